@@ -1,0 +1,98 @@
+"""The wall between plugin code and everything else (design.md, invariant 1).
+
+Plugin code runs inside a :class:`Guard`. Whatever it raises is a fault of that plugin, kept for
+the record, but for what belongs to the process: KeyboardInterrupt, GeneratorExit, and the
+cancellation of the event loop that is running in this thread.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from types import TracebackType
+from typing import NamedTuple, Self
+
+
+class Guard:
+    """A context manager that keeps the exception of its body in ``error`` instead of letting it out.
+
+    It serves one ``with`` statement. ``error`` is None when the body ended normally. Nothing is
+    logged or recorded here.
+    """
+
+    __slots__ = ("error",)
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if error is None:
+            return False
+        if belongs_to_process(error):
+            return False
+        self.error = error
+        return True
+
+
+def belongs_to_process(error: BaseException) -> bool:
+    """Tell whether ``error`` must pass through every guard."""
+    if isinstance(error, Exception):
+        return False
+    if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+        return True
+    # A process without asyncio has no event loop that could be cancelled, so it is not imported.
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or not isinstance(error, asyncio.CancelledError):
+        return False
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+class Explanation(NamedTuple):
+    """An exception in words: nothing of it refers to the exception or to its frames any more."""
+
+    message: str
+    exception_type: str
+    traceback: str
+
+
+def explain(error: BaseException) -> Explanation:
+    """Put ``error`` into words, whatever its own methods do.
+
+    ``message`` is ``ExceptionType: last line`` (behaviour.md, section 9.5), ``exception_type`` the
+    name with its module, but for builtins, and ``traceback`` the text Python would print.
+    """
+    kind = type(error)
+    # type's own descriptors are asked, since a metaclass may define properties of these names.
+    name = str(type.__dict__["__name__"].__get__(kind))
+    qualified = name
+    text = trace = ""
+    with Guard():
+        if kind.__module__ not in ("builtins", "__main__"):
+            qualified = f"{kind.__module__}.{kind.__qualname__}"
+    with Guard() as guard:
+        text = str(error)
+    if guard.error is not None:
+        text = "(its text cannot be shown)"
+    with Guard():
+        trace = "".join(traceback.format_exception(error))
+    lines = [line for line in text.splitlines() if line.strip()]
+    return Explanation(f"{name}: {lines[-1].strip()}" if lines else name, qualified, trace)
+
+
+def safe_repr(value: object) -> str:
+    """Return ``repr(value)``, or a description of the object when its ``__repr__`` fails."""
+    with Guard():
+        return repr(value)
+    return f"<{type.__dict__['__qualname__'].__get__(type(value))} object, whose repr fails>"

@@ -1,0 +1,46 @@
+"""Slugs: what a plugin is called everywhere, made in one place (behaviour.md, sections 1.5 and 10)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final, NewType
+
+Slug = NewType("Slug", str)
+"""A plugin's identity. The type says that a text has passed through :func:`slugify`."""
+
+RESERVED: Final = frozenset({"ui", "reload", "install", "status", "settings"})
+"""Names that the paths of the plugin API use themselves, so that no plugin may have them."""
+
+MAX_LENGTH: Final = 255
+"""The longest slug, in characters."""
+
+_OTHER_CHARACTERS: Final = re.compile(r"[^a-z0-9_-]+")
+
+
+def slugify(name: str) -> Slug:
+    """Return the slug of ``name``: lower case, each run of foreign characters one ``-``, ends stripped.
+
+    Slugifying twice gives the same as once. Nothing is checked here: the result may be empty
+    or reserved, which :func:`slug_fault` tells.
+    """
+    return Slug(_OTHER_CHARACTERS.sub("-", name.lower()).strip("-"))
+
+
+def slug_fault(slug: Slug, name: str) -> str | None:
+    """Return why ``slug``, made from ``name``, may not be a plugin's identity, or None if it may."""
+    if not slug:
+        return f"name {name!r} gives an empty slug; use letters or digits from a-z and 0-9"
+    if slug in RESERVED:
+        return f"slug {slug!r} is reserved for a path of the plugin API; choose another name"
+    if len(slug) > MAX_LENGTH:
+        return f"slug of {len(slug)} characters is too long; at most {MAX_LENGTH} are allowed"
+    return None
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the nearest of the ``known`` names, or an empty text."""
+    import difflib
+
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""

@@ -1,0 +1,256 @@
+"""The error tree. Everything may import this module; it imports nothing of plugreg's own.
+
+Each error keeps what it was made from as fields and builds its message from them, so that it
+can be pickled, and answered to a client, without parsing text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = [
+    "PluginBlockedError",
+    "PluginFaultError",
+    "PluginMandatoryError",
+    "PluginNotActiveError",
+    "PluginNotBoundError",
+    "PluginNotFoundError",
+    "PluginRequiredError",
+    "PluginSlugError",
+    "PlugregError",
+    "RegistryBusyError",
+    "RegistryNotReady",
+    "SettingError",
+    "StorageCorruptError",
+    "StorageError",
+    "StorageLockedError",
+    "StorageUnavailableError",
+    "UnknownHookError",
+]
+
+
+class PlugregError(Exception):
+    """The root of all errors that plugreg raises on purpose."""
+
+
+class PluginNotFoundError(PlugregError, LookupError):
+    """No plugin has this slug, or its package is gone.
+
+    ``slug`` is what was asked for, ``hint`` an addition to the message (a near name, a remedy).
+    """
+
+    def __init__(self, slug: str, hint: str = "") -> None:
+        super().__init__(slug, hint)
+        self.slug = slug
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"plugin {self.slug!r} is not known here{self.hint}"
+
+
+class PluginNotActiveError(PlugregError):
+    """Something was asked of a plugin that only an active one can answer.
+
+    ``slug`` is the plugin, ``state`` the word of its state.
+    """
+
+    def __init__(self, slug: str, state: str) -> None:
+        super().__init__(slug, state)
+        self.slug = slug
+        self.state = state
+
+    def __str__(self) -> str:
+        return (
+            f"plugin {self.slug!r} is {self.state}, but must be active for this; "
+            f"activate it, or look at its errors"
+        )
+
+
+class PluginBlockedError(PlugregError):
+    """The host forbids this plugin (``blocked=`` or ``allowed=``); no wish is stored."""
+
+    def __init__(self, slug: str, reason: str) -> None:
+        super().__init__(slug, reason)
+        self.slug = slug
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"plugin {self.slug!r} is blocked: {self.reason}"
+
+
+class PluginMandatoryError(PlugregError):
+    """A mandatory plugin was to be switched off, removed or forgotten; nothing was changed."""
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(slug)
+        self.slug = slug
+
+    def __str__(self) -> str:
+        return (
+            f"plugin {self.slug!r} is mandatory and stays on; "
+            f"take it from the host's mandatory= to change that"
+        )
+
+
+class PluginRequiredError(PlugregError):
+    """A plugin was to be switched off that active plugins need; nothing was changed.
+
+    ``needed_by`` has the slugs of those that need it, directly or through others.
+    """
+
+    def __init__(self, slug: str, needed_by: Iterable[str]) -> None:
+        self.slug = slug
+        self.needed_by = tuple(needed_by)
+        super().__init__(slug, self.needed_by)
+
+    def __str__(self) -> str:
+        names = ", ".join(repr(each) for each in self.needed_by)
+        return (
+            f"plugin {self.slug!r} is needed by {names}; "
+            f"deactivate them first, or pass cascade=True"
+        )
+
+
+class PluginSlugError(PlugregError, ValueError):
+    """An object cannot be registered under this slug: it is taken, empty or reserved."""
+
+    def __init__(self, slug: str, reason: str) -> None:
+        super().__init__(slug, reason)
+        self.slug = slug
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"plugin cannot be registered as {self.slug!r}: {self.reason}"
+
+
+class PluginNotBoundError(PlugregError):
+    """A plugin object asked for its settings before a registry had taken it in."""
+
+    def __init__(self, plugin: str) -> None:
+        super().__init__(plugin)
+        self.plugin = plugin
+
+    def __str__(self) -> str:
+        return (
+            f"plugin object of class {self.plugin!r} is not bound to a registry yet; "
+            f"use settings in plugreg_activated() or later, not in the constructor"
+        )
+
+
+class PluginFaultError(PlugregError):
+    """One failure record as an exception: what ``load(strict=True)`` raises a group of.
+
+    ``stage``, ``slug`` and ``message`` are those of the record.
+    """
+
+    def __init__(self, stage: str, slug: str, message: str) -> None:
+        super().__init__(stage, slug, message)
+        self.stage = stage
+        self.slug = slug
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.stage}: {self.slug}: {self.message}"
+
+
+class UnknownHookError(PlugregError, LookupError):
+    """A hook was called, or asked for, that neither a spec nor an implementation names."""
+
+    def __init__(self, hook: str, hint: str = "") -> None:
+        super().__init__(hook, hint)
+        self.hook = hook
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"hook {self.hook!r} is not known here{self.hint}"
+
+
+class RegistryNotReady(PlugregError):  # noqa: N818 - the public name, without the suffix
+    """The registry was read before ``load()``, or used after ``close()``."""
+
+    def __init__(self, what: str = "not loaded yet", remedy: str = "call registry.load() first") -> None:
+        super().__init__(what, remedy)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"the registry is {self.what}; {self.remedy}"
+
+
+class RegistryBusyError(PlugregError):
+    """A change had to wait longer than ``reload_wait`` seconds for the one before it."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return (
+            f"the registry is still carrying out another change after {self.seconds:g} seconds; "
+            f"try again, or look for a plugin that hangs while it is loaded"
+        )
+
+
+class SettingError(PlugregError, ValueError):
+    """A setting's value or definition is refused; nothing was changed.
+
+    ``field`` is the setting's key, ``reason`` a sentence that is fit to be shown.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(field, reason)
+        self.field = field
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"setting {self.field!r}: {self.reason}"
+
+
+class StorageError(PlugregError):
+    """A storage was used wrongly, or could not do what was asked; what it held is unchanged."""
+
+
+class StorageCorruptError(StorageError):
+    """The file at ``path`` is not a store that plugreg wrote whole. It was left untouched."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"store {self.path!r} is damaged: {self.reason}; it was left as it is: "
+            f"restore it from a copy, or move it away to start with an empty store"
+        )
+
+
+class StorageLockedError(StorageError):
+    """The lock file ``lock`` could not be had within ``seconds``; nothing was changed."""
+
+    def __init__(self, lock: str, seconds: float) -> None:
+        super().__init__(lock, seconds)
+        self.lock = lock
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return (
+            f"lock {self.lock!r} could not be had within {self.seconds:g} seconds; "
+            f"another process or thread is writing, or hangs while it does"
+        )
+
+
+class StorageUnavailableError(StorageError):
+    """The store cannot be reached or written now; what it held is unchanged.
+
+    ``place`` is the file or the address, ``reason`` what the system said.
+    """
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(place, reason)
+        self.place = place
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"store {self.place!r} is not available: {self.reason}"
+

@@ -1,0 +1,384 @@
+"""The values that travel through the house: frozen, and each made by one stage for the next.
+
+Text and numbers only, but for plugin objects and their classes, so that failures, reports and
+specs can be pickled. See design.md, sections 2 and 4, for the words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from plugreg import _guard
+from plugreg._names import Slug
+
+if TYPE_CHECKING:
+    from plugreg.definitions import SettingDefinition
+
+EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+"""A mapping without entries that nobody can fill."""
+
+
+class PluginState(StrEnum):
+    """What the last load made of a plugin. The operator's wish is ``PluginRecord.wanted``."""
+
+    INACTIVE = "inactive"
+    ACTIVE = "active"
+    FAILED = "failed"
+    INCOMPATIBLE = "incompatible"
+    BLOCKED = "blocked"
+    MISSING = "missing"
+
+
+class Stage(StrEnum):
+    """Where on a plugin's way something went wrong."""
+
+    DISCOVERY = "discovery"
+    RESOLVE = "resolve"
+    IMPORT = "import"
+    INIT = "init"
+    ACTIVATE = "activate"
+    CALL = "call"
+    DEACTIVATE = "deactivate"
+    INSTALL = "install"
+
+
+class Source(StrEnum):
+    """Where a plugin was found. The order of the members is the order of precedence."""
+
+    MANUAL = "manual"
+    BUILTIN = "builtin"
+    SAMPLE = "sample"
+    DIRECTORY = "directory"
+    ENTRY_POINT = "entry point"
+    PLUGIN = "plugin"
+
+    @property
+    def rank(self) -> int:
+        """The place of this source in the order of precedence, 0 first."""
+        return _RANKS[self]
+
+
+_RANKS: Final = {source: rank for rank, source in enumerate(Source)}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PluginFailure:
+    """What went wrong with one plugin at one stage, and how often. It is a value, never raised.
+
+    ``slug`` is the plugin, or in discovery the module, file or distribution where there is no
+    slug yet. ``subject`` is the hook, mixin or feature concerned, or empty. ``exception_type`` is
+    the name of the exception's class with its module (builtins without), or None where no
+    exception was raised, and ``traceback`` then empty. The times are aware, in UTC.
+    """
+
+    stage: Stage
+    slug: str
+    message: str
+    subject: str = ""
+    exception_type: str | None = None
+    traceback: str = ""
+    first_seen: datetime = field(default_factory=_now)
+    last_seen: datetime = field(default_factory=_now)
+    count: int = 1
+
+    @classmethod
+    def of(
+        cls, stage: Stage, slug: str, error: BaseException, *, subject: str = "", what: str = ""
+    ) -> PluginFailure:
+        """Make the record of ``error``. ``what`` says in front of its message what was being done."""
+        words = _guard.explain(error)
+        return cls(
+            stage=stage,
+            slug=slug,
+            message=f"{what}: {words.message}" if what else words.message,
+            subject=subject,
+            exception_type=words.exception_type,
+            traceback=words.traceback,
+        )
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What two records have in common that are the same failure seen twice."""
+        return (self.stage, self.slug, self.subject, self.exception_type or self.message)
+
+    def again(self, newer: PluginFailure) -> PluginFailure:
+        """Return ``newer`` as the continuation of this record: first time kept, counts added."""
+        return replace(newer, first_seen=self.first_seen, count=self.count + newer.count)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PluginSpec:
+    """A plugin as it was found, before anything of it is imported.
+
+    ``name``, ``value``, ``group`` and ``distribution`` are the words of the entry point
+    specification of PyPA; ``distribution`` is the canonical name, ``version`` the one in the
+    folder's name. For other sources ``value`` says how the object is reached (``module:attr``).
+    ``path`` is the ``dist-info`` folder or the module's file. ``stamp`` differs when the source
+    has changed. ``attributes`` are class-level literals known without an import (NAME, TITLE,
+    MIN_VERSION …). ``target`` is the object itself where host or plugin gave one, and
+    ``brought_by`` the plugin that brought it.
+    """
+
+    slug: Slug
+    name: str
+    value: str
+    source: Source
+    group: str | None = None
+    distribution: str | None = None
+    version: str | None = None
+    path: str | None = None
+    stamp: str = ""
+    attributes: Mapping[str, Any] = field(default=EMPTY, hash=False)
+    target: Any = field(default=None, compare=False, repr=False)
+    brought_by: Slug | None = None
+
+    @property
+    def sort_key(self) -> tuple[int, str, str, str, str]:
+        """The order of precedence: source, then slug, distribution, name and value."""
+        return (self.source.rank, self.slug, self.distribution or "", self.name, self.value)
+
+    @property
+    def origin(self) -> str:
+        """A few words that tell a person where this plugin comes from."""
+        if self.distribution is not None:
+            return f"distribution {self.distribution!r} ({self.value})"
+        return f"{self.source} {self.value!r}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PluginFacts:
+    """What a plugin's distribution, or its file, says of it without running it.
+
+    Each text may be None. ``requires`` are the ``Requires-Dist`` lines, as written.
+    """
+
+    summary: str | None = None
+    author: str | None = None
+    license: str | None = None
+    website: str | None = None
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Discovery:
+    """What the sources gave: specs in order of precedence, and what could not be read."""
+
+    specs: tuple[PluginSpec, ...] = ()
+    failures: tuple[PluginFailure, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """What is remembered of a plugin: its number, never used twice, and whether it is to be on.
+
+    ``name`` and ``distribution`` are those of the last load, for plugins that are gone.
+    """
+
+    slug: Slug
+    pk: int
+    active: bool
+    name: str
+    distribution: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """Why a plugin will not be loaded: its state, and a sentence for people."""
+
+    state: PluginState
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadPlan:
+    """What is to be loaded, in which order, and why the rest is not.
+
+    ``order`` has the specs to load, each after those it needs; ``needs`` the slugs each wanted
+    plugin depends on; ``held`` the reason of each one that stays off; ``failures`` what has to be
+    told of (duplicates, unmet needs, cycles).
+    """
+
+    order: tuple[PluginSpec, ...]
+    needs: Mapping[Slug, tuple[Slug, ...]]
+    held: Mapping[Slug, Held]
+    failures: tuple[PluginFailure, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedPlugin:
+    """A plugin that was imported and constructed, and has taken in nothing yet.
+
+    ``name``, ``title``, ``version`` and the like are what the object states, else what its
+    distribution says. ``failures`` are faults that do not keep it off (a bad PUBLISH_DATE).
+    """
+
+    spec: PluginSpec
+    plugin: Any = field(repr=False)
+    name: str
+    title: str
+    version: str | None
+    description: str | None = None
+    author: str | None = None
+    published: datetime | None = None
+    website: str | None = None
+    license: str | None = None
+    failures: tuple[PluginFailure, ...] = ()
+
+    @property
+    def slug(self) -> Slug:
+        """The plugin's identity."""
+        return self.spec.slug
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ActivePlugin:
+    """A plugin in service. Two of them are the same only if they are one.
+
+    ``mixins`` maps the key of each mixin the plugin has to its human name, in order of
+    activation; ``enabled`` are those whose rule holds. ``implementations`` belong to hooks.py.
+    ``brings`` are the specs of the plugins that this one brought.
+    """
+
+    loaded: LoadedPlugin
+    mixins: Mapping[str, str]
+    enabled: frozenset[str]
+    implementations: Any = field(repr=False)
+    settings: Mapping[str, SettingDefinition] = field(default=EMPTY, repr=False)
+    user_settings: Mapping[str, SettingDefinition] = field(default=EMPTY, repr=False)
+    brings: tuple[PluginSpec, ...] = ()
+
+    @property
+    def slug(self) -> Slug:
+        """The plugin's identity."""
+        return self.loaded.spec.slug
+
+    @property
+    def plugin(self) -> Any:
+        """The plugin object."""
+        return self.loaded.plugin
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownPlugin:
+    """A plugin's line in a snapshot: what was found, what is wished, and what came of it.
+
+    ``spec`` is None for a plugin whose package is gone. ``pk`` is 0 where nothing is stored.
+    ``loaded`` is there when the state is active.
+    """
+
+    slug: Slug
+    pk: int
+    wanted: bool
+    state: PluginState
+    reason: str
+    name: str
+    distribution: str | None
+    spec: PluginSpec | None
+    loaded: LoadedPlugin | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """All that readers see of the plugins at one moment. It never changes; a new one takes its place.
+
+    ``plugins`` has every known plugin by slug, in alphabetical order; ``active`` those in
+    service, in activation order; ``by_mixin`` the plugin objects of each enabled mixin, in the
+    same order; ``discovery`` what the load that made it had found.
+    """
+
+    plugins: Mapping[str, KnownPlugin] = EMPTY
+    active: Mapping[str, ActivePlugin] = EMPTY
+    by_mixin: Mapping[str, tuple[Any, ...]] = EMPTY
+    needs: Mapping[Slug, tuple[Slug, ...]] = EMPTY  # type: ignore[assignment]
+    discovery: Discovery = field(default_factory=Discovery)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadReport:
+    """What a load, a reload or an activation came to.
+
+    ``active`` are the slugs in service, in activation order; ``states`` the state of every known
+    plugin; ``failures`` the records that this load made or repeated; ``seconds`` the time it took.
+    """
+
+    active: tuple[str, ...]
+    states: Mapping[str, PluginState]
+    failures: tuple[PluginFailure, ...]
+    seconds: float
+
+    def with_state(self, state: PluginState) -> tuple[str, ...]:
+        """Return the slugs of the plugins in this state, in alphabetical order."""
+        return tuple(slug for slug, each in self.states.items() if each is state)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PluginRecord:
+    """A plugin as a host or an operator sees it, composed when it is asked for.
+
+    ``pk`` is the number stored for the plugin, 0 where nothing is stored. ``wanted`` is the wish
+    (mandatory, or switched on by an operator), ``state`` what came of it, ``reason`` one sentence
+    on why it is not active. ``plugin`` is the object, None unless active. ``mixins`` maps keys to
+    human names, and is empty unless active. ``errors`` are this plugin's failure records.
+    ``is_builtin`` … ``is_mandatory`` are those of behaviour.md, section 3; ``is_installed`` means
+    that the plugin was found, loaded or not.
+    """
+
+    slug: str
+    pk: int
+    wanted: bool
+    state: PluginState
+    reason: str
+    plugin: Any = field(repr=False)
+    name: str
+    title: str
+    version: str | None
+    distribution: str | None
+    mixins: Mapping[str, str]
+    errors: tuple[PluginFailure, ...]
+    is_builtin: bool
+    is_sample: bool
+    is_package: bool
+    is_installed: bool
+    is_mandatory: bool
+    _facts: Callable[[], PluginFacts] = field(repr=False, compare=False)
+    _loaded: LoadedPlugin | None = field(repr=False, compare=False, default=None)
+
+    @property
+    def active(self) -> bool:
+        """Whether the plugin is in service."""
+        return self.state is PluginState.ACTIVE
+
+    @property
+    def description(self) -> str | None:
+        """What the plugin states, else the Summary of its distribution. May read a file."""
+        stated = self._loaded.description if self._loaded else None
+        return stated or self._facts().summary
+
+    @property
+    def author(self) -> str | None:
+        """What the plugin states, else the author of its distribution. May read a file."""
+        return (self._loaded.author if self._loaded else None) or self._facts().author
+
+    @property
+    def website(self) -> str | None:
+        """What the plugin states, else the first link of its distribution. May read a file."""
+        return (self._loaded.website if self._loaded else None) or self._facts().website
+
+    @property
+    def license(self) -> str | None:
+        """What the plugin states, else the licence of its distribution. May read a file."""
+        return (self._loaded.license if self._loaded else None) or self._facts().license
+
+    @property
+    def published(self) -> datetime | None:
+        """When the plugin states that it was published (PUBLISH_DATE), else None."""
+        return self._loaded.published if self._loaded else None
