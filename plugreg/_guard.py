@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 
 
 class Guard:
-    """A context manager that keeps the exception of its body in ``error`` instead of letting it out.
+    """A context manager that keeps what its body raises in ``error`` instead of letting it out.
 
     It serves one ``with`` statement. ``error`` is None when the body ended normally. Nothing is
     logged or recorded here.

@@ -1,4 +1,4 @@
-"""Slugs: what a plugin is called everywhere, made in one place (behaviour.md, sections 1.5 and 10)."""
+"""Slugs: what a plugin is called everywhere (behaviour.md, sections 1.5 and 10)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OTHER_CHARACTERS: Final = re.compile(r"[^a-z0-9_-]+")
 
 
 def slugify(name: str) -> Slug:
-    """Return the slug of ``name``: lower case, each run of foreign characters one ``-``, ends stripped.
+    """Return the slug of ``name``: lower case, runs of foreign characters one ``-``, ends stripped.
 
     Slugifying twice gives the same as once. Nothing is checked here: the result may be empty
     or reserved, which :func:`slug_fault` tells.
@@ -28,7 +28,7 @@ def slugify(name: str) -> Slug:
 
 
 def slug_fault(slug: Slug, name: str) -> str | None:
-    """Return why ``slug``, made from ``name``, may not be a plugin's identity, or None if it may."""
+    """Return why ``slug``, made from ``name``, may not be a plugin's identity, or None."""
     if not slug:
         return f"name {name!r} gives an empty slug; use letters or digits from a-z and 0-9"
     if slug in RESERVED:

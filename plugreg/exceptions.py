@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 __all__ = [
+    "PluginActiveError",
     "PluginBlockedError",
     "PluginFaultError",
     "PluginMandatoryError",
@@ -112,7 +113,7 @@ class PluginRequiredError(PlugregError):
 
 
 class PluginSlugError(PlugregError, ValueError):
-    """An object cannot be registered under this slug: it is taken, empty or reserved."""
+    """A slug does not suit what is asked: it is taken, empty, reserved, or of another kind."""
 
     def __init__(self, slug: str, reason: str) -> None:
         super().__init__(slug, reason)
@@ -120,7 +121,18 @@ class PluginSlugError(PlugregError, ValueError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"plugin cannot be registered as {self.slug!r}: {self.reason}"
+        return f"plugin slug {self.slug!r} cannot be used for this: {self.reason}"
+
+
+class PluginActiveError(PlugregError):
+    """What is stored of an active plugin was to be deleted; nothing was changed."""
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(slug)
+        self.slug = slug
+
+    def __str__(self) -> str:
+        return f"plugin {self.slug!r} cannot be deleted as it is active; deactivate it first"
 
 
 class PluginNotBoundError(PlugregError):
@@ -168,7 +180,9 @@ class UnknownHookError(PlugregError, LookupError):
 class RegistryNotReady(PlugregError):  # noqa: N818 - the public name, without the suffix
     """The registry was read before ``load()``, or used after ``close()``."""
 
-    def __init__(self, what: str = "not loaded yet", remedy: str = "call registry.load() first") -> None:
+    def __init__(
+        self, what: str = "not loaded yet", remedy: str = "call registry.load() first"
+    ) -> None:
         super().__init__(what, remedy)
         self.what = what
         self.remedy = remedy
@@ -253,4 +267,3 @@ class StorageUnavailableError(StorageError):
 
     def __str__(self) -> str:
         return f"store {self.place!r} is not available: {self.reason}"
-

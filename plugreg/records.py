@@ -11,13 +11,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from plugreg import _guard
 from plugreg._names import Slug
-
-if TYPE_CHECKING:
-    from plugreg.definitions import SettingDefinition
 
 EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 """A mapping without entries that nobody can fill."""
@@ -94,7 +91,7 @@ class PluginFailure:
     def of(
         cls, stage: Stage, slug: str, error: BaseException, *, subject: str = "", what: str = ""
     ) -> PluginFailure:
-        """Make the record of ``error``. ``what`` says in front of its message what was being done."""
+        """Make the record of ``error``. ``what`` goes before its message: what was being done."""
         words = _guard.explain(error)
         return cls(
             stage=stage,
@@ -137,7 +134,7 @@ class PluginSpec:
     version: str | None = None
     path: str | None = None
     stamp: str = ""
-    attributes: Mapping[str, Any] = field(default=EMPTY, hash=False)
+    attributes: Mapping[str, Any] = field(default_factory=dict, hash=False)
     target: Any = field(default=None, compare=False, repr=False)
     brought_by: Slug | None = None
 
@@ -192,7 +189,7 @@ class Wish:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Held:
-    """Why a plugin will not be loaded: its state, and a sentence for people."""
+    """Why a plugin will not be loaded: its state, and the end of a sentence about it for people."""
 
     state: PluginState
     reason: str
@@ -202,12 +199,16 @@ class Held:
 class LoadPlan:
     """What is to be loaded, in which order, and why the rest is not.
 
-    ``order`` has the specs to load, each after those it needs; ``needs`` the slugs each wanted
-    plugin depends on; ``held`` the reason of each one that stays off; ``failures`` what has to be
-    told of (duplicates, unmet needs, cycles).
+    ``specs`` has the one spec of each slug, in alphabetical order; ``order`` those to load, each
+    after the ones it needs; ``ranks`` the place of each of these among all, which does not depend
+    on the others that happen to be there; ``needs`` the slugs that each of them depends on;
+    ``held`` the reason of each plugin that stays off; ``failures`` what has to be told of
+    (duplicates, unmet needs, cycles).
     """
 
+    specs: Mapping[Slug, PluginSpec]
     order: tuple[PluginSpec, ...]
+    ranks: Mapping[Slug, tuple[Any, ...]]
     needs: Mapping[Slug, tuple[Slug, ...]]
     held: Mapping[Slug, Held]
     failures: tuple[PluginFailure, ...]
@@ -245,15 +246,16 @@ class ActivePlugin:
 
     ``mixins`` maps the key of each mixin the plugin has to its human name, in order of
     activation; ``enabled`` are those whose rule holds. ``implementations`` belong to hooks.py.
-    ``brings`` are the specs of the plugins that this one brought.
+    ``settings`` and ``user_settings`` are SettingDefinitions by key. ``brings`` are the specs of
+    the plugins that this one brought.
     """
 
     loaded: LoadedPlugin
     mixins: Mapping[str, str]
     enabled: frozenset[str]
     implementations: Any = field(repr=False)
-    settings: Mapping[str, SettingDefinition] = field(default=EMPTY, repr=False)
-    user_settings: Mapping[str, SettingDefinition] = field(default=EMPTY, repr=False)
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    user_settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
     brings: tuple[PluginSpec, ...] = ()
 
     @property
@@ -288,17 +290,17 @@ class KnownPlugin:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
-    """All that readers see of the plugins at one moment. It never changes; a new one takes its place.
+    """All that readers see of the plugins at one moment. It never changes; it is replaced.
 
     ``plugins`` has every known plugin by slug, in alphabetical order; ``active`` those in
     service, in activation order; ``by_mixin`` the plugin objects of each enabled mixin, in the
     same order; ``discovery`` what the load that made it had found.
     """
 
-    plugins: Mapping[str, KnownPlugin] = EMPTY
-    active: Mapping[str, ActivePlugin] = EMPTY
-    by_mixin: Mapping[str, tuple[Any, ...]] = EMPTY
-    needs: Mapping[Slug, tuple[Slug, ...]] = EMPTY  # type: ignore[assignment]
+    plugins: Mapping[str, KnownPlugin] = field(default_factory=dict)
+    active: Mapping[str, ActivePlugin] = field(default_factory=dict)
+    by_mixin: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    needs: Mapping[Slug, tuple[Slug, ...]] = field(default_factory=dict)
     discovery: Discovery = field(default_factory=Discovery)
 
 
@@ -315,7 +317,7 @@ class LoadReport:
     failures: tuple[PluginFailure, ...]
     seconds: float
 
-    def with_state(self, state: PluginState) -> tuple[str, ...]:
+    def in_state(self, state: PluginState) -> tuple[str, ...]:
         """Return the slugs of the plugins in this state, in alphabetical order."""
         return tuple(slug for slug, each in self.states.items() if each is state)
 

@@ -1,0 +1,117 @@
+"""One change at a time: jobs take turns, none is dropped, and equal ones share a turn."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from plugreg._guard import Guard
+from plugreg.exceptions import RegistryBusyError
+
+_logger = logging.getLogger("plugreg")
+
+
+class _Turn:
+    """A job that waits, runs or has ended."""
+
+    __slots__ = ("error", "job", "result", "share", "state")
+
+    def __init__(self, job: Callable[[], Any], share: Hashable | None) -> None:
+        self.job = job
+        self.share = share
+        self.state = "waiting"
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class Turns:
+    """Runs jobs one after the other, each in the thread that brought it, in the order they came.
+
+    A job that is brought while it is the running job's own thread that asks (plugin code that
+    wants a reload while it is being loaded) cannot wait for its turn: it is put off until the
+    running one has ended, and ``run`` returns None at once. Readers have nothing to do with this.
+
+    ``wait`` is how many seconds a job waits for its turn before RegistryBusyError is raised.
+    """
+
+    def __init__(self, wait: float) -> None:
+        self._wait = wait
+        self._changed = threading.Condition()
+        self._line: deque[_Turn] = deque()
+        self._running_in: int | None = None
+        self._put_off: list[Callable[[], Any]] = []
+
+    def run(self, job: Callable[[], Any], share: Hashable | None = None) -> Any:
+        """Run ``job`` when its turn comes and return what it returns, or raise what it raises.
+
+        A job with the same ``share`` (not None) that still waits is joined instead: its result
+        is returned to all who joined it.
+        """
+        me = threading.get_ident()
+        with self._changed:
+            if self._running_in == me:
+                self._put_off.append(job)
+                return None
+            joined = next((e for e in self._line if share is not None and e.share == share), None)
+            turn = joined or _Turn(job, share)
+            if joined is None:
+                self._line.append(turn)
+            try:
+                self._await(turn, joined=joined is not None)
+            except BaseException:
+                if joined is None:
+                    self._line.remove(turn)
+                    turn.state = "given up"
+                    self._changed.notify_all()
+                raise
+            if joined is None:
+                self._line.popleft()
+                turn.state = "running"
+                self._running_in = me
+        if joined is not None:
+            return self._shared_result(turn)
+        return self._take(turn)
+
+    def _await(self, turn: _Turn, *, joined: bool) -> None:
+        if joined:
+            ready = self._changed.wait_for(lambda: turn.state in ("ended", "given up"), self._wait)
+        else:
+            ready = self._changed.wait_for(
+                lambda: self._running_in is None and self._line[0] is turn, self._wait
+            )
+        if not ready:
+            raise RegistryBusyError(self._wait)
+
+    def _take(self, turn: _Turn) -> Any:
+        try:
+            turn.result = turn.job()
+        except BaseException as error:
+            turn.error = error
+            raise
+        finally:
+            try:
+                self._run_put_off()
+            finally:
+                with self._changed:
+                    turn.state = "ended"
+                    self._running_in = None
+                    self._changed.notify_all()
+        return turn.result
+
+    def _run_put_off(self) -> None:
+        while self._put_off:
+            job = self._put_off.pop(0)
+            with Guard() as guard:
+                job()
+            if guard.error is not None:
+                _logger.error("a change that was put off has failed", exc_info=guard.error)
+
+    def _shared_result(self, turn: _Turn) -> Any:
+        if turn.state == "given up":
+            return self.run(turn.job, turn.share)
+        if turn.error is not None:
+            raise turn.error
+        return turn.result

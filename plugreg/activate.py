@@ -1,0 +1,244 @@
+"""Taking a loaded plugin in, and letting it go again: what was done is undone in reverse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from plugreg._guard import Guard, safe_repr
+from plugreg.context import PluginContext
+from plugreg.definitions import SettingDefinition, parse_definitions
+from plugreg.discovery import objects
+from plugreg.hooks import Implementations
+from plugreg.mixins import MixinSpec, SettingsMixin
+from plugreg.mixins._spec import (
+    contract_faults,
+    has,
+    is_enabled,
+    run_activate,
+    run_deactivate,
+)
+from plugreg.plugin import Plugin, bind, unbind
+from plugreg.records import (
+    ActivePlugin,
+    LoadedPlugin,
+    PluginFailure,
+    PluginSpec,
+    Source,
+    Stage,
+)
+
+MakeContext = Callable[
+    [str, Mapping[str, SettingDefinition], Mapping[str, SettingDefinition]], PluginContext
+]
+"""Makes what a plugin reaches its settings through: slug, settings, user settings."""
+
+Implement = Callable[[Any, str, tuple[Any, ...]], Implementations]
+"""Parses an object's hook implementations: object, name, rank."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Activation:
+    """What came of activating one plugin: ``active``, or None, and all failures."""
+
+    active: ActivePlugin | None = None
+    failures: tuple[PluginFailure, ...] = ()
+
+
+class Activator:
+    """Activates and deactivates plugins for one registry; keeps nothing of them.
+
+    ``mixins`` is the table of capabilities, ``off`` the keys of those whose switch the host
+    turned off: their functions do not run.
+    """
+
+    def __init__(
+        self,
+        mixins: Iterable[MixinSpec],
+        off: frozenset[str],
+        implement: Implement,
+        make_context: MakeContext,
+    ) -> None:
+        self._mixins = tuple(sorted(mixins, key=lambda each: each.order))
+        self._off = off
+        self._implement = implement
+        self._make_context = make_context
+
+    def activate(self, loaded: LoadedPlugin, rank: tuple[Any, ...], *, full: bool) -> Activation:
+        """Check what a plugin brings, bind it, and run its and its mixins' activation.
+
+        In this order: hook implementations against their specs, contracts of all mixins (every
+        fault is told), settings, binding, activation of the enabled mixins by their ``order``,
+        ``plugreg_activated``, ``plugreg_plugins``. The first that fails ends it, and what was
+        done is undone in reverse. The plugin's hooks are not in service yet. Raises nothing
+        because of a plugin; what belongs to the process passes, after the undoing.
+        """
+        slug, plugin = loaded.slug, loaded.plugin
+        with Guard() as guard:
+            implementations = self._implement(plugin, slug, rank)
+        if guard.error is not None:
+            return _failed(slug, guard.error)
+        present, enabled, faults = self._check_mixins(slug, plugin)
+        if faults:
+            return Activation(failures=tuple(faults))
+        settings, user_settings, bad = _definitions(slug, plugin)
+        if bad:
+            return Activation(failures=bad)
+        active = ActivePlugin(
+            loaded=loaded,
+            mixins={each.key: each.human_name for each in present},
+            enabled=frozenset(enabled),
+            implementations=implementations,
+            settings=settings,
+            user_settings=user_settings,
+        )
+        if isinstance(plugin, Plugin):
+            with Guard() as guard:
+                bind(plugin, self._make_context(slug, settings, user_settings))
+            if guard.error is not None:
+                return _failed(slug, guard.error)
+        done: list[MixinSpec] = []
+        try:
+            failure = self._take_in(active, done, full=full)
+        except BaseException:
+            self._undo(active, done)
+            raise
+        if failure is not None:
+            return Activation(failures=(failure, *self._undo(active, done)))
+        brings, failures = _brought(active)
+        return Activation(active=replace(active, brings=brings), failures=failures)
+
+    def deactivate(self, active: ActivePlugin) -> tuple[PluginFailure, ...]:
+        """Undo :meth:`activate` in reverse, after the plugin's hooks were taken out of service.
+
+        Each step has a guard of its own; one that fails stops none of the others.
+        """
+        failures = []
+        with Guard() as guard:
+            for _ in active.implementations.invoke("plugreg_deactivating"):
+                pass
+        if guard.error is not None:
+            failures.append(
+                PluginFailure.of(
+                    Stage.DEACTIVATE, active.slug, guard.error, subject="plugreg_deactivating"
+                )
+            )
+        return (*failures, *self._undo(active, self._running(active)))
+
+    # -- the parts ---------------------------------------------------------------------------
+
+    def _check_mixins(
+        self, slug: str, plugin: object
+    ) -> tuple[list[MixinSpec], list[str], list[PluginFailure]]:
+        present, enabled, failures = [], [], []
+        for mixin in self._mixins:
+            with Guard() as guard:
+                if not has(mixin, plugin):
+                    continue
+                present.append(mixin)
+                faults = contract_faults(mixin, plugin)
+                if faults:
+                    failures.append(
+                        PluginFailure(
+                            stage=Stage.ACTIVATE,
+                            slug=slug,
+                            subject=mixin.key,
+                            message=f"mixin {mixin.key!r}: {'; '.join(faults)}",
+                        )
+                    )
+                elif is_enabled(mixin, plugin):
+                    enabled.append(mixin.key)
+            if guard.error is not None:
+                failures.append(_mixin_failure(Stage.ACTIVATE, slug, mixin, guard.error))
+        return present, enabled, failures
+
+    def _running(self, active: ActivePlugin) -> list[MixinSpec]:
+        """Return the mixins of this plugin whose functions run, in order of activation."""
+        return [
+            each
+            for each in self._mixins
+            if each.key in active.enabled and each.key not in self._off
+        ]
+
+    def _take_in(
+        self, active: ActivePlugin, done: list[MixinSpec], *, full: bool
+    ) -> PluginFailure | None:
+        slug, plugin = active.slug, active.plugin
+        for mixin in self._running(active):
+            with Guard() as guard:
+                run_activate(mixin, plugin, full=full)
+            if guard.error is not None:
+                return _mixin_failure(Stage.ACTIVATE, slug, mixin, guard.error)
+            done.append(mixin)
+        with Guard() as guard:
+            for _ in active.implementations.invoke("plugreg_activated"):
+                pass
+        if guard.error is not None:
+            return PluginFailure.of(Stage.ACTIVATE, slug, guard.error, subject="plugreg_activated")
+        return None
+
+    def _undo(self, active: ActivePlugin, done: list[MixinSpec]) -> list[PluginFailure]:
+        failures = []
+        for mixin in reversed(done):
+            with Guard() as guard:
+                run_deactivate(mixin, active.plugin)
+            if guard.error is not None:
+                failures.append(_mixin_failure(Stage.DEACTIVATE, active.slug, mixin, guard.error))
+        if isinstance(active.plugin, Plugin):
+            unbind(active.plugin)
+        return failures
+
+
+def _failed(slug: str, error: BaseException) -> Activation:
+    return Activation(failures=(PluginFailure.of(Stage.ACTIVATE, slug, error),))
+
+
+def _mixin_failure(
+    stage: Stage, slug: str, mixin: MixinSpec, error: BaseException
+) -> PluginFailure:
+    return PluginFailure.of(stage, slug, error, subject=mixin.key, what=f"mixin {mixin.key!r}")
+
+
+def _definitions(
+    slug: str, plugin: object
+) -> tuple[
+    Mapping[str, SettingDefinition], Mapping[str, SettingDefinition], tuple[PluginFailure, ...]
+]:
+    if not isinstance(plugin, SettingsMixin):
+        return {}, {}, ()
+    with Guard() as guard:
+        settings, faults = parse_definitions(plugin.SETTINGS, "SETTINGS")
+        user_settings, more = parse_definitions(plugin.USER_SETTINGS, "USER_SETTINGS")
+        if not (faults or more):
+            return settings, user_settings, ()
+        raise ValueError("; ".join((*faults, *more)))
+    assert guard.error is not None
+    failure = PluginFailure.of(
+        Stage.ACTIVATE, slug, guard.error, subject="settings", what="mixin 'settings'"
+    )
+    return {}, {}, (failure,)
+
+
+def _brought(active: ActivePlugin) -> tuple[tuple[PluginSpec, ...], tuple[PluginFailure, ...]]:
+    """Ask a plugin for the further plugins it brings. A fault here does not switch it off."""
+    slug = active.slug
+    with Guard() as guard:
+        pairs = [
+            _pair(each)
+            for answer in active.implementations.invoke("plugreg_plugins")
+            for each in answer
+        ]
+        found = objects.find(pairs, source=Source.PLUGIN)
+        specs = tuple(replace(each, brought_by=slug) for each in found.specs)
+        return specs, tuple(
+            replace(each, stage=Stage.ACTIVATE, slug=slug) for each in found.failures
+        )
+    assert guard.error is not None
+    return (), (PluginFailure.of(Stage.ACTIVATE, slug, guard.error, subject="plugreg_plugins"),)
+
+
+def _pair(each: object) -> tuple[str, object]:
+    if isinstance(each, tuple) and len(each) == 2 and isinstance(each[0], str):
+        return each
+    raise TypeError(f"plugreg_plugins must give (name, object) pairs, not {safe_repr(each)}")

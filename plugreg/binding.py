@@ -1,0 +1,78 @@
+"""What a plugin object is bound to: its own settings, metadata and logger, nobody else's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from plugreg._names import Slug
+from plugreg.configs import Configs
+from plugreg.definitions import SettingDefinition
+from plugreg.settings import SettingsStore, SettingsView
+
+
+class BoundContext:
+    """Fills :class:`plugreg.context.PluginContext` from the stores of one registry.
+
+    It holds no registry. Values are live: what another thread stores is read at the next call.
+    """
+
+    def __init__(
+        self,
+        slug: Slug,
+        settings: Mapping[str, SettingDefinition],
+        user_settings: Mapping[str, SettingDefinition],
+        store: SettingsStore,
+        configs: Configs,
+    ) -> None:
+        self._slug = slug
+        self._settings = SettingsView(store, slug, settings)
+        self._user_definitions = user_settings
+        self._store = store
+        self._configs = configs
+
+    @property
+    def slug(self) -> Slug:
+        """The plugin's identity."""
+        return self._slug
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The logger ``plugreg.plugin.<slug>``."""
+        return logging.getLogger(f"plugreg.plugin.{self._slug}")
+
+    def get_setting(self, key: str, backup_value: object = None) -> Any:
+        """Return the native value of a setting; see ``PluginContext.get_setting``."""
+        return _read(self._settings, key, backup_value)
+
+    def set_setting(self, key: str, value: object) -> None:
+        """Store a setting; see ``PluginContext.set_setting``."""
+        self._settings.set(key, value)
+
+    def get_user_setting(self, key: str, user: int, backup_value: object = None) -> Any:
+        """Return a user's value; see ``PluginContext.get_user_setting``."""
+        return _read(self._of_user(user), key, backup_value)
+
+    def set_user_setting(self, key: str, value: object, user: int) -> None:
+        """Store a user's value; see ``PluginContext.set_user_setting``."""
+        self._of_user(user).set(key, value)
+
+    def get_metadata(self) -> dict[str, Any]:
+        """Return a copy of the plugin's metadata."""
+        return self._configs.metadata(self._slug)
+
+    def set_metadata(self, data: Mapping[str, Any], merge: bool = True) -> None:
+        """Store the plugin's metadata; see ``PluginContext.set_metadata``."""
+        self._configs.set_metadata(self._slug, data, merge)
+
+    def _of_user(self, user: int) -> SettingsView:
+        return SettingsView(self._store, self._slug, self._user_definitions, user)
+
+
+def _read(view: SettingsView, key: str, backup_value: object) -> Any:
+    value = view[key]
+    definition = view.definitions[key.upper()]
+    if backup_value is not None and not definition.has_default and not view.is_set(key):
+        return backup_value
+    return value

@@ -1,0 +1,290 @@
+"""Building the next snapshot aside, from the last one and from what is found and wished now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from types import MappingProxyType
+from typing import Any
+
+from plugreg._names import Slug
+from plugreg.activate import Activator
+from plugreg.load import FAILED, HasHooks, load
+from plugreg.modules import Evicted, evict
+from plugreg.records import (
+    ActivePlugin,
+    Discovery,
+    Held,
+    KnownPlugin,
+    LoadPlan,
+    PluginFailure,
+    PluginSpec,
+    PluginState,
+    Snapshot,
+    Stage,
+    Wish,
+)
+from plugreg.resolve import Describe, HostRules, need_unmet, resolve
+
+Remember = Callable[[Iterable[PluginSpec]], Mapping[Slug, Wish]]
+"""Sees to it that plugins are stored, and gives what is wished of all."""
+
+
+class Remake(IntEnum):
+    """How much of a plugin that is in service already is made anew; more includes less."""
+
+    CHANGED = 0
+    """Only plugins whose distribution, file or object is another one than before."""
+    OBJECTS = 1
+    """Every plugin object."""
+    CODE = 2
+    """Every plugin's modules too."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Built:
+    """A snapshot that is ready to be published, and what that means.
+
+    ``added`` are taken into service with it, ``removed`` go out of service, in the order in which
+    they are to be torn down, but for those in ``torn_down``, which need it no more. ``tried`` are
+    the slugs that this build had to decide on, whose earlier failures are outdated.
+    """
+
+    snapshot: Snapshot
+    added: tuple[ActivePlugin, ...]
+    removed: tuple[ActivePlugin, ...]
+    torn_down: frozenset[Slug]
+    failures: tuple[PluginFailure, ...]
+    tried: frozenset[Slug]
+
+
+class Builder:
+    """Builds snapshots for one registry; holds none of them.
+
+    ``off`` are the mixins whose switch the host turned off.
+    """
+
+    def __init__(
+        self,
+        rules: HostRules,
+        describe: Describe,
+        has_hooks: HasHooks,
+        activator: Activator,
+        off: frozenset[str],
+    ) -> None:
+        self._rules = rules
+        self._describe = describe
+        self._has_hooks = has_hooks
+        self._activator = activator
+        self._off = off
+
+    def build(
+        self,
+        previous: Snapshot,
+        discovery: Discovery,
+        manual: Sequence[PluginSpec],
+        remember: Remember,
+        *,
+        remake: Remake = Remake.CHANGED,
+        only: frozenset[str] | None = None,
+    ) -> Built:
+        """Load and activate what the wishes ask for, and keep what is in service and unchanged.
+
+        With ``only`` nothing but these plugins is touched; others keep the state they have.
+        Plugins that others bring are found after these were activated, so resolving and loading
+        go round until no more come. ``previous`` goes on serving meanwhile.
+
+        Raises StorageError, and what belongs to the process; then everything that was newly made
+        is torn down again.
+        """
+        work = _Work(previous=previous, remake=remake, only=only)
+        try:
+            while True:
+                specs = [*manual, *discovery.specs, *work.brought()]
+                wishes = remember(specs)
+                plan = resolve(specs, wishes, self._rules, self._describe)
+                seen = len(work.active)
+                for spec in plan.order:
+                    if spec.slug not in work.active and spec.slug not in work.held:
+                        self._decide(spec, plan, work)
+                if not any(each.brings for each in list(work.active.values())[seen:]):
+                    break
+        except BaseException:
+            for each in reversed(work.made):
+                self._activator.deactivate(each)
+            raise
+        return self._built(work, plan, wishes, discovery)
+
+    # -- the parts ---------------------------------------------------------------------------
+
+    def _decide(self, spec: PluginSpec, plan: LoadPlan, work: _Work) -> None:
+        """Keep, make, or hold one plugin whose needs have been decided on."""
+        slug = spec.slug
+        old = work.previous.active.get(slug)
+        rank = plan.ranks[slug]
+        unmet = next((need for need in plan.needs[slug] if need not in work.active), None)
+        if unmet is not None:
+            reason = need_unmet(unmet, work.held.get(unmet, FAILED).reason)
+            work.held[slug] = Held(state=PluginState.FAILED, reason=reason)
+            work.failures.append(PluginFailure(stage=Stage.RESOLVE, slug=slug, message=reason))
+        elif old is not None and work.keeps(old, spec):
+            work.keep(old, rank)
+        elif not work.may_touch(slug) and (carried := work.previous.plugins.get(slug)) is not None:
+            work.held[slug] = Held(state=carried.state, reason=carried.reason)
+        else:
+            self._make(spec, rank, old, work)
+
+    def _make(
+        self, spec: PluginSpec, rank: tuple[Any, ...], old: ActivePlugin | None, work: _Work
+    ) -> None:
+        slug = spec.slug
+        evicted = work.evict(spec)
+        loading = load(spec, self._rules, self._has_hooks)
+        work.failures += loading.failures
+        if loading.loaded is None:
+            evicted.restore()
+            work.held[slug] = loading.held or FAILED
+            return
+        if old is not None and loading.loaded.plugin is old.plugin:
+            # A module or an instance cannot be made anew: it is let go before it is taken in.
+            work.failures += self._activator.deactivate(old)
+            work.torn_down.add(slug)
+        activation = self._activator.activate(loading.loaded, rank, full=work.remake is Remake.CODE)
+        work.failures += (*loading.loaded.failures, *activation.failures)
+        if activation.active is None:
+            work.held[slug] = FAILED
+            return
+        work.active[slug] = activation.active
+        work.made.append(activation.active)
+
+    def _built(
+        self,
+        work: _Work,
+        plan: LoadPlan,
+        wishes: Mapping[Slug, Wish],
+        discovery: Discovery,
+    ) -> Built:
+        held = {**plan.held, **work.held}
+        slugs = sorted({*plan.specs, *held})
+        plugins: dict[str, KnownPlugin] = {
+            slug: self._known(slug, plan.specs.get(slug), wishes.get(slug), held, work)
+            for slug in slugs
+        }
+        old, new = work.previous.active, work.active
+        snapshot = Snapshot(
+            plugins=MappingProxyType(plugins),
+            active=MappingProxyType(dict(new)),
+            by_mixin=MappingProxyType(self._by_mixin(new.values())),
+            needs=MappingProxyType(dict(plan.needs)),
+            discovery=discovery,
+        )
+        return Built(
+            snapshot=snapshot,
+            added=tuple(each for slug, each in new.items() if each is not old.get(slug)),
+            removed=tuple(
+                each for each in reversed([*old.values()]) if each is not new.get(each.slug)
+            ),
+            torn_down=frozenset(work.torn_down),
+            failures=tuple(
+                each
+                for each in (*plan.failures, *work.failures)
+                if each.stage is Stage.DISCOVERY or work.may_touch(each.slug)
+            ),
+            tried=frozenset(slug for slug in slugs if work.has_tried(slug)),
+        )
+
+    def _known(
+        self,
+        slug: Slug,
+        spec: PluginSpec | None,
+        wish: Wish | None,
+        held: Mapping[Slug, Held],
+        work: _Work,
+    ) -> KnownPlugin:
+        active = work.active.get(slug)
+        why = held.get(slug, FAILED)
+        stated = spec.attributes.get("NAME") if spec is not None else None
+        name = wish.name if wish is not None else spec.name if spec is not None else slug
+        return KnownPlugin(
+            slug=slug,
+            pk=0 if wish is None else wish.pk,
+            wanted=active is not None or self._rules.wants(slug, wish),
+            state=why.state if active is None else PluginState.ACTIVE,
+            reason=why.reason if active is None else "",
+            name=stated or name if active is None else active.loaded.name,
+            distribution=spec.distribution
+            if spec is not None
+            else wish.distribution
+            if wish is not None
+            else None,
+            spec=spec,
+            loaded=None if active is None else active.loaded,
+        )
+
+    def _by_mixin(self, active: Iterable[ActivePlugin]) -> dict[str, tuple[Any, ...]]:
+        found: dict[str, list[Any]] = {}
+        for each in active:
+            for key in each.mixins:
+                if key in each.enabled and key not in self._off:
+                    found.setdefault(key, []).append(each.plugin)
+        return {key: tuple(plugins) for key, plugins in found.items()}
+
+
+@dataclass(kw_only=True, slots=True)
+class _Work:
+    """What one build has come to so far."""
+
+    previous: Snapshot
+    remake: Remake
+    only: frozenset[str] | None
+    active: dict[str, ActivePlugin] = field(default_factory=dict)
+    held: dict[Slug, Held] = field(default_factory=dict)
+    made: list[ActivePlugin] = field(default_factory=list)
+    failures: list[PluginFailure] = field(default_factory=list)
+    torn_down: set[Slug] = field(default_factory=set)
+    evicted: dict[str, Evicted] = field(default_factory=dict)
+
+    def brought(self) -> list[PluginSpec]:
+        """Return the specs of all plugins that active ones have brought."""
+        return [spec for each in self.active.values() for spec in each.brings]
+
+    def may_touch(self, slug: str) -> bool:
+        """Tell whether this build may change anything about a plugin."""
+        return self.only is None or slug in self.only
+
+    def keeps(self, old: ActivePlugin, spec: PluginSpec) -> bool:
+        """Tell whether an active plugin stays the object it is."""
+        if not self.may_touch(spec.slug):
+            return True
+        return (
+            self.remake is Remake.CHANGED
+            and old.loaded.spec == spec
+            and old.loaded.spec.target is spec.target
+        )
+
+    def keep(self, old: ActivePlugin, rank: tuple[Any, ...]) -> None:
+        """Keep an active plugin, at its place in the order that holds now."""
+        if old.implementations.rank != rank:
+            old = replace(old, implementations=replace(old.implementations, rank=rank))
+            self.torn_down.add(old.slug)
+        self.active[old.slug] = old
+
+    def has_tried(self, slug: Slug) -> bool:
+        """Tell whether what was known to be wrong with a plugin is outdated now."""
+        kept = slug in self.active and self.active[slug] not in self.made
+        return self.may_touch(slug) and not kept
+
+    def evict(self, spec: PluginSpec) -> Evicted:
+        """Take a plugin's modules out of the way if its code is to be imported anew.
+
+        Once for each distribution, so that all plugins of it run the same code.
+        """
+        known = self.previous.plugins.get(spec.slug)
+        changed = known is not None and known.spec is not None and known.spec != spec
+        if not changed and self.remake is not Remake.CODE:
+            return Evicted({})
+        key = spec.distribution or f"{spec.path}:{spec.value}"
+        if key not in self.evicted:
+            self.evicted[key] = evict(spec)
+        return self.evicted[key]

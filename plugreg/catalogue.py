@@ -1,0 +1,118 @@
+"""Records of plugins, composed from a snapshot and the ledger when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+from plugreg._names import Slug, near
+from plugreg.exceptions import PluginNotFoundError
+from plugreg.failures import FailureLedger
+from plugreg.records import (
+    KnownPlugin,
+    PluginFacts,
+    PluginRecord,
+    PluginSpec,
+    Snapshot,
+    Source,
+)
+from plugreg.resolve import Describe, HostRules
+
+_NO_FACTS = PluginFacts()
+
+
+class Catalogue:
+    """Composes records. It reads, and writes nothing; ``describe`` is asked only when facts are."""
+
+    def __init__(
+        self,
+        current: Callable[[], Snapshot],
+        ledger: FailureLedger,
+        rules: HostRules,
+        describe: Describe,
+    ) -> None:
+        self._current = current
+        self._ledger = ledger
+        self._rules = rules
+        self._describe = describe
+
+    def record(self, slug: str) -> PluginRecord:
+        """Return the record of one plugin. Raises PluginNotFoundError, with a near name."""
+        snapshot = self._current()
+        known = snapshot.plugins.get(slug)
+        if known is None:
+            raise PluginNotFoundError(slug, near(slug, snapshot.plugins))
+        return self.compose(known, snapshot)
+
+    def all(self) -> Mapping[str, PluginRecord]:
+        """Return every known plugin by slug, in alphabetical order, as of now."""
+        snapshot = self._current()
+        return Records(self, snapshot, snapshot.plugins.keys())
+
+    def active(self) -> Mapping[str, PluginRecord]:
+        """Return the plugins in service by slug, in activation order, as of now."""
+        snapshot = self._current()
+        return Records(self, snapshot, snapshot.active.keys())
+
+    def compose(self, known: KnownPlugin, snapshot: Snapshot) -> PluginRecord:
+        """Make the record of one plugin of a snapshot."""
+        spec, loaded = known.spec, known.loaded
+        active = snapshot.active.get(known.slug)
+        stated = None if spec is None else spec.attributes.get("TITLE")
+        source = None if spec is None else spec.source
+        return PluginRecord(
+            slug=known.slug,
+            pk=known.pk,
+            wanted=known.wanted,
+            state=known.state,
+            reason=known.reason,
+            plugin=None if loaded is None else loaded.plugin,
+            name=known.name,
+            title=loaded.title if loaded is not None else stated or known.name,
+            version=loaded.version if loaded is not None else _version(spec),
+            distribution=known.distribution,
+            mixins={} if active is None else dict(active.mixins),
+            errors=self._ledger.of(known.slug),
+            is_builtin=source is Source.BUILTIN,
+            is_sample=source is Source.SAMPLE,
+            is_package=known.distribution is not None,
+            is_installed=spec is not None,
+            is_mandatory=Slug(known.slug) in self._rules.mandatory,
+            _facts=lambda: _NO_FACTS if spec is None else self._describe(spec),
+            _loaded=loaded,
+        )
+
+
+class Records(Mapping[str, PluginRecord]):
+    """Plugins of one snapshot by slug. Records are composed when they are looked at.
+
+    It goes on showing the plugins and states of the moment it was asked for; failures in the
+    records are those of the moment a record is looked at.
+    """
+
+    def __init__(self, catalogue: Catalogue, snapshot: Snapshot, slugs: Collection[str]) -> None:
+        self._catalogue = catalogue
+        self._snapshot = snapshot
+        self._slugs = slugs
+
+    def __getitem__(self, slug: str) -> PluginRecord:
+        if slug not in self._slugs:
+            raise KeyError(slug)
+        return self._catalogue.compose(self._snapshot.plugins[slug], self._snapshot)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._slugs)
+
+    def __len__(self) -> int:
+        return len(self._slugs)
+
+    def __contains__(self, slug: object) -> bool:
+        return slug in self._slugs
+
+    def __repr__(self) -> str:
+        return f"<plugins: {', '.join(self._slugs) or 'none'}>"
+
+
+def _version(spec: PluginSpec | None) -> str | None:
+    if spec is None:
+        return None
+    return spec.version or spec.attributes.get("VERSION")

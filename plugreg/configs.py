@@ -1,0 +1,168 @@
+"""What is remembered of plugins: wishes and metadata, as rows of a storage.
+
+Tables: ``plugins`` (one row a plugin, by slug), ``metadata`` (by slug), ``counters``. Rows of
+plugins that are not installed stay as they are until someone deletes them.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from plugreg._names import Slug
+from plugreg.exceptions import SettingError
+from plugreg.records import EMPTY, PluginSpec, Wish
+from plugreg.resolve import HostRules
+from plugreg.storage import Storage, Transaction
+
+
+class Configs:
+    """Reads and writes wishes and metadata. Each write is one transaction.
+
+    Metadata is also kept as a mapping that each write replaces with one assignment, so that
+    reading it takes no lock and touches no storage. Every method that touches the storage may
+    raise StorageError; then nothing has changed.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        # Writers queue here until memory shows what they have stored; readers never do.
+        self._writing = threading.Lock()
+        self._metadata: Mapping[str, dict[str, Any]] = EMPTY
+
+    def load(self) -> None:
+        """Read the metadata of all plugins again."""
+        with self._writing:
+            rows = self._storage.read("metadata")
+            self._metadata = MappingProxyType({slug: row["metadata"] for slug, row in rows.items()})
+
+    def wishes(self) -> dict[Slug, Wish]:
+        """Return what is stored of every plugin ever seen. Writes nothing."""
+        return {Slug(key): _wish(key, row) for key, row in self._storage.read("plugins").items()}
+
+    def remember(self, specs: Iterable[PluginSpec], rules: HostRules) -> dict[Slug, Wish]:
+        """Store plugins that were never seen before, and what has changed of the others.
+
+        A new plugin gets a number that no plugin ever had, and the wish that the host has for new
+        ones; a mandatory one is wished active. No other wish is touched. Where nothing is new,
+        nothing is written. Returns all wishes.
+        """
+        known = self.wishes()
+        due = [spec for spec in specs if _is_due(spec, known.get(spec.slug), rules)]
+        if not due:
+            return known
+        with self._storage.transaction() as transaction:
+            for spec in due:
+                row = transaction.get("plugins", spec.slug)
+                wish = None if row is None else _wish(spec.slug, row)
+                _put(
+                    transaction,
+                    Wish(
+                        slug=spec.slug,
+                        pk=_next_pk(transaction) if wish is None else wish.pk,
+                        active=rules.wants(spec.slug, wish),
+                        name=spec.name,
+                        distribution=spec.distribution,
+                    ),
+                )
+        return self.wishes()
+
+    def rename(self, slug: Slug, name: str) -> None:
+        """Store the name that a load has seen, if it is another one than before."""
+        row = self._storage.read("plugins").get(slug)
+        if row is None or row["name"] == name:
+            return
+        with self._storage.transaction() as transaction:
+            row = transaction.get("plugins", slug)
+            if row is not None:
+                transaction.put("plugins", slug, {**row, "name": name})
+
+    def wish(self, active: bool, slugs: Iterable[Slug]) -> None:
+        """Store the wish for these plugins, seen before or not, in one transaction."""
+        with self._storage.transaction() as transaction:
+            for slug in slugs:
+                row = transaction.get("plugins", slug)
+                if row is None:
+                    pk = _next_pk(transaction)
+                    _put(transaction, Wish(slug=slug, pk=pk, active=active, name=slug))
+                elif row["active"] != active:
+                    transaction.put("plugins", slug, {**row, "active": active})
+
+    def forget(self, slug: Slug) -> bool:
+        """Delete wish, settings, user settings and metadata of one plugin; its number stays used.
+
+        Returns whether anything was stored.
+        """
+        with self._writing:
+            with self._storage.transaction() as transaction:
+                found = transaction.delete("plugins", slug)
+                found |= transaction.delete("metadata", slug)
+                for table in ("settings", "user_settings"):
+                    for key in [key for key, _ in transaction.items(table)]:
+                        if key.partition(":")[0] == slug:
+                            found |= transaction.delete(table, key)
+            self._metadata = MappingProxyType(
+                {each: data for each, data in self._metadata.items() if each != slug}
+            )
+        return found
+
+    def metadata(self, slug: str) -> dict[str, Any]:
+        """Return a copy of the plugin's metadata, ``{}`` where there is none."""
+        return copy.deepcopy(self._metadata.get(slug, {}))
+
+    def set_metadata(self, slug: str, data: Any, merge: bool) -> dict[str, Any]:
+        """Store the metadata of one plugin and return it (behaviour.md, section 6).
+
+        With ``merge`` the keys of ``data`` replace those at the first level and the others stay;
+        without, ``data`` replaces all. Raises SettingError when it is no dict of JSON values.
+        """
+        if not isinstance(data, dict):
+            raise SettingError("metadata", "Metadata must be a python dict object")
+        with self._writing:
+            with self._storage.transaction() as transaction:
+                row = transaction.get("metadata", slug) if merge else None
+                merged = {**(row["metadata"] if row else {}), **data}
+                transaction.put("metadata", slug, {"metadata": merged})
+                kept: dict[str, Any] = (transaction.get("metadata", slug) or {})["metadata"]
+            self._metadata = MappingProxyType({**self._metadata, slug: kept})
+        return self.metadata(slug)
+
+
+def _wish(slug: str, row: Mapping[str, Any]) -> Wish:
+    return Wish(
+        slug=Slug(slug),
+        pk=row["pk"],
+        active=row["active"],
+        name=row["name"],
+        distribution=row["distribution"],
+    )
+
+
+def _put(transaction: Transaction, wish: Wish) -> None:
+    transaction.put(
+        "plugins",
+        wish.slug,
+        {
+            "pk": wish.pk,
+            "active": wish.active,
+            "name": wish.name,
+            "distribution": wish.distribution,
+        },
+    )
+
+
+def _is_due(spec: PluginSpec, wish: Wish | None, rules: HostRules) -> bool:
+    return (
+        wish is None
+        or wish.distribution != spec.distribution
+        or (spec.slug in rules.mandatory and not wish.active)
+    )
+
+
+def _next_pk(transaction: Transaction) -> int:
+    last: int = (transaction.get("counters", "pk") or {"last": 0})["last"]
+    transaction.put("counters", "pk", {"last": last + 1})
+    return last + 1

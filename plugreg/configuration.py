@@ -1,0 +1,61 @@
+"""``registry.config``: settings, user settings and metadata of the plugins there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from plugreg._names import near
+from plugreg.configs import Configs
+from plugreg.exceptions import PluginNotActiveError, PluginNotFoundError
+from plugreg.records import ActivePlugin, Snapshot
+from plugreg.settings import SettingsStore, SettingsView
+
+
+class Configuration:
+    """What hosts and operators read and write of a plugin's configuration, by slug.
+
+    Reads come from memory and take no lock. Each write is one transaction of the storage, on disk
+    when the call returns; it may raise StorageError, and then nothing has changed.
+    """
+
+    def __init__(
+        self, current: Callable[[], Snapshot], settings: SettingsStore, configs: Configs
+    ) -> None:
+        self._current = current
+        self._settings = settings
+        self._configs = configs
+
+    def settings(self, slug: str) -> SettingsView:
+        """Return the live settings of an active plugin. Raises PluginNotActiveError for others."""
+        return SettingsView(self._settings, slug, self._active(slug).settings)
+
+    def user_settings(self, slug: str, user: int) -> SettingsView:
+        """Return one user's live settings with an active plugin; see :meth:`settings`."""
+        return SettingsView(self._settings, slug, self._active(slug).user_settings, user)
+
+    def metadata(self, slug: str) -> dict[str, Any]:
+        """Return a copy of the metadata of any known plugin, ``{}`` where there is none."""
+        self._check_known(slug)
+        return self._configs.metadata(slug)
+
+    def set_metadata(self, slug: str, data: dict[str, Any], merge: bool = True) -> dict[str, Any]:
+        """Merge ``data`` into a plugin's metadata at the first level, or replace it; return it all.
+
+        Raises SettingError when ``data`` is no dict, StorageError when JSON cannot hold it.
+        """
+        self._check_known(slug)
+        return self._configs.set_metadata(slug, data, merge)
+
+    def _active(self, slug: str) -> ActivePlugin:
+        snapshot = self._current()
+        active = snapshot.active.get(slug)
+        if active is None:
+            self._check_known(slug)
+            raise PluginNotActiveError(slug, snapshot.plugins[slug].state)
+        return active
+
+    def _check_known(self, slug: str) -> None:
+        plugins = self._current().plugins
+        if slug not in plugins:
+            raise PluginNotFoundError(slug, near(slug, plugins))

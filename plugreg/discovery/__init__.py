@@ -1,0 +1,108 @@
+"""Discovery: which plugins there are, found without importing any (design.md, section 2).
+
+Four kinds of source, in this order of precedence: builtin objects, samples, directories, and
+the entry points of installed distributions. Each gives a :class:`~plugreg.records.Discovery`:
+the specs that it found, and a failure for each thing that it could not read. Nothing is written,
+and two plugins with the same slug are both given; :mod:`plugreg.resolve` decides between them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from plugreg._guard import Guard
+from plugreg.discovery import directories, entry_points, objects
+from plugreg.discovery.facts import Facts
+from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
+
+__all__ = ["Facts", "Sources", "discover", "restricted"]
+
+
+def discover(group: str, path: Sequence[str] | None = None) -> tuple[PluginSpec, ...]:
+    """Return the plugins that the entry points of ``group`` name, sorted by slug.
+
+    ``path`` is a sequence of folders to search instead of ``sys.path``. Nothing is imported, and
+    nothing is raised because of a distribution: a broken one is left out, and
+    :func:`plugreg.discovery.entry_points.find` tells which and why.
+    """
+    return entry_points.find(group, path).specs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sources:
+    """Where a host's plugins come from.
+
+    ``group`` is the entry-point group. ``builtin`` holds objects as
+    :func:`plugreg.discovery.objects.find` takes them, ``samples`` such objects or folders (an
+    ``os.PathLike``, or the text of an existing folder), ``directories`` folders. ``path`` is
+    searched for distributions instead of ``sys.path``.
+    """
+
+    group: str
+    builtin: tuple[Any, ...] = ()
+    samples: tuple[Any, ...] = ()
+    directories: tuple[str | os.PathLike[str], ...] = ()
+    path: Sequence[str] | None = None
+
+    def find(self) -> Discovery:
+        """Search all of them anew, and return specs in order of precedence.
+
+        The same folder given twice counts once. What fails as a whole is a failure with its own
+        name as ``slug``, and the others go on. Nothing is imported or written.
+        """
+        folders = [each for each in self.samples if _is_folder(each)]
+        sample_objects = [each for each in self.samples if not _is_folder(each)]
+        found = [
+            _searched(Source.BUILTIN, lambda: objects.find(self.builtin, source=Source.BUILTIN)),
+            _searched(Source.SAMPLE, lambda: objects.find(sample_objects, source=Source.SAMPLE)),
+            *_searched_folders(folders, Source.SAMPLE),
+            *_searched_folders(self.directories, Source.DIRECTORY),
+            _searched(Source.ENTRY_POINT, lambda: entry_points.find(self.group, self.path)),
+        ]
+        specs = [spec for each in found for spec in each.specs]
+        return Discovery(
+            specs=tuple(sorted(specs, key=lambda spec: spec.sort_key)),
+            failures=tuple(failure for each in found for failure in each.failures),
+        )
+
+
+def restricted(found: Discovery, known: Discovery) -> Discovery:
+    """Return of ``found`` what ``known`` has too, as it is now: nothing that is new.
+
+    A plugin is the same one while source, slug and distribution are the same; its version, value
+    and file may differ (behaviour.md, section 9.6: a reload without ``collect``).
+    """
+    plugins = {(spec.source, spec.slug, spec.distribution) for spec in known.specs}
+    return Discovery(
+        specs=tuple(
+            spec for spec in found.specs if (spec.source, spec.slug, spec.distribution) in plugins
+        ),
+        failures=found.failures,
+    )
+
+
+def _is_folder(sample: Any) -> bool:
+    # isinstance() would ask a plugin object for its __class__, which is the plugin's code.
+    if type(sample) is str:
+        return bool(sample) and Path(sample).is_dir()
+    return issubclass(type(sample), os.PathLike)
+
+
+def _searched(name: str, search: Callable[[], Discovery]) -> Discovery:
+    with Guard() as guard:
+        return search()
+    assert guard.error is not None
+    return Discovery(failures=(PluginFailure.of(Stage.DISCOVERY, name, guard.error),))
+
+
+def _searched_folders(
+    folders: Iterable[str | os.PathLike[str]], source: Source
+) -> Iterator[Discovery]:
+    """Search each folder once, however often, and by whatever path, it is given."""
+    for folder in {os.path.realpath(folder): folder for folder in folders}.values():
+        yield _searched(os.fspath(folder), partial(directories.find, folder, source=source))

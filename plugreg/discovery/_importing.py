@@ -1,0 +1,106 @@
+"""Importing from a folder of plugins, under a private prefix and from source alone."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import threading
+from collections.abc import Iterable
+from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
+from types import CodeType, ModuleType
+from typing import Final
+
+_IMPORTING: Final = threading.RLock()
+"""Held while a module is imported, so that what a failed one leaves behind can be told apart."""
+
+
+def private_name(folder: str | os.PathLike[str], module: str) -> str:
+    """Return the name under which :func:`import_module` imports ``module`` of ``folder``.
+
+    It is ``_plugreg_<12 hex digits>.<module>``; the digits are the beginning of the SHA-256 of
+    the folder's real path.
+    """
+    return f"{_prefix(os.path.realpath(folder))}.{module}"
+
+
+def import_module(folder: str | os.PathLike[str], module: str) -> ModuleType:
+    """Import ``module`` of ``folder``, or return it where it is imported already.
+
+    ``module`` may be dotted. It finds its neighbours with ``from . import neighbour``; an
+    ``__init__.py`` of the folder itself is not run. Everything in the folder is compiled from its
+    source each time: Python takes bytecode for fresh when the whole seconds and the size agree,
+    and would run the old code of a file that was just repaired. ``sys.path`` is not touched.
+
+    Raises what the module raises, and ModuleNotFoundError when it is not there. Then nothing of
+    this folder stays in ``sys.modules`` that was not there before; what else the module had
+    imported stays, as with any import.
+    """
+    folder = os.path.realpath(folder)
+    prefix = _prefix(folder)
+    with _IMPORTING:
+        before = {name for name in sys.modules if _is_within(name, prefix)}
+        place = _fresh(folder)
+        if prefix not in sys.modules:
+            spec = ModuleSpec(prefix, None, is_package=True)
+            spec.submodule_search_locations = [place]
+            sys.modules[prefix] = importlib.util.module_from_spec(spec)
+        try:
+            return importlib.import_module(f"{prefix}.{module}")
+        except BaseException:
+            _forget({name for name in sys.modules if _is_within(name, prefix)} - before)
+            raise
+
+
+class _SourceLoader(SourceFileLoader):
+    """Compiles a module from its source, and neither reads nor writes bytecode."""
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """Return the code of the module, as ``importlib`` asks for it."""
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
+
+
+class _SourceFinder(FileFinder):
+    """Finds source files alone, and passes its own kind on to the packages in its folder."""
+
+    def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Return the spec of a module in the folder, as ``importlib`` asks for it."""
+        spec = super().find_spec(fullname, target)
+        if spec is not None and spec.submodule_search_locations is not None:
+            spec.submodule_search_locations = [
+                _fresh(place) for place in spec.submodule_search_locations
+            ]
+        return spec
+
+
+def _fresh(folder: str) -> str:
+    """Make a new finder for a folder, and return the path entry that leads to it.
+
+    The entry is another spelling of the folder's path, so that the finder of the folder itself,
+    should it be on ``sys.path`` too, keeps its own place in the cache.
+    """
+    entry = os.path.join(folder, ".")  # noqa: PTH118 - a Path drops the dot.
+    sys.path_importer_cache[entry] = _SourceFinder(folder, (_SourceLoader, [".py"]))
+    return entry
+
+
+def _prefix(folder: str) -> str:
+    import hashlib
+
+    return f"_plugreg_{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
+
+
+def _is_within(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
+def _forget(names: Iterable[str]) -> None:
+    """Take modules out of ``sys.modules``, and out of the packages that they are attributes of."""
+    for name in names:
+        module = sys.modules.pop(name)
+        parent, _, child = name.rpartition(".")
+        if vars(sys.modules.get(parent, sys)).get(child) is module:
+            delattr(sys.modules[parent], child)

@@ -1,0 +1,358 @@
+"""Plugins that are files in a folder: found with ``ast``, imported under a private prefix.
+
+No code of a folder runs while it is searched, and nothing is ever written into it. The prefix
+is made from the folder's path, so that two files ``sample.py`` in two folders never clash, and
+none of them shadows a real package (behaviour.md, section 9.3).
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from plugreg._guard import Guard
+from plugreg._names import slug_fault, slugify
+from plugreg.discovery._importing import import_module, private_name
+from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
+
+__all__ = ["LARGEST_SOURCE", "find", "import_module", "private_name"]
+
+LARGEST_SOURCE: Final = 4 * 1024 * 1024
+"""The largest source file that is parsed, in bytes."""
+
+
+def find(folder: str | os.PathLike[str], *, source: Source = Source.DIRECTORY) -> Discovery:
+    """Return the plugins in the modules and packages that lie in ``folder``, sorted.
+
+    A plugin is a public top-level class (one in ``__all__``, where there is one) that states a
+    NAME or SLUG, derives from something whose name ends in ``Plugin``, or has methods marked with
+    a ``hookimpl``; a class without a name of its own that only serves others as a base is none.
+    A module with marked functions is a plugin itself. Of a package its ``__init__.py`` counts,
+    and the classes that it imports from its own submodules.
+
+    Names that begin with ``_`` or ``.`` are left out. A folder or a file that cannot be read is a
+    failure with the folder's path or the module's name as ``slug``. Nothing is imported, created
+    or written, and nothing is raised because of a file.
+    """
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow links.
+    try:
+        children = sorted(folder.iterdir())
+    except OSError as error:
+        what = f"plugin directory {str(folder)!r} cannot be read; create it, or leave it out"
+        failure = PluginFailure.of(Stage.DISCOVERY, str(folder), error, what=what)
+        return Discovery(failures=(failure,))
+    specs: list[PluginSpec] = []
+    failures: list[PluginFailure] = []
+    packages: set[str] = set()
+    for child in children:
+        if child.name.startswith(("_", ".")):
+            continue
+        with Guard() as guard:
+            package = child / "__init__.py"
+            if package.is_file():
+                packages.add(child.name)
+                found = _find_in(child.name, package, source)
+            elif child.suffix == ".py" and child.is_file():
+                found = _find_in(child.stem, child, source)
+                if child.stem in packages and found.specs:
+                    reason = f"the package {child.stem!r} beside it hides it; rename one of them"
+                    found = Discovery(failures=(_refusal(child.stem, child, reason),))
+            else:
+                continue
+            specs += found.specs
+            failures += found.failures
+        if guard.error is not None:
+            failures.append(_unreadable(child.stem, child, guard.error))
+    specs.sort(key=lambda spec: spec.sort_key)
+    return Discovery(specs=tuple(specs), failures=tuple(failures))
+
+
+# --- what a file says
+
+
+class _Class(NamedTuple):
+    """A class as it is written: the last names of its bases, and its literals."""
+
+    name: str
+    bases: tuple[str, ...]
+    is_marked: bool
+    literals: dict[str, Any]
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the class itself states what it is called."""
+        return bool(_stated(self.literals, "SLUG") or _stated(self.literals, "NAME"))
+
+
+class _Module(NamedTuple):
+    """A module as it is written.
+
+    ``imports`` maps a name to the submodule of the same package that it is imported from, and
+    to its name there. ``exported`` is ``__all__``, None where it is missing or no literal.
+    """
+
+    classes: dict[str, _Class]
+    imports: dict[str, tuple[str, str]]
+    exported: frozenset[str] | None
+    is_marked: bool
+    literals: dict[str, Any]
+
+
+_Visible: TypeAlias = dict[str, tuple[_Class, Mapping[str, _Class]]]
+"""Classes by the name under which a module offers them, each with its neighbours by name."""
+
+
+class _Unknown:
+    """Stands for a value that only running the code would tell."""
+
+
+class _Candidate(NamedTuple):
+    """A class or module that looks like a plugin. ``reference`` is how it is imported."""
+
+    reference: str
+    name: str
+    attributes: dict[str, Any]
+
+
+def _find_in(module: str, file: Path, source: Source) -> Discovery:
+    specs: list[PluginSpec] = []
+    failures: list[PluginFailure] = []
+    stamp = ""
+    for each in _candidates(module, file, failures):
+        name = _stated(each.attributes, "NAME") or each.name
+        slug = slugify(_stated(each.attributes, "SLUG") or name)
+        fault = slug_fault(slug, name)
+        if fault is None and not module.isidentifier():
+            fault = f"{module!r} is no module name; use letters, digits and underscores"
+        if fault is not None:
+            failures.append(_refusal(slug or each.reference, file, fault))
+            continue
+        stamp = stamp or _stamp(file)
+        specs.append(
+            PluginSpec(
+                slug=slug,
+                name=name,
+                value=each.reference,
+                source=source,
+                path=str(file),
+                stamp=stamp,
+                attributes=each.attributes,
+            )
+        )
+    return Discovery(specs=tuple(specs), failures=tuple(failures))
+
+
+def _candidates(module: str, file: Path, failures: list[PluginFailure]) -> Iterator[_Candidate]:
+    """Yield what looks like a plugin in a module, or in a package and its direct submodules."""
+    try:
+        written = _parse(file)
+    except Exception as error:  # noqa: BLE001 - ast raises five kinds, RecursionError among them.
+        failures.append(_unreadable(module, file, error))
+        return
+    if written.is_marked:
+        yield _Candidate(module, module, written.literals)
+    visible: _Visible = {name: (each, written.classes) for name, each in written.classes.items()}
+    if file.name == "__init__.py":
+        visible |= _imported(module, file, written, failures)
+    plugins = [
+        (name, each, attributes)
+        for name, (each, neighbours) in sorted(visible.items())
+        if (attributes := _plugin_attributes(each, neighbours)) is not None
+    ]
+    bases = {base for _, each, _ in plugins for base in each.bases if base != each.name}
+    for name, each, attributes in plugins:
+        is_public = not name.startswith("_") and (
+            written.exported is None or name in written.exported
+        )
+        if is_public and (each.is_named or not {name, each.name} & bases):
+            yield _Candidate(f"{module}:{name}", name, attributes)
+
+
+def _imported(module: str, file: Path, written: _Module, failures: list[PluginFailure]) -> _Visible:
+    """Return the classes that a package imports from its submodules."""
+    found: _Visible = {}
+    submodules: dict[str, Mapping[str, _Class]] = {}
+    for local, (submodule, name) in written.imports.items():
+        if submodule not in submodules:
+            submodules[submodule] = {}
+            place = file.parent.joinpath(*submodule.split("."))
+            for candidate in (place / "__init__.py", place.with_name(f"{place.name}.py")):
+                if not candidate.is_file():
+                    continue
+                try:
+                    submodules[submodule] = _parse(candidate).classes
+                except Exception as error:  # noqa: BLE001 - as above.
+                    failures.append(_unreadable(f"{module}.{submodule}", candidate, error))
+                break
+        if name in submodules[submodule] and local not in written.classes:
+            found[local] = (submodules[submodule][name], submodules[submodule])
+    return found
+
+
+def _plugin_attributes(each: _Class, classes: Mapping[str, _Class]) -> dict[str, Any] | None:
+    """Return what a class states, inherited things included; None if it is no plugin."""
+    lineage: dict[str, _Class] = {}
+    waiting = [each]
+    while waiting:
+        ancestor = waiting.pop()
+        if ancestor.name not in lineage:
+            lineage[ancestor.name] = ancestor
+            waiting += [classes[base] for base in reversed(ancestor.bases) if base in classes]
+    attributes: dict[str, Any] = {}
+    for ancestor in reversed(lineage.values()):
+        attributes |= ancestor.literals
+    attributes = {name: value for name, value in attributes.items() if value is not _Unknown}
+    is_plugin = (
+        bool(_stated(attributes, "NAME") or _stated(attributes, "SLUG"))
+        or any(ancestor.is_marked for ancestor in lineage.values())
+        or any(base.endswith("Plugin") for ancestor in lineage.values() for base in ancestor.bases)
+    )
+    return attributes if is_plugin else None
+
+
+# --- reading a file
+
+
+def _parse(file: Path) -> _Module:
+    """Read a source file. Raises what ``ast.parse`` raises, OSError, and ValueError by its size."""
+    size = file.stat().st_size
+    if size > LARGEST_SOURCE:
+        raise ValueError(f"{size} bytes are more than the {LARGEST_SOURCE} that are read")
+    statements = list(_statements(ast.parse(file.read_bytes(), str(file)).body))
+    aliases: dict[str, str] = {}
+    imports: dict[str, tuple[str, str]] = {}
+    for node in statements:
+        if isinstance(node, ast.ImportFrom):
+            for each in node.names:
+                aliases[each.asname or each.name] = each.name
+                if node.level == 1 and node.module is not None:
+                    imports[each.asname or each.name] = (node.module, each.name)
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            original = _last_name(node.value, aliases)
+            if isinstance(node.value, ast.Call):
+                original = "hookimpl" if original == "HookimplMarker" else ""
+            if original:
+                aliases[node.targets[0].id] = original
+    literals = _literals(statements)
+    return _Module(
+        classes={
+            node.name: _Class(
+                name=node.name,
+                bases=tuple(_last_name(base, aliases) for base in node.bases),
+                is_marked=_has_marked(node.body, aliases),
+                literals=_literals(node.body),
+            )
+            for node in statements
+            if isinstance(node, ast.ClassDef)
+        },
+        imports=imports,
+        exported=_exported(statements),
+        is_marked=_has_marked(statements, aliases),
+        literals={name: value for name, value in literals.items() if value is not _Unknown},
+    )
+
+
+def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements that run when a module is imported, those in if and try included."""
+    for node in body:
+        yield node
+        for block in ("body", "orelse", "finalbody") if isinstance(node, (ast.If, ast.Try)) else ():
+            yield from _statements(getattr(node, block, ()))
+        if isinstance(node, ast.Try):
+            for handler in node.handlers:
+                yield from _statements(handler.body)
+
+
+def _last_name(node: ast.expr, aliases: Mapping[str, str]) -> str:
+    """Return what an expression calls at the end of its dotted name, before it was renamed here."""
+    while isinstance(node, (ast.Call, ast.Subscript)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return aliases.get(node.id, node.id) if isinstance(node, ast.Name) else ""
+
+
+def _has_marked(body: Iterable[ast.stmt], aliases: Mapping[str, str]) -> bool:
+    return any(
+        _last_name(decorator, aliases).endswith("hookimpl")
+        for node in body
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for decorator in node.decorator_list
+    )
+
+
+def _assignments(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.stmt, ast.expr]]:
+    for node in body:
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, (ast.AnnAssign, ast.AugAssign)) and node.value is not None:
+            targets = [node.target]
+        else:
+            continue
+        for target in targets:
+            if isinstance(target, ast.Name) and node.value is not None:
+                yield target.id, node, node.value
+
+
+def _literals(body: Iterable[ast.stmt]) -> dict[str, Any]:
+    """Return the upper-case names that are assigned, with _Unknown for what is no literal."""
+    return {
+        name: _Unknown if isinstance(node, ast.AugAssign) else _literal(value)
+        for name, node, value in _assignments(body)
+        if name.isupper() and not name.startswith("_")
+    }
+
+
+def _exported(body: Iterable[ast.stmt]) -> frozenset[str] | None:
+    names: set[str] | None = None
+    for name, node, value in _assignments(body):
+        if name == "__all__":
+            listed = _literal(value)
+            if not isinstance(listed, (list, tuple)):
+                return None
+            earlier = names if isinstance(node, ast.AugAssign) and names else set()
+            names = earlier | {each for each in listed if isinstance(each, str)}
+    return None if names is None else frozenset(names)
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return _Unknown
+
+
+def _stated(attributes: Mapping[str, Any], name: str) -> str:
+    value = attributes.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _stamp(file: Path) -> str:
+    """Return a text that differs when a module, or any source file of a package, has changed."""
+    if file.name != "__init__.py":
+        status = file.stat()
+        return f"{status.st_mtime_ns}:{status.st_size}"
+    import hashlib
+
+    digest = hashlib.sha256()
+    for each in sorted(file.parent.rglob("*.py")):
+        with Guard():
+            status = each.stat()
+            name = each.relative_to(file.parent)
+            digest.update(f"{name}:{status.st_mtime_ns}:{status.st_size}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _unreadable(module: str, file: Path, error: BaseException) -> PluginFailure:
+    line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+    return PluginFailure.of(
+        Stage.DISCOVERY, module, error, what=f"{str(file)!r}{line} cannot be read as Python source"
+    )
+
+
+def _refusal(slug: str, file: Path, reason: str) -> PluginFailure:
+    message = f"plugin in {str(file)!r} is refused: {reason}"
+    return PluginFailure(stage=Stage.DISCOVERY, slug=slug, message=message)

@@ -1,0 +1,130 @@
+"""Plugins that the host gives as objects, or as references to objects (requirement D16).
+
+Nothing of an object runs: what it states is looked up with :func:`inspect.getattr_static`, so
+that no property, ``__getattr__`` or metaclass has a say, and a reference is not imported.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any, Final, NamedTuple
+
+from plugreg._guard import Guard, safe_repr
+from plugreg._names import slug_fault, slugify
+from plugreg.discovery.entry_points import REFERENCE
+from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
+
+STATED: Final = (
+    "NAME",
+    "SLUG",
+    "TITLE",
+    "VERSION",
+    "MIN_VERSION",
+    "MAX_VERSION",
+    "DESCRIPTION",
+    "AUTHOR",
+    "LICENSE",
+    "WEBSITE",
+)
+"""The texts that a plugin may state of itself (behaviour.md, section 10)."""
+
+
+def find(objects: Iterable[Any], *, source: Source) -> Discovery:
+    """Return a spec for each of ``objects``, sorted.
+
+    Each is a class, a module, an instance, the text of a reference (``module`` or
+    ``module:attr``), or a pair of a name and one of these. The slug is made from the pair's name,
+    else from SLUG, NAME, or the last name of the class, module or reference. ``target`` of a spec
+    is the object, None for a reference. What gives no slug, or is no reference, is a failure;
+    nothing is raised because of an object.
+    """
+    specs: dict[tuple[str, str, int], PluginSpec] = {}
+    failures: list[PluginFailure] = []
+    for given in objects:
+        name, candidate = _unpair(given)
+        with Guard() as guard:
+            found = _describe(candidate)
+            stated = found.attributes
+            own_name = name or stated.get("SLUG") or stated.get("NAME") or found.last_name
+            slug = slugify(own_name)
+            fault = found.fault or slug_fault(slug, own_name)
+            if fault is None:
+                key = (own_name, found.value, id(found.target))
+                specs[key] = PluginSpec(
+                    slug=slug,
+                    name=name or stated.get("NAME") or found.last_name,
+                    value=found.value,
+                    source=source,
+                    attributes=stated,
+                    target=found.target,
+                )
+            else:
+                failures.append(
+                    PluginFailure(
+                        stage=Stage.DISCOVERY,
+                        slug=slug or found.value,
+                        message=f"{source} plugin {found.value!r} is refused: {fault}",
+                    )
+                )
+        if guard.error is not None:
+            failures.append(
+                PluginFailure.of(
+                    Stage.DISCOVERY,
+                    name or safe_repr(candidate),
+                    guard.error,
+                    what=f"{source} plugin cannot be looked at",
+                )
+            )
+    return Discovery(
+        specs=tuple(sorted(specs.values(), key=lambda spec: spec.sort_key)),
+        failures=tuple(sorted(failures, key=lambda each: (each.slug, each.message))),
+    )
+
+
+class _Found(NamedTuple):
+    """What an object is called, how it is reached, and what it states."""
+
+    value: str
+    last_name: str
+    attributes: dict[str, str]
+    target: Any
+    fault: str | None = None
+
+
+def _unpair(given: Any) -> tuple[str, Any]:
+    """Return name and object of a pair, and an empty name for anything else."""
+    if type(given) is tuple and len(given) == 2 and type(given[0]) is str:
+        return given
+    return "", given
+
+
+def _describe(candidate: Any) -> _Found:
+    # isinstance() would ask the object for its __class__, which it may lie about or refuse.
+    kind = type(candidate)
+    if kind is str:
+        return _describe_reference(candidate)
+    attributes = _stated(candidate)
+    if issubclass(kind, ModuleType):
+        name = str(inspect.getattr_static(candidate, "__name__"))
+        return _Found(name, name.rpartition(".")[2], attributes, candidate)
+    of = candidate if issubclass(kind, type) else kind
+    # type's own descriptors are asked, since a metaclass may define properties of these names.
+    module = type.__dict__["__dict__"].__get__(of).get("__module__", "builtins")
+    qualname = type.__dict__["__qualname__"].__get__(of)
+    return _Found(f"{module}:{qualname}", qualname.rpartition(".")[2], attributes, candidate)
+
+
+def _describe_reference(text: str) -> _Found:
+    match = REFERENCE.match(text)
+    if match is None or match["extras"]:
+        fault = "it is no reference; write module or module:attribute"
+        return _Found(text, text, {}, None, fault)
+    return _Found(text, (match["attr"] or match["module"]).rpartition(".")[2], {}, None)
+
+
+def _stated(candidate: Any) -> dict[str, str]:
+    """Return those of the texts that the object, or its class, holds as a plain str."""
+    values = ((name, inspect.getattr_static(candidate, name, None)) for name in STATED)
+    return {name: value for name, value in values if type(value) is str}

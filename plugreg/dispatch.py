@@ -1,0 +1,239 @@
+"""Calling hooks so that one plugin's fault costs one result, and is known by that plugin's name.
+
+``registry.hook`` is pluggy's relay and has pluggy's semantics; everything here is isolated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from plugreg._guard import Guard, belongs_to_process
+from plugreg.hooks import HookCallError, HookTable, Implementations, PluginManager, Row
+from plugreg.records import PluginFailure
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FaultRecorder = Callable[[str, str, BaseException], PluginFailure]
+"""Takes a plugin's name, a hook's name and what was raised; gives the record it kept of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[R]):
+    """What one implementation gave: a value, which may be None, or an error.
+
+    ``slug`` is the plugin (or the name a host registered on the manager itself), ``error`` the
+    exception and ``failure`` the record kept of it, both None when there was none, ``seconds``
+    the time the implementation took.
+    """
+
+    slug: str
+    value: R | None = None
+    error: BaseException | None = None
+    failure: PluginFailure | None = None
+    seconds: float = 0.0
+
+
+class Dispatcher:
+    """Calls hooks in isolation. It has no state of its own and lives as long as its manager.
+
+    A hook is named by its spec function (``Hooks.price``, which types arguments and results), or
+    by a text. Arguments are passed by keyword. All implementations that are in service when the
+    call begins take part, whatever is activated or deactivated meanwhile.
+
+    Each method raises UnknownHookError for a hook that nobody knows and HookCallError for
+    arguments the spec does not have, lacks, or for a historic hook. It raises nothing because of
+    a plugin, but for what belongs to the process (KeyboardInterrupt and the like).
+    """
+
+    def __init__(self, manager: PluginManager, on_fault: FaultRecorder) -> None:
+        self._manager = manager
+        self._on_fault = on_fault
+
+    @overload
+    def call(
+        self, hook: Callable[Concatenate[Any, P], R | None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[R]: ...
+    @overload
+    def call(
+        self, hook: Callable[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[R]: ...
+    @overload
+    def call(self, hook: str, /, **kwargs: Any) -> list[Any]: ...
+
+    def call(self, hook: Any, /, *args: Any, **kwargs: Any) -> list[Any]:
+        """Call every implementation and return the results that are not None, in call order.
+
+        Always a list. Of a hook specified with ``firstresult`` it has at most the first result,
+        and later implementations are not called. Wrappers run round the call, outermost first;
+        one that fails costs only itself.
+        """
+        table, kwargs = self._prepare(hook, args, kwargs)
+        if not table.wrappers and not table.firstresult:
+            return self._results(table, kwargs)
+        value = self._wrapped(table, kwargs, first=table.firstresult)
+        if table.firstresult:
+            return [] if value is None else [value]
+        return [each for each in value if each is not None]
+
+    @overload
+    def first(
+        self, hook: Callable[Concatenate[Any, P], R | None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R | None: ...
+    @overload
+    def first(
+        self, hook: Callable[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R | None: ...
+    @overload
+    def first(self, hook: str, /, **kwargs: Any) -> Any: ...
+
+    def first(self, hook: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Return the first result that is not None, or None; later ones are not called.
+
+        Wrappers see what the spec says they see: a single value if it says ``firstresult``,
+        else a list of at most one.
+        """
+        table, kwargs = self._prepare(hook, args, kwargs)
+        value = self._wrapped(table, kwargs, first=True)
+        if table.firstresult:
+            return value
+        return next((each for each in value if each is not None), None)
+
+    @overload
+    def outcomes(
+        self, hook: Callable[Concatenate[Any, P], R | None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[Outcome[R]]: ...
+    @overload
+    def outcomes(
+        self, hook: Callable[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[Outcome[R]]: ...
+    @overload
+    def outcomes(self, hook: str, /, **kwargs: Any) -> list[Outcome[Any]]: ...
+
+    def outcomes(self, hook: Any, /, *args: Any, **kwargs: Any) -> list[Outcome[Any]]:
+        """Call every implementation and return one outcome for each, None results included.
+
+        Wrappers do not run, and ``firstresult`` stops nothing here.
+        """
+        table, kwargs = self._prepare(hook, args, kwargs)
+        found = []
+        for row in table.rows:
+            started = perf_counter()
+            with Guard() as guard:
+                value = row.run(kwargs)
+            seconds = perf_counter() - started
+            if guard.error is None:
+                found.append(Outcome(row.slug, value, seconds=seconds))
+            else:
+                failure = self._on_fault(row.slug, table.name, guard.error)
+                found.append(Outcome(row.slug, error=guard.error, failure=failure, seconds=seconds))
+        return found
+
+    def tell(self, plugin: Implementations, hook: str, **kwargs: Any) -> None:
+        """Call a hook of one plugin alone, without wrappers; a fault is recorded as in a call."""
+        with Guard() as guard:
+            for _ in plugin.invoke(hook, **kwargs):
+                pass
+        if guard.error is not None:
+            self._on_fault(plugin.name, hook, guard.error)
+
+    # -- the parts ---------------------------------------------------------------------------
+
+    def _prepare(
+        self, hook: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[HookTable, dict[str, Any]]:
+        table = self._manager.table(hook if isinstance(hook, str) else hook.__name__)
+        if args:
+            raise HookCallError(f"arguments of hook {table.name!r} must be given by keyword")
+        if table.historic:
+            raise HookCallError(
+                f"hook {table.name!r} is historic; use registry.hook.{table.name}.call_historic()"
+            )
+        return table, table.arguments(kwargs)
+
+    def _results(self, table: HookTable, kwargs: dict[str, Any]) -> list[Any]:
+        results = []
+        for row in table.rows:
+            try:
+                value = row.run(kwargs)
+            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
+                self._keep(row, table, error)
+            else:
+                if value is not None:
+                    results.append(value)
+        return results
+
+    def _first(self, table: HookTable, kwargs: dict[str, Any]) -> Any:
+        for row in table.rows:
+            try:
+                value = row.run(kwargs)
+            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
+                self._keep(row, table, error)
+            else:
+                if value is not None:
+                    return value
+        return None
+
+    def _wrapped(self, table: HookTable, kwargs: dict[str, Any], *, first: bool) -> Any:
+        """Run the implementations inside the wrappers; the shape of the value is the spec's."""
+        inside = [
+            (row, generator)
+            for row in table.wrappers
+            if (generator := self._enter(row, table, kwargs)) is not None
+        ]
+        try:
+            if first:
+                one = self._first(table, kwargs)
+                value = one if table.firstresult else [] if one is None else [one]
+            else:
+                value = self._results(table, kwargs)
+        except BaseException:
+            # It belongs to the process: the wrappers are told to end, whatever they make of it.
+            for _, generator in reversed(inside):
+                with Guard():
+                    generator.close()
+            raise
+        for row, generator in reversed(inside):
+            value = self._leave(row, table, generator, value)
+        return value
+
+    def _enter(
+        self, row: Row, table: HookTable, kwargs: dict[str, Any]
+    ) -> Generator[None, Any, Any] | None:
+        with Guard() as guard:
+            generator: Generator[None, Any, Any] = row.run(kwargs)
+            try:
+                next(generator)
+            except StopIteration:
+                raise RuntimeError("hook wrapper did not yield") from None
+            return generator
+        self._keep(row, table, guard.error)
+        return None
+
+    def _leave(
+        self, row: Row, table: HookTable, generator: Generator[None, Any, Any], value: Any
+    ) -> Any:
+        """Hand ``value`` to a wrapper and return what it makes of it; if it fails, ``value``."""
+        with Guard() as guard:
+            try:
+                generator.send(value)
+            except StopIteration as end:
+                changed = end.value
+            else:
+                generator.close()
+                raise RuntimeError("hook wrapper has a second yield")
+            if not table.firstresult and not isinstance(changed, list):
+                raise TypeError(f"hook wrapper must return a list, not {type(changed).__name__}")
+            return changed
+        self._keep(row, table, guard.error)
+        return value
+
+    def _keep(self, row: Row, table: HookTable, error: BaseException | None) -> None:
+        """Record what a plugin raised. Raises it again when it belongs to the process."""
+        assert error is not None
+        if belongs_to_process(error):
+            raise error
+        self._on_fault(row.slug, table.name, error)

@@ -1,0 +1,81 @@
+"""The ledger of what went wrong: a small locked table beside the snapshots."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+
+from plugreg._guard import Guard
+from plugreg.records import PluginFailure
+
+_logger = logging.getLogger("plugreg")
+
+OnFailure = Callable[[PluginFailure], object]
+
+
+class FailureLedger:
+    """Keeps each failure once, with a count; tells of each new one once.
+
+    Two records are the same failure when stage, slug, subject and exception type agree; the newer
+    message is kept. ``on_failure`` is called in the thread that recorded it, without the lock; it
+    is guarded and may read the ledger. Nothing is written anywhere else, so the ledger is of one
+    process and ends with it.
+    """
+
+    def __init__(self, on_failure: OnFailure | None = None) -> None:
+        self._on_failure = on_failure
+        self._lock = threading.Lock()
+        self._failures: dict[tuple[str, ...], PluginFailure] = {}
+
+    def record(self, failure: PluginFailure) -> PluginFailure:
+        """Add one failure, or count it if it is known; return the record now kept."""
+        with self._lock:
+            known = self._failures.get(failure.identity)
+            kept = failure if known is None else known.again(failure)
+            self._failures[failure.identity] = kept
+        if known is None:
+            self._tell(kept)
+        return kept
+
+    def replace(
+        self, failures: Iterable[PluginFailure], outdated: Callable[[PluginFailure], bool]
+    ) -> tuple[PluginFailure, ...]:
+        """Let ``failures`` take the place of all records that are ``outdated``.
+
+        One that is there before and after goes on counting; an outdated one that is not repeated
+        is gone. Returns the records now kept for ``failures``.
+        """
+        new, kept = [], []
+        with self._lock:
+            before = {key: each for key, each in self._failures.items() if outdated(each)}
+            for key in before:
+                del self._failures[key]
+            for failure in failures:
+                known = self._failures.get(failure.identity) or before.get(failure.identity)
+                record = failure if known is None else known.again(failure)
+                self._failures[failure.identity] = record
+                kept.append(record)
+                if known is None:
+                    new.append(record)
+        for record in new:
+            self._tell(record)
+        return tuple(kept)
+
+    def all(self) -> tuple[PluginFailure, ...]:
+        """Return every record, in the order in which they were first seen."""
+        with self._lock:
+            return tuple(sorted(self._failures.values(), key=lambda each: each.first_seen))
+
+    def of(self, slug: str) -> tuple[PluginFailure, ...]:
+        """Return the records of one plugin, in the order in which they were first seen."""
+        return tuple(each for each in self.all() if each.slug == slug)
+
+    def _tell(self, failure: PluginFailure) -> None:
+        _logger.warning("plugin %s failed at %s: %s", failure.slug, failure.stage, failure.message)
+        if self._on_failure is None:
+            return
+        with Guard() as guard:
+            self._on_failure(failure)
+        if guard.error is not None:
+            _logger.error("on_failure itself failed", exc_info=guard.error)

@@ -1,0 +1,190 @@
+"""From a spec to a constructed plugin object: import, check, construct. Each step in a guard."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from plugreg._guard import Guard, safe_repr
+from plugreg._names import slugify
+from plugreg.discovery import directories
+from plugreg.plugin import Plugin
+from plugreg.records import (
+    Held,
+    LoadedPlugin,
+    PluginFailure,
+    PluginSpec,
+    PluginState,
+    Source,
+    Stage,
+)
+from plugreg.resolve import HostRules, bounds_fault
+
+HasHooks = Callable[[object], bool]
+"""Tells whether an object has hook implementations, without evaluating its attributes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loading:
+    """What came of loading one plugin: ``loaded``, or why it is ``held``, and all failures."""
+
+    loaded: LoadedPlugin | None = None
+    held: Held | None = None
+    failures: tuple[PluginFailure, ...] = ()
+
+
+FAILED: Final = Held(state=PluginState.FAILED, reason="failed")
+
+
+def load(spec: PluginSpec, rules: HostRules, has_hooks: HasHooks) -> Loading:
+    """Import and construct one plugin. Plugin code runs; nothing it does here is undone.
+
+    A class is constructed without arguments, a module or another object is taken as it is
+    (design.md, section 4). What is neither a ``Plugin`` nor has hook implementations is refused.
+    The host's version is checked before the constructor runs. Raises nothing because of a plugin.
+    """
+    with Guard() as guard:
+        target = import_target(spec)
+    if guard.error is not None:
+        return _failed(PluginFailure.of(Stage.IMPORT, spec.slug, guard.error))
+    with Guard() as guard:
+        is_plugin = _is_plugin(target)
+        if not is_plugin and not has_hooks(target):
+            raise TypeError(
+                f"{safe_repr(target)} is no plugin; expected a subclass of plugreg.Plugin, or a "
+                f"class, module or object with hook implementations, from {spec.origin}"
+            )
+        unfit = bounds_fault(_stated_bounds(target), rules) if is_plugin else None
+    if guard.error is not None:
+        return _failed(PluginFailure.of(Stage.INIT, spec.slug, guard.error))
+    if unfit is not None and spec.slug not in rules.ignore_compatibility:
+        return Loading(
+            held=Held(state=PluginState.INCOMPATIBLE, reason=unfit),
+            failures=(PluginFailure(stage=Stage.RESOLVE, slug=spec.slug, message=unfit),),
+        )
+    plugin = target
+    if inspect.isclass(target):
+        with Guard() as guard:
+            plugin = target()
+        if guard.error is not None:
+            return _failed(PluginFailure.of(Stage.INIT, spec.slug, guard.error))
+    return Loading(loaded=_with_attributes(spec, plugin, is_plugin=is_plugin))
+
+
+def import_target(spec: PluginSpec) -> Any:
+    """Return the object a spec refers to; its module is imported if it was not yet.
+
+    Raises whatever the import raises, and AttributeError when the module lacks the name.
+    """
+    if spec.target is not None:
+        return spec.target
+    module_name, _, attributes = spec.value.partition("[")[0].strip().partition(":")
+    if spec.source in (Source.DIRECTORY, Source.SAMPLE) and spec.path is not None:
+        file = Path(spec.path)
+        folder = file.parent.parent if file.name == "__init__.py" else file.parent
+        found: Any = directories.import_module(folder, module_name)
+    else:
+        found = importlib.import_module(module_name.strip())
+    for attribute in filter(None, attributes.strip().split(".")):
+        found = getattr(found, attribute)
+    return found
+
+
+# -- the parts -------------------------------------------------------------------------------
+
+
+def _failed(failure: PluginFailure) -> Loading:
+    return Loading(held=FAILED, failures=(failure,))
+
+
+def _is_plugin(target: object) -> bool:
+    return issubclass(target, Plugin) if inspect.isclass(target) else isinstance(target, Plugin)
+
+
+def _stated_bounds(target: object) -> Mapping[str, str]:
+    found = {}
+    for attribute in ("MIN_VERSION", "MAX_VERSION"):
+        value = inspect.getattr_static(target, attribute, None)
+        if isinstance(value, str):
+            found[attribute] = value
+    return found
+
+
+class _Attributes:
+    """Reads what a plugin states of itself, and turns each fault into a failure record."""
+
+    def __init__(self, spec: PluginSpec, plugin: object) -> None:
+        self._spec = spec
+        self._plugin = plugin
+        self.failures: list[PluginFailure] = []
+
+    def text(self, attribute: str) -> str | None:
+        """Return the attribute if it is a text that is not empty, else None."""
+        with Guard() as guard:
+            value = getattr(self._plugin, attribute, None)
+            if value is not None and not isinstance(value, str):
+                raise TypeError(f"{attribute} must be a text, not {type(value).__name__}")
+            return value or None
+        self._keep(attribute, guard.error)
+        return None
+
+    def date(self, attribute: str) -> datetime | None:
+        """Return the attribute, ISO text or a date, as a date-time, else None."""
+        with Guard() as guard:
+            value = getattr(self._plugin, attribute, None)
+            if value is None or value == "":
+                return None
+            return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        self._keep(attribute, guard.error)
+        return None
+
+    def _keep(self, attribute: str, error: BaseException | None) -> None:
+        assert error is not None
+        self.failures.append(
+            PluginFailure.of(
+                Stage.INIT, self._spec.slug, error, subject=attribute, what=f"attribute {attribute}"
+            )
+        )
+
+
+def _with_attributes(spec: PluginSpec, plugin: object, *, is_plugin: bool) -> LoadedPlugin:
+    if not is_plugin:
+        # A plugin of another host states nothing in plugreg's words; what it calls VERSION or
+        # NAME may mean anything.
+        return LoadedPlugin(
+            spec=spec, plugin=plugin, name=spec.name, title=spec.name, version=spec.version
+        )
+    stated = _Attributes(spec, plugin)
+    name = stated.text("NAME") or spec.name
+    slug = stated.text("SLUG")
+    failures = stated.failures
+    if slug is not None and slugify(slug) != spec.slug:
+        failures.append(
+            PluginFailure(
+                stage=Stage.INIT,
+                slug=spec.slug,
+                subject="SLUG",
+                message=(
+                    f"SLUG {slug!r} differs from the name under which the plugin was found, "
+                    f"{spec.name!r}, which is what counts; make them equal"
+                ),
+            )
+        )
+    return LoadedPlugin(
+        spec=spec,
+        plugin=plugin,
+        name=name,
+        title=stated.text("TITLE") or name,
+        version=stated.text("VERSION") or spec.version,
+        description=stated.text("DESCRIPTION"),
+        author=stated.text("AUTHOR"),
+        published=stated.date("PUBLISH_DATE"),
+        website=stated.text("WEBSITE"),
+        license=stated.text("LICENSE"),
+        failures=tuple(failures),
+    )

@@ -1,0 +1,61 @@
+"""Capabilities: what a plugin can bring, one file each, and the table of them.
+
+A host adds rows of its own (``PluginRegistry(mixins=[…])``), which behave like these.
+"""
+
+from typing import Final
+
+from plugreg.mixins import (
+    action,
+    events,
+    mail,
+    navigation,
+    notification,
+    schedule,
+    settings,
+    ui,
+    urls,
+    validation,
+)
+from plugreg.mixins._spec import MixinSpec
+from plugreg.mixins.action import ActionMixin
+from plugreg.mixins.events import EventMixin
+from plugreg.mixins.mail import MailMixin
+from plugreg.mixins.navigation import NavigationMixin
+from plugreg.mixins.notification import NotificationMixin
+from plugreg.mixins.schedule import ScheduleMixin
+from plugreg.mixins.settings import SettingsMixin
+from plugreg.mixins.ui import UserInterfaceMixin
+from plugreg.mixins.urls import UrlsMixin
+from plugreg.mixins.validation import ValidationMixin
+
+__all__ = [
+    "MIXINS",
+    "ActionMixin",
+    "EventMixin",
+    "MailMixin",
+    "MixinSpec",
+    "NavigationMixin",
+    "NotificationMixin",
+    "ScheduleMixin",
+    "SettingsMixin",
+    "UrlsMixin",
+    "UserInterfaceMixin",
+    "ValidationMixin",
+]
+
+MIXINS: Final[tuple[MixinSpec, ...]] = (
+    # Every plugin has the base, whatever kind of object it is.
+    MixinSpec(key="base", human_name="base", cls=object),
+    settings.SPEC,
+    schedule.SPEC,
+    urls.SPEC,
+    ui.SPEC,
+    navigation.SPEC,
+    events.SPEC,
+    action.SPEC,
+    validation.SPEC,
+    notification.SPEC,
+    mail.SPEC,
+)
+"""plugreg's own capabilities, each before those of higher order."""

@@ -1,0 +1,57 @@
+"""The capability to do something when a user asks for it by name."""
+
+# The defaults have no use for the arguments that a plugin's own methods get.
+# ruff: noqa: ARG002
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from plugreg._guard import safe_repr
+from plugreg.mixins._spec import MixinSpec
+
+
+class ActionMixin:
+    """For plugins that are one action. A host calls perform_action, then get_response.
+
+    In each method ``user`` is who asks, in the host's terms, and ``data`` what came along.
+    """
+
+    ACTION_NAME: str | None = None
+
+    def action_name(self) -> str:
+        """Return what the action is asked for by: ``ACTION_NAME``, else the plugin's name."""
+        return self.ACTION_NAME or str(getattr(self, "name", type(self).__name__))
+
+    def perform_action(self, user: Any = None, data: Any = None) -> None:
+        """Do it. To be implemented by the plugin."""
+        raise NotImplementedError(
+            f"plugin class {type(self).__name__!r} must implement "
+            f"perform_action(user=None, data=None)"
+        )
+
+    def get_result(self, user: Any = None, data: Any = None) -> Any:
+        """Return whether the action succeeded."""
+        return False
+
+    def get_info(self, user: Any = None, data: Any = None) -> Any:
+        """Return more on what was done, None if there is nothing to say."""
+        return None
+
+    def get_response(self, user: Any = None, data: Any = None) -> dict[str, Any]:
+        """Return the answer for the caller: the keys ``action``, ``result`` and ``info``."""
+        return {
+            "action": self.action_name(),
+            "result": self.get_result(user=user, data=data),
+            "info": self.get_info(user=user, data=data),
+        }
+
+
+def _check(plugin: ActionMixin) -> Iterator[str]:
+    name: object = plugin.ACTION_NAME
+    if name is not None and not isinstance(name, str):
+        yield f"ACTION_NAME must be text or None, not {safe_repr(name)}"
+
+
+SPEC = MixinSpec(key="action", human_name="Actions", cls=ActionMixin, check=_check)

@@ -1,0 +1,171 @@
+"""Plugin: what an author subclasses, and how its objects are bound to a registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, final
+
+from plugreg._names import Slug, slugify
+from plugreg.context import PluginContext
+from plugreg.definitions import as_text, parse_definitions
+from plugreg.exceptions import PluginNotBoundError, PlugregError
+
+if TYPE_CHECKING:
+    import logging
+
+
+class Plugin:
+    """The base class of plugins that have a name, settings or capabilities.
+
+    Combine it with mixins in any order. No ``__init__`` is needed, and one that does not call
+    ``super().__init__()`` does no harm. What a class does not state is taken from the plugin's
+    distribution (behaviour.md, section 10). Settings and metadata can be reached once a registry
+    has bound the object, which is after construction and before activation; till then
+    PluginNotBoundError is raised.
+
+    Members marked as final may not be overridden: such a class raises TypeError when it is made.
+    """
+
+    NAME: str | None = None
+    SLUG: str | None = None
+    TITLE: str | None = None
+    DESCRIPTION: str | None = None
+    AUTHOR: str | None = None
+    PUBLISH_DATE: str | None = None
+    VERSION: str | None = None
+    WEBSITE: str | None = None
+    LICENSE: str | None = None
+    MIN_VERSION: str | None = None
+    MAX_VERSION: str | None = None
+    ADMIN_SOURCE: str | None = None
+
+    # The class holds the default, so that it is there when no constructor of ours has run.
+    _plugreg_context: PluginContext | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in _FINAL:
+            owner = next(each for each in cls.__mro__ if name in vars(each))
+            if owner is not Plugin:
+                raise TypeError(
+                    f"Plugin {cls.__name__!r} cannot override final method {name!r} from Plugin; "
+                    f"give the one in {owner.__name__!r} another name"
+                )
+
+    @property
+    @final
+    def slug(self) -> Slug:
+        """The plugin's identity; before binding, what SLUG, NAME or the class's name give."""
+        if self._plugreg_context is not None:
+            return self._plugreg_context.slug
+        return slugify(self.SLUG or self.NAME or type(self).__name__)
+
+    @property
+    @final
+    def name(self) -> str:
+        """NAME; where that is not stated the slug, before binding the class's name."""
+        if self.NAME:
+            return self.NAME
+        return type(self).__name__ if self._plugreg_context is None else self.slug
+
+    @property
+    @final
+    def title(self) -> str:
+        """TITLE, else the name. The title that a distribution states is in the plugin's record."""
+        return self.TITLE or self.name
+
+    @property
+    @final
+    def logger(self) -> logging.Logger:
+        """The plugin's own logger."""
+        return _context_of(self).logger
+
+    @final
+    def get_setting(self, key: str, backup_value: object = None) -> Any:
+        """Return a setting's native value; see :meth:`PluginContext.get_setting`."""
+        return _context_of(self).get_setting(key, backup_value)
+
+    @final
+    def set_setting(self, key: str, value: object) -> None:
+        """Store a setting; see :meth:`PluginContext.set_setting`."""
+        _context_of(self).set_setting(key, value)
+
+    @final
+    def get_user_setting(self, key: str, user: int, backup_value: object = None) -> Any:
+        """Return a user's native value; see :meth:`PluginContext.get_user_setting`."""
+        return _context_of(self).get_user_setting(key, user, backup_value)
+
+    @final
+    def set_user_setting(self, key: str, value: object, user: int) -> None:
+        """Store a user's value; see :meth:`PluginContext.set_user_setting`."""
+        _context_of(self).set_user_setting(key, value, user)
+
+    @final
+    def get_metadata(self) -> Mapping[str, Any]:
+        """Return the plugin's metadata; see :meth:`PluginContext.get_metadata`."""
+        return _context_of(self).get_metadata()
+
+    @final
+    def set_metadata(self, data: Mapping[str, Any], merge: bool = True) -> None:
+        """Store metadata; see :meth:`PluginContext.set_metadata`."""
+        _context_of(self).set_metadata(data, merge)
+
+    @final
+    def check_settings(self) -> tuple[bool, tuple[str, ...]]:
+        """Tell whether every required setting has a value or a default, and which have not.
+
+        The missing keys are in upper case, in the order declared. User settings are not looked at.
+        """
+        context = _context_of(self)
+        definitions, _ = parse_definitions(getattr(self, "SETTINGS", None), "SETTINGS")
+        missing = tuple(
+            key
+            for key, definition in definitions.items()
+            if definition.required and as_text(context.get_setting(key)) == ""
+        )
+        return not missing, missing
+
+    def get_admin_source(self) -> str | None:
+        """Return the address of the script for the admin panel, None where there is none."""
+        if not self.ADMIN_SOURCE:
+            return None
+        return f"/static/plugins/{self.slug}/{self.ADMIN_SOURCE}"
+
+    def get_admin_context(self) -> Any:
+        """Return what is handed to that script: anything that JSON can hold."""
+        return None
+
+
+_FINAL: Final = tuple(
+    name
+    for name, member in vars(Plugin).items()
+    if getattr(getattr(member, "fget", member), "__final__", False)
+)
+
+
+def bind(plugin: Plugin, context: PluginContext) -> None:
+    """Give a plugin object the context of its registry.
+
+    The same context may be given again. Raises PlugregError if the object has another one, and
+    changes nothing then.
+    """
+    # One setdefault on the object's own dict: two registries at once cannot both have it, and no
+    # __setattr__ of the plugin's is run.
+    held = vars(plugin).setdefault("_plugreg_context", context)
+    if held is not context:
+        raise PlugregError(
+            f"plugin object of class {type(plugin).__name__!r} is already bound to another "
+            f"registry, as {held.slug!r}; give each registry an object of its own"
+        )
+
+
+def unbind(plugin: Plugin) -> None:
+    """Take the context away again. An object that is not bound stays as it is."""
+    vars(plugin).pop("_plugreg_context", None)
+
+
+def _context_of(plugin: Plugin) -> PluginContext:
+    context = plugin._plugreg_context
+    if context is None:
+        raise PluginNotBoundError(type(plugin).__name__)
+    return context

@@ -1,0 +1,383 @@
+"""Which plugins are to be loaded, in which order, and why the others are not.
+
+A pure function of what was found, what is wished and what the host says. Nothing is imported,
+stored or recorded here (design.md, section 2).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from plugreg._names import Slug
+from plugreg.records import (
+    Held,
+    LoadPlan,
+    PluginFacts,
+    PluginFailure,
+    PluginSpec,
+    PluginState,
+    Source,
+    Stage,
+    Wish,
+)
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
+
+Describe = Callable[[PluginSpec], PluginFacts]
+"""Gives what a distribution says of itself: the same facts for the same spec."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostRules:
+    """What the host decides about its plugins.
+
+    ``version`` is the host's, by PEP 440, None for no check; ``distribution`` the canonical name
+    of its distribution. ``allowed`` None allows all that is not ``blocked``.
+    """
+
+    version: str | None = None
+    distribution: str = ""
+    mandatory: frozenset[Slug] = frozenset()
+    blocked: frozenset[Slug] = frozenset()
+    allowed: frozenset[Slug] | None = None
+    ignore_compatibility: frozenset[Slug] = frozenset()
+    new_plugins_active: bool = False
+    safe_mode: bool = False
+
+    def blocks(self, slug: str) -> str | None:
+        """Return why the host forbids this plugin, or None."""
+        if slug in self.blocked:
+            return "is blocked by the host"
+        if self.allowed is not None and slug not in self.allowed:
+            return "is not among the plugins that the host allows"
+        return None
+
+    def wants(self, slug: Slug, wish: Wish | None) -> bool:
+        """Tell whether the plugin is to be on: mandatory, or so wished."""
+        if slug in self.mandatory:
+            return True
+        return self.new_plugins_active if wish is None else wish.active
+
+
+class _Requirement(NamedTuple):
+    """The part of a ``Requires-Dist`` line that matters here."""
+
+    distribution: str
+    specifier: SpecifierSet
+
+
+def resolve(
+    specs: Iterable[PluginSpec],
+    wishes: Mapping[Slug, Wish],
+    rules: HostRules,
+    describe: Describe,
+) -> LoadPlan:
+    """Make the plan of a load.
+
+    ``describe`` is asked about wanted plugins alone. The plan depends on nothing but the
+    arguments, and not on the order of ``specs``.
+    """
+    chosen, failures = settle(specs)
+    held = _gone(chosen, wishes, rules)
+    failures += [
+        _failure(slug, "is mandatory, but was not found; install it, or take it from mandatory=")
+        for slug in sorted(rules.mandatory - chosen.keys())
+    ]
+    providers = _providers(chosen, wishes)
+    needs: dict[Slug, tuple[Slug, ...]] = {}
+    for slug, spec in chosen.items():
+        reason = _why_off(spec, wishes.get(slug), rules)
+        if reason is not None:
+            held[slug] = reason
+            continue
+        try:
+            requirements = _relevant(spec, describe(spec).requires, rules, providers)
+            unfit = (
+                None if slug in rules.ignore_compatibility else _unfit(spec, requirements, rules)
+            )
+        except ValueError as error:
+            held[slug] = Held(state=PluginState.FAILED, reason="failed")
+            failures.append(PluginFailure.of(Stage.RESOLVE, slug, error))
+            continue
+        if unfit is not None:
+            held[slug] = Held(state=PluginState.INCOMPATIBLE, reason=unfit)
+            failures.append(_failure(slug, unfit))
+            continue
+        needs[slug] = _needs(spec, requirements, providers)
+    failures += _hold_cycles(needs, held)
+    order, depths = _in_order({slug: needs[slug] for slug in needs if slug not in held}, chosen)
+    failures += _hold_unmet(order, needs, held)
+    return LoadPlan(
+        specs=chosen,
+        order=tuple(chosen[slug] for slug in order if slug not in held),
+        ranks={slug: (depths[slug], *chosen[slug].sort_key) for slug in order},
+        needs=needs,
+        held=held,
+        failures=tuple(failures),
+    )
+
+
+def settle(
+    specs: Iterable[PluginSpec],
+) -> tuple[dict[Slug, PluginSpec], list[PluginFailure]]:
+    """Choose one spec for each slug: the first by source, then by distribution.
+
+    Returns them in alphabetical order, and a failure for each one that lost. The same plugin
+    found twice is no failure.
+    """
+    chosen: dict[Slug, PluginSpec] = {}
+    failures = []
+    for spec in sorted(specs, key=lambda each: each.sort_key):
+        winner = chosen.setdefault(spec.slug, spec)
+        if winner is spec or _same_plugin(winner, spec):
+            continue
+        failures.append(
+            PluginFailure(
+                stage=Stage.DISCOVERY,
+                slug=spec.slug,
+                subject=spec.origin,
+                message=(
+                    f"slug {spec.slug!r} of {spec.origin} is already that of {winner.origin}, "
+                    f"which comes first; rename or remove one of the two"
+                ),
+            )
+        )
+    return dict(sorted(chosen.items())), failures
+
+
+def need_unmet(need: str, why: str) -> str:
+    """Say that a plugin lacks another one; ``why`` may itself be such a sentence."""
+    return f"needs {need!r}, which {why}"
+
+
+def bounds_fault(attributes: Mapping[str, Any], rules: HostRules) -> str | None:
+    """Return why MIN_VERSION or MAX_VERSION shut this host out, or None (behaviour.md, section 10).
+
+    Both bounds are inclusive and release segments are compared, so that a pre-release of a host
+    counts as its release. Raises ValueError for a bound that is no version.
+    """
+    if rules.version is None:
+        return None
+    host = _release(rules.version, "host_version")
+    low, high = attributes.get("MIN_VERSION"), attributes.get("MAX_VERSION")
+    if low and host < _release(low, "MIN_VERSION"):
+        return f"needs at least version {low} of the host (MIN_VERSION), which is {rules.version}"
+    if high and host > _release(high, "MAX_VERSION"):
+        return f"needs at most version {high} of the host (MAX_VERSION), which is {rules.version}"
+    return None
+
+
+# -- the parts -------------------------------------------------------------------------------
+
+
+def _failure(slug: str, message: str) -> PluginFailure:
+    return PluginFailure(stage=Stage.RESOLVE, slug=slug, message=message)
+
+
+def _same_plugin(one: PluginSpec, other: PluginSpec) -> bool:
+    if one.value != other.value:
+        return False
+    if one.distribution is not None and other.distribution is not None:
+        return one.distribution == other.distribution and one.name == other.name
+    in_folders = {one.source, other.source} & {Source.DIRECTORY, Source.SAMPLE}
+    return one.path == other.path if in_folders else True
+
+
+def _gone(
+    chosen: Mapping[Slug, PluginSpec], wishes: Mapping[Slug, Wish], rules: HostRules
+) -> dict[Slug, Held]:
+    gone = sorted((wishes.keys() | rules.mandatory) - chosen.keys())
+    return {slug: Held(state=PluginState.MISSING, reason="is not installed") for slug in gone}
+
+
+def _why_off(spec: PluginSpec, wish: Wish | None, rules: HostRules) -> Held | None:
+    forbidden = rules.blocks(spec.slug)
+    if forbidden is not None:
+        return Held(state=PluginState.BLOCKED, reason=forbidden)
+    if rules.safe_mode:
+        return Held(state=PluginState.INACTIVE, reason="stays off in safe mode")
+    if spec.source is not Source.MANUAL and not rules.wants(spec.slug, wish):
+        return Held(state=PluginState.INACTIVE, reason="is inactive")
+    return None
+
+
+def _providers(
+    chosen: Mapping[Slug, PluginSpec], wishes: Mapping[Slug, Wish]
+) -> dict[str, tuple[Slug, ...]]:
+    """Map each distribution to the plugins it brings, or brought when it was last there."""
+    found: dict[str, list[Slug]] = {}
+    for slug, spec in chosen.items():
+        if spec.distribution is not None:
+            found.setdefault(spec.distribution, []).append(slug)
+    for slug, wish in wishes.items():
+        if slug not in chosen and wish.distribution is not None:
+            found.setdefault(wish.distribution, []).append(slug)
+    return {distribution: tuple(sorted(slugs)) for distribution, slugs in found.items()}
+
+
+def _relevant(
+    spec: PluginSpec,
+    lines: Iterable[str],
+    rules: HostRules,
+    providers: Mapping[str, tuple[Slug, ...]],
+) -> list[_Requirement]:
+    """Parse the requirements on the host and on plugins' distributions; pip sees to others."""
+    found = []
+    for line in lines:
+        name = _LEADING_NAME.match(line)
+        if name is None:
+            continue
+        distribution = _canonical(name[1])
+        if distribution == spec.distribution:
+            continue
+        if distribution == rules.distribution or distribution in providers:
+            requirement = _parsed(line, distribution)
+            if requirement is not None:
+                found.append(requirement)
+    return found
+
+
+_LEADING_NAME: Final = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
+_PLAIN_REQUIREMENT: Final = re.compile(
+    r"\s*[A-Za-z0-9._-]+\s*(?:\[[^\]]*\])?\s*\(?([^;@()]*)\)?\s*"
+)
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _parsed(line: str, distribution: str) -> _Requirement | None:
+    """Parse one line; None if its marker does not hold here (extras unset). Raises ValueError."""
+    from packaging.specifiers import SpecifierSet
+
+    plain = _PLAIN_REQUIREMENT.fullmatch(line)
+    if plain is not None:
+        # Most lines are plain, and packaging.requirements is slow to import.
+        try:
+            return _Requirement(distribution, SpecifierSet(plain[1]))
+        except ValueError as error:
+            raise ValueError(f"Requires-Dist line {line!r} cannot be read: {error}") from None
+    from packaging.requirements import Requirement
+
+    try:
+        requirement = Requirement(line)
+    except ValueError as error:
+        raise ValueError(f"Requires-Dist line {line!r} cannot be read: {error}") from None
+    if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+        return None
+    return _Requirement(distribution, requirement.specifier)
+
+
+def _unfit(spec: PluginSpec, requirements: Iterable[_Requirement], rules: HostRules) -> str | None:
+    """Return why the host's version does not suit the plugin, or None. Raises ValueError."""
+    if rules.version is None:
+        return None
+    for requirement in requirements:
+        if requirement.distribution != rules.distribution:
+            continue
+        if not requirement.specifier.contains(rules.version, prereleases=True):
+            return (
+                f"needs {rules.distribution}{requirement.specifier}, "
+                f"but the host's version is {rules.version}"
+            )
+    return bounds_fault(spec.attributes, rules)
+
+
+def _release(version: object, what: str) -> tuple[int, ...]:
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        release: tuple[int, ...] = Version(str(version)).release
+    except InvalidVersion:
+        raise ValueError(f"{what} {version!r} is no version; write one such as '2.4'") from None
+    while release and release[-1] == 0:
+        release = release[:-1]
+    return release
+
+
+def _needs(
+    spec: PluginSpec,
+    requirements: Iterable[_Requirement],
+    providers: Mapping[str, tuple[Slug, ...]],
+) -> tuple[Slug, ...]:
+    found = {
+        slug for requirement in requirements for slug in providers.get(requirement.distribution, ())
+    }
+    if spec.brought_by is not None:
+        found.add(spec.brought_by)
+    return tuple(sorted(found - {spec.slug}))
+
+
+def _hold_cycles(
+    needs: Mapping[Slug, tuple[Slug, ...]], held: dict[Slug, Held]
+) -> list[PluginFailure]:
+    """Hold the members of each cycle, and say once which cycle it is."""
+    from graphlib import CycleError, TopologicalSorter
+
+    failures: list[PluginFailure] = []
+    open_needs = dict(needs)
+    while True:
+        graph = {
+            slug: [need for need in each if need in open_needs] for slug, each in open_needs.items()
+        }
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            members: list[Slug] = error.args[1][1:]
+        else:
+            return failures
+        # Turned so that it begins with the first by name and reads "needs" from left to right.
+        members = members[::-1]
+        start = members.index(min(members))
+        members = members[start:] + members[:start]
+        told, *others = members
+        ring = " → ".join([*members, told])
+        failures.append(_failure(told, f"is part of a dependency cycle: {ring}"))
+        failures += [
+            _failure(slug, f"is part of the dependency cycle told of at {told!r}")
+            for slug in others
+        ]
+        for slug in members:
+            held[slug] = Held(state=PluginState.FAILED, reason="is part of a dependency cycle")
+            del open_needs[slug]
+
+
+def _in_order(
+    needs: Mapping[Slug, tuple[Slug, ...]], chosen: Mapping[Slug, PluginSpec]
+) -> tuple[list[Slug], dict[Slug, int]]:
+    """Order plugins by how deep their needs go, then by precedence; return the depths too."""
+    from graphlib import TopologicalSorter
+
+    sorter = TopologicalSorter(
+        {slug: [need for need in each if need in needs] for slug, each in needs.items()}
+    )
+    sorter.prepare()
+    order: list[Slug] = []
+    depths: dict[Slug, int] = {}
+    depth = 0
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready(), key=lambda slug: chosen[slug].sort_key)
+        order += ready
+        depths.update(dict.fromkeys(ready, depth))
+        sorter.done(*ready)
+        depth += 1
+    return order, depths
+
+
+def _hold_unmet(
+    order: Iterable[Slug], needs: Mapping[Slug, tuple[Slug, ...]], held: dict[Slug, Held]
+) -> list[PluginFailure]:
+    """Hold each plugin that needs one which stays off, and name the chain down to that one."""
+    failures = []
+    for slug in order:
+        unmet = next((need for need in needs[slug] if need in held), None)
+        if unmet is not None:
+            reason = need_unmet(unmet, held[unmet].reason)
+            held[slug] = Held(state=PluginState.FAILED, reason=reason)
+            failures.append(_failure(slug, reason))
+    return failures

@@ -1,0 +1,237 @@
+"""The storage contract (design.md, section 4), and the two rules that every backend enforces alike.
+
+A storage keeps *records*, dicts of JSON values, under a key in a table; tables need no making. It
+knows nothing of plugins. Reading and then writing is one operation of the store, a transaction,
+so that no update can be lost between the two.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final, Protocol
+
+from plugreg.exceptions import StorageError, StorageLockedError
+
+Record = dict[str, Any]
+"""One record: text keys, and values that are None, bool, int, float, str, list or dict of such."""
+
+
+class Storage(Protocol):
+    """A place that keeps records. Opening is constructing; one object serves all threads.
+
+    Every verb but :meth:`close` raises StorageError after the storage was closed,
+    StorageUnavailableError when the store cannot be reached, and StorageCorruptError when what is
+    found there is not what plugreg wrote. A store that raised the latter is never written to.
+    """
+
+    def read(self, table: str) -> Mapping[str, Record]:
+        """Return a copy of one table as the last commit left it: records by key, sorted by key.
+
+        The copy is consistent (never a part of a transaction) and the caller's own. A table that
+        nobody has written to is empty. No lock is taken, so that a read never waits for a
+        transaction, and inside one it does not see that transaction's changes.
+        """
+        ...
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Return a context manager that gives a :class:`Transaction` on everything in the store.
+
+        There is one at a time, over all threads and processes; others wait. When the ``with``
+        block ends, all its changes are on disk (where the backend has one); when it raises,
+        whatever the exception, nothing has changed. One inside another in the same thread raises
+        StorageError. A lock that cannot be had in time raises StorageLockedError. When the commit
+        itself raises, nothing has changed either, unless its message says otherwise.
+        """
+        ...
+
+    def revision(self) -> int:
+        """Return how many commits have changed this store: 0 for a new one.
+
+        Each commit raises it by exactly one. A transaction that has put nothing and deleted
+        nothing commits nothing, and does not. Putting what is there already counts as a put.
+        It is cheap to ask, and equal revisions mean equal contents.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the store. Closing twice does nothing; a transaction under way may end."""
+        ...
+
+
+class Transaction(Protocol):
+    """What may be done inside ``with storage.transaction() as transaction``.
+
+    Reads show the transaction's own changes. What is given out, and what is taken in, is copied:
+    changing a record afterwards changes nothing in the store. Once its block has ended, or in a
+    process forked from the one that began it, every verb raises StorageError.
+    """
+
+    def get(self, table: str, key: str) -> Record | None:
+        """Return a copy of the record, or None when there is none under this key."""
+        ...
+
+    def items(self, table: str) -> Iterable[tuple[str, Record]]:
+        """Return all (key, record) pairs of a table, sorted by key.
+
+        They are those of the moment of the call: putting and deleting meanwhile is safe.
+        """
+        ...
+
+    def put(self, table: str, key: str, record: Record) -> None:
+        """Store a copy of ``record`` under ``key``, in place of a record that was there.
+
+        StorageError, with table and key, refuses what :func:`checked_copy` refuses; nothing is
+        changed then, and the transaction may go on.
+        """
+        ...
+
+    def delete(self, table: str, key: str) -> bool:
+        """Remove the record under ``key``; return whether there was one."""
+        ...
+
+
+MAX_DEPTH: Final = 100
+"""How many dicts and lists may stand inside one another: every parser and copier manages these."""
+
+MAX_INT_BITS: Final = 2048
+"""The widest integer. Python can be told to refuse reading integers of more than 640 digits, but
+no fewer (``sys.set_int_max_str_digits``), so those of 2048 bits, 617 digits, can always be read."""
+
+
+class _Refused(Exception):  # noqa: N818 - it never leaves this module
+    """A value is refused; ``place`` grows on the way up to the record."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.place: list[str] = []
+
+
+def checked_copy(table: str, key: str, record: Record) -> Record:
+    """Return a copy of ``record`` that shares nothing mutable with it, once it is fit to be stored.
+
+    StorageError refuses whatever would not come back from JSON as it is: other types than those
+    of :data:`Record` (subclasses too, and tuples), keys that are no text, NaN and infinities, text
+    that has no UTF-8 form (lone surrogates), integers over :data:`MAX_INT_BITS`, more levels than
+    :data:`MAX_DEPTH`, and so cycles. Its message gives the place, and never the value, which may
+    be a secret.
+    """
+    for word, name in (("table", table), ("key", key)):
+        if type(name) is not str or not _is_unicode(name):
+            raise StorageError(
+                f"record {key!r} of table {table!r} was refused: its {word} must be a str "
+                f"that has a UTF-8 form"
+            )
+    try:
+        if type(record) is not dict:
+            raise _Refused(f"it is of type {type(record).__qualname__!r}, not 'dict'")
+        copy: Record = _checked(record, 1)
+    except _Refused as refused:
+        shown = "".join(refused.place[:5]) + ("…" if len(refused.place) > 5 else "")
+        where = f"at {shown} " if shown else ""
+        raise StorageError(
+            f"record {key!r} of table {table!r} was refused: {where}{refused.reason}; "
+            f"a record is a dict of JSON values with text keys"
+        ) from None
+    return copy
+
+
+def _checked(value: Any, depth: int) -> Any:
+    # Exact types, because a subclass (an enum's member, say) would come back as something else.
+    kind = type(value)
+    if value is None or kind is bool:
+        return value
+    if kind is str:
+        if not _is_unicode(value):
+            raise _Refused("there is a text without a UTF-8 form")
+        return value
+    if kind is int:
+        if value.bit_length() > MAX_INT_BITS:
+            raise _Refused(f"there is an integer of more than {MAX_INT_BITS} bits")
+        return value
+    if kind is float:
+        if not math.isfinite(value):
+            raise _Refused("there is a number that is not finite")
+        return value
+    if depth > MAX_DEPTH:
+        raise _Refused(f"it has more than {MAX_DEPTH} levels, or contains itself")
+    if kind is dict:
+        return {_checked_name(name): _inside(name, each, depth) for name, each in value.items()}
+    if kind is list:
+        return [_inside(index, each, depth) for index, each in enumerate(value)]
+    raise _Refused(f"there is a value of type {kind.__qualname__!r}")
+
+
+def _inside(name: str | int, value: Any, depth: int) -> Any:
+    try:
+        return _checked(value, depth + 1)
+    except _Refused as refused:
+        refused.place.insert(0, f"[{name!r}]")
+        raise
+
+
+def _checked_name(name: Any) -> str:
+    if type(name) is not str:
+        raise _Refused(f"there is a key of type {type(name).__qualname__!r}, not 'str'")
+    if not _is_unicode(name):
+        raise _Refused("there is a key without a UTF-8 form")
+    return name
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class Gate:
+    """Lets one transaction at a time into a storage of this process, and none once it is closed.
+
+    ``lock`` is what a StorageLockedError names after ``timeout`` seconds of waiting; a timeout of
+    None waits for ever.
+    """
+
+    def __init__(self, lock: str, timeout: float | None) -> None:
+        self._lock = lock
+        self._timeout = timeout
+        # A lock that another thread holds while the process forks is never released in the child;
+        # so each process has its own, and dict.setdefault gives all its threads the same one.
+        self._locks: dict[int, threading.Lock] = {}
+        self._holder: tuple[int, int] | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """Refuse everything from now on."""
+        self._closed = True
+
+    def require_open(self) -> None:
+        """Raise StorageError if the storage was closed."""
+        if self._closed:
+            raise StorageError("the storage is closed; open it anew to use it")
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Hold the gate for a ``with`` block; refuse a thread that holds it already."""
+        process = os.getpid()
+        here = (process, threading.get_ident())
+        if self._holder == here:
+            raise StorageError(
+                "a transaction cannot begin inside another one of the same storage and thread; "
+                "use the one that is open, or let it end first"
+            )
+        lock = self._locks.setdefault(process, threading.Lock())
+        if not lock.acquire(timeout=-1 if self._timeout is None else self._timeout):
+            raise StorageLockedError(self._lock, self._timeout or 0)
+        try:
+            self.require_open()
+            self._holder = here
+            yield
+        finally:
+            self._holder = None
+            lock.release()

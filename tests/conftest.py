@@ -1,0 +1,69 @@
+"""Fixtures shared by all tests: real distributions in a folder of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+
+class Site:
+    """A ``site-packages`` folder, filled with distributions as an installer would leave them."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    def dist(
+        self,
+        name: str,
+        version: str = "1.0",
+        entry_points: Mapping[str, Mapping[str, str]] | str | bytes | None = None,
+        *,
+        metadata: str | bytes | None = "",
+        modules: Mapping[str, str] | None = None,
+        info: str | None = None,
+    ) -> Path:
+        """Write a distribution and return its ``dist-info`` folder.
+
+        ``entry_points`` maps groups to names to values, or is the text of the file. ``metadata``
+        are the lines beside Name and Version; bytes are the whole file, None is no file.
+        ``modules`` maps paths of modules to their source, ``info`` is another folder's name.
+        """
+        path = self.folder / (info or f"{name.replace('-', '_')}-{version}.dist-info")
+        path.mkdir()
+        recorded = []
+        for module, source in (modules or {}).items():
+            file = self.folder / module
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(source, encoding="utf-8")
+            recorded.append(module)
+        if isinstance(metadata, str):
+            text = f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n{metadata}"
+            metadata = text.encode()
+        if metadata is not None:
+            (path / "METADATA").write_bytes(metadata)
+            recorded.append(f"{path.name}/METADATA")
+        if isinstance(entry_points, Mapping):
+            entry_points = "\n".join(
+                f"[{group}]\n" + "".join(f"{each} = {value}\n" for each, value in entries.items())
+                for group, entries in entry_points.items()
+            )
+        if isinstance(entry_points, str):
+            entry_points = entry_points.encode()
+        if entry_points is not None:
+            (path / "entry_points.txt").write_bytes(entry_points)
+            recorded.append(f"{path.name}/entry_points.txt")
+        record = "".join(f"{each},,\n" for each in [*recorded, f"{path.name}/RECORD"])
+        (path / "RECORD").write_text(record, encoding="utf-8")
+        return path
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """Give an empty ``site-packages`` folder; ``type(site)(path)`` makes another one."""
+    return Site(tmp_path / "site-packages")
