@@ -44,13 +44,15 @@ class Guard:
 
 def belongs_to_process(error: BaseException) -> bool:
     """Tell whether ``error`` must pass through every guard."""
-    if isinstance(error, Exception):
+    # isinstance() would ask the error for its __class__, which it may lie about or refuse.
+    kind = type(error)
+    if issubclass(kind, Exception):
         return False
-    if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+    if issubclass(kind, (KeyboardInterrupt, GeneratorExit)):
         return True
     # A process without asyncio has no event loop that could be cancelled, so it is not imported.
     asyncio = sys.modules.get("asyncio")
-    if asyncio is None or not isinstance(error, asyncio.CancelledError):
+    if asyncio is None or not issubclass(kind, asyncio.CancelledError):
         return False
     try:
         asyncio.get_running_loop()
@@ -71,22 +73,23 @@ def explain(error: BaseException) -> Explanation:
     """Put ``error`` into words, whatever its own methods do.
 
     ``message`` is ``ExceptionType: last line`` (behaviour.md, section 9.5), ``exception_type`` the
-    name with its module, but for builtins, and ``traceback`` the text Python would print.
+    name with its module, but for builtins, and ``traceback`` the text Python would print. All
+    three are plain texts that have a UTF-8 form.
     """
     kind = type(error)
     # type's own descriptors are asked, since a metaclass may define properties of these names.
-    name = str(type.__dict__["__name__"].__get__(kind))
+    name = _plain(type.__dict__["__name__"].__get__(kind))
     qualified = name
     text = trace = ""
     with Guard():
         if kind.__module__ not in ("builtins", "__main__"):
-            qualified = f"{kind.__module__}.{kind.__qualname__}"
+            qualified = _plain(f"{kind.__module__}.{kind.__qualname__}")
     with Guard() as guard:
-        text = str(error)
+        text = _plain(str(error))
     if guard.error is not None:
         text = "(its text cannot be shown)"
     with Guard():
-        trace = "".join(traceback.format_exception(error))
+        trace = _plain("".join(traceback.format_exception(error)))
     lines = [line for line in text.splitlines() if line.strip()]
     return Explanation(f"{name}: {lines[-1].strip()}" if lines else name, qualified, trace)
 
@@ -94,5 +97,15 @@ def explain(error: BaseException) -> Explanation:
 def safe_repr(value: object) -> str:
     """Return ``repr(value)``, or a description of the object when its ``__repr__`` fails."""
     with Guard():
-        return repr(value)
-    return f"<{type.__dict__['__qualname__'].__get__(type(value))} object, whose repr fails>"
+        return _plain(repr(value))
+    kind = _plain(type.__dict__["__qualname__"].__get__(type(value)))
+    return f"<{kind} object, whose repr fails>"
+
+
+def _plain(text: str) -> str:
+    """Return ``text`` as a plain str that has a UTF-8 form.
+
+    What a plugin gives may be of a subclass, whose methods do anything, and hold lone surrogates,
+    which no log, store or client could write.
+    """
+    return str.encode(text, "utf-8", "backslashreplace").decode()

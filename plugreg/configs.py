@@ -70,15 +70,18 @@ class Configs:
                 )
         return self.wishes()
 
-    def rename(self, slug: Slug, name: str) -> None:
-        """Store the name that a load has seen, if it is another one than before."""
-        row = self._storage.read("plugins").get(slug)
-        if row is None or row["name"] == name:
+    def rename(self, names: Mapping[Slug, str]) -> None:
+        """Store the names that a load has seen, where they are others than before."""
+        known = self._storage.read("plugins") if names else {}
+        due = {slug for slug, name in names.items() if known.get(slug, {}).get("name") != name}
+        due &= known.keys()
+        if not due:
             return
         with self._storage.transaction() as transaction:
-            row = transaction.get("plugins", slug)
-            if row is not None:
-                transaction.put("plugins", slug, {**row, "name": name})
+            for slug in sorted(due):
+                row = transaction.get("plugins", slug)
+                if row is not None:
+                    transaction.put("plugins", slug, {**row, "name": names[slug]})
 
     def wish(self, active: bool, slugs: Iterable[Slug]) -> None:
         """Store the wish for these plugins, seen before or not, in one transaction."""

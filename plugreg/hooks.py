@@ -219,8 +219,11 @@ class PluginManager(pluggy.PluginManager):
         """Parse the hook implementations of ``plugin`` and check them against the specs there are.
 
         No attribute is evaluated and nothing is registered. Raises PluginValidationError, as
-        ``pluggy.PluginManager.register`` does.
+        ``pluggy.PluginManager.register`` does, and ValueError for a name that the host itself has
+        registered or blocked.
         """
+        if name in self._name2plugin and name not in self._taken:
+            raise ValueError(f"plugin name {name!r} is taken or blocked on the plugin manager")
         pairs = []
         for attribute in dir(plugin):
             if attribute in _OBJECT_NAMES:
@@ -237,6 +240,14 @@ class PluginManager(pluggy.PluginManager):
                 self._verify_hook(self._caller(hook_name), impl)
             pairs.append((hook_name, impl))
         return Implementations(name=name, plugin=plugin, pairs=tuple(pairs), rank=rank)
+
+    def has_implementations(self, plugin: Any) -> bool:
+        """Tell whether an object has any hook implementation. Nothing is evaluated or checked."""
+        return any(
+            self.parse_hookimpl_opts(plugin, attribute) is not None
+            for attribute in dir(plugin)
+            if attribute not in _OBJECT_NAMES
+        )
 
     # -- pluggy's own way in and out ---------------------------------------------------------
 

@@ -60,7 +60,7 @@ class Source(StrEnum):
         return _RANKS[self]
 
 
-_RANKS: Final = {source: rank for rank, source in enumerate(Source)}
+_RANKS: Final = MappingProxyType({source: rank for rank, source in enumerate(Source)})
 
 
 def _now() -> datetime:

@@ -10,7 +10,6 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import Any, Final, Literal, Self, TypedDict
 
-from plugreg._guard import safe_repr
 from plugreg._names import Slug, near, slug_fault, slugify
 from plugreg._turns import Turns
 from plugreg.activate import Activator
@@ -145,7 +144,9 @@ class PluginRegistry:
         self._settings = SettingsStore(kept, self._tell_settings_changed)
         activator = Activator(rows, off, self.manager.implementations, self._make_context)
         self._activator = activator
-        self._builder = Builder(self._rules, self._facts.of, self._has_hooks, activator, off)
+        self._builder = Builder(
+            self._rules, self._facts.of, self.manager.has_implementations, activator, off
+        )
         self._turns = Turns(reload_wait)
         self._manual: tuple[PluginSpec, ...] = ()
         self._snapshot = Snapshot()
@@ -333,7 +334,8 @@ class PluginRegistry:
 
         Empty where the host has switched the capability off, or nobody has it.
         """
-        return self._current().by_mixin.get(key, ())
+        found = self._current().by_mixin
+        return found[key] if key in found else found.get(key.strip().lower(), ())
 
     @property
     def hook(self) -> Any:
@@ -452,6 +454,8 @@ class PluginRegistry:
             self._snapshot, found, self._manual, self._remember, remake=remake, only=only
         )
         self._publish(built)
+        for slug, hook, error in self.manager.replay(e.implementations for e in built.added):
+            self._record_fault(slug, hook, error)
         torn_down = [
             failure
             for each in built.removed
@@ -470,16 +474,22 @@ class PluginRegistry:
         return report
 
     def _publish(self, built: Built) -> None:
-        """Swap in hooks and snapshot, each with one assignment, and catch up on history."""
-        arriving = [each.implementations for each in built.added]
-        self.manager.exchange([each.slug for each in built.removed], arriving)
+        """Store what was learnt, and swap in hooks and snapshot, each with one assignment.
+
+        If that cannot be done, what was newly made is torn down and the old snapshot stays.
+        """
+        try:
+            if not self._rules.safe_mode:
+                self._configs.rename({each.slug: each.loaded.name for each in built.added})
+            self.manager.exchange(
+                [each.slug for each in built.removed], [e.implementations for e in built.added]
+            )
+        except BaseException:
+            for each in reversed(built.added):
+                self._activator.deactivate(each)
+            raise
         self._snapshot = built.snapshot
         self._loaded = True
-        for slug, hook, error in self.manager.replay(arriving):
-            self._record_fault(slug, hook, error)
-        for each in built.added:
-            if not self._rules.safe_mode and each.loaded.spec.source is not Source.MANUAL:
-                self._configs.rename(each.slug, each.loaded.name)
 
     def _record(
         self,
@@ -529,9 +539,6 @@ class PluginRegistry:
         return self._configs.remember(
             (each for each in specs if each.source is not Source.MANUAL), self._rules
         )
-
-    def _has_hooks(self, obj: object) -> bool:
-        return bool(self.manager.implementations(obj, safe_repr(obj)).pairs)
 
     def _make_context(
         self,

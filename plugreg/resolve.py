@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from plugreg._guard import Guard, explain
 from plugreg._names import Slug
 from plugreg.records import (
     Held,
@@ -94,20 +95,21 @@ def resolve(
         if reason is not None:
             held[slug] = reason
             continue
-        try:
+        # What a distribution states may be hostile: nested deeper than a parser can go, say.
+        with Guard() as guard:
             requirements = _relevant(spec, describe(spec).requires, rules, providers)
             unfit = (
                 None if slug in rules.ignore_compatibility else _unfit(spec, requirements, rules)
             )
-        except ValueError as error:
+        if guard.error is not None:
             held[slug] = Held(state=PluginState.FAILED, reason="failed")
-            failures.append(PluginFailure.of(Stage.RESOLVE, slug, error))
+            failures.append(PluginFailure.of(Stage.RESOLVE, slug, guard.error))
             continue
         if unfit is not None:
             held[slug] = Held(state=PluginState.INCOMPATIBLE, reason=unfit)
             failures.append(_failure(slug, unfit))
             continue
-        needs[slug] = _needs(spec, requirements, providers)
+        needs[slug] = _needs(spec, requirements, rules, providers)
     failures += _hold_cycles(needs, held)
     order, depths = _in_order({slug: needs[slug] for slug in needs if slug not in held}, chosen)
     failures += _hold_unmet(order, needs, held)
@@ -181,6 +183,9 @@ def _failure(slug: str, message: str) -> PluginFailure:
 def _same_plugin(one: PluginSpec, other: PluginSpec) -> bool:
     if one.value != other.value:
         return False
+    if one.target is not None and other.target is not None:
+        # Two instances of one class are two plugins.
+        return one.target is other.target
     if one.distribution is not None and other.distribution is not None:
         return one.distribution == other.distribution and one.name == other.name
     in_folders = {one.source, other.source} & {Source.DIRECTORY, Source.SAMPLE}
@@ -235,42 +240,43 @@ def _relevant(
         if distribution == spec.distribution:
             continue
         if distribution == rules.distribution or distribution in providers:
-            requirement = _parsed(line, distribution)
-            if requirement is not None:
-                found.append(requirement)
+            with Guard() as guard:
+                specifier = _specifier(line, line[name.end() :].strip())
+            if guard.error is not None:
+                raise ValueError(
+                    f"Requires-Dist line {line!r} cannot be read: {explain(guard.error).message}"
+                )
+            if specifier is not None:
+                found.append(_Requirement(distribution, specifier))
     return found
 
 
 _LEADING_NAME: Final = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
-_PLAIN_REQUIREMENT: Final = re.compile(
-    r"\s*[A-Za-z0-9._-]+\s*(?:\[[^\]]*\])?\s*\(?([^;@()]*)\)?\s*"
-)
 
 
 def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _parsed(line: str, distribution: str) -> _Requirement | None:
-    """Parse one line; None if its marker does not hold here (extras unset). Raises ValueError."""
+def _specifier(line: str, rest: str) -> SpecifierSet | None:
+    """Return the versions that a line asks for; None if its marker does not hold (extras unset).
+
+    ``rest`` is what follows the name. Raises whatever packaging does.
+    """
     from packaging.specifiers import SpecifierSet
 
-    plain = _PLAIN_REQUIREMENT.fullmatch(line)
-    if plain is not None:
+    plain = rest.partition("]")[2].strip() if rest.startswith("[") else rest
+    if ";" not in plain and "@" not in plain:
         # Most lines are plain, and packaging.requirements is slow to import.
-        try:
-            return _Requirement(distribution, SpecifierSet(plain[1]))
-        except ValueError as error:
-            raise ValueError(f"Requires-Dist line {line!r} cannot be read: {error}") from None
+        if plain.startswith("(") and plain.endswith(")"):
+            plain = plain[1:-1]
+        return SpecifierSet(plain)
     from packaging.requirements import Requirement
 
-    try:
-        requirement = Requirement(line)
-    except ValueError as error:
-        raise ValueError(f"Requires-Dist line {line!r} cannot be read: {error}") from None
+    requirement = Requirement(line)
     if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
         return None
-    return _Requirement(distribution, requirement.specifier)
+    return requirement.specifier
 
 
 def _unfit(spec: PluginSpec, requirements: Iterable[_Requirement], rules: HostRules) -> str | None:
@@ -303,10 +309,15 @@ def _release(version: object, what: str) -> tuple[int, ...]:
 def _needs(
     spec: PluginSpec,
     requirements: Iterable[_Requirement],
+    rules: HostRules,
     providers: Mapping[str, tuple[Slug, ...]],
 ) -> tuple[Slug, ...]:
+    # The host may bring plugins itself; to require the host is not to need them.
     found = {
-        slug for requirement in requirements for slug in providers.get(requirement.distribution, ())
+        slug
+        for requirement in requirements
+        if requirement.distribution != rules.distribution
+        for slug in providers.get(requirement.distribution, ())
     }
     if spec.brought_by is not None:
         found.add(spec.brought_by)

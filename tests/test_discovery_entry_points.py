@@ -38,7 +38,9 @@ def in_subprocess(code, *paths):
 class TestWhatIsFound:
     def test_a_spec_says_what_the_entry_point_and_the_folder_say(self, site):
         """A spec carries the words of the entry point, and name, version and path of its folder."""
-        path = site.dist("Shop.Discount", "2.1", plugin("Big Discount"), info="Shop.Discount-2.1.dist-info")
+        path = site.dist(
+            "Shop.Discount", "2.1", plugin("Big Discount"), info="Shop.Discount-2.1.dist-info"
+        )
 
         (spec,) = discover(GROUP, [str(site)])
 
@@ -60,7 +62,9 @@ class TestWhatIsFound:
 
     def test_other_groups_are_left_out(self, site):
         """Only entries of the group asked for are plugins, console scripts are not."""
-        site.dist("tools", "1.0", {"console_scripts": {"tool": "t:main"}, f"{GROUP}.more": {"x": "t"}})
+        site.dist(
+            "tools", "1.0", {"console_scripts": {"tool": "t:main"}, f"{GROUP}.more": {"x": "t"}}
+        )
 
         found = entry_points.find(GROUP, [str(site)])
 
@@ -188,7 +192,9 @@ class TestBrokenMetadata:
         """Return the messages of the failures; all must be of this path, and nobody is hidden."""
         found = entry_points.find(GROUP, [str(site)])
         assert "healthy" in [spec.slug for spec in found.specs]
-        assert {(each.stage, each.slug) for each in found.failures} == {(Stage.DISCOVERY, str(path))}
+        assert {(each.stage, each.slug) for each in found.failures} == {
+            (Stage.DISCOVERY, str(path))
+        }
         return found
 
     def test_not_utf8(self, healthy):
@@ -305,7 +311,9 @@ class TestBrokenMetadata:
         assert "'bad'" in failure.message
         assert repr(str(path)) in failure.message
 
-    @pytest.mark.parametrize(("name", "slug"), [("reload", "reload"), ("???", "???"), ("x" * 300, "x" * 300)])
+    @pytest.mark.parametrize(
+        ("name", "slug"), [("reload", "reload"), ("???", "???"), ("x" * 300, "x" * 300)]
+    )
     def test_a_bad_slug(self, healthy, name, slug):
         """A name that gives a reserved, empty or endless slug is a failure of that entry."""
         healthy.dist("bad", "1.0", {GROUP: {name: "m:A"}})
@@ -497,7 +505,10 @@ class TestWhatIsNoFolder:
         assert [(spec.slug, spec.distribution, spec.version) for spec in found.specs] == [
             ("frozen", "frozen", "3.0")
         ]
-        assert [failure.slug.rpartition(".")[2] for failure in found.failures] == ["Frozen", "Silent"]
+        assert [failure.slug.rpartition(".")[2] for failure in found.failures] == [
+            "Frozen",
+            "Silent",
+        ]
         assert discover(GROUP, [str(site.folder / "elsewhere")]) == ()
 
 

@@ -103,6 +103,14 @@ def _searched(name: str, search: Callable[[], Discovery]) -> Discovery:
 def _searched_folders(
     folders: Iterable[str | os.PathLike[str]], source: Source
 ) -> Iterator[Discovery]:
-    """Search each folder once, however often, and by whatever path, it is given."""
-    for folder in {os.path.realpath(folder): folder for folder in folders}.values():
-        yield _searched(os.fspath(folder), partial(directories.find, folder, source=source))
+    places: set[str] = set()
+    for folder in folders:
+        yield _searched(str(folder), partial(_search_once, folder, source, places))
+
+
+def _search_once(folder: str | os.PathLike[str], source: Source, places: set[str]) -> Discovery:
+    place = os.path.realpath(folder)
+    if place in places:
+        return Discovery()
+    places.add(place)
+    return directories.find(folder, source=source)

@@ -40,7 +40,7 @@ def find(folder: str | os.PathLike[str], *, source: Source = Source.DIRECTORY) -
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow links.
     try:
         children = sorted(folder.iterdir())
-    except OSError as error:
+    except (OSError, ValueError) as error:
         what = f"plugin directory {str(folder)!r} cannot be read; create it, or leave it out"
         failure = PluginFailure.of(Stage.DISCOVERY, str(folder), error, what=what)
         return Discovery(failures=(failure,))

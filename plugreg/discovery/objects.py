@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
-from plugreg._guard import Guard, safe_repr
+from plugreg._guard import Guard
 from plugreg._names import slug_fault, slugify
 from plugreg.discovery.entry_points import REFERENCE
 from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
@@ -72,7 +72,7 @@ def find(objects: Iterable[Any], *, source: Source) -> Discovery:
             failures.append(
                 PluginFailure.of(
                     Stage.DISCOVERY,
-                    name or safe_repr(candidate),
+                    name or _qualname(_class_of(candidate)),
                     guard.error,
                     what=f"{source} plugin cannot be looked at",
                 )
@@ -109,11 +109,20 @@ def _describe(candidate: Any) -> _Found:
     if issubclass(kind, ModuleType):
         name = str(inspect.getattr_static(candidate, "__name__"))
         return _Found(name, name.rpartition(".")[2], attributes, candidate)
-    of = candidate if issubclass(kind, type) else kind
-    # type's own descriptors are asked, since a metaclass may define properties of these names.
+    of = _class_of(candidate)
     module = type.__dict__["__dict__"].__get__(of).get("__module__", "builtins")
-    qualname = type.__dict__["__qualname__"].__get__(of)
+    qualname = _qualname(of)
     return _Found(f"{module}:{qualname}", qualname.rpartition(".")[2], attributes, candidate)
+
+
+def _class_of(candidate: Any) -> type:
+    kind = type(candidate)
+    return candidate if issubclass(kind, type) else kind
+
+
+def _qualname(of: type) -> str:
+    # type's own descriptor is asked, since a metaclass may define a property of this name.
+    return str(type.__dict__["__qualname__"].__get__(of))
 
 
 def _describe_reference(text: str) -> _Found:

@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from plugreg.mixins._spec import MixinSpec
-from plugreg.records import EMPTY
 
 Features: TypeAlias = Iterable[Mapping[str, Any]]
 """Each has a ``key``, and of ``title``, ``description``, ``icon``, ``options``, ``context`` and

@@ -4,9 +4,10 @@ The file has two lines of UTF-8 text. The first is plugreg's header::
 
     {"plugreg": 1, "revision": 7, "sha256": "9f86d0…"}
 
-with the version of this layout, the number of the commit, and the checksum over both and over the
-second line. That is TinyDB's own JSON: documents by id, by table. TinyDB's JSONStorage is not used,
-for it writes in place: killed in the middle it leaves a broken file, and so do two processes.
+with the version of this layout, the number of the commit, and the SHA-256 of ``1 7`` (those two)
+and a line feed, followed by the second line. That one is TinyDB's own JSON: documents by id, by
+table. TinyDB's JSONStorage is not used, for it writes in place: killed in the middle it leaves a
+broken file, and so do two processes.
 """
 
 from __future__ import annotations
@@ -196,7 +197,10 @@ class _StoreFile:
                     return known[1]
                 body = file.read()
         except FileNotFoundError as error:
-            return self._missing(error)
+            # What was known before the look counts: the first commit may have come since.
+            if known is None and self.path.parent.is_dir():
+                return State()
+            raise StorageUnavailableError(str(self.path), self._absence()) from error
         except OSError as error:
             raise StorageUnavailableError(str(self.path), _words(error)) from error
         try:
@@ -206,15 +210,11 @@ class _StoreFile:
         self._known = (mark, state)
         return state
 
-    def _missing(self, error: FileNotFoundError) -> State:
+    def _absence(self) -> str:
         folder = self.path.parent
         if not folder.is_dir():
-            reason = f"there is no folder {str(folder)!r}; make it first"
-        elif self._known is not None:
-            reason = "the file was there and is gone; put it back, or open the storage anew"
-        else:
-            return State()
-        raise StorageUnavailableError(str(self.path), reason) from error
+            return f"there is no folder {str(folder)!r}; make it first"
+        return "the file was there and is gone; put it back, or open the storage anew"
 
     def replace(self, state: State) -> None:
         """Put ``state`` in place of what is there. The caller holds the file lock."""
@@ -225,9 +225,10 @@ class _StoreFile:
             try:
                 mark = _write_new(temporary, self._mode(), header, body)
                 temporary.replace(self.path)
-            finally:
+            except BaseException:
                 with suppress(OSError):
-                    temporary.unlink()
+                    temporary.unlink(missing_ok=True)
+                raise
         except OSError as error:
             raise StorageUnavailableError(str(self.path), _words(error)) from error
         try:

@@ -1,0 +1,181 @@
+"""Discovery says what importlib-metadata says, on every tree of healthy distributions."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from email import message_from_string
+from pathlib import Path
+
+import importlib_metadata
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from packaging.utils import canonicalize_name
+
+from plugreg.discovery import discover, entry_points, facts
+
+GROUP = "shop.plugins"
+NAMES = ("shop_tax", "Shop.Tax", "SHOP__tax", "shop", "big.Store", "big_store", "x")
+KINDS = ("dist-info", "egg-info", "develop", "file")
+
+words = st.sampled_from(("a", "b", "Big Name", "c.d", "x-y_z"))
+values = st.sampled_from(("m", "m:A", "m.n:A.b", "m : A", "m:A [x]", "m:A[x, y]"))
+lines = st.one_of(
+    st.builds("{} = {}".format, words, values),
+    st.builds("{}={}".format, words, values),
+    st.builds("  {}  =  {}  ".format, words, values),
+    st.sampled_from(("", "# a = b:C", "#", "   ", ";a = b:C")),
+)
+sections = st.tuples(
+    st.sampled_from((f"[{GROUP}]", f"[{GROUP}]  ", f"[[{GROUP}]]", f"[{GROUP}.x]", "[other]")),
+    st.lists(lines, max_size=4),
+)
+texts = st.builds(
+    lambda parts, end: end.join(line for head, body in parts for line in (head, *body)),
+    st.lists(sections, max_size=4),
+    st.sampled_from(("\n", "\r\n", "\r")),
+)
+distributions = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(NAMES),
+        "version": st.sampled_from(("1.0", "2.0rc1", "0.1.dev3+local.1")),
+        "kind": st.sampled_from(KINDS),
+        "text": st.none() | texts,
+    }
+)
+# Two of one name in one folder are no healthy tree: importlib-metadata picks one by chance.
+folders = st.lists(
+    distributions, max_size=4, unique_by=lambda each: canonicalize_name(each["name"])
+)
+trees = st.tuples(
+    st.lists(st.tuples(folders, st.booleans()), min_size=1, max_size=3),
+    st.lists(st.integers(0, 2), max_size=5),
+)
+
+
+def write(root, tree):
+    """Write a tree of distributions and return the path entries that lead to it."""
+    contents, order = tree
+    places = []
+    for number, (folder, is_egg) in enumerate(contents):
+        place = root / str(number)
+        if is_egg and folder:
+            name, version = folder[0]["name"], folder[0]["version"]
+            place /= f"{name}-{version}-py3.11.egg"
+        place.mkdir(parents=True)
+        places.append(str(place))
+        for position, each in enumerate(folder):
+            inside = is_egg and position == 0
+            write_distribution(place, **each, name_of_folder="EGG-INFO" if inside else None)
+    return [places[index % len(places)] for index in (*range(len(places)), *order)]
+
+
+def write_distribution(place, *, name, version, kind, text, name_of_folder):
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    names = {
+        "dist-info": f"{name}-{version}.dist-info",
+        "egg-info": f"{name}-{version}-py3.11.egg-info",
+        "develop": f"{name}.egg-info",
+        "file": f"{name}-{version}.egg-info",
+    }
+    info = place / (name_of_folder or names[kind])
+    if kind == "file" and name_of_folder is None:
+        info.write_text(metadata, encoding="utf-8")
+        return
+    info.mkdir()
+    is_wheel = kind == "dist-info" and name_of_folder is None
+    (info / ("METADATA" if is_wheel else "PKG-INFO")).write_text(metadata, encoding="utf-8")
+    if text is not None:
+        (info / "entry_points.txt").write_bytes(text.encode())
+
+
+def answers(specs):
+    return {(spec.name, spec.value, spec.distribution) for spec in specs}
+
+
+@settings(max_examples=150, deadline=None)
+@given(trees)
+def test_the_same_answer_as_importlib_metadata(tree):
+    """Names, values and distributions agree, shadowing and doubled path entries included."""
+    before = list(sys.path)
+    with tempfile.TemporaryDirectory() as root:
+        path = write(Path(root), tree)
+        try:
+            sys.path[:] = path
+            expected = {
+                (each.name, each.value, canonicalize_name(each.dist.name))
+                for each in importlib_metadata.entry_points(group=GROUP)
+            }
+            on_sys_path = discover(GROUP)
+        finally:
+            sys.path[:] = before
+        found = entry_points.find(GROUP, path)
+
+        assert answers(found.specs) == expected
+        assert on_sys_path == found.specs
+        assert found.failures == ()
+
+
+@settings(max_examples=50, deadline=None)
+@given(trees)
+def test_specs_are_sorted_unique_and_repeatable(tree):
+    """Specs are sorted, each is there once, and a second scan gives equal ones."""
+    with tempfile.TemporaryDirectory() as root:
+        path = write(Path(root), tree)
+        specs = discover(GROUP, path)
+        again = discover(GROUP, path)
+
+        assert list(specs) == sorted(specs, key=lambda spec: spec.sort_key)
+        assert len(set(specs)) == len(specs)
+        assert specs == again
+
+
+@given(st.text(alphabet="[]= #;\tag.\n\r\x0b\x85", max_size=60))
+def test_lines_are_read_as_importlib_metadata_reads_them(text):
+    """Name by name and value by value, whatever the text, as far as importlib-metadata reads it."""
+    pairs = list(entry_points.parse(text, "g"))
+    whole = "".join(f"{name}\n" for name in ("[g]", *text.split("\n")))
+    try:
+        expected = importlib_metadata.EntryPoints._from_text_for(text, None)
+        every = importlib_metadata.EntryPoints._from_text_for(whole, None)
+    except TypeError:
+        # It ends at a line without "=", which here is a pair without a value.
+        return
+
+    assert pairs == [(each.name, each.value) for each in expected if each.group == "g"]
+    assert list(entry_points.parse(whole, "g")) == [
+        (each.name, each.value) for each in every if each.group == "g"
+    ]
+
+
+@given(st.text(alphabet="[]:. ab1-é", max_size=12))
+def test_references_are_those_of_importlib_metadata(value):
+    """A value is refused exactly when importlib-metadata could not load it."""
+    try:
+        importlib_metadata.EntryPoint("n", value, "g").module  # noqa: B018 - the check itself.
+    except (ValueError, AttributeError):
+        is_reference = False
+    else:
+        is_reference = True
+
+    assert bool(entry_points.REFERENCE.match(value)) == is_reference
+
+
+header_names = st.sampled_from(("Name", "Summary", "License", "Requires-Dist", "X-y"))
+plain = st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=9)
+header_values = st.lists(plain, min_size=1, max_size=4).map(" ".join)
+folded = st.tuples(header_values, st.lists(header_values, max_size=3))
+
+
+@given(st.lists(st.tuples(header_names, folded), max_size=6), st.sampled_from(("\n", "\r\n")))
+def test_headers_are_those_of_email(written, end):
+    """Headers, folded ones too, are read as the standard library's email reads them."""
+    text = ""
+    for name, (value, more) in written:
+        text += f"{name}: {value}{end}" + "".join(f"        {line}{end}" for line in more)
+    text += f"{end}Summary: not this one{end}"
+    expected = [
+        (name.lower(), " ".join(value.split())) for name, value in message_from_string(text).items()
+    ]
+
+    assert list(facts.headers(text)) == expected

@@ -1,0 +1,76 @@
+"""Slugs: what holds of every name (design.md, section 4; requirement V11)."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plugreg._names import MAX_LENGTH, RESERVED, slug_fault, slugify
+
+ALLOWED = frozenset(string.ascii_lowercase + string.digits + "_-")
+names = st.text(max_size=40) | st.text(alphabet="aB3_- .é\u0130\u212a/", max_size=20)
+
+
+@given(names)
+def test_twice_is_once(name):
+    """A slug is its own slug."""
+    assert slugify(slugify(name)) == slugify(name)
+
+
+@given(names)
+def test_only_allowed_characters(name):
+    """A slug has lower-case letters of ASCII, digits, underscores and hyphens alone."""
+    assert set(slugify(name)) <= ALLOWED
+
+
+@given(names)
+def test_no_hyphen_at_the_ends(name):
+    """A slug neither starts nor ends with a hyphen."""
+    slug = slugify(name)
+
+    assert slug == slug.strip("-")
+
+
+@given(
+    st.text(alphabet="ab_", min_size=1),
+    st.text(alphabet=" ./é!", min_size=1),
+    st.text(alphabet="ab_", min_size=1),
+)
+def test_a_run_of_foreign_characters_is_one_hyphen(left, foreign, right):
+    """However long a run of other characters is, one hyphen stands for it."""
+    assert slugify(left + foreign + right) == f"{left}-{right}"
+
+
+@given(st.text(alphabet=string.ascii_letters + string.digits + "_- ./"))
+def test_case_does_not_matter(name):
+    """Names that differ in the case of ASCII letters alone have one slug."""
+    assert slugify(name.upper()) == slugify(name.lower()) == slugify(name)
+
+
+@given(st.from_regex(r"[a-z0-9_]([a-z0-9_-]{0,20}[a-z0-9_])?", fullmatch=True))
+def test_a_slug_stays_as_it_is(slug):
+    """What follows the rules already is not changed, runs of hyphens included."""
+    assert slugify(slug) == slug
+
+
+@given(names)
+def test_a_slug_without_fault_may_be_used(name):
+    """What slug_fault lets pass is neither empty nor reserved nor too long."""
+    slug = slugify(name)
+    is_good = bool(slug) and slug not in RESERVED and len(slug) <= MAX_LENGTH
+
+    assert (slug_fault(slug, name) is None) == is_good
+
+
+@pytest.mark.parametrize("name", [*sorted(RESERVED), "UI", " Reload! ", "x" * (MAX_LENGTH + 1), ""])
+def test_faults(name):
+    """Reserved, endless and empty names have a fault that is a sentence."""
+    assert slug_fault(slugify(name), name)
+
+
+def test_the_longest_slug_has_no_fault():
+    """The limit itself is allowed."""
+    assert slug_fault(slugify("x" * MAX_LENGTH), "x") is None

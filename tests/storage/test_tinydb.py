@@ -1,0 +1,610 @@
+"""What TinyDBStorage promises beside the contract: its file, other processes, kills and damage."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import filelock
+import pytest
+
+from plugreg.exceptions import (
+    StorageCorruptError,
+    StorageLockedError,
+    StorageUnavailableError,
+)
+from plugreg.storage import TinyDBStorage
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Give the path of a store that is not there yet, in a folder of its own."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    return folder / "plugins.json"
+
+
+def put(storage, key, record, table="t"):
+    with storage.transaction() as transaction:
+        transaction.put(table, key, record)
+
+
+def names(path):
+    return sorted(each.name for each in path.parent.iterdir())
+
+
+class TestImport:
+    def test_of_the_package_imports_no_library(self, run_python):
+        """TinyDB and filelock are imported when TinyDBStorage is asked for, and not before."""
+        program = """
+import sys
+import plugreg.storage
+print(sorted({"tinydb", "filelock"} & set(sys.modules)), dir(plugreg.storage))
+plugreg.storage.TinyDBStorage
+print(sorted({"tinydb", "filelock"} & set(sys.modules)))
+"""
+        expected = [
+            "[] ['MemoryStorage', 'Storage', 'TinyDBStorage', 'Transaction']",
+            "['filelock', 'tinydb']",
+        ]
+
+        assert run_python(program).splitlines() == expected
+
+    def test_of_an_unknown_name_fails(self):
+        """The lazy package has no attribute but those it lists."""
+        import plugreg.storage
+
+        with pytest.raises(AttributeError, match="'FileStorage'"):
+            plugreg.storage.FileStorage  # noqa: B018 - the access is what is tested
+
+
+class TestOpening:
+    def test_of_a_missing_file_is_an_empty_store(self, path):
+        """Opening, reading and a transaction without changes make no file; a commit makes it."""
+        storage = TinyDBStorage(path)
+        assert storage.read("t") == {}
+        with storage.transaction() as transaction:
+            transaction.delete("t", "k")
+        assert not path.exists()
+        put(storage, "k", {})
+
+        assert names(path) == ["plugins.json", "plugins.json.lock"]
+
+    def test_finds_everything_again(self, path):
+        """What one object committed, another that is opened later gives back, revision included."""
+        storage = TinyDBStorage(path)
+        put(storage, "ü", {"x": [1, {"y": "😀\u2028"}]})
+        put(storage, "k", {}, table="other")
+        storage.close()
+        again = TinyDBStorage(str(path))
+        put(again, "more", {})
+
+        assert again.read("t") == {"more": {}, "ü": {"x": [1, {"y": "😀\u2028"}]}}
+        assert TinyDBStorage(path).read("other") == {"k": {}}
+        assert TinyDBStorage(path).revision() == 3
+
+    def test_in_a_missing_folder_is_refused(self, tmp_path):
+        """No folder is made; the error names the file and the folder."""
+        path = tmp_path / "none" / "plugins.json"
+        with pytest.raises(StorageUnavailableError, match="no folder") as caught:
+            TinyDBStorage(path)
+
+        assert caught.value.place == str(path)
+        assert not path.parent.exists()
+
+    def test_of_what_is_no_file_is_refused(self, path):
+        """A folder under the store's name is neither read nor replaced."""
+        path.mkdir()
+        with pytest.raises(StorageUnavailableError) as caught:
+            TinyDBStorage(path)
+
+        assert caught.value.place == str(path)
+        assert path.is_dir()
+
+    @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
+    def test_with_no_sensible_time_out_is_refused(self, path, seconds):
+        """A lock is waited for as long as was said, so that must be a number of seconds."""
+        with pytest.raises(ValueError, match="lock_timeout"):
+            TinyDBStorage(path, lock_timeout=seconds)
+
+    def test_keeps_its_place_when_the_process_moves(self, path, monkeypatch, tmp_path):
+        """A relative path means the folder at opening, whatever the working folder is later."""
+        monkeypatch.chdir(path.parent)
+        storage = TinyDBStorage(path.name)
+        monkeypatch.chdir(tmp_path)
+        put(storage, "k", {})
+
+        assert TinyDBStorage(path).read("t") == {"k": {}}
+        assert repr(str(path)) in repr(storage)
+
+    def test_through_a_link_changes_the_file_it_names(self, path):
+        """A symbolic link stays one; the lock is that of the file, so both names share it."""
+        link = path.with_name("link.json")
+        link.symlink_to(path)
+        put(TinyDBStorage(link), "k", {})
+
+        assert link.is_symlink()
+        assert TinyDBStorage(path).read("t") == {"k": {}}
+        assert names(path) == ["link.json", "plugins.json", "plugins.json.lock"]
+
+
+class TestFile:
+    def test_is_a_header_and_the_json_of_tinydb(self, path):
+        """The layout is the documented one: anybody can check and read it without plugreg."""
+        storage = TinyDBStorage(path)
+        put(storage, "a", {"name": "ü"})
+        put(storage, "b", {})
+        head, body = path.read_bytes().split(b"\n", 1)
+
+        digest = hashlib.sha256(b"1 2\n" + body).hexdigest()
+        assert json.loads(head) == {"plugreg": 1, "revision": 2, "sha256": digest}
+        assert json.loads(body) == {"t": {"a": {"name": "ü"}, "b": {}}}
+        assert "ü".encode() in body
+
+    def test_is_its_owners_alone(self, path):
+        """A new store may hold secrets: nobody else reads it, whatever the umask."""
+        before = os.umask(0)
+        try:
+            put(TinyDBStorage(path), "k", {})
+        finally:
+            os.umask(before)
+
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    @pytest.mark.parametrize("mode", [0o640, 0o664, 0o600])
+    def test_keeps_the_mode_it_was_given(self, path, mode):
+        """What the operator allowed stays allowed, and no more, although the file is a new one."""
+        storage = TinyDBStorage(path)
+        put(storage, "k", {})
+        path.chmod(mode)
+        put(storage, "k", {"n": 2})
+
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+    def test_of_a_killed_write_is_swept_up(self, path):
+        """A temporary file that a killed process left stops nobody; the next commit takes it."""
+        path.with_name("plugins.json.tmp").write_bytes(b"half a st")
+        put(TinyDBStorage(path), "k", {})
+
+        assert TinyDBStorage(path).read("t") == {"k": {}}
+        assert names(path) == ["plugins.json", "plugins.json.lock"]
+
+    def test_that_is_gone_is_not_an_empty_store(self, path):
+        """A running process takes no lost file for one that never was, and makes no new one."""
+        storage = TinyDBStorage(path)
+        put(storage, "k", {"n": 1})
+        saved = path.with_name("saved")
+        path.rename(saved)
+        for use in (lambda: storage.read("t"), storage.revision, lambda: put(storage, "x", {})):
+            with pytest.raises(StorageUnavailableError, match="is gone"):
+                use()
+        assert not path.exists()
+        saved.rename(path)
+
+        assert storage.read("t") == {"k": {"n": 1}}
+
+    def test_may_be_read_while_it_is_first_made(self, path):
+        """A reader beside the first commit sees an empty store or that commit, and never an error."""
+        with ThreadPoolExecutor(1) as pool:
+            for number in range(200):
+                storage = TinyDBStorage(path.with_name(f"{number}.json"))
+                commit = pool.submit(put, storage, "k", {})
+                while not commit.done():
+                    assert storage.read("t") in ({}, {"k": {}})
+                commit.result()
+
+    def test_that_was_put_back_from_a_copy_is_read_anew(self, path):
+        """A restored file counts, even where an earlier commit of its revision is remembered."""
+        storage = TinyDBStorage(path)
+        put(storage, "k", {"from": "copy"})
+        copy = path.read_bytes()
+        path.unlink()
+        other = TinyDBStorage(path)
+        put(other, "k", {"from": "other"})
+        assert (other.revision(), storage.read("t")) == (1, {"k": {"from": "other"}})
+        path.write_bytes(copy)
+
+        assert storage.read("t") == other.read("t") == {"k": {"from": "copy"}}
+
+
+COUNTER = """
+import sys
+from plugreg.storage import TinyDBStorage
+storage = TinyDBStorage(sys.argv[1])
+for _ in range(int(sys.argv[2])):
+    with storage.transaction() as transaction:
+        count = transaction.get("t", "counter") or {"n": 0}
+        transaction.put("t", "counter", {"n": count["n"] + 1})
+"""
+
+FORKED = """
+import os, sys, threading
+from plugreg.exceptions import StorageError
+from plugreg.storage import TinyDBStorage
+
+storage = TinyDBStorage(sys.argv[1])
+
+def put(key):
+    with storage.transaction() as transaction:
+        transaction.put("t", key, {})
+
+def forked(function):
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        function()
+        sys.stdout.flush()
+        os._exit(0)
+    return child
+
+put("parent before")
+os.waitpid(forked(lambda: put("child")), 0)
+put("parent after")
+
+# The fork happens while another thread of the parent is in a transaction.
+inside, leave = threading.Event(), threading.Event()
+def hold():
+    with storage.transaction() as transaction:
+        transaction.put("t", "thread", {})
+        inside.set()
+        leave.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+inside.wait()
+child = forked(lambda: put("child beside a thread"))
+leave.set()
+thread.join()
+os.waitpid(child, 0)
+
+# The fork happens inside the transaction: it stays the parent's.
+try:
+    with storage.transaction() as transaction:
+        transaction.put("t", "forked inside", {})
+        child = os.fork()
+        if not child:
+            try:
+                transaction.put("t", "stolen", {})
+            except StorageError as error:
+                print(error)
+except StorageError as error:
+    print(error)
+if not child:
+    sys.stdout.flush()
+    os._exit(0)
+os.waitpid(child, 0)
+print(sorted(storage.read("t")))
+"""
+
+
+class TestProcesses:
+    def test_see_each_others_commits(self, path):
+        """Reads and transactions of an open object show what another has committed since."""
+        one, two = TinyDBStorage(path), TinyDBStorage(path)
+        put(one, "k", {"n": 1})
+        assert two.read("t") == {"k": {"n": 1}}
+        put(two, "k", {"n": 2})
+        assert (one.revision(), one.read("t")) == (2, {"k": {"n": 2}})
+        put(one, "other", {})
+        with two.transaction() as transaction:
+            assert dict(transaction.items("t")) == {"k": {"n": 2}, "other": {}}
+
+    def test_lose_no_update(self, path, start_python):
+        """Processes that read and then write at the same time count every time."""
+        processes = [start_python(COUNTER, path, 150) for _ in range(3)]
+        for each in processes:
+            _, errors = each.communicate(timeout=60)
+            assert each.returncode == 0, errors
+
+        storage = TinyDBStorage(path)
+        assert (storage.read("t"), storage.revision()) == ({"counter": {"n": 450}}, 450)
+
+    def test_may_fork(self, path, run_python):
+        """An object made before a fork works in the child; a transaction stays its parent's."""
+        lines = run_python(FORKED, path).splitlines()
+        expected = ["child", "child beside a thread", "forked inside", "parent after"]
+
+        assert [line.split(";")[0] for line in lines[:2]] == [
+            "this transaction belongs to the process that began it"
+        ] * 2
+        assert lines[2:] == [repr([*expected, "parent before", "thread"])]
+
+
+class TestLock:
+    def test_that_another_process_holds_is_named(self, path):
+        """A lock not had in time is one typed error, with its file; reading goes on meanwhile."""
+        storage = TinyDBStorage(path, lock_timeout=0.05)
+        put(storage, "k", {"n": 1})
+        with filelock.FileLock(f"{path}.lock"):
+            with pytest.raises(StorageLockedError) as caught:
+                put(storage, "k", {"n": 2})
+            assert storage.read("t") == {"k": {"n": 1}}
+        assert (caught.value.lock, caught.value.seconds) == (f"{path}.lock", 0.05)
+        put(storage, "k", {"n": 3})
+
+        assert storage.read("t") == {"k": {"n": 3}}
+
+    def test_that_another_thread_holds_is_named_too(self, path):
+        """Threads of one process wait no longer than processes do."""
+        storage = TinyDBStorage(path, lock_timeout=0.05)
+        with ThreadPoolExecutor(1) as pool, storage.transaction() as transaction:
+            with pytest.raises(StorageLockedError) as caught:
+                pool.submit(put, storage, "k", {"n": 1}).result()
+            transaction.put("t", "k", {"n": 2})
+
+        assert caught.value.lock == f"{path}.lock"
+        assert storage.read("t") == {"k": {"n": 2}}
+
+    def test_that_cannot_be_made_is_a_typed_error(self, path):
+        """Where the lock file cannot be opened the error names it, and nothing is written."""
+        path.with_name("plugins.json.lock").mkdir()
+        with pytest.raises(StorageUnavailableError) as caught:
+            put(TinyDBStorage(path), "k", {})
+
+        assert caught.value.place == f"{path}.lock"
+        assert not path.exists()
+
+
+WRITER = """
+import signal, sys
+from plugreg.storage import TinyDBStorage
+# Where the tests run in the background, the shell has them ignore SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+storage = TinyDBStorage(sys.argv[1])
+number = (storage.read("t").get("counter") or {"n": 0})["n"]
+print(number, flush=True)
+while True:
+    number += 1
+    with storage.transaction() as transaction:
+        transaction.put("t", "counter", {"n": number, "padding": "x" * 300_000})
+        transaction.put("kept", f"{number % 50:02}", {"n": number})
+    print(number, flush=True)
+"""
+
+FULL_DISK = """
+import os, resource, sys
+from plugreg.exceptions import StorageUnavailableError
+from plugreg.storage import TinyDBStorage
+
+def put(key, record):
+    with storage.transaction() as transaction:
+        transaction.put("t", key, record)
+
+storage = TinyDBStorage(sys.argv[1])
+put("k", {"n": 1})
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
+try:
+    put("k", {"n": 2, "padding": "x" * 20_000})
+except StorageUnavailableError as error:
+    print(error.place == sys.argv[1], error.reason)
+print(storage.read("t"), TinyDBStorage(sys.argv[1]).read("t"), storage.revision())
+print(sorted(os.listdir(os.path.dirname(sys.argv[1]))))
+put("k", {"n": 3})
+print(storage.read("t"))
+"""
+
+
+class TestWriting:
+    @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+    def test_survives_the_end_of_its_process(self, path, start_python, how):
+        """Killed or interrupted at any instant, the file is whole, with all that was confirmed."""
+        instants = random.Random(how)
+        for round_ in range(25):
+            # Each file is used twice, so that every other round ends while it is first made.
+            store = path.with_name(f"{round_ // 2}.json")
+            process = start_python(WRITER, store)
+            lines = [process.stdout.readline() for _ in range(1 + instants.randint(0, 3))]
+            time.sleep(instants.uniform(0, 0.004))
+            process.send_signal(how)
+            output, errors = process.communicate(timeout=60)
+            assert process.returncode == -how or "KeyboardInterrupt" in errors, errors
+
+            confirmed = int([*lines, *output.splitlines()][-1])
+            storage = TinyDBStorage(store)
+            number = storage.revision()
+            assert number in (confirmed, confirmed + 1)
+            if number:
+                assert storage.read("t")["counter"]["n"] == number
+            expected = range(max(1, number - 49), number + 1)
+            assert storage.read("kept") == {f"{n % 50:02}": {"n": n} for n in expected}
+
+    def test_on_a_full_disk_leaves_the_old_state(self, path, run_python):
+        """A real write that the system cuts off is a typed error, and the next that fits works."""
+        lines = run_python(FULL_DISK, path).splitlines()
+
+        assert lines == [
+            "True File too large",
+            "{'k': {'n': 1}} {'k': {'n': 1}} 1",
+            "['plugins.json', 'plugins.json.lock']",
+            "{'k': {'n': 3}}",
+        ]
+
+    def test_that_cannot_make_its_file_leaves_the_old_state(self, path):
+        """Where the temporary file cannot be made, nothing changes and the error is typed."""
+        storage = TinyDBStorage(path)
+        put(storage, "k", {"n": 1})
+        obstacle = path.with_name("plugins.json.tmp")
+        obstacle.mkdir()
+        with pytest.raises(StorageUnavailableError) as caught:
+            put(storage, "k", {"n": 2})
+        assert caught.value.place == str(path)
+        assert (storage.read("t"), storage.revision()) == ({"k": {"n": 1}}, 1)
+        obstacle.rmdir()
+        put(storage, "k", {"n": 3})
+
+        assert storage.read("t") == {"k": {"n": 3}}
+
+    @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+    def test_that_is_never_flushed_is_never_seen(self, path, monkeypatch, error):
+        """Data that did not reach the disk are not renamed into place, and leave nothing behind."""
+        storage = TinyDBStorage(path)
+        put(storage, "k", {"n": 1})
+
+        def fsync(descriptor):
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fsync)
+            with pytest.raises((StorageUnavailableError, KeyboardInterrupt)):
+                put(storage, "k", {"n": 2})
+        assert storage.read("t") == TinyDBStorage(path).read("t") == {"k": {"n": 1}}
+        assert names(path) == ["plugins.json", "plugins.json.lock"]
+        put(storage, "k", {"n": 3})
+
+        assert storage.read("t") == {"k": {"n": 3}}
+
+    def test_whose_folder_is_not_flushed_says_so(self, path, monkeypatch):
+        """After the rename the change is there; the error tells that it may not last."""
+        storage = TinyDBStorage(path)
+        real = os.fsync
+
+        def fsync(descriptor):
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise OSError(5, "Input/output error")
+            real(descriptor)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fsync)
+            with pytest.raises(StorageUnavailableError, match="was made, but may not survive"):
+                put(storage, "k", {})
+
+        assert storage.read("t") == TinyDBStorage(path).read("t") == {"k": {}}
+
+
+def sealed(body, revision=2):
+    """Return a file whose header is right for ``body``: only what is inside can be wrong."""
+    digest = hashlib.sha256(f"1 {revision}\n".encode() + body).hexdigest()
+    header = {"plugreg": 1, "revision": revision, "sha256": digest}
+    return json.dumps(header).encode() + b"\n" + body
+
+
+def flipped(content, place):
+    at = content.index(place)
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+DAMAGE = {
+    "empty": lambda content: b"",
+    "header-only": lambda content: content[: content.index(b"\n") + 1],
+    "half-a-header": lambda content: content[:40],
+    "header-without-its-line-feed": lambda content: content[: content.index(b"\n")],
+    "half": lambda content: content[: len(content) * 3 // 4],
+    "last-byte-missing": lambda content: content[:-1],
+    "something-appended": lambda content: content + b"\n",
+    "twice": lambda content: content * 2,
+    "zeros": lambda content: bytes(len(content)),
+    "noise": lambda content: random.Random(1).randbytes(200),
+    "long-first-line": lambda content: b" " * 5000 + content,
+    "bit-in-a-value": lambda content: flipped(content, b"precious"),
+    "bit-in-the-revision": lambda content: flipped(content, b"2, "),
+    "bit-in-the-checksum": lambda content: flipped(content, b'"}\n'),
+    "edited-by-hand": lambda content: content.replace(b"precious", b"edited"),
+    "header-reformatted": lambda content: content.replace(b'{"plugreg": 1', b'{"plugreg":1'),
+    "header-nested": lambda content: b"[" * 500 + b"\n" + content,
+    "header-with-a-huge-number": lambda content: content.replace(b"2, ", b"2" * 400 + b", "),
+    "no-revision": lambda content: content.replace(b'"revision"', b'"revisions"'),
+    "revision-no-number": lambda content: content.replace(b": 2,", b": true,"),
+    "format-no-number": lambda content: content.replace(b'"plugreg": 1', b'"plugreg": "1"'),
+    "older-format": lambda content: content.replace(b'"plugreg": 1', b'"plugreg": 0'),
+    "newer-format": lambda content: content.replace(b'"plugreg": 1', b'"plugreg": 2'),
+    "byte-order-mark": lambda content: b"\xef\xbb\xbf" + content,
+    "utf-16": lambda content: content.decode().encode("utf-16"),
+    "windows-line-ends": lambda content: content.replace(b"\n", b"\r\n"),
+    "a-tinydb-file": lambda content: content[content.index(b"\n") + 1 :],
+    "null": lambda content: b"null\n",
+    "a-list": lambda content: b"[]\n",
+    "an-object": lambda content: b"{}\n",
+    "sealed-latin-1": lambda content: sealed('{"t": {"k": {"x": "ü"}}}\n'.encode("latin-1")),
+    "sealed-nothing": lambda content: sealed(b""),
+    "sealed-no-json": lambda content: sealed(b'{"t": {"k": {}}\n'),
+    "sealed-nan": lambda content: sealed(b'{"t": {"k": {"x": NaN}}}\n'),
+    "sealed-null": lambda content: sealed(b"null\n"),
+    "sealed-list": lambda content: sealed(b"[]\n"),
+    "sealed-list-of-records": lambda content: sealed(b'{"t": [{}]}\n'),
+    "sealed-record-no-object": lambda content: sealed(b'{"t": {"k": 1}}\n'),
+    "sealed-too-deep": lambda content: sealed(b'{"t": {"k": {"x": ' + b"[" * 200_000),
+    "sealed-huge-number": lambda content: sealed(b'{"t": {"k": {"x": ' + b"9" * 5000 + b"}}}\n"),
+}
+
+REASONS = {
+    "empty": "it is empty",
+    "half": "checksum",
+    "noise": "UTF-8",
+    "zeros": "JSON",
+    "newer-format": "newer plugreg",
+    "an-object": "not the header",
+    "sealed-list": "not tables of records",
+    "sealed-too-deep": "nested too deeply",
+    "sealed-huge-number": "JSON that can be read",
+}
+
+
+class TestDamage:
+    @pytest.fixture
+    def content(self, path):
+        """Give the bytes of a good store of two commits that is at ``path``."""
+        storage = TinyDBStorage(path)
+        put(storage, "k", {"value": "precious"})
+        put(storage, "l", {})
+        return path.read_bytes()
+
+    @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+    def test_is_refused_and_left_as_it_is(self, path, content, damage):
+        """A damaged file is refused at each opening, with its path, and is never written to."""
+        running = TinyDBStorage(path)
+        damaged = damage(content)
+        assert damaged != content
+        path.write_bytes(damaged)
+
+        for use in (
+            lambda: TinyDBStorage(path),
+            lambda: TinyDBStorage(path),
+            lambda: running.read("t"),
+            running.revision,
+            lambda: put(running, "k", {}),
+        ):
+            with pytest.raises(StorageCorruptError) as caught:
+                use()
+            assert caught.value.path == str(path)
+            assert caught.value.reason
+        assert path.read_bytes() == damaged
+        path.write_bytes(content)
+        assert running.read("t") == {"k": {"value": "precious"}, "l": {}}
+
+    @pytest.mark.parametrize(("name", "reason"), REASONS.items(), ids=REASONS.keys())
+    def test_is_described(self, path, content, name, reason):
+        """The message has the file, what is wrong with it, and what to do."""
+        path.write_bytes(DAMAGE[name](content))
+        with pytest.raises(StorageCorruptError) as caught:
+            TinyDBStorage(path)
+
+        assert reason in caught.value.reason
+        assert repr(str(path)) in str(caught.value)
+        assert "restore it from a copy" in str(caught.value)
+
+    def test_of_any_single_bit_is_found(self, path, content):
+        """There is no bit in the file that may flip unseen."""
+        unseen = []
+        for bit in range(len(content) * 8):
+            damaged = bytearray(content)
+            damaged[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(damaged)
+            try:
+                TinyDBStorage(path)
+            except StorageCorruptError:
+                continue
+            unseen.append(bit)
+
+        assert unseen == []
+
+    def test_sealed_by_hand_is_none_when_the_content_is_right(self, path, content):
+        """A file that follows the layout is a store, so that the sealed cases mean something."""
+        path.write_bytes(sealed(b'{"t": {"k": {"x": 1}}}\n', revision=7))
+        storage = TinyDBStorage(path)
+
+        assert (storage.read("t"), storage.revision()) == ({"k": {"x": 1}}, 7)
