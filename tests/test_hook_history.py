@@ -1,0 +1,212 @@
+"""Historic calls: each plugin object has each of them once, reloads notwithstanding."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import weakref
+
+import pytest
+
+from plugreg.hooks import PluginManager, hookimpl, hookspec
+
+
+class Specs:
+    @hookspec
+    def price(self, item):
+        """Price of an item."""
+
+    @hookspec(historic=True)
+    def opened(self, shop):
+        """Told of each opened shop."""
+
+
+class Opened:
+    """A plugin that keeps what its historic hook was told."""
+
+    def __init__(self):
+        self.told = []
+
+    @hookimpl
+    def opened(self, shop):
+        self.told.append(shop)
+        return shop
+
+
+@pytest.fixture
+def manager():
+    manager = PluginManager("shop")
+    manager.add_hookspecs(Specs)
+    return manager
+
+
+def enter(manager, remove=(), **plugins):
+    """Exchange and replay history, as a registry does; return the faults of the replay."""
+    added = [manager.implementations(plugin, name, (name,)) for name, plugin in plugins.items()]
+    manager.exchange(remove, added)
+    return list(manager.replay(added))
+
+
+def test_a_newcomer_is_told_what_was(manager):
+    """History reaches a plugin that comes later, and results reach the callback."""
+    results = []
+    manager.hook.opened.call_historic(results.append, kwargs={"shop": 1})
+    plugin = Opened()
+
+    assert enter(manager, a=plugin) == []
+    assert plugin.told == [1]
+    assert results == [1]
+
+
+def test_each_object_is_told_once(manager):
+    """Over leaving, coming back, forced re-adds and calls in between each call comes once."""
+    call = manager.hook.opened.call_historic
+    plugin = Opened()
+    call(kwargs={"shop": 1})
+    enter(manager, a=plugin)
+    call(kwargs={"shop": 2})
+    enter(manager, ["a"], a=plugin)
+    enter(manager, ["a"])
+    call(kwargs={"shop": 3})
+    enter(manager, a=plugin)
+    enter(manager, ["a"], a=plugin)
+
+    assert plugin.told == [1, 2, 3]
+
+
+def test_another_object_of_the_name_is_told_all(manager):
+    """The count is the object's, not the name's."""
+    manager.hook.opened.call_historic(kwargs={"shop": 1})
+    enter(manager, a=Opened())
+    new = Opened()
+
+    enter(manager, ["a"], a=new)
+
+    assert new.told == [1]
+
+
+def test_taken_out_by_the_host_counts_too(manager):
+    """An object that the host unregistered and that is exchanged in again is not told twice."""
+    plugin = Opened()
+    enter(manager, a=plugin)
+    manager.hook.opened.call_historic(kwargs={"shop": 1})
+    manager.unregister(name="a")
+
+    enter(manager, a=plugin)
+
+    assert plugin.told == [1]
+
+
+def test_a_call_made_by_a_replay_comes_once(manager):
+    """What one plugin calls while it catches up reaches those in service directly, once."""
+    calls = manager.hook.opened.call_historic
+    other = Opened()
+
+    class Calling:
+        @hookimpl
+        def opened(self, shop):
+            if shop == 1:
+                calls(kwargs={"shop": 2})
+
+    calls(kwargs={"shop": 1})
+    enter(manager, a=Calling(), b=other)
+
+    assert sorted(other.told) == [1, 2]
+
+
+def test_a_failing_replay_costs_itself(manager):
+    """Each failure is given with name and hook; later calls and other plugins go on."""
+
+    class Failing(Opened):
+        @hookimpl
+        def opened(self, shop):
+            super().opened(shop)
+            raise SystemExit(shop)
+
+    manager.hook.opened.call_historic(kwargs={"shop": 1})
+    manager.hook.opened.call_historic(kwargs={"shop": 2})
+    bad, good = Failing(), Opened()
+
+    faults = enter(manager, a=bad, b=good)
+
+    assert [(name, hook, type(error), error.code) for name, hook, error in faults] == [
+        ("a", "opened", SystemExit, 1),
+        ("a", "opened", SystemExit, 2),
+    ]
+    assert (bad.told, good.told) == ([1, 2], [1, 2])
+
+
+def test_objects_die_after_they_left(manager):
+    """Remembering what an object was told does not keep it alive."""
+    plugin = Opened()
+    enter(manager, a=plugin)
+    manager.hook.opened.call_historic(kwargs={"shop": 1})
+    gone = weakref.ref(plugin)
+
+    enter(manager, ["a"])
+    del plugin
+    gc.collect()
+
+    assert gone() is None
+
+
+def test_objects_without_weak_references(manager):
+    """They are told once as well, and a hundred of one name leave one of them behind."""
+    told = []
+
+    class Slotted:
+        __slots__ = ()
+
+        @hookimpl
+        def opened(self, shop):
+            told.append((id(self), shop))
+
+    manager.hook.opened.call_historic(kwargs={"shop": 1})
+    plugin = Slotted()
+    enter(manager, a=plugin)
+    enter(manager, ["a"], a=plugin)
+    assert told == [(id(plugin), 1)]
+
+    for _ in range(100):
+        enter(manager, ["a"], a=Slotted())
+    enter(manager, ["a"])
+    del plugin
+    gc.collect()
+
+    assert len(told) == 101
+    assert sum(type(each) is Slotted for each in _reachable(manager)) == 1
+
+
+def test_a_plugin_may_leave_during_its_replay(manager):
+    """One registered on the manager that unregisters itself meanwhile is out altogether."""
+
+    class Leaving:
+        @hookimpl
+        def opened(self, shop):
+            manager.unregister(self)
+
+        @hookimpl
+        def price(self, item):
+            return 1
+
+    class Other:
+        @hookimpl
+        def price(self, item):
+            return 2
+
+    manager.hook.opened.call_historic(kwargs={"shop": 1})
+    manager.register(Leaving(), "leaving")
+    manager.register(Other(), "other")
+
+    assert manager.hook.price(item="tea") == [2]
+
+
+def _reachable(root):
+    """Return all objects that ``root`` keeps alive, classes and modules not entered."""
+    found, waiting = {}, [root]
+    while waiting:
+        each = waiting.pop()
+        if id(each) not in found and not isinstance(each, (type, type(sys), type(_reachable))):
+            found[id(each)] = each
+            waiting.extend(gc.get_referents(each))
+    return found.values()
