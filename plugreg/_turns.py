@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 from plugreg._guard import Guard
@@ -32,7 +32,8 @@ class Turns:
 
     A job that is brought while it is the running job's own thread that asks (plugin code that
     wants a reload while it is being loaded) cannot wait for its turn: it is put off until the
-    running one has ended, and ``run`` returns None at once. Readers have nothing to do with this.
+    running one has ended, once for equal ones, and ``run`` returns None at once. Readers have
+    nothing to do with this.
 
     ``wait`` is how many seconds a job waits for its turn before RegistryBusyError is raised.
     """
@@ -42,7 +43,7 @@ class Turns:
         self._changed = threading.Condition()
         self._line: deque[_Turn] = deque()
         self._running_in: int | None = None
-        self._put_off: list[Callable[[], Any]] = []
+        self._put_off: list[_Turn] = []
 
     def run(self, job: Callable[[], Any], share: Hashable | None = None) -> Any:
         """Run ``job`` when its turn comes and return what it returns, or raise what it raises.
@@ -53,9 +54,10 @@ class Turns:
         me = threading.get_ident()
         with self._changed:
             if self._running_in == me:
-                self._put_off.append(job)
+                if _waiting(self._put_off, share) is None:
+                    self._put_off.append(_Turn(job, share))
                 return None
-            joined = next((e for e in self._line if share is not None and e.share == share), None)
+            joined = _waiting(self._line, share)
             turn = joined or _Turn(job, share)
             if joined is None:
                 self._line.append(turn)
@@ -74,6 +76,10 @@ class Turns:
         if joined is not None:
             return self._shared_result(turn)
         return self._take(turn)
+
+    def are_mine(self) -> bool:
+        """Tell whether the calling thread is running a job now."""
+        return self._running_in == threading.get_ident()
 
     def _await(self, turn: _Turn, *, joined: bool) -> None:
         if joined:
@@ -103,15 +109,22 @@ class Turns:
 
     def _run_put_off(self) -> None:
         while self._put_off:
-            job = self._put_off.pop(0)
+            turn = self._put_off.pop(0)
             with Guard() as guard:
-                job()
+                turn.job()
             if guard.error is not None:
                 _logger.error("a change that was put off has failed", exc_info=guard.error)
 
     def _shared_result(self, turn: _Turn) -> Any:
-        if turn.state == "given up":
+        # What belongs to the process (Ctrl-C) ends the other thread's work, and not this one's.
+        interrupted = turn.error is not None and not isinstance(turn.error, Exception)
+        if turn.state == "given up" or interrupted:
             return self.run(turn.job, turn.share)
         if turn.error is not None:
             raise turn.error
         return turn.result
+
+
+def _waiting(turns: Iterable[_Turn], share: Hashable | None) -> _Turn | None:
+    """Return the turn that a job with this ``share`` can join, or None."""
+    return next((each for each in turns if share is not None and each.share == share), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -53,27 +53,27 @@ def load(spec: PluginSpec, rules: HostRules, has_hooks: HasHooks) -> Loading:
     if guard.error is not None:
         return _failed(PluginFailure.of(Stage.IMPORT, spec.slug, guard.error))
     with Guard() as guard:
-        is_plugin = _is_plugin(target)
-        if not is_plugin and not has_hooks(target):
-            raise TypeError(
-                f"{safe_repr(target)} is no plugin; expected a subclass of plugreg.Plugin, or a "
-                f"class, module or object with hook implementations, from {spec.origin}"
-            )
-        unfit = bounds_fault(_stated_bounds(target), rules) if is_plugin else None
+        _require_plugin(target, spec, has_hooks)
     if guard.error is not None:
         return _failed(PluginFailure.of(Stage.INIT, spec.slug, guard.error))
-    if unfit is not None and spec.slug not in rules.ignore_compatibility:
+    with Guard() as guard:
+        unfit = _bounds_fault(target, spec, rules)
+    if guard.error is not None:
+        return _failed(PluginFailure.of(Stage.RESOLVE, spec.slug, guard.error))
+    if unfit is not None:
         return Loading(
             held=Held(state=PluginState.INCOMPATIBLE, reason=unfit),
             failures=(PluginFailure(stage=Stage.RESOLVE, slug=spec.slug, message=unfit),),
         )
     plugin = target
-    if inspect.isclass(target):
+    if _is_class(target):
         with Guard() as guard:
             plugin = target()
+            # A class may well give something else than an instance of its own.
+            _require_plugin(plugin, spec, has_hooks)
         if guard.error is not None:
             return _failed(PluginFailure.of(Stage.INIT, spec.slug, guard.error))
-    return Loading(loaded=_with_attributes(spec, plugin, is_plugin=is_plugin))
+    return Loading(loaded=_with_attributes(spec, plugin))
 
 
 def import_target(spec: PluginSpec) -> Any:
@@ -87,7 +87,7 @@ def import_target(spec: PluginSpec) -> Any:
     if spec.source in (Source.DIRECTORY, Source.SAMPLE) and spec.path is not None:
         file = Path(spec.path)
         folder = file.parent.parent if file.name == "__init__.py" else file.parent
-        found: Any = directories.import_module(folder, module_name)
+        found: Any = directories.import_module(folder, module_name, spec.stamp)
     else:
         found = importlib.import_module(module_name.strip())
     for attribute in filter(None, attributes.strip().split(".")):
@@ -102,17 +102,32 @@ def _failed(failure: PluginFailure) -> Loading:
     return Loading(held=FAILED, failures=(failure,))
 
 
-def _is_plugin(target: object) -> bool:
-    return issubclass(target, Plugin) if inspect.isclass(target) else isinstance(target, Plugin)
+# isinstance() would ask the object for its __class__, which it may lie about or refuse.
+def _is_class(target: object) -> bool:
+    return issubclass(type(target), type)
 
 
-def _stated_bounds(target: object) -> Mapping[str, str]:
-    found = {}
-    for attribute in ("MIN_VERSION", "MAX_VERSION"):
-        value = inspect.getattr_static(target, attribute, None)
-        if isinstance(value, str):
-            found[attribute] = value
-    return found
+def _is_plugin(target: Any) -> bool:
+    return issubclass(target if _is_class(target) else type(target), Plugin)
+
+
+def _require_plugin(target: object, spec: PluginSpec, has_hooks: HasHooks) -> None:
+    if not _is_plugin(target) and not has_hooks(target):
+        raise TypeError(
+            f"{safe_repr(target)} is no plugin; expected a subclass of plugreg.Plugin, or a "
+            f"class, module or object with hook implementations, from {spec.origin}"
+        )
+
+
+def _bounds_fault(target: object, spec: PluginSpec, rules: HostRules) -> str | None:
+    """Return why the host's version does not suit what the object states; no code of it runs."""
+    if spec.slug in rules.ignore_compatibility or not _is_plugin(target):
+        return None
+    stated = {
+        attribute: inspect.getattr_static(target, attribute, None)
+        for attribute in ("MIN_VERSION", "MAX_VERSION")
+    }
+    return bounds_fault(stated, rules)
 
 
 class _Attributes:
@@ -127,9 +142,12 @@ class _Attributes:
         """Return the attribute if it is a text that is not empty, else None."""
         with Guard() as guard:
             value = getattr(self._plugin, attribute, None)
-            if value is not None and not isinstance(value, str):
+            if value is None:
+                return None
+            if not issubclass(type(value), str):
                 raise TypeError(f"{attribute} must be a text, not {type(value).__name__}")
-            return value or None
+            # A subclass may do anything in the methods that others call later.
+            return str.__str__(value) or None
         self._keep(attribute, guard.error)
         return None
 
@@ -152,8 +170,8 @@ class _Attributes:
         )
 
 
-def _with_attributes(spec: PluginSpec, plugin: object, *, is_plugin: bool) -> LoadedPlugin:
-    if not is_plugin:
+def _with_attributes(spec: PluginSpec, plugin: object) -> LoadedPlugin:
+    if not _is_plugin(plugin):
         # A plugin of another host states nothing in plugreg's words; what it calls VERSION or
         # NAME may mean anything.
         return LoadedPlugin(

@@ -102,6 +102,11 @@ class PluginFailure:
             traceback=words.traceback,
         )
 
+    @classmethod
+    def of_call(cls, slug: str, hook: str, error: BaseException) -> PluginFailure:
+        """Make the record of what an implementation of ``hook`` raised."""
+        return cls.of(Stage.CALL, slug, error, subject=hook, what=f"hook {hook!r}")
+
     @property
     def identity(self) -> tuple[str, ...]:
         """What two records have in common that are the same failure seen twice."""
@@ -294,7 +299,7 @@ class Snapshot:
 
     ``plugins`` has every known plugin by slug, in alphabetical order; ``active`` those in
     service, in activation order; ``by_mixin`` the plugin objects of each enabled mixin, in the
-    same order; ``discovery`` what the load that made it had found.
+    same order; ``needs`` the slugs that each wanted plugin depends on; ``discovery`` what was found.
     """
 
     plugins: Mapping[str, KnownPlugin] = field(default_factory=dict)
@@ -302,6 +307,17 @@ class Snapshot:
     by_mixin: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     needs: Mapping[Slug, tuple[Slug, ...]] = field(default_factory=dict)
     discovery: Discovery = field(default_factory=Discovery)
+
+    def dependants(self, slug: str) -> tuple[Slug, ...]:
+        """Return the wanted plugins that need this one, directly or through others, sorted."""
+        found: set[Slug] = set()
+        waiting = [slug]
+        while waiting:
+            need = waiting.pop()
+            direct = {each for each, needs in self.needs.items() if need in needs}
+            waiting += direct - found
+            found |= direct
+        return tuple(sorted(found))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,8 +19,9 @@ FLOORS = [
     {"records", "context", "_turns"},
     {"definitions", "failures", "hooks", "storage"},
     {"plugin", "mixins", "dispatch", "discovery", "resolve"},
-    {"load", "modules", "activate", "configs", "settings", "catalogue", "ui"},
+    {"load", "modules", "activate", "configs", "settings", "catalogue", "ui", "options"},
     {"build", "binding", "configuration"},
+    {"lifecycle"},
     {"registry"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

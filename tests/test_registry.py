@@ -557,10 +557,8 @@ class TestReload:
             assert running.wait(10)
             for thread in threads[1:]:
                 thread.start()
-            # Until all five wait for the same turn, the one that runs is held.
-            while len(registry._turns._line) < 1:
-                pass
-            threading.Event().wait(0.2)
+            # The reload that runs is held until the other five have had time to ask for theirs.
+            threading.Event().wait(0.5)
             go_on.set()
             for thread in threads:
                 thread.join(10)

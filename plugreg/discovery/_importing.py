@@ -15,6 +15,9 @@ from typing import Final
 _IMPORTING: Final = threading.RLock()
 """Held while a module is imported, so that what a failed one leaves behind can be told apart."""
 
+_STAMP: Final = "__plugreg_stamp__"
+"""The attribute of an imported module that holds the stamp of the spec it was imported for."""
+
 
 def private_name(folder: str | os.PathLike[str], module: str) -> str:
     """Return the name under which :func:`import_module` imports ``module`` of ``folder``.
@@ -25,9 +28,13 @@ def private_name(folder: str | os.PathLike[str], module: str) -> str:
     return f"{_prefix(os.path.realpath(folder))}.{module}"
 
 
-def import_module(folder: str | os.PathLike[str], module: str) -> ModuleType:
+def import_module(
+    folder: str | os.PathLike[str], module: str, stamp: str = ""
+) -> ModuleType:
     """Import ``module`` of ``folder``, or return it where it is imported already.
 
+    ``stamp`` is that of the module's spec. One that was imported with another stamp, by another
+    registry perhaps, is imported anew; objects made of its old code stay as they are.
     ``module`` may be dotted. It finds its neighbours with ``from . import neighbour``; an
     ``__init__.py`` of the folder itself is not run. Everything in the folder is compiled from its
     source each time: Python takes bytecode for fresh when the whole seconds and the size agree,
@@ -46,11 +53,19 @@ def import_module(folder: str | os.PathLike[str], module: str) -> ModuleType:
             spec = ModuleSpec(prefix, None, is_package=True)
             spec.submodule_search_locations = [place]
             sys.modules[prefix] = importlib.util.module_from_spec(spec)
+        name = f"{prefix}.{module}"
+        known = sys.modules.get(name)
+        if isinstance(known, ModuleType) and vars(known).get(_STAMP, stamp) != stamp:
+            _forget([each for each in sys.modules if _is_within(each, name)])
         try:
-            return importlib.import_module(f"{prefix}.{module}")
+            imported = importlib.import_module(name)
         except BaseException:
-            _forget({name for name in sys.modules if _is_within(name, prefix)} - before)
+            _forget({each for each in sys.modules if _is_within(each, prefix)} - before)
             raise
+        # A module may have put another object in its place, which is then taken as it is.
+        if isinstance(imported, ModuleType):
+            vars(imported)[_STAMP] = stamp
+        return imported
 
 
 class _SourceLoader(SourceFileLoader):

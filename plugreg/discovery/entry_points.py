@@ -9,7 +9,7 @@ See the PyPA specifications "Entry points", "Recording installed projects" and "
 normalization", and requirements D7 and D8.
 """
 
-# ruff: noqa: PTH100, PTH113, PTH116, PTH118, PTH119, PTH123, PTH208
+# ruff: noqa: PTH100, PTH113, PTH116, PTH118, PTH119, PTH208
 # A Path for each of thousands of folders would take longer than reading the folders.
 from __future__ import annotations
 
@@ -267,9 +267,6 @@ class _Scan:
 
     def _add_entries(self, info: _Info, entries: _Entries, path: str | None) -> None:
         for name, value in entries.pairs:
-            key = (info.name, name, value or "")
-            if key in self._specs:
-                continue
             slug = slugify(name)
             fault = slug_fault(slug, name)
             if value is None:
@@ -288,7 +285,7 @@ class _Scan:
                     PluginFailure(stage=Stage.DISCOVERY, slug=slug_or_place, message=message)
                 )
                 continue
-            self._specs[key] = PluginSpec(
+            self._specs[info.name, name, value] = PluginSpec(
                 slug=slug,
                 name=name,
                 value=value,

@@ -1,0 +1,274 @@
+"""The life cycle: changes of the snapshot, one at a time, each published whole."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from time import perf_counter
+from typing import Any, Final
+
+from plugreg._names import Slug
+from plugreg._turns import Turns
+from plugreg.activate import Activator
+from plugreg.build import Builder, Built, Remake
+from plugreg.configs import Configs
+from plugreg.discovery import Sources, restricted
+from plugreg.dispatch import Dispatcher
+from plugreg.exceptions import PluginSlugError, RegistryNotReady
+from plugreg.failures import FailureLedger
+from plugreg.hooks import PluginManager
+from plugreg.records import (
+    Discovery,
+    LoadReport,
+    PluginFailure,
+    PluginSpec,
+    Snapshot,
+    Source,
+    Stage,
+    Wish,
+)
+from plugreg.resolve import HostRules
+from plugreg.settings import SettingsStore
+
+_logger = logging.getLogger("plugreg")
+
+_LOAD_STAGES: Final = frozenset({Stage.RESOLVE, Stage.IMPORT, Stage.INIT, Stage.ACTIVATE})
+_UNKNOWN_HOOKS: Final = "unknown hooks"
+_NOTHING_YET: Final = LoadReport(active=(), states={}, failures=(), seconds=0.0)
+
+
+class LifeCycle:
+    """Holds the snapshot that readers see, and puts the next one in its place.
+
+    Reads take no lock. Changes take turns; one that plugin code asks for while it is itself being
+    loaded is carried out right after, and gives an empty report. It lives from the making of its
+    registry to :meth:`close`.
+    """
+
+    def __init__(
+        self,
+        *,
+        rules: HostRules,
+        sources: Sources,
+        builder: Builder,
+        activator: Activator,
+        manager: PluginManager,
+        dispatch: Dispatcher,
+        ledger: FailureLedger,
+        settings: SettingsStore,
+        configs: Configs,
+        turns: Turns,
+    ) -> None:
+        self._rules = rules
+        self._sources = sources
+        self._builder = builder
+        self._activator = activator
+        self._manager = manager
+        self._dispatch = dispatch
+        self._ledger = ledger
+        self._settings = settings
+        self._configs = configs
+        self._turns = turns
+        self._manual: tuple[PluginSpec, ...] = ()
+        self._snapshot = Snapshot()
+        self._is_loaded = False
+        self._is_closed = False
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether a snapshot has been published."""
+        return self._is_loaded
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The snapshot of this moment, empty before load and after close."""
+        return self._snapshot
+
+    def current(self) -> Snapshot:
+        """Return the snapshot of this moment. Raises RegistryNotReady before load, after close."""
+        if not self._is_loaded or self._is_closed:
+            self._refuse()
+        return self._snapshot
+
+    def is_manual(self, slug: str) -> bool:
+        """Tell whether a plugin was registered by hand."""
+        return any(each.slug == slug for each in self._manual)
+
+    def reload(self, *, collect: bool, remake: Remake) -> LoadReport:
+        """Look at the sources and the storage, and make anew what is to be made anew."""
+
+        def job() -> LoadReport:
+            importlib.invalidate_caches()
+            found = self._sources.find()
+            if not collect:
+                found = restricted(found, self._snapshot.discovery)
+            self._settings.load()
+            self._configs.load()
+            report = self._apply(found, remake=remake)
+            self._dispatch.call("plugreg_plugins_loaded", report=report)
+            return report
+
+        return self._change(job, share=(remake, collect))
+
+    def carry_out(self, slugs: Collection[Slug]) -> LoadReport:
+        """Make these plugins, and those that need them, what the stored wishes say."""
+        return self._change(lambda: self._apply_wishes(slugs))
+
+    def register(self, spec: PluginSpec) -> None:
+        """Take in an object by hand. Raises PluginSlugError for a slug that is known."""
+        if self._turns.are_mine():
+            raise PluginSlugError(
+                spec.slug,
+                "plugins are being loaded; a plugin brings others with plugreg_plugins()",
+            )
+
+        def job() -> LoadReport:
+            if spec.slug in self._snapshot.plugins:
+                raise PluginSlugError(spec.slug, "it is the slug of a known plugin; choose another")
+            self._manual = (*self._manual, spec)
+            return self._apply_wishes({spec.slug})
+
+        self._change(job)
+
+    def unregister(self, slug: str) -> None:
+        """Let go of an object that was registered by hand."""
+
+        def job() -> LoadReport:
+            self._manual = tuple(each for each in self._manual if each.slug != slug)
+            return self._apply_wishes({Slug(slug)})
+
+        self._change(job)
+
+    def close(self) -> None:
+        """Let go of every plugin, last one first, and end. Closing again does nothing."""
+        if not self._is_closed:
+            self._change(self._end)
+
+    # -- the parts ---------------------------------------------------------------------------
+
+    def _refuse(self) -> None:
+        if self._is_closed:
+            raise RegistryNotReady("closed", "make a new one")
+        raise RegistryNotReady
+
+    def _change(self, job: Callable[[], LoadReport], share: Any = None) -> LoadReport:
+        def unless_closed() -> LoadReport:
+            if self._is_closed:
+                self._refuse()
+            return job()
+
+        report: LoadReport | None = self._turns.run(unless_closed, share)
+        return report or _NOTHING_YET
+
+    def _end(self) -> LoadReport:
+        old = self._snapshot
+        self._manager.exchange(old.active.keys(), ())
+        self._snapshot = Snapshot()
+        self._is_closed = True
+        for each in reversed([*old.active.values()]):
+            for failure in self._activator.deactivate(each):
+                self._ledger.record(failure)
+        return _NOTHING_YET
+
+    def _apply_wishes(self, slugs: Collection[Slug]) -> LoadReport:
+        snapshot = self._snapshot
+        only = frozenset(slugs) | {each for slug in slugs for each in snapshot.dependants(slug)}
+        return self._apply(snapshot.discovery, only=only)
+
+    def _apply(
+        self,
+        found: Discovery,
+        *,
+        remake: Remake = Remake.CHANGED,
+        only: frozenset[str] | None = None,
+    ) -> LoadReport:
+        """Build the next snapshot, publish it, tear down what left, and report."""
+        started = perf_counter()
+        built = self._builder.build(
+            self._snapshot, found, self._manual, self._remember, remake=remake, only=only
+        )
+        self._publish(built)
+        torn_down = [
+            failure
+            for each in built.removed
+            if each.slug not in built.torn_down
+            for failure in self._activator.deactivate(each)
+        ]
+        failures = self._record(built, found, torn_down, is_whole=only is None)
+        # Their hooks are in service by now, so a fault is one of a call.
+        for slug, hook, error in self._manager.replay(each.implementations for each in built.added):
+            self._ledger.record(PluginFailure.of_call(slug, hook, error))
+        return LoadReport(
+            active=tuple(built.snapshot.active),
+            states={slug: each.state for slug, each in built.snapshot.plugins.items()},
+            failures=failures,
+            seconds=perf_counter() - started,
+        )
+
+    def _remember(self, specs: Iterable[PluginSpec]) -> Mapping[Slug, Wish]:
+        if self._rules.safe_mode:
+            return self._configs.wishes()
+        return self._configs.remember(
+            [each for each in specs if each.source is not Source.MANUAL], self._rules
+        )
+
+    def _publish(self, built: Built) -> None:
+        """Store what was learnt, and swap in hooks and snapshot, each with one assignment.
+
+        If that cannot be done, what was newly made is torn down and the old snapshot stays.
+        """
+        try:
+            if not self._rules.safe_mode:
+                self._configs.rename({each.slug: each.loaded.name for each in built.added})
+            self._manager.exchange(
+                [each.slug for each in built.removed],
+                [each.implementations for each in built.added],
+            )
+        except BaseException:
+            for each in reversed(built.added):
+                self._activator.deactivate(each)
+            raise
+        self._snapshot = built.snapshot
+        self._is_loaded = True
+
+    def _record(
+        self,
+        built: Built,
+        found: Discovery,
+        torn_down: Iterable[PluginFailure],
+        *,
+        is_whole: bool,
+    ) -> tuple[PluginFailure, ...]:
+        """Let what is wrong now take the place of what was wrong before with the same plugins."""
+        moved = {each.slug for each in (*built.added, *built.removed)}
+        active, plugins = built.snapshot.active, built.snapshot.plugins
+
+        def is_outdated(failure: PluginFailure) -> bool:
+            if failure.stage is Stage.DISCOVERY:
+                return is_whole
+            if failure.subject == _UNKNOWN_HOOKS and failure.slug in active:
+                return failure.slug in moved or not self._manager.unknown_hooks(failure.slug)
+            if failure.stage in _LOAD_STAGES:
+                return failure.slug in built.tried or failure.slug not in plugins
+            return failure.slug in moved
+
+        discovered = found.failures if is_whole else ()
+        kept = self._ledger.replace(
+            (*discovered, *built.failures, *self._unknown_hooks(built), *torn_down), is_outdated
+        )
+        _logger.info(
+            "%d plugins active of %d known, %d failures", len(active), len(plugins), len(kept)
+        )
+        return kept
+
+    def _unknown_hooks(self, built: Built) -> Iterable[PluginFailure]:
+        for each in built.added:
+            unknown = self._manager.unknown_hooks(each.slug)
+            if unknown:
+                yield PluginFailure(
+                    stage=Stage.ACTIVATE,
+                    slug=each.slug,
+                    subject=_UNKNOWN_HOOKS,
+                    message="; ".join(unknown),
+                )

@@ -1,0 +1,82 @@
+"""What a host asks for, checked when its registry is made: a contradiction is told at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+from plugreg._names import Slug, near, slugify
+from plugreg.mixins import MIXINS, MixinSpec
+from plugreg.resolve import HostRules
+
+
+def host_rules(
+    *,
+    host_version: str | None,
+    host_distribution: str,
+    mandatory: Iterable[str],
+    blocked: Iterable[str],
+    allowed: Iterable[str] | None,
+    ignore_compatibility: Iterable[str],
+    new_plugins: str,
+    safe_mode: bool,
+) -> HostRules:
+    """Return the rules for resolving; slugs are slugified, and PLUGREG_SAFE_MODE is looked at.
+
+    Raises ValueError, or TypeError for a text where a collection of slugs belongs.
+    """
+    if new_plugins not in ("inactive", "active"):
+        raise ValueError(f"new_plugins must be 'inactive' or 'active', not {new_plugins!r}")
+    if host_version is not None:
+        from packaging.version import InvalidVersion, Version
+
+        try:
+            Version(host_version)
+        except InvalidVersion:
+            raise ValueError(
+                f"host_version {host_version!r} is no version by PEP 440; write one such as '2.4'"
+            ) from None
+    rules = HostRules(
+        version=host_version,
+        distribution=slugify(host_distribution.replace("_", "-").replace(".", "-")),
+        mandatory=_slugs("mandatory", mandatory),
+        blocked=_slugs("blocked", blocked),
+        allowed=None if allowed is None else _slugs("allowed", allowed),
+        ignore_compatibility=_slugs("ignore_compatibility", ignore_compatibility),
+        new_plugins_active=new_plugins == "active",
+        safe_mode=safe_mode or os.environ.get("PLUGREG_SAFE_MODE", "") not in ("", "0"),
+    )
+    for slug in sorted(rules.mandatory):
+        reason = rules.blocks(slug)
+        if reason is not None:
+            raise ValueError(f"plugin {slug!r} is in mandatory=, but {reason}; decide on one")
+    return rules
+
+
+def _slugs(argument: str, names: Iterable[str]) -> frozenset[Slug]:
+    if isinstance(names, str):
+        raise TypeError(f"{argument} must be a collection of slugs, not the text {names!r}")
+    return frozenset(slugify(each) for each in names)
+
+
+def mixin_table(own: Iterable[MixinSpec]) -> tuple[MixinSpec, ...]:
+    """Return plugreg's capabilities and the host's own. Raises ValueError for a key that is taken."""
+    table = {each.key: each for each in MIXINS}
+    for each in own:
+        if each.key in table:
+            raise ValueError(f"mixin key {each.key!r} is taken; give the host's row another key")
+        table[each.key] = each
+    return tuple(table.values())
+
+
+def switched_off(rows: Iterable[MixinSpec], switches: Mapping[str, bool]) -> frozenset[str]:
+    """Return the keys of the capabilities that are turned off. Raises ValueError for no switch."""
+    known = {each.switch for each in rows if each.switch is not None}
+    for name in switches:
+        if name not in known:
+            raise ValueError(
+                f"switch {name!r} is not known{near(name, known)}; there are {sorted(known)}"
+            )
+    return frozenset(
+        each.key for each in rows if each.switch is not None and not switches.get(each.switch, True)
+    )
