@@ -8,7 +8,8 @@ from typing import Any
 
 from plugreg._guard import Guard, safe_repr
 from plugreg.context import PluginContext
-from plugreg.definitions import SettingDefinition, parse_definitions
+from plugreg.declarations import parse_definitions
+from plugreg.definitions import SettingDefinition
 from plugreg.discovery import objects
 from plugreg.hooks import Implementations
 from plugreg.mixins import MixinSpec, SettingsMixin
@@ -93,7 +94,7 @@ class Activator:
             settings=settings,
             user_settings=user_settings,
         )
-        if isinstance(plugin, Plugin):
+        if _is_bound_kind(plugin):
             with Guard() as guard:
                 bind(plugin, self._make_context(slug, settings, user_settings))
             if guard.error is not None:
@@ -101,13 +102,13 @@ class Activator:
         done: list[MixinSpec] = []
         try:
             failure = self._take_in(active, done, full=full)
+            if failure is None:
+                brings, failures = _brought(active)
+                return Activation(active=replace(active, brings=brings), failures=failures)
         except BaseException:
             self._undo(active, done)
             raise
-        if failure is not None:
-            return Activation(failures=(failure, *self._undo(active, done)))
-        brings, failures = _brought(active)
-        return Activation(active=replace(active, brings=brings), failures=failures)
+        return Activation(failures=(failure, *self._undo(active, done)))
 
     def deactivate(self, active: ActivePlugin) -> tuple[PluginFailure, ...]:
         """Undo :meth:`activate` in reverse, after the plugin's hooks were taken out of service.
@@ -185,9 +186,18 @@ class Activator:
                 run_deactivate(mixin, active.plugin)
             if guard.error is not None:
                 failures.append(_mixin_failure(Stage.DEACTIVATE, active.slug, mixin, guard.error))
-        if isinstance(active.plugin, Plugin):
-            unbind(active.plugin)
+        if _is_bound_kind(active.plugin):
+            # The object's own dict is asked for, which a __getattribute__ of its own may refuse.
+            with Guard() as guard:
+                unbind(active.plugin)
+            if guard.error is not None:
+                failures.append(PluginFailure.of(Stage.DEACTIVATE, active.slug, guard.error))
         return failures
+
+
+def _is_bound_kind(plugin: object) -> bool:
+    # isinstance() would ask the object for its __class__, which it may lie about or refuse.
+    return issubclass(type(plugin), Plugin)
 
 
 def _failed(slug: str, error: BaseException) -> Activation:
@@ -201,11 +211,11 @@ def _mixin_failure(
 
 
 def _definitions(
-    slug: str, plugin: object
+    slug: str, plugin: Any
 ) -> tuple[
     Mapping[str, SettingDefinition], Mapping[str, SettingDefinition], tuple[PluginFailure, ...]
 ]:
-    if not isinstance(plugin, SettingsMixin):
+    if not issubclass(type(plugin), SettingsMixin):
         return {}, {}, ()
     with Guard() as guard:
         settings, faults = parse_definitions(plugin.SETTINGS, "SETTINGS")
@@ -240,5 +250,6 @@ def _brought(active: ActivePlugin) -> tuple[tuple[PluginSpec, ...], tuple[Plugin
 
 def _pair(each: object) -> tuple[str, object]:
     if isinstance(each, tuple) and len(each) == 2 and isinstance(each[0], str):
-        return each
+        # A plain one, since no other kind of tuple counts as a pair further on.
+        return str.__str__(each[0]), each[1]
     raise TypeError(f"plugreg_plugins must give (name, object) pairs, not {safe_repr(each)}")

@@ -15,7 +15,7 @@ from typing import Any
 from plugreg._names import Slug
 from plugreg.exceptions import SettingError
 from plugreg.records import EMPTY, PluginSpec, Wish
-from plugreg.resolve import HostRules
+from plugreg.resolve import HostRules, settle
 from plugreg.storage import Storage, Transaction
 
 
@@ -51,7 +51,9 @@ class Configs:
         nothing is written. Returns all wishes.
         """
         known = self.wishes()
-        due = [spec for spec in specs if _is_due(spec, known.get(spec.slug), rules)]
+        # Only the plugin that has the slug counts: two in turn would be news for ever.
+        chosen, _ = settle(specs)
+        due = [spec for slug, spec in chosen.items() if _is_due(spec, known.get(slug), rules)]
         if not due:
             return known
         with self._storage.transaction() as transaction:

@@ -1,4 +1,4 @@
-"""What a plugin says of its settings, and the way from a value to its text and back.
+"""What a setting is, and the way from a value to its text and back.
 
 Sources: behaviour.md, sections 4.2 to 4.7. Nothing here knows a store, an override or a mask that
 is written back: a definition, a value and a text is all there is.
@@ -10,20 +10,15 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
-from plugreg._guard import Guard, safe_repr
-from plugreg._names import near
+from plugreg._guard import Guard
 from plugreg.exceptions import SettingError
-from plugreg.records import EMPTY
 
 MASK: Final = "***"
 """What is shown in place of a protected value that is set."""
-
-MAX_KEY_LENGTH: Final = 50
-"""The longest key, in characters."""
 
 MAX_VALUE_LENGTH: Final = 2000
 """The longest value, in characters of its text."""
@@ -110,7 +105,7 @@ _NOT_CONVERTED: Final[Mapping[type, str]] = MappingProxyType(
         float: "Provided value is not a valid float",
     }
 )
-_NOT_VALID: Final = "Value does not pass validation checks"
+NOT_VALID: Final = "Value does not pass validation checks"
 
 # A carriage return is let through as the first half of a newline, as web forms send it. Surrogates
 # are refused because no store can write them as UTF-8.
@@ -190,11 +185,21 @@ def choices_of(
         return definition.choices
     given = call_with_accepted(definition.choices, plugin=plugin, user=user)
     try:
-        return _pairs(given)
+        return as_pairs(given)
     except TypeError:
         raise SettingError(
             definition.key, "The choices of this setting are not (value, label) pairs"
         ) from None
+
+
+def as_pairs(value: object) -> tuple[Choice, ...]:
+    """Return (value, label) pairs as tuples. Raises TypeError for anything else."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise TypeError
+    pairs = tuple(value)
+    if all(isinstance(each, (list, tuple)) and len(each) == 2 for each in pairs):
+        return tuple((chosen, label) for chosen, label in pairs)
+    raise TypeError
 
 
 def call_with_accepted(function: Callable[..., Any], *args: Any, **offered: Any) -> Any:
@@ -275,7 +280,7 @@ def _reason(definition: SettingDefinition, error: BaseException, text: str) -> s
         each in reason for each in (text, text.strip(), repr(text)[1:-1])
     ):
         reason = ""
-    return reason or _NOT_VALID
+    return reason or NOT_VALID
 
 
 def _choice_text(definition: SettingDefinition, value: object) -> str:
@@ -285,184 +290,3 @@ def _choice_text(definition: SettingDefinition, value: object) -> str:
         return as_text(_convert(definition, text))
     except SettingError:
         return text
-
-
-# --- From what a plugin's author wrote ----------------------------------------------------------
-
-_KEY: Final = re.compile(rf"[A-Za-z0-9_]{{1,{MAX_KEY_LENGTH}}}")
-
-
-def parse_definitions(
-    raw: object, attribute: str
-) -> tuple[Mapping[str, SettingDefinition], tuple[str, ...]]:
-    """Read a plugin's ``SETTINGS`` or ``USER_SETTINGS``, whose name is ``attribute``.
-
-    ``raw`` maps keys to dicts as behaviour.md, section 4.2, has them, or to SettingDefinitions;
-    None counts as empty. It is not changed and not kept. Returned are the definitions that are
-    sound, by upper-case key in the order declared, and every fault as a sentence that names
-    attribute and key. A fault shows no default, and nothing of a protected setting's values.
-
-    Raises nothing itself; what ``raw`` and its values raise when they are read passes through.
-    """
-    if raw is None:
-        return EMPTY, ()
-    if not isinstance(raw, Mapping):
-        shown = type(raw).__name__
-        return EMPTY, (f"{attribute} must be a dict of key to definition, not {shown!r}",)
-    definitions: dict[str, SettingDefinition] = {}
-    faults: list[str] = []
-    spellings: dict[str, str] = {}
-    for spelling, value in raw.items():
-        where = f"{attribute}[{safe_repr(spelling)}]"
-        if not isinstance(spelling, str) or not _KEY.fullmatch(spelling):
-            faults.append(
-                f"{where}: a key is made of letters a-z, digits and underscores, "
-                f"at most {MAX_KEY_LENGTH} of them"
-            )
-            continue
-        key = str.upper(spelling)
-        if key in spellings:
-            faults.append(
-                f"{where}: the key differs from {spellings[key]!r} only in case; rename one of them"
-            )
-            continue
-        spellings[key] = spelling
-        definition, own_faults = _parse_one(key, value, where)
-        faults.extend(own_faults)
-        if definition is not None:
-            definitions[key] = definition
-    return MappingProxyType(definitions), tuple(faults)
-
-
-def _parse_one(key: str, value: object, where: str) -> tuple[SettingDefinition | None, list[str]]:
-    """Return the definition, None if it has a fault, and its faults."""
-    faults: list[str] = []
-    given: dict[Any, Any]
-    if isinstance(value, SettingDefinition):
-        if value.key.upper() != key:
-            faults.append(f"{where}: the definition's own key is {value.key!r}; use one name")
-        given = {each.name: getattr(value, each.name) for each in fields(value)}
-        given["validator"] = given.pop("validators")
-        del given["key"]
-    elif isinstance(value, Mapping):
-        given = dict(value)
-    else:
-        return None, [f"{where} must be a dict or a SettingDefinition, not {safe_repr(value)}"]
-    secret = given.get("protected", False) is not False
-    taken: dict[str, Any] = {}
-    for name, content in given.items():
-        known = _FIELDS.get(name) if isinstance(name, str) else None
-        if known is None:
-            hint = near(name, _FIELDS) if isinstance(name, str) else ""
-            faults.append(f"{where}: field {safe_repr(name)} is not known{hint}")
-        elif content is not None:  # None says as little as leaving the field out.
-            try:
-                taken[known.target or name] = known.take(content)
-            except TypeError:
-                shown = f"a {type(content).__name__!r} object" if secret else safe_repr(content)
-                faults.append(f"{where}: field {name!r} must be {known.expected}, not {shown}")
-    if faults:
-        return None, faults
-    definition = SettingDefinition(key=key, **taken)
-    if not callable(definition.default):
-        with Guard() as guard:
-            default_of(definition)
-        if guard.error is not None:
-            reason = guard.error.reason if isinstance(guard.error, SettingError) else _NOT_VALID
-            faults.append(f"{where}: field 'default' must fit its validator: {reason}")
-    return (None if faults else definition), faults
-
-
-# Each of these takes a field's content in, or raises TypeError.
-
-
-def _words(value: object) -> object:
-    # What is no str but has a __str__ of its own is a lazy text; numbers and containers have none.
-    lazy = type(value).__str__ is not object.__str__ and not isinstance(value, (bytes, bytearray))
-    if isinstance(value, str) or lazy:
-        return value
-    raise TypeError
-
-
-def _flag(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise TypeError
-
-
-def _function(value: object) -> object:
-    if callable(value):
-        return value
-    raise TypeError
-
-
-def _validators(value: object) -> tuple[object, ...]:
-    validators = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-    if all(callable(each) for each in validators):
-        return validators
-    raise TypeError
-
-
-def _pairs(value: object) -> tuple[Choice, ...]:
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise TypeError
-    pairs = tuple(value)
-    if all(isinstance(each, (list, tuple)) and len(each) == 2 for each in pairs):
-        return tuple((chosen, label) for chosen, label in pairs)
-    raise TypeError
-
-
-def _choices(value: object) -> object:
-    # No choices, written as an empty list, means that anything may be chosen.
-    return value if callable(value) else (_pairs(value) or None)
-
-
-def _model(value: object) -> str | None:
-    if isinstance(value, str):
-        return value or None
-    raise TypeError
-
-
-def _filters(value: object) -> Mapping[str, Any]:
-    if isinstance(value, Mapping):
-        return MappingProxyType(dict(value))
-    raise TypeError
-
-
-def _anything(value: object) -> object:
-    return value
-
-
-class _Field(NamedTuple):
-    """A field of a definition: what it must be, how it is taken in, and its name in the record."""
-
-    expected: str
-    take: Callable[[object], Any]
-    target: str | None = None
-
-
-_TEXT: Final = _Field("text", _words)
-_BOOLEAN: Final = _Field("True or False", _flag)
-_HOOK: Final = _Field("a callable that takes the setting", _function)
-
-_FIELDS: Final[Mapping[str, _Field]] = MappingProxyType(
-    {
-        "name": _TEXT,
-        "description": _TEXT,
-        "units": _TEXT,
-        "default": _Field("a value or a callable without arguments", _anything),
-        "validator": _Field(
-            "bool, int, float, a callable or a list of these", _validators, "validators"
-        ),
-        "choices": _Field("a list of (value, label) pairs or a callable that gives one", _choices),
-        "model": _Field("text as 'app.model'", _model),
-        "model_filters": _Field("a dict", _filters),
-        "hidden": _BOOLEAN,
-        "protected": _BOOLEAN,
-        "required": _BOOLEAN,
-        "before_save": _HOOK,
-        "after_save": _HOOK,
-        "confirm": _BOOLEAN,
-        "confirm_text": _TEXT,
-    }
-)

@@ -179,25 +179,25 @@ class Dispatcher:
 
     def _wrapped(self, table: HookTable, kwargs: dict[str, Any], *, first: bool) -> Any:
         """Run the implementations inside the wrappers; the shape of the value is the spec's."""
-        inside = [
-            (row, generator)
-            for row in table.wrappers
-            if (generator := self._enter(row, table, kwargs)) is not None
-        ]
+        inside: list[tuple[Row, Generator[None, Any, Any]]] = []
         try:
+            for row in table.wrappers:
+                generator = self._enter(row, table, kwargs)
+                if generator is not None:
+                    inside.append((row, generator))
             if first:
                 one = self._first(table, kwargs)
                 value = one if table.firstresult else [] if one is None else [one]
             else:
                 value = self._results(table, kwargs)
-        except BaseException:
-            # It belongs to the process: the wrappers are told to end, whatever they make of it.
+            while inside:
+                value = self._leave(*inside.pop(), table, value)
+        finally:
+            # Some are left when what was raised belongs to the process: they are told to end,
+            # whatever they make of it.
             for _, generator in reversed(inside):
                 with Guard():
                     generator.close()
-            raise
-        for row, generator in reversed(inside):
-            value = self._leave(row, table, generator, value)
         return value
 
     def _enter(
@@ -214,12 +214,13 @@ class Dispatcher:
         return None
 
     def _leave(
-        self, row: Row, table: HookTable, generator: Generator[None, Any, Any], value: Any
+        self, row: Row, generator: Generator[None, Any, Any], table: HookTable, value: Any
     ) -> Any:
         """Hand ``value`` to a wrapper and return what it makes of it; if it fails, ``value``."""
         with Guard() as guard:
             try:
-                generator.send(value)
+                # A copy, since a wrapper that empties the list and then fails costs only itself.
+                generator.send(value if table.firstresult else value.copy())
             except StopIteration as end:
                 changed = end.value
             else:

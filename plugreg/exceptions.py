@@ -30,6 +30,10 @@ __all__ = [
 ]
 
 
+_LOOK_AT_PLUGINS = "; registry.plugins has all that are"
+_GIVE_A_SPEC = "; correct the name, or pass its specification as hookspecs="
+
+
 class PlugregError(Exception):
     """The root of all errors that plugreg raises on purpose."""
 
@@ -46,7 +50,7 @@ class PluginNotFoundError(PlugregError, LookupError):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"plugin {self.slug!r} is not known here{self.hint}"
+        return f"plugin {self.slug!r} is not known here{self.hint or _LOOK_AT_PLUGINS}"
 
 
 class PluginNotActiveError(PlugregError):
@@ -68,7 +72,10 @@ class PluginNotActiveError(PlugregError):
 
 
 class PluginBlockedError(PlugregError):
-    """The host forbids this plugin (``blocked=`` or ``allowed=``); no wish is stored."""
+    """The host forbids this plugin (``blocked=`` or ``allowed=``); no wish is stored.
+
+    ``reason`` is the end of a sentence about it: "is blocked by the host".
+    """
 
     def __init__(self, slug: str, reason: str) -> None:
         super().__init__(slug, reason)
@@ -76,7 +83,7 @@ class PluginBlockedError(PlugregError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"plugin {self.slug!r} is blocked: {self.reason}"
+        return f"plugin {self.slug!r} {self.reason}; change the host's blocked= or allowed= first"
 
 
 class PluginMandatoryError(PlugregError):
@@ -174,7 +181,7 @@ class UnknownHookError(PlugregError, LookupError):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"hook {self.hook!r} is not known here{self.hint}"
+        return f"hook {self.hook!r} is not known here{self.hint or _GIVE_A_SPEC}"
 
 
 class RegistryNotReady(PlugregError):  # noqa: N818 - the public name, without the suffix

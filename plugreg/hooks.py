@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, cast
 
 import pluggy
-from pluggy import HookCallError, HookCaller, HookImpl, HookimplMarker, HookspecMarker, Result
+from pluggy import HookCaller, HookCallError, HookImpl, HookimplMarker, HookspecMarker, Result
 from pluggy._hooks import HookSpec, _SubsetHookCaller, normalize_hookimpl_opts
 from pluggy._manager import PluginValidationError, _static_hook_attr
 
@@ -109,7 +109,7 @@ class Implementations:
         """
         for name, impl in self.pairs:
             if name == hook and not (impl.wrapper or impl.hookwrapper):
-                yield impl.function(*[kwargs[each] for each in impl.argnames])
+                yield _row(impl).run(kwargs)
 
 
 class Row(NamedTuple):
@@ -279,6 +279,9 @@ class PluginManager(pluggy.PluginManager):
                 self._verify_hook(hook, impl)
             hook._maybe_apply_history(impl)
             with self._writing:
+                if self._name2plugin.get(plugin_name) is not plugin:
+                    # A replay of history has unregistered it in the meantime.
+                    break
                 self._store(hook, self._placed(hook._hookimpls, (impl,)))
         return plugin_name
 
@@ -309,7 +312,8 @@ class PluginManager(pluggy.PluginManager):
             if self._name2plugin.get(name) is not None:
                 del self._name2plugin[name]
                 self._ranks.pop(name, None)
-                self._taken.pop(name, None)
+                if name in self._taken:
+                    self._remember_history(self._taken.pop(name))
         return plugin
 
     def get_name(self, plugin: Any) -> str | None:
@@ -362,9 +366,12 @@ class PluginManager(pluggy.PluginManager):
         """
         with self._writing:
             leaving = {name: self._taken[name] for name in remove if name in self._taken}
+            coming: set[str] = set()
             for each in add:
-                if each.name in self._name2plugin and each.name not in leaving:
+                taken = each.name in self._name2plugin and each.name not in leaving
+                if taken or each.name in coming:
                     raise ValueError(f"plugin name {each.name!r} is taken on the plugin manager")
+                coming.add(each.name)
             if self._block is None:
                 self._block = next(self._counter)
             arriving: dict[str, list[HookImpl]] = {}
@@ -390,21 +397,15 @@ class PluginManager(pluggy.PluginManager):
         Each plugin object gets each call once, however often it leaves and comes back. Gives
         ``(name, hook, exception)`` for each implementation that fails; the others go on.
         """
-        for each in added:
-            for hook_name, impl in each.pairs:
-                hook = self._caller(hook_name)
-                if not hook.is_historic():
-                    continue
-                history = list(hook._call_history or ())
-                had = self._history_of(hook_name).get(each.plugin)
-                for kwargs, callback in history[had:]:
-                    with Guard() as guard:
-                        results = self._hookexec(hook_name, [impl], kwargs, False)
-                        if callback is not None and isinstance(results, list):
-                            for result in results:
-                                callback(result)
-                    if guard.error is not None:
-                        yield each.name, hook_name, guard.error
+        # Listed first: what is called from now on reaches these plugins directly.
+        for name, hook_name, impl, kwargs, callback in list(self._due(added)):
+            with Guard() as guard:
+                results = self._hookexec(hook_name, [impl], kwargs, False)
+                if callback is not None and isinstance(results, list):
+                    for result in results:
+                        callback(result)
+            if guard.error is not None:
+                yield name, hook_name, guard.error
 
     def taken(self, name: str) -> bool:
         """Return whether a plugin was exchanged in under this name."""
@@ -418,7 +419,7 @@ class PluginManager(pluggy.PluginManager):
         found = self._taken.get(name)
         if found is None:
             return ()
-        known = [each for each, hook in vars(self.hook).items() if hook.has_spec()]
+        known = [each for each in list(vars(self.hook)) if self._has_spec(each)]
         return tuple(
             f"unknown hook {hook_name!r}, which no specification asks for{near(hook_name, known)}"
             for hook_name, impl in found.pairs
@@ -450,12 +451,14 @@ class PluginManager(pluggy.PluginManager):
     def _caller(self, name: str) -> HookCaller:
         hook = self._find_caller(name)
         if hook is None:
-            hook = HookCaller(name, self._hookexec)
-            setattr(self.hook, name, hook)
+            # Another thread may be first; then its caller is the one.
+            hook = vars(self.hook).setdefault(name, HookCaller(name, self._hookexec))
         return hook
 
     def _store(self, hook: HookCaller, impls: list[HookImpl]) -> None:
         hook._hookimpls = impls  # type: ignore[misc]  # The one assignment that readers see.
+        # The table made from the old list would keep plugins alive that have left.
+        self._tables.pop(hook.name, None)
 
     def _placed(self, impls: Sequence[HookImpl], new: Iterable[HookImpl]) -> list[HookImpl]:
         """Return a list with the ``new`` implementations where pluggy would have put them.
@@ -488,7 +491,19 @@ class PluginManager(pluggy.PluginManager):
         for hook_name, _ in leaving.pairs:
             hook = self._caller(hook_name)
             if hook.is_historic():
-                self._history_of(hook_name).put(leaving.plugin, len(hook._call_history or ()))
+                count = len(hook._call_history or ())
+                self._history_of(hook_name).put(leaving.name, leaving.plugin, count)
+
+    def _due(
+        self, added: Iterable[Implementations]
+    ) -> Iterator[tuple[str, str, HookImpl, Mapping[str, object], Callable[[Any], None] | None]]:
+        for each in added:
+            for hook_name, impl in each.pairs:
+                hook = self._caller(hook_name)
+                if hook.is_historic():
+                    had = self._history_of(hook_name).get(each.plugin)
+                    for kwargs, callback in (hook._call_history or [])[had:]:
+                        yield each.name, hook_name, impl, kwargs, callback
 
 
 def _marked(holder: object, attribute: str) -> dict[str, Any] | None:
@@ -517,16 +532,16 @@ def _make_table(hook: HookCaller) -> HookTable:
         required=frozenset(spec.argnames) if spec is not None else frozenset(),
         defaults=dict(spec.kwargdefaults) if spec is not None else {},
         firstresult=bool(spec is not None and spec.opts.get("firstresult")),
-        historic=hook.is_historic(),
+        historic=bool(spec is not None and spec.opts.get("historic")),
     )
 
 
 def _row(impl: HookImpl) -> Row:
     function: Callable[..., Any] = impl.function
-    if impl.hookwrapper:
-        function = _in_new_style(function)
-    elif inspect.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(function):
         function = _refusal_of(function)
+    elif impl.hookwrapper:
+        function = _in_new_style(function)
     return Row(impl.plugin_name, function, impl.argnames, impl.kwargnames)
 
 
@@ -539,12 +554,13 @@ def _in_new_style(function: Callable[..., Any]) -> Callable[..., Any]:
             next(inner)
         except StopIteration:
             raise RuntimeError("hook wrapper did not yield") from None
-        result = Result((yield), None)
         try:
+            result = Result((yield), None)
             inner.send(result)
         except StopIteration:
             return result.get_result()
-        inner.close()
+        finally:
+            inner.close()
         raise RuntimeError("hook wrapper has a second yield")
 
     return wrapper
@@ -571,20 +587,29 @@ class _Identities:
 
 
 class _Delivered:
-    """How many historic calls of one hook each plugin object has had. Keeps no object alive."""
+    """How many historic calls of one hook each plugin object has had.
+
+    It keeps no object alive, but for the last one under each name of those that have no weak
+    references: while such an object is known, no other can have its id.
+    """
 
     def __init__(self) -> None:
         self._counts: dict[int, tuple[object, int]] = {}
+        self._held: dict[str, object] = {}
 
     def get(self, plugin: object) -> int:
         _, count = self._counts.get(id(plugin), (None, 0))
         return count
 
-    def put(self, plugin: object, count: int) -> None:
+    def put(self, name: str, plugin: object, count: int) -> None:
         key = id(plugin)
+        holder: object = None
         try:
             # The entry goes with the object, before another one can get the same id.
-            holder: object = weakref.ref(plugin, lambda _: self._counts.pop(key, None))
+            holder = weakref.ref(plugin, lambda _: self._counts.pop(key, None))
         except TypeError:
-            holder = plugin
+            before = self._held.get(name)
+            self._held[name] = plugin
+            if before is not None and before is not plugin:
+                self._counts.pop(id(before), None)
         self._counts[key] = (holder, count)

@@ -6,9 +6,11 @@ the host's modules, and never those of a sibling in the same namespace package.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path, PurePosixPath
 from types import ModuleType
+from typing import Any
 
 from plugreg.discovery import directories
 from plugreg.records import PluginSpec, Source
@@ -23,7 +25,9 @@ class Evicted:
     def restore(self) -> None:
         """Put back those that were not imported anew; the others stay as they are now."""
         for name, module in self._modules.items():
-            sys.modules.setdefault(name, module)
+            if sys.modules.setdefault(name, module) is module:
+                parent, _, child = name.rpartition(".")
+                _names_in(sys.modules.get(parent)).setdefault(child, module)
 
 
 def evict(spec: PluginSpec) -> Evicted:
@@ -31,7 +35,16 @@ def evict(spec: PluginSpec) -> Evicted:
 
     Objects made of the old code stay as they are. Of objects that a host gave, nothing is taken.
     """
-    return Evicted({name: sys.modules.pop(name) for name in _modules_of(spec)})
+    taken = {}
+    # Sorted, so that a package goes before its modules: those stay its attributes.
+    for name in sorted(_modules_of(spec)):
+        taken[name] = sys.modules.pop(name)
+        # ``from namespace import name`` would find it there, and never import it anew.
+        parent, _, child = name.rpartition(".")
+        names = _names_in(sys.modules.get(parent))
+        if names.get(child) is taken[name]:
+            del names[child]
+    return Evicted(taken)
 
 
 def _modules_of(spec: PluginSpec) -> list[str]:
@@ -44,27 +57,33 @@ def _modules_of(spec: PluginSpec) -> list[str]:
         return _below(directories.private_name(folder, module))
     recorded = _recorded_modules(Path(spec.path))
     if recorded:
-        return [name for name in list(sys.modules) if name in recorded]
+        # Another distribution's module may have the same name, and have been imported instead.
+        return [
+            name
+            for name, module in list(sys.modules.items())
+            if name in recorded and _file_of(module) in (None, os.path.realpath(recorded[name]))
+        ]
     return _below(_root_of(module))
 
 
-def _recorded_modules(folder: Path) -> set[str]:
-    """Return the names of the modules that RECORD lists, none for an editable install."""
+def _recorded_modules(folder: Path) -> dict[str, Path]:
+    """Return name and file of the modules that RECORD lists, none for an editable install."""
     import csv
 
+    found = {}
     try:
         text = (folder / "RECORD").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return set()
-    names = set()
-    for row in csv.reader(text.splitlines()):
+        rows = list(csv.reader(text.splitlines()))
+    except (OSError, csv.Error):
+        return {}
+    for row in rows:
         path = PurePosixPath(row[0]) if row else PurePosixPath()
         # An editable install records no more than the file that leads to the sources.
         if path.suffix != ".py" or ".." in path.parts or path.name.startswith("__editable__"):
             continue
         parts = path.parent.parts if path.name == "__init__.py" else (*path.parent.parts, path.stem)
-        names.add(".".join(parts))
-    return names
+        found[".".join(parts)] = folder.parent / path
+    return found
 
 
 def _root_of(module: str) -> str:
@@ -72,9 +91,24 @@ def _root_of(module: str) -> str:
     parts = module.split(".")
     for length in range(1, len(parts) + 1):
         name = ".".join(parts[:length])
-        if getattr(sys.modules.get(name), "__file__", None) is not None:
+        if _file_of(sys.modules.get(name)) is not None:
             return name
     return module
+
+
+def _file_of(module: object) -> str | None:
+    """Return the real path of a module's file, None for what has none."""
+    file = _names_in(module).get("__file__")
+    return os.path.realpath(file) if isinstance(file, str) else None
+
+
+def _names_in(module: object) -> dict[str, Any]:
+    """Return the names of a module, none for what is no module."""
+    if not issubclass(type(module), ModuleType):
+        return {}
+    # A lazy module would be run by an attribute that is read in the ordinary way.
+    names: dict[str, Any] = object.__getattribute__(module, "__dict__")
+    return names
 
 
 def _below(root: str) -> list[str]:

@@ -60,7 +60,7 @@ def _slugs(argument: str, names: Iterable[str]) -> frozenset[Slug]:
 
 
 def mixin_table(own: Iterable[MixinSpec]) -> tuple[MixinSpec, ...]:
-    """Return plugreg's capabilities and the host's own. Raises ValueError for a key that is taken."""
+    """Return plugreg's capabilities and the host's. Raises ValueError for a key that is taken."""
     table = {each.key: each for each in MIXINS}
     for each in own:
         if each.key in table:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from plugreg._names import Slug, slugify
 from plugreg.context import PluginContext
-from plugreg.definitions import as_text, parse_definitions
+from plugreg.declarations import parse_definitions
+from plugreg.definitions import as_text
 from plugreg.exceptions import PluginNotBoundError, PlugregError
 
 if TYPE_CHECKING:

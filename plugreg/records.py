@@ -299,7 +299,8 @@ class Snapshot:
 
     ``plugins`` has every known plugin by slug, in alphabetical order; ``active`` those in
     service, in activation order; ``by_mixin`` the plugin objects of each enabled mixin, in the
-    same order; ``needs`` the slugs that each wanted plugin depends on; ``discovery`` what was found.
+    same order; ``needs`` the slugs that each wanted plugin depends on; ``discovery`` what was
+    found.
     """
 
     plugins: Mapping[str, KnownPlugin] = field(default_factory=dict)

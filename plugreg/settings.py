@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from plugreg._guard import Guard
+from plugreg._guard import Guard, explain
 from plugreg._names import near
 from plugreg.definitions import MASK, SettingDefinition, default_of, to_text, to_value
 from plugreg.exceptions import SettingError
@@ -106,24 +106,21 @@ class SettingsView(Mapping[str, Any]):
         """The definitions by upper-case key, in the order in which the plugin declares them."""
         self._store = store
         self._scope: Scope = (slug, user)
-        self._seen: Mapping[str, str] | None = None
-        self._values: Mapping[str, Any] = EMPTY
+        # One value, so that no thread pairs the texts of one moment with the values of another.
+        self._converted: tuple[Mapping[str, str], Mapping[str, Any]] = (EMPTY, EMPTY)
 
     def __getitem__(self, key: str) -> Any:
         texts = self._store.texts(self._scope)
-        if texts is not self._seen:
-            self._values = {
-                each: to_value(self.definitions[each], text)
-                for each, text in texts.items()
-                if each in self.definitions
-            }
-            self._seen = texts
+        seen, values = self._converted
+        if texts is not seen:
+            values = self._convert(texts)
+            self._converted = (texts, values)
         try:
-            return self._values[key]
+            return values[key]
         except KeyError:
             definition = self._definition(key)
-        if definition.key in self._values:
-            return self._values[definition.key]
+        if definition.key in values:
+            return values[definition.key]
         return self._default(definition)
 
     def __iter__(self) -> Iterator[str]:
@@ -164,13 +161,31 @@ class SettingsView(Mapping[str, Any]):
             with Guard() as guard:
                 definition.before_save(change)
             if guard.error is not None:
-                raise SettingError(definition.key, _reason(guard.error)) from guard.error
+                # A chained exception would carry a protected value into logs and tracebacks.
+                cause = None if definition.protected else guard.error
+                raise SettingError(definition.key, _veto(definition, guard.error)) from cause
         self._store.write(self._scope, definition, text)
         if definition.after_save is not None:
             with Guard() as guard:
                 definition.after_save(change)
             if guard.error is not None:
-                _logger.error("after_save of setting %s failed", key, exc_info=guard.error)
+                _logger.error(
+                    "after_save of setting %r of plugin %r failed with %s",
+                    definition.key,
+                    slug,
+                    explain(guard.error).exception_type,
+                    exc_info=None if definition.protected else guard.error,
+                )
+
+    def _convert(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        values = {}
+        for key, text in texts.items():
+            if key in self.definitions:
+                # A text that fits no more reads as the default; a default that cannot be had is
+                # a fault of this setting alone, told of when it is read.
+                with Guard():
+                    values[key] = to_value(self.definitions[key], text)
+        return values
 
     def _definition(self, key: str) -> SettingDefinition:
         definition = self.definitions.get(key.upper())
@@ -183,11 +198,14 @@ class SettingsView(Mapping[str, Any]):
     def _default(self, definition: SettingDefinition) -> Any:
         with Guard() as guard:
             return default_of(definition)
-        raise SettingError(definition.key, f"its default cannot be had: {_reason(guard.error)}")
+        assert guard.error is not None
+        fault = explain(guard.error)
+        told = fault.exception_type if definition.protected else fault.message
+        raise SettingError(definition.key, f"its default cannot be had: {told}")
 
 
 class SettingChange:
-    """What ``before_save`` and ``after_save`` of a definition are given. Its repr hides the value."""
+    """What ``before_save`` and ``after_save`` are given; ``value`` is text. The repr hides it."""
 
     __slots__ = ("key", "slug", "user", "value")
 
@@ -201,7 +219,11 @@ class SettingChange:
         return f"<change of setting {self.key!r} of {self.slug!r}>"
 
 
-def _reason(error: BaseException | None) -> str:
-    with Guard():
-        return str(error)
-    return "it was refused"
+def _veto(definition: SettingDefinition, error: BaseException) -> str:
+    """Return the words with which ``before_save`` refused, which may quote a protected value."""
+    reason = ""
+    if not definition.protected:
+        with Guard():
+            said = error.reason if isinstance(error, SettingError) else str(error)
+            reason = str.__str__(said)
+    return reason or "Value was refused"

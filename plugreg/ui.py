@@ -65,23 +65,25 @@ class UserInterface:
 
     def admin(self, active: ActivePlugin) -> AdminDetails:
         """Return the admin details of a plugin in service; what fails is None."""
-        if not isinstance(active.plugin, Plugin):
+        # isinstance() would ask the object for its __class__, which it may lie about or refuse.
+        if not issubclass(type(active.plugin), Plugin):
             return AdminDetails()
         return AdminDetails(
-            source=self._asked(active, "get_admin_source"),
-            context=self._asked(active, "get_admin_context"),
+            source=self._asked(active, "get_admin_source", _text),
+            context=self._asked(active, "get_admin_context", _json_value),
         )
 
-    def _asked(self, active: ActivePlugin, method: str) -> Any:
+    def _asked(self, active: ActivePlugin, method: str, shape: Callable[[Any], Any]) -> Any:
         with Guard() as guard:
-            return getattr(active.plugin, method)()
+            return shape(getattr(active.plugin, method)())
         self._keep(active, method, guard.error)
         return None
 
     def _of_plugin(
         self, active: ActivePlugin, feature: str, params: Mapping[str, Any], actor: Any
     ) -> list[UIFeature]:
-        request = UIRequest(actor=actor, feature=feature, params=params)
+        # Copies, so that what one plugin does to them no other one sees.
+        request = UIRequest(actor=actor, feature=feature, params=dict(params))
         found: list[UIFeature] = []
         with Guard() as guard:
             given: Iterable[Any] = active.plugin.get_ui_features(feature, dict(params), request)
@@ -90,7 +92,7 @@ class UserInterface:
                     found.append(_shaped(active.slug, feature, each))
                 self._keep(active, f"ui feature {feature}", inner.error)
         self._keep(active, f"ui features {feature}", guard.error)
-        return found
+        return found if guard.error is None else []
 
     def _keep(self, active: ActivePlugin, subject: str, error: BaseException | None) -> None:
         if error is not None:
@@ -121,12 +123,21 @@ def _shaped(slug: str, feature: str, given: Any) -> UIFeature:
 
 
 def _json_object(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    import json
-
     value = given.get(name)
     if value is None:
         return {}
     if not isinstance(value, Mapping):
         raise TypeError(f"{name!r} of a ui feature must be a mapping, not {type(value).__name__}")
-    copied: dict[str, Any] = json.loads(json.dumps(dict(value), allow_nan=False))
+    copied: dict[str, Any] = _json_value(dict(value))
     return copied
+
+
+def _json_value(value: Any) -> Any:
+    """Return a copy of ``value`` that JSON can hold. Raises TypeError or ValueError."""
+    import json
+
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

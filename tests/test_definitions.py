@@ -7,13 +7,13 @@ from functools import partial
 
 import pytest
 
+from plugreg.declarations import parse_definitions
 from plugreg.definitions import (
     MASK,
     SettingDefinition,
     as_text,
     choices_of,
     default_of,
-    parse_definitions,
     to_text,
     to_value,
 )

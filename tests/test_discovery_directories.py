@@ -15,8 +15,10 @@ from plugreg.records import Source, Stage
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, monkeypatch):
     """Give an empty plugin folder, and forget what was imported from it afterwards."""
+    # Python would write bytecode beside the sources, whatever the environment of the tests says.
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     folder = tmp_path / "plugins"
     folder.mkdir()
     yield folder
@@ -488,3 +490,22 @@ class TestImporting:
         write(folder, "late.py", "")
 
         assert directories.import_module(folder, "late").__file__ == str(folder / "late.py")
+
+
+class TestStamps:
+    def test_another_stamp_is_imported_anew(self, folder):
+        """What another registry had imported before the file was changed is not served."""
+        write(folder, "one.py", "VALUE = 1")
+        first = directories.import_module(folder, "one", "1")
+        write(folder, "one.py", "VALUE = 2")
+
+        assert directories.import_module(folder, "one", "1") is first
+        assert directories.import_module(folder, "one", "2").VALUE == 2
+        assert first.VALUE == 1
+
+    def test_a_module_may_put_another_object_in_its_place(self, folder):
+        """What it put there is what the import gives, whatever it is."""
+        write(folder, "one.py", "import sys\nsys.modules[__name__] = 7")
+
+        assert directories.import_module(folder, "one", "1") == 7
+        assert directories.import_module(folder, "one", "2") == 7

@@ -72,7 +72,7 @@ class TestMarkers:
             @host_spec(firstresult=True)
             @hookspec
             def count(self):
-                """Number of items."""
+                """Count the items."""
 
         manager.add_hookspecs(BothSpecs)
         swap(manager, a=Both())

@@ -6,11 +6,13 @@ import gc
 import sys
 import threading
 import weakref
+from functools import partial
 from types import SimpleNamespace
 
 import pluggy
 import pytest
 
+from plugreg.dispatch import Dispatcher
 from plugreg.hooks import HookTable, PluginManager, PluginValidationError, hookimpl, hookspec
 
 
@@ -67,9 +69,34 @@ class TestExchange:
         price, owner = manager.hook.price._hookimpls, manager.hook.owner._hookimpls
 
         swap(manager, o=SimpleNamespace(owner=hookimpl(lambda item: "o")))
+        assert manager.hook.owner._hookimpls is not owner
+        swap(manager, ["o"])
 
         assert manager.hook.price._hookimpls is price
-        assert manager.hook.owner._hookimpls is not owner
+        assert manager.hook.owner(item="tea") == []
+
+    def test_a_call_in_the_midst_of_an_exchange(self, manager):
+        """Until its new list is there a hook is as before: whoever calls sees the whole old set."""
+        seen = []
+
+        class Peeking(int):
+            """A rank that calls the hook whenever it is compared with another one."""
+
+            def __lt__(self, other):
+                seen.append(manager.hook.price(item="tea"))
+                return int(self) < int(other)
+
+        swap(manager, a=Priced("a"), z=Priced("z"))
+        add = [
+            manager.implementations(Priced(f"new{rank}"), f"new{rank}", (Peeking(rank),))
+            for rank in (2, 1, 3)
+        ]
+
+        manager.exchange(["a", "z"], add)
+
+        assert len(seen) >= 2
+        assert all(each == ["z", "a"] for each in seen)
+        assert manager.hook.price(item="tea") == ["new3", "new2", "new1"]
 
     def test_registering_replaces_lists_too(self, manager):
         """Pluggy's own way in and out leaves the list that a reader holds as it was."""
@@ -214,14 +241,14 @@ def _unregister_and_register(manager, number):
         manager.register(Priced(f"{number}"), f"{side}{number}")
 
 
-def read_while(manager, change):
+def read_while(manager, change, call):
     """Let 8 threads call a hook during 200 changes; return the different results they saw."""
     seen = [set() for _ in range(8)]
     ended = threading.Event()
 
     def read(results):
         while not ended.is_set():
-            results.add(tuple(manager.hook.price(item="tea")))
+            results.add(tuple(call(item="tea")))
 
     threads = [threading.Thread(target=read, args=(each,)) for each in seen]
     interval = sys.getswitchinterval()
@@ -240,12 +267,21 @@ def read_while(manager, change):
 
 
 class TestThreads:
-    def test_no_reader_misses_anyone(self, manager):
-        """Under 8 readers and 200 exchanges each call sees the bystanders and a whole pair."""
+    @pytest.mark.parametrize("isolated", [False, True])
+    def test_no_reader_misses_anyone(self, manager, isolated):
+        """Under 8 readers and 200 exchanges each call sees the bystanders and a whole pair.
+
+        The readers call pluggy's relay, or the isolated call, whose tables change meanwhile.
+        """
+        dispatcher = Dispatcher(manager, lambda *_: None)
         manager.register(Priced("host"), "host")
         swap(manager, bystander=Priced("b"), left0=Priced("0"), right0=Priced("0"), zz=Priced("z"))
 
-        seen = read_while(manager, _exchange)
+        seen = read_while(
+            manager,
+            _exchange,
+            partial(dispatcher.call, Specs.price) if isolated else manager.hook.price,
+        )
 
         assert {(last, bystander, host) for last, _, _, bystander, host in seen} == {
             ("z", "b", "host")
@@ -259,7 +295,7 @@ class TestThreads:
         manager.register(Priced("0"), "left0")
         manager.register(Priced("0"), "right0")
 
-        seen = read_while(manager, _unregister_and_register)
+        seen = read_while(manager, _unregister_and_register, manager.hook.price)
 
         assert any(len(each) < 2 or each[0] != each[1] for each in seen)
 

@@ -9,7 +9,7 @@ import random
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +65,13 @@ FAULTS: dict[str, Callable[[], BaseException | None]] = {
 
 
 @pytest.fixture(params=FAULTS)
-def fault(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+def fault(request: pytest.FixtureRequest) -> Callable[..., Any]:
     def fail(*_args: Any, **_kwargs: Any) -> Any:
         error = FAULTS[request.param]()
         assert error is not None
         raise error
 
-    yield fail
+    return fail
 
 
 def check(plugin: object, stage: Stage, act: Callable[[PluginRegistry], object]) -> None:
@@ -183,7 +183,9 @@ class TestOneFaultIsOnePluginsFault:
             assert registry.call(Hooks.price, item="tea") == [1.0, 5.0, 1.0]
             assert registry.errors == ()
 
-    @pytest.mark.parametrize("method", ["__getattribute__", "__getattr__", "__setattr__", "__dir__"])
+    @pytest.mark.parametrize(
+        "method", ["__getattribute__", "__getattr__", "__setattr__", "__dir__"]
+    )
     def test_in_how_its_attributes_are_reached(
         self, fault: Callable[..., Any], method: str
     ) -> None:
@@ -201,7 +203,10 @@ class TestOneFaultIsOnePluginsFault:
     def test_in_its_import(self, tmp_path: Path) -> None:
         """A file that fails when it is imported is failed at ``import``."""
         (tmp_path / "bad.py").write_text(
-            "from plugreg import Plugin\nclass Bad(Plugin):\n    SLUG = 'bad'\nraise SystemExit(2)\n"
+            "from plugreg import Plugin\n"
+            "class Bad(Plugin):\n"
+            "    SLUG = 'bad'\n"
+            "raise SystemExit(2)\n"
         )
         (tmp_path / "good.py").write_text(
             "from plugreg import Plugin\nclass Good(Plugin):\n    SLUG = 'good'\n"
@@ -254,8 +259,9 @@ for _ in range(50):
     registry.ui_features("panel")
 again = Path(store).stat()
 print(json.dumps({
-    "plugins": {slug: [r.state, r.title, r.version, r.author] for slug, r in registry.plugins.items()},
-    "imported": sorted(m for m in set(sys.modules) - modules if m.split(".")[0] in ("one", "two", "three")
+    "plugins": {slug: [each.state, each.title, each.version, each.author]
+                for slug, each in registry.plugins.items()},
+    "imported": sorted(m for m in set(sys.modules) - modules if m in ("one", "two", "three")
                        or m.startswith("_plugreg")),
     "written": content != Path(store).read_bytes() or stat.st_mtime_ns != again.st_mtime_ns,
     "opened": len([name for name in opened if site in name]),
@@ -278,12 +284,12 @@ class TestReadingOnlyReads:
             metadata="Author: Someone\nSummary: First\n",
             modules={"one.py": "raise RuntimeError('imported')\n"},
         )
-        site.dist(
-            "two", "2.0", {"shop.plugins": {"two": "two"}}, modules={"two.py": "boom\n"}
-        )
+        site.dist("two", "2.0", {"shop.plugins": {"two": "two"}}, modules={"two.py": "boom\n"})
         folder = site.folder / "folder"
         folder.mkdir()
-        (folder / "three.py").write_text("class Three:\n    NAME = 'three'\n    TITLE = 'Third'\nboom\n")
+        (folder / "three.py").write_text(
+            "class Three:\n    NAME = 'three'\n    TITLE = 'Third'\nboom\n"
+        )
         done = subprocess.run(
             [sys.executable, "-c", READING, str(site.folder), str(tmp_path / "store.json")],
             capture_output=True,
@@ -556,7 +562,7 @@ class TestSameOrderEverywhere:
         ]
 
     def test_over_activations_by_hand(self) -> None:
-        """Whatever the order in which plugins were switched on, calls come in the order of a load."""
+        """Whatever the order of switching on was, calls come in the order of a load."""
         slugs = ["a", "b", "c", "d", "e"]
 
         def plugin(slug: str) -> type[Plugin]:

@@ -1,7 +1,6 @@
 """Capabilities: the table, the rules that read it, and each row's contract."""
 
 # Class attributes are written here as plugin authors write them.
-# ruff: noqa: RUF012
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Plugin: what a class states, what it may not override, and binding to a registry."""
 
 # Class attributes are written here as plugin authors write them.
-# ruff: noqa: RUF012
 
 from __future__ import annotations
 

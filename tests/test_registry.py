@@ -405,9 +405,7 @@ class TestReload:
     def test_full_tells_mixins_so(self) -> None:
         """A host's row learns that everything is done again."""
         told = []
-        row = MixinSpec(
-            "log", "Log", Tea, activate=lambda plugin, full: told.append(full), order=5
-        )
+        row = MixinSpec("log", "Log", Tea, activate=lambda plugin, full: told.append(full), order=5)
         with make(builtin=[Tea], mixins=[row], new_plugins="active") as registry:
             registry.load()
             registry.reload(full=True)
@@ -440,7 +438,7 @@ class TestReload:
             assert registry.errors == ()
 
     def test_strict_raises_after_publishing(self) -> None:
-        """A host that wants a hard stop gets one group with every failure, and a loaded registry."""
+        """A host that wants a hard stop gets every failure in one group, and is loaded."""
         with make(new_plugins="active") as registry:
             with pytest.raises(ExceptionGroup) as caught:
                 registry.load(strict=True)
@@ -835,9 +833,7 @@ class TestLookUp:
                 registry.get(slug).plugin for slug in ("a", "b")
             )
             assert registry.with_mixin("nothing") == ()
-        with make(
-            builtin=builtin, new_plugins="active", switches={"events": False}
-        ) as registry:
+        with make(builtin=builtin, new_plugins="active", switches={"events": False}) as registry:
             registry.load()
             assert registry.with_mixin("events") == ()
             assert "events" in registry.get("a").mixins

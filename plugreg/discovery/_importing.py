@@ -28,9 +28,7 @@ def private_name(folder: str | os.PathLike[str], module: str) -> str:
     return f"{_prefix(os.path.realpath(folder))}.{module}"
 
 
-def import_module(
-    folder: str | os.PathLike[str], module: str, stamp: str = ""
-) -> ModuleType:
+def import_module(folder: str | os.PathLike[str], module: str, stamp: str = "") -> ModuleType:
     """Import ``module`` of ``folder``, or return it where it is imported already.
 
     ``stamp`` is that of the module's spec. One that was imported with another stamp, by another

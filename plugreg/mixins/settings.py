@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from plugreg.definitions import SettingDefinition, parse_definitions
+from plugreg.declarations import parse_definitions
+from plugreg.definitions import SettingDefinition
 from plugreg.mixins._spec import MixinSpec
 from plugreg.records import EMPTY
 

@@ -63,6 +63,7 @@ class TinyDBStorage:
         real_path = Path(path).resolve()
         self._lock_path = f"{real_path}.lock"
         self._lock_timeout = lock_timeout
+        self._locks: dict[int, filelock.BaseFileLock] = {}
         self._gate = Gate(self._lock_path, lock_timeout)
         self._file = _StoreFile(real_path)
         self._file.load()
@@ -92,19 +93,27 @@ class TinyDBStorage:
 
     @contextmanager
     def _file_locked(self, deadline: float) -> Iterator[None]:
-        # A lock object of its own for each transaction: one made before a fork may not be used
-        # after it. It is no thread's own, so that whoever ends the transaction releases it.
-        lock = filelock.FileLock(self._lock_path, thread_local=False)
+        lock = self._own_lock()
         try:
-            lock.acquire(max(0.0, deadline - time.monotonic()), poll_interval=_POLL_SECONDS)
-        except filelock.Timeout as error:
-            raise StorageLockedError(self._lock_path, self._lock_timeout) from error
-        except OSError as error:
-            raise StorageUnavailableError(self._lock_path, _words(error)) from error
-        try:
+            # Acquired inside, so that an interrupt right after it does not leave it held.
+            try:
+                lock.acquire(max(0.0, deadline - time.monotonic()), poll_interval=_POLL_SECONDS)
+            except filelock.Timeout as error:
+                raise StorageLockedError(self._lock_path, self._lock_timeout) from error
+            except OSError as error:
+                raise StorageUnavailableError(self._lock_path, _words(error)) from error
             yield
         finally:
-            lock.release()
+            lock.release(force=True)
+
+    def _own_lock(self) -> filelock.BaseFileLock:
+        # One made before a fork may not be used after it, so each process has its own. It is kept
+        # because Python swallows a Ctrl-C that falls into the finaliser of one thrown away; and it
+        # is no thread's own, since the gate lets in one at a time.
+        process = os.getpid()
+        if process not in self._locks:
+            self._locks[process] = filelock.FileLock(self._lock_path, thread_local=False)
+        return self._locks[process]
 
     def _commit(self, state: State, changes: Mapping[str, Mapping[str, Record | None]]) -> None:
         # TinyDB keeps the next id and the results of queries, which another process's commit makes

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plugreg.declarations import parse_definitions
 from plugreg.definitions import (
     MAX_VALUE_LENGTH,
     SettingDefinition,
-    parse_definitions,
     to_text,
     to_value,
 )

@@ -27,7 +27,9 @@ lines = st.one_of(
     st.sampled_from(("", "# a = b:C", "#", "   ", ";a = b:C")),
 )
 sections = st.tuples(
-    st.sampled_from((f"[{GROUP}]", f"[{GROUP}]  ", f"[[{GROUP}]]", f"[{GROUP}.x]", "[other]")),
+    st.sampled_from(
+        (f"[{GROUP}]", f"[{GROUP}]  ", f"[ {GROUP} ]", f"[[{GROUP}]]", f"[{GROUP}.x]", "[other]")
+    ),
     st.lists(lines, max_size=4),
 )
 texts = st.builds(

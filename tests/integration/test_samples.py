@@ -1,0 +1,338 @@
+"""The sample plugins, as real distributions: each shows what it says, the broken ones included.
+
+Every test runs the sample shop in a process of its own, on wheels that ``make test`` has built.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import plugreg
+
+SOURCES = Path(__file__).parents[2] / "sample_plugins"
+SOUND = {
+    "audit",
+    "dashboard",
+    "discount",
+    "greeting",
+    "legacy-limits",
+    "loyalty",
+    "report",
+    "stocktake",
+    "tax-table",
+}
+BROKEN = {
+    "bad-actor": ("failed", "import", "final method 'get_setting'"),
+    "broken-call": ("active", "call", "ZeroDivisionError"),
+    "broken-exit": ("failed", "import", "SystemExit"),
+    "broken-import": ("failed", "import", "NameError"),
+    "broken-init": ("failed", "init", "FileNotFoundError"),
+    "broken-mixin": ("failed", "activate", "Schedule 'F' is not a valid option"),
+    "too-new": ("incompatible", "resolve", "needs shop>=3, but the host's version is 2.4"),
+}
+PREAMBLE = """
+import json, sys
+from shop.app import *
+from shop.hookspecs import Hooks
+
+def imported():
+    return sorted(name for name in sys.modules if name.startswith("shop_"))
+
+registry = make_registry(sys.argv[1])
+registry.load()
+"""
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """Give a folder with all sample distributions, installed by pip."""
+    named = os.environ.get("PLUGREG_SAMPLES")
+    folder = Path(named) if named else SOURCES.parent / "build" / "samples"
+    if not (folder / "shop").is_dir():
+        reason = f"no sample plugins are installed in {folder}; run: make build/samples/done"
+        if os.environ.get("PLUGREG_TEST_NO_SKIP") == "1":
+            pytest.fail(f"{reason}. PLUGREG_TEST_NO_SKIP=1 forbids to skip")
+        pytest.skip(reason)
+    return folder
+
+
+class Shop:
+    """The sample shop with one store and one folder of plugins, in a process for each call."""
+
+    def __init__(self, site, store):
+        self.site = site
+        self.store = store
+
+    def python(self, *arguments):
+        """Run Python with the samples, and with the plugreg that is tested here."""
+        path = [str(self.site), str(Path(plugreg.__file__).parents[1])]
+        return subprocess.run(
+            [sys.executable, "-P", "-W", "error", *arguments],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def run(self, code):
+        """Run ``code`` after the shop's registry was loaded; return what it left in ``answer``."""
+        done = self.python("-c", f"{PREAMBLE}{code}\nprint(json.dumps(answer))", str(self.store))
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def shop(samples, tmp_path):
+    """Give the shop with all samples and an empty store."""
+    return Shop(samples, tmp_path / "plugins.json")
+
+
+@pytest.fixture
+def copied(samples, tmp_path):
+    """Give the shop with a copy of all samples, to do harm to."""
+    return Shop(
+        shutil.copytree(samples, tmp_path / "site", ignore=shutil.ignore_patterns("*.pyc")),
+        tmp_path / "plugins.json",
+    )
+
+
+def test_every_sample_is_a_plugin_of_the_shop(shop):
+    """Each folder of sample_plugins is a distribution of its own, and the shop finds it."""
+    folders = {each.parent.name for each in SOURCES.glob("*/pyproject.toml")} - {"shop"}
+    answer = shop.run("answer = {slug: p.distribution for slug, p in registry.plugins.items()}")
+
+    assert folders == set(answer.values())
+    assert answer.keys() == SOUND | BROKEN.keys()
+
+
+def test_listing_imports_nothing(shop):
+    """Versions, texts and authors of all samples are told without importing one of them."""
+    answer = shop.run(
+        "all_records = registry.plugins.values()\n"
+        "told = [all([p.version, p.description, p.author, p.title]) for p in all_records]\n"
+        "answer = [told, imported()]"
+    )
+
+    assert answer == [[True] * len(SOUND | BROKEN.keys()), []]
+
+
+def test_broken_samples_cost_themselves_alone(shop):
+    """With all switched on, each broken one has its stage and reason, and all others are active."""
+    answer = shop.run(
+        "for slug in registry.plugins:\n"
+        "    registry.activate(slug)\n"
+        "price_of(registry, 'tea')\n"
+        "answer = {slug: [p.state, [[e.stage, e.message] for e in p.errors], p.wanted]\n"
+        "          for slug, p in registry.plugins.items()}"
+    )
+
+    assert {slug: answer[slug] for slug in SOUND} == {slug: ["active", [], True] for slug in SOUND}
+    for slug, (state, stage, words) in BROKEN.items():
+        (found_stage, message), *more = answer[slug][1]
+        assert (answer[slug][0], found_stage, more, answer[slug][2]) == (state, stage, [], True)
+        assert words in message
+
+
+def test_incompatible_sample_is_never_imported(shop):
+    """What the host's version rules out by Requires-Dist is not imported, not even when wanted."""
+    answer = shop.run(
+        "state = registry.activate('too-new').state\n"
+        "registry.reload(full=True, force=True, collect=True)\n"
+        "answer = [state, imported()]"
+    )
+
+    assert answer == ["incompatible", []]
+
+
+def test_dependant_follows_what_it_needs(shop):
+    """Loyalty waits for discount, starts right after it, and stops with it, never alone left on."""
+    answer = shop.run(
+        "from plugreg import PluginRequiredError\n"
+        "waiting = registry.activate('loyalty')\n"
+        "answer = [[waiting.state, waiting.wanted, imported()]]\n"
+        "registry.activate('discount')\n"
+        "answer.append(list(registry.active))\n"
+        "try:\n"
+        "    registry.deactivate('discount')\n"
+        "except PluginRequiredError as error:\n"
+        "    answer.append([error.needed_by, list(registry.active)])\n"
+        "registry.deactivate('discount', cascade=True)\n"
+        "answer.append([list(registry.active), registry.get('loyalty').wanted])\n"
+    )
+
+    assert answer == [
+        ["failed", True, []],
+        ["discount", "loyalty"],
+        [["loyalty"], ["discount", "loyalty"]],
+        [[], False],
+    ]
+
+
+def test_plain_pluggy_module_is_a_plugin(shop):
+    """A module that knows only pluggy, and the shop's name, is called; nothing else is asked."""
+    source = (SOURCES / "shop-tax-table" / "shop_tax_table.py").read_text(encoding="utf-8")
+    answer = shop.run(
+        "record = registry.activate('tax-table')\n"
+        "answer = [record.state, list(record.mixins),\n"
+        "          registry.call(Hooks.price_change, item='tea', price=4.0)]"
+    )
+
+    assert "plugreg import" not in source
+    assert answer == ["active", ["base"], [0.28]]
+
+
+def test_version_limits_of_a_class_are_kept(copied):
+    """legacy-limits runs in a shop of its range, and not any more in one that is past it."""
+    code = (
+        "state = registry.activate('legacy-limits').state\n"
+        "answer = [state, registry.call(Hooks.receipt_line, item='tea')]"
+    )
+
+    assert copied.run(code) == ["active", ["Thank you for buying tea."]]
+
+    metadata = copied.site / "shop-2.4.dist-info" / "METADATA"
+    text = metadata.read_text(encoding="utf-8").replace("\nVersion: 2.4\n", "\nVersion: 2.10\n")
+    metadata.write_text(text, encoding="utf-8")
+    assert copied.run(code) == ["incompatible", []]
+
+
+def test_settings_are_remembered(shop):
+    """Each kind of setting is read in the next process as the value of its type that was set."""
+    values = {"TEXT": "Hello", "LOUD": True, "REPEAT": 3, "PAUSE": 1.5, "TONE": "short"}
+    values |= {"SIGNATURE": "Grace", "API_KEY": "sesame"}
+    shop.run(
+        "registry.activate('greeting')\n"
+        f"for key, value in {values!r}.items():\n"
+        "    registry.settings('greeting').set(key, value)\n"
+        "registry.user_settings('greeting', user=7).set('NICKNAME', 'Countess')\n"
+        "answer = None"
+    )
+    answer = shop.run(
+        "answer = [dict(registry.settings('greeting')),\n"
+        "          registry.get('greeting').plugin.name_for(7, 'Ada'),\n"
+        "          registry.get('greeting').plugin.name_for(8, 'Ada'),\n"
+        "          registry.first(Hooks.greeting, customer='Ada')]"
+    )
+
+    assert answer == [values, "Countess", "Ada", "HELLO, HELLO, HELLO"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("LOUD", "perhaps"), ("REPEAT", "1.5"), ("PAUSE", "nan"), ("TONE", "rude"), ("TEXT", "a\nb")],
+)
+def test_each_kind_of_setting_refuses_what_it_is_not(shop, key, value):
+    """What does not fit a setting is refused with its key, and the value stays as it was."""
+    answer = shop.run(
+        "from plugreg import SettingError\n"
+        "registry.activate('greeting')\n"
+        "settings = registry.settings('greeting')\n"
+        f"before = settings[{key!r}]\n"
+        "try:\n"
+        f"    settings.set({key!r}, {value!r})\n"
+        "except SettingError as error:\n"
+        f"    answer = [error.field, settings[{key!r}] == before]\n"
+    )
+
+    assert answer == [key, True]
+
+
+def test_samples_bring_what_they_say(shop):
+    """UI, admin details, events, tasks, action and validation reach the host."""
+    answer = shop.run(
+        "from plugreg.mixins.schedule import scheduled_tasks\n"
+        "for slug in ('audit', 'dashboard', 'report', 'stocktake'):\n"
+        "    registry.activate(slug)\n"
+        "tell(registry, 'item.sold', item='tea')\n"
+        "tell(registry, 'door.opened')\n"
+        "admin = registry.admin('dashboard')\n"
+        "answer = {\n"
+        "    'panels': [f.title for f in registry.ui_features('panel', context={'item': 'tea'})],\n"
+        "    'no page': list(registry.ui_features('panel')),\n"
+        "    'admin': [admin.source, admin.context],\n"
+        "    'journal': registry.get('audit').plugin.journal,\n"
+        "    'tasks': [task.func for task in scheduled_tasks(*registry.with_mixin('schedule'))],\n"
+        "    'action': act(registry, 'count', shelf={'tea': 2, 'honey': 3}),\n"
+        "    'unknown action': act(registry, 'dance'),\n"
+        "    'refusals': [refusal(registry, 'tea'), refusal(registry, 'ice cream')],\n"
+        "}"
+    )
+
+    assert answer == {
+        "panels": ["Sales of tea"],
+        "no page": [],
+        "admin": ["/static/plugins/dashboard/admin.js", {"currency": "EUR"}],
+        "journal": ["item.sold: tea"],
+        "tasks": ["sum_up", "shop_report.weekly"],
+        "action": {"action": "count", "result": True, "info": {"pieces": 5}},
+        "unknown action": None,
+        "refusals": [None, "ice cream does not keep on a shelf"],
+    }
+
+
+def test_demo_walks_to_its_end(shop):
+    """The demo exits with 0, tells of each plugin, and has a second process remember the first."""
+    done = shop.python("-m", "shop.demo")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    steps = re.findall(r"^(\d)\. ", done.stdout, re.MULTILINE)
+    assert steps == list("123456789")
+    first, again = done.stdout.split("9. Start again, in another process")
+    for slug in SOUND | BROKEN.keys():
+        assert re.search(rf"^  {slug} +\S+ +inactive ", first, re.MULTILINE)
+    for slug, (state, stage, _) in BROKEN.items():
+        assert re.search(rf"^  {slug} +{state} +{stage} ", first, re.MULTILINE)
+    for slug in SOUND - {"discount", "loyalty"}:
+        assert re.search(rf"^  {slug} +\S+ +active ", again, re.MULTILINE)
+    assert "Welcome, Welcome, Ada!" in again
+    assert "not-a-real-key" not in done.stdout.replace('set("API_KEY", "not-a-real-key")', "")
+
+
+def _vanish(site):
+    for each in site.glob("shop_audit*"):
+        shutil.rmtree(each) if each.is_dir() else each.unlink()
+
+
+def _rewrite(file, old, new):
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def _mend(site):
+    _rewrite(site / "shop_broken_init.py", ".read_text()", "")
+
+
+def _miscount(site):
+    _rewrite(site / "shop_discount.py", "0.10", "-0.10")
+
+
+def _forget(site):
+    _rewrite(site / "shop" / "app.py", "        storage=TinyDBStorage(storage_path),\n", "")
+    _rewrite(site / "shop" / "demo.py", "store.stat().st_size", "0")
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (_vanish, "the list of plugins must be"),
+        (_mend, "the stages of the broken plugins must be"),
+        (_miscount, "the sum of the answers must be -0.38"),
+        (_forget, "what customers pay must be"),
+    ],
+)
+def test_demo_fails_when_a_step_does_not_hold(copied, harm, told):
+    """A sample that is gone, works or miscounts, or a memory that is lost: status 1, and why."""
+    harm(copied.site)
+    done = copied.python("-m", "shop.demo")
+
+    assert done.returncode == 1, done.stdout
+    assert f"\nThe demo failed: {told}" in done.stderr

@@ -1,0 +1,162 @@
+"""The error tree: every error keeps its fields, says what it must, and can be pickled."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+
+import pytest
+
+import plugreg
+from plugreg import exceptions
+from plugreg.exceptions import (
+    PluginActiveError,
+    PluginBlockedError,
+    PluginFaultError,
+    PluginMandatoryError,
+    PluginNotActiveError,
+    PluginNotBoundError,
+    PluginNotFoundError,
+    PluginRequiredError,
+    PluginSlugError,
+    PlugregError,
+    RegistryBusyError,
+    RegistryNotReady,
+    SettingError,
+    StorageCorruptError,
+    StorageError,
+    StorageLockedError,
+    StorageUnavailableError,
+    UnknownHookError,
+)
+
+# Each error with its fields, and what its message must say beside the subject.
+ERRORS = [
+    (PlugregError("text"), {}, ["text"]),
+    (PluginNotFoundError("tea"), {"slug": "tea", "hint": ""}, ["'tea'", "registry.plugins"]),
+    (
+        PluginNotFoundError("tee", "; did you mean 'tea'?"),
+        {"slug": "tee", "hint": "; did you mean 'tea'?"},
+        ["'tee'", "did you mean 'tea'?"],
+    ),
+    (
+        PluginNotActiveError("tea", "failed"),
+        {"slug": "tea", "state": "failed"},
+        ["'tea'", "failed", "activate it"],
+    ),
+    (
+        PluginBlockedError("tea", "is blocked by the host"),
+        {"slug": "tea", "reason": "is blocked by the host"},
+        ["'tea' is blocked by the host", "blocked=", "allowed="],
+    ),
+    (PluginMandatoryError("tea"), {"slug": "tea"}, ["'tea'", "mandatory="]),
+    (
+        PluginRequiredError("tea", iter(["milk", "cup"])),
+        {"slug": "tea", "needed_by": ("milk", "cup")},
+        ["'tea'", "'milk', 'cup'", "cascade=True"],
+    ),
+    (
+        PluginSlugError("tea", "it is taken; use another"),
+        {"slug": "tea", "reason": "it is taken; use another"},
+        ["'tea'", "it is taken; use another"],
+    ),
+    (PluginActiveError("tea"), {"slug": "tea"}, ["'tea'", "deactivate it first"]),
+    (PluginNotBoundError("Tea"), {"plugin": "Tea"}, ["'Tea'", "plugreg_activated()"]),
+    (
+        PluginFaultError("init", "tea", "OSError: no"),
+        {"stage": "init", "slug": "tea", "message": "OSError: no"},
+        ["init", "tea", "OSError: no"],
+    ),
+    (UnknownHookError("prise"), {"hook": "prise", "hint": ""}, ["'prise'", "hookspecs="]),
+    (
+        UnknownHookError("prise", "; did you mean 'price'?"),
+        {"hook": "prise", "hint": "; did you mean 'price'?"},
+        ["'prise'", "did you mean 'price'?"],
+    ),
+    (RegistryNotReady(), {}, ["not loaded yet", "registry.load()"]),
+    (
+        RegistryNotReady("closed", "make a new one"),
+        {"what": "closed", "remedy": "make a new one"},
+        ["closed; make a new one"],
+    ),
+    (RegistryBusyError(0.5), {"seconds": 0.5}, ["0.5 seconds", "try again"]),
+    (
+        SettingError("PER_CENT", "Provided value is not a valid integer"),
+        {"field": "PER_CENT", "reason": "Provided value is not a valid integer"},
+        ["'PER_CENT'", "not a valid integer"],
+    ),
+    (StorageError("text"), {}, ["text"]),
+    (
+        StorageCorruptError("/x.json", "no JSON"),
+        {"path": "/x.json", "reason": "no JSON"},
+        ["'/x.json'", "no JSON", "restore it"],
+    ),
+    (
+        StorageLockedError("/x.lock", 30.0),
+        {"lock": "/x.lock", "seconds": 30.0},
+        ["'/x.lock'", "30 seconds"],
+    ),
+    (
+        StorageUnavailableError("/x.json", "disk full"),
+        {"place": "/x.json", "reason": "disk full"},
+        ["'/x.json'", "disk full"],
+    ),
+]
+CASES = pytest.mark.parametrize(
+    ("error", "fields", "said"), ERRORS, ids=[type(each).__name__ for each, *_ in ERRORS]
+)
+
+
+@CASES
+def test_fields_and_message(error, fields, said):
+    """The fields are what the error was made from; the message has subject and remedy."""
+    assert {name: getattr(error, name) for name in fields} == fields
+    for each in said:
+        assert each in str(error)
+
+
+@CASES
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_survives_pickling(error, fields, said, protocol):
+    """An error that went to another process is the same error."""
+    again = pickle.loads(pickle.dumps(error, protocol))
+    assert type(again) is type(error)
+    assert vars(again) == vars(error)
+    assert str(again) == str(error)
+
+
+@CASES
+def test_survives_copying(error, fields, said):
+    """A copy says the same."""
+    assert str(copy.deepcopy(error)) == str(error)
+
+
+def test_every_error_is_in_the_tables():
+    """No error is left untested, and each is exported under one root."""
+    defined = {
+        each
+        for _, each in inspect.getmembers(exceptions, inspect.isclass)
+        if each.__module__ == exceptions.__name__
+    }
+    assert defined == {type(each) for each, *_ in ERRORS}
+    assert {each.__name__ for each in defined} == set(exceptions.__all__)
+    assert all(issubclass(each, PlugregError) for each in defined)
+    assert all(getattr(plugreg, each.__name__) is each for each in defined)
+
+
+@pytest.mark.parametrize(
+    ("error", "base"),
+    [
+        (PluginNotFoundError, LookupError),
+        (UnknownHookError, LookupError),
+        (SettingError, ValueError),
+        (PluginSlugError, ValueError),
+        (StorageCorruptError, StorageError),
+        (StorageLockedError, StorageError),
+        (StorageUnavailableError, StorageError),
+    ],
+)
+def test_errors_are_of_the_kind_that_callers_expect(error, base):
+    """``except LookupError`` and the like catch what they should."""
+    assert issubclass(error, base)

@@ -1,0 +1,152 @@
+"""The ledger of failures: each once, counted, and told of once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from plugreg.failures import FailureLedger
+from plugreg.records import PluginFailure, Stage
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def failure(slug="tea", stage=Stage.INIT, message="OSError: no", minute=0, **fields):
+    when = NOON + timedelta(minutes=minute)
+    fields.setdefault("exception_type", "OSError")
+    return PluginFailure(
+        stage=stage, slug=slug, message=message, first_seen=when, last_seen=when, **fields
+    )
+
+
+def always(_):
+    return True
+
+
+class TestRecord:
+    def test_a_failure_seen_again_is_counted(self):
+        """Stage, slug, subject and type make the identity; the newer message is kept."""
+        ledger = FailureLedger()
+        ledger.record(failure(message="OSError: one"))
+        kept = ledger.record(failure(message="OSError: two", minute=5))
+        assert ledger.all() == (kept,)
+        assert (kept.count, kept.message) == (2, "OSError: two")
+        assert (kept.first_seen, kept.last_seen) == (NOON, NOON + timedelta(minutes=5))
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"slug": "milk"},
+            {"stage": Stage.CALL},
+            {"subject": "price"},
+            {"exception_type": "ValueError"},
+        ],
+    )
+    def test_different_failures_are_kept_apart(self, other):
+        """What differs in one of the four is another failure."""
+        ledger = FailureLedger()
+        ledger.record(failure())
+        ledger.record(failure(**other))
+        assert [each.count for each in ledger.all()] == [1, 1]
+
+    def test_without_an_exception_the_message_counts(self):
+        """Two refusals in different words are two."""
+        ledger = FailureLedger()
+        for text in ("a", "b", "a"):
+            ledger.record(failure(exception_type=None, message=text))
+        assert [(each.message, each.count) for each in ledger.all()] == [("a", 2), ("b", 1)]
+
+    def test_order_is_that_of_first_appearance(self):
+        """However often and late a failure is repeated, it stays where it was."""
+        ledger = FailureLedger()
+        ledger.record(failure("b", minute=1))
+        ledger.record(failure("a", minute=2))
+        ledger.record(failure("b", minute=3))
+        assert [each.slug for each in ledger.all()] == ["b", "a"]
+        assert [each.slug for each in ledger.of("a")] == ["a"]
+
+    def test_no_count_is_lost_between_threads(self):
+        """8 threads that record one failure 200 times make a count of 1,600, told of once."""
+        told = []
+        ledger = FailureLedger(told.append)
+        threads = [
+            threading.Thread(target=lambda: [ledger.record(failure()) for _ in range(200)])
+            for _ in range(8)
+        ]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        assert [each.count for each in ledger.all()] == [1600]
+        assert len(told) == 1
+
+
+class TestReplace:
+    def test_outdated_and_not_repeated_is_gone(self):
+        """A fault that was mended is forgotten; one that was not goes on counting."""
+        ledger = FailureLedger()
+        for slug in ("a", "b"):
+            ledger.record(failure(slug))
+        (kept,) = ledger.replace([failure("b", minute=1)], always)
+        assert ledger.all() == (kept,)
+        assert (kept.slug, kept.count, kept.first_seen) == ("b", 2, NOON)
+
+    def test_others_stay(self):
+        """What is not outdated is not touched."""
+        ledger = FailureLedger()
+        stays = ledger.record(failure("a"))
+        ledger.record(failure("b"))
+        assert ledger.replace([], lambda each: each.slug == "b") == ()
+        assert ledger.all() == (stays,)
+
+    def test_a_failure_that_came_back_is_new(self):
+        """After it was gone it begins anew, and is told of again."""
+        told = []
+        ledger = FailureLedger(told.append)
+        ledger.replace([failure()], always)
+        ledger.replace([failure(minute=1)], always)
+        ledger.replace([], always)
+        ledger.replace([failure(minute=2)], always)
+        assert [each.count for each in told] == [1, 1]
+        assert ledger.all()[0].first_seen == NOON + timedelta(minutes=2)
+
+    def test_one_failure_twice_in_one_load_is_told_of_once(self):
+        """Doubles are counted (section 9.5: no doubles, a count instead)."""
+        told = []
+        ledger = FailureLedger(told.append)
+        ledger.replace([failure(), failure()], always)
+        assert len(told) == 1
+        assert ledger.all()[0].count == 2
+
+
+class TestOnFailure:
+    def test_may_read_the_ledger(self):
+        """The callback runs without the lock, after the record is there."""
+        seen = []
+        ledger = FailureLedger(lambda each: seen.append((each, ledger.all())))
+        kept = ledger.record(failure())
+        assert seen == [(kept, (kept,))]
+
+    @pytest.mark.parametrize("error", [OSError("no"), SystemExit(1)])
+    def test_its_own_fault_is_logged_and_stops_nothing(self, error, caplog):
+        """A host's callback that fails neither raises nor hides the record."""
+
+        def on_failure(_):
+            raise error
+
+        ledger = FailureLedger(on_failure)
+        kept = ledger.replace([failure("a"), failure("b")], always)
+        assert ledger.all() == kept
+        assert len([e for e in caplog.records if e.message == "on_failure itself failed"]) == 2
+
+    def test_each_new_failure_is_logged_once(self, caplog):
+        """The log has slug, stage and message, and no repetition."""
+        ledger = FailureLedger()
+        with caplog.at_level(logging.WARNING, logger="plugreg"):
+            ledger.record(failure())
+            ledger.record(replace(failure(), message="OSError: again"))
+        assert caplog.messages == ["plugin tea failed at init: OSError: no"]

@@ -1,0 +1,349 @@
+"""UI features and admin details of the plugins in service, collected in isolation."""
+
+from __future__ import annotations
+
+import json
+from types import MappingProxyType
+
+import pytest
+
+from plugreg import Plugin
+from plugreg._names import Slug
+from plugreg.failures import FailureLedger
+from plugreg.mixins import UserInterfaceMixin
+from plugreg.plugin import bind
+from plugreg.records import ActivePlugin, LoadedPlugin, PluginSpec, Snapshot, Source, Stage
+from plugreg.ui import AdminDetails, UIFeature, UserInterface
+
+
+def raising(error=None):
+    def method(*_, **__):
+        raise error or OSError("no")
+
+    return method
+
+
+def active(plugin, slug):
+    spec = PluginSpec(slug=Slug(slug), name=slug, value=slug, source=Source.BUILTIN)
+    loaded = LoadedPlugin(spec=spec, plugin=plugin, name=slug, title=slug, version=None)
+    return ActivePlugin(
+        loaded=loaded, mixins={"ui": "ui"}, enabled=frozenset({"ui"}), implementations=None
+    )
+
+
+class House:
+    """The user interface of a snapshot with these plugins, active in this order."""
+
+    def __init__(self, *, off=(), **plugins):
+        self.ledger = FailureLedger()
+        self.active = {slug: active(each, slug) for slug, each in plugins.items()}
+        shown = tuple(each for slug, each in plugins.items() if slug not in off)
+        snapshot = Snapshot(active=self.active, by_mixin={"ui": shown})
+        self.ui = UserInterface(lambda: snapshot, self.ledger)
+
+    def features(self, feature="panel", context=None, actor=None):
+        return self.ui.features(feature, context, actor)
+
+    def keys(self, feature="panel"):
+        return [(each.plugin_name, each.key) for each in self.features(feature)]
+
+    def failures(self):
+        """Return slug and message of each record; all are of stage call."""
+        assert {each.stage for each in self.ledger.all()} <= {Stage.CALL}
+        return [(each.slug, each.message) for each in self.ledger.all()]
+
+
+def shows(*features, **members):
+    """Make a plugin that gives these panels, as a list, or what its only argument gives."""
+
+    def get_ui_panels(self, request, context, **_):
+        return features[0]() if callable(features[0]) else list(features)
+
+    return type(
+        "Shows", (UserInterfaceMixin, Plugin), {"get_ui_panels": get_ui_panels, **members}
+    )()
+
+
+GETTERS = {
+    "spotlight_action": "get_ui_spotlight_actions",
+    "dashboard": "get_ui_dashboard_items",
+    "panel": "get_ui_panels",
+    "template_editor": "get_ui_template_editors",
+    "template_preview": "get_ui_template_previews",
+    "navigation": "get_ui_navigation_items",
+}
+
+
+class TestFeatures:
+    def test_everything_a_feature_says(self):
+        """Texts become text; plugin and type are the slug and what was asked, whatever it says."""
+        house = House(
+            tea=shows(
+                {
+                    "key": 5,
+                    "title": "Tea",
+                    "description": "Hot",
+                    "icon": "cup",
+                    "source": "/static/tea.js:render",
+                    "options": {"width": 2},
+                    "context": {"items": [1, {"a": None}]},
+                    "plugin_name": "other",
+                    "feature_type": "dashboard",
+                }
+            )
+        )
+        assert house.features() == (
+            UIFeature(
+                plugin_name="tea",
+                feature_type="panel",
+                key="5",
+                title="Tea",
+                description="Hot",
+                icon="cup",
+                source="/static/tea.js:render",
+                options={"width": 2},
+                context={"items": [1, {"a": None}]},
+            ),
+        )
+        assert house.failures() == []
+
+    def test_what_was_not_given(self):
+        """Absent texts are None and absent objects are empty, whether left out or None."""
+        nothing = dict.fromkeys(("title", "description", "icon", "source", "options", "context"))
+        house = House(tea=shows({"key": "a"}, {"key": "b", **nothing}))
+        for each in house.features():
+            assert (each.title, each.description, each.icon, each.source) == (None,) * 4
+            assert (each.options, each.context) == ({}, {})
+
+    @pytest.mark.parametrize("feature", GETTERS)
+    def test_each_type_has_its_getter(self, feature):
+        """The six types of section 12 reach the six methods, and no other."""
+        members = {
+            getter: lambda self, request, context, of=name, **_: [{"key": of}]
+            for name, getter in GETTERS.items()
+        }
+        house = House(tea=shows({"key": "x"}, **members))
+        assert house.keys(feature) == [("tea", feature)]
+
+    def test_an_unknown_type_is_empty_and_no_fault(self):
+        """Nothing is logged or recorded for it."""
+        house = House(tea=shows({"key": "a"}))
+        assert house.features("hologram") == ()
+        assert house.failures() == []
+
+    def test_a_plugin_may_have_types_of_its_own(self):
+        """Overriding get_ui_features is enough."""
+
+        def get_ui_features(self, feature_type, context, request, **_):
+            return [{"key": feature_type}]
+
+        house = House(tea=shows({"key": "a"}, get_ui_features=get_ui_features))
+        assert house.keys("hologram") == [("tea", "hologram")]
+
+    def test_order(self):
+        """Plugins in activation order, features in the plugin's own."""
+        house = House(z=shows({"key": "2"}, {"key": "1"}), a=shows({"key": "3"}))
+        assert house.keys() == [("z", "2"), ("z", "1"), ("a", "3")]
+
+    def test_only_plugins_that_have_the_capability_are_asked(self):
+        """A switched-off one, or one without the mixin, is left out."""
+        house = House(tea=shows({"key": "a"}), milk=shows({"key": "b"}), off={"tea"})
+        assert house.keys() == [("milk", "b")]
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: ({"key": "a"}, {"key": "b"}),
+            lambda: ({"key": each} for each in "ab"),
+            lambda: [MappingProxyType({"key": each}) for each in "ab"],
+        ],
+    )
+    def test_any_iterable_of_mappings(self, make):
+        """A tuple, a generator and other mappings than dict will do."""
+        house = House(tea=shows(make))
+        assert house.keys() == [("tea", "a"), ("tea", "b")]
+        assert house.failures() == []
+
+    def test_request_and_context(self):
+        """A plugin decides by actor, feature and parameters what it shows."""
+        actor = object()
+
+        def get_ui_panels(self, request, context, **_):
+            assert request.actor is actor
+            return [{"key": f"{request.feature} {request.params['pk']} {context['pk']}"}]
+
+        house = House(tea=shows({"key": "a"}, get_ui_panels=get_ui_panels))
+        (feature,) = house.features(context={"pk": "7"}, actor=actor)
+        assert feature.key == "panel 7 7"
+
+    def test_what_one_plugin_does_to_the_parameters_no_other_sees(self):
+        """Each gets its own; the caller's mapping is not touched either."""
+
+        def vandal(self, request, context, **_):
+            context.clear()
+            request.params.clear()
+            return []
+
+        def shown(self, request, context, **_):
+            return [{"key": f"{request.params['pk']} {context['pk']}"}]
+
+        house = House(bad=shows({}, get_ui_panels=vandal), tea=shows({}, get_ui_panels=shown))
+        given = {"pk": "7"}
+        assert [each.key for each in house.features(context=given)] == ["7 7"]
+        assert given == {"pk": "7"}
+
+    def test_the_plugins_own_dict_is_not_changed_and_not_kept(self):
+        """It is copied, so that neither side can change the other's."""
+        own = {"key": "a", "options": {"sizes": [1]}}
+        before = json.dumps(own)
+        house = House(tea=shows(own))
+        (feature,) = house.features()
+        assert json.dumps(own) == before
+        feature.options["sizes"].append(2)
+        assert json.dumps(own) == before
+
+
+class Vague(dict):
+    get = raising(SystemExit(1))
+
+
+class TestFeatureFaults:
+    @pytest.mark.parametrize("error", [OSError("no"), SystemExit(1), RecursionError()])
+    def test_a_plugin_that_raises_costs_its_own_features(self, error):
+        """The others' are all there, and a record names the feature."""
+        house = House(a=shows({"key": "1"}), bad=shows(raising(error)), c=shows({"key": "2"}))
+        assert house.keys() == [("a", "1"), ("c", "2")]
+        ((slug, message),) = house.failures()
+        assert slug == "bad"
+        assert "panel" in message
+        assert type(error).__name__ in message
+
+    def test_a_plugin_that_fails_halfway_is_left_out(self):
+        """Half of what it shows might mean something else than the whole."""
+
+        def half():
+            yield {"key": "1"}
+            raise OSError("no")
+
+        house = House(bad=shows(half), tea=shows({"key": "2"}))
+        assert house.keys() == [("tea", "2")]
+        assert [slug for slug, _ in house.failures()] == ["bad"]
+
+    @pytest.mark.parametrize(
+        "answer", [None, 5, raising(), type("Odd", (), {"__iter__": raising()})()]
+    )
+    def test_an_answer_that_is_no_iterable(self, answer):
+        """It is a fault, not an empty answer."""
+        house = House(bad=shows(lambda: answer), tea=shows({"key": "2"}))
+        assert house.keys() == [("tea", "2")]
+        assert [slug for slug, _ in house.failures()] == ["bad"]
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            "text",
+            None,
+            {},
+            {"key": ""},
+            {"key": None},
+            {"key": "a", "title": type("Bad", (), {"__str__": raising()})()},
+            {"key": "a", "options": [1]},
+            {"key": "a", "options": {"a": object()}},
+            {"key": "a", "context": {"a": float("nan")}},
+            {"key": "a", "context": {"a": {1, 2}}},
+            Vague(key="a"),
+        ],
+        ids=range(11),
+    )
+    def test_a_feature_that_is_none_costs_itself_alone(self, bad):
+        """The plugin's other features, and all later plugins', are there."""
+        house = House(tea=shows({"key": "1"}, bad, {"key": "2"}), milk=shows({"key": "3"}))
+        assert house.keys() == [("tea", "1"), ("tea", "2"), ("milk", "3")]
+        ((slug, message),) = house.failures()
+        assert slug == "tea"
+        assert "panel" in message
+
+    def test_cyclic_data(self):
+        """JSON cannot hold it."""
+        cyclic = {}
+        cyclic["me"] = cyclic
+        house = House(tea=shows({"key": "1", "context": cyclic}))
+        assert house.keys() == []
+        assert len(house.failures()) == 1
+
+    def test_a_fault_repeated_is_counted(self):
+        """The page asked for again makes no new record."""
+        house = House(bad=shows(raising()))
+        for _ in range(5):
+            house.features()
+        (failure,) = house.ledger.all()
+        assert failure.count == 5
+
+    def test_an_interrupt_passes(self):
+        """Ctrl-C is nobody's fault."""
+        with pytest.raises(KeyboardInterrupt):
+            House(bad=shows(raising(KeyboardInterrupt()))).features()
+
+
+class Context:
+    slug = Slug("tea")
+
+
+def admin_of(**members):
+    plugin = type("Tea", (Plugin,), members)()
+    bind(plugin, Context())
+    house = House(tea=plugin)
+    return house, house.ui.admin(house.active["tea"])
+
+
+class TestAdmin:
+    def test_without_anything(self):
+        """Both are None."""
+        assert admin_of()[1] == AdminDetails(source=None, context=None)
+
+    def test_source_is_made_of_slug_and_file(self):
+        """ADMIN_SOURCE gives the address, by the slug and not by SLUG."""
+        _, details = admin_of(ADMIN_SOURCE="admin.js", SLUG="Other")
+        assert details.source == "/static/plugins/tea/admin.js"
+
+    @pytest.mark.parametrize("context", [{"a": [1, None]}, [1], "text", 5, None])
+    def test_context_is_any_json_value(self, context):
+        """It is given on as a copy."""
+        _, details = admin_of(get_admin_context=lambda self: context)
+        assert details.context == context
+        if isinstance(context, (dict, list)):
+            assert details.context is not context
+
+    @pytest.mark.parametrize("error", [OSError("no"), SystemExit(1), RecursionError()])
+    @pytest.mark.parametrize("method", ["get_admin_source", "get_admin_context"])
+    def test_what_fails_is_none_and_a_record(self, method, error):
+        """The other one is still there."""
+        working = {"ADMIN_SOURCE": "a.js", "get_admin_context": lambda self: "context"}
+        house, details = admin_of(**{**working, method: raising(error)})
+        ((slug, message),) = house.failures()
+        assert slug == "tea"
+        assert method in message
+        if method == "get_admin_source":
+            assert details == AdminDetails(source=None, context="context")
+        else:
+            assert details == AdminDetails(source="/static/plugins/tea/a.js", context=None)
+
+    @pytest.mark.parametrize("context", [object(), {1, 2}, float("inf")])
+    def test_a_context_that_json_cannot_hold_is_none_and_a_record(self, context):
+        """It would break the answer of every adapter."""
+        house, details = admin_of(get_admin_context=lambda self: context)
+        assert details.context is None
+        assert [slug for slug, _ in house.failures()] == ["tea"]
+
+    def test_a_plugin_of_another_host_has_none(self):
+        """Without the base class nothing is asked, not even for the class."""
+
+        class Plain:
+            @property
+            def __class__(self):
+                raise OSError("no")
+
+            get_admin_source = get_admin_context = pytest.fail
+
+        house = House(tea=Plain())
+        assert house.ui.admin(house.active["tea"]) == AdminDetails()
