@@ -233,6 +233,23 @@ class TestFailures:
         failed(house.activate(house.plugin(wants_second=property(raising()))), "second")
         assert house.log == []
 
+    @pytest.mark.parametrize("answer", [raising(), lambda self: {"a b": {}}])
+    def test_settings_that_change_while_they_are_read(self, answer):
+        """A declaration that was sound when it was checked may fail when it is taken."""
+        house = House()
+        reads = []
+
+        def declared(self):
+            reads.append(1)
+            return {"a": {}} if len(reads) < 3 else answer(self)
+
+        plugin = house.plugin(SettingsMixin, SETTINGS=property(declared))
+        (failure,) = failed(house.activate(plugin), "settings")
+        assert failure.stage is Stage.ACTIVATE
+        assert len(reads) == 3
+        assert house.log == []
+        assert not is_bound(plugin)
+
     def test_a_context_that_cannot_be_made(self):
         """The plugin stays unbound."""
         house = House()

@@ -9,6 +9,7 @@ import types
 
 import pytest
 
+from plugreg import PluginRegistry
 from plugreg._names import Slug
 from plugreg.discovery import directories
 from plugreg.modules import evict
@@ -218,3 +219,23 @@ class TestRestore:
         assert sys.modules["mt_ns.a"] is new
         assert before["mt_ns"].a is new
         assert sys.modules["mt_ns.b"] is before["mt_ns.b"]
+
+
+def test_a_full_reload_leaves_the_hosts_own_modules(site):
+    """A plugin that the host's distribution brings does not take the host with it."""
+    site.dist(
+        "mt-host",
+        entry_points={"mt.plugins": {"tax": "mt_host.tax:Tax"}},
+        modules={
+            "mt_host/__init__.py": "",
+            "mt_host/core.py": "",
+            "mt_host/tax.py": "from plugreg import Plugin\nclass Tax(Plugin): pass\n",
+        },
+    )
+    core = imported("mt_host.core")["mt_host.core"]
+    with PluginRegistry(
+        "mt", group="mt.plugins", host_distribution="mt-host", new_plugins="active"
+    ) as registry:
+        assert registry.load().active == ("tax",)
+        registry.reload(full=True)
+    assert sys.modules["mt_host.core"] is core

@@ -157,7 +157,7 @@ from hypothesis import strategies as st
 
 
 def test_manager(managers, request):
-    assert managers == ["plugreg.hooks"]
+    assert managers == ["plugreg.hooks._manager"]
     assert ("wrapped", "test_manager") in request.node.user_properties
 
 

@@ -124,6 +124,14 @@ class TestRun:
         """Plugin code runs where the host called."""
         assert turns.run(threading.get_ident) == threading.get_ident()
 
+    def test_knows_whose_the_running_job_is(self, turns):
+        """It is the running job's own thread's, and nobody's when none runs."""
+        assert not turns.are_mine()
+        assert turns.run(turns.are_mine)
+        running = Running(turns)
+        assert not turns.are_mine()
+        running.end()
+
     def test_order_is_first_come_first_served(self, turns):
         """Jobs that wait run in the order in which they came, and never two at once."""
         running = Running(turns)

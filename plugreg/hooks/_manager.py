@@ -1,168 +1,26 @@
-"""Hooks on pluggy: the markers, plugreg's own specs, and the manager. No other module knows pluggy.
-
-:class:`PluginManager` is a drop-in for ``pluggy.PluginManager``. What it adds is
-:meth:`~PluginManager.exchange`: many plugins' implementations leave and arrive with one
-assignment for each hook, so that a caller in another thread sees the old set or the new one.
-
-pluggy keeps what is needed for this private: ``HookCaller._hookimpls``, ``_hookexec``,
-``_call_history`` and ``_maybe_apply_history``, ``PluginManager._name2plugin`` and
-``_verify_hook``, and three helpers. ``tests/test_pluggy_pin.py`` holds their meaning.
-"""
+"""The plugin manager: pluggy's, with lists of implementations that are replaced as a whole."""
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import threading
-import weakref
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, cast
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, cast
 
 import pluggy
-from pluggy import HookCaller, HookCallError, HookImpl, HookimplMarker, HookspecMarker, Result
-from pluggy._hooks import HookSpec, _SubsetHookCaller, normalize_hookimpl_opts
-from pluggy._manager import PluginValidationError, _static_hook_attr
+from pluggy import HookCaller, HookImpl
+from pluggy._hooks import _SubsetHookCaller, normalize_hookimpl_opts
+from pluggy._manager import _static_hook_attr
 
 from plugreg._guard import Guard, safe_repr
 from plugreg._names import near
 from plugreg.exceptions import UnknownHookError
-
-__all__ = [
-    "HookCallError",
-    "HookTable",
-    "Implementations",
-    "PluginManager",
-    "PluginValidationError",
-    "PlugregSpecs",
-    "hookimpl",
-    "hookspec",
-]
-
-hookspec: Final = HookspecMarker("plugreg")
-"""Marks a function as a hook's specification, whatever the host is called."""
-
-hookimpl: Final = HookimplMarker("plugreg")
-"""Marks a function as a hook's implementation, whatever the host is called."""
+from plugreg.hooks._identity import Delivered, Identities
+from plugreg.hooks._tables import HookTable, Implementations, Rank, make_table, section
 
 # What every object has is no hook, and is a third of what ``dir`` lists.
 _OBJECT_NAMES: Final = frozenset(dir(object))
-
-Rank = tuple[Any, ...]
-"""The place of a plugin among the others: those registered later have a greater one."""
-
-
-class PlugregSpecs:
-    """The hooks that plugreg itself calls. Any plugin may implement them; none has to."""
-
-    @hookspec
-    def plugreg_activated(self) -> None:
-        """Told to a plugin at the end of its activation, once for each object.
-
-        Settings can be used. What it raises makes the activation fail. Other plugins of the same
-        load are not in service yet; ``plugreg_plugins_loaded`` comes when they are.
-        """
-
-    @hookspec
-    def plugreg_deactivating(self) -> None:
-        """Told to a plugin when it is taken out of service, after the last call could begin."""
-
-    @hookspec
-    def plugreg_settings_changed(self, changed: frozenset[str]) -> None:
-        """Told to a plugin when values of its settings have changed; ``changed`` has their keys."""
-
-    @hookspec
-    def plugreg_plugins_loaded(self, report: object) -> None:
-        """Told to all active plugins after each load and reload, with its ``LoadReport``."""
-
-    @hookspec
-    def plugreg_health(self) -> object:
-        """Tell how the plugin is: None or True for well, a text that says what is wrong."""
-
-    @hookspec
-    def plugreg_plugins(self) -> Iterable[tuple[str, object]]:
-        """Bring further plugins: pairs of a name and an object, class, or ``"module:attr"``.
-
-        Asked once, when the plugin that implements it has been activated. What it brings is found
-        after the entry points, is off until wanted, and depends on the plugin that brought it.
-        """
-        return ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Implementations:
-    """The hook implementations of one plugin, parsed and checked, but not in service.
-
-    ``pairs`` has ``(hook name, implementation)`` in the order in which the plugin lists them.
-    """
-
-    name: str
-    plugin: Any = field(repr=False)
-    pairs: tuple[tuple[str, HookImpl], ...]
-    rank: Rank = ()
-
-    def invoke(self, hook: str, **kwargs: object) -> Iterator[object]:
-        """Run this plugin's own implementations of ``hook``, without wrappers, one by one.
-
-        Nothing is guarded here.
-        """
-        for name, impl in self.pairs:
-            if name == hook and not (impl.wrapper or impl.hookwrapper):
-                yield _row(impl).run(kwargs)
-
-
-class Row(NamedTuple):
-    """One implementation as the isolated call needs it."""
-
-    slug: str
-    function: Callable[..., Any]
-    argnames: tuple[str, ...]
-    kwargnames: tuple[str, ...]
-
-    def run(self, kwargs: Mapping[str, Any]) -> Any:
-        """Call the function with those of ``kwargs`` that it asks for."""
-        arguments = [kwargs[each] for each in self.argnames]
-        if self.kwargnames:
-            return self.function(
-                *arguments, **{each: kwargs[each] for each in self.kwargnames if each in kwargs}
-            )
-        return self.function(*arguments)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class HookTable:
-    """A hook as the isolated call needs it, made from one list of implementations.
-
-    ``impls`` and ``spec`` are what it was made from; as long as the manager holds the same two
-    objects the table is current. ``rows`` and ``wrappers`` are in call order, wrappers outermost
-    first and all in new style. ``required`` are the arguments each call must give.
-    """
-
-    name: str
-    impls: list[HookImpl]
-    spec: HookSpec | None
-    rows: tuple[Row, ...]
-    wrappers: tuple[Row, ...]
-    required: frozenset[str]
-    defaults: Mapping[str, Any]
-    firstresult: bool
-    historic: bool
-
-    def arguments(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments of a call with the spec's defaults filled in.
-
-        Raises HookCallError when one that the spec declares is missing or one is unknown to it.
-        """
-        if not self.required <= kwargs.keys():
-            missing = ", ".join(repr(each) for each in sorted(self.required - kwargs.keys()))
-            raise HookCallError(f"call of hook {self.name!r} must provide argument {missing}")
-        if self.spec is not None and len(kwargs) > len(self.required):
-            unknown = kwargs.keys() - self.required - set(self.spec.kwargnames)
-            if unknown:
-                names = ", ".join(repr(each) for each in sorted(unknown))
-                raise HookCallError(f"hook {self.name!r} has no argument {names}")
-        return {**self.defaults, **kwargs} if self.defaults else kwargs
 
 
 class PluginManager(pluggy.PluginManager):
@@ -186,7 +44,7 @@ class PluginManager(pluggy.PluginManager):
         self._ranks: dict[str, Rank] = {}
         self._taken: dict[str, Implementations] = {}
         self._tables: dict[str, HookTable] = {}
-        self._delivered: dict[str, _Delivered] = {}
+        self._delivered: dict[str, Delivered] = {}
 
     # -- what counts as a hook ---------------------------------------------------------------
 
@@ -347,7 +205,7 @@ class PluginManager(pluggy.PluginManager):
     def subset_hook_caller(self, name: str, remove_plugins: Iterable[Any]) -> HookCaller:
         """Return a caller of the named hook that leaves out the given plugins."""
         caller: HookCaller = getattr(self.hook, name)
-        removed = _Identities(remove_plugins)
+        removed = Identities(remove_plugins)
         if not any(each.plugin in removed for each in caller._hookimpls):
             return caller
         return _SubsetHookCaller(caller, cast("Any", removed))
@@ -436,7 +294,7 @@ class PluginManager(pluggy.PluginManager):
             raise UnknownHookError(name, near(name, vars(self.hook)))
         table = self._tables.get(name)
         if table is None or table.impls is not hook._hookimpls or table.spec is not hook.spec:
-            table = self._tables[name] = _make_table(hook)
+            table = self._tables[name] = make_table(hook)
         return table
 
     # -- the parts ---------------------------------------------------------------------------
@@ -469,9 +327,9 @@ class PluginManager(pluggy.PluginManager):
         """
         placed = list(impls)
         for impl in new:
-            section = _section(impl)
-            start = bisect_left(placed, section, key=_section)
-            end = bisect_right(placed, section, lo=start, key=_section)
+            part = section(impl)
+            start = bisect_left(placed, part, key=section)
+            end = bisect_right(placed, part, lo=start, key=section)
             rank = self._ranks[impl.plugin_name]
             if impl.trylast:
                 while start < end and self._rank(placed[start]) > rank:
@@ -484,8 +342,8 @@ class PluginManager(pluggy.PluginManager):
     def _rank(self, impl: HookImpl) -> Rank:
         return self._ranks[impl.plugin_name]
 
-    def _history_of(self, hook_name: str) -> _Delivered:
-        return self._delivered.setdefault(hook_name, _Delivered())
+    def _history_of(self, hook_name: str) -> Delivered:
+        return self._delivered.setdefault(hook_name, Delivered())
 
     def _remember_history(self, leaving: Implementations) -> None:
         for hook_name, _ in leaving.pairs:
@@ -513,103 +371,3 @@ def _marked(holder: object, attribute: str) -> dict[str, Any] | None:
         if isinstance(opts, dict):
             return opts
     return None
-
-
-def _section(impl: HookImpl) -> int:
-    position = 0 if impl.trylast else 2 if impl.tryfirst else 1
-    return position + 3 if impl.wrapper or impl.hookwrapper else position
-
-
-def _make_table(hook: HookCaller) -> HookTable:
-    impls, spec = hook._hookimpls, hook.spec
-    in_call_order = impls[::-1]
-    return HookTable(
-        name=hook.name,
-        impls=impls,
-        spec=spec,
-        rows=tuple(_row(each) for each in in_call_order if _section(each) < 3),
-        wrappers=tuple(_row(each) for each in in_call_order if _section(each) >= 3),
-        required=frozenset(spec.argnames) if spec is not None else frozenset(),
-        defaults=dict(spec.kwargdefaults) if spec is not None else {},
-        firstresult=bool(spec is not None and spec.opts.get("firstresult")),
-        historic=bool(spec is not None and spec.opts.get("historic")),
-    )
-
-
-def _row(impl: HookImpl) -> Row:
-    function: Callable[..., Any] = impl.function
-    if inspect.iscoroutinefunction(function):
-        function = _refusal_of(function)
-    elif impl.hookwrapper:
-        function = _in_new_style(function)
-    return Row(impl.plugin_name, function, impl.argnames, impl.kwargnames)
-
-
-def _in_new_style(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make an old-style wrapper, which is sent a ``Result``, work like a new-style one."""
-
-    def wrapper(*args: Any, **kwargs: Any) -> Generator[None, Any, Any]:
-        inner = function(*args, **kwargs)
-        try:
-            next(inner)
-        except StopIteration:
-            raise RuntimeError("hook wrapper did not yield") from None
-        try:
-            result = Result((yield), None)
-            inner.send(result)
-        except StopIteration:
-            return result.get_result()
-        finally:
-            inner.close()
-        raise RuntimeError("hook wrapper has a second yield")
-
-    return wrapper
-
-
-def _refusal_of(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Stand in for an async implementation, which a synchronous call cannot wait for."""
-
-    def refuse(*_args: Any, **_kwargs: Any) -> Any:
-        name = getattr(function, "__qualname__", "")
-        raise TypeError(f"{name!r} is async, but this call is not; make it a plain function")
-
-    return refuse
-
-
-class _Identities:
-    """A set of objects told apart by identity alone."""
-
-    def __init__(self, objects: Iterable[Any]) -> None:
-        self._objects = {id(each): each for each in objects}
-
-    def __contains__(self, item: object) -> bool:
-        return id(item) in self._objects
-
-
-class _Delivered:
-    """How many historic calls of one hook each plugin object has had.
-
-    It keeps no object alive, but for the last one under each name of those that have no weak
-    references: while such an object is known, no other can have its id.
-    """
-
-    def __init__(self) -> None:
-        self._counts: dict[int, tuple[object, int]] = {}
-        self._held: dict[str, object] = {}
-
-    def get(self, plugin: object) -> int:
-        _, count = self._counts.get(id(plugin), (None, 0))
-        return count
-
-    def put(self, name: str, plugin: object, count: int) -> None:
-        key = id(plugin)
-        holder: object = None
-        try:
-            # The entry goes with the object, before another one can get the same id.
-            holder = weakref.ref(plugin, lambda _: self._counts.pop(key, None))
-        except TypeError:
-            before = self._held.get(name)
-            self._held[name] = plugin
-            if before is not None and before is not plugin:
-                self._counts.pop(id(before), None)
-        self._counts[key] = (holder, count)

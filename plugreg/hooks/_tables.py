@@ -1,0 +1,152 @@
+"""Implementations, as a plugin brings them and as the isolated call needs them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from pluggy import HookCaller, HookCallError, HookImpl, Result
+from pluggy._hooks import HookSpec
+
+Rank = tuple[Any, ...]
+"""The place of a plugin among the others: those registered later have a greater one."""
+
+
+class Row(NamedTuple):
+    """One implementation as the isolated call needs it."""
+
+    slug: str
+    function: Callable[..., Any]
+    argnames: tuple[str, ...]
+    kwargnames: tuple[str, ...]
+
+    def run(self, kwargs: Mapping[str, Any]) -> Any:
+        """Call the function with those of ``kwargs`` that it asks for."""
+        arguments = [kwargs[each] for each in self.argnames]
+        if self.kwargnames:
+            return self.function(
+                *arguments, **{each: kwargs[each] for each in self.kwargnames if each in kwargs}
+            )
+        return self.function(*arguments)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Implementations:
+    """The hook implementations of one plugin, parsed and checked, but not in service.
+
+    ``pairs`` has ``(hook name, implementation)`` in the order in which the plugin lists them.
+    """
+
+    name: str
+    plugin: Any = field(repr=False)
+    pairs: tuple[tuple[str, HookImpl], ...]
+    rank: Rank = ()
+
+    def invoke(self, hook: str, **kwargs: object) -> Iterator[object]:
+        """Run this plugin's own implementations of ``hook``, without wrappers, one by one.
+
+        Nothing is guarded here.
+        """
+        for name, impl in self.pairs:
+            if name == hook and not (impl.wrapper or impl.hookwrapper):
+                yield _row(impl).run(kwargs)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class HookTable:
+    """A hook as the isolated call needs it, made from one list of implementations.
+
+    ``impls`` and ``spec`` are what it was made from; as long as the manager holds the same two
+    objects the table is current. ``rows`` and ``wrappers`` are in call order, wrappers outermost
+    first and all in new style. ``required`` are the arguments each call must give.
+    """
+
+    name: str
+    impls: list[HookImpl]
+    spec: HookSpec | None
+    rows: tuple[Row, ...]
+    wrappers: tuple[Row, ...]
+    required: frozenset[str]
+    defaults: Mapping[str, Any]
+    firstresult: bool
+    historic: bool
+
+    def arguments(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a call with the spec's defaults filled in.
+
+        Raises HookCallError when one that the spec declares is missing or one is unknown to it.
+        """
+        if not self.required <= kwargs.keys():
+            missing = ", ".join(repr(each) for each in sorted(self.required - kwargs.keys()))
+            raise HookCallError(f"call of hook {self.name!r} must provide argument {missing}")
+        if self.spec is not None and len(kwargs) > len(self.required):
+            unknown = kwargs.keys() - self.required - set(self.spec.kwargnames)
+            if unknown:
+                names = ", ".join(repr(each) for each in sorted(unknown))
+                raise HookCallError(f"hook {self.name!r} has no argument {names}")
+        return {**self.defaults, **kwargs} if self.defaults else kwargs
+
+
+def section(impl: HookImpl) -> int:
+    """Return in which of the six parts of a hook's list pluggy keeps an implementation."""
+    position = 0 if impl.trylast else 2 if impl.tryfirst else 1
+    return position + 3 if impl.wrapper or impl.hookwrapper else position
+
+
+def make_table(hook: HookCaller) -> HookTable:
+    """Make the table of a hook from the list of implementations that it has now."""
+    impls, spec = hook._hookimpls, hook.spec
+    in_call_order = impls[::-1]
+    return HookTable(
+        name=hook.name,
+        impls=impls,
+        spec=spec,
+        rows=tuple(_row(each) for each in in_call_order if section(each) < 3),
+        wrappers=tuple(_row(each) for each in in_call_order if section(each) >= 3),
+        required=frozenset(spec.argnames) if spec is not None else frozenset(),
+        defaults=dict(spec.kwargdefaults) if spec is not None else {},
+        firstresult=bool(spec is not None and spec.opts.get("firstresult")),
+        historic=bool(spec is not None and spec.opts.get("historic")),
+    )
+
+
+def _row(impl: HookImpl) -> Row:
+    function: Callable[..., Any] = impl.function
+    if inspect.iscoroutinefunction(function):
+        function = _refusal_of(function)
+    elif impl.hookwrapper:
+        function = _in_new_style(function)
+    return Row(impl.plugin_name, function, impl.argnames, impl.kwargnames)
+
+
+def _in_new_style(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make an old-style wrapper, which is sent a ``Result``, work like a new-style one."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[None, Any, Any]:
+        inner = function(*args, **kwargs)
+        try:
+            next(inner)
+        except StopIteration:
+            raise RuntimeError("hook wrapper did not yield") from None
+        try:
+            result = Result((yield), None)
+            inner.send(result)
+        except StopIteration:
+            return result.get_result()
+        finally:
+            inner.close()
+        raise RuntimeError("hook wrapper has a second yield")
+
+    return wrapper
+
+
+def _refusal_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Stand in for an async implementation, which a synchronous call cannot wait for."""
+
+    def refuse(*_args: Any, **_kwargs: Any) -> Any:
+        name = getattr(function, "__qualname__", "")
+        raise TypeError(f"{name!r} is async, but this call is not; make it a plain function")
+
+    return refuse
