@@ -6,12 +6,15 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from plugreg._guard import Guard
 from plugreg.exceptions import RegistryBusyError
 
 _logger = logging.getLogger("plugreg")
+
+_MOST_PUT_OFF: Final = 20
+"""How many jobs are put off during one turn before it is taken for a loop."""
 
 
 class _Turn:
@@ -32,8 +35,9 @@ class Turns:
 
     A job that is brought while it is the running job's own thread that asks (plugin code that
     wants a reload while it is being loaded) cannot wait for its turn: it is put off until the
-    running one has ended, once for equal ones, and ``run`` returns None at once. Readers have
-    nothing to do with this.
+    running one has ended, once for equal ones, and ``run`` returns None at once. Such jobs may
+    put off others, up to 20 in one turn: what still comes then would never end, and is dropped
+    with an error in the log. Readers have nothing to do with this.
 
     ``wait`` is how many seconds a job waits for its turn before RegistryBusyError is raised.
     """
@@ -108,12 +112,18 @@ class Turns:
         return turn.result
 
     def _run_put_off(self) -> None:
-        while self._put_off:
+        for _ in range(_MOST_PUT_OFF):
+            if not self._put_off:
+                return
             turn = self._put_off.pop(0)
             with Guard() as guard:
                 turn.job()
             if guard.error is not None:
                 _logger.error("a change that was put off has failed", exc_info=guard.error)
+        if self._put_off:
+            # Each change asks for the next one: a plugin that reloads whenever it was loaded.
+            _logger.error("changes ask for changes without end; %d are dropped", len(self._put_off))
+            self._put_off.clear()
 
     def _shared_result(self, turn: _Turn) -> Any:
         # What belongs to the process (Ctrl-C) ends the other thread's work, and not this one's.

@@ -11,7 +11,7 @@ from typing import Any
 from plugreg._names import Slug
 from plugreg.activate import Activator
 from plugreg.load import FAILED, HasHooks, load
-from plugreg.modules import Evicted, evict
+from plugreg.modules import Evicted, evict, unit_of
 from plugreg.records import (
     ActivePlugin,
     Discovery,
@@ -139,7 +139,9 @@ class Builder:
         self, spec: PluginSpec, rank: tuple[Any, ...], old: ActivePlugin | None, work: _Work
     ) -> None:
         slug = spec.slug
-        evicted = work.evict(spec)
+        # The host's modules stay, whatever its distribution brings.
+        own = spec.distribution is not None and spec.distribution == self._rules.distribution
+        evicted = Evicted({}) if own else work.evict(spec)
         loading = load(spec, self._rules, self._has_hooks)
         work.failures += loading.failures
         if loading.loaded is None:
@@ -278,13 +280,14 @@ class _Work:
     def evict(self, spec: PluginSpec) -> Evicted:
         """Take a plugin's modules out of the way if its code is to be imported anew.
 
-        Once for each distribution, so that all plugins of it run the same code.
+        Once for each distribution or folder, so that all plugins of it run the same code.
         """
         known = self.previous.plugins.get(spec.slug)
         changed = known is not None and known.spec is not None and known.spec != spec
         if not changed and self.remake is not Remake.CODE:
             return Evicted({})
-        key = spec.distribution or f"{spec.path}:{spec.value}"
-        if key not in self.evicted:
-            self.evicted[key] = evict(spec)
-        return self.evicted[key]
+        whole_folder = self.remake is Remake.CODE
+        unit = unit_of(spec, whole_folder=whole_folder)
+        if unit not in self.evicted:
+            self.evicted[unit] = evict(spec, whole_folder=whole_folder)
+        return self.evicted[unit]

@@ -30,14 +30,23 @@ class Evicted:
                 _names_in(sys.modules.get(parent)).setdefault(child, module)
 
 
-def evict(spec: PluginSpec) -> Evicted:
+def unit_of(spec: PluginSpec, *, whole_folder: bool = False) -> str:
+    """Return what :func:`evict` takes at once: a distribution, a folder of plugins, or a file."""
+    if spec.distribution is not None:
+        return spec.distribution
+    return str(_folder_of(spec)) if whole_folder else f"{spec.path}:{spec.value}"
+
+
+def evict(spec: PluginSpec, *, whole_folder: bool = False) -> Evicted:
     """Take the modules of a plugin, and of all others of its distribution, from ``sys.modules``.
 
-    Objects made of the old code stay as they are. Of objects that a host gave, nothing is taken.
+    Of a plugin in a folder that is its file or package, with ``whole_folder`` everything that was
+    imported from the folder, neighbours that are no plugins included. Objects made of the old
+    code stay as they are. Of objects that a host gave, nothing is taken.
     """
     taken = {}
     # Sorted, so that a package goes before its modules: those stay its attributes.
-    for name in sorted(_modules_of(spec)):
+    for name in sorted(_modules_of(spec, whole_folder=whole_folder)):
         taken[name] = sys.modules.pop(name)
         # ``from namespace import name`` would find it there, and never import it anew.
         parent, _, child = name.rpartition(".")
@@ -47,14 +56,18 @@ def evict(spec: PluginSpec) -> Evicted:
     return Evicted(taken)
 
 
-def _modules_of(spec: PluginSpec) -> list[str]:
+def _folder_of(spec: PluginSpec) -> Path:
+    file = Path(spec.path or "")
+    return file.parent.parent if file.name == "__init__.py" else file.parent
+
+
+def _modules_of(spec: PluginSpec, *, whole_folder: bool) -> list[str]:
     if spec.target is not None or spec.path is None:
         return []
     module = spec.value.partition("[")[0].partition(":")[0].strip()
     if spec.source in (Source.DIRECTORY, Source.SAMPLE):
-        file = Path(spec.path)
-        folder = file.parent.parent if file.name == "__init__.py" else file.parent
-        return _below(directories.private_name(folder, module))
+        private = directories.private_name(_folder_of(spec), module)
+        return _below(private.partition(".")[0] if whole_folder else private)
     recorded = _recorded_modules(Path(spec.path))
     if recorded:
         # Another distribution's module may have the same name, and have been imported instead.

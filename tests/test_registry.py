@@ -858,3 +858,41 @@ class TestLookUp:
                 (Stage.CALL, "raises"),
             ]
             assert registry.admin("panels").source is None
+
+
+def test_a_plugin_that_reloads_whenever_it_was_loaded_is_stopped(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Changes that ask for changes come to an end, and the host goes on."""
+    loads = []
+
+    class Restless(Plugin):
+        @hookimpl
+        def plugreg_plugins_loaded(self, report: Any) -> None:
+            loads.append(report)
+            registry.reload()
+
+    with make(builtin=[Restless, Tea], new_plugins="active") as registry:
+        assert registry.load().active == ("restless", "tea")
+        assert len(loads) == 21
+        assert "without end" in caplog.text
+        assert registry.call(Hooks.price, item="tea") == [2.0]
+
+
+def test_a_full_reload_takes_the_neighbours_of_a_folder_along(tmp_path: Any) -> None:
+    """What a plugin imports from beside itself is imported anew with it."""
+    (tmp_path / "one.py").write_text(
+        "from plugreg import Plugin\n"
+        "from . import helper\n"
+        "class One(Plugin):\n"
+        "    ANSWER = helper.X\n"
+    )
+    (tmp_path / "helper.py").write_text("X = 1\n")
+    with make(builtin=[], directories=[tmp_path], new_plugins="active") as registry:
+        registry.load()
+        assert registry.get("one").plugin.ANSWER == 1
+        (tmp_path / "helper.py").write_text("X = 2\n")
+        registry.reload(force=True)
+        assert registry.get("one").plugin.ANSWER == 1
+        registry.reload(full=True)
+        assert registry.get("one").plugin.ANSWER == 2
