@@ -10,7 +10,11 @@ from __future__ import annotations
 import sys
 import traceback
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
+
+_LONGEST_MESSAGE: Final = 1_000
+_LONGEST: Final = 50_000
+"""How many characters of a message, and of a traceback, are kept."""
 
 
 class Guard:
@@ -74,7 +78,7 @@ def explain(error: BaseException) -> Explanation:
 
     ``message`` is ``ExceptionType: last line`` (behaviour.md, section 9.5), ``exception_type`` the
     name with its module, but for builtins, and ``traceback`` the text Python would print. All
-    three are plain texts that have a UTF-8 form.
+    three are plain texts that have a UTF-8 form; an overlong one is cut in the middle.
     """
     kind = type(error)
     # type's own descriptors are asked, since a metaclass may define properties of these names.
@@ -91,7 +95,10 @@ def explain(error: BaseException) -> Explanation:
     with Guard():
         trace = _plain("".join(traceback.format_exception(error)))
     lines = [line for line in text.splitlines() if line.strip()]
-    return Explanation(f"{name}: {lines[-1].strip()}" if lines else name, qualified, trace)
+    message = f"{name}: {lines[-1].strip()}" if lines else name
+    return Explanation(
+        _cut(message, _LONGEST_MESSAGE), _cut(qualified, _LONGEST_MESSAGE), _cut(trace, _LONGEST)
+    )
 
 
 def safe_repr(value: object) -> str:
@@ -100,6 +107,11 @@ def safe_repr(value: object) -> str:
         return _plain(repr(value))
     kind = _plain(type.__dict__["__qualname__"].__get__(type(value)))
     return f"<{kind} object, whose repr fails>"
+
+
+def _cut(text: str, longest: int) -> str:
+    half = longest // 2
+    return text if len(text) <= longest else f"{text[:half]} … {text[-half:]}"
 
 
 def _plain(text: str) -> str:

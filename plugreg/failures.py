@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 from plugreg._guard import Guard
 from plugreg.records import PluginFailure
 
 _logger = logging.getLogger("plugreg")
+
+MOST_PER_PLUGIN: Final = 100
+"""How many records of one plugin are kept: a plugin may raise a class of its own each time."""
 
 OnFailure = Callable[[PluginFailure], object]
 
@@ -18,22 +22,22 @@ class FailureLedger:
     """Keeps each failure once, with a count; tells of each new one once.
 
     Two records are the same failure when stage, slug, subject and exception type agree; the newer
-    message is kept. ``on_failure`` is called in the thread that recorded it, without the lock; it
-    is guarded and may read the ledger. Nothing is written anywhere else, so the ledger is of one
-    process and ends with it.
+    message is kept. Of one plugin the 100 last seen are kept. ``on_failure`` is called in the
+    thread that recorded it, without the lock; it is guarded and may read the ledger. Nothing is
+    written anywhere else, so the ledger is of one process and ends with it.
     """
 
     def __init__(self, on_failure: OnFailure | None = None) -> None:
         self._on_failure = on_failure
         self._lock = threading.Lock()
-        self._failures: dict[tuple[str, ...], PluginFailure] = {}
+        self._failures: dict[str, dict[tuple[str, ...], PluginFailure]] = {}
 
     def record(self, failure: PluginFailure) -> PluginFailure:
         """Add one failure, or count it if it is known; return the record now kept."""
         with self._lock:
-            known = self._failures.get(failure.identity)
+            known = self._failures.get(failure.slug, {}).get(failure.identity)
             kept = failure if known is None else known.again(failure)
-            self._failures[failure.identity] = kept
+            self._put(kept)
         if known is None:
             self._tell(kept)
         return kept
@@ -48,13 +52,14 @@ class FailureLedger:
         """
         new, kept = [], []
         with self._lock:
-            before = {key: each for key, each in self._failures.items() if outdated(each)}
-            for key in before:
-                del self._failures[key]
+            before = {each.identity: each for each in self._each() if outdated(each)}
+            for each in before.values():
+                del self._failures[each.slug][each.identity]
             for failure in failures:
-                known = self._failures.get(failure.identity) or before.get(failure.identity)
+                own = self._failures.get(failure.slug, {})
+                known = own.get(failure.identity) or before.get(failure.identity)
                 record = failure if known is None else known.again(failure)
-                self._failures[failure.identity] = record
+                self._put(record)
                 kept.append(record)
                 if known is None:
                     new.append(record)
@@ -65,11 +70,24 @@ class FailureLedger:
     def all(self) -> tuple[PluginFailure, ...]:
         """Return every record, in the order in which they were first seen."""
         with self._lock:
-            return tuple(sorted(self._failures.values(), key=lambda each: each.first_seen))
+            found = list(self._each())
+        return tuple(sorted(found, key=lambda each: each.first_seen))
 
     def of(self, slug: str) -> tuple[PluginFailure, ...]:
         """Return the records of one plugin, in the order in which they were first seen."""
-        return tuple(each for each in self.all() if each.slug == slug)
+        with self._lock:
+            found = list(self._failures.get(slug, {}).values())
+        return tuple(sorted(found, key=lambda each: each.first_seen))
+
+    def _each(self) -> Iterator[PluginFailure]:
+        return (each for own in self._failures.values() for each in own.values())
+
+    def _put(self, failure: PluginFailure) -> None:
+        own = self._failures.setdefault(failure.slug, {})
+        own[failure.identity] = failure
+        if len(own) > MOST_PER_PLUGIN:
+            oldest = min(own.values(), key=lambda each: each.last_seen)
+            del own[oldest.identity]
 
     def _tell(self, failure: PluginFailure) -> None:
         _logger.warning("plugin %s failed at %s: %s", failure.slug, failure.stage, failure.message)

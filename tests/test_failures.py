@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from plugreg.failures import FailureLedger
+from plugreg.failures import MOST_PER_PLUGIN, FailureLedger
 from plugreg.records import PluginFailure, Stage
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -150,3 +150,16 @@ class TestOnFailure:
             ledger.record(failure())
             ledger.record(replace(failure(), message="OSError: again"))
         assert caplog.messages == ["plugin tea failed at init: OSError: no"]
+
+
+def test_a_plugin_that_raises_ever_new_classes_fills_no_memory():
+    """The records of one plugin are bounded, and those seen last are kept."""
+    ledger = FailureLedger()
+    for number in range(MOST_PER_PLUGIN * 3):
+        error = type(f"Error{number}", (Exception,), {})()
+        ledger.record(PluginFailure.of(Stage.CALL, "bad", error))
+    ledger.record(PluginFailure.of(Stage.CALL, "other", ValueError()))
+
+    assert len(ledger.of("bad")) == MOST_PER_PLUGIN
+    assert ledger.of("bad")[-1].message == f"Error{MOST_PER_PLUGIN * 3 - 1}"
+    assert len(ledger.of("other")) == 1

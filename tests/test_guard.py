@@ -260,3 +260,13 @@ class TestSafeRepr:
             __repr__ = failing(OSError("no"))
 
         assert "Odd" in safe_repr(Odd())
+
+
+def test_overlong_texts_are_cut():
+    """A message of megabytes is no record; its beginning and its end are kept."""
+    words = explain(ValueError("x" * 10_000_000 + "end"))
+
+    assert len(words.message) < 2_000
+    assert words.message.startswith("ValueError: xxx")
+    assert words.message.endswith("xend")
+    assert len(words.traceback) < 100_000
