@@ -1,0 +1,120 @@
+# What is needed: a python3 of 3.11 or newer, make, and the package registries.
+#
+#   make demo    walk through the life of plugins in the sample shop
+#   make test    lint, types, and every test on the built wheel, with each Python there is
+#   make clean   remove all that these have made
+#
+# Another Python: make test PYTHON=python3.13
+
+PYTHON ?= python3
+
+# One pip, new enough for dependency groups, fills all environments.
+PIP := build/tools/bin/pip --disable-pip-version-check
+PLUGREG := build/wheels/plugreg-*.whl
+SOURCES := pyproject.toml README.md LICENSE $(shell find plugreg sample_plugins \
+	-name '*.py' -o -name 'py.typed' -o -name 'pyproject.toml')
+
+# Without the folder it is started in on its path, a Python tests what is installed.
+export PYTHONSAFEPATH := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+.PHONY: demo test lint test-wheel test-newer clean always
+.DELETE_ON_ERROR:
+
+demo: .venv-demo/done
+	@.venv-demo/bin/python -m shop.demo
+
+test: lint test-wheel test-newer
+
+# -- what everything is made of ---------------------------------------------------------------
+
+# Written anew when another Python is asked for, and then all that was made of the old one is, too.
+build/python: always
+	@mkdir -p build
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	"plugreg needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + \
+	"; say which one to use: make PYTHON=python3.13")'
+	@$(PYTHON) -c 'import sys; print(sys.executable, sys.version)' > $@.now
+	@if test "$$(cat $@.now)" = "$$(cat $@ 2>/dev/null)"; then rm $@.now; else mv $@.now $@; fi
+
+build/tools/done: build/python pyproject.toml
+	$(PYTHON) -m venv --clear build/tools
+	build/tools/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(PIP) install --quiet --group build
+	@touch $@
+
+# plugreg, the shop and its plugins, as they would be published.
+build/wheels/done: build/tools/done $(SOURCES)
+	rm -rf build/wheels
+	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheels \
+		. $(wildcard sample_plugins/*/)
+	@touch $@
+
+# The samples, installed in a folder of their own for the tests. One of them is too new for this
+# shop on purpose, which pip would refuse: hence --no-deps, here and in the demo.
+build/samples/done: build/wheels/done
+	rm -rf build/samples
+	$(PIP) install --quiet --no-deps --no-index --no-compile --target build/samples \
+		build/wheels/shop*.whl
+	@touch $@
+
+# pluggy's own tests, of the version that is installed.
+build/pluggy/done: build/tools/done | .venv/done
+	rm -rf build/pluggy
+	$(PIP) download --quiet --no-deps --no-binary pluggy --dest build/pluggy \
+		pluggy==$$(.venv/bin/python -c 'import pluggy; print(pluggy.__version__)')
+	$(PYTHON) -m tarfile --extract build/pluggy/pluggy-*.tar.gz build/pluggy
+	mv build/pluggy/pluggy-*/ build/pluggy/sdist
+	@touch $@
+
+# -- the demo ---------------------------------------------------------------------------------
+
+.venv-demo/done: build/wheels/done
+	$(PYTHON) -m venv --clear --without-pip .venv-demo
+	$(PIP) --python .venv-demo/bin/python install --quiet $(PLUGREG)
+	$(PIP) --python .venv-demo/bin/python install --quiet --no-deps build/wheels/shop*.whl
+	@touch $@
+
+# -- the tests --------------------------------------------------------------------------------
+
+.venv/done: build/wheels/done
+	$(PYTHON) -m venv --clear --without-pip .venv
+	$(PIP) --python .venv/bin/python install --quiet --group test --group lint $(PLUGREG)
+	@touch $@
+
+TESTS := PLUGREG_TEST_WHEEL=1 PLUGREG_SAMPLES="$(CURDIR)/build/samples" \
+	PLUGREG_PLUGGY_SDIST="$(CURDIR)/build/pluggy/sdist"
+
+lint: .venv/done
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+# The executable, not "python -m pytest": that one would import the checkout.
+test-wheel: .venv/done build/samples/done build/pluggy/done
+	$(TESTS) .venv/bin/pytest --cov --cov-branch
+
+# The newer Pythons, each found on the path and really starting: version managers leave commands
+# there for versions that they do not have.
+NEWER := $(addprefix test-with-3., \
+	$(shell $(PYTHON) -c 'import sys; print(*range(sys.version_info[1] + 1, 15))' 2>/dev/null))
+starting = $(shell $(1) -c 'import sys, venv; print(sys.executable)' 2>/dev/null)
+on_path = $(wildcard $(addsuffix /python$(1),$(subst :, ,$(PATH))))
+python = $(firstword $(foreach each,$(call on_path,$(1)),$(call starting,$(each))))
+
+test-newer: $(NEWER)
+
+.PHONY: $(NEWER)
+$(NEWER): test-with-%: .venv/done build/samples/done build/pluggy/done
+	@$(if $(call python,$*),$(MAKE) --no-print-directory .venv-$*/done \
+		NEWER_PYTHON=$(call python,$*),echo "Python $*: not here, so nothing is tested with it")
+	$(if $(call python,$*),$(TESTS) .venv-$*/bin/pytest)
+
+.venv-%/done: build/wheels/done .venv/done
+	$(NEWER_PYTHON) -m venv --clear --without-pip .venv-$*
+	$(PIP) --python .venv-$*/bin/python install --quiet --group test $(PLUGREG) \
+		pluggy==$$(.venv/bin/python -c 'import pluggy; print(pluggy.__version__)')
+	@touch $@
+
+clean:
+	rm -rf build dist .venv .venv-* .coverage .coverage.* .hypothesis .*_cache

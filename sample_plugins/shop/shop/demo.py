@@ -1,0 +1,330 @@
+"""The life of plugins in the shop, from a first look to a restart: ``python -m shop.demo``.
+
+A first process looks at the sample plugins, switches them on, uses them and ends. A second one
+finds all as it was left, in the file that both are given. Each step checks what it shows; if one
+does not hold, a line says so and the exit status is 1.
+"""
+
+import argparse
+import logging
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from plugreg import PluginRegistry, PluginRequiredError, PlugregError, SettingError
+from plugreg.mixins.schedule import scheduled_tasks
+from shop.app import SHELF, act, make_registry, price_of, refusal, tell
+from shop.hookspecs import Hooks
+from shop.page import StepError, heading, must, must_be, say, show, table
+
+SOUND = (
+    "audit",
+    "dashboard",
+    "discount",
+    "greeting",
+    "legacy-limits",
+    "loyalty",
+    "report",
+    "stocktake",
+    "tax-table",
+)
+BROKEN = {
+    "bad-actor": "import",
+    "broken-call": "call",
+    "broken-exit": "import",
+    "broken-import": "import",
+    "broken-init": "init",
+    "broken-mixin": "activate",
+    "too-new": "resolve",
+}
+"""The plugins that are broken on purpose, and the stage at which each fails."""
+
+PRICES = {"tea": 4.20, "honey": 7.62, "teapot": 25.73}
+"""With all sound plugins on: 10 % off from 5 euros, 2 % off the rest, then 7 or 19 % tax."""
+
+UNREDUCED = {"tea": 4.28, "honey": 8.56, "teapot": 28.56}
+"""With the tax alone."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run both processes, or with a store be one of them. Return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m shop.demo", description=__doc__)
+    parser.add_argument("store", nargs="?", type=Path, help="be one process, on this file")
+    parser.add_argument("--again", action="store_true", help="be the second one")
+    options = parser.parse_args(arguments)
+    if options.store is None:
+        return run_both()
+    try:
+        (second_process if options.again else first_process)(options.store)
+    except (StepError, PlugregError) as error:
+        sys.stdout.flush()
+        print(f"\nThe demo failed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run_both() -> int:
+    """Run one process after the other on a store of their own. Return the first bad status."""
+    with tempfile.TemporaryDirectory(prefix="shop-demo-") as folder:
+        for more in ([], ["--again"]):
+            store = str(Path(folder) / "plugins.json")
+            command = [sys.executable, "-P", "-m", "shop.demo", store, *more]
+            status = subprocess.run(command, check=False).returncode
+            if status:
+                return status
+    return 0
+
+
+def first_process(store: Path) -> None:
+    """Everything up to the restart."""
+    with opened(store) as registry:
+        look(registry)
+        switch_on(registry)
+        ask(registry)
+        configure(registry)
+        see_what_they_bring(registry)
+        break_things(registry)
+        switch_off(registry)
+    heading("8. End")
+    say("The process ends. What it leaves to the next one stands in one file:")
+    show("plugins.json", f"{store.stat().st_size} bytes")
+
+
+def opened(store: Path) -> PluginRegistry:
+    """Return the shop's registry. What plugreg logs goes into a file beside the store."""
+    logging.basicConfig(filename=store.with_suffix(".log"))
+    return make_registry(store)
+
+
+def look(registry: PluginRegistry) -> None:
+    """List what is installed; nothing of it is imported."""
+    heading("1. What is installed")
+    registry.load()
+    listed(registry)
+    must_be("the list of plugins", [*registry.plugins], sorted([*SOUND, *BROKEN]))
+    must_be("the set of states", {each.state for each in registry.plugins.values()}, {"inactive"})
+    must_be("the list of imported plugin modules", imported(), [])
+    say("All are off, for nobody has asked for them. Versions and texts come from the packages:")
+    show("[each for each in plugin_modules if each in sys.modules]", imported())
+
+
+def switch_on(registry: PluginRegistry) -> None:
+    """Activate the sound ones, a dependent one before what it needs."""
+    heading("2. Switch on")
+    say("loyalty needs discount, as its package says. On its own it cannot start:")
+    record = registry.activate("loyalty")
+    show('registry.activate("loyalty")', f"{record.state}: {record.reason}")
+    must_be("the state of loyalty", record.state, "failed")
+    must("discount" in record.reason, "the reason must name what loyalty needs: discount")
+    say("The wish is kept. As soon as discount is on, loyalty is too, right after it:")
+    registry.activate("discount")
+    show('registry.activate("discount"); list(registry.active)', [*registry.active])
+    must_be("the order of activation", [*registry.active], ["discount", "loyalty"])
+    for slug in SOUND:
+        registry.activate(slug)
+    must_be("the active plugins", sorted(registry.active), sorted(SOUND))
+    say("Then all the others that are in order. Imported is what is on, and nothing else:")
+    show("registry.active", registry.active)
+    must_be("the number of imported plugin modules", len(imported()), len(SOUND))
+
+
+def ask(registry: PluginRegistry) -> None:
+    """Call hooks in the three ways."""
+    heading("3. Ask them")
+    say("Every plugin that has an answer gives one; tax-table is a plain pluggy module:")
+    changes = registry.call(Hooks.price_change, item="honey", price=8.0)
+    show('registry.call(Hooks.price_change, item="honey", price=8.0)', changes)
+    must_be("the sum of the answers", round(sum(changes), 2), -0.38)
+    say("The first answer, where one is enough:")
+    greeting = registry.first(Hooks.greeting, customer="Ada")
+    show('registry.first(Hooks.greeting, customer="Ada")', greeting)
+    must_be("the greeting", greeting, "Good morning, Ada!")
+    say("And who said what:")
+    answers(registry)
+    prices(registry, PRICES)
+
+
+def configure(registry: PluginRegistry) -> None:
+    """Change settings, for all and for one user, and try a wrong one."""
+    heading("4. Set up")
+    settings = registry.settings("greeting")
+    table(
+        ("setting", "type", "value", "what it is"),
+        (
+            (key, each.type, "(protected)" if each.protected else repr(settings[key]), each.name)
+            for key, each in settings.definitions.items()
+        ),
+    )
+    settings.set("TEXT", "Welcome")
+    settings.set("REPEAT", "2")
+    greeting = registry.first(Hooks.greeting, customer="Ada")
+    show('settings.set("TEXT", "Welcome"); settings.set("REPEAT", "2")', greeting)
+    must_be("the greeting", greeting, "Welcome, Welcome, Ada!")
+    must_be("a number that was written as text", settings["REPEAT"], 2)
+    try:
+        settings.set("REPEAT", "often")
+    except SettingError as error:
+        show('settings.set("REPEAT", "often")', f"SettingError: {error}")
+    must_be("a setting after a refused write", settings["REPEAT"], 2)
+    registry.user_settings("greeting", user=7).set("NICKNAME", "Countess")
+    greeter = registry.get("greeting").plugin
+    complete, missing = greeter.check_settings()
+    show("greeter.check_settings()", f"required, and not set: {', '.join(missing)}")
+    must_be("what check_settings tells", (complete, missing), (False, ("SIGNATURE",)))
+    names = (greeter.name_for(7, "Ada"), greeter.name_for(8, "Alan"))
+    show('registry.user_settings("greeting", user=7).set("NICKNAME", "Countess")', names)
+    must_be("the names of users 7 and 8", names, ("Countess", "Alan"))
+    say("A protected value is the plugin's to read. No repr shows it, nor any other:")
+    settings.set("API_KEY", "not-a-real-key")
+    show("settings", settings)
+    must("not-a-real-key" not in repr(settings), "the repr must not show a protected value")
+
+
+def see_what_they_bring(registry: PluginRegistry) -> None:
+    """Show capabilities: UI features, admin details, events, tasks, an action, validation."""
+    heading("5. What they bring")
+    features = [
+        *registry.ui_features("dashboard"),
+        *registry.ui_features("panel", context={"item": "tea"}),
+    ]
+    table(
+        ("plugin", "feature", "key", "title"),
+        ((each.plugin_name, each.feature_type, each.key, each.title) for each in features),
+    )
+    must_be("the UI features", [each.key for each in features], ["today", "sales"])
+    admin = registry.admin("dashboard")
+    show('registry.admin("dashboard")', f"{admin.source} with {admin.context}")
+    must_be("the admin source", admin.source, "/static/plugins/dashboard/admin.js")
+    tell(registry, "item.sold", item="tea")
+    tell(registry, "door.opened")
+    journal = registry.get("audit").plugin.journal
+    show('tell(registry, "item.sold", item="tea"); tell(registry, "door.opened")', journal)
+    must_be("the journal of audit", journal, ["item.sold: tea"])
+    tasks = [task for plugin in registry.with_mixin("schedule") for task in scheduled_tasks(plugin)]
+    show('registry.with_mixin("schedule")', [f"{each.name} ({each.schedule})" for each in tasks])
+    must_be("the scheduled tasks", [each.name for each in tasks], ["takings", "week"])
+    counted = act(registry, "count", shelf={"tea": 12, "honey": 5})
+    show('act(registry, "count", shelf={"tea": 12, "honey": 5})', counted)
+    must_be("the answer of the action", counted and counted["info"], {"pieces": 17})
+    refused = refusal(registry, "ice cream")
+    show('refusal(registry, "ice cream")', refused)
+    must(refused is not None, "stocktake must refuse ice cream")
+
+
+def break_things(registry: PluginRegistry) -> None:
+    """Activate the broken ones; everyone else works on."""
+    heading("6. Broken ones")
+    say("Now the plugins that are broken on purpose are switched on too:")
+    for slug in BROKEN:
+        registry.activate(slug)
+    prices(registry, PRICES, silent=True)
+    broken(registry)
+    must("shop_too_new" not in sys.modules, "an incompatible plugin must not be imported")
+    say("Each is told of by name and stage, and nothing of it reached anybody else:")
+    answers(registry)
+    prices(registry, PRICES)
+    must_be("the active plugins", sorted(registry.active), sorted([*SOUND, "broken-call"]))
+
+
+def switch_off(registry: PluginRegistry) -> None:
+    """Deactivate a plugin that another one needs."""
+    heading("7. Switch off")
+    try:
+        registry.deactivate("discount")
+    except PluginRequiredError as error:
+        show('registry.deactivate("discount")', f"{type(error).__name__}: {error}")
+    must("discount" in registry.active, "discount must stay on while loyalty needs it")
+    registry.deactivate("discount", cascade=True)
+    show('registry.deactivate("discount", cascade=True)', "loyalty went with it")
+    off = {slug: str(registry.get(slug).state) for slug in ("discount", "loyalty")}
+    must_be("the states", off, {"discount": "inactive", "loyalty": "inactive"})
+    say("No call reaches them any more:")
+    answers(registry)
+    prices(registry, UNREDUCED)
+
+
+def second_process(store: Path) -> None:
+    """Start on what the first process left."""
+    heading("9. Start again, in another process")
+    with opened(store) as registry:
+        registry.load()
+        prices(registry, UNREDUCED, silent=True)
+        listed(registry)
+        expected = {*SOUND, "broken-call"} - {"discount", "loyalty"}
+        must_be("the active plugins", set(registry.active), expected)
+        settings = registry.settings("greeting")
+        greeting = registry.first(Hooks.greeting, customer="Ada")
+        show('registry.first(Hooks.greeting, customer="Ada")', greeting)
+        must_be("the greeting", greeting, "Welcome, Welcome, Ada!")
+        nickname = registry.user_settings("greeting", user=7)["NICKNAME"]
+        show('registry.user_settings("greeting", user=7)["NICKNAME"]', nickname)
+        must_be("the user's setting", nickname, "Countess")
+        must(settings.is_set("API_KEY"), "the protected setting must be remembered")
+        prices(registry, UNREDUCED)
+        broken(registry)
+        say(
+            "All was remembered: what is on and what is off, every setting, and the wish for "
+            "those that are broken: once mended they start."
+        )
+
+
+# -- what several steps show -------------------------------------------------------------------
+
+
+def imported() -> list[str]:
+    """Return the modules of plugins that this process has imported."""
+    modules = {each.module for each in entry_points(group="shop.plugins")}
+    return sorted(modules & sys.modules.keys())
+
+
+def listed(registry: PluginRegistry) -> None:
+    """Print every plugin that is known."""
+    table(
+        ("plugin", "version", "state", "what it does"),
+        (
+            (slug, each.version, each.state, each.description)
+            for slug, each in registry.plugins.items()
+        ),
+    )
+
+
+def answers(registry: PluginRegistry) -> None:
+    """Print what each plugin says to one question, faults included."""
+    outcomes = registry.outcomes(Hooks.price_change, item="honey", price=8.0)
+    table(
+        ("plugin", "price_change of honey, 8.00"),
+        (
+            (each.slug, f"{each.value:+.2f}" if each.failure is None else each.failure.message)
+            for each in outcomes
+            if each.value is not None or each.failure is not None
+        ),
+    )
+
+
+def prices(registry: PluginRegistry, expected: dict[str, float], *, silent: bool = False) -> None:
+    """Print what customers pay, unless it is to be silent, and hold it against what is right."""
+    found = {item: price_of(registry, item) for item in SHELF}
+    if not silent:
+        show("price_of(registry, …)", ", ".join(f"{item} {found[item]:.2f}" for item in found))
+    must_be("what customers pay", found, expected)
+
+
+def broken(registry: PluginRegistry) -> None:
+    """Print the plugins that fail, by stage, and hold the stages against what they must be."""
+    table(
+        ("plugin", "state", "stage", "what went wrong"),
+        (
+            (each.slug, registry.get(each.slug).state, each.stage, each.message)
+            for each in registry.errors
+            if each.slug in BROKEN
+        ),
+    )
+    found = {each.slug: str(each.stage) for each in registry.errors if each.slug in BROKEN}
+    must_be("the stages of the broken plugins", found, BROKEN)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
