@@ -82,18 +82,18 @@ def explain(error: BaseException) -> Explanation:
     """
     kind = type(error)
     # type's own descriptors are asked, since a metaclass may define properties of these names.
-    name = _plain(type.__dict__["__name__"].__get__(kind))
+    name = plain(type.__dict__["__name__"].__get__(kind))
     qualified = name
     text = trace = ""
     with Guard():
         if kind.__module__ not in ("builtins", "__main__"):
-            qualified = _plain(f"{kind.__module__}.{kind.__qualname__}")
+            qualified = plain(f"{kind.__module__}.{kind.__qualname__}")
     with Guard() as guard:
-        text = _plain(str(error))
+        text = plain(str(error))
     if guard.error is not None:
         text = "(its text cannot be shown)"
     with Guard():
-        trace = _plain("".join(traceback.format_exception(error)))
+        trace = plain("".join(traceback.format_exception(error)))
     lines = [line for line in text.splitlines() if line.strip()]
     message = f"{name}: {lines[-1].strip()}" if lines else name
     return Explanation(
@@ -104,8 +104,8 @@ def explain(error: BaseException) -> Explanation:
 def safe_repr(value: object) -> str:
     """Return ``repr(value)``, or a description of the object when its ``__repr__`` fails."""
     with Guard():
-        return _plain(repr(value))
-    kind = _plain(type.__dict__["__qualname__"].__get__(type(value)))
+        return plain(repr(value))
+    kind = plain(type.__dict__["__qualname__"].__get__(type(value)))
     return f"<{kind} object, whose repr fails>"
 
 
@@ -114,7 +114,7 @@ def _cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[:half]} … {text[-half:]}"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return ``text`` as a plain str that has a UTF-8 form.
 
     What a plugin gives may be of a subclass, whose methods do anything, and hold lone surrogates,

@@ -29,6 +29,10 @@ def slugify(name: str) -> Slug:
 
 def slug_fault(slug: Slug, name: str) -> str | None:
     """Return why ``slug``, made from ``name``, may not be a plugin's identity, or None."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return f"name {name!r} has no UTF-8 form, so it cannot be stored; choose another"
     if not slug:
         return f"name {name!r} gives an empty slug; use letters or digits from a-z and 0-9"
     if slug in RESERVED:

@@ -13,8 +13,8 @@ from plugreg.exceptions import RegistryBusyError
 
 _logger = logging.getLogger("plugreg")
 
-_MOST_PUT_OFF: Final = 20
-"""How many jobs are put off during one turn before it is taken for a loop."""
+_MOST_ROUNDS: Final = 20
+"""How often jobs that were put off may put off others before it is taken for a loop."""
 
 
 class _Turn:
@@ -36,8 +36,8 @@ class Turns:
     A job that is brought while it is the running job's own thread that asks (plugin code that
     wants a reload while it is being loaded) cannot wait for its turn: it is put off until the
     running one has ended, once for equal ones, and ``run`` returns None at once. Such jobs may
-    put off others, up to 20 in one turn: what still comes then would never end, and is dropped
-    with an error in the log. Readers have nothing to do with this.
+    put off others, 20 times over: what still comes then would never end, and is dropped with an
+    error in the log. Readers have nothing to do with this.
 
     ``wait`` is how many seconds a job waits for its turn before RegistryBusyError is raised.
     """
@@ -112,14 +112,13 @@ class Turns:
         return turn.result
 
     def _run_put_off(self) -> None:
-        for _ in range(_MOST_PUT_OFF):
-            if not self._put_off:
-                return
-            turn = self._put_off.pop(0)
-            with Guard() as guard:
-                turn.job()
-            if guard.error is not None:
-                _logger.error("a change that was put off has failed", exc_info=guard.error)
+        for _ in range(_MOST_ROUNDS):
+            round_, self._put_off = self._put_off, []
+            for turn in round_:
+                with Guard() as guard:
+                    turn.job()
+                if guard.error is not None:
+                    _logger.error("a change that was put off has failed", exc_info=guard.error)
         if self._put_off:
             # Each change asks for the next one: a plugin that reloads whenever it was loaded.
             _logger.error("changes ask for changes without end; %d are dropped", len(self._put_off))

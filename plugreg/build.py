@@ -10,9 +10,10 @@ from typing import Any
 
 from plugreg._names import Slug
 from plugreg.activate import Activator
-from plugreg.load import FAILED, HasHooks, load
+from plugreg.load import HasHooks, load
 from plugreg.modules import Evicted, evict, unit_of
 from plugreg.records import (
+    FAILED,
     ActivePlugin,
     Discovery,
     Held,
@@ -47,14 +48,15 @@ class Built:
     """A snapshot that is ready to be published, and what that means.
 
     ``added`` are taken into service with it, ``removed`` go out of service, in the order in which
-    they are to be torn down, but for those in ``torn_down``, which need it no more. ``tried`` are
-    the slugs that this build had to decide on, whose earlier failures are outdated.
+    they are to be torn down; of those in ``kept`` the object stays in service, and only what is
+    known of it has changed. ``tried`` are the slugs that this build had to decide on, whose
+    earlier failures are outdated.
     """
 
     snapshot: Snapshot
     added: tuple[ActivePlugin, ...]
     removed: tuple[ActivePlugin, ...]
-    torn_down: frozenset[Slug]
+    kept: frozenset[Slug]
     failures: tuple[PluginFailure, ...]
     tried: frozenset[Slug]
 
@@ -108,8 +110,10 @@ class Builder:
                 for spec in plan.order:
                     if spec.slug not in work.active and spec.slug not in work.held:
                         self._decide(spec, plan, work)
-                if not any(each.brings for each in list(work.active.values())[seen:]):
+                found = [spec for each in list(work.active.values())[seen:] for spec in each.brings]
+                if not found:
                     break
+                work.widen(found)
         except BaseException:
             for each in reversed(work.made):
                 self._activator.deactivate(each)
@@ -145,13 +149,14 @@ class Builder:
         loading = load(spec, self._rules, self._has_hooks)
         work.failures += loading.failures
         if loading.loaded is None:
-            evicted.restore()
+            if evicted.restore():
+                work.with_old_code.add(slug)
             work.held[slug] = loading.held or FAILED
             return
         if old is not None and loading.loaded.plugin is old.plugin:
-            # A module or an instance cannot be made anew: it is let go before it is taken in.
-            work.failures += self._activator.deactivate(old)
-            work.torn_down.add(slug)
+            # A module or an instance cannot be made anew, and goes on serving as it is.
+            work.keep(replace(old, loaded=loading.loaded), rank)
+            return
         activation = self._activator.activate(loading.loaded, rank, full=work.remake is Remake.CODE)
         work.failures += (*loading.loaded.failures, *activation.failures)
         if activation.active is None:
@@ -187,7 +192,7 @@ class Builder:
             removed=tuple(
                 each for each in reversed([*old.values()]) if each is not new.get(each.slug)
             ),
-            torn_down=frozenset(work.torn_down),
+            kept=frozenset(work.kept_otherwise),
             failures=tuple(
                 each
                 for each in (*plan.failures, *work.failures)
@@ -206,7 +211,7 @@ class Builder:
     ) -> KnownPlugin:
         active = work.active.get(slug)
         why = held.get(slug, FAILED)
-        stated = spec.attributes.get("NAME") if spec is not None else None
+        stated = spec.stated("NAME") if spec is not None else None
         name = wish.name if wish is not None else spec.name if spec is not None else slug
         return KnownPlugin(
             slug=slug,
@@ -222,6 +227,7 @@ class Builder:
             else None,
             spec=spec,
             loaded=None if active is None else active.loaded,
+            has_old_code=work.has_old_code(slug),
         )
 
     def _by_mixin(self, active: Iterable[ActivePlugin]) -> dict[str, tuple[Any, ...]]:
@@ -244,12 +250,18 @@ class _Work:
     held: dict[Slug, Held] = field(default_factory=dict)
     made: list[ActivePlugin] = field(default_factory=list)
     failures: list[PluginFailure] = field(default_factory=list)
-    torn_down: set[Slug] = field(default_factory=set)
+    kept_otherwise: set[Slug] = field(default_factory=set)
+    with_old_code: set[Slug] = field(default_factory=set)
     evicted: dict[str, Evicted] = field(default_factory=dict)
 
     def brought(self) -> list[PluginSpec]:
         """Return the specs of all plugins that active ones have brought."""
         return [spec for each in self.active.values() for spec in each.brings]
+
+    def widen(self, found: Iterable[PluginSpec]) -> None:
+        """Let plugins that were found on the way be touched too, where their bringer may be."""
+        if self.only is not None:
+            self.only |= {each.slug for each in found if each.brought_by in self.only}
 
     def may_touch(self, slug: str) -> bool:
         """Tell whether this build may change anything about a plugin."""
@@ -269,8 +281,16 @@ class _Work:
         """Keep an active plugin, at its place in the order that holds now."""
         if old.implementations.rank != rank:
             old = replace(old, implementations=replace(old.implementations, rank=rank))
-            self.torn_down.add(old.slug)
+        if old is not self.previous.active[old.slug]:
+            self.kept_otherwise.add(old.slug)
         self.active[old.slug] = old
+
+    def has_old_code(self, slug: Slug) -> bool:
+        """Tell whether the modules in place are those from before an import that failed."""
+        if slug in self.active or self.may_touch(slug):
+            return slug in self.with_old_code
+        known = self.previous.plugins.get(slug)
+        return known is not None and known.has_old_code
 
     def has_tried(self, slug: Slug) -> bool:
         """Tell whether what was known to be wrong with a plugin is outdated now."""
@@ -283,7 +303,9 @@ class _Work:
         Once for each distribution or folder, so that all plugins of it run the same code.
         """
         known = self.previous.plugins.get(spec.slug)
-        changed = known is not None and known.spec is not None and known.spec != spec
+        changed = known is not None and (
+            known.has_old_code or (known.spec is not None and known.spec != spec)
+        )
         if not changed and self.remake is not Remake.CODE:
             return Evicted({})
         whole_folder = self.remake is Remake.CODE

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from plugreg._names import Slug, near
 from plugreg.exceptions import PluginNotFoundError
 from plugreg.failures import FailureLedger
 from plugreg.records import (
+    FAILED,
+    LOAD_STAGES,
     KnownPlugin,
     PluginFacts,
+    PluginFailure,
     PluginRecord,
     PluginSpec,
     Snapshot,
@@ -57,21 +60,22 @@ class Catalogue:
         """Make the record of one plugin of a snapshot."""
         spec, loaded = known.spec, known.loaded
         active = snapshot.active.get(known.slug)
-        stated = None if spec is None else spec.attributes.get("TITLE")
+        stated = None if spec is None else spec.stated("TITLE")
         source = None if spec is None else spec.source
+        errors = self._ledger.of(known.slug)
         return PluginRecord(
             slug=known.slug,
             pk=known.pk,
             wanted=known.wanted,
             state=known.state,
-            reason=known.reason,
+            reason=_reason(known, errors),
             plugin=None if loaded is None else loaded.plugin,
             name=known.name,
             title=loaded.title if loaded is not None else stated or known.name,
             version=loaded.version if loaded is not None else _version(spec),
             distribution=known.distribution,
             mixins={} if active is None else dict(active.mixins),
-            errors=self._ledger.of(known.slug),
+            errors=errors,
             is_builtin=source is Source.BUILTIN,
             is_sample=source is Source.SAMPLE,
             is_package=known.distribution is not None,
@@ -112,7 +116,15 @@ class Records(Mapping[str, PluginRecord]):
         return f"<plugins: {', '.join(self._slugs) or 'none'}>"
 
 
+def _reason(known: KnownPlugin, errors: Iterable[PluginFailure]) -> str:
+    """Return why a plugin is not active; for one that failed by itself, what was the last fault."""
+    if known.reason != FAILED.reason:
+        return known.reason
+    faults = [each for each in errors if each.stage in LOAD_STAGES]
+    return f"failed at {faults[-1].stage}: {faults[-1].message}" if faults else known.reason
+
+
 def _version(spec: PluginSpec | None) -> str | None:
     if spec is None:
         return None
-    return spec.version or spec.attributes.get("VERSION")
+    return spec.version or spec.stated("VERSION")

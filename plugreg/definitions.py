@@ -271,9 +271,10 @@ def _validate(definition: SettingDefinition, native: object, text: str) -> None:
 def _reason(definition: SettingDefinition, error: BaseException, text: str) -> str:
     """Return a validator's own words, if it meant them to be shown and they hold no secret."""
     reason = ""
-    if isinstance(error, SettingError):
-        reason = error.reason
-    elif isinstance(error, ValueError):
+    # isinstance() would ask the error for its __class__, which may do anything.
+    if issubclass(type(error), SettingError):
+        reason = error.reason  # type: ignore[attr-defined]
+    elif issubclass(type(error), ValueError):
         with Guard():
             reason = str(error)
     if definition.protected and any(

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from time import perf_counter
+from types import CoroutineType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from plugreg._guard import Guard, belongs_to_process
-from plugreg.hooks import HookCallError, HookTable, Implementations, PluginManager, Row
+from plugreg.hooks import HookCallError, HookTable, Implementations, PluginManager, Row, refuse
 from plugreg.records import PluginFailure
 
 P = ParamSpec("P")
@@ -124,6 +125,8 @@ class Dispatcher:
             started = perf_counter()
             with Guard() as guard:
                 value = row.run(kwargs)
+                if type(value) is CoroutineType:
+                    value = refuse(value)
             seconds = perf_counter() - started
             if guard.error is None:
                 found.append(Outcome(row.slug, value, seconds=seconds))
@@ -159,6 +162,8 @@ class Dispatcher:
         for row in table.rows:
             try:
                 value = row.run(kwargs)
+                if type(value) is CoroutineType:
+                    value = refuse(value)
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
                 self._keep(row, table, error)
             else:
@@ -170,6 +175,8 @@ class Dispatcher:
         for row in table.rows:
             try:
                 value = row.run(kwargs)
+                if type(value) is CoroutineType:
+                    value = refuse(value)
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
                 self._keep(row, table, error)
             else:
@@ -226,9 +233,11 @@ class Dispatcher:
             else:
                 generator.close()
                 raise RuntimeError("hook wrapper has a second yield")
-            if not table.firstresult and not isinstance(changed, list):
+            if table.firstresult:
+                return changed
+            if not issubclass(type(changed), list):
                 raise TypeError(f"hook wrapper must return a list, not {type(changed).__name__}")
-            return changed
+            return list(changed)
         self._keep(row, table, guard.error)
         return value
 

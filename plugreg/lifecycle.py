@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from time import perf_counter
 from typing import Any, Final
 
+from plugreg._guard import Guard
 from plugreg._names import Slug
 from plugreg._turns import Turns
 from plugreg.activate import Activator
@@ -19,6 +20,7 @@ from plugreg.exceptions import PluginSlugError, RegistryNotReady
 from plugreg.failures import FailureLedger
 from plugreg.hooks import PluginManager
 from plugreg.records import (
+    LOAD_STAGES,
     Discovery,
     LoadReport,
     PluginFailure,
@@ -33,7 +35,6 @@ from plugreg.settings import SettingsStore
 
 _logger = logging.getLogger("plugreg")
 
-_LOAD_STAGES: Final = frozenset({Stage.RESOLVE, Stage.IMPORT, Stage.INIT, Stage.ACTIVATE})
 _UNKNOWN_HOOKS: Final = "unknown hooks"
 _NOTHING_YET: Final = LoadReport(active=(), states={}, failures=(), seconds=0.0)
 
@@ -99,7 +100,7 @@ class LifeCycle:
         """Look at the sources and the storage, and make anew what is to be made anew."""
 
         def job() -> LoadReport:
-            importlib.invalidate_caches()
+            _forget_folders()
             found = self._sources.find()
             if not collect:
                 found = restricted(found, self._snapshot.discovery)
@@ -185,14 +186,16 @@ class LifeCycle:
     ) -> LoadReport:
         """Build the next snapshot, publish it, tear down what left, and report."""
         started = perf_counter()
-        built = self._builder.build(
-            self._snapshot, found, self._manual, self._remember, remake=remake, only=only
-        )
+        built = self._build(found, remake, only)
+        if any(self._manager.is_reserved(each.slug) for each in built.added):
+            # A plugin has registered another one's name on the manager while it was activated.
+            self._tear_down(built)
+            built = self._build(found, remake, only)
         self._publish(built)
         torn_down = [
             failure
             for each in built.removed
-            if each.slug not in built.torn_down
+            if each.slug not in built.kept
             for failure in self._activator.deactivate(each)
         ]
         failures = self._record(built, found, torn_down, is_whole=only is None)
@@ -205,6 +208,17 @@ class LifeCycle:
             failures=failures,
             seconds=perf_counter() - started,
         )
+
+    def _build(self, found: Discovery, remake: Remake, only: frozenset[str] | None) -> Built:
+        return self._builder.build(
+            self._snapshot, found, self._manual, self._remember, remake=remake, only=only
+        )
+
+    def _tear_down(self, built: Built) -> None:
+        """Let go of what was newly made for a snapshot that is not published."""
+        for each in reversed(built.added):
+            if each.slug not in built.kept:
+                self._activator.deactivate(each)
 
     def _remember(self, specs: Iterable[PluginSpec]) -> Mapping[Slug, Wish]:
         if self._rules.safe_mode:
@@ -226,8 +240,7 @@ class LifeCycle:
                 [each.implementations for each in built.added],
             )
         except BaseException:
-            for each in reversed(built.added):
-                self._activator.deactivate(each)
+            self._tear_down(built)
             raise
         self._snapshot = built.snapshot
         self._is_loaded = True
@@ -249,7 +262,7 @@ class LifeCycle:
                 return is_whole
             if failure.subject == _UNKNOWN_HOOKS and failure.slug in active:
                 return failure.slug in moved or not self._manager.unknown_hooks(failure.slug)
-            if failure.stage in _LOAD_STAGES:
+            if failure.stage in LOAD_STAGES:
                 return failure.slug in built.tried or failure.slug not in plugins
             return failure.slug in moved
 
@@ -272,3 +285,20 @@ class LifeCycle:
                     subject=_UNKNOWN_HOOKS,
                     message="; ".join(unknown),
                 )
+
+
+def _forget_folders() -> None:
+    """Let the import system see what has come into the folders it knows.
+
+    ``importlib.invalidate_caches`` asks every finder there is, whatever it raises, and brings in
+    ``importlib.metadata``.
+    """
+    for entry, finder in list(sys.path_importer_cache.items()):
+        if finder is None:
+            # There was no such folder when it was looked for.
+            sys.path_importer_cache.pop(entry, None)
+            continue
+        with Guard():
+            invalidate = getattr(finder, "invalidate_caches", None)
+            if invalidate is not None:
+                invalidate()

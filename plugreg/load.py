@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from plugreg._guard import Guard, safe_repr
 from plugreg._names import slugify
 from plugreg.discovery import directories
 from plugreg.plugin import Plugin
 from plugreg.records import (
+    FAILED,
     Held,
     LoadedPlugin,
     PluginFailure,
@@ -36,9 +37,6 @@ class Loading:
     loaded: LoadedPlugin | None = None
     held: Held | None = None
     failures: tuple[PluginFailure, ...] = ()
-
-
-FAILED: Final = Held(state=PluginState.FAILED, reason="failed")
 
 
 def load(spec: PluginSpec, rules: HostRules, has_hooks: HasHooks) -> Loading:
@@ -147,7 +145,9 @@ class _Attributes:
             if not issubclass(type(value), str):
                 raise TypeError(f"{attribute} must be a text, not {type(value).__name__}")
             # A subclass may do anything in the methods that others call later.
-            return str.__str__(value) or None
+            text = str.__str__(value)
+            text.encode()
+            return text or None
         self._keep(attribute, guard.error)
         return None
 

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
 
+from plugreg._guard import Guard
 from plugreg.discovery import directories
 from plugreg.records import PluginSpec, Source
 
@@ -22,12 +23,16 @@ class Evicted:
     def __init__(self, modules: dict[str, ModuleType]) -> None:
         self._modules = modules
 
-    def restore(self) -> None:
-        """Put back those that were not imported anew; the others stay as they are now."""
+    def restore(self) -> bool:
+        """Put back those that were not imported anew; the others stay as they are now.
+
+        Returns whether any modules had been taken.
+        """
         for name, module in self._modules.items():
             if sys.modules.setdefault(name, module) is module:
                 parent, _, child = name.rpartition(".")
                 _names_in(sys.modules.get(parent)).setdefault(child, module)
+        return bool(self._modules)
 
 
 def unit_of(spec: PluginSpec, *, whole_folder: bool = False) -> str:
@@ -74,9 +79,29 @@ def _modules_of(spec: PluginSpec, *, whole_folder: bool) -> list[str]:
         return [
             name
             for name, module in list(sys.modules.items())
-            if name in recorded and _file_of(module) in (None, os.path.realpath(recorded[name]))
+            if name in recorded and _file_of(module) == os.path.realpath(recorded[name])
         ]
-    return _below(_root_of(module))
+    place = _sources_of(Path(spec.path))
+    return [
+        name
+        for name in _below(_root_of(module))
+        if (_file_of(sys.modules.get(name)) or "").startswith(place)
+    ]
+
+
+def _sources_of(info: Path) -> str:
+    """Return the path below which a distribution without recorded modules has its sources.
+
+    An editable install names it (PEP 610); otherwise it is the folder that holds the metadata.
+    """
+    import json
+    from urllib.parse import unquote, urlsplit
+
+    with Guard():
+        origin = json.loads((info / "direct_url.json").read_text(encoding="utf-8"))
+        if origin["dir_info"]["editable"] and origin["url"].startswith("file:"):
+            return f"{os.path.realpath(unquote(urlsplit(origin['url']).path))}{os.sep}"
+    return f"{os.path.realpath(info.parent)}{os.sep}"
 
 
 def _recorded_modules(folder: Path) -> dict[str, Path]:
@@ -125,4 +150,6 @@ def _names_in(module: object) -> dict[str, Any]:
 
 
 def _below(root: str) -> list[str]:
-    return [name for name in list(sys.modules) if name == root or name.startswith(f"{root}.")]
+    # A plugin may have put anything in there, under any key.
+    names = [each for each in list(sys.modules) if type(each) is str]
+    return [name for name in names if name == root or name.startswith(f"{root}.")]

@@ -44,6 +44,10 @@ class Stage(StrEnum):
     INSTALL = "install"
 
 
+LOAD_STAGES: Final = frozenset({Stage.RESOLVE, Stage.IMPORT, Stage.INIT, Stage.ACTIVATE})
+"""The stages at which a plugin that was found can fail to come into service."""
+
+
 class Source(StrEnum):
     """Where a plugin was found. The order of the members is the order of precedence."""
 
@@ -86,6 +90,11 @@ class PluginFailure:
     first_seen: datetime = field(default_factory=_now)
     last_seen: datetime = field(default_factory=_now)
     count: int = 1
+
+    def __post_init__(self) -> None:
+        # Names come from plugins and file systems, and a record goes into logs and answers.
+        for name in ("slug", "message", "subject"):
+            object.__setattr__(self, name, _guard.plain(getattr(self, name)))
 
     @classmethod
     def of(
@@ -148,6 +157,11 @@ class PluginSpec:
         """The order of precedence: source, then slug, distribution, name and value."""
         return (self.source.rank, self.slug, self.distribution or "", self.name, self.value)
 
+    def stated(self, attribute: str) -> str | None:
+        """Return a class-level literal if it is a text that is not empty, else None."""
+        value = self.attributes.get(attribute)
+        return value if isinstance(value, str) and value else None
+
     @property
     def origin(self) -> str:
         """A few words that tell a person where this plugin comes from."""
@@ -198,6 +212,10 @@ class Held:
 
     state: PluginState
     reason: str
+
+
+FAILED: Final = Held(state=PluginState.FAILED, reason="failed")
+"""Why a plugin stays off that failed by itself; what it failed with is told once, in its record."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -279,7 +297,8 @@ class KnownPlugin:
     """A plugin's line in a snapshot: what was found, what is wished, and what came of it.
 
     ``spec`` is None for a plugin whose package is gone. ``pk`` is 0 where nothing is stored.
-    ``loaded`` is there when the state is active.
+    ``loaded`` is there when the state is active. ``has_old_code`` says that the modules in place
+    are those from before an import that failed.
     """
 
     slug: Slug
@@ -291,6 +310,7 @@ class KnownPlugin:
     distribution: str | None
     spec: PluginSpec | None
     loaded: LoadedPlugin | None = None
+    has_old_code: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

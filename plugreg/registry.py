@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, Self, TypedDict
 
@@ -128,8 +129,12 @@ class PluginRegistry:
             sources=Sources(
                 group=group or f"{host}.plugins",
                 builtin=tuple(builtin),
-                samples=tuple(samples),
-                directories=tuple(directories),
+                # A plugin, or the host, may change the current folder later.
+                samples=tuple(
+                    Path(each).absolute() if isinstance(each, os.PathLike) else each
+                    for each in samples
+                ),
+                directories=tuple(Path(each).absolute() for each in directories),
             ),
             builder=Builder(rules, facts.of, self.manager.has_implementations, activator, off),
             activator=activator,

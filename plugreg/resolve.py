@@ -134,6 +134,10 @@ def settle(
     chosen: dict[Slug, PluginSpec] = {}
     failures = []
     for spec in sorted(specs, key=lambda each: each.sort_key):
+        unwritable = _unwritable(spec)
+        if unwritable is not None:
+            failures.append(unwritable)
+            continue
         winner = chosen.setdefault(spec.slug, spec)
         if winner is spec or _same_plugin(winner, spec):
             continue
@@ -178,6 +182,17 @@ def bounds_fault(attributes: Mapping[str, Any], rules: HostRules) -> str | None:
 
 def _failure(slug: str, message: str) -> PluginFailure:
     return PluginFailure(stage=Stage.RESOLVE, slug=slug, message=message)
+
+
+def _unwritable(spec: PluginSpec) -> PluginFailure | None:
+    """Return a failure for a plugin whose names no store or answer could hold."""
+    for text in (spec.name, spec.value, spec.distribution or ""):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            message = f"name {text!r} has no UTF-8 form, so it cannot be stored; choose another"
+            return PluginFailure(stage=Stage.DISCOVERY, slug=spec.slug, message=message)
+    return None
 
 
 def _same_plugin(one: PluginSpec, other: PluginSpec) -> bool:

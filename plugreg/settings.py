@@ -155,7 +155,10 @@ class SettingsView(Mapping[str, Any]):
         if definition.protected and value == MASK:
             return
         slug, user = self._scope
-        text = to_text(definition, value, plugin=slug, user=user)
+        with Guard() as guard:
+            text = to_text(definition, value, plugin=slug, user=user)
+        if guard.error is not None:
+            raise _refusal(definition, guard.error)
         change = SettingChange(slug, user, definition.key, text)
         if definition.before_save is not None:
             with Guard() as guard:
@@ -219,11 +222,21 @@ class SettingChange:
         return f"<change of setting {self.key!r} of {self.slug!r}>"
 
 
+def _refusal(definition: SettingDefinition, error: BaseException) -> BaseException:
+    """Return what to raise for a value that could not be checked, or was refused."""
+    if issubclass(type(error), SettingError):
+        return error
+    refusal = SettingError(definition.key, f"its choices cannot be had: {explain(error).message}")
+    # A chained exception would carry a protected value into logs and tracebacks.
+    refusal.__cause__ = None if definition.protected else error
+    return refusal
+
+
 def _veto(definition: SettingDefinition, error: BaseException) -> str:
     """Return the words with which ``before_save`` refused, which may quote a protected value."""
     reason = ""
     if not definition.protected:
         with Guard():
-            said = error.reason if isinstance(error, SettingError) else str(error)
+            said = str(getattr(error, "reason", error))
             reason = str.__str__(said)
     return reason or "Value was refused"

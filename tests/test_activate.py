@@ -126,9 +126,9 @@ class TestActivate:
         active = house.activate(plugin).active
         assert house.log == ["+first", "+second", "activated True", "plugins"]
         assert list(active.mixins.items()) == [
+            ("base", "base"),
             ("first", "First"),
             ("second", "Second"),
-            ("base", "base"),
         ]
         assert active.enabled == {"base", "first", "second"}
 

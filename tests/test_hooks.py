@@ -118,7 +118,7 @@ class TestExchange:
 
         assert manager.hook.price(item="tea") == ["b", "new"]
         assert manager.get_plugin("a") is new
-        assert manager.taken("a")
+        assert manager.has_plugin("a")
 
     def test_order_follows_rank(self, manager):
         """A plugin of higher rank is called earlier, in whatever order they come."""
@@ -166,7 +166,7 @@ class TestExchange:
 
         assert manager.hook.price._hookimpls is impls
         assert manager.list_name_plugin() == known
-        assert manager.taken("a")
+        assert manager.has_plugin("a")
 
     @pytest.mark.parametrize("blocked", [True, False])
     def test_parsing_refuses_the_hosts_names(self, manager, blocked):
@@ -196,7 +196,7 @@ class TestExchange:
 
         manager.unregister(name="a")
 
-        assert not manager.taken("a")
+        assert not manager.has_plugin("a")
         assert manager.hook.price(item="tea") == []
         swap(manager, ["a"], a=Priced("again"))
         assert manager.hook.price(item="tea") == ["again"]

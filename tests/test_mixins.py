@@ -53,7 +53,7 @@ class TestTable:
     def test_rows(self):
         """Keys, names, switches and order are those of behaviour.md, section 11."""
         assert [(each.key, each.human_name, each.switch, each.order) for each in MIXINS] == [
-            ("base", "base", None, 100),
+            ("base", "base", None, 0),
             ("settings", "Settings", None, 10),
             ("schedule", "Schedule", "schedule", 20),
             ("urls", "URLs", "urls", 30),
@@ -521,7 +521,7 @@ class TestSchedule:
             ),
             (
                 {"func": "absent", "schedule": "H"},
-                "Task 't': 'func' 'absent' must be a method, not a 'NoneType' object",
+                "Task 't': 'func' 'absent' does not exist",
             ),
             (
                 {"func": "trap", "schedule": "H"},

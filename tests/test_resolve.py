@@ -461,11 +461,11 @@ UNREADABLE = [
 class TestUnreadable:
     @pytest.mark.parametrize("line", UNREADABLE, ids=range(len(UNREADABLE)))
     def test_an_unreadable_line_costs_its_plugin_alone(self, line):
-        """A Requires-Dist line that cannot be read is one failure that quotes it."""
+        """A Requires-Dist line that cannot be read is one failure that quotes its beginning."""
         plan = plan_of([spec("a"), spec("b")], {"a": [line]})
         assert order_of(plan) == ["b"]
         assert plan.held["a"].state is PluginState.FAILED
-        assert repr(line) in told(plan)["a"]
+        assert repr(line)[:100] in told(plan)["a"]
 
     @pytest.mark.parametrize("line", ["other >= two", "???", "", "other; extra in extra"])
     def test_lines_about_others_are_not_read(self, line):

@@ -45,7 +45,7 @@ def import_module(folder: str | os.PathLike[str], module: str, stamp: str = "") 
     folder = os.path.realpath(folder)
     prefix = _prefix(folder)
     with _IMPORTING:
-        before = {name for name in sys.modules if _is_within(name, prefix)}
+        before = _within(prefix)
         place = _fresh(folder)
         if prefix not in sys.modules:
             spec = ModuleSpec(prefix, None, is_package=True)
@@ -54,11 +54,11 @@ def import_module(folder: str | os.PathLike[str], module: str, stamp: str = "") 
         name = f"{prefix}.{module}"
         known = sys.modules.get(name)
         if isinstance(known, ModuleType) and vars(known).get(_STAMP, stamp) != stamp:
-            _forget([each for each in sys.modules if _is_within(each, name)])
+            _forget(_within(name))
         try:
             imported = importlib.import_module(name)
         except BaseException:
-            _forget({each for each in sys.modules if _is_within(each, prefix)} - before)
+            _forget(_within(prefix) - before)
             raise
         # A module may have put another object in its place, which is then taken as it is.
         if isinstance(imported, ModuleType):
@@ -106,8 +106,11 @@ def _prefix(folder: str) -> str:
     return f"_plugreg_{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
 
 
-def _is_within(name: str, prefix: str) -> bool:
-    return name == prefix or name.startswith(f"{prefix}.")
+def _within(prefix: str) -> set[str]:
+    """Return the names of the imported modules at and below a dotted name."""
+    # A copy, since other threads import too; and a plugin may have put in any key.
+    names = [each for each in list(sys.modules) if type(each) is str]
+    return {each for each in names if each == prefix or each.startswith(f"{prefix}.")}
 
 
 def _forget(names: Iterable[str]) -> None:

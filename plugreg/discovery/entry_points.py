@@ -13,6 +13,7 @@ normalization", and requirements D7 and D8.
 # A Path for each of thousands of folders would take longer than reading the folders.
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -20,7 +21,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from plugreg._guard import Guard
+from plugreg._guard import Guard, safe_repr
 from plugreg._names import slug_fault, slugify
 from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
 
@@ -58,7 +59,8 @@ def find(group: str, path: Sequence[str] | None = None) -> Discovery:
     for entry in tuple(sys.path if path is None else path):
         with Guard() as guard:
             scan.add_path_entry(entry)
-        scan.record(guard.error, str(entry), "path entry cannot be searched for distributions")
+        place = entry if type(entry) is str else safe_repr(entry)
+        scan.record(guard.error, place, "path entry cannot be searched for distributions")
     return scan.result()
 
 
@@ -298,13 +300,16 @@ class _Scan:
             )
 
 
-_BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # Windows alone knows it, and needs it.
+# Windows alone knows the first, and needs it; the second it does not know, and has no need of.
+_FLAGS: Final[int] = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def _kind(finder: Any) -> str:
     """Return the name of the class that a finder is, or is made from."""
-    kind = finder if isinstance(finder, type) else type(finder)
-    return f"{kind.__module__}.{kind.__qualname__}"
+    with Guard():
+        kind = finder if isinstance(finder, type) else type(finder)
+        return f"{kind.__module__}.{kind.__qualname__}"
+    return "a finder whose class has no name"
 
 
 def _metadata_folders(folder: str) -> dict[str, list[_Info]]:
@@ -335,10 +340,12 @@ def _metadata_folders(folder: str) -> dict[str, list[_Info]]:
 
 def _contents(file: str) -> tuple[int, str]:
     """Return when a file was written, in nanoseconds, and its text. Raises what that raises."""
-    # Without a file object this takes half the time.
-    descriptor = os.open(file, os.O_RDONLY | _BINARY)
+    # Without a file object this takes half the time, and what is no file does not block.
+    descriptor = os.open(file, os.O_RDONLY | _FLAGS)
     try:
         status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", file)
         data = os.read(descriptor, status.st_size)
         while len(data) < status.st_size and (more := os.read(descriptor, status.st_size)):
             data += more

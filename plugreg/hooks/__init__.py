@@ -13,7 +13,7 @@ from pluggy import HookCallError, PluginValidationError
 
 from plugreg.hooks._manager import PluginManager
 from plugreg.hooks._specs import PlugregSpecs, hookimpl, hookspec
-from plugreg.hooks._tables import HookTable, Implementations, Row
+from plugreg.hooks._tables import HookTable, Implementations, Row, refuse
 
 __all__ = [
     "HookCallError",
@@ -25,4 +25,5 @@ __all__ = [
     "Row",
     "hookimpl",
     "hookspec",
+    "refuse",
 ]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any, Final, cast
 
 import pluggy
-from pluggy import HookCaller, HookImpl
+from pluggy import HookCaller, HookImpl, HookimplOpts
 from pluggy._hooks import _SubsetHookCaller, normalize_hookimpl_opts
 from pluggy._manager import _static_hook_attr
 
@@ -80,7 +80,7 @@ class PluginManager(pluggy.PluginManager):
         ``pluggy.PluginManager.register`` does, and ValueError for a name that the host itself has
         registered or blocked.
         """
-        if name in self._name2plugin and name not in self._taken:
+        if self.is_reserved(name):
             raise ValueError(f"plugin name {name!r} is taken or blocked on the plugin manager")
         pairs = []
         for attribute in dir(plugin):
@@ -92,8 +92,8 @@ class PluginManager(pluggy.PluginManager):
             normalize_hookimpl_opts(opts)
             found = _static_hook_attr(plugin, attribute)
             assert found is not None, f"{plugin!r}.{attribute} is not a hookable attribute"
-            impl = HookImpl(plugin, name, found[1], opts)
-            hook_name = opts.get("specname") or attribute
+            impl = HookImpl(plugin, name, found[1], _as_plain(opts))
+            hook_name = impl.opts["specname"] or attribute
             if self._has_spec(hook_name):
                 self._verify_hook(self._caller(hook_name), impl)
             pairs.append((hook_name, impl))
@@ -265,9 +265,9 @@ class PluginManager(pluggy.PluginManager):
             if guard.error is not None:
                 yield name, hook_name, guard.error
 
-    def taken(self, name: str) -> bool:
-        """Return whether a plugin was exchanged in under this name."""
-        return name in self._taken
+    def is_reserved(self, name: str) -> bool:
+        """Tell whether the host has registered or blocked this name itself."""
+        return name in self._name2plugin and name not in self._taken
 
     def unknown_hooks(self, name: str) -> tuple[str, ...]:
         """Return a sentence for each implementation of this plugin that no spec asks for.
@@ -362,6 +362,24 @@ class PluginManager(pluggy.PluginManager):
                     had = self._history_of(hook_name).get(each.plugin)
                     for kwargs, callback in (hook._call_history or [])[had:]:
                         yield each.name, hook_name, impl, kwargs, callback
+
+
+def _as_plain(opts: HookimplOpts) -> HookimplOpts:
+    """Return options whose values are looked at again and again, and so must be harmless.
+
+    Raises TypeError for a ``specname`` that is no text.
+    """
+    specname = opts["specname"]
+    if specname is not None and not issubclass(type(specname), str):
+        raise TypeError(f"specname must be the name of a hook, not {safe_repr(specname)}")
+    return {
+        "wrapper": bool(opts["wrapper"]),
+        "hookwrapper": bool(opts["hookwrapper"]),
+        "optionalhook": bool(opts["optionalhook"]),
+        "tryfirst": bool(opts["tryfirst"]),
+        "trylast": bool(opts["trylast"]),
+        "specname": None if specname is None else str.__str__(specname),
+    }
 
 
 def _marked(holder: object, attribute: str) -> dict[str, Any] | None:

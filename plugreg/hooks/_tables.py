@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import CoroutineType
 from typing import Any, NamedTuple
 
 from pluggy import HookCaller, HookCallError, HookImpl, Result
@@ -145,8 +146,17 @@ def _in_new_style(function: Callable[..., Any]) -> Callable[..., Any]:
 def _refusal_of(function: Callable[..., Any]) -> Callable[..., Any]:
     """Stand in for an async implementation, which a synchronous call cannot wait for."""
 
-    def refuse(*_args: Any, **_kwargs: Any) -> Any:
-        name = getattr(function, "__qualname__", "")
-        raise TypeError(f"{name!r} is async, but this call is not; make it a plain function")
+    def stand_in(*_args: Any, **_kwargs: Any) -> Any:
+        raise _not_async(getattr(function, "__qualname__", ""))
 
-    return refuse
+    return stand_in
+
+
+def refuse(coroutine: CoroutineType[Any, Any, Any]) -> Any:
+    """Close a coroutine that an implementation has returned. Raises TypeError."""
+    coroutine.close()
+    raise _not_async(coroutine.__qualname__)
+
+
+def _not_async(name: str) -> TypeError:
+    return TypeError(f"{name!r} is async, but this call is not; make it a plain function")

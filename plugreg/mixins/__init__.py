@@ -46,7 +46,7 @@ __all__ = [
 
 MIXINS: Final[tuple[MixinSpec, ...]] = (
     # Every plugin has the base, whatever kind of object it is.
-    MixinSpec(key="base", human_name="base", cls=object),
+    MixinSpec(key="base", human_name="base", cls=object, order=0),
     settings.SPEC,
     schedule.SPEC,
     urls.SPEC,

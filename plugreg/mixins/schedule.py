@@ -95,7 +95,8 @@ def _function_faults(where: str, func: object, plugin: ScheduleMixin) -> Iterato
     elif not isinstance(func, str):
         yield f"{where}: 'func' must be the name of a function or method, not {safe_repr(func)}"
     elif "." not in func:
-        fault = callable_fault(inspect.getattr_static(plugin, func, None))
+        method = inspect.getattr_static(plugin, func, None)
+        fault = "does not exist" if method is None else callable_fault(method)
         if fault is not None:
             yield f"{where}: 'func' {func!r} {fault}"
 
