@@ -12,7 +12,7 @@ import traceback
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-_LONGEST_MESSAGE: Final = 1_000
+LONGEST_MESSAGE: Final = 1_000
 _LONGEST: Final = 50_000
 """How many characters of a message, and of a traceback, are kept."""
 
@@ -56,13 +56,13 @@ def belongs_to_process(error: BaseException) -> bool:
         return True
     # A process without asyncio has no event loop that could be cancelled, so it is not imported.
     asyncio = sys.modules.get("asyncio")
-    if asyncio is None or not issubclass(kind, asyncio.CancelledError):
+    if asyncio is None:
         return False
     try:
         asyncio.get_running_loop()
-    except RuntimeError:
+        return issubclass(type(error), asyncio.CancelledError)
+    except Exception:  # noqa: BLE001 - no loop runs, or a plugin has put something in its place
         return False
-    return True
 
 
 class Explanation(NamedTuple):
@@ -92,12 +92,18 @@ def explain(error: BaseException) -> Explanation:
         text = plain(str(error))
     if guard.error is not None:
         text = "(its text cannot be shown)"
-    with Guard():
-        trace = plain("".join(traceback.format_exception(error)))
+    if len(text) > _LONGEST:
+        # To format it, and to split it into lines, would take many times its size.
+        text = text[-_LONGEST:]
+        with Guard():
+            trace = plain("".join(traceback.format_tb(error.__traceback__))) + text
+    else:
+        with Guard():
+            trace = plain("".join(traceback.format_exception(error)))
     lines = [line for line in text.splitlines() if line.strip()]
     message = f"{name}: {lines[-1].strip()}" if lines else name
     return Explanation(
-        _cut(message, _LONGEST_MESSAGE), _cut(qualified, _LONGEST_MESSAGE), _cut(trace, _LONGEST)
+        cut(message, LONGEST_MESSAGE), cut(qualified, LONGEST_MESSAGE), cut(trace, _LONGEST)
     )
 
 
@@ -109,7 +115,15 @@ def safe_repr(value: object) -> str:
     return f"<{kind} object, whose repr fails>"
 
 
-def _cut(text: str, longest: int) -> str:
+def safe_str(value: object) -> str:
+    """Return ``str(value)``, or what :func:`safe_repr` gives when its ``__str__`` fails."""
+    with Guard():
+        return plain(str(value))
+    return safe_repr(value)
+
+
+def cut(text: str, longest: int) -> str:
+    """Return ``text``, with its middle left out where it is longer than that."""
     half = longest // 2
     return text if len(text) <= longest else f"{text[:half]} … {text[-half:]}"
 

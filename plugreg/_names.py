@@ -27,6 +27,17 @@ def slugify(name: str) -> Slug:
     return Slug(_OTHER_CHARACTERS.sub("-", name.lower()).strip("-"))
 
 
+def canonical(distribution: str) -> str:
+    """Return the name of a distribution as packages are compared by (PEP 503).
+
+    Without a regular expression, since it is asked of every distribution there is.
+    """
+    name = distribution.lower().replace("_", "-").replace(".", "-")
+    while "--" in name:
+        name = name.replace("--", "-")
+    return name
+
+
 def slug_fault(slug: Slug, name: str) -> str | None:
     """Return why ``slug``, made from ``name``, may not be a plugin's identity, or None."""
     try:

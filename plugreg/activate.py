@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import chain, islice
+from typing import Any, Final
 
 from plugreg._guard import Guard, safe_repr
 from plugreg.context import PluginContext
@@ -30,13 +31,16 @@ from plugreg.records import (
     Stage,
 )
 
+MOST_BROUGHT: Final = 1_000
+"""How many plugins one plugin may bring: an answer without end would never be read."""
+
 MakeContext = Callable[
     [str, Mapping[str, SettingDefinition], Mapping[str, SettingDefinition]], PluginContext
 ]
 """Makes what a plugin reaches its settings through: slug, settings, user settings."""
 
-Implement = Callable[[Any, str, tuple[Any, ...]], Implementations]
-"""Parses an object's hook implementations: object, name, rank."""
+Implement = Callable[[Any, str, tuple[Any, ...], str | None], Implementations]
+"""Parses an object's hook implementations: object, name, rank, metadata folder."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +81,8 @@ class Activator:
         """
         slug, plugin = loaded.slug, loaded.plugin
         with Guard() as guard:
-            implementations = self._implement(plugin, slug, rank)
+            dist_info = loaded.spec.path if loaded.spec.distribution is not None else None
+            implementations = self._implement(plugin, slug, rank, dist_info)
         if guard.error is not None:
             return _failed(slug, guard.error)
         present, enabled, faults = self._check_mixins(slug, plugin)
@@ -117,8 +122,7 @@ class Activator:
         """
         failures = []
         with Guard() as guard:
-            for _ in active.implementations.invoke("plugreg_deactivating"):
-                pass
+            active.implementations.invoke("plugreg_deactivating")
         if guard.error is not None:
             failures.append(
                 PluginFailure.of(
@@ -173,8 +177,7 @@ class Activator:
                 return _mixin_failure(Stage.ACTIVATE, slug, mixin, guard.error)
             done.append(mixin)
         with Guard() as guard:
-            for _ in active.implementations.invoke("plugreg_activated"):
-                pass
+            active.implementations.invoke("plugreg_activated")
         if guard.error is not None:
             return PluginFailure.of(Stage.ACTIVATE, slug, guard.error, subject="plugreg_activated")
         return None
@@ -234,11 +237,11 @@ def _brought(active: ActivePlugin) -> tuple[tuple[PluginSpec, ...], tuple[Plugin
     """Ask a plugin for the further plugins it brings. A fault here does not switch it off."""
     slug = active.slug
     with Guard() as guard:
-        pairs = [
-            _pair(each)
-            for answer in active.implementations.invoke("plugreg_plugins")
-            for each in answer
-        ]
+        answers = active.implementations.invoke("plugreg_plugins")
+        given = chain.from_iterable(each for each in answers if each is not None)
+        pairs = [_pair(each) for each in islice(given, MOST_BROUGHT + 1)]
+        if len(pairs) > MOST_BROUGHT:
+            raise ValueError(f"a plugin may bring no more than {MOST_BROUGHT} others")
         found = objects.find(pairs, source=Source.PLUGIN)
         specs = tuple(replace(each, brought_by=slug) for each in found.specs)
         return specs, tuple(

@@ -9,7 +9,7 @@ from typing import Any
 from plugreg._names import Slug
 from plugreg.configs import Configs
 from plugreg.definitions import SettingDefinition
-from plugreg.settings import SettingsStore, SettingsView
+from plugreg.settings import SettingsStore, SettingsView, user_view
 
 
 class BoundContext:
@@ -67,7 +67,7 @@ class BoundContext:
         self._configs.set_metadata(self._slug, data, merge)
 
     def _of_user(self, user: int) -> SettingsView:
-        return SettingsView(self._store, self._slug, self._user_definitions, user)
+        return user_view(self._store, self._slug, self._user_definitions, user)
 
 
 def _read(view: SettingsView, key: str, backup_value: object) -> Any:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
+from plugreg._guard import Guard
 from plugreg._names import Slug
 from plugreg.activate import Activator
 from plugreg.load import HasHooks, load
@@ -61,20 +62,28 @@ class Built:
     tried: frozenset[Slug]
 
 
+_MOST_ROUNDS: Final = 50
+"""How often plugins that were brought may bring others before it is taken for a loop."""
+
+
 class Builder:
     """Builds snapshots for one registry; holds none of them.
 
-    ``off`` are the mixins whose switch the host turned off.
+    ``in_service`` tells whether a plugin's hooks are on the manager; ``off`` are the mixins whose
+    switch the host turned off.
     """
 
     def __init__(
         self,
+        *,
         rules: HostRules,
         describe: Describe,
         has_hooks: HasHooks,
         activator: Activator,
+        in_service: Callable[[str], bool],
         off: frozenset[str],
     ) -> None:
+        self._in_service = in_service
         self._rules = rules
         self._describe = describe
         self._has_hooks = has_hooks
@@ -102,7 +111,7 @@ class Builder:
         """
         work = _Work(previous=previous, remake=remake, only=only)
         try:
-            while True:
+            for _ in range(_MOST_ROUNDS):
                 specs = [*manual, *discovery.specs, *work.brought()]
                 wishes = remember(specs)
                 plan = resolve(specs, wishes, self._rules, self._describe)
@@ -114,6 +123,8 @@ class Builder:
                 if not found:
                     break
                 work.widen(found)
+            else:
+                work.failures.append(_endless(found))
         except BaseException:
             for each in reversed(work.made):
                 self._activator.deactivate(each)
@@ -132,7 +143,7 @@ class Builder:
             reason = need_unmet(unmet, work.held.get(unmet, FAILED).reason)
             work.held[slug] = Held(state=PluginState.FAILED, reason=reason)
             work.failures.append(PluginFailure(stage=Stage.RESOLVE, slug=slug, message=reason))
-        elif old is not None and work.keeps(old, spec):
+        elif old is not None and self._in_service(slug) and work.keeps(old, spec):
             work.keep(old, rank)
         elif not work.may_touch(slug) and (carried := work.previous.plugins.get(slug)) is not None:
             work.held[slug] = Held(state=carried.state, reason=carried.reason)
@@ -145,7 +156,12 @@ class Builder:
         slug = spec.slug
         # The host's modules stay, whatever its distribution brings.
         own = spec.distribution is not None and spec.distribution == self._rules.distribution
-        evicted = Evicted({}) if own else work.evict(spec)
+        with Guard() as guard:
+            evicted = Evicted({}) if own else work.evict(spec)
+        if guard.error is not None:
+            work.failures.append(PluginFailure.of(Stage.IMPORT, slug, guard.error))
+            work.held[slug] = FAILED
+            return
         loading = load(spec, self._rules, self._has_hooks)
         work.failures += loading.failures
         if loading.loaded is None:
@@ -196,7 +212,8 @@ class Builder:
             failures=tuple(
                 each
                 for each in (*plan.failures, *work.failures)
-                if each.stage is Stage.DISCOVERY or work.may_touch(each.slug)
+                if work.may_touch(each.slug)
+                and (work.only is None or each.stage is not Stage.DISCOVERY)
             ),
             tried=frozenset(slug for slug in slugs if work.has_tried(slug)),
         )
@@ -237,6 +254,15 @@ class Builder:
                 if key in each.enabled and key not in self._off:
                     found.setdefault(key, []).append(each.plugin)
         return {key: tuple(plugins) for key, plugins in found.items()}
+
+
+def _endless(found: Sequence[PluginSpec]) -> PluginFailure:
+    return PluginFailure(
+        stage=Stage.ACTIVATE,
+        slug=found[0].brought_by or found[0].slug,
+        subject="plugreg_plugins",
+        message="plugins bring plugins that bring plugins, without end; the last ones are left out",
+    )
 
 
 @dataclass(kw_only=True, slots=True)

@@ -16,7 +16,7 @@ from plugreg._names import Slug
 from plugreg.exceptions import SettingError
 from plugreg.records import EMPTY, PluginSpec, Wish
 from plugreg.resolve import HostRules, settle
-from plugreg.storage import Storage, Transaction
+from plugreg.storage import Storage, Transaction, readable
 
 
 class Configs:
@@ -36,8 +36,11 @@ class Configs:
     def load(self) -> None:
         """Read the metadata of all plugins again."""
         with self._writing:
-            rows = self._storage.read("metadata")
-            self._metadata = MappingProxyType({slug: row["metadata"] for slug, row in rows.items()})
+            found = {}
+            for slug, row in self._storage.read("metadata").items():
+                with readable("metadata", slug):
+                    found[slug] = row["metadata"]
+            self._metadata = MappingProxyType(found)
 
     def wishes(self) -> dict[Slug, Wish]:
         """Return what is stored of every plugin ever seen. Writes nothing."""
@@ -124,7 +127,7 @@ class Configs:
         With ``merge`` the keys of ``data`` replace those at the first level and the others stay;
         without, ``data`` replaces all. Raises SettingError when it is no dict of JSON values.
         """
-        if not isinstance(data, dict):
+        if not isinstance(data, Mapping):
             raise SettingError("metadata", "Metadata must be a python dict object")
         with self._writing:
             with self._storage.transaction() as transaction:
@@ -137,13 +140,14 @@ class Configs:
 
 
 def _wish(slug: str, row: Mapping[str, Any]) -> Wish:
-    return Wish(
-        slug=Slug(slug),
-        pk=row["pk"],
-        active=row["active"],
-        name=row["name"],
-        distribution=row["distribution"],
-    )
+    with readable("plugins", slug):
+        return Wish(
+            slug=Slug(slug),
+            pk=row["pk"],
+            active=row["active"],
+            name=row["name"],
+            distribution=row["distribution"],
+        )
 
 
 def _put(transaction: Transaction, wish: Wish) -> None:

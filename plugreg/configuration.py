@@ -9,7 +9,7 @@ from plugreg._names import near
 from plugreg.configs import Configs
 from plugreg.exceptions import PluginNotActiveError, PluginNotFoundError
 from plugreg.records import ActivePlugin, Snapshot
-from plugreg.settings import SettingsStore, SettingsView
+from plugreg.settings import SettingsStore, SettingsView, user_view
 
 
 class Configuration:
@@ -31,8 +31,11 @@ class Configuration:
         return SettingsView(self._settings, slug, self._active(slug).settings)
 
     def user_settings(self, slug: str, user: int) -> SettingsView:
-        """Return one user's live settings with an active plugin; see :meth:`settings`."""
-        return SettingsView(self._settings, slug, self._active(slug).user_settings, user)
+        """Return one user's live settings with an active plugin; see :meth:`settings`.
+
+        ``user`` is a number; SettingError for anything else, None for nobody included.
+        """
+        return user_view(self._settings, slug, self._active(slug).user_settings, user)
 
     def metadata(self, slug: str) -> dict[str, Any]:
         """Return a copy of the metadata of any known plugin, ``{}`` where there is none."""

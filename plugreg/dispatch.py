@@ -11,7 +11,7 @@ from time import perf_counter
 from types import CoroutineType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from plugreg._guard import Guard, belongs_to_process
+from plugreg._guard import Guard, belongs_to_process, safe_repr
 from plugreg.hooks import HookCallError, HookTable, Implementations, PluginManager, Row, refuse
 from plugreg.records import PluginFailure
 
@@ -46,14 +46,28 @@ class Dispatcher:
     call begins take part, whatever is activated or deactivated meanwhile.
 
     Each method raises UnknownHookError for a hook that nobody knows and HookCallError for
-    arguments the spec does not have, lacks, or for a historic hook. It raises nothing because of
-    a plugin, but for what belongs to the process (KeyboardInterrupt and the like).
+    arguments the spec does not have, lacks, or for a historic hook, and RegistryNotReady where
+    ``check_ready`` does. It raises nothing because of a plugin, but for what belongs to the
+    process (KeyboardInterrupt and the like).
     """
 
-    def __init__(self, manager: PluginManager, on_fault: FaultRecorder) -> None:
+    def __init__(
+        self,
+        manager: PluginManager,
+        on_fault: FaultRecorder,
+        check_ready: Callable[[], object] = lambda: None,
+    ) -> None:
         self._manager = manager
         self._on_fault = on_fault
+        self._check_ready = check_ready
 
+    # A hook that only tells comes first: of None no type of results can be inferred.
+    @overload
+    def call(
+        self, hook: Callable[Concatenate[Any, P], None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[None]: ...
+    @overload
+    def call(self, hook: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs) -> list[None]: ...
     @overload
     def call(
         self, hook: Callable[Concatenate[Any, P], R | None], /, *args: P.args, **kwargs: P.kwargs
@@ -105,6 +119,14 @@ class Dispatcher:
 
     @overload
     def outcomes(
+        self, hook: Callable[Concatenate[Any, P], None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[Outcome[None]]: ...
+    @overload
+    def outcomes(
+        self, hook: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[Outcome[None]]: ...
+    @overload
+    def outcomes(
         self, hook: Callable[Concatenate[Any, P], R | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[Outcome[R]]: ...
     @overload
@@ -138,8 +160,7 @@ class Dispatcher:
     def tell(self, plugin: Implementations, hook: str, **kwargs: Any) -> None:
         """Call a hook of one plugin alone, without wrappers; a fault is recorded as in a call."""
         with Guard() as guard:
-            for _ in plugin.invoke(hook, **kwargs):
-                pass
+            plugin.invoke(hook, **kwargs)
         if guard.error is not None:
             self._on_fault(plugin.name, hook, guard.error)
 
@@ -148,7 +169,11 @@ class Dispatcher:
     def _prepare(
         self, hook: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[HookTable, dict[str, Any]]:
-        table = self._manager.table(hook if isinstance(hook, str) else hook.__name__)
+        self._check_ready()
+        name = hook if isinstance(hook, str) else getattr(hook, "__name__", None)
+        if not isinstance(name, str):
+            raise TypeError(f"a hook is its spec function or its name, not {safe_repr(hook)}")
+        table = self._manager.table(name)
         if args:
             raise HookCallError(f"arguments of hook {table.name!r} must be given by keyword")
         if table.historic:

@@ -18,6 +18,10 @@ MOST_PER_PLUGIN: Final = 100
 OnFailure = Callable[[PluginFailure], object]
 
 
+StillHolds = Callable[[PluginFailure], bool]
+"""Tells whether a record that was made is true now; one that is not is not shown."""
+
+
 class FailureLedger:
     """Keeps each failure once, with a count; tells of each new one once.
 
@@ -27,8 +31,11 @@ class FailureLedger:
     written anywhere else, so the ledger is of one process and ends with it.
     """
 
-    def __init__(self, on_failure: OnFailure | None = None) -> None:
+    def __init__(
+        self, on_failure: OnFailure | None = None, still_holds: StillHolds = lambda _: True
+    ) -> None:
         self._on_failure = on_failure
+        self._still_holds = still_holds
         self._lock = threading.Lock()
         self._failures: dict[str, dict[tuple[str, ...], PluginFailure]] = {}
 
@@ -71,13 +78,17 @@ class FailureLedger:
         """Return every record, in the order in which they were first seen."""
         with self._lock:
             found = list(self._each())
-        return tuple(sorted(found, key=lambda each: each.first_seen))
+        return self._shown(found)
 
     def of(self, slug: str) -> tuple[PluginFailure, ...]:
         """Return the records of one plugin, in the order in which they were first seen."""
         with self._lock:
             found = list(self._failures.get(slug, {}).values())
-        return tuple(sorted(found, key=lambda each: each.first_seen))
+        return self._shown(found)
+
+    def _shown(self, found: Iterable[PluginFailure]) -> tuple[PluginFailure, ...]:
+        true = [each for each in found if self._still_holds(each)]
+        return tuple(sorted(true, key=lambda each: each.first_seen))
 
     def _each(self) -> Iterator[PluginFailure]:
         return (each for own in self._failures.values() for each in own.values())

@@ -35,7 +35,9 @@ from plugreg.settings import SettingsStore
 
 _logger = logging.getLogger("plugreg")
 
-_UNKNOWN_HOOKS: Final = "unknown hooks"
+UNKNOWN_HOOKS: Final = "unknown hooks"
+"""The subject of failures about implementations that no spec asks for."""
+
 _NOTHING_YET: Final = LoadReport(active=(), states={}, failures=(), seconds=0.0)
 
 
@@ -73,6 +75,7 @@ class LifeCycle:
         self._turns = turns
         self._manual: tuple[PluginSpec, ...] = ()
         self._snapshot = Snapshot()
+        self._collected = Discovery()
         self._is_loaded = False
         self._is_closed = False
 
@@ -102,11 +105,13 @@ class LifeCycle:
         def job() -> LoadReport:
             _forget_folders()
             found = self._sources.find()
-            if not collect:
-                found = restricted(found, self._snapshot.discovery)
+            # What was there then and is away now may come back without looking for new ones.
+            collected = found if collect else self._collected
+            found = restricted(found, collected)
             self._settings.load()
             self._configs.load()
             report = self._apply(found, remake=remake)
+            self._collected = collected
             self._dispatch.call("plugreg_plugins_loaded", report=report)
             return report
 
@@ -127,8 +132,7 @@ class LifeCycle:
         def job() -> LoadReport:
             if spec.slug in self._snapshot.plugins:
                 raise PluginSlugError(spec.slug, "it is the slug of a known plugin; choose another")
-            self._manual = (*self._manual, spec)
-            return self._apply_wishes({spec.slug})
+            return self._apply_manual((*self._manual, spec), spec.slug)
 
         self._change(job)
 
@@ -136,8 +140,8 @@ class LifeCycle:
         """Let go of an object that was registered by hand."""
 
         def job() -> LoadReport:
-            self._manual = tuple(each for each in self._manual if each.slug != slug)
-            return self._apply_wishes({Slug(slug)})
+            others = tuple(each for each in self._manual if each.slug != slug)
+            return self._apply_manual(others, Slug(slug))
 
         self._change(job)
 
@@ -172,6 +176,14 @@ class LifeCycle:
                 self._ledger.record(failure)
         return _NOTHING_YET
 
+    def _apply_manual(self, manual: tuple[PluginSpec, ...], slug: Slug) -> LoadReport:
+        before, self._manual = self._manual, manual
+        try:
+            return self._apply_wishes({slug})
+        except BaseException:
+            self._manual = before
+            raise
+
     def _apply_wishes(self, slugs: Collection[Slug]) -> LoadReport:
         snapshot = self._snapshot
         only = frozenset(slugs) | {each for slug in slugs for each in snapshot.dependants(slug)}
@@ -198,10 +210,12 @@ class LifeCycle:
             if each.slug not in built.kept
             for failure in self._activator.deactivate(each)
         ]
-        failures = self._record(built, found, torn_down, is_whole=only is None)
-        # Their hooks are in service by now, so a fault is one of a call.
-        for slug, hook, error in self._manager.replay(each.implementations for each in built.added):
-            self._ledger.record(PluginFailure.of_call(slug, hook, error))
+        # Before unknown hooks are looked for: what is replayed may add the specs that they lack.
+        replayed = [
+            PluginFailure.of_call(slug, hook, error)
+            for slug, hook, error in self._manager.replay(e.implementations for e in built.added)
+        ]
+        failures = self._record(built, found, (*torn_down, *replayed), is_whole=only is None)
         return LoadReport(
             active=tuple(built.snapshot.active),
             states={slug: each.state for slug, each in built.snapshot.plugins.items()},
@@ -249,7 +263,7 @@ class LifeCycle:
         self,
         built: Built,
         found: Discovery,
-        torn_down: Iterable[PluginFailure],
+        late: Iterable[PluginFailure],
         *,
         is_whole: bool,
     ) -> tuple[PluginFailure, ...]:
@@ -260,7 +274,7 @@ class LifeCycle:
         def is_outdated(failure: PluginFailure) -> bool:
             if failure.stage is Stage.DISCOVERY:
                 return is_whole
-            if failure.subject == _UNKNOWN_HOOKS and failure.slug in active:
+            if failure.subject == UNKNOWN_HOOKS and failure.slug in active:
                 return failure.slug in moved or not self._manager.unknown_hooks(failure.slug)
             if failure.stage in LOAD_STAGES:
                 return failure.slug in built.tried or failure.slug not in plugins
@@ -268,7 +282,7 @@ class LifeCycle:
 
         discovered = found.failures if is_whole else ()
         kept = self._ledger.replace(
-            (*discovered, *built.failures, *self._unknown_hooks(built), *torn_down), is_outdated
+            (*discovered, *built.failures, *self._unknown_hooks(built), *late), is_outdated
         )
         _logger.info(
             "%d plugins active of %d known, %d failures", len(active), len(plugins), len(kept)
@@ -282,7 +296,7 @@ class LifeCycle:
                 yield PluginFailure(
                     stage=Stage.ACTIVATE,
                     slug=each.slug,
-                    subject=_UNKNOWN_HOOKS,
+                    subject=UNKNOWN_HOOKS,
                     message="; ".join(unknown),
                 )
 

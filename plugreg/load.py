@@ -7,7 +7,6 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from plugreg._guard import Guard, safe_repr
@@ -81,13 +80,11 @@ def import_target(spec: PluginSpec) -> Any:
     """
     if spec.target is not None:
         return spec.target
-    module_name, _, attributes = spec.value.partition("[")[0].strip().partition(":")
+    attributes = spec.value.partition("[")[0].partition(":")[2]
     if spec.source in (Source.DIRECTORY, Source.SAMPLE) and spec.path is not None:
-        file = Path(spec.path)
-        folder = file.parent.parent if file.name == "__init__.py" else file.parent
-        found: Any = directories.import_module(folder, module_name, spec.stamp)
+        found: Any = directories.import_module(spec.folder, spec.module, spec.stamp)
     else:
-        found = importlib.import_module(module_name.strip())
+        found = importlib.import_module(spec.module)
     for attribute in filter(None, attributes.strip().split(".")):
         found = getattr(found, attribute)
     return found

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path, PurePosixPath
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from plugreg._guard import Guard
 from plugreg.discovery import directories
@@ -39,7 +39,7 @@ def unit_of(spec: PluginSpec, *, whole_folder: bool = False) -> str:
     """Return what :func:`evict` takes at once: a distribution, a folder of plugins, or a file."""
     if spec.distribution is not None:
         return spec.distribution
-    return str(_folder_of(spec)) if whole_folder else f"{spec.path}:{spec.value}"
+    return str(spec.folder) if whole_folder else f"{spec.path}:{spec.value}"
 
 
 def evict(spec: PluginSpec, *, whole_folder: bool = False) -> Evicted:
@@ -52,48 +52,47 @@ def evict(spec: PluginSpec, *, whole_folder: bool = False) -> Evicted:
     taken = {}
     # Sorted, so that a package goes before its modules: those stay its attributes.
     for name in sorted(_modules_of(spec, whole_folder=whole_folder)):
+        if name not in sys.modules:
+            continue  # Another thread was first.
         taken[name] = sys.modules.pop(name)
         # ``from namespace import name`` would find it there, and never import it anew.
         parent, _, child = name.rpartition(".")
         names = _names_in(sys.modules.get(parent))
-        if names.get(child) is taken[name]:
+        if child in names and names[child] is taken[name]:
             del names[child]
     return Evicted(taken)
-
-
-def _folder_of(spec: PluginSpec) -> Path:
-    file = Path(spec.path or "")
-    return file.parent.parent if file.name == "__init__.py" else file.parent
 
 
 def _modules_of(spec: PluginSpec, *, whole_folder: bool) -> list[str]:
     if spec.target is not None or spec.path is None:
         return []
-    module = spec.value.partition("[")[0].partition(":")[0].strip()
     if spec.source in (Source.DIRECTORY, Source.SAMPLE):
-        private = directories.private_name(_folder_of(spec), module)
+        private = directories.private_name(spec.folder, spec.module)
         return _below(private.partition(".")[0] if whole_folder else private)
     recorded = _recorded_modules(Path(spec.path))
     if recorded:
         # Another distribution's module may have the same name, and have been imported instead.
-        return [
+        own = [
             name
             for name, module in list(sys.modules.items())
             if name in recorded and _file_of(module) == os.path.realpath(recorded[name])
         ]
-    place = _sources_of(Path(spec.path))
-    return [
-        name
-        for name in _below(_root_of(module))
-        if (_file_of(sys.modules.get(name)) or "").startswith(place)
-    ]
+    else:
+        sources = _editable_sources(Path(spec.path))
+        own = [
+            name
+            for name in _below(spec.module if sources is None else _root_of(spec.module))
+            if sources is None or (_file_of(sys.modules.get(name)) or "").startswith(sources)
+        ]
+    # Whatever a distribution says that it has installed.
+    return [name for name in own if name.partition(".")[0] not in _NEVER]
 
 
-def _sources_of(info: Path) -> str:
-    """Return the path below which a distribution without recorded modules has its sources.
+_NEVER: Final = frozenset({*sys.stdlib_module_names, "plugreg", "pluggy", "packaging"})
 
-    An editable install names it (PEP 610); otherwise it is the folder that holds the metadata.
-    """
+
+def _editable_sources(info: Path) -> str | None:
+    """Return the path below which an editable install has its sources (PEP 610), else None."""
     import json
     from urllib.parse import unquote, urlsplit
 
@@ -101,7 +100,10 @@ def _sources_of(info: Path) -> str:
         origin = json.loads((info / "direct_url.json").read_text(encoding="utf-8"))
         if origin["dir_info"]["editable"] and origin["url"].startswith("file:"):
             return f"{os.path.realpath(unquote(urlsplit(origin['url']).path))}{os.sep}"
-    return f"{os.path.realpath(info.parent)}{os.sep}"
+    if info.suffix == ".egg-info":
+        # setuptools' develop mode leaves its metadata among the sources.
+        return f"{os.path.realpath(info.parent)}{os.sep}"
+    return None
 
 
 def _recorded_modules(folder: Path) -> dict[str, Path]:
@@ -137,7 +139,10 @@ def _root_of(module: str) -> str:
 def _file_of(module: object) -> str | None:
     """Return the real path of a module's file, None for what has none."""
     file = _names_in(module).get("__file__")
-    return os.path.realpath(file) if isinstance(file, str) else None
+    # A plugin may have put anything there.
+    with Guard():
+        return os.path.realpath(file) if type(file) is str else None
+    return None
 
 
 def _names_in(module: object) -> dict[str, Any]:

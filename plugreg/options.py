@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
-from plugreg._names import Slug, near, slugify
+from plugreg._guard import safe_repr
+from plugreg._names import Slug, canonical, near, slug_fault, slugify
 from plugreg.mixins import MIXINS, MixinSpec
 from plugreg.resolve import HostRules
+
+T = TypeVar("T")
 
 
 def host_rules(
@@ -38,7 +42,7 @@ def host_rules(
             ) from None
     rules = HostRules(
         version=host_version,
-        distribution=slugify(host_distribution.replace("_", "-").replace(".", "-")),
+        distribution=canonical(host_distribution),
         mandatory=_slugs("mandatory", mandatory),
         blocked=_slugs("blocked", blocked),
         allowed=None if allowed is None else _slugs("allowed", allowed),
@@ -53,10 +57,23 @@ def host_rules(
     return rules
 
 
+def collected(argument: str, given: Iterable[T]) -> tuple[T, ...]:
+    """Return what a host gave as a tuple. Raises TypeError for a text, and for what is no iterable.
+
+    A text is an iterable of its letters, which nobody means.
+    """
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise TypeError(f"{argument} must be a collection, not {safe_repr(given)}; write [it]")
+    return tuple(given)
+
+
 def _slugs(argument: str, names: Iterable[str]) -> frozenset[Slug]:
-    if isinstance(names, str):
-        raise TypeError(f"{argument} must be a collection of slugs, not the text {names!r}")
-    return frozenset(slugify(each) for each in names)
+    slugs = {slugify(each): each for each in collected(argument, names)}
+    for slug, name in slugs.items():
+        reason = slug_fault(slug, name)
+        if reason is not None:
+            raise ValueError(f"{argument}: {reason}")
+    return frozenset(slugs)
 
 
 def mixin_table(own: Iterable[MixinSpec]) -> tuple[MixinSpec, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -86,7 +87,7 @@ class PluginFailure:
     message: str
     subject: str = ""
     exception_type: str | None = None
-    traceback: str = ""
+    traceback: str = field(default="", repr=False)
     first_seen: datetime = field(default_factory=_now)
     last_seen: datetime = field(default_factory=_now)
     count: int = 1
@@ -94,7 +95,8 @@ class PluginFailure:
     def __post_init__(self) -> None:
         # Names come from plugins and file systems, and a record goes into logs and answers.
         for name in ("slug", "message", "subject"):
-            object.__setattr__(self, name, _guard.plain(getattr(self, name)))
+            text = _guard.plain(getattr(self, name))
+            object.__setattr__(self, name, _guard.cut(text, _guard.LONGEST_MESSAGE))
 
     @classmethod
     def of(
@@ -161,6 +163,17 @@ class PluginSpec:
         """Return a class-level literal if it is a text that is not empty, else None."""
         value = self.attributes.get(attribute)
         return value if isinstance(value, str) and value else None
+
+    @property
+    def module(self) -> str:
+        """The dotted name of the module in ``value``, without attribute and extras."""
+        return self.value.partition("[")[0].partition(":")[0].strip()
+
+    @property
+    def folder(self) -> Path:
+        """The folder of plugins that a file or package at ``path`` lies in."""
+        file = Path(self.path or "")
+        return file.parent.parent if file.name == "__init__.py" else file.parent
 
     @property
     def origin(self) -> str:
@@ -353,10 +366,6 @@ class LoadReport:
     states: Mapping[str, PluginState]
     failures: tuple[PluginFailure, ...]
     seconds: float
-
-    def in_state(self, state: PluginState) -> tuple[str, ...]:
-        """Return the slugs of the plugins in this state, in alphabetical order."""
-        return tuple(slug for slug, each in self.states.items() if each is state)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -30,9 +30,9 @@ from plugreg.exceptions import (
 )
 from plugreg.failures import FailureLedger, OnFailure
 from plugreg.hooks import PluginManager, PlugregSpecs
-from plugreg.lifecycle import LifeCycle
+from plugreg.lifecycle import UNKNOWN_HOOKS, LifeCycle
 from plugreg.mixins import MixinSpec
-from plugreg.options import host_rules, mixin_table, switched_off
+from plugreg.options import collected, host_rules, mixin_table, switched_off
 from plugreg.records import KnownPlugin, LoadReport, PluginFailure, PluginRecord, Source
 from plugreg.settings import SettingsStore, SettingsView
 from plugreg.storage import MemoryStorage, Storage
@@ -105,16 +105,16 @@ class PluginRegistry:
             new_plugins=new_plugins,
             safe_mode=safe_mode,
         )
-        rows = mixin_table(mixins)
+        rows = mixin_table(collected("mixins", mixins))
         off = switched_off(rows, switches)
         self.manager: Final = PluginManager(host, implicit_prefix=implicit_prefix)
         """The one pluggy manager, for as long as the registry lives. A host may register on it."""
         self.manager.add_hookspecs(PlugregSpecs)
-        for each in hookspecs:
+        for each in collected("hookspecs", hookspecs):
             self.manager.add_hookspecs(each)
         self._rules = rules
-        self._ledger = FailureLedger(on_failure)
-        self.dispatch: Final = Dispatcher(self.manager, self._record_fault)
+        self._ledger = FailureLedger(on_failure, self._still_holds)
+        self.dispatch: Final = Dispatcher(self.manager, self._record_fault, self._check_ready)
         """The isolated calls."""
         self.call = self.dispatch.call
         self.first = self.dispatch.first
@@ -128,15 +128,24 @@ class PluginRegistry:
             rules=rules,
             sources=Sources(
                 group=group or f"{host}.plugins",
-                builtin=tuple(builtin),
+                builtin=collected("builtin", builtin),
                 # A plugin, or the host, may change the current folder later.
                 samples=tuple(
                     Path(each).absolute() if isinstance(each, os.PathLike) else each
-                    for each in samples
+                    for each in collected("samples", samples)
                 ),
-                directories=tuple(Path(each).absolute() for each in directories),
+                directories=tuple(
+                    Path(each).absolute() for each in collected("directories", directories)
+                ),
             ),
-            builder=Builder(rules, facts.of, self.manager.has_implementations, activator, off),
+            builder=Builder(
+                rules=rules,
+                describe=facts.of,
+                has_hooks=self.manager.has_implementations,
+                activator=activator,
+                in_service=self.manager.is_taken_in,
+                off=off,
+            ),
             activator=activator,
             manager=self.manager,
             dispatch=self.dispatch,
@@ -234,20 +243,21 @@ class PluginRegistry:
 
         Once this returns no call reaches the plugin any more; one under way keeps the plugins it
         began with. With ``cascade`` the plugins that need it are switched off too. Raises
-        PluginNotFoundError, PluginMandatoryError, PluginRequiredError (an active plugin needs
-        it), PluginSlugError (registered by hand), StorageError; then nothing has changed.
+        PluginNotFoundError, PluginMandatoryError (one of them is), PluginRequiredError (an active
+        plugin needs it), PluginSlugError (registered by hand), StorageError; then nothing has
+        changed. RegistryBusyError as :meth:`activate`.
         """
         known = self._known(slug)
         if self._life.is_manual(slug):
             raise PluginSlugError(slug, "it was registered by hand; use unregister()")
         snapshot = self._life.current()
         dependants = [each for each in snapshot.dependants(slug) if each in snapshot.active]
-        if dependants and not cascade:
-            raise PluginRequiredError(slug, dependants)
         leaving = (known.slug, *dependants)
         for each in leaving:
             if each in self._rules.mandatory:
                 raise PluginMandatoryError(each)
+        if dependants and not cascade:
+            raise PluginRequiredError(slug, dependants)
         self._configs.wish(False, leaving)
         self._life.carry_out(leaving)
         return self.get(slug)
@@ -259,6 +269,8 @@ class PluginRegistry:
         PluginNotFoundError, PluginMandatoryError, PluginActiveError, StorageError.
         """
         known = self._known(slug)
+        if self._life.is_manual(slug):
+            raise PluginSlugError(slug, "it was registered by hand; use unregister()")
         if slug in self._rules.mandatory:
             raise PluginMandatoryError(slug)
         if known.wanted:
@@ -275,7 +287,9 @@ class PluginRegistry:
         slug that is known, empty or reserved, or when plugin code asks while it is being loaded;
         PluginBlockedError; RegistryNotReady before load.
         """
-        self._life.current()
+        self._check_ready()
+        if slug is not None and (reason := slug_fault(slugify(slug), slug)):
+            raise PluginSlugError(slug, reason)
         found = objects.find([obj if slug is None else (slug, obj)], source=Source.MANUAL)
         if not found.specs:
             raise PluginSlugError(str(slug), found.failures[0].message)
@@ -324,7 +338,11 @@ class PluginRegistry:
 
     @property
     def errors(self) -> tuple[PluginFailure, ...]:
-        """Every failure of this process, each once with a count, in order of first appearance."""
+        """What is wrong now, each failure once with a count, in order of first appearance.
+
+        Those of a plugin go when it is switched off, or comes into service anew.
+        """
+        self._check_ready()
         return self._ledger.all()
 
     def status(self) -> RegistryStatus:
@@ -371,6 +389,13 @@ class PluginRegistry:
         if known is None:
             raise PluginNotFoundError(slug, near(slug, plugins))
         return known
+
+    def _check_ready(self) -> None:
+        self._life.current()
+
+    def _still_holds(self, failure: PluginFailure) -> bool:
+        # Another plugin, or the host, may have added the spec that a hook lacked.
+        return failure.subject != UNKNOWN_HOOKS or bool(self.manager.unknown_hooks(failure.slug))
 
     def _make_context(
         self,

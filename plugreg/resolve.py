@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from plugreg._guard import Guard, explain
-from plugreg._names import Slug
+from plugreg._names import Slug, canonical
 from plugreg.records import (
     Held,
     LoadPlan,
@@ -187,12 +187,26 @@ def _failure(slug: str, message: str) -> PluginFailure:
 def _unwritable(spec: PluginSpec) -> PluginFailure | None:
     """Return a failure for a plugin whose names no store or answer could hold."""
     for text in (spec.name, spec.value, spec.distribution or ""):
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            message = f"name {text!r} has no UTF-8 form, so it cannot be stored; choose another"
+        reason = None
+        if len(text) > _LONGEST_NAME:
+            reason = f"{text[:40]!r}… of {len(text)} characters is longer than {_LONGEST_NAME}"
+        elif _has_surrogates(text):
+            reason = f"{text!r} has no UTF-8 form, so it cannot be stored"
+        if reason is not None:
+            message = f"{spec.source} plugin is refused: {reason}; choose another name"
             return PluginFailure(stage=Stage.DISCOVERY, slug=spec.slug, message=message)
     return None
+
+
+_LONGEST_NAME: Final = 1_000
+
+
+def _has_surrogates(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _same_plugin(one: PluginSpec, other: PluginSpec) -> bool:
@@ -251,7 +265,7 @@ def _relevant(
         name = _LEADING_NAME.match(line)
         if name is None:
             continue
-        distribution = _canonical(name[1])
+        distribution = canonical(name[1])
         if distribution == spec.distribution:
             continue
         if distribution == rules.distribution or distribution in providers:
@@ -267,10 +281,6 @@ def _relevant(
 
 
 _LEADING_NAME: Final = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
-
-
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _specifier(line: str, rest: str) -> SpecifierSet | None:

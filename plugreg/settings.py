@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from plugreg._guard import Guard, explain
+from plugreg._guard import Guard, explain, safe_repr
 from plugreg._names import near
 from plugreg.definitions import MASK, SettingDefinition, default_of, to_text, to_value
 from plugreg.exceptions import SettingError
 from plugreg.records import EMPTY
-from plugreg.storage import Storage
+from plugreg.storage import Storage, readable
 
 _logger = logging.getLogger("plugreg")
 
@@ -47,11 +47,13 @@ class SettingsStore:
         texts: dict[Scope, dict[str, str]] = {}
         with self._writing:
             for row_key, row in self._storage.read("settings").items():
-                slug, _, key = row_key.partition(":")
-                texts.setdefault((slug, None), {})[key] = row["value"]
+                with readable("settings", row_key):
+                    slug, key = row_key.split(":")
+                    texts.setdefault((slug, None), {})[key] = row["value"]
             for row_key, row in self._storage.read("user_settings").items():
-                slug, user, key = row_key.split(":")
-                texts.setdefault((slug, int(user)), {})[key] = row["value"]
+                with readable("user_settings", row_key):
+                    slug, user, key = row_key.split(":")
+                    texts.setdefault((slug, int(user)), {})[key] = row["value"]
             self._texts = MappingProxyType(texts)
 
     def texts(self, scope: Scope) -> Mapping[str, str]:
@@ -205,6 +207,18 @@ class SettingsView(Mapping[str, Any]):
         fault = explain(guard.error)
         told = fault.exception_type if definition.protected else fault.message
         raise SettingError(definition.key, f"its default cannot be had: {told}")
+
+
+def user_view(
+    store: SettingsStore, slug: str, definitions: Mapping[str, SettingDefinition], user: int
+) -> SettingsView:
+    """Return one user's settings with a plugin. Raises SettingError for what is no number.
+
+    None, which is what many hosts have for nobody, would mean the plugin's own values.
+    """
+    if type(user) is not int:
+        raise SettingError("user", f"a user is a whole number, not {safe_repr(user)}")
+    return SettingsView(store, slug, definitions, user)
 
 
 class SettingChange:

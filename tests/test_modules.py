@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import sys
 import types
 
@@ -34,6 +35,14 @@ def _modules(site, monkeypatch):
 
 def imported(*names):
     return {name: importlib.import_module(name) for name in names}
+
+
+def editable(site):
+    """Write the metadata of an editable install whose sources lie in the same folder."""
+    info = site.dist("tea")
+    origin = {"url": site.folder.as_uri(), "dir_info": {"editable": True}}
+    (info / "direct_url.json").write_text(json.dumps(origin))
+    return info
 
 
 class TestEvict:
@@ -81,7 +90,7 @@ class TestEvict:
     @pytest.mark.parametrize("value", ["mt_ed", "mt_ed:Tea", "mt_ed.sub:Tea [fast]"])
     def test_editable_install(self, site, value):
         """RECORD lists no source then: the whole package of the entry point goes."""
-        info = site.dist("tea")
+        info = editable(site)
         (info / "RECORD").write_text(
             "__editable__.tea-1.0.pth,,\n__editable___tea_finder.py,,\n../../bin/mt_ed.py,,\n"
         )
@@ -94,7 +103,7 @@ class TestEvict:
 
     def test_editable_install_in_a_namespace_package(self, site):
         """The outermost regular package is the plugin's, what is around it is not."""
-        info = site.dist("tea")
+        info = editable(site)
         site.dist("sources", modules={"mt_ns/tea/__init__.py": "", "mt_ns/tea/a.py": ""})
         site.dist("milk", modules={"mt_ns/milk.py": ""})
         imported("mt_ns.tea.a")

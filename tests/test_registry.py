@@ -97,6 +97,10 @@ class TestReadiness:
             lambda: registry.ui_features("panel"),
             lambda: registry.admin("tea"),
             lambda: registry.activate("tea"),
+            lambda: registry.errors,
+            lambda: registry.call(Hooks.price, item="tea"),
+            lambda: registry.first(Hooks.price, item="tea"),
+            lambda: registry.outcomes(Hooks.price, item="tea"),
         ):
             with pytest.raises(RegistryNotReady, match=r"call registry\.load\(\) first"):
                 read()
@@ -114,7 +118,9 @@ class TestReadiness:
         registry.close()
         registry.close()
 
-        assert registry.call(Hooks.price, item="tea") == []
+        assert registry.hook.price(item="tea") == []
+        with pytest.raises(RegistryNotReady, match="closed"):
+            registry.call(Hooks.price, item="tea")
         with pytest.raises(RegistryNotReady, match="closed"):
             registry.get("tea")
         with pytest.raises(RegistryNotReady, match="closed"):

@@ -12,8 +12,8 @@ from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from types import CodeType, ModuleType
 from typing import Final
 
-_IMPORTING: Final = threading.RLock()
-"""Held while a module is imported, so that what a failed one leaves behind can be told apart."""
+_LOCK: Final = "__plugreg_lock__"
+"""The attribute of a folder's private package that holds the lock for imports from the folder."""
 
 _STAMP: Final = "__plugreg_stamp__"
 """The attribute of an imported module that holds the stamp of the spec it was imported for."""
@@ -44,13 +44,16 @@ def import_module(folder: str | os.PathLike[str], module: str, stamp: str = "") 
     """
     folder = os.path.realpath(folder)
     prefix = _prefix(folder)
-    with _IMPORTING:
+    place = _fresh(folder)
+    is_first = prefix not in sys.modules
+    if is_first:
+        spec = ModuleSpec(prefix, None, is_package=True)
+        spec.submodule_search_locations = [place]
+        sys.modules.setdefault(prefix, importlib.util.module_from_spec(spec))
+    # Each folder has a lock of its own, so that one that hangs in an import stops no other. It is
+    # held so that what a failed import leaves behind can be told apart.
+    with vars(sys.modules[prefix]).setdefault(_LOCK, threading.RLock()):
         before = _within(prefix)
-        place = _fresh(folder)
-        if prefix not in sys.modules:
-            spec = ModuleSpec(prefix, None, is_package=True)
-            spec.submodule_search_locations = [place]
-            sys.modules[prefix] = importlib.util.module_from_spec(spec)
         name = f"{prefix}.{module}"
         known = sys.modules.get(name)
         if isinstance(known, ModuleType) and vars(known).get(_STAMP, stamp) != stamp:
@@ -59,6 +62,8 @@ def import_module(folder: str | os.PathLike[str], module: str, stamp: str = "") 
             imported = importlib.import_module(name)
         except BaseException:
             _forget(_within(prefix) - before)
+            if is_first and _within(prefix) == {prefix}:
+                _forget({prefix})
             raise
         # A module may have put another object in its place, which is then taken as it is.
         if isinstance(imported, ModuleType):
@@ -118,5 +123,6 @@ def _forget(names: Iterable[str]) -> None:
     for name in names:
         module = sys.modules.pop(name)
         parent, _, child = name.rpartition(".")
-        if vars(sys.modules.get(parent, sys)).get(child) is module:
-            delattr(sys.modules[parent], child)
+        names = vars(sys.modules.get(parent, sys))
+        if child in names and names[child] is module:
+            del names[child]

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from plugreg._guard import Guard, safe_repr
-from plugreg._names import slug_fault, slugify
+from plugreg._names import canonical, slug_fault, slugify
 from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
 
 REFERENCE: Final = re.compile(
@@ -252,7 +252,7 @@ class _Scan:
             path = getattr(distribution, "_path", None)
             where = place if path is None else str(path)
             with Guard() as guard:
-                name = _canonical(distribution.metadata["Name"])
+                name = canonical(distribution.metadata["Name"])
                 if name in self._names:
                     continue
                 pairs = tuple(
@@ -362,15 +362,7 @@ def _split(stem: str, kind: str) -> tuple[str, str | None]:
         name, version = match.groups()
     if kind == "egg-info":
         version = version.partition("-py")[0]
-    return _canonical(name), version or None
-
-
-def _canonical(name: str) -> str:
-    """Return the canonical name of a distribution (PEP 503), without the import of packaging."""
-    name = name.lower().replace("_", "-").replace(".", "-")
-    while "--" in name:
-        name = name.replace("--", "-")
-    return name
+    return canonical(name), version or None
 
 
 def _strip_suffix(name: str, suffix: str) -> tuple[str, bool]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
-import threading
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pluggy
 from pluggy import HookCaller, HookImpl, HookimplOpts
+from pluggy._compat import DistFacade
 from pluggy._hooks import _SubsetHookCaller, normalize_hookimpl_opts
 from pluggy._manager import _static_hook_attr
 
-from plugreg._guard import Guard, safe_repr
+from plugreg._guard import Guard, safe_repr, safe_str
 from plugreg._names import near
 from plugreg.exceptions import UnknownHookError
 from plugreg.hooks._identity import Delivered, Identities
-from plugreg.hooks._tables import HookTable, Implementations, Rank, make_table, section
+from plugreg.hooks._state import State
+from plugreg.hooks._tables import HookTable, Implementations, Rank, make_table
+
+if TYPE_CHECKING:
+    import importlib.metadata
 
 # What every object has is no hook, and is a third of what ``dir`` lists.
 _OBJECT_NAMES: Final = frozenset(dir(object))
@@ -38,13 +40,7 @@ class PluginManager(pluggy.PluginManager):
     def __init__(self, project_name: str, *, implicit_prefix: str | None = None) -> None:
         super().__init__(project_name)
         self.implicit_prefix: Final = implicit_prefix
-        self._writing = threading.RLock()
-        self._counter = itertools.count()
-        self._block: int | None = None
-        self._ranks: dict[str, Rank] = {}
-        self._taken: dict[str, Implementations] = {}
-        self._tables: dict[str, HookTable] = {}
-        self._delivered: dict[str, Delivered] = {}
+        self._plugreg = State()
 
     # -- what counts as a hook ---------------------------------------------------------------
 
@@ -73,7 +69,9 @@ class PluginManager(pluggy.PluginManager):
     def _is_implicit(self, name: str) -> bool:
         return self.implicit_prefix is not None and name.startswith(self.implicit_prefix)
 
-    def implementations(self, plugin: Any, name: str, rank: Rank = ()) -> Implementations:
+    def implementations(
+        self, plugin: Any, name: str, rank: Rank = (), dist_info: str | None = None
+    ) -> Implementations:
         """Parse the hook implementations of ``plugin`` and check them against the specs there are.
 
         No attribute is evaluated and nothing is registered. Raises PluginValidationError, as
@@ -82,22 +80,10 @@ class PluginManager(pluggy.PluginManager):
         """
         if self.is_reserved(name):
             raise ValueError(f"plugin name {name!r} is taken or blocked on the plugin manager")
-        pairs = []
-        for attribute in dir(plugin):
-            if attribute in _OBJECT_NAMES:
-                continue
-            opts = self.parse_hookimpl_opts(plugin, attribute)
-            if opts is None:
-                continue
-            normalize_hookimpl_opts(opts)
-            found = _static_hook_attr(plugin, attribute)
-            assert found is not None, f"{plugin!r}.{attribute} is not a hookable attribute"
-            impl = HookImpl(plugin, name, found[1], _as_plain(opts))
-            hook_name = impl.opts["specname"] or attribute
-            if self._has_spec(hook_name):
-                self._verify_hook(self._caller(hook_name), impl)
-            pairs.append((hook_name, impl))
-        return Implementations(name=name, plugin=plugin, pairs=tuple(pairs), rank=rank)
+        pairs = tuple(_parsed(self, plugin, name))
+        return Implementations(
+            name=name, plugin=plugin, pairs=pairs, rank=rank, dist_info=dist_info
+        )
 
     def has_implementations(self, plugin: Any) -> bool:
         """Tell whether an object has any hook implementation. Nothing is evaluated or checked."""
@@ -118,29 +104,32 @@ class PluginManager(pluggy.PluginManager):
             if self._name2plugin[plugin_name] is None:
                 return None
             raise ValueError(
-                f"Plugin name already registered: {plugin_name}={safe_repr(plugin)}\n"
+                f"Plugin name already registered: {plugin_name}={safe_str(plugin)}\n"
                 f"{safe_repr(self._name2plugin)}"
             )
-        if self.is_registered(plugin):
+        if _name_of(plugin, self) is not None:
             raise ValueError(
                 f"Plugin already registered under a different name: "
-                f"{plugin_name}={safe_repr(plugin)}\n{safe_repr(self._name2plugin)}"
+                f"{plugin_name}={safe_str(plugin)}\n{safe_repr(self._name2plugin)}"
             )
-        found = self.implementations(plugin, plugin_name)
+        pairs = _parsed(self, plugin, plugin_name)
         self._name2plugin[plugin_name] = plugin
-        self._ranks[plugin_name] = (next(self._counter),)
-        unchecked = {name for name, _ in found.pairs if not self._has_spec(name)}
-        for hook_name, impl in found.pairs:
-            hook = self._caller(hook_name)
+        unchecked = {name for name, _ in pairs if not _has_spec(self, name)}
+        for hook_name, impl in pairs:
+            hook = _caller(self, hook_name)
             if hook_name in unchecked and hook.has_spec():
                 # A replay of history, below, has added the spec in the meantime.
                 self._verify_hook(hook, impl)
             hook._maybe_apply_history(impl)
-            with self._writing:
+            with self._plugreg.writing:
                 if self._name2plugin.get(plugin_name) is not plugin:
                     # A replay of history has unregistered it in the meantime.
                     break
-                self._store(hook, self._placed(hook._hookimpls, (impl,)))
+                # pluggy itself finds the place, in a list that nobody reads yet.
+                scratch = HookCaller(hook_name, self._hookexec)
+                scratch._hookimpls.extend(hook._hookimpls)
+                scratch._add_hookimpl(impl)
+                _store(self, hook, scratch._hookimpls)
         return plugin_name
 
     def unregister(self, plugin: Any = None, name: str | None = None) -> Any:
@@ -164,26 +153,18 @@ class PluginManager(pluggy.PluginManager):
                     f" (name is registered to {safe_repr(registered)},"
                     f" plugin is registered as {registered_name!r})"
                 )
-        with self._writing:
+        with self._plugreg.writing:
             for hook in self.get_hookcallers(plugin) or ():
-                self._store(hook, [each for each in hook._hookimpls if each.plugin is not plugin])
+                _store(self, hook, [e for e in hook._hookimpls if e.plugin is not plugin])
             if self._name2plugin.get(name) is not None:
                 del self._name2plugin[name]
-                self._ranks.pop(name, None)
-                if name in self._taken:
-                    self._remember_history(self._taken.pop(name))
+                if name in self._plugreg.taken:
+                    _remember_history(self, self._plugreg.drop(name))
         return plugin
 
     def get_name(self, plugin: Any) -> str | None:
         """Return the name the plugin is registered under, or None."""
-        known = list(self._name2plugin.items())
-        for name, each in known:
-            if each is plugin:
-                return name
-        for name, each in known:
-            if name not in self._taken and each is not None and plugin == each:
-                return name
-        return None
+        return _name_of(plugin, self)
 
     def is_registered(self, plugin: Any) -> bool:
         """Return whether the plugin is registered."""
@@ -195,7 +176,7 @@ class PluginManager(pluggy.PluginManager):
         for name, each in list(self._name2plugin.items()):
             if each is None:
                 continue
-            if name not in self._taken:
+            if name not in self._plugreg.taken:
                 plugins.add(each)
                 continue
             with Guard():
@@ -205,10 +186,27 @@ class PluginManager(pluggy.PluginManager):
     def subset_hook_caller(self, name: str, remove_plugins: Iterable[Any]) -> HookCaller:
         """Return a caller of the named hook that leaves out the given plugins."""
         caller: HookCaller = getattr(self.hook, name)
+        if not any(each.plugin_name in self._plugreg.taken for each in caller._hookimpls):
+            return super().subset_hook_caller(name, remove_plugins)
         removed = Identities(remove_plugins)
         if not any(each.plugin in removed for each in caller._hookimpls):
             return caller
         return _SubsetHookCaller(caller, cast("Any", removed))
+
+    def list_plugin_distributions(self) -> list[tuple[Any, importlib.metadata.Distribution]]:
+        """Return (plugin, distribution) pairs of what came from entry points, here or exchanged in.
+
+        The distributions of exchanged plugins are looked up when this is called.
+        """
+        taken = list(self._plugreg.taken.values())
+        return [
+            *super().list_plugin_distributions(),
+            *((each.plugin, found) for each in taken if (found := each.distribution()) is not None),
+        ]
+
+    def list_plugin_distinfo(self) -> list[tuple[Any, DistFacade]]:
+        """Return (plugin, distinfo) pairs, as :meth:`list_plugin_distributions`."""
+        return [(plugin, DistFacade(found)) for plugin, found in self.list_plugin_distributions()]
 
     # -- exchange ----------------------------------------------------------------------------
 
@@ -222,32 +220,33 @@ class PluginManager(pluggy.PluginManager):
 
         Raises ValueError, before anything is changed, when a name of ``add`` is taken.
         """
-        with self._writing:
-            leaving = {name: self._taken[name] for name in remove if name in self._taken}
+        state = self._plugreg
+        with state.writing:
+            leaving = {name for name in remove if name in state.taken}
             coming: set[str] = set()
             for each in add:
                 taken = each.name in self._name2plugin and each.name not in leaving
                 if taken or each.name in coming:
                     raise ValueError(f"plugin name {each.name!r} is taken on the plugin manager")
                 coming.add(each.name)
-            if self._block is None:
-                self._block = next(self._counter)
+            if state.before is None:
+                state.before = frozenset(self._name2plugin)
             arriving: dict[str, list[HookImpl]] = {}
-            for each in leaving.values():
-                for hook_name, _ in each.pairs:
+            for name in leaving:
+                left = state.drop(name)
+                _remember_history(self, left)
+                del self._name2plugin[name]
+                for hook_name, _ in left.pairs:
                     arriving.setdefault(hook_name, [])
-                self._remember_history(each)
-                del self._taken[each.name], self._name2plugin[each.name], self._ranks[each.name]
             for each in add:
-                self._taken[each.name] = each
+                state.put(each)
                 self._name2plugin[each.name] = each.plugin
-                self._ranks[each.name] = (self._block, *each.rank)
                 for hook_name, impl in each.pairs:
                     arriving.setdefault(hook_name, []).append(impl)
             for hook_name, impls in arriving.items():
-                hook = self._caller(hook_name)
+                hook = _caller(self, hook_name)
                 staying = [each for each in hook._hookimpls if each.plugin_name not in leaving]
-                self._store(hook, self._placed(staying, impls))
+                _store(self, hook, state.composed((*staying, *impls)))
 
     def replay(self, added: Iterable[Implementations]) -> Iterator[tuple[str, str, BaseException]]:
         """Give historic calls to plugins that were just exchanged in and have not had them.
@@ -256,7 +255,7 @@ class PluginManager(pluggy.PluginManager):
         ``(name, hook, exception)`` for each implementation that fails; the others go on.
         """
         # Listed first: what is called from now on reaches these plugins directly.
-        for name, hook_name, impl, kwargs, callback in list(self._due(added)):
+        for name, hook_name, impl, kwargs, callback in list(_due(self, added)):
             with Guard() as guard:
                 results = self._hookexec(hook_name, [impl], kwargs, False)
                 if callback is not None and isinstance(results, list):
@@ -265,23 +264,27 @@ class PluginManager(pluggy.PluginManager):
             if guard.error is not None:
                 yield name, hook_name, guard.error
 
+    def is_taken_in(self, name: str) -> bool:
+        """Tell whether a plugin was exchanged in under this name, and has not left."""
+        return name in self._plugreg.taken
+
     def is_reserved(self, name: str) -> bool:
         """Tell whether the host has registered or blocked this name itself."""
-        return name in self._name2plugin and name not in self._taken
+        return name in self._name2plugin and name not in self._plugreg.taken
 
     def unknown_hooks(self, name: str) -> tuple[str, ...]:
         """Return a sentence for each implementation of this plugin that no spec asks for.
 
         Implementations marked ``optionalhook`` are none of them.
         """
-        found = self._taken.get(name)
+        found = self._plugreg.taken.get(name)
         if found is None:
             return ()
-        known = [each for each in list(vars(self.hook)) if self._has_spec(each)]
+        known = [each for each in list(vars(self.hook)) if _has_spec(self, each)]
         return tuple(
             f"unknown hook {hook_name!r}, which no specification asks for{near(hook_name, known)}"
             for hook_name, impl in found.pairs
-            if not impl.optionalhook and not self._has_spec(hook_name)
+            if not impl.optionalhook and not _has_spec(self, hook_name)
         )
 
     def table(self, name: str) -> HookTable:
@@ -289,79 +292,95 @@ class PluginManager(pluggy.PluginManager):
 
         It is made anew only when the hook's list or spec is another one. Raises UnknownHookError.
         """
-        hook = self._find_caller(name)
+        hook = _find_caller(self, name)
         if hook is None:
             raise UnknownHookError(name, near(name, vars(self.hook)))
-        table = self._tables.get(name)
+        table = self._plugreg.tables.get(name)
         if table is None or table.impls is not hook._hookimpls or table.spec is not hook.spec:
-            table = self._tables[name] = make_table(hook)
+            table = self._plugreg.tables[name] = make_table(hook)
         return table
 
-    # -- the parts ---------------------------------------------------------------------------
 
-    def _find_caller(self, name: str) -> HookCaller | None:
-        return cast("HookCaller | None", vars(self.hook).get(name))
+# The parts are functions, so that no method of a host's subclass can take their place.
 
-    def _has_spec(self, name: str) -> bool:
-        hook = self._find_caller(name)
-        return hook is not None and hook.has_spec()
 
-    def _caller(self, name: str) -> HookCaller:
-        hook = self._find_caller(name)
-        if hook is None:
-            # Another thread may be first; then its caller is the one.
-            hook = vars(self.hook).setdefault(name, HookCaller(name, self._hookexec))
-        return hook
+def _parsed(manager: PluginManager, plugin: Any, name: str) -> list[tuple[str, HookImpl]]:
+    pairs = []
+    for attribute in dir(plugin):
+        if attribute in _OBJECT_NAMES:
+            continue
+        opts = manager.parse_hookimpl_opts(plugin, attribute)
+        if opts is None:
+            continue
+        normalize_hookimpl_opts(opts)
+        found = _static_hook_attr(plugin, attribute)
+        assert found is not None, f"{plugin!r}.{attribute} is not a hookable attribute"
+        impl = HookImpl(plugin, name, found[1], _as_plain(opts))
+        hook_name = impl.opts["specname"] or attribute
+        if _has_spec(manager, hook_name):
+            manager._verify_hook(_caller(manager, hook_name), impl)
+        pairs.append((hook_name, impl))
+    return pairs
 
-    def _store(self, hook: HookCaller, impls: list[HookImpl]) -> None:
-        hook._hookimpls = impls  # type: ignore[misc]  # The one assignment that readers see.
-        # The table made from the old list would keep plugins alive that have left.
-        self._tables.pop(hook.name, None)
 
-    def _placed(self, impls: Sequence[HookImpl], new: Iterable[HookImpl]) -> list[HookImpl]:
-        """Return a list with the ``new`` implementations where pluggy would have put them.
+def _name_of(plugin: Any, manager: PluginManager) -> str | None:
+    """Return the name of a registered plugin; one that was exchanged in is never compared."""
+    known = list(manager._name2plugin.items())
+    for name, each in known:
+        if each is plugin:
+            return name
+    for name, each in known:
+        if name not in manager._plugreg.taken and each is not None and plugin == each:
+            return name
+    return None
 
-        pluggy calls a list from its end. In each of six sections (wrappers behind the rest, and
-        in both trylast, plain, tryfirst) the later one of two plugins stands behind the earlier,
-        but before it among trylast.
-        """
-        placed = list(impls)
-        for impl in new:
-            part = section(impl)
-            start = bisect_left(placed, part, key=section)
-            end = bisect_right(placed, part, lo=start, key=section)
-            rank = self._ranks[impl.plugin_name]
-            if impl.trylast:
-                while start < end and self._rank(placed[start]) > rank:
-                    start += 1
-                placed.insert(start, impl)
-            else:
-                placed.insert(bisect_right(placed, rank, start, end, key=self._rank), impl)
-        return placed
 
-    def _rank(self, impl: HookImpl) -> Rank:
-        return self._ranks[impl.plugin_name]
+def _find_caller(manager: PluginManager, name: str) -> HookCaller | None:
+    return cast("HookCaller | None", vars(manager.hook).get(name))
 
-    def _history_of(self, hook_name: str) -> Delivered:
-        return self._delivered.setdefault(hook_name, Delivered())
 
-    def _remember_history(self, leaving: Implementations) -> None:
-        for hook_name, _ in leaving.pairs:
-            hook = self._caller(hook_name)
+def _has_spec(manager: PluginManager, name: str) -> bool:
+    hook = _find_caller(manager, name)
+    return hook is not None and hook.has_spec()
+
+
+def _caller(manager: PluginManager, name: str) -> HookCaller:
+    hook = _find_caller(manager, name)
+    if hook is None:
+        # Another thread may be first; then its caller is the one.
+        hook = vars(manager.hook).setdefault(name, HookCaller(name, manager._hookexec))
+    return hook
+
+
+def _store(manager: PluginManager, hook: HookCaller, impls: list[HookImpl]) -> None:
+    hook._hookimpls = impls  # type: ignore[misc]  # The one assignment that readers see.
+    # The table made from the old list would keep plugins alive that have left.
+    manager._plugreg.tables.pop(hook.name, None)
+
+
+def _history_of(manager: PluginManager, hook_name: str) -> Delivered:
+    return manager._plugreg.delivered.setdefault(hook_name, Delivered())
+
+
+def _remember_history(manager: PluginManager, leaving: Implementations) -> None:
+    for hook_name, _ in leaving.pairs:
+        hook = _caller(manager, hook_name)
+        if hook.is_historic():
+            count = len(hook._call_history or ())
+            _history_of(manager, hook_name).put(leaving.name, leaving.plugin, count)
+
+
+def _due(
+    manager: PluginManager, added: Iterable[Implementations]
+) -> Iterator[tuple[str, str, HookImpl, Mapping[str, object], Callable[[Any], None] | None]]:
+    """Yield the historic calls that plugins which were exchanged in have not had."""
+    for each in added:
+        for hook_name, impl in each.pairs:
+            hook = _caller(manager, hook_name)
             if hook.is_historic():
-                count = len(hook._call_history or ())
-                self._history_of(hook_name).put(leaving.name, leaving.plugin, count)
-
-    def _due(
-        self, added: Iterable[Implementations]
-    ) -> Iterator[tuple[str, str, HookImpl, Mapping[str, object], Callable[[Any], None] | None]]:
-        for each in added:
-            for hook_name, impl in each.pairs:
-                hook = self._caller(hook_name)
-                if hook.is_historic():
-                    had = self._history_of(hook_name).get(each.plugin)
-                    for kwargs, callback in (hook._call_history or [])[had:]:
-                        yield each.name, hook_name, impl, kwargs, callback
+                had = _history_of(manager, hook_name).get(each.plugin)
+                for kwargs, callback in (hook._call_history or [])[had:]:
+                    yield each.name, hook_name, impl, kwargs, callback
 
 
 def _as_plain(opts: HookimplOpts) -> HookimplOpts:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from types import CoroutineType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pluggy import HookCaller, HookCallError, HookImpl, Result
 from pluggy._hooks import HookSpec
+
+if TYPE_CHECKING:
+    import importlib.metadata
 
 Rank = tuple[Any, ...]
 """The place of a plugin among the others: those registered later have a greater one."""
@@ -37,22 +40,32 @@ class Row(NamedTuple):
 class Implementations:
     """The hook implementations of one plugin, parsed and checked, but not in service.
 
-    ``pairs`` has ``(hook name, implementation)`` in the order in which the plugin lists them.
+    ``pairs`` has ``(hook name, implementation)`` in the order in which the plugin lists them,
+    ``dist_info`` the metadata folder of the distribution that brought it, if one did.
     """
 
     name: str
     plugin: Any = field(repr=False)
     pairs: tuple[tuple[str, HookImpl], ...]
     rank: Rank = ()
+    dist_info: str | None = None
 
-    def invoke(self, hook: str, **kwargs: object) -> Iterator[object]:
-        """Run this plugin's own implementations of ``hook``, without wrappers, one by one.
+    def distribution(self) -> importlib.metadata.Distribution | None:
+        """Look up the distribution that brought the plugin; None where none did."""
+        from importlib.metadata import Distribution
+
+        return None if self.dist_info is None else Distribution.at(self.dist_info)
+
+    def invoke(self, hook: str, **kwargs: object) -> list[Any]:
+        """Run this plugin's own implementations of ``hook``, without wrappers; return all results.
 
         Nothing is guarded here.
         """
-        for name, impl in self.pairs:
-            if name == hook and not (impl.wrapper or impl.hookwrapper):
-                yield _row(impl).run(kwargs)
+        return [
+            _row(impl).run(kwargs)
+            for name, impl in self.pairs
+            if name == hook and not (impl.wrapper or impl.hookwrapper)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -106,7 +119,10 @@ def make_table(hook: HookCaller) -> HookTable:
         spec=spec,
         rows=tuple(_row(each) for each in in_call_order if section(each) < 3),
         wrappers=tuple(_row(each) for each in in_call_order if section(each) >= 3),
-        required=frozenset(spec.argnames) if spec is not None else frozenset(),
+        # Without a spec, a call must give what the implementations ask for.
+        required=frozenset(
+            spec.argnames if spec is not None else (n for each in impls for n in each.argnames)
+        ),
         defaults=dict(spec.kwargdefaults) if spec is not None else {},
         firstresult=bool(spec is not None and spec.opts.get("firstresult")),
         historic=bool(spec is not None and spec.opts.get("historic")),

@@ -20,6 +20,18 @@ Record = dict[str, Any]
 """One record: text keys, and values that are None, bool, int, float, str, list or dict of such."""
 
 
+@contextmanager
+def readable(table: str, key: str) -> Iterator[None]:
+    """Turn what goes wrong in reading a record of ours into a StorageError that names its place."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise StorageError(
+            f"record {key!r} of table {table!r} is none that plugreg has written "
+            f"({type(error).__name__}: {error}); restore a copy of the store, or delete the record"
+        ) from error
+
+
 class Storage(Protocol):
     """A place that keeps records. Opening is constructing; one object serves all threads.
 
