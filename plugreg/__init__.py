@@ -1,5 +1,7 @@
 """A plugin registry on pluggy: which plugins there are, which are on, and what went wrong."""
 
+from plugreg.definitions import SettingDefinition
+from plugreg.dispatch import Outcome
 from plugreg.exceptions import (
     PluginActiveError,
     PluginBlockedError,
@@ -27,6 +29,7 @@ from plugreg.registry import PluginRegistry
 
 __all__ = [
     "LoadReport",
+    "Outcome",
     "Plugin",
     "PluginActiveError",
     "PluginBlockedError",
@@ -44,6 +47,7 @@ __all__ = [
     "PlugregError",
     "RegistryBusyError",
     "RegistryNotReady",
+    "SettingDefinition",
     "SettingError",
     "Stage",
     "StorageCorruptError",

@@ -214,18 +214,20 @@ def _mixin_failure(
 
 
 def _definitions(
-    slug: str, plugin: Any
+    slug: str, plugin: object
 ) -> tuple[
     Mapping[str, SettingDefinition], Mapping[str, SettingDefinition], tuple[PluginFailure, ...]
 ]:
+    """Read the definitions of settings and user settings, whose contract has been checked."""
     if not issubclass(type(plugin), SettingsMixin):
         return {}, {}, ()
     with Guard() as guard:
-        settings, faults = parse_definitions(plugin.SETTINGS, "SETTINGS")
-        user_settings, more = parse_definitions(plugin.USER_SETTINGS, "USER_SETTINGS")
-        if not (faults or more):
-            return settings, user_settings, ()
-        raise ValueError("; ".join((*faults, *more)))
+        settings, _ = parse_definitions(plugin.SETTINGS, "SETTINGS")  # type: ignore[attr-defined]
+        user_settings, _ = parse_definitions(
+            plugin.USER_SETTINGS,  # type: ignore[attr-defined]
+            "USER_SETTINGS",
+        )
+        return settings, user_settings, ()
     assert guard.error is not None
     failure = PluginFailure.of(
         Stage.ACTIVATE, slug, guard.error, subject="settings", what="mixin 'settings'"

@@ -139,7 +139,7 @@ class PluginActiveError(PlugregError):
         self.slug = slug
 
     def __str__(self) -> str:
-        return f"plugin {self.slug!r} cannot be deleted as it is active; deactivate it first"
+        return f"plugin {self.slug!r} is wished active and cannot be deleted; deactivate it first"
 
 
 class PluginNotBoundError(PlugregError):
@@ -151,7 +151,7 @@ class PluginNotBoundError(PlugregError):
 
     def __str__(self) -> str:
         return (
-            f"plugin object of class {self.plugin!r} is not bound to a registry yet; "
+            f"plugin object of class {self.plugin!r} is not bound to a registry; "
             f"use settings in plugreg_activated() or later, not in the constructor"
         )
 

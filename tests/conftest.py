@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says something of the machine, and nothing of the promise.
+settings.register_profile("plugreg", deadline=None)
+settings.load_profile("plugreg")
 
 
 class Site:

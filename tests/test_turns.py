@@ -92,10 +92,15 @@ def interrupted_run(turns, job, share, other, threads):
         signal.pthread_kill(main, signal.SIGINT)
 
     presses = threading.Thread(target=press)
-    presses.start()
-    with pytest.raises(KeyboardInterrupt):
-        turns.run(job, share)
-    presses.join()
+    # Where the tests run in the background, the shell has them ignore SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        presses.start()
+        with pytest.raises(KeyboardInterrupt):
+            turns.run(job, share)
+        presses.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     return calls[0]
 
 

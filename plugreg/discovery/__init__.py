@@ -89,7 +89,9 @@ def restricted(found: Discovery, known: Discovery) -> Discovery:
 def _is_folder(sample: Any) -> bool:
     # isinstance() would ask a plugin object for its __class__, which is the plugin's code.
     if type(sample) is str:
-        return bool(sample) and Path(sample).is_dir()
+        with Guard():
+            return bool(sample) and Path(sample).is_dir()
+        return False
     return issubclass(type(sample), os.PathLike)
 
 

@@ -15,7 +15,7 @@ hookimpl: Final = HookimplMarker("plugreg")
 
 
 class PlugregSpecs:
-    """The hooks that plugreg itself calls. Any plugin may implement them; none has to."""
+    """plugreg's own hooks. Any plugin may implement them; none has to."""
 
     @hookspec
     def plugreg_activated(self) -> None:
@@ -31,15 +31,21 @@ class PlugregSpecs:
 
     @hookspec
     def plugreg_settings_changed(self, changed: frozenset[str]) -> None:
-        """Told to a plugin when values of its settings have changed; ``changed`` has their keys."""
+        """Told to a plugin when values have changed; ``changed`` has their keys.
+
+        Its own settings, or those of a user; which of the two is not told.
+        """
 
     @hookspec
     def plugreg_plugins_loaded(self, report: object) -> None:
         """Told to all active plugins after each load and reload, with its ``LoadReport``."""
 
     @hookspec
-    def plugreg_health(self) -> object:
-        """Tell how the plugin is: None or True for well, a text that says what is wrong."""
+    def plugreg_health(self) -> bool | str | None:
+        """Tell how the plugin is: None or True for well, a text that says what is wrong.
+
+        For hosts to call; plugreg itself does not yet.
+        """
 
     @hookspec
     def plugreg_plugins(self) -> Iterable[tuple[str, object]]:

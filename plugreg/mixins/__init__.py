@@ -23,11 +23,16 @@ from plugreg.mixins.events import EventMixin
 from plugreg.mixins.mail import MailMixin
 from plugreg.mixins.navigation import NavigationMixin
 from plugreg.mixins.notification import NotificationMixin
-from plugreg.mixins.schedule import ScheduleMixin
+from plugreg.mixins.schedule import ScheduledTask, ScheduleMixin, scheduled_tasks
 from plugreg.mixins.settings import SettingsMixin
-from plugreg.mixins.ui import UserInterfaceMixin
+from plugreg.mixins.ui import UIRequest, UserInterfaceMixin
 from plugreg.mixins.urls import UrlsMixin
-from plugreg.mixins.validation import ValidationMixin
+from plugreg.mixins.validation import (
+    ValidationFault,
+    ValidationMixin,
+    ask_generators,
+    ask_validators,
+)
 
 __all__ = [
     "MIXINS",
@@ -38,10 +43,16 @@ __all__ = [
     "NavigationMixin",
     "NotificationMixin",
     "ScheduleMixin",
+    "ScheduledTask",
     "SettingsMixin",
+    "UIRequest",
     "UrlsMixin",
     "UserInterfaceMixin",
+    "ValidationFault",
     "ValidationMixin",
+    "ask_generators",
+    "ask_validators",
+    "scheduled_tasks",
 ]
 
 MIXINS: Final[tuple[MixinSpec, ...]] = (

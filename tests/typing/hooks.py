@@ -29,6 +29,10 @@ class Hooks:
     def tags(self) -> list[str] | None:
         """Take nothing."""
 
+    @hookspec
+    def told(self, item: str) -> None:
+        """Tell, and ask nothing."""
+
 
 @hookspec
 def weight(item: str, unit: str = "kg") -> int | None:
@@ -44,6 +48,8 @@ def check_calls(registry: PluginRegistry) -> None:
     assert_type(registry.call(Hooks.tags), list[list[str]])
     assert_type(registry.call(weight, item="tea", unit="g"), list[int])
     assert_type(registry.call("price", item="tea"), list[Any])
+    assert_type(registry.call(Hooks.told, item="tea"), list[None])
+    assert_type(registry.outcomes(Hooks.told, item="tea"), list[Outcome[None]])
 
     registry.call(Hooks.price, item=5)  # type: ignore[call-overload]
     registry.call(Hooks.price)  # type: ignore[call-overload]
@@ -52,7 +58,14 @@ def check_calls(registry: PluginRegistry) -> None:
     registry.call(Hooks.tags, item="tea")  # type: ignore[call-overload]
     registry.call(weight, item=5)  # type: ignore[call-overload]
     registry.call(weight, itm="tea")  # type: ignore[call-overload]
+    registry.call(Hooks.told, item=5)  # type: ignore[call-overload]
     registry.call(5, item="tea")  # type: ignore[call-overload]
+
+
+def check_what_is_not_seen(registry: PluginRegistry) -> None:
+    """Two mistakes that a type cannot tell from correct calls; both raise HookCallError."""
+    registry.call(weight)
+    registry.call(Hooks.price, "tea")
 
 
 def check_first(registry: PluginRegistry) -> None:
