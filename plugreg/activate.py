@@ -21,6 +21,7 @@ from plugreg.mixins._spec import (
     run_activate,
     run_deactivate,
 )
+from plugreg.mixins.settings import SPEC as SETTINGS
 from plugreg.plugin import Plugin, bind, unbind
 from plugreg.records import (
     ActivePlugin,
@@ -214,24 +215,25 @@ def _mixin_failure(
 
 
 def _definitions(
-    slug: str, plugin: object
+    slug: str, plugin: Any
 ) -> tuple[
     Mapping[str, SettingDefinition], Mapping[str, SettingDefinition], tuple[PluginFailure, ...]
 ]:
-    """Read the definitions of settings and user settings, whose contract has been checked."""
+    """Read the definitions; they were checked with the contract, but may be others each time."""
     if not issubclass(type(plugin), SettingsMixin):
         return {}, {}, ()
     with Guard() as guard:
-        settings, _ = parse_definitions(plugin.SETTINGS, "SETTINGS")  # type: ignore[attr-defined]
-        user_settings, _ = parse_definitions(
-            plugin.USER_SETTINGS,  # type: ignore[attr-defined]
-            "USER_SETTINGS",
+        settings, faults = parse_definitions(plugin.SETTINGS, "SETTINGS")
+        user_settings, more = parse_definitions(plugin.USER_SETTINGS, "USER_SETTINGS")
+    if guard.error is not None:
+        failure = _mixin_failure(Stage.ACTIVATE, slug, SETTINGS, guard.error)
+    elif faults or more:
+        message = f"mixin 'settings': {'; '.join((*faults, *more))}"
+        failure = PluginFailure(
+            stage=Stage.ACTIVATE, slug=slug, subject="settings", message=message
         )
+    else:
         return settings, user_settings, ()
-    assert guard.error is not None
-    failure = PluginFailure.of(
-        Stage.ACTIVATE, slug, guard.error, subject="settings", what="mixin 'settings'"
-    )
     return {}, {}, (failure,)
 
 

@@ -16,7 +16,8 @@ from plugreg._names import Slug
 from plugreg.exceptions import SettingError
 from plugreg.records import EMPTY, PluginSpec, Wish
 from plugreg.resolve import HostRules, settle
-from plugreg.storage import Storage, Transaction, readable
+from plugreg.storage import Storage, Transaction
+from plugreg.storage.base import readable
 
 
 class Configs:

@@ -17,7 +17,8 @@ from plugreg._names import near
 from plugreg.definitions import MASK, SettingDefinition, default_of, to_text, to_value
 from plugreg.exceptions import SettingError
 from plugreg.records import EMPTY
-from plugreg.storage import Storage, readable
+from plugreg.storage import Storage
+from plugreg.storage.base import readable
 
 _logger = logging.getLogger("plugreg")
 

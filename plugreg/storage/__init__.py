@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plugreg.storage.base import Storage, Transaction, readable
+from plugreg.storage.base import Storage, Transaction
 from plugreg.storage.memory import MemoryStorage
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["MemoryStorage", "Storage", "TinyDBStorage", "Transaction", "readable"]
+__all__ = ["MemoryStorage", "Storage", "TinyDBStorage", "Transaction"]
 
 
 def __dir__() -> list[str]:
