@@ -246,7 +246,7 @@ def _brought(active: ActivePlugin) -> tuple[tuple[PluginSpec, ...], tuple[Plugin
         pairs = [_pair(each) for each in islice(given, MOST_BROUGHT + 1)]
         if len(pairs) > MOST_BROUGHT:
             raise ValueError(f"a plugin may bring no more than {MOST_BROUGHT} others")
-        found = objects.find(pairs, source=Source.PLUGIN)
+        found = objects.find(pairs, source=Source.BROUGHT)
         specs = tuple(replace(each, brought_by=slug) for each in found.specs)
         return specs, tuple(
             replace(each, stage=Stage.ACTIVATE, slug=slug) for each in found.failures

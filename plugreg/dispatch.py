@@ -88,7 +88,7 @@ class Dispatcher:
         """
         table, kwargs = self._prepare(hook, args, kwargs)
         if not table.wrappers and not table.firstresult:
-            return self._results(table, kwargs)
+            return self._results(table, kwargs, first=False)
         value = self._wrapped(table, kwargs, first=table.firstresult)
         if table.firstresult:
             return [] if value is None else [value]
@@ -182,7 +182,8 @@ class Dispatcher:
             )
         return table, table.arguments(kwargs)
 
-    def _results(self, table: HookTable, kwargs: dict[str, Any]) -> list[Any]:
+    def _results(self, table: HookTable, kwargs: dict[str, Any], *, first: bool) -> list[Any]:
+        """Call the implementations, all or up to the ``first`` result; return what is not None."""
         results = []
         for row in table.rows:
             try:
@@ -194,20 +195,9 @@ class Dispatcher:
             else:
                 if value is not None:
                     results.append(value)
+                    if first:
+                        break
         return results
-
-    def _first(self, table: HookTable, kwargs: dict[str, Any]) -> Any:
-        for row in table.rows:
-            try:
-                value = row.run(kwargs)
-                if type(value) is CoroutineType:
-                    value = refuse(value)
-            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
-                self._keep(row, table, error)
-            else:
-                if value is not None:
-                    return value
-        return None
 
     def _wrapped(self, table: HookTable, kwargs: dict[str, Any], *, first: bool) -> Any:
         """Run the implementations inside the wrappers; the shape of the value is the spec's."""
@@ -217,11 +207,8 @@ class Dispatcher:
                 generator = self._enter(row, table, kwargs)
                 if generator is not None:
                     inside.append((row, generator))
-            if first:
-                one = self._first(table, kwargs)
-                value = one if table.firstresult else [] if one is None else [one]
-            else:
-                value = self._results(table, kwargs)
+            results = self._results(table, kwargs, first=first)
+            value: Any = next(iter(results), None) if table.firstresult else results
             while inside:
                 value = self._leave(*inside.pop(), table, value)
         finally:

@@ -57,7 +57,7 @@ class Source(StrEnum):
     SAMPLE = "sample"
     DIRECTORY = "directory"
     ENTRY_POINT = "entry point"
-    PLUGIN = "plugin"
+    BROUGHT = "brought"
 
     @property
     def rank(self) -> int:

@@ -383,8 +383,8 @@ class TestBrought:
             (each.slug, each.source, each.brought_by, each.target)
             for each in activation.active.brings
         ] == [
-            ("cup", Source.PLUGIN, "tea", None),
-            ("milk", Source.PLUGIN, "tea", target),
+            ("cup", Source.BROUGHT, "tea", None),
+            ("milk", Source.BROUGHT, "tea", target),
         ]
 
     def test_any_iterable_and_any_kind_of_pair(self):

@@ -267,7 +267,7 @@ class TestNeeds:
 
     def test_a_brought_plugin_needs_the_one_that_brought_it(self):
         """What a plugin brings is loaded after it."""
-        brought = spec("a", source=Source.PLUGIN, brought_by=Slug("z"))
+        brought = spec("a", source=Source.BROUGHT, brought_by=Slug("z"))
         plan = plan_of([brought, spec("y"), spec("z")], {"z": ["y"]})
         assert order_of(plan) == ["y", "z", "a"]
         assert plan.needs["a"] == ("z",)
