@@ -28,7 +28,7 @@ class Row(NamedTuple):
 
     def run(self, kwargs: Mapping[str, Any]) -> Any:
         """Call the function with those of ``kwargs`` that it asks for."""
-        arguments = [kwargs[each] for each in self.argnames]
+        arguments = map(kwargs.__getitem__, self.argnames)
         if self.kwargnames:
             return self.function(
                 *arguments, **{each: kwargs[each] for each in self.kwargnames if each in kwargs}

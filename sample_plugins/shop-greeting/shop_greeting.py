@@ -1,7 +1,8 @@
-"""Settings of every kind, and settings that each user has for themselves.
+"""Settings: texts, numbers, yes or no, one of several, a secret; and settings of each user.
 
 ``validator`` makes the type: ``bool``, ``int`` and ``float`` convert, any other function checks.
 What is written is checked when it is written; what is read is a bool, a number or a text.
+Settings that depend on something are in shop-gift-wrap.
 """
 
 from plugreg import Plugin, hookimpl

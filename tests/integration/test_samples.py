@@ -22,6 +22,7 @@ SOUND = {
     "audit",
     "dashboard",
     "discount",
+    "gift-wrap",
     "greeting",
     "legacy-limits",
     "loyalty",
@@ -243,6 +244,158 @@ def test_each_kind_of_setting_refuses_what_it_is_not(shop, key, value):
     )
 
     assert answer == [key, True]
+
+
+def test_every_field_of_a_definition_is_shown(shop):
+    """The two samples of settings use each field that a definition may have, and load with it."""
+    answer = shop.run(
+        "from dataclasses import MISSING, fields\n"
+        "from plugreg.definitions import SettingDefinition\n"
+        "def differs(one, field):\n"
+        "    made = field.default_factory\n"
+        "    left_out = field.default if made is MISSING else made()\n"
+        "    return getattr(one, field.name) != left_out\n"
+        "used = set()\n"
+        "for slug in ('greeting', 'gift-wrap'):\n"
+        "    registry.activate(slug)\n"
+        "    for view in (registry.settings(slug), registry.user_settings(slug, 1)):\n"
+        "        for one in view.definitions.values():\n"
+        "            used |= {f.name for f in fields(one) if differs(one, f)}\n"
+        "gift = registry.settings('gift-wrap').definitions\n"
+        "answer = [sorted({f.name for f in fields(SettingDefinition)} - used),\n"
+        "          callable(gift['PAPER'].default), callable(gift['PAPER'].choices),\n"
+        "          len(gift['FEE'].validators), gift['IN_WINDOW'].type,\n"
+        "          gift['IN_WINDOW'].model, dict(gift['IN_WINDOW'].model_filters)]"
+    )
+
+    assert answer == [[], True, True, 3, "related field", "shop.item", {"in_stock": True}]
+
+
+def test_callable_default_and_choices_are_asked_each_time(shop):
+    """What a default or choices depend on may change: the next read and write go by it."""
+    answer = shop.run(
+        "registry.activate('gift-wrap')\n"
+        "import shop_gift_wrap\n"
+        "from plugreg import SettingError\n"
+        "settings = registry.settings('gift-wrap')\n"
+        "answer = [settings['PAPER']]\n"
+        "for _ in range(2):\n"
+        "    try:\n"
+        "        settings.set('PAPER', 'silk')\n"
+        "    except SettingError as error:\n"
+        "        answer.append(error.reason)\n"
+        "    shop_gift_wrap.PAPERS['silk'] = 0.1\n"
+        "answer.append(settings.is_set('PAPER'))\n"
+        "settings.set('PAPER', None)\n"
+        "answer.append([settings['PAPER'], settings.is_set('PAPER')])"
+    )
+
+    assert answer == ["plain", "Chosen value is not a valid option", True, ["silk", False]]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("much", "Provided value is not a valid float"),
+        ("-1", "Nobody is paid for having a gift wrapped"),
+        ("1.005", "A price has two decimals at most"),
+        ("1.5", None),
+    ],
+)
+def test_each_of_several_validators_is_asked(shop, value, reason):
+    """The first one makes the number, and each of the others may refuse it in its own words."""
+    answer = shop.run(
+        "registry.activate('gift-wrap')\n"
+        "from plugreg import SettingError\n"
+        "settings = registry.settings('gift-wrap')\n"
+        "answer = [None]\n"
+        "try:\n"
+        f"    settings.set('FEE', {value!r})\n"
+        "except SettingError as error:\n"
+        "    answer = [error.reason]\n"
+        "answer.append(settings['FEE'])"
+    )
+
+    assert answer == [reason, 1.0 if reason else 1.5]
+
+
+def test_before_save_vetoes_and_after_save_hears(shop):
+    """A veto stores nothing and is all that happens; after_save runs once a value is stored."""
+    code = (
+        "import logging\n"
+        "from plugreg import SettingError\n"
+        "registry.activate('gift-wrap')\n"
+        "settings, heard, refused = registry.settings('gift-wrap'), [], []\n"
+        "class Ear(logging.Handler):\n"
+        "    def emit(self, record):\n"
+        "        heard.append([record.getMessage(), settings['PAPER']])\n"
+        "logger = logging.getLogger('plugreg.plugin.gift-wrap')\n"
+        "logger.setLevel(logging.INFO)\n"
+        "logger.addHandler(Ear())\n"
+        "for paper in ('gold', 'striped'):\n"
+        "    try:\n"
+        "        settings.set('PAPER', paper)\n"
+        "    except SettingError as error:\n"
+        "        refused.append([error.field, error.reason])\n"
+        "answer = [refused, heard]"
+    )
+
+    assert shop.run(code) == [
+        [["PAPER", "There is no gold paper left"]],
+        [["from now on: striped", "striped"]],
+    ]
+    again = "answer = registry.call(Hooks.receipt_line, item='tea')"
+    assert shop.run(again) == ["As a gift, in striped paper: 1.90 EUR."]
+
+
+@pytest.mark.parametrize("error", ["RuntimeError('no')", "SystemExit"])
+@pytest.mark.parametrize(
+    ("method", "action", "times"),
+    [
+        ("wants_process_event", "dance", 1),
+        ("process_event", "dance", 1),
+        ("action_name", "dance", 1),
+        ("perform_action", "count", 1),
+        ("get_response", "count", 1),
+        ("validate_item", "dance", 2),
+    ],
+)
+def test_faulty_method_of_one_plugin_stops_no_other(shop, method, action, times, error):
+    """Whichever method fails, each later plugin is asked and answers, and the log tells whose."""
+    answer = shop.run(
+        "import logging\n"
+        "from plugreg import Plugin\n"
+        "from plugreg.mixins import ActionMixin, EventMixin, ValidationMixin\n"
+        "class Faulty(ActionMixin, EventMixin, ValidationMixin, Plugin):\n"
+        f"    ACTION_NAME = {action!r}\n"
+        "    def process_event(self, event, *args, **kwargs): pass\n"
+        "    def perform_action(self, user=None, data=None): pass\n"
+        "    def validate_item(self, item): pass\n"
+        f"    def {method}(self, *_, **__): raise {error}\n"
+        "logged = []\n"
+        "class Ear(logging.Handler):\n"
+        "    def emit(self, record):\n"
+        "        logged.append([record.getMessage(), record.exc_info[0].__name__])\n"
+        "logging.getLogger('shop').addHandler(Ear())\n"
+        "faulty = Faulty()\n"
+        "registry.register(faulty)\n"
+        "for slug in ('audit', 'stocktake'):\n"
+        "    registry.activate(slug)\n"
+        "first = [registry.with_mixin(key)[0] is faulty\n"
+        "         for key in ('events', 'action', 'validation')]\n"
+        "tell(registry, 'item.sold', item='tea')\n"
+        "counted = act(registry, 'count', shelf={'tea': 2})\n"
+        "answer = [first, registry.get('audit').plugin.journal, counted and counted['info'],\n"
+        "          [refusal(registry, 'ice cream'), refusal(registry, 'tea')], logged]"
+    )
+
+    first, journal, counted, refusals, logged = answer
+    assert first == [True] * 3
+    assert journal == ["item.sold: tea"]
+    assert counted == {"pieces": 2}
+    assert refusals == ["ice cream does not keep on a shelf", None]
+    raised = error.partition("(")[0]
+    assert logged == [["plugin class Faulty failed", raised]] * times
 
 
 def test_samples_bring_what_they_say(shop):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from plugreg import PluginRegistry, PluginRequiredError, PlugregError, SettingError
 from plugreg.mixins.schedule import scheduled_tasks
+from plugreg.settings import SettingsView
 from shop.app import SHELF, act, make_registry, price_of, refusal, tell
 from shop.hookspecs import Hooks
 from shop.page import StepError, heading, must, must_be, say, show, table
@@ -24,6 +25,7 @@ SOUND = (
     "audit",
     "dashboard",
     "discount",
+    "gift-wrap",
     "greeting",
     "legacy-limits",
     "loyalty",
@@ -102,13 +104,16 @@ def opened(store: Path) -> PluginRegistry:
 def look(registry: PluginRegistry) -> None:
     """List what is installed; nothing of it is imported."""
     heading("1. What is installed")
+    say("Nothing is remembered yet, and this is what is found:")
     registry.load()
     listed(registry)
     must_be("the list of plugins", [*registry.plugins], sorted([*SOUND, *BROKEN]))
     must_be("the set of states", {each.state for each in registry.plugins.values()}, {"inactive"})
     must_be("the list of imported plugin modules", imported(), [])
-    say("All are off, for nobody has asked for them. Versions and texts come from the packages:")
-    show("[each for each in plugin_modules if each in sys.modules]", imported())
+    say(
+        f"""All are off, for nobody has asked for them. Versions and texts come from the packages:
+        of the {len(registry.plugins)} plugins Python has imported {len(imported())} so far."""
+    )
 
 
 def switch_on(registry: PluginRegistry) -> None:
@@ -126,9 +131,10 @@ def switch_on(registry: PluginRegistry) -> None:
     for slug in SOUND:
         registry.activate(slug)
     must_be("the active plugins", sorted(registry.active), sorted(SOUND))
-    say("Then all the others that are in order. Imported is what is on, and nothing else:")
+    say("Then all the others that are in order:")
     show("registry.active", registry.active)
     must_be("the number of imported plugin modules", len(imported()), len(SOUND))
+    say(f"Only what is on has been imported: {len(imported())} of {len(registry.plugins)}.")
 
 
 def ask(registry: PluginRegistry) -> None:
@@ -142,50 +148,77 @@ def ask(registry: PluginRegistry) -> None:
     greeting = registry.first(Hooks.greeting, customer="Ada")
     show('registry.first(Hooks.greeting, customer="Ada")', greeting)
     must_be("the greeting", greeting, "Good morning, Ada!")
-    say("And who said what:")
+    say("Who said what, and what customers pay for it:")
     answers(registry)
     prices(registry, PRICES)
 
 
 def configure(registry: PluginRegistry) -> None:
-    """Change settings, for all and for one user, and try a wrong one."""
+    """Change settings, for all and for one user, and try wrong ones."""
     heading("4. Set up")
     settings = registry.settings("greeting")
+    say('What can be set of greeting, as settings = registry.settings("greeting") has it:')
     table(
         ("setting", "type", "value", "what it is"),
         (
-            (key, each.type, "(protected)" if each.protected else repr(settings[key]), each.name)
+            (
+                key,
+                type(settings[key]).__name__,
+                "(protected)" if each.protected else repr(settings[key]),
+                each.name,
+            )
             for key, each in settings.definitions.items()
         ),
     )
+    say("What is set is converted, stored, and holds at once:")
     settings.set("TEXT", "Welcome")
     settings.set("REPEAT", "2")
     greeting = registry.first(Hooks.greeting, customer="Ada")
     show('settings.set("TEXT", "Welcome"); settings.set("REPEAT", "2")', greeting)
     must_be("the greeting", greeting, "Welcome, Welcome, Ada!")
     must_be("a number that was written as text", settings["REPEAT"], 2)
-    try:
-        settings.set("REPEAT", "often")
-    except SettingError as error:
-        show('settings.set("REPEAT", "often")', f"SettingError: {error}")
-    must_be("a setting after a refused write", settings["REPEAT"], 2)
-    registry.user_settings("greeting", user=7).set("NICKNAME", "Countess")
-    greeter = registry.get("greeting").plugin
-    complete, missing = greeter.check_settings()
-    show("greeter.check_settings()", f"required, and not set: {', '.join(missing)}")
-    must_be("what check_settings tells", (complete, missing), (False, ("SIGNATURE",)))
-    names = (greeter.name_for(7, "Ada"), greeter.name_for(8, "Alan"))
-    show('registry.user_settings("greeting", user=7).set("NICKNAME", "Countess")', names)
-    must_be("the names of users 7 and 8", names, ("Countess", "Alan"))
-    say("A protected value is the plugin's to read. No repr shows it, nor any other:")
+    say("What does not fit is refused, and changes nothing:")
+    refused(settings, "REPEAT", "often")
+    say("A protected value is the plugin's to read. A repr shows neither that one nor any other:")
     settings.set("API_KEY", "not-a-real-key")
-    show("settings", settings)
+    show('settings.set("API_KEY", "not-a-real-key"); repr(settings)', repr(settings))
     must("not-a-real-key" not in repr(settings), "the repr must not show a protected value")
+    greeter = registry.get("greeting").plugin
+    say("A plugin can ask whether anything that it requires is not set yet:")
+    show("greeter.check_settings()", greeter.check_settings())
+    must_be("what check_settings tells", greeter.check_settings(), (False, ("SIGNATURE",)))
+    say("What one user sets holds for that user:")
+    registry.user_settings("greeting", user=7).set("NICKNAME", "Countess")
+    names = (greeter.name_for(7, "Ada"), greeter.name_for(8, "Alan"))
+    show('registry.user_settings("greeting", user=7).set("NICKNAME", "Countess")', "stored")
+    show('greeter.name_for(7, "Ada"), greeter.name_for(8, "Alan")', names)
+    must_be("the names of users 7 and 8", names, ("Countess", "Alan"))
+    configure_by_functions(registry)
+
+
+def configure_by_functions(registry: PluginRegistry) -> None:
+    """Show settings whose default, choices and checks are functions of the plugin."""
+    say("gift-wrap works its default and its choices out, and may refuse what could be chosen:")
+    settings = registry.settings("gift-wrap")
+    show('registry.settings("gift-wrap")["PAPER"]', settings["PAPER"])
+    must_be("the paper that nobody has chosen", settings["PAPER"], "plain")
+    refused(settings, "PAPER", "newspaper")
+    refused(settings, "PAPER", "gold")
+    refused(settings, "FEE", -1)
+    settings.set("PAPER", "striped")
+    lines = registry.call(Hooks.receipt_line, item="tea")
+    show('settings.set("PAPER", "striped"); registry.call(Hooks.receipt_line, item="tea")', lines)
+    must_be(
+        "the receipt",
+        sorted(lines),
+        ["As a gift, in striped paper: 1.90 EUR.", "Thank you for buying tea."],
+    )
 
 
 def see_what_they_bring(registry: PluginRegistry) -> None:
     """Show capabilities: UI features, admin details, events, tasks, an action, validation."""
     heading("5. What they bring")
+    say("dashboard adds to the pages of the shop, here to the start page and to that of tea:")
     features = [
         *registry.ui_features("dashboard"),
         *registry.ui_features("panel", context={"item": "tea"}),
@@ -195,23 +228,33 @@ def see_what_they_bring(registry: PluginRegistry) -> None:
         ((each.plugin_name, each.feature_type, each.key, each.title) for each in features),
     )
     must_be("the UI features", [each.key for each in features], ["today", "sales"])
+    say("It has a panel of its own for operators, too: a script, and what the script is given.")
     admin = registry.admin("dashboard")
     show('registry.admin("dashboard")', f"{admin.source} with {admin.context}")
     must_be("the admin source", admin.source, "/static/plugins/dashboard/admin.js")
+    say("audit hears of events. It wants those of items, and no others:")
     tell(registry, "item.sold", item="tea")
     tell(registry, "door.opened")
     journal = registry.get("audit").plugin.journal
     show('tell(registry, "item.sold", item="tea"); tell(registry, "door.opened")', journal)
     must_be("the journal of audit", journal, ["item.sold: tea"])
+    say(
+        """report has tasks, as data for the host's scheduler. I is every so many minutes, W is
+        weekly:"""
+    )
     tasks = [task for plugin in registry.with_mixin("schedule") for task in scheduled_tasks(plugin)]
-    show('registry.with_mixin("schedule")', [f"{each.name} ({each.schedule})" for each in tasks])
+    table(
+        ("task", "schedule", "minutes", "function"),
+        ((each.name, each.schedule, each.minutes or "", each.func) for each in tasks),
+    )
     must_be("the scheduled tasks", [each.name for each in tasks], ["takings", "week"])
+    say("stocktake is asked for by name, and has a say in what may stand on a shelf:")
     counted = act(registry, "count", shelf={"tea": 12, "honey": 5})
     show('act(registry, "count", shelf={"tea": 12, "honey": 5})', counted)
     must_be("the answer of the action", counted and counted["info"], {"pieces": 17})
-    refused = refusal(registry, "ice cream")
-    show('refusal(registry, "ice cream")', refused)
-    must(refused is not None, "stocktake must refuse ice cream")
+    reason = refusal(registry, "ice cream")
+    show('refusal(registry, "ice cream")', reason)
+    must(reason is not None, "stocktake must refuse ice cream")
 
 
 def break_things(registry: PluginRegistry) -> None:
@@ -232,13 +275,14 @@ def break_things(registry: PluginRegistry) -> None:
 def switch_off(registry: PluginRegistry) -> None:
     """Deactivate a plugin that another one needs."""
     heading("7. Switch off")
+    say("discount is not taken from loyalty without a word; both can go together:")
     try:
         registry.deactivate("discount")
     except PluginRequiredError as error:
         show('registry.deactivate("discount")', f"{type(error).__name__}: {error}")
     must("discount" in registry.active, "discount must stay on while loyalty needs it")
     registry.deactivate("discount", cascade=True)
-    show('registry.deactivate("discount", cascade=True)', "loyalty went with it")
+    show('registry.deactivate("discount", cascade=True); registry.active', registry.active)
     off = {slug: str(registry.get(slug).state) for slug in ("discount", "loyalty")}
     must_be("the states", off, {"discount": "inactive", "loyalty": "inactive"})
     say("No call reaches them any more:")
@@ -249,12 +293,14 @@ def switch_off(registry: PluginRegistry) -> None:
 def second_process(store: Path) -> None:
     """Start on what the first process left."""
     heading("9. Start again, in another process")
+    say("A new process loads, with the same file, and no one switches anything on:")
     with opened(store) as registry:
         registry.load()
         prices(registry, UNREDUCED, silent=True)
         listed(registry)
         expected = {*SOUND, "broken-call"} - {"discount", "loyalty"}
         must_be("the active plugins", set(registry.active), expected)
+        say("Settings are as they were left, those of users too, and prices with them:")
         settings = registry.settings("greeting")
         greeting = registry.first(Hooks.greeting, customer="Ada")
         show('registry.first(Hooks.greeting, customer="Ada")', greeting)
@@ -264,11 +310,11 @@ def second_process(store: Path) -> None:
         must_be("the user's setting", nickname, "Countess")
         must(settings.is_set("API_KEY"), "the protected setting must be remembered")
         prices(registry, UNREDUCED)
-        broken(registry)
         say(
-            "All was remembered: what is on and what is off, every setting, and the wish for "
-            "those that are broken: once mended they start."
+            """What is broken is still wanted, was tried again and has failed again, at the expense
+            of nothing else. Once mended, it starts:"""
         )
+        broken(registry)
 
 
 # -- what several steps show -------------------------------------------------------------------
@@ -308,8 +354,20 @@ def prices(registry: PluginRegistry, expected: dict[str, float], *, silent: bool
     """Print what customers pay, unless it is to be silent, and hold it against what is right."""
     found = {item: price_of(registry, item) for item in SHELF}
     if not silent:
-        show("price_of(registry, …)", ", ".join(f"{item} {found[item]:.2f}" for item in found))
+        show("price_of(registry, item)", ", ".join(f"{item} {found[item]:.2f}" for item in found))
     must_be("what customers pay", found, expected)
+
+
+def refused(settings: SettingsView, key: str, value: object) -> None:
+    """Print why a value is not taken; that it is not, and changes nothing, must hold."""
+    before = settings[key]
+    try:
+        settings.set(key, value)
+    except SettingError as error:
+        show(f"settings.set({key!r}, {value!r})", f"SettingError: {error}")
+    else:
+        must(False, f"{key} must not take {value!r}")
+    must_be(f"{key} after a refused write", settings[key], before)
 
 
 def broken(registry: PluginRegistry) -> None:
