@@ -38,11 +38,18 @@ def canonical(distribution: str) -> str:
     return name
 
 
+def has_utf8(text: str) -> bool:
+    """Tell whether a text can be written: one with lone surrogates cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def slug_fault(slug: Slug, name: str) -> str | None:
     """Return why ``slug``, made from ``name``, may not be a plugin's identity, or None."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
+    if not has_utf8(name):
         return f"name {name!r} has no UTF-8 form, so it cannot be stored; choose another"
     if not slug:
         return f"name {name!r} gives an empty slug; use letters or digits from a-z and 0-9"

@@ -17,7 +17,7 @@ from plugreg.exceptions import SettingError
 from plugreg.records import EMPTY, PluginSpec, Wish
 from plugreg.resolve import HostRules, settle
 from plugreg.storage import Storage, Transaction
-from plugreg.storage.base import readable
+from plugreg.storage.base import field, readable
 
 
 class Configs:
@@ -40,7 +40,7 @@ class Configs:
             found = {}
             for slug, row in self._storage.read("metadata").items():
                 with readable("metadata", slug):
-                    found[slug] = row["metadata"]
+                    found[slug] = field(row, "metadata", dict)
             self._metadata = MappingProxyType(found)
 
     def wishes(self) -> dict[Slug, Wish]:
@@ -140,14 +140,14 @@ class Configs:
         return self.metadata(slug)
 
 
-def _wish(slug: str, row: Mapping[str, Any]) -> Wish:
+def _wish(slug: str, row: dict[str, Any]) -> Wish:
     with readable("plugins", slug):
         return Wish(
             slug=Slug(slug),
-            pk=row["pk"],
-            active=row["active"],
-            name=row["name"],
-            distribution=row["distribution"],
+            pk=field(row, "pk", int),
+            active=field(row, "active", bool),
+            name=field(row, "name", str),
+            distribution=field(row, "distribution", str, type(None)),
         )
 
 
@@ -173,6 +173,7 @@ def _is_due(spec: PluginSpec, wish: Wish | None, rules: HostRules) -> bool:
 
 
 def _next_pk(transaction: Transaction) -> int:
-    last: int = (transaction.get("counters", "pk") or {"last": 0})["last"]
+    with readable("counters", "pk"):
+        last: int = field(transaction.get("counters", "pk") or {"last": 0}, "last", int)
     transaction.put("counters", "pk", {"last": last + 1})
     return last + 1

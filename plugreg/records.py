@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from plugreg import _guard
-from plugreg._names import Slug
+from plugreg._names import Slug, has_utf8
 
 EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 """A mapping without entries that nobody can fill."""
@@ -160,9 +160,9 @@ class PluginSpec:
         return (self.source.rank, self.slug, self.distribution or "", self.name, self.value)
 
     def stated(self, attribute: str) -> str | None:
-        """Return a class-level literal if it is a text that is not empty, else None."""
+        """Return a class-level literal if it is a text that can be shown, else None."""
         value = self.attributes.get(attribute)
-        return value if isinstance(value, str) and value else None
+        return value if isinstance(value, str) and value and has_utf8(value) else None
 
     @property
     def module(self) -> str:

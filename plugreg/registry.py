@@ -199,7 +199,8 @@ class PluginRegistry:
     def close(self) -> None:
         """Deactivate every plugin, last one first, and end. Nothing stored is changed.
 
-        Closing again does nothing. Afterwards every read and change raises RegistryNotReady.
+        Closing again does nothing. Afterwards calls reach nobody, and ``errors`` can still be
+        read; every other read, and every change, raises RegistryNotReady.
         """
         self._life.close()
 
@@ -287,7 +288,7 @@ class PluginRegistry:
         slug that is known, empty or reserved, or when plugin code asks while it is being loaded;
         PluginBlockedError; RegistryNotReady before load.
         """
-        self._check_ready()
+        self._life.current()
         if slug is not None and (reason := slug_fault(slugify(slug), slug)):
             raise PluginSlugError(slug, reason)
         found = objects.find([obj if slug is None else (slug, obj)], source=Source.MANUAL)
@@ -340,7 +341,8 @@ class PluginRegistry:
     def errors(self) -> tuple[PluginFailure, ...]:
         """What is wrong now, each failure once with a count, in order of first appearance.
 
-        Those of a plugin go when it is switched off, or comes into service anew.
+        Those of a plugin go when it is switched off, or comes into service anew. Raises
+        RegistryNotReady before load.
         """
         self._check_ready()
         return self._ledger.all()
@@ -391,7 +393,9 @@ class PluginRegistry:
         return known
 
     def _check_ready(self) -> None:
-        self._life.current()
+        # After close calls reach nobody, and what went wrong can still be read.
+        if not self._life.is_loaded:
+            self._life.current()
 
     def _still_holds(self, failure: PluginFailure) -> bool:
         # Another plugin, or the host, may have added the spec that a hook lacked.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from plugreg._guard import Guard, explain
-from plugreg._names import Slug, canonical
+from plugreg._names import Slug, canonical, has_utf8
 from plugreg.records import (
     Held,
     LoadPlan,
@@ -190,7 +190,7 @@ def _unwritable(spec: PluginSpec) -> PluginFailure | None:
         reason = None
         if len(text) > _LONGEST_NAME:
             reason = f"{text[:40]!r}… of {len(text)} characters is longer than {_LONGEST_NAME}"
-        elif _has_surrogates(text):
+        elif not has_utf8(text):
             reason = f"{text!r} has no UTF-8 form, so it cannot be stored"
         if reason is not None:
             message = f"{spec.source} plugin is refused: {reason}; choose another name"
@@ -199,14 +199,6 @@ def _unwritable(spec: PluginSpec) -> PluginFailure | None:
 
 
 _LONGEST_NAME: Final = 1_000
-
-
-def _has_surrogates(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def _same_plugin(one: PluginSpec, other: PluginSpec) -> bool:

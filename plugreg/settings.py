@@ -18,7 +18,7 @@ from plugreg.definitions import MASK, SettingDefinition, default_of, to_text, to
 from plugreg.exceptions import SettingError
 from plugreg.records import EMPTY
 from plugreg.storage import Storage
-from plugreg.storage.base import readable
+from plugreg.storage.base import field, readable
 
 _logger = logging.getLogger("plugreg")
 
@@ -50,11 +50,11 @@ class SettingsStore:
             for row_key, row in self._storage.read("settings").items():
                 with readable("settings", row_key):
                     slug, key = row_key.split(":")
-                    texts.setdefault((slug, None), {})[key] = row["value"]
+                    texts.setdefault((slug, None), {})[key] = field(row, "value", str)
             for row_key, row in self._storage.read("user_settings").items():
                 with readable("user_settings", row_key):
                     slug, user, key = row_key.split(":")
-                    texts.setdefault((slug, int(user)), {})[key] = row["value"]
+                    texts.setdefault((slug, int(user)), {})[key] = field(row, "value", str)
             self._texts = MappingProxyType(texts)
 
     def texts(self, scope: Scope) -> Mapping[str, str]:

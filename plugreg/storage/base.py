@@ -20,6 +20,14 @@ Record = dict[str, Any]
 """One record: text keys, and values that are None, bool, int, float, str, list or dict of such."""
 
 
+def field(record: Record, name: str, *kinds: type) -> Any:
+    """Return a field of a record of ours. Raises KeyError, or TypeError for another type."""
+    value = record[name]
+    if type(value) not in kinds:
+        raise TypeError(f"{name} is {type(value).__name__}, not {kinds[0].__name__}")
+    return value
+
+
 @contextmanager
 def readable(table: str, key: str) -> Iterator[None]:
     """Turn what goes wrong in reading a record of ours into a StorageError that names its place."""
