@@ -186,7 +186,7 @@ def _failure(slug: str, message: str) -> PluginFailure:
 
 def _unwritable(spec: PluginSpec) -> PluginFailure | None:
     """Return a failure for a plugin whose names no store or answer could hold."""
-    for text in (spec.name, spec.value, spec.distribution or ""):
+    for text in (spec.name, spec.value, spec.distribution or "", spec.version or ""):
         reason = None
         if len(text) > _LONGEST_NAME:
             reason = f"{text[:40]!r}… of {len(text)} characters is longer than {_LONGEST_NAME}"

@@ -1,0 +1,268 @@
+"""The life cycle: what each change stores, what reads touch, and what a damaged store does."""
+
+from __future__ import annotations
+
+import pytest
+
+from plugreg import (
+    Plugin,
+    PluginMandatoryError,
+    PluginRequiredError,
+    RegistryNotReady,
+    StorageError,
+    hookimpl,
+    hookspec,
+)
+from plugreg.mixins import SettingsMixin, UserInterfaceMixin
+from plugreg.registry import PluginRegistry
+from plugreg.storage import MemoryStorage
+
+
+class Hooks:
+    @hookspec
+    def price(self, item):
+        """Give a price."""
+
+
+class Tea(SettingsMixin, UserInterfaceMixin, Plugin):
+    NAME = "tea"
+    ADMIN_SOURCE = "tea.js"
+    SETTINGS = USER_SETTINGS = {"COLOUR": {"default": "red"}}
+
+    @hookimpl
+    def price(self, item):
+        return self.get_setting("COLOUR")
+
+    def get_ui_features(self, feature, params, request):
+        return [{"key": "tea", "title": self.get_user_setting("COLOUR", 1)}]
+
+
+class Shut(MemoryStorage):
+    """Fails the test when it is touched while it is shut."""
+
+    shut = False
+
+    def read(self, table):
+        assert not self.shut, "a read touched the storage"
+        return super().read(table)
+
+    def transaction(self):
+        assert not self.shut, "a transaction was begun"
+        return super().transaction()
+
+    def revision(self):
+        assert not self.shut, "the revision was asked for"
+        return super().revision()
+
+
+READS = {
+    "plugins": lambda registry: [repr(each) for each in registry.plugins.values()],
+    "active": lambda registry: [each.title for each in registry.active.values()],
+    "get": lambda registry: registry.get("tea").name,
+    "errors": lambda registry: registry.errors,
+    "status": lambda registry: registry.status(),
+    "ui_features": lambda registry: registry.ui_features("panel"),
+    "admin": lambda registry: registry.admin("tea"),
+    "settings": lambda registry: dict(registry.settings("tea")),
+    "user_settings": lambda registry: dict(registry.user_settings("tea", 1)),
+    "metadata": lambda registry: registry.metadata("tea"),
+    "with_mixin": lambda registry: registry.with_mixin("settings"),
+    "call": lambda registry: registry.call("price", item="tea"),
+    "outcomes": lambda registry: registry.outcomes("price", item="tea"),
+    "relay": lambda registry: registry.hook.price(item="tea"),
+    "plugin": lambda registry: registry.get("tea").plugin.check_settings(),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_reads_touch_no_storage(read):
+    """A registry that is loaded answers from memory, and answers something."""
+    storage = Shut()
+    with PluginRegistry(
+        "shop", hookspecs=[Hooks], builtin=[Tea], storage=storage, new_plugins="active"
+    ) as registry:
+        registry.load()
+        storage.shut = True
+        assert read(registry) is not None
+        assert registry.errors == ()
+        storage.shut = False
+
+
+@pytest.mark.parametrize("name", sorted(READS.keys() - {"relay"}))  # The relay is pluggy's own.
+def test_reads_are_refused_before_load(name):
+    """Nothing is read, and no empty answer is given, before there is something to answer."""
+    storage = Shut()
+    storage.shut = True
+    registry = PluginRegistry("shop", hookspecs=[Hooks], builtin=[Tea], storage=storage)
+    with pytest.raises(RegistryNotReady):
+        READS[name](registry)
+
+
+class TestWishes:
+    @pytest.mark.parametrize("cascade", [False, True])
+    def test_a_mandatory_dependant_keeps_what_it_needs_on(self, cascade):
+        """It is named in the error, cascade or not, and no wish is stored."""
+
+        class Bringer(Plugin):
+            NAME = "bringer"
+
+            @hookimpl
+            def plugreg_plugins(self):
+                return [("brought", Tea), ("other", Tea)]
+
+        storage = MemoryStorage()
+        with PluginRegistry(
+            "shop",
+            builtin=[Bringer],
+            storage=storage,
+            new_plugins="active",
+            mandatory=["brought"],
+        ) as registry:
+            registry.load()
+            assert list(registry.active) == ["bringer", "brought", "other"]
+            before = storage.read("plugins")
+            with pytest.raises(PluginMandatoryError) as caught:
+                registry.deactivate("bringer", cascade=cascade)
+            assert caught.value.slug == "brought"
+            assert storage.read("plugins") == before
+            assert list(registry.active) == ["bringer", "brought", "other"]
+
+    def test_dependants_are_named_unless_they_go_too(self):
+        """Without a cascade nothing changes, with one all of them are wished off."""
+
+        class Bringer(Plugin):
+            NAME = "bringer"
+
+            @hookimpl
+            def plugreg_plugins(self):
+                return [("brought", Tea), ("other", Tea)]
+
+        storage = MemoryStorage()
+        with PluginRegistry(
+            "shop", builtin=[Bringer], storage=storage, new_plugins="active"
+        ) as registry:
+            registry.load()
+            with pytest.raises(PluginRequiredError) as caught:
+                registry.deactivate("bringer")
+            assert caught.value.needed_by == ("brought", "other")
+            registry.deactivate("bringer", cascade=True)
+            assert {row["active"] for row in storage.read("plugins").values()} == {False}
+            assert list(registry.active) == []
+
+    def test_the_stored_name_follows_the_plugins(self):
+        """At each load the NAME that the object states is stored, for when it is gone."""
+
+        class Named(Plugin):
+            title_today = "First name"
+
+            @property
+            def NAME(self):
+                return self.title_today
+
+        storage = MemoryStorage()
+        with PluginRegistry(
+            "shop", builtin=[("tea", Named)], storage=storage, new_plugins="active"
+        ) as registry:
+            registry.load()
+            assert storage.read("plugins")["tea"]["name"] == "First name"
+            Named.title_today = "Second name"
+            registry.reload(force=True)
+            assert storage.read("plugins")["tea"]["name"] == "Second name"
+            assert registry.get("tea").name == "Second name"
+            revision = storage.revision()
+            registry.reload(force=True)
+            assert storage.revision() == revision
+        with PluginRegistry("shop", storage=storage) as gone:
+            gone.load()
+            assert gone.get("tea").name == "Second name"
+
+
+ROW = {"pk": 1, "active": True, "name": "tea", "distribution": None}
+
+
+class TestDamagedStore:
+    @pytest.mark.parametrize(
+        ("table", "key", "row"),
+        [
+            *[("plugins", "tea", {k: v for k, v in ROW.items() if k != each}) for each in ROW],
+            ("counters", "pk", {"next": 1}),
+            ("metadata", "tea", {}),
+            ("metadata", "tea", {"data": {}}),
+            ("settings", "tea:COLOUR", {}),
+            ("settings", "tea", {"value": "x"}),
+            ("settings", "tea:1:COLOUR", {"value": "x"}),
+            ("user_settings", "tea:1:COLOUR", {}),
+            ("user_settings", "tea:COLOUR", {"value": "x"}),
+            ("user_settings", "tea:alice:COLOUR", {"value": "x"}),
+        ],
+    )
+    def test_rows_of_another_shape(self, table, key, row):
+        """What plugreg has not written stops the load, and the error names table and key.
+
+        To go on without it would switch off, or forget, what an operator had decided. What is
+        stored stays as it is.
+        """
+        storage = MemoryStorage()
+        with storage.transaction() as transaction:
+            transaction.put(table, key, row)
+        revision = storage.revision()
+        registry = PluginRegistry("shop", builtin=[Tea], storage=storage, new_plugins="active")
+        with pytest.raises(StorageError, match=f"'{key}' of table '{table}'"):
+            registry.load()
+        assert storage.revision() == revision
+        with pytest.raises(RegistryNotReady):
+            registry.get("tea")
+        with storage.transaction() as transaction:
+            transaction.delete(table, key)
+        with registry:
+            registry.load()
+            assert registry.get("tea").active
+
+    @pytest.mark.parametrize(
+        ("table", "key", "row"),
+        [
+            ("plugins", "tea", {**ROW, "pk": "one"}),
+            ("plugins", "tea", {**ROW, "active": "no"}),
+            ("plugins", "tea", {**ROW, "name": 5}),
+            ("plugins", "tea", {**ROW, "distribution": 5}),
+            ("plugins", "tea", {**ROW, "distribution": ["x"]}),
+            ("counters", "pk", {"last": "x"}),
+            ("metadata", "tea", {"metadata": [1]}),
+            ("settings", "tea:COLOUR", {"value": 5}),
+            ("user_settings", "tea:1:COLOUR", {"value": None}),
+        ],
+    )
+    def test_rows_with_values_of_another_kind(self, table, key, row):
+        """A value of the wrong type is none that plugreg has written, either."""
+        self.test_rows_of_another_shape(table, key, row)
+
+
+class TestClosing:
+    def test_a_change_after_the_end_is_refused(self):
+        """Nothing is stored by it, and no plugin code runs."""
+        made = []
+
+        class Counted(Plugin):
+            NAME = "tea"
+
+            def __init__(self):
+                made.append(self)
+
+        storage = MemoryStorage()
+        registry = PluginRegistry("shop", builtin=[Counted], storage=storage, new_plugins="active")
+        registry.load()
+        revision = storage.revision()
+        registry.close()
+        for change in (
+            registry.reload,
+            registry.load,
+            lambda: registry.activate("tea"),
+            lambda: registry.deactivate("tea"),
+            lambda: registry.register(Counted, "more"),
+            lambda: registry.delete("tea"),
+            lambda: registry.set_metadata("tea", {}),
+        ):
+            with pytest.raises(RegistryNotReady, match="closed; make a new one"):
+                change()
+        assert storage.revision() == revision
+        assert len(made) == 1
