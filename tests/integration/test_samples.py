@@ -1,21 +1,15 @@
 """The sample plugins, as real distributions: each shows what it says, the broken ones included.
 
-Every test runs the sample shop in a process of its own, on wheels that ``make test`` has built.
+Every test runs the sample shop in a process of its own; see conftest.py.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-import plugreg
 
 SOURCES = Path(__file__).parents[2] / "sample_plugins"
 SOUND = {
@@ -39,70 +33,6 @@ BROKEN = {
     "broken-mixin": ("failed", "activate", "Schedule 'F' is not a valid option"),
     "too-new": ("incompatible", "resolve", "needs shop>=3, but the host's version is 2.4"),
 }
-PREAMBLE = """
-import json, sys
-from shop.app import *
-from shop.hookspecs import Hooks
-
-def imported():
-    return sorted(name for name in sys.modules if name.startswith("shop_"))
-
-registry = make_registry(sys.argv[1])
-registry.load()
-"""
-
-
-@pytest.fixture(scope="session")
-def samples() -> Path:
-    """Give a folder with all sample distributions, installed by pip."""
-    named = os.environ.get("PLUGREG_SAMPLES")
-    folder = Path(named) if named else SOURCES.parent / "build" / "samples"
-    if not (folder / "shop").is_dir():
-        reason = f"no sample plugins are installed in {folder}; run: make build/samples/done"
-        if os.environ.get("PLUGREG_TEST_NO_SKIP") == "1":
-            pytest.fail(f"{reason}. PLUGREG_TEST_NO_SKIP=1 forbids to skip")
-        pytest.skip(reason)
-    return folder
-
-
-class Shop:
-    """The sample shop with one store and one folder of plugins, in a process for each call."""
-
-    def __init__(self, site, store):
-        self.site = site
-        self.store = store
-
-    def python(self, *arguments):
-        """Run Python with the samples, and with the plugreg that is tested here."""
-        path = [str(self.site), str(Path(plugreg.__file__).parents[1])]
-        return subprocess.run(
-            [sys.executable, "-P", "-W", "error", *arguments],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def run(self, code):
-        """Run ``code`` after the shop's registry was loaded; return what it left in ``answer``."""
-        done = self.python("-c", f"{PREAMBLE}{code}\nprint(json.dumps(answer))", str(self.store))
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-
-@pytest.fixture
-def shop(samples, tmp_path):
-    """Give the shop with all samples and an empty store."""
-    return Shop(samples, tmp_path / "plugins.json")
-
-
-@pytest.fixture
-def copied(samples, tmp_path):
-    """Give the shop with a copy of all samples, to do harm to."""
-    return Shop(
-        shutil.copytree(samples, tmp_path / "site", ignore=shutil.ignore_patterns("*.pyc")),
-        tmp_path / "plugins.json",
-    )
 
 
 def test_every_sample_is_a_plugin_of_the_shop(shop):
@@ -205,149 +135,6 @@ def test_version_limits_of_a_class_are_kept(copied):
     assert copied.run(code) == ["incompatible", []]
 
 
-def test_settings_are_remembered(shop):
-    """Each kind of setting is read in the next process as the value of its type that was set."""
-    values = {"TEXT": "Hello", "LOUD": True, "REPEAT": 3, "PAUSE": 1.5, "TONE": "short"}
-    values |= {"SIGNATURE": "Grace", "API_KEY": "sesame"}
-    shop.run(
-        "registry.activate('greeting')\n"
-        f"for key, value in {values!r}.items():\n"
-        "    registry.settings('greeting').set(key, value)\n"
-        "registry.user_settings('greeting', user=7).set('NICKNAME', 'Countess')\n"
-        "answer = None"
-    )
-    answer = shop.run(
-        "answer = [dict(registry.settings('greeting')),\n"
-        "          registry.get('greeting').plugin.name_for(7, 'Ada'),\n"
-        "          registry.get('greeting').plugin.name_for(8, 'Ada'),\n"
-        "          registry.first(Hooks.greeting, customer='Ada')]"
-    )
-
-    assert answer == [values, "Countess", "Ada", "HELLO, HELLO, HELLO"]
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("LOUD", "perhaps"), ("REPEAT", "1.5"), ("PAUSE", "nan"), ("TONE", "rude"), ("TEXT", "a\nb")],
-)
-def test_each_kind_of_setting_refuses_what_it_is_not(shop, key, value):
-    """What does not fit a setting is refused with its key, and the value stays as it was."""
-    answer = shop.run(
-        "from plugreg import SettingError\n"
-        "registry.activate('greeting')\n"
-        "settings = registry.settings('greeting')\n"
-        f"before = settings[{key!r}]\n"
-        "try:\n"
-        f"    settings.set({key!r}, {value!r})\n"
-        "except SettingError as error:\n"
-        f"    answer = [error.field, settings[{key!r}] == before]\n"
-    )
-
-    assert answer == [key, True]
-
-
-def test_every_field_of_a_definition_is_shown(shop):
-    """The two samples of settings use each field that a definition may have, and load with it."""
-    answer = shop.run(
-        "from dataclasses import MISSING, fields\n"
-        "from plugreg.definitions import SettingDefinition\n"
-        "def differs(one, field):\n"
-        "    made = field.default_factory\n"
-        "    left_out = field.default if made is MISSING else made()\n"
-        "    return getattr(one, field.name) != left_out\n"
-        "used = set()\n"
-        "for slug in ('greeting', 'gift-wrap'):\n"
-        "    registry.activate(slug)\n"
-        "    for view in (registry.settings(slug), registry.user_settings(slug, 1)):\n"
-        "        for one in view.definitions.values():\n"
-        "            used |= {f.name for f in fields(one) if differs(one, f)}\n"
-        "gift = registry.settings('gift-wrap').definitions\n"
-        "answer = [sorted({f.name for f in fields(SettingDefinition)} - used),\n"
-        "          callable(gift['PAPER'].default), callable(gift['PAPER'].choices),\n"
-        "          len(gift['FEE'].validators), gift['IN_WINDOW'].type,\n"
-        "          gift['IN_WINDOW'].model, dict(gift['IN_WINDOW'].model_filters)]"
-    )
-
-    assert answer == [[], True, True, 3, "related field", "shop.item", {"in_stock": True}]
-
-
-def test_callable_default_and_choices_are_asked_each_time(shop):
-    """What a default or choices depend on may change: the next read and write go by it."""
-    answer = shop.run(
-        "registry.activate('gift-wrap')\n"
-        "import shop_gift_wrap\n"
-        "from plugreg import SettingError\n"
-        "settings = registry.settings('gift-wrap')\n"
-        "answer = [settings['PAPER']]\n"
-        "for _ in range(2):\n"
-        "    try:\n"
-        "        settings.set('PAPER', 'silk')\n"
-        "    except SettingError as error:\n"
-        "        answer.append(error.reason)\n"
-        "    shop_gift_wrap.PAPERS['silk'] = 0.1\n"
-        "answer.append(settings.is_set('PAPER'))\n"
-        "settings.set('PAPER', None)\n"
-        "answer.append([settings['PAPER'], settings.is_set('PAPER')])"
-    )
-
-    assert answer == ["plain", "Chosen value is not a valid option", True, ["silk", False]]
-
-
-@pytest.mark.parametrize(
-    ("value", "reason"),
-    [
-        ("much", "Provided value is not a valid float"),
-        ("-1", "Nobody is paid for having a gift wrapped"),
-        ("1.005", "A price has two decimals at most"),
-        ("1.5", None),
-    ],
-)
-def test_each_of_several_validators_is_asked(shop, value, reason):
-    """The first one makes the number, and each of the others may refuse it in its own words."""
-    answer = shop.run(
-        "registry.activate('gift-wrap')\n"
-        "from plugreg import SettingError\n"
-        "settings = registry.settings('gift-wrap')\n"
-        "answer = [None]\n"
-        "try:\n"
-        f"    settings.set('FEE', {value!r})\n"
-        "except SettingError as error:\n"
-        "    answer = [error.reason]\n"
-        "answer.append(settings['FEE'])"
-    )
-
-    assert answer == [reason, 1.0 if reason else 1.5]
-
-
-def test_before_save_vetoes_and_after_save_hears(shop):
-    """A veto stores nothing and is all that happens; after_save runs once a value is stored."""
-    code = (
-        "import logging\n"
-        "from plugreg import SettingError\n"
-        "registry.activate('gift-wrap')\n"
-        "settings, heard, refused = registry.settings('gift-wrap'), [], []\n"
-        "class Ear(logging.Handler):\n"
-        "    def emit(self, record):\n"
-        "        heard.append([record.getMessage(), settings['PAPER']])\n"
-        "logger = logging.getLogger('plugreg.plugin.gift-wrap')\n"
-        "logger.setLevel(logging.INFO)\n"
-        "logger.addHandler(Ear())\n"
-        "for paper in ('gold', 'striped'):\n"
-        "    try:\n"
-        "        settings.set('PAPER', paper)\n"
-        "    except SettingError as error:\n"
-        "        refused.append([error.field, error.reason])\n"
-        "answer = [refused, heard]"
-    )
-
-    assert shop.run(code) == [
-        [["PAPER", "There is no gold paper left"]],
-        [["from now on: striped", "striped"]],
-    ]
-    again = "answer = registry.call(Hooks.receipt_line, item='tea')"
-    assert shop.run(again) == ["As a gift, in striped paper: 1.90 EUR."]
-
-
 @pytest.mark.parametrize("error", ["RuntimeError('no')", "SystemExit"])
 @pytest.mark.parametrize(
     ("method", "action", "times"),
@@ -401,7 +188,7 @@ def test_faulty_method_of_one_plugin_stops_no_other(shop, method, action, times,
 def test_samples_bring_what_they_say(shop):
     """UI, admin details, events, tasks, action and validation reach the host."""
     answer = shop.run(
-        "from plugreg.mixins.schedule import scheduled_tasks\n"
+        "from plugreg.mixins import scheduled_tasks\n"
         "for slug in ('audit', 'dashboard', 'report', 'stocktake'):\n"
         "    registry.activate(slug)\n"
         "tell(registry, 'item.sold', item='tea')\n"

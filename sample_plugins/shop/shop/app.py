@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from plugreg import PluginRegistry
-from plugreg.mixins.validation import ValidationFault, ask_validators
+from plugreg.mixins import ValidationFault, ask_validators
 from plugreg.storage import TinyDBStorage
 from shop.hookspecs import Hooks
 

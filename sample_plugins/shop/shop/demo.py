@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from plugreg import PluginRegistry, PluginRequiredError, PlugregError, SettingError
-from plugreg.mixins.schedule import scheduled_tasks
+from plugreg.mixins import scheduled_tasks
 from plugreg.settings import SettingsView
 from shop.app import SHELF, act, make_registry, price_of, refusal, tell
 from shop.hookspecs import Hooks
