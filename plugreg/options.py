@@ -80,6 +80,8 @@ def mixin_table(own: Iterable[MixinSpec]) -> tuple[MixinSpec, ...]:
     """Return plugreg's capabilities and the host's. Raises ValueError for a key that is taken."""
     table = {each.key: each for each in MIXINS}
     for each in own:
+        if not isinstance(each, MixinSpec):
+            raise TypeError(f"mixins must hold MixinSpec rows, not {safe_repr(each)}")
         if each.key in table:
             raise ValueError(f"mixin key {each.key!r} is taken; give the host's row another key")
         table[each.key] = each

@@ -164,3 +164,9 @@ class TestMixins:
         rows = [MixinSpec(key="a", human_name="a", cls=Payments, switch="ENABLE_A")]
         with pytest.raises(ValueError, match="'ENABEL_A' is not known; did you mean 'ENABLE_A'"):
             switched_off(rows, {"ENABEL_A": False})
+
+
+def test_mixins_are_rows():
+    """What is no MixinSpec is refused when the registry is made."""
+    with pytest.raises(TypeError, match="MixinSpec rows, not 1"):
+        PluginRegistry("shop", mixins=[1])
