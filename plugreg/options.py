@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from plugreg._guard import safe_repr
 from plugreg._names import Slug, canonical, near, slug_fault, slugify
@@ -65,6 +66,16 @@ def collected(argument: str, given: Iterable[T]) -> tuple[T, ...]:
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
         raise TypeError(f"{argument} must be a collection, not {safe_repr(given)}; write [it]")
     return tuple(given)
+
+
+def absolute(folder: str | bytes | os.PathLike[Any]) -> Path:
+    """Return the path of a folder, which a later change of the current folder does not change."""
+    path = Path(os.fsdecode(folder))
+    try:
+        return path.absolute()
+    except OSError:
+        # There is no current folder any more; discovery tells of what cannot be found.
+        return path
 
 
 def _slugs(argument: str, names: Iterable[str]) -> frozenset[Slug]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, Self, TypedDict
 
@@ -32,7 +31,7 @@ from plugreg.failures import FailureLedger, OnFailure
 from plugreg.hooks import PluginManager, PlugregSpecs
 from plugreg.lifecycle import UNKNOWN_HOOKS, LifeCycle
 from plugreg.mixins import MixinSpec
-from plugreg.options import collected, host_rules, mixin_table, switched_off
+from plugreg.options import absolute, collected, host_rules, mixin_table, switched_off
 from plugreg.records import KnownPlugin, LoadReport, PluginFailure, PluginRecord, Source
 from plugreg.settings import SettingsStore, SettingsView
 from plugreg.storage import MemoryStorage, Storage
@@ -131,12 +130,10 @@ class PluginRegistry:
                 builtin=collected("builtin", builtin),
                 # A plugin, or the host, may change the current folder later.
                 samples=tuple(
-                    Path(each).absolute() if isinstance(each, os.PathLike) else each
+                    absolute(each) if isinstance(each, os.PathLike) else each
                     for each in collected("samples", samples)
                 ),
-                directories=tuple(
-                    Path(each).absolute() for each in collected("directories", directories)
-                ),
+                directories=tuple(map(absolute, collected("directories", directories))),
             ),
             builder=Builder(
                 rules=rules,

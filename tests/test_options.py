@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from plugreg import hookspec
@@ -170,3 +172,30 @@ def test_mixins_are_rows():
     """What is no MixinSpec is refused when the registry is made."""
     with pytest.raises(TypeError, match="MixinSpec rows, not 1"):
         PluginRegistry("shop", mixins=[1])
+
+
+def test_folders_are_paths_of_any_kind_and_absolute(tmp_path, monkeypatch):
+    """Text, bytes or path, a relative one is held against the current folder of that moment."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "tea.py").write_text(
+        "from plugreg import Plugin\nclass Tea(Plugin): ...\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    for folder in ("here", b"here", Path("here")):
+        registry = PluginRegistry("shop", directories=[folder])
+        monkeypatch.chdir("/")
+        with registry:
+            registry.load()
+            assert list(registry.plugins) == ["tea"]
+        monkeypatch.chdir(tmp_path)
+
+
+def test_without_a_current_folder(tmp_path, monkeypatch):
+    """A relative folder is then not found, which is a failure and no exception."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with PluginRegistry("shop", directories=["here"]) as registry:
+        monkeypatch.chdir(tmp_path)
+        registry.load()
+        assert [each.stage for each in registry.errors] == ["discovery"]
