@@ -185,9 +185,15 @@ class Dispatcher:
     def _results(self, table: HookTable, kwargs: dict[str, Any], *, first: bool) -> list[Any]:
         """Call the implementations, all or up to the ``first`` result; return what is not None."""
         results = []
+        names: tuple[str, ...] | None = None
+        arguments: list[Any] = []
         for row in table.rows:
+            _, function, argnames, kwargnames = row
+            # Most implementations ask for the same arguments, and a table has them as one object.
+            if argnames is not names:
+                arguments, names = [kwargs[each] for each in argnames], argnames
             try:
-                value = row.run(kwargs)
+                value = row.run(kwargs) if kwargnames else function(*arguments)
                 if type(value) is CoroutineType:
                     value = refuse(value)
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything

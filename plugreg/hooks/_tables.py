@@ -74,7 +74,8 @@ class HookTable:
 
     ``impls`` and ``spec`` are what it was made from; as long as the manager holds the same two
     objects the table is current. ``rows`` and ``wrappers`` are in call order, wrappers outermost
-    first and all in new style. ``required`` are the arguments each call must give.
+    first and all in new style; rows with equal argument names share one tuple of them.
+    ``required`` are the arguments each call must give.
     """
 
     name: str
@@ -113,11 +114,15 @@ def make_table(hook: HookCaller) -> HookTable:
     """Make the table of a hook from the list of implementations that it has now."""
     impls, spec = hook._hookimpls, hook.spec
     in_call_order = impls[::-1]
+    same: dict[tuple[str, ...], tuple[str, ...]] = {}
     return HookTable(
         name=hook.name,
         impls=impls,
         spec=spec,
-        rows=tuple(_row(each) for each in in_call_order if section(each) < 3),
+        rows=tuple(
+            row._replace(argnames=same.setdefault(row.argnames, row.argnames))
+            for row in map(_row, (each for each in in_call_order if section(each) < 3))
+        ),
         wrappers=tuple(_row(each) for each in in_call_order if section(each) >= 3),
         # Without a spec, a call must give what the implementations ask for.
         required=frozenset(
