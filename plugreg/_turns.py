@@ -1,4 +1,4 @@
-"""One change at a time: jobs take turns, none is dropped, and equal ones share a turn."""
+"""One change at a time: jobs take turns, and equal ones share one."""
 
 from __future__ import annotations
 
@@ -114,9 +114,15 @@ class Turns:
     def _run_put_off(self) -> None:
         for _ in range(_MOST_ROUNDS):
             round_, self._put_off = self._put_off, []
-            for turn in round_:
-                with Guard() as guard:
-                    turn.job()
+            while round_:
+                turn = round_.pop(0)
+                try:
+                    with Guard() as guard:
+                        turn.job()
+                except BaseException:
+                    # Ctrl-C ends this turn; what waits is done at the end of the next one.
+                    self._put_off = round_ + self._put_off
+                    raise
                 if guard.error is not None:
                     _logger.error("a change that was put off has failed", exc_info=guard.error)
         if self._put_off:

@@ -19,6 +19,7 @@ from plugreg.records import (
     Discovery,
     Held,
     KnownPlugin,
+    LoadedPlugin,
     LoadPlan,
     PluginFailure,
     PluginSpec,
@@ -39,7 +40,7 @@ class Remake(IntEnum):
     CHANGED = 0
     """Only plugins whose distribution, file or object is another one than before."""
     OBJECTS = 1
-    """Every plugin object."""
+    """Every plugin that is an object of a class."""
     CODE = 2
     """Every plugin's modules too."""
 
@@ -50,8 +51,7 @@ class Built:
 
     ``added`` are taken into service with it, ``removed`` go out of service, in the order in which
     they are to be torn down; of those in ``kept`` the object stays in service, and only what is
-    known of it has changed. ``tried`` are the slugs that this build had to decide on, whose
-    earlier failures are outdated.
+    known of it has changed. ``tried`` are the slugs whose earlier failures are outdated.
     """
 
     snapshot: Snapshot
@@ -129,6 +129,8 @@ class Builder:
             for each in reversed(work.made):
                 self._activator.deactivate(each)
             raise
+        finally:
+            work.restore()
         return self._built(work, plan, wishes, discovery)
 
     # -- the parts ---------------------------------------------------------------------------
@@ -143,12 +145,18 @@ class Builder:
             reason = need_unmet(unmet, work.held.get(unmet, FAILED).reason)
             work.held[slug] = Held(state=PluginState.FAILED, reason=reason)
             work.failures.append(PluginFailure(stage=Stage.RESOLVE, slug=slug, message=reason))
-        elif old is not None and self._in_service(slug) and work.keeps(old, spec):
+        elif old is not None and self._keeps(old, spec, work):
             work.keep(old, rank)
         elif not work.may_touch(slug) and (carried := work.previous.plugins.get(slug)) is not None:
             work.held[slug] = Held(state=carried.state, reason=carried.reason)
         else:
             self._make(spec, rank, old, work)
+
+    def _keeps(self, old: ActivePlugin, spec: PluginSpec, work: _Work) -> bool:
+        """Tell whether an active plugin stays as it is, its hooks being still in service."""
+        if not work.may_touch(spec.slug):
+            return True
+        return self._in_service(spec.slug) and work.is_unchanged(old, spec)
 
     def _make(
         self, spec: PluginSpec, rank: tuple[Any, ...], old: ActivePlugin | None, work: _Work
@@ -165,14 +173,19 @@ class Builder:
         loading = load(spec, self._rules, self._has_hooks)
         work.failures += loading.failures
         if loading.loaded is None:
-            if evicted.restore():
+            if evicted:
                 work.with_old_code.add(slug)
+                work.failed_units.append(evicted)
             work.held[slug] = loading.held or FAILED
             return
         if old is not None and loading.loaded.plugin is old.plugin:
-            # A module or an instance cannot be made anew, and goes on serving as it is.
-            work.keep(replace(old, loaded=loading.loaded), rank)
-            return
+            if self._in_service(slug):
+                # A module or an instance cannot be made anew, and goes on serving as it is.
+                work.failures += loading.loaded.failures
+                work.keep_otherwise(old, loading.loaded, rank)
+                return
+            work.failures += self._activator.deactivate(old)
+            work.kept_otherwise.add(slug)
         activation = self._activator.activate(loading.loaded, rank, full=work.remake is Remake.CODE)
         work.failures += (*loading.loaded.failures, *activation.failures)
         if activation.active is None:
@@ -194,6 +207,7 @@ class Builder:
             slug: self._known(slug, plan.specs.get(slug), wishes.get(slug), held, work)
             for slug in slugs
         }
+        brought = {spec.slug for each in work.made for spec in each.brings}
         old, new = work.previous.active, work.active
         snapshot = Snapshot(
             plugins=MappingProxyType(plugins),
@@ -212,8 +226,8 @@ class Builder:
             failures=tuple(
                 each
                 for each in (*plan.failures, *work.failures)
-                if work.may_touch(each.slug)
-                and (work.only is None or each.stage is not Stage.DISCOVERY)
+                if (work.may_touch(each.slug) or each.slug in brought)
+                and (work.only is None or each.stage is not Stage.DISCOVERY or each.slug in brought)
             ),
             tried=frozenset(slug for slug in slugs if work.has_tried(slug)),
         )
@@ -277,7 +291,9 @@ class _Work:
     made: list[ActivePlugin] = field(default_factory=list)
     failures: list[PluginFailure] = field(default_factory=list)
     kept_otherwise: set[Slug] = field(default_factory=set)
+    looked_at: set[Slug] = field(default_factory=set)
     with_old_code: set[Slug] = field(default_factory=set)
+    failed_units: list[Evicted] = field(default_factory=list)
     evicted: dict[str, Evicted] = field(default_factory=dict)
 
     def brought(self) -> list[PluginSpec]:
@@ -293,10 +309,8 @@ class _Work:
         """Tell whether this build may change anything about a plugin."""
         return self.only is None or slug in self.only
 
-    def keeps(self, old: ActivePlugin, spec: PluginSpec) -> bool:
-        """Tell whether an active plugin stays the object it is."""
-        if not self.may_touch(spec.slug):
-            return True
+    def is_unchanged(self, old: ActivePlugin, spec: PluginSpec) -> bool:
+        """Tell whether nothing about an active plugin is to be made anew."""
         return (
             self.remake is Remake.CHANGED
             and old.loaded.spec == spec
@@ -311,8 +325,22 @@ class _Work:
             self.kept_otherwise.add(old.slug)
         self.active[old.slug] = old
 
+    def keep_otherwise(
+        self, old: ActivePlugin, loaded: LoadedPlugin, rank: tuple[Any, ...]
+    ) -> None:
+        """Keep an active plugin's object, with what was now found out about it."""
+        dist_info = loaded.spec.path if loaded.spec.distribution is not None else None
+        implementations = replace(old.implementations, dist_info=dist_info)
+        self.looked_at.add(old.slug)
+        self.keep(replace(old, loaded=loaded, implementations=implementations), rank)
+
+    def restore(self) -> None:
+        """Put back the modules of what could not be imported, now that all have had their turn."""
+        for each in self.failed_units:
+            each.restore()
+
     def has_old_code(self, slug: Slug) -> bool:
-        """Tell whether the modules in place are those from before an import that failed."""
+        """Tell whether modules from before an import that failed may be in place of its own."""
         if slug in self.active or self.may_touch(slug):
             return slug in self.with_old_code
         known = self.previous.plugins.get(slug)
@@ -321,7 +349,7 @@ class _Work:
     def has_tried(self, slug: Slug) -> bool:
         """Tell whether what was known to be wrong with a plugin is outdated now."""
         kept = slug in self.active and self.active[slug] not in self.made
-        return self.may_touch(slug) and not kept
+        return self.may_touch(slug) and (not kept or slug in self.looked_at)
 
     def evict(self, spec: PluginSpec) -> Evicted:
         """Take a plugin's modules out of the way if its code is to be imported anew.

@@ -44,9 +44,9 @@ _NOTHING_YET: Final = LoadReport(active=(), states={}, failures=(), seconds=0.0)
 class LifeCycle:
     """Holds the snapshot that readers see, and puts the next one in its place.
 
-    Reads take no lock. Changes take turns; one that plugin code asks for while it is itself being
-    loaded is carried out right after, and gives an empty report. It lives from the making of its
-    registry to :meth:`close`.
+    Reads take no lock. Changes take turns; a reload or a wish that plugin code asks for while it is
+    itself being loaded is carried out right after, and gives an empty report. It lives from the
+    making of its registry to :meth:`close`.
     """
 
     def __init__(
@@ -110,8 +110,7 @@ class LifeCycle:
             found = restricted(found, collected)
             self._settings.load()
             self._configs.load()
-            report = self._apply(found, remake=remake)
-            self._collected = collected
+            report = self._apply(found, remake=remake, collected=collected)
             self._dispatch.call("plugreg_plugins_loaded", report=report)
             return report
 
@@ -122,7 +121,10 @@ class LifeCycle:
         return self._change(lambda: self._apply_wishes(slugs))
 
     def register(self, spec: PluginSpec) -> None:
-        """Take in an object by hand. Raises PluginSlugError for a slug that is known."""
+        """Take in an object by hand.
+
+        Raises PluginSlugError for a slug that is known, and while plugins are being loaded.
+        """
         if self._turns.are_mine():
             raise PluginSlugError(
                 spec.slug,
@@ -195,15 +197,17 @@ class LifeCycle:
         *,
         remake: Remake = Remake.CHANGED,
         only: frozenset[str] | None = None,
+        collected: Discovery | None = None,
     ) -> LoadReport:
         """Build the next snapshot, publish it, tear down what left, and report."""
         started = perf_counter()
         built = self._build(found, remake, only)
-        if any(self._manager.is_reserved(each.slug) for each in built.added):
-            # A plugin has registered another one's name on the manager while it was activated.
+        while any(self._manager.is_reserved(each.slug) for each in built.added):
+            # A plugin has registered another one's name on the manager while it was activated:
+            # that other one fails the next time, so this ends when there are no more names.
             self._tear_down(built)
             built = self._build(found, remake, only)
-        self._publish(built)
+        self._publish(built, collected)
         torn_down = [
             failure
             for each in built.removed
@@ -241,7 +245,7 @@ class LifeCycle:
             [each for each in specs if each.source is not Source.MANUAL], self._rules
         )
 
-    def _publish(self, built: Built) -> None:
+    def _publish(self, built: Built, collected: Discovery | None) -> None:
         """Store what was learnt, and swap in hooks and snapshot, each with one assignment.
 
         If that cannot be done, what was newly made is torn down and the old snapshot stays.
@@ -257,6 +261,7 @@ class LifeCycle:
             self._tear_down(built)
             raise
         self._snapshot = built.snapshot
+        self._collected = collected or self._collected
         self._is_loaded = True
 
     def _record(
@@ -268,7 +273,7 @@ class LifeCycle:
         is_whole: bool,
     ) -> tuple[PluginFailure, ...]:
         """Let what is wrong now take the place of what was wrong before with the same plugins."""
-        moved = {each.slug for each in (*built.added, *built.removed)}
+        moved = {each.slug for each in (*built.added, *built.removed)} - built.kept
         active, plugins = built.snapshot.active, built.snapshot.plugins
 
         def is_outdated(failure: PluginFailure) -> bool:
@@ -292,7 +297,7 @@ class LifeCycle:
     def _unknown_hooks(self, built: Built) -> Iterable[PluginFailure]:
         for each in built.added:
             unknown = self._manager.unknown_hooks(each.slug)
-            if unknown:
+            if unknown and each.slug not in built.kept:
                 yield PluginFailure(
                     stage=Stage.ACTIVATE,
                     slug=each.slug,

@@ -23,16 +23,15 @@ class Evicted:
     def __init__(self, modules: dict[str, ModuleType]) -> None:
         self._modules = modules
 
-    def restore(self) -> bool:
-        """Put back those that were not imported anew; the others stay as they are now.
+    def __bool__(self) -> bool:
+        return bool(self._modules)
 
-        Returns whether any modules had been taken.
-        """
+    def restore(self) -> None:
+        """Put back those that were not imported anew; the others stay as they are now."""
         for name, module in self._modules.items():
             if sys.modules.setdefault(name, module) is module:
                 parent, _, child = name.rpartition(".")
                 _names_in(sys.modules.get(parent)).setdefault(child, module)
-        return bool(self._modules)
 
 
 def unit_of(spec: PluginSpec, *, whole_folder: bool = False) -> str:

@@ -181,9 +181,10 @@ class PluginRegistry:
         """Run the steps again, build the new state aside, and swap it in (behaviour.md, 9.6).
 
         Without a flag only plugins whose wish, version or source has changed are made anew, and
-        failed ones tried again. ``force`` makes every object anew, ``full`` imports their modules
-        again too and tells mixins so, ``collect`` looks for new and vanished plugins first. A
-        registry that was not loaded yet is loaded.
+        failed ones tried again. ``force`` makes every object of a plugin's class anew, ``full``
+        imports their modules again too and tells mixins so, ``collect`` looks for new and vanished
+        plugins first. Objects that the host gave, and modules that are not imported again, cannot
+        be made anew: they stay in service as they are. A registry that was not loaded yet is.
 
         It waits for a change that is being carried out, and callers that wait for the same share
         its report. Asked for by plugin code that is itself being loaded, it is carried out right

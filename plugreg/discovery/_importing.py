@@ -121,8 +121,10 @@ def _within(prefix: str) -> set[str]:
 def _forget(names: Iterable[str]) -> None:
     """Take modules out of ``sys.modules``, and out of the packages that they are attributes of."""
     for name in names:
-        module = sys.modules.pop(name)
+        module = sys.modules.pop(name, None)
         parent, _, child = name.rpartition(".")
-        names = vars(sys.modules.get(parent, sys))
+        package = sys.modules.get(parent)
+        # A plugin may have put anything in the place of its package.
+        names = vars(package) if isinstance(package, ModuleType) else {}
         if child in names and names[child] is module:
             del names[child]

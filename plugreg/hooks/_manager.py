@@ -158,6 +158,9 @@ class PluginManager(pluggy.PluginManager):
                 _store(self, hook, [e for e in hook._hookimpls if e.plugin is not plugin])
             if self._name2plugin.get(name) is not None:
                 del self._name2plugin[name]
+                if self._plugreg.before is not None:
+                    # One that comes back is a later one.
+                    self._plugreg.before -= {name}
                 if name in self._plugreg.taken:
                     _remember_history(self, self._plugreg.drop(name))
         return plugin
@@ -230,7 +233,8 @@ class PluginManager(pluggy.PluginManager):
                     raise ValueError(f"plugin name {each.name!r} is taken on the plugin manager")
                 coming.add(each.name)
             if state.before is None:
-                state.before = frozenset(self._name2plugin)
+                known = self._name2plugin.items()
+                state.before = frozenset(name for name, each in known if each is not None)
             arriving: dict[str, list[HookImpl]] = {}
             for name in leaving:
                 left = state.drop(name)
