@@ -126,7 +126,7 @@ class Builder:
             else:
                 work.failures.append(_endless(found))
         except BaseException:
-            for each in reversed(work.made):
+            for each in reversed(work.made.values()):
                 self._activator.deactivate(each)
             raise
         finally:
@@ -192,7 +192,7 @@ class Builder:
             work.held[slug] = FAILED
             return
         work.active[slug] = activation.active
-        work.made.append(activation.active)
+        work.made[slug] = activation.active
 
     def _built(
         self,
@@ -207,7 +207,7 @@ class Builder:
             slug: self._known(slug, plan.specs.get(slug), wishes.get(slug), held, work)
             for slug in slugs
         }
-        brought = {spec.slug for each in work.made for spec in each.brings}
+        brought = {spec.slug for each in work.made.values() for spec in each.brings}
         old, new = work.previous.active, work.active
         snapshot = Snapshot(
             plugins=MappingProxyType(plugins),
@@ -242,8 +242,10 @@ class Builder:
     ) -> KnownPlugin:
         active = work.active.get(slug)
         why = held.get(slug, FAILED)
+        found = spec if spec is not None else wish
+        remembered = wish if wish is not None else spec
+        name = remembered.name if remembered is not None else slug
         stated = spec.stated("NAME") if spec is not None else None
-        name = wish.name if wish is not None else spec.name if spec is not None else slug
         return KnownPlugin(
             slug=slug,
             pk=0 if wish is None else wish.pk,
@@ -251,11 +253,7 @@ class Builder:
             state=why.state if active is None else PluginState.ACTIVE,
             reason=why.reason if active is None else "",
             name=stated or name if active is None else active.loaded.name,
-            distribution=spec.distribution
-            if spec is not None
-            else wish.distribution
-            if wish is not None
-            else None,
+            distribution=None if found is None else found.distribution,
             spec=spec,
             loaded=None if active is None else active.loaded,
             has_old_code=work.has_old_code(slug),
@@ -288,7 +286,7 @@ class _Work:
     only: frozenset[str] | None
     active: dict[str, ActivePlugin] = field(default_factory=dict)
     held: dict[Slug, Held] = field(default_factory=dict)
-    made: list[ActivePlugin] = field(default_factory=list)
+    made: dict[Slug, ActivePlugin] = field(default_factory=dict)
     failures: list[PluginFailure] = field(default_factory=list)
     kept_otherwise: set[Slug] = field(default_factory=set)
     looked_at: set[Slug] = field(default_factory=set)
@@ -348,7 +346,7 @@ class _Work:
 
     def has_tried(self, slug: Slug) -> bool:
         """Tell whether what was known to be wrong with a plugin is outdated now."""
-        kept = slug in self.active and self.active[slug] not in self.made
+        kept = slug in self.active and slug not in self.made
         return self.may_touch(slug) and (not kept or slug in self.looked_at)
 
     def evict(self, spec: PluginSpec) -> Evicted:
