@@ -47,27 +47,15 @@ class PluginManager(pluggy.PluginManager):
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
         """Return the options of an implementation: the host's marker, plugreg's, or the prefix."""
         opts = super().parse_hookimpl_opts(plugin, name)
-        if opts is None:
-            found = _static_hook_attr(plugin, name)
-            if found is not None:
-                opts = cast("Any", _marked(found[0], "plugreg_impl"))
-                if opts is None and self._is_implicit(name):
-                    opts = cast("Any", {})
-        return opts
+        return _own_opts(self, plugin, name, "plugreg_impl", {}) if opts is None else opts
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
         """Return the options of a spec: the host's marker, plugreg's, or the prefix."""
         opts = super().parse_hookspec_opts(module_or_class, name)
-        if opts is None:
-            found = _static_hook_attr(module_or_class, name)
-            if found is not None:
-                opts = cast("Any", _marked(found[0], "plugreg_spec"))
-                if opts is None and self._is_implicit(name):
-                    opts = cast("Any", {"firstresult": False, "historic": False})
-        return opts
-
-    def _is_implicit(self, name: str) -> bool:
-        return self.implicit_prefix is not None and name.startswith(self.implicit_prefix)
+        if opts is not None:
+            return opts
+        implicit = {"firstresult": False, "historic": False}
+        return _own_opts(self, module_or_class, name, "plugreg_spec", implicit)
 
     def implementations(
         self, plugin: Any, name: str, rank: Rank = (), dist_info: str | None = None
@@ -385,6 +373,19 @@ def _due(
                 had = _history_of(manager, hook_name).get(each.plugin)
                 for kwargs, callback in (hook._call_history or [])[had:]:
                     yield each.name, hook_name, impl, kwargs, callback
+
+
+def _own_opts(
+    manager: PluginManager, holder: Any, name: str, marker: str, implicit: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Return the options that plugreg's own marker left, or those that the prefix implies."""
+    found = _static_hook_attr(holder, name)
+    if found is None:
+        return None
+    opts = _marked(found[0], marker)
+    prefix = manager.implicit_prefix
+    is_implicit = prefix is not None and name.startswith(prefix)
+    return implicit if opts is None and is_implicit else opts
 
 
 def _as_plain(opts: HookimplOpts) -> HookimplOpts:
