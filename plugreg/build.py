@@ -257,6 +257,7 @@ class Builder:
             spec=spec,
             loaded=None if active is None else active.loaded,
             has_old_code=work.has_old_code(slug),
+            is_mandatory=slug in self._rules.mandatory,
         )
 
     def _by_mixin(self, active: Iterable[ActivePlugin]) -> dict[str, tuple[Any, ...]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Final, overload
 
-from plugreg._names import Slug, near
+from plugreg._names import near
 from plugreg.exceptions import PluginNotFoundError
 from plugreg.failures import FailureLedger
 from plugreg.records import (
@@ -16,11 +17,12 @@ from plugreg.records import (
     PluginRecord,
     PluginSpec,
     Snapshot,
-    Source,
 )
-from plugreg.resolve import Describe, HostRules
+from plugreg.resolve import Describe
+from plugreg.selection import Filters, PluginIndex
 
 _NO_FACTS = PluginFacts()
+_ALL = Filters()
 
 
 class Catalogue:
@@ -30,13 +32,12 @@ class Catalogue:
         self,
         current: Callable[[], Snapshot],
         ledger: FailureLedger,
-        rules: HostRules,
         describe: Describe,
     ) -> None:
         self._current = current
         self._ledger = ledger
-        self._rules = rules
         self._describe = describe
+        self._index = PluginIndex(Snapshot())
 
     def record(self, slug: str) -> PluginRecord:
         """Return the record of one plugin. Raises PluginNotFoundError, with a near name."""
@@ -56,12 +57,24 @@ class Catalogue:
         snapshot = self._current()
         return Records(self, snapshot, snapshot.active.keys())
 
+    def select(
+        self, filters: Filters = _ALL, *, search: str = "", ordering: Iterable[str] = ()
+    ) -> Selection:
+        """Return the plugins that pass the filters and hold every word of ``search``, in order.
+
+        See :meth:`plugreg.selection.PluginIndex.select`; ValueError for an ordering that is none.
+        """
+        snapshot = self._current()
+        index = self._index
+        if index.snapshot is not snapshot:
+            index = self._index = PluginIndex(snapshot)
+        return Selection(self, snapshot, index.select(filters, search, ordering))
+
     def compose(self, known: KnownPlugin, snapshot: Snapshot) -> PluginRecord:
         """Make the record of one plugin of a snapshot."""
         spec, loaded = known.spec, known.loaded
         active = snapshot.active.get(known.slug)
         stated = None if spec is None else spec.stated("TITLE")
-        source = None if spec is None else spec.source
         errors = self._ledger.of(known.slug)
         return PluginRecord(
             slug=known.slug,
@@ -76,11 +89,12 @@ class Catalogue:
             distribution=known.distribution,
             mixins={} if active is None else dict(active.mixins),
             errors=errors,
-            is_builtin=source is Source.BUILTIN,
-            is_sample=source is Source.SAMPLE,
-            is_package=known.distribution is not None,
-            is_installed=spec is not None,
-            is_mandatory=Slug(known.slug) in self._rules.mandatory,
+            is_builtin=known.is_builtin,
+            is_sample=known.is_sample,
+            is_package=known.is_package,
+            is_installed=known.is_installed,
+            is_mandatory=known.is_mandatory,
+            _spec=spec,
             _facts=lambda: _NO_FACTS if spec is None else self._describe(spec),
             _loaded=loaded,
         )
@@ -114,6 +128,33 @@ class Records(Mapping[str, PluginRecord]):
 
     def __repr__(self) -> str:
         return f"<plugins: {', '.join(self._slugs) or 'none'}>"
+
+
+class Selection(Sequence[PluginRecord]):
+    """Plugins of one snapshot in the order asked for. Records are composed when looked at."""
+
+    def __init__(
+        self, catalogue: Catalogue, snapshot: Snapshot, plugins: Sequence[KnownPlugin]
+    ) -> None:
+        self.plugins: Final = plugins
+        """The same plugins as they stand in the snapshot, which costs nothing."""
+        self._catalogue = catalogue
+        self._snapshot = snapshot
+
+    @overload
+    def __getitem__(self, index: int) -> PluginRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> Selection: ...
+    def __getitem__(self, index: int | slice) -> PluginRecord | Selection:
+        if isinstance(index, slice):
+            return Selection(self._catalogue, self._snapshot, self.plugins[index])
+        return self._catalogue.compose(self.plugins[index], self._snapshot)
+
+    def __len__(self) -> int:
+        return len(self.plugins)
+
+    def __repr__(self) -> str:
+        return f"<selection of {len(self.plugins)} plugins>"
 
 
 def _reason(known: KnownPlugin, errors: Iterable[PluginFailure]) -> str:

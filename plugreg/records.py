@@ -324,6 +324,27 @@ class KnownPlugin:
     spec: PluginSpec | None
     loaded: LoadedPlugin | None = None
     has_old_code: bool = False
+    is_mandatory: bool = False
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether the host brings it."""
+        return self.spec is not None and self.spec.source is Source.BUILTIN
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether it is a sample."""
+        return self.spec is not None and self.spec.source is Source.SAMPLE
+
+    @property
+    def is_package(self) -> bool:
+        """Whether it comes, or came, from a distribution."""
+        return self.distribution is not None
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether it was found, loaded or not."""
+        return self.spec is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -398,6 +419,7 @@ class PluginRecord:
     is_installed: bool
     is_mandatory: bool
     _facts: Callable[[], PluginFacts] = field(repr=False, compare=False)
+    _spec: PluginSpec | None = field(repr=False, compare=False, default=None)
     _loaded: LoadedPlugin | None = field(repr=False, compare=False, default=None)
 
     @property
@@ -425,6 +447,18 @@ class PluginRecord:
     def license(self) -> str | None:
         """What the plugin states, else the licence of its distribution. May read a file."""
         return (self._loaded.license if self._loaded else None) or self._facts().license
+
+    @property
+    def module(self) -> str | None:
+        """The dotted name of the plugin's module, None for a file in a folder of plugins."""
+        return None if self._spec is None or self.path is not None else self._spec.module
+
+    @property
+    def path(self) -> Path | None:
+        """The file of a plugin in a folder of plugins, None for others."""
+        if self._spec is None or self._spec.path is None or self._spec.group is not None:
+            return None
+        return Path(self._spec.path)
 
     @property
     def published(self) -> datetime | None:

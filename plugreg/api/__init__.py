@@ -1,0 +1,36 @@
+"""The plugin API: every operation as a method, and as one table for whoever serves it."""
+
+from plugreg.api.access import Access, Actor, Grade
+from plugreg.api.errors import (
+    APIError,
+    ConflictError,
+    InvalidError,
+    MethodNotAllowedError,
+    NotAuthenticatedError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnavailableError,
+    UnsupportedMediaTypeError,
+)
+from plugreg.api.operations import Operation, Parameter
+from plugreg.api.plugin_api import PluginAPI
+from plugreg.api.service import Service
+
+__all__ = [
+    "APIError",
+    "Access",
+    "Actor",
+    "ConflictError",
+    "Grade",
+    "InvalidError",
+    "MethodNotAllowedError",
+    "NotAuthenticatedError",
+    "NotFoundError",
+    "Operation",
+    "Parameter",
+    "PermissionDeniedError",
+    "PluginAPI",
+    "Service",
+    "UnavailableError",
+    "UnsupportedMediaTypeError",
+]

@@ -1,0 +1,86 @@
+"""Operations that install and uninstall distributions (behaviour.md, sections 2.2, 2.19, 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from plugreg.api.errors import InvalidError
+from plugreg.api.models import PluginConfigInstall, PluginUninstall
+from plugreg.api.operations import Call
+from plugreg.exceptions import InstallError, RequirementError
+
+
+class InstallResult(PluginConfigInstall):
+    """What was asked for, as clients know it, and what came of it (section 2.2).
+
+    ``result`` and ``success`` are sentences, ``output`` is what the installer told, ``input``
+    the four fields again.
+    """
+
+    result: str
+    success: str
+    output: str
+    installed_version: str
+    input: dict[str, Any]
+
+
+def install(call: Call) -> PluginConfigInstall:
+    """Install a distribution (section 2.2)."""
+    fields = call.fields()
+    if not fields["confirm"]:
+        raise InvalidError({"confirm": ["Installation not confirmed"]})
+    requirement, index_url = _wanted(fields)
+    packages = call.service.registry.packages
+    if packages is None:
+        raise InvalidError({"non_field_errors": ["Plugin installation is disabled"]})
+    try:
+        report = packages.install(requirement, index_url=index_url)
+    except RequirementError as error:
+        # A name that stands in the URL's field is wrong there.
+        raise InvalidError({error.field: [error.reason]}) from None
+    except InstallError as error:
+        raise InvalidError({"non_field_errors": error.reasons}) from None
+    found = ", ".join(f"'{each}'" for each in report.plugins)
+    return InstallResult(
+        **fields,
+        result=f"Installed plugin into {report.location}"
+        if report.location
+        else "Installed plugin successfully",
+        success=f"Found plugins: {found}" if found else "The package brings no plugin of this host",
+        output=report.output,
+        installed_version=report.version,
+        input=dict(fields),
+    )
+
+
+def uninstall(call: Call) -> PluginUninstall:
+    """Uninstall the distribution of a plugin (sections 2.19, 8.2)."""
+    record = call.plugin()
+    delete_config: bool = call.fields()["delete_config"]
+    packages = call.service.registry.packages
+    if packages is None:
+        raise InvalidError({"non_field_errors": ["Plugin uninstalling is disabled"]})
+    try:
+        packages.uninstall(record.slug, delete_config=delete_config)
+    except InstallError as error:
+        raise InvalidError({"non_field_errors": error.reasons}) from None
+    return PluginUninstall(delete_config=delete_config)
+
+
+def _wanted(fields: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return the requirement and the index that the fields of a body mean (section 8.1)."""
+    name, url, version = (
+        fields.get(each, "").strip() for each in ("packagename", "url", "version")
+    )
+    if not name and not url:
+        sentence = "Either packagename or URL must be provided"
+        raise InvalidError({"packagename": [sentence], "url": [sentence]})
+    if "+" in url.partition("://")[0]:
+        # A repository says itself which version it is.
+        return (f"{name} @ {url}" if name else url), None
+    if not name:
+        raise InvalidError({"packagename": ["An index needs the name of a package in it"]})
+    if version and not version.startswith(("=", "<", ">", "!", "~")):
+        version = f"=={version}"
+    return name + version, url or None

@@ -1,0 +1,46 @@
+"""What the operations work on: the registry, and what only the host can say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from plugreg._guard import Guard, plain
+from plugreg.records import PluginRecord
+from plugreg.registry import PluginRegistry
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Service:
+    """The registry behind the operations, and the host's answers to what plugreg cannot know.
+
+    ``model_url`` gives the address where objects of a model (``app.model``) are listed,
+    ``settings_url`` the page of the host's interface for a plugin; both may be None, and what one
+    of them raises counts as None. With ``native_values`` values of settings are booleans and
+    numbers on the wire, not text. With ``bare_list_without_limit`` a list that was asked for
+    without a limit is a plain array.
+    """
+
+    registry: PluginRegistry
+    model_url: Callable[[str], str | None] | None = None
+    settings_url: Callable[[PluginRecord], str | None] | None = None
+    native_values: bool = False
+    bare_list_without_limit: bool = False
+
+    def url_of_model(self, model: str | None) -> str | None:
+        """Return the address where objects of ``model`` are listed, None if the host has none."""
+        if self.model_url is None or model is None:
+            return None
+        with Guard():
+            url = self.model_url(model)
+            return None if url is None else plain(url)
+        return None
+
+    def url_of_settings(self, record: PluginRecord) -> str | None:
+        """Return the host's page for a plugin, None if it has none."""
+        if self.settings_url is None:
+            return None
+        with Guard():
+            url = self.settings_url(record)
+            return None if url is None else plain(url)
+        return None

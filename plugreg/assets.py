@@ -1,0 +1,130 @@
+"""Files that plugins bring for the browser: scripts, styles and pictures (behaviour.md, 15)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import Any, Final
+
+from plugreg._names import near
+from plugreg.exceptions import AssetNotFoundError, PluginNotActiveError, PluginNotFoundError
+from plugreg.records import Snapshot
+
+FOLDER: Final = "static"
+"""The folder beside a plugin's module that holds its assets."""
+
+# What browsers insist on, in words that do not change with the version of Python.
+_WEB_TYPES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        ".css": "text/css",
+        ".html": "text/html",
+        ".js": "text/javascript",
+        ".json": "application/json",
+        ".map": "application/json",
+        ".mjs": "text/javascript",
+        ".svg": "image/svg+xml",
+        ".wasm": "application/wasm",
+        ".webp": "image/webp",
+        ".woff2": "font/woff2",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asset:
+    """One file of a plugin, read whole.
+
+    ``content_type`` is a media type, with the charset where it is text; ``etag`` a strong entity
+    tag in its quotes (RFC 9110), made from the content.
+    """
+
+    content: bytes = field(repr=False)
+    content_type: str
+    etag: str
+
+
+class Assets:
+    """Reads files of active plugins. Keeps nothing, so that what an author edits is seen."""
+
+    def __init__(self, current: Callable[[], Snapshot]) -> None:
+        self._current = current
+
+    def read(self, slug: str, path: str) -> Asset:
+        """Return the file at ``path``, parted by ``/``, below the plugin's ``static`` folder.
+
+        That folder stands beside the plugin's module, or in a package further out; only plugins
+        that are packages have one. A path is taken as it is: it is not decoded, and ``..``, empty
+        parts, backslashes and links that lead out of the folder are refused.
+
+        Raises PluginNotFoundError, PluginNotActiveError, and AssetNotFoundError for what is not
+        there, is no plain file, or must not be read.
+        """
+        snapshot = self._current()
+        active = snapshot.active.get(slug)
+        if active is None:
+            known = snapshot.plugins.get(slug)
+            if known is None:
+                raise PluginNotFoundError(slug, near(slug, snapshot.plugins))
+            raise PluginNotActiveError(slug, known.state)
+        from hashlib import blake2b
+
+        file = _file(active.plugin, path)
+        if file is None:
+            raise AssetNotFoundError(slug, path)
+        try:
+            content = file.read_bytes()
+        except OSError:
+            raise AssetNotFoundError(slug, path) from None
+        return Asset(
+            content=content,
+            content_type=_content_type(file.name),
+            etag=f'"{blake2b(content, digest_size=16).hexdigest()}"',
+        )
+
+
+def _file(plugin: Any, path: str) -> Path | None:
+    """Return the file that may be read, with all links followed, or None."""
+    parts = path.split("/")
+    if any(part in ("", ".", "..") or set(part) & set("\\:\0") for part in parts):
+        return None
+    for package in _packages(plugin):
+        folder = package / FOLDER
+        try:
+            root = folder.resolve(strict=True)
+            file = root.joinpath(*parts).resolve(strict=True)
+        except (OSError, RuntimeError, ValueError):
+            # It is not there, leads in a circle, or has a name that no file can have.
+            continue
+        # The folder itself may be no link out of the package.
+        inside = root.is_relative_to(package.resolve()) and file.is_relative_to(root)
+        return file if inside and file.is_file() else None
+    return None
+
+
+def _packages(plugin: Any) -> Iterator[Path]:
+    """Yield the folders of the packages that a plugin's module lies in, the nearest first.
+
+    A package without a file is a namespace that others share, and so ends it.
+    """
+    own = issubclass(type(plugin), ModuleType)
+    name = vars(plugin).get("__name__") if own else type(plugin).__module__
+    module = sys.modules.get(name) if isinstance(name, str) else None
+    package = vars(module).get("__package__") if module is not None else None
+    while isinstance(package, str) and package:
+        file = vars(sys.modules.get(package, object)).get("__file__")
+        if not isinstance(file, str):
+            return
+        yield Path(file).parent
+        package = package.rpartition(".")[0]
+
+
+def _content_type(name: str) -> str:
+    import mimetypes
+
+    suffix = Path(name).suffix.lower()
+    found = _WEB_TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
+    is_text = found.startswith("text/") or found in ("application/json", "image/svg+xml")
+    return f"{found}; charset=utf-8" if is_text else found

@@ -1,0 +1,188 @@
+"""The refusals of the plugin API: what is answered, and what a program can read from them."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import pickle
+
+import pytest
+
+from plugreg.api import (
+    APIError,
+    ConflictError,
+    InvalidError,
+    MethodNotAllowedError,
+    NotAuthenticatedError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnavailableError,
+    UnsupportedMediaTypeError,
+    errors,
+)
+from plugreg.exceptions import PlugregError
+
+# Each error with its status, its code, its body, and its text (behaviour.md, section 1.2).
+ERRORS = [
+    (APIError({"detail": ["No"]}), 500, "error", {"detail": "No"}, "500 error: detail: No"),
+    (
+        InvalidError({"limit": ["Too low.", "Too odd."], "offset": ["Not a number."]}),
+        400,
+        "invalid",
+        {"limit": ["Too low.", "Too odd."], "offset": ["Not a number."]},
+        "400 invalid: limit: Too low.; limit: Too odd.; offset: Not a number.",
+    ),
+    (
+        InvalidError({"non_field_errors": ["Plugin installation is disabled"]}),
+        400,
+        "invalid",
+        {"non_field_errors": ["Plugin installation is disabled"]},
+        "400 invalid: non_field_errors: Plugin installation is disabled",
+    ),
+    (
+        InvalidError({"detail": ["Plugin cannot be deleted as it is currently active"]}),
+        400,
+        "invalid",
+        {"detail": "Plugin cannot be deleted as it is currently active"},
+        "400 invalid: detail: Plugin cannot be deleted as it is currently active",
+    ),
+    (
+        NotAuthenticatedError(),
+        401,
+        "not_authenticated",
+        {"detail": "Authentication credentials were not provided."},
+        "401 not_authenticated: detail: Authentication credentials were not provided.",
+    ),
+    (
+        PermissionDeniedError(),
+        403,
+        "permission_denied",
+        {"detail": "You do not have permission to perform this action."},
+        "403 permission_denied: detail: You do not have permission to perform this action.",
+    ),
+    (
+        NotFoundError(),
+        404,
+        "not_found",
+        {"detail": "Not found."},
+        "404 not_found: detail: Not found.",
+    ),
+    (
+        NotFoundError("Plugin 'tea' not found"),
+        404,
+        "not_found",
+        {"detail": "Plugin 'tea' not found"},
+        "404 not_found: detail: Plugin 'tea' not found",
+    ),
+    (
+        MethodNotAllowedError("POST", iter(["GET", "HEAD"])),
+        405,
+        "method_not_allowed",
+        {"detail": 'Method "POST" not allowed.'},
+        '405 method_not_allowed: detail: Method "POST" not allowed.',
+    ),
+    (
+        ConflictError("Plugin registry is currently loading"),
+        409,
+        "conflict",
+        {"detail": "Plugin registry is currently loading"},
+        "409 conflict: detail: Plugin registry is currently loading",
+    ),
+    (
+        UnsupportedMediaTypeError("text/csv"),
+        415,
+        "unsupported_media_type",
+        {"detail": 'Unsupported media type "text/csv" in request.'},
+        '415 unsupported_media_type: detail: Unsupported media type "text/csv" in request.',
+    ),
+    (
+        UnavailableError("Plugin registry is not loaded"),
+        503,
+        "unavailable",
+        {"detail": "Plugin registry is not loaded"},
+        "503 unavailable: detail: Plugin registry is not loaded",
+    ),
+]
+CASES = pytest.mark.parametrize(
+    ("error", "status", "code", "body", "text"), ERRORS, ids=[f"{e[1]}-{e[4]}" for e in ERRORS]
+)
+
+
+@CASES
+def test_what_is_answered(error, status, code, body, text):
+    """Status, code and body are those that clients match; the text tells all of it."""
+    assert (error.status, error.code) == (status, code)
+    assert error.body == body
+    assert json.loads(json.dumps(error.body)) == body
+    assert str(error) == text
+
+
+@CASES
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_survives_pickling(error, status, code, body, text, protocol):
+    """An error that went to another process is the same error."""
+    again = pickle.loads(pickle.dumps(error, protocol))
+
+    assert type(again) is type(error)
+    assert vars(again) == vars(error)
+    assert again.body == body
+    assert str(again) == text
+
+
+@CASES
+def test_survives_copying(error, status, code, body, text):
+    """A copy says the same."""
+    assert str(copy.deepcopy(error)) == text
+
+
+def test_every_error_is_in_the_table():
+    """No error is left untested, and all are caught as APIError and as plugreg's own."""
+    defined = {
+        each
+        for _, each in inspect.getmembers(errors, inspect.isclass)
+        if each.__module__ == errors.__name__
+    }
+
+    assert defined == {type(each) for each, *_ in ERRORS}
+    assert all(issubclass(each, APIError) for each in defined)
+    assert issubclass(APIError, PlugregError)
+
+
+def test_errors_are_sentences_by_field():
+    """For programs there is one form of all errors, whatever the body looks like."""
+    assert NotFoundError("No tea").errors == {"detail": ["No tea"]}
+    assert InvalidError({"limit": iter(["No"])}).errors == {"limit": ["No"]}
+
+
+def test_details_in_the_plural_are_one_text():
+    """``detail`` is a text in every body."""
+    assert InvalidError({"detail": ["One.", "Two."]}).body == {"detail": "One. Two."}
+
+
+def test_detail_beside_a_field_stays_a_list():
+    """A body that has fields is a body of fields throughout."""
+    both = {"detail": ["One."], "limit": ["Two."]}
+
+    assert InvalidError(both).body == both
+
+
+def test_allowed_methods_are_kept():
+    """Who answers over HTTP must name them."""
+    assert MethodNotAllowedError("POST", iter(["GET", "HEAD"])).allowed == ("GET", "HEAD")
+
+
+@pytest.mark.parametrize(
+    "kind", [UnsupportedMediaTypeError, lambda x: MethodNotAllowedError(x, ())]
+)
+def test_what_a_client_sent_is_repeated_in_part(kind):
+    """A client's text of any length and of any characters gives a short body that can be sent."""
+    error = kind("\ud800" + "x" * 10_000)
+
+    assert len(error.body["detail"]) < 400
+    error.body["detail"].encode()
+
+
+def test_sentences_have_a_utf8_form():
+    """Lone surrogates in a sentence do not make the answer fail."""
+    json.dumps(InvalidError({"value": ["\udcff"]}).body, ensure_ascii=False).encode()

@@ -1,0 +1,184 @@
+"""Assets: files of a plugin's own package, and nothing else."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from plugreg import (
+    AssetNotFoundError,
+    PluginNotActiveError,
+    PluginNotFoundError,
+    PluginRegistry,
+)
+
+MODULE = "from plugreg import Plugin\nclass Panel(Plugin): ...\n"
+
+
+@pytest.fixture
+def shop(site, monkeypatch):
+    """Give a registry with plugins in packages, a namespace package and a module, all active."""
+    site.dist(
+        "assets-one",
+        entry_points={
+            "shop.plugins": {
+                "one": "assets_one:Panel",
+                "deep": "assets_one.core.plugin:Panel",
+            }
+        },
+        modules={
+            "assets_one/__init__.py": MODULE,
+            "assets_one/core/__init__.py": "",
+            "assets_one/core/plugin.py": MODULE,
+            "assets_one/static/panel.js": "export {}",
+            "assets_one/static/img/logo.svg": "<svg/>",
+            "assets_one/static/data.bin": "\x01",
+        },
+    )
+    site.dist(
+        "assets-spaced",
+        entry_points={"shop.plugins": {"spaced": "assets_ns.spaced:Panel"}},
+        modules={"assets_ns/spaced.py": MODULE, "assets_ns/static/x.js": "of nobody"},
+    )
+    site.dist(
+        "assets-flat",
+        entry_points={"shop.plugins": {"flat": "assets_flat:Panel"}},
+        modules={"assets_flat.py": MODULE, "static/x.js": "of nobody"},
+    )
+    monkeypatch.syspath_prepend(str(site))
+    with PluginRegistry("shop", new_plugins="active") as registry:
+        registry.load()
+        yield registry
+    for name in [each for each in sys.modules if each.startswith("assets_")]:
+        del sys.modules[name]
+
+
+class TestContent:
+    def test_a_file_comes_whole_with_its_type(self, shop):
+        """Content, media type and tag are those of the file."""
+        asset = shop.assets("one", "panel.js")
+
+        assert asset.content == b"export {}"
+        assert asset.content_type == "text/javascript; charset=utf-8"
+
+    @pytest.mark.parametrize(
+        ("path", "content_type"),
+        [
+            ("img/logo.svg", "image/svg+xml; charset=utf-8"),
+            ("data.bin", "application/octet-stream"),
+        ],
+    )
+    def test_the_type_follows_the_name(self, shop, path, content_type):
+        """What is no text has no charset, and what is not known is bytes."""
+        assert shop.assets("one", path).content_type == content_type
+
+    def test_the_tag_changes_with_the_content_alone(self, shop, site):
+        """The same content has the same tag, however often it is written; another has another."""
+        file = Path(str(site), "assets_one/static/panel.js")
+        first = shop.assets("one", "panel.js").etag
+        file.write_text("export {}")
+        again = shop.assets("one", "panel.js").etag
+        file.write_text("export {a}")
+
+        assert first == again
+        assert shop.assets("one", "panel.js").etag != first
+        assert first.startswith('"')
+        assert first.endswith('"')
+
+    def test_the_folder_may_stand_further_out(self, shop):
+        """A plugin in a subpackage shares the folder of its package."""
+        assert shop.assets("deep", "panel.js").content == b"export {}"
+
+    @pytest.mark.parametrize("slug", ["spaced", "flat"])
+    def test_what_others_share_is_not_the_plugins_own(self, shop, slug):
+        """A namespace package and site-packages itself belong to no plugin."""
+        with pytest.raises(AssetNotFoundError):
+            shop.assets(slug, "x.js")
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "",
+            ".",
+            "..",
+            "/",
+            "img",
+            "img/",
+            "missing.js",
+            "../__init__.py",
+            "img/../../__init__.py",
+            "img/../panel.js",
+            "./panel.js",
+            "img//logo.svg",
+            "/etc/passwd",
+            "%2e%2e/__init__.py",
+            "..\\__init__.py",
+            "img\\logo.svg",
+            "C:panel.js",
+            "panel.js\0",
+            "panel.js/x",
+            "x" * 5_000,
+            "\ud800.js",
+        ],
+    )
+    def test_no_path_leaves_the_folder(self, shop, path):
+        """What is no plain file below the folder, by its plain name, is not there."""
+        with pytest.raises(AssetNotFoundError) as caught:
+            shop.assets("one", path)
+
+        assert (caught.value.slug, caught.value.path) == ("one", path)
+
+    @pytest.mark.parametrize("target", ["assets_one/__init__.py", "assets_one/core"])
+    def test_no_link_leads_out(self, shop, site, target):
+        """A link to a file, or through a folder, outside of the static folder is not followed."""
+        link = Path(str(site), "assets_one/static/link")
+        link.symlink_to(Path(str(site), target))
+
+        for path in ("link", "link/plugin.py"):
+            with pytest.raises(AssetNotFoundError):
+                shop.assets("one", path)
+
+    def test_the_folder_itself_is_no_link_out(self, shop, site, tmp_path):
+        """A static folder that is a link out of the package is none."""
+        outside = tmp_path / "outside"
+        outside.mkdir()
+        (outside / "secret.txt").write_text("secret")
+        folder = Path(str(site), "assets_one/static")
+        folder.rename(tmp_path / "away")
+        folder.symlink_to(outside)
+
+        with pytest.raises(AssetNotFoundError):
+            shop.assets("one", "secret.txt")
+
+    def test_a_link_inside_is_followed(self, shop, site):
+        """A link from one asset to another is as good as a copy."""
+        Path(str(site), "assets_one/static/same.js").symlink_to("panel.js")
+
+        assert shop.assets("one", "same.js").content == b"export {}"
+
+    def test_links_in_a_circle_are_not_there(self, shop, site):
+        """A link to itself is an error of its own, not a loop."""
+        Path(str(site), "assets_one/static/loop").symlink_to("loop")
+
+        with pytest.raises(AssetNotFoundError):
+            shop.assets("one", "loop")
+
+    def test_only_active_plugins_show_files(self, shop):
+        """A plugin that was switched off shows nothing any more, and an unknown one never did."""
+        shop.deactivate("one")
+
+        with pytest.raises(PluginNotActiveError):
+            shop.assets("one", "panel.js")
+        with pytest.raises(PluginNotFoundError, match="'ones' is not known here; did you mean"):
+            shop.assets("ones", "panel.js")
+
+    def test_the_error_says_what_is_expected(self, shop):
+        """The message names plugin and path, and where assets are."""
+        with pytest.raises(
+            AssetNotFoundError, match="plugin 'one' has no asset 'nix'; assets are plain files"
+        ):
+            shop.assets("one", "nix")

@@ -1,0 +1,225 @@
+"""Installing and uninstalling with an installer of the host's: what the registry makes of it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from plugreg import (
+    InstallError,
+    Plugin,
+    PluginNotFoundError,
+    PluginRegistry,
+    PluginState,
+    RequirementError,
+)
+from plugreg.install import Installed
+
+MODULE = "from plugreg import Plugin\nclass Tea(Plugin): ...\nclass Milk(Plugin): ...\n"
+
+
+class WheelInstaller:
+    """Unpacks wheels from one folder into another, and takes out what RECORD says."""
+
+    def __init__(self, wheels: Path, site: Path) -> None:
+        self.wheels = wheels
+        self.site = site
+        self.asked = []
+
+    def install(self, requirement, index_url):
+        self.asked.append((requirement, index_url))
+        name = requirement.partition(">")[0].partition("=")[0]
+        found = sorted(self.wheels.glob(f"{name.replace('-', '_')}-*.whl"))
+        if not found:
+            raise InstallError([f"no wheel of {name}"])
+        with zipfile.ZipFile(found[-1]) as wheel:
+            wheel.extractall(self.site)
+        installed = self.show(name)
+        assert installed is not None
+        return installed
+
+    def uninstall(self, distribution):
+        for file in importlib.metadata.distribution(distribution).files or ():
+            Path(str(file.locate())).unlink(missing_ok=True)
+        return f"removed {distribution}"
+
+    def show(self, distribution):
+        try:
+            found = importlib.metadata.distribution(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            return None
+        return Installed(name=distribution, version=found.version, location=str(self.site))
+
+
+@pytest.fixture
+def shop(site, tmp_path, monkeypatch):
+    """Give a registry with an installer, and one wheel that brings two plugins."""
+    made = type(site)(tmp_path / "made")
+    made.dist(
+        "shop-tea",
+        "1.5",
+        entry_points={"shop.plugins": {"tea": "shop_tea_x:Tea", "milk": "shop_tea_x:Milk"}},
+        modules={"shop_tea_x.py": MODULE},
+    )
+    made.dist("shop-nothing", "1.0", modules={"shop_nothing_x.py": ""})
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    for name in ("shop_tea-1.5", "shop_nothing-1.0"):
+        with zipfile.ZipFile(wheels / f"{name}-py3-none-any.whl", "w") as wheel:
+            record = (made.folder / f"{name}.dist-info/RECORD").read_text()
+            for line in record.splitlines():
+                file = line.partition(",")[0]
+                wheel.write(made.folder / file, file)
+    shutil.rmtree(made.folder)
+    monkeypatch.syspath_prepend(str(site))
+
+    class Built(Plugin): ...
+
+    class Sample(Plugin): ...
+
+    class Must(Plugin): ...
+
+    installer = WheelInstaller(wheels, site.folder)
+    registry = PluginRegistry(
+        "shop", installer=installer, builtin=[Built, Must], samples=[Sample], mandatory={"must"}
+    )
+    registry.load()
+    registry.installer = installer
+    with registry:
+        yield registry
+    sys.modules.pop("shop_tea_x", None)
+
+
+class TestInstalling:
+    def test_what_was_installed_is_known_and_off(self, shop):
+        """The plugins of the distribution are found at once, and nobody has switched them on."""
+        report = shop.install("shop-tea>=1")
+
+        assert (report.distribution, report.version) == ("shop-tea", "1.5")
+        assert report.plugins == ("milk", "tea")
+        assert report.success
+        assert shop.get("tea").state is PluginState.INACTIVE
+        assert "shop_tea_x" not in sys.modules
+
+    def test_a_distribution_without_a_plugin_is_no_success(self, shop):
+        """It is there, and the report says that it brings nothing to this registry."""
+        report = shop.install("shop-nothing")
+
+        assert report.plugins == ()
+        assert not report.success
+
+    def test_a_failure_of_the_installer_passes_and_changes_nothing(self, shop):
+        """Its reasons are told as they are."""
+        known = set(shop.plugins)
+        with pytest.raises(InstallError, match="no wheel of shop-coffee"):
+            shop.install("shop-coffee")
+
+        assert set(shop.plugins) == known
+
+    @pytest.mark.parametrize(
+        ("requirement", "field"),
+        [
+            ("", "packagename"),
+            ("-r requirements.txt", "packagename"),
+            ("--index-url=https://example.org", "packagename"),
+            ("shop-tea; rm -rf /", "packagename"),
+            ("shop-tea shop-milk", "packagename"),
+            ("shop-tea\nshop-milk", "packagename"),
+            ("shop-tea\0", "packagename"),
+            ("../shop-tea", "packagename"),
+            (None, "packagename"),
+            ("shop-tea @ ftp://example.org/x", "url"),
+            ("shop-tea @ file:///etc/passwd", "url"),
+            ("shop-tea @ http://example.org/x.whl", "url"),
+            ("git+ssh://example.org/x", "url"),
+            ("git+https://", "url"),
+        ],
+    )
+    def test_what_is_no_requirement_never_reaches_the_installer(self, shop, requirement, field):
+        """Options, several requirements, paths and other schemes are refused, by field."""
+        with pytest.raises(RequirementError) as caught:
+            shop.install(requirement)
+
+        assert caught.value.field == field
+        assert shop.installer.asked == []
+
+    @pytest.mark.parametrize(
+        "url", ["ftp://example.org/simple", "nowhere", "https://", "http://[x"]
+    )
+    def test_an_index_is_an_address(self, shop, url):
+        """An index is reached by https, or on this machine."""
+        with pytest.raises(RequirementError) as caught:
+            shop.install("shop-tea", index_url=url)
+
+        assert caught.value.field == "url"
+        assert shop.installer.asked == []
+
+    def test_requirement_and_index_reach_the_installer(self, shop):
+        """They arrive as they were asked for."""
+        shop.install("shop-tea>=1", index_url="http://localhost:8000/simple")
+
+        assert shop.installer.asked == [("shop-tea>=1", "http://localhost:8000/simple")]
+
+    def test_without_an_installer_both_are_refused(self):
+        """Installing is off until the host gives an installer."""
+        with PluginRegistry("shop") as registry:
+            registry.load()
+
+            assert registry.packages is None
+            with pytest.raises(InstallError, match="installing is disabled; give the registry"):
+                registry.install("shop-tea")
+            with pytest.raises(InstallError, match="uninstalling is disabled"):
+                registry.uninstall("tea")
+
+
+class TestUninstalling:
+    def test_all_plugins_of_the_distribution_go(self, shop):
+        """The files are gone, and by default what was stored of each plugin too."""
+        shop.install("shop-tea")
+        assert shop.uninstall("tea") == "removed shop-tea"
+
+        assert not {"tea", "milk"} & set(shop.plugins)
+
+    def test_what_is_stored_may_stay(self, shop):
+        """Without delete_config the plugins are remembered, as missing."""
+        shop.install("shop-tea")
+        number = shop.get("tea").pk
+        shop.uninstall("tea", delete_config=False)
+
+        assert shop.get("tea").state is PluginState.MISSING
+        assert shop.get("tea").pk == number
+
+    @pytest.mark.parametrize(
+        ("slug", "reason"),
+        [
+            ("must", "INVE-E10: Plugin cannot be uninstalled as it is mandatory"),
+            ("sample", "INVE-E10: Plugin cannot be uninstalled as it is a sample plugin"),
+            ("built", "INVE-E10: Plugin cannot be uninstalled as it is a built-in plugin"),
+            ("tea", "Plugin cannot be uninstalled as it is currently active"),
+            ("milk", "Plugin cannot be uninstalled as 'tea' of its package is active"),
+        ],
+    )
+    def test_what_must_stay_stays(self, shop, slug, reason):
+        """Each reason is told in the words that clients know, and nothing is removed."""
+        shop.install("shop-tea")
+        shop.activate("tea")
+        with pytest.raises(InstallError) as caught:
+            shop.uninstall(slug)
+
+        assert caught.value.reasons == (reason,)
+        assert shop.get("tea").active
+
+    def test_what_is_gone_already_is_told(self, shop):
+        """A plugin that is only remembered cannot be uninstalled, and an unknown one is unknown."""
+        shop.install("shop-tea")
+        shop.uninstall("tea", delete_config=False)
+
+        with pytest.raises(InstallError, match="Plugin is not installed"):
+            shop.uninstall("tea")
+        with pytest.raises(PluginNotFoundError):
+            shop.uninstall("coffee")

@@ -1,0 +1,228 @@
+"""Lists of plugins: filters, search and order, against a plain reading of the rules."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from types import MappingProxyType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plugreg import Plugin, PluginRegistry
+from plugreg._names import slugify
+from plugreg.mixins import SettingsMixin
+from plugreg.records import KnownPlugin, PluginSpec, PluginState, Snapshot, Source
+from plugreg.selection import Filters, PluginIndex
+
+
+def known(slug, name=None, *, wanted=False, source=Source.BUILTIN, is_mandatory=False):
+    spec = source and PluginSpec(slug=slug, name=slug, value="x:Y", source=source)
+    return KnownPlugin(
+        slug=slug,
+        pk=1,
+        wanted=wanted,
+        state=PluginState.INACTIVE,
+        reason="",
+        name=name or slug,
+        distribution=None,
+        spec=spec,
+        is_mandatory=is_mandatory,
+    )
+
+
+def index(*plugins):
+    by_slug = {each.slug: each for each in sorted(plugins, key=lambda each: each.slug)}
+    return PluginIndex(Snapshot(plugins=MappingProxyType(by_slug)))
+
+
+def keys(found):
+    return [each.slug for each in found]
+
+
+class TestFilters:
+    plugins = (
+        known("built", wanted=True),
+        known("sample", source=Source.SAMPLE),
+        known("entry", source=Source.ENTRY_POINT, wanted=True, is_mandatory=True),
+        known("gone", source=None),
+    )
+
+    @pytest.mark.parametrize(
+        ("filters", "expected"),
+        [
+            ({}, {"built", "sample", "entry", "gone"}),
+            ({"active": True}, {"built", "entry"}),
+            ({"active": False}, {"sample", "gone"}),
+            ({"builtin": True}, {"built"}),
+            ({"builtin": False}, {"sample", "entry", "gone"}),
+            ({"sample": True}, {"sample"}),
+            ({"sample": False}, {"built", "entry", "gone"}),
+            ({"installed": True}, {"built", "sample", "entry"}),
+            ({"installed": False}, {"gone"}),
+            ({"mandatory": True}, {"entry"}),
+            ({"mandatory": False}, {"built", "sample", "gone"}),
+            ({"active": True, "builtin": False}, {"entry"}),
+            ({"active": False, "mandatory": True}, set()),
+            ({"mixins": frozenset({"settings"})}, set()),
+        ],
+    )
+    def test_all_filters_must_hold(self, filters, expected):
+        """Each filter lets through what it says, and several are combined with AND."""
+        found = index(*self.plugins).select(Filters(**filters))
+
+        assert set(keys(found)) == expected
+
+    def test_mixins_are_those_of_active_plugins(self):
+        """A plugin must have every mixin asked for; one that is off shows none."""
+
+        class Both(SettingsMixin, Plugin): ...
+
+        class Plain(Plugin): ...
+
+        with PluginRegistry("shop", builtin=[Both, Plain], new_plugins="active") as registry:
+            registry.load()
+
+            def having(*mixins):
+                found = registry.catalogue.select(Filters(mixins=frozenset(mixins)))
+                return [each.slug for each in found]
+
+            assert having("base") == ["both", "plain"]
+            assert having("base", "settings") == ["both"]
+            assert having("settings", "urls") == []
+            registry.deactivate("both")
+            assert having("settings") == []
+
+
+class TestSearch:
+    plugins = (known("tea-timer", "Brew Watch"), known("coffee", "Straße"), known("plain"))
+
+    @pytest.mark.parametrize(
+        ("search", "expected"),
+        [
+            ("", ["tea-timer", "plain", "coffee"]),
+            ("tea", ["tea-timer"]),
+            ("TEA", ["tea-timer"]),
+            ("brew timer", ["tea-timer"]),
+            ("brew,timer", ["tea-timer"]),
+            ("brew coffee", []),
+            ('"brew watch"', ["tea-timer"]),
+            ("'watch brew'", []),
+            ("STRASSE", ["coffee"]),
+            ('"', ["tea-timer", "plain", "coffee"]),
+            (" , ,", ["tea-timer", "plain", "coffee"]),
+            ('"brew', ["tea-timer"]),
+        ],
+    )
+    def test_every_word_is_in_key_or_name(self, search, expected):
+        """Words are parted by blanks and commas, quotes group them, and case does not count."""
+        assert keys(index(*self.plugins).select(Filters(), search)) == expected
+
+    def test_no_word_reaches_from_key_into_name(self):
+        """The end of the key and the beginning of the name are no word."""
+        assert keys(index(known("ab", "cd")).select(Filters(), "bc")) == []
+
+
+class TestOrdering:
+    def test_by_default_the_wanted_come_first(self):
+        """Then by name without case, then by key."""
+        found = index(known("c", "Z"), known("b", "z"), known("a", "y"), known("d", "Z", wanted=1))
+
+        assert keys(found.select(Filters())) == ["d", "a", "b", "c"]
+
+    @pytest.mark.parametrize(
+        ("ordering", "expected"),
+        [
+            (["key"], ["a", "b", "c"]),
+            (["-key"], ["c", "b", "a"]),
+            (["name"], ["c", "a", "b"]),
+            (["-name"], ["a", "b", "c"]),
+            (["active", "-key"], ["c", "b", "a"]),
+            (["-active", "name"], ["a", "c", "b"]),
+        ],
+    )
+    def test_names_may_be_combined(self, ordering, expected):
+        """A dash means descending, and equal ones stand by key."""
+        found = index(known("a", "x", wanted=True), known("b", "X"), known("c", "W"))
+
+        assert keys(found.select(Filters(), "", ordering)) == expected
+
+    def test_another_name_is_refused(self):
+        """A name that lists cannot be ordered by is told, with the nearest one."""
+        with pytest.raises(ValueError, match=r"cannot order by '-nme'; did you mean 'name'\?"):
+            index().select(Filters(), "", ["-nme"])
+
+
+names = st.text(st.sampled_from("abAB -\u00df"), min_size=1, max_size=6)
+
+
+@given(
+    plugins=st.lists(
+        st.builds(
+            known,
+            names.map(slugify).filter(bool),
+            names,
+            wanted=st.booleans(),
+            source=st.sampled_from([Source.BUILTIN, Source.SAMPLE, Source.ENTRY_POINT, None]),
+        ),
+        unique_by=lambda each: each.slug,
+    ),
+    filters=st.builds(
+        Filters,
+        active=st.sampled_from([None, True, False]),
+        builtin=st.sampled_from([None, True, False]),
+        installed=st.sampled_from([None, True, False]),
+    ),
+    words=st.lists(st.text(st.sampled_from("abAB"), min_size=1, max_size=2), max_size=2),
+    ordering=st.lists(
+        st.sampled_from(["key", "-key", "name", "-name", "active", "-active"]), max_size=3
+    ),
+)
+def test_it_agrees_with_a_plain_reading(plugins, filters, words, ordering):
+    """What a list holds, and in which order, is what one comparison after the other says."""
+    found = index(*plugins).select(filters, " ".join(words), ordering)
+
+    def holds(each):
+        return (
+            filters.active in (None, each.wanted)
+            and filters.builtin in (None, each.spec is not None and each.spec.source == "builtin")
+            and filters.installed in (None, each.spec is not None)
+            and all(
+                re.search(re.escape(word.casefold()), part)
+                for word in words
+                for part in [f"{each.slug}|{each.name.casefold()}"]
+            )
+        )
+
+    def comes_before(one, other):
+        for name in ordering or ["-active", "name"]:
+            field = name.lstrip("-")
+            left, right = (
+                {"key": e.slug, "name": e.name.casefold(), "active": e.wanted}[field]
+                for e in (one, other)
+            )
+            if left != right:
+                return (left < right) != name.startswith("-")
+        return one.slug < other.slug
+
+    assert {each.slug for each in found} == {each.slug for each in plugins if holds(each)}
+    assert all(comes_before(a, b) for a, b in pairwise(found))
+
+
+class TestSnapshots:
+    def test_a_list_is_of_one_moment(self):
+        """What was selected stays as it was, whatever is switched on meanwhile."""
+
+        class One(Plugin): ...
+
+        with PluginRegistry("shop", builtin=[One]) as registry:
+            registry.load()
+            before = registry.catalogue.select()
+            registry.activate("one")
+            after = registry.catalogue.select(Filters(active=True))
+
+            assert [each.state for each in before] == [PluginState.INACTIVE]
+            assert [each.state for each in after] == [PluginState.ACTIVE]
+            assert [each.slug for each in before[0:1]] == ["one"]
+            assert repr(after) == "<selection of 1 plugins>"
