@@ -5,8 +5,9 @@ Run it with the plugreg that is installed::
     python benchmarks/page_of_plugins.py
 
 Both filter by one flag, search one word in key and name, order by wish, name and key, and take 50
-rows. Of plugreg the figures are: a page of a list that was asked for before (the next page of the same
-search), one whose search is new, and the first after a load, which has to filter and order too.
+rows. Of plugreg the figures are: a page of a list that was asked for before (the next page of the
+same search), one whose search is new, and the first after a load, which has to filter and order
+too.
 The budget is 0.35 times the plain list (design.md, section 7).
 """
 

@@ -63,10 +63,11 @@ class PluginIndex:
         self, filters: Filters, search: str, ordering: tuple[str, ...]
     ) -> Sequence[KnownPlugin]:
         plugins, texts = self._chosen(filters, ordering)
-        for word in _words(search):
+        words = _words(search)
+        for word in words:
             matching = [word in text for text in texts]
             plugins = tuple(compress(plugins, matching))
-            texts = tuple(compress(texts, matching))
+            texts = tuple(compress(texts, matching)) if word is not words[-1] else ()
         return plugins
 
     def _choose(
@@ -104,5 +105,5 @@ _KEYS: Final = {
 
 
 def _words(search: str) -> list[str]:
-    words = [each.strip("\"'").casefold() for each in _WORD.findall(search)]
-    return [each for each in words if each]
+    words = (each.strip("\"'").casefold() for each in _WORD.findall(search))
+    return [each for each in dict.fromkeys(words) if each]
