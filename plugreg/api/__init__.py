@@ -9,6 +9,7 @@ from plugreg.api.errors import (
     NotAuthenticatedError,
     NotFoundError,
     PermissionDeniedError,
+    TooLargeError,
     UnavailableError,
     UnsupportedMediaTypeError,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "PermissionDeniedError",
     "PluginAPI",
     "Service",
+    "TooLargeError",
     "UnavailableError",
     "UnsupportedMediaTypeError",
 ]

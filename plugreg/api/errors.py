@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import ClassVar, Final
 
-from plugreg._guard import plain
+from plugreg._guard import plain, safe_str
 from plugreg.exceptions import PlugregError
 
 LONGEST_NAME: Final = 255
@@ -106,6 +106,18 @@ class ConflictError(APIError):
         self.args = (detail,)
 
 
+class TooLargeError(APIError):
+    """The body is larger than is read; ``longest`` bytes are the most."""
+
+    status = 413
+    code = "too_large"
+
+    def __init__(self, longest: int) -> None:
+        super().__init__({"detail": [f"The body is too large; {longest} bytes are the most."]})
+        self.longest = longest
+        self.args = (longest,)
+
+
 class UnsupportedMediaTypeError(APIError):
     """The body is neither JSON nor a form."""
 
@@ -130,4 +142,4 @@ class UnavailableError(APIError):
 
 def named(name: object) -> str:
     """Return a name that a caller gave, fit to be repeated in a sentence."""
-    return plain(str(name))[:LONGEST_NAME]
+    return safe_str(name)[:LONGEST_NAME]

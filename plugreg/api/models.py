@@ -22,12 +22,12 @@ _FALSE: Final = frozenset({"false", "f", "no", "n", "off", "0"})
 
 def _boolean(value: object) -> bool:
     """Read a boolean as section 1.3 says: JSON's own, 0 and 1, and words in any case."""
-    if isinstance(value, bool):
-        return value
-    word = str(value).lower() if isinstance(value, (str, int, float)) else ""
-    if word in _TRUE or word == "1.0":
+    if isinstance(value, (bool, int, float)) and value in (0, 1):
+        return bool(value)
+    word = value.lower() if isinstance(value, str) else ""
+    if word in _TRUE:
         return True
-    if word in _FALSE or word == "0.0":
+    if word in _FALSE:
         return False
     if value is None:
         raise _NULL
@@ -62,16 +62,16 @@ def _value(value: object) -> object:
     raise _NOT_A_STRING
 
 
-def _text_of_number(value: float) -> str:
+def _text_of_number(value: int | float) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _NOT_A_STRING
     try:
-        if math.isfinite(value):
-            return str(value)
-    except (ValueError, OverflowError):
+        return str(value)
+    except ValueError:
         # Python refuses to write out integers of thousands of digits.
         raise PydanticCustomError(
             "too_long", "Ensure this value has at most 2000 characters."
         ) from None
-    raise _NOT_A_STRING
 
 
 _NULL: Final = PydanticCustomError("null", "This field may not be null.")

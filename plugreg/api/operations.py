@@ -161,7 +161,10 @@ class BoundOperation(Generic[T]):
     def run(
         self, actor: Actor | None, parameters: Mapping[str, Any], body: Any, *, form: bool = False
     ) -> T:
-        """Carry it out; ``form`` says that the body was sent as a form."""
+        """Carry it out; ``form`` says that the body was sent as a form.
+
+        ``body`` may be a function that gives it, called no earlier than its turn comes.
+        """
         operation = self.operation
         try:
             actor = operation.access.check(actor)
@@ -216,9 +219,9 @@ class Call:
 
         Raises InvalidError with all that is wrong, by field.
         """
-        body = self.body
+        body = self.body() if callable(self.body) else self.body
         if isinstance(body, BaseModel):
-            body = body.model_dump(exclude_unset=True)
+            body = {name: value for name, value in body if name in body.model_fields_set}
         if body is None:
             body = {}
         if not isinstance(body, Mapping):

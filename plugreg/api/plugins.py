@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
 from plugreg.api.access import Grade
+from plugreg.api.bodies import read_json
 from plugreg.api.errors import InvalidError
 from plugreg.api.models import (
     Metadata,
@@ -30,9 +30,11 @@ from plugreg.exceptions import (
     PluginRequiredError,
     PluginSlugError,
     SettingError,
+    StorageError,
 )
 from plugreg.records import KnownPlugin, PluginRecord, PluginState
 from plugreg.selection import ORDERINGS, Filters
+from plugreg.storage.base import MAX_DEPTH, MAX_INT_BITS, checked_copy
 
 _META: Final = (
     "slug",
@@ -45,6 +47,11 @@ _META: Final = (
     "license",
     "package_path",
     "settings_url",
+)
+_NOT_STORABLE: Final = (
+    "Value must be JSON that can be stored: no text without a UTF-8 form, "
+    f"numbers that are finite and have at most {MAX_INT_BITS} bits, "
+    f"and at most {MAX_DEPTH - 1} levels."
 )
 _NO_META: Final[Mapping[str, None]] = MappingProxyType(dict.fromkeys(_META))
 
@@ -268,11 +275,16 @@ def _set_metadata(call: Call, record: PluginRecord, data: Any, *, merge: bool) -
     if call.form and isinstance(data, str):
         # A form has nothing but texts, so an object is sent as its JSON.
         try:
-            data = json.loads(data)
-        except (ValueError, RecursionError):
+            data = read_json(data)
+        except ValueError:
             raise InvalidError({"metadata": ["Value must be valid JSON."]}) from None
     if data is None:
         raise InvalidError({"metadata": ["This field may not be null."]})
+    if isinstance(data, Mapping):
+        try:
+            checked_copy("metadata", record.slug, {"metadata": {**data}})
+        except StorageError:
+            raise InvalidError({"metadata": [_NOT_STORABLE]}) from None
     try:
         call.service.registry.config.set_metadata(record.slug, data, merge)
     except SettingError as error:

@@ -1,0 +1,113 @@
+"""The plugin API as URL patterns of Django, with the extra ``plugreg[django]``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from typing import Any, TypeAlias
+
+from plugreg.api.access import Actor
+from plugreg.api.http import API_PATH, ASSETS_PATH, Request, Responder, as_prefix
+from plugreg.api.plugin_api import PluginAPI
+from plugreg.exceptions import MissingExtraError
+from plugreg.registry import PluginRegistry
+
+try:
+    from asgiref.sync import async_to_sync
+    from django.core.exceptions import RequestDataTooBig
+    from django.http import HttpRequest, HttpResponse, RawPostDataException
+    from django.urls import URLPattern, path, re_path
+    from django.views.decorators import csrf
+except ModuleNotFoundError as error:
+    raise MissingExtraError("plugreg.adapters.django", "django", "django") from error
+
+Identify: TypeAlias = Callable[[HttpRequest], Actor | Awaitable[Actor | None] | None]
+"""The host's function that says who makes a request; None is nobody."""
+
+
+def urlpatterns(
+    registry: PluginRegistry | PluginAPI,
+    *,
+    identify: Identify | None = None,
+    prefix: str = "",
+    csrf_exempt: bool = False,
+) -> list[URLPattern]:
+    """Return URL patterns for the plugin API of ``registry``, to be used or to be included.
+
+    Their paths are ``/api/plugins/…`` and ``/static/plugins/…``, behind ``prefix``; each operation
+    has its id as name, and ``plugins_asset`` is the name of plugins' files. A host whose own static
+    files are at ``/static/`` serves those first. ``identify`` is the host's: a function, sync or
+    async, that makes an Actor of a request; what it raises is Django's to answer. Without it every
+    operation is refused with 401. A PluginAPI instead of the registry brings its options along.
+    The view is sync; under ASGI Django runs it in a worker thread.
+
+    Django's CSRF middleware stays in force, for an ``identify`` that trusts the session's cookie
+    needs it. Say ``csrf_exempt=True`` only if identity comes from a header that no other site's
+    page could make a browser send, as with a token.
+    """
+    responder = Responder(registry)
+
+    def view_of(template: str) -> Callable[..., HttpResponse]:
+        def view(request: HttpRequest, **names: str) -> HttpResponse:
+            actor = None if identify is None else _actor(identify(request))
+            answer = responder.respond(_request(request, template.format(**names)), actor)
+            response = HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
+            if "Content-Type" not in answer.headers:
+                del response["Content-Type"]
+            return response
+
+        return csrf.csrf_exempt(view) if csrf_exempt else view
+
+    start = as_prefix(prefix)[1:] + "/" if as_prefix(prefix) else ""
+    rest = r"(?P<rest>/[\s\S]*)"
+    operations = [
+        path(
+            start + each.path[1:].replace("{", "<str:").replace("}", ">"),
+            view_of(each.path),
+            name=each.id,
+        )
+        for each in responder.api.operations
+    ]
+    # All else, so that neither Django's pages nor its redirects show.
+    return [
+        *operations,
+        path(start + API_PATH[1:], view_of(API_PATH)),
+        re_path(f"^{re.escape(start + API_PATH[1:])}{rest}\\Z", view_of(f"{API_PATH}{{rest}}")),
+        path(
+            f"{start}{ASSETS_PATH[1:]}/<str:plugin>/<path:path>",
+            view_of(f"{ASSETS_PATH}/{{plugin}}/{{path}}"),
+            name="plugins_asset",
+        ),
+    ]
+
+
+def _actor(found: Any) -> Actor | None:
+    async def awaited() -> Any:
+        return await found
+
+    actor: Actor | None = async_to_sync(awaited)() if isawaitable(found) else found
+    return actor
+
+
+def _request(request: HttpRequest, within: str) -> Request:
+    body = form = None
+    try:
+        body = request.body
+    except RequestDataTooBig:
+        pass
+    except RawPostDataException:
+        # The CSRF middleware has looked for its token in a multipart form.
+        form = request.POST.dict()
+    # Under WSGI what came as bytes is text of Latin-1, under ASGI it was read as UTF-8.
+    encoding = "utf-8" if hasattr(request, "scope") else "latin-1"
+    return Request(
+        method=request.method or "",
+        path=within,
+        url=request.build_absolute_uri(request.path),
+        query=request.META.get("QUERY_STRING", "").encode(encoding),
+        content_type=request.headers.get("Content-Type", ""),
+        if_none_match=request.headers.get("If-None-Match", ""),
+        body=body,
+        form=form,
+    )

@@ -1,0 +1,102 @@
+"""The plugin API as a router of FastAPI, with the extra ``plugreg[fastapi]``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from plugreg.api.http import API_PATH, ASSETS_PATH, Responder, as_prefix
+from plugreg.api.openapi import document as openapi_document
+from plugreg.api.operations import Operation
+from plugreg.api.plugin_api import PluginAPI
+from plugreg.exceptions import MissingExtraError
+from plugreg.registry import PluginRegistry
+
+try:
+    from fastapi import APIRouter, Request, Response
+    from fastapi.params import Depends
+except ModuleNotFoundError as error:
+    raise MissingExtraError("plugreg.adapters.fastapi", "fastapi", "fastapi") from error
+
+from plugreg.adapters.starlette import Forwarder, Identify
+
+
+def create_router(
+    registry: PluginRegistry | PluginAPI,
+    *,
+    identify: Identify | None = None,
+    prefix: str = "",
+    dependencies: Sequence[Depends] = (),
+) -> APIRouter:
+    """Return a router with the operations of the plugin API, for ``app.include_router``.
+
+    Each operation is a route of its own, named by its id, so that FastAPI's document has it.
+    ``dependencies`` are FastAPI's and run before every answer, refusals included; like
+    ``identify`` they must leave the body alone. ``identify``, ``prefix`` and a PluginAPI instead
+    of the registry are as with :func:`plugreg.adapters.starlette.create_app`.
+    """
+    responder = Responder(registry)
+    forward = Forwarder(responder, identify)
+    document = openapi_document(responder.api.operations)
+    router = APIRouter(prefix=as_prefix(prefix), dependencies=list(dependencies))
+
+    def endpoint(template: str) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            path = template.format(**request.path_params)
+            # The routes' patterns end in "$", which lets one newline pass.
+            end = "\n" if request.scope["path"].endswith("\n") else ""
+            return await forward(request, path + end)
+
+        return answer
+
+    for operation in responder.api.operations:
+        router.add_api_route(
+            operation.path,
+            endpoint(operation.path),
+            methods=[operation.method],
+            name=operation.id,
+            **_documented(operation, document),
+        )
+    for template, parameter in (
+        (API_PATH, ""),
+        (f"{API_PATH}/{{rest}}", "{rest:path}"),
+        (f"{ASSETS_PATH}/{{rest}}", "{rest:path}"),
+    ):
+        # All else, so that neither the framework's pages nor its redirects show. Without methods
+        # a route takes any; it needs an id, since it would make one of its methods.
+        router.add_api_route(
+            template.replace("{rest}", parameter),
+            endpoint(template),
+            methods=[],
+            operation_id="plugins_other",
+            include_in_schema=False,
+        )
+    return router
+
+
+def _documented(operation: Operation[Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what FastAPI's document is to say of an operation, from that of the plugin API.
+
+    Bodies are described in place, for a router cannot add to the named schemas of its host.
+    """
+    own = document["paths"][operation.path][operation.method.lower()]
+    refusals = document["components"]["responses"]
+    extra = {"parameters": own["parameters"]} if "parameters" in own else {}
+    if body := own.get("requestBody"):
+        schema = operation.input.model_json_schema()
+        content = {each: {"schema": schema} for each in body["content"]}
+        extra["requestBody"] = {**body, "content": content}
+    answer: Any = operation.answer
+    return {
+        "operation_id": operation.id,
+        "summary": operation.summary,
+        "tags": own["tags"],
+        "status_code": operation.status,
+        "response_model": list[answer] if operation.many else answer,
+        "responses": {
+            int(status): refusals[refused["$ref"].rpartition("/")[2]]
+            for status, refused in own["responses"].items()
+            if "$ref" in refused
+        },
+        "openapi_extra": extra,
+    }

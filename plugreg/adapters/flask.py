@@ -1,0 +1,125 @@
+"""The plugin API as a blueprint of Flask, with the extra ``plugreg[flask]``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from typing import Any, TypeAlias
+
+from plugreg.api.access import Actor
+from plugreg.api.http import API_PATH, ASSETS_PATH, Request, Responder, as_prefix
+from plugreg.api.plugin_api import PluginAPI
+from plugreg.exceptions import MissingExtraError
+from plugreg.registry import PluginRegistry
+
+try:
+    import flask
+    from flask.sansio.blueprints import BlueprintSetupState
+    from werkzeug.exceptions import RequestEntityTooLarge
+    from werkzeug.routing import BaseConverter
+except ModuleNotFoundError as error:
+    raise MissingExtraError("plugreg.adapters.flask", "flask", "flask") from error
+
+Identify: TypeAlias = Callable[[flask.Request], Actor | Awaitable[Actor | None] | None]
+"""The host's function that says who makes a request; None is nobody."""
+
+
+def create_blueprint(
+    registry: PluginRegistry | PluginAPI,
+    *,
+    identify: Identify | None = None,
+    prefix: str = "",
+    name: str = "plugreg",
+) -> flask.Blueprint:
+    """Return a blueprint that serves the plugin API of ``registry``, and plugins' files.
+
+    Its paths are ``/api/plugins/…`` and ``/static/plugins/…``, behind ``prefix``; the endpoints
+    are named by the ids of the operations, so that ``url_for("plugreg.plugins_list")`` works, and
+    ``plugins_asset``. ``identify`` is the host's: a function that makes an Actor of a request; an
+    async one needs ``flask[async]``. What it raises is Flask's to answer. Without it every
+    operation is refused with 401. A PluginAPI instead of the registry brings its options along.
+    """
+    responder = Responder(registry)
+    blueprint = flask.Blueprint(name, __name__, url_prefix=as_prefix(prefix) or None)
+    blueprint.record(_know_rest)
+
+    def add(rule: str, template: str, endpoint: str, method: str = "GET") -> None:
+        def view(**names: str) -> flask.Response:
+            path = template.format(**names)
+            if path.endswith("/") and not flask.request.path.endswith("/"):
+                path = path[:-1]
+            actor = None if identify is None else _actor(identify(flask.request))
+            answer = responder.respond(_request(path), actor)
+            response = flask.Response(answer.body, answer.status)
+            response.headers.clear()
+            response.headers.update(answer.headers)
+            return response
+
+        blueprint.add_url_rule(
+            rule,
+            endpoint,
+            view,
+            methods=[method],
+            # Flask would answer OPTIONS itself, and redirect to the path with a slash at its end.
+            provide_automatic_options=False,
+            strict_slashes=False,
+        )
+
+    for each in responder.api.operations:
+        rule = each.path.replace("{", "<").replace("}", ">")
+        add(rule, each.path, each.id, each.method)
+    asset = f"{ASSETS_PATH}/<plugin><plugreg_rest:rest>"
+    add(asset, f"{ASSETS_PATH}/{{plugin}}{{rest}}", "plugins_asset")
+    # All else, so that neither the framework's pages nor its redirects show.
+    add(f"{API_PATH}<plugreg_rest:rest>", f"{API_PATH}{{rest}}", "plugins_other")
+    blueprint.record(_allow_any_method)
+    return blueprint
+
+
+class _Rest(BaseConverter):
+    """Takes the rest of a path, whatever is in it."""
+
+    regex = r"(?s:/.*)?"
+    part_isolating = False
+
+
+def _know_rest(state: BlueprintSetupState) -> None:
+    state.app.url_map.converters.setdefault("plugreg_rest", _Rest)
+
+
+def _allow_any_method(state: BlueprintSetupState) -> None:
+    # Flask has no word for it; in werkzeug's it is a rule without methods.
+    for rule in state.app.url_map.iter_rules():
+        if "<plugreg_rest:" in rule.rule:
+            rule.methods = None
+
+
+def _actor(found: Any) -> Actor | None:
+    async def awaited() -> Any:
+        return await found
+
+    if isawaitable(found):
+        found = flask.current_app.async_to_sync(awaited)()
+    actor: Actor | None = found
+    return actor
+
+
+def _request(path: str) -> Request:
+    request = flask.request
+    read, body = False, None
+    try:
+        body = request.get_data()
+        # A middleware may have read a form in search of its token; then no bytes are left.
+        read = not body and bool(request.form)
+    except RequestEntityTooLarge:
+        pass
+    return Request(
+        method=request.method,
+        path=path,
+        url=request.base_url,
+        query=request.query_string,
+        content_type=request.headers.get("Content-Type", ""),
+        if_none_match=request.headers.get("If-None-Match", ""),
+        body=body,
+        form={name: values[-1] for name, values in request.form.lists()} if read else None,
+    )

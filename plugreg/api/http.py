@@ -1,0 +1,240 @@
+"""HTTP without a framework: a request comes in, its answer goes out (behaviour.md, section 1).
+
+The adapters bring requests here; what is a rule of the API is decided here or further down.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import traceback
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from plugreg._guard import explain
+from plugreg.api.access import READ, Actor
+from plugreg.api.bodies import LONGEST, is_form, read_body, read_pairs
+from plugreg.api.errors import (
+    APIError,
+    MethodNotAllowedError,
+    NotAuthenticatedError,
+    NotFoundError,
+    TooLargeError,
+)
+from plugreg.api.operations import Operation
+from plugreg.api.paging import PAGING
+from plugreg.api.plugin_api import PluginAPI
+from plugreg.exceptions import AssetNotFoundError, PluginNotActiveError, PluginNotFoundError
+from plugreg.registry import PluginRegistry
+
+API_PATH: Final = "/api/plugins"
+"""Where all operations are; adapters hand on everything below it, known or not."""
+
+ASSETS_PATH: Final = "/static/plugins"
+"""Where the files of plugins are, as admin details name them (behaviour.md, section 13)."""
+
+_logger = logging.getLogger("plugreg")
+_ASSET: Final = re.compile(rf"{ASSETS_PATH}/(?P<slug>[^/]+)/(?P<path>.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What a client asks.
+
+    ``path`` is decoded, and begins with :data:`API_PATH` or :data:`ASSETS_PATH`: what is before
+    them is the adapter's. ``url`` is the address as the client sees it, without the query.
+    ``query`` and ``body`` are as they came; ``body`` is None if it was too long to be read.
+    ``form`` are the fields of a form that the framework has read already, None otherwise.
+    """
+
+    method: str
+    path: str
+    url: str = ""
+    query: bytes = b""
+    content_type: str = ""
+    if_none_match: str = ""
+    body: bytes | None = field(default=b"", repr=False)
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What is answered: a status code, headers with their names in title case, and the body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+class Responder:
+    """Answers requests to the plugin API of one registry. Never changes; serves many threads.
+
+    Over a PluginRegistry it makes a PluginAPI without options; a host that wants options hands
+    over the PluginAPI.
+    """
+
+    def __init__(self, registry: PluginRegistry | PluginAPI) -> None:
+        self.api = registry if isinstance(registry, PluginAPI) else PluginAPI(registry)
+        paths: dict[str, dict[str, Operation[Any]]] = {}
+        for operation in self.api.operations:
+            paths.setdefault(operation.path, {})[operation.method] = operation
+        # A fixed name wins over a parameter at the same place (section 1.5).
+        ordered = sorted(paths, key=lambda path: [part[:1] == "{" for part in path.split("/")])
+        self._routes = tuple((_pattern(path), MappingProxyType(paths[path])) for path in ordered)
+
+    def respond(self, request: Request, actor: Actor | None) -> Response:
+        """Return the answer to ``request``, which ``actor`` made; None is nobody.
+
+        Nothing is raised: what is refused, and what fails without having been foreseen, is an
+        answer too. The order of refusals is the path (404), the method (405), the actor (401,
+        403), the query (400), the plugin or setting (404), the body (400, 413, 415).
+        """
+        try:
+            response = self._answer(request, actor)
+        except APIError as refusal:
+            response = _refused(refusal)
+        except Exception as error:  # noqa: BLE001 - a fault of ours is logged, and ends no server
+            response = _failed(request, error)
+        return replace(response, body=b"") if request.method == "HEAD" else response
+
+    def _answer(self, request: Request, actor: Actor | None) -> Response:
+        if asset := _ASSET.fullmatch(request.path):
+            _chosen({"GET": None}, request.method)
+            READ.check(actor)
+            return self._asset(request, asset["slug"], asset["path"])
+        operation, names = self._routed(request)
+        operation.access.check(actor)
+        query = read_pairs(request.query)
+        given = dict(query)
+        answer = getattr(self.api, operation.id).run(
+            actor,
+            {**given, **names},
+            lambda: _body(request),
+            form=request.form is not None or is_form(request.content_type),
+        )
+        if answer is None:
+            return Response(operation.status, {"Cache-Control": "no-store"})
+        if operation.many:
+            return _json(operation.status, [each.to_json() for each in answer])
+        value = answer.to_json()
+        if PAGING[0] in operation.query:
+            if self.api.service.bare_list_without_limit and not given.get("limit"):
+                return _json(operation.status, value["results"])
+            value["next"] = _link(request, query, answer.next)
+            value["previous"] = _link(request, query, answer.previous)
+        return _json(operation.status, value)
+
+    def _routed(self, request: Request) -> tuple[Operation[Any], dict[str, str]]:
+        """Return the operation asked for, and what its path names."""
+        for pattern, methods in self._routes:
+            if found := pattern.fullmatch(request.path):
+                return _chosen(methods, request.method), found.groupdict()
+        raise NotFoundError
+
+    def _asset(self, request: Request, slug: str, path: str) -> Response:
+        """Answer a file of an active plugin. One address may have other content tomorrow."""
+        try:
+            asset = self.api.service.registry.assets(slug, path)
+        except (AssetNotFoundError, PluginNotActiveError, PluginNotFoundError):
+            raise NotFoundError from None
+        headers = {
+            "ETag": asset.etag,
+            "Cache-Control": "private, no-cache",
+            "X-Content-Type-Options": "nosniff",
+        }
+        tags = (each.strip().removeprefix("W/") for each in request.if_none_match.split(","))
+        if any(each in (asset.etag, "*") for each in tags):
+            return Response(304, headers)
+        if re.search("html|xml", asset.content_type):
+            # A document that is opened itself would run its scripts as the host's own.
+            headers["Content-Security-Policy"] = "sandbox"
+        return _with_content(200, asset.content_type, asset.content, headers)
+
+
+def as_prefix(prefix: str) -> str:
+    """Return a prefix of paths with one slash before it and none behind; "" stays empty."""
+    named = prefix.strip("/")
+    return f"/{named}" if named else ""
+
+
+# -- the parts --------------------------------------------------------------------------------
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path))
+
+
+def _chosen(methods: Mapping[str, Any], method: str) -> Any:
+    """Return what is there for a method; HEAD is GET. Raises MethodNotAllowedError."""
+    wanted = "GET" if method == "HEAD" else method
+    if wanted not in methods:
+        raise MethodNotAllowedError(
+            method, sorted({*methods, *({"HEAD"} if "GET" in methods else ())})
+        )
+    return methods[wanted]
+
+
+def _body(request: Request) -> Any:
+    if request.form is not None:
+        return request.form
+    if request.body is None or len(request.body) > LONGEST:
+        raise TooLargeError(LONGEST)
+    return read_body(request.content_type, request.body)
+
+
+def _link(
+    request: Request, query: Iterable[tuple[str, str]], page: tuple[int, int] | None
+) -> str | None:
+    """Return the address of another page, with all else in the query kept (section 1.4)."""
+    if page is None:
+        return None
+    limit, offset = page
+    pairs = [pair for pair in query if pair[0] not in ("limit", "offset")]
+    pairs += [("limit", str(limit)), *([("offset", str(offset))] if offset else [])]
+    return f"{request.url}?{urlencode(pairs)}"
+
+
+def _refused(refusal: APIError) -> Response:
+    headers = {}
+    if isinstance(refusal, NotAuthenticatedError):
+        headers["WWW-Authenticate"] = "Token"
+    if isinstance(refusal, MethodNotAllowedError):
+        headers["Allow"] = ", ".join(refusal.allowed)
+    return _json(refusal.status, refusal.body, headers)
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    """Log an unforeseen exception and answer it. Its text is in neither: it may hold a secret."""
+    kind = explain(error).exception_type
+    places = [
+        f"{e.filename}:{e.lineno} {e.name}" for e in traceback.extract_tb(error.__traceback__)
+    ]
+    _logger.error("%s %r failed with %s at %s", request.method, request.path, kind, places)
+    return _json(
+        500,
+        {
+            "error": kind.rpartition(".")[2],
+            "error_class": kind,
+            "detail": "The request failed; the log of the server says where.",
+            "path": request.path,
+            "status_code": 500,
+        },
+    )
+
+
+def _json(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Response:
+    content = json.dumps(value, allow_nan=False).encode()
+    plain = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    return _with_content(status, "application/json", content, {**plain, **(headers or {})})
+
+
+def _with_content(
+    status: int, content_type: str, content: bytes, headers: Mapping[str, str]
+) -> Response:
+    # The length is told here, for an answer to HEAD has it too, but no content to count.
+    told = {"Content-Type": content_type, "Content-Length": str(len(content))}
+    return Response(status, {**told, **headers}, content)
