@@ -17,7 +17,6 @@ from plugreg.records import (
     Snapshot,
     Source,
 )
-from plugreg.resolve import HostRules
 
 
 def spec(slug, **fields):
@@ -57,13 +56,11 @@ def snapshot_of(*lines, active=()):
 class House:
     """A catalogue with its collaborators: what is current, what failed, what was asked for."""
 
-    def __init__(self, *lines, active=(), rules=None):
+    def __init__(self, *lines, active=()):
         self.snapshot = snapshot_of(*lines, active=active)
         self.ledger = FailureLedger()
         self.described = []
-        self.catalogue = Catalogue(
-            lambda: self.snapshot, self.ledger, rules or HostRules(), self.describe
-        )
+        self.catalogue = Catalogue(lambda: self.snapshot, self.ledger, self.describe)
 
     def describe(self, each):
         self.described.append(each.slug)
@@ -129,10 +126,7 @@ class TestRecord:
     )
     def test_where_it_comes_from(self, source, is_builtin, is_sample):
         """The two kinds are those of the host."""
-        house = House(
-            known("tea", spec=spec("tea", source=source)),
-            rules=HostRules(mandatory=frozenset({Slug("tea")})),
-        )
+        house = House(known("tea", spec=spec("tea", source=source), is_mandatory=True))
         record = house.catalogue.record("tea")
         assert (record.is_builtin, record.is_sample, record.is_mandatory) == (
             is_builtin,

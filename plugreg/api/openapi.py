@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
@@ -154,7 +153,7 @@ def _refused(error: type[APIError]) -> dict[str, Any]:
     }
     schema = {"anyOf": [by_field, detail]} if error is InvalidError else detail
     return {
-        "description": _described(error),
+        "description": error.__doc__ or error.code,
         "content": {"application/json": {"schema": schema}},
     }
 
@@ -175,7 +174,7 @@ class _Schemas(GenerateJsonSchema):
         return found
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        found = {**super().model_schema(schema), "description": _described(schema["cls"])}
+        found = super().model_schema(schema)
         del found["title"]
         return found
 
@@ -187,7 +186,7 @@ def _schemas(operations: Iterable[Operation[Any]]) -> dict[str, Any]:
     """Return the schemas of all bodies and answers, and of what these are made of, by name."""
     models = {model for each in operations for model in (each.body, each.answer) if model}
     _, found = models_json_schema(
-        [(each, "validation") for each in sorted(models, key=lambda model: model.__name__)],
+        [(each, "validation") for each in models],
         ref_template="#/components/schemas/{model}",
         schema_generator=_Schemas,
     )
@@ -197,11 +196,6 @@ def _schemas(operations: Iterable[Operation[Any]]) -> dict[str, Any]:
 
 def _reference(model: type[Model]) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{model.__name__}"}
-
-
-def _described(named: type) -> str:
-    """Return the first paragraph of a docstring: the others are for readers of the code."""
-    return inspect.cleandoc(named.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
 
 
 # -- access -----------------------------------------------------------------------------------

@@ -6,10 +6,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Final, Generic, Protocol, TypeVar, overload
 
 from pydantic import BaseModel, ValidationError, create_model
 
+from plugreg._guard import Guard, safe_str
+from plugreg._names import has_control_characters
 from plugreg.api.access import Access, Actor
 from plugreg.api.errors import (
     APIError,
@@ -36,7 +39,9 @@ class HasService(Protocol):
 
 
 _NUMBER: Final = re.compile(r"[0-9]{1,19}")
-_BOOLEANS: Final[Mapping[str, bool]] = {"true": True, "1": True, "false": False, "0": False}
+_BOOLEANS: Final[Mapping[str, bool]] = MappingProxyType(
+    {"true": True, "1": True, "false": False, "0": False}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class Parameter:
 
         None and an empty text say as little as leaving the parameter out. Raises InvalidError.
         """
+        given = as_data(given)
         if given is None or given == "":
             return None
         if type(given) is self.type and not isinstance(given, str):
@@ -67,7 +73,8 @@ class Parameter:
         elif self.type is int:
             value = int(given) if isinstance(given, str) and _NUMBER.fullmatch(given) else None
         else:
-            value = given if isinstance(given, str) and "\x00" not in given else None
+            is_text = isinstance(given, str) and not has_control_characters(given)
+            value = given if is_text else None
         if value is None or (type(value) is int and value < self.minimum):
             raise InvalidError({self.name: [self._expected]})
         return value
@@ -78,7 +85,7 @@ class Parameter:
             return "Must be a valid boolean: true, false, 1 or 0."
         if self.type is int:
             return f"Must be a whole number, {self.minimum} or more."
-        return "Must be text without null characters."
+        return "Must be text without control characters."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,14 +163,19 @@ class BoundOperation(Generic[T]):
         if unknown or missing:
             fault = f"got {sorted(unknown)}" if unknown else f"lacks {missing}"
             raise TypeError(f"{operation.id}() {fault}; its parameters are {sorted(known)}")
-        return self.run(actor, parameters, body)
+        return self.run(actor, parameters, lambda: body)
 
     def run(
-        self, actor: Actor | None, parameters: Mapping[str, Any], body: Any, *, form: bool = False
+        self,
+        actor: Actor | None,
+        parameters: Mapping[str, Any],
+        body: Callable[[], Any],
+        *,
+        form: bool = False,
     ) -> T:
         """Carry it out; ``form`` says that the body was sent as a form.
 
-        ``body`` may be a function that gives it, called no earlier than its turn comes.
+        ``body`` gives the body, and is called no earlier than its turn comes.
         """
         operation = self.operation
         try:
@@ -199,7 +211,7 @@ class Call:
     actor: Actor
     parameters: Mapping[str, Any]
     query: Mapping[str, Any]
-    body: Any
+    body: Callable[[], Any]
     form: bool
 
     @property
@@ -219,18 +231,16 @@ class Call:
 
         Raises InvalidError with all that is wrong, by field.
         """
-        body = self.body() if callable(self.body) else self.body
-        if isinstance(body, BaseModel):
-            body = {name: value for name, value in body if name in body.model_fields_set}
-        if body is None:
-            body = {}
-        if not isinstance(body, Mapping):
-            kind = type(body).__name__
+        given = self.body()
+        body = {} if given is None else as_data(given)
+        if not isinstance(body, dict):
+            # The class may have a metaclass of its own, which would be asked for its name.
+            kind = safe_str(type.__dict__["__name__"].__get__(type(given)))
             raise InvalidError(
                 {"non_field_errors": [f"Invalid data. Expected a dictionary, but got {kind}."]}
             )
         fields = self.operation.input.model_fields
-        given = {name: body[name] for name in fields if name in body}
+        given = {name: as_data(body[name]) for name in fields if name in body}
         if self.form:
             # A form does not send a box that was not ticked.
             given = {
@@ -246,6 +256,40 @@ class Call:
             for name, field in fields.items()
             if name in given or field.default_factory is None
         }
+
+
+def as_data(given: object) -> object:
+    """Return what a caller in Python gave as plain data, whose methods do what they say.
+
+    That is a text, number, boolean, list or dict, or None; a model is a dict of the fields that it
+    was given. What is neither of these, or fails, is an object that is equal to nothing. What is
+    inside lists and dicts stays as it is.
+    """
+    kind = type(given)
+    if given is None or kind in (bool, int, float, str, list, dict):
+        return given
+    with Guard():
+        # The methods of the built-in types are called, not those of the object.
+        for plain, copied in _COPIED.items():
+            if issubclass(kind, plain):
+                return copied(given)
+    return object()
+
+
+def _fields_set(model: BaseModel) -> dict[str, Any]:
+    return {name: value for name, value in model if name in model.model_fields_set}
+
+
+_COPIED: Final[Mapping[type, Callable[[Any], object]]] = MappingProxyType(
+    {
+        str: str.__str__,
+        int: int.__int__,
+        float: float.__float__,
+        list: list.copy,
+        BaseModel: _fields_set,
+        Mapping: dict,
+    }
+)
 
 
 def _is_short(given: object) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from plugreg._guard import safe_str
 from plugreg.api.access import Grade
 from plugreg.api.bodies import read_json
 from plugreg.api.errors import InvalidError
@@ -20,7 +21,7 @@ from plugreg.api.models import (
     PluginReload,
     PluginUIFeature,
 )
-from plugreg.api.operations import Call
+from plugreg.api.operations import Call, as_data
 from plugreg.api.paging import page_of
 from plugreg.catalogue import Selection
 from plugreg.exceptions import (
@@ -167,12 +168,12 @@ def status(call: Call) -> PluginRegistryStatus:
 def ui_features(call: Call) -> list[PluginUIFeature]:
     """Return what active plugins show of one type to this actor (section 12)."""
     context = {name: value for name, value in call.parameters.items() if name != "feature"}
-    if isinstance(given := context.get("context"), Mapping):
+    if isinstance(given := as_data(context.get("context")), dict):
         # In Python the parameters of the page may be given as one mapping.
         del context["context"]
         context = {**given, **context}
     found = call.service.registry.ui_features(
-        str(call.parameters["feature"]), context=context, actor=call.actor
+        safe_str(call.parameters["feature"]), context=context, actor=call.actor
     )
     texts = ("title", "description", "icon", "source")
     return [

@@ -9,12 +9,13 @@ from hashlib import blake2b
 from typing import Any
 
 from plugreg._guard import Guard, plain
+from plugreg._scrub import MASK
 from plugreg.api.errors import InvalidError, NotFoundError, PermissionDeniedError, named
 from plugreg.api.models import PaginatedPluginSettingList, PluginSetting, PluginUserSetting
 from plugreg.api.operations import Call
 from plugreg.api.paging import page_of
 from plugreg.api.service import Service
-from plugreg.definitions import MASK, SettingDefinition, as_text, choices_of
+from plugreg.definitions import SettingDefinition, choice_text, choices_of
 from plugreg.exceptions import PluginNotActiveError, PluginNotFoundError, SettingError
 from plugreg.records import PluginRecord, PluginState
 from plugreg.settings import SettingsView
@@ -150,18 +151,21 @@ class _Settings:
         }
 
     def _value(self, definition: SettingDefinition) -> Any:
-        """Return the value as text; as JSON has it where the host wants that. Never a secret."""
+        """Return the value as text; booleans and numbers as such where the host wants that."""
         shown = self.view.shown(definition.key)
-        if self.service.native_values and not definition.protected:
+        if self.service.native_values and not self.view.is_protected(definition.key):
             with Guard():
-                return json.loads(json.dumps(self.view[definition.key], allow_nan=False))
+                native = self.view[definition.key]
+                if type(native) in (bool, int, float):
+                    json.dumps(native, allow_nan=False)
+                    return native
         return shown
 
     def _choices(self, definition: SettingDefinition) -> list[dict[str, str]]:
         """Return the choices, their values as text as the setting's own; none if they fail."""
         with Guard():
             return [
-                {"value": plain(as_text(value)), "display_name": _text(label)}
+                {"value": plain(choice_text(definition, value)), "display_name": _text(label)}
                 for value, label in choices_of(definition, plugin=self.slug, user=self.user)
             ]
         return []

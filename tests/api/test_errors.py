@@ -94,8 +94,8 @@ ERRORS = [
         TooLargeError(2_500),
         413,
         "too_large",
-        {"detail": "The body must have 2500 bytes at most."},
-        "413 too_large: detail: The body must have 2500 bytes at most.",
+        {"detail": "The body is too large; 2500 bytes are the most."},
+        "413 too_large: detail: The body is too large; 2500 bytes are the most.",
     ),
     (
         UnsupportedMediaTypeError("text/csv"),
@@ -140,6 +140,12 @@ def test_survives_pickling(error, protocol):
 def test_survives_copying(error):
     """A copy says the same."""
     assert str(copy.deepcopy(error)) == str(error)
+
+
+@pytest.mark.parametrize("error", [each for each, *_ in ERRORS], ids=NAMES)
+def test_is_made_from_its_arguments(error):
+    """``args`` are what the class takes, and not something made of it."""
+    assert vars(type(error)(*error.args)) == vars(error)
 
 
 def test_every_error_is_in_the_table():

@@ -394,6 +394,12 @@ class TestDocument:
 
         assert texts == {json.dumps(PluginAPI.openapi()) + "\n"}
 
+    def test_names_are_not_repeated_as_titles(self):
+        """A client's generator names things by their names, and by nothing beside them."""
+        for schema in PluginAPI.openapi()["components"]["schemas"].values():
+            assert "title" not in schema
+            assert not [each for each in schema["properties"].values() if "title" in each]
+
     def test_everything_is_described_for_people(self):
         """Operations, parameters of the query and schemas say what they are for, in one line."""
         document = PluginAPI.openapi()
