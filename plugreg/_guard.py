@@ -94,7 +94,7 @@ def explain(error: BaseException) -> Explanation:
         text = "(its text cannot be shown)"
     if len(text) > _LONGEST:
         # To format it, and to split it into lines, would take many times its size.
-        text = text[-_LONGEST:]
+        text = cut(text, _LONGEST)
         with Guard():
             trace = plain("".join(traceback.format_tb(error.__traceback__))) + text
     else:
@@ -104,6 +104,14 @@ def explain(error: BaseException) -> Explanation:
     message = f"{name}: {lines[-1].strip()}" if lines else name
     return Explanation(
         cut(message, LONGEST_MESSAGE), cut(qualified, LONGEST_MESSAGE), cut(trace, _LONGEST)
+    )
+
+
+def places_of(error: BaseException) -> str:
+    """Return where an exception came from, without its words, which may hold a secret."""
+    return ", ".join(
+        f"{each.filename}:{each.lineno} {each.name}"
+        for each in traceback.extract_tb(error.__traceback__)
     )
 
 

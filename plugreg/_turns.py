@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Final
 
-from plugreg._guard import Guard
+from plugreg._guard import Guard, explain, places_of
 from plugreg.exceptions import RegistryBusyError
 
 _logger = logging.getLogger("plugreg")
@@ -124,7 +124,11 @@ class Turns:
                     self._put_off = round_ + self._put_off
                     raise
                 if guard.error is not None:
-                    _logger.error("a change that was put off has failed", exc_info=guard.error)
+                    _logger.error(
+                        "a change that was put off has failed with %s at %s",
+                        explain(guard.error).exception_type,
+                        places_of(guard.error),
+                    )
         if self._put_off:
             # Each change asks for the next one: a plugin that reloads whenever it was loaded.
             _logger.error("changes ask for changes without end; %d are dropped", len(self._put_off))

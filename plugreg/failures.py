@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from plugreg._guard import Guard
+from plugreg._scrub import Scrubber
 from plugreg.records import PluginFailure
 
 _logger = logging.getLogger("plugreg")
@@ -21,6 +23,9 @@ OnFailure = Callable[[PluginFailure], object]
 StillHolds = Callable[[PluginFailure], bool]
 """Tells whether a record that was made is true now; one that is not is not shown."""
 
+ScrubberOf = Callable[[str], Scrubber]
+"""Gives what hides the protected values of the plugin with this slug, known or not."""
+
 
 class FailureLedger:
     """Keeps each failure once, with a count; tells of each new one once.
@@ -29,18 +34,27 @@ class FailureLedger:
     message is kept. Of one plugin the 100 last seen are kept. ``on_failure`` is called in the
     thread that recorded it, without the lock; it is guarded and may read the ledger. Nothing is
     written anywhere else, so the ledger is of one process and ends with it.
+
+    What comes in is scrubbed of the plugin's protected values before it is compared, kept, logged
+    or told of. ``scrubber_of`` is asked without the lock; if it raises, of the record's texts only
+    the type of the exception is kept.
     """
 
     def __init__(
-        self, on_failure: OnFailure | None = None, still_holds: StillHolds = lambda _: True
+        self,
+        on_failure: OnFailure | None = None,
+        still_holds: StillHolds = lambda _: True,
+        scrubber_of: ScrubberOf = lambda _: Scrubber(),
     ) -> None:
         self._on_failure = on_failure
         self._still_holds = still_holds
+        self._scrubber_of = scrubber_of
         self._lock = threading.Lock()
         self._failures: dict[str, dict[tuple[str, ...], PluginFailure]] = {}
 
     def record(self, failure: PluginFailure) -> PluginFailure:
         """Add one failure, or count it if it is known; return the record now kept."""
+        failure = self._scrubbed(failure)
         with self._lock:
             known = self._failures.get(failure.slug, {}).get(failure.identity)
             kept = failure if known is None else known.again(failure)
@@ -58,6 +72,7 @@ class FailureLedger:
         is gone. Returns the records now kept for ``failures``.
         """
         new, kept = [], []
+        failures = [self._scrubbed(each) for each in failures]
         with self._lock:
             before = {each.identity: each for each in self._each() if outdated(each)}
             for each in before.values():
@@ -86,6 +101,24 @@ class FailureLedger:
             found = list(self._failures.get(slug, {}).values())
         return self._shown(found)
 
+    def _scrubbed(self, failure: PluginFailure) -> PluginFailure:
+        with Guard() as guard:
+            scrubber = self._scrubber_of(failure.slug)
+            # Names stand for what they name, so that of these no short value hides the whole.
+            return replace(
+                failure,
+                message=scrubber.text(failure.message),
+                subject=scrubber.value(failure.subject),
+                exception_type=scrubber.value(failure.exception_type),
+                traceback=scrubber.text(failure.traceback),
+            )
+        reason = type(guard.error).__name__
+        _logger.error(
+            "texts of plugin %s are withheld: they cannot be scrubbed (%s)", failure.slug, reason
+        )
+        message = failure.exception_type or "its text is withheld, since it could not be scrubbed"
+        return replace(failure, message=message, traceback="")
+
     def _shown(self, found: Iterable[PluginFailure]) -> tuple[PluginFailure, ...]:
         true = [each for each in found if self._still_holds(each)]
         return tuple(sorted(true, key=lambda each: each.first_seen))
@@ -107,4 +140,6 @@ class FailureLedger:
         with Guard() as guard:
             self._on_failure(failure)
         if guard.error is not None:
-            _logger.error("on_failure itself failed", exc_info=guard.error)
+            # It may have been called, and so be chained to, where a plugin's exception is handled.
+            fault = self._scrubbed(PluginFailure.of(failure.stage, failure.slug, guard.error))
+            _logger.error("on_failure itself failed\n%s", fault.traceback or fault.message)

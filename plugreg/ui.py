@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plugreg._guard import Guard
-from plugreg.failures import FailureLedger
+from plugreg._scrub import MASK, Scrubber
+from plugreg.failures import FailureLedger, ScrubberOf
 from plugreg.mixins.ui import UIRequest
 from plugreg.plugin import Plugin
 from plugreg.records import ActivePlugin, PluginFailure, Snapshot, Stage
@@ -40,11 +41,20 @@ class AdminDetails:
 
 
 class UserInterface:
-    """Asks active plugins what they show. Keeps nothing; a fault is a record in the ledger."""
+    """Asks active plugins what they show. Keeps nothing; a fault is a record in the ledger.
 
-    def __init__(self, current: Callable[[], Snapshot], ledger: FailureLedger) -> None:
+    What a plugin shows is scrubbed of its own protected values.
+    """
+
+    def __init__(
+        self,
+        current: Callable[[], Snapshot],
+        ledger: FailureLedger,
+        scrubber_of: ScrubberOf = lambda _: Scrubber(),
+    ) -> None:
         self._current = current
         self._ledger = ledger
+        self._scrubber_of = scrubber_of
 
     def features(
         self, feature: str, context: Mapping[str, Any] | None, actor: Any
@@ -75,7 +85,8 @@ class UserInterface:
 
     def _asked(self, active: ActivePlugin, method: str, shape: Callable[[Any], Any]) -> Any:
         with Guard() as guard:
-            return shape(getattr(active.plugin, method)())
+            given = shape(getattr(active.plugin, method)())
+            return self._scrubber_of(active.slug).value(given)
         self._keep(active, method, guard.error)
         return None
 
@@ -87,9 +98,10 @@ class UserInterface:
         found: list[UIFeature] = []
         with Guard() as guard:
             given: Iterable[Any] = active.plugin.get_ui_features(feature, dict(params), request)
+            scrubber = self._scrubber_of(active.slug)
             for each in given:
                 with Guard() as inner:
-                    found.append(_shaped(active.slug, feature, each))
+                    found.append(_shaped(active.slug, feature, each, scrubber))
                 self._keep(active, f"ui feature {feature}", inner.error)
         self._keep(active, f"ui features {feature}", guard.error)
         return found if guard.error is None else []
@@ -101,35 +113,37 @@ class UserInterface:
             )
 
 
-def _shaped(slug: str, feature: str, given: Any) -> UIFeature:
+def _shaped(slug: str, feature: str, given: Any, scrubber: Scrubber) -> UIFeature:
     """Make a feature of what a plugin gave, which is copied and not changed. Raises ValueError."""
     if not isinstance(given, Mapping):
         raise TypeError(f"a ui feature must be a mapping, not {type(given).__name__}")
     if not given.get("key"):
         raise ValueError("a ui feature must have a 'key'")
     texts = {
-        name: str(given[name])
+        name: scrubber.value(str(given[name]))
         for name in ("title", "description", "icon", "source")
         if given.get(name) is not None
     }
     return UIFeature(
         plugin_name=slug,
         feature_type=feature,
-        key=str(given["key"]),
-        options=_json_object(given, "options"),
-        context=_json_object(given, "context"),
+        key=scrubber.value(str(given["key"])),
+        options=_json_object(given, "options", scrubber),
+        context=_json_object(given, "context", scrubber),
         **texts,
     )
 
 
-def _json_object(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _json_object(given: Mapping[str, Any], name: str, scrubber: Scrubber) -> Mapping[str, Any]:
     value = given.get(name)
     if value is None:
         return {}
     if not isinstance(value, Mapping):
         raise TypeError(f"{name!r} of a ui feature must be a mapping, not {type(value).__name__}")
-    copied: dict[str, Any] = _json_value(dict(value))
-    return copied
+    copied = scrubber.value(_json_value(dict(value)))
+    if copied == MASK:
+        raise ValueError(f"{name!r} of a ui feature must be nested less deep")
+    return dict(copied)
 
 
 def _json_value(value: Any) -> Any:

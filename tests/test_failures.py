@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from plugreg._scrub import MASK, Scrubber
 from plugreg.failures import MOST_PER_PLUGIN, FailureLedger
 from plugreg.records import PluginFailure, Stage
 
@@ -141,7 +142,9 @@ class TestOnFailure:
         ledger = FailureLedger(on_failure)
         kept = ledger.replace([failure("a"), failure("b")], always)
         assert ledger.all() == kept
-        assert len([e for e in caplog.records if e.message == "on_failure itself failed"]) == 2
+        told = [e.message for e in caplog.records if "on_failure itself failed" in e.message]
+        assert len(told) == 2
+        assert all(type(error).__name__ in each for each in told)
 
     def test_each_new_failure_is_logged_once(self, caplog):
         """The log has slug, stage and message, and no repetition."""
@@ -150,6 +153,133 @@ class TestOnFailure:
             ledger.record(failure())
             ledger.record(replace(failure(), message="OSError: again"))
         assert caplog.messages == ["plugin tea failed at init: OSError: no"]
+
+
+SECRET = "s3cret-canary"
+SCRUBBERS = {"tea": Scrubber([SECRET]), "pin": Scrubber(["12"])}
+
+
+def scrubber_of(slug):
+    return SCRUBBERS.get(slug, Scrubber())
+
+
+def raised(slug, text=SECRET, subject=""):
+    """Make the record of an exception with this text, traceback included."""
+    try:
+        raise ValueError(text)
+    except ValueError as error:
+        return PluginFailure.of(Stage.CALL, slug, error, subject=subject)
+
+
+def shown(failure):
+    return "\n".join(
+        (failure.message, failure.subject, failure.exception_type or "", failure.traceback)
+    )
+
+
+class TestScrubbing:
+    @pytest.mark.parametrize("way", ["record", "replace"])
+    def test_no_way_in_lets_a_protected_value_through(self, way, caplog):
+        """Not to what is kept, returned, told of or logged; all else of the record stays."""
+        told = []
+        ledger = FailureLedger(told.append, scrubber_of=scrubber_of)
+        given = raised("tea", subject=f"panel {SECRET}")
+        assert SECRET in given.message
+        assert SECRET in given.traceback
+        with caplog.at_level(logging.DEBUG):
+            if way == "record":
+                kept = ledger.record(given)
+            else:
+                (kept,) = ledger.replace([given], always)
+        assert ledger.all() == ledger.of("tea") == (kept,)
+        assert told == [kept]
+        assert (kept.message, kept.subject) == ("ValueError: ***", "panel ***")
+        assert kept.exception_type == "ValueError"
+        assert SECRET not in shown(kept) + repr(kept) + caplog.text
+        assert "raise ValueError(text)" in kept.traceback
+        assert kept.first_seen == given.first_seen
+
+    def test_a_callback_that_fails_where_a_plugin_failed(self, caplog):
+        """Its traceback is logged with the exception it came upon, which has the value."""
+
+        def on_failure(_):
+            raise RuntimeError("of the host")
+
+        ledger = FailureLedger(on_failure, scrubber_of=scrubber_of)
+        try:
+            raise ValueError(SECRET)
+        except ValueError as error:
+            ledger.record(PluginFailure.of(Stage.CALL, "tea", error))
+        assert "RuntimeError: of the host" in caplog.text
+        assert "ValueError: ***" in caplog.text
+        assert SECRET not in caplog.text
+
+    def test_a_class_named_by_a_value(self):
+        """The name of an exception's class is a text of the plugin's, too."""
+        ledger = FailureLedger(scrubber_of=scrubber_of)
+        error = type(SECRET, (Exception,), {})("no")
+        kept = ledger.record(PluginFailure.of(Stage.CALL, "tea", error))
+        assert SECRET not in shown(kept)
+
+    def test_a_short_value_hides_message_and_traceback_whole(self):
+        """What stands for stage, hook and class stays, so that failures are told apart."""
+        ledger = FailureLedger(scrubber_of=scrubber_of)
+        kept = ledger.record(raised("pin", "12", subject="hook12"))
+        assert (kept.message, kept.traceback) == (MASK, MASK)
+        assert (kept.subject, kept.exception_type) == ("hook12", "ValueError")
+
+    def test_of_another_plugin_nothing_is_hidden(self):
+        """Each is scrubbed of its own values alone."""
+        ledger = FailureLedger(scrubber_of=scrubber_of)
+        assert ledger.record(raised("milk")).message == f"ValueError: {SECRET}"
+
+    def test_equal_failures_are_still_one(self):
+        """Refusals that differ in the value alone are the same words, and are counted."""
+        told = []
+        ledger = FailureLedger(
+            told.append, scrubber_of=lambda _: Scrubber(["value-one", "value-two"])
+        )
+        for text in ("value-one", "value-two"):
+            ledger.record(failure(exception_type=None, message=f"no {text}"))
+        again = failure(exception_type=None, message="no value-one", minute=1)
+        (kept,) = ledger.replace([again], always)
+        assert (kept.message, kept.count) == ("no ***", 3)
+        assert len(told) == 1
+
+    def test_the_scrubber_is_asked_without_the_lock(self):
+        """What finds it may read the ledger."""
+        ledger = FailureLedger(scrubber_of=lambda slug: Scrubber(e.message for e in ledger.all()))
+        ledger.record(failure(message="first"))
+        ledger.replace([failure("milk", message="the first")], lambda _: False)
+        assert [each.message for each in ledger.all()] == ["first", "the ***"]
+
+    @pytest.mark.parametrize("error", [OSError(SECRET), SystemExit(SECRET)])
+    @pytest.mark.parametrize("way", ["record", "replace"])
+    def test_without_a_scrubber_the_texts_are_withheld(self, way, error, caplog):
+        """The record is kept and counted, with the type alone; what failed shows nothing either."""
+
+        def fails(_):
+            raise error
+
+        ledger = FailureLedger(scrubber_of=fails)
+        with caplog.at_level(logging.DEBUG):
+            for given in (raised("tea"), raised("tea")):
+                ledger.record(given) if way == "record" else ledger.replace([given], always)
+        (kept,) = ledger.all()
+        assert (kept.message, kept.traceback, kept.count) == ("ValueError", "", 2)
+        assert type(error).__name__ in caplog.text
+        assert SECRET not in shown(kept) + caplog.text
+
+    def test_without_a_scrubber_and_an_exception(self):
+        """A refusal in words says that its words are withheld."""
+
+        def fails(_):
+            raise OSError
+
+        ledger = FailureLedger(scrubber_of=fails)
+        kept = ledger.record(failure(exception_type=None, message=SECRET))
+        assert "withheld" in kept.message
+        assert SECRET not in shown(kept)
 
 
 def test_a_plugin_that_raises_ever_new_classes_fills_no_memory():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from types import MappingProxyType
 
 import pytest
 
 from plugreg import Plugin
 from plugreg._names import Slug
+from plugreg._scrub import MASK, Scrubber
 from plugreg.failures import FailureLedger
 from plugreg.mixins import UserInterfaceMixin
 from plugreg.plugin import bind
@@ -34,12 +36,12 @@ def active(plugin, slug):
 class House:
     """The user interface of a snapshot with these plugins, active in this order."""
 
-    def __init__(self, *, off=(), **plugins):
-        self.ledger = FailureLedger()
+    def __init__(self, *, off=(), scrubber_of=lambda _: Scrubber(), **plugins):
+        self.ledger = FailureLedger(scrubber_of=scrubber_of)
         self.active = {slug: active(each, slug) for slug, each in plugins.items()}
         shown = tuple(each for slug, each in plugins.items() if slug not in off)
         snapshot = Snapshot(active=self.active, by_mixin={"ui": shown})
-        self.ui = UserInterface(lambda: snapshot, self.ledger)
+        self.ui = UserInterface(lambda: snapshot, self.ledger, scrubber_of)
 
     def features(self, feature="panel", context=None, actor=None):
         return self.ui.features(feature, context, actor)
@@ -289,10 +291,10 @@ class Context:
     slug = Slug("tea")
 
 
-def admin_of(**members):
+def admin_of(scrubber_of=lambda _: Scrubber(), **members):
     plugin = type("Tea", (Plugin,), members)()
     bind(plugin, Context())
-    house = House(tea=plugin)
+    house = House(scrubber_of=scrubber_of, tea=plugin)
     return house, house.ui.admin(house.active["tea"])
 
 
@@ -347,3 +349,90 @@ class TestAdmin:
 
         house = House(tea=Plain())
         assert house.ui.admin(house.active["tea"]) == AdminDetails()
+
+
+SECRET = "s3cret-canary"
+
+
+def scrubber_of(slug):
+    return Scrubber([SECRET] if slug == "tea" else [])
+
+
+class TestProtectedValues:
+    """What a plugin shows has none of its own protected values in it."""
+
+    def test_of_features(self):
+        """Every text of a feature, keys of its objects included; the rest is as it was."""
+        house = House(
+            scrubber_of=scrubber_of,
+            tea=shows(
+                {
+                    "key": f"key {SECRET}",
+                    "title": f"<{SECRET}>",
+                    "description": SECRET,
+                    "icon": SECRET,
+                    "source": f"/static/tea.js?{SECRET}",
+                    "options": {"width": 2, SECRET: [SECRET]},
+                    "context": {"a": [{"b": f"Bearer {SECRET}"}], "ready": True},
+                }
+            ),
+        )
+        assert house.features() == (
+            UIFeature(
+                plugin_name="tea",
+                feature_type="panel",
+                key="key ***",
+                title="<***>",
+                description=MASK,
+                icon=MASK,
+                source="/static/tea.js?***",
+                options={"width": 2, MASK: [MASK]},
+                context={"a": [{"b": "Bearer ***"}], "ready": True},
+            ),
+        )
+        assert house.failures() == []
+
+    def test_of_admin_details(self):
+        """Source and context, whatever the context's shape."""
+        members = {
+            "get_admin_source": lambda self: f"/a.js?{SECRET}",
+            "get_admin_context": lambda self: [{"key": SECRET}, 5],
+        }
+        _, details = admin_of(scrubber_of, **members)
+        assert details == AdminDetails(source="/a.js?***", context=[{"key": MASK}, 5])
+
+    def test_of_faults(self):
+        """What a plugin raises instead of showing something is scrubbed by the ledger."""
+        house = House(scrubber_of=scrubber_of, tea=shows(raising(OSError(SECRET))))
+        assert house.features() == ()
+        ((_, message),) = house.failures()
+        assert message.endswith("OSError: ***")
+
+    def test_others_texts_stay(self):
+        """A plugin that shows the same word by chance shows it."""
+        house = House(scrubber_of=scrubber_of, milk=shows({"key": SECRET}))
+        assert house.keys() == [("milk", SECRET)]
+
+    @pytest.mark.parametrize("error", [OSError("no"), SystemExit(1)])
+    def test_without_a_scrubber_nothing_is_shown(self, error):
+        """What cannot be scrubbed stays inside, and is a record."""
+        house = House(scrubber_of=raising(error), tea=shows({"key": "a"}))
+        assert house.features() == ()
+        assert [slug for slug, _ in house.failures()] == ["tea"]
+        house, details = admin_of(raising(error), get_admin_context=lambda self: "context")
+        assert details == AdminDetails()
+        assert {slug for slug, _ in house.failures()} == {"tea"}
+
+    def test_what_is_too_deep_to_be_looked_through(self):
+        """It costs the feature, like what JSON cannot hold."""
+        deep = []
+        # JSON itself must still be able to hold it, and counts its levels apart from 3.12 on.
+        for _ in range(600 if sys.version_info < (3, 12) else 3_000):
+            deep = [deep]
+        house = House(
+            scrubber_of=scrubber_of, tea=shows({"key": "1", "options": {"a": deep}}, {"key": "2"})
+        )
+        assert house.keys() == [("tea", "2")]
+        ((slug, message),) = house.failures()
+        assert slug == "tea"
+        assert "'options' of a ui feature must be nested less deep" in message
