@@ -7,14 +7,23 @@ written is changed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from plugreg._guard import Guard, safe_repr
 from plugreg._names import near
-from plugreg.definitions import NOT_VALID, SettingDefinition, as_pairs, default_of
+from plugreg._texts import own_words
+from plugreg._typed import is_secret_text
+from plugreg.definitions import (
+    CONVERTERS,
+    NOT_VALID,
+    SettingDefinition,
+    as_pairs,
+    default_of,
+    text_of,
+)
 from plugreg.exceptions import SettingError
 from plugreg.records import EMPTY
 
@@ -71,16 +80,15 @@ def _parse_one(key: str, value: object, where: str) -> tuple[SettingDefinition |
     faults: list[str] = []
     given: dict[Any, Any]
     if isinstance(value, SettingDefinition):
-        if value.key.upper() != key:
-            faults.append(f"{where}: the definition's own key is {value.key!r}; use one name")
-        given = {each.name: getattr(value, each.name) for each in fields(value)}
-        given["validator"] = given.pop("validators")
-        del given["key"]
+        given = {each.name: getattr(value, each.name) for each in fields(value) if each.init}
+        own_key = given.pop("key")
+        if own_key and str(own_key).upper() != key:
+            faults.append(f"{where}: the definition's own key is {own_key!r}; use one name")
     elif isinstance(value, Mapping):
         given = dict(value)
     else:
         return None, [f"{where} must be a dict or a SettingDefinition, not {safe_repr(value)}"]
-    secret = given.get("protected", False) is not False
+    secret = given.get("protected", False) is not False or is_secret_text(given.get("type"))
     taken: dict[str, Any] = {}
     for name, content in given.items():
         known = _FIELDS.get(name) if isinstance(name, str) else None
@@ -89,20 +97,40 @@ def _parse_one(key: str, value: object, where: str) -> tuple[SettingDefinition |
             faults.append(f"{where}: field {safe_repr(name)} is not known{hint}")
         elif content is not None:  # None says as little as leaving the field out.
             try:
-                taken[known.target or name] = known.take(content)
+                taken[name] = known.take(content)
             except TypeError:
                 shown = f"a {type(content).__name__!r} object" if secret else safe_repr(content)
                 faults.append(f"{where}: field {name!r} must be {known.expected}, not {shown}")
     if faults:
         return None, faults
     definition = SettingDefinition(key=key, **taken)
-    if not callable(definition.default):
+    faults.extend(f"{where}: {each}" for each in _faults_of_type(definition))
+    if not faults and not callable(definition.default):
         with Guard() as guard:
-            default_of(definition)
+            native = default_of(definition)
+            if definition.typed is not None:
+                text_of(definition, native)
         if guard.error is not None:
-            reason = guard.error.reason if isinstance(guard.error, SettingError) else NOT_VALID
-            faults.append(f"{where}: field 'default' must fit its validator: {reason}")
+            told = issubclass(type(guard.error), SettingError)
+            reason = own_words(guard.error) if told else NOT_VALID
+            fitting = "validator" if definition.type is None else "type"
+            faults.append(f"{where}: field 'default' must fit its {fitting}: {reason}")
     return (None if faults else definition), faults
+
+
+def _faults_of_type(definition: SettingDefinition) -> Iterator[str]:
+    """Yield what is wrong with the type, alone or together with the validators."""
+    if definition.type is None:
+        return
+    for kind in CONVERTERS:
+        if kind is not definition.type and any(kind is each for each in definition.validators):
+            yield (
+                f"field 'validator' must not hold {kind.__name__!r}, since field 'type' says "
+                f"what the value is, and says something else; leave one of them out"
+            )
+    fault = None if definition.typed is None else definition.typed.fault()
+    if fault is not None:
+        yield f"field 'type' {fault}"
 
 
 # Each of these takes a field's content in, or raises TypeError.
@@ -126,6 +154,13 @@ def _function(value: object) -> object:
     if callable(value):
         return value
     raise TypeError
+
+
+def _type(value: object) -> object:
+    # Whether an object is a type pydantic can tell, but it takes a text for the name of one.
+    if isinstance(value, (str, bytes)):
+        raise TypeError
+    return value
 
 
 def _validators(value: object) -> tuple[object, ...]:
@@ -157,11 +192,10 @@ def _anything(value: object) -> object:
 
 
 class _Field(NamedTuple):
-    """A field of a definition: what it must be, how it is taken in, and its name in the record."""
+    """A field of a definition: what it must be, and how it is taken in."""
 
     expected: str
     take: Callable[[object], Any]
-    target: str | None = None
 
 
 _TEXT: Final = _Field("text", _words)
@@ -174,9 +208,8 @@ _FIELDS: Final[Mapping[str, _Field]] = MappingProxyType(
         "description": _TEXT,
         "units": _TEXT,
         "default": _Field("a value or a callable without arguments", _anything),
-        "validator": _Field(
-            "bool, int, float, a callable or a list of these", _validators, "validators"
-        ),
+        "type": _Field("a type", _type),
+        "validator": _Field("bool, int, float, a callable or a list of these", _validators),
         "choices": _Field("a list of (value, label) pairs or a callable that gives one", _choices),
         "model": _Field("text as 'app.model'", _model),
         "model_filters": _Field("a dict", _filters),

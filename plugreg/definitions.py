@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import inspect
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias
 
-from plugreg._guard import Guard
+from plugreg._guard import Guard, safe_str
+from plugreg._scrub import MASK as MASK  # noqa: PLC0414 - it is offered here as well
+from plugreg._texts import check_text, is_scalar, own_words, tells
+from plugreg._typed import (
+    Misfit,
+    Typed,
+    is_sealed,
+    is_secret_text,
+    strings_in,
+    text_from_json,
+    unsealed,
+)
 from plugreg.exceptions import SettingError
-
-MASK: Final = "***"
-"""What is shown in place of a protected value that is set."""
-
-MAX_VALUE_LENGTH: Final = 2000
-"""The longest value, in characters of its text."""
 
 
 class LazyText(Protocol):
@@ -33,7 +37,10 @@ class LazyText(Protocol):
 Validator: TypeAlias = Callable[[Any], object]
 """``bool``, ``int`` or ``float``, which convert, or a function that raises ValueError."""
 
-_CONVERTERS: Final = (bool, int, float)
+Converter: TypeAlias = type[bool] | type[int] | type[float]
+"""A type of native values that needs no pydantic."""
+
+CONVERTERS: Final[tuple[Converter, ...]] = (bool, int, float)
 
 Choice: TypeAlias = tuple[Any, "str | LazyText"]
 """A value that may be chosen, and its label."""
@@ -43,22 +50,29 @@ Choice: TypeAlias = tuple[Any, "str | LazyText"]
 class SettingDefinition:
     """What a plugin declares of one setting (behaviour.md, section 4.2).
 
-    ``key`` is upper case. ``name``, ``description``, ``units`` and ``confirm_text`` are for
-    people; take ``str()`` of them, since they may be lazy. ``default`` is a value or a callable
-    without arguments, None where there is none. ``choices`` are (value, label) pairs, a callable
-    that gives them, or None where anything may be chosen. ``before_save`` and ``after_save`` are
-    called by the settings of the registry, with the setting.
+    ``key`` is upper case; it may be left out where the key in SETTINGS says it. ``name``,
+    ``description``, ``units`` and ``confirm_text`` are for people; take ``str()`` of them, since
+    they may be lazy. ``default`` is a value or a callable without arguments, None where there is
+    none. ``type`` is any type that pydantic knows; its values are checked by pydantic, and kept as
+    text or, where they are no text or number, as JSON. A SecretStr or SecretBytes is text of a
+    setting that is ``protected``. ``validator`` is one or a list of ``bool``, ``int`` and
+    ``float``, which do the same as these as ``type``, and of functions, which get the native value
+    and refuse it with a ValueError. ``choices`` are (value, label) pairs, a callable that gives
+    them, or None where anything may be chosen. ``before_save`` and ``after_save`` are called by the
+    settings of the registry, with the setting.
 
-    The repr shows no value, since the setting may be protected.
+    Nothing is checked here, but by parse_definitions when a plugin is loaded. The repr shows no
+    value, since the setting may be protected.
     """
 
-    key: str
+    key: str = ""
     name: str | LazyText = ""
     description: str | LazyText = ""
     units: str | LazyText = ""
     default: Any = field(default=None, repr=False)
-    validators: tuple[Validator, ...] = field(default=(), repr=False)
-    choices: tuple[Choice, ...] | Callable[..., Iterable[Choice]] | None = field(
+    type: Any = field(default=None, repr=False)
+    validator: Validator | Sequence[Validator] | None = field(default=None, repr=False)
+    choices: Sequence[Choice] | Callable[..., Iterable[Choice]] | None = field(
         default=None, repr=False
     )
     model: str | None = None
@@ -70,22 +84,41 @@ class SettingDefinition:
     after_save: Callable[[Any], object] | None = field(default=None, repr=False)
     confirm: bool = False
     confirm_text: str | LazyText = ""
+    typed: Typed | None = field(default=None, init=False, repr=False, compare=False)
+    """What does the work of ``type``; None where the value is text or made by a converter."""
+
+    def __post_init__(self) -> None:
+        # A frozen record is complete once this has run.
+        if is_secret_text(self.type):
+            object.__setattr__(self, "protected", True)
+        elif self.type is not None and all(self.type is not each for each in (*CONVERTERS, str)):
+            object.__setattr__(self, "typed", Typed(self.type))
 
     @property
-    def converter(self) -> type[bool | int | float] | None:
-        """The type of the native value: bool, int or float, or None where it is text."""
+    def validators(self) -> tuple[Validator, ...]:
+        """The validators, converting ones included, in their order."""
+        if self.validator is None:
+            return ()
+        if isinstance(self.validator, (list, tuple)):
+            return tuple(self.validator)
+        return (self.validator,)  # type: ignore[return-value]  # No other sequence passes a load.
+
+    @property
+    def converter(self) -> Converter | None:
+        """The type of the native value: bool, int or float, or None where it is another."""
         # Identity, because a validator is a plugin's object and its __eq__ may do anything.
-        given = {id(each) for each in self.validators}
-        return next((kind for kind in _CONVERTERS if id(kind) in given), None)
+        given = {id(self.type), *(id(each) for each in self.validators)}
+        return next((kind for kind in CONVERTERS if id(kind) in given), None)
 
     @property
-    def type(self) -> str:
+    def wire_type(self) -> str:
         """One of the four words that clients switch on (behaviour.md, section 4.4)."""
         if self.converter is bool:
             return "boolean"
         if self.converter is int:
             return "integer"
-        return "related field" if self.model is not None else "string"
+        kind = "string" if self.typed is None else self.typed.wire_type
+        return "related field" if kind == "string" and self.model is not None else kind
 
     @property
     def has_default(self) -> bool:
@@ -105,15 +138,12 @@ _NOT_CONVERTED: Final[Mapping[type, str]] = MappingProxyType(
         float: "Provided value is not a valid float",
     }
 )
+_REQUIRED: Final = "This setting is required"
 NOT_VALID: Final = "Value does not pass validation checks"
-
-# A carriage return is let through as the first half of a newline, as web forms send it. Surrogates
-# are refused because no store can write them as UTF-8.
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]|\r(?!\n)")
 
 
 def as_text(value: object) -> str:
-    """Return the text form of a native value: None is ``""``, True is ``"True"``."""
+    """Return the text form of a plain native value: None is ``""``, True is ``"True"``."""
     return "" if value is None else str(value)
 
 
@@ -122,26 +152,30 @@ def to_text(
 ) -> str:
     """Return the text to store for ``value``; ``""`` means that nothing is set.
 
-    None and an empty text give ``""``, so do blanks where a bool or a number is expected. Other
-    text is never altered. ``plugin`` and ``user`` are for callable choices and otherwise unused.
+    None and an empty text give ``""``, so do blanks unless the value is text itself. Other text is
+    never altered. ``plugin`` and ``user`` are for callable choices and otherwise unused.
     A :data:`MASK` has no meaning here: whoever writes a protected setting looks for it first.
 
     Raises SettingError with the reasons of behaviour.md, section 4.5. What a callable for choices
     raises passes through.
     """
-    text = _checked_text(definition.key, value)
-    if not text.strip():
+    given = _given(definition, value)
+    if type(given) is str and not given.strip():
         if definition.required:
-            raise SettingError(definition.key, "This setting is required")
-        if definition.converter is not None or not text:
+            raise SettingError(definition.key, _REQUIRED)
+        if not given or not _takes_blanks(definition):
             return ""
-    native = _convert(definition, text)
-    text = as_text(native)
+    native = native_of(definition, given)
+    text = text_of(definition, native)
+    if definition.typed is not None:
+        if not text:
+            if definition.required:
+                raise SettingError(definition.key, _REQUIRED)
+            return ""
+        _typed_call(definition, definition.typed.check_comes_back, native, text)
     _validate(definition, native, text)
     if definition.choices is not None:
-        offered = choices_of(definition, plugin=plugin, user=user)
-        if all(text != _choice_text(definition, each) for each, _ in offered):
-            raise SettingError(definition.key, "Chosen value is not a valid option")
+        _choose(definition, text, choices_of(definition, plugin=plugin, user=user))
     return text
 
 
@@ -150,25 +184,88 @@ def to_value(definition: SettingDefinition, text: str) -> object:
     if not text:
         return default_of(definition)
     try:
-        return _convert(definition, text)
+        return native_of(definition, text)
     except SettingError:
         return default_of(definition)
+
+
+def native_of(definition: SettingDefinition, given: object) -> object:
+    """Return the native value of a text, or of any object that stands for one.
+
+    Raises SettingError if there is none.
+    """
+    if definition.typed is not None:
+        return _typed_call(definition, definition.typed.value_from, given)
+    kind = definition.converter
+    text = as_text(given)
+    if kind is None:
+        return text
+    if kind is bool:
+        word = text.strip().lower()
+        if word in _TRUE or word in _FALSE:
+            return word in _TRUE
+    else:
+        try:
+            number = kind(text)
+            # An int may be too large for isfinite(), which is asked of floats alone.
+            if kind is int or math.isfinite(number):
+                return number
+        except ValueError:
+            pass  # Refused below, like a number that is not finite.
+    raise SettingError(definition.key, _NOT_CONVERTED[kind])
+
+
+def text_of(definition: SettingDefinition, native: object) -> str:
+    """Return the text of a native value, as it is stored and shown on the wire.
+
+    Raises SettingError if it has none: it is too long, holds characters that cannot be stored, or
+    is nothing that JSON can hold.
+    """
+    if definition.typed is None or (type(native) is str and not native):
+        text = as_text(native)
+        strings = [text]
+    else:
+        value = _typed_call(definition, definition.typed.json_of, native)
+        text = text_from_json(value)
+        strings = list(strings_in(value))
+    check_text(definition.key, text, strings)
+    return text
+
+
+def fault_of(definition: SettingDefinition, text: str) -> str | None:
+    """Return why a stored text does not fit the definition any more, None if it does.
+
+    Callable choices are not asked. Raises nothing of the plugin's. The reason shows nothing of a
+    protected value.
+    """
+    with Guard() as guard:
+        native = native_of(definition, text)
+        text = text_of(definition, native)
+        _validate(definition, native, text)
+        if definition.choices is not None and not callable(definition.choices):
+            _choose(definition, text, choices_of(definition))
+        return None
+    assert guard.error is not None
+    return own_words(guard.error) or NOT_VALID
 
 
 def default_of(definition: SettingDefinition) -> object:
     """Return the default in its native type, ``""`` where there is none.
 
-    Without a bool, int or float validator it is what the plugin gave, as it is. A callable is
-    called each time; what it raises passes through, and SettingError is raised if its result
-    does not convert.
+    Without a type and a bool, int or float validator it is what the plugin gave, as it is. A
+    callable is called each time; what it raises passes through, and SettingError is raised if its
+    result does not convert.
     """
     default = definition.default() if callable(definition.default) else definition.default
     if default is None:
         return ""
-    if definition.converter is None:
-        return default
-    text = as_text(default)
-    return _convert(definition, text) if text.strip() else ""
+    if definition.typed is None:
+        if definition.converter is None:
+            return unsealed(default)
+        default = as_text(default)
+    if isinstance(default, str) and not default.strip() and not _takes_blanks(definition):
+        return ""
+    return native_of(definition, default)
 
 
 def choices_of(
@@ -176,13 +273,14 @@ def choices_of(
 ) -> tuple[Choice, ...]:
     """Return the (value, label) pairs that may be chosen, none where anything may.
 
+    Where the definition states none, a type that is a Literal or an Enum gives its own.
     A callable is called each time, with those of the keywords ``plugin`` and ``user`` that its
     signature accepts; what it raises passes through. SettingError is raised if it gives no pairs.
     """
     if definition.choices is None:
-        return ()
+        return () if definition.typed is None else definition.typed.members()
     if not callable(definition.choices):
-        return definition.choices
+        return tuple(definition.choices)
     given = call_with_accepted(definition.choices, plugin=plugin, user=user)
     try:
         return as_pairs(given)
@@ -190,6 +288,17 @@ def choices_of(
         raise SettingError(
             definition.key, "The choices of this setting are not (value, label) pairs"
         ) from None
+
+
+def choice_text(definition: SettingDefinition, value: object) -> str:
+    """Return a choice as it would be stored, so that 1, 1.0 and "1" meet as the type says.
+
+    A choice that is no value of the setting is shown as it is, and cannot be chosen.
+    """
+    try:
+        return text_of(definition, native_of(definition, value))
+    except SettingError:
+        return safe_str(value)
 
 
 def as_pairs(value: object) -> tuple[Choice, ...]:
@@ -219,75 +328,73 @@ def call_with_accepted(function: Callable[..., Any], *args: Any, **offered: Any)
     return function(*args, **offered)
 
 
-def _checked_text(key: str, value: object) -> str:
-    text = ""
+def _given(definition: SettingDefinition, value: object) -> object:
+    """Return what is to be converted: a plain text, or the value as it is for pydantic."""
+    if value is None:
+        return ""
+    if definition.typed is not None and not issubclass(type(value), str):
+        return value
+    text = None
     with Guard() as guard:
-        text = as_text(value)
+        if definition.protected:
+            value = unsealed(value)
+        if is_scalar(type(value)) and not is_sealed(value):
+            # The result of str() may be of a subclass, whose methods do anything.
+            text = str.__str__(str(value))
     if guard.error is not None:
-        raise SettingError(key, "Value cannot be turned into text")
-    if _CONTROL.search(text):
         raise SettingError(
-            key, "Value must not contain control characters, but for tab and newline, or surrogates"
+            definition.key,
+            "Value cannot be turned into text; give a text, a number or a boolean value",
         )
-    if len(text) > MAX_VALUE_LENGTH:
+    if text is None:
         raise SettingError(
-            key,
-            f"Ensure this value has at most {MAX_VALUE_LENGTH} characters (it has {len(text)}).",
+            definition.key, "Value must be text, a number or a boolean value; give it as text"
         )
+    check_text(definition.key, text, [text])
     return text
 
 
-def _convert(definition: SettingDefinition, text: str) -> object:
-    kind = definition.converter
-    if kind is None:
-        return text
-    if kind is bool:
-        word = text.strip().lower()
-        if word in _TRUE or word in _FALSE:
-            return word in _TRUE
-    else:
-        try:
-            number = kind(text)
-            # An int may be too large for isfinite(), which is asked of floats alone.
-            if kind is int or math.isfinite(number):
-                return number
-        except ValueError:
-            pass  # Refused below, like a number that is not finite.
-    raise SettingError(definition.key, _NOT_CONVERTED[kind])
+def _takes_blanks(definition: SettingDefinition) -> bool:
+    """Tell whether blanks are a text like any other, rather than nothing."""
+    if definition.typed is None:
+        return definition.converter is None
+    with Guard():
+        definition.typed.value_of("")
+        return True
+    return False
+
+
+def _typed_call(
+    definition: SettingDefinition, function: Callable[..., Any], *arguments: object
+) -> Any:
+    """Return what a method of ``definition.typed`` gives; what it raises is a refusal.
+
+    The refusal carries no other exception, since pydantic's hold what was given.
+    """
+    with Guard() as guard:
+        return function(*arguments)
+    assert definition.typed is not None
+    reason = f"Value must be {definition.typed.expected}"
+    if type(guard.error) is Misfit and not (definition.protected and guard.error.quoting):
+        reason = guard.error.reason
+    raise SettingError(definition.key, reason)
+
+
+def _choose(definition: SettingDefinition, text: str, offered: Iterable[Choice]) -> None:
+    if all(text != choice_text(definition, each) for each, _ in offered):
+        raise SettingError(definition.key, "Chosen value is not a valid option")
 
 
 def _validate(definition: SettingDefinition, native: object, text: str) -> None:
     for validator in definition.validators:
-        if any(validator is each for each in _CONVERTERS):
+        if any(validator is each for each in CONVERTERS):
             continue
         with Guard() as guard:
             validator(native)
         if guard.error is not None:
             # A chained exception would carry a protected value into logs and tracebacks.
             cause = None if definition.protected else guard.error
-            raise SettingError(definition.key, _reason(definition, guard.error, text)) from cause
-
-
-def _reason(definition: SettingDefinition, error: BaseException, text: str) -> str:
-    """Return a validator's own words, if it meant them to be shown and they hold no secret."""
-    reason = ""
-    # isinstance() would ask the error for its __class__, which may do anything.
-    if issubclass(type(error), SettingError):
-        reason = error.reason  # type: ignore[attr-defined]
-    elif issubclass(type(error), ValueError):
-        with Guard():
-            reason = str(error)
-    if definition.protected and any(
-        each in reason for each in (text, text.strip(), repr(text)[1:-1])
-    ):
-        reason = ""
-    return reason or NOT_VALID
-
-
-def _choice_text(definition: SettingDefinition, value: object) -> str:
-    """Return a choice as it would be stored, so that 1, 1.0 and "1" meet as the validator says."""
-    text = as_text(value)
-    try:
-        return as_text(_convert(definition, text))
-    except SettingError:
-        return text
+            reason = own_words(guard.error)
+            if definition.protected and tells(reason, native, text):
+                reason = ""
+            raise SettingError(definition.key, reason or NOT_VALID) from cause

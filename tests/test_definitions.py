@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
+from decimal import Decimal
 from enum import StrEnum
 from functools import partial
+from pathlib import PurePosixPath
+from uuid import UUID
 
 import pytest
 
@@ -96,7 +100,7 @@ class TestParsing:
             description="How much",
             units="%",
             default=10,
-            validators=(int, hook),
+            validator=(int, hook),
             choices=((10, "ten"), (20, "twenty")),
             model="part.part",
             model_filters={"active": True},
@@ -154,14 +158,15 @@ class TestParsing:
 
     def test_a_record_is_taken_like_a_dict(self):
         """A SettingDefinition gives itself, with its key in upper case, and is checked as well."""
-        record = SettingDefinition(key="key", default=1, validators=(int,))
+        record = SettingDefinition(key="key", default=1, validator=(int,))
         definitions, faults = parse_definitions({"key": record}, "SETTINGS")
 
         assert faults == ()
-        assert definitions["KEY"] == SettingDefinition(key="KEY", default=1, validators=(int,))
+        assert definitions["KEY"] == SettingDefinition(key="KEY", default=1, validator=(int,))
         assert faults_of({"KEY": SettingDefinition(key="KEY", hidden="no")}) == [
             "SETTINGS['KEY']: field 'hidden' must be True or False, not 'no'"
         ]
+        assert faults_of({"A": SettingDefinition(validator=int)}) == []
         assert faults_of({"A": SettingDefinition(key="B")}) == [
             "SETTINGS['A']: the definition's own key is 'B'; use one name"
         ]
@@ -285,7 +290,7 @@ class TestParsing:
         assert faults_of({"K": {"model": hostile}}) == [
             f"SETTINGS['K']: field 'model' must be text as 'app.model', not {shown}"
         ]
-        assert one(validator=[hostile, int]).type == "integer"
+        assert one(validator=[hostile, int]).wire_type == "integer"
         assert to_text(one(validator=[hostile, int]), "3") == "3"
 
     def test_a_hostile_default_is_a_fault(self):
@@ -331,7 +336,7 @@ class TestType:
     )
     def test_word(self, fields, word):
         """The word of a setting follows section 4.4, in its order."""
-        assert one(**fields).type == word
+        assert one(**fields).wire_type == word
 
 
 class TestToText:
@@ -408,7 +413,62 @@ class TestToText:
     def test_what_has_no_text(self):
         """A value that cannot be turned into text, or only at great length, is refused."""
         for value in (10**5000, Unspeakable()):
-            assert refusal(one(), value) == "Value cannot be turned into text"
+            assert refusal(one(), value) == (
+                "Value cannot be turned into text; give a text, a number or a boolean value"
+            )
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            *([], ["a"], {}, {"a": 1}, {1}, (), b"a", bytearray(b"a"), range(2)),
+            *(iter(""), {}.values(), object(), int, print),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    @pytest.mark.parametrize("validator", [None, bool, int, float])
+    def test_what_is_no_single_value(self, validator, value):
+        """The text of a list, of bytes or of an odd object is never what was meant."""
+        assert refusal(one(validator=validator), value) == (
+            "Value must be text, a number or a boolean value; give it as text"
+        )
+
+    def test_an_endless_list_is_refused_unread(self):
+        """A list that holds itself or goes too deep for a repr is refused like any other."""
+        cyclic, deep = [], []
+        cyclic.append(cyclic)
+        for _ in range(100_000):
+            deep = [deep]
+
+        assert refusal(one(), cyclic) == refusal(one(), deep) == refusal(one(), [])
+
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [
+            (Shouting(), "loud"),
+            (Decimal("1.50"), "1.50"),
+            (UUID(int=1), str(UUID(int=1))),
+            (date(2020, 1, 2), "2020-01-02"),
+            (PurePosixPath("/a"), "/a"),
+        ],
+    )
+    def test_what_has_a_text_of_its_own(self, value, text):
+        """Lazy texts, decimals, dates and their like are stored as their text."""
+        assert to_text(one(), value) == text
+
+    def test_the_text_is_a_plain_one(self):
+        """A text whose methods do as they like is stored by its characters alone."""
+
+        class Sly(str):
+            def __str__(self):
+                return self
+
+            def strip(self, *_):
+                raise SystemExit
+
+            __len__ = __eq__ = __hash__ = strip
+
+        found = to_text(one(), Sly("x"))
+        assert (type(found), found) == (str, "x")
 
     def test_the_longest_value(self):
         """Two thousand characters are allowed."""
@@ -475,6 +535,8 @@ class TestValidators:
             ("hunter2", "bad: hunter2"),
             (" hunter2 ", "bad: hunter2"),
             ("hun\nter2", r"bad: 'hun\nter2'"),
+            ("hunter2", "bad: HUNT..."),
+            ("hunter2", "bad end: ter2"),
         ],
     )
     def test_a_protected_value_is_not_repeated(self, value, words):

@@ -8,7 +8,7 @@ import pytest
 def test_settings_are_remembered(shop):
     """Each kind of setting is read in the next process as the value of its type that was set."""
     values = {"TEXT": "Hello", "LOUD": True, "REPEAT": 3, "PAUSE": 1.5, "TONE": "short"}
-    values |= {"SIGNATURE": "Grace", "API_KEY": "sesame"}
+    values |= {"SILENT_ON": ["Sunday"], "SIGNATURE": "Grace", "API_KEY": "sesame"}
     shop.run(
         "registry.activate('greeting')\n"
         f"for key, value in {values!r}.items():\n"
@@ -28,7 +28,10 @@ def test_settings_are_remembered(shop):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("LOUD", "perhaps"), ("REPEAT", "1.5"), ("PAUSE", "nan"), ("TONE", "rude"), ("TEXT", "a\nb")],
+    [
+        *(("LOUD", "perhaps"), ("REPEAT", "1.5"), ("PAUSE", "nan"), ("TONE", "rude")),
+        *(("TEXT", "a\nb"), ("SILENT_ON", ["Monday"])),
+    ],
 )
 def test_each_kind_of_setting_refuses_what_it_is_not(shop, key, value):
     """What does not fit a setting is refused with its key, and the value stays as it was."""
@@ -64,7 +67,7 @@ def test_every_field_of_a_definition_is_shown(shop):
         "gift = registry.settings('gift-wrap').definitions\n"
         "answer = [sorted({f.name for f in fields(SettingDefinition)} - used),\n"
         "          callable(gift['PAPER'].default), callable(gift['PAPER'].choices),\n"
-        "          len(gift['FEE'].validators), gift['IN_WINDOW'].type,\n"
+        "          len(gift['FEE'].validators), gift['IN_WINDOW'].wire_type,\n"
         "          gift['IN_WINDOW'].model, dict(gift['IN_WINDOW'].model_filters)]"
     )
 

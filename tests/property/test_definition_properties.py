@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Any, Literal
+
 import pytest
+from annotated_types import Ge
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, EmailStr, StrictBool
 
+from plugreg._texts import MAX_VALUE_LENGTH
 from plugreg.declarations import parse_definitions
 from plugreg.definitions import (
-    MAX_VALUE_LENGTH,
     SettingDefinition,
+    fault_of,
     to_text,
     to_value,
 )
 from plugreg.exceptions import SettingError
 
 TEXT = SettingDefinition(key="K")
-BOOL = SettingDefinition(key="K", validators=(bool,))
-INT = SettingDefinition(key="K", validators=(int,))
-FLOAT = SettingDefinition(key="K", validators=(float,))
+BOOL = SettingDefinition(key="K", validator=(bool,))
+INT = SettingDefinition(key="K", validator=(int,))
+FLOAT = SettingDefinition(key="K", validator=(float,))
 
 allowed_text = st.text(
     st.one_of(st.characters(exclude_categories=["Cc", "Cs"]), st.sampled_from("\t\n\x7f\x85")),
@@ -75,11 +83,124 @@ def test_reading_never_fails(text, definition):
     assert isinstance(to_value(definition, text), (str, bool, int, float))
 
 
+class Colour(Enum):
+    RED = "red"
+    ONE = 1
+
+
+class Server(BaseModel):
+    host: str
+    ports: list[int] = []
+
+
+short = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=10)
+TYPES = {
+    Annotated[int, Ge(-5)]: st.integers(min_value=-5, max_value=10**1900),
+    Annotated[float, Ge(-1e300)]: st.floats(
+        min_value=-1e300, allow_nan=False, allow_infinity=False
+    ),
+    StrictBool: st.booleans(),
+    Colour: st.sampled_from(Colour),
+    Literal["a", 1]: st.sampled_from(["a", 1]),
+    date: st.dates(),
+    timedelta: st.timedeltas(timedelta(-10_000), timedelta(10_000)),
+    Decimal: st.decimals(allow_nan=False, allow_infinity=False),
+    int | None: st.integers(),
+    list[str]: st.lists(short, max_size=10),
+    tuple[int, str]: st.tuples(st.integers(), short),
+    set[int]: st.sets(st.integers(), max_size=10),
+    dict[str, list[float]]: st.dictionaries(
+        short, st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=3), max_size=3
+    ),
+    Server: st.builds(Server, host=short, ports=st.lists(st.integers(), max_size=3)),
+    str | list[str]: short.filter(bool),
+}
+TYPED = {declared: SettingDefinition(key="K", type=declared) for declared in TYPES}
+EMAIL = SettingDefinition(key="K", type=EmailStr)
+ANY = SettingDefinition(key="K", type=Any)
+ANYTHING = SettingDefinition(key="K", type=list[Any])
+
+
+@given(st.data(), st.sampled_from(list(TYPES)))
+def test_typed_values_come_back(data, declared):
+    """A value of any type reads as it was written, and its text as what it is."""
+    definition = TYPED[declared]
+    value = data.draw(TYPES[declared])
+    text = to_text(definition, value)
+
+    assert to_value(definition, text) == value
+    assert to_text(definition, text) == text
+    assert fault_of(definition, text) is None
+
+
+class Hostile:
+    """An object that answers nothing."""
+
+    def __repr__(self):
+        raise RuntimeError
+
+    __str__ = __eq__ = __len__ = __iter__ = __getattr__ = __repr__
+    __hash__ = None
+
+
+def nested(levels):
+    """Return lists within lists."""
+    found = []
+    for _ in range(levels):
+        found = [found]
+    return found
+
+
+junk = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(max_size=30),
+        st.binary(max_size=5),
+        st.dates(),
+        st.decimals(),
+        st.sampled_from(["[", "{}", "null", "True", '["a"]', "NaN", "-0", "1e999", "9" * 5_000]),
+        st.builds(Hostile),
+        st.builds(lambda: 10**5_000),
+        st.sampled_from([object, Colour.RED, Server(host="h"), Hostile]),
+        st.builds(nested, st.sampled_from([1, 300, 3_000])),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.one_of(st.text(max_size=3), st.integers()), inner, max_size=3),
+        st.tuples(inner),
+    ),
+    max_leaves=5,
+)
+
+
+@given(junk, st.sampled_from([TEXT, BOOL, INT, FLOAT, EMAIL, ANY, ANYTHING, *TYPED.values()]))
+def test_whatever_is_written_is_stored_or_refused(value, definition):
+    """Any object at all gives a text that can be stored, or a SettingError, and nothing else."""
+    try:
+        text = to_text(definition, value)
+    except SettingError as error:
+        assert error.reason.strip()
+        return
+    assert type(text) is str
+    assert len(text.encode()) <= 4 * MAX_VALUE_LENGTH
+    assert to_text(definition, to_value(definition, text)) == text
+
+
+@given(st.text(max_size=30), st.sampled_from([EMAIL, ANY, ANYTHING, *TYPED.values()]))
+def test_reading_a_typed_text_never_fails(text, definition):
+    """No stored text makes a read fail, and what is told of it is a sentence or nothing."""
+    to_value(definition, text)
+    assert fault_of(definition, text) != ""
+
+
 plain = st.one_of(
     st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.just(int), st.just(bool)
 )
 fields = st.sampled_from(
-    ["name", "units", "default", "validator", "choices", "model", "hidden", "protected", "x"]
+    ["name", "units", "default", "type", "validator", "choices", "model", "hidden", "protected"]
 )
 
 

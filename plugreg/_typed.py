@@ -1,0 +1,282 @@
+"""Settings whose type pydantic knows: the way from a value to its text and back.
+
+Stored and on the wire a value is text: a str as it is, a bool ``"True"`` or ``"False"``, a number
+its digits, None ``""``, and anything else compact JSON. pydantic is imported when the first such
+type is asked for something, since importing it takes long.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from enum import Enum, Flag
+from functools import cached_property
+from types import MappingProxyType, NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+from plugreg._guard import Guard, cut, plain, safe_str
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+    from pydantic.json_schema import JsonSchemaValue
+
+_MOST_FAULTS: Final = 20
+_LONGEST_FAULT: Final = 500
+"""How many faults of a value are told, and how many characters of each."""
+
+_EXPECTED: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "boolean": "a boolean value",
+        "integer": "a whole number",
+        "number": "a number",
+        "string": "a text",
+        "array": "a list",
+        "object": "an object",
+    }
+)
+
+
+_JSON_WORDS: Final[Mapping[str, str]] = MappingProxyType({"True": "true", "False": "false"})
+
+
+class Misfit(ValueError):  # noqa: N818 - it is a finding, which the caller makes an error of
+    """A value does not fit its type; ``reason`` is a sentence.
+
+    ``quoting`` tells that the reason may repeat parts of the value.
+    """
+
+    def __init__(self, reason: str, *, quoting: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.quoting = quoting
+
+
+class Typed:
+    """One type that pydantic knows. Its TypeAdapter is made once, when it is first needed.
+
+    Methods raise Misfit for a value that does not fit, and pass on what the code of the type
+    raises. Once :meth:`fault` has given None, making the adapter raises no more.
+    """
+
+    def __init__(self, declared: Any) -> None:
+        self.declared: Final = declared
+
+    @cached_property
+    def adapter(self) -> TypeAdapter[Any]:
+        """Pydantic's adapter. What pydantic raises for a type it cannot handle passes through."""
+        from pydantic import TypeAdapter
+
+        return TypeAdapter(self.declared)
+
+    @cached_property
+    def schema(self) -> JsonSchemaValue:
+        """The JSON Schema of the type alone."""
+        return self.adapter.json_schema()
+
+    def fault(self) -> str | None:
+        """Return why no setting can have this type, None if one can. Raises nothing."""
+        with Guard() as guard:
+            if _is_sealed(_bare(self.declared)) or _has_secret(self.schema):
+                return (
+                    "must not hold a secret type of pydantic's, whose value cannot be stored; "
+                    "use plain types, with protected=True for the whole setting"
+                )
+            self.members()  # Their values are written as JSON, which may fail.
+            return None
+        assert guard.error is not None
+        lines = safe_str(guard.error).strip().splitlines() or [type(guard.error).__name__]
+        return f"must be a type that pydantic can handle: {cut(lines[0], _LONGEST_FAULT)}"
+
+    def value_of(self, text: str) -> object:
+        """Return the value that a text stands for, as itself or as JSON."""
+        from pydantic import ValidationError
+
+        try:
+            return self.adapter.validate_python(text)
+        except ValidationError as error:
+            first = error
+        try:
+            return self.adapter.validate_json(_JSON_WORDS.get(text, text))
+        except ValidationError as error:
+            # Of a text that is meant as JSON its parts are of interest, else the text itself.
+            reason = _sentence(error if text.lstrip()[:1] in ("[", "{") else first)
+        raise Misfit(reason, quoting=True)
+
+    def value_from(self, given: object) -> object:
+        """Return the value that an object stands for; a str is taken as :meth:`value_of` does."""
+        from pydantic import ValidationError
+
+        if isinstance(given, str):
+            return self.value_of(given)
+        try:
+            return self.adapter.validate_python(given)
+        except ValidationError as error:
+            reason = _sentence(error)
+        raise Misfit(reason, quoting=True)
+
+    def json_of(self, value: object) -> Any:
+        """Return a value of the type as dicts, lists, texts, finite numbers, booleans and None."""
+        with suppress(TypeError, ValueError, RecursionError):
+            found = self.adapter.dump_python(
+                value, mode="json", by_alias=True, round_trip=True, warnings=False
+            )
+            if isinstance(value, (set, frozenset)) and isinstance(found, list):
+                found.sort(key=json.dumps)  # A set has another order in each process.
+            json.dumps(found, allow_nan=False)  # Refuses NaN, and integers of endless digits.
+            if found is not None or value is None:  # Pydantic makes None of some NaNs.
+                return found
+        raise Misfit(
+            "Value must be one that JSON can hold: texts, booleans, finite numbers, and lists and "
+            "objects of these that do not hold themselves and are not too deep"
+        )
+
+    def check_comes_back(self, value: object, text: str) -> None:
+        """Raise Misfit unless the text of a value gives an equal value when it is read."""
+        same = False
+        with suppress(Misfit):
+            back = self.value_of(text)
+            # 1 equals True, but is another value.
+            same = bool(back == value) and (type(back) is bool) == (type(value) is bool)
+        if not same:
+            raise Misfit(
+                "Value cannot be stored, since its text would be read as another value; "
+                "the type of this setting must tell its values apart by their texts"
+            )
+
+    @property
+    def wire_type(self) -> str:
+        """``"boolean"``, ``"integer"`` or ``"string"`` (behaviour.md, section 4.4)."""
+        kind = _without_null(self.schema).get("type")
+        return kind if kind in ("boolean", "integer") else "string"
+
+    @property
+    def expected(self) -> str:
+        """What a value must be, in words that are taken from the type alone."""
+        schema = _without_null(self.schema)
+        kind = _EXPECTED.get(str(schema.get("type")), "a value")
+        form = f" of the format {schema['format']!r}" if "format" in schema else ""
+        return f"{kind}{form} that fits the type of this setting"
+
+    def members(self) -> tuple[tuple[object, str], ...]:
+        """Return the (value, label) pairs of a Literal or an Enum, else none.
+
+        The values are as JSON has them. None is left out, since it means that nothing is set.
+        """
+        declared = _bare(self.declared)
+        if get_origin(declared) is Literal:
+            values = [each for each in get_args(declared) if each is not None]
+            found = [self.json_of(each) for each in values]
+            return tuple((each, str(each)) for each in found)
+        if isinstance(declared, type) and issubclass(declared, Enum):
+            if issubclass(declared, Flag):
+                return ()  # Its members may be combined, so that they are not all there is.
+            return tuple((self.json_of(each), _readable(each.name)) for each in declared)
+        return ()
+
+
+def text_from_json(value: Any) -> str:
+    """Return the text of a JSON value: how it is stored, and shown on the wire."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (bool, int, float)):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def strings_in(value: Any) -> Iterator[str]:
+    """Yield every text in a JSON value, those of the keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield key
+            yield from strings_in(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from strings_in(each)
+
+
+def is_secret_text(declared: object) -> bool:
+    """Tell whether a type is pydantic's SecretStr or SecretBytes."""
+    # Whoever has one of these has imported the module.
+    types = sys.modules.get("pydantic.types")
+    return types is not None and (declared is types.SecretStr or declared is types.SecretBytes)
+
+
+def is_sealed(value: object) -> bool:
+    """Tell whether a value is one of pydantic's secrets, whose text is stars."""
+    return _is_sealed(type(value))
+
+
+def unsealed(value: Any) -> object:
+    """Return what is in a SecretStr or SecretBytes; what is none of them is given back.
+
+    Raises UnicodeDecodeError for bytes that are no text.
+    """
+    if not is_sealed(value):
+        return value
+    inside = value.get_secret_value()
+    return inside.decode() if isinstance(inside, bytes) else inside
+
+
+def _is_sealed(declared: object) -> bool:
+    types = sys.modules.get("pydantic.types")
+    kind = get_origin(declared) or declared
+    if types is None or not isinstance(kind, type):
+        return False
+    return issubclass(kind, (types.SecretStr, types.SecretBytes, types.Secret))
+
+
+def _has_secret(schema: Any) -> bool:
+    """Tell whether a JSON Schema is, at any depth, that of a secret type."""
+    if isinstance(schema, Mapping):
+        if schema.get("writeOnly") is True and schema.get("format") == "password":
+            return True
+        return any(_has_secret(each) for each in schema.values())
+    return isinstance(schema, list) and any(_has_secret(each) for each in schema)
+
+
+def _without_null(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema of a value that is set: that of ``int`` for ``int | None``."""
+    others = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
+    found: Mapping[str, Any] = others[0] if len(others) == 1 else schema
+    place = str(found.get("$ref", "")).removeprefix("#/$defs/")
+    return schema.get("$defs", {}).get(place, found)  # type: ignore[no-any-return]
+
+
+def _bare(declared: Any) -> Any:
+    """Return a type without ``Annotated``, without ``| None`` and without an alias's name."""
+    while True:
+        if get_origin(declared) is Annotated:
+            declared = get_args(declared)[0]
+        elif get_origin(declared) in (Union, UnionType):
+            others = [each for each in get_args(declared) if each is not NoneType]
+            if len(others) != 1:
+                return declared
+            declared = others[0]
+        elif type(declared).__name__ == "TypeAliasType":
+            declared = declared.__value__
+        else:
+            return declared
+
+
+def _readable(name: str) -> str:
+    """Return the name of an Enum's member as a label: ``DARK_RED`` is ``Dark red``."""
+    return name.replace("_", " ").strip().capitalize() or name
+
+
+def _sentence(error: ValidationError) -> str:
+    """Return all faults of a value, each with its place, without what was given."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    faults = []
+    for each in found[:_MOST_FAULTS]:
+        place = ".".join(str(part) for part in each["loc"])
+        told = f"{place}: {each['msg']}" if place else each["msg"]
+        faults.append(cut(plain(told), _LONGEST_FAULT))
+    if len(found) > _MOST_FAULTS:
+        faults.append(f"and {len(found) - _MOST_FAULTS} more")
+    return "; ".join(faults)
