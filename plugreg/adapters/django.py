@@ -59,27 +59,32 @@ def urlpatterns(
 
         return csrf.csrf_exempt(view) if csrf_exempt else view
 
-    start = as_prefix(prefix)[1:] + "/" if as_prefix(prefix) else ""
-    rest = r"(?P<rest>/[\s\S]*)"
+    start = f"{as_prefix(prefix)}/".lstrip("/")
     operations = [
-        path(
-            start + each.path[1:].replace("{", "<str:").replace("}", ">"),
-            view_of(each.path),
-            name=each.id,
-        )
+        path(start + _rule(each.path), view_of(each.path), name=each.id)
         for each in responder.api.operations
     ]
+    asset = f"{ASSETS_PATH}/{{plugin}}/{{path}}"
+    rest = r"(?P<rest>/[\s\S]*)\Z"
     # All else, so that neither Django's pages nor its redirects show.
     return [
         *operations,
-        path(start + API_PATH[1:], view_of(API_PATH)),
-        re_path(f"^{re.escape(start + API_PATH[1:])}{rest}\\Z", view_of(f"{API_PATH}{{rest}}")),
         path(
-            f"{start}{ASSETS_PATH[1:]}/<str:plugin>/<path:path>",
-            view_of(f"{ASSETS_PATH}/{{plugin}}/{{path}}"),
+            start + _rule(asset).replace("str:path", "path:path"),
+            view_of(asset),
             name="plugins_asset",
         ),
+        re_path(
+            f"^{re.escape(start + ASSETS_PATH[1:])}/(?P<plugin>[^/]+){rest}",
+            view_of(f"{ASSETS_PATH}/{{plugin}}{{rest}}"),
+        ),
+        path(start + API_PATH[1:], view_of(API_PATH)),
+        re_path(f"^{re.escape(start + API_PATH[1:])}{rest}", view_of(f"{API_PATH}{{rest}}")),
     ]
+
+
+def _rule(template: str) -> str:
+    return template[1:].replace("{", "<str:").replace("}", ">")
 
 
 def _actor(found: Any) -> Actor | None:

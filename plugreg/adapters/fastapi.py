@@ -15,6 +15,7 @@ from plugreg.registry import PluginRegistry
 try:
     from fastapi import APIRouter, Request, Response
     from fastapi.params import Depends
+    from starlette.convertors import PathConvertor, register_url_convertor
 except ModuleNotFoundError as error:
     raise MissingExtraError("plugreg.adapters.fastapi", "fastapi", "fastapi") from error
 
@@ -43,8 +44,8 @@ def create_router(
     def endpoint(template: str) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             path = template.format(**request.path_params)
-            # The routes' patterns end in "$", which lets one newline pass.
-            end = "\n" if request.scope["path"].endswith("\n") else ""
+            # The "$" that ends the routes' patterns lets one newline pass.
+            end = "" if request.scope["path"].endswith(path) else "\n"
             return await forward(request, path + end)
 
         return answer
@@ -57,21 +58,24 @@ def create_router(
             name=operation.id,
             **_documented(operation, document),
         )
-    for template, parameter in (
-        (API_PATH, ""),
-        (f"{API_PATH}/{{rest}}", "{rest:path}"),
-        (f"{ASSETS_PATH}/{{rest}}", "{rest:path}"),
-    ):
+    register_url_convertor("plugreg_rest", _Rest())
+    for template in (API_PATH, f"{API_PATH}/{{rest}}", f"{ASSETS_PATH}/{{plugin}}/{{rest}}"):
         # All else, so that neither the framework's pages nor its redirects show. Without methods
         # a route takes any; it needs an id, since it would make one of its methods.
         router.add_api_route(
-            template.replace("{rest}", parameter),
+            template.replace("{rest}", "{rest:plugreg_rest}"),
             endpoint(template),
             methods=[],
             operation_id="plugins_other",
             include_in_schema=False,
         )
     return router
+
+
+class _Rest(PathConvertor):
+    """Takes the rest of a path, newlines too."""
+
+    regex = "(?s:.*)"
 
 
 def _documented(operation: Operation[Any], document: Mapping[str, Any]) -> dict[str, Any]:

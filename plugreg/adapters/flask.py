@@ -46,8 +46,9 @@ def create_blueprint(
     def add(rule: str, template: str, endpoint: str, method: str = "GET") -> None:
         def view(**names: str) -> flask.Response:
             path = template.format(**names)
-            if path.endswith("/") and not flask.request.path.endswith("/"):
-                path = path[:-1]
+            if not flask.request.path.endswith(path):
+                # Without strict slashes one may be missing, or be one too many.
+                path = flask.request.path
             actor = None if identify is None else _actor(identify(flask.request))
             answer = responder.respond(_request(path), actor)
             response = flask.Response(answer.body, answer.status)
@@ -68,9 +69,10 @@ def create_blueprint(
     for each in responder.api.operations:
         rule = each.path.replace("{", "<").replace("}", ">")
         add(rule, each.path, each.id, each.method)
-    asset = f"{ASSETS_PATH}/<plugin><plugreg_rest:rest>"
-    add(asset, f"{ASSETS_PATH}/{{plugin}}{{rest}}", "plugins_asset")
+    asset = f"{ASSETS_PATH}/<plugin>"
+    add(f"{asset}/<path:path>", f"{ASSETS_PATH}/{{plugin}}/{{path}}", "plugins_asset")
     # All else, so that neither the framework's pages nor its redirects show.
+    add(f"{asset}<plugreg_rest:rest>", f"{ASSETS_PATH}/{{plugin}}{{rest}}", "plugins_other_asset")
     add(f"{API_PATH}<plugreg_rest:rest>", f"{API_PATH}{{rest}}", "plugins_other")
     blueprint.record(_allow_any_method)
     return blueprint

@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import logging
 import re
-import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from plugreg._guard import explain
+from plugreg._guard import explain, places_of
 from plugreg.api.access import READ, Actor
 from plugreg.api.bodies import LONGEST, is_form, read_body, read_pairs
 from plugreg.api.errors import (
@@ -25,10 +24,15 @@ from plugreg.api.errors import (
     NotFoundError,
     TooLargeError,
 )
-from plugreg.api.operations import Operation
+from plugreg.api.operations import Operation, refusal_of
 from plugreg.api.paging import PAGING
 from plugreg.api.plugin_api import PluginAPI
-from plugreg.exceptions import AssetNotFoundError, PluginNotActiveError, PluginNotFoundError
+from plugreg.exceptions import (
+    AssetNotFoundError,
+    PluginNotActiveError,
+    PluginNotFoundError,
+    PlugregError,
+)
 from plugreg.registry import PluginRegistry
 
 API_PATH: Final = "/api/plugins"
@@ -141,6 +145,8 @@ class Responder:
             asset = self.api.service.registry.assets(slug, path)
         except (AssetNotFoundError, PluginNotActiveError, PluginNotFoundError):
             raise NotFoundError from None
+        except PlugregError as error:
+            raise refusal_of(error) from None
         headers = {
             "ETag": asset.etag,
             "Cache-Control": "private, no-cache",
@@ -210,9 +216,7 @@ def _refused(refusal: APIError) -> Response:
 def _failed(request: Request, error: Exception) -> Response:
     """Log an unforeseen exception and answer it. Its text is in neither: it may hold a secret."""
     kind = explain(error).exception_type
-    places = [
-        f"{e.filename}:{e.lineno} {e.name}" for e in traceback.extract_tb(error.__traceback__)
-    ]
+    places = places_of(error)
     _logger.error("%s %r failed with %s at %s", request.method, request.path, kind, places)
     return _json(
         500,

@@ -19,6 +19,10 @@ from plugreg._names import has_control_characters
 _TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "1"})
 _FALSE: Final = frozenset({"false", "f", "no", "n", "off", "0"})
 
+CONTROL_CHARACTERS: Final = (
+    "Value must not contain control characters, but for tab and newline, or surrogates"
+)
+
 
 def _boolean(value: object) -> bool:
     """Read a boolean as section 1.3 says: JSON's own, 0 and 1, and words in any case."""
@@ -43,10 +47,7 @@ def _string(value: object) -> object:
     if not isinstance(value, str):
         raise _NOT_A_STRING
     if has_control_characters(value):
-        raise PydanticCustomError(
-            "control_characters",
-            "Value must not contain control characters, but for tab and newline, or surrogates",
-        )
+        raise PydanticCustomError("control_characters", CONTROL_CHARACTERS)
     return value
 
 

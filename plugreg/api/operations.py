@@ -39,6 +39,7 @@ class HasService(Protocol):
 
 
 _NUMBER: Final = re.compile(r"[0-9]{1,19}")
+_LARGEST: Final = 10**19 - 1
 _BOOLEANS: Final[Mapping[str, bool]] = MappingProxyType(
     {"true": True, "1": True, "false": False, "0": False}
 )
@@ -75,7 +76,7 @@ class Parameter:
         else:
             is_text = isinstance(given, str) and not has_control_characters(given)
             value = given if is_text else None
-        if value is None or (type(value) is int and value < self.minimum):
+        if value is None or (type(value) is int and not self.minimum <= value <= _LARGEST):
             raise InvalidError({self.name: [self._expected]})
         return value
 
@@ -163,19 +164,15 @@ class BoundOperation(Generic[T]):
         if unknown or missing:
             fault = f"got {sorted(unknown)}" if unknown else f"lacks {missing}"
             raise TypeError(f"{operation.id}() {fault}; its parameters are {sorted(known)}")
+        # A body that can be called is as wrong as any other that is no mapping.
         return self.run(actor, parameters, lambda: body)
 
     def run(
-        self,
-        actor: Actor | None,
-        parameters: Mapping[str, Any],
-        body: Callable[[], Any],
-        *,
-        form: bool = False,
+        self, actor: Actor | None, parameters: Mapping[str, Any], body: Any, *, form: bool = False
     ) -> T:
         """Carry it out; ``form`` says that the body was sent as a form.
 
-        ``body`` gives the body, and is called no earlier than its turn comes.
+        ``body`` may be a function that gives it, called no earlier than its turn comes.
         """
         operation = self.operation
         try:
@@ -195,7 +192,7 @@ class BoundOperation(Generic[T]):
         except APIError:
             raise
         except PlugregError as error:
-            raise _refusal(error) from None
+            raise refusal_of(error) from None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,7 +208,7 @@ class Call:
     actor: Actor
     parameters: Mapping[str, Any]
     query: Mapping[str, Any]
-    body: Callable[[], Any]
+    body: Any
     form: bool
 
     @property
@@ -231,7 +228,7 @@ class Call:
 
         Raises InvalidError with all that is wrong, by field.
         """
-        given = self.body()
+        given = self.body() if callable(self.body) else self.body
         body = {} if given is None else as_data(given)
         if not isinstance(body, dict):
             # The class may have a metaclass of its own, which would be asked for its name.
@@ -240,7 +237,9 @@ class Call:
                 {"non_field_errors": [f"Invalid data. Expected a dictionary, but got {kind}."]}
             )
         fields = self.operation.input.model_fields
-        given = {name: as_data(body[name]) for name in fields if name in body}
+        # Other keys than texts may be compared with a name in any way.
+        named_in = {name: value for name, value in body.items() if type(name) is str}
+        given = {name: as_data(named_in[name]) for name in fields if name in named_in}
         if self.form:
             # A form does not send a box that was not ticked.
             given = {
@@ -306,7 +305,7 @@ def _sentences(error: ValidationError) -> dict[str, list[str]]:
     return found
 
 
-def _refusal(error: PlugregError) -> PlugregError:
+def refusal_of(error: PlugregError) -> PlugregError:
     """Return what to raise for an error of plugreg's own that no handler has expected."""
     if isinstance(error, RegistryBusyError):
         return ConflictError("Plugin registry is currently loading")

@@ -27,7 +27,7 @@ class InstallResult(PluginConfigInstall):
 
 def install(call: Call) -> PluginConfigInstall:
     """Install a distribution (section 2.2)."""
-    fields = call.fields()
+    fields = {"packagename": "", "url": "", "version": "", **call.fields()}
     if not fields["confirm"]:
         raise InvalidError({"confirm": ["Installation not confirmed"]})
     requirement, index_url = _wanted(fields)
@@ -70,9 +70,7 @@ def uninstall(call: Call) -> PluginUninstall:
 
 def _wanted(fields: Mapping[str, Any]) -> tuple[str, str | None]:
     """Return the requirement and the index that the fields of a body mean (section 8.1)."""
-    name, url, version = (
-        fields.get(each, "").strip() for each in ("packagename", "url", "version")
-    )
+    name, url, version = (fields[each].strip() for each in ("packagename", "url", "version"))
     if not name and not url:
         sentence = "Either packagename or URL must be provided"
         raise InvalidError({"packagename": [sentence], "url": [sentence]})

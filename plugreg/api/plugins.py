@@ -7,10 +7,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from plugreg._guard import safe_str
+from plugreg._names import has_control_characters
+from plugreg._typed import strings_in
 from plugreg.api.access import Grade
 from plugreg.api.bodies import read_json
 from plugreg.api.errors import InvalidError
 from plugreg.api.models import (
+    CONTROL_CHARACTERS,
     Metadata,
     PaginatedPluginConfigList,
     PluginActivate,
@@ -281,11 +284,13 @@ def _set_metadata(call: Call, record: PluginRecord, data: Any, *, merge: bool) -
             raise InvalidError({"metadata": ["Value must be valid JSON."]}) from None
     if data is None:
         raise InvalidError({"metadata": ["This field may not be null."]})
-    if isinstance(data, Mapping):
+    if isinstance(data, dict):
         try:
-            checked_copy("metadata", record.slug, {"metadata": {**data}})
+            checked = checked_copy("metadata", record.slug, {"metadata": data})
         except StorageError:
             raise InvalidError({"metadata": [_NOT_STORABLE]}) from None
+        if any(has_control_characters(each) for each in strings_in(checked)):
+            raise InvalidError({"metadata": [CONTROL_CHARACTERS]})
     try:
         call.service.registry.config.set_metadata(record.slug, data, merge)
     except SettingError as error:
