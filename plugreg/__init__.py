@@ -3,6 +3,10 @@
 from plugreg.definitions import SettingDefinition
 from plugreg.dispatch import Outcome
 from plugreg.exceptions import (
+    AssetNotFoundError,
+    EncryptionError,
+    InstallError,
+    MissingExtraError,
     PluginActiveError,
     PluginBlockedError,
     PluginFaultError,
@@ -15,6 +19,7 @@ from plugreg.exceptions import (
     PlugregError,
     RegistryBusyError,
     RegistryNotReady,
+    RequirementError,
     SettingError,
     StorageCorruptError,
     StorageError,
@@ -28,7 +33,11 @@ from plugreg.records import LoadReport, PluginFailure, PluginRecord, PluginState
 from plugreg.registry import PluginRegistry
 
 __all__ = [
+    "AssetNotFoundError",
+    "EncryptionError",
+    "InstallError",
     "LoadReport",
+    "MissingExtraError",
     "Outcome",
     "Plugin",
     "PluginActiveError",
@@ -47,6 +56,7 @@ __all__ = [
     "PlugregError",
     "RegistryBusyError",
     "RegistryNotReady",
+    "RequirementError",
     "SettingDefinition",
     "SettingError",
     "Stage",

@@ -17,6 +17,10 @@ MAX_LENGTH: Final = 255
 
 _OTHER_CHARACTERS: Final = re.compile(r"[^a-z0-9_-]+")
 
+_CONTROL_CHARACTERS: Final = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]|\r(?!\n)"
+)
+
 
 def slugify(name: str) -> Slug:
     """Return the slug of ``name``: lower case, runs of foreign characters one ``-``, ends stripped.
@@ -45,6 +49,15 @@ def has_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def has_control_characters(text: str) -> bool:
+    """Tell whether a text has characters that no value may have.
+
+    Tab and newline may stand in one, and a carriage return before a newline, as web forms send
+    it. Surrogates may not, because no store can write them as UTF-8.
+    """
+    return _CONTROL_CHARACTERS.search(text) is not None
 
 
 def slug_fault(slug: Slug, name: str) -> str | None:

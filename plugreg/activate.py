@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from plugreg._guard import Guard, safe_repr
 from plugreg.context import PluginContext
 from plugreg.declarations import parse_definitions
-from plugreg.definitions import SettingDefinition
 from plugreg.discovery import objects
 from plugreg.hooks import Implementations
 from plugreg.mixins import MixinSpec, SettingsMixin
@@ -22,6 +21,7 @@ from plugreg.mixins._spec import (
     run_deactivate,
 )
 from plugreg.mixins.settings import SPEC as SETTINGS
+from plugreg.mixins.settings import version_fault
 from plugreg.plugin import Plugin, bind, unbind
 from plugreg.records import (
     ActivePlugin,
@@ -31,14 +31,23 @@ from plugreg.records import (
     Source,
     Stage,
 )
+from plugreg.values import Declared
 
 MOST_BROUGHT: Final = 1_000
 """How many plugins one plugin may bring: an answer without end would never be read."""
 
-MakeContext = Callable[
-    [str, Mapping[str, SettingDefinition], Mapping[str, SettingDefinition]], PluginContext
-]
-"""Makes what a plugin reaches its settings through: slug, settings, user settings."""
+
+class Settings(Protocol):
+    """What activation asks of the settings."""
+
+    def take_in(self, slug: str, declared: Declared) -> PluginContext:
+        """Take in what a plugin declares, and return what it reaches its settings through."""
+        ...
+
+    def migrate(self, slug: str, plugin: Any, declared: Declared) -> None:
+        """Bring what is stored to the version that is declared. What it raises is a fault."""
+        ...
+
 
 Implement = Callable[[Any, str, tuple[Any, ...], str | None], Implementations]
 """Parses an object's hook implementations: object, name, rank, metadata folder."""
@@ -64,21 +73,21 @@ class Activator:
         mixins: Iterable[MixinSpec],
         off: frozenset[str],
         implement: Implement,
-        make_context: MakeContext,
+        settings: Settings,
     ) -> None:
         self._mixins = tuple(sorted(mixins, key=lambda each: each.order))
         self._off = off
         self._implement = implement
-        self._make_context = make_context
+        self._settings = settings
 
     def activate(self, loaded: LoadedPlugin, rank: tuple[Any, ...], *, full: bool) -> Activation:
         """Check what a plugin brings, bind it, and run its and its mixins' activation.
 
         In this order: hook implementations against their specs, contracts of all mixins (every
-        fault is told), settings, binding, activation of the enabled mixins by their ``order``,
-        ``plugreg_activated``, ``plugreg_plugins``. The first that fails ends it, and what was
-        done is undone in reverse. The plugin's hooks are not in service yet. Raises nothing
-        because of a plugin; what belongs to the process passes, after the undoing.
+        fault is told), settings, binding, migration of stored settings, activation of the enabled
+        mixins by their ``order``, ``plugreg_activated``, ``plugreg_plugins``. The first that fails
+        ends it, and what was done is undone in reverse. The plugin's hooks are not in service yet.
+        Raises nothing because of a plugin; what belongs to the process passes, after the undoing.
         """
         slug, plugin = loaded.slug, loaded.plugin
         with Guard() as guard:
@@ -89,25 +98,26 @@ class Activator:
         present, enabled, faults = self._check_mixins(slug, plugin)
         if faults:
             return Activation(failures=tuple(faults))
-        settings, user_settings, bad = _definitions(slug, plugin)
-        if bad:
-            return Activation(failures=bad)
+        declared, bad = _declared(slug, plugin)
+        if bad is not None:
+            return Activation(failures=(bad,))
         active = ActivePlugin(
             loaded=loaded,
             mixins={each.key: each.human_name for each in present},
             enabled=frozenset(enabled),
             implementations=implementations,
-            settings=settings,
-            user_settings=user_settings,
+            settings=declared.settings,
+            user_settings=declared.user_settings,
         )
-        if _is_bound_kind(plugin):
-            with Guard() as guard:
-                bind(plugin, self._make_context(slug, settings, user_settings))
-            if guard.error is not None:
-                return _failed(slug, guard.error)
+        with Guard() as guard:
+            context = self._settings.take_in(slug, declared)
+            if _is_bound_kind(plugin):
+                bind(plugin, context)
+        if guard.error is not None:
+            return _failed(slug, guard.error)
         done: list[MixinSpec] = []
         try:
-            failure = self._take_in(active, done, full=full)
+            failure = self._migrate(active, declared) or self._take_in(active, done, full=full)
             if failure is None:
                 brings, failures = _brought(active)
                 return Activation(active=replace(active, brings=brings), failures=failures)
@@ -167,6 +177,15 @@ class Activator:
             if each.key in active.enabled and each.key not in self._off
         ]
 
+    def _migrate(self, active: ActivePlugin, declared: Declared) -> PluginFailure | None:
+        with Guard() as guard:
+            self._settings.migrate(active.slug, active.plugin, declared)
+            return None
+        assert guard.error is not None
+        return PluginFailure.of(
+            Stage.ACTIVATE, active.slug, guard.error, subject="settings migration"
+        )
+
     def _take_in(
         self, active: ActivePlugin, done: list[MixinSpec], *, full: bool
     ) -> PluginFailure | None:
@@ -214,27 +233,23 @@ def _mixin_failure(
     return PluginFailure.of(stage, slug, error, subject=mixin.key, what=f"mixin {mixin.key!r}")
 
 
-def _definitions(
-    slug: str, plugin: Any
-) -> tuple[
-    Mapping[str, SettingDefinition], Mapping[str, SettingDefinition], tuple[PluginFailure, ...]
-]:
-    """Read the definitions; they were checked with the contract, but may be others each time."""
+def _declared(slug: str, plugin: Any) -> tuple[Declared, PluginFailure | None]:
+    """Read what is declared; it was checked with the contract, but may be other each time."""
     if not issubclass(type(plugin), SettingsMixin):
-        return {}, {}, ()
+        return Declared(), None
     with Guard() as guard:
         settings, faults = parse_definitions(plugin.SETTINGS, "SETTINGS")
         user_settings, more = parse_definitions(plugin.USER_SETTINGS, "USER_SETTINGS")
+        version = plugin.SETTINGS_VERSION
+        wrong = [*faults, *more, *filter(None, [version_fault(version)])]
     if guard.error is not None:
-        failure = _mixin_failure(Stage.ACTIVATE, slug, SETTINGS, guard.error)
-    elif faults or more:
-        message = f"mixin 'settings': {'; '.join((*faults, *more))}"
-        failure = PluginFailure(
+        return Declared(), _mixin_failure(Stage.ACTIVATE, slug, SETTINGS, guard.error)
+    if wrong:
+        message = f"mixin 'settings': {'; '.join(wrong)}"
+        return Declared(), PluginFailure(
             stage=Stage.ACTIVATE, slug=slug, subject="settings", message=message
         )
-    else:
-        return settings, user_settings, ()
-    return {}, {}, (failure,)
+    return Declared(settings, user_settings, version), None
 
 
 def _brought(active: ActivePlugin) -> tuple[tuple[PluginSpec, ...], tuple[PluginFailure, ...]]:

@@ -8,8 +8,26 @@ from typing import Any
 
 from plugreg._names import Slug
 from plugreg.configs import Configs
-from plugreg.definitions import SettingDefinition
-from plugreg.settings import SettingsStore, SettingsView, user_view
+from plugreg.migrations import migrate
+from plugreg.settings import SettingsView, user_view
+from plugreg.values import Declared, SettingsStore
+
+
+class Binder:
+    """What the activation of plugins asks of the settings of one registry."""
+
+    def __init__(self, store: SettingsStore, configs: Configs) -> None:
+        self._store = store
+        self._configs = configs
+
+    def take_in(self, slug: str, declared: Declared) -> BoundContext:
+        """Take in what a plugin declares, and return what its object is bound to."""
+        self._store.declare(slug, declared)
+        return BoundContext(Slug(slug), declared, self._store, self._configs)
+
+    def migrate(self, slug: str, plugin: Any, declared: Declared) -> None:
+        """See :func:`plugreg.migrations.migrate`."""
+        migrate(self._store, slug, plugin, declared)
 
 
 class BoundContext:
@@ -21,14 +39,13 @@ class BoundContext:
     def __init__(
         self,
         slug: Slug,
-        settings: Mapping[str, SettingDefinition],
-        user_settings: Mapping[str, SettingDefinition],
+        declared: Declared,
         store: SettingsStore,
         configs: Configs,
     ) -> None:
         self._slug = slug
-        self._settings = SettingsView(store, slug, settings)
-        self._user_definitions = user_settings
+        self._settings = SettingsView(store, slug, declared.settings)
+        self._user_definitions = declared.user_settings
         self._store = store
         self._configs = configs
 

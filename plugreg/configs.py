@@ -18,6 +18,7 @@ from plugreg.records import EMPTY, PluginSpec, Wish
 from plugreg.resolve import HostRules, settle
 from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import field, readable
+from plugreg.stored import TABLES, VERSIONS
 
 
 class Configs:
@@ -109,7 +110,8 @@ class Configs:
             with self._storage.transaction() as transaction:
                 found = transaction.delete("plugins", slug)
                 found |= transaction.delete("metadata", slug)
-                for table in ("settings", "user_settings"):
+                found |= transaction.delete(VERSIONS, slug)
+                for table in TABLES:
                     for key in [key for key, _ in transaction.items(table)]:
                         if key.partition(":")[0] == slug:
                             found |= transaction.delete(table, key)

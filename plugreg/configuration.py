@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from plugreg._names import near
 from plugreg.configs import Configs
 from plugreg.exceptions import PluginNotActiveError, PluginNotFoundError
 from plugreg.records import ActivePlugin, Snapshot
-from plugreg.settings import SettingsStore, SettingsView, user_view
+from plugreg.settings import SettingsView, user_view
+from plugreg.values import SettingsStore
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListedSetting:
+    """One setting in a list of all: of the plugin ``slug``, whose number is ``pk``.
+
+    ``view`` has its definition and value. It is None for a plugin that is not active: nothing is
+    known of the setting then but that a value is stored, which is nobody's to see.
+    """
+
+    slug: str
+    pk: int
+    key: str
+    view: SettingsView | None
 
 
 class Configuration:
@@ -36,6 +52,35 @@ class Configuration:
         ``user`` is a number; SettingError for anything else, None for nobody included.
         """
         return user_view(self._settings, slug, self._active(slug).user_settings, user)
+
+    def listed(self, *, wanted: bool | None = None, slug: str | None = None) -> list[ListedSetting]:
+        """Return the settings of all plugins, by slug, then in the order declared.
+
+        Of active plugins these are the declared ones, of others those that are stored, by key.
+        ``wanted`` and ``slug`` leave out other plugins.
+        """
+        snapshot = self._current()
+        found: list[ListedSetting] = []
+        for name, known in snapshot.plugins.items():
+            if wanted not in (None, known.wanted) or slug not in (None, name):
+                continue
+            active = snapshot.active.get(name)
+            view = None if active is None else SettingsView(self._settings, name, active.settings)
+            keys = sorted(self._settings.stored(name).of(None)) if view is None else view
+            found += [ListedSetting(slug=name, pk=known.pk, key=key, view=view) for key in keys]
+        return found
+
+    def rotate_secrets(self) -> int:
+        """Encrypt every protected value with the first key, and return how many rows changed.
+
+        Values stored in clear are encrypted too. Raises StorageError where the registry has no
+        keys, and EncryptionError where none opens a value; then nothing has changed.
+        """
+        return self._settings.rotate_secrets()
+
+    def scrubbed(self, slug: str, value: Any) -> Any:
+        """Return a copy of JSON-able ``value`` without the protected values of a plugin."""
+        return self._settings.scrubber(slug).value(value)
 
     def metadata(self, slug: str) -> dict[str, Any]:
         """Return a copy of the metadata of any known plugin, ``{}`` where there is none."""

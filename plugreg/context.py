@@ -31,16 +31,18 @@ class PluginContext(Protocol):
         """The plugin's own logger."""
 
     def get_setting(self, key: str, backup_value: object = None) -> Any:
-        """Return the native value of a setting: what is stored, else its default.
+        """Return the native value of a setting: what is fixed, what is stored, or its default.
 
-        ``backup_value`` is given where nothing is stored and no default exists, ``""`` if that is
-        None too. Raises KeyError if the plugin declares no such setting.
+        ``backup_value`` is given where nothing is set and no default exists, ``""`` if that is
+        None too. Raises KeyError if the plugin declares no such setting, SettingError if what was
+        set cannot be had, such as a reference to a variable that is not there.
         """
 
     def set_setting(self, key: str, value: object) -> None:
-        """Store a setting; None or ``""`` unsets it.
+        """Store a setting; None or ``""`` unsets it, ``{"$env": "NAME"}`` makes it a reference.
 
-        Raises SettingError if the value is refused, and KeyError as :meth:`get_setting` does.
+        Raises SettingError if the value is refused or the host fixes it, and KeyError as
+        :meth:`get_setting` does.
         """
 
     def get_user_setting(self, key: str, user: int, backup_value: object = None) -> Any:

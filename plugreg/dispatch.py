@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from types import CoroutineType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -28,12 +28,12 @@ class Outcome(Generic[R]):
 
     ``slug`` is the plugin (or the name a host registered on the manager itself), ``error`` the
     exception and ``failure`` the record kept of it, both None when there was none, ``seconds``
-    the time the implementation took.
+    the time the implementation took. The repr leaves out the exception, which may quote a secret.
     """
 
     slug: str
     value: R | None = None
-    error: BaseException | None = None
+    error: BaseException | None = field(default=None, repr=False)
     failure: PluginFailure | None = None
     seconds: float = 0.0
 

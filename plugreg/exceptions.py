@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 __all__ = [
+    "AssetNotFoundError",
+    "EncryptionError",
+    "InstallError",
+    "MissingExtraError",
     "PluginActiveError",
     "PluginBlockedError",
     "PluginFaultError",
@@ -21,6 +25,7 @@ __all__ = [
     "PlugregError",
     "RegistryBusyError",
     "RegistryNotReady",
+    "RequirementError",
     "SettingError",
     "StorageCorruptError",
     "StorageError",
@@ -156,6 +161,24 @@ class PluginNotBoundError(PlugregError):
         )
 
 
+class MissingExtraError(PlugregError, ImportError):
+    """A part of plugreg was used whose package is not installed.
+
+    ``what`` is that part in words, ``package`` what is missing, ``extra`` what brings it along.
+    """
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(what, package, extra)
+        self.what = what
+        self.package = package
+        self.extra = extra
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what} needs {self.package!r}; install it: pip install 'plugreg[{self.extra}]'"
+        )
+
+
 class PluginFaultError(PlugregError):
     """One failure record as an exception: what ``load(strict=True)`` raises a group of.
 
@@ -170,6 +193,21 @@ class PluginFaultError(PlugregError):
 
     def __str__(self) -> str:
         return f"{self.stage}: {self.slug}: {self.message}"
+
+
+class AssetNotFoundError(PlugregError, LookupError):
+    """An active plugin has no such file to show, or none that may be read."""
+
+    def __init__(self, slug: str, path: str) -> None:
+        super().__init__(slug, path)
+        self.slug = slug
+        self.path = path
+
+    def __str__(self) -> str:
+        return (
+            f"plugin {self.slug!r} has no asset {self.path!r}; "
+            f"assets are plain files below the folder 'static' of its package"
+        )
 
 
 class UnknownHookError(PlugregError, LookupError):
@@ -227,8 +265,52 @@ class SettingError(PlugregError, ValueError):
         return f"setting {self.field!r}: {self.reason}"
 
 
+class InstallError(PlugregError):
+    """A distribution was not installed, or not removed; ``reasons`` are sentences on why."""
+
+    def __init__(self, reasons: Iterable[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__(self.reasons)
+
+    def __str__(self) -> str:
+        return "; ".join(self.reasons)
+
+
+class RequirementError(PlugregError, ValueError):
+    """What was to be installed is no acceptable requirement; nothing was changed.
+
+    ``field`` is ``packagename``, ``url`` or ``version``, ``reason`` what was expected of it.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(field, reason)
+        self.field = field
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"requirement, {self.field}: {self.reason}"
+
+
 class StorageError(PlugregError):
     """A storage was used wrongly, or could not do what was asked; what it held is unchanged."""
+
+
+class EncryptionError(StorageError):
+    """A stored value was not encrypted with any of the keys at hand, or is damaged.
+
+    ``what`` is the value in words, never its text, and ``keys`` how many keys were tried.
+    """
+
+    def __init__(self, what: str = "a stored value", keys: int = 0) -> None:
+        super().__init__(what, keys)
+        self.what = what
+        self.keys = keys
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what} cannot be decrypted: no key opens it ({self.keys} tried); "
+            f"add the key that it was encrypted with after the first one, or set the value anew"
+        )
 
 
 class StorageCorruptError(StorageError):

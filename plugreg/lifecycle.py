@@ -18,6 +18,7 @@ from plugreg.discovery import Sources, restricted
 from plugreg.dispatch import Dispatcher
 from plugreg.exceptions import PluginSlugError, RegistryNotReady
 from plugreg.failures import FailureLedger
+from plugreg.health import SettingsHealth
 from plugreg.hooks import PluginManager
 from plugreg.records import (
     LOAD_STAGES,
@@ -31,7 +32,7 @@ from plugreg.records import (
     Wish,
 )
 from plugreg.resolve import HostRules
-from plugreg.settings import SettingsStore
+from plugreg.values import SettingsStore
 
 _logger = logging.getLogger("plugreg")
 
@@ -60,6 +61,7 @@ class LifeCycle:
         dispatch: Dispatcher,
         ledger: FailureLedger,
         settings: SettingsStore,
+        health: SettingsHealth,
         configs: Configs,
         turns: Turns,
     ) -> None:
@@ -71,6 +73,7 @@ class LifeCycle:
         self._dispatch = dispatch
         self._ledger = ledger
         self._settings = settings
+        self._health = health
         self._configs = configs
         self._turns = turns
         self._manual: tuple[PluginSpec, ...] = ()
@@ -275,10 +278,14 @@ class LifeCycle:
         """Let what is wrong now take the place of what was wrong before with the same plugins."""
         moved = {each.slug for each in (*built.added, *built.removed)} - built.kept
         active, plugins = built.snapshot.active, built.snapshot.plugins
+        # A whole load has read all values anew.
+        looked_at = self._health.moment(active.values() if is_whole else built.added)
 
         def is_outdated(failure: PluginFailure) -> bool:
             if failure.stage is Stage.DISCOVERY:
                 return is_whole
+            if self._health.is_record(failure):
+                return failure.slug in looked_at or failure.slug not in active
             if failure.subject == UNKNOWN_HOOKS and failure.slug in active:
                 return failure.slug in moved or not self._manager.unknown_hooks(failure.slug)
             if failure.stage in LOAD_STAGES:
@@ -286,9 +293,12 @@ class LifeCycle:
             return failure.slug in moved
 
         discovered = found.failures if is_whole else ()
+        unusable = [e for plugin, _ in looked_at.values() for e in self._health.failures(plugin)]
         kept = self._ledger.replace(
-            (*discovered, *built.failures, *self._unknown_hooks(built), *late), is_outdated
+            (*discovered, *built.failures, *self._unknown_hooks(built), *unusable, *late),
+            is_outdated,
         )
+        self._health.catch_up(looked_at)
         _logger.info(
             "%d plugins active of %d known, %d failures", len(active), len(plugins), len(kept)
         )

@@ -9,7 +9,7 @@ from plugreg._names import Slug, slugify
 from plugreg.context import PluginContext
 from plugreg.declarations import parse_definitions
 from plugreg.definitions import as_text
-from plugreg.exceptions import PluginNotBoundError, PlugregError
+from plugreg.exceptions import PluginNotBoundError, PlugregError, SettingError
 
 if TYPE_CHECKING:
     import logging
@@ -122,7 +122,7 @@ class Plugin:
         missing = tuple(
             key
             for key, definition in definitions.items()
-            if definition.required and as_text(context.get_setting(key)) == ""
+            if definition.required and _is_missing(context, key)
         )
         return not missing, missing
 
@@ -163,6 +163,14 @@ def bind(plugin: Plugin, context: PluginContext) -> None:
 def unbind(plugin: Plugin) -> None:
     """Take the context away again. An object that is not bound stays as it is."""
     vars(plugin).pop("_plugreg_context", None)
+
+
+def _is_missing(context: PluginContext, key: str) -> bool:
+    try:
+        return as_text(context.get_setting(key)) == ""
+    except SettingError:
+        # A reference leads nowhere, or the default fails.
+        return True
 
 
 def _context_of(plugin: Plugin) -> PluginContext:

@@ -10,15 +10,17 @@ from typing import Any, Final, Literal, Self, TypedDict
 from plugreg._names import Slug, near, slug_fault, slugify
 from plugreg._turns import Turns
 from plugreg.activate import Activator
-from plugreg.binding import BoundContext
+from plugreg.assets import Asset, Assets
+from plugreg.binding import Binder
 from plugreg.build import Builder, Remake
 from plugreg.catalogue import Catalogue
 from plugreg.configs import Configs
 from plugreg.configuration import Configuration
-from plugreg.definitions import SettingDefinition
 from plugreg.discovery import Facts, Sources, objects
 from plugreg.dispatch import Dispatcher
+from plugreg.encryption import Encryption
 from plugreg.exceptions import (
+    InstallError,
     PluginActiveError,
     PluginBlockedError,
     PluginFaultError,
@@ -28,14 +30,18 @@ from plugreg.exceptions import (
     PluginSlugError,
 )
 from plugreg.failures import FailureLedger, OnFailure
+from plugreg.health import SettingsHealth
 from plugreg.hooks import PluginManager, PlugregSpecs
+from plugreg.install import Installer, InstallReport, Packages
 from plugreg.lifecycle import UNKNOWN_HOOKS, LifeCycle
 from plugreg.mixins import MixinSpec
 from plugreg.options import absolute, collected, host_rules, mixin_table, switched_off
+from plugreg.overrides import parse_overrides
 from plugreg.records import KnownPlugin, LoadReport, PluginFailure, PluginRecord, Source
-from plugreg.settings import SettingsStore, SettingsView
+from plugreg.settings import SettingsView
 from plugreg.storage import MemoryStorage, Storage
 from plugreg.ui import AdminDetails, UIFeature, UserInterface
+from plugreg.values import SettingsStore
 
 
 class RegistryStatus(TypedDict):
@@ -62,12 +68,14 @@ class PluginRegistry:
     ``samples`` the same or folders, ``directories`` folders. ``mandatory``, ``blocked`` and
     ``allowed`` are slugs; ``new_plugins`` says what a plugin never seen before is wished;
     ``ignore_compatibility`` names plugins to run in spite of their range. ``mixins`` are the
-    host's own capabilities, ``switches`` turns capabilities off. With ``implicit_prefix``
+    host's own capabilities, ``switches`` turns capabilities off. ``overrides`` fixes settings, by
+    slug and key; a value may be, or hold, ``{"$env": "NAME"}`` or ``{"$file": "path"}``.
+    ``encryption`` encrypts protected values where they are stored. With ``implicit_prefix``
     unmarked functions with it count as hooks. ``on_failure`` is called with each new
     PluginFailure. ``safe_mode`` (or PLUGREG_SAFE_MODE=1) loads nothing and writes nothing by
     itself. ``reload_wait`` is how many seconds a change waits for the one before it.
 
-    Raises ValueError for arguments that contradict each other or themselves.
+    Raises ValueError for arguments that contradict each other or themselves, TypeError for some.
     """
 
     def __init__(
@@ -89,7 +97,10 @@ class PluginRegistry:
         ignore_compatibility: Iterable[str] = (),
         mixins: Iterable[MixinSpec] = (),
         switches: Mapping[str, bool] = MappingProxyType({}),
+        overrides: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+        encryption: Encryption | None = None,
         implicit_prefix: str | None = None,
+        installer: Installer | None = None,
         on_failure: OnFailure | None = None,
         safe_mode: bool = False,
         reload_wait: float = 30.0,
@@ -112,17 +123,25 @@ class PluginRegistry:
         for each in collected("hookspecs", hookspecs):
             self.manager.add_hookspecs(each)
         self._rules = rules
-        self._ledger = FailureLedger(on_failure, self._still_holds)
+        kept = MemoryStorage() if storage is None else storage
+        self._configs = Configs(kept)
+        self._settings = SettingsStore(
+            kept,
+            self._tell_settings_changed,
+            record=self._record,
+            overrides=parse_overrides(overrides),
+            encryption=encryption,
+        )
+        self._ledger = FailureLedger(on_failure, self._still_holds, self._settings.scrubber)
+        self._health = SettingsHealth(self._settings, self._ledger)
         self.dispatch: Final = Dispatcher(self.manager, self._record_fault, self._check_ready)
         """The isolated calls."""
         self.call = self.dispatch.call
         self.first = self.dispatch.first
         self.outcomes = self.dispatch.outcomes
-        kept = MemoryStorage() if storage is None else storage
-        self._configs = Configs(kept)
-        self._settings = SettingsStore(kept, self._tell_settings_changed)
         facts = Facts()
-        activator = Activator(rows, off, self.manager.implementations, self._make_context)
+        binder = Binder(self._settings, self._configs)
+        activator = Activator(rows, off, self.manager.implementations, binder)
         self._life = LifeCycle(
             rules=rules,
             sources=Sources(
@@ -148,12 +167,20 @@ class PluginRegistry:
             dispatch=self.dispatch,
             ledger=self._ledger,
             settings=self._settings,
+            health=self._health,
             configs=self._configs,
             turns=Turns(reload_wait),
         )
         current = self._life.current
-        self._catalogue = Catalogue(current, self._ledger, rules, facts.of)
-        self._ui = UserInterface(current, self._ledger)
+        self.catalogue: Final = Catalogue(current, self._ledger, facts.of)
+        self.packages: Final = (
+            None
+            if installer is None
+            else Packages(installer, self.catalogue, lambda: self.reload(collect=True), self.delete)
+        )
+        """Installing and uninstalling distributions, None without an installer."""
+        self._assets = Assets(current)
+        self._ui = UserInterface(current, self._ledger, self._settings.scrubber)
         self.config: Final = Configuration(current, self._settings, self._configs)
         """Settings, user settings and metadata."""
 
@@ -311,16 +338,16 @@ class PluginRegistry:
     @property
     def plugins(self) -> Mapping[str, PluginRecord]:
         """Every known plugin by slug, in alphabetical order; a view of one moment."""
-        return self._catalogue.all()
+        return self.catalogue.all()
 
     @property
     def active(self) -> Mapping[str, PluginRecord]:
         """The plugins in service by slug, in activation order; a view of one moment."""
-        return self._catalogue.active()
+        return self.catalogue.active()
 
     def get(self, slug: str) -> PluginRecord:
         """Return the record of one plugin. Raises PluginNotFoundError, with a near name."""
-        return self._catalogue.record(slug)
+        return self.catalogue.record(slug)
 
     def with_mixin(self, key: str) -> tuple[Any, ...]:
         """Return the active plugin objects with this capability enabled, in activation order.
@@ -381,6 +408,22 @@ class PluginRegistry:
         active = self._life.current().active.get(self._known(slug).slug)
         return AdminDetails() if active is None else self._ui.admin(active)
 
+    def install(self, requirement: str, *, index_url: str | None = None) -> InstallReport:
+        """Forward to ``packages.install``. Raises InstallError without an installer."""
+        if self.packages is None:
+            raise InstallError(["installing is disabled; give the registry an installer="])
+        return self.packages.install(requirement, index_url=index_url)
+
+    def uninstall(self, slug: str, *, delete_config: bool = True) -> str:
+        """Forward to ``packages.uninstall``. Raises InstallError without an installer."""
+        if self.packages is None:
+            raise InstallError(["uninstalling is disabled; give the registry an installer="])
+        return self.packages.uninstall(slug, delete_config=delete_config)
+
+    def assets(self, slug: str, path: str) -> Asset:
+        """Return a file of an active plugin's ``static`` folder; see ``Assets.read``."""
+        return self._assets.read(slug, path)
+
     # -- the parts ---------------------------------------------------------------------------
 
     def _known(self, slug: str) -> KnownPlugin:
@@ -399,18 +442,14 @@ class PluginRegistry:
         # Another plugin, or the host, may have added the spec that a hook lacked.
         return failure.subject != UNKNOWN_HOOKS or bool(self.manager.unknown_hooks(failure.slug))
 
-    def _make_context(
-        self,
-        slug: str,
-        settings: Mapping[str, SettingDefinition],
-        user_settings: Mapping[str, SettingDefinition],
-    ) -> BoundContext:
-        return BoundContext(Slug(slug), settings, user_settings, self._settings, self._configs)
+    def _record(self, failure: PluginFailure) -> PluginFailure:
+        return self._ledger.record(failure)
 
     def _record_fault(self, slug: str, hook: str, error: BaseException) -> PluginFailure:
-        return self._ledger.record(PluginFailure.of_call(slug, hook, error))
+        return self._record(PluginFailure.of_call(slug, hook, error))
 
     def _tell_settings_changed(self, slug: str, changed: frozenset[str]) -> None:
         active = self._life.snapshot.active.get(slug)
         if active is not None:
+            self._health.after_write(active, changed)
             self.dispatch.tell(active.implementations, "plugreg_settings_changed", changed=changed)

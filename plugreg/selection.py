@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import compress
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 from plugreg._names import near
 from plugreg.records import KnownPlugin, Snapshot
@@ -97,11 +98,13 @@ class PluginIndex:
         return frozenset() if active is None else frozenset(active.mixins)
 
 
-_KEYS: Final = {
-    "key": lambda known: known.slug,
-    "name": lambda known: known.name.casefold(),
-    "active": lambda known: known.wanted,
-}
+_KEYS: Final[Mapping[str, Callable[[KnownPlugin], Any]]] = MappingProxyType(
+    {
+        "key": lambda known: known.slug,
+        "name": lambda known: known.name.casefold(),
+        "active": lambda known: known.wanted,
+    }
+)
 
 
 def _words(search: str) -> list[str]:

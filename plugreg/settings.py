@@ -1,101 +1,55 @@
 """Settings of plugins: stored text and definitions in, typed values out (behaviour.md, 4 and 5).
 
-Tables: ``settings`` (``slug:KEY``) and ``user_settings`` (``slug:user:KEY``), one row a value that
-was set. A value that was never set has no row and reads as its default.
+A value comes from the host's overrides, else from what is stored, else from the default. A value
+that was never set has no row.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
-from typing import Any, Final
+import json
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from plugreg._guard import Guard, explain, safe_repr
 from plugreg._names import near
-from plugreg.definitions import MASK, SettingDefinition, default_of, to_text, to_value
+from plugreg._scrub import MASK
+from plugreg._texts import check_text
+from plugreg.definitions import (
+    SettingDefinition,
+    default_of,
+    fault_of,
+    text_of,
+    to_text,
+    to_value,
+)
 from plugreg.exceptions import SettingError
-from plugreg.records import EMPTY
-from plugreg.storage import Storage
-from plugreg.storage.base import field, readable
+from plugreg.records import EMPTY, PluginFailure, Stage
+from plugreg.references import copied, has_reference, resolve
+from plugreg.schemas import schema_of
+from plugreg.stored import Stored, StoredValue
+from plugreg.values import Scope, SettingsStore
 
-_logger = logging.getLogger("plugreg")
+Layer: TypeAlias = Literal["default", "stored", "override"]
+"""Where a value comes from; a later one wins."""
 
-Scope = tuple[str, int | None]
-"""Whose values: a plugin's slug, and a user's number or None for the plugin's own."""
-
-Changed = Callable[[str, frozenset[str]], object]
-"""Told after a write which keys of which plugin have changed."""
-
-
-class SettingsStore:
-    """All stored values, as text, by scope. Each write replaces one scope's mapping.
-
-    Reading takes no lock and touches no storage. Methods that touch the storage may raise
-    StorageError; then nothing has changed.
-    """
-
-    def __init__(self, storage: Storage, changed: Changed) -> None:
-        self._storage = storage
-        self._changed = changed
-        # Writers queue here until memory shows what they have stored; readers never do.
-        self._writing = threading.Lock()
-        self._texts: Mapping[Scope, Mapping[str, str]] = MappingProxyType({})
-
-    def load(self) -> None:
-        """Read all values again."""
-        texts: dict[Scope, dict[str, str]] = {}
-        with self._writing:
-            for row_key, row in self._storage.read("settings").items():
-                with readable("settings", row_key):
-                    slug, key = row_key.split(":")
-                    texts.setdefault((slug, None), {})[key] = field(row, "value", str)
-            for row_key, row in self._storage.read("user_settings").items():
-                with readable("user_settings", row_key):
-                    slug, user, key = row_key.split(":")
-                    texts.setdefault((slug, int(user)), {})[key] = field(row, "value", str)
-            self._texts = MappingProxyType(texts)
-
-    def texts(self, scope: Scope) -> Mapping[str, str]:
-        """Return the values set in this scope, as text by key. The mapping never changes."""
-        return self._texts.get(scope, EMPTY)
-
-    def forget(self, slug: str) -> None:
-        """Drop the values of one plugin, whose rows were deleted, from memory."""
-        with self._writing:
-            self._texts = MappingProxyType(
-                {scope: texts for scope, texts in self._texts.items() if scope[0] != slug}
-            )
-
-    def write(self, scope: Scope, definition: SettingDefinition, text: str) -> None:
-        """Store one value, or remove it when ``text`` is empty, and tell of the change."""
-        slug, user = scope
-        key = definition.key
-        table = "settings" if user is None else "user_settings"
-        row_key = f"{slug}:{key}" if user is None else f"{slug}:{user}:{key}"
-        with self._writing:
-            with self._storage.transaction() as transaction:
-                if text:
-                    row = {"value": text, "protected": definition.protected}
-                    transaction.put(table, row_key, row)
-                else:
-                    transaction.delete(table, row_key)
-            before = self.texts(scope)
-            after = {**before, key: text}
-            if not text:
-                del after[key]
-            self._texts = MappingProxyType({**self._texts, scope: MappingProxyType(after)})
-        if before.get(key, "") != text:
-            self._changed(slug, frozenset({key}))
+_LOCKED: Final = "its value is fixed by the host's configuration (overrides=); change it there"
+_MISSING: Final = "it is required, and has neither a value nor a default"
+_NEVER_CHANGING: Final = (str, int, float, bool, Enum)
 
 
 class SettingsView(Mapping[str, Any]):
     """The settings of one plugin, or of one user with it: a live mapping from key to native value.
 
     Keys are those of the definitions, in their order, whatever was stored; any case is accepted.
-    A value that was not set reads as its default, one that no longer converts too. Reading takes
-    no lock and touches no storage. The repr shows no value.
+    What the host overrides wins over what is stored, and that over the default. A stored value
+    that no longer converts reads as the default. Reading takes no lock and touches no storage; a
+    reference is looked up each time. The repr shows no value.
+
+    Reading raises KeyError for an unknown key, and SettingError for a value that cannot be had: a
+    reference to what is not there, what is encrypted with another key, a default that fails, and a
+    reference or an override that does not fit its definition. There a default would be dangerous,
+    for somebody has said what is to hold.
     """
 
     def __init__(
@@ -109,22 +63,24 @@ class SettingsView(Mapping[str, Any]):
         """The definitions by upper-case key, in the order in which the plugin declares them."""
         self._store = store
         self._scope: Scope = (slug, user)
+        self._shelf = store.shelf(slug)
+        self._fixed = self._shelf.fixed(user)
         # One value, so that no thread pairs the texts of one moment with the values of another.
-        self._converted: tuple[Mapping[str, str], Mapping[str, Any]] = (EMPTY, EMPTY)
+        self._converted: tuple[Stored | None, Mapping[str, Any]] = (None, EMPTY)
 
     def __getitem__(self, key: str) -> Any:
-        texts = self._store.texts(self._scope)
+        stored = self._shelf.stored
         seen, values = self._converted
-        if texts is not seen:
-            values = self._convert(texts)
-            self._converted = (texts, values)
+        if stored is not seen:
+            values = self._convert(stored)
+            self._converted = (stored, values)
         try:
             return values[key]
         except KeyError:
             definition = self._definition(key)
         if definition.key in values:
             return values[definition.key]
-        return self._default(definition)
+        return self._value(definition, self._stored(definition.key))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.definitions)
@@ -140,57 +96,127 @@ class SettingsView(Mapping[str, Any]):
         whose = "" if user is None else f" of user {user}"
         return f"<settings of {slug!r}{whose}: {', '.join(self.definitions) or 'none'}>"
 
+    def visible(self) -> tuple[SettingDefinition, ...]:
+        """Return the definitions for a page of settings: none hidden, none beginning with "_"."""
+        return tuple(
+            each
+            for key, each in self.definitions.items()
+            if not each.hidden and not key.startswith("_")
+        )
+
+    def schema(self) -> dict[str, Any]:
+        """Return a JSON Schema (2020-12) of all these settings; what is locked is read-only."""
+        locked = [key for key in self.definitions if key in self._fixed]
+        return schema_of(self.definitions, locked, title=self._scope[0])
+
+    def layer(self, key: str) -> Layer:
+        """Tell where the value of a setting comes from. KeyError for an unknown key.
+
+        What is stored and no longer converts counts as stored, though its default is read.
+        """
+        name = self._definition(key).key
+        if name in self._fixed:
+            return "override"
+        return "default" if self._stored(name) is None else "stored"
+
+    def is_locked(self, key: str) -> bool:
+        """Tell whether the host fixes this setting, so that writing it is refused."""
+        return self.layer(key) == "override"
+
+    def is_protected(self, key: str) -> bool:
+        """Tell whether the value is shown to nobody, for what is declared or was stored."""
+        return self._is_protected(self._definition(key))
+
     def is_set(self, key: str) -> bool:
-        """Tell whether a value is stored for this setting. KeyError for an unknown key."""
-        return self._definition(key).key in self._store.texts(self._scope)
+        """Tell whether a value is stored, or fixed by the host. KeyError for an unknown key."""
+        return self.layer(key) != "default"
+
+    def shown(self, key: str) -> str:
+        """Return the value as text for clients; ``""`` where there is none or it cannot be had.
+
+        Of a protected value it is ``"***"``, or ``""`` where none is set. KeyError for an unknown
+        key; what the plugin's own code raises is kept in.
+        """
+        definition = self._definition(key)
+        if self._is_protected(definition):
+            return MASK if self.is_set(key) else ""
+        with Guard():
+            return text_of(definition, self[key])
+        return ""
+
+    def fault(self, key: str) -> str | None:
+        """Return why the value of a setting is missing or cannot be used, or None.
+
+        A stored value is held against the whole definition, but for choices that are a callable.
+        Nothing of a protected value is shown. KeyError for an unknown key.
+        """
+        definition = self._definition(key)
+        with Guard() as guard:
+            value = self._stored(definition.key)
+            if definition.key in self._fixed or (value is not None and _changes(value)):
+                self._value(definition, value)
+            elif value is not None:
+                reason = fault_of(definition, value.text)
+                return None if reason is None else self._scrubbed(reason)
+            elif definition.required and text_of(definition, self._value(definition, None)) == "":
+                return _MISSING
+            return None
+        assert guard.error is not None
+        return self._refusal(definition, guard.error).reason
 
     def set(self, key: str, value: object) -> None:
         """Check and store one value; on return it is on disk and every later read gives it.
 
         None and ``""`` mean "unset", so that the default holds again. Writing the mask of a
-        protected setting back leaves it as it is. ``before_save`` of the definition may refuse by
-        raising; what ``after_save`` raises is logged, and the value stands.
+        protected setting back leaves it as it is. A dict ``{"$env": "NAME"}`` or ``{"$file":
+        "path"}``, alone or within lists and dicts, is stored as it is and looked up at each read;
+        a text that looks like one is a text. Whoever passes on what others sent must pass texts.
+        ``before_save`` of the definition may refuse by raising; what ``after_save`` raises is
+        recorded, and the value stands.
 
-        Raises KeyError for an unknown key, SettingError for a value that is refused, and
+        Raises KeyError for an unknown key, SettingError for a value that is refused, for one that
+        the host fixes and for settings that a newer version of the plugin has stored, and
         StorageError. After an error nothing has changed.
         """
         definition = self._definition(key)
-        if definition.protected and value == MASK:
+        if self._is_protected(definition) and _is_mask(value):
             return
         slug, user = self._scope
-        with Guard() as guard:
-            text = to_text(definition, value, plugin=slug, user=user)
-        if guard.error is not None:
-            raise _refusal(definition, guard.error)
+        reason = _LOCKED if definition.key in self._fixed else self._store.version_fault(slug)
+        if reason is not None:
+            raise SettingError(definition.key, reason)
+        text, is_reference = self._given(definition, value)
         change = SettingChange(slug, user, definition.key, text)
         if definition.before_save is not None:
             with Guard() as guard:
                 definition.before_save(change)
             if guard.error is not None:
-                # A chained exception would carry a protected value into logs and tracebacks.
-                cause = None if definition.protected else guard.error
-                raise SettingError(definition.key, _veto(definition, guard.error)) from cause
-        self._store.write(self._scope, definition, text)
+                raise self._veto(definition, guard.error)
+        self._store.write(self._scope, definition, text, is_reference=is_reference)
         if definition.after_save is not None:
             with Guard() as guard:
                 definition.after_save(change)
             if guard.error is not None:
-                _logger.error(
-                    "after_save of setting %r of plugin %r failed with %s",
-                    definition.key,
-                    slug,
-                    explain(guard.error).exception_type,
-                    exc_info=None if definition.protected else guard.error,
+                what = f"after_save of setting {definition.key!r}"
+                self._store.record(
+                    PluginFailure.of(Stage.CALL, slug, guard.error, subject="after_save", what=what)
                 )
 
-    def _convert(self, texts: Mapping[str, str]) -> dict[str, Any]:
-        values = {}
-        for key, text in texts.items():
-            if key in self.definitions:
-                # A text that fits no more reads as the default; a default that cannot be had is
-                # a fault of this setting alone, told of when it is read.
-                with Guard():
-                    values[key] = to_value(self.definitions[key], text)
+    # -- the parts ---------------------------------------------------------------------------
+
+    def _convert(self, stored: Stored) -> dict[str, Any]:
+        """Return the values that stay the same until something is written."""
+        own, values = stored.of(self._scope[1]), {}
+        for key in own.keys() | self._fixed.keys():
+            definition = self.definitions.get(key)
+            if definition is None or _changes(self._fixed[key] if key in self._fixed else own[key]):
+                continue
+            # What cannot be had is a fault of this setting alone, told of when it is read.
+            with Guard():
+                native = self._value(definition, own.get(key))
+                # A list would be every reader's own to change.
+                if issubclass(type(native), _NEVER_CHANGING):
+                    values[key] = native
         return values
 
     def _definition(self, key: str) -> SettingDefinition:
@@ -201,13 +227,100 @@ class SettingsView(Mapping[str, Any]):
             raise KeyError(f"plugin {slug!r} has no setting {key!r}{hint}")
         return definition
 
-    def _default(self, definition: SettingDefinition) -> Any:
+    def _stored(self, key: str) -> StoredValue | None:
+        return self._shelf.stored.of(self._scope[1]).get(key)
+
+    def _value(self, definition: SettingDefinition, value: StoredValue | None) -> Any:
+        """Work out the value of a setting of which ``value`` is stored."""
+        key = definition.key
+        if key in self._fixed:
+            return self._resolved(definition, self._fixed[key])
+        if value is None:
+            return self._text_or_default(definition, "")
+        if value.fault:
+            raise SettingError(key, value.fault)
+        if value.is_reference:
+            return self._resolved(definition, value.given)
+        return self._text_or_default(definition, value.text)
+
+    def _resolved(self, definition: SettingDefinition, given: Any) -> Any:
+        try:
+            value = resolve(given)
+        except ValueError as error:
+            reason = str(error)
+        else:
+            return self._text_or_default(definition, self._checked(definition, value))
+        raise SettingError(definition.key, reason)
+
+    def _text_or_default(self, definition: SettingDefinition, text: str) -> Any:
         with Guard() as guard:
-            return default_of(definition)
+            return to_value(definition, text) if text else default_of(definition)
         assert guard.error is not None
         fault = explain(guard.error)
-        told = fault.exception_type if definition.protected else fault.message
+        told = fault.exception_type if definition.protected else self._scrubbed(fault.message)
         raise SettingError(definition.key, f"its default cannot be had: {told}")
+
+    def _given(self, definition: SettingDefinition, value: object) -> tuple[str, bool]:
+        """Return the text to store, and whether it holds references."""
+        text = None
+        try:
+            if has_reference(value):
+                text = json.dumps(copied(value), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            reason = str(error)
+        else:
+            if text is None:
+                return self._checked(definition, value), False
+            check_text(definition.key, text, [text])
+            return text, True
+        raise SettingError(definition.key, reason)
+
+    def _checked(self, definition: SettingDefinition, value: object) -> str:
+        slug, user = self._scope
+        with Guard() as guard:
+            return to_text(definition, value, plugin=slug, user=user)
+        assert guard.error is not None
+        raise self._refusal(definition, guard.error)
+
+    def _refusal(self, definition: SettingDefinition, error: BaseException) -> SettingError:
+        """Return what to raise for a value that could not be checked, or was refused.
+
+        It quotes no protected value, and neither does a chained exception, which would end in
+        logs and tracebacks.
+        """
+        refused = issubclass(type(error), SettingError)
+        if refused:
+            reason: str = error.reason  # type: ignore[attr-defined]
+        else:
+            reason = f"its choices cannot be had: {explain(error).message}"
+        refusal = SettingError(definition.key, self._scrubbed(reason))
+        refusal.__cause__ = self._cause(definition, error.__cause__ if refused else error)
+        return refusal
+
+    def _veto(self, definition: SettingDefinition, error: BaseException) -> SettingError:
+        """Return the refusal of ``before_save``, whose words may quote a protected value."""
+        reason = ""
+        if not definition.protected:
+            with Guard():
+                said = str(getattr(error, "reason", error))
+                reason = self._scrubbed(str.__str__(said))
+        veto = SettingError(definition.key, reason or "Value was refused")
+        veto.__cause__ = self._cause(definition, error)
+        return veto
+
+    def _cause(
+        self, definition: SettingDefinition, error: BaseException | None
+    ) -> BaseException | None:
+        hides = definition.protected or self._shelf.scrubber()
+        return None if hides else error
+
+    def _scrubbed(self, text: str) -> str:
+        return self._shelf.scrubber().text(text)
+
+    def _is_protected(self, definition: SettingDefinition) -> bool:
+        """Tell whether a value is protected, now or by the definition it was stored under."""
+        value = self._stored(definition.key)
+        return definition.protected or (value is not None and value.is_protected)
 
 
 def user_view(
@@ -237,21 +350,13 @@ class SettingChange:
         return f"<change of setting {self.key!r} of {self.slug!r}>"
 
 
-def _refusal(definition: SettingDefinition, error: BaseException) -> BaseException:
-    """Return what to raise for a value that could not be checked, or was refused."""
-    if issubclass(type(error), SettingError):
-        return error
-    refusal = SettingError(definition.key, f"its choices cannot be had: {explain(error).message}")
-    # A chained exception would carry a protected value into logs and tracebacks.
-    refusal.__cause__ = None if definition.protected else error
-    return refusal
+def _changes(given: object) -> bool:
+    """Tell whether an override or a stored value may read as something else the next time."""
+    if isinstance(given, StoredValue):
+        return given.is_reference or bool(given.fault)
+    return has_reference(given)
 
 
-def _veto(definition: SettingDefinition, error: BaseException) -> str:
-    """Return the words with which ``before_save`` refused, which may quote a protected value."""
-    reason = ""
-    if not definition.protected:
-        with Guard():
-            said = str(getattr(error, "reason", error))
-            reason = str.__str__(said)
-    return reason or "Value was refused"
+def _is_mask(value: object) -> bool:
+    # isinstance() and == would ask the object, which may do anything.
+    return issubclass(type(value), str) and str.__eq__(cast("str", value), MASK)

@@ -63,6 +63,7 @@ class House:
     def __init__(self, first=(), second=(), off=()):
         self.log = Log()
         self.bound = []
+        self.migrated = []
         self.manager = PluginManager("shop")
         self.manager.add_hookspecs(PlugregSpecs)
         self.manager.add_hookspecs(Hooks)
@@ -72,13 +73,14 @@ class House:
             self.log.row("second", Second, 60, **dict(second)),
             self.log.row("first", First, 50, **dict(first)),
         )
-        self.activator = Activator(
-            rows, frozenset(off), self.manager.implementations, self._make_context
-        )
+        self.activator = Activator(rows, frozenset(off), self.manager.implementations, self)
 
-    def _make_context(self, slug, settings, user_settings):
-        self.bound.append((slug, settings, user_settings))
+    def take_in(self, slug, declared):
+        self.bound.append((slug, declared.settings, declared.user_settings))
         return Context(slug)
+
+    def migrate(self, slug, plugin, declared):
+        self.migrated.append((slug, declared.version, is_bound(plugin), [*self.log]))
 
     def activate(self, plugin, *, full=False):
         spec = PluginSpec(
@@ -149,6 +151,12 @@ class TestActivate:
         assert (slug, list(settings), list(user_settings)) == ("tea", ["A"], ["B"])
         assert (active.settings, active.user_settings) == (settings, user_settings)
 
+    def test_settings_are_migrated_once_bound_and_before_anything_runs(self):
+        """The rows and ``plugreg_activated`` find settings of the plugin's own version."""
+        house = House()
+        house.activate(house.plugin(SettingsMixin, SETTINGS={"a": {}}, SETTINGS_VERSION=3))
+        assert house.migrated == [("tea", 3, True, [])]
+
     def test_hooks_are_not_in_service_yet(self):
         """Taking them in is the registry's, when everything is ready."""
         house = House()
@@ -187,9 +195,11 @@ class TestActivate:
             def plugreg_activated(self):
                 house.log.append("activated")
 
-        active = house.activate(Plain()).active
+        plain = Plain()
+        active = house.activate(plain).active
         assert dict(active.mixins) == {"base": "base"}
-        assert house.bound == []
+        assert not is_bound(plain)
+        assert house.bound == [("tea", {}, {})]
         assert house.log == ["activated"]
 
     @pytest.mark.parametrize("error", [OSError("no"), SystemExit(1)])
@@ -253,11 +263,33 @@ class TestFailures:
     def test_a_context_that_cannot_be_made(self):
         """The plugin stays unbound."""
         house = House()
-        house.activator._make_context = raising()
+        house.take_in = raising()
         plugin = house.plugin()
         failed(house.activate(plugin), "")
         assert house.log == []
         assert not is_bound(plugin)
+
+    @pytest.mark.parametrize("error", [OSError("no"), SystemExit(1), RecursionError()])
+    def test_a_migration_that_fails(self, error):
+        """Nothing else runs, and the plugin is unbound."""
+        house = House()
+        house.migrate = raising(error)
+        plugin = house.plugin()
+        (failure,) = failed(house.activate(plugin), "settings migration")
+        assert failure.stage is Stage.ACTIVATE
+        assert house.log == []
+        assert not is_bound(plugin)
+
+    @pytest.mark.parametrize("version", [0, -1, True, "2", 1.0, None])
+    def test_a_settings_version_is_a_whole_number(self, version):
+        """Anything else is a fault of the contract, and shown."""
+        house = House()
+        plugin = house.plugin(SettingsMixin, SETTINGS_VERSION=version)
+        (failure,) = failed(house.activate(plugin), "settings")
+        assert failure.message.endswith(
+            f"SETTINGS_VERSION must be a whole number from 1 on, not {version!r}"
+        )
+        assert house.migrated == []
 
     @pytest.mark.parametrize("error", [OSError("no"), SystemExit(1), RecursionError()])
     @pytest.mark.parametrize(

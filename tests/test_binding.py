@@ -7,14 +7,13 @@ from types import MappingProxyType
 import pytest
 
 from plugreg import Plugin, SettingError
-from plugreg._names import Slug
-from plugreg.binding import BoundContext
+from plugreg.binding import Binder
 from plugreg.configs import Configs
 from plugreg.declarations import parse_definitions
 from plugreg.mixins import SettingsMixin
 from plugreg.registry import PluginRegistry
-from plugreg.settings import SettingsStore
 from plugreg.storage import MemoryStorage
+from plugreg.values import Declared, SettingsStore
 
 SETTINGS = {
     "COLOUR": {"default": "red"},
@@ -48,7 +47,7 @@ def bound(storage):
     def bind(slug):
         settings, _ = parse_definitions(SETTINGS, "SETTINGS")
         user_settings, _ = parse_definitions(SETTINGS, "USER_SETTINGS")
-        return BoundContext(Slug(slug), settings, user_settings, store, configs)
+        return Binder(store, configs).take_in(slug, Declared(settings, user_settings))
 
     return bind
 

@@ -9,7 +9,7 @@ import pytest
 from plugreg import Plugin, PluginState, Stage, hookimpl, hookspec
 from plugreg._names import Slug
 from plugreg.activate import Activator
-from plugreg.binding import BoundContext
+from plugreg.binding import Binder
 from plugreg.build import Builder, Remake
 from plugreg.configs import Configs
 from plugreg.discovery import objects
@@ -18,8 +18,8 @@ from plugreg.mixins import MIXINS
 from plugreg.records import Discovery, PluginFacts, Snapshot, Source
 from plugreg.registry import PluginRegistry
 from plugreg.resolve import HostRules
-from plugreg.settings import SettingsStore
 from plugreg.storage import MemoryStorage
+from plugreg.values import SettingsStore
 
 GROUP = "build.plugins"
 
@@ -68,9 +68,7 @@ class Yard:
                 MIXINS,
                 frozenset(),
                 self.manager.implementations,
-                lambda slug, settings, user_settings: BoundContext(
-                    Slug(slug), settings, user_settings, store, self.configs
-                ),
+                Binder(store, self.configs),
             ),
             in_service=lambda _: True,
             off=frozenset(),

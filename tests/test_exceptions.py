@@ -11,6 +11,10 @@ import pytest
 import plugreg
 from plugreg import exceptions
 from plugreg.exceptions import (
+    AssetNotFoundError,
+    EncryptionError,
+    InstallError,
+    MissingExtraError,
     PluginActiveError,
     PluginBlockedError,
     PluginFaultError,
@@ -23,6 +27,7 @@ from plugreg.exceptions import (
     PlugregError,
     RegistryBusyError,
     RegistryNotReady,
+    RequirementError,
     SettingError,
     StorageCorruptError,
     StorageError,
@@ -68,6 +73,11 @@ ERRORS = [
         {"stage": "init", "slug": "tea", "message": "OSError: no"},
         ["init", "tea", "OSError: no"],
     ),
+    (
+        MissingExtraError("encryption", "cryptography", "secrets"),
+        {"what": "encryption", "package": "cryptography", "extra": "secrets"},
+        ["encryption", "'cryptography'", "pip install 'plugreg[secrets]'"],
+    ),
     (UnknownHookError("prise"), {"hook": "prise", "hint": ""}, ["'prise'", "hookspecs="]),
     (
         UnknownHookError("prise", "; did you mean 'price'?"),
@@ -86,7 +96,27 @@ ERRORS = [
         {"field": "PER_CENT", "reason": "Provided value is not a valid integer"},
         ["'PER_CENT'", "not a valid integer"],
     ),
+    (
+        AssetNotFoundError("tea", "cup.png"),
+        {"slug": "tea", "path": "cup.png"},
+        ["'tea'", "'cup.png'", "'static'"],
+    ),
+    (
+        InstallError(iter(["tea is denied", "milk has no wheel"])),
+        {"reasons": ("tea is denied", "milk has no wheel")},
+        ["tea is denied; milk has no wheel"],
+    ),
+    (
+        RequirementError("url", "must begin with https"),
+        {"field": "url", "reason": "must begin with https"},
+        ["url", "must begin with https"],
+    ),
     (StorageError("text"), {}, ["text"]),
+    (
+        EncryptionError("setting 'KEY' of plugin 'tea'", 2),
+        {"what": "setting 'KEY' of plugin 'tea'", "keys": 2},
+        ["setting 'KEY' of plugin 'tea'", "2 tried", "add the key"],
+    ),
     (
         StorageCorruptError("/x.json", "no JSON"),
         {"path": "/x.json", "reason": "no JSON"},
@@ -152,6 +182,10 @@ def test_every_error_is_in_the_tables():
         (UnknownHookError, LookupError),
         (SettingError, ValueError),
         (PluginSlugError, ValueError),
+        (AssetNotFoundError, LookupError),
+        (RequirementError, ValueError),
+        (MissingExtraError, ImportError),
+        (EncryptionError, StorageError),
         (StorageCorruptError, StorageError),
         (StorageLockedError, StorageError),
         (StorageUnavailableError, StorageError),

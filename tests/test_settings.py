@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from contextlib import contextmanager
 
@@ -10,9 +9,11 @@ import pytest
 
 from plugreg.declarations import parse_definitions
 from plugreg.definitions import MASK
-from plugreg.exceptions import SettingError, StorageUnavailableError
-from plugreg.settings import SettingsStore, SettingsView
+from plugreg.exceptions import SettingError, StorageError, StorageUnavailableError
+from plugreg.records import Stage
+from plugreg.settings import SettingsView
 from plugreg.storage import MemoryStorage
+from plugreg.values import Declared, SettingsStore
 
 SECRET = "canary-7f3a"
 
@@ -23,12 +24,22 @@ class Store:
     def __init__(self, storage=None):
         self.storage = storage or MemoryStorage()
         self.told = []
-        self.settings = SettingsStore(self.storage, lambda *change: self.told.append(change))
+        self.failures = []
+        self.settings = SettingsStore(
+            self.storage, lambda *change: self.told.append(change), record=self.failures.append
+        )
 
     def view(self, definitions, slug="tea", user=None):
         parsed, faults = parse_definitions(definitions, "SETTINGS")
         assert faults == ()
         return SettingsView(self.settings, slug, parsed, user)
+
+    def declared(self, definitions, slug="tea"):
+        """Give a view of what was declared before, as a loaded plugin's settings are."""
+        parsed, faults = parse_definitions(definitions, "SETTINGS")
+        assert faults == ()
+        self.settings.declare(slug, Declared(parsed))
+        return SettingsView(self.settings, slug, parsed)
 
     def rows(self, table="settings"):
         return {key: row["value"] for key, row in self.storage.read(table).items()}
@@ -286,16 +297,32 @@ class TestHooksOfADefinition:
         assert store.told == []
 
     @pytest.mark.parametrize("error", [OSError("no"), SystemExit(1)])
-    def test_after_save_is_logged_and_the_value_stands(self, store, error, caplog):
-        """What it raises goes to the log, with plugin and key."""
+    def test_after_save_is_recorded_and_the_value_stands(self, store, error):
+        """What it raises is a failure of this plugin in a call, which names the setting."""
         view = store.view({"COUNT": {"after_save": raising(error)}})
         view.set("COUNT", 5)
         assert view["COUNT"] == "5"
-        (record,) = caplog.records
-        assert (record.name, record.levelno) == ("plugreg", logging.ERROR)
-        assert "'COUNT'" in record.message
-        assert "'tea'" in record.message
-        assert record.exc_info[1] is error
+        (failure,) = store.failures
+        assert (failure.stage, failure.slug) == (Stage.CALL, "tea")
+        assert failure.subject == "after_save"
+        assert failure.message.startswith("after_save of setting 'COUNT': ")
+        assert failure.exception_type == type(error).__name__
+
+    def test_its_words_are_scrubbed_of_other_protected_values(self, store):
+        """Of a setting that is not protected itself, and without the error as its cause."""
+        definitions = {
+            "TOKEN": {"protected": True},
+            "NOTE": {"before_save": raising(ValueError(f"no {SECRET} here"))},
+            "CHECKED": {"validator": raising(ValueError(f"no {SECRET} here"))},
+        }
+        view = store.declared(definitions)
+        view.set("TOKEN", SECRET)
+        for key in ("NOTE", "CHECKED"):
+            with pytest.raises(SettingError) as caught:
+                view.set(key, "x")
+            assert caught.value.reason == "no *** here"
+            assert caught.value.__cause__ is None
+            assert caught.value.__context__ is None
 
     @pytest.mark.parametrize("hook", ["before_save", "after_save", "default"])
     def test_quote_no_protected_value(self, store, hook, caplog):
@@ -320,6 +347,153 @@ class TestHooksOfADefinition:
         )
         view.set("A", "x")
         assert dict(view) == {"A": "x", "B": "x"}
+
+
+class TestShown:
+    """The text of a value for clients."""
+
+    def test_is_the_text_that_is_stored(self, store):
+        """Of every type, in the form in which it would be stored; the default's likewise."""
+        view = store.view(
+            {
+                "FLAG": {"validator": bool},
+                "COUNT": {"validator": int, "default": 3},
+                "LIST": {"type": list[int], "default": [1, 2]},
+                "CALLED": {"default": lambda: 1.5, "validator": float},
+                "NONE": {},
+            }
+        )
+        assert [view.shown(key) for key in view] == ["", "3", "[1,2]", "1.5", ""]
+        for key, value in (("FLAG", True), ("COUNT", "05"), ("LIST", [3]), ("NONE", "x")):
+            view.set(key, value)
+        assert [view.shown(key) for key in view] == ["True", "5", "[3]", "1.5", "x"]
+        assert view.shown("flag") == "True"
+
+    def test_of_a_text_that_no_longer_fits_is_the_default(self, store):
+        """It shows what is read."""
+        store.view({"COUNT": {}}).set("COUNT", "many")
+        assert store.view({"COUNT": {"validator": int, "default": 3}}).shown("COUNT") == "3"
+
+    def test_of_a_protected_value_is_the_mask_where_one_is_set(self, store):
+        """A default is none that was set."""
+        view = store.view({"TOKEN": {"protected": True, "default": SECRET}})
+        assert view.shown("TOKEN") == ""
+        view.set("TOKEN", "x")
+        assert view.shown("TOKEN") == MASK
+
+    def test_of_a_value_that_was_protected_is_the_mask(self, store):
+        """An update of the plugin that forgets to protect it does not show it to everyone."""
+        store.view({"TOKEN": {"protected": True}}).set("TOKEN", SECRET)
+        view = store.view({"TOKEN": {}})
+        assert view.shown("TOKEN") == MASK
+        view.set("TOKEN", MASK)
+        assert view["TOKEN"] == SECRET
+        view.set("TOKEN", "plain")
+        assert view.shown("TOKEN") == "plain"
+
+    @pytest.mark.parametrize("error", [OSError("no"), SystemExit(1), RecursionError()])
+    def test_is_empty_where_the_value_cannot_be_had(self, store, error):
+        """No fault of the plugin passes; an unknown key is the caller's."""
+        view = store.view({"A": {"default": raising(error)}})
+        assert view.shown("A") == ""
+        with pytest.raises(KeyError):
+            view.shown("B")
+
+
+def test_visible_leaves_out_what_is_hidden(store):
+    """Hidden settings, and those whose key begins with an underscore (behaviour.md, 4.2)."""
+    view = store.view({"B": {}, "A": {"hidden": True}, "_C": {}, "D": {"hidden": False}})
+    assert [each.key for each in view.visible()] == ["B", "D"]
+    assert list(view) == ["B", "A", "_C", "D"]
+
+
+def test_a_list_is_every_readers_own(store):
+    """What one reader does to it no other one sees."""
+    view = store.view({"KEYS": {"type": list[str]}})
+    view.set("KEYS", ["a"])
+    view["KEYS"].append("b")
+    assert view["KEYS"] == ["a"]
+
+
+class TestReferences:
+    """Values from Python that stand elsewhere."""
+
+    def test_are_stored_as_given_and_read_resolved(self, store, monkeypatch):
+        """Never resolved in the store; each read looks again."""
+        monkeypatch.setenv("TEA_COUNT", "5")
+        view = store.view({"COUNT": {"validator": int, "protected": True}})
+        view.set("count", {"$env": "TEA_COUNT"})
+        assert store.storage.read("settings") == {
+            "tea:COUNT": {"value": '{"$env": "TEA_COUNT"}', "protected": True, "reference": True}
+        }
+        assert (view["COUNT"], view.layer("COUNT"), view.shown("COUNT")) == (5, "stored", MASK)
+        monkeypatch.setenv("TEA_COUNT", "6")
+        assert view["COUNT"] == 6
+        other = Store(store.storage)
+        other.settings.load()
+        assert other.view({"COUNT": {"validator": int}})["COUNT"] == 6
+        assert store.told == [("tea", frozenset({"COUNT"}))]
+
+    def test_at_any_depth(self, store, monkeypatch):
+        """Of a type that can hold them."""
+        monkeypatch.setenv("TEA_KEY", "x")
+        view = store.view({"MAP": {"type": dict[str, list[str]]}})
+        view.set("MAP", {"a": ["y", {"$env": "TEA_KEY"}]})
+        assert view["MAP"] == {"a": ["y", "x"]}
+        assert view.shown("MAP") == '{"a":["y","x"]}'
+
+    def test_a_text_that_looks_like_one_is_a_text(self, store, monkeypatch):
+        """Or whoever may write a setting could read every variable and file of the host."""
+        monkeypatch.setenv("TEA_KEY", SECRET)
+        view = store.view({"A": {}, "MAP": {"type": dict[str, str]}})
+        text = '{"$env": "TEA_KEY"}'
+        for key in view:
+            view.set(key, text)
+        assert dict(view) == {"A": text, "MAP": {"$env": "TEA_KEY"}}
+        assert "reference" not in str(store.storage.read("settings"))
+        store.settings.load()
+        assert view["A"] == text
+
+    @pytest.mark.parametrize(
+        "value",
+        [{"$env": 5}, {"$env": "X", "or": 1}, [{"$env": "X"}, object()], [{"$env": "X" * 2000}]],
+    )
+    def test_what_cannot_be_stored_is_refused(self, store, value):
+        """SettingError with the key; nothing has changed."""
+        view = store.view({"A": {}})
+        with pytest.raises(SettingError) as caught:
+            view.set("A", value)
+        assert caught.value.field == "A"
+        assert store.storage.revision() == 0
+
+    def test_what_leads_nowhere_costs_its_own_setting_alone(self, store):
+        """SettingError with the key, the name and the remedy; others are read."""
+        view = store.view({"A": {"default": "x"}, "B": {"default": "y"}})
+        view.set("A", {"$env": "NO_SUCH_TEA"})
+        with pytest.raises(SettingError, match="'NO_SUCH_TEA' is not set; set it") as caught:
+            view["A"]
+        assert caught.value.field == "A"
+        assert view["B"] == "y"
+        assert view.shown("A") == ""
+        view.set("A", None)
+        assert view["A"] == "x"
+
+    def test_what_does_not_fit_is_no_default(self, store, monkeypatch):
+        """A default in place of what was asked for would be dangerous."""
+        monkeypatch.setenv("TEA_COUNT", "many")
+        view = store.view({"COUNT": {"validator": int, "default": 3}})
+        view.set("COUNT", {"$env": "TEA_COUNT"})
+        with pytest.raises(SettingError, match="not a valid integer"):
+            view["COUNT"]
+
+    def test_a_row_that_is_no_json_is_told_of_by_place(self, store):
+        """Somebody has changed it by hand."""
+        with store.storage.transaction() as transaction:
+            transaction.put(
+                "settings", "tea:A", {"value": "{", "protected": True, "reference": True}
+            )
+        with pytest.raises(StorageError, match="'tea:A' of table 'settings'"):
+            store.settings.load()
 
 
 class TestUsers:

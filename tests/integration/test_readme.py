@@ -102,7 +102,7 @@ def test_states_and_stages_are_all_told_of():
 
 def test_floors_are_those_of_the_house():
     """The table of floors has every room, and no room stands below one that it imports from."""
-    rows = re.findall(r"^\| (\d) \| (.*) \|$", _section("How it is built"), re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \| (.*) \|$", _section("How it is built"), re.MULTILINE)
     floors = {room: int(floor) for floor, rooms in rows for room in re.findall(r"`(\w+)`", rooms)}
     package = Path(plugreg.__file__).parent
     there = {each.name.removesuffix(".py"): each for each in package.iterdir()}

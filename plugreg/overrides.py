@@ -1,0 +1,57 @@
+"""What a host fixes of its plugins' settings, checked when its registry is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from plugreg._guard import safe_repr
+from plugreg._names import slug_fault, slugify
+from plugreg.declarations import parse_definitions
+from plugreg.references import copied, has_reference
+
+Overrides: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Values by slug, then by upper-case key. A value may hold references."""
+
+
+def parse_overrides(given: Mapping[str, Mapping[str, object]]) -> Overrides:
+    """Return a host's overrides as a copy, slugs slugified and keys in upper case.
+
+    Whether a plugin has such a setting, and whether the value fits it, is not known yet. Raises
+    TypeError or ValueError for what cannot be, with slug and key, and never with a value.
+    """
+    _require_mapping("overrides", given, "slug to values")
+    parsed: dict[str, Mapping[str, Any]] = {}
+    for name, values in given.items():
+        where = f"overrides[{safe_repr(name)}]"
+        if not isinstance(name, str):
+            raise TypeError(f"{where}: a slug is a text, not a {type(name).__name__!r} object")
+        slug = slugify(name)
+        reason = slug_fault(slug, name)
+        if reason is not None:
+            raise ValueError(f"{where}: {reason}")
+        if slug in parsed:
+            raise ValueError(f"{where}: another name gives the slug {slug!r} too; use one of them")
+        _require_mapping(where, values, "setting to value")
+        # Keys follow the same rules as those that plugins declare.
+        _, faults = parse_definitions({key: {} for key in values}, where)
+        if faults:
+            raise ValueError("; ".join(faults))
+        parsed[slug] = MappingProxyType(
+            {key.upper(): _checked(f"{where}[{key!r}]", value) for key, value in values.items()}
+        )
+    return MappingProxyType(parsed)
+
+
+def _checked(where: str, value: object) -> Any:
+    try:
+        has_reference(value)
+        return copied(value)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _require_mapping(where: str, value: object, content: str) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{where} must be a dict of {content}, not a {type(value).__name__!r}")

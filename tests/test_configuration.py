@@ -1,0 +1,70 @@
+"""``registry.config``: what it tells of the settings of all plugins."""
+
+from __future__ import annotations
+
+import pytest
+
+from plugreg import Plugin, PluginRegistry
+from plugreg.mixins import SettingsMixin
+from plugreg.storage import MemoryStorage
+
+SECRET = "canary-7f3a"
+
+
+class Tea(SettingsMixin, Plugin):
+    SETTINGS = {"TOKEN": {"protected": True}, "COUNT": {"validator": int, "default": 3}}
+
+
+class Milk(SettingsMixin, Plugin):
+    SETTINGS = {"Z": {}, "A": {}, "M": {}}
+
+
+@pytest.fixture
+def registry():
+    """Give a registry with three plugins, of which the first is off; two have a leftover."""
+    storage = MemoryStorage()
+    with storage.transaction() as transaction:
+        for slug in ("milk", "tea"):
+            transaction.put("settings", f"{slug}:OLD", {"value": "x", "protected": False})
+    with PluginRegistry(
+        "shop", builtin=[Tea, Milk, Plugin()], storage=storage, new_plugins="active"
+    ) as registry:
+        registry.load()
+        registry.settings("milk").set("Z", "1")
+        registry.settings("milk").set("A", "2")
+        registry.settings("tea").set("TOKEN", SECRET)
+        registry.deactivate("milk")
+        yield registry
+
+
+class TestListed:
+    def test_by_plugin_then_as_declared(self, registry):
+        """Of a plugin that is off only what is stored is known, and its values are not given."""
+        found = [(each.slug, each.key, each.view is not None) for each in registry.config.listed()]
+        assert found == [
+            ("milk", "A", False),
+            ("milk", "OLD", False),
+            ("milk", "Z", False),
+            ("tea", "TOKEN", True),
+            ("tea", "COUNT", True),
+        ]
+        assert [each.pk for each in registry.config.listed()] == [
+            registry.get(slug).pk for slug, *_ in found
+        ]
+        assert SECRET not in repr(registry.config.listed())
+
+    def test_others_can_be_left_out(self, registry):
+        """By the wish, and by slug; an unknown slug has no settings."""
+        listed = registry.config.listed
+        assert {each.slug for each in listed(wanted=True)} == {"tea"}
+        assert {each.slug for each in listed(wanted=False)} == {"milk"}
+        assert {each.slug for each in listed(slug="milk")} == {"milk"}
+        assert listed(slug="milk", wanted=True) == listed(slug="nobody") == []
+
+
+def test_scrubbed_takes_out_what_one_plugin_protects(registry):
+    """At any depth, in a copy."""
+    value = {"a": [f"x {SECRET}", 5]}
+    assert registry.config.scrubbed("tea", value) == {"a": ["x ***", 5]}
+    assert registry.config.scrubbed("milk", value) == value
+    assert value == {"a": [f"x {SECRET}", 5]}

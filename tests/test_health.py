@@ -1,0 +1,243 @@
+"""Bad values of settings: one record for each plugin, that comes and goes with them."""
+
+from __future__ import annotations
+
+import re
+import threading
+
+import pytest
+
+from plugreg import Plugin, PluginRegistry
+from plugreg.mixins import SettingsMixin
+from plugreg.storage import MemoryStorage
+
+SECRET = "canary-7f3a"
+FAULTS = re.compile(r"; (?=(?:user setting )?[A-Z]+: )")
+
+
+def refuse(value):
+    if value == "bad":
+        raise ValueError("no good")
+
+
+class Tea(SettingsMixin, Plugin):
+    SETTINGS = {
+        "URL": {"required": True},
+        "COUNT": {"validator": int, "default": 3},
+        "NOTE": {"validator": refuse},
+        "SIZE": {"choices": [("s", "Small"), ("l", "Large")]},
+        "TOKEN": {"protected": True, "validator": int},
+    }
+    USER_SETTINGS = {"BADGE": {"validator": int}, "NAME": {"required": True}}
+
+
+class Milk(SettingsMixin, Plugin):
+    SETTINGS = {"URL": {"required": True}}
+
+
+@pytest.fixture
+def storage():
+    return MemoryStorage()
+
+
+@pytest.fixture
+def serve(storage):
+    """Give a function that makes and loads a registry."""
+    made = []
+
+    def serve(**options):
+        registry = PluginRegistry(
+            "shop", builtin=[Tea, Milk], storage=storage, new_plugins="active", **options
+        )
+        made.append(registry)
+        registry.load()
+        return registry
+
+    yield serve
+    for each in made:
+        each.close()
+
+
+def put(storage, **values):
+    """Store texts past all checks, as an older version of a plugin may have done."""
+    with storage.transaction() as transaction:
+        for key, value in values.items():
+            table = "user_settings" if key.startswith("_") else "settings"
+            row_key = f"tea:{key.strip('_').replace('_', ':')}"
+            transaction.put(table, row_key, {"value": value, "protected": key == "TOKEN"})
+
+
+def told(registry, slug="tea"):
+    """Return the faults by key; there is one record at most, and the plugin is active."""
+    assert registry.get(slug).active
+    found = [e for e in registry.get(slug).errors if e.subject == "settings values"]
+    assert len(found) <= 1
+    assert [e.stage for e in found] == ["activate"] * len(found)
+    parts = [part for e in found for part in FAULTS.split(e.message)]
+    return dict(part.split(": ", 1) for part in parts)
+
+
+MISSING = {"URL": "it is required, and has neither a value nor a default"}
+
+
+class TestRecord:
+    def test_lists_every_bad_key_and_why(self, storage, serve):
+        """Missing ones, and stored ones that fit no more, in the order declared."""
+        put(storage, COUNT="many", NOTE="bad", SIZE="m", TOKEN=SECRET, OLD="x", _7_BADGE="gold")
+        put(storage, _8_BADGE="tin", _9_BADGE="5")
+        registry = serve()
+        faults = told(registry)
+        assert list(faults) == ["URL", "COUNT", "NOTE", "SIZE", "TOKEN", "user setting BADGE"]
+        assert faults["URL"] == MISSING["URL"]
+        assert faults["COUNT"] == "Provided value is not a valid integer"
+        assert faults["NOTE"] == "no good"
+        assert faults["SIZE"] == "Chosen value is not a valid option"
+        assert faults["user setting BADGE"] == "Provided value is not a valid integer"
+        assert SECRET not in str(registry.errors)
+        assert told(registry, "milk") == MISSING
+
+    def test_a_required_user_setting_is_nobodys_fault(self, storage, serve):
+        """A user who has set nothing is no user of the plugin."""
+        put(storage, _7_BADGE="5")
+        assert list(told(serve())) == ["URL"]
+
+    def test_there_is_none_where_all_is_well(self, storage, serve):
+        """Nor for a plugin without settings."""
+        put(storage, URL="x")
+        assert told(serve()) == {}
+
+    def test_a_default_that_fails_is_told_where_it_is_needed(self, storage, serve, monkeypatch):
+        """A required setting has no value then."""
+
+        def failing():
+            raise OSError("no")
+
+        monkeypatch.setitem(Tea.SETTINGS, "URL", {"required": True, "default": failing})
+        assert told(serve()) == {"URL": "its default cannot be had: OSError: no"}
+
+    def test_it_goes_when_the_plugin_goes(self, storage, serve):
+        """It is no fault of a plugin that is off."""
+        registry = serve()
+        registry.deactivate("tea")
+        assert [each.slug for each in registry.errors] == ["milk"]
+        registry.activate("tea")
+        assert told(registry) == MISSING
+
+
+class TestRenewal:
+    def test_after_a_write_of_that_plugin(self, storage, serve):
+        """Fixed keys leave it, and with the last one it goes; it is the same record meanwhile."""
+        put(storage, COUNT="many")
+        registry = serve()
+        (before,) = [e for e in registry.errors if e.slug == "tea"]
+        registry.settings("tea").set("COUNT", 5)
+        assert told(registry) == MISSING
+        registry.get("tea").plugin.set_setting("URL", "x")
+        assert told(registry) == {}
+        assert told(registry, "milk") == MISSING
+        assert before not in registry.errors
+
+    def test_after_a_write_of_a_user(self, storage, serve):
+        """Once nobody has a bad value any more it goes."""
+        put(storage, URL="x", _7_BADGE="gold", _8_BADGE="tin")
+        registry = serve()
+        for user in (7, 8):
+            assert list(told(registry)) == ["user setting BADGE"]
+            registry.user_settings("tea", user).set("BADGE", 5)
+        assert told(registry) == {}
+
+    def test_a_reference_that_leads_nowhere_is_told_at_once(self, serve, monkeypatch):
+        """And gone after the next write or load once it leads somewhere."""
+        monkeypatch.setenv("TEA_URL", "x")
+        registry = serve()
+        view = registry.settings("tea")
+        view.set("URL", {"$env": "TEA_URL"})
+        assert told(registry) == {}
+        view.set("NOTE", {"$env": "NO_SUCH_TEA"})
+        assert "'NO_SUCH_TEA' is not set" in str(told(registry))
+        monkeypatch.setenv("NO_SUCH_TEA", "x")
+        registry.reload()
+        assert told(registry) == {}
+        monkeypatch.delenv("TEA_URL")
+        registry.reload()
+        assert list(told(registry)) == ["URL"]
+
+    def test_at_each_load(self, storage, serve):
+        """What another process has stored is looked at, and plugins stay as they are."""
+        registry = serve()
+        plugin = registry.get("tea").plugin
+        put(storage, URL="x", NOTE="bad")
+        registry.reload()
+        assert told(registry) == {"NOTE": "no good"}
+        assert registry.get("tea").plugin is plugin
+
+    def test_an_activation_looks_at_no_other_plugin(self, storage, serve):
+        """Its cost does not grow with the number of plugins."""
+        asked = []
+        registry = serve()
+        put(storage, URL="x", NOTE="y")
+        registry.reload()
+        registry.deactivate("milk")
+        definition = registry.settings("tea").definitions["NOTE"]
+        object.__setattr__(definition, "validator", asked.append)
+        registry.activate("milk")
+        assert asked == []
+        registry.reload()
+        assert asked == ["y"]
+
+    def test_counts_go_on(self, serve):
+        """The record is one failure that is seen again."""
+        registry = serve()
+        counts = []
+        for _ in range(3):
+            (failure,) = registry.get("milk").errors
+            counts.append((failure.count, failure.first_seen))
+            registry.reload()
+        assert [count for count, _ in counts] == [1, 2, 3]
+        assert len({first for _, first in counts}) == 1
+
+    @pytest.mark.parametrize("occasion", ["write", "load"])
+    def test_what_is_written_while_it_is_looked_at_counts(self, serve, monkeypatch, occasion):
+        """What another thread mends meanwhile is not told of as bad afterwards."""
+        due = []
+
+        def mend(value):
+            if due:
+                due.clear()
+                thread = threading.Thread(target=lambda: view.set("URL", "x"))
+                thread.start()
+                thread.join()
+
+        # URL is looked at before NOTE, whose validator mends it.
+        monkeypatch.setitem(Tea.SETTINGS, "NOTE", {"validator": mend})
+        registry = serve()
+        view = registry.settings("tea")
+        view.set("NOTE", "y")
+        assert told(registry) == MISSING
+        if occasion == "write":
+            monkeypatch.setenv("TEA_SIZE", "s")
+            due.append(1)
+            view.set("SIZE", {"$env": "TEA_SIZE"})
+        else:
+            due.append(1)
+            registry.reload()
+        assert due == []
+        assert view["URL"] == "x"
+        assert told(registry) == {}
+
+    def test_the_last_write_decides(self, storage, serve):
+        """Of writers at once none leaves a record that is not true."""
+        registry = serve()
+        registry.settings("tea").set("URL", "x")
+        view = registry.settings("tea")
+
+        def write(key):
+            for value in [{"$env": "NO_SUCH_TEA"}, "fine"] * 20:
+                view.set(key, value)
+
+        threads = [threading.Thread(target=write, args=(key,)) for key in ("NOTE", "URL")]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        assert told(registry) == {}
