@@ -1,28 +1,33 @@
 # What is needed: a python3 of 3.11 or newer, make, and the package registries.
 #
 #   make demo    walk through the life of plugins in the sample shop
+#   make serve   serve the shop's plugin API on 127.0.0.1, to be tried with curl
 #   make test    lint, types, and every test on the built wheel, with each Python there is
 #   make clean   remove all that these have made
 #
-# Another Python: make test PYTHON=python3.13
+# Another Python: make test PYTHON=python3.13. Another port: make serve SERVE_PORT=8123
 
 PYTHON ?= python3
+SERVE_PORT ?= 8000
 
 # One pip, new enough for dependency groups, fills all environments.
 PIP := build/tools/bin/pip --disable-pip-version-check
 PLUGREG := build/wheels/plugreg-*.whl
 SOURCES := pyproject.toml README.md LICENSE $(shell find plugreg sample_plugins \
-	-name '*.py' -o -name 'py.typed' -o -name 'pyproject.toml')
+	-name '*.py' -o -name '*.js' -o -name 'py.typed' -o -name 'pyproject.toml')
 
 # Without the folder it is started in on its path, a Python tests what is installed.
 export PYTHONSAFEPATH := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo test lint test-wheel test-newer clean always
+.PHONY: demo serve test lint test-wheel test-newer clean always
 .DELETE_ON_ERROR:
 
 demo: .venv-demo/done
 	@.venv-demo/bin/python -m shop.demo
+
+serve: .venv-serve/done
+	@.venv-serve/bin/python -m shop.serve --port $(SERVE_PORT)
 
 test: lint test-wheel test-newer
 
@@ -67,12 +72,19 @@ build/pluggy/done: build/tools/done | .venv/done
 	mv build/pluggy/pluggy-*/ build/pluggy/sdist
 	@touch $@
 
-# -- the demo ---------------------------------------------------------------------------------
+# -- the demo and the server ------------------------------------------------------------------
 
 .venv-demo/done: build/wheels/done
 	$(PYTHON) -m venv --clear --without-pip .venv-demo
 	$(PIP) --python .venv-demo/bin/python install --quiet $(PLUGREG)
 	$(PIP) --python .venv-demo/bin/python install --quiet --no-deps build/wheels/shop*.whl
+	@touch $@
+
+.venv-serve/done: build/wheels/done
+	$(PYTHON) -m venv --clear --without-pip .venv-serve
+	$(PIP) --python .venv-serve/bin/python install --quiet \
+		"$$(echo $(PLUGREG))[starlette]" "$$(echo build/wheels/shop-*.whl)[serve]"
+	$(PIP) --python .venv-serve/bin/python install --quiet --no-deps build/wheels/shop*.whl
 	@touch $@
 
 # -- the tests --------------------------------------------------------------------------------

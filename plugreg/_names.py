@@ -17,9 +17,7 @@ MAX_LENGTH: Final = 255
 
 _OTHER_CHARACTERS: Final = re.compile(r"[^a-z0-9_-]+")
 
-_CONTROL_CHARACTERS: Final = re.compile(
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]|\r(?!\n)"
-)
+_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]|\r(?!\n)")
 
 
 def slugify(name: str) -> Slug:

@@ -119,6 +119,10 @@ class LifeCycle:
 
         return self._change(job, share=(remake, collect))
 
+    def rediscover(self) -> LoadReport:
+        """Reload with a new look at the sources, as after packages came or went."""
+        return self.reload(collect=True, remake=Remake.CHANGED)
+
     def carry_out(self, slugs: Collection[Slug]) -> LoadReport:
         """Make these plugins, and those that need them, what the stored wishes say."""
         return self._change(lambda: self._apply_wishes(slugs))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal, Self, TypedDict
 
-from plugreg._names import Slug, near, slug_fault, slugify
+from plugreg._names import slug_fault, slugify
 from plugreg._turns import Turns
 from plugreg.activate import Activator
 from plugreg.assets import Asset, Assets
@@ -21,12 +21,9 @@ from plugreg.dispatch import Dispatcher
 from plugreg.encryption import Encryption
 from plugreg.exceptions import (
     InstallError,
-    PluginActiveError,
     PluginBlockedError,
     PluginFaultError,
-    PluginMandatoryError,
     PluginNotFoundError,
-    PluginRequiredError,
     PluginSlugError,
 )
 from plugreg.failures import FailureLedger, OnFailure
@@ -37,11 +34,12 @@ from plugreg.lifecycle import UNKNOWN_HOOKS, LifeCycle
 from plugreg.mixins import MixinSpec
 from plugreg.options import absolute, collected, host_rules, mixin_table, switched_off
 from plugreg.overrides import parse_overrides
-from plugreg.records import KnownPlugin, LoadReport, PluginFailure, PluginRecord, Source
+from plugreg.records import LoadReport, PluginFailure, PluginRecord, Source
 from plugreg.settings import SettingsView
 from plugreg.storage import MemoryStorage, Storage
 from plugreg.ui import AdminDetails, UIFeature, UserInterface
 from plugreg.values import SettingsStore
+from plugreg.wishes import Wishes
 
 
 class RegistryStatus(TypedDict):
@@ -173,10 +171,17 @@ class PluginRegistry:
         )
         current = self._life.current
         self.catalogue: Final = Catalogue(current, self._ledger, facts.of)
+        self._wishes = Wishes(
+            rules=rules,
+            life=self._life,
+            catalogue=self.catalogue,
+            configs=self._configs,
+            settings=self._settings,
+        )
         self.packages: Final = (
             None
             if installer is None
-            else Packages(installer, self.catalogue, lambda: self.reload(collect=True), self.delete)
+            else Packages(installer, self.catalogue, self._life.rediscover, self._wishes.delete)
         )
         """Installing and uninstalling distributions, None without an installer."""
         self._assets = Assets(current)
@@ -238,72 +243,30 @@ class PluginRegistry:
     # -- wishes ------------------------------------------------------------------------------
 
     def activate(self, slug: str, *, allow_missing: bool = False) -> PluginRecord:
-        """Store the wish that a plugin is on, carry it out, and return its record.
+        """Switch a plugin on, now and at each start, and return its record.
 
-        It and the plugins that need it are touched, no others. A plugin that then fails, or does
-        not suit the host's version, stays wished and is tried again at each reload; that is no
-        error here. Asked for by plugin code that is itself being loaded, it is carried out right
-        after. Raises PluginNotFoundError for an unknown or missing one (unless ``allow_missing``:
-        the wish waits for it), PluginBlockedError, StorageError, RegistryBusyError (then the wish
-        is stored, and the next reload carries it out).
+        A plugin that then fails stays wished, and that is no error. Raises PluginNotFoundError
+        (unless ``allow_missing``), PluginBlockedError, StorageError, RegistryBusyError; see
+        :meth:`plugreg.wishes.Wishes.activate`.
         """
-        plugins = self._life.current().plugins
-        if self._life.is_manual(slug):
-            return self.get(slug)
-        forbidden = self._rules.blocks(slug)
-        if forbidden is not None:
-            raise PluginBlockedError(slug, forbidden)
-        known = plugins.get(slug)
-        if known is None or known.spec is None:
-            if not allow_missing:
-                hint = near(slug, plugins) if known is None else "; it is not installed"
-                raise PluginNotFoundError(slug, hint)
-            if slugify(slug) != slug or slug_fault(Slug(slug), slug):
-                raise PluginSlugError(slug, "it is no slug; use lower case letters and digits")
-        self._configs.wish(True, [Slug(slug)])
-        self._life.carry_out({Slug(slug)})
-        return self.get(slug)
+        return self._wishes.activate(slug, allow_missing=allow_missing)
 
     def deactivate(self, slug: str, *, cascade: bool = False) -> PluginRecord:
-        """Store the wish that a plugin is off, carry it out, and return its record.
+        """Switch a plugin off, now and at each start, and return its record.
 
-        Once this returns no call reaches the plugin any more; one under way keeps the plugins it
-        began with. With ``cascade`` the plugins that need it are switched off too. Raises
-        PluginNotFoundError, PluginMandatoryError (one of them is), PluginRequiredError (an active
-        plugin needs it), PluginSlugError (registered by hand), StorageError; then nothing has
-        changed. RegistryBusyError as :meth:`activate`.
+        No call begun afterwards reaches it. Raises PluginNotFoundError, PluginMandatoryError,
+        PluginRequiredError (unless ``cascade``), PluginSlugError, StorageError, RegistryBusyError;
+        see :meth:`plugreg.wishes.Wishes.deactivate`.
         """
-        known = self._known(slug)
-        if self._life.is_manual(slug):
-            raise PluginSlugError(slug, "it was registered by hand; use unregister()")
-        snapshot = self._life.current()
-        dependants = [each for each in snapshot.dependants(slug) if each in snapshot.active]
-        leaving = (known.slug, *dependants)
-        for each in leaving:
-            if each in self._rules.mandatory:
-                raise PluginMandatoryError(each)
-        if dependants and not cascade:
-            raise PluginRequiredError(slug, dependants)
-        self._configs.wish(False, leaving)
-        self._life.carry_out(leaving)
-        return self.get(slug)
+        return self._wishes.deactivate(slug, cascade=cascade)
 
     def delete(self, slug: str) -> None:
-        """Forget wish, settings, user settings and metadata of a plugin that is off.
+        """Forget everything that is stored of a plugin that is off.
 
-        One that is still installed is then as if never seen. Its ``pk`` is not used again. Raises
-        PluginNotFoundError, PluginMandatoryError, PluginActiveError, StorageError.
+        Raises PluginNotFoundError, PluginMandatoryError, PluginActiveError, PluginSlugError,
+        StorageError; see :meth:`plugreg.wishes.Wishes.delete`.
         """
-        known = self._known(slug)
-        if self._life.is_manual(slug):
-            raise PluginSlugError(slug, "it was registered by hand; use unregister()")
-        if slug in self._rules.mandatory:
-            raise PluginMandatoryError(slug)
-        if known.wanted:
-            raise PluginActiveError(slug)
-        self._configs.forget(known.slug)
-        self._settings.forget(slug)
-        self._life.carry_out({known.slug})
+        self._wishes.delete(slug)
 
     def register(self, obj: Any, slug: str | None = None) -> PluginRecord:
         """Take in an object by hand: active at once, ``pk`` 0, no stored wish, over all reloads.
@@ -405,7 +368,7 @@ class PluginRegistry:
 
     def admin(self, slug: str) -> AdminDetails:
         """Return script and context of a plugin's admin panel, both None unless it is active."""
-        active = self._life.current().active.get(self._known(slug).slug)
+        active = self._life.current().active.get(self.get(slug).slug)
         return AdminDetails() if active is None else self._ui.admin(active)
 
     def install(self, requirement: str, *, index_url: str | None = None) -> InstallReport:
@@ -425,13 +388,6 @@ class PluginRegistry:
         return self._assets.read(slug, path)
 
     # -- the parts ---------------------------------------------------------------------------
-
-    def _known(self, slug: str) -> KnownPlugin:
-        plugins = self._life.current().plugins
-        known = plugins.get(slug)
-        if known is None:
-            raise PluginNotFoundError(slug, near(slug, plugins))
-        return known
 
     def _check_ready(self) -> None:
         # After close calls reach nobody, and what went wrong can still be read.

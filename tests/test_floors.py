@@ -24,6 +24,7 @@ FLOORS = [
     | {"catalogue", "ui", "options", "assets"},
     {"build", "binding", "configuration", "health", "install"},
     {"lifecycle"},
+    {"wishes"},
     {"registry"},
     {"api"},
     {"adapters"},

@@ -1,9 +1,12 @@
 """Settings: texts, numbers, yes or no, one of several, a secret; and settings of each user.
 
 ``validator`` makes the type: ``bool``, ``int`` and ``float`` convert, any other function checks.
-What is written is checked when it is written; what is read is a bool, a number or a text.
+``type`` names any type that pydantic knows. What is written is checked when it is written; what is
+read is a bool, a number, a text or a value of that type.
 Settings that depend on something are in shop-gift-wrap.
 """
+
+from typing import Literal
 
 from plugreg import Plugin, hookimpl
 from plugreg.mixins import SettingsMixin
@@ -27,6 +30,11 @@ class Greeting(SettingsMixin, Plugin):
             "name": "Tone",
             "default": "kind",
             "choices": [("kind", "Kind"), ("short", "As short as can be")],
+        },
+        "SILENT_ON": {
+            "name": "Days without a greeting",
+            "default": [],
+            "type": list[Literal["Saturday", "Sunday"]],
         },
         "SIGNATURE": {"name": "Who greets", "required": True},
         "API_KEY": {"name": "Key of the translation service", "protected": True},

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -47,22 +50,75 @@ class Shop:
         self.site = site
         self.store = store
 
-    def python(self, *arguments):
-        """Run Python with the samples, and with the plugreg that is tested here."""
+    def how(self, *arguments):
+        """Tell subprocess to run Python with the samples, and the plugreg that is tested here."""
         path = [str(self.site), str(Path(plugreg.__file__).parents[1])]
-        return subprocess.run(
-            [sys.executable, "-P", "-W", "error", *arguments],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return {
+            "args": [sys.executable, "-P", "-W", "error", *arguments],
+            "env": {**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+            "text": True,
+        }
+
+    def python(self, *arguments):
+        """Run Python and return what it left."""
+        return subprocess.run(**self.how(*arguments), capture_output=True, check=False)
+
+    def serving(self, port):
+        """Return the arguments that ``make serve`` gives to Python."""
+        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+        (recipe,) = re.findall(r"^serve: .*\n\t@\S+/python (.*)$", makefile, re.MULTILINE)
+        return shlex.split(recipe.replace("$(SERVE_PORT)", str(port)))
 
     def run(self, code):
         """Run ``code`` after the shop's registry was loaded; return what it left in ``answer``."""
         done = self.python("-c", f"{PREAMBLE}{code}\nprint(json.dumps(answer))", str(self.store))
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
+
+
+class Server:
+    """The shop's server, started as ``make serve`` starts it, on a port that is free.
+
+    ``introduction`` is what it prints at its start, ``address`` is where it is, ``folder`` has its
+    store.
+    """
+
+    def __init__(self, shop):
+        self.folder = shop.store.with_name("served")
+        self.folder.mkdir()
+        self._log = shop.store.with_name("served.log")
+        how = shop.how(*shop.serving(port=0))
+        how["env"]["TMPDIR"] = str(self.folder)
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(**how, stdout=subprocess.PIPE, stderr=log)
+        self.introduction = ""
+        for line in self._process.stdout:
+            self.introduction += line
+            if line == "Ctrl-C ends it.\n":
+                break
+        else:
+            self.kill()
+            pytest.fail(f"the server did not start: {self._log.read_text()}")
+        self.address = re.search(r"http://127\.0\.0\.1:\d+", self.introduction).group()
+
+    def end(self, sign=signal.SIGINT):
+        """End it; return the exit status and what it told on both streams since it started."""
+        self._process.send_signal(sign)
+        rest, _ = self._process.communicate(timeout=30)
+        return self._process.returncode, rest, self._log.read_text()
+
+    def kill(self):
+        """End it whatever it does."""
+        with self._process:
+            self._process.kill()
+
+
+@pytest.fixture
+def server(shop):
+    """Give the shop's server, running."""
+    started = Server(shop)
+    yield started
+    started.kill()
 
 
 @pytest.fixture

@@ -149,3 +149,74 @@ def test_before_save_vetoes_and_after_save_hears(shop):
     ]
     again = "answer = registry.call(Hooks.receipt_line, item='tea')"
     assert shop.run(again) == ["As a gift, in striped paper: 1.90 EUR."]
+
+
+def test_typed_settings_are_values_of_their_types(shop):
+    """What is written as text is read as a number, a list or one of the words, by its type."""
+    answer = shop.run(
+        "registry.activate('courier')\n"
+        "settings = registry.settings('courier')\n"
+        "settings.set('PARCELS', '25')\n"
+        "settings.set('VEHICLE', 'van')\n"
+        "settings.set('POSTCODES', '[\"10115\", \"10117\"]')\n"
+        "schema = settings.schema()['properties']\n"
+        "answer = [dict(settings), registry.call(Hooks.receipt_line, item='tea'),\n"
+        "          schema['PARCELS']['minimum'], schema['VEHICLE']['enum'],\n"
+        "          schema['POSTCODES']['items']['type']]"
+    )
+
+    values = {"PARCELS": 25, "VEHICLE": "van", "POSTCODES": ["10115", "10117"], "TOKEN": ""}
+    receipt = ["Brought to 10115, 10117 by van."]
+    assert answer == [values, receipt, 1, ["bicycle", "van"], "string"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("PARCELS", 0), ("PARCELS", "many"), ("VEHICLE", "balloon"), ("POSTCODES", "10115")],
+)
+def test_typed_settings_refuse_what_their_type_does_not_know(shop, key, value):
+    """Numbers below the limit, other words, and what is no list, are refused; nothing changes."""
+    answer = shop.run(
+        "from plugreg import SettingError\n"
+        "registry.activate('courier')\n"
+        "settings = registry.settings('courier')\n"
+        "before = dict(settings)\n"
+        "answer = None\n"
+        "try:\n"
+        f"    settings.set({key!r}, {value!r})\n"
+        "except SettingError as error:\n"
+        "    answer = [error.field, dict(settings) == before]\n"
+    )
+
+    assert answer == [key, True]
+
+
+def test_settings_outlive_an_upgrade(copied):
+    """What version 1.0 has stored is there in the form of 2.0, once it is installed, and stays."""
+    file = copied.site / "shop_courier.py"
+    new = file.read_text(encoding="utf-8")
+    file.write_text(
+        "from plugreg import Plugin\n"
+        "from plugreg.mixins import SettingsMixin\n"
+        "class Courier(SettingsMixin, Plugin):\n"
+        "    SETTINGS = {'AREA': {}, 'PARCELS': {'validator': int, 'default': 40}}\n"
+        "    USER_SETTINGS = {'DOORSTEP': {'validator': bool, 'default': False}}\n",
+        encoding="utf-8",
+    )
+    copied.run(
+        "registry.activate('courier')\n"
+        "registry.settings('courier').set('AREA', '10115, 10117')\n"
+        "registry.settings('courier').set('PARCELS', 25)\n"
+        "registry.user_settings('courier', user=7).set('DOORSTEP', True)\n"
+        "answer = None"
+    )
+    file.write_text(new, encoding="utf-8")
+
+    for _ in range(2):
+        answer = copied.run(
+            "settings = registry.settings('courier')\n"
+            "answer = [settings['POSTCODES'], settings['PARCELS'], 'AREA' in settings,\n"
+            "          registry.user_settings('courier', user=7)['DOORSTEP'],\n"
+            "          [each.message for each in registry.errors]]"
+        )
+        assert answer == [["10115", "10117"], 25, False, True, []]

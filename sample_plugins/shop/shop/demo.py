@@ -23,6 +23,7 @@ from shop.page import StepError, heading, must, must_be, say, show, table
 
 SOUND = (
     "audit",
+    "courier",
     "dashboard",
     "discount",
     "gift-wrap",

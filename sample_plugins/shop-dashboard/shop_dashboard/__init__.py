@@ -1,7 +1,8 @@
 """Something to look at: UI features, and a panel of its own in the admin pages.
 
 A plugin says what it shows as data. The host's interface decides where and how; ``source`` and
-``ADMIN_SOURCE`` name the scripts that draw it there.
+``ADMIN_SOURCE`` name the scripts that draw it there. They are files of the folder ``static`` beside
+this one, of which a host serves nothing while the plugin is off.
 """
 
 from collections.abc import Iterable, Mapping
