@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from plugreg.api.errors import InvalidError
+from plugreg.api.errors import InvalidError, named
 from plugreg.api.models import PluginConfigInstall, PluginUninstall
 from plugreg.api.operations import Call
 from plugreg.exceptions import InstallError, RequirementError
@@ -79,6 +79,18 @@ def _wanted(fields: Mapping[str, Any]) -> tuple[str, str | None]:
         return (f"{name} @ {url}" if name else url), None
     if not name:
         raise InvalidError({"packagename": ["An index needs the name of a package in it"]})
-    if version and not version.startswith(("=", "<", ">", "!", "~")):
-        version = f"=={version}"
-    return name + version, url or None
+    return name + _specifier(version), url or None
+
+
+def _specifier(version: str) -> str:
+    """Return what asks for a version, or for one of a range; what is neither is refused."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    is_exact = bool(version) and not version.startswith(("=", "<", ">", "!", "~"))
+    specifier = f"=={version}" if is_exact else version
+    try:
+        SpecifierSet(specifier)
+    except InvalidSpecifier:
+        sentence = f"'{named(version)}' is no version by PEP 440; write one such as '2.4'"
+        raise InvalidError({"version": [sentence]}) from None
+    return specifier
