@@ -45,6 +45,8 @@ class Declared:
 
 _NOTHING_DECLARED: Final = Declared()
 _NOTHING_HIDDEN: Final = Scrubber()
+_MOST_REPLACED: Final = 16
+_SHORT: Final = 4
 _KINDS: Final = (None, 0)
 """The plugin's own settings, and those of any user."""
 
@@ -52,7 +54,16 @@ _KINDS: Final = (None, 0)
 class Shelf:
     """The values of one plugin. Readers take ``stored`` with one look and hold no lock."""
 
-    __slots__ = ("_asking", "_scrubbed", "_seen", "declared", "overrides", "protected", "stored")
+    __slots__ = (
+        "_asking",
+        "_replaced",
+        "_scrubbed",
+        "_seen",
+        "declared",
+        "overrides",
+        "protected",
+        "stored",
+    )
 
     def __init__(self, overrides: Mapping[str, Any]) -> None:
         self.overrides: Final = overrides
@@ -63,6 +74,7 @@ class Shelf:
         self._seen: tuple[Stored, Declared, tuple[Any, ...]] | None = None
         self._scrubbed: tuple[list[str], Scrubber] = ([], _NOTHING_HIDDEN)
         self._asking: set[int] = set()
+        self._replaced: tuple[StoredValue, ...] = ()
 
     def declare(self, declared: Declared) -> None:
         """Take in what the plugin declares now."""
@@ -91,8 +103,24 @@ class Shelf:
         value = self.stored.of(user).get(key)
         return (user is None, key) in self.protected or (value is not None and value.is_protected)
 
+    def put(self, user: User, key: str, value: StoredValue | None, version: int | None) -> None:
+        """Let readers see one value, None for none, and the version of what is stored."""
+        old = self.stored.of(user).get(key)
+        if old is not None and old != value and self.is_protected(user, key):
+            # The plugin may still hold it, and tell of it in what it raises next.
+            self._replaced = (old, *self._replaced)[:_MOST_REPLACED]
+        self.stored = replace(self.stored.but_for(user, key, value), version=version)
+
+    def clear(self) -> None:
+        """Drop what was stored, and what that has replaced."""
+        self._replaced = ()
+        self.stored = NOTHING
+
     def scrubber(self) -> Scrubber:
-        """Return what hides all protected values that are stored, fixed or stand as defaults."""
+        """Return what hides all protected values that are stored, fixed or stand as defaults.
+
+        Those that were replaced last in this process are hidden too.
+        """
         seen = self._seen
         if seen is None or seen[0] is not self.stored or seen[1] is not self.declared:
             seen = self._seen = (self.stored, self.declared, tuple(self._protected_values()))
@@ -125,6 +153,10 @@ class Shelf:
 
     def _protected_values(self) -> Iterator[Any]:
         """Give each as it was given."""
+        for value in self._replaced:
+            # A short one would hide whole texts for what is no secret any more.
+            if len(value.text) >= _SHORT and not value.fault:
+                yield value.given
         for user, values in self.stored.values.items():
             for key, value in values.items():
                 if self.is_protected(user, key) and not value.fault:
@@ -198,7 +230,7 @@ class SettingsStore:
     def forget(self, slug: str) -> None:
         """Drop the values of one plugin, whose rows were deleted, from memory."""
         with self._writing:
-            self.shelf(slug).stored = NOTHING
+            self.shelf(slug).clear()
 
     def is_outdated(self, slug: str) -> bool:
         """Tell whether what memory has of a plugin is of an older version than it declares."""
@@ -239,9 +271,9 @@ class SettingsStore:
                     if stored != version:
                         self._rows.put_version(transaction, slug, version)
                         stored = version
-            before = shelf.stored
-            shelf.stored = replace(before.but_for(user, key, value), version=stored)
-        if before.of(user).get(key) != value:
+            before = shelf.stored.of(user).get(key)
+            shelf.put(user, key, value, stored)
+        if before != value:
             self._changed(slug, frozenset({key}))
 
     def read_again(self, slug: str) -> Stored:

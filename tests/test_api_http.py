@@ -240,6 +240,17 @@ class TestJSON:
         assert list(caught.value.body) == ["detail"]
         assert caught.value.body["detail"].startswith("JSON parse error - ")
 
+    def test_null_is_no_body_that_says_anything(self, ask, registry):
+        """It is not taken for an empty object, which would switch a plugin on."""
+        registry.deactivate("tea")
+        status, _, body = ask(
+            "PATCH", "/api/plugins/tea/activate/", content_type=JSON, body=b"null"
+        )
+
+        assert status == 400
+        assert body == {"non_field_errors": ["Invalid data. Expected a dictionary, but got null."]}
+        assert not registry.get("tea").wanted
+
     def test_the_deepest_that_is_read(self):
         """The limit itself is allowed."""
         value = read_json("[" * DEEPEST + "1" + "]" * DEEPEST)

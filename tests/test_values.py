@@ -61,15 +61,25 @@ class TestScrubber:
         assert house.hides(SECRET, slug="milk") == []
 
     def test_is_the_same_until_something_changes(self):
-        """A value that was unset is none any more; a new one is hidden at once."""
+        """A new value is hidden at once, and nothing of a plugin that was forgotten."""
         house = House().declare(TOKEN)
         house.view().set("TOKEN", SECRET)
         scrubber = house.store.scrubber("tea")
         assert house.store.scrubber("tea") is scrubber
         house.view().set("TOKEN", OTHER)
-        assert house.hides(SECRET, OTHER) == [OTHER]
+        assert house.hides(SECRET, OTHER) == [SECRET, OTHER]
         house.store.forget("tea")
         assert not house.store.scrubber("tea")
+
+    def test_hides_what_was_replaced(self):
+        """The plugin may hold the old value still; short and very old ones are given up."""
+        house = House().declare(TOKEN)
+        for value in (SECRET, "abc", OTHER, ""):
+            house.view().set("TOKEN", value)
+        assert house.hides(SECRET, "abc", OTHER) == [SECRET, OTHER]
+        for number in range(20):
+            house.view().set("TOKEN", f"newer-{number:02}")
+        assert house.hides(SECRET, OTHER, "newer-10", "newer-19") == ["newer-10", "newer-19"]
 
     def test_knows_protection_without_a_definition(self):
         """It is stored with the value: a plugin that is off has no definitions."""

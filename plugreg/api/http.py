@@ -19,6 +19,7 @@ from plugreg.api.access import READ, Actor
 from plugreg.api.bodies import LONGEST, is_form, read_body, read_pairs
 from plugreg.api.errors import (
     APIError,
+    InvalidError,
     MethodNotAllowedError,
     NotAuthenticatedError,
     NotFoundError,
@@ -189,7 +190,13 @@ def _body(request: Request) -> Any:
         return request.form
     if request.body is None or len(request.body) > LONGEST:
         raise TooLargeError(LONGEST)
-    return read_body(request.content_type, request.body)
+    body = read_body(request.content_type, request.body)
+    if body is None:
+        # In Python None is no body at all; null is one, and none that says anything.
+        raise InvalidError(
+            {"non_field_errors": ["Invalid data. Expected a dictionary, but got null."]}
+        )
+    return body
 
 
 def _link(

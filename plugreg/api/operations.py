@@ -24,7 +24,13 @@ from plugreg.api.errors import (
 )
 from plugreg.api.models import Model
 from plugreg.api.service import Service
-from plugreg.exceptions import PlugregError, RegistryBusyError, RegistryNotReady, StorageError
+from plugreg.exceptions import (
+    PluginNotFoundError,
+    PlugregError,
+    RegistryBusyError,
+    RegistryNotReady,
+    StorageError,
+)
 from plugreg.records import PluginRecord
 
 T = TypeVar("T")
@@ -307,6 +313,9 @@ def _sentences(error: ValidationError) -> dict[str, list[str]]:
 
 def refusal_of(error: PlugregError) -> PlugregError:
     """Return what to raise for an error of plugreg's own that no handler has expected."""
+    if isinstance(error, PluginNotFoundError):
+        # It was there when the operation began.
+        return NotFoundError(f"Plugin '{named(error.slug)}' not found")
     if isinstance(error, RegistryBusyError):
         return ConflictError("Plugin registry is currently loading")
     if isinstance(error, RegistryNotReady):

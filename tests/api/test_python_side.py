@@ -417,3 +417,28 @@ class TestTable:
         assert "202" in told["put"]["responses"]
         assert "Greeting" in ShopAPI.openapi()["components"]["schemas"]
         assert "Greeting" not in PluginAPI.openapi()["components"]["schemas"]
+
+
+class TestRaces:
+    @pytest.mark.parametrize(
+        "operation", ["plugins_metadata_update", "plugins_metadata_partial_update"]
+    )
+    def test_a_plugin_that_goes_meanwhile_is_not_found(self, operation):
+        """What goes between its look-up and the change is refused as if it had gone before."""
+
+        class Tea(Plugin): ...
+
+        with PluginRegistry("shop") as registry:
+            registry.load()
+            registry.register(Tea())
+
+            def sent_late():
+                registry.unregister("tea")
+                return {"metadata": {"a": 1}}
+
+            call = getattr(PluginAPI(registry), operation)
+            with pytest.raises(APIError) as caught:
+                call.run(Actor(1, is_superuser=True), {"plugin": "tea"}, sent_late)
+
+        assert caught.value.status == 404
+        assert caught.value.body == {"detail": "Plugin 'tea' not found"}
