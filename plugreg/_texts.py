@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, MappingView, Sequence, Set
 from typing import Final
 
 from plugreg._guard import Guard, safe_repr, safe_str
+from plugreg._names import has_control_characters
 from plugreg.exceptions import SettingError
 
 MAX_VALUE_LENGTH: Final = 2000
@@ -14,9 +14,10 @@ MAX_VALUE_LENGTH: Final = 2000
 
 _CONTAINERS: Final = (bytes, bytearray, memoryview, Sequence, Set, Mapping, MappingView, Iterator)
 
-# A carriage return is let through as the first half of a newline, as web forms send it. Surrogates
-# are refused because no store can write them as UTF-8.
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]|\r(?!\n)")
+CONTROL_CHARACTERS: Final = (
+    "Value must not contain control characters, but for tab and newline, or surrogates"
+)
+"""What is said of a text that has them."""
 
 _PIECE: Final = 4
 """How many characters on end tell something of a secret."""
@@ -35,10 +36,8 @@ def check_text(key: str, text: str, strings: Iterable[str]) -> None:
 
     ``strings`` are all that the text holds before it was quoted, at least the text itself.
     """
-    if any(_CONTROL.search(each) for each in strings):
-        raise SettingError(
-            key, "Value must not contain control characters, but for tab and newline, or surrogates"
-        )
+    if any(map(has_control_characters, strings)):
+        raise SettingError(key, CONTROL_CHARACTERS)
     if len(text) > MAX_VALUE_LENGTH:
         raise SettingError(
             key,

@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias
 
 from plugreg._guard import Guard, safe_str
-from plugreg._scrub import MASK as MASK  # noqa: PLC0414 - it is offered here as well
 from plugreg._texts import check_text, is_scalar, own_words, tells
 from plugreg._typed import (
     Misfit,

@@ -18,7 +18,6 @@ from plugreg.discovery import Sources, restricted
 from plugreg.dispatch import Dispatcher
 from plugreg.exceptions import PluginSlugError, RegistryNotReady
 from plugreg.failures import FailureLedger
-from plugreg.health import SettingsHealth
 from plugreg.hooks import PluginManager
 from plugreg.records import (
     LOAD_STAGES,
@@ -32,6 +31,7 @@ from plugreg.records import (
     Wish,
 )
 from plugreg.resolve import HostRules
+from plugreg.settings_health import SettingsHealth
 from plugreg.values import SettingsStore
 
 _logger = logging.getLogger("plugreg")

@@ -27,7 +27,6 @@ from plugreg.exceptions import (
     PluginSlugError,
 )
 from plugreg.failures import FailureLedger, OnFailure
-from plugreg.health import SettingsHealth
 from plugreg.hooks import PluginManager, PlugregSpecs
 from plugreg.install import Installer, InstallReport, Packages
 from plugreg.lifecycle import UNKNOWN_HOOKS, LifeCycle
@@ -36,6 +35,7 @@ from plugreg.options import absolute, collected, host_rules, mixin_table, switch
 from plugreg.overrides import parse_overrides
 from plugreg.records import LoadReport, PluginFailure, PluginRecord, Source
 from plugreg.settings import SettingsView
+from plugreg.settings_health import SettingsHealth
 from plugreg.storage import MemoryStorage, Storage
 from plugreg.ui import AdminDetails, UIFeature, UserInterface
 from plugreg.values import SettingsStore
@@ -171,6 +171,7 @@ class PluginRegistry:
         )
         current = self._life.current
         self.catalogue: Final = Catalogue(current, self._ledger, facts.of)
+        """All plugins as records, and lists of them: filtered, searched and ordered."""
         self._wishes = Wishes(
             rules=rules,
             life=self._life,

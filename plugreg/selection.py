@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import compress
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -74,7 +75,17 @@ class PluginIndex:
     def _choose(
         self, filters: Filters, ordering: tuple[str, ...]
     ) -> tuple[Sequence[KnownPlugin], Sequence[str]]:
-        plugins = [each for each in self.snapshot.plugins.values() if self._passes(each, filters)]
+        plugins = list(self.snapshot.plugins.values())
+        for wanted, holds in (
+            (filters.active, attrgetter("wanted")),
+            (filters.builtin, attrgetter("is_builtin")),
+            (filters.sample, attrgetter("is_sample")),
+            (filters.installed, attrgetter("is_installed")),
+            (filters.mandatory, attrgetter("is_mandatory")),
+            (bool(filters.mixins) or None, lambda known: filters.mixins <= self._mixins(known)),
+        ):
+            if wanted is not None:
+                plugins = [each for each in plugins if holds(each) == wanted]
         # Snapshots have their plugins by key, and sorting keeps the order of equals.
         for name in reversed(ordering):
             field, descending = name.removeprefix("-"), name.startswith("-")
@@ -82,16 +93,6 @@ class PluginIndex:
                 raise ValueError(f"cannot order by {name!r}{near(field, ORDERINGS)}")
             plugins.sort(key=_KEYS[field], reverse=descending)
         return tuple(plugins), tuple(f"{e.slug}\n{e.name.casefold()}" for e in plugins)
-
-    def _passes(self, known: KnownPlugin, filters: Filters) -> bool:
-        return (
-            filters.active in (None, known.wanted)
-            and filters.builtin in (None, known.is_builtin)
-            and filters.sample in (None, known.is_sample)
-            and filters.installed in (None, known.is_installed)
-            and filters.mandatory in (None, known.is_mandatory)
-            and (not filters.mixins or filters.mixins <= self._mixins(known))
-        )
 
     def _mixins(self, known: KnownPlugin) -> frozenset[str]:
         active = self.snapshot.active.get(known.slug)

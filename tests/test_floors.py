@@ -22,7 +22,7 @@ FLOORS = [
     {"plugin", "mixins", "overrides", "values"},
     {"load", "modules", "activate", "configs", "settings", "migrations"}
     | {"catalogue", "ui", "options", "assets"},
-    {"build", "binding", "configuration", "health", "install"},
+    {"build", "binding", "configuration", "settings_health", "install"},
     {"lifecycle"},
     {"wishes"},
     {"registry"},

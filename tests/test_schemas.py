@@ -207,7 +207,8 @@ DEFINITIONS = {
 
 def test_is_valid_and_the_defaults_fit():
     """The schema is one by the rules of JSON Schema, and the values of the settings fit it."""
-    jsonschema = pytest.importorskip("jsonschema_rs")
+    import jsonschema_rs as jsonschema
+
     definitions = parsed(DEFINITIONS)
     schema = schema_of(definitions, {"FLAG"}, "tea")
     defaults = {

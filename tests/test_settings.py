@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from plugreg._scrub import MASK
 from plugreg.declarations import parse_definitions
-from plugreg.definitions import MASK
 from plugreg.exceptions import SettingError, StorageError, StorageUnavailableError
 from plugreg.records import Stage
 from plugreg.settings import SettingsView

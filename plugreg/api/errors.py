@@ -107,15 +107,14 @@ class ConflictError(APIError):
 
 
 class TooLargeError(APIError):
-    """The body is larger than is read; ``longest`` bytes are the most."""
+    """The body is larger than plugreg, or the framework before it, reads."""
 
     status = 413
     code = "too_large"
 
-    def __init__(self, longest: int) -> None:
-        super().__init__({"detail": [f"The body is too large; {longest} bytes are the most."]})
-        self.longest = longest
-        self.args = (longest,)
+    def __init__(self) -> None:
+        super().__init__({"detail": ["The body is too large."]})
+        self.args = ()
 
 
 class UnsupportedMediaTypeError(APIError):

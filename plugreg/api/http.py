@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from plugreg._guard import explain, places_of
 from plugreg.api.access import READ, Actor
@@ -124,8 +124,8 @@ class Responder:
         if answer is None:
             return Response(operation.status, {"Cache-Control": "no-store"})
         if operation.many:
-            return _json(operation.status, [each.to_json() for each in answer])
-        value = answer.to_json()
+            return _json(operation.status, [_placed(request, each.to_json()) for each in answer])
+        value = _placed(request, answer.to_json())
         if PAGING[0] in operation.query:
             if self.api.service.bare_list_without_limit and not given.get("limit"):
                 return _json(operation.status, value["results"])
@@ -189,7 +189,7 @@ def _body(request: Request) -> Any:
     if request.form is not None:
         return request.form
     if request.body is None or len(request.body) > LONGEST:
-        raise TooLargeError(LONGEST)
+        raise TooLargeError
     body = read_body(request.content_type, request.body)
     if body is None:
         # In Python None is no body at all; null is one, and none that says anything.
@@ -197,6 +197,15 @@ def _body(request: Request) -> Any:
             {"non_field_errors": ["Invalid data. Expected a dictionary, but got null."]}
         )
     return body
+
+
+def _placed(request: Request, value: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer whose script is where this API serves it, behind prefix and mount point."""
+    source = value.get("source")
+    if isinstance(source, str) and source.startswith(f"{ASSETS_PATH}/"):
+        before = urlsplit(request.url).path.rpartition(API_PATH)[0]
+        return {**value, "source": before + source}
+    return value
 
 
 def _link(

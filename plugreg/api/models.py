@@ -15,13 +15,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic_core import PydanticCustomError
 
 from plugreg._names import has_control_characters
+from plugreg._texts import CONTROL_CHARACTERS
 
 _TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "1"})
 _FALSE: Final = frozenset({"false", "f", "no", "n", "off", "0"})
-
-CONTROL_CHARACTERS: Final = (
-    "Value must not contain control characters, but for tab and newline, or surrogates"
-)
 
 
 def _boolean(value: object) -> bool:

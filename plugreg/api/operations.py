@@ -76,7 +76,7 @@ class Parameter:
         elif not isinstance(given, (str, int)):
             value = None
         elif self.type is bool:
-            value = _BOOLEANS.get(str(given).lower()) if _is_short(given) else None
+            value = _BOOLEANS.get(str(given).lower()) if _can_be_written(given) else None
         elif self.type is int:
             value = int(given) if isinstance(given, str) and _NUMBER.fullmatch(given) else None
         else:
@@ -226,8 +226,8 @@ class Call:
         """Return the record of the plugin in the path. Raises NotFoundError."""
         try:
             return self.service.registry.get(self.slug)
-        except LookupError:
-            raise NotFoundError(f"Plugin '{self.slug}' not found") from None
+        except PluginNotFoundError as error:
+            raise refusal_of(error) from None
 
     def fields(self) -> Mapping[str, Any]:
         """Return the fields of the body that were given, read; defaults count as given.
@@ -297,8 +297,8 @@ _COPIED: Final[Mapping[type, Callable[[Any], object]]] = MappingProxyType(
 )
 
 
-def _is_short(given: object) -> bool:
-    # To write out an integer of thousands of digits is refused by Python.
+def _can_be_written(given: object) -> bool:
+    # Python refuses to write out an integer of thousands of digits.
     return isinstance(given, str) or given in (0, 1)
 
 
@@ -311,7 +311,7 @@ def _sentences(error: ValidationError) -> dict[str, list[str]]:
     return found
 
 
-def refusal_of(error: PlugregError) -> PlugregError:
+def refusal_of(error: PlugregError) -> APIError:
     """Return what to raise for an error of plugreg's own that no handler has expected."""
     if isinstance(error, PluginNotFoundError):
         # It was there when the operation began.
@@ -323,4 +323,5 @@ def refusal_of(error: PlugregError) -> PlugregError:
     if isinstance(error, StorageError):
         # Its own words name files and hosts, which are no business of a client's.
         return UnavailableError("Plugin storage is not available")
-    return error
+    # What is left speaks of what was asked for, in words for people.
+    return InvalidError({"non_field_errors": [str(error)]})

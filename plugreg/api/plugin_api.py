@@ -41,14 +41,19 @@ class PluginAPI:
     Each attribute below is a row of the table and, on an object, a method: the actor first, the
     parameters of path and query by name, the body as ``body=``, a mapping or its model. It gives
     the model of the answer, a list of them, or None. What is refused raises an APIError; the
-    order is the actor, the parameters, the plugin or setting, the body.
+    order is the actor, the parameters, the plugin or setting, the body. A subclass may have rows
+    of its own, or take one away by naming it None.
 
     ``model_url``, ``settings_url``, ``native_values`` and ``bare_list_without_limit`` are those
     of :class:`plugreg.api.Service`.
     """
 
     operations: ClassVar[tuple[Operation[Any], ...]]
-    """The rows, in the order of the paths."""
+    """The rows, in the order of the paths; those that a subclass adds come last."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.operations = _rows_of(cls)
 
     def __init__(
         self,
@@ -316,6 +321,12 @@ class PluginAPI:
     )
 
 
-PluginAPI.operations = tuple(
-    each for each in vars(PluginAPI).values() if isinstance(each, Operation)
-)
+def _rows_of(api: type[PluginAPI]) -> tuple[Operation[Any], ...]:
+    """Return the rows that a class has, inherited ones first, where it has not replaced them."""
+    named: dict[str, Any] = {}
+    for each in reversed(api.__mro__):
+        named |= vars(each)
+    return tuple(row for row in named.values() if isinstance(row, Operation))
+
+
+PluginAPI.operations = _rows_of(PluginAPI)

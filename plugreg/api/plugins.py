@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from plugreg._guard import safe_str
 from plugreg._names import has_control_characters
+from plugreg._texts import CONTROL_CHARACTERS
 from plugreg._typed import strings_in
 from plugreg.api.access import Grade
 from plugreg.api.bodies import read_json
 from plugreg.api.errors import InvalidError
 from plugreg.api.models import (
-    CONTROL_CHARACTERS,
     Metadata,
     PaginatedPluginConfigList,
     PluginActivate,
@@ -108,6 +108,8 @@ def activate(call: Call) -> PluginActivate:
             raise _refused(f"Plugin {error.reason}") from None
         except PluginSlugError as error:
             raise _refused(f"Plugin cannot be deactivated: {error.reason}") from None
+        if record.wanted is not wanted:
+            raise _refused("Plugin was registered by hand, and only its host can switch it on")
     return PluginActivate(active=record.wanted)
 
 
@@ -118,7 +120,10 @@ def delete(call: Call) -> None:
         raise _undeletable("mandatory")
     if record.wanted:
         raise _undeletable("currently active")
-    call.service.registry.delete(record.slug)
+    try:
+        call.service.registry.delete(record.slug)
+    except PluginSlugError:
+        raise _undeletable("registered by hand") from None
 
 
 def admin(call: Call) -> PluginAdminDetail:

@@ -307,7 +307,15 @@ class TestAssets:
     @pytest.fixture
     def registry(self, site, monkeypatch):
         modules = {
-            "adapters_panel/__init__.py": "from plugreg import Plugin\nclass Panel(Plugin): ...\n",
+            "adapters_panel/__init__.py": (
+                "from plugreg import Plugin\n"
+                "from plugreg.mixins import UserInterfaceMixin\n"
+                "class Panel(UserInterfaceMixin, Plugin):\n"
+                "    ADMIN_SOURCE = 'js/panel.js'\n"
+                "    def get_ui_panels(self, request, context, **_):\n"
+                "        own = self.get_admin_source()\n"
+                "        return [{'key': 'own', 'source': own}, {'key': 'far', 'source': '/x.js'}]\n"
+            ),
             "adapters_panel/static/js/panel.js": "export {}",
         }
         entry = {"shop.plugins": {"panel": "adapters_panel:Panel"}}
@@ -330,8 +338,19 @@ class TestAssets:
         assert (again.status, again.body) == (304, None)
         assert again.headers["etag"] == answer.headers["etag"]
 
+    @pytest.mark.parametrize("prefix", ["", "/shop/x"])
+    def test_scripts_are_where_the_answers_say(self, make_client, api, prefix):
+        """Addresses of files move with the paths; those of other places stay as they are."""
+        client = make_client(api, prefix=prefix)
+        source = client("GET", f"{prefix}/api/plugins/panel/admin/", SUPERUSER).body["source"]
+        shown = client("GET", f"{prefix}/api/plugins/ui/features/panel/", READER).body
+
+        assert source == f"{prefix}/static/plugins/panel/js/panel.js"
+        assert client("GET", source, READER).body == b"export {}"
+        assert [each["source"] for each in shown] == [source, "/x.js"]
+
     def test_nobody_gets_a_file(self, client):
-        """As with operations."""
+        """Files are for those who may read, as lists are."""
         assert client("GET", "/static/plugins/panel/js/panel.js").status == 401
 
     @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ import pytest
 from pydantic import SecretStr
 
 from plugreg import Plugin, PluginRegistry, hookimpl, hookspec
+from plugreg._scrub import MASK
 from plugreg.api import Actor, APIError, PluginAPI
-from plugreg.definitions import MASK
 from plugreg.encryption import Encryption
 from plugreg.mixins import SettingsMixin, UserInterfaceMixin
 from plugreg.storage import MemoryStorage, TinyDBStorage

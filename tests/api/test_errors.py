@@ -91,11 +91,11 @@ ERRORS = [
         "409 conflict: detail: Plugin registry is currently loading",
     ),
     (
-        TooLargeError(2_500),
+        TooLargeError(),
         413,
         "too_large",
-        {"detail": "The body is too large; 2500 bytes are the most."},
-        "413 too_large: detail: The body is too large; 2500 bytes are the most.",
+        {"detail": "The body is too large."},
+        "413 too_large: detail: The body is too large.",
     ),
     (
         UnsupportedMediaTypeError("text/csv"),

@@ -336,7 +336,6 @@ class ShopAPI(PluginAPI):
         body_required=True,
         status=202,
     )
-    operations = (*PluginAPI.operations, shop_greet, shop_echo)
 
 
 class TestTable:
@@ -373,6 +372,19 @@ class TestTable:
             PluginAPI.plugins_list.path = "/"
         with pytest.raises(AttributeError):
             PluginAPI.plugins_list.query[0].name = "x"
+
+    def test_a_subclass_may_take_a_row_away(self, registry):
+        """What a host does not want to serve is no method, no path and no part of the document."""
+
+        class ReadOnlyAPI(PluginAPI):
+            plugins_destroy = None
+
+        assert {row.id for row in PluginAPI.operations} - {
+            row.id for row in ReadOnlyAPI.operations
+        } == {"plugins_destroy"}
+        assert "delete" not in ReadOnlyAPI.openapi()["paths"]["/api/plugins/{plugin}/"]
+        request = Request(method="DELETE", path="/api/plugins/tea/")
+        assert Responder(ReadOnlyAPI(registry)).respond(request, SUPERUSER).status == 405
 
     def test_adding_an_operation_is_adding_a_row(self, registry):
         """The method, its checks, the route and the document follow from it; nothing else does."""
@@ -442,3 +454,39 @@ class TestRaces:
 
         assert caught.value.status == 404
         assert caught.value.body == {"detail": "Plugin 'tea' not found"}
+
+
+class TestRegisteredByHand:
+    def test_what_only_the_host_can_change_is_refused(self):
+        """Each operation that would change it is a 400 that says so, failed or not."""
+
+        class Good(Plugin): ...
+
+        class Bad(Plugin):
+            @hookimpl
+            def plugreg_activated(self):
+                raise OSError("no")
+
+        with PluginRegistry("shop") as registry:
+            registry.load()
+            registry.register(Good())
+            registry.register(Bad())
+            api, actor = PluginAPI(registry), Actor(1, is_superuser=True)
+            for call, said in (
+                (lambda: api.plugins_destroy(actor, plugin="bad"), "registered by hand"),
+                (lambda: api.plugins_destroy(actor, plugin="good"), "currently active"),
+                (
+                    lambda: api.plugins_activate_update(actor, plugin="bad", body={}),
+                    "registered by hand",
+                ),
+                (
+                    lambda: api.plugins_activate_update(
+                        actor, plugin="good", body={"active": False}
+                    ),
+                    "registered by hand",
+                ),
+            ):
+                with pytest.raises(InvalidError, match=said):
+                    call()
+            assert set(registry.plugins) == {"good", "bad"}
+            assert registry.get("good").active
