@@ -4,6 +4,7 @@ from plugreg.definitions import SettingDefinition
 from plugreg.dispatch import Outcome
 from plugreg.exceptions import (
     AssetNotFoundError,
+    CommitUnknownError,
     EncryptionError,
     InstallError,
     MissingExtraError,
@@ -25,6 +26,7 @@ from plugreg.exceptions import (
     StorageError,
     StorageLockedError,
     StorageUnavailableError,
+    StorageURLError,
     UnknownHookError,
 )
 from plugreg.hooks import hookimpl, hookspec
@@ -34,6 +36,7 @@ from plugreg.registry import PluginRegistry
 
 __all__ = [
     "AssetNotFoundError",
+    "CommitUnknownError",
     "EncryptionError",
     "InstallError",
     "LoadReport",
@@ -63,6 +66,7 @@ __all__ = [
     "StorageCorruptError",
     "StorageError",
     "StorageLockedError",
+    "StorageURLError",
     "StorageUnavailableError",
     "UnknownHookError",
     "hookimpl",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Final
@@ -13,6 +13,8 @@ MASK: Final = "***"
 
 _SHORT: Final = 4
 """A value of fewer characters is hidden with its whole text, since its place would tell it."""
+_FEW: Final = 200
+"""Up to this number each form is looked for by itself, which is faster than all at once."""
 _LINE: Final = 8
 """From this length on a line of a value of several lines is hidden by itself."""
 _LEFT_OUT: Final = re.compile("…[ …]*")
@@ -28,8 +30,10 @@ class Scrubber:
     digest, its reverse, base64 of a longer text) is not found. False where nothing is to be hidden.
     """
 
-    def __init__(self, values: Iterable[str] = ()) -> None:
+    def __init__(self, values: Iterable[str] = (), known: Scrubber | None = None) -> None:
+        """Make one for ``values``; what ``known`` has found out of the same values is used."""
         self._values = tuple(dict.fromkeys(filter(_is_secret, values)))
+        self._known: Mapping[str, frozenset[str]] = {} if known is None else known._found
 
     def __bool__(self) -> bool:
         return bool(self._values)
@@ -40,37 +44,54 @@ class Scrubber:
     def text(self, text: str) -> str:
         """Return ``text`` with each protected value in it replaced by the mask.
 
-        It becomes the mask as a whole where a value of under 4 characters occurs. A piece of at
-        least 4 characters of a value that was cut off is replaced too, where text was left out
-        (" … ") and at both ends.
+        It becomes the mask as a whole where a value of under 4 characters occurs.
         """
+        return self._whole(text, pieces=False)
+
+    def cut_text(self, text: str) -> str:
+        """Return what :meth:`text` does for a text that plugreg itself may have cut.
+
+        A piece of at least 4 characters of a value that was cut off is replaced too, where text
+        was left out (" … ") and at both ends. Only for texts in which nobody who sees the result
+        has a hand: whoever chooses the pieces would learn from the masks which are right.
+        """
+        return self._whole(text, pieces=True)
+
+    def _whole(self, text: str, *, pieces: bool) -> str:
         if not self._values:
             return text
-        masked = self._masked(text, ends=True)
+        masked = self._masked(text, pieces=pieces)
         return MASK if any(form in masked for form in self._short_forms) else masked
 
     def value(self, value: Any) -> Any:
         """Return a copy of a value that JSON can hold, scrubbed at any depth.
 
-        Texts, keys of mappings included, are treated like those of :meth:`text`, but that nothing
-        is taken for cut off at the ends, and that a value of under 4 characters replaces only what
-        equals it. A number whose text is a protected value becomes the mask; true, false and null
-        tell too little to be hidden. What is nested too deep to be looked through is the mask.
+        Texts, keys of mappings included, are treated like those of :meth:`text`, but that a value
+        of under 4 characters replaces only what equals it. A number whose text is a protected value
+        becomes the mask; true, false and null tell too little to be hidden. What is nested too deep
+        to be looked through is the mask.
         """
         if not self._values:
             return value
         try:
-            return self._scrubbed(value)
+            # Most of what is looked through holds nothing, which one look at all of it tells.
+            texts = "\n".join(_texts_in(value))
+            return self._scrubbed(value, is_there=any(self._long_forms.places(texts)))
         except RecursionError:
             return MASK
 
-    def _scrubbed(self, value: Any) -> Any:
+    def _scrubbed(self, value: Any, *, is_there: bool) -> Any:
         if isinstance(value, str):
-            return MASK if value in self._secrets else self._masked(value, ends=False)
+            if value in self._secrets:
+                return MASK
+            return self._masked(value, pieces=False) if is_there else value
         if isinstance(value, Mapping):
-            return {self._scrubbed(key): self._scrubbed(each) for key, each in value.items()}
+            return {
+                self._scrubbed(key, is_there=is_there): self._scrubbed(each, is_there=is_there)
+                for key, each in value.items()
+            }
         if isinstance(value, (list, tuple)):
-            scrubbed = [self._scrubbed(each) for each in value]
+            scrubbed = [self._scrubbed(each, is_there=is_there) for each in value]
             return scrubbed if isinstance(value, list) else tuple(scrubbed)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return MASK if str(value) in self._secrets else value
@@ -83,59 +104,115 @@ class Scrubber:
         )
 
     @cached_property
-    def _short_forms(self) -> frozenset[str]:
-        return frozenset(
-            form for each in self._secrets if len(each) < _SHORT for form in _forms(each)
-        )
+    def _found(self) -> Mapping[str, frozenset[str]]:
+        """The forms of each secret; those of before are forgotten once these are known."""
+        found = {each: self._known.get(each) or _all_forms(each) for each in self._secrets}
+        self._known = {}
+        return found
 
     @cached_property
-    def _long_forms(self) -> tuple[str, ...]:
-        forms: set[str] = set()
-        for secret in self._secrets:
-            if len(secret) >= _SHORT:
-                forms.update(_forms(secret))
-            lines = secret.splitlines()
-            if len(lines) > 1:
-                stripped = (line.strip() for line in lines)
-                forms.update(e for line in stripped if len(line) >= _LINE for e in _written(line))
-        return tuple(forms)
+    def _short_forms(self) -> frozenset[str]:
+        return frozenset().union(*(self._found[e] for e in self._secrets if len(e) < _SHORT))
 
-    def _masked(self, text: str, *, ends: bool) -> str:
+    @cached_property
+    def _long_forms(self) -> _Forms:
+        return _Forms(
+            frozenset().union(*(self._found[e] for e in self._secrets if len(e) >= _SHORT))
+        )
+
+    def _masked(self, text: str, *, pieces: bool) -> str:
         # The mask may complete another value; each round makes the text shorter, so it ends.
-        while places := sorted(self._places(text, ends)):
+        while places := sorted(self._long_forms.places(text, pieces=pieces)):
             text = _with_masks(text, places)
         return text
 
-    def _places(self, text: str, ends: bool) -> Iterator[tuple[int, int]]:
-        """Find what is to be masked: where each piece begins and ends. They may overlap."""
+
+class _Forms:
+    """Looks for many forms in a text: each by itself, or all at once where there are many."""
+
+    def __init__(self, forms: frozenset[str]) -> None:
+        self._few = forms if len(forms) <= _FEW else ()
+        self._heads = _by_piece(forms, lambda form: form[:_SHORT])
+        self._tails = _by_piece(forms, lambda form: form[-_SHORT:])
+        self._longest = max(map(len, forms), default=0)
+        self._forms = forms
+
+    def places(self, text: str, *, pieces: bool = False) -> Iterator[tuple[int, int]]:
+        """Find what is to be masked: where each piece begins and ends. They may overlap.
+
+        With ``pieces`` also what is left of a form at the places where the text was cut.
+        """
+        if self._few or not self._forms:
+            for form in self._few:
+                at = text.find(form)
+                while at >= 0:
+                    yield at, at + len(form)
+                    at = text.find(form, at + 1)
+        else:
+            for at in range(len(text) - _SHORT + 1):
+                for form in self._heads.get(text[at : at + _SHORT], ()):
+                    if text.startswith(form, at):
+                        yield at, at + len(form)
+        if pieces:
+            yield from self._pieces(text)
+
+    def _pieces(self, text: str) -> Iterator[tuple[int, int]]:
         gaps = [
             (len(text[: gap.start()].rstrip(" ")), gap.end()) for gap in _LEFT_OUT.finditer(text)
         ]
-        stops = [start for start, _ in gaps] + [len(text)] * ends
-        starts = [0] * ends + [end for _, end in gaps]
-        between = [
-            (start, stop) for (_, start), (stop, _) in pairwise(gaps) if stop - start >= _SHORT
-        ]
-        for form in self._long_forms:
-            at = text.find(form)
-            while at >= 0:
-                yield at, at + len(form)
-                at = text.find(form, at + 1)
-            for stop in stops:
-                yield from _beginning(form, text, stop)
-            for start in starts:
-                yield from _ending(form, text, start)
-            for start, stop in between:
-                if text[start:stop] in form:
-                    yield start, stop
+        for stop in (*(start for start, _ in gaps), len(text)):
+            for at in range(max(0, stop - self._longest), stop - _SHORT + 1):
+                forms = self._heads.get(text[at : at + _SHORT], ())
+                if any(form.startswith(text[at:stop]) for form in forms):
+                    yield at, stop
+                    break
+        for start in (0, *(end for _, end in gaps)):
+            for end in range(min(len(text), start + self._longest), start + _SHORT - 1, -1):
+                forms = self._tails.get(text[end - _SHORT : end], ())
+                if any(form.endswith(text[start:end]) for form in forms):
+                    yield start, end
+                    break
+        for (_, start), (stop, _) in pairwise(gaps):
+            if stop - start >= _SHORT and any(text[start:stop] in form for form in self._forms):
+                yield start, stop
+
+
+def _by_piece(forms: Iterable[str], piece: Callable[[str], str]) -> Mapping[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for form in forms:
+        found.setdefault(piece(form), []).append(form)
+    return found
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """Give every text in a value, keys of mappings included. Raises RecursionError where deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _texts_in(key)
+            yield from _texts_in(each)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _texts_in(each)
 
 
 def _is_secret(value: str) -> bool:
     return bool(value.strip()) and value != MASK
 
 
+def _all_forms(secret: str) -> frozenset[str]:
+    """Return the forms in which a text may hold ``secret``, or a longer line of it."""
+    forms = _forms(secret)
+    lines = secret.splitlines()
+    if len(secret) >= _SHORT and len(lines) > 1:
+        stripped = (line.strip() for line in lines)
+        forms.update(e for line in stripped if len(line) >= _LINE for e in _written(line))
+    return frozenset(forms)
+
+
 def _forms(secret: str) -> set[str]:
-    """Return the forms in which a text may hold ``secret``."""
+    """Return the forms in which a text may hold ``secret`` as a whole."""
     from base64 import b64encode, urlsafe_b64encode
     from urllib.parse import quote
 
@@ -177,30 +254,6 @@ def _written(secret: str) -> set[str]:
         # What the template languages of Python write for the two quotes.
         escaped.replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
     }
-
-
-def _beginning(form: str, text: str, stop: int) -> Iterator[tuple[int, int]]:
-    """Find the longest piece of ``text`` up to ``stop`` that ``form`` begins with."""
-    head = form[:_SHORT]
-    at = text.find(head, max(0, stop - len(form) + 1), stop)
-    while at >= 0:
-        if form.startswith(text[at:stop]):
-            yield at, stop
-            return
-        at = text.find(head, at + 1, stop)
-
-
-def _ending(form: str, text: str, start: int) -> Iterator[tuple[int, int]]:
-    """Find the longest piece of ``text`` from ``start`` on that ``form`` ends with."""
-    tail = form[-_SHORT:]
-    last = start + len(form) - 1
-    at = text.rfind(tail, start, last)
-    while at >= 0:
-        last = at + _SHORT
-        if form.endswith(text[start:last]):
-            yield start, last
-            return
-        at = text.rfind(tail, start, last - 1)
 
 
 def _with_masks(text: str, places: Iterable[tuple[int, int]]) -> str:

@@ -108,6 +108,7 @@ class Activator:
             implementations=implementations,
             settings=declared.settings,
             user_settings=declared.user_settings,
+            settings_version=declared.version,
         )
         with Guard() as guard:
             context = self._settings.take_in(slug, declared)

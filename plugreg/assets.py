@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, Final
 
 from plugreg._names import near
 from plugreg.exceptions import AssetNotFoundError, PluginNotActiveError, PluginNotFoundError
-from plugreg.records import Snapshot
+from plugreg.records import ActivePlugin, Snapshot
 
 FOLDER: Final = "static"
 """The folder beside a plugin's module that holds its assets."""
@@ -55,9 +56,11 @@ class Assets:
     def read(self, slug: str, path: str) -> Asset:
         """Return the file at ``path``, parted by ``/``, below the plugin's ``static`` folder.
 
-        That folder stands beside the plugin's module, or in a package further out; only plugins
-        that are packages have one. A path is taken as it is: it is not decoded, and ``..``, empty
-        parts, backslashes and links that lead out of the folder are refused.
+        That folder stands in the package that the plugin's module lies in. A plugin that a
+        distribution brings, and that has none there, shares the nearest one of the packages around;
+        all other plugins do not, since what is around may be the host's. A module in no package has
+        none. A path is taken as it is: it is not decoded, and ``..``, empty parts, backslashes and
+        links that lead out of the folder are refused.
 
         Raises PluginNotFoundError, PluginNotActiveError, and AssetNotFoundError for what is not
         there, is no plain file, or must not be read.
@@ -71,7 +74,7 @@ class Assets:
             raise PluginNotActiveError(slug, known.state)
         from hashlib import blake2b
 
-        file = _file(active.plugin, path)
+        file = _file(active, path)
         if file is None:
             raise AssetNotFoundError(slug, path)
         try:
@@ -85,23 +88,26 @@ class Assets:
         )
 
 
-def _file(plugin: Any, path: str) -> Path | None:
+def _file(active: ActivePlugin, path: str) -> Path | None:
     """Return the file that may be read, with all links followed, or None."""
     parts = path.split("/")
     if any(part in ("", ".", "..") or set(part) & set("\\:\0") for part in parts):
         return None
-    for package in _packages(plugin):
-        folder = package / FOLDER
-        try:
-            root = folder.resolve(strict=True)
-            file = root.joinpath(*parts).resolve(strict=True)
-        except (OSError, RuntimeError, ValueError):
-            # It is not there, leads in a circle, or has a name that no file can have.
-            continue
-        # The folder itself may be no link out of the package.
-        inside = root.is_relative_to(package.resolve()) and file.is_relative_to(root)
-        return file if inside and file.is_file() else None
-    return None
+    packages = _packages(active.plugin)
+    if active.loaded.spec.distribution is None:
+        packages = islice(packages, 1)
+    try:
+        package = next((each for each in packages if (each / FOLDER).is_dir()), None)
+        if package is None:
+            return None
+        root = (package / FOLDER).resolve(strict=True)
+        file = root.joinpath(*parts).resolve(strict=True)
+    except (OSError, RuntimeError, ValueError):
+        # It is not there, leads in a circle, or has a name that no file can have.
+        return None
+    # The folder itself may be no link out of the package.
+    inside = root.is_relative_to(package.resolve()) and file.is_relative_to(root)
+    return file if inside and file.is_file() else None
 
 
 def _packages(plugin: Any) -> Iterator[Path]:

@@ -44,8 +44,8 @@ class BoundContext:
         configs: Configs,
     ) -> None:
         self._slug = slug
-        self._settings = SettingsView(store, slug, declared.settings)
-        self._user_definitions = declared.user_settings
+        self._settings = SettingsView(store, slug, declared.settings, version=declared.version)
+        self._declared = declared
         self._store = store
         self._configs = configs
 
@@ -84,7 +84,8 @@ class BoundContext:
         self._configs.set_metadata(self._slug, data, merge)
 
     def _of_user(self, user: int) -> SettingsView:
-        return user_view(self._store, self._slug, self._user_definitions, user)
+        declared = self._declared
+        return user_view(self._store, self._slug, declared.user_settings, user, declared.version)
 
 
 def _read(view: SettingsView, key: str, backup_value: object) -> Any:

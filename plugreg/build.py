@@ -44,6 +44,11 @@ class Remake(IntEnum):
     CODE = 2
     """Every plugin's modules too."""
 
+    @classmethod
+    def of(cls, *, full: bool, force: bool) -> Remake:
+        """Return what the flags of a reload ask for (behaviour.md, section 9.6)."""
+        return cls.CODE if full else cls.OBJECTS if force else cls.CHANGED
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Built:
@@ -209,12 +214,15 @@ class Builder:
         }
         brought = {spec.slug for each in work.made.values() for spec in each.brings}
         old, new = work.previous.active, work.active
+        touched = {*slugs, *wishes} if work.only is None else work.only
+        untouched = frozenset() if work.only is None else work.previous.wished - work.only
         snapshot = Snapshot(
             plugins=MappingProxyType(plugins),
             active=MappingProxyType(dict(new)),
             by_mixin=MappingProxyType(self._by_mixin(new.values())),
             needs=MappingProxyType(dict(plan.needs)),
             discovery=discovery,
+            wished=untouched | self._rules.wished(touched, wishes),
         )
         return Built(
             snapshot=snapshot,

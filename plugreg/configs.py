@@ -1,7 +1,7 @@
 """What is remembered of plugins: wishes and metadata, as rows of a storage.
 
-Tables: ``plugins`` (one row a plugin, by slug), ``metadata`` (by slug), ``counters``. Rows of
-plugins that are not installed stay as they are until someone deletes them.
+Tables: ``plugins`` (one row a plugin, by slug), ``metadata`` (by slug), ``counters`` (``pk`` and
+``generation``). Rows of plugins that are not installed stay as they are until someone deletes them.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ import copy
 import threading
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from plugreg._names import Slug
 from plugreg.exceptions import SettingError
-from plugreg.records import EMPTY, PluginSpec, Wish
+from plugreg.records import EMPTY, Generation, PluginSpec, Wish
 from plugreg.resolve import HostRules, settle
 from plugreg.storage import Storage, Transaction
-from plugreg.storage.base import field, readable
+from plugreg.storage.base import Record, field, readable
 from plugreg.stored import TABLES, VERSIONS
+
+_COUNTERS: Final = "counters"
+_GENERATION: Final = "generation"
 
 
 class Configs:
@@ -44,9 +47,35 @@ class Configs:
                     found[slug] = field(row, "metadata", dict)
             self._metadata = MappingProxyType(found)
 
+    def revision(self) -> int:
+        """Return the storage's revision: what it has told of is as it was, while this is."""
+        return self._storage.revision()
+
+    def generation(self) -> Generation:
+        """Return how often wishes were changed. Writes nothing."""
+        return _generation(self._storage.read(_COUNTERS).get(_GENERATION))
+
+    def ask_all(self) -> Generation:
+        """Ask every process that shares the storage to reload; return the generation before.
+
+        The generation is raised by one, and both its numbers are then the same.
+        """
+        with self._storage.transaction() as transaction:
+            before = _generation(transaction.get(_COUNTERS, _GENERATION))
+            _put_generation(transaction, before.number + 1, asked=before.number + 1)
+        return before
+
     def wishes(self) -> dict[Slug, Wish]:
         """Return what is stored of every plugin ever seen. Writes nothing."""
         return {Slug(key): _wish(key, row) for key, row in self._storage.read("plugins").items()}
+
+    def wishes_at(self) -> tuple[Generation, dict[Slug, Wish]]:
+        """Return the generation, and all wishes as they were stored then. Writes nothing."""
+        while True:
+            generation, wishes = self.generation(), self.wishes()
+            # Whoever changes a wish raises the generation.
+            if generation == self.generation():
+                return generation, wishes
 
     def remember(self, specs: Iterable[PluginSpec], rules: HostRules) -> dict[Slug, Wish]:
         """Store plugins that were never seen before, and what has changed of the others.
@@ -90,9 +119,13 @@ class Configs:
                 if row is not None:
                     transaction.put("plugins", slug, {**row, "name": names[slug]})
 
-    def wish(self, active: bool, slugs: Iterable[Slug]) -> None:
-        """Store the wish for these plugins, seen before or not, in one transaction."""
+    def wish(self, active: bool, slugs: Iterable[Slug]) -> int:
+        """Store the wish for these plugins, seen before or not, in one transaction.
+
+        Returns the generation that it made, 0 where all was wished so before.
+        """
         with self._storage.transaction() as transaction:
+            changed = False
             for slug in slugs:
                 row = transaction.get("plugins", slug)
                 if row is None:
@@ -100,11 +133,15 @@ class Configs:
                     _put(transaction, Wish(slug=slug, pk=pk, active=active, name=slug))
                 elif row["active"] != active:
                     transaction.put("plugins", slug, {**row, "active": active})
+                else:
+                    continue
+                changed = True
+            return _raise_generation(transaction) if changed else 0
 
-    def forget(self, slug: Slug) -> bool:
+    def forget(self, slug: Slug) -> int:
         """Delete wish, settings, user settings and metadata of one plugin; its number stays used.
 
-        Returns whether anything was stored.
+        Returns the generation that it made, 0 where nothing was stored.
         """
         with self._writing:
             with self._storage.transaction() as transaction:
@@ -115,10 +152,11 @@ class Configs:
                     for key in [key for key, _ in transaction.items(table)]:
                         if key.partition(":")[0] == slug:
                             found |= transaction.delete(table, key)
+                raised = _raise_generation(transaction) if found else 0
             self._metadata = MappingProxyType(
                 {each: data for each, data in self._metadata.items() if each != slug}
             )
-        return found
+        return raised
 
     def metadata(self, slug: str) -> dict[str, Any]:
         """Return a copy of the plugin's metadata, ``{}`` where there is none."""
@@ -175,7 +213,24 @@ def _is_due(spec: PluginSpec, wish: Wish | None, rules: HostRules) -> bool:
 
 
 def _next_pk(transaction: Transaction) -> int:
-    with readable("counters", "pk"):
-        last: int = field(transaction.get("counters", "pk") or {"last": 0}, "last", int)
-    transaction.put("counters", "pk", {"last": last + 1})
+    with readable(_COUNTERS, "pk"):
+        last: int = field(transaction.get(_COUNTERS, "pk") or {"last": 0}, "last", int)
+    transaction.put(_COUNTERS, "pk", {"last": last + 1})
     return last + 1
+
+
+def _generation(row: Record | None) -> Generation:
+    if row is None:
+        return Generation()
+    with readable(_COUNTERS, _GENERATION):
+        return Generation(number=field(row, "number", int), asked=field(row, "asked", int))
+
+
+def _raise_generation(transaction: Transaction) -> int:
+    before = _generation(transaction.get(_COUNTERS, _GENERATION))
+    _put_generation(transaction, before.number + 1, asked=before.asked)
+    return before.number + 1
+
+
+def _put_generation(transaction: Transaction, number: int, asked: int) -> None:
+    transaction.put(_COUNTERS, _GENERATION, {"number": number, "asked": asked})

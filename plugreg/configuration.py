@@ -44,14 +44,15 @@ class Configuration:
 
     def settings(self, slug: str) -> SettingsView:
         """Return the live settings of an active plugin. Raises PluginNotActiveError for others."""
-        return SettingsView(self._settings, slug, self._active(slug).settings)
+        return _view(self._settings, self._active(slug))
 
     def user_settings(self, slug: str, user: int) -> SettingsView:
         """Return one user's live settings with an active plugin; see :meth:`settings`.
 
         ``user`` is a number; SettingError for anything else, None for nobody included.
         """
-        return user_view(self._settings, slug, self._active(slug).user_settings, user)
+        active = self._active(slug)
+        return user_view(self._settings, slug, active.user_settings, user, active.settings_version)
 
     def listed(self, *, wanted: bool | None = None, slug: str | None = None) -> list[ListedSetting]:
         """Return the settings of all plugins, by slug, then in the order declared.
@@ -65,7 +66,7 @@ class Configuration:
             if wanted not in (None, known.wanted) or slug not in (None, name):
                 continue
             active = snapshot.active.get(name)
-            view = None if active is None else SettingsView(self._settings, name, active.settings)
+            view = None if active is None else _view(self._settings, active)
             keys = sorted(self._settings.stored(name).of(None)) if view is None else view
             found += [ListedSetting(slug=name, pk=known.pk, key=key, view=view) for key in keys]
         return found
@@ -107,3 +108,7 @@ class Configuration:
         plugins = self._current().plugins
         if slug not in plugins:
             raise PluginNotFoundError(slug, near(slug, plugins))
+
+
+def _view(store: SettingsStore, active: ActivePlugin) -> SettingsView:
+    return SettingsView(store, active.slug, active.settings, version=active.settings_version)

@@ -231,16 +231,17 @@ def text_of(definition: SettingDefinition, native: object) -> str:
     return text
 
 
-def fault_of(definition: SettingDefinition, text: str) -> str | None:
+def fault_of(definition: SettingDefinition, text: str, *, was_checked: bool = False) -> str | None:
     """Return why a stored text does not fit the definition any more, None if it does.
 
-    Callable choices are not asked. Raises nothing of the plugin's. The reason shows nothing of a
-    protected value.
+    Callable choices are not asked, nor validators for what ``was_checked`` when it was written.
+    Raises nothing of the plugin's. The reason shows nothing of a protected value.
     """
     with Guard() as guard:
         native = native_of(definition, text)
         text = text_of(definition, native)
-        _validate(definition, native, text)
+        if not was_checked:
+            _validate(definition, native, text)
         if definition.choices is not None and not callable(definition.choices):
             _choose(definition, text, choices_of(definition))
         return None

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "AssetNotFoundError",
+    "CommitUnknownError",
     "EncryptionError",
     "InstallError",
     "MissingExtraError",
@@ -30,6 +31,7 @@ __all__ = [
     "StorageCorruptError",
     "StorageError",
     "StorageLockedError",
+    "StorageURLError",
     "StorageUnavailableError",
     "UnknownHookError",
 ]
@@ -313,8 +315,52 @@ class EncryptionError(StorageError):
         )
 
 
+class CommitUnknownError(StorageError):
+    """The connection broke during a commit, so that the change may have been made or not.
+
+    ``place`` is the address of the store. A look at it afterwards told in ``committed`` which it
+    was, or None where there could be none. ``revision`` is what the commit would have made of the
+    store's. Nothing was tried again: what was done in fact would be done twice.
+    """
+
+    def __init__(self, place: str, revision: int, committed: bool | None = None) -> None:
+        super().__init__(place, revision, committed)
+        self.place = place
+        self.revision = revision
+        self.committed = committed
+
+    def __str__(self) -> str:
+        begun = f"store {self.place!r} broke off while commit {self.revision} was made: "
+        if self.committed is None:
+            return (
+                f"{begun}whether the change was made is not known; compare the store's revision "
+                f"and contents with what was meant before doing it again"
+            )
+        if self.committed:
+            return f"{begun}a look at it showed that the change was made; do not do it again"
+        return f"{begun}a look at it showed that the change was not made; do it again"
+
+
+class StorageURLError(StorageError, ValueError):
+    """A text is no URL of a store that plugreg can open.
+
+    ``url`` is the text without its password, ``reason`` what is wrong with it and what to write.
+    """
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(url, reason)
+        self.url = url
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"storage URL {self.url!r} cannot be opened: {self.reason}"
+
+
 class StorageCorruptError(StorageError):
-    """The file at ``path`` is not a store that plugreg wrote whole. It was left untouched."""
+    """What is at ``path``, a file or an address, is not a store that plugreg wrote whole.
+
+    It was left untouched.
+    """
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, reason)
@@ -329,7 +375,7 @@ class StorageCorruptError(StorageError):
 
 
 class StorageLockedError(StorageError):
-    """The lock file ``lock`` could not be had within ``seconds``; nothing was changed."""
+    """The lock ``lock``, a file or an address, was not had in ``seconds``; nothing was changed."""
 
     def __init__(self, lock: str, seconds: float) -> None:
         super().__init__(lock, seconds)

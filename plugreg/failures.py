@@ -64,16 +64,22 @@ class FailureLedger:
         return kept
 
     def replace(
-        self, failures: Iterable[PluginFailure], outdated: Callable[[PluginFailure], bool]
+        self,
+        failures: Iterable[PluginFailure],
+        outdated: Callable[[PluginFailure], bool],
+        unless: Callable[[], bool] = lambda: False,
     ) -> tuple[PluginFailure, ...]:
         """Let ``failures`` take the place of all records that are ``outdated``.
 
         One that is there before and after goes on counting; an outdated one that is not repeated
-        is gone. Returns the records now kept for ``failures``.
+        is gone. Returns the records now kept for ``failures``. ``unless`` is asked at the last
+        moment, with the lock; if it holds, nothing changes and no record is returned.
         """
         new, kept = [], []
         failures = [self._scrubbed(each) for each in failures]
         with self._lock:
+            if unless():
+                return ()
             before = {each.identity: each for each in self._each() if outdated(each)}
             for each in before.values():
                 del self._failures[each.slug][each.identity]
@@ -107,10 +113,10 @@ class FailureLedger:
             # Names stand for what they name, so that of these no short value hides the whole.
             return replace(
                 failure,
-                message=scrubber.text(failure.message),
+                message=scrubber.cut_text(failure.message),
                 subject=scrubber.value(failure.subject),
                 exception_type=scrubber.value(failure.exception_type),
-                traceback=scrubber.text(failure.traceback),
+                traceback=scrubber.cut_text(failure.traceback),
             )
         reason = type(guard.error).__name__
         _logger.error(

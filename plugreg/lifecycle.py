@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, Final
 
-from plugreg._guard import Guard
 from plugreg._names import Slug
 from plugreg._turns import Turns
 from plugreg.activate import Activator
@@ -18,9 +17,13 @@ from plugreg.discovery import Sources, restricted
 from plugreg.dispatch import Dispatcher
 from plugreg.exceptions import PluginSlugError, RegistryNotReady
 from plugreg.failures import FailureLedger
+from plugreg.freshness import Freshness
 from plugreg.hooks import PluginManager
+from plugreg.modules import forget_folders
+from plugreg.presence import Presence, Running
 from plugreg.records import (
     LOAD_STAGES,
+    ActivePlugin,
     Discovery,
     LoadReport,
     PluginFailure,
@@ -63,6 +66,7 @@ class LifeCycle:
         settings: SettingsStore,
         health: SettingsHealth,
         configs: Configs,
+        presence: Presence,
         turns: Turns,
     ) -> None:
         self._rules = rules
@@ -75,10 +79,12 @@ class LifeCycle:
         self._settings = settings
         self._health = health
         self._configs = configs
+        self._presence = presence
         self._turns = turns
         self._manual: tuple[PluginSpec, ...] = ()
         self._snapshot = Snapshot()
         self._collected = Discovery()
+        self._fresh = Freshness(configs, rules)
         self._is_loaded = False
         self._is_closed = False
 
@@ -102,30 +108,56 @@ class LifeCycle:
         """Tell whether a plugin was registered by hand."""
         return any(each.slug == slug for each in self._manual)
 
+    @property
+    def running(self) -> Running:
+        """What is in service now, and by which wishes."""
+        return Running(
+            generation=self._fresh.generation,
+            active=tuple(self._snapshot.active),
+            errors=len(self._ledger.all()),
+        )
+
     def reload(self, *, collect: bool, remake: Remake) -> LoadReport:
         """Look at the sources and the storage, and make anew what is to be made anew."""
+        return self._change(
+            lambda: self._reload(collect=collect, remake=remake), share=(remake, collect)
+        )
+
+    def reload_everywhere(self, *, collect: bool, remake: Remake) -> LoadReport:
+        """Ask the other processes to look for plugins and reload, and reload here."""
 
         def job() -> LoadReport:
-            _forget_folders()
-            found = self._sources.find()
-            # What was there then and is away now may come back without looking for new ones.
-            collected = found if collect else self._collected
-            found = restricted(found, collected)
-            self._settings.load()
-            self._configs.load()
-            report = self._apply(found, remake=remake, collected=collected)
-            self._dispatch.call("plugreg_plugins_loaded", report=report)
+            before = self._fresh.ask_all()
+            report = self._reload(collect=collect, remake=remake)
+            self._fresh.note_asked(before)
             return report
 
-        return self._change(job, share=(remake, collect))
+        return self._change(job, share=(remake, collect, "everywhere"))
 
-    def rediscover(self) -> LoadReport:
-        """Reload with a new look at the sources, as after packages came or went."""
-        return self.reload(collect=True, remake=Remake.CHANGED)
+    def refresh(self) -> bool:
+        """Take in what other processes have stored; tell whether that meant a reload."""
+        self.current()
+        if self._fresh.is_current():
+            return False
+        return self._change(self._catch_up, share="refresh") is not _NOTHING_YET
 
-    def carry_out(self, slugs: Collection[Slug]) -> LoadReport:
-        """Make these plugins, and those that need them, what the stored wishes say."""
-        return self._change(lambda: self._apply_wishes(slugs))
+    def carry_out(self, slugs: Collection[Slug], raised: int) -> LoadReport:
+        """Make these plugins, and those that need them, what the stored wishes say.
+
+        ``raised`` is the generation that storing these wishes has made, 0 for none.
+        """
+
+        def job() -> LoadReport:
+            report = self._apply_wishes(slugs)
+            self._fresh.note_wishes(raised)
+            return report
+
+        return self._change(job)
+
+    def tell_again(self) -> None:
+        """Tell the other processes what this one runs, if it has not done so for a while."""
+        if self._presence.is_due:
+            self._change(lambda: _NOTHING_YET)
 
     def register(self, spec: PluginSpec) -> None:
         """Take in an object by hand.
@@ -170,7 +202,12 @@ class LifeCycle:
         def unless_closed() -> LoadReport:
             if self._is_closed:
                 self._refuse()
-            return job()
+            report = job()
+            if self._is_closed:
+                self._presence.withdraw()
+            else:
+                self._presence.tell(self.running)
+            return report
 
         report: LoadReport | None = self._turns.run(unless_closed, share)
         return report or _NOTHING_YET
@@ -180,10 +217,58 @@ class LifeCycle:
         self._manager.exchange(old.active.keys(), ())
         self._snapshot = Snapshot()
         self._is_closed = True
+        self._health.forget(old.active)
         for each in reversed([*old.active.values()]):
             for failure in self._activator.deactivate(each):
                 self._ledger.record(failure)
         return _NOTHING_YET
+
+    def _reload(self, *, collect: bool, remake: Remake) -> LoadReport:
+        # What others store after this look is seen by the next refresh.
+        look = self._fresh.look()
+        forget_folders()
+        found = self._sources.find()
+        # What was there then and is away now may come back without looking for new ones.
+        collected = found if collect else self._collected
+        found = restricted(found, collected)
+        before = self._snapshot.active
+        changed = self._settings.load()
+        self._configs.load()
+        try:
+            report = self._apply(found, remake=remake, collected=collected)
+        finally:
+            self._tell_changed(changed, before)
+        self._fresh.note_reload(look, collected=collect)
+        self._dispatch.call("plugreg_plugins_loaded", report=report)
+        return report
+
+    def _catch_up(self) -> LoadReport:
+        if self._fresh.is_current():
+            return _NOTHING_YET
+        revision, snapshot = self._configs.revision(), self._snapshot
+        wished = self._fresh.wished(snapshot)
+        if wished is None:
+            return self._reload(collect=True, remake=Remake.CHANGED)
+        before = self._health.moment(snapshot.active.values())
+        changed = self._settings.load()
+        self._configs.load()
+        self._health.renew(before)
+        self._tell_changed(changed, snapshot.active)
+        if wished != snapshot.wished:
+            self._snapshot = replace(snapshot, wished=wished)
+        self._fresh.note_values(revision)
+        return _NOTHING_YET
+
+    def _tell_changed(
+        self, changed: Mapping[str, frozenset[str]], before: Mapping[str, ActivePlugin]
+    ) -> None:
+        """Tell plugins whose settings have changed, but for objects made since, by the new ones."""
+        for slug, keys in changed.items():
+            active = self._snapshot.active.get(slug)
+            if active is not None and slug in before and before[slug].plugin is active.plugin:
+                self._dispatch.tell(
+                    active.implementations, "plugreg_settings_changed", changed=keys
+                )
 
     def _apply_manual(self, manual: tuple[PluginSpec, ...], slug: Slug) -> LoadReport:
         before, self._manual = self._manual, manual
@@ -282,8 +367,9 @@ class LifeCycle:
         """Let what is wrong now take the place of what was wrong before with the same plugins."""
         moved = {each.slug for each in (*built.added, *built.removed)} - built.kept
         active, plugins = built.snapshot.active, built.snapshot.plugins
+        self._health.forget(each.slug for each in built.removed if each.slug not in active)
         # A whole load has read all values anew.
-        looked_at = self._health.moment(active.values() if is_whole else built.added)
+        looked_at = self._health.look(active.values() if is_whole else built.added)
 
         def is_outdated(failure: PluginFailure) -> bool:
             if failure.stage is Stage.DISCOVERY:
@@ -297,7 +383,7 @@ class LifeCycle:
             return failure.slug in moved
 
         discovered = found.failures if is_whole else ()
-        unusable = [e for plugin, _ in looked_at.values() for e in self._health.failures(plugin)]
+        unusable = [each for found in looked_at.values() for each in self._health.failures(found)]
         kept = self._ledger.replace(
             (*discovered, *built.failures, *self._unknown_hooks(built), *unusable, *late),
             is_outdated,
@@ -318,20 +404,3 @@ class LifeCycle:
                     subject=UNKNOWN_HOOKS,
                     message="; ".join(unknown),
                 )
-
-
-def _forget_folders() -> None:
-    """Let the import system see what has come into the folders it knows.
-
-    ``importlib.invalidate_caches`` asks every finder there is, whatever it raises, and brings in
-    ``importlib.metadata``.
-    """
-    for entry, finder in list(sys.path_importer_cache.items()):
-        if finder is None:
-            # There was no such folder when it was looked for.
-            sys.path_importer_cache.pop(entry, None)
-            continue
-        with Guard():
-            invalidate = getattr(finder, "invalidate_caches", None)
-            if invalidate is not None:
-                invalidate()

@@ -12,7 +12,7 @@ from plugreg._texts import check_text
 from plugreg.definitions import to_text
 from plugreg.exceptions import SettingError
 from plugreg.mixins import SettingsMixin
-from plugreg.references import has_reference
+from plugreg.references import NO_REFERENCE, copied, has_reference, reads_as_reference
 from plugreg.stored import FIRST_VERSION, Stored, StoredValue, User
 from plugreg.values import Declared, Definitions, SettingsStore
 
@@ -33,8 +33,8 @@ def migrate(store: SettingsStore, slug: str, plugin: SettingsMixin, declared: De
     """
     if not store.is_outdated(slug):
         return
-    for _ in range(_MOST_TRIES):
-        before = store.read_again(slug)
+    for attempt in range(_MOST_TRIES):
+        before = store.read_again(slug) if attempt else store.stored(slug)
         after = before
         if before.has_values and (before.version or FIRST_VERSION) < declared.version:
             after = _migrated(slug, plugin, declared, before)
@@ -66,7 +66,8 @@ def _migrated(slug: str, plugin: SettingsMixin, declared: Declared, before: Stor
         if not issubclass(type(given), Mapping):
             faults.append(f"it must give a dict of key to value{where}, not a {_kind(given)}")
             continue
-        values[user], wrong = _checked(slug, user, declared.of(user), given)
+        passed_on = [each.given for each in old.values() if each.is_reference]
+        values[user], wrong = _checked(slug, user, declared.of(user), given, passed_on)
         faults += [f"{fault}{where}" for fault in wrong]
     if faults:
         raise ValueError(
@@ -76,9 +77,17 @@ def _migrated(slug: str, plugin: SettingsMixin, declared: Declared, before: Stor
 
 
 def _checked(
-    slug: str, user: User, definitions: Definitions, given: Mapping[str, Any]
+    slug: str,
+    user: User,
+    definitions: Definitions,
+    given: Mapping[str, Any],
+    passed_on: list[Any],
 ) -> tuple[dict[str, StoredValue], list[str]]:
-    """Return the values to store, and every fault of what a plugin gave."""
+    """Return the values to store, and every fault of what a plugin gave.
+
+    ``passed_on`` are the references that were stored: a text that a client has sent must not
+    become one by being parsed.
+    """
     values: dict[str, StoredValue] = {}
     faults: list[str] = []
     for name, value in given.items():
@@ -92,10 +101,14 @@ def _checked(
         with Guard() as guard:
             is_reference = has_reference(value)
             if is_reference:
-                text = json.dumps(value, allow_nan=False)
+                text = json.dumps(copied(value), allow_nan=False)
                 check_text(key, text, [text])
+                refused = json.loads(text) not in passed_on
             else:
                 text = to_text(definition, value, plugin=slug, user=user)
+                refused = definition.typed is not None and reads_as_reference(text)
+            if refused:
+                raise SettingError(key, NO_REFERENCE)
             if text:
                 values[key] = StoredValue(text, definition.protected, is_reference)
         if guard.error is not None:

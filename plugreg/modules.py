@@ -34,6 +34,23 @@ class Evicted:
                 _names_in(sys.modules.get(parent)).setdefault(child, module)
 
 
+def forget_folders() -> None:
+    """Let the import system see what has come into the folders it knows.
+
+    ``importlib.invalidate_caches`` asks every finder there is, whatever it raises, and brings in
+    ``importlib.metadata``.
+    """
+    for entry, finder in list(sys.path_importer_cache.items()):
+        if finder is None:
+            # There was no such folder when it was looked for.
+            sys.path_importer_cache.pop(entry, None)
+            continue
+        with Guard():
+            invalidate = getattr(finder, "invalidate_caches", None)
+            if invalidate is not None:
+                invalidate()
+
+
 def unit_of(spec: PluginSpec, *, whole_folder: bool = False) -> str:
     """Return what :func:`evict` takes at once: a distribution, a folder of plugins, or a file."""
     if spec.distribution is not None:

@@ -282,8 +282,8 @@ class ActivePlugin:
 
     ``mixins`` maps the key of each mixin the plugin has to its human name, in order of
     activation; ``enabled`` are those whose rule holds. ``implementations`` belong to hooks.py.
-    ``settings`` and ``user_settings`` are SettingDefinitions by key. ``brings`` are the specs of
-    the plugins that this one brought.
+    ``settings`` and ``user_settings`` are SettingDefinitions by key, of ``settings_version``.
+    ``brings`` are the specs of the plugins that this one brought.
     """
 
     loaded: LoadedPlugin
@@ -292,6 +292,7 @@ class ActivePlugin:
     implementations: Any = field(repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
     user_settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    settings_version: int = 1
     brings: tuple[PluginSpec, ...] = ()
 
     @property
@@ -348,13 +349,44 @@ class KnownPlugin:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Generation:
+    """How often wishes were changed in a store, for people to read and compare.
+
+    ``number`` counts it: each activation, deactivation, deletion, installation and uninstallation,
+    and each request to reload everywhere. ``asked`` is the number that the last of those had that
+    ask all processes to look for plugins anew.
+    """
+
+    number: int = 0
+    asked: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessRecord:
+    """What one of the processes that share a storage runs, as it has told itself.
+
+    ``name`` is what its host calls it. ``generation`` is the number up to which it has taken in
+    changed wishes, ``active`` the slugs in service, in activation order, ``errors`` how many
+    failure records it has. ``seen`` is when it told (aware, UTC).
+    """
+
+    name: str
+    pid: int
+    host: str
+    generation: int
+    active: tuple[str, ...]
+    errors: int
+    seen: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
     """All that readers see of the plugins at one moment. It never changes; it is replaced.
 
     ``plugins`` has every known plugin by slug, in alphabetical order; ``active`` those in
     service, in activation order; ``by_mixin`` the plugin objects of each enabled mixin, in the
     same order; ``needs`` the slugs that each wanted plugin depends on; ``discovery`` what was
-    found.
+    found; ``wished`` the slugs that were to be on by the wishes it was made from, known or not.
     """
 
     plugins: Mapping[str, KnownPlugin] = field(default_factory=dict)
@@ -362,6 +394,7 @@ class Snapshot:
     by_mixin: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     needs: Mapping[Slug, tuple[Slug, ...]] = field(default_factory=dict)
     discovery: Discovery = field(default_factory=Discovery)
+    wished: frozenset[str] = frozenset()
 
     def dependants(self, slug: str) -> tuple[Slug, ...]:
         """Return the wanted plugins that need this one, directly or through others, sorted."""

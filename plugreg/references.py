@@ -7,6 +7,7 @@ give one is decided by those who call.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,12 @@ from plugreg._names import has_utf8
 
 MAX_FILE_BYTES: Final = 65_536
 """The longest file that is read."""
+
+NO_REFERENCE: Final = (
+    "Value must not hold a reference ({'$env': …} or {'$file': …}) in its text; "
+    "only the host's own code gives one, as a dict"
+)
+"""What is said of a text that reads as a reference."""
 
 _MAX_DEPTH: Final = 100
 """How many dicts and lists may stand inside one another, as in what a storage keeps."""
@@ -46,6 +53,22 @@ def has_reference(value: object) -> bool:
             found = _reference(each) is not None or found
         waiting += dict.values(each) if issubclass(kind, dict) else each
     return found
+
+
+def reads_as_reference(text: str) -> bool:
+    """Tell whether the JSON of a text is a reference, holds one, or is meant as one.
+
+    What reads such a text gets a dict, and may hand it on as if the host had given it.
+    """
+    if text.lstrip()[:1] not in ("{", "["):
+        return False
+    try:
+        return has_reference(json.loads(text))
+    except RecursionError:
+        return False
+    except ValueError:
+        # It is no JSON, or a reference that is not well made.
+        return any(f'"{each}"' in text for each in _SOURCES)
 
 
 def copied(value: Any) -> Any:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, Literal, Self, TypedDict
+from typing import Any, Final, Literal, NotRequired, Self, TypedDict
 
-from plugreg._names import slug_fault, slugify
 from plugreg._turns import Turns
 from plugreg.activate import Activator
 from plugreg.assets import Asset, Assets
@@ -16,16 +17,10 @@ from plugreg.build import Builder, Remake
 from plugreg.catalogue import Catalogue
 from plugreg.configs import Configs
 from plugreg.configuration import Configuration
-from plugreg.discovery import Facts, Sources, objects
+from plugreg.discovery import Facts, Sources
 from plugreg.dispatch import Dispatcher
 from plugreg.encryption import Encryption
-from plugreg.exceptions import (
-    InstallError,
-    PluginBlockedError,
-    PluginFaultError,
-    PluginNotFoundError,
-    PluginSlugError,
-)
+from plugreg.exceptions import InstallError, PluginFaultError
 from plugreg.failures import FailureLedger, OnFailure
 from plugreg.hooks import PluginManager, PlugregSpecs
 from plugreg.install import Installer, InstallReport, Packages
@@ -33,20 +28,24 @@ from plugreg.lifecycle import UNKNOWN_HOOKS, LifeCycle
 from plugreg.mixins import MixinSpec
 from plugreg.options import absolute, collected, host_rules, mixin_table, switched_off
 from plugreg.overrides import parse_overrides
-from plugreg.records import LoadReport, PluginFailure, PluginRecord, Source
+from plugreg.presence import Presence
+from plugreg.records import LoadReport, PluginFailure, PluginRecord
 from plugreg.settings import SettingsView
 from plugreg.settings_health import SettingsHealth
+from plugreg.shared import Shared
 from plugreg.storage import MemoryStorage, Storage
 from plugreg.ui import AdminDetails, UIFeature, UserInterface
-from plugreg.values import SettingsStore
+from plugreg.values import Scope, SettingsStore
+from plugreg.watching import Watch
 from plugreg.wishes import Wishes
 
 
 class RegistryStatus(TypedDict):
-    """What ``GET /plugins/status/`` answers (behaviour.md, section 2.5)."""
+    """What ``GET /plugins/status/`` answers (behaviour.md, section 2.5), and the processes."""
 
     active_plugins: int
     registry_errors: list[dict[str, str]]
+    processes: NotRequired[list[dict[str, Any]]]
 
 
 class PluginRegistry:
@@ -71,7 +70,8 @@ class PluginRegistry:
     ``encryption`` encrypts protected values where they are stored. With ``implicit_prefix``
     unmarked functions with it count as hooks. ``on_failure`` is called with each new
     PluginFailure. ``safe_mode`` (or PLUGREG_SAFE_MODE=1) loads nothing and writes nothing by
-    itself. ``reload_wait`` is how many seconds a change waits for the one before it.
+    itself. ``reload_wait`` is how many seconds a change waits for the one before it. ``process``
+    is what this process is called among those that share the storage, by default its program.
 
     Raises ValueError for arguments that contradict each other or themselves, TypeError for some.
     """
@@ -102,6 +102,7 @@ class PluginRegistry:
         on_failure: OnFailure | None = None,
         safe_mode: bool = False,
         reload_wait: float = 30.0,
+        process: str | None = None,
     ) -> None:
         rules = host_rules(
             host_version=host_version,
@@ -123,6 +124,7 @@ class PluginRegistry:
         self._rules = rules
         kept = MemoryStorage() if storage is None else storage
         self._configs = Configs(kept)
+        presence = Presence(kept, process, silent=rules.safe_mode)
         self._settings = SettingsStore(
             kept,
             self._tell_settings_changed,
@@ -167,6 +169,7 @@ class PluginRegistry:
             settings=self._settings,
             health=self._health,
             configs=self._configs,
+            presence=presence,
             turns=Turns(reload_wait),
         )
         current = self._life.current
@@ -182,13 +185,20 @@ class PluginRegistry:
         self.packages: Final = (
             None
             if installer is None
-            else Packages(installer, self.catalogue, self._life.rediscover, self._wishes.delete)
+            else Packages(
+                installer,
+                self.catalogue,
+                partial(self._life.reload_everywhere, collect=True, remake=Remake.CHANGED),
+                self._wishes.delete,
+            )
         )
         """Installing and uninstalling distributions, None without an installer."""
         self._assets = Assets(current)
         self._ui = UserInterface(current, self._ledger, self._settings.scrubber)
         self.config: Final = Configuration(current, self._settings, self._configs)
         """Settings, user settings and metadata."""
+        self.shared: Final = Shared(self._life, kept, presence)
+        """What the processes that share the storage have to do with one another."""
 
     # -- life cycle --------------------------------------------------------------------------
 
@@ -224,8 +234,17 @@ class PluginRegistry:
         after, and this returns an empty report. Raises StorageError, or RegistryBusyError after
         ``reload_wait`` seconds; then everything is as it was.
         """
-        remake = Remake.CODE if full else Remake.OBJECTS if force else Remake.CHANGED
-        return self._life.reload(collect=collect or not self._life.is_loaded, remake=remake)
+        return self._life.reload(
+            collect=collect or not self._life.is_loaded, remake=Remake.of(full=full, force=force)
+        )
+
+    def refresh(self) -> bool:
+        """Forward to ``shared.refresh``: take in what other processes have changed."""
+        return self.shared.refresh()
+
+    def watch(self, every: float = 1.0) -> Watch:
+        """Forward to ``shared.watch``: ``with registry.watch():`` refreshes in a thread."""
+        return self.shared.watch(every)
 
     def close(self) -> None:
         """Deactivate every plugin, last one first, and end. Nothing stored is changed.
@@ -277,25 +296,11 @@ class PluginRegistry:
         slug that is known, empty or reserved, or when plugin code asks while it is being loaded;
         PluginBlockedError; RegistryNotReady before load.
         """
-        self._life.current()
-        if slug is not None and (reason := slug_fault(slugify(slug), slug)):
-            raise PluginSlugError(slug, reason)
-        found = objects.find([obj if slug is None else (slug, obj)], source=Source.MANUAL)
-        if not found.specs:
-            raise PluginSlugError(str(slug), found.failures[0].message)
-        (spec,) = found.specs
-        forbidden = self._rules.blocks(spec.slug)
-        if forbidden is not None:
-            raise PluginBlockedError(spec.slug, forbidden)
-        self._life.register(spec)
-        return self.get(spec.slug)
+        return self._wishes.register(obj, slug)
 
     def unregister(self, slug: str) -> None:
         """Let go of an object that was registered by hand. Raises PluginNotFoundError."""
-        if not self._life.is_manual(slug):
-            hint = "; only what was registered by hand can be unregistered"
-            raise PluginNotFoundError(slug, hint)
-        self._life.unregister(slug)
+        self._wishes.unregister(slug)
 
     # -- look-up -----------------------------------------------------------------------------
 
@@ -336,14 +341,22 @@ class PluginRegistry:
         self._check_ready()
         return self._ledger.all()
 
-    def status(self) -> RegistryStatus:
-        """Return how many plugins are in service, and what went wrong, as data for JSON."""
-        return RegistryStatus(
+    def status(self, *, processes: bool = False) -> RegistryStatus:
+        """Return how many plugins are in service, and what went wrong, as data for JSON.
+
+        These are of this process. With ``processes`` what ``shared.processes`` tells is added,
+        which reads the storage and may raise StorageError.
+        """
+        found = RegistryStatus(
             active_plugins=len(self._life.current().active),
             registry_errors=[
                 {"stage": str(e.stage), "name": e.slug, "message": e.message} for e in self.errors
             ],
         )
+        if processes:
+            told = self.shared.processes()
+            found["processes"] = [{**asdict(e), "seen": e.seen.isoformat()} for e in told]
+        return found
 
     def settings(self, slug: str) -> SettingsView:
         """Forward to ``config.settings``."""
@@ -405,8 +418,9 @@ class PluginRegistry:
     def _record_fault(self, slug: str, hook: str, error: BaseException) -> PluginFailure:
         return self._record(PluginFailure.of_call(slug, hook, error))
 
-    def _tell_settings_changed(self, slug: str, changed: frozenset[str]) -> None:
+    def _tell_settings_changed(self, scope: Scope, changed: frozenset[str]) -> None:
+        slug, user = scope
         active = self._life.snapshot.active.get(slug)
         if active is not None:
-            self._health.after_write(active, changed)
+            self._health.after_write(active, user, changed)
             self.dispatch.tell(active.implementations, "plugreg_settings_changed", changed=changed)

@@ -63,6 +63,10 @@ class HostRules:
             return True
         return self.new_plugins_active if wish is None else wish.active
 
+    def wished(self, slugs: Iterable[str], wishes: Mapping[Slug, Wish]) -> frozenset[str]:
+        """Return those of ``slugs`` that are to be on."""
+        return frozenset(slug for slug in map(Slug, slugs) if self.wants(slug, wishes.get(slug)))
+
 
 class _Requirement(NamedTuple):
     """The part of a ``Requires-Dist`` line that matters here."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import replace
 from enum import Enum
 from typing import Any, Final, Literal, TypeAlias, cast
 
-from plugreg._guard import Guard, explain, safe_repr
+from plugreg._guard import Guard, explain, safe_repr, safe_str
 from plugreg._names import near
 from plugreg._scrub import MASK
 from plugreg._texts import check_text
@@ -19,15 +21,15 @@ from plugreg.definitions import (
     SettingDefinition,
     default_of,
     fault_of,
+    native_of,
     text_of,
     to_text,
-    to_value,
 )
 from plugreg.exceptions import SettingError
 from plugreg.records import EMPTY, PluginFailure, Stage
-from plugreg.references import copied, has_reference, resolve
+from plugreg.references import NO_REFERENCE, copied, has_reference, reads_as_reference, resolve
 from plugreg.schemas import schema_of
-from plugreg.stored import Stored, StoredValue
+from plugreg.stored import FIRST_VERSION, NOTHING, Stored, StoredValue
 from plugreg.values import Scope, SettingsStore
 
 Layer: TypeAlias = Literal["default", "stored", "override"]
@@ -36,6 +38,7 @@ Layer: TypeAlias = Literal["default", "stored", "override"]
 _LOCKED: Final = "its value is fixed by the host's configuration (overrides=); change it there"
 _MISSING: Final = "it is required, and has neither a value nor a default"
 _NEVER_CHANGING: Final = (str, int, float, bool, Enum)
+_Converted: TypeAlias = tuple[Stored, Mapping[str, StoredValue], dict[str, Any]]
 
 
 class SettingsView(Mapping[str, Any]):
@@ -44,7 +47,8 @@ class SettingsView(Mapping[str, Any]):
     Keys are those of the definitions, in their order, whatever was stored; any case is accepted.
     What the host overrides wins over what is stored, and that over the default. A stored value
     that no longer converts reads as the default. Reading takes no lock and touches no storage; a
-    reference is looked up each time. The repr shows no value.
+    reference is looked up each time. The repr shows no value. A view of settings of an older
+    ``version`` than the plugin's of now still reads, and refuses to write.
 
     Reading raises KeyError for an unknown key, and SettingError for a value that cannot be had: a
     reference to what is not there, what is encrypted with another key, a default that fails, and a
@@ -58,29 +62,40 @@ class SettingsView(Mapping[str, Any]):
         slug: str,
         definitions: Mapping[str, SettingDefinition],
         user: int | None = None,
+        version: int = FIRST_VERSION,
     ) -> None:
         self.definitions: Final = definitions
         """The definitions by upper-case key, in the order in which the plugin declares them."""
         self._store = store
         self._scope: Scope = (slug, user)
+        self._version = version
         self._shelf = store.shelf(slug)
         self._fixed = self._shelf.fixed(user)
-        # One value, so that no thread pairs the texts of one moment with the values of another.
-        self._converted: tuple[Stored | None, Mapping[str, Any]] = (None, EMPTY)
+        # All that is stored, this user's part of it, and what that was read as so far. One value,
+        # so that no thread pairs the texts of one moment with the values of another.
+        self._converted: _Converted = (NOTHING, EMPTY, {})
 
     def __getitem__(self, key: str) -> Any:
         stored = self._shelf.stored
-        seen, values = self._converted
+        seen, own, values = self._converted
         if stored is not seen:
-            values = self._convert(stored)
-            self._converted = (stored, values)
+            before, own = own, stored.of(self._scope[1])
+            # A write leaves the part of every other user as it is.
+            values = values if own is before else {}
+            self._converted = (stored, own, values)
         try:
             return values[key]
         except KeyError:
             definition = self._definition(key)
-        if definition.key in values:
-            return values[definition.key]
-        return self._value(definition, self._stored(definition.key))
+        name = definition.key
+        if name not in values:
+            value = own.get(name)
+            native = self._value(definition, value)
+            # A list would be every reader's own to change.
+            if not issubclass(type(native), _NEVER_CHANGING) or self._varies(definition, value):
+                return native
+            values[name] = native
+        return values[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.definitions)
@@ -107,7 +122,15 @@ class SettingsView(Mapping[str, Any]):
     def schema(self) -> dict[str, Any]:
         """Return a JSON Schema (2020-12) of all these settings; what is locked is read-only."""
         locked = [key for key in self.definitions if key in self._fixed]
-        return schema_of(self.definitions, locked, title=self._scope[0])
+        definitions = {
+            key: replace(each, protected=self._is_protected(each))
+            for key, each in self.definitions.items()
+        }
+        schema = schema_of(definitions, locked, title=self._scope[0])
+        # Keys are the plugin's, and stay; what they stand for may tell what it keeps.
+        scrubbed = self._shelf.scrubber().value
+        schema["properties"] = {key: scrubbed(each) for key, each in schema["properties"].items()}
+        return schema
 
     def layer(self, key: str) -> Layer:
         """Tell where the value of a setting comes from. KeyError for an unknown key.
@@ -144,10 +167,11 @@ class SettingsView(Mapping[str, Any]):
             return text_of(definition, self[key])
         return ""
 
-    def fault(self, key: str) -> str | None:
+    def fault(self, key: str, *, was_checked: bool = False) -> str | None:
         """Return why the value of a setting is missing or cannot be used, or None.
 
-        A stored value is held against the whole definition, but for choices that are a callable.
+        A stored value is held against the whole definition, but for choices that are a callable,
+        and for validators where it ``was_checked`` as it was written. References are not.
         Nothing of a protected value is shown. KeyError for an unknown key.
         """
         definition = self._definition(key)
@@ -156,10 +180,13 @@ class SettingsView(Mapping[str, Any]):
             if definition.key in self._fixed or (value is not None and _changes(value)):
                 self._value(definition, value)
             elif value is not None:
-                reason = fault_of(definition, value.text)
+                if definition.protected is not self._is_protected(definition):
+                    definition = replace(definition, protected=True)
+                reason = fault_of(definition, value.text, was_checked=was_checked)
                 return None if reason is None else self._scrubbed(reason)
-            elif definition.required and text_of(definition, self._value(definition, None)) == "":
-                return _MISSING
+            elif definition.required or callable(definition.default):
+                text = text_of(definition, self._value(definition, None))
+                return _MISSING if definition.required and not text else None
             return None
         assert guard.error is not None
         return self._refusal(definition, guard.error).reason
@@ -175,14 +202,15 @@ class SettingsView(Mapping[str, Any]):
         recorded, and the value stands.
 
         Raises KeyError for an unknown key, SettingError for a value that is refused, for one that
-        the host fixes and for settings that a newer version of the plugin has stored, and
-        StorageError. After an error nothing has changed.
+        the host fixes and for settings that are stored or declared in another version than this
+        view's, and StorageError. After an error nothing has changed.
         """
         definition = self._definition(key)
         if self._is_protected(definition) and _is_mask(value):
             return
         slug, user = self._scope
-        reason = _LOCKED if definition.key in self._fixed else self._store.version_fault(slug)
+        fault = self._store.version_fault(slug, self._version)
+        reason = _LOCKED if definition.key in self._fixed else fault
         if reason is not None:
             raise SettingError(definition.key, reason)
         text, is_reference = self._given(definition, value)
@@ -192,7 +220,9 @@ class SettingsView(Mapping[str, Any]):
                 definition.before_save(change)
             if guard.error is not None:
                 raise self._veto(definition, guard.error)
-        self._store.write(self._scope, definition, text, is_reference=is_reference)
+        self._store.write(
+            self._scope, definition, text, version=self._version, is_reference=is_reference
+        )
         if definition.after_save is not None:
             with Guard() as guard:
                 definition.after_save(change)
@@ -204,27 +234,28 @@ class SettingsView(Mapping[str, Any]):
 
     # -- the parts ---------------------------------------------------------------------------
 
-    def _convert(self, stored: Stored) -> dict[str, Any]:
-        """Return the values that stay the same until something is written."""
-        own, values = stored.of(self._scope[1]), {}
-        for key in own.keys() | self._fixed.keys():
-            definition = self.definitions.get(key)
-            if definition is None or _changes(self._fixed[key] if key in self._fixed else own[key]):
-                continue
-            # What cannot be had is a fault of this setting alone, told of when it is read.
+    def _varies(self, definition: SettingDefinition, value: StoredValue | None) -> bool:
+        """Tell whether a setting may read as something else before it is written again."""
+        is_fixed = definition.key in self._fixed
+        given = self._fixed[definition.key] if is_fixed else value
+        if given is not None and _changes(given):
+            return True
+        if not callable(definition.default):
+            return False
+        # It is called each time, also where it stands in for a text that fits no more.
+        if value is not None and not is_fixed:
             with Guard():
-                native = self._value(definition, own.get(key))
-                # A list would be every reader's own to change.
-                if issubclass(type(native), _NEVER_CHANGING):
-                    values[key] = native
-        return values
+                native_of(definition, value.text)
+                return False
+        return True
 
-    def _definition(self, key: str) -> SettingDefinition:
-        definition = self.definitions.get(key.upper())
+    def _definition(self, key: object) -> SettingDefinition:
+        name = key.upper() if isinstance(key, str) else ""
+        definition = self.definitions.get(name)
         if definition is None:
             slug = self._scope[0]
-            hint = near(key.upper(), self.definitions)
-            raise KeyError(f"plugin {slug!r} has no setting {key!r}{hint}")
+            hint = near(name, self.definitions)
+            raise KeyError(f"plugin {slug!r} has no setting {safe_repr(key)}{hint}")
         return definition
 
     def _stored(self, key: str) -> StoredValue | None:
@@ -253,8 +284,15 @@ class SettingsView(Mapping[str, Any]):
         raise SettingError(definition.key, reason)
 
     def _text_or_default(self, definition: SettingDefinition, text: str) -> Any:
+        if text:
+            with Guard():
+                return native_of(definition, text)
         with Guard() as guard:
-            return to_value(definition, text) if text else default_of(definition)
+            default = default_of(definition)
+            if callable(definition.default) or issubclass(type(default), _NEVER_CHANGING):
+                return default
+            # It may be, or hold, a list of the plugin's own, which every reader could change.
+            return deepcopy(default)
         assert guard.error is not None
         fault = explain(guard.error)
         told = fault.exception_type if definition.protected else self._scrubbed(fault.message)
@@ -263,17 +301,25 @@ class SettingsView(Mapping[str, Any]):
     def _given(self, definition: SettingDefinition, value: object) -> tuple[str, bool]:
         """Return the text to store, and whether it holds references."""
         text = None
-        try:
+        # A dict or a list may be of a class of its own, whose methods do anything.
+        with Guard() as guard:
             if has_reference(value):
                 text = json.dumps(copied(value), allow_nan=False)
-        except (TypeError, ValueError) as error:
-            reason = str(error)
-        else:
-            if text is None:
-                return self._checked(definition, value), False
+        if guard.error is not None:
+            raise SettingError(definition.key, self._unreadable(guard.error))
+        if text is not None:
             check_text(definition.key, text, [text])
             return text, True
-        raise SettingError(definition.key, reason)
+        text = self._checked(definition, value)
+        if definition.typed is not None and reads_as_reference(text):
+            raise SettingError(definition.key, NO_REFERENCE)
+        return text, False
+
+    def _unreadable(self, error: BaseException) -> str:
+        """Return why a value that was given cannot be looked through for references."""
+        if type(error) in (TypeError, ValueError):
+            return self._scrubbed(safe_str(error))
+        return f"Value cannot be looked through ({explain(error).exception_type}); give plain dicts"
 
     def _checked(self, definition: SettingDefinition, value: object) -> str:
         slug, user = self._scope
@@ -320,11 +366,19 @@ class SettingsView(Mapping[str, Any]):
     def _is_protected(self, definition: SettingDefinition) -> bool:
         """Tell whether a value is protected, now or by the definition it was stored under."""
         value = self._stored(definition.key)
-        return definition.protected or (value is not None and value.is_protected)
+        if definition.protected:
+            return True
+        if value is None or definition.key in self._fixed:
+            return self._shelf.was_protected(self._scope[1], definition.key)
+        return value.is_protected
 
 
 def user_view(
-    store: SettingsStore, slug: str, definitions: Mapping[str, SettingDefinition], user: int
+    store: SettingsStore,
+    slug: str,
+    definitions: Mapping[str, SettingDefinition],
+    user: int,
+    version: int = FIRST_VERSION,
 ) -> SettingsView:
     """Return one user's settings with a plugin. Raises SettingError for what is no number.
 
@@ -332,7 +386,7 @@ def user_view(
     """
     if type(user) is not int:
         raise SettingError("user", f"a user is a whole number, not {safe_repr(user)}")
-    return SettingsView(store, slug, definitions, user)
+    return SettingsView(store, slug, definitions, user, version)
 
 
 class SettingChange:

@@ -10,19 +10,19 @@ from typing import Any, Final, TypeAlias
 
 from plugreg._guard import Guard
 from plugreg._scrub import Scrubber
-from plugreg.definitions import SettingDefinition, as_text, default_of
+from plugreg.definitions import SettingDefinition, as_text, default_of, native_of, text_of
 from plugreg.encryption import Encryption
 from plugreg.exceptions import SettingError
 from plugreg.records import EMPTY, PluginFailure
-from plugreg.references import resolve_some
+from plugreg.references import has_reference, resolve_some
 from plugreg.storage import Storage
 from plugreg.stored import FIRST_VERSION, NOTHING, Rows, Stored, StoredValue, User, place
 
 Scope: TypeAlias = tuple[str, User]
 """Whose values: a plugin's slug, and a user's number or None for the plugin's own."""
 
-Changed: TypeAlias = Callable[[str, frozenset[str]], object]
-"""Told after a write which keys of which plugin have changed."""
+Changed: TypeAlias = Callable[[Scope, frozenset[str]], object]
+"""Told after a write whose keys have changed."""
 
 Record: TypeAlias = Callable[[PluginFailure], object]
 """Keeps what went wrong with a plugin."""
@@ -45,6 +45,9 @@ class Declared:
 
 _NOTHING_DECLARED: Final = Declared()
 _NOTHING_HIDDEN: Final = Scrubber()
+_Given: TypeAlias = "tuple[SettingDefinition | None, Any]"
+"""A protected value as it was given, and the definition that it is read by."""
+
 _MOST_REPLACED: Final = 16
 _SHORT: Final = 4
 _KINDS: Final = (None, 0)
@@ -71,10 +74,10 @@ class Shelf:
         self.declared = _NOTHING_DECLARED
         # Own and user settings that were ever declared as protected in this process.
         self.protected: frozenset[tuple[bool, str]] = frozenset()
-        self._seen: tuple[Stored, Declared, tuple[Any, ...]] | None = None
+        self._seen: tuple[Stored, Declared, list[str], list[_Given]] | None = None
         self._scrubbed: tuple[list[str], Scrubber] = ([], _NOTHING_HIDDEN)
         self._asking: set[int] = set()
-        self._replaced: tuple[StoredValue, ...] = ()
+        self._replaced: tuple[tuple[SettingDefinition | None, StoredValue], ...] = ()
 
     def declare(self, declared: Declared) -> None:
         """Take in what the plugin declares now."""
@@ -101,47 +104,76 @@ class Shelf:
     def is_protected(self, user: User, key: str) -> bool:
         """Tell whether a stored value is protected, by what is stored and what was declared."""
         value = self.stored.of(user).get(key)
-        return (user is None, key) in self.protected or (value is not None and value.is_protected)
+        return self.was_protected(user, key) or (value is not None and value.is_protected)
 
     def put(self, user: User, key: str, value: StoredValue | None, version: int | None) -> None:
         """Let readers see one value, None for none, and the version of what is stored."""
         old = self.stored.of(user).get(key)
-        if old is not None and old != value and self.is_protected(user, key):
-            # The plugin may still hold it, and tell of it in what it raises next.
-            self._replaced = (old, *self._replaced)[:_MOST_REPLACED]
+        if old is not None and old != value:
+            self._note_replaced(user, key, old)
         self.stored = replace(self.stored.but_for(user, key, value), version=version)
 
-    def clear(self) -> None:
-        """Drop what was stored, and what that has replaced."""
-        self._replaced = ()
-        self.stored = NOTHING
+    def take(self, stored: Stored) -> frozenset[str]:
+        """Let readers see other values than those before, all at once; return the keys of these."""
+        before = self.stored
+        if stored == before:
+            # What was made of the values stays good for the same object alone.
+            return frozenset()
+        changed = set()
+        for user in before.values.keys() | stored.values.keys():
+            old, new = before.of(user), stored.of(user)
+            for key in old.keys() | new.keys():
+                if new.get(key) != old.get(key):
+                    changed.add(key)
+                    if key in old:
+                        self._note_replaced(user, key, old[key])
+        self.stored = stored
+        return frozenset(changed)
+
+    def _note_replaced(self, user: User, key: str, old: StoredValue) -> None:
+        # The plugin may still hold a secret, and tell of it in what it raises next.
+        if self.is_protected(user, key):
+            definition = self.declared.of(user).get(key)
+            self._replaced = ((definition, old), *self._replaced)[:_MOST_REPLACED]
+
+    def was_protected(self, user: User, key: str) -> bool:
+        """Tell whether a setting was ever declared as protected in this process."""
+        return (user is None, key) in self.protected
 
     def scrubber(self) -> Scrubber:
         """Return what hides all protected values that are stored, fixed or stand as defaults.
 
         Those that were replaced last in this process are hidden too.
         """
-        seen = self._seen
-        if seen is None or seen[0] is not self.stored or seen[1] is not self.declared:
-            seen = self._seen = (self.stored, self.declared, tuple(self._protected_values()))
-        # What a reference stands for, or a default gives, may be another text each time.
-        texts = [text for each in seen[2] for text in _texts_of(each)]
         me = threading.get_ident()
         if me in self._asking:
-            # A default that is being asked has asked for what it takes a scrubber to refuse.
-            return Scrubber(texts)
+            # The plugin's own code, asked what a value is, has asked for what takes a scrubber.
+            given = [value for _, value in self._protected_values()]
+            return Scrubber(text for each in given for text in _texts_of(None, each))
         self._asking.add(me)
         try:
-            texts += [text for each in self._protected_defaults() for text in _texts_of(each)]
+            texts = self._protected_texts()
         finally:
             self._asking.discard(me)
         last, scrubber = self._scrubbed
         if last != texts:
-            scrubber = Scrubber(texts)
+            scrubber = Scrubber(texts, known=scrubber)
             self._scrubbed = (texts, scrubber)
         return scrubber
 
-    def _protected_defaults(self) -> Iterator[Any]:
+    def _protected_texts(self) -> list[str]:
+        seen = self._seen
+        if seen is None or seen[0] is not self.stored or seen[1] is not self.declared:
+            values = [*self._protected_values()]
+            lasting = [each for each in values if not has_reference(each[1])]
+            varying = [each for each in values if has_reference(each[1])]
+            texts = [text for each in lasting for text in _texts_of(*each)]
+            seen = self._seen = (self.stored, self.declared, texts, varying)
+        # What a reference stands for, or a default gives, may be another text each time.
+        asked = [*seen[3], *self._protected_defaults()]
+        return [*seen[2], *(text for each in asked for text in _texts_of(*each))]
+
+    def _protected_defaults(self) -> Iterator[_Given]:
         for user in _KINDS:
             for definition in self.declared.of(user).values():
                 if definition.protected and definition.has_default:
@@ -149,23 +181,24 @@ class Shelf:
                     with Guard() as guard:
                         value = default_of(definition)
                     if guard.error is None:
-                        yield value
+                        yield definition, value
 
-    def _protected_values(self) -> Iterator[Any]:
-        """Give each as it was given."""
-        for value in self._replaced:
+    def _protected_values(self) -> Iterator[_Given]:
+        """Give each as it was given, with its definition where there is one."""
+        for definition, value in self._replaced:
             # A short one would hide whole texts for what is no secret any more.
             if len(value.text) >= _SHORT and not value.fault:
-                yield value.given
+                yield definition, value.given
         for user, values in self.stored.values.items():
+            definitions = self.declared.of(user)
             for key, value in values.items():
                 if self.is_protected(user, key) and not value.fault:
-                    yield value.given
+                    yield definitions.get(key), value.given
         for key, given in self.overrides.items():
-            kinds = [user is None for user in _KINDS if key in self.declared.of(user)]
+            kinds = [user for user in _KINDS if key in self.declared.of(user)]
             # Of a setting that nobody declares it is not known whether it is protected.
-            if not kinds or any((kind, key) in self.protected for kind in kinds):
-                yield given
+            if not kinds or any(self.was_protected(user, key) for user in kinds):
+                yield self.declared.of(kinds[0]).get(key) if kinds else None, given
 
 
 class SettingsStore:
@@ -193,14 +226,20 @@ class SettingsStore:
         # Writers queue here until memory shows what they have stored; readers never do.
         self._writing = threading.Lock()
         self._shelves: dict[str, Shelf] = {}
+        # The revision of the storage that memory has all of, None where it may have less.
+        self._revision: int | None = None
 
-    def load(self) -> None:
-        """Read all values again."""
+    def load(self) -> dict[str, frozenset[str]]:
+        """Read all values again; return the keys of those that have changed, by slug."""
         with self._writing:
+            # What is stored after this look may be missing in what is read.
+            revision = self._storage.revision()
             found = self._rows.read(self._storage)
             # A copy, since readers add shelves.
-            for slug in {*found, *list(self._shelves)}:
-                self.shelf(slug).stored = found.get(slug, NOTHING)
+            slugs = sorted({*found, *list(self._shelves)})
+            changed = {slug: self.shelf(slug).take(found.get(slug, NOTHING)) for slug in slugs}
+            self._revision = revision
+        return {slug: keys for slug, keys in changed.items() if keys}
 
     def shelf(self, slug: str) -> Shelf:
         """Return the place of one plugin's values, which stays the same."""
@@ -230,7 +269,7 @@ class SettingsStore:
     def forget(self, slug: str) -> None:
         """Drop the values of one plugin, whose rows were deleted, from memory."""
         with self._writing:
-            self.shelf(slug).clear()
+            self.shelf(slug).take(NOTHING)
 
     def is_outdated(self, slug: str) -> bool:
         """Tell whether what memory has of a plugin is of an older version than it declares."""
@@ -239,31 +278,51 @@ class SettingsStore:
             (shelf.stored.version or FIRST_VERSION) < shelf.declared.version
         )
 
-    def version_fault(self, slug: str) -> str | None:
-        """Return why the stored settings of a plugin are not those it knows, or None."""
+    def version_fault(self, slug: str, version: int | None = None) -> str | None:
+        """Return why settings of a version are not those to write now, or None.
+
+        Without ``version`` it is that which the plugin declares.
+        """
         shelf = self.shelf(slug)
-        stored = shelf.stored
-        return _version_fault(stored.version, shelf.declared.version, lambda: stored.has_values)
+        stored, declared = shelf.stored, shelf.declared.version
+        return _version_fault(
+            stored.version,
+            declared if version is None else version,
+            declared,
+            lambda: stored.has_values,
+        )
 
     def write(
-        self, scope: Scope, definition: SettingDefinition, text: str, *, is_reference: bool = False
+        self,
+        scope: Scope,
+        definition: SettingDefinition,
+        text: str,
+        *,
+        version: int,
+        is_reference: bool = False,
     ) -> None:
         """Store one value, or remove it when ``text`` is empty, and tell of the change.
 
-        Raises SettingError where the values stored are of another version than the plugin's.
+        ``version`` is that of the settings which ``definition`` is one of. Raises SettingError
+        where the values stored, or the settings declared last, are of another one. What was ever
+        declared as protected is stored so, whatever an older definition says.
         """
         slug, user = scope
         key, shelf = definition.key, self.shelf(slug)
-        version = shelf.declared.version
-        value = StoredValue(text, definition.protected, is_reference) if text else None
         with self._writing:
             with self._storage.transaction() as transaction:
                 stored = self._rows.version(transaction, slug)
                 fault = _version_fault(
-                    stored, version, lambda: self._rows.has_values(transaction, slug)
+                    stored,
+                    version,
+                    shelf.declared.version,
+                    lambda: self._rows.has_values(transaction, slug),
                 )
                 if fault is not None:
                     raise SettingError(key, fault)
+                # Asked in here, since the plugin may have been loaded anew while others wrote.
+                is_protected = definition.protected or shelf.was_protected(user, key)
+                value = StoredValue(text, is_protected, is_reference) if text else None
                 if value is None:
                     self._rows.delete(transaction, slug, user, key)
                 else:
@@ -274,7 +333,7 @@ class SettingsStore:
             before = shelf.stored.of(user).get(key)
             shelf.put(user, key, value, stored)
         if before != value:
-            self._changed(slug, frozenset({key}))
+            self._changed(scope, frozenset({key}))
 
     def read_again(self, slug: str) -> Stored:
         """Return what the storage has of one plugin now; memory stays as it is."""
@@ -287,7 +346,11 @@ class SettingsStore:
         """
         with self._writing:
             with self._storage.transaction() as transaction:
-                if self._rows.read_again(transaction, slug) != before:
+                # Where nobody has stored anything since, memory has what is stored: no look at
+                # all rows for each of many plugins.
+                revision = self._storage.revision()
+                in_memory = revision == self._revision and before is self.shelf(slug).stored
+                if not in_memory and self._rows.read_again(transaction, slug) != before:
                     return False
                 for user in before.values.keys() | after.values.keys():
                     old, new = before.of(user), after.of(user)
@@ -298,7 +361,9 @@ class SettingsStore:
                             self._rows.put(transaction, slug, user, key, value)
                 if after.version is not None and after.version != before.version:
                     self._rows.put_version(transaction, slug, after.version)
-            self.shelf(slug).stored = after
+            self.shelf(slug).take(after)
+            if in_memory and after != before:
+                self._revision = revision + 1
         return True
 
     def rotate_secrets(self) -> int:
@@ -320,24 +385,34 @@ class SettingsStore:
             )
 
 
-def _version_fault(stored: int | None, declared: int, has_values: Callable[[], bool]) -> str | None:
-    """Return why what is stored is not of the version that the plugin declares, or None."""
+def _version_fault(
+    stored: int | None, known: int, declared: int, has_values: Callable[[], bool]
+) -> str | None:
+    """Return why settings of the version ``known`` are not those to write now, or None.
+
+    ``declared`` is the version that was declared last, ``stored`` that of the values there are.
+    """
+    if known != declared:
+        return (
+            f"it is a setting of version {known}, and the plugin was loaded anew with version "
+            f"{declared}; write through the plugin as it is now"
+        )
     version = FIRST_VERSION if stored is None else stored
-    if version == declared or (version < declared and not has_values()):
+    if version == known or not has_values():
         return None
-    if version > declared:
+    if version > known:
         return (
             f"the stored settings are of version {version}, and this plugin knows version "
-            f"{declared}; they can only be read: bring the plugin to its newer version"
+            f"{known}; they can only be read: bring the plugin to its newer version"
         )
     return (
-        f"the stored settings are of version {version}, older than the plugin's {declared}; "
+        f"the stored settings are of version {version}, older than the plugin's {known}; "
         "reload(force=True) takes them over"
     )
 
 
-def _texts_of(given: Any) -> Iterator[str]:
-    """Give all texts of a protected value, the whole one and those within it."""
+def _texts_of(definition: SettingDefinition | None, given: Any) -> list[str]:
+    """Return all texts of a protected value: as it was given, as what it stands for, and within."""
     texts: list[str] = []
     # An odd value is a plugin's or host's own code.
     with Guard():
@@ -345,11 +420,24 @@ def _texts_of(given: Any) -> Iterator[str]:
         if not isinstance(value, (dict, list, tuple)):
             texts.append(as_text(value))
         texts += _leaves(value)
+        if definition is not None and value != "":
+            with Guard():
+                native = native_of(definition, value)
+                texts += (as_text(native), text_of(definition, native), *_as_other_number(native))
         for text in tuple(texts):
             if text.lstrip()[:1] in ("{", "["):
                 with Guard():
                     texts += _leaves(json.loads(text))
-    return iter(texts)
+    return texts
+
+
+def _as_other_number(value: Any) -> tuple[str, ...]:
+    """Return a whole number as a float writes it, and the other way round."""
+    if type(value) is int:
+        return (str(float(value)),)
+    if type(value) is float and value.is_integer():
+        return (str(int(value)),)
+    return ()
 
 
 def _leaves(value: Any) -> Iterator[str]:

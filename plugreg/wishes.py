@@ -1,10 +1,13 @@
-"""``registry.activate``, ``deactivate`` and ``delete``: what an operator wishes of a plugin."""
+"""What an operator wishes of a plugin: on, off, gone; and what a host registers by hand."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from plugreg._names import Slug, near, slug_fault, slugify
 from plugreg.catalogue import Catalogue
 from plugreg.configs import Configs
+from plugreg.discovery import objects
 from plugreg.exceptions import (
     PluginActiveError,
     PluginBlockedError,
@@ -14,13 +17,13 @@ from plugreg.exceptions import (
     PluginSlugError,
 )
 from plugreg.lifecycle import LifeCycle
-from plugreg.records import KnownPlugin, PluginRecord
+from plugreg.records import KnownPlugin, PluginRecord, Source
 from plugreg.resolve import HostRules
 from plugreg.values import SettingsStore
 
 
 class Wishes:
-    """Stores what an operator wishes, and has it carried out.
+    """Stores what an operator wishes, and has it carried out. What a host registers is not stored.
 
     Nothing is stored that the host's rules forbid. Every method raises RegistryNotReady before
     load and after close.
@@ -64,8 +67,8 @@ class Wishes:
                 raise PluginNotFoundError(slug, hint)
             if slugify(slug) != slug or slug_fault(Slug(slug), slug):
                 raise PluginSlugError(slug, "it is no slug; use lower case letters and digits")
-        self._configs.wish(True, [Slug(slug)])
-        self._life.carry_out({Slug(slug)})
+        raised = self._configs.wish(True, [Slug(slug)])
+        self._life.carry_out({Slug(slug)}, raised)
         return self._catalogue.record(slug)
 
     def deactivate(self, slug: str, *, cascade: bool = False) -> PluginRecord:
@@ -88,8 +91,8 @@ class Wishes:
                 raise PluginMandatoryError(each)
         if dependants and not cascade:
             raise PluginRequiredError(slug, dependants)
-        self._configs.wish(False, leaving)
-        self._life.carry_out(leaving)
+        raised = self._configs.wish(False, leaving)
+        self._life.carry_out(leaving, raised)
         return self._catalogue.record(slug)
 
     def delete(self, slug: str) -> None:
@@ -105,9 +108,31 @@ class Wishes:
             raise PluginMandatoryError(slug)
         if known.wanted:
             raise PluginActiveError(slug)
-        self._configs.forget(known.slug)
+        raised = self._configs.forget(known.slug)
         self._settings.forget(slug)
-        self._life.carry_out({known.slug})
+        self._life.carry_out({known.slug}, raised)
+
+    def register(self, obj: Any, slug: str | None) -> PluginRecord:
+        """Take in an object by hand; see :meth:`plugreg.PluginRegistry.register`."""
+        self._life.current()
+        if slug is not None and (reason := slug_fault(slugify(slug), slug)):
+            raise PluginSlugError(slug, reason)
+        found = objects.find([obj if slug is None else (slug, obj)], source=Source.MANUAL)
+        if not found.specs:
+            raise PluginSlugError(str(slug), found.failures[0].message)
+        (spec,) = found.specs
+        forbidden = self._rules.blocks(spec.slug)
+        if forbidden is not None:
+            raise PluginBlockedError(spec.slug, forbidden)
+        self._life.register(spec)
+        return self._catalogue.record(spec.slug)
+
+    def unregister(self, slug: str) -> None:
+        """Let go of an object that was registered by hand. Raises PluginNotFoundError."""
+        if not self._life.is_manual(slug):
+            hint = "; only what was registered by hand can be unregistered"
+            raise PluginNotFoundError(slug, hint)
+        self._life.unregister(slug)
 
     def _known(self, slug: str) -> KnownPlugin:
         plugins = self._life.current().plugins

@@ -21,7 +21,16 @@ from plugreg.api import (
     UnsupportedMediaTypeError,
 )
 from plugreg.api.access import READ
-from plugreg.api.bodies import DEEPEST, LONGEST, MOST_FIELDS, read_body, read_json, read_pairs
+from plugreg.api.bodies import (
+    DEEPEST,
+    LONGEST,
+    LONGEST_HEADER,
+    LONGEST_TYPE,
+    MOST_FIELDS,
+    read_body,
+    read_json,
+    read_pairs,
+)
 from plugreg.api.http import Request, Responder, as_prefix
 from plugreg.mixins import SettingsMixin, UserInterfaceMixin
 
@@ -127,6 +136,39 @@ class TestRouting:
 
         assert (status, headers["Allow"]) == (405, allowed)
         assert body == {"detail": f'Method "{method}" not allowed.'}
+
+    @pytest.mark.parametrize("key", ["CUP\u017f", "cup\u017f", "C\u1d1cPS"])
+    def test_a_setting_is_named_in_ascii(self, ask, key):
+        """Other letters name none, even where their upper case is one of ASCII."""
+        path = "/api/plugins/tea/settings"
+
+        assert ask("GET", f"{path}/cupS/")[0] == 200
+        for method in ("GET", "PUT"):
+            status, _, body = ask(method, f"{path}/{key}/")
+            assert status == 404
+            assert body == {"detail": f"Plugin 'tea' has no setting matching '{key}'"}
+
+    @pytest.mark.parametrize("rest", ["", "settings/", "settings/KEY/", "metadata/", "admin/"])
+    def test_a_name_is_looked_up_uncut(self, rest):
+        """What only begins like the longest name is another, though it is repeated shortened."""
+        longest = "x" * 255
+
+        class Long(SettingsMixin, Plugin):
+            SLUG = longest
+            SETTINGS = {"KEY": {}}
+
+        with PluginRegistry("shop", builtin=[Long], new_plugins="active") as registry:
+            registry.load()
+
+            def ask(path):
+                request = Request(method="GET", path=f"/api/plugins/{path}")
+                response = Responder(registry).respond(request, SUPERUSER)
+                return response.status, json.loads(response.body)
+
+            assert ask(f"{longest}/{rest}")[0] == 200
+            status, body = ask(f"{longest}xyz/{rest}")
+            assert status == 404
+            assert f"'{longest}'" in body["detail"]
 
     @pytest.mark.parametrize("name", ["install", "reload"])
     def test_a_fixed_name_wins_over_a_plugin(self, ask, name):
@@ -341,13 +383,79 @@ class TestMultipart:
 
         assert read_body(f'multipart/form-data; boundary="{boundary}"', body) == {"a": "1"}
 
+    @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
+    def test_any_texts_come_through_unchanged(self, texts):
+        """Whatever is in them; the boundary is too long to come up."""
+        fields = {str(number): text for number, text in enumerate(texts)}
+        boundary = "-----------------------------123"
+        parts = [part(*each) for each in fields.items()]
+        body = multipart(*parts, boundary=boundary, end=f"--{boundary}--")
+
+        assert read_body(f"multipart/form-data; boundary={boundary}", body) == fields
+
+    def test_what_only_looks_like_a_boundary_is_no_field(self):
+        """It stands in a value as often as it likes."""
+        text = "\r\n--bx" * (MOST_FIELDS + 2)
+
+        assert read_body(self.TYPE, multipart(part("a", text))) == {"a": text}
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b'--b\nContent-Disposition: form-data; name="a"\n\n1\n--b--',
+            multipart(
+                "content-type: text/plain\r\nCONTENT-DISPOSITION: form-data; NAME=a\r\n\r\n1"
+            ),
+            multipart('Content-Disposition: form-data;\r\n\tname = "a" \r\n\r\n1'),
+            b"before\r\n" + multipart(part("a", "1")) + b"behind",
+            multipart(part("a", "1")).replace(b"--b\r", b"--b \t\r"),
+        ],
+        ids=repr,
+    )
+    def test_headers_and_lines_as_clients_write_them(self, body):
+        """Newlines without a return, folded lines, any case, and text around the form."""
+        assert read_body(self.TYPE, body) == {"a": "1"}
+
+    def test_a_name_in_quotes_may_have_any_character(self):
+        """A backslash stands before a quote or another one."""
+        body = multipart(part('a;b=\\"c\\"\\\\', "1"))
+
+        assert read_body(self.TYPE, body) == {'a;b="c"\\': "1"}
+
+    def test_a_part_without_content_is_an_empty_text(self):
+        """Then headers and boundary have one empty line between them (RFC 2046, 5.1.1)."""
+        body = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n--b--'
+
+        assert read_body(self.TYPE, body) == {"a": ""}
+
+    @pytest.mark.parametrize("filler", ["; a=b", "; name*0=a", ";", '"', "\\", " ", "\r\nX: y"])
+    def test_headers_are_read_to_a_limit(self, filler):
+        """The limit itself is allowed; what is longer is refused before anything looks into it."""
+        head = 'Content-Disposition: form-data; name="a"' + filler * 500 + "\r\nY: "
+        # The newline between boundary and headers counts.
+        longest = head.ljust(LONGEST_HEADER - len("\r\n"), "y")
+
+        assert read_body(self.TYPE, multipart(f"{longest}\r\n\r\n1")) == {"a": "1"}
+        for longer in (f"{longest}x", head + filler * 100_000):
+            with pytest.raises(InvalidError, match=f"headers of {LONGEST_HEADER} bytes at most"):
+                read_body(self.TYPE, multipart(f"{longer}\r\n\r\n1"))
+
+    def test_the_content_type_is_read_to_a_limit(self):
+        """The limit itself is allowed."""
+        longest = self.TYPE.ljust(LONGEST_TYPE, ";")
+
+        assert read_body(longest, multipart(part("a", "1"))) == {"a": "1"}
+        with pytest.raises(InvalidError, match=f"{LONGEST_TYPE} characters at most"):
+            read_body(f"{longest};", multipart(part("a", "1")))
+
     def test_a_form_without_fields_is_empty(self):
         """Nothing but its end."""
         assert read_body(self.TYPE, b"--b--\r\n") == {}
 
-    def test_a_file_is_refused_by_the_name_of_its_field(self):
+    @pytest.mark.parametrize("said", ['filename="x.txt"', "filename=", "filename*=utf-8''x"])
+    def test_a_file_is_refused_by_the_name_of_its_field(self, said):
         """Even one without content."""
-        head = 'Content-Disposition: form-data; name="url"; filename="x.txt"\r\n\r\n'
+        head = f'Content-Disposition: form-data; name="url"; {said}\r\n\r\n'
         with pytest.raises(InvalidError) as caught:
             read_body(self.TYPE, multipart(head))
 
@@ -362,6 +470,10 @@ class TestMultipart:
             (TYPE, multipart(part("a", "1"), end="")),
             (TYPE, b"x"),
             (TYPE, multipart("\r\nx")),
+            (TYPE, multipart("x")),
+            (TYPE, multipart("")),
+            (TYPE, multipart('Content-Disposition: form-data; name="a"')),
+            (TYPE, multipart("Content-Disposition: form-data; name*=utf-8''a\r\n\r\nx")),
             (TYPE, multipart("Content-Disposition: form-data\r\n\r\nx")),
             (TYPE, multipart(*[part("a", "1")] * (MOST_FIELDS + 1))),
         ],
@@ -380,6 +492,10 @@ class TestMultipart:
             multipart(
                 'Content-Disposition: form-data; name="a"\r\n'
                 "Content-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n\r\nx\r\n--c--"
+            ),
+            multipart(
+                'Content-Disposition: form-data; name="a"\r\n'
+                "Content-Transfer-Encoding: base64\r\n\r\neA=="
             ),
         ],
     )
@@ -447,6 +563,25 @@ class TestAnswers:
 
         assert (status, body) == (204, b"")
         assert not {"Content-Type", "Content-Length"} & set(headers)
+
+    def test_a_plugin_that_was_switched_on_meanwhile_stays(self):
+        """Its refusal has one form, whenever it was found out."""
+
+        class Busy(PluginRegistry):
+            def delete(self, slug):
+                self.activate(slug)
+                super().delete(slug)
+
+        with Busy("shop", builtin=[Tea]) as registry:
+            registry.load()
+            request = Request(method="DELETE", path="/api/plugins/tea/")
+            response = Responder(registry).respond(request, SUPERUSER)
+
+            assert response.status == 400
+            assert json.loads(response.body) == {
+                "detail": "Plugin cannot be deleted as it is currently active"
+            }
+            assert registry.get("tea").active
 
     def page(self, ask, query):
         return ask("GET", "/api/plugins/", url=self.URL, query=query)[2]

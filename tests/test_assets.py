@@ -26,12 +26,16 @@ def shop(site, monkeypatch):
             "shop.plugins": {
                 "one": "assets_one:Panel",
                 "deep": "assets_one.core.plugin:Panel",
+                "near": "assets_one.near.plugin:Panel",
             }
         },
         modules={
             "assets_one/__init__.py": MODULE,
             "assets_one/core/__init__.py": "",
             "assets_one/core/plugin.py": MODULE,
+            "assets_one/near/__init__.py": "",
+            "assets_one/near/plugin.py": MODULE,
+            "assets_one/near/static/near.js": "near",
             "assets_one/static/panel.js": "export {}",
             "assets_one/static/img/logo.svg": "<svg/>",
             "assets_one/static/data.bin": "\x01",
@@ -90,6 +94,33 @@ class TestContent:
     def test_the_folder_may_stand_further_out(self, shop):
         """A plugin in a subpackage shares the folder of its package."""
         assert shop.assets("deep", "panel.js").content == b"export {}"
+
+    def test_the_nearest_folder_is_the_only_one(self, shop):
+        """What is not in it is not looked for further out."""
+        assert shop.assets("near", "near.js").content == b"near"
+        with pytest.raises(AssetNotFoundError):
+            shop.assets("near", "panel.js")
+
+    def test_a_plugin_of_the_hosts_has_its_own_package_alone(self, shop):
+        """No distribution brings it, so that the packages around it may be the host's."""
+        from assets_one import Panel as Outer
+        from assets_one.core.plugin import Panel as Inner
+        from assets_one.near.plugin import Panel as Near
+
+        given = {
+            "builtin": [("outer", Outer), ("inner", Inner)],
+            "samples": [("near", Near)],
+            "mandatory": {"near"},
+        }
+        with PluginRegistry("other", new_plugins="active", **given) as registry:
+            registry.load()
+            registry.register(Inner(), "hand")
+
+            assert registry.assets("outer", "panel.js").content == b"export {}"
+            assert registry.assets("near", "near.js").content == b"near"
+            for slug in ("inner", "hand", "near"):
+                with pytest.raises(AssetNotFoundError):
+                    registry.assets(slug, "panel.js")
 
     @pytest.mark.parametrize("slug", ["spaced", "flat"])
     def test_what_others_share_is_not_the_plugins_own(self, shop, slug):

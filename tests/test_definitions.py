@@ -11,9 +11,9 @@ from uuid import UUID
 
 import pytest
 
+from plugreg._scrub import MASK
 from plugreg.declarations import parse_definitions
 from plugreg.definitions import (
-    MASK,
     SettingDefinition,
     as_text,
     choices_of,

@@ -12,6 +12,7 @@ import plugreg
 from plugreg import exceptions
 from plugreg.exceptions import (
     AssetNotFoundError,
+    CommitUnknownError,
     EncryptionError,
     InstallError,
     MissingExtraError,
@@ -33,6 +34,7 @@ from plugreg.exceptions import (
     StorageError,
     StorageLockedError,
     StorageUnavailableError,
+    StorageURLError,
     UnknownHookError,
 )
 
@@ -126,6 +128,26 @@ ERRORS = [
         StorageLockedError("/x.lock", 30.0),
         {"lock": "/x.lock", "seconds": 30.0},
         ["'/x.lock'", "30 seconds"],
+    ),
+    (
+        CommitUnknownError("postgresql://db/shop", 8),
+        {"place": "postgresql://db/shop", "revision": 8, "committed": None},
+        ["'postgresql://db/shop'", "commit 8", "compare the store's revision"],
+    ),
+    (
+        CommitUnknownError("postgresql://db/shop", 8, True),
+        {"committed": True},
+        ["do not do it again"],
+    ),
+    (
+        CommitUnknownError("postgresql://db/shop", 8, False),
+        {"committed": False},
+        ["not made; do it again"],
+    ),
+    (
+        StorageURLError("tinidb:///x.json", "write tinydb:///x.json"),
+        {"url": "tinidb:///x.json", "reason": "write tinydb:///x.json"},
+        ["'tinidb:///x.json'", "write tinydb:///x.json"],
     ),
     (
         StorageUnavailableError("/x.json", "disk full"),

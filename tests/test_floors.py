@@ -16,15 +16,16 @@ ROOT = Path(plugreg.__file__).parent
 
 FLOORS = [
     {"exceptions", "_names", "_guard", "_scrub"},
-    {"records", "context", "_turns", "_texts", "_typed", "references"},
+    {"records", "context", "_turns", "_texts", "_typed", "references", "watching"},
     {"definitions", "failures", "hooks", "storage", "encryption", "selection"},
-    {"declarations", "dispatch", "discovery", "resolve", "schemas", "stored"},
+    {"declarations", "dispatch", "discovery", "resolve", "schemas", "stored"}
+    | {"leases", "presence", "hints"},
     {"plugin", "mixins", "overrides", "values"},
     {"load", "modules", "activate", "configs", "settings", "migrations"}
     | {"catalogue", "ui", "options", "assets"},
-    {"build", "binding", "configuration", "settings_health", "install"},
+    {"build", "binding", "configuration", "settings_health", "install"} | {"freshness"},
     {"lifecycle"},
-    {"wishes"},
+    {"wishes", "shared"},
     {"registry"},
     {"api"},
     {"adapters"},
@@ -108,6 +109,7 @@ HEAVY = [
     "cryptography",
     "importlib_metadata",
     "sqlalchemy",
+    "redis",
     "packaging.requirements",
     "packaging.metadata",
     "email",

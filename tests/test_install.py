@@ -138,6 +138,12 @@ class TestInstalling:
             ("shop-tea @ http://example.org/x.whl", "url"),
             ("git+ssh://example.org/x", "url"),
             ("git+https://", "url"),
+            ("git+https://example.org/x --global-option=y", "url"),
+            ("git+https://example.org/x\n--global-option=y", "url"),
+            ("git+https://example.org/x\t-r y", "url"),
+            ("git+https://example.org/x\u3000y", "url"),
+            ("shop-tea @ https://example.org/x\u2028y", "url"),
+            ("shop-tea @ https://example.org/x --global-option=y", "packagename"),
         ],
     )
     def test_what_is_no_requirement_never_reaches_the_installer(self, shop, requirement, field):
@@ -149,10 +155,21 @@ class TestInstalling:
         assert shop.installer.asked == []
 
     @pytest.mark.parametrize(
-        "url", ["ftp://example.org/simple", "nowhere", "https://", "http://[x"]
+        "url",
+        [
+            "ftp://example.org/simple",
+            "nowhere",
+            "https://",
+            "http://[x",
+            "https://example.org/simple --pre",
+            " https://example.org/simple",
+            "https://example.org/simple\n",
+            "https://example.org/\tsimple",
+            "https://example.org/\x7f",
+        ],
     )
     def test_an_index_is_an_address(self, shop, url):
-        """An index is reached by https, or on this machine."""
+        """An index is reached by https, or on this machine, and nothing stands beside it."""
         with pytest.raises(RequirementError) as caught:
             shop.install("shop-tea", index_url=url)
 

@@ -124,6 +124,34 @@ class TestForms:
         assert Scrubber(["{\n  name: me\n}\n"]).text("{ name }") == "{ name }"
 
 
+class TestMany:
+    others = tuple(f"other-{n:04}-value" for n in range(300))
+
+    @pytest.mark.parametrize("length", range(1, LONGEST_MESSAGE + 40, 97))
+    def test_among_many_a_value_is_found_as_by_itself(self, length):
+        """Many are looked for all at once, few one after the other: with the same result."""
+        alone, among = Scrubber([SECRET]), Scrubber([*self.others, SECRET])
+        text = cut("-" * length + f"{SECRET}{SECRET!r}" + "-" * LONGEST_MESSAGE, LONGEST_MESSAGE)
+
+        assert among.text(text) == alone.text(text)
+        assert among.cut_text(text) == alone.cut_text(text)
+        assert among.value([text, {SECRET: 1}]) == alone.value([text, {SECRET: 1}])
+
+    def test_each_of_many_is_found(self):
+        """None is left out, wherever it stands."""
+        text = ", ".join(self.others)
+
+        assert Scrubber(self.others).text(text) == ", ".join([MASK] * len(self.others))
+
+    def test_what_is_known_of_a_value_is_used_again(self):
+        """A scrubber made from another one finds the same, of old values and of new ones."""
+        before = Scrubber([SECRET, *self.others])
+        before.text("anything")
+        after = Scrubber([SECRET, "new-value"], known=before)
+
+        assert after.text(f"{SECRET} new-value {self.others[0]}") == f"*** *** {self.others[0]}"
+
+
 class TestShort:
     @pytest.mark.parametrize("text", ["code 12", "repr: 'x12x'", "12"])
     def test_the_whole_text_is_replaced(self, text):
@@ -150,27 +178,33 @@ class TestCut:
     def test_pieces_at_a_cut(self, secret, length):
         """Wherever the cut falls, less than 4 characters of the value are left on either side."""
         text = cut("-" * length + secret + "-" * (LONGEST_MESSAGE + 20), LONGEST_MESSAGE)
-        scrubbed = Scrubber([secret]).text(text)
+        scrubbed = Scrubber([secret]).cut_text(text)
         assert all(secret[at : at + 4] not in scrubbed for at in range(len(secret) - 3))
 
     def test_a_cut_of_a_cut(self):
         """What stands between two cuts is a piece of the value without its ends."""
         secret = "0123456789abcdefghij"
-        scrubbed = Scrubber([secret]).text("see 01234 … 789abc … fghij too")
+        scrubbed = Scrubber([secret]).cut_text("see 01234 … 789abc … fghij too")
         assert scrubbed == "see *** … *** … *** too"
 
     @pytest.mark.parametrize("text", ["s3cret-", "canary", "s3cr"])
     def test_pieces_at_both_ends(self, text):
         """Another program may have cut it."""
-        assert Scrubber([SECRET]).text(text) == MASK
+        assert Scrubber([SECRET]).cut_text(text) == MASK
 
     def test_three_characters_are_too_few(self):
         """They are in too many texts, and tell too little."""
-        assert Scrubber([SECRET]).text("s3c … ary") == "s3c … ary"
+        assert Scrubber([SECRET]).cut_text("s3c … ary") == "s3c … ary"
 
     def test_pieces_elsewhere_stay(self):
         """Where nothing was cut off, a word in common is a word."""
-        assert Scrubber([SECRET]).text("a canary s3cret-x") == "a canary s3cret-x"
+        assert Scrubber([SECRET]).cut_text("a canary s3cret-x") == "a canary s3cret-x"
+
+    def test_who_chooses_a_text_learns_nothing_of_its_pieces(self):
+        """A text that others write is not taken for cut, and masks would tell which are right."""
+        text = "… s3cret- … canary … s3cre"
+        assert Scrubber([SECRET]).text(text) == text
+        assert Scrubber([SECRET]).value([text]) == [text]
 
     @pytest.mark.parametrize("times", [1, 100, 10_000])
     def test_an_exception_of_any_length(self, times):
@@ -181,7 +215,7 @@ class TestCut:
         except ValueError as error:
             words = explain(error)
         for text in (words.message, words.traceback):
-            scrubbed = scrubber.text(text)
+            scrubbed = scrubber.cut_text(text)
             assert "ValueError" in scrubbed or times > 1_000
             assert all(SECRET[at : at + 4] not in scrubbed for at in range(len(SECRET) - 3))
 

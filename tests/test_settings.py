@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from contextlib import contextmanager
+from typing import Annotated, Any
 
 import pytest
+from pydantic import BeforeValidator
 
+from plugreg import Plugin, PluginRegistry
 from plugreg._scrub import MASK
 from plugreg.declarations import parse_definitions
 from plugreg.exceptions import SettingError, StorageError, StorageUnavailableError
+from plugreg.mixins import SettingsMixin
 from plugreg.records import Stage
 from plugreg.settings import SettingsView
 from plugreg.storage import MemoryStorage
@@ -34,12 +39,12 @@ class Store:
         assert faults == ()
         return SettingsView(self.settings, slug, parsed, user)
 
-    def declared(self, definitions, slug="tea"):
+    def declared(self, definitions, slug="tea", user=None, version=1):
         """Give a view of what was declared before, as a loaded plugin's settings are."""
         parsed, faults = parse_definitions(definitions, "SETTINGS")
         assert faults == ()
-        self.settings.declare(slug, Declared(parsed))
-        return SettingsView(self.settings, slug, parsed)
+        self.settings.declare(slug, Declared(parsed, parsed, version))
+        return SettingsView(self.settings, slug, parsed, user, version)
 
     def rows(self, table="settings"):
         return {key: row["value"] for key, row in self.storage.read(table).items()}
@@ -55,6 +60,11 @@ def raising(error=None):
         raise error or OSError("no")
 
     return method
+
+
+def counted(calls):
+    """Give a type of whole numbers that adds to ``calls`` each text that is converted."""
+    return Annotated[int, BeforeValidator(lambda given: calls.append(given) or given)]
 
 
 class TestView:
@@ -160,6 +170,34 @@ class TestView:
         assert 5 not in view
         assert store.storage.revision() == 0
 
+    @pytest.mark.parametrize("key", [5, None, ("A",), b"A"])
+    def test_what_is_no_text_is_an_unknown_key(self, store, key):
+        """As in every mapping: KeyError, and the default of get()."""
+        view = store.view({"A": {}})
+        for access in (view.__getitem__, view.is_set, view.fault, lambda key: view.set(key, 1)):
+            with pytest.raises(KeyError, match="has no setting"):
+                access(key)
+        assert view.get(key, "other") == "other"
+
+    @pytest.mark.parametrize("kind", [None, Any, list[Any]])
+    def test_a_default_is_every_readers_own(self, store, kind):
+        """What one reader does to it neither another one nor the plugin's definition sees."""
+        default = [{"a": [1]}]
+        definition = {"default": default} if kind is None else {"default": default, "type": kind}
+        view = store.view({"A": definition})
+        view["A"][0]["a"].append(2)
+        view["A"].append(3)
+        assert view["A"] == default == [{"a": [1]}]
+
+    def test_a_default_that_cannot_be_copied_costs_its_own_setting_alone(self, store):
+        """It is the plugin's object, and may refuse anything."""
+        odd = type("Odd", (list,), {"__deepcopy__": raising()})()
+        view = store.view({"A": {"default": odd}, "B": {"default": "fine"}})
+        with pytest.raises(SettingError, match="its default cannot be had") as caught:
+            view["A"]
+        assert caught.value.field == "A"
+        assert view["B"] == "fine"
+
     def test_repr_shows_no_value(self, store):
         """Plugin and keys only, set or not, protected or not."""
         view = store.view({"TOKEN": {"protected": True}, "OTHER": {}, "DEF": {"default": SECRET}})
@@ -179,6 +217,58 @@ class TestView:
         assert (view["A"], user["A"]) == ("", "")
         store.settings.load()
         assert (view["A"], user["A"]) == ("x", "y")
+
+
+class TestWhatIsConverted:
+    """A text is converted when it is asked for, and once."""
+
+    def test_is_one_setting_at_a_time(self, store):
+        """Reading one converts no other, and the second read converts nothing."""
+        store.view({"A": {}, "B": {}}).set("A", "1")
+        store.view({"A": {}, "B": {}}).set("B", "2")
+        calls = []
+        view = store.view({"A": {"type": counted(calls)}, "B": {"type": counted(calls)}})
+        assert (view["A"], view["a"], view["A"]) == (1, 1, 1)
+        assert calls == ["1"]
+        assert view["B"] == 2
+        assert calls == ["1", "2"]
+
+    def test_a_plain_default_is_kept(self, store):
+        """Like what is stored; a new value takes its place, and it comes back."""
+        calls = []
+        view = store.view({"A": {"type": counted(calls), "default": 5}})
+        calls.clear()
+        assert (view["A"], view["A"], view["A"]) == (5, 5, 5)
+        assert calls == [5]
+        view.set("A", 6)
+        assert view["A"] == 6
+        view.set("A", None)
+        assert view["A"] == 5
+
+    def test_no_write_of_another_user_costs_anything(self, store):
+        """Neither the plugin's own values nor those of other users are converted again."""
+        calls = []
+        definitions = {"A": {"type": counted(calls)}}
+        own, one, two = (store.view(definitions, user=user) for user in (None, 1, 2))
+        own.set("A", 5)
+        one.set("A", 6)
+        assert (own["A"], one["A"], two["A"]) == (5, 6, "")
+        two.set("A", 7)
+        calls.clear()
+        assert (own["A"], one["A"]) == (5, 6)
+        assert calls == []
+        assert two["A"] == 7
+        own.set("A", 8)
+        assert (own["A"], one["A"], two["A"]) == (8, 6, 7)
+
+    def test_a_default_that_stands_in_is_called_each_time(self, store):
+        """Also for a text that no longer converts."""
+        store.view({"A": {}}).set("A", "many")
+        calls = []
+        view = store.view({"A": {"validator": int, "default": lambda: calls.append(1) or 3}})
+        for count in (1, 2, 3):
+            assert view["A"] == 3
+            assert len(calls) == count
 
 
 class TestSet:
@@ -242,13 +332,13 @@ class TestSet:
         view.set("A", "")
         view.set("COUNT", "")
         view.set("COUNT", "")
-        assert store.told == [("tea", frozenset({"COUNT"}))] * 2
+        assert store.told == [(("tea", None), frozenset({"COUNT"}))] * 2
 
     def test_the_change_is_told_after_it_was_made(self, store):
         """Whoever is told reads the new value, and may write another setting."""
         seen = []
 
-        def changed(slug, keys):
+        def changed(scope, keys):
             seen.append((dict(view), store.rows()))
             if keys == {"A"}:
                 view.set("B", "2")
@@ -432,7 +522,7 @@ class TestReferences:
         other = Store(store.storage)
         other.settings.load()
         assert other.view({"COUNT": {"validator": int}})["COUNT"] == 6
-        assert store.told == [("tea", frozenset({"COUNT"}))]
+        assert store.told == [(("tea", None), frozenset({"COUNT"}))]
 
     def test_at_any_depth(self, store, monkeypatch):
         """Of a type that can hold them."""
@@ -445,14 +535,62 @@ class TestReferences:
     def test_a_text_that_looks_like_one_is_a_text(self, store, monkeypatch):
         """Or whoever may write a setting could read every variable and file of the host."""
         monkeypatch.setenv("TEA_KEY", SECRET)
-        view = store.view({"A": {}, "MAP": {"type": dict[str, str]}})
+        view = store.view({"A": {}})
         text = '{"$env": "TEA_KEY"}'
-        for key in view:
-            view.set(key, text)
-        assert dict(view) == {"A": text, "MAP": {"$env": "TEA_KEY"}}
+        view.set("A", text)
+        assert view["A"] == text
+        # A plugin that changes what it has read and writes it back gives a text again.
+        view.set("A", view["A"])
+        assert view["A"] == text
         assert "reference" not in str(store.storage.read("settings"))
         store.settings.load()
         assert view["A"] == text
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"$env": "TEA_KEY"}',
+            ' {"$file": "/etc/hostname"}',
+            '{"a": [{"$env": "TEA_KEY"}]}',
+            '{"$env": "TEA_KEY", "or": 1}',
+        ],
+    )
+    def test_a_text_that_is_read_as_one_is_refused(self, store, monkeypatch, text):
+        """Of a type that makes a dict of it: written back, it would be the host's reference."""
+        monkeypatch.setenv("TEA_KEY", SECRET)
+        view = store.view({"MAP": {"type": dict[str, Any]}})
+        view.set("MAP", '{"a": 1}')
+        revision = store.storage.revision()
+        with pytest.raises(SettingError, match="must not hold a reference") as caught:
+            view.set("MAP", text)
+        assert caught.value.field == "MAP"
+        assert store.storage.revision() == revision
+        # A plugin adds to what it has read.
+        view.set("MAP", {**view["MAP"], "b": 2})
+        assert view["MAP"] == {"a": 1, "b": 2}
+        assert "reference" not in str(store.storage.read("settings"))
+
+    def test_a_list_of_texts_that_look_like_ones_stays_one(self, store, monkeypatch):
+        """What is read from it are texts, which are no references when they are written back."""
+        monkeypatch.setenv("TEA_KEY", SECRET)
+        view = store.view({"KEYS": {"type": list[str]}})
+        text = '{"$env": "TEA_KEY"}'
+        view.set("KEYS", json.dumps([text]))
+        view.set("KEYS", [*view["KEYS"], "b"])
+        assert view["KEYS"] == [text, "b"]
+
+    @pytest.mark.parametrize("error", [OSError(SECRET), SystemExit(1), RecursionError()])
+    @pytest.mark.parametrize(("kind", "method"), [(dict, "__contains__"), (list, "__iter__")])
+    def test_a_value_that_refuses_to_be_looked_at(self, store, kind, method, error):
+        """SettingError with the key, whatever its class does; nothing of it is shown."""
+        value = type("Odd", (kind,), {method: raising(error)})()
+        view = store.view({"A": {}, "TOKEN": {"protected": True}, "MAP": {"type": dict[str, Any]}})
+        for key in view:
+            with pytest.raises(SettingError) as caught:
+                view.set(key, value)
+            assert caught.value.field == key
+            assert SECRET not in str(caught.value)
+        assert store.storage.revision() == 0
 
     @pytest.mark.parametrize(
         "value",
@@ -494,6 +632,93 @@ class TestReferences:
             )
         with pytest.raises(StorageError, match="'tea:A' of table 'settings'"):
             store.settings.load()
+
+
+class TestVersions:
+    """A view in hand may be of settings that the plugin no longer has."""
+
+    @pytest.mark.parametrize("user", [None, 7])
+    @pytest.mark.parametrize("text", ["5", ""])
+    def test_an_older_view_writes_nothing(self, store, user, text):
+        """SettingError that names both versions, over new values and where there are none."""
+        old = store.declared({"MINUTES": {"before_save": pytest.fail}}, user=user)
+        new = store.declared({"MINUTES": {}}, user=user, version=2)
+        for value in ("1", ""):
+            new.set("MINUTES", value)
+            rows = store.rows("settings"), store.rows("user_settings")
+            with pytest.raises(SettingError, match=r"version 1.* version 2") as caught:
+                old.set("MINUTES", text)
+            assert caught.value.field == "MINUTES"
+            assert old["MINUTES"] == value
+            assert (store.rows("settings"), store.rows("user_settings")) == rows
+        new.set("MINUTES", "3")
+        assert store.storage.read("versions") == {"tea": {"settings": 2}}
+
+    def test_is_asked_again_where_the_value_is_stored(self, store):
+        """The plugin may be loaded anew after the first look, by what before_save does."""
+        old = store.declared({"A": {"before_save": lambda _: store.declared({"A": {}}, version=2)}})
+        with pytest.raises(SettingError, match=r"version 1.* version 2"):
+            old.set("A", "x")
+        assert store.rows() == {}
+
+    def test_a_newer_view_writes_nothing_either(self, store):
+        """The plugin of now could only read it."""
+        new = store.declared({"A": {}}, version=2)
+        store.declared({"A": {}})
+        with pytest.raises(SettingError, match=r"version 2.* version 1"):
+            new.set("A", "x")
+        assert store.rows() == {}
+
+    def test_a_view_from_before_the_setting_was_protected(self, store):
+        """It stores what it is given as protected, for that is what the plugin says now."""
+        old, users = store.declared({"A": {}, "B": {}}), store.view({"A": {}}, user=7)
+        store.declared({"A": {"protected": True}, "B": {}})
+        old.set("A", SECRET)
+        old.set("B", "x")
+        users.set("A", SECRET)
+        rows = {**store.storage.read("settings"), **store.storage.read("user_settings")}
+        assert {key: row["protected"] for key, row in rows.items()} == {
+            "tea:A": True,
+            "tea:B": False,
+            "tea:7:A": True,
+        }
+        assert old.shown("A") == MASK
+
+    def test_an_older_plugin_may_write_where_nothing_is_stored_any_more(self, store):
+        """The version row alone keeps nobody from anything."""
+        new = store.declared({"A": {}}, version=2)
+        new.set("A", "x")
+        old = store.declared({"A": {}})
+        assert "version 2" in store.settings.version_fault("tea")
+        with pytest.raises(SettingError, match=r"version 2.* version 1"):
+            old.set("A", "y")
+        store.declared({"A": {}}, version=2).set("A", None)
+        old = store.declared({"A": {}})
+        assert store.settings.version_fault("tea") is None
+        old.set("A", "y")
+        assert store.rows() == {"tea:A": "y"}
+        assert store.storage.read("versions") == {"tea": {"settings": 1}}
+
+    def test_a_registrys_views_are_those_of_the_plugin_as_it_was_loaded(self):
+        """Those in hand over a reload are old, whoever asks for one later gets a new one."""
+        cls = type(
+            "Tea", (SettingsMixin, Plugin), {"SETTINGS": {"A": {}}, "USER_SETTINGS": {"B": {}}}
+        )
+        with PluginRegistry("shop", builtin=[("tea", cls)], new_plugins="active") as registry:
+            registry.load()
+            old = registry.settings("tea"), registry.user_settings("tea", 7)
+            cls.SETTINGS_VERSION = 2
+            registry.reload(force=True)
+            for view, key in zip(old, "AB", strict=True):
+                with pytest.raises(SettingError, match=r"version 1.* version 2"):
+                    view.set(key, "x")
+            plugin = registry.get("tea").plugin
+            registry.settings("tea").set("A", "1")
+            registry.user_settings("tea", 7).set("B", "2")
+            plugin.set_setting("A", "3")
+            plugin.set_user_setting("B", "4", 7)
+            assert (old[0]["A"], old[1]["B"]) == ("3", "4")
+            assert registry.errors == ()
 
 
 class TestUsers:

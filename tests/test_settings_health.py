@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import threading
+import weakref
 
 import pytest
 
@@ -115,6 +117,17 @@ class TestRecord:
         monkeypatch.setitem(Tea.SETTINGS, "URL", {"required": True, "default": failing})
         assert told(serve()) == {"URL": "its default cannot be had: OSError: no"}
 
+    def test_a_default_that_fails_is_told_where_it_is_not(self, storage, serve, monkeypatch):
+        """Whoever reads the setting gets the error, required or not."""
+        put(storage, URL="x")
+        monkeypatch.setitem(Tea.SETTINGS, "NOTE", {"default": lambda: 1 / 0})
+        monkeypatch.setitem(Tea.USER_SETTINGS, "BADGE", {"default": lambda: 1 / 0})
+        registry = serve()
+        reason = "its default cannot be had: ZeroDivisionError: division by zero"
+        assert told(registry) == {"NOTE": reason, "user setting BADGE": reason}
+        registry.settings("tea").set("NOTE", "y")
+        assert told(registry) == {"user setting BADGE": reason}
+
     def test_it_goes_when_the_plugin_goes(self, storage, serve):
         """It is no fault of a plugin that is off."""
         registry = serve()
@@ -122,6 +135,21 @@ class TestRecord:
         assert [each.slug for each in registry.errors] == ["milk"]
         registry.activate("tea")
         assert told(registry) == MISSING
+
+    @pytest.mark.parametrize("leave", ["deactivate", "close"])
+    def test_nothing_holds_a_plugin_that_has_left(self, serve, leave):
+        """Nor is what is written afterwards recorded."""
+        registry = serve()
+        view = registry.settings("tea")
+        gone = weakref.ref(registry.get("tea").plugin)
+        if leave == "deactivate":
+            registry.deactivate("tea")
+        else:
+            registry.close()
+        view.set("NOTE", {"$env": "NO_SUCH_TEA"})
+        assert "NO_SUCH_TEA" not in str(registry.errors)
+        gc.collect()
+        assert gone() is None
 
 
 class TestRenewal:
@@ -147,7 +175,7 @@ class TestRenewal:
         assert told(registry) == {}
 
     def test_a_reference_that_leads_nowhere_is_told_at_once(self, serve, monkeypatch):
-        """And gone after the next write or load once it leads somewhere."""
+        """And gone after the next load once it leads somewhere."""
         monkeypatch.setenv("TEA_URL", "x")
         registry = serve()
         view = registry.settings("tea")
@@ -215,15 +243,165 @@ class TestRenewal:
         view.set("NOTE", "y")
         assert told(registry) == MISSING
         if occasion == "write":
-            monkeypatch.setenv("TEA_SIZE", "s")
+            monkeypatch.setenv("TEA_NOTE", "y")
             due.append(1)
-            view.set("SIZE", {"$env": "TEA_SIZE"})
+            view.set("NOTE", {"$env": "TEA_NOTE"})
         else:
             due.append(1)
             registry.reload()
         assert due == []
         assert view["URL"] == "x"
         assert told(registry) == {}
+
+    @pytest.mark.parametrize("given", ["validator", "default"])
+    def test_a_plugin_may_write_whenever_it_is_asked(self, storage, serve, monkeypatch, given):
+        """Looking comes to an end all the same, and what it has written counts."""
+        asked, views = [], []
+
+        def write(*_):
+            asked.append(1)
+            # There is an end to it, so that a look without one fails this test and no more.
+            if views and len(asked) < 50:
+                views[0].set("URL", len(asked))
+            return "y"
+
+        monkeypatch.setitem(Tea.SETTINGS, "NOTE", {given: write})
+        if given == "validator":
+            put(storage, NOTE="y")
+        registry = serve()
+        assert told(registry) == MISSING
+        views.append(registry.settings("tea"))
+        asked.clear()
+        registry.reload()
+        assert 0 < len(asked) < 5
+        assert told(registry) == {}
+
+    def test_defaults_that_write_each_other_come_to_an_end(self, serve, monkeypatch):
+        """What a plugin writes is looked at while the plugin is, and what it writes then is not."""
+        asked, views = [], []
+
+        def writing(other):
+            def default():
+                asked.append(other)
+                if views and len(asked) < 50:
+                    views[0].set(other, "x")
+                    views[0].set(other, "")
+                return "y"
+
+            return default
+
+        monkeypatch.setitem(Tea.SETTINGS, "NOTE", {"default": writing("MEMO")})
+        monkeypatch.setitem(Tea.SETTINGS, "MEMO", {"default": writing("NOTE")})
+        registry = serve()
+        views.append(registry.settings("tea"))
+        asked.clear()
+        registry.reload()
+        assert {"MEMO", "NOTE"} == set(asked)
+        assert len(asked) < 10
+        assert told(registry) == MISSING
+
+    def test_a_write_is_a_look_at_what_was_written_alone(self, storage, serve, monkeypatch):
+        """Whatever else is wrong, however many users have values, and of writers at once."""
+        asked = []
+        monkeypatch.setitem(Tea.SETTINGS, "NOTE", {"default": lambda: asked.append("default")})
+        monkeypatch.setitem(Tea.USER_SETTINGS, "BADGE", {"validator": asked.append})
+        put(storage, **{f"_{user}_BADGE": "old" for user in range(100)})
+        registry = serve()
+        assert told(registry) == MISSING
+        asked.clear()
+
+        def write(first):
+            for user in range(first, 100, 4):
+                registry.user_settings("tea", user).set("BADGE", f"new {user}")
+
+        threads = [threading.Thread(target=write, args=(first,)) for first in range(4)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        registry.settings("tea").set("COUNT", 5)
+        assert sorted(asked) == sorted(f"new {user}" for user in range(100))
+        assert told(registry) == MISSING
+
+    def test_a_load_looks_whether_values_of_users_still_convert(self, storage, serve, monkeypatch):
+        """They were held against validators when written; references could not be."""
+        asked = []
+
+        def check(value):
+            asked.append(value)
+            refuse(value)
+
+        definitions = {"BADGE": {"validator": [int, asked.append]}, "NAME": {"validator": check}}
+        definitions["SIZE"] = {"choices": [("s", "Small")]}
+        for key, definition in definitions.items():
+            monkeypatch.setitem(Tea.USER_SETTINGS, key, definition)
+        put(storage, URL="x", _7_BADGE="5", _8_BADGE="gold", _7_NAME="bad", _7_SIZE="m")
+        registry = serve()
+        faults = {
+            "user setting BADGE": "Provided value is not a valid integer",
+            "user setting SIZE": "Chosen value is not a valid option",
+        }
+        assert told(registry) == faults
+        assert asked == []
+        monkeypatch.setenv("TEA_NAME", "bad")
+        registry.user_settings("tea", 7).set("NAME", {"$env": "TEA_NAME"})
+        faults["user setting NAME"] = "no good"
+        assert told(registry) == faults
+        registry.reload()
+        assert told(registry) == faults
+        assert set(asked) == {"bad"}
+
+    def test_what_is_found_of_a_value_goes_with_it(self, serve, monkeypatch):
+        """Another thread has written a better one while this one was looked at."""
+
+        def check(value):
+            if value == "bad":
+                thread = threading.Thread(target=lambda: view.set("NOTE", "y"))
+                thread.start()
+                thread.join()
+                raise ValueError("no good")
+
+        monkeypatch.setitem(Tea.SETTINGS, "NOTE", {"validator": check})
+        monkeypatch.setenv("TEA_NOTE", "bad")
+        registry = serve()
+        view = registry.settings("tea")
+        view.set("NOTE", {"$env": "TEA_NOTE"})
+        assert view["NOTE"] == "y"
+        assert told(registry) == MISSING
+
+    def test_an_older_record_never_takes_the_place_of_a_newer_one(self, serve, monkeypatch):
+        """What is written while one is made and scrubbed is in the record afterwards."""
+        names, views, busy = [], [], []
+
+        def write():
+            view, name = views[0], f"NO_SUCH_{len(names)}"
+            view.set("URL", {"$env": name})
+            names.append(name)
+
+        def default():
+            # Whoever scrubs asks for it; so does the thread that is started here.
+            if views and not busy:
+                busy.append(1)
+                thread = threading.Thread(target=write)
+                thread.start()
+                thread.join()
+                busy.clear()
+            return ""
+
+        monkeypatch.setitem(Tea.SETTINGS, "TOKEN", {"protected": True, "default": default})
+        registry = serve()
+        views.append(registry.settings("tea"))
+        for occasion in (
+            lambda: views[0].set("NOTE", {"$env": "NO_SUCH_TEA"}),
+            registry.reload,
+            lambda: views[0].set("NOTE", "y"),
+        ):
+            before = len(names)
+            occasion()
+            faults = told(registry)
+            assert len(names) > before
+            assert f"'{names[-1]}' is not set" in faults["URL"]
+        assert list(faults) == ["URL"]
 
     def test_the_last_write_decides(self, storage, serve):
         """Of writers at once none leaves a record that is not true."""

@@ -8,6 +8,7 @@ from inspect import isawaitable
 from typing import Any, TypeAlias
 
 from plugreg.api.access import Actor
+from plugreg.api.bodies import LONGEST
 from plugreg.api.http import API_PATH, ASSETS_PATH, Request, Responder, as_prefix
 from plugreg.api.plugin_api import PluginAPI
 from plugreg.exceptions import MissingExtraError
@@ -65,7 +66,7 @@ def urlpatterns(
         for each in responder.api.operations
     ]
     asset = f"{ASSETS_PATH}/{{plugin}}/{{path}}"
-    rest = r"(?P<rest>/[\s\S]*)\Z"
+    rest = r"(?P<rest>(?:/[\s\S]*)?)\Z"
     # All else, so that neither Django's pages nor its redirects show.
     return [
         *operations,
@@ -78,7 +79,6 @@ def urlpatterns(
             f"^{re.escape(start + ASSETS_PATH[1:])}/(?P<plugin>[^/]+){rest}",
             view_of(f"{ASSETS_PATH}/{{plugin}}{{rest}}"),
         ),
-        path(start + API_PATH[1:], view_of(API_PATH)),
         re_path(f"^{re.escape(start + API_PATH[1:])}{rest}", view_of(f"{API_PATH}{{rest}}")),
     ]
 
@@ -98,12 +98,13 @@ def _actor(found: Any) -> Actor | None:
 def _request(request: HttpRequest, within: str) -> Request:
     body = form = None
     try:
-        body = request.body
+        if int(request.META.get("CONTENT_LENGTH") or 0) <= LONGEST:
+            body = request.body
     except RequestDataTooBig:
         pass
     except RawPostDataException:
         # The CSRF middleware has looked for its token in a multipart form.
-        form = request.POST.dict()
+        form = {**request.POST.dict(), **dict.fromkeys(request.FILES)}
     # Under WSGI what came as bytes is text of Latin-1, under ASGI it was read as UTF-8.
     encoding = "utf-8" if hasattr(request, "scope") else "latin-1"
     return Request(

@@ -33,8 +33,10 @@ def create_router(
 
     Each operation is a route of its own, named by its id, so that FastAPI's document has it.
     ``dependencies`` are FastAPI's and run before every answer, refusals included; like
-    ``identify`` they must leave the body alone. ``identify``, ``prefix`` and a PluginAPI instead
-    of the registry are as with :func:`plugreg.adapters.starlette.create_app`.
+    ``identify`` they must leave the body alone. How a client identifies is the host's to know, so
+    the document does not say it until ``dependencies=[Security(scheme)]`` brings the scheme along.
+    ``identify``, ``prefix`` and a PluginAPI instead of the registry are as with
+    :func:`plugreg.adapters.starlette.create_app`.
     """
     responder = Responder(registry)
     forward = Forwarder(responder, identify)
@@ -59,7 +61,7 @@ def create_router(
             **_documented(operation, document),
         )
     register_url_convertor("plugreg_rest", _Rest())
-    for template in (API_PATH, f"{API_PATH}/{{rest}}", f"{ASSETS_PATH}/{{plugin}}/{{rest}}"):
+    for template in (f"{API_PATH}{{rest}}", f"{ASSETS_PATH}/{{plugin}}{{rest}}"):
         # All else, so that neither the framework's pages nor its redirects show. Without methods
         # a route takes any; it needs an id, since it would make one of its methods.
         router.add_api_route(
@@ -75,7 +77,7 @@ def create_router(
 class _Rest(PathConvertor):
     """Takes the rest of a path, newlines too."""
 
-    regex = "(?s:.*)"
+    regex = "(?s:/.*)?"
 
 
 def _documented(operation: Operation[Any], document: Mapping[str, Any]) -> dict[str, Any]:

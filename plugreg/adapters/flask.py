@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias, cast
 
 from plugreg.api.access import Actor
+from plugreg.api.bodies import LONGEST
 from plugreg.api.http import API_PATH, ASSETS_PATH, Request, Responder, as_prefix
 from plugreg.api.plugin_api import PluginAPI
 from plugreg.exceptions import MissingExtraError
@@ -17,6 +18,7 @@ try:
     from flask.sansio.blueprints import BlueprintSetupState
     from werkzeug.exceptions import RequestEntityTooLarge
     from werkzeug.routing import BaseConverter
+    from werkzeug.wsgi import LimitedStream
 except ModuleNotFoundError as error:
     raise MissingExtraError("plugreg.adapters.flask", "flask", "flask") from error
 
@@ -108,13 +110,12 @@ def _actor(found: Any) -> Actor | None:
 
 def _request(path: str) -> Request:
     request = flask.request
-    read, body = False, None
     try:
-        body = request.get_data()
-        # A middleware may have read a form in search of its token; then no bytes are left.
-        read = not body and bool(request.form)
+        body = _body(request)
+        # The host may have read a form in search of its token; then no bytes are left.
+        form = None if body or body is None else _form(request)
     except RequestEntityTooLarge:
-        pass
+        body = form = None
     return Request(
         method=request.method,
         path=path,
@@ -123,5 +124,23 @@ def _request(path: str) -> Request:
         content_type=request.headers.get("Content-Type", ""),
         if_none_match=request.headers.get("If-None-Match", ""),
         body=body,
-        form={name: values[-1] for name, values in request.form.lists()} if read else None,
+        form=form,
     )
+
+
+def _body(request: flask.Request) -> bytes | None:
+    """Return the body, None if it is too long: then it is not read to its end, or not at all."""
+    length = request.content_length
+    if length is None:
+        # Chunks end where the client likes; one byte more tells that there are too many.
+        limited = LimitedStream(request.stream, LONGEST + 1, is_max=True)
+        request.stream = cast("IO[bytes]", limited)
+    elif length > LONGEST:
+        return None
+    return request.get_data()
+
+
+def _form(request: flask.Request) -> dict[str, str | None] | None:
+    """Return the fields of a form, the last of each name, if there are any."""
+    texts = {name: values[-1] for name, values in request.form.lists()}
+    return {**texts, **dict.fromkeys(request.files)} or None

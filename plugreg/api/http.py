@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 from plugreg._guard import explain, places_of
 from plugreg.api.access import READ, Actor
-from plugreg.api.bodies import LONGEST, is_form, read_body, read_pairs
+from plugreg.api.bodies import LONGEST, file_refused, is_form, read_body, read_pairs
 from plugreg.api.errors import (
     APIError,
     InvalidError,
@@ -53,7 +53,8 @@ class Request:
     ``path`` is decoded, and begins with :data:`API_PATH` or :data:`ASSETS_PATH`: what is before
     them is the adapter's. ``url`` is the address as the client sees it, without the query.
     ``query`` and ``body`` are as they came; ``body`` is None if it was too long to be read.
-    ``form`` are the fields of a form that the framework has read already, None otherwise.
+    ``form`` are the fields of a form that the framework has read already, the value of a file being
+    None; it is None itself for all other bodies.
     """
 
     method: str
@@ -63,7 +64,7 @@ class Request:
     content_type: str = ""
     if_none_match: str = ""
     body: bytes | None = field(default=b"", repr=False)
-    form: Mapping[str, str] | None = field(default=None, repr=False)
+    form: Mapping[str, str | None] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +188,9 @@ def _chosen(methods: Mapping[str, Any], method: str) -> Any:
 
 def _body(request: Request) -> Any:
     if request.form is not None:
+        for name, text in request.form.items():
+            if text is None:
+                raise file_refused(name)
         return request.form
     if request.body is None or len(request.body) > LONGEST:
         raise TooLargeError

@@ -219,8 +219,8 @@ class Call:
 
     @property
     def slug(self) -> str:
-        """The plugin in the path, as it was given."""
-        return named(self.parameters["plugin"])
+        """The plugin in the path, as it was given, and so of any length."""
+        return safe_str(self.parameters["plugin"])
 
     def plugin(self) -> PluginRecord:
         """Return the record of the plugin in the path. Raises NotFoundError."""

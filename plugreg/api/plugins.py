@@ -28,6 +28,7 @@ from plugreg.api.operations import Call, as_data
 from plugreg.api.paging import page_of
 from plugreg.catalogue import Selection
 from plugreg.exceptions import (
+    PluginActiveError,
     PluginBlockedError,
     PluginMandatoryError,
     PluginNotFoundError,
@@ -122,6 +123,11 @@ def delete(call: Call) -> None:
         raise _undeletable("currently active")
     try:
         call.service.registry.delete(record.slug)
+    except PluginMandatoryError:
+        raise _undeletable("mandatory") from None
+    except PluginActiveError:
+        # It was switched on a moment ago.
+        raise _undeletable("currently active") from None
     except PluginSlugError:
         raise _undeletable("registered by hand") from None
 
@@ -156,7 +162,8 @@ def replace_metadata(call: Call) -> Metadata:
 def reload(call: Call) -> PluginReload:
     """Reload the registry and echo what was asked for (sections 2.3, 9.6)."""
     fields = call.fields()
-    call.service.registry.reload(
+    # An operator who reloads means all processes.
+    call.service.registry.shared.reload_everywhere(
         full=fields["full_reload"],
         force=fields["force_reload"],
         collect=fields["collect_plugins"],
@@ -233,7 +240,7 @@ def _mixins(record: PluginRecord) -> dict[str, dict[str, str]]:
 
 def _meta(call: Call, record: PluginRecord) -> dict[str, str | None]:
     published = record.published
-    return {
+    meta = {
         "slug": record.slug,
         "human_name": record.title,
         "description": record.description or record.name,
@@ -245,6 +252,8 @@ def _meta(call: Call, record: PluginRecord) -> dict[str, str | None]:
         "package_path": _package_path(call, record),
         "settings_url": call.service.url_of_settings(record),
     }
+    scrubbed: dict[str, str | None] = call.service.registry.config.scrubbed(record.slug, meta)
+    return scrubbed
 
 
 def _package_path(call: Call, record: PluginRecord) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from plugreg._guard import Guard, plain
+from plugreg._guard import Guard, plain, safe_str
 from plugreg._scrub import MASK
 from plugreg.api.errors import InvalidError, NotFoundError, PermissionDeniedError, named
 from plugreg.api.models import PaginatedPluginSettingList, PluginSetting, PluginUserSetting
@@ -105,10 +105,11 @@ class _Settings:
 
     def key(self, call: Call) -> str:
         """Return the setting in the path, whatever its case. Raises NotFoundError."""
-        given = named(call.parameters["key"])
-        if given not in self.view:
+        given = safe_str(call.parameters["key"])
+        # Some letters of other scripts have a letter of ASCII as their upper case.
+        if not given.isascii() or given not in self.view:
             kind = "setting" if self.user is None else "user setting"
-            raise NotFoundError(f"Plugin '{self.slug}' has no {kind} matching '{given}'")
+            raise NotFoundError(f"Plugin '{self.slug}' has no {kind} matching '{named(given)}'")
         return given.upper()
 
     def write(self, call: Call, key: str) -> None:
@@ -134,18 +135,28 @@ class _Settings:
 
     def _fields(self, key: str) -> dict[str, Any]:
         definition = self.view.definitions[key]
+        # What the plugin says of a setting may tell what it keeps in another one.
+        told = self.service.registry.config.scrubbed(
+            self.slug,
+            {
+                "name": _text(definition.name),
+                "description": _text(definition.description),
+                "units": _text(definition.units),
+                "choices": self._choices(definition),
+                "model_name": definition.model,
+                "model_filters": _json_object(definition.model_filters),
+                "api_url": self.service.url_of_model(definition.model),
+            },
+        )
+        value = self._value(definition)
+        if self.view.layer(key) == "default":
+            value = self.service.registry.config.scrubbed(self.slug, value)
         return {
+            **told,
             "pk": _number(self.pk, key, self.user),
             "key": key,
-            "value": self._value(definition),
-            "name": _text(definition.name),
-            "description": _text(definition.description),
+            "value": value,
             "type": definition.wire_type,
-            "units": _text(definition.units),
-            "choices": self._choices(definition),
-            "model_name": definition.model,
-            "model_filters": _json_object(definition.model_filters),
-            "api_url": self.service.url_of_model(definition.model),
             "required": definition.required,
             "plugin": self.slug,
         }
@@ -210,11 +221,11 @@ def _viewed(call: Call, view: Callable[[], SettingsView]) -> SettingsView:
 
 
 def _not_installed(call: Call) -> NotFoundError:
-    return NotFoundError(f"Plugin '{call.slug}' not installed")
+    return NotFoundError(f"Plugin '{named(call.slug)}' not installed")
 
 
 def _not_active(call: Call) -> NotFoundError:
-    return NotFoundError(f"Plugin '{call.slug}' is not active")
+    return NotFoundError(f"Plugin '{named(call.slug)}' is not active")
 
 
 def _undeclared(pk: int, slug: str, key: str) -> PluginSetting:

@@ -152,8 +152,11 @@ def _check_url(url: str, schemes: set[str] | frozenset[str]) -> None:
         host = parts.hostname
     except ValueError:
         raise RequirementError("url", "it is no URL") from None
+    if " " in url or not url.isprintable():
+        # An installer may take what follows a blank for one more of its options.
+        raise RequirementError("url", "it may have neither blanks nor control characters")
     local = parts.scheme == "http" and host in _LOOPBACK
-    if has_control_characters(url) or not host or not (parts.scheme in schemes or local):
+    if not host or not (parts.scheme in schemes or local):
         allowed = ", ".join(sorted(schemes))
         raise RequirementError(
             "url", f"scheme {parts.scheme!r} is not allowed; use one of {allowed}, with a host"

@@ -1,7 +1,8 @@
 """Where wishes, settings and metadata are kept: the contract, and the stores that fulfil it.
 
-Importing this package imports neither TinyDB nor filelock; the first use of
-:class:`TinyDBStorage` does.
+Importing this package imports none of the libraries that a store needs; the first use of that
+store does. :func:`open_storage` opens a store by its URL; :func:`copy`, :func:`export_json` and
+:func:`import_json` move what is in one.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from typing import TYPE_CHECKING
 
 from plugreg.storage.base import Storage, Transaction
 from plugreg.storage.memory import MemoryStorage
+from plugreg.storage.opening import open_storage
+from plugreg.storage.transfer import copy, export_json, import_json
 
 if TYPE_CHECKING:
+    from plugreg.storage.sql import SQLStorage
     from plugreg.storage.tinydb import TinyDBStorage
 else:
 
@@ -21,10 +25,24 @@ else:
             from plugreg.storage.tinydb import TinyDBStorage
 
             return TinyDBStorage
+        if name == "SQLStorage":
+            from plugreg.storage.sql import SQLStorage
+
+            return SQLStorage
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["MemoryStorage", "Storage", "TinyDBStorage", "Transaction"]
+__all__ = [
+    "MemoryStorage",
+    "SQLStorage",
+    "Storage",
+    "TinyDBStorage",
+    "Transaction",
+    "copy",
+    "export_json",
+    "import_json",
+    "open_storage",
+]
 
 
 def __dir__() -> list[str]:

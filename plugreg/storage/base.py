@@ -11,7 +11,7 @@ import math
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Final, Protocol
 
 from plugreg.exceptions import StorageError, StorageLockedError
@@ -94,6 +94,10 @@ class Transaction(Protocol):
         """Return a copy of the record, or None when there is none under this key."""
         ...
 
+    def tables(self) -> list[str]:
+        """Return the names of all tables that have records, sorted."""
+        ...
+
     def items(self, table: str) -> Iterable[tuple[str, Record]]:
         """Return all (key, record) pairs of a table, sorted by key.
 
@@ -122,6 +126,13 @@ MAX_INT_BITS: Final = 2048
 no fewer (``sys.set_int_max_str_digits``), so those of 2048 bits, 617 digits, can always be read."""
 
 
+MAX_TABLE_BYTES: Final = 255
+"""The longest name of a table, in bytes of UTF-8."""
+
+MAX_KEY_BYTES: Final = 1024
+"""The longest key, in bytes of UTF-8: with its table it fits into an index of every database."""
+
+
 class _Refused(Exception):  # noqa: N818 - it never leaves this module
     """A value is refused; ``place`` grows on the way up to the record."""
 
@@ -137,14 +148,19 @@ def checked_copy(table: str, key: str, record: Record) -> Record:
     StorageError refuses whatever would not come back from JSON as it is: other types than those
     of :data:`Record` (subclasses too, and tuples), keys that are no text, NaN and infinities, text
     that has no UTF-8 form (lone surrogates), integers over :data:`MAX_INT_BITS`, more levels than
-    :data:`MAX_DEPTH`, and so cycles. Its message gives the place, and never the value, which may
-    be a secret.
+    :data:`MAX_DEPTH`, and so cycles; and longer names than :data:`MAX_TABLE_BYTES` and
+    :data:`MAX_KEY_BYTES`. Its message gives the place, and never the value, which may be a secret.
     """
-    for word, name in (("table", table), ("key", key)):
-        if type(name) is not str or not _is_unicode(name):
+    for word, name, most in (("table", table, MAX_TABLE_BYTES), ("key", key, MAX_KEY_BYTES)):
+        if type(name) is not str or not is_unicode(name):
             raise StorageError(
                 f"record {key!r} of table {table!r} was refused: its {word} must be a str "
                 f"that has a UTF-8 form"
+            )
+        if len(name) * 4 > most and len(name.encode()) > most:
+            raise StorageError(
+                f"a record was refused: its {word}, which begins with {name[:40]!r}, has "
+                f"{len(name.encode())} bytes of UTF-8, but may have at most {most}"
             )
     try:
         if type(record) is not dict:
@@ -166,7 +182,7 @@ def _checked(value: Any, depth: int) -> Any:
     if value is None or kind is bool:
         return value
     if kind is str:
-        if not _is_unicode(value):
+        if not is_unicode(value):
             raise _Refused("there is a text without a UTF-8 form")
         return value
     if kind is int:
@@ -197,12 +213,13 @@ def _inside(name: str | int, value: Any, depth: int) -> Any:
 def _checked_name(name: Any) -> str:
     if type(name) is not str:
         raise _Refused(f"there is a key of type {type(name).__qualname__!r}, not 'str'")
-    if not _is_unicode(name):
+    if not is_unicode(name):
         raise _Refused("there is a key without a UTF-8 form")
     return name
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Tell whether a text has a UTF-8 form: one with lone surrogates has none."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -222,8 +239,9 @@ class Gate:
         self._timeout = timeout
         # A lock that another thread holds while the process forks is never released in the child;
         # so each process has its own, and dict.setdefault gives all its threads the same one.
-        self._locks: dict[int, threading.Lock] = {}
-        self._holder: tuple[int, int] | None = None
+        self._locks: dict[int, threading.RLock] = {}
+        # Of each thread: the process that entered. A forked child's one thread has its parent's.
+        self._inside = threading.local()
         self._closed = False
 
     def close(self) -> None:
@@ -235,23 +253,33 @@ class Gate:
         if self._closed:
             raise StorageError("the storage is closed; open it anew to use it")
 
+    def is_inside(self) -> bool:
+        """Tell whether this thread holds the gate, or held it when its process was forked."""
+        return getattr(self._inside, "process", None) is not None
+
     @contextmanager
     def entered(self) -> Iterator[None]:
         """Hold the gate for a ``with`` block; refuse a thread that holds it already."""
         process = os.getpid()
-        here = (process, threading.get_ident())
-        if self._holder == here:
+        if self.is_inside():
             raise StorageError(
                 "a transaction cannot begin inside another one of the same storage and thread; "
                 "use the one that is open, or let it end first"
+                if self._inside.process == process
+                else "this process was forked inside a transaction, which stays its parent's; "
+                "leave its with block before beginning another one"
             )
-        lock = self._locks.setdefault(process, threading.Lock())
-        if not lock.acquire(timeout=-1 if self._timeout is None else self._timeout):
-            raise StorageLockedError(self._lock, self._timeout or 0)
+        lock = self._locks.setdefault(process, threading.RLock())
         try:
+            # Acquired inside, so that an interrupt right after it does not leave it held; a lock
+            # that knows its holder can be released without knowing how far this has come.
+            if not lock.acquire(timeout=-1 if self._timeout is None else self._timeout):
+                raise StorageLockedError(self._lock, self._timeout or 0)
             self.require_open()
-            self._holder = here
+            self._inside.process = process
             yield
         finally:
-            self._holder = None
-            lock.release()
+            self._inside.process = None
+            with suppress(RuntimeError):
+                while True:
+                    lock.release()

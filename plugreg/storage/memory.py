@@ -47,11 +47,17 @@ class BufferedTransaction:
         record = self._peek(table, key)
         return None if record is None else _copy(record)
 
+    def tables(self) -> list[str]:
+        """See :meth:`Transaction.tables`."""
+        self.require_usable()
+        names = sorted({*self._tables, *self.changes})
+        return [name for name in names if self._merged(name)]
+
     def items(self, table: str) -> list[tuple[str, Record]]:
         """See :meth:`Transaction.items`."""
         self.require_usable()
-        merged = {**self._tables.get(table, {}), **self.changes.get(table, {})}
-        return [(key, _copy(merged[key])) for key in sorted(merged) if merged[key] is not None]
+        merged = self._merged(table)
+        return [(key, _copy(merged[key])) for key in sorted(merged)]
 
     def put(self, table: str, key: str, record: Record) -> None:
         """See :meth:`Transaction.put`."""
@@ -80,6 +86,10 @@ class BufferedTransaction:
                 "this transaction belongs to the process that began it; "
                 "begin another one in a process that was forked from it"
             )
+
+    def _merged(self, table: str) -> dict[str, Record]:
+        merged = {**self._tables.get(table, {}), **self.changes.get(table, {})}
+        return {key: record for key, record in merged.items() if record is not None}
 
     def _peek(self, table: str, key: str) -> Record | None:
         changed = self.changes.get(table, {})

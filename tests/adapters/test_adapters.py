@@ -135,6 +135,11 @@ class TestPaths:
             ("GET", "/api/plugins/tea/%0A"),
             ("HEAD", "/api/plugins/a%0Ab/none/"),
             ("GET", "/api/plugins/a%0Ab"),
+            ("GET", "/static/plugins/tea"),
+            ("GET", "/static/plugins/tea/"),
+            ("GET", "/static/plugins/tea//"),
+            ("GET", "/static/plugins/t%0Aea"),
+            ("HEAD", "/static/plugins/tea%0A"),
             ("GET", "/static/plugins/tea/none.js"),
             ("GET", "/static/plugins/tea/%2E%2E/none.js"),
         ],
@@ -314,7 +319,8 @@ class TestAssets:
                 "    ADMIN_SOURCE = 'js/panel.js'\n"
                 "    def get_ui_panels(self, request, context, **_):\n"
                 "        own = self.get_admin_source()\n"
-                "        return [{'key': 'own', 'source': own}, {'key': 'far', 'source': '/x.js'}]\n"
+                "        yield {'key': 'own', 'source': own}\n"
+                "        yield {'key': 'far', 'source': '/x.js'}\n"
             ),
             "adapters_panel/static/js/panel.js": "export {}",
         }
@@ -558,6 +564,36 @@ class TestDjango:
 
         assert (answer.status, answer.body["full_reload"]) == (201, True)
 
+    def test_a_file_in_a_form_that_its_csrf_protection_has_read(self, ways, api):
+        """It is refused by the name of its field, as everywhere."""
+        client = ways.through_django(api, csrf_exempt=False)
+        token = "a" * 32
+        answer = client(
+            "POST",
+            "/api/plugins/reload/",
+            SUPERUSER,
+            headers={"Cookie": f"csrftoken={token}"},
+            multipart={"csrfmiddlewaretoken": token, "full_reload": ("a.txt", b"on")},
+        )
+
+        assert (answer.status, answer.body) == (400, {"full_reload": ["Must be text, not a file."]})
+
+    def test_a_body_that_is_too_long_is_not_read(self, ways, api):
+        """Also where the host has lifted Django's own limit."""
+        from django.test import override_settings
+
+        from plugreg.adapters.django import urlpatterns
+
+        app = ways.django_application(
+            urlpatterns(api, identify=lambda request: SUPERUSER, csrf_exempt=True)
+        )
+        with override_settings(DATA_UPLOAD_MAX_MEMORY_SIZE=None):
+            for length, status, read in ((LONGEST, 400, LONGEST), (LONGEST + 1, 413, 0)):
+                body = CountedBody(length)
+
+                assert put_cups(app, body, CONTENT_LENGTH=str(length)) == status
+                assert body.read_so_far == read
+
     def test_included_below_another_path(self, ways, api):
         """``include`` moves the patterns, and their refusals with them."""
         from django.urls import include, path
@@ -617,6 +653,98 @@ class TestFlask:
         answer = ways.over_wsgi(app)("PATCH", CUPS, SUPERUSER, **{form: {"value": "4"}})
 
         assert (answer.status, answer.body["value"]) == (200, "4")
+
+    @pytest.mark.parametrize("fields", [{}, {"value": "4"}])
+    def test_a_file_in_a_form_that_the_host_has_read(self, ways, api, fields):
+        """It is refused by the name of its field, as everywhere, and changes nothing."""
+        from flask import Flask, request
+
+        from plugreg.adapters.flask import create_blueprint
+
+        app = Flask("host")
+        app.before_request(lambda: request.form.get("token") and None)
+        app.register_blueprint(create_blueprint(api, identify=ways.identify))
+        client = ways.over_wsgi(app)
+        answer = client("PATCH", CUPS, SUPERUSER, multipart={**fields, "file": ("a.txt", b"5")})
+
+        assert (answer.status, answer.body) == (400, {"file": ["Must be text, not a file."]})
+        assert client("GET", CUPS, READER).body["value"] == "1"
+
+    def test_a_body_that_is_too_long_is_not_read(self, ways, api):
+        """With a length it is not begun, and without one it is left where it is too long."""
+        app = self.application(api)
+        known, endless = CountedBody(LONGEST + 1), CountedBody(LONGEST * 10)
+
+        assert put_cups(app, known, CONTENT_LENGTH=str(LONGEST + 1)) == 413
+        assert known.read_so_far == 0
+        assert put_cups(app, endless, **self.CHUNKED) == 413
+        assert endless.read_so_far == LONGEST + 1
+
+    def test_a_body_of_unknown_length(self, api, registry):
+        """It is read to its end, also where the host has read it before."""
+        from io import BytesIO
+
+        from flask import request
+
+        for number, read_before in ((2, False), (3, True)):
+            app = self.application(api)
+            if read_before:
+                app.before_request(lambda: request.get_json() and None)
+            body = BytesIO(b'{"value": %d}' % number)
+
+            assert put_cups(app, body, **self.CHUNKED) == 200
+            assert registry.settings("tea")["CUPS"] == number
+
+    def test_a_lower_limit_of_the_hosts(self, api):
+        """Stays in force, and is answered as the limit of plugreg."""
+        app = self.application(api)
+        app.config["MAX_CONTENT_LENGTH"] = 100
+        body = CountedBody(101)
+
+        assert put_cups(app, body, CONTENT_LENGTH="101") == 413
+        assert body.read_so_far == 0
+
+    CHUNKED = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+
+    def application(self, api):
+        """Return a host to which everybody is a superuser."""
+        from flask import Flask
+
+        from plugreg.adapters.flask import create_blueprint
+
+        app = Flask("host")
+        app.register_blueprint(create_blueprint(api, identify=lambda request: SUPERUSER))
+        return app
+
+
+class CountedBody:
+    """A body of so many blanks, as a WSGI server gives it, that knows how much of it was read."""
+
+    def __init__(self, length):
+        self.left = length
+        self.read_so_far = 0
+
+    def read(self, size=-1):
+        """Return the next bytes: all that there are, or so many."""
+        size = self.left if size < 0 else min(size, self.left)
+        self.left -= size
+        self.read_so_far += size
+        return b" " * size
+
+    def readline(self):
+        """Refuse, for no body is read by lines; Django only asks whether it could be."""
+        raise NotImplementedError
+
+
+def put_cups(app, body, **environ):
+    """Call a WSGI application with a body of JSON for the setting, and return the status code."""
+    from werkzeug.test import create_environ, run_wsgi_app
+
+    made = create_environ(CUPS, method="PUT", content_type="application/json")
+    made.update({"wsgi.input": body, **environ})
+    if "CONTENT_LENGTH" not in environ:
+        made.pop("CONTENT_LENGTH", None)
+    return int(run_wsgi_app(app, made)[1].partition(" ")[0])
 
 
 @contextlib.contextmanager

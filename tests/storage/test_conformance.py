@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plugreg.exceptions import StorageError
-from plugreg.storage.base import MAX_DEPTH, MAX_INT_BITS
+from plugreg.storage.base import MAX_DEPTH, MAX_INT_BITS, MAX_KEY_BYTES, MAX_TABLE_BYTES
 
 
 def put(storage, table, key, record):
@@ -114,6 +114,47 @@ class TestTransaction:
             assert list(transaction.items("t")) == [("a", {"n": 2}), ("c", {"n": 2})]
             assert list(transaction.items("other")) == []
 
+    def test_lists_the_tables_that_have_records(self, storage):
+        """Tables are those of the moment, its own changes included, without what was emptied."""
+        put(storage, "b", "k", {})
+        put(storage, "gone", "k", {})
+        with storage.transaction() as transaction:
+            assert transaction.tables() == ["b", "gone"]
+            transaction.put("a", "k", {})
+            transaction.put("Z", "k", {})
+            transaction.delete("Z", "k")
+            transaction.delete("gone", "k")
+            transaction.get("unknown", "k")
+            assert transaction.tables() == ["a", "b"]
+        with storage.transaction() as transaction:
+            assert transaction.tables() == ["a", "b"]
+
+    def test_tells_keys_apart_by_every_character(self, storage):
+        """Case, accents, blanks and NUL count, in tables as in keys, in every database."""
+        names = ["", " ", "a", "a ", "A", "ä", "a\u0308", "\0", "a\0", "😀", "%", "_", "\\", "'"]
+        with storage.transaction() as transaction:
+            for name in names:
+                transaction.put("t", name, {"key": name})
+                transaction.put(name, "k", {"table": name})
+
+        assert storage.read("t") == {name: {"key": name} for name in names}
+        assert list(storage.read("t")) == sorted(names)
+        assert all(storage.read(name) == {"k": {"table": name}} for name in names)
+        with storage.transaction() as transaction:
+            assert transaction.tables() == sorted([*names, "t"])
+            assert transaction.delete("t", "a") is True
+            assert transaction.get("t", "A") == {"key": "A"}
+
+    def test_of_names_that_cannot_be_there_finds_nothing(self, storage):
+        """What could not be put is not found, and asking for it is no error."""
+        put(storage, "t", "k", {})
+        with storage.transaction() as transaction:
+            for table, key in (("t", "\ud800"), ("\ud800", "k"), ("t", "k" * 5000)):
+                assert transaction.get(table, key) is None
+                assert transaction.delete(table, key) is False
+            assert list(transaction.items("\ud800")) == []
+        assert storage.read("\ud800") == {}
+
     def test_may_change_what_it_iterates_over(self, storage):
         """Items are those of the call: putting and deleting in the loop neither skips nor adds."""
         for key in "abc":
@@ -211,6 +252,7 @@ class TestTransaction:
         for use in (
             lambda: transaction.get("t", "k"),
             lambda: transaction.items("t"),
+            transaction.tables,
             lambda: transaction.put("t", "late", {}),
             lambda: transaction.delete("t", "k"),
         ):
@@ -302,6 +344,20 @@ class TestRefusal:
 
         assert storage.revision() == 0
 
+    @pytest.mark.parametrize(
+        ("table", "key", "word"),
+        [("t" * 256, "k", "table"), ("ü" * 128, "k", "table"), ("t", "ü" * 513, "key")],
+    )
+    def test_of_names_that_are_too_long(self, storage, table, key, word):
+        """No longer name is taken than every database can keep, so that stores can be moved."""
+        with (
+            storage.transaction() as transaction,
+            pytest.raises(StorageError, match=f"its {word}, which begins with"),
+        ):
+            transaction.put(table, key, {})
+
+        assert storage.revision() == 0
+
     def test_says_where_and_not_what(self, storage):
         """The message has the place of the value in the record; the value may be a secret."""
         with storage.transaction() as transaction, pytest.raises(StorageError) as caught:
@@ -318,6 +374,19 @@ class TestRefusal:
         put(storage, "t", "k", record)
 
         assert storage.read("t") == {"k": record}
+
+    def test_stops_at_the_longest_names(self, storage):
+        """The longest table and key that are allowed can be stored, and found again."""
+        table, key = "ü" * (MAX_TABLE_BYTES // 2), "😀" * (MAX_KEY_BYTES // 4)
+        put(storage, table, key, {"n": 1})
+
+        assert storage.read(table) == {key: {"n": 1}}
+
+    def test_is_of_no_size(self, storage):
+        """A record of a million characters is kept like any other."""
+        put(storage, "t", "k", {"text": "ü\0'" * 333_333})
+
+        assert storage.read("t") == {"k": {"text": "ü\0'" * 333_333}}
 
 
 class TestRevision:

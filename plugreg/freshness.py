@@ -1,0 +1,89 @@
+"""How much of what the processes of a host have stored one of them has taken in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from plugreg.configs import Configs
+from plugreg.records import Generation, Snapshot
+from plugreg.resolve import HostRules
+
+
+class Look(NamedTuple):
+    """What stood in the storage before something else was read from it."""
+
+    revision: int
+    generation: Generation
+
+
+class Freshness:
+    """Keeps the revision whose values, and the generation whose wishes, are taken in.
+
+    Methods that look at the storage may raise StorageError. One thread at a time may call those
+    that change something. It writes nothing but what :meth:`ask_all` asks.
+    """
+
+    def __init__(self, configs: Configs, rules: HostRules) -> None:
+        self._configs = configs
+        self._rules = rules
+        self._revision: int | None = None
+        self._generation = Generation()
+
+    @property
+    def generation(self) -> int:
+        """The generation up to which changed wishes were taken in."""
+        return self._generation.number
+
+    def is_current(self) -> bool:
+        """Tell, with one cheap look, whether nothing was stored since values were read."""
+        return self._configs.revision() == self._revision
+
+    def look(self) -> Look:
+        """Return what :meth:`note_reload` is to be given, before anything is read."""
+        return Look(self._configs.revision(), self._configs.generation())
+
+    def note_reload(self, look: Look, *, collected: bool) -> None:
+        """Take note that values were read and plugins reloaded, or looked for too, after a look."""
+        asked = (look.generation if collected else self._generation).asked
+        # What was asked for and not done yet must be found at the next look.
+        self._revision = look.revision if asked == look.generation.asked else None
+        self._generation = replace(look.generation, asked=asked)
+
+    def note_values(self, revision: int) -> None:
+        """Take note that values were read after the storage had this revision."""
+        self._revision = revision
+
+    def note_wishes(self, raised: int) -> None:
+        """Take note that wishes were carried out whose storing made this generation, 0 for none."""
+        if raised == self._generation.number + 1:
+            self._generation = replace(self._generation, number=raised)
+
+    def ask_all(self) -> Generation:
+        """Ask every process to reload; return what :meth:`note_asked` is to be given."""
+        return self._configs.ask_all()
+
+    def note_asked(self, before: Generation) -> None:
+        """Take note that this process has done what it has asked all of."""
+        # What another one has asked for before still waits for a reload that looks for plugins.
+        if self._generation.asked == before.asked:
+            self._generation = replace(self._generation, asked=before.number + 1)
+
+    def wished(self, snapshot: Snapshot) -> frozenset[str] | None:
+        """Return the plugins wished now, where that calls for no reload; None where it does.
+
+        It does when these are others than the snapshot was made from, and when all were asked to
+        reload. A plugin that is not known here may be stored as wished because another process has
+        found it: that was nobody's wish, the generation is as before, and it calls for none.
+        """
+        generation, wishes = self._configs.wishes_at()
+        wished = self._rules.wished({*snapshot.plugins, *snapshot.wished, *wishes}, wishes)
+        changed = wished ^ snapshot.wished
+        if (
+            generation.asked != self._generation.asked
+            or changed & snapshot.plugins.keys()
+            or (changed and generation.number != self._generation.number)
+        ):
+            return None
+        self._generation = generation
+        return wished

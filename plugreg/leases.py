@@ -1,0 +1,139 @@
+"""Work that is to be done once, whichever process does it.
+
+Table: ``leases`` (by the name of the work): ``holder``, ``until`` (seconds, the store's clock) and
+``done``.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from plugreg._guard import explain
+from plugreg.exceptions import StorageError
+from plugreg.storage import Storage
+from plugreg.storage.base import Record, field, readable
+from plugreg.storage.clock import now
+
+_logger = logging.getLogger("plugreg")
+
+_TABLE: Final = "leases"
+
+
+class Leases:
+    """Hands out the right to do a piece of work, to one holder at a time over all processes."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    @contextmanager
+    def once(self, key: str, lease: float) -> Iterator[bool]:
+        """See :meth:`plugreg.shared.Shared.once`."""
+        if not (lease > 0 and math.isfinite(lease)):
+            raise ValueError(f"lease={lease!r} is no number of seconds over 0")
+        holder = _Holder(self._storage, key, lease)
+        if not holder.take():
+            yield False
+            return
+        try:
+            with holder.renewing():
+                yield True
+        except BaseException:
+            holder.release()
+            raise
+        holder.finish()
+
+
+class _Holder:
+    """One that has taken, or tries to take, the lease of a piece of work."""
+
+    def __init__(self, storage: Storage, key: str, lease: float) -> None:
+        self._storage = storage
+        self._key = key
+        self._lease = lease
+        self._token = os.urandom(8).hex()
+        self._process = os.getpid()
+
+    def take(self) -> bool:
+        """Take the lease unless the work is done or another one has it; tell whether it is had."""
+        with self._storage.transaction() as transaction:
+            row = transaction.get(_TABLE, self._key)
+            time_now = now(self._storage)
+            with readable(_TABLE, self._key):
+                if row is not None and (
+                    field(row, "done", bool) or field(row, "until", float) > time_now
+                ):
+                    return False
+            transaction.put(_TABLE, self._key, self._row(time_now))
+            return True
+
+    @contextmanager
+    def renewing(self) -> Iterator[None]:
+        """Renew the lease at each third of it, in a thread of its own, for a ``with`` block."""
+        ended = threading.Event()
+        thread = threading.Thread(
+            target=self._renew_until, args=(ended,), name=f"plugreg lease {self._key}", daemon=True
+        )
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            # In a forked child the thread is not there, and counts as ended.
+            thread.join()
+
+    def finish(self) -> None:
+        """Mark the work as done, unless another one has taken the lease meanwhile."""
+        if not self._replace({"holder": self._token, "until": 0.0, "done": True}):
+            _logger.warning(
+                "the lease of %r ran out while its work was done, and another process has taken "
+                "it: the work may be done twice; give it a longer lease",
+                self._key,
+            )
+
+    def release(self) -> None:
+        """Let others take the lease at once. Raises nothing of the storage: it will run out."""
+        try:
+            self._replace(None)
+        except StorageError as error:
+            _logger.warning(
+                "the lease of %r was not released: %s", self._key, explain(error).message
+            )
+
+    # -- the parts ---------------------------------------------------------------------------
+
+    def _renew_until(self, ended: threading.Event) -> None:
+        while not ended.wait(self._lease / 3):
+            try:
+                with self._storage.transaction() as transaction:
+                    row = transaction.get(_TABLE, self._key)
+                    if row is None or row.get("holder") != self._token:
+                        return
+                    transaction.put(_TABLE, self._key, self._row(now(self._storage)))
+            except StorageError as error:
+                _logger.warning(
+                    "the lease of %r was not renewed: %s", self._key, explain(error).message
+                )
+
+    def _replace(self, record: Record | None) -> bool:
+        """Put a record in the place of the own one; tell whether that was still there."""
+        if os.getpid() != self._process:
+            # The lease is still the parent's, which goes on with the work.
+            return True
+        with self._storage.transaction() as transaction:
+            row = transaction.get(_TABLE, self._key)
+            if row is None or row.get("holder") != self._token:
+                return False
+            if record is None:
+                transaction.delete(_TABLE, self._key)
+            else:
+                transaction.put(_TABLE, self._key, record)
+        return True
+
+    def _row(self, time_now: float) -> Record:
+        return {"holder": self._token, "until": time_now + self._lease, "done": False}

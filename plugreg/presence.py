@@ -1,0 +1,148 @@
+"""What each of the processes that share a storage runs, told to the others through it.
+
+Table: ``processes``, one row a process, by a name of chance.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import PurePath
+from typing import Final, NamedTuple
+
+from plugreg._guard import explain
+from plugreg.exceptions import StorageError
+from plugreg.records import ProcessRecord
+from plugreg.storage import MemoryStorage, Storage
+from plugreg.storage.base import Record, field, readable
+from plugreg.storage.clock import now
+
+_logger = logging.getLogger("plugreg")
+
+_TABLE: Final = "processes"
+_AGAIN_AFTER: Final = 30.0
+"""Seconds after which what has not changed is told again."""
+_SEEN_WITHIN: Final = 180.0
+"""Seconds after which a process that has told nothing counts as gone."""
+
+
+class Running(NamedTuple):
+    """What a process runs: see :class:`plugreg.records.ProcessRecord`."""
+
+    generation: int
+    active: tuple[str, ...]
+    errors: int
+
+
+class Presence:
+    """Keeps one row of its own, and reads those of others.
+
+    ``name`` is what the host calls this process, by default the name of its program. With
+    ``silent``, and with a storage in memory, which no other process sees, nothing is ever stored.
+    A process that was forked has a row of its own. What is told is not needed to go on: where it
+    cannot be stored, that is logged, and told with the next change.
+    """
+
+    def __init__(self, storage: Storage, name: str | None, *, silent: bool = False) -> None:
+        self._storage = storage
+        self._name = name or PurePath(sys.argv[0] if sys.argv else "").name or "python"
+        self._silent = silent or isinstance(storage, MemoryStorage)
+        self._key: tuple[int, str] = (0, "")
+        self._told: Running | None = None
+        self._told_at = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether what this process runs was told so long ago that it is to be told again."""
+        return not self._silent and time.monotonic() - self._told_at >= _AGAIN_AFTER
+
+    def tell(self, running: Running) -> None:
+        """Store what this process runs, if that is news or due, and drop rows of those gone."""
+        key = self._own_key()
+        if self._silent or (running == self._told and not self.is_due):
+            return
+        try:
+            with self._storage.transaction() as transaction:
+                time_now = now(self._storage)
+                for each, row in transaction.items(_TABLE):
+                    if each != key and not _is_recent(each, row, time_now):
+                        transaction.delete(_TABLE, each)
+                transaction.put(_TABLE, key, self._row(running, time_now))
+        except StorageError as error:
+            _logger.warning("what this process runs was not told: %s", explain(error).message)
+            return
+        self._told, self._told_at = running, time.monotonic()
+
+    def withdraw(self) -> None:
+        """Remove what this process has told, as it ends."""
+        key = self._own_key()
+        if self._told is None:
+            return
+        self._told = None
+        try:
+            with self._storage.transaction() as transaction:
+                transaction.delete(_TABLE, key)
+        except StorageError as error:
+            # Those who read it leave it out when it has got old.
+            _logger.info("what this process ran was not removed: %s", explain(error).message)
+
+    def all(self, running: Running) -> tuple[ProcessRecord, ...]:
+        """Return this process as it is now, then the others as they have told, by name.
+
+        Those that have told nothing for 3 minutes are left out. Writes nothing. Raises
+        StorageError.
+        """
+        time_now = now(self._storage)
+        own_key = self._own_key()
+        others = [
+            _record(key, row)
+            for key, row in self._storage.read(_TABLE).items()
+            if key != own_key and _is_recent(key, row, time_now)
+        ]
+        others.sort(key=lambda each: (each.name, each.host, each.pid))
+        return (_record(own_key, self._row(running, time_now)), *others)
+
+    # -- the parts ---------------------------------------------------------------------------
+
+    def _own_key(self) -> str:
+        pid = os.getpid()
+        if self._key[0] != pid:
+            # The row that was told before a fork is the parent's.
+            self._key = (pid, os.urandom(8).hex())
+            self._told = None
+        return self._key[1]
+
+    def _row(self, running: Running, seen: float) -> Record:
+        from socket import gethostname
+
+        return {
+            "name": self._name,
+            "pid": os.getpid(),
+            "host": gethostname(),
+            "generation": running.generation,
+            "active": list(running.active),
+            "errors": running.errors,
+            "seen": seen,
+        }
+
+
+def _is_recent(key: str, row: Record, time_now: float) -> bool:
+    with readable(_TABLE, key):
+        seen: float = field(row, "seen", float)
+    return abs(time_now - seen) < _SEEN_WITHIN
+
+
+def _record(key: str, row: Record) -> ProcessRecord:
+    with readable(_TABLE, key):
+        return ProcessRecord(
+            name=field(row, "name", str),
+            pid=field(row, "pid", int),
+            host=field(row, "host", str),
+            generation=field(row, "generation", int),
+            active=tuple(field(row, "active", list)),
+            errors=field(row, "errors", int),
+            seen=datetime.fromtimestamp(field(row, "seen", float), UTC),
+        )

@@ -1,0 +1,117 @@
+"""A lock that threads, processes and their forked children respect alike, on a file of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Final
+
+from plugreg.exceptions import StorageLockedError, StorageUnavailableError
+
+_POLL_SECONDS: Final = 0.002
+
+
+class FileLock:
+    """An exclusive lock (``flock``) on the file at ``path``, which is made and is never removed.
+
+    The system lets go of it when its process ends, however that ends. A child that is forked
+    while it is held does not hold it. One thread at a time may ask, which a Gate sees to.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+        self._kept_from_children = False
+
+    @contextmanager
+    def held(self, seconds: float, deadline: float) -> Iterator[None]:
+        """Hold the lock for a ``with`` block.
+
+        StorageLockedError, which tells of ``seconds``, is raised when it is not had by
+        ``deadline``, a time of :func:`time.monotonic`; StorageUnavailableError when its file
+        cannot be opened.
+        """
+        try:
+            # Acquired inside, so that an interrupt right after it does not leave it held.
+            try:
+                self._acquire(seconds, deadline)
+            except OSError as error:
+                raise StorageUnavailableError(self.path, error.strerror or str(error)) from error
+            yield
+        finally:
+            self._release()
+
+    def _acquire(self, seconds: float, deadline: float) -> None:
+        self._release()  # An interrupt may have kept the last one from it.
+        self._keep_from_children()
+        while True:
+            # Reading is enough for a lock, so that whoever may use the store may lock it.
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CREAT, 0o644)
+            while not _locked(self._descriptor):
+                if time.monotonic() >= deadline:
+                    raise StorageLockedError(self.path, seconds)
+                time.sleep(_POLL_SECONDS)
+            # If somebody has removed the file meanwhile, the others lock the one made since.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._descriptor), os.stat(self.path)):  # noqa: PTH116 - a Path costs more
+                    return
+            self._release()
+
+    def _release(self) -> None:
+        if self._descriptor is None:
+            return
+        # The work is done by now, and closing ends the lock even where unlocking fails.
+        with suppress(OSError):
+            _unlock(self._descriptor)
+        self._close()
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with suppress(OSError):
+                os.close(descriptor)
+
+    def _keep_from_children(self) -> None:
+        # A forked child shares the lock as long as it has the descriptor: its unlocking would take
+        # the lock from the parent, and its living on would keep it when the parent is killed.
+        if not self._kept_from_children and hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=partial(_close_in_child, weakref.ref(self)))
+            self._kept_from_children = True
+
+
+def _close_in_child(lock: weakref.ref[FileLock]) -> None:
+    this = lock()
+    if this is not None:
+        this._close()
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _locked(descriptor: int) -> bool:
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        return True
+
+    def _unlock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _locked(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)

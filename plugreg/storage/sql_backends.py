@@ -1,0 +1,232 @@
+"""What differs between the databases: how a lock is taken, and what an error means."""
+
+from __future__ import annotations
+
+import enum
+import math
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final, Protocol
+
+import sqlalchemy as sa
+
+from plugreg.storage.sql_schema import DamageError, Head, Schema
+
+_SCHEMA_LOCK: Final = 0x706C7567
+"""The number of the advisory lock of PostgreSQL under which tables are made."""
+
+_SCHEMA_LOCK_NAME: Final = "plugreg schema"
+"""The same in MariaDB, where it has a name."""
+
+
+class SchemaLockedError(Exception):
+    """Another process is making or migrating the tables, and was waited for long enough."""
+
+
+class UnusableError(Exception):
+    """A database lacks what a store needs; the text says what."""
+
+
+class Verdict(enum.Enum):
+    """What an error of a database means for what was asked of it."""
+
+    BUSY = enum.auto()
+    """Another one was in the way for the moment; nothing was done, and it may be tried again."""
+    LOCKED = enum.auto()
+    """The lock was waited for as long as was said."""
+    DAMAGED = enum.auto()
+    """What is on disk is no database, or not a whole one."""
+    UNAVAILABLE = enum.auto()
+    """Anything else: no connection, no room, no right, no table."""
+
+
+class Backend(Protocol):
+    """One kind of database. Connections are in autocommit mode, so that each verb says what begins.
+
+    ``seconds`` is how long a lock may be waited for; where the database cannot wait by itself, its
+    error has the verdict BUSY. Every verb but :meth:`verdict` raises what
+    SQLAlchemy raises, and the errors of this module.
+    """
+
+    def check(self, connection: sa.Connection, schema: Schema) -> None:
+        """Raise DamageError when the database finds fault with the tables, which are there."""
+        ...
+
+    def prepare(self, connection: sa.Connection, *, own: bool) -> None:
+        """Set what the database must have, if it is plugreg's own; or raise UnusableError."""
+        ...
+
+    def alone(self, connection: sa.Connection, seconds: float) -> AbstractContextManager[None]:
+        """Keep everybody else from making and migrating tables for a ``with`` block."""
+        ...
+
+    def begin(self, connection: sa.Connection, schema: Schema, seconds: float) -> Head:
+        """Begin a transaction that holds the store's lock, and return the row that it found."""
+        ...
+
+    def now(self, connection: sa.Connection) -> float:
+        """Return the time of the database, in seconds since the epoch."""
+        ...
+
+    def verdict(self, error: BaseException | None) -> Verdict:
+        """Tell what an error of the driver means."""
+        ...
+
+
+class SQLite:
+    """A file of SQLite, whose own write lock is the store's. It never waits here: callers do."""
+
+    def check(self, connection: sa.Connection, schema: Schema) -> None:
+        """See :meth:`Backend.check`."""
+        for table in (schema.meta, schema.records):
+            found = connection.exec_driver_sql(f'PRAGMA integrity_check("{table.name}")')
+            words = found.scalars().all()
+            if words != ["ok"]:
+                raise DamageError("; ".join(map(str, words[:3])))
+
+    def prepare(self, connection: sa.Connection, *, own: bool) -> None:
+        """See :meth:`Backend.prepare`."""
+        named = connection.exec_driver_sql("PRAGMA database_list").all()
+        if not any(file for _, name, file in named if name == "main"):
+            raise UnusableError("it is in memory; use MemoryStorage")
+        if own:
+            # It is kept in the file, and setting it again would wait for readers.
+            for pragma in ("PRAGMA journal_mode", "PRAGMA journal_mode = WAL"):
+                if connection.exec_driver_sql(pragma).scalar() == "wal":
+                    return
+            raise UnusableError(
+                "it cannot have a write-ahead log there, as on a file system of the network"
+            )
+
+    @contextmanager
+    def alone(self, connection: sa.Connection, seconds: float) -> Iterator[None]:
+        """See :meth:`Backend.alone`."""
+        del seconds
+        _begin_immediate(connection)
+        yield
+        connection.exec_driver_sql("COMMIT")
+
+    def begin(self, connection: sa.Connection, schema: Schema, seconds: float) -> Head:
+        """See :meth:`Backend.begin`."""
+        del seconds
+        _begin_immediate(connection)
+        return schema.head(connection)
+
+    def now(self, connection: sa.Connection) -> float:
+        """See :meth:`Backend.now`."""
+        # All that share a file share this machine.
+        del connection
+        return time.time()
+
+    def verdict(self, error: BaseException | None) -> Verdict:
+        """See :meth:`Backend.verdict`."""
+        # Extended codes have the primary one in their lower byte (https://sqlite.org/rescode.html).
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in {5, 6}:  # SQLITE_BUSY, SQLITE_LOCKED
+            return Verdict.BUSY
+        if code in {11, 26}:  # SQLITE_CORRUPT, SQLITE_NOTADB
+            return Verdict.DAMAGED
+        # The definition of a table has changed under it.
+        if code == 1 and "no such column" in str(error):
+            return Verdict.DAMAGED
+        return Verdict.UNAVAILABLE
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    # A plain BEGIN would take the lock only at the first write, after what was read has gone stale.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+class _Server:
+    """What looks after its own files and settings."""
+
+    def check(self, connection: sa.Connection, schema: Schema) -> None:
+        """See :meth:`Backend.check`."""
+
+    def prepare(self, connection: sa.Connection, *, own: bool) -> None:
+        """See :meth:`Backend.prepare`."""
+
+
+class PostgreSQL(_Server):
+    """A database of PostgreSQL: the lock is that of the one row of ``meta``."""
+
+    @contextmanager
+    def alone(self, connection: sa.Connection, seconds: float) -> Iterator[None]:
+        """See :meth:`Backend.alone`."""
+        self._begin(connection, seconds)
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
+        yield
+        connection.exec_driver_sql("COMMIT")
+
+    def begin(self, connection: sa.Connection, schema: Schema, seconds: float) -> Head:
+        """See :meth:`Backend.begin`."""
+        self._begin(connection, seconds)
+        return schema.head(connection, "FOR UPDATE")
+
+    @staticmethod
+    def _begin(connection: sa.Connection, seconds: float) -> None:
+        # With a stricter level, what another one committed while this one waited is an error.
+        connection.exec_driver_sql("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+        # 0 would mean to wait for ever.
+        milliseconds = max(1, math.ceil(seconds * 1000))
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {milliseconds}")
+
+    def now(self, connection: sa.Connection) -> float:
+        """See :meth:`Backend.now`."""
+        return float(connection.scalar(sa.text("SELECT extract(epoch FROM clock_timestamp())")))
+
+    def verdict(self, error: BaseException | None) -> Verdict:
+        """See :meth:`Backend.verdict`."""
+        # https://www.postgresql.org/docs/current/errcodes-appendix.html; psycopg 2 says pgcode.
+        code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+        if code in {"40001", "40P01"}:  # serialization_failure, deadlock_detected
+            return Verdict.BUSY
+        if code == "55P03":  # lock_not_available
+            return Verdict.LOCKED
+        if code in {"XX001", "XX002"}:  # data_corrupted, index_corrupted
+            return Verdict.DAMAGED
+        return Verdict.UNAVAILABLE
+
+
+class MariaDB(_Server):
+    """A database of MariaDB: the lock is that of the one row of ``meta``.
+
+    MySQL has no way to say how long to wait for it: there its own ``innodb_lock_wait_timeout``
+    decides.
+    """
+
+    @contextmanager
+    def alone(self, connection: sa.Connection, seconds: float) -> Iterator[None]:
+        """See :meth:`Backend.alone`."""
+        # Making a table ends a transaction here, so that a lock of its own must do.
+        wait = math.ceil(seconds)
+        if not connection.scalar(sa.select(sa.func.get_lock(_SCHEMA_LOCK_NAME, wait))):
+            raise SchemaLockedError
+        # The end of the connection lets go of it, too, if the block raises.
+        yield
+        connection.execute(sa.select(sa.func.release_lock(_SCHEMA_LOCK_NAME)))
+
+    def begin(self, connection: sa.Connection, schema: Schema, seconds: float) -> Head:
+        """See :meth:`Backend.begin`."""
+        connection.exec_driver_sql("START TRANSACTION READ WRITE")
+        is_mariadb = getattr(connection.dialect, "is_mariadb", False)
+        waits = f" WAIT {math.ceil(seconds)}" if is_mariadb else ""
+        return schema.head(connection, f"FOR UPDATE{waits}")
+
+    def now(self, connection: sa.Connection) -> float:
+        """See :meth:`Backend.now`."""
+        return float(connection.scalar(sa.text("SELECT unix_timestamp(sysdate(6))")))
+
+    def verdict(self, error: BaseException | None) -> Verdict:
+        """See :meth:`Backend.verdict`."""
+        # https://mariadb.com/kb/en/mariadb-error-code-reference/
+        arguments = getattr(error, "args", ())
+        code = arguments[0] if arguments else 0
+        if code in {1020, 1213}:  # ER_CHECKREAD, ER_LOCK_DEADLOCK
+            return Verdict.BUSY
+        if code in {1205, 3572}:  # ER_LOCK_WAIT_TIMEOUT, and MySQL's ER_LOCK_NOWAIT
+            return Verdict.LOCKED
+        if code in {126, 127, 145, 1034, 1194, 1712}:  # the files or the index of a table are bad
+            return Verdict.DAMAGED
+        return Verdict.UNAVAILABLE

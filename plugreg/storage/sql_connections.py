@@ -1,0 +1,149 @@
+"""Connections to a database, for whoever asks and in whichever process."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import sqlalchemy as sa
+
+from plugreg.exceptions import StorageError
+
+_FORK_SECONDS: Final = 1.0
+"""How long a fork waits until no thread reads from a database of SQLite."""
+
+
+class Connections:
+    """Gives out connections in autocommit mode. They come back to the pool of ``engine``.
+
+    ``own`` says that the engine is nobody else's: then its listeners are plugreg's, and closing
+    disposes of it. A host's engine lends its pool and its dialect alone: its own listeners for
+    transactions, options and logging stay out of it, and nothing is set on it.
+
+    **Forks.** A child begins with an empty pool: it neither uses nor closes what it inherited.
+    SQLite must not be carried over a fork at all, since a child takes its parent's locks for its
+    own; so the connections in the pool are closed before each fork. One that is in use then is
+    waited for, for a second unless its own thread is the one that forks; if it is in use still,
+    the child is refused.
+    """
+
+    def __init__(self, engine: sa.Engine, *, own: bool) -> None:
+        self._engine = engine
+        self._own = own
+        self._lent = engine if own else _lent(engine)
+        self._closed = False
+        self._is_file = engine.dialect.name == "sqlite"
+        self._is_lost = False
+        self._idle = threading.Condition()
+        self._users: list[int] = []
+        self._inherited: list[object] = []
+        self._watch_forks()
+
+    @property
+    def dialect(self) -> sa.Dialect:
+        """The dialect of the engine."""
+        return self._engine.dialect
+
+    def close(self) -> None:
+        """Close what is idle, if the engine is plugreg's own; what is in use is closed after it."""
+        self._closed = True
+        if self._own:
+            self._engine.dispose()
+
+    @contextmanager
+    def one(self) -> Iterator[sa.Connection]:
+        """Give a connection for a ``with`` block. Raises what SQLAlchemy raises.
+
+        Raises StorageError in a child process that may not have one. Where the block ends in a
+        child that was forked inside it, the connection stays its parent's.
+        """
+        process, thread = os.getpid(), threading.get_ident()
+        with self._idle:
+            self._require_usable()
+            self._users.append(thread)
+        try:
+            connection = self._current().connect()
+            try:
+                yield connection
+            finally:
+                if os.getpid() == process:
+                    self._give_back(connection)
+                else:
+                    self._inherited.append(_let_go(connection))
+        finally:
+            if os.getpid() == process:
+                with self._idle:
+                    self._users.remove(thread)
+                    self._idle.notify_all()
+
+    def _require_usable(self) -> None:
+        if self._is_lost:
+            raise StorageError(
+                "this process was forked while its parent used the store, and a database of SQLite "
+                "cannot be carried over that; fork outside of transactions, or start a new process"
+            )
+
+    def _current(self) -> sa.Engine:
+        # Disposing of an engine gives it a new pool.
+        if self._lent.pool is not self._engine.pool:
+            self._lent = _lent(self._engine)
+        return self._lent
+
+    def _give_back(self, connection: sa.Connection) -> None:
+        if self._closed and self._own and not connection.invalidated:
+            connection.detach()
+        connection.close()
+
+    def _watch_forks(self) -> None:
+        # Python keeps such functions for as long as the process lives, so they must not keep this.
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=_weakly(self._before_fork),
+                after_in_parent=_weakly(self._in_parent),
+                after_in_child=_weakly(self._in_child),
+            )
+
+    def _before_fork(self) -> None:
+        self._idle.acquire()
+        if self._is_file:
+            me = threading.get_ident()
+            self._idle.wait_for(lambda: me in self._users or not self._users, _FORK_SECONDS)
+            self._engine.dispose()
+
+    def _in_parent(self) -> None:
+        self._idle.release()
+
+    def _in_child(self) -> None:
+        self._is_lost = self._is_lost or (self._is_file and bool(self._users))
+        self._idle = threading.Condition()
+        self._users = []
+        if not self._is_file:
+            self._inherited.append(self._engine.pool)
+            self._engine.dispose(close=False)
+
+
+def _weakly(method: Callable[[], None]) -> Callable[[], None]:
+    reference = weakref.WeakMethod(method)
+
+    def call() -> None:
+        alive = reference()
+        if alive is not None:
+            alive()
+
+    return call
+
+
+def _let_go(connection: sa.Connection) -> object:
+    """Take an inherited connection from its pool, which would talk to the parent's server."""
+    fairy = connection.connection
+    fairy.detach()
+    return fairy
+
+
+def _lent(engine: sa.Engine) -> sa.Engine:
+    lent = sa.Engine(engine.pool, engine.dialect, engine.url, hide_parameters=True)
+    return lent.execution_options(isolation_level="AUTOCOMMIT")

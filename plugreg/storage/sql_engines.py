@@ -1,0 +1,171 @@
+"""URLs of databases, and the engines that plugreg opens by them."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc, pool
+
+from plugreg.exceptions import MissingExtraError, StorageUnavailableError, StorageURLError
+
+EXAMPLES: Final = (
+    "write sqlite:///path, postgresql+psycopg://user@host/database, or "
+    "mysql+pymysql://user@host/database"
+)
+"""What a URL looks like."""
+
+_CONNECT_SECONDS: Final = 10
+
+
+def parsed(url: str | sa.URL) -> sa.URL:
+    """Return a URL in its parts. Raises StorageURLError."""
+    try:
+        return sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError, TypeError):
+        # The text has the password somewhere, if it has one.
+        words = "…" if isinstance(url, str) else f"<{type(url).__qualname__}>"
+        raise StorageURLError(words, f"it is no URL of a database; {EXAMPLES}") from None
+
+
+def url_of_file(path: str) -> sa.URL:
+    """Return the URL of a file. In a text SQLAlchemy 2.1 decodes the path, and 2.0 does not."""
+    return sa.URL.create("sqlite", database=path)
+
+
+def place_of(url: sa.URL) -> str:
+    """Return where a URL leads, without user, password and options."""
+    if url.get_backend_name() == "sqlite":
+        return os.path.realpath(url.database) if url.database else ":memory:"
+    rest = sa.URL.create(url.drivername, host=url.host, port=url.port, database=url.database)
+    return rest.render_as_string()
+
+
+def secrets_of(url: sa.URL) -> tuple[str, ...]:
+    """Return the passwords in a URL, which no text may show."""
+    options = [value for name, value in url.query.items() if "pass" in name.lower()]
+    found = [url.password, *(each for value in options for each in _listed(value))]
+    return tuple(str(each) for each in found if each)
+
+
+def _listed(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
+
+
+def open_engine(url: sa.URL) -> sa.Engine:
+    """Return a new engine on a database that plugreg opens by itself; nothing is connected yet.
+
+    Raises StorageURLError, MissingExtraError where the driver is not installed, and
+    StorageUnavailableError where a file of SQLite cannot be made.
+    """
+    if url.get_backend_name() == "sqlite":
+        return _open_file(url)
+    try:
+        return sa.create_engine(
+            _with_defaults(url),
+            isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
+            pool_use_lifo=True,
+        )
+    except ModuleNotFoundError as error:
+        extra = "postgresql" if url.get_backend_name() == "postgresql" else "mariadb"
+        package = error.name or url.get_driver_name()
+        raise MissingExtraError(f"storage at {place_of(url)!r}", package, extra) from error
+    except (exc.ArgumentError, TypeError, ValueError):
+        # The words may hold any part of the URL.
+        raise StorageURLError(place_of(url), "SQLAlchemy does not understand it") from None
+
+
+def _with_defaults(url: sa.URL) -> sa.URL:
+    # A server that is gone without a word must not be waited for until the kernel gives up.
+    defaults: dict[str, dict[str, Any]] = {
+        "psycopg": {
+            "connect_timeout": _CONNECT_SECONDS,
+            "keepalives_idle": 15,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+        },
+        "pymysql": {"connect_timeout": _CONNECT_SECONDS},
+    }
+    wanted = defaults.get(url.get_driver_name(), {})
+    return url.update_query_dict({k: str(v) for k, v in wanted.items() if k not in url.query})
+
+
+def _open_file(url: sa.URL) -> sa.Engine:
+    path, shown = url.database, place_of(url)
+    if not path or path == ":memory:":
+        raise StorageURLError(shown, "it names no file; for one in memory use MemoryStorage")
+    if url.query or url.get_driver_name() != "pysqlite":
+        raise StorageURLError(
+            shown, "options and other drivers need an engine of your own: SQLStorage(engine)"
+        )
+    file = Path(os.path.realpath(path))
+    _make(file)
+    return _file_engine(file)
+
+
+def _make(file: Path) -> None:
+    # Settings hold secrets: nobody else may read a new file, nor those that SQLite puts beside it.
+    # One that is there is not opened, as closing it would take the locks of this process off it.
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if not file.parent.is_dir():
+            reason = f"there is no folder {str(file.parent)!r}; make it first"
+        raise StorageUnavailableError(str(file), reason) from error
+
+
+def _file_engine(file: Path) -> sa.Engine:
+    # A file that was removed while it was in use is not made anew, which would forget everything.
+    address = f"{file.as_uri()}?mode=rw"
+
+    def connect() -> sqlite3.Connection:
+        # Without a time-out, since waiting in SQLite would hold up Ctrl-C.
+        connection = sqlite3.connect(
+            address, uri=True, timeout=0, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    engine = sa.create_engine(
+        "sqlite://", creator=connect, poolclass=pool.QueuePool, hide_parameters=True
+    )
+    mark = _Mark(file)
+    event.listen(engine, "connect", mark.remember)
+    event.listen(engine, "checkout", mark.compare)
+    return engine
+
+
+class _Mark:
+    """Sees that a connection is to the file that is there now, and not to one that was replaced."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def remember(self, _connection: object, record: pool.ConnectionPoolEntry) -> None:
+        """Note on a new connection which file it has open."""
+        record.info["file"] = self._now()
+
+    def compare(
+        self, _connection: object, record: pool.ConnectionPoolEntry, _proxy: object
+    ) -> None:
+        """Have SQLAlchemy connect anew where the file is another one now."""
+        if record.info["file"] != self._now():
+            raise exc.DisconnectionError
+
+    def _now(self) -> tuple[int, int] | None:
+        try:
+            status = self._file.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino

@@ -1,0 +1,218 @@
+"""The tables of a SQLStorage, and how they are made and brought up to date.
+
+``<prefix>records`` has the records, as JSON in ASCII, by name of table and key. Both are kept as
+bytes of UTF-8, so that every database compares them as Python does, whatever its encoding and
+collation. ``<prefix>meta`` has one row: version of the schema, revision, and a token of the last
+commit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+from plugreg.storage.base import MAX_KEY_BYTES, MAX_TABLE_BYTES, Record
+
+Changes = Mapping[str, Mapping[str, Record | None]]
+"""New records, or None for those that are deleted, by table and key."""
+
+# What a record holds has been checked: nothing contains itself, and all text has a UTF-8 form.
+_JSON: Final = json.JSONEncoder(allow_nan=False, check_circular=False)
+_THE_ROW: Final = 1
+
+
+class DamageError(Exception):
+    """What a table holds is not what plugreg wrote; the text says why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Head:
+    """The one row of ``meta``."""
+
+    version: int
+    revision: int
+    token: str
+
+
+class Schema:
+    """The two tables of one store, whose names begin with ``prefix``, and all statements on them.
+
+    Every verb raises what SQLAlchemy raises; those that read raise DamageError for what plugreg
+    has not written.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        tables = sa.MetaData()
+        innodb: dict[str, Any] = {"mysql_engine": "InnoDB", "mariadb_engine": "InnoDB"}
+        self.meta = sa.Table(
+            f"{prefix}meta",
+            tables,
+            sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+            sa.Column("schema_version", sa.Integer, nullable=False),
+            sa.Column("revision", sa.BigInteger, nullable=False),
+            sa.Column("last_commit", sa.String(32), nullable=False),
+            **innodb,
+        )
+        self.records = sa.Table(
+            f"{prefix}records",
+            tables,
+            sa.Column("table_name", _bytes(MAX_TABLE_BYTES), primary_key=True),
+            sa.Column("record_key", _bytes(MAX_KEY_BYTES), primary_key=True),
+            sa.Column("record", _text(), nullable=False),
+            sqlite_with_rowid=False,
+            **innodb,
+        )
+        # Each step leads from the version that is its place to the next one. It runs while nobody
+        # else makes or migrates, and again if it was broken off.
+        self._steps = (tables.create_all,)
+        self._row = self.meta.c.id == _THE_ROW
+        self._own_table = self.records.c.table_name == sa.bindparam("of_table")
+        self._own_key = self.records.c.record_key == sa.bindparam("of_key")
+        self._head = sa.select(
+            self.meta.c.schema_version, self.meta.c.revision, self.meta.c.last_commit
+        ).where(self._row)
+
+    @property
+    def version(self) -> int:
+        """The version that this plugreg makes, and the newest that it knows."""
+        return len(self._steps)
+
+    def found(self, connection: sa.Connection) -> int:
+        """Return the version that is there, 0 where there is none yet."""
+        if not sa.inspect(connection).has_table(self.meta.name):
+            return 0
+        found = connection.execute(sa.select(self.meta.c.schema_version).where(self._row))
+        return int(found.scalar() or 0)
+
+    def migrate(self, connection: sa.Connection) -> None:
+        """Do what is missing. The caller keeps everybody else out meanwhile."""
+        found = self.found(connection)
+        for step in self._steps[found:]:
+            step(connection)
+        if found >= self.version:
+            return
+        raised = sa.update(self.meta).where(self._row).values(schema_version=self.version)
+        if not connection.execute(raised).rowcount:
+            connection.execute(
+                sa.insert(self.meta).values(
+                    id=_THE_ROW, schema_version=self.version, revision=0, last_commit=""
+                )
+            )
+
+    def head(self, connection: sa.Connection, lock: str = "") -> Head:
+        """Return the row of ``meta``; ``lock`` is the clause that locks it."""
+        statement = self._head.suffix_with(sa.text(lock)) if lock else self._head
+        row = connection.execute(statement).one_or_none()
+        if row is None:
+            raise DamageError(f"table {self.meta.name!r} has lost its row")
+        version, revision, token = row
+        if type(version) is not int or type(revision) is not int or type(token) is not str:
+            raise DamageError(f"the row of table {self.meta.name!r} is not as plugreg writes it")
+        if version > self.version:
+            raise DamageError(
+                f"it has schema {version}, from a newer plugreg than this one, "
+                f"which knows schema {self.version}"
+            )
+        return Head(version=version, revision=revision, token=token)
+
+    def one(self, connection: sa.Connection, table: str, key: str) -> Record | None:
+        """Return one record, or None."""
+        where = (self._own_table, self._own_key)
+        found = connection.execute(
+            sa.select(self._text(connection)).where(*where),
+            {"of_table": table.encode(), "of_key": key.encode()},
+        ).one_or_none()
+        return None if found is None else _record(table, key, found[0])
+
+    def all(self, connection: sa.Connection, table: str) -> dict[str, Record]:
+        """Return the records of one table, sorted by key."""
+        of_key = self.records.c.record_key
+        statement = sa.select(of_key, self._text(connection)).where(self._own_table)
+        rows = connection.execute(statement.order_by(of_key), {"of_table": table.encode()})
+        keyed = ((_name(key), text) for key, text in rows.all())
+        return {key: _record(table, key, text) for key, text in keyed}
+
+    def tables(self, connection: sa.Connection) -> list[str]:
+        """Return the names of all tables that have records."""
+        statement = sa.select(self.records.c.table_name).distinct()
+        return [_name(name) for name in connection.execute(statement).scalars()]
+
+    def write(self, connection: sa.Connection, changes: Changes) -> None:
+        """Put and delete records."""
+        puts, deletes = _rows(changes)
+        if deletes:
+            statement = sa.delete(self.records).where(self._own_table, self._own_key)
+            connection.execute(statement, deletes)
+        if puts:
+            connection.execute(self._upsert(connection.dialect.name), puts)
+
+    def raise_revision(self, connection: sa.Connection, revision: int, token: str) -> None:
+        """Write what the commit leaves behind in ``meta``."""
+        raised = sa.update(self.meta).where(self._row)
+        connection.execute(raised.values(revision=revision, last_commit=token))
+
+    def _text(self, connection: sa.Connection) -> sa.ColumnElement[Any]:
+        # Python shows a text of SQLite that is not UTF-8 in its error, and records hold secrets.
+        if connection.dialect.name == "sqlite":
+            return sa.cast(self.records.c.record, sa.LargeBinary)
+        return self.records.c.record
+
+    def _upsert(self, dialect: str) -> sa.Executable:
+        if dialect in {"mysql", "mariadb"}:
+            replacing = mysql.insert(self.records)
+            return replacing.on_duplicate_key_update(record=replacing.inserted.record)
+        make = sqlite.insert if dialect == "sqlite" else postgresql.insert
+        inserting = make(self.records)
+        return inserting.on_conflict_do_update(
+            index_elements=["table_name", "record_key"],
+            set_={"record": inserting.excluded.record},
+        )
+
+
+def _bytes(length: int) -> sa.types.TypeEngine[bytes]:
+    return sa.LargeBinary().with_variant(mysql.VARBINARY(length), "mysql", "mariadb")
+
+
+def _text() -> sa.types.TypeEngine[str]:
+    return sa.Text().with_variant(mysql.LONGTEXT(charset="ascii"), "mysql", "mariadb")
+
+
+def _rows(changes: Changes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    puts, deletes = [], []
+    for table, records in changes.items():
+        for key, record in records.items():
+            if record is None:
+                deletes.append({"of_table": table.encode(), "of_key": key.encode()})
+            else:
+                names = {"table_name": table.encode(), "record_key": key.encode()}
+                puts.append({**names, "record": _JSON.encode(record)})
+    return puts, deletes
+
+
+def _name(name: Any) -> str:
+    try:
+        return bytes.decode(name)
+    except (TypeError, UnicodeDecodeError) as error:
+        raise DamageError("there is a key that is no UTF-8 text") from error
+
+
+def _record(table: str, key: str, text: Any) -> Record:
+    try:
+        text = text.decode() if type(text) is bytes else text
+        record = json.loads(text, parse_constant=_refuse_constant)
+    except (TypeError, ValueError, RecursionError):
+        # Without the cause, which has the text, and so what may be a secret.
+        place = f"record {key!r} of table {table!r}"
+        raise DamageError(f"{place} is not JSON that can be read") from None
+    if type(record) is not dict:
+        raise DamageError(f"record {key!r} of table {table!r} is no object")
+    return record
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")

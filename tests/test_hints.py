@@ -1,0 +1,158 @@
+"""Hints: others are told at once, and nothing depends on it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from uuid import uuid4
+
+import pytest
+import redis
+
+from plugreg import MissingExtraError, Plugin, PluginRegistry, StorageError
+from plugreg.hints import Hinted, RedisHints
+from plugreg.storage import MemoryStorage, TinyDBStorage
+from plugreg.storage.clock import HasClock, now
+from plugreg.watching import Hints
+
+REDIS = os.environ.get("PLUGREG_TEST_REDIS", "redis://127.0.0.1:6379")
+LONG = 30.0
+
+
+class Tea(Plugin):
+    NAME = "tea"
+
+
+class Told:
+    """A channel within this process."""
+
+    def __init__(self):
+        self.told = 0
+        self.closed = False
+
+    def tell(self):
+        self.told += 1
+
+    def wait(self, seconds):
+        return self.told > 0
+
+    def close(self):
+        self.closed = True
+
+
+class TestHinted:
+    def test_is_the_storage_it_holds(self):
+        """Reads, writes, revision and time are the inner storage's."""
+        inner = MemoryStorage()
+        storage = Hinted(inner, Told())
+        with storage.transaction() as transaction:
+            transaction.put("drinks", "tea", {"price": 2})
+        assert inner.read("drinks") == storage.read("drinks") == {"tea": {"price": 2}}
+        assert storage.revision() == inner.revision() == 1
+        assert isinstance(storage, Hints)
+        assert not isinstance(inner, Hints)
+
+    def test_has_the_clock_of_the_storage_it_holds(self):
+        """Leases go by it."""
+
+        class Clocked(MemoryStorage):
+            def now(self):
+                return 7.5
+
+        assert isinstance(Clocked(), HasClock)
+        assert now(Hinted(Clocked(), Told())) == 7.5
+
+    def test_tells_after_a_commit_and_of_no_other(self):
+        """What was not stored is nobody's business."""
+        inner, channel = MemoryStorage(), Told()
+        storage = Hinted(inner, channel)
+        with pytest.raises(StorageError), storage.transaction() as transaction:
+            transaction.put("drinks", "tea", {"price": object()})
+        assert channel.told == 0
+        with storage.transaction() as transaction:
+            transaction.put("drinks", "tea", {})
+            assert channel.told == 0
+        assert channel.told == 1
+
+    def test_closes_both(self):
+        """Neither the store nor the server is used any more."""
+        channel = Told()
+        storage = Hinted(MemoryStorage(), channel)
+        storage.close()
+        assert channel.closed
+        with pytest.raises(StorageError, match="closed"):
+            storage.read("drinks")
+
+
+def test_without_redis_it_says_what_to_install(monkeypatch):
+    """The error names the extra."""
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(MissingExtraError, match=r"plugreg\[redis\]"):
+        RedisHints(REDIS)
+
+
+def test_a_server_that_is_away_costs_nothing_but_the_hint(caplog):
+    """What was stored stays stored, and it is told once that nobody is."""
+    hints = RedisHints("redis://127.0.0.1:1")
+    storage = Hinted(MemoryStorage(), hints)
+    for number in range(3):
+        with storage.transaction() as transaction:
+            transaction.put("drinks", f"tea {number}", {})
+    assert len(storage.read("drinks")) == 3
+    assert caplog.text.count("no hints can be given") == 1
+    with pytest.raises(redis.ConnectionError):
+        storage.wait(0.1)
+    storage.close()
+
+
+class TestRedis:
+    @pytest.fixture(autouse=True)
+    def _server(self):
+        try:
+            redis.Redis.from_url(REDIS).ping()
+        except redis.RedisError as error:
+            reason = f"redis is not there: {type(error).__name__}"
+            if os.environ.get("PLUGREG_TEST_NO_SKIP") == "1":
+                pytest.fail(f"{reason}, and PLUGREG_TEST_NO_SKIP=1 forbids to skip")
+            pytest.skip(reason)
+
+    @pytest.fixture
+    def channel(self):
+        return f"plugreg-{uuid4().hex}"
+
+    def test_wakes_who_waits(self, channel):
+        """A hint goes to every listener on its channel, and to no other."""
+        here, there, other = (RedisHints(REDIS, channel=each) for each in (channel, channel, "x"))
+        for each in (here, there, other):
+            each.wait(0.1)  # Only who listens already is told.
+        other.tell()
+        assert not here.wait(0.05)
+        there.tell()
+        deadline = time.monotonic() + LONG
+        while not here.wait(1.0):
+            assert time.monotonic() < deadline
+        for each in (here, there, other):
+            each.close()
+            each.close()
+
+    def test_a_watching_registry_looks_at_once(self, tmp_path, channel):
+        """It takes in a change long before its next look is due."""
+        path = tmp_path / "plugins.json"
+        stores = [Hinted(TinyDBStorage(path), RedisHints(REDIS, channel=channel)) for _ in "ab"]
+        here, there = (PluginRegistry("shop", storage=each, builtin=[Tea]) for each in stores)
+        here.load()
+        there.load()
+        listeners = redis.Redis.from_url(REDIS)
+        with here.watch(every=100 * LONG):
+            deadline = time.monotonic() + LONG
+            while not dict(listeners.pubsub_numsub(channel)).get(channel.encode()):
+                assert time.monotonic() < deadline
+                threading.Event().wait(0.01)
+            there.activate("tea")
+            while "tea" not in here.active:
+                assert time.monotonic() < deadline
+                threading.Event().wait(0.01)
+        for each in (here, there, *stores, listeners):
+            each.close()
