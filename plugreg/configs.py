@@ -9,12 +9,13 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from plugreg._names import Slug
 from plugreg.exceptions import SettingError
-from plugreg.records import EMPTY, Generation, PluginSpec, Wish
+from plugreg.records import EMPTY, Generation, PluginFailure, PluginSpec, Stage, Wish
 from plugreg.resolve import HostRules, settle
 from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import Record, field, readable
@@ -64,6 +65,19 @@ class Configs:
             before = _generation(transaction.get(_COUNTERS, _GENERATION))
             _put_generation(transaction, before.number + 1, asked=before.number + 1)
         return before
+
+    def lost(self) -> tuple[PluginFailure, ...]:
+        """Return a record of each damaged store that the storage has put out of the way."""
+        set_aside = getattr(self._storage, "set_aside", ())
+        return tuple(
+            PluginFailure(
+                stage=Stage.DISCOVERY,
+                slug=Path(each.path).name,
+                message=f"the store was damaged ({each.reason}); it was set aside as "
+                f"{each.path!r}, and an empty one was started: restore a copy of it",
+            )
+            for each in set_aside
+        )
 
     def wishes(self) -> dict[Slug, Wish]:
         """Return what is stored of every plugin ever seen. Writes nothing."""

@@ -234,6 +234,7 @@ class LifeCycle:
         before = self._snapshot.active
         changed = self._settings.load()
         self._configs.load()
+        found = replace(found, failures=(*found.failures, *self._configs.lost()))
         try:
             report = self._apply(found, remake=remake, collected=collected)
         finally:

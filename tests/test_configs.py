@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plugreg import PluginRegistry
 from plugreg._names import Slug
 from plugreg.configs import Configs
 from plugreg.exceptions import SettingError, StorageError, StorageUnavailableError
-from plugreg.records import PluginSpec, Source
+from plugreg.records import PluginSpec, Source, Stage
 from plugreg.resolve import HostRules
 from plugreg.storage import MemoryStorage, TinyDBStorage
 
@@ -364,3 +365,22 @@ def test_everything_is_there_again_after_a_restart(tmp_path):
     again.load()
     assert again.wishes() == with_file.wishes()
     assert again.metadata("tea") == {"a": [1, {"b": None}]}
+
+
+class TestDamagedStore:
+    def test_what_was_set_aside_is_a_failure(self, tmp_path):
+        """An operator sees in the registry that an empty store has begun, and where the old is."""
+        path = tmp_path / "plugins.json"
+        path.write_text("no store at all")
+        storage = TinyDBStorage(path, on_corrupt="set_aside")
+        with PluginRegistry("shop", storage=storage) as registry:
+            report = registry.load()
+            registry.reload()
+            (failure,) = registry.errors
+
+        (kept,) = tmp_path.glob("plugins.json.corrupt-*")
+        assert kept.read_text() == "no store at all"
+        assert str(kept) in failure.message
+        assert (failure.stage, failure.slug) == (Stage.DISCOVERY, kept.name)
+        assert report.failures[0].message == failure.message
+        assert failure.count == 2

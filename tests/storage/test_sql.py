@@ -50,7 +50,8 @@ def hold(storage, inside, leave):
 
 OPENER = """
 import sys
-from plugreg.storage import open_storage
+from plugreg.storage import SQLStorage, open_storage
+print("ready", flush=True)
 sys.stdin.readline()
 storage = open_storage(sys.argv[1])
 with storage.transaction() as transaction:
@@ -62,6 +63,7 @@ COUNTER = """
 import sys
 from plugreg.storage import open_storage
 storage = open_storage(sys.argv[1])
+print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(int(sys.argv[2])):
     with storage.transaction() as transaction:
@@ -71,7 +73,9 @@ for _ in range(int(sys.argv[2])):
 
 
 def run_together(processes):
-    """Let processes go that wait for a line, and expect them all to succeed."""
+    """Let processes go when all of them are ready, and expect them all to succeed."""
+    for each in processes:
+        assert each.stdout.readline() == "ready\n", each.stderr.read()
     for each in processes:
         each.stdin.write("go\n")
         each.stdin.flush()
@@ -387,6 +391,17 @@ storage.read("t")
 if where == "between":
     forked(lambda: use("child"))
     forked(lambda: forked(lambda: use("grandchild")))
+elif where == "together":
+    child = os.fork()
+    for number in range(40):
+        with storage.transaction() as transaction:
+            count = transaction.get("t", "before").get("n", 0)
+            transaction.put("t", "before", {"n": count + 1})
+        assert storage.read("t")["before"]["n"] > number
+    if not child:
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    print(storage.read("t"))
 elif where == "beside":
     inside, leave = threading.Event(), threading.Event()
     def hold():
@@ -443,6 +458,13 @@ class TestFork:
             "parent ['after', 'before', 'child', 'grandchild'] 4",
         ]
 
+    def test_leaves_two_that_work_at_the_same_time(self, database, run_python):
+        """Parent and child share no connection: neither reads the other's answers."""
+        counted, last = run_python(FORKED, database.url, "together").splitlines()
+
+        assert counted == "{'before': {'n': 80}}"
+        assert last == "parent ['after', 'before'] 82"
+
     def test_beside_a_transaction_works_or_is_refused(self, database, run_python):
         """A transaction of another thread stays the parent's; SQLite's child is told so."""
         child, parent = run_python(FORKED, database.url, "beside").splitlines()
@@ -467,7 +489,14 @@ class TestHostEngine:
     def engine(self, database):
         """Give an engine of a host's, with its own level of isolation and its own listeners."""
         url = sa.make_url(database.url).difference_update_query(["prefix"])
-        engine = sa.create_engine(url, isolation_level="SERIALIZABLE")
+        options = {
+            "sqlite": {},
+            "postgresql": {"options": "-c default_transaction_isolation=serializable"},
+            "mariadb": {"init_command": "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE"},
+        }
+        engine = sa.create_engine(
+            url, isolation_level="SERIALIZABLE", connect_args=options[database.name]
+        )
         self.begun = 0
 
         @event.listens_for(engine, "begin")

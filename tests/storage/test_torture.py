@@ -44,4 +44,4 @@ def test_notices_a_store_that_acknowledges_too_early(tmp_path):
 
     assert code == 1
     assert "was acknowledged" in output
-    assert "0 lost" not in output
+    assert ", 0 lost" not in output

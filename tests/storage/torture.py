@@ -191,11 +191,13 @@ def torture(
 ) -> Tally:
     """Let a writer of the store at ``url_of(round)`` die, look at it afresh, and so on.
 
-    ``how`` is "kill", "interrupt" or "first"; the instants lie within ``spread`` seconds after an
-    acknowledged write, or after the start.
+    ``how`` is "kill", "interrupt" or "first". The instants lie within ``spread`` seconds after an
+    acknowledged write; for "first" within the time that making a store takes, and half as much
+    again, which every tenth round measures.
     """
     instants = random.Random(f"{how} {seed}")
     tally = Tally(rounds, 0, [], [], [])
+    making = 0.0
     for number in range(rounds):
         url = url_of(number)
         import_for(url)
@@ -204,7 +206,13 @@ def torture(
         if how != "first":
             # Python throws a Ctrl-C away that comes while it is still about forking.
             writer.wait_for(instants.randint(how == "interrupt", 4))
-        time.sleep(instants.uniform(0, spread))
+            time.sleep(instants.uniform(0, spread))
+        elif number % 10:
+            time.sleep(instants.uniform(0, making))
+        else:
+            started = time.monotonic()
+            writer.wait_for(1)
+            making = 1.5 * (time.monotonic() - started)
         writer.send(signal.SIGINT if how == "interrupt" else signal.SIGKILL)
         told = writer.end()
         done = [each for each in told if isinstance(each, int)]
