@@ -244,8 +244,6 @@ class LifeCycle:
         return report
 
     def _catch_up(self) -> LoadReport:
-        if self._fresh.is_current():
-            return _NOTHING_YET
         revision, snapshot = self._configs.revision(), self._snapshot
         wished = self._fresh.wished(snapshot)
         if wished is None:

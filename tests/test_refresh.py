@@ -83,10 +83,9 @@ class Process:
 
     def __init__(self, storage, *plugins, **options):
         self.watchful = Watchful()
+        options.setdefault("mandatory", ["watchful"])
         builtin = [("watchful", self.watchful), *plugins]
-        self.registry = PluginRegistry(
-            "shop", storage=storage, builtin=builtin, mandatory=["watchful"], **options
-        )
+        self.registry = PluginRegistry("shop", storage=storage, builtin=builtin, **options)
         self.registry.load()
 
     @property
@@ -266,6 +265,7 @@ class TestRefresh:
         here.registry.deactivate("tea")
         assert there.registry.refresh() is False
         assert there.reloads == 0
+        assert there.registry.shared.processes()[0].generation == 2
 
     def test_own_changes_reload_nothing(self, here):
         """A process has carried out what it has stored itself."""
@@ -304,6 +304,27 @@ class TestRefresh:
         here.registry.set_metadata("watchful", {"a": 2})
         getattr(there.registry, take_in)()
         assert len(there.watchful.changes) == 1
+
+    def test_an_object_that_is_made_anew_is_not_told(self, storage):
+        """It was made with the values as they are now; the one before is gone."""
+        told = []
+
+        class Fresh(SettingsMixin, Plugin):
+            NAME = "fresh"
+            SETTINGS = {"COLOUR": {"default": "red"}}
+
+            @hookimpl
+            def plugreg_settings_changed(self, changed):
+                told.append(changed)
+
+        here, there = (Process(storage, Fresh, new_plugins="active") for _ in range(2))
+        there.registry.settings("fresh").set("COLOUR", "blue")
+        told.clear()
+        here.registry.reload(force=True)
+        assert here.registry.settings("fresh")["COLOUR"] == "blue"
+        assert told == []
+        here.registry.close()
+        there.registry.close()
 
     def test_changed_settings_are_told_where_the_reload_fails(self, here, there, storage):
         """The values are read by then, and a later reload finds no difference any more."""
@@ -347,6 +368,13 @@ class TestRefresh:
         here.registry.deactivate("tea")
         assert here.registry.refresh() is False
         assert here.reloads == 0
+
+    def test_what_another_process_must_have_is_taken_in(self, here, start):
+        """Nobody wished it, and it is stored as wished all the same, for a plugin known here."""
+        start(Tea, Milk, mandatory=["watchful", "tea"])
+        assert here.registry.refresh() is True
+        assert here.active == {"tea"}
+        assert here.registry.refresh() is False
 
     def test_a_wish_for_what_cannot_be_found_reloads_once(self, here, start):
         """It might have been installed; that it was not is no reason to look again."""
@@ -404,8 +432,11 @@ class TestRefresh:
         assert there.registry.refresh() is True
         assert there.active == {"milk", "tea"}
 
+    @pytest.mark.parametrize("reading", ["refresh", "reload"])
     @pytest.mark.parametrize("table", ["counters", "plugins", "settings", "metadata"])
-    def test_what_is_stored_while_it_reads_is_taken_in_next(self, here, there, storage, table):
+    def test_what_is_stored_while_it_reads_is_taken_in_next(
+        self, here, there, storage, table, reading
+    ):
         """Whichever table was read before, the next refresh sees what came then."""
         here.registry.settings("watchful").set("COUNT", 2)
         read, late = storage.read, []
@@ -420,7 +451,7 @@ class TestRefresh:
             return found
 
         storage.read = read_and_then
-        there.registry.refresh()
+        getattr(there.registry, reading)()
         assert late
         there.registry.refresh()
         assert there.active == {"tea"}

@@ -113,8 +113,11 @@ class TestWatch:
 
     def test_ends_at_once_however_seldom_it_looks(self, start):
         """Leaving its block does not wait for the next look."""
-        with start().watch(every=100 * LONG):
-            pass
+        here, there = start(), start()
+        there.activate("tea")
+        with here.watch(every=100 * LONG):
+            eventually(lambda: "tea" in here.active)
+            time.sleep(0.05)  # By now it waits for its next look, on most machines.
 
     def test_goes_on_when_the_storage_was_away(self, start, caplog):
         """An outage is told once, the state in hand serves meanwhile, and it recovers by itself."""
@@ -228,6 +231,7 @@ class TestWatch:
                 there.activate("tea")
                 eventually(lambda: not is_watched())
             assert "tea" in here.active
+            assert here.errors == ()
 
 
 class TestOnce:
@@ -299,6 +303,24 @@ class TestOnce:
             eventually(lambda: time.time() > until)
             with there.shared.once("migrate") as theirs:
                 assert not theirs
+
+    def test_one_that_was_lost_is_not_renewed(self):
+        """Whoever comes back to life too late leaves it to the one that has it now."""
+
+        def renewing():
+            return [each.name for each in threading.enumerate()].count("plugreg lease migrate")
+
+        storage = Clocked()
+        registry = PluginRegistry("shop", storage=storage)
+        late = registry.shared.once("migrate", lease=0.3)
+        assert late.__enter__()
+        assert renewing() == 1
+        while not (taken := registry.shared.once("migrate", lease=100 * LONG)).__enter__():
+            storage.time += 1  # The first one, being alive, may renew it in between.
+        eventually(lambda: renewing() == 1)
+        taken.__exit__(None, None, None)
+        assert storage.read("leases")["migrate"]["done"] is True
+        late.__exit__(None, None, None)
 
     def test_an_outage_while_it_is_renewed_is_told_and_survived(self, start, caplog):
         """The next renewal is tried, and the work can be finished."""
@@ -477,12 +499,14 @@ class TestProcesses:
 
     def test_one_that_watches_tells_again(self, start, monkeypatch):
         """So it stays in the list though nothing changes."""
-        monkeypatch.setattr("plugreg.presence._AGAIN_AFTER", 0.0)
+        monkeypatch.setattr("plugreg.presence._AGAIN_AFTER", 0.1)
         here = start(process="web")
-        storage = here.storage
-        (before,) = storage.read("processes").values()
         with here.watch(every=0.01):
-            eventually(lambda: before not in storage.read("processes").values())
+            for _ in range(3):
+                (before,) = here.storage.read("processes").values()
+                eventually(
+                    lambda before=before: before not in here.storage.read("processes").values()
+                )
 
     def test_asking_writes_nothing(self, start):
         """A read is a read."""

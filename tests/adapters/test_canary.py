@@ -135,13 +135,15 @@ class Quiet(SettingsMixin, Plugin):
         "OPEN_VETOED": {"before_save": fails},
         "OPEN_SAVED": {"after_save": fails},
         "OPEN_CHOSEN": {"choices": fails},
-        "OPEN_DEFAULT": {"default": fails},
+        "OPEN_DEFAULT": {"default": "plain"},
     }
     USER_SETTINGS = {"MINE": {"protected": True}, "CHECKED": {"validator": fails}}
 
 
 class Tea(UserInterfaceMixin, Quiet):
     """Quotes its secrets wherever it is asked for anything."""
+
+    SETTINGS = {**Quiet.SETTINGS, "OPEN_DEFAULT": {"default": fails}}
 
     def get_ui_panels(self, request, context, **kwargs):
         deep = {"a": [{QUOTED: [QUOTED, {"b": QUOTED}]}], QUOTED: 1}

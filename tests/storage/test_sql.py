@@ -402,6 +402,18 @@ elif where == "together":
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     print(storage.read("t"))
+elif where == "outlived":
+    closed, close = os.pipe()
+    child = os.fork()
+    if not child:
+        os.read(closed, 1)
+        use("child")
+        sys.stdout.flush()
+        os._exit(0)
+    storage.close()
+    os.write(close, b"x")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    storage = open_storage(sys.argv[1])
 elif where == "beside":
     inside, leave = threading.Event(), threading.Event()
     def hold():
@@ -464,6 +476,15 @@ class TestFork:
 
         assert counted == "{'before': {'n': 80}}"
         assert last == "parent ['after', 'before'] 82"
+
+    def test_keeps_what_a_child_commits_after_its_parent(self, database, run_python):
+        """A child depends on nothing of its parent's, such as a file that the parent removes."""
+        lines = run_python(FORKED, database.url, "outlived").splitlines()
+
+        assert lines == [
+            "child ['before', 'child']",
+            "parent ['after', 'before', 'child'] 3",
+        ]
 
     def test_beside_a_transaction_works_or_is_refused(self, database, run_python):
         """A transaction of another thread stays the parent's; SQLite's child is told so."""
@@ -543,6 +564,26 @@ class TestHostEngine:
 
         assert storage.read("t") == {"k": {"n": threads * rounds}}
         assert storage.revision() == threads * rounds
+
+    def test_that_leaves_rolling_back_to_others_keeps_no_lock(self, database):
+        """A transaction that raises is undone here, however the engine treats what comes back."""
+        url = sa.make_url(database.url).difference_update_query(["prefix"])
+        engine = sa.create_engine(url, skip_autocommit_rollback=True, pool_reset_on_return=None)
+        storage = SQLStorage(engine, prefix=database.prefix, lock_timeout=1)
+
+        def fail():
+            with storage.transaction() as transaction:
+                transaction.put("t", "k", {})
+                raise LookupError
+
+        with pytest.raises(LookupError):
+            fail()
+        other = database.open(lock_timeout=1)
+        put(other, "other", {})
+        put(storage, "k", {"n": 2})
+        engine.dispose()
+
+        assert other.read("t") == {"k": {"n": 2}, "other": {}}
 
     def test_may_be_disposed_of_by_its_host(self, database, engine):
         """A host that disposes of its engine, as before a fork, keeps a store that works."""
