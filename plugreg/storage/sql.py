@@ -103,13 +103,13 @@ class SQLStorage:
                 f"of a-z, 0-9 and _"
             )
         self._lock_timeout = lock_timeout
-        self._schema = Schema(prefix)
         own = not isinstance(url_or_engine, sa.Engine)
         url = url_or_engine.url if isinstance(url_or_engine, sa.Engine) else parsed(url_or_engine)
         self._place = place_of(url)
         self._secrets = secrets_of(url)
         self._backend = _backend(url)
         engine = url_or_engine if isinstance(url_or_engine, sa.Engine) else open_engine(url)
+        self._schema = Schema(prefix, engine.dialect.name)
         self._connections = Connections(engine, own=own)
         self._gate = Gate(f"the lock of {self._place}", lock_timeout)
         try:

@@ -23,12 +23,14 @@ _CONNECT_SECONDS: Final = 10
 
 def parsed(url: str | sa.URL) -> sa.URL:
     """Return a URL in its parts. Raises StorageURLError."""
+    if not isinstance(url, (str, sa.URL)):
+        name = f"<{type(url).__qualname__}>"
+        raise StorageURLError(name, f"it is neither a URL nor a sqlalchemy.Engine; {EXAMPLES}")
     try:
         return sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError, TypeError):
+    except (exc.ArgumentError, ValueError):
         # The text has the password somewhere, if it has one.
-        words = "…" if isinstance(url, str) else f"<{type(url).__qualname__}>"
-        raise StorageURLError(words, f"it is no URL of a database; {EXAMPLES}") from None
+        raise StorageURLError("…", f"it is no URL of a database; {EXAMPLES}") from None
 
 
 def url_of_file(path: str) -> sa.URL:
@@ -61,6 +63,13 @@ def open_engine(url: sa.URL) -> sa.Engine:
     Raises StorageURLError, MissingExtraError where the driver is not installed, and
     StorageUnavailableError where a file of SQLite cannot be made.
     """
+    place = place_of(url)
+    try:
+        driver, is_async = url.get_driver_name(), url.get_dialect().is_async
+    except exc.NoSuchModuleError:
+        raise StorageURLError(place, f"SQLAlchemy does not know its driver; {EXAMPLES}") from None
+    if is_async:
+        raise StorageURLError(place, f"driver {driver!r} is for asyncio; {EXAMPLES}")
     if url.get_backend_name() == "sqlite":
         return _open_file(url)
     try:
@@ -71,12 +80,14 @@ def open_engine(url: sa.URL) -> sa.Engine:
             pool_use_lifo=True,
         )
     except ModuleNotFoundError as error:
-        extra = "postgresql" if url.get_backend_name() == "postgresql" else "mariadb"
-        package = error.name or url.get_driver_name()
-        raise MissingExtraError(f"storage at {place_of(url)!r}", package, extra) from error
+        extra = {"psycopg": "postgresql", "pymysql": "mariadb"}.get(driver)
+        if extra is None:
+            reason = f"its driver {driver!r} is not installed; install it, or {EXAMPLES}"
+            raise StorageURLError(place, reason) from error
+        raise MissingExtraError(f"the store at {place!r}", driver, extra) from error
     except (exc.ArgumentError, TypeError, ValueError):
         # The words may hold any part of the URL.
-        raise StorageURLError(place_of(url), "SQLAlchemy does not understand it") from None
+        raise StorageURLError(place, "SQLAlchemy does not understand it") from None
 
 
 def _with_defaults(url: sa.URL) -> sa.URL:

@@ -26,6 +26,13 @@ _JSON: Final = json.JSONEncoder(allow_nan=False, check_circular=False)
 _THE_ROW: Final = 1
 
 
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+_PARSER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 class DamageError(Exception):
     """What a table holds is not what plugreg wrote; the text says why."""
 
@@ -42,11 +49,11 @@ class Head:
 class Schema:
     """The two tables of one store, whose names begin with ``prefix``, and all statements on them.
 
-    Every verb raises what SQLAlchemy raises; those that read raise DamageError for what plugreg
-    has not written.
+    ``dialect`` is SQLAlchemy's name of the database. Every verb raises what SQLAlchemy raises;
+    those that read raise DamageError for what plugreg has not written.
     """
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, dialect: str) -> None:
         tables = sa.MetaData()
         innodb: dict[str, Any] = {"mysql_engine": "InnoDB", "mariadb_engine": "InnoDB"}
         self.meta = sa.Table(
@@ -70,12 +77,31 @@ class Schema:
         # Each step leads from the version that is its place to the next one. It runs while nobody
         # else makes or migrates, and again if it was broken off.
         self._steps = (tables.create_all,)
-        self._row = self.meta.c.id == _THE_ROW
-        self._own_table = self.records.c.table_name == sa.bindparam("of_table")
-        self._own_key = self.records.c.record_key == sa.bindparam("of_key")
-        self._head = sa.select(
-            self.meta.c.schema_version, self.meta.c.revision, self.meta.c.last_commit
-        ).where(self._row)
+        self._make_statements(dialect)
+
+    def _make_statements(self, dialect: str) -> None:
+        # Made once, because that takes longer than executing them does.
+        meta, columns = self.meta.c, self.records.c
+        in_table = columns.table_name == sa.bindparam("of_table")
+        of_key = columns.record_key == sa.bindparam("of_key")
+        # Python shows a text of SQLite that is not UTF-8 in its error, and records hold secrets.
+        text: sa.ColumnElement[Any] = columns.record
+        if dialect == "sqlite":
+            text = sa.cast(columns.record, sa.LargeBinary)
+        self._row = meta.id == _THE_ROW
+        self._head = sa.select(meta.schema_version, meta.revision, meta.last_commit).where(
+            self._row
+        )
+        self._one = sa.select(text).where(in_table, of_key)
+        self._all = sa.select(columns.record_key, text).where(in_table).order_by(columns.record_key)
+        self._names = sa.select(columns.table_name).distinct()
+        self._delete = sa.delete(self.records).where(in_table, of_key)
+        self._upsert = _upsert(self.records, dialect)
+        self._raise = (
+            sa.update(self.meta)
+            .where(self._row)
+            .values(revision=sa.bindparam("to_revision"), last_commit=sa.bindparam("token"))
+        )
 
     @property
     def version(self) -> int:
@@ -122,56 +148,41 @@ class Schema:
 
     def one(self, connection: sa.Connection, table: str, key: str) -> Record | None:
         """Return one record, or None."""
-        where = (self._own_table, self._own_key)
-        found = connection.execute(
-            sa.select(self._text(connection)).where(*where),
-            {"of_table": table.encode(), "of_key": key.encode()},
-        ).one_or_none()
+        names = {"of_table": table.encode(), "of_key": key.encode()}
+        found = connection.execute(self._one, names).one_or_none()
         return None if found is None else _record(table, key, found[0])
 
     def all(self, connection: sa.Connection, table: str) -> dict[str, Record]:
         """Return the records of one table, sorted by key."""
-        of_key = self.records.c.record_key
-        statement = sa.select(of_key, self._text(connection)).where(self._own_table)
-        rows = connection.execute(statement.order_by(of_key), {"of_table": table.encode()})
+        rows = connection.execute(self._all, {"of_table": table.encode()})
         keyed = ((_name(key), text) for key, text in rows.all())
         return {key: _record(table, key, text) for key, text in keyed}
 
     def tables(self, connection: sa.Connection) -> list[str]:
         """Return the names of all tables that have records."""
-        statement = sa.select(self.records.c.table_name).distinct()
-        return [_name(name) for name in connection.execute(statement).scalars()]
+        return [_name(name) for name in connection.execute(self._names).scalars()]
 
     def write(self, connection: sa.Connection, changes: Changes) -> None:
         """Put and delete records."""
         puts, deletes = _rows(changes)
         if deletes:
-            statement = sa.delete(self.records).where(self._own_table, self._own_key)
-            connection.execute(statement, deletes)
+            connection.execute(self._delete, deletes)
         if puts:
-            connection.execute(self._upsert(connection.dialect.name), puts)
+            connection.execute(self._upsert, puts)
 
     def raise_revision(self, connection: sa.Connection, revision: int, token: str) -> None:
         """Write what the commit leaves behind in ``meta``."""
-        raised = sa.update(self.meta).where(self._row)
-        connection.execute(raised.values(revision=revision, last_commit=token))
+        connection.execute(self._raise, {"to_revision": revision, "token": token})
 
-    def _text(self, connection: sa.Connection) -> sa.ColumnElement[Any]:
-        # Python shows a text of SQLite that is not UTF-8 in its error, and records hold secrets.
-        if connection.dialect.name == "sqlite":
-            return sa.cast(self.records.c.record, sa.LargeBinary)
-        return self.records.c.record
 
-    def _upsert(self, dialect: str) -> sa.Executable:
-        if dialect in {"mysql", "mariadb"}:
-            replacing = mysql.insert(self.records)
-            return replacing.on_duplicate_key_update(record=replacing.inserted.record)
-        make = sqlite.insert if dialect == "sqlite" else postgresql.insert
-        inserting = make(self.records)
-        return inserting.on_conflict_do_update(
-            index_elements=["table_name", "record_key"],
-            set_={"record": inserting.excluded.record},
-        )
+def _upsert(records: sa.Table, dialect: str) -> sa.Executable:
+    if dialect in {"mysql", "mariadb"}:
+        replacing = mysql.insert(records)
+        return replacing.on_duplicate_key_update(record=replacing.inserted.record)
+    inserting = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(records)
+    return inserting.on_conflict_do_update(
+        index_elements=["table_name", "record_key"], set_={"record": inserting.excluded.record}
+    )
 
 
 def _bytes(length: int) -> sa.types.TypeEngine[bytes]:
@@ -204,7 +215,7 @@ def _name(name: Any) -> str:
 def _record(table: str, key: str, text: Any) -> Record:
     try:
         text = text.decode() if type(text) is bytes else text
-        record = json.loads(text, parse_constant=_refuse_constant)
+        record = _PARSER.decode(text)
     except (TypeError, ValueError, RecursionError):
         # Without the cause, which has the text, and so what may be a secret.
         place = f"record {key!r} of table {table!r}"
@@ -212,7 +223,3 @@ def _record(table: str, key: str, text: Any) -> Record:
     if type(record) is not dict:
         raise DamageError(f"record {key!r} of table {table!r} is no object")
     return record
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
