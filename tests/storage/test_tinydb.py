@@ -452,3 +452,19 @@ class TestWriting:
         put(storage, "k", {"n": 3})
 
         assert storage.read("t") == {"k": {"n": 3}}
+
+
+def test_a_slow_reader_stops_no_writer(path):
+    """What a reader remembers of an older file is not taken for a change by someone else."""
+    storage = TinyDBStorage(path)
+    with storage.transaction() as transaction:
+        transaction.put("t", "k", {"n": 1})
+    older = storage._file._known
+    with storage.transaction() as transaction:
+        transaction.put("t", "k", {"n": 2})
+    with storage.transaction() as transaction:
+        transaction.put("t", "k", {"n": 3})
+        # As a thread leaves it that had read the file before the last commit.
+        storage._file._known = older
+
+    assert TinyDBStorage(path).read("t") == {"k": {"n": 3}}
