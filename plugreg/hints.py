@@ -1,6 +1,7 @@
 """Hints between processes: told at once what a look at the storage would find a second later.
 
-They need a server that passes messages on; here that is Redis (``plugreg[redis]``).
+They need a server that passes messages on; here that is Redis (``plugreg[redis]``). A
+:class:`plugreg.storage.SQLStorage` on PostgreSQL has hints of its own, and needs none of these.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from plugreg.exceptions import MissingExtraError
 from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import Record
 from plugreg.storage.clock import now
+from plugreg.storage.storefile import SetAside
 
 _logger = logging.getLogger("plugreg")
 
@@ -72,6 +74,11 @@ class Hinted:
     def now(self) -> float:
         """See :meth:`plugreg.storage.clock.HasClock.now`."""
         return now(self._storage)
+
+    @property
+    def set_aside(self) -> tuple[SetAside, ...]:
+        """See :attr:`plugreg.storage.TinyDBStorage.set_aside`; empty for all other storages."""
+        return getattr(self._storage, "set_aside", ())
 
     def wait(self, seconds: float) -> bool:
         """See :meth:`plugreg.watching.Hints.wait`."""

@@ -80,6 +80,18 @@ class TestHinted:
             assert channel.told == 0
         assert (channel.told, channel.stored) == (1, 1)
 
+    def test_tells_of_a_damaged_store_that_its_storage_has_set_aside(self, tmp_path):
+        """The record of it is there with hints as without."""
+        path = tmp_path / "plugins.json"
+        path.write_bytes(b"{")
+        inner = TinyDBStorage(path, on_corrupt="set_aside")
+        registry = PluginRegistry("shop", storage=Hinted(inner, Told(inner)))
+        registry.load()
+        (failure,) = registry.errors
+        assert inner.set_aside[0].path in failure.message
+        assert Hinted(MemoryStorage(), Told()).set_aside == ()
+        registry.close()
+
     def test_closes_both(self):
         """Neither the store nor the server is used any more."""
         channel = Told()

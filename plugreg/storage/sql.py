@@ -43,6 +43,7 @@ from plugreg.storage.sql_backends import (
 )
 from plugreg.storage.sql_connections import Connections
 from plugreg.storage.sql_engines import EXAMPLES, open_engine, parsed, place_of, secrets_of
+from plugreg.storage.sql_hints import CommitHints
 from plugreg.storage.sql_schema import Changes, DamageError, Head, Schema
 from plugreg.storage.sql_transaction import FAILURES, Begun, Tables
 
@@ -79,6 +80,8 @@ class SQLStorage:
     with ``synchronous = FULL``, and its tables are checked at each opening; StorageCorruptError
     refuses what SQLite finds to be damaged, and leaves it.
 
+    **PostgreSQL** tells those who :meth:`wait` of each commit (NOTIFY ``<prefix>commits``).
+
     **A host's engine** lends its pool and dialect, and stays open at :meth:`close`. Listeners on
     the engine itself are not called, and nothing is set on it or on a SQLite file, so that what is
     on disk when a transaction ends is up to the host's settings. A SQLite database in memory is
@@ -111,6 +114,7 @@ class SQLStorage:
         engine = url_or_engine if isinstance(url_or_engine, sa.Engine) else open_engine(url)
         self._schema = Schema(prefix, engine.dialect.name)
         self._connections = Connections(engine, own=own)
+        self._hints = CommitHints(self._connections, prefix)
         self._gate = Gate(f"the lock of {self._place}", lock_timeout)
         try:
             self._open(own=own)
@@ -143,9 +147,19 @@ class SQLStorage:
         self._gate.require_open()
         return self._looked(self._backend.now)
 
+    def wait(self, seconds: float) -> bool:
+        """See :meth:`plugreg.watching.Hints.wait`: PostgreSQL tells of commits, through psycopg.
+
+        With another database or driver this sleeps. Raises what psycopg raises, and StorageError
+        after close; the next wait connects anew.
+        """
+        self._gate.require_open()
+        return self._hints.wait(seconds)
+
     def close(self) -> None:
         """See :meth:`Storage.close`."""
         self._gate.close()
+        self._hints.close()
         self._connections.close()
 
     @contextmanager
@@ -164,6 +178,7 @@ class SQLStorage:
         def write(connection: sa.Connection) -> None:
             self._schema.write(connection, changes)
             self._schema.raise_revision(connection, revision, token)
+            self._hints.tell(connection)
 
         begun.ask(write)
         try:

@@ -80,6 +80,15 @@ class Connections:
                     self._users.remove(thread)
                     self._idle.notify_all()
 
+    def apart(self) -> sa.Connection:
+        """Return a connection that is the caller's, to keep and to close; the pool has one less.
+
+        Raises what SQLAlchemy raises. It is for servers, whose connections a fork does not harm.
+        """
+        connection = self._current().connect()
+        connection.detach()
+        return connection
+
     def _require_usable(self) -> None:
         if self._is_lost:
             raise StorageError(
