@@ -10,7 +10,7 @@ from plugreg.lifecycle import LifeCycle
 from plugreg.presence import Presence
 from plugreg.records import LoadReport, ProcessRecord
 from plugreg.storage import Storage
-from plugreg.watching import Hints, Watch
+from plugreg.watching import Follower, Hints, Watch
 
 
 class Shared:
@@ -24,6 +24,7 @@ class Shared:
         self._presence = presence
         self._leases = Leases(storage)
         self._hints = storage if isinstance(storage, Hints) else None
+        self._follower = Follower(self._tick)
 
     def refresh(self) -> bool:
         """Take in what other processes have changed; True exactly when plugins were reloaded.
@@ -49,6 +50,16 @@ class Shared:
         self._life.current()
         return Watch(self._tick, every, self._hints)
 
+    def keep_up(self) -> None:
+        """Refresh before a request is answered, if that was not done within the last half second.
+
+        It is what adapters call. Changed values are taken in when it returns, unless the storage
+        takes more than a quarter of a second; plugins are reloaded beside it, in one thread, and
+        meanwhile requests are answered from the snapshot in hand. Raises nothing: a storage that is
+        away is logged once. Before load and after close it does nothing.
+        """
+        self._follower.keep_up()
+
     def once(self, key: str, lease: float = 60.0) -> AbstractContextManager[bool]:
         """Return a context manager that says whether this process is to do a piece of work.
 
@@ -69,8 +80,8 @@ class Shared:
     def processes(self) -> tuple[ProcessRecord, ...]:
         """Return what runs in this process, then what others have told last, by name.
 
-        Each tells when what it runs has changed, and every 30 seconds while it watches; those that
-        have told nothing for 3 minutes are left out. In safe mode a process tells nothing.
+        Each tells when what it runs has changed, and every 30 seconds while it watches or keeps up;
+        those that have told nothing for 3 minutes are left out. In safe mode a process tells nothing.
         Reads the storage and writes nothing. Raises RegistryNotReady, StorageError.
         """
         self._life.current()

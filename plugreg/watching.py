@@ -1,4 +1,4 @@
-"""``registry.watch``: a thread that refreshes."""
+"""Refreshing by itself: in a thread of its own, or beside the requests that a host answers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Final, Protocol, Self, runtime_checkable
 
@@ -18,6 +19,10 @@ _LONGEST_PAUSE: Final = 1.5
 """Seconds between two looks while the storage is away, so that it is back in use within two."""
 _SLICE: Final = 0.2
 """Seconds after which a wait for a hint is broken off, to see whether the watch has ended."""
+_BETWEEN_LOOKS: Final = 0.5
+"""Seconds between two looks that requests ask for (design.md, section 4)."""
+_LONGEST_WAIT: Final = 0.25
+"""Seconds that a request waits for its look: a look takes a part of that, a reload may not."""
 
 
 @runtime_checkable
@@ -30,6 +35,62 @@ class Hints(Protocol):
         One that came since the last call counts. May raise anything; looks go on without.
         """
         ...
+
+
+class Looker:
+    """Refreshes a registry when it is told to, and logs once that it cannot, and once that it can.
+
+    ``error`` is why the last look failed, None where it did not.
+    """
+
+    def __init__(self, refresh: Callable[[], object]) -> None:
+        self._refresh = refresh
+        self.error: BaseException | None = None
+
+    def look(self) -> bool:
+        """Refresh; tell whether there is a registry to look for. Raises nothing of the refresh."""
+        with Guard() as guard:
+            self._refresh()
+        if isinstance(guard.error, RegistryNotReady):
+            return False
+        before, self.error = self.error, guard.error
+        if self.error is not None and before is None:
+            _logger.warning(
+                "other processes' changes cannot be seen; the state in hand is served, and it is "
+                "tried again: %s",
+                explain(self.error).message,
+            )
+        elif self.error is None and before is not None:
+            _logger.info("other processes' changes can be seen again")
+        return True
+
+
+class Follower:
+    """Refreshes a registry beside the requests that its host answers, each half second at most.
+
+    A look is a daemon thread's, so that a reload that takes long, or a storage that does not
+    answer, holds up nobody: the request that asked for it waits for a quarter of a second, and all
+    others go on at once. It works in a forked child.
+    """
+
+    def __init__(self, refresh: Callable[[], object]) -> None:
+        self._looker = Looker(refresh)
+        self._due = 0.0
+        self._worker: threading.Thread | None = None
+
+    def keep_up(self) -> None:
+        """Have a look made if one is due, and none is being made. Raises nothing."""
+        now = monotonic()
+        if now < self._due or (self._worker is not None and self._worker.is_alive()):
+            return
+        # Two threads may both come this far; then their looks share one refresh.
+        self._due = now + _BETWEEN_LOOKS
+        worker = threading.Thread(target=self._looker.look, name="plugreg follow", daemon=True)
+        self._worker = worker
+        # A process that is ending, or has no room for a thread, answers from what it has.
+        with suppress(RuntimeError):
+            worker.start()
+            worker.join(_LONGEST_WAIT)
 
 
 class Watch:
@@ -49,17 +110,16 @@ class Watch:
     ) -> None:
         if not (every > 0 and math.isfinite(every)):
             raise ValueError(f"every={every!r} is no number of seconds over 0")
-        self._refresh = refresh
+        self._looker = Looker(refresh)
         self._every = every
         self._hints = hints
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="plugreg watch", daemon=True)
-        self._error: BaseException | None = None
 
     @property
     def error(self) -> BaseException | None:
         """Why the last refresh failed, None where it did not."""
-        return self._error
+        return self._looker.error
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -74,32 +134,18 @@ class Watch:
     def _run(self) -> None:
         pause = self._every
         while not self._ended.is_set():
-            with Guard() as guard:
-                self._refresh()
-            if isinstance(guard.error, RegistryNotReady):
+            if not self._looker.look():
                 return
-            self._note(guard.error)
-            if guard.error is None:
+            if self.error is None:
                 pause = self._every
             else:
                 pause = max(self._every, min(2 * pause, _LONGEST_PAUSE))
             self._pause(pause)
 
-    def _note(self, error: BaseException | None) -> None:
-        if error is not None and self._error is None:
-            _logger.warning(
-                "other processes' changes cannot be seen; the state in hand is served, and it is "
-                "tried again: %s",
-                explain(error).message,
-            )
-        elif error is None and self._error is not None:
-            _logger.info("other processes' changes can be seen again")
-        self._error = error
-
     def _pause(self, seconds: float) -> None:
         deadline = monotonic() + seconds
         while not self._ended.is_set() and (left := deadline - monotonic()) > 0:
-            if self._hints is None or self._error is not None:
+            if self._hints is None or self.error is not None:
                 self._ended.wait(left)
                 continue
             with Guard() as guard:

@@ -97,9 +97,11 @@ class Responder:
 
         Nothing is raised: what is refused, and what fails without having been foreseen, is an
         answer too. The order of refusals is the path (404), the method (405), the actor (401,
-        403), the query (400), the plugin or setting (404), the body (400, 413, 415).
+        403), the query (400), the plugin or setting (404), the body (400, 413, 415). What other
+        processes have stored is taken in before, by ``registry.shared.keep_up``.
         """
         try:
+            self.api.service.registry.shared.keep_up()
             response = self._answer(request, actor)
         except APIError as refusal:
             response = _refused(refusal)

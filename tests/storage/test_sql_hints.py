@@ -25,6 +25,12 @@ def commit(storage, key="x"):
         transaction.put("t", key, {})
 
 
+def put_and_fail(storage):
+    with storage.transaction() as transaction:
+        transaction.put("t", "x", {})
+        transaction.put("t", "y", {"no": "JSON", "at": object()})
+
+
 @pytest.fixture
 def postgresql(new_database):
     return new_database("postgresql")
@@ -57,9 +63,8 @@ class TestPostgreSQL:
         here.wait(0.01)
         with there.transaction() as transaction:
             transaction.get("t", "x")
-        with pytest.raises(StorageError), there.transaction() as transaction:
-            transaction.put("t", "x", {})
-            there.transaction().__enter__()
+        with pytest.raises(StorageError):
+            put_and_fail(there)
         assert not here.wait(0.1)
 
     def test_tells_nobody_of_another_store(self, postgresql):
