@@ -50,7 +50,8 @@ class LifeCycle:
 
     Reads take no lock. Changes take turns; a reload or a wish that plugin code asks for while it is
     itself being loaded is carried out right after, and gives an empty report. It lives from the
-    making of its registry to :meth:`close`.
+    making of its registry to :meth:`close`. ``damage`` tells what is wrong with store and
+    environment whenever plugins are looked for.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class LifeCycle:
         configs: Configs,
         presence: Presence,
         turns: Turns,
+        damage: Callable[[], tuple[PluginFailure, ...]],
     ) -> None:
         self._rules = rules
         self._sources = sources
@@ -81,6 +83,7 @@ class LifeCycle:
         self._configs = configs
         self._presence = presence
         self._turns = turns
+        self._damage = damage
         self._manual: tuple[PluginSpec, ...] = ()
         self._snapshot = Snapshot()
         self._collected = Discovery()
@@ -234,7 +237,7 @@ class LifeCycle:
         before = self._snapshot.active
         changed = self._settings.load()
         self._configs.load()
-        found = replace(found, failures=(*found.failures, *self._configs.lost()))
+        found = replace(found, failures=(*found.failures, *self._damage()))
         try:
             report = self._apply(found, remake=remake, collected=collected)
         finally:
@@ -371,7 +374,7 @@ class LifeCycle:
         looked_at = self._health.look(active.values() if is_whole else built.added)
 
         def is_outdated(failure: PluginFailure) -> bool:
-            if failure.stage is Stage.DISCOVERY:
+            if failure.stage in (Stage.DISCOVERY, Stage.INSTALL):
                 return is_whole
             if self._health.is_record(failure):
                 return failure.slug in looked_at or failure.slug not in active

@@ -171,6 +171,7 @@ class PluginRegistry:
             configs=self._configs,
             presence=presence,
             turns=Turns(reload_wait),
+            damage=self._configs.lost,
         )
         current = self._life.current
         self.catalogue: Final = Catalogue(current, self._ledger, facts.of)

@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import sqlalchemy as sa
@@ -103,9 +103,16 @@ class Connections:
         return self._lent
 
     def _give_back(self, connection: sa.Connection) -> None:
-        if self._closed and self._own and not connection.invalidated:
-            connection.detach()
-        connection.close()
+        try:
+            if self._closed and self._own and not connection.invalidated:
+                connection.detach()
+            connection.close()
+        except (sa.exc.SQLAlchemyError, AssertionError, AttributeError):
+            # Ctrl-C in the middle of SQLAlchemy leaves a connection in a state that it does not
+            # know itself. The work is done or undone by now, so that such a one is thrown away,
+            # and what is raised stays what it was.
+            with suppress(sa.exc.SQLAlchemyError):
+                connection.invalidate()
 
     def _watch_forks(self) -> None:
         # Python keeps such functions for as long as the process lives, so they must not keep this.

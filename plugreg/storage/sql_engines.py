@@ -19,6 +19,9 @@ EXAMPLES: Final = (
 """What a URL looks like."""
 
 _CONNECT_SECONDS: Final = 10
+_NO_LIMIT: Final = -1
+"""Of connections at a time: a thread has one or two, and one that Ctrl-C has cost the pool must not
+be waited for."""
 
 
 def parsed(url: str | sa.URL) -> sa.URL:
@@ -78,6 +81,7 @@ def open_engine(url: sa.URL) -> sa.Engine:
             isolation_level="AUTOCOMMIT",
             hide_parameters=True,
             pool_use_lifo=True,
+            max_overflow=_NO_LIMIT,
         )
     except ModuleNotFoundError as error:
         extra = {"psycopg": "postgresql", "pymysql": "mariadb"}.get(driver)
@@ -149,7 +153,11 @@ def _file_engine(file: Path) -> sa.Engine:
         return connection
 
     engine = sa.create_engine(
-        "sqlite://", creator=connect, poolclass=pool.QueuePool, hide_parameters=True
+        "sqlite://",
+        creator=connect,
+        poolclass=pool.QueuePool,
+        max_overflow=_NO_LIMIT,
+        hide_parameters=True,
     )
     mark = _Mark(file)
     event.listen(engine, "connect", mark.remember)
