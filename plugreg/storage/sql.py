@@ -268,7 +268,9 @@ class SQLStorage:
         return self._backend.verdict(getattr(error, "orig", None)) is Verdict.BUSY
 
     def _typed(self, error: Exception) -> StorageError:
-        """Return what a failure is to the caller, without the password."""
+        """Return what a failure is to the caller, without the password. Raises a Ctrl-C in it."""
+        if (interrupt := _interrupt_behind(error)) is not None:
+            raise interrupt
         if isinstance(error, DamageError):
             return StorageCorruptError(self._place, str(error))
         if isinstance(error, UnicodeDecodeError):
@@ -287,6 +289,14 @@ def _backend(url: sa.URL) -> Backend:
     if name not in _BACKENDS:
         raise StorageURLError(place_of(url), f"databases of {name!r} are not supported; {EXAMPLES}")
     return _BACKENDS[name]()
+
+
+def _interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """Return the Ctrl-C that a driver has raised an error of its own for, as it was busy then."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__context__
+    return cause
 
 
 def _words(error: Exception, secrets: tuple[str, ...]) -> str:
