@@ -80,9 +80,9 @@ class Shared:
     def processes(self) -> tuple[ProcessRecord, ...]:
         """Return what runs in this process, then what others have told last, by name.
 
-        Each tells when what it runs has changed, and every 30 seconds while it watches or keeps up;
-        those that have told nothing for 3 minutes are left out. In safe mode a process tells nothing.
-        Reads the storage and writes nothing. Raises RegistryNotReady, StorageError.
+        Each tells when what it runs has changed, and every 30 seconds while it watches or keeps
+        up; those that have told nothing for 3 minutes are left out. In safe mode a process tells
+        nothing. Reads the storage and writes nothing. Raises RegistryNotReady, StorageError.
         """
         self._life.current()
         return self._presence.all(self._life.running)

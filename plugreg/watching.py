@@ -139,7 +139,7 @@ class Watch:
             if self.error is None:
                 pause = self._every
             else:
-                pause = max(self._every, min(2 * pause, _LONGEST_PAUSE))
+                pause = min(2 * pause, _LONGEST_PAUSE)
             self._pause(pause)
 
     def _pause(self, seconds: float) -> None:
@@ -152,4 +152,6 @@ class Watch:
                 if self._hints.wait(min(left, _SLICE)):
                     return
             if guard.error is not None:
-                self._ended.wait(left)
+                # What it would have told of must be looked for.
+                self._ended.wait(min(left, _LONGEST_PAUSE))
+                return

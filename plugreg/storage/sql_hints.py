@@ -41,7 +41,11 @@ class CommitHints:
         if not self._can_wait:
             time.sleep(seconds)
             return False
+        before = self._listening
         connection = self._connected()
+        if self._listening is not before:
+            # What was committed before it listened was told to nobody.
+            return True
         try:
             # https://www.psycopg.org/psycopg3/docs/advanced/async.html#asynchronous-notifications
             driver: Any = connection.connection.dbapi_connection
