@@ -7,6 +7,7 @@ can be pickled, and answered to a client, without parsing text.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "AssetNotFoundError",
@@ -268,10 +269,15 @@ class SettingError(PlugregError, ValueError):
 
 
 class InstallError(PlugregError):
-    """A distribution was not installed, or not removed; ``reasons`` are sentences on why."""
+    """A distribution was not installed, or not removed; ``reasons`` are sentences on why.
+
+    ``report`` is a :class:`plugreg.install.InstallReport` of what became of the environment, None
+    where it was not touched. :mod:`plugreg.install.exceptions` has a class for each reason.
+    """
 
     def __init__(self, reasons: Iterable[str]) -> None:
         self.reasons = tuple(reasons)
+        self.report: Any = None
         super().__init__(self.reasons)
 
     def __str__(self) -> str:

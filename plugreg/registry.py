@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
-from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, Literal, NotRequired, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, NotRequired, Self, TypedDict
 
 from plugreg._turns import Turns
 from plugreg.activate import Activator
@@ -23,7 +22,6 @@ from plugreg.encryption import Encryption
 from plugreg.exceptions import InstallError, PluginFaultError
 from plugreg.failures import FailureLedger, OnFailure
 from plugreg.hooks import PluginManager, PlugregSpecs
-from plugreg.install import Installer, InstallReport, Packages
 from plugreg.lifecycle import UNKNOWN_HOOKS, LifeCycle
 from plugreg.mixins import MixinSpec
 from plugreg.options import absolute, collected, host_rules, mixin_table, switched_off
@@ -38,6 +36,10 @@ from plugreg.ui import AdminDetails, UIFeature, UserInterface
 from plugreg.values import Scope, SettingsStore
 from plugreg.watching import Watch
 from plugreg.wishes import Wishes
+
+if TYPE_CHECKING:
+    # What a host without an installer does without.
+    from plugreg.install import Installer, InstallPlan, InstallReport, Packages, UninstallReport
 
 
 class RegistryStatus(TypedDict):
@@ -171,7 +173,7 @@ class PluginRegistry:
             configs=self._configs,
             presence=presence,
             turns=Turns(reload_wait),
-            damage=self._configs.lost,
+            damage=self._damage,
         )
         current = self._life.current
         self.catalogue: Final = Catalogue(current, self._ledger, facts.of)
@@ -186,11 +188,11 @@ class PluginRegistry:
         self.packages: Final = (
             None
             if installer is None
-            else Packages(
+            else self._packages(
                 installer,
-                self.catalogue,
-                partial(self._life.reload_everywhere, collect=True, remake=Remake.CHANGED),
-                self._wishes.delete,
+                group=group or f"{host}.plugins",
+                host=host_distribution or host,
+                storage=kept,
             )
         )
         """Installing and uninstalling distributions, None without an installer."""
@@ -386,23 +388,63 @@ class PluginRegistry:
         active = self._life.current().active.get(self.get(slug).slug)
         return AdminDetails() if active is None else self._ui.admin(active)
 
-    def install(self, requirement: str, *, index_url: str | None = None) -> InstallReport:
-        """Forward to ``packages.install``. Raises InstallError without an installer."""
-        if self.packages is None:
-            raise InstallError(["installing is disabled; give the registry an installer="])
-        return self.packages.install(requirement, index_url=index_url)
+    def plan(self, requirement: str, *, index_url: str | None = None) -> InstallPlan:
+        """Forward to ``packages.plan``. Raises InstallError without an installer."""
+        return self._installing().plan(requirement, index_url=index_url)
 
-    def uninstall(self, slug: str, *, delete_config: bool = True) -> str:
+    def install(
+        self,
+        requirement: str | InstallPlan,
+        *,
+        index_url: str | None = None,
+        actor: str | None = None,
+        progress: Callable[[str], object] | None = None,
+    ) -> InstallReport:
+        """Forward to ``packages.install``. Raises InstallError without an installer."""
+        return self._installing().install(
+            requirement, index_url=index_url, actor=actor, progress=progress
+        )
+
+    def uninstall(
+        self, slug: str, *, delete_config: bool = True, actor: str | None = None
+    ) -> UninstallReport:
         """Forward to ``packages.uninstall``. Raises InstallError without an installer."""
-        if self.packages is None:
-            raise InstallError(["uninstalling is disabled; give the registry an installer="])
-        return self.packages.uninstall(slug, delete_config=delete_config)
+        return self._installing().uninstall(slug, delete_config=delete_config, actor=actor)
 
     def assets(self, slug: str, path: str) -> Asset:
         """Return a file of an active plugin's ``static`` folder; see ``Assets.read``."""
         return self._assets.read(slug, path)
 
     # -- the parts ---------------------------------------------------------------------------
+
+    def _packages(
+        self, installer: Installer, *, group: str, host: str, storage: Storage
+    ) -> Packages:
+        from plugreg.install.packages import Packages
+
+        def rediscover(anew: bool) -> None:
+            if self._life.is_loaded:
+                remake = Remake.of(full=anew, force=False)
+                self._life.reload_everywhere(collect=True, remake=remake)
+
+        return Packages(
+            installer,
+            group=group,
+            protected={host},
+            storage=storage,
+            catalogue=self.catalogue,
+            rediscover=rediscover,
+            forget=self._wishes.delete,
+        )
+
+    def _installing(self) -> Packages:
+        if self.packages is None:
+            raise InstallError(["installing is disabled; give the registry an installer="])
+        return self.packages
+
+    def _damage(self) -> tuple[PluginFailure, ...]:
+        interrupted = () if self.packages is None else self.packages.failures()
+        return (*self._configs.lost(), *interrupted)
 
     def _check_ready(self) -> None:
         # After close calls reach nobody, and what went wrong can still be read.

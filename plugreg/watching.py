@@ -136,10 +136,7 @@ class Watch:
         while not self._ended.is_set():
             if not self._looker.look():
                 return
-            if self.error is None:
-                pause = self._every
-            else:
-                pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = self._every if self.error is None else min(2 * pause, _LONGEST_PAUSE)
             self._pause(pause)
 
     def _pause(self, seconds: float) -> None:

@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from plugreg import InstallError
+from plugreg.install import Change, Installed, InstallPlan, InstallPolicy
+from plugreg.install.environment import Environment
+
 # How long an example takes says something of the machine, and nothing of the promise.
 settings.register_profile("plugreg", deadline=None)
 settings.load_profile("plugreg")
@@ -72,3 +76,59 @@ class Site:
 def site(tmp_path: Path) -> Site:
     """Give an empty ``site-packages`` folder; ``type(site)(path)`` makes another one."""
     return Site(tmp_path / "site-packages")
+
+
+class FolderInstaller:
+    """An Installer that runs no program: it puts distributions that are ready into a folder.
+
+    ``ready`` maps canonical names to versions, entry points of ``shop.plugins``, and modules. What
+    is asked for without a name is the first one. ``asked`` are the requirements that came, each
+    with its index, and the names to be removed.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.policy = InstallPolicy()
+        self.plugins_file: Path | None = None
+        self.environment = Environment([site.folder] * 3)
+        self.ready: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {}
+        self.asked: list[object] = []
+        self._site = site
+
+    def plan(self, target, group):
+        self.asked.append((target.text, target.index_url))
+        name = target.name or next(iter(self.ready))
+        if name not in self.ready:
+            raise InstallError(["ERROR: first line", f"ERROR: there is no {name}"])
+        there = self.show(name)
+        change = Change(name=name, before=there and there.version, after=self.ready[name][0])
+        return InstallPlan(target=target, distribution=name, changes=(change,))
+
+    def install(self, plan, progress=None):
+        for each in plan.changes:
+            if each.before is not None:
+                self.uninstall([each.name])
+            version, plugins, modules = self.ready[each.name]
+            points = {"shop.plugins": plugins} if plugins else None
+            self._site.dist(each.name, version, points, modules=modules)
+        if progress is not None:
+            progress("Installing")
+        return "Installing\nDone"
+
+    def uninstall(self, names, progress=None):
+        self.asked.append(tuple(names))
+        for file in self.environment.files(names):
+            file.unlink(missing_ok=True)
+        return f"removed {', '.join(names)}"
+
+    def show(self, name):
+        found = self.environment.distributions().get(name)
+        if found is None:
+            return None
+        return Installed(name=name, version=found.version, location=str(self._site))
+
+
+@pytest.fixture
+def folder_installer(site: Site, monkeypatch: pytest.MonkeyPatch) -> FolderInstaller:
+    """Give an installer into the folder ``site``, which is on the path for the test."""
+    monkeypatch.syspath_prepend(str(site))
+    return FolderInstaller(site)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import shutil
 import sys
-import zipfile
-from pathlib import Path
 
 import pytest
 
@@ -18,65 +14,20 @@ from plugreg import (
     PluginState,
     RequirementError,
 )
-from plugreg.install import Installed
+from plugreg.install.exceptions import NotAPluginError
 
 MODULE = "from plugreg import Plugin\nclass Tea(Plugin): ...\nclass Milk(Plugin): ...\n"
 
 
-class WheelInstaller:
-    """Unpacks wheels from one folder into another, and takes out what RECORD says."""
-
-    def __init__(self, wheels: Path, site: Path) -> None:
-        self.wheels = wheels
-        self.site = site
-        self.asked = []
-
-    def install(self, requirement, index_url):
-        self.asked.append((requirement, index_url))
-        name = requirement.partition(">")[0].partition("=")[0]
-        found = sorted(self.wheels.glob(f"{name.replace('-', '_')}-*.whl"))
-        if not found:
-            raise InstallError([f"no wheel of {name}"])
-        with zipfile.ZipFile(found[-1]) as wheel:
-            wheel.extractall(self.site)
-        installed = self.show(name)
-        assert installed is not None
-        return installed
-
-    def uninstall(self, distribution):
-        for file in importlib.metadata.distribution(distribution).files or ():
-            Path(str(file.locate())).unlink(missing_ok=True)
-        return f"removed {distribution}"
-
-    def show(self, distribution):
-        try:
-            found = importlib.metadata.distribution(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            return None
-        return Installed(name=distribution, version=found.version, location=str(self.site))
-
-
 @pytest.fixture
-def shop(site, tmp_path, monkeypatch):
-    """Give a registry with an installer, and one wheel that brings two plugins."""
-    made = type(site)(tmp_path / "made")
-    made.dist(
-        "shop-tea",
-        "1.5",
-        entry_points={"shop.plugins": {"tea": "shop_tea_x:Tea", "milk": "shop_tea_x:Milk"}},
-        modules={"shop_tea_x.py": MODULE},
-    )
-    made.dist("shop-nothing", "1.0", modules={"shop_nothing_x.py": ""})
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    for name in ("shop_tea-1.5", "shop_nothing-1.0"):
-        with zipfile.ZipFile(wheels / f"{name}-py3-none-any.whl", "w") as wheel:
-            record = (made.folder / f"{name}.dist-info/RECORD").read_text()
-            for line in record.splitlines():
-                file = line.partition(",")[0]
-                wheel.write(made.folder / file, file)
-    shutil.rmtree(made.folder)
-    monkeypatch.syspath_prepend(str(site))
+def shop(folder_installer):
+    """Give a registry with an installer that has one distribution of two plugins ready."""
+    installer = folder_installer
+    points = {"tea": "shop_tea_x:Tea", "milk": "shop_tea_x:Milk"}
+    installer.ready = {
+        "shop-tea": ("1.5", points, {"shop_tea_x.py": MODULE}),
+        "shop-nothing": ("1.0", {}, {"shop_nothing_x.py": ""}),
+    }
 
     class Built(Plugin): ...
 
@@ -84,7 +35,6 @@ def shop(site, tmp_path, monkeypatch):
 
     class Must(Plugin): ...
 
-    installer = WheelInstaller(wheels, site.folder)
     registry = PluginRegistry(
         "shop", installer=installer, builtin=[Built, Must], samples=[Sample], mandatory={"must"}
     )
@@ -106,17 +56,20 @@ class TestInstalling:
         assert shop.get("tea").state is PluginState.INACTIVE
         assert "shop_tea_x" not in sys.modules
 
-    def test_a_distribution_without_a_plugin_is_no_success(self, shop):
-        """It is there, and the report says that it brings nothing to this registry."""
-        report = shop.install("shop-nothing")
+    def test_a_distribution_without_a_plugin_is_put_back(self, shop, site):
+        """Success means that a plugin can be discovered; the report says what became of it."""
+        with pytest.raises(NotAPluginError, match="shop-nothing") as caught:
+            shop.install("shop-nothing")
 
-        assert report.plugins == ()
-        assert not report.success
+        report = caught.value.report
+        assert (report.success, report.restored, report.plugins) == (False, True, ())
+        assert [each.name for each in report.plan.changes] == ["shop-nothing"]
+        assert not list(site.folder.glob("shop_nothing*"))
 
     def test_a_failure_of_the_installer_passes_and_changes_nothing(self, shop):
         """Its reasons are told as they are."""
         known = set(shop.plugins)
-        with pytest.raises(InstallError, match="no wheel of shop-coffee"):
+        with pytest.raises(InstallError, match="there is no shop-coffee"):
             shop.install("shop-coffee")
 
         assert set(shop.plugins) == known
@@ -190,16 +143,21 @@ class TestInstalling:
             assert registry.packages is None
             with pytest.raises(InstallError, match="installing is disabled; give the registry"):
                 registry.install("shop-tea")
-            with pytest.raises(InstallError, match="uninstalling is disabled"):
+            with pytest.raises(InstallError, match="installing is disabled"):
                 registry.uninstall("tea")
+            with pytest.raises(InstallError, match="installing is disabled"):
+                registry.plan("shop-tea")
 
 
 class TestUninstalling:
     def test_all_plugins_of_the_distribution_go(self, shop):
         """The files are gone, and by default what was stored of each plugin too."""
         shop.install("shop-tea")
-        assert shop.uninstall("tea") == "removed shop-tea"
+        report = shop.uninstall("tea")
 
+        assert (report.distribution, report.plugins) == ("shop-tea", ("milk", "tea"))
+        assert [(each.name, each.kind) for each in report.changes] == [("shop-tea", "remove")]
+        assert report.output == "removed shop-tea"
         assert not {"tea", "milk"} & set(shop.plugins)
 
     def test_what_is_stored_may_stay(self, shop):

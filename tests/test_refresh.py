@@ -19,7 +19,6 @@ from plugreg import (
 )
 from plugreg.api import Actor, PluginAPI
 from plugreg.configs import Configs
-from plugreg.install import Installed
 from plugreg.mixins import SettingsMixin
 from plugreg.records import Generation
 from plugreg.storage import MemoryStorage, TinyDBStorage
@@ -171,29 +170,12 @@ class TestGeneration:
         here.registry.set_metadata("tea", {"a": 1})
         assert generation(storage) == before
 
-    def test_installing_and_uninstalling_ask_all_to_reload(self, storage, site, monkeypatch):
+    def test_installing_and_uninstalling_ask_all_to_reload(self, storage, folder_installer):
         """Every other process has to look for what has come and gone."""
-        monkeypatch.syspath_prepend(str(site))
-
-        class Installer:
-            def install(self, requirement, index_url):
-                site.dist(
-                    "shop-cup",
-                    entry_points={"shop.plugins": {"cup": "shop_cup_x:Cup"}},
-                    modules={"shop_cup_x.py": "from plugreg import Plugin\nclass Cup(Plugin): ..."},
-                )
-                return Installed(name="shop-cup", version="1.0")
-
-            def show(self, distribution):
-                return Installed(name="shop-cup", version="1.0")
-
-            def uninstall(self, distribution):
-                for each in site.folder.glob("shop_cup-1.0.dist-info/*"):
-                    each.unlink()
-                (site.folder / "shop_cup-1.0.dist-info").rmdir()
-                return "gone"
-
-        here = Process(storage, installer=Installer())
+        code = "from plugreg import Plugin\nclass Cup(Plugin): ..."
+        points = {"cup": "shop_cup_x:Cup"}
+        folder_installer.ready["shop-cup"] = ("1.0", points, {"shop_cup_x.py": code})
+        here = Process(storage, installer=folder_installer)
         there = Process(storage)
         here.registry.install("shop-cup")
         assert generation(storage) == Generation(number=1, asked=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from plugreg.api.access import Actor
 from plugreg.api.errors import InvalidError, named
 from plugreg.api.models import PluginConfigInstall, PluginUninstall
 from plugreg.api.operations import Call
@@ -35,19 +36,16 @@ def install(call: Call) -> PluginConfigInstall:
     if packages is None:
         raise InvalidError({"non_field_errors": ["Plugin installation is disabled"]})
     try:
-        report = packages.install(requirement, index_url=index_url)
+        report = packages.install(requirement, index_url=index_url, actor=_named(call.actor))
     except RequirementError as error:
         # A name that stands in the URL's field is wrong there.
         raise InvalidError({error.field: [error.reason]}) from None
     except InstallError as error:
         raise InvalidError({"non_field_errors": error.reasons}) from None
-    found = ", ".join(f"'{each}'" for each in report.plugins)
     return InstallResult(
         **fields,
-        result=f"Installed plugin into {report.location}"
-        if report.location
-        else "Installed plugin successfully",
-        success=f"Found plugins: {found}" if found else "The package brings no plugin of this host",
+        result=f"Installed plugin into {report.location}",
+        success=f"Found plugins: {', '.join(repr(each) for each in report.plugins)}",
         output=report.output,
         installed_version=report.version,
         input=dict(fields),
@@ -62,10 +60,15 @@ def uninstall(call: Call) -> PluginUninstall:
     if packages is None:
         raise InvalidError({"non_field_errors": ["Plugin uninstalling is disabled"]})
     try:
-        packages.uninstall(record.slug, delete_config=delete_config)
+        packages.uninstall(record.slug, delete_config=delete_config, actor=_named(call.actor))
     except InstallError as error:
         raise InvalidError({"non_field_errors": error.reasons}) from None
     return PluginUninstall(delete_config=delete_config)
+
+
+def _named(actor: Actor) -> str:
+    """Return who asks, as the audit has it."""
+    return "a service" if actor.id is None else f"user {actor.id}"
 
 
 def _wanted(fields: Mapping[str, Any]) -> tuple[str, str | None]:

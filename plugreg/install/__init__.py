@@ -1,6 +1,32 @@
-"""Installing and uninstalling the distributions of plugins, with an installer of the host's."""
+"""Installing and uninstalling the distributions of plugins, without ever hurting the host.
 
+behaviour.md, section 8. ``PipInstaller`` and ``UvInstaller`` are what a host gives a registry,
+with an ``InstallPolicy``; ``registry.packages`` does the rest.
+"""
+
+from plugreg.install.audit import AuditEntry
 from plugreg.install.installer import Installed, Installer
-from plugreg.install.packages import InstallReport, Packages
+from plugreg.install.packages import Packages
+from plugreg.install.pip import PipInstaller
+from plugreg.install.plan import Change, InstallPlan, Refusal, Target
+from plugreg.install.policy import InstallPolicy
+from plugreg.install.reports import InstallReport, UninstallReport
+from plugreg.install.safeguard import Interrupted
+from plugreg.install.uv import UvInstaller
 
-__all__ = ["InstallReport", "Installed", "Installer", "Packages"]
+__all__ = [
+    "AuditEntry",
+    "Change",
+    "InstallPlan",
+    "InstallPolicy",
+    "InstallReport",
+    "Installed",
+    "Installer",
+    "Interrupted",
+    "Packages",
+    "PipInstaller",
+    "Refusal",
+    "Target",
+    "UninstallReport",
+    "UvInstaller",
+]

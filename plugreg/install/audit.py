@@ -1,0 +1,158 @@
+"""Who had which distributions installed or removed, when, and what came of it.
+
+Table: ``audit``, one row an attempt, by its time and a few digits of chance, so that the order of
+keys is that of time. Rows are put in and read, never changed or deleted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import NoneType
+from typing import Any, Final, Literal, get_args
+
+from plugreg._guard import plain
+from plugreg.install.plan import Change
+from plugreg.storage import Storage
+from plugreg.storage.base import Record, field, readable
+
+_TABLE: Final = "audit"
+_CHANGE: Final = ("name", "before", "after", "source", "sha256", "size")
+
+Action = Literal["install", "uninstall", "sync", "recover"]
+"""What was asked for; an upgrade is an installation."""
+
+AuditOutcome = Literal["done", "refused", "failed", "put back"]
+"""What came of it: ``refused`` touched nothing, ``put back`` is a failure that was undone, and
+``failed`` one where there was nothing to undo, or where that failed too, as the reasons say."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditEntry:
+    """One attempt to change the environment.
+
+    ``when`` it began is aware and in UTC, which ValueError demands. ``actor`` is who asked for it,
+    as the host says, or None. ``requirement`` is what was asked for and ``reasons`` why it was not
+    done, both without credentials, which whoever makes an entry sees to; ``distribution`` the
+    canonical name of what that is, None where it was not found out. ``changes`` are those of
+    the plan, with the hashes, whether they were made or not. ``seconds`` is how long it took.
+    """
+
+    when: datetime
+    actor: str | None
+    action: Action
+    requirement: str
+    distribution: str | None = None
+    changes: tuple[Change, ...] = ()
+    outcome: AuditOutcome
+    reasons: tuple[str, ...] = ()
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if self.when.utcoffset() != timedelta(0):
+            raise ValueError(f"when is {self.when.isoformat()!r}; it must be aware and in UTC")
+
+
+class Audit:
+    """The entries in a storage. Each verb raises StorageError where that cannot be reached."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def append(self, entry: AuditEntry) -> None:
+        """Store one more entry; it is on disk when this returns, where the storage has one."""
+        row = _row(entry)
+        with self._storage.transaction() as transaction:
+            key = _key(entry.when)
+            while transaction.get(_TABLE, key) is not None:
+                key = _key(entry.when)
+            transaction.put(_TABLE, key, row)
+
+    def entries(self, limit: int | None = None) -> tuple[AuditEntry, ...]:
+        """Return the entries, or the ``limit`` latest of them, the oldest first. Writes nothing.
+
+        Raises ValueError for a negative limit, and StorageError, with the place, for a row among
+        them that plugreg has not written.
+        """
+        if limit is not None and limit < 0:
+            raise ValueError(f"limit is {limit}; it must be 0 or more, or None for all entries")
+        rows = list(self._storage.read(_TABLE).items())
+        latest = rows if limit is None else rows[max(0, len(rows) - limit) :]
+        return tuple(_entry(key, row) for key, row in latest)
+
+    def brought_by(self, distribution: str) -> frozenset[str]:
+        """Return the other distributions that installing this one has added, ever."""
+        return frozenset(
+            change.name
+            for entry in self.entries()
+            if entry.distribution == distribution and entry.outcome == "done"
+            for change in entry.changes
+            if change.kind == "add" and change.name != distribution
+        )
+
+
+def _key(when: datetime) -> str:
+    # Microseconds that are 0 are written as well, since keys are compared as texts.
+    time = when.isoformat(timespec="microseconds").removesuffix("+00:00")
+    return f"{time}Z-{os.urandom(2).hex()}"
+
+
+def _row(entry: AuditEntry) -> Record:
+    return {
+        "when": entry.when.isoformat(),
+        "actor": _storable(entry.actor),
+        "action": entry.action,
+        "requirement": _storable(entry.requirement),
+        "distribution": entry.distribution,
+        "changes": [
+            {name: _storable(getattr(each, name)) for name in _CHANGE} for each in entry.changes
+        ],
+        "outcome": entry.outcome,
+        "reasons": [_storable(each) for each in entry.reasons],
+        "seconds": float(entry.seconds),
+    }
+
+
+def _storable(value: str | int | None) -> str | int | None:
+    # What an installer tells may have no UTF-8 form, and is no reason to have no entry.
+    return plain(value) if isinstance(value, str) else value
+
+
+def _entry(key: str, row: Record) -> AuditEntry:
+    with readable(_TABLE, key):
+        return AuditEntry(
+            when=datetime.fromisoformat(field(row, "when", str)),
+            actor=field(row, "actor", str, NoneType),
+            action=_one_of(get_args(Action), field(row, "action", str)),
+            requirement=field(row, "requirement", str),
+            distribution=field(row, "distribution", str, NoneType),
+            changes=tuple(_change(each) for each in field(row, "changes", list)),
+            outcome=_one_of(get_args(AuditOutcome), field(row, "outcome", str)),
+            reasons=tuple(_text(each) for each in field(row, "reasons", list)),
+            seconds=field(row, "seconds", float),
+        )
+
+
+def _change(row: Record) -> Change:
+    return Change(
+        name=field(row, "name", str),
+        before=field(row, "before", str, NoneType),
+        after=field(row, "after", str, NoneType),
+        source=field(row, "source", str, NoneType),
+        sha256=field(row, "sha256", str, NoneType),
+        size=field(row, "size", int, NoneType),
+    )
+
+
+def _text(value: object) -> str:
+    if type(value) is not str:
+        raise TypeError(f"a reason is {type(value).__name__}, not str")
+    return value
+
+
+def _one_of(words: Container[str], word: str) -> Any:
+    if word not in words:
+        raise ValueError(f"{word!r} is no word for it")
+    return word

@@ -1,0 +1,373 @@
+"""What the drivers of pip and uv share: the way from a target to a plan, and what errors mean.
+
+See requirements I3, I5, I6, I8, I9 and I10, and PEP 610 and PEP 668.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from plugreg._names import canonical
+from plugreg.discovery.entry_points import find
+from plugreg.exceptions import InstallError
+from plugreg.install.environment import Environment, Found
+from plugreg.install.exact import exact, pinned, sha256_of, source_of
+from plugreg.install.exceptions import (
+    BuildFailedError,
+    ExternallyManagedError,
+    InstallConflictError,
+    InstallerMissingError,
+    InstallPermissionError,
+    InstallRefusedError,
+    InstallSpaceError,
+)
+from plugreg.install.installer import Installed, Progress
+from plugreg.install.keeping import pins, unmet
+from plugreg.install.plan import Change, InstallPlan, Refusal, Target
+from plugreg.install.policy import InstallPolicy
+from plugreg.install.processes import Completed, last_lines, run, variables
+from plugreg.install.requirements import secrets_of
+
+_Failures = tuple[tuple[str, type[InstallError]], ...]
+
+_OF_THE_MACHINE: Final[_Failures] = (
+    (r"No module named '?pip\b", InstallerMissingError),
+    (r"externally[- ]managed", ExternallyManagedError),
+    (r"No space left on device|os error 28", InstallSpaceError),
+)
+_OF_THE_REST: Final[_Failures] = (
+    (r"No solution found", InstallConflictError),
+    (r"Failed (to build|building)", BuildFailedError),
+    (r"Permission denied|Read-only file system|os error 13", InstallPermissionError),
+)
+"""What an output tells of. A program's own patterns stand between both; the first found counts."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What one verb works with: a folder that goes with it, and how commands are run in it."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    secrets: tuple[str, ...]
+    timeout: float
+    progress: Progress | None = None
+
+    def run(self, *arguments: str) -> Completed:
+        """Run a command in the folder; see :func:`plugreg.install.processes.run`."""
+        return run(
+            arguments,
+            timeout=self.timeout,
+            environment=self.environment,
+            folder=self.folder,
+            secrets=self.secrets,
+            progress=self.progress,
+        )
+
+    @property
+    def unpacked(self) -> Path:
+        """A folder in it, made when something is put there."""
+        return self.folder / "unpacked"
+
+    def file(self, name: str, lines: Iterable[str]) -> str:
+        """Write requirements into a file that nobody else may read; return its name for commands.
+
+        Commands run in the folder, and tell of the file as they were.
+        """
+        path = self.folder / name
+        path.touch(mode=0o600)
+        path.write_text("".join(f"{each}\n" for each in lines), encoding="utf-8")
+        return name
+
+
+class CommandInstaller(ABC):
+    """An Installer that runs a program for this interpreter, ``sys.executable``.
+
+    ``timeout`` is how many seconds each command of it may take. A requirement reaches the program
+    only in a file that it is given, never as an argument; an index goes by environment variable.
+    Where a distribution has no wheel a plan has to build one, which runs code of it; the policy's
+    ``wheels_only`` keeps that from happening.
+    """
+
+    program: ClassVar[str]
+    """What it is called; its own environment variables begin so too ("PIP_")."""
+
+    failures: ClassVar[_Failures] = ()
+    """Patterns of its output, and what they tell of."""
+
+    def __init__(
+        self,
+        *,
+        policy: InstallPolicy | None = None,
+        plugins_file: str | os.PathLike[str] | None = None,
+        timeout: float = 600.0,
+    ) -> None:
+        self._policy = InstallPolicy() if policy is None else policy
+        self._plugins_file = plugins_file
+        self._timeout = timeout
+
+    @property
+    def policy(self) -> InstallPolicy:
+        """What the host allows."""
+        return self._policy
+
+    @property
+    def environment(self) -> Environment:
+        """That of this interpreter."""
+        return Environment()
+
+    @property
+    def plugins_file(self) -> str | os.PathLike[str] | None:
+        """The file that lists what was installed, None without one."""
+        return self._plugins_file
+
+    def plan(self, target: Target, group: str) -> InstallPlan:
+        """Find out what installing ``target`` would do, as the contract says.
+
+        The installer looks for versions that leave all that is installed as it is, but for what is
+        asked for. Where there are none it looks again without that: the plan then shows what would
+        have to change, and is refused. Raises InstallConflictError where there are none at all.
+        """
+        refusals = self._policy.of_target(target)
+        if refusals:
+            return InstallPlan(target=target, distribution=target.name, refusals=refusals)
+        self._check()
+        with self._work(target) as work:
+            return self._planned(work, target, group)
+
+    def install(self, plan: InstallPlan, progress: Progress | None = None) -> str:
+        """Carry out exactly the changes of a plan. Raises InstallRefusedError where it is refused.
+
+        Nothing is looked for again: each distribution has the version of the plan, the hash where
+        that has one, and the commit where it comes from a repository.
+        """
+        if not plan.allowed:
+            raise InstallRefusedError(plan)
+        self._check()
+        lines = [exact(plan.target, plan.distribution, each) for each in plan.changes]
+        if not lines:
+            return ""
+        with self._work(plan.target, progress) as work:
+            return self._put(work, lines)
+
+    def uninstall(self, names: Sequence[str], progress: Progress | None = None) -> str:
+        """Remove distributions; raises InstallError where one of them is there still."""
+        self._check()
+        if not names:
+            return ""
+        with self._work(None, progress) as work:
+            output = self._remove(work, names)
+        left = ", ".join(repr(each) for each in names if self.show(each) is not None)
+        if left:
+            told = last_lines(output.splitlines())
+            raise InstallError([f"{self.program} has not removed {left}", *told])
+        return output
+
+    def show(self, name: str) -> Installed | None:
+        """Return a distribution that is in this environment now, None where it is not."""
+        found = Environment().distributions().get(canonical(name))
+        if found is None:
+            return None
+        return Installed(
+            name=found.name,
+            version=found.version,
+            location=str(found.path.parent),
+            installer=found.installer,
+        )
+
+    @abstractmethod
+    def _check_program(self) -> None:
+        """Raise InstallerMissingError where the program is not there."""
+
+    @abstractmethod
+    def _given(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
+        """Return the program's environment variables: index, and where else files may be."""
+
+    @abstractmethod
+    def _resolve(
+        self,
+        work: Work,
+        requirement: str,
+        constraints: Sequence[str],
+        before: Mapping[str, Found],
+    ) -> tuple[Change, ...]:
+        """Return what installing or upgrading a requirement would change; change nothing.
+
+        Raises InstallConflictError where no set of versions suits all.
+        """
+
+    @abstractmethod
+    def _put(self, work: Work, lines: Sequence[str], folder: Path | None = None) -> str:
+        """Install exact requirements alone, into ``folder`` or this environment; return output."""
+
+    @abstractmethod
+    def _remove(self, work: Work, names: Sequence[str]) -> str:
+        """Remove distributions from this environment; return what was told."""
+
+    @abstractmethod
+    def _conflicts(self, output: str) -> tuple[str, ...]:
+        """Return the lines of an output that say which requirements conflict."""
+
+    def _completed(self, done: Completed) -> Completed:
+        """Return a command that went well; raise what the output of another one tells of."""
+        if not done.code:
+            return done
+        reasons = last_lines(done.output.splitlines()) or [
+            f"{self.program} ended with exit code {done.code} and told nothing"
+        ]
+        for pattern, kind in (*_OF_THE_MACHINE, *self.failures, *_OF_THE_REST):
+            if re.search(pattern, done.output, re.MULTILINE):
+                if issubclass(kind, InstallConflictError):
+                    raise kind(reasons, self._conflicts(done.output))
+                raise kind(reasons)
+        raise InstallError(reasons)
+
+    @contextmanager
+    def _work(self, target: Target | None, progress: Progress | None = None) -> Iterator[Work]:
+        """Give a folder and all that commands need, for one verb."""
+        from tempfile import TemporaryDirectory
+
+        policy = self._policy
+        index_url = None if target is None else policy.index_url(target)
+        try:
+            with TemporaryDirectory(prefix="plugreg-", ignore_cleanup_errors=True) as folder:
+                # What an installer that is ended leaves behind goes with the folder.
+                given = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)
+                given |= self._given(index_url, [os.fspath(each) for each in policy.find_links])
+                own = f"{self.program.upper()}_"
+                environment = variables(own, given, isolated=policy.isolated)
+                yield Work(
+                    folder=Path(folder),
+                    environment=environment,
+                    secrets=_secrets(target, policy, environment.values()),
+                    timeout=self._timeout,
+                    progress=progress,
+                )
+        except OSError as error:
+            kind = InstallSpaceError if error.errno == errno.ENOSPC else InstallError
+            raise kind([f"{self.program} cannot be used: {error}"]) from error
+
+    def _check(self) -> None:
+        """Raise what would keep any verb from working, before anything is begun."""
+        import sysconfig
+
+        self._check_program()
+        marker = Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
+        if sys.prefix == sys.base_prefix and marker.exists():
+            raise ExternallyManagedError(
+                [f"the environment {sys.prefix!r} is externally managed; use one made by venv"]
+            )
+        for each in (Environment().purelib, Environment().platlib):
+            if not os.access(each, os.W_OK):
+                raise InstallPermissionError([f"this process may not write to {str(each)!r}"])
+
+    def _planned(self, work: Work, target: Target, group: str) -> InstallPlan:
+        before = visible()
+        asked: Change | None = None
+        name, requirement = target.name, target.text
+        if target.url is not None:
+            # Only the distribution itself tells its name, and which commit its branch has now.
+            asked = self._unpacked(work, target.text, before)
+            name, requirement = asked.name, pinned(target, asked)
+        assert name is not None, "a target without a URL has a name"
+        changes, conflicts = self._changes(work, requirement, name, before)
+        if asked is not None:
+            changes = (*(each for each in changes if each.name != name), asked)
+        refusals = [*self._policy.of_changes(changes, name), *conflicts, *unmet(before, changes)]
+        folder = work.unpacked
+        if asked is None and not refusals:
+            lines = [exact(target, name, each) for each in changes if each.name == name]
+            if lines:
+                self._put(work, lines, folder)
+            elif name in before:
+                folder = before[name].path.parent
+        plugins = _plugins(folder, name, group) if folder.exists() else None
+        if plugins == ():
+            reason = f"{name!r} brings no entry point of group {group!r}"
+            refusals.append(Refusal(rule="plugin", reason=reason))
+        return InstallPlan(
+            target=target,
+            distribution=name,
+            changes=tuple(sorted(changes, key=lambda each: each.name)),
+            refusals=tuple(refusals),
+            plugins=plugins,
+        )
+
+    def _changes(
+        self, work: Work, requirement: str, name: str, before: Mapping[str, Found]
+    ) -> tuple[tuple[Change, ...], tuple[Refusal, ...]]:
+        """Return what a requirement would change, and the conflict with what is installed."""
+        own = self._policy.constraint_lines()
+        kept = pins(each for each in before.values() if each.name != name)
+        try:
+            return self._resolve(work, requirement, [*own, *kept], before), ()
+        except InstallConflictError as error:
+            conflict = "; ".join(error.conflicts or error.reasons)
+        changes = self._resolve(work, requirement, own, before)
+        reason = f"{name!r} does not suit what is installed: {conflict}"
+        return changes, (Refusal(rule="conflict", reason=reason),)
+
+    def _unpacked(self, work: Work, requirement: str, before: Mapping[str, Found]) -> Change:
+        """Install one requirement alone into ``work.unpacked``, and return what it is."""
+        self._put(work, [requirement], work.unpacked)
+        found = list(_in(work.unpacked).values())
+        if len(found) != 1:
+            raise InstallError([f"{self.program} has unpacked {len(found)} distributions, not one"])
+        [asked] = found
+        direct = _direct_url(asked.path)
+        return Change(
+            name=asked.name,
+            before=before[asked.name].version if asked.name in before else None,
+            after=asked.version,
+            source=source_of(direct),
+            sha256=sha256_of(direct),
+            direct=True,
+        )
+
+
+def _secrets(
+    target: Target | None, policy: InstallPolicy, values: Iterable[str]
+) -> tuple[str, ...]:
+    """Return all credentials that a command is given: those of its variables' URLs too."""
+    own = () if target is None else target.secrets
+    urls = [word for value in values if "://" in value for word in value.split()]
+    return (*own, *policy.secrets, *(secret for url in urls for secret in secrets_of(url)))
+
+
+def _in(folder: Path) -> Mapping[str, Found]:
+    return Environment((folder, folder, folder)).distributions()
+
+
+def visible() -> Mapping[str, Found]:
+    """Return what an installer sees, by canonical name.
+
+    Where this environment is open to the system's, it is what both have.
+    """
+    import site
+
+    found = dict(Environment().distributions())
+    for folder in site.getsitepackages():
+        found = {**_in(Path(folder)), **found}
+    return found
+
+
+def _plugins(folder: Path, name: str, group: str) -> tuple[str, ...]:
+    specs = find(group, [str(folder)]).specs
+    return tuple(sorted(each.name for each in specs if each.distribution == name))
+
+
+def _direct_url(metadata: Path) -> Mapping[str, Any]:
+    """Return what an installer has written of the URL that a distribution came from (PEP 610)."""
+    import json
+
+    found: Mapping[str, Any] = json.loads((metadata / "direct_url.json").read_text("utf-8"))
+    return found

@@ -1,0 +1,185 @@
+"""The environment of an interpreter: its folders, and the distributions that are in them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from plugreg._guard import Guard
+from plugreg._names import canonical
+from plugreg.install.plan import Change
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
+
+_METADATA: Final = (".dist-info", ".egg-info")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """A distribution that is there.
+
+    ``name`` is canonical; ``path`` is its metadata, a ``.dist-info`` folder or what stands for it.
+    ``installer`` is who says that it put it there (the file INSTALLER), "" where nobody does.
+    ``requires`` are the requirements of PEP 508 in its metadata, those of its ``extras`` too.
+    """
+
+    name: str
+    version: str
+    path: Path
+    installer: str = ""
+    requires: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+
+
+class Environment:
+    """Folders into which distributions are installed: ``purelib``, ``platlib`` and ``scripts``.
+
+    ``folders`` are these three, in this order, and more that distributions put files into; without
+    it they are those of this interpreter (:mod:`sysconfig`), and ``include`` of a virtual
+    environment. Its ``share`` and ``etc`` are not among them, as a host may keep its own files
+    there. Two names of one folder are one folder. Nothing is kept: every answer is read from the
+    disk when it is asked for.
+    """
+
+    def __init__(self, folders: Sequence[Path] | None = None) -> None:
+        purelib, platlib, scripts, *more = _folders() if folders is None else folders
+        # In many environments lib64 is a link to lib, so that two paths are one folder.
+        self.purelib: Final = purelib.resolve()
+        self.platlib: Final = platlib.resolve()
+        self.scripts: Final = scripts.resolve()
+        self.folder: Final = self.purelib / ".plugreg"
+        """Where plugreg keeps what it needs to put this environment back; no part of it."""
+        # If one of these is a link, it may lead to a folder of the system, which is none of ours.
+        self._more: Final = tuple(each.parent.resolve() / each.name for each in more)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Its folders, each once, without those that are within another one."""
+        found = {self.purelib, self.platlib, self.scripts, *self._more}
+        return tuple(sorted(each for each in found if found.isdisjoint(each.parents)))
+
+    def distributions(self) -> Mapping[str, Found]:
+        """Return what is installed now, by canonical name, in alphabetical order.
+
+        Only ``purelib`` and ``platlib`` are looked at, not the rest of ``sys.path``. What has no
+        metadata that can be read is left out, and what an installer was about to remove (its
+        name begins with ``~``). Where there are two of one name, the first by file name counts.
+        """
+        found: dict[str, Found] = {}
+        for folder in dict.fromkeys((self.purelib, self.platlib)):
+            for path in _metadata_in(folder):
+                with Guard():
+                    this = _found(path)
+                    if this is not None:
+                        found.setdefault(this.name, this)
+        return MappingProxyType(dict(sorted(found.items())))
+
+    def files(self, names: Iterable[str]) -> tuple[Path, ...]:
+        """Return the files that belong to distributions, as their RECORD lists them.
+
+        They may lie anywhere, and some may not be there. A name that is not installed has none.
+        """
+        installed = self.distributions()
+        files: dict[Path, None] = {}
+        for name in names:
+            if name in installed:
+                with Guard():
+                    files |= dict.fromkeys(_files(installed[name].path))
+        return tuple(files)
+
+
+def difference(before: Mapping[str, Found], after: Mapping[str, Found]) -> tuple[Change, ...]:
+    """Return the distributions of which one has another version than the other, by name."""
+    return tuple(
+        Change(name=name, before=old, after=new)
+        for name in sorted(before.keys() | after.keys())
+        if (old := _version(before, name)) != (new := _version(after, name))
+    )
+
+
+def requiring(
+    name: str, distributions: Mapping[str, Found], *, extras: bool = False
+) -> tuple[str, ...]:
+    """Return the names of the distributions that require ``name`` in this interpreter.
+
+    ``extras`` counts a requirement of an extra too, since it is not known which extras of a
+    distribution were asked for. A requirement that cannot be read counts as none.
+    """
+    return tuple(
+        sorted(
+            each.name
+            for each in distributions.values()
+            if each.name != name and name in _required(each, extras=extras)
+        )
+    )
+
+
+def _folders() -> tuple[Path, ...]:
+    import sysconfig
+
+    found = tuple(Path(sysconfig.get_path(each)) for each in ("purelib", "platlib", "scripts"))
+    if sys.prefix == sys.base_prefix:
+        return found
+    # Headers of distributions are put there, and those of the interpreter are elsewhere.
+    return (*found, Path(sys.prefix, "include"))
+
+
+def _version(distributions: Mapping[str, Found], name: str) -> str | None:
+    return distributions[name].version if name in distributions else None
+
+
+def _metadata_in(folder: Path) -> list[Path]:
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 - only few of them become a Path
+    except FileNotFoundError:
+        return []
+    return [folder / each for each in names if each.endswith(_METADATA) and each[0] != "~"]
+
+
+def _at(path: Path) -> Distribution:
+    # Not by its name: that would be looked up in a memory that may be older than the folder.
+    from importlib.metadata import Distribution
+
+    return Distribution.at(path)
+
+
+def _found(path: Path) -> Found | None:
+    distribution = _at(path)
+    metadata = distribution.metadata
+    if not ("Name" in metadata and "Version" in metadata):
+        return None
+    name, version = metadata["Name"], metadata["Version"]
+    return Found(
+        name=canonical(name),
+        version=version,
+        path=path,
+        installer=(distribution.read_text("INSTALLER") or "").strip(),
+        requires=tuple(distribution.requires or ()),
+        extras=tuple(metadata.get_all("Provides-Extra") or ()),
+    )
+
+
+def _files(path: Path) -> Iterator[Path]:
+    for each in _at(path).files or ():
+        # A script stands there as ../../../bin/name.
+        yield Path(os.path.normpath(path.parent / each))
+
+
+def _required(distribution: Found, *, extras: bool) -> Iterator[str]:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    asked = ("", *distribution.extras) if extras else ("",)
+    for each in distribution.requires:
+        try:
+            requirement = Requirement(each)
+        except InvalidRequirement:
+            continue
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in asked):
+            yield canonical(requirement.name)

@@ -1,0 +1,63 @@
+"""What is installed is kept as it is: it constrains an installer, and its own needs stay met."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from plugreg._names import canonical
+from plugreg.install.environment import Found
+from plugreg.install.plan import Change, Refusal
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+
+def pins(installed: Iterable[Found]) -> list[str]:
+    """Return the constraints that keep distributions at their versions.
+
+    A version that is none (PEP 440) has no constraint; no installer would touch it unasked.
+    """
+    from packaging.version import InvalidVersion, Version
+
+    found = []
+    for each in installed:
+        with suppress(InvalidVersion):
+            Version(each.version)
+            found.append(f"{each.name}=={each.version}")
+    return found
+
+
+def unmet(installed: Mapping[str, Found], changes: Sequence[Change]) -> Iterator[Refusal]:
+    """Find those that stay and would no longer have what they require, which no installer asks.
+
+    What was not met before is not counted.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    changed = {each.name: each for each in changes if each.kind == "change"}
+    staying = [each for each in installed.values() if each.name not in changed]
+    for found in staying if changed else ():
+        for text in found.requires:
+            with suppress(InvalidRequirement):
+                requirement = Requirement(text)
+                change = changed.get(canonical(requirement.name))
+                if change is not None and _breaks(change, requirement):
+                    who = f"{found.name} {found.version}"
+                    reason = f"{who} requires {text!r}, not {change.name} {change.after}"
+                    yield Refusal(rule="conflict", reason=reason)
+
+
+def _breaks(change: Change, requirement: Requirement) -> bool:
+    from packaging.version import InvalidVersion
+
+    if requirement.marker is not None and not requirement.marker.evaluate():
+        return False
+    with suppress(InvalidVersion):
+        before, after = (
+            requirement.specifier.contains(each or "", prereleases=True)
+            for each in (change.before, change.after)
+        )
+        return before and not after
+    return False

@@ -1,0 +1,149 @@
+"""Installing with pip, which must be in the environment of this interpreter."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from plugreg._names import canonical
+from plugreg.exceptions import InstallError
+from plugreg.install.commands import CommandInstaller, Work, visible
+from plugreg.install.environment import Found
+from plugreg.install.exact import sha256_of, size_of, source_of
+from plugreg.install.exceptions import (
+    BuildFailedError,
+    InstallConflictError,
+    InstallerMissingError,
+    PythonMismatchError,
+)
+from plugreg.install.plan import Change
+from plugreg.install.processes import Completed
+
+_OLDEST: Final = "22.2"
+"""The first pip that tells what it would do."""
+
+_OTHERS: Final = "require a different python version: "
+_UNFOUND: Final = "satisfies the requirement "
+_CONFLICT: Final = re.compile(r"^The conflict is caused by:\n((?:[ \t]+.*\n?)+)", re.MULTILINE)
+
+
+class PipInstaller(CommandInstaller):
+    """Installs with ``python -m pip`` of this interpreter, pip 22.2 at least.
+
+    pip's own configuration (``PIP_*``, ``pip.conf``) holds too, unless the policy is ``isolated``.
+    """
+
+    program = "pip"
+    failures = (
+        (r"^\W*(?:git|hg|svn) .* did not run successfully", InstallError),
+        (r"requires a different Python", PythonMismatchError),
+        # Versions for other Pythons were passed over; the one that was asked for among them?
+        (
+            rf"{_OTHERS}(?:.*; )?(\S+) Requires-Python [\s\S]*{_UNFOUND}\S+==\1 ",
+            PythonMismatchError,
+        ),
+        (rf"{_OTHERS}[\s\S]*{_UNFOUND}(?!\S*==)", PythonMismatchError),
+        (r"ResolutionImpossible", InstallConflictError),
+        (r"subprocess-exited-with-error|metadata-generation-failed", BuildFailedError),
+    )
+
+    def _check_program(self) -> None:
+        from packaging.version import Version
+
+        found = visible().get("pip")
+        if found is None:
+            raise InstallerMissingError(
+                [f"pip is not installed for {sys.executable!r}; run: python -m ensurepip"]
+            )
+        if Version(found.version) < Version(_OLDEST):
+            raise InstallerMissingError(
+                [f"pip {found.version} is too old to make a plan; {_OLDEST} at least is needed"]
+            )
+
+    def _given(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
+        given = {}
+        if index_url is not None:
+            given["PIP_INDEX_URL"] = index_url
+        if links:
+            # pip splits them at blanks, which no URL has.
+            given["PIP_FIND_LINKS"] = " ".join(map(_as_url, links))
+        if self.policy.isolated:
+            given["PIP_CONFIG_FILE"] = os.devnull
+        return given
+
+    def _resolve(
+        self,
+        work: Work,
+        requirement: str,
+        constraints: Sequence[str],
+        before: Mapping[str, Found],
+    ) -> tuple[Change, ...]:
+        import json
+
+        report = work.folder / "report.json"
+        self._run(
+            work,
+            ("install", "--dry-run", "--upgrade", "--report", str(report), *self._install_options),
+            ("--requirement", work.file("requirement.txt", [requirement])),
+            ("--constraint", work.file("constraints.txt", constraints)),
+        )
+        told = json.loads(report.read_text(encoding="utf-8"))
+        return tuple(_change(each, before) for each in told["install"])
+
+    def _put(self, work: Work, lines: Sequence[str], folder: Path | None = None) -> str:
+        where = () if folder is None else ("--target", str(folder), "--no-compile")
+        output = []
+        # Beside a hash pip wants one of every requirement, which a repository cannot have.
+        for hashed in (True, False):
+            some = [each for each in lines if (" --hash=" in each) is hashed]
+            if some:
+                done = self._run(
+                    work,
+                    ("install", "--no-deps", "--force-reinstall", *self._install_options, *where),
+                    ("--requirement", work.file("exact.txt", some)),
+                )
+                output.append(done.output)
+        return "\n".join(output)
+
+    def _remove(self, work: Work, names: Sequence[str]) -> str:
+        return self._run(work, ("uninstall", "--yes", "--", *names)).output
+
+    def _conflicts(self, output: str) -> tuple[str, ...]:
+        found = _CONFLICT.search(output)
+        return () if found is None else tuple(map(str.strip, found[1].splitlines()))
+
+    @property
+    def _install_options(self) -> tuple[str, ...]:
+        wheels = ("--only-binary=:all:",) if self.policy.wheels_only else ()
+        return ("--progress-bar=off", *wheels)
+
+    def _run(self, work: Work, *arguments: Iterable[str]) -> Completed:
+        common = ("--disable-pip-version-check", "--no-input", "--no-color")
+        parts = (each for part in arguments for each in part)
+        # Isolated (-I), so that neither the current folder nor PYTHON… decides what pip is.
+        done = work.run(sys.executable, "-I", "-m", "pip", *common, *parts)
+        return self._completed(done)
+
+
+def _as_url(place: str) -> str:
+    return place if "://" in place else Path(place).absolute().as_uri()
+
+
+def _change(told: Mapping[str, Any], before: Mapping[str, Found]) -> Change:
+    """Return what one entry of pip's installation report tells."""
+    name = canonical(told["metadata"]["name"])
+    direct = told["download_info"]
+    source = source_of(direct)
+    return Change(
+        name=name,
+        before=before[name].version if name in before else None,
+        after=told["metadata"]["version"],
+        source=source,
+        sha256=sha256_of(direct),
+        size=size_of(source),
+        direct=told["is_direct"],
+    )

@@ -1,0 +1,93 @@
+"""What an installation would do, known before anything is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """What is asked to be installed, once it was found acceptable.
+
+    ``text`` is a requirement of PEP 508, or the URL of a repository, as an installer is given it;
+    ``name`` the canonical name in it, None for a URL alone. ``url`` is where it says that the
+    distribution is, ``index_url`` the index to be used in place of the usual one. They may have
+    credentials; ``shown`` is what may be shown, without them, and ``secrets`` are they. ``line``
+    is what a file of requirements has of it, again without them; "" where it is a mere name.
+    """
+
+    text: str = field(repr=False)
+    shown: str
+    name: str | None
+    line: str = ""
+    url: str | None = field(default=None, repr=False)
+    index_url: str | None = field(default=None, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """One distribution that would be added, changed or removed.
+
+    ``name`` is canonical; ``before`` and ``after`` are versions, None where there is none.
+    ``source`` is the URL that it would come from, without credentials, ``sha256`` the hash of that
+    file in hexadecimal, ``size`` its bytes; None where neither index nor file tells. ``direct``
+    says that a requirement names that URL, so that no index was asked for the distribution.
+    """
+
+    name: str
+    before: str | None
+    after: str | None
+    source: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+    direct: bool = False
+
+    @property
+    def kind(self) -> Literal["add", "change", "remove"]:
+        """What would become of it; ``change`` is a reinstallation too."""
+        if self.before is None:
+            return "add"
+        return "remove" if self.after is None else "change"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refusal:
+    """Why a plan may not be carried out: the name of the rule, and a sentence.
+
+    ``rule`` is a field of :class:`plugreg.install.policy.InstallPolicy`, or ``environment`` (what
+    was installed before must stay as it is), ``plugin`` (it brings no plugin of this registry),
+    ``conflict`` (no set of versions suits all) or ``interrupted``.
+    """
+
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstallPlan:
+    """What installing ``target`` would do. Making it has touched nothing.
+
+    ``distribution`` is the canonical name of what is asked for, None where a URL does not tell
+    and nothing was looked up. ``changes`` are in alphabetical order, that of ``distribution``
+    among them; they are empty where it is installed already, and where a refusal was known before
+    the installer was asked. ``plugins`` are the names of the entry points that it would bring to
+    the registry's group, None where that was not looked at.
+    """
+
+    target: Target
+    distribution: str | None
+    changes: tuple[Change, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    plugins: tuple[str, ...] | None = None
+
+    @property
+    def requirement(self) -> str:
+        """What was asked for, without credentials."""
+        return self.target.shown
+
+    @property
+    def allowed(self) -> bool:
+        """Whether nothing forbids it."""
+        return not self.refusals

@@ -1,0 +1,315 @@
+"""What a host lets be installed, and from where."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from plugreg._names import canonical
+from plugreg.install.constraints import Pin, read_pins
+from plugreg.install.plan import Change, Refusal, Target
+from plugreg.install.requirements import masked, secrets_of
+from plugreg.install.urls import (
+    FILE_SCHEMES,
+    REPOSITORY_SCHEMES,
+    Address,
+    Place,
+    parse_address,
+    parse_place,
+)
+
+_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_ALL_SCHEMES: Final = (*FILE_SCHEMES, *REPOSITORY_SCHEMES)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstallPolicy:
+    """What a host lets be installed. The name of each rule is that of its field.
+
+    ``allowed`` are the only distributions that may be added or changed, dependencies included; None
+    is any. ``denied`` are those that never may.
+
+    ``indexes`` and ``vcs_hosts`` are the only places that a requirement may name: indexes and
+    files, and repositories. An entry is a host (``pypi.example``, ``pypi.example:8443``; without a
+    port the usual one of the scheme), or a URL that others must begin with
+    (``https://git.example/us`` has ``/us/shop``, not ``/usual``). With ``indexes``, each file must
+    come from one of their hosts or from ``find_links``, and the first URL among them is the index
+    where none is asked for. An index whose files lie on another host needs that host here as well.
+    What a dependency asks for by URL is held to the same.
+
+    ``find_links`` are folders with wheels, or URLs of pages that list some. ``wheels_only`` forbids
+    what must be built, since that runs code of its own. ``constraints`` is the path of a file of
+    requirements that hold for all that is installed; it is read when it is needed. With
+    ``require_hashes`` each file needs a sha256 that this file has for its name and exact version.
+    With ``isolated``, the configuration of the installer (variables, files) is not used.
+
+    One rule always holds, ``environment``: nothing that is installed may change or vanish but the
+    distribution that was asked for.
+
+    Raises TypeError and ValueError, which name the field. Names are made canonical, paths absolute.
+    """
+
+    allowed: Collection[str] | None = None
+    denied: Collection[str] = ()
+    indexes: Collection[str] = field(default=(), repr=False)
+    vcs_hosts: Collection[str] = ()
+    find_links: Collection[str | os.PathLike[str]] = ()
+    wheels_only: bool = False
+    require_hashes: bool = False
+    constraints: str | os.PathLike[str] | None = None
+    isolated: bool = False
+
+    def __post_init__(self) -> None:
+        checked: dict[str, Any] = {
+            "allowed": None if self.allowed is None else _names("allowed", self.allowed),
+            "denied": _names("denied", self.denied),
+            "indexes": _collected("indexes", self.indexes),
+            "vcs_hosts": _collected("vcs_hosts", self.vcs_hosts),
+            "find_links": tuple(map(_link, _collected("find_links", self.find_links, os.PathLike))),
+        }
+        for each in checked["indexes"]:
+            parse_place("indexes", each, FILE_SCHEMES)
+        for each in checked["vcs_hosts"]:
+            parse_place("vcs_hosts", each, _ALL_SCHEMES, credentials=False)
+        for name in ("wheels_only", "require_hashes", "isolated"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be True or False; write one of them")
+        if self.constraints is not None:
+            if not isinstance(self.constraints, (str, os.PathLike)):
+                raise TypeError("constraints must be the path of a file, or None")
+            checked["constraints"] = Path(self.constraints).absolute()
+        elif self.require_hashes:
+            raise ValueError("require_hashes needs constraints=, the file that has the hashes")
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The credentials in ``indexes``, which no output may have."""
+        return tuple(dict.fromkeys(secret for each in self.indexes for secret in secrets_of(each)))
+
+    def index_url(self, target: Target) -> str | None:
+        """Return the index to use, with its credentials.
+
+        It is the one that was asked for, else the first URL in ``indexes``; None leaves it to the
+        configuration of the installer.
+        """
+        if target.index_url is not None:
+            return target.index_url
+        return next((each for each in self.indexes if "://" in each), None)
+
+    def constraint_lines(self) -> tuple[str, ...]:
+        """Return the requirements in ``constraints`` that hold here, without their hashes.
+
+        Raises InstallError where the file cannot be read.
+        """
+        return tuple(each.text for each in self._pins())
+
+    def of_target(self, target: Target) -> tuple[Refusal, ...]:
+        """Return what of a target is forbidden, as far as that is known before anything is run."""
+        found: list[Refusal] = []
+        if target.name is not None:
+            found += self._of_name(target.name)
+        if target.index_url is not None:
+            found += self._of_place("indexes", target.index_url)
+        if target.url is not None:
+            is_repository = _is_repository(target.url)
+            found += self._of_place("vcs_hosts" if is_repository else "indexes", target.url)
+            if self.wheels_only and not _is_wheel(target.url):
+                found.append(_no_wheel(target.shown))
+            if self.require_hashes and is_repository:
+                reason = f"{target.shown!r} is a repository, and has no hash; ask for a file"
+                found.append(Refusal(rule="require_hashes", reason=reason))
+        return tuple(found)
+
+    def of_changes(self, changes: Iterable[Change], target_name: str | None) -> tuple[Refusal, ...]:
+        """Return what of a plan is forbidden; ``target_name`` is the distribution asked for.
+
+        The source of what comes out of a repository is a URL such as ``git+https://…``. Raises
+        InstallError where the file ``constraints`` cannot be read.
+        """
+        pins = self._pins()
+        named = None if target_name is None else canonical(target_name)
+        return tuple(refusal for each in changes for refusal in self._of_change(each, named, pins))
+
+    def _of_change(
+        self, change: Change, named: str | None, pins: tuple[Pin, ...]
+    ) -> Iterator[Refusal]:
+        name = canonical(change.name)
+        if change.before is not None and name != named:
+            yield Refusal(rule="environment", reason=_disturbed(change))
+        if change.after is None:
+            return
+        yield from self._of_name(name)
+        yield from self._of_source(change)
+        yield from self._of_pins(change, change.after, [each for each in pins if each.name == name])
+
+    def _of_name(self, name: str) -> Iterator[Refusal]:
+        if name in self.denied:
+            yield Refusal(rule="denied", reason=f"{name!r} is denied by the host's policy")
+        if self.allowed is not None and name not in self.allowed:
+            reason = f"{name!r} is not among what the host's policy allows; ask the host to add it"
+            yield Refusal(rule="allowed", reason=reason)
+
+    def _of_place(self, rule: str, url: str) -> Iterator[Refusal]:
+        """Compare a URL, path included, with the entries of ``indexes`` or ``vcs_hosts``."""
+        address = _address(url)
+        if isinstance(address, str):
+            yield Refusal(rule=rule, reason=f"{masked(url)!r} cannot be judged: {address}")
+        elif not any(each.has(address) for each in self._places(rule)):
+            reason = (
+                f"{masked(url)!r} is in no place that {rule} of the host's policy has; "
+                f"ask the host to add {address.shown_host!r}"
+            )
+            yield Refusal(rule=rule, reason=reason)
+
+    def _of_source(self, change: Change) -> Iterator[Refusal]:
+        what, source = f"{change.name} {change.after}", change.source
+        if self.wheels_only and not (source and _is_wheel(source)):
+            yield _no_wheel(what)
+        if source is None:
+            if self.indexes:
+                reason = f"{what!r} comes from where nobody tells; use an installer that does"
+                yield Refusal(rule="indexes", reason=reason)
+        elif _is_repository(source):
+            yield from self._of_place("vcs_hosts", source)
+        elif self._is_linked(source):
+            return
+        elif change.direct:
+            yield from self._of_place("indexes", source)
+        elif self.indexes:
+            yield from self._of_file(what, source)
+
+    def _of_file(self, what: str, source: str) -> Iterator[Refusal]:
+        """Compare the host of a file alone: the files of an index have paths of their own."""
+        address = _address(source)
+        if isinstance(address, str):
+            reason = f"{what!r} would come from {masked(source)!r}, which is no index's: {address}"
+            yield Refusal(rule="indexes", reason=reason)
+        elif not any(each.has_host(address) for each in self._places("indexes")):
+            host = address.shown_host
+            reason = (
+                f"{what!r} would come from {host!r}, which indexes of the host's policy does not "
+                f"have; where the files of an index lie on another host, that has to be in it too"
+            )
+            yield Refusal(rule="indexes", reason=reason)
+
+    def _is_linked(self, source: str) -> bool:
+        """Tell whether a file lies in a folder of ``find_links``, or on the host of a page."""
+        address, path = _address(source), _local_path(source)
+        for each in map(str, self.find_links):
+            if "://" in each:
+                page = parse_place("find_links", each, FILE_SCHEMES)
+                if isinstance(address, Address) and page.has_host(address):
+                    return True
+            elif path is not None:
+                # Installers name the folder as it was given, or with its links followed.
+                file = Path(os.path.normpath(path.absolute()))
+                if any(map(file.is_relative_to, (os.path.normpath(each), os.path.realpath(each)))):
+                    return True
+        return False
+
+    def _of_pins(self, change: Change, version: str, pins: list[Pin]) -> Iterator[Refusal]:
+        what = f"{change.name} {version}"
+        for each in pins:
+            if not each.accepts(version):
+                reason = f"{what!r} contradicts {masked(each.text)!r} in the constraints"
+                yield Refusal(rule="constraints", reason=reason)
+        if not self.require_hashes:
+            return
+        known = {hash_ for e in pins if e.is_exact and e.accepts(version) for hash_ in e.hashes}
+        if not known:
+            reason = f"{what!r} has no sha256 in the constraints; the host has to add it"
+        elif change.sha256 is None:
+            reason = f"{what!r} comes without a sha256, so that it cannot be compared"
+        elif change.sha256.lower() not in known:
+            reason = f"{what!r} has a sha256 that is none of those in the constraints"
+        else:
+            return
+        yield Refusal(rule="require_hashes", reason=reason)
+
+    def _places(self, rule: str) -> list[Place]:
+        entries = self.indexes if rule == "indexes" else self.vcs_hosts
+        return [parse_place(rule, each, _ALL_SCHEMES) for each in entries]
+
+    def _pins(self) -> tuple[Pin, ...]:
+        return () if self.constraints is None else read_pins(Path(self.constraints))
+
+
+def _is_repository(url: str) -> bool:
+    return "+" in url.partition("://")[0]
+
+
+def _is_wheel(url: str) -> bool:
+    return not _is_repository(url) and re.split("[?#]", url)[0].endswith(".whl")
+
+
+def _no_wheel(what: str) -> Refusal:
+    reason = f"{what!r} is no wheel and would have to be built; ask for a version that has one"
+    return Refusal(rule="wheels_only", reason=reason)
+
+
+def _disturbed(change: Change) -> str:
+    if change.after is None:
+        what = f"{change.name} {change.before} would be removed"
+    elif change.after == change.before:
+        what = f"{change.name} {change.before} would be installed anew"
+    else:
+        what = f"{change.name} {change.before} would become {change.after}"
+    return f"{what}, but only what is asked for may change; ask for a version that suits it"
+
+
+def _address(url: str) -> Address | str:
+    """Return the parts of a URL, or what is wrong with it."""
+    try:
+        return parse_address(url, _ALL_SCHEMES)
+    except ValueError as error:
+        return str(error)
+
+
+def _local_path(source: str) -> Path | None:
+    """Return the path of a file on this machine, None for any other source."""
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    if "://" not in source:
+        return Path(source)
+    try:
+        parts = urlsplit(source)
+    except ValueError:
+        return None
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+        return None
+    return Path(url2pathname(parts.path))
+
+
+def _collected(rule: str, given: object, *kinds: type) -> tuple[Any, ...]:
+    """Return the entries of a field. Nothing of them is shown, since they may have credentials."""
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise TypeError(f"{rule} must be a collection of texts; write ['…'] for a single one")
+    entries = tuple(given)
+    for each in entries:
+        if not isinstance(each, (str, *kinds)):
+            raise TypeError(f"{rule} must have texts, not {type(each).__name__}")
+        if isinstance(each, str) and not each.strip():
+            raise ValueError(f"{rule} has a blank entry; take it out")
+    return entries
+
+
+def _names(rule: str, given: object) -> frozenset[str]:
+    names = _collected(rule, given)
+    for each in names:
+        if not _NAME.fullmatch(each):
+            raise ValueError(f"{rule} has {each!r}, which is no name; write one as 'shop-discount'")
+    return frozenset(map(canonical, names))
+
+
+def _link(entry: str | os.PathLike[str]) -> str:
+    if isinstance(entry, str) and "://" in entry:
+        parse_place("find_links", entry, FILE_SCHEMES, credentials=False)
+        return entry
+    return str(Path(entry).absolute())

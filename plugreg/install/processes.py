@@ -1,0 +1,257 @@
+"""Running an installer: in a session of its own, without a shell, and never for longer than said.
+
+It gets little of the host's environment variables, and what it tells is masked. See requirements
+I3, I10 and I11.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from queue import Empty, Queue
+from threading import Event, Thread
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
+
+from plugreg._guard import Guard
+from plugreg.exceptions import InstallError
+from plugreg.install.exceptions import InstallTimeoutError
+from plugreg.install.installer import Progress
+from plugreg.install.requirements import masked
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+_TICK: Final = 0.02
+"""Seconds between two looks at a command that tells nothing."""
+_GRACE: Final = 2.0
+"""Seconds that a command has to end when it is asked to."""
+_LINE: Final = 65_536
+"""The longest line that is kept, in bytes."""
+_WAITING: Final = 1_000
+"""How many lines may wait for a slow listener, before the command has to wait too."""
+_KEPT: Final = 1_000_000
+"""How many characters of what a command tells are kept: the last ones."""
+_REASONS: Final = 20
+"""How many of its last lines are the reasons of an error."""
+
+_PASSED: Final = ("PATH", "HOME", "USERPROFILE", "LANG", "SYSTEMROOT", "SSL_CERT_FILE")
+_PASSED_TOO: Final = ("SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+_PASSED_GROUPS: Final = ("LC_", "XDG_")
+
+_LEASH: Final = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""On Linux it asks to be ended with this process (PR_SET_PDEATHSIG), and becomes the command.
+
+Otherwise an installer would go on, and change the environment, after its host was killed.
+"""
+
+
+class Completed(NamedTuple):
+    """A command that has ended: its exit code, and the end of what it told, masked."""
+
+    code: int
+    output: str
+
+
+def run(
+    arguments: Sequence[str],
+    *,
+    timeout: float,
+    environment: Mapping[str, str],
+    folder: str | os.PathLike[str] | None = None,
+    secrets: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> Completed:
+    """Run a command to its end, whatever its exit code is.
+
+    ``arguments`` begin with the path of a program; ``environment`` is all that it gets of
+    variables. It works in ``folder``, has no input, and a session of its own. Each line that it
+    writes is masked and given to ``progress``, in this thread; what that raises is left out.
+
+    Raises InstallTimeoutError after ``timeout`` seconds and InstallError where it cannot be
+    started. Nothing of its session is left when this returns or raises, KeyboardInterrupt
+    included. What has left the session goes on: only the system's own means could hold it.
+    """
+    told = _Told(tuple(secrets), progress)
+    lines: Queue[bytes | None] = Queue(_WAITING)
+    leaving = Event()
+    process = _started(arguments, environment, folder)
+    assert process.stdout is not None
+    try:
+        Thread(target=_read, args=(process.stdout, lines, leaving), daemon=True).start()
+        _follow(process, lines, told, time.monotonic() + timeout)
+    except TimeoutError:
+        raise InstallTimeoutError(
+            [f"the installer took more than {timeout:g} seconds and was ended", *told.last()],
+            timeout,
+        ) from None
+    finally:
+        leaving.set()
+        with suppress(Empty):
+            # The reader may wait for room, and would for ever.
+            while True:
+                lines.get_nowait()
+        _end(process)
+    return Completed(process.returncode, str(told))
+
+
+def _started(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folder: str | os.PathLike[str] | None,
+) -> Popen[bytes]:
+    import shutil
+    from subprocess import DEVNULL, PIPE, STDOUT, Popen
+
+    if shutil.which(arguments[0]) is None:
+        raise InstallError([f"{arguments[0]!r} is no program that can be started"])
+    if sys.platform == "linux":
+        leash = [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid())]
+        arguments = [*leash, *arguments]
+    try:
+        return Popen(  # noqa: S603 - there is no shell, and arguments are never a requirement
+            arguments,
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=STDOUT,
+            env=environment,
+            cwd=folder,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise InstallError([f"{arguments[0]!r} cannot be started: {error}"]) from error
+
+
+def _read(stream: IO[bytes], lines: Queue[bytes | None], leaving: Event) -> None:
+    """Put each line of a stream into ``lines``, and None at its end."""
+    with stream:
+        while not leaving.is_set() and (line := stream.readline(_LINE)):
+            cut = len(line) == _LINE
+            while cut and line and not line.endswith(b"\n"):
+                line = stream.readline(_LINE)
+            # Half a line could end in half a secret, which nobody would find.
+            lines.put(b"(an overlong line was left out)" if cut else line)
+    lines.put(None)
+
+
+class _Told:
+    """The last lines of a command, masked. ``str()`` is all of them."""
+
+    def __init__(self, secrets: tuple[str, ...], progress: Progress | None) -> None:
+        self._secrets = secrets
+        self._progress = progress
+        self._lines: deque[str] = deque()
+        self._length = 0
+
+    def add(self, line: bytes) -> None:
+        text = masked(line.decode(errors="replace").rstrip(), self._secrets)
+        self._lines.append(text)
+        self._length += len(text) + 1
+        while self._length > _KEPT:
+            self._length -= len(self._lines.popleft()) + 1
+        if self._progress is not None:
+            with Guard():
+                self._progress(text)
+
+    def last(self) -> list[str]:
+        return last_lines(self._lines)
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines)
+
+
+def last_lines(lines: Iterable[str]) -> list[str]:
+    """Return the last lines that are not blank, which become the reasons of an error."""
+    return [each.strip() for each in lines if each.strip()][-_REASONS:]
+
+
+def _follow(
+    process: Popen[bytes], lines: Queue[bytes | None], told: _Told, deadline: float
+) -> None:
+    """Take in what is told until the process has ended. Raises TimeoutError."""
+    finished, ended = False, None
+    while (now := time.monotonic()) < deadline:
+        try:
+            line = lines.get(timeout=_TICK)
+        except Empty:
+            if _has_ended(process):
+                ended = now if ended is None else ended
+                # What was left behind may keep the stream open, which is no reason to wait.
+                if finished or now - ended > _GRACE:
+                    return
+        else:
+            if line is None:
+                finished = True
+            else:
+                told.add(line)
+    raise TimeoutError
+
+
+def _has_ended(process: Popen[bytes]) -> bool:
+    """Tell whether it has, without taking its number from it: its group is still to be ended."""
+    if sys.platform == "win32":
+        return process.poll() is not None
+    try:
+        how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, process.pid, how) is not None
+    except ChildProcessError:
+        return True  # The host lets the system take its children's exit codes.
+
+
+def _end(process: Popen[bytes]) -> None:
+    """End all that is left of a session, and wait until it has."""
+    try:
+        _signal(process, signal.SIGTERM)
+        _waited(lambda: _has_ended(process))
+    finally:
+        _signal(process, signal.SIGKILL)
+        process.wait()
+    if sys.platform != "win32":
+        _waited(lambda: not _group_exists(process.pid))
+
+
+def _signal(process: Popen[bytes], number: int) -> None:
+    if sys.platform == "win32":
+        process.terminate()
+    else:
+        # The group has the number of its first process, which was not waited for yet.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+
+
+def _group_exists(number: int) -> bool:
+    try:
+        os.killpg(number, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _waited(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _GRACE
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(_TICK)
+
+
+def variables(own: str, given: Mapping[str, str], *, isolated: bool) -> dict[str, str]:
+    """Return the environment variables of a command: the few that it needs, and ``given``.
+
+    ``own`` is how the installer's variables begin ("PIP_"); they are passed on unless
+    ``isolated``. Nothing else of this process's environment is.
+    """
+    groups = _PASSED_GROUPS if isolated else (*_PASSED_GROUPS, own)
+    passed = {
+        name: value
+        for name, value in os.environ.items()
+        if name.upper() in (*_PASSED, *_PASSED_TOO) or name.startswith(groups)
+    }
+    return passed | dict(given)

@@ -1,0 +1,80 @@
+"""What must stay, and what goes with a plugin that is uninstalled (behaviour.md, section 8.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from plugreg.exceptions import InstallError
+from plugreg.install.environment import Found, requiring
+from plugreg.records import PluginRecord
+
+_OURS = frozenset({"pip", "uv", ""})
+"""What the file INSTALLER says of distributions that may be removed here."""
+
+
+def require_removable(record: PluginRecord, siblings: Iterable[PluginRecord]) -> None:
+    """Raise InstallError, in the words that clients know, for a plugin that must stay.
+
+    ``siblings`` are all plugins of its distribution.
+    """
+    wanted = [each.slug for each in siblings if each.wanted]
+    fault = None
+    if record.is_mandatory:
+        fault = "INVE-E10: Plugin cannot be uninstalled as it is mandatory"
+    elif record.wanted:
+        fault = "Plugin cannot be uninstalled as it is currently active"
+    elif record.is_sample:
+        fault = "INVE-E10: Plugin cannot be uninstalled as it is a sample plugin"
+    elif record.is_builtin:
+        fault = "INVE-E10: Plugin cannot be uninstalled as it is a built-in plugin"
+    elif not record.is_installed:
+        fault = "Plugin is not installed"
+    elif not record.is_package:
+        fault = "Plugin is not a packaged plugin"
+    elif wanted:
+        fault = f"Plugin cannot be uninstalled as {listed(wanted)} of its package is active"
+    if fault is not None:
+        raise InstallError([fault])
+
+
+def require_unneeded(
+    distribution: str, installed: Mapping[str, Found], protected: Collection[str]
+) -> None:
+    """Raise InstallError for a distribution that is not there, is another's, or is needed."""
+    found = installed.get(distribution)
+    if found is None:
+        raise InstallError(["Plugin installation not found"])
+    fault = None
+    needing = requiring(distribution, installed)
+    if distribution in protected:
+        fault = "Plugin cannot be uninstalled as the host needs its package"
+    elif found.installer not in _OURS:
+        fault = f"Plugin cannot be uninstalled as {found.installer!r} manages its package"
+    elif needing:
+        fault = f"Plugin cannot be uninstalled as {listed(needing)} requires its package"
+    if fault is not None:
+        raise InstallError([fault])
+
+
+def no_longer_needed(
+    distribution: str, brought: Iterable[str], installed: Mapping[str, Found]
+) -> frozenset[str]:
+    """Return a distribution, and of those that it has brought what nothing else requires.
+
+    A requirement of an extra counts, since nothing tells which extras were asked for.
+    """
+    leaving = {distribution, *(name for name in brought if name in installed)}
+    while True:
+        needed = {
+            name
+            for name in leaving - {distribution}
+            if not leaving.issuperset(requiring(name, installed, extras=True))
+        }
+        if not needed:
+            return frozenset(leaving)
+        leaving -= needed
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names as a sentence has them."""
+    return ", ".join(f"'{each}'" for each in names)

@@ -1,0 +1,267 @@
+"""What may be asked of an installer: one requirement, or the URL of one repository.
+
+Nothing is run and nothing is looked up here. behaviour.md, section 8.1; the grammar is that of the
+specification of dependency specifiers (PEP 508), read with ``packaging``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from plugreg._names import canonical
+from plugreg._scrub import MASK, Scrubber
+from plugreg.exceptions import RequirementError
+from plugreg.install.plan import Target
+from plugreg.install.urls import FILE_SCHEMES, REPOSITORY_SCHEMES, Address, parse_address
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+_LONGEST: Final = 1000
+"""More characters than any requirement has that somebody means."""
+
+_URL_ALONE: Final = re.compile(r"[ \t]*[A-Za-z][A-Za-z0-9+.-]*:")
+_WORD: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_NAME: Final = r"[ \t]*[A-Za-z0-9][A-Za-z0-9._-]*[ \t]*(?:\[[^\]]*\])?[ \t]*"
+_NAME_AND_URL: Final = re.compile(_NAME + "@")
+_NAME_AND_VERSION: Final = re.compile(_NAME + r"\(?[ \t]*[<>=!~]")
+# pip splits a line of a file at its blanks, quoted or not, and takes what begins with a dash for
+# options and what begins with # for a comment. packaging writes a quote without escaping it.
+_MARKER_TEXT: Final = re.compile(r"(?:\w[\w.+*,-]*(?: \w[\w.+*,-]*)*)?", re.ASCII)
+_QUOTED: Final = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+
+_URL_MASK: Final = "****"
+"""What pip and uv, too, write in the place of credentials."""
+_USER: Final = re.compile(r"://[^\s/?#]*@")
+_QUERY: Final = re.compile(r"(://[^\s?#]*)\?[^\s#\"'<>]+")
+_WHOLE_QUERY: Final = re.compile(r"\?([^\s#]*)")
+_SECRET_KEY: Final = re.compile("token|key|secret|pass|auth|sig|cred", re.IGNORECASE)
+_LONG: Final = 16
+"""From this length on a value of a query is taken for a secret, whatever its key."""
+_SHORT: Final = 4
+"""A shorter secret is only looked for as a word, since it stands within many others."""
+_PUBLIC_USERS: Final = frozenset({"git", "hg", "oauth2", "x-access-token", "__token__"})
+"""User names that are the same for everybody and would take words out of all that is told."""
+
+
+def parse_target(requirement: object, index_url: object = None) -> Target:
+    """Return what is asked to be installed, once it is found acceptable.
+
+    ``requirement`` is one of PEP 508 (``shop-discount[pdf]>=2``, ``shop-discount @ https://…``), or
+    the URL of a repository (``git+https://…@v1``); ``index_url`` the URL of an index, None for the
+    usual one. URLs have ``https``, or ``http`` for this machine; no file is named, since local
+    ones come through the policy's ``find_links``. They may have credentials.
+
+    Raises RequirementError, which shows none of these, with the field that is at fault:
+    ``version`` for the versions asked for, ``url`` for both URLs, ``packagename`` for the rest, a
+    marker that excludes this interpreter included. What the policy says is not asked here.
+    """
+    asked = _checked_text(requirement)
+    index = None if index_url is None else _checked_index(index_url)
+    name: str | None = None
+    url: str | None = asked
+    if _URL_ALONE.match(asked):
+        text = _checked_repository(asked)
+    else:
+        parsed = _checked_requirement(asked)
+        name, url, text = parsed.name, parsed.url, str(parsed)
+    return Target(
+        text=text,
+        shown=masked(text),
+        name=None if name is None else canonical(name),
+        line="" if text == name else _without_credentials(text),
+        url=url,
+        index_url=index,
+        secrets=tuple(dict.fromkeys((*secrets_of(url or ""), *secrets_of(index or "")))),
+    )
+
+
+def masked(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return a text without ``secrets``, and without credentials and query of any URL in it.
+
+    A secret is also found where JSON, URLs or base64 have written it otherwise. One of under 4
+    characters is found only where it is a word. Doing it twice gives the same as once.
+    """
+    text = _QUERY.sub(rf"\1?{_URL_MASK}", _USER.sub(f"://{_URL_MASK}@", text))
+    known = [each for each in secrets if each.strip()]
+    for each in known:
+        if len(each) < _SHORT:
+            text = re.sub(rf"(?<!\w){re.escape(each)}(?!\w)", MASK, text)
+    return Scrubber(each for each in known if len(each) >= _SHORT).text(text)
+
+
+def secrets_of(url: str) -> tuple[str, ...]:
+    """Return the credentials in a URL: user name, password, both with a colon, tokens of its query.
+
+    Each is there as it was written, and with its percent-escapes decoded. Any text may be given;
+    what is no URL has none.
+    """
+    from urllib.parse import unquote
+
+    found = list(_secrets_in(url))
+    return tuple(dict.fromkeys((*found, *map(unquote, found))))
+
+
+def _secrets_in(url: str) -> Iterator[str]:
+    address, _, query = url.partition("#")[0].partition("?")
+    authority = address.partition("://")[2].partition("/")[0]
+    user, colon, password = authority.rpartition("@")[0].partition(":")
+    if colon:
+        yield f"{user}:{password}"
+    if password:
+        yield password
+    if user and user not in _PUBLIC_USERS:
+        yield user
+    yield from (value for pair in query.split("&") if (value := _secret_in(pair)))
+
+
+def _secret_in(pair: str) -> str:
+    """Return the value in a part of a query, "" where it tells nothing that is not for all."""
+    key, _, value = pair.partition("=")
+    return value if _SECRET_KEY.search(key) or len(value) >= _LONG else ""
+
+
+def _without_credentials(text: str) -> str:
+    """Return a requirement as a file may have it, where others read it."""
+    return _WHOLE_QUERY.sub(_public_query, _USER.sub("://", text))
+
+
+def _public_query(query: re.Match[str]) -> str:
+    # With a secret goes the rest: what has an unescaped & in it stands in several parts.
+    return "" if any(map(_secret_in, query[1].split("&"))) else query[0]
+
+
+def _checked_text(requirement: object) -> str:
+    """Return a text of one line in ASCII. Raises RequirementError."""
+    if not isinstance(requirement, str):
+        raise RequirementError(
+            "packagename", f"it must be a text, not {type(requirement).__name__}; write 'name>=1'"
+        )
+    if len(requirement) > _LONGEST:
+        raise RequirementError(
+            _field_of(requirement),
+            f"{len(requirement)} characters are too many; at most {_LONGEST} are allowed",
+        )
+    plain = requirement.replace("\t", " ")
+    if not plain.isascii() or not plain.isprintable() or "\\" in plain:
+        raise RequirementError(
+            _field_of(requirement),
+            "it must be one line of ASCII, without backslashes and control characters; "
+            "name one distribution",
+        )
+    return requirement
+
+
+def _field_of(text: str) -> str:
+    if _URL_ALONE.match(text) or _NAME_AND_URL.match(text):
+        return "url"
+    return "version" if _NAME_AND_VERSION.match(text) else "packagename"
+
+
+def _checked_repository(url: str) -> str:
+    if url.startswith(("https://", "http://")):
+        raise RequirementError(
+            "url", "the URL of a file needs a name before it; write 'name @ https://…'"
+        )
+    _address(url, REPOSITORY_SCHEMES)
+    return url
+
+
+def _checked_index(index_url: object) -> str:
+    if not isinstance(index_url, str) or len(index_url) > _LONGEST:
+        raise RequirementError(
+            "url", f"an index must be a text of at most {_LONGEST} characters; write 'https://…'"
+        )
+    if _address(index_url, FILE_SCHEMES).egg is not None or "#" in index_url:
+        raise RequirementError("url", "an index has nothing after '#'; leave it out")
+    return index_url
+
+
+def _address(url: str, schemes: tuple[str, ...]) -> Address:
+    try:
+        return parse_address(url, schemes)
+    except ValueError as error:
+        raise RequirementError("url", str(error)) from None
+
+
+def _checked_requirement(text: str) -> Requirement:
+    """Return a requirement that holds here and means the same to whoever reads it again."""
+    parsed = _read(text)
+    if parsed is None:
+        head = text.partition(";")[0]
+        if _NAME_AND_VERSION.match(head) and _read(head) is None:
+            raise RequirementError(
+                "version", f"{_excerpt(text)} asks for no version by PEP 440; write 'name>=2'"
+            )
+        raise RequirementError(
+            "packagename",
+            f"{_excerpt(text)} is no requirement by PEP 508; write one such as 'shop-discount>=2'",
+        )
+    for each in (parsed.name, *parsed.extras):
+        # packaging takes an underscore at the end for a part of it.
+        if not _WORD.fullmatch(each):
+            raise RequirementError(
+                "packagename", f"{each!r} must begin and end with a letter or a digit; correct it"
+            )
+    _check_exact(parsed)
+    if parsed.marker is not None:
+        _check_marker(parsed, text.partition(";")[2])
+    if parsed.url is not None:
+        egg = _address(parsed.url, (*FILE_SCHEMES, *REPOSITORY_SCHEMES)).egg
+        if egg is not None and canonical(egg) != canonical(parsed.name):
+            raise RequirementError(
+                "url", f"#egg={egg} is another name than {parsed.name!r}; leave it out"
+            )
+    return parsed
+
+
+def _read(text: str) -> Requirement | None:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        return Requirement(text)
+    except (InvalidRequirement, RecursionError):
+        return None
+
+
+def _check_exact(parsed: Requirement) -> None:
+    """Refuse ``===`` with what is no version: it would be compared as any text."""
+    from packaging.version import InvalidVersion, Version
+
+    for each in parsed.specifier:
+        if each.operator == "===":
+            try:
+                Version(each.version)
+            except InvalidVersion:
+                raise RequirementError(
+                    "version", f"'===' of {parsed.name!r} needs a version by PEP 440; use '=='"
+                ) from None
+
+
+def _check_marker(parsed: Requirement, text: str) -> None:
+    quoted = [single or double for single, double in _QUOTED.findall(text)]
+    if not all(map(_MARKER_TEXT.fullmatch, quoted)):
+        raise RequirementError(
+            "packagename",
+            f"the marker of {parsed.name!r} may compare only with words of letters, digits and any "
+            f"of '.+*,-' within; change it",
+        )
+    try:
+        holds = parsed.marker is None or parsed.marker.evaluate()
+    except (ValueError, KeyError, RecursionError):
+        raise RequirementError(
+            "packagename", f"the marker of {parsed.name!r} compares what cannot be; correct it"
+        ) from None
+    if not holds:
+        raise RequirementError(
+            "packagename", f"the marker of {parsed.name!r} excludes this interpreter; leave it out"
+        )
+
+
+def _excerpt(text: str) -> str:
+    """Return the beginning of a text in quotes, up to where credentials could follow."""
+    ends = "[:@?/]" if "@" in text else "[:?]"
+    shown = re.split(ends, text[:60], maxsplit=1)[0]
+    return repr(shown if shown == text else f"{shown}…")

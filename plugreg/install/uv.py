@@ -1,0 +1,325 @@
+"""Installing with uv, a program of its own, which finds and unpacks faster than pip."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from plugreg._names import canonical
+from plugreg.exceptions import InstallError
+from plugreg.install.commands import CommandInstaller, Work
+from plugreg.install.environment import Environment, Found
+from plugreg.install.exact import sha256_of, size_of, source_of
+from plugreg.install.exceptions import (
+    BuildFailedError,
+    InstallerMissingError,
+    PythonMismatchError,
+)
+from plugreg.install.plan import Change
+from plugreg.install.policy import InstallPolicy
+from plugreg.install.processes import Completed
+from plugreg.install.requirements import masked
+
+_STEP: Final = re.compile(
+    r"^ ([-+~]) ([^\s=]+)(?:==(\S+))?(?: @ (\S+)| \(from (\S+)\))?$", re.MULTILINE
+)
+"""A line on what uv would remove (-), add (+) or install again (~), with version or URL."""
+
+_NAME_AND_URL: Final = re.compile(r"([\w.-]+)(?:\[[^\]]*\])? ?@ ")
+
+_COUNT: Final = re.compile(r"^Would (uninstall|install|make no changes)(?: (\d+))?", re.MULTILINE)
+
+_NO_SOLUTION: Final = r"No solution found[^\n]*\n\W*(?:cause: )?"
+"""How uv begins to tell why: with a word since uv 0.13, with a drawing before."""
+
+_ALONE: Final = rf"{_NO_SOLUTION}(?![\s\S]*\bdepends?\s+on\s+(?!Python\b))[\s\S]*"
+"""The same, where no requirement of another distribution has to do with it."""
+
+_SENTENCES: Final = re.compile(rf"{_NO_SOLUTION}(.+?)(?:\n\s*hint:|\Z)", re.DOTALL)
+
+
+class UvInstaller(CommandInstaller):
+    """Installs with uv, 0.7 at least, into the environment of this interpreter.
+
+    ``uv`` is its path; without it, it is that of the package ``uv`` if that is installed, else
+    that of ``uv`` on the path of programs. uv's own configuration (``UV_*``, ``uv.toml``) holds
+    too, unless the policy is ``isolated``; that of pip does not. There is no variable that forbids
+    uv all indexes: ``UV_OFFLINE`` forbids it the network.
+
+    uv knows no repositories but git's. It does not see what an environment shows of the system's
+    (``--system-site-packages``): it would add the same version to the environment itself.
+    """
+
+    program = "uv"
+    failures = (
+        (rf"{_ALONE}(?:requires?\s+Python|does\s+not\s+satisfy\s+Python)", PythonMismatchError),
+        (rf"{_ALONE}(?:has|have)\s+no\s+(?:usable\s+)?wheels", BuildFailedError),
+        (r"Building source distributions is disabled", BuildFailedError),
+        (
+            # The distribution or version that was asked for is not there, which is no conflict.
+            rf"{_NO_SOLUTION}Because (?:\S+ was\s+not\s+found\s+in\s[\w\s]+?"
+            r"|there is no version of \S+|only \S+ is available"
+            r"|only the following versions of \S+ are available:(?:\s+\S*\d\S*)+)"
+            r"\s+and\s+you\s+require",
+            InstallError,
+        ),
+    )
+
+    def __init__(
+        self,
+        *,
+        policy: InstallPolicy | None = None,
+        plugins_file: str | os.PathLike[str] | None = None,
+        timeout: float = 600.0,
+        uv: str | os.PathLike[str] | None = None,
+    ) -> None:
+        super().__init__(policy=policy, plugins_file=plugins_file, timeout=timeout)
+        self._uv = uv
+
+    def _check_program(self) -> None:
+        self._path()
+
+    def _given(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
+        # A file that is a link to uv's cache would be changed there too, for all environments.
+        given = {"UV_LINK_MODE": "copy", "UV_NO_VERIFY_HASHES": "0"}
+        # A build runs the code of others, which what is needed to publish is not for.
+        given |= {"UV_PUBLISH_TOKEN": "", "UV_PUBLISH_PASSWORD": ""}
+        if index_url is not None:
+            # Others would be looked at first, and a name that they have is not looked for further.
+            given |= {"UV_DEFAULT_INDEX": index_url, "UV_INDEX": "", "UV_EXTRA_INDEX_URL": ""}
+        if links:
+            given["UV_FIND_LINKS"] = ",".join(map(_as_url, links))
+        if self.policy.isolated:
+            given["UV_NO_CONFIG"] = "1"
+        return given
+
+    def _resolve(
+        self,
+        work: Work,
+        requirement: str,
+        constraints: Sequence[str],
+        before: Mapping[str, Found],
+    ) -> tuple[Change, ...]:
+        from packaging.requirements import Requirement
+
+        asked = Requirement(requirement)
+        name = canonical(asked.name)
+        # Those given here would otherwise stand in place of the host's.
+        files = work.environment.get("UV_CONSTRAINT", "").split()
+        output = self._dry_run(
+            work,
+            ("--upgrade-package", name),
+            ("--requirement", work.file("requirement.txt", [requirement])),
+            *(
+                ("--constraint", each)
+                for each in (work.file("constraints.txt", constraints), *files)
+            ),
+        )
+        removed, added = _steps(output)
+        if asked.url is not None and name in added:
+            added[name] = requirement
+        told = self._looked_up(work, list(added.values())) if added else {}
+        return tuple(
+            replace(
+                told.get(each, Change(name=each, before=None, after=None)),
+                before=_version(before.get(each), removed[each]) if each in removed else None,
+            )
+            for each in {**removed, **added}
+        )
+
+    def _unpacked(self, work: Work, requirement: str, before: Mapping[str, Found]) -> Change:
+        # In its record of a URL uv leaves out the hash of the file.
+        asked = super()._unpacked(work, requirement, before)
+        return replace(asked, sha256=self._looked_up(work, [requirement])[asked.name].sha256)
+
+    def _put(self, work: Work, lines: Sequence[str], folder: Path | None = None) -> str:
+        options = [] if folder is None else ["--target", str(folder)]
+        for each in filter(None, map(_NAME_AND_URL.match, lines)):
+            # For uv what is at a URL stays the same; but it may be another file by now.
+            options += ["--reinstall-package", each[1]]
+        output = self._run(
+            work,
+            ("install", *self._options, "--no-deps", *options),
+            ("--requirement", work.file("exact.txt", lines)),
+        ).output
+        if folder is not None:
+            _check_python(folder)
+        return output
+
+    def _remove(self, work: Work, names: Sequence[str]) -> str:
+        return self._run(work, ("uninstall", "--python", sys.executable, "--", *names)).output
+
+    def _conflicts(self, output: str) -> tuple[str, ...]:
+        found = _SENTENCES.search(output)
+        lines = found[1].splitlines() if found else []
+        return tuple(each.strip() for each in lines if each.strip())
+
+    @property
+    def _options(self) -> tuple[str, ...]:
+        wheels = ("--only-binary", ":all:") if self.policy.wheels_only else ()
+        return ("--python", sys.executable, *wheels)
+
+    def _path(self) -> str:
+        """Return where uv is. Raises InstallerMissingError."""
+        import shutil
+
+        given = self._uv
+        found = _installed_uv() if given is None else shutil.which(given)
+        if found is None:
+            where = "not on the path of programs" if given is None else f"not {os.fspath(given)!r}"
+            raise InstallerMissingError([f"uv is {where}; run: python -m pip install uv"])
+        return found
+
+    def _run(self, work: Work, *arguments: Sequence[str]) -> Completed:
+        parts = (each for part in arguments for each in part)
+        return self._completed(work.run(self._path(), "pip", *parts))
+
+    def _dry_run(self, work: Work, *arguments: Sequence[str]) -> str:
+        """Return what uv would do in its words, which are not masked, unlike those of errors.
+
+        A user of an index may be called like a part of a distribution's name.
+        """
+        parts = (each for part in arguments for each in part)
+        plain = replace(work, secrets=(), progress=None)
+        done = plain.run(self._path(), "pip", "install", *self._options, "--dry-run", *parts)
+        if done.code:
+            self._completed(done._replace(output=masked(done.output, work.secrets)))
+        return done.output
+
+    def _looked_up(self, work: Work, lines: Sequence[str]) -> dict[str, Change]:
+        """Return each of some exact requirements as an addition, with source, hash and size."""
+        import tomllib
+
+        self._run(
+            work,
+            ("compile", *self._options, "--no-deps", "--generate-hashes", "--quiet"),
+            ("--output-file", "pylock.toml", work.file("found.txt", lines)),
+        )
+        told = tomllib.loads((work.folder / "pylock.toml").read_text(encoding="utf-8"))
+        return {each.name: each for each in map(_addition, told["packages"])}
+
+
+def _installed_uv() -> str | None:
+    import shutil
+    from importlib import import_module
+
+    try:
+        return str(import_module("uv").find_uv_bin())
+    except (ImportError, AttributeError, FileNotFoundError):
+        return shutil.which("uv")
+
+
+def _as_url(place: str) -> str:
+    url = place if "://" in place else Path(place).absolute().as_uri()
+    return url.replace(",", "%2C")  # uv splits them at commas.
+
+
+def _steps(output: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what uv would remove, names to versions, and add, names to exact requirements.
+
+    Raises InstallError where uv says that it would do something else than what was understood.
+    """
+    removed: dict[str, str] = {}
+    added: dict[str, str] = {}
+    counts = {"install": 0, "uninstall": 0}
+    for sign, told_name, version, url, source in _STEP.findall(output):
+        name = canonical(told_name)
+        if sign in "-~":
+            removed[name] = version
+            counts["uninstall"] += 1
+        if sign in "+~":
+            address = url or source
+            added[name] = f"{name} @ {address}" if address else f"{name}=={version}"
+            counts["install"] += 1
+    told = {what: int(number or 0) for what, number in _COUNT.findall(output)}
+    if not told or any(told.get(what, 0) != count for what, count in counts.items()):
+        raise InstallError(
+            ["uv has told what it would do in words that are not known; use another version of it"]
+        )
+    return removed, added
+
+
+def _version(found: Found | None, told: str) -> str:
+    return told if found is None else found.version
+
+
+def _addition(package: Mapping[str, Any]) -> Change:
+    """Return one entry of a lock file of PEP 751 as an addition."""
+    direct = _direct_url(package)
+    source = source_of(direct)
+    return Change(
+        name=canonical(package["name"]),
+        before=None,
+        after=package["version"],
+        source=source,
+        sha256=sha256_of(direct),
+        size=direct.get("size") or size_of(source),
+        direct="vcs" in package or "archive" in package,
+    )
+
+
+def _direct_url(package: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where an entry of a lock file comes from, as PEP 610 has it, with its size."""
+    repository = package.get("vcs")
+    file = repository or package.get("archive") or _file(package)
+    direct = {
+        "url": re.sub("://[^/@]*@", "://", file["url"]),
+        "subdirectory": file.get("subdirectory"),
+        "size": file.get("size"),
+    }
+    if repository is not None:
+        vcs_info = {"vcs": repository["type"], "commit_id": repository["commit-id"]}
+        return {**direct, "vcs_info": vcs_info}
+    return {**direct, "archive_info": {"hashes": file["hashes"]}}
+
+
+def _file(package: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the file that uv takes: the wheel that suits best, else what can be built."""
+    from packaging.tags import sys_tags
+    from packaging.utils import parse_wheel_filename
+
+    ranks = {tag: rank for rank, tag in enumerate(sys_tags())}
+
+    def rank(wheel: Mapping[str, Any]) -> tuple[int, int]:
+        _, _, build, tags = parse_wheel_filename(_file_name(wheel["url"]))
+        best = min(ranks.get(tag, len(ranks)) for tag in tags)
+        return best, -(build[0] if build else 0)
+
+    wheels = package.get("wheels")
+    file: Mapping[str, Any] = min(wheels, key=rank) if wheels else package["sdist"]
+    return file
+
+
+def _file_name(url: str) -> str:
+    from urllib.parse import unquote, urlsplit
+
+    return unquote(urlsplit(url).path).rpartition("/")[2]
+
+
+def _check_python(folder: Path) -> None:
+    """Raise PythonMismatchError for what is not for this interpreter.
+
+    uv does not look at an upper bound of ``Requires-Python``, but pip does.
+    """
+    for each, wanted in _wanted_pythons(folder):
+        from packaging.specifiers import SpecifierSet
+
+        version = ".".join(map(str, sys.version_info[:3]))
+        if not SpecifierSet(wanted).contains(version, prereleases=True):
+            raise PythonMismatchError(
+                [f"{each.name} {each.version} requires Python {wanted!r}, and this is {version}"]
+            )
+
+
+def _wanted_pythons(folder: Path) -> Iterator[tuple[Found, str]]:
+    from importlib.metadata import Distribution
+
+    for each in Environment((folder, folder, folder)).distributions().values():
+        wanted = Distribution.at(each.path).metadata["Requires-Python"]
+        if wanted:
+            yield each, wanted
