@@ -280,8 +280,9 @@ class CommandInstaller(ABC):
             name, requirement = asked.name, pinned(target, asked)
         assert name is not None, "a target without a URL has a name"
         changes, conflicts = self._changes(work, requirement, name, before)
-        if asked is not None:
-            changes = (*(each for each in changes if each.name != name), asked)
+        if asked is not None and name not in {each.name for each in changes}:
+            # Of the same version, it would be taken for installed.
+            changes = (*changes, asked)
         refusals = [*self._policy.of_changes(changes, name), *conflicts, *unmet(before, changes)]
         folder = work.unpacked
         if asked is None and not refusals:

@@ -336,8 +336,9 @@ class Packages:
     def _require_as_planned(self, changes: tuple[Change, ...], before: Mapping[str, Found]) -> None:
         """Raise InstallError when something else has changed than was planned, or less."""
         importlib.invalidate_caches()
-        made = {(e.name, e.after) for e in difference(before, self._environment.distributions())}
-        planned = {(e.name, e.after) for e in changes if e.before != e.after}
+        found = difference(before, self._environment.distributions())
+        made = {(each.name, _normal(each.after)) for each in found}
+        planned = {(e.name, _normal(e.after)) for e in changes if e.before != e.after}
         if made != planned:
             shown = ", ".join(
                 sorted(f"{name} {version or 'is gone'}" for name, version in made ^ planned)
@@ -405,6 +406,16 @@ def _require_current(changes: Iterable[Change], found: Mapping[str, Found]) -> N
         raise InstallError(
             [f"{listed(other)} changed since the plan was made; nothing was done: plan again"]
         )
+
+
+def _normal(version: str | None) -> str | None:
+    """Return a version as PEP 440 writes it: metadata may have another spelling than an index."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return version and str(Version(version))
+    except InvalidVersion:
+        return version
 
 
 def _failed(name: str, error: InstallError | RequirementError) -> InstallReport:

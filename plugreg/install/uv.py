@@ -44,15 +44,16 @@ _SENTENCES: Final = re.compile(rf"{_NO_SOLUTION}(.+?)(?:\n\s*hint:|\Z)", re.DOTA
 
 
 class UvInstaller(CommandInstaller):
-    """Installs with uv, 0.7 at least, into the environment of this interpreter.
+    """Installs with uv, 0.8 at least, into the environment of this interpreter.
 
     ``uv`` is its path; without it, it is that of the package ``uv`` if that is installed, else
     that of ``uv`` on the path of programs. uv's own configuration (``UV_*``, ``uv.toml``) holds
     too, unless the policy is ``isolated``; that of pip does not. There is no variable that forbids
     uv all indexes: ``UV_OFFLINE`` forbids it the network.
 
-    uv knows no repositories but git's. It does not see what an environment shows of the system's
-    (``--system-site-packages``): it would add the same version to the environment itself.
+    uv knows no repositories but git's, and before 0.13 no hashes of files in folders. It does not
+    see what an environment shows of the system's (``--system-site-packages``): it would add the
+    same version to the environment itself.
     """
 
     program = "uv"
@@ -197,7 +198,7 @@ class UvInstaller(CommandInstaller):
 
         self._run(
             work,
-            ("compile", *self._options, "--no-deps", "--generate-hashes", "--quiet"),
+            ("compile", *self._options, "--no-deps", "--quiet"),
             ("--output-file", "pylock.toml", work.file("found.txt", lines)),
         )
         told = tomllib.loads((work.folder / "pylock.toml").read_text(encoding="utf-8"))
@@ -268,7 +269,7 @@ def _direct_url(package: Mapping[str, Any]) -> dict[str, Any]:
     repository = package.get("vcs")
     file = repository or package.get("archive") or _file(package)
     direct = {
-        "url": re.sub("://[^/@]*@", "://", file["url"]),
+        "url": file["url"],
         "subdirectory": file.get("subdirectory"),
         "size": file.get("size"),
     }

@@ -445,6 +445,13 @@ class Venv:
         with (self.purelib / record).open("a") as file:
             file.write(f"{told.relative_to(self.purelib).as_posix()},,\n")
 
+    def open_to(self, prefix: Path) -> None:
+        """Let it see what is installed in another prefix too, as its system's."""
+        (prefix / "bin").mkdir(exist_ok=True)
+        (self.folder / "pyvenv.cfg").write_text(
+            f"home = {prefix / 'bin'}\ninclude-system-site-packages = true\n"
+        )
+
     @property
     def installed(self) -> dict[str, str]:
         """The versions of what is installed, by canonical name."""

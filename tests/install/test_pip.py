@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import os
+import shutil
 import socket
 import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +81,17 @@ class Pip:
 @pytest.fixture
 def pip(venv, index):
     return Pip(venv, index)
+
+
+@pytest.fixture
+def system(tmp_path):
+    """Give a standard library like this interpreter's, in a prefix with no distributions."""
+    library = tmp_path / "system" / "lib" / Path(os.__file__).parent.name
+    (library / "site-packages").mkdir(parents=True)
+    for each in Path(os.__file__).parent.iterdir():
+        if each.name not in ("site-packages", "EXTERNALLY-MANAGED"):
+            (library / each.name).symlink_to(each)
+    return library
 
 
 def rules(plan):
@@ -158,6 +172,20 @@ class TestPlanning:
         refused = pip.run("outcome(install, planned())")
         assert refused["error"] == "InstallRefusedError"
         assert venv.snapshot() == before
+
+    def test_what_the_system_has_is_not_changed_either(self, pip, venv, index, make_wheel, system):
+        """An environment that is open to the system's has what is there as well."""
+        venv.open_to(system.parents[1])
+        with zipfile.ZipFile(make_wheel(index.folder, "lib", "1.0")) as wheel:
+            wheel.extractall(system / "site-packages")
+        make_wheel(index.folder, "lib", "2.0")
+        make_wheel(index.folder, "shop-tea", "1.0", requires=["lib>=2"], entry_points=TEA)
+        make_wheel(index.folder, "shop-milk", "1.0", requires=["lib"], entry_points=TEA)
+        tea, milk = pip.run("[shown(plan('shop-tea')), shown(plan('shop-milk'))]")
+
+        assert versions(tea)["lib"] == ("1.0", "2.0")
+        assert rules(tea) == ["environment", "conflict"]
+        assert versions(milk) == {"shop-milk": (None, "1.0")}
 
     def test_an_older_version_that_suits_is_taken(self, pip, venv, index, make_wheel):
         """What is installed decides which version comes, before anything is refused."""
@@ -366,6 +394,23 @@ class TestRepositories:
         assert versions(plan) == {"shop-tea": ("1.0", "1.0")}
         assert (venv.purelib / "new_tea.py").exists()
 
+    def test_a_plan_is_of_one_commit(self, pip, index, make_repository, tmp_path):
+        """A commit that comes while the plan is made has no part in it."""
+        repository, newer = index.folder / "tea.git", tmp_path / "newer.git"
+        step = (
+            "import os, shutil\n"
+            f"if os.path.exists({str(newer)!r}):\n"
+            f"    shutil.rmtree({str(repository)!r})\n"
+            f"    os.rename({str(newer)!r}, {str(repository)!r})"
+        )
+        make_repository(newer, "shop-tea", "1.0", entry_points=TEA, build_step=step)
+        shutil.copytree(newer, repository)
+        make_repository(newer, "shop-tea", "2.0", entry_points=TEA, requires=["no-such-thing"])
+        plan = pip.plan(f"git+{index.address}/files/tea.git@main")
+
+        assert not newer.exists()
+        assert versions(plan) == {"shop-tea": (None, "1.0")}
+
     @pytest.mark.parametrize("at", ["none.git", "tea.git@no-such-branch"])
     def test_what_cannot_be_fetched_is_no_failed_build(self, pip, index, make_repository, at):
         """The reasons are git's own words."""
@@ -459,29 +504,24 @@ class TestFailures:
         text = old.read_text(encoding="utf-8")
         old.write_text(text.replace(f"Version: {metadata.name[4:-10]}", "Version: 22.1", 1))
         too_old = pip.plan("shop-tea")
-        for each in old.parent.iterdir():
-            each.unlink()
+        shutil.rmtree(old.parent)
         missing = pip.plan("shop-tea")
 
         assert too_old["error"] == missing["error"] == "InstallerMissingError"
         assert "22.2 at least is needed" in too_old["reasons"][0]
         assert "run: python -m ensurepip" in missing["reasons"][0]
 
-    def test_an_environment_of_the_system_is_left_alone(self, pip, venv, tmp_path):
+    def test_an_environment_of_the_system_is_left_alone(self, pip, venv, system):
         """PEP 668: the marker beside the standard library forbids all, outside of venvs."""
-        library = tmp_path / "system" / "lib" / f"python3.{sys.version_info.minor}"
-        library.mkdir(parents=True)
-        result = pip.run("[sys.base_prefix, os.path.dirname(os.__file__)]")
-        with contextlib.suppress(FileNotFoundError):
-            for each in type(library)(result[1]).iterdir():
-                if each.name not in ("site-packages", "EXTERNALLY-MANAGED"):
-                    (library / each.name).symlink_to(each)
-        (library / "site-packages").symlink_to(venv.purelib)
-        (library / "EXTERNALLY-MANAGED").write_text("[externally-managed]\nError=Ask apt\n")
-        python = type(library)(result[0], "bin", f"python3.{sys.version_info.minor}")
-        venv.python = python
-        failed = pip.plan("shop-tea", PYTHONHOME=str(tmp_path / "system"))
+        (system / "EXTERNALLY-MANAGED").write_text("[externally-managed]\nError=Ask apt\n")
+        venv.open_to(system.parents[1])
+        within = pip.run("outcome(installer.uninstall, [])")
+        (system / "site-packages").rmdir()
+        (system / "site-packages").symlink_to(venv.purelib)
+        venv.python = Path(sys.base_prefix, "bin", "python3")
+        failed = pip.run("outcome(installer.uninstall, [])", PYTHONHOME=str(system.parents[1]))
 
+        assert within == ""
         assert failed["error"] == "ExternallyManagedError"
 
 
@@ -621,13 +661,18 @@ class TestUninstalling:
         assert pip.run("installer.uninstall([])") == ""
 
     def test_what_cannot_be_removed_is_an_error(self, pip, venv, index, make_wheel):
-        """Pip does not know the files of a distribution without RECORD, and lets it be."""
-        venv.put(make_wheel(index.folder, "shop-tea", "1.0"))
+        """Where pip knows no files of it, and where it leaves some that still make it one."""
+        for name in ("shop_tea", "shop_milk"):
+            venv.put(make_wheel(index.folder, name, "1.0", modules={f"{name}.py": ""}))
         (venv.purelib / "shop_tea-1.0.dist-info" / "RECORD").unlink()
-        failed = pip.run("outcome(installer.uninstall, ['shop-tea'])")
+        (venv.purelib / "shop_milk-1.0.dist-info" / "RECORD").write_text("shop_milk.py,,\n")
+        failed = pip.run(
+            "[outcome(installer.uninstall, [each]) for each in ('shop-tea', 'shop-milk')]"
+        )
 
-        assert failed["error"] == "InstallError"
-        assert venv.installed["shop-tea"] == "1.0"
+        assert [each["error"] for each in failed] == ["InstallError", "InstallError"]
+        assert failed[1]["reasons"][0] == "pip has not removed 'shop-milk'"
+        assert {"shop-tea", "shop-milk"} <= venv.installed.keys()
 
 
 def direct_url(venv, info):

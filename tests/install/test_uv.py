@@ -208,8 +208,9 @@ class TestPlan:
 
         told = uv.install("shop-tea")
 
-        taken = (uv.venv.purelib / "shop_tea.py").read_text().split("'")[1]
-        assert told["changes"]["shop-tea"]["source"].endswith(f"shop_tea-1.0-{taken}.whl")
+        best = f"2-{python}"
+        assert (uv.venv.purelib / "shop_tea.py").read_text() == f"TAG = {best!r}\n"
+        assert told["changes"]["shop-tea"]["source"].endswith(f"/shop_tea-1.0-{best}.whl")
 
     def test_only_what_is_asked_for_is_upgraded(self, uv, index, tea, make_wheel) -> None:
         """What is installed and suits stays, though the index has newer versions of it."""
@@ -244,18 +245,24 @@ class TestPlan:
         assert list(told["changes"]) == ["shop-tea"]
 
     def test_a_downgrade_of_the_host_is_refused(self, uv, index, tea, make_wheel) -> None:
-        """The plan shows it, says which requirement wants it, and cannot be carried out."""
+        """The plan shows it, says which requirement wants it, and cannot be carried out.
+
+        It shows nothing that would not have to change.
+        """
         uv.venv.put(make_wheel(index.folder, "leaves", "2.0"))
+        uv.venv.put(make_wheel(index.folder, "sugar", "1.0"))
         make_wheel(index.folder, "leaves", "1.0")
-        tea(requires=["leaves<2"])
+        make_wheel(index.folder, "sugar", "2.0")
+        tea(requires=["leaves<2", "sugar"])
         before = uv.venv.installed
 
         told = uv(plan="shop-tea", install=True)
 
+        assert set(told["changes"]) == {"leaves", "shop-tea"}
         leaves = told["changes"]["leaves"]
         assert (leaves["kind"], leaves["before"], leaves["after"]) == ("change", "2.0", "1.0")
         assert set(told["refusals"]) == {"environment", "conflict"}
-        assert "depend on leaves<2" in told["refusals"]["conflict"]
+        assert "leaves<2" in told["refusals"]["conflict"]
         assert told["error"] == "InstallRefusedError"
         assert uv.venv.installed == before
 
@@ -629,6 +636,11 @@ def test_uninstall_of_what_cannot_be(uv, tea) -> None:
 
     assert told["error"] == "InstallError"
     assert any("RECORD" in each for each in told["reasons"])
+
+
+def test_places_are_told_apart() -> None:
+    """A place with a comma stays one, though commas part those that uv is given."""
+    assert driver._as_url("https://files.example/a,b/") == "https://files.example/a%2Cb/"
 
 
 @pytest.mark.parametrize(

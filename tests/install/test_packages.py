@@ -1,0 +1,1045 @@
+"""``registry.packages`` with an installer that runs no program: what it does around one.
+
+Sources: behaviour.md, sections 2.2, 2.19 and 8.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import plugreg
+from plugreg import (
+    InstallError,
+    PluginRegistry,
+    PluginState,
+    StorageUnavailableError,
+)
+from plugreg.install import Change, InstallPlan, InstallPolicy, PipInstaller, Refusal
+from plugreg.install.exceptions import InstallBusyError, InstallRefusedError, NotAPluginError
+from plugreg.install.requirements import parse_target
+from plugreg.storage import MemoryStorage
+
+MODULE = "packages_tea"
+LISTED = "# ours\nshop-host==1.0\n"
+
+# Stands for a process that was killed: os._exit runs nothing of what a with block would do.
+BROKEN_OFF = """
+import os, shutil, sys
+from pathlib import Path
+from plugreg.install.environment import Environment
+from plugreg.install.safeguard import Safeguard
+
+site = Path(sys.argv[1])
+with Safeguard(Environment([site] * 3)).changing("installing shop-tea==9"):
+    for each in site.glob("shop_tea*"):
+        shutil.rmtree(each)
+    (site / "left_over.py").write_text("")
+    os._exit(0)
+"""
+
+
+def source(answer, slugs=("tea",)):
+    """Return a module of plugins whose one value tells which source it is."""
+    classes = "".join(f"class {each.title()}(Plugin): ANSWER = {answer}\n" for each in slugs)
+    return {f"{MODULE}.py": f"from plugreg import Plugin\n{classes}"}
+
+
+def release(version, answer, slugs=("tea",)):
+    """Return what an installer has ready of one version of a distribution of plugins."""
+    return version, {each: f"{MODULE}:{each.title()}" for each in slugs}, source(answer, slugs)
+
+
+class Shelf:
+    """An installer that has distributions ready, with what they require, and lets tests meddle.
+
+    ``requires`` maps names to lines of metadata; what a distribution requires and is not there
+    comes with it. ``after`` is called once it has installed, ``before`` ahead of removing.
+    """
+
+    def __init__(self, installer):
+        self._installer = installer
+        self.plugins_file = None
+        self.requires = {}
+        self.after = lambda: None
+        self.before = lambda: None
+
+    def __getattr__(self, name):
+        return getattr(self._installer, name)
+
+    def plan(self, target, group):
+        plan = self._installer.plan(target, group)
+        there = self.environment.distributions()
+        own = next(each for each in plan.changes if each.name == plan.distribution)
+        brought = [
+            Change(name=each, before=None, after=self.ready[each][0])
+            for each in self.requires.get(plan.distribution, ())
+            if each not in there
+        ]
+        own = replace(own, sha256="ab" * 32, source="https://files.example/tea.whl", size=7)
+        return replace(plan, changes=tuple(sorted([own, *brought], key=lambda each: each.name)))
+
+    def install(self, plan, progress=None):
+        told = self._installer.install(plan, progress)
+        for each in plan.changes:
+            with (self.environment.distributions()[each.name].path / "METADATA").open("a") as file:
+                file.writelines(
+                    f"Requires-Dist: {one}\n" for one in self.requires.get(each.name, ())
+                )
+        self.after()
+        return told
+
+    def uninstall(self, names, progress=None):
+        self.before()
+        return self._installer.uninstall(names, progress)
+
+
+class Flaky(MemoryStorage):
+    """A storage that can be away."""
+
+    away = False
+
+    @contextmanager
+    def transaction(self):
+        if self.away:
+            raise StorageUnavailableError("memory", "it is away")
+        with super().transaction() as transaction:
+            yield transaction
+
+
+@pytest.fixture
+def shelf(folder_installer, tmp_path):
+    """Give an installer with a distribution of a plugin, and a plugins file."""
+    sys.modules.pop(MODULE, None)
+    shelf = Shelf(folder_installer)
+    shelf.ready |= {
+        "shop-tea": release("1.0", 1),
+        "shop-leaf": ("3.0", {}, {"packages_leaf.py": ""}),
+        "shop-cup": ("4.0", {}, {"packages_cup.py": ""}),
+    }
+    shelf.plugins_file = tmp_path / "plugins.txt"
+    shelf.plugins_file.write_text(LISTED)
+    yield shelf
+    sys.modules.pop(MODULE, None)
+
+
+@pytest.fixture
+def storage():
+    return Flaky()
+
+
+@pytest.fixture
+def registry(shelf, storage):
+    with PluginRegistry(
+        "shop", host_distribution="shop-host", installer=shelf, storage=storage
+    ) as registry:
+        registry.load()
+        yield registry
+
+
+@pytest.fixture
+def packages(registry):
+    return registry.packages
+
+
+def tree(site):
+    """Return mode and content of all there is in an environment, but for what plugreg keeps."""
+    return {
+        str(each.relative_to(site.folder)): (
+            each.lstat().st_mode,
+            each.read_bytes() if each.is_file() else None,
+        )
+        for each in site.folder.rglob("*")
+        if ".plugreg" not in each.parts and "__pycache__" not in each.parts
+    }
+
+
+def everything(folder):
+    return {each: each.lstat() for each in folder.rglob("*")}
+
+
+def outcomes(packages):
+    return [(each.action, each.requirement, each.outcome) for each in packages.audit()]
+
+
+def answer(registry, slug="tea"):
+    """Return what the code of an active plugin says that it is."""
+    return sys.modules[MODULE].__dict__[slug.title()].ANSWER if slug in registry.active else None
+
+
+def forgotten_plan(**changes):
+    """Return a plan as a host may have kept it since earlier."""
+    return InstallPlan(target=parse_target("shop-tea"), distribution="shop-tea", **changes)
+
+
+class TestPlans:
+    def test_a_plan_is_carried_out_as_it_is(self, shelf, registry):
+        """What was shown is what is done, and the installer is not asked again."""
+        plan = registry.plan("shop-tea")
+        shelf.asked.clear()
+        report = registry.install(plan)
+
+        assert report.plan is plan
+        assert shelf.asked == []
+        assert report.success
+        assert (report.version, report.location) == ("1.0", str(shelf.environment.purelib))
+
+    def test_a_plan_for_another_environment_is_not_carried_out(self, registry, site, shelf):
+        """Somebody else has installed what it would add: it says so, and touches nothing."""
+        plan = registry.plan("shop-tea")
+        site.dist("shop-tea", "0.5", {"shop.plugins": {"tea": f"{MODULE}:Tea"}}, modules=source(0))
+        before = tree(site)
+        with pytest.raises(InstallError, match="'shop-tea' changed since the plan was made") as why:
+            registry.install(plan)
+
+        assert tree(site) == before
+        assert shelf.plugins_file.read_text() == LISTED
+        assert why.value.report.restored
+        assert [each[2] for each in outcomes(registry.packages)] != ["done"]
+
+    def test_a_plan_that_removes_what_is_gone_is_not_carried_out(self, registry, site):
+        """The same holds for each distribution in it, not the named one alone."""
+        gone = Change(name="shop-leaf", before="3.0", after=None)
+        new = Change(name="shop-tea", before=None, after="1.0")
+        with pytest.raises(InstallError, match="'shop-leaf' changed since"):
+            registry.install(forgotten_plan(changes=(gone, new)))
+
+        assert tree(site) == {}
+
+    def test_a_refused_plan_is_not_carried_out(self, registry, shelf, site):
+        """It is an error with the reasons and the plan, and is noted as refused."""
+        reasons = ("'shop-tea' is denied", "nothing may come from there")
+        refusals = tuple(Refusal(rule="denied", reason=each) for each in reasons)
+        plan = replace(registry.plan("shop-tea"), refusals=refusals)
+        with pytest.raises(InstallRefusedError) as caught:
+            registry.install(plan, actor="user 7")
+
+        assert caught.value.reasons == reasons
+        assert caught.value.plan is plan
+        [entry] = registry.packages.audit()
+        assert (entry.outcome, entry.reasons, entry.actor) == ("refused", reasons, "user 7")
+        assert everything(site.folder) == {}
+
+    def test_an_index_that_the_policy_forbids(self):
+        """No program is run for it: the plan is refused, and so is carrying it out."""
+        policy = InstallPolicy(indexes=["https://good.example/simple"])
+        url = "https://keeper:sesame@bad.example/simple"
+        with PluginRegistry("shop", installer=PipInstaller(policy=policy)) as registry:
+            plan = registry.plan("shop-tea", index_url=url)
+            with pytest.raises(InstallRefusedError) as caught:
+                registry.install("shop-tea", index_url=url)
+            [entry] = registry.packages.audit()
+
+        assert [each.rule for each in plan.refusals] == ["indexes"]
+        assert plan.changes == ()
+        assert entry.outcome == "refused"
+        for told in (repr(plan), str(caught.value), repr(entry)):
+            assert "bad.example" in told or "shop-tea" in told
+            assert "sesame" not in told
+            assert "keeper" not in told
+
+
+class TestInstalling:
+    def test_the_plugins_file_gets_what_was_asked_for(self, registry, shelf):
+        """A version that was left open is the installed one; a line of the name is replaced."""
+        registry.install("shop-tea")
+        assert shelf.plugins_file.read_text() == f"{LISTED}shop-tea==1.0\n"
+
+        shelf.ready["shop-tea"] = release("1.5", 1)
+        registry.install("Shop_Tea>=1.2")
+        assert shelf.plugins_file.read_text().splitlines()[-1].lower() == "shop_tea>=1.2"
+
+    def test_what_is_there_already_is_success_and_listed(self, registry, shelf, site, monkeypatch):
+        """Nothing has to change, and it is in the plugins file nevertheless."""
+        registry.install("shop-tea")
+        shelf.plugins_file.write_text(LISTED)
+        before = tree(site)
+        monkeypatch.setattr(
+            shelf, "plan", lambda target, group: InstallPlan(target=target, distribution="shop-tea")
+        )
+        report = registry.install("shop-tea")
+
+        assert (report.success, report.version, report.plugins) == (True, "1.0", ("tea",))
+        assert tree(site) == before
+        assert shelf.plugins_file.read_text() == f"{LISTED}shop-tea==1.0\n"
+
+    def test_what_this_interpreter_does_not_find_is_put_back(
+        self, registry, site, shelf, monkeypatch
+    ):
+        """Being in some folder is not enough: the plugins must be discoverable here."""
+        monkeypatch.setattr(sys, "path", [each for each in sys.path if each != str(site)])
+        with pytest.raises(NotAPluginError, match="'shop-tea' brings no plugin") as caught:
+            registry.install("shop-tea")
+
+        assert tree(site) == {}
+        assert shelf.plugins_file.read_text() == LISTED
+        assert (caught.value.report.success, caught.value.report.restored) == (False, True)
+        assert [each[2] for each in outcomes(registry.packages)] == ["put back"]
+
+    def test_what_is_hidden_by_an_older_copy_is_put_back(
+        self, registry, site, shelf, tmp_path, monkeypatch
+    ):
+        """A folder ahead on the path has another version, which this interpreter would import."""
+        other = type(site)(tmp_path / "ahead")
+        other.dist("shop-tea", "0.5", {"shop.plugins": {"tea": f"{MODULE}:Tea"}}, modules=source(0))
+        monkeypatch.syspath_prepend(str(other))
+        with pytest.raises(InstallError, match=r"'shop-tea'.*0\.5"):
+            registry.install("shop-tea")
+
+        assert tree(site) == {}
+
+    @pytest.mark.parametrize("state", ["active", "inactive"])
+    @pytest.mark.parametrize("version", ["2.0", "1.0"])
+    def test_new_code_is_imported_anew(self, registry, shelf, state, version):
+        """Upgraded or installed again, on or off meanwhile: what runs then is the new code."""
+        registry.install("shop-tea")
+        registry.activate("tea")
+        assert answer(registry) == 1
+        if state == "inactive":
+            registry.deactivate("tea")
+        shelf.ready["shop-tea"] = release(version, 2)
+        registry.install("shop-tea")
+        if state == "inactive":
+            registry.activate("tea")
+
+        assert answer(registry) == 2
+        assert registry.get("tea").version == version
+
+    def test_code_that_comes_back_is_imported_anew(self, registry, shelf):
+        """A plugin that was uninstalled and is installed again runs what was installed last."""
+        registry.install("shop-tea")
+        registry.activate("tea")
+        registry.deactivate("tea")
+        registry.uninstall("tea")
+        shelf.ready["shop-tea"] = release("1.0", 2)
+        registry.install("shop-tea")
+        registry.activate("tea")
+
+        assert answer(registry) == 2
+
+    def test_the_wish_stays_over_an_upgrade(self, registry, shelf):
+        """What was on is on, what was off is off, and what is new of it is off."""
+        shelf.ready["shop-tea"] = release("1.0", 1, ("tea", "milk"))
+        registry.install("shop-tea")
+        registry.activate("tea")
+        shelf.ready["shop-tea"] = release("2.0", 2, ("tea", "milk", "sugar"))
+        report = registry.install("shop-tea")
+
+        assert report.plugins == ("milk", "sugar", "tea")
+        states = {each: registry.get(each).state for each in report.plugins}
+        assert states == {
+            "tea": PluginState.ACTIVE,
+            "milk": PluginState.INACTIVE,
+            "sugar": PluginState.INACTIVE,
+        }
+
+    def test_progress_comes_from_the_installer(self, registry):
+        """Each line goes to the host's callback, and the report keeps them all."""
+        told = []
+        report = registry.install("shop-tea", progress=told.append)
+
+        assert told == ["Installing"]
+        assert report.output == "Installing\nDone"
+
+    def test_it_needs_no_loaded_registry(self, shelf, site):
+        """A host may install before it loads; the next load finds the plugin."""
+        with PluginRegistry("shop", installer=shelf) as registry:
+            assert registry.install("shop-tea").plugins == ("tea",)
+            registry.load()
+            assert registry.get("tea").state is PluginState.INACTIVE
+
+
+MEDDLING = {
+    "one more": lambda site: site.dist("stranger", "1.0"),
+    "another version of it": lambda site: (
+        (site.folder / "shop_tea-1.0.dist-info/METADATA").write_text("Name: shop-tea\nVersion: 7\n")
+    ),
+    "another one removed": lambda site: (
+        (site.folder / "shop_host-1.0.dist-info/METADATA").unlink()
+    ),
+    "another one upgraded": lambda site: (
+        (site.folder / "shop_host-1.0.dist-info/METADATA").write_text("Name: shop-host\nVersion: 2")
+    ),
+    "it is not there": lambda site: (site.folder / "shop_tea-1.0.dist-info/METADATA").unlink(),
+}
+
+
+class TestPuttingBack:
+    @pytest.fixture(autouse=True)
+    def host(self, site):
+        """Let the host be installed there, with a file that is no distribution's."""
+        site.dist("shop-host", "1.0", modules={"shop_host.py": "version = 1"})
+        (site.folder / "odd.pth").write_text("# nothing\n")
+        (site.folder / "odd.pth").chmod(0o600)
+
+    @pytest.mark.parametrize("what", MEDDLING)
+    def test_what_was_not_planned_is_undone(self, registry, shelf, site, what):
+        """More, less or something else than the plan says: all is as before, and the report is."""
+        before = tree(site)
+        shelf.after = lambda: MEDDLING[what](site)
+        with pytest.raises(InstallError, match="not as it was planned") as caught:
+            registry.install("shop-tea")
+
+        assert tree(site) == before
+        assert shelf.plugins_file.read_text() == LISTED
+        report = caught.value.report
+        assert (report.success, report.restored) == (False, True)
+        assert report.reasons == caught.value.reasons
+        assert "tea" not in registry.plugins
+        [entry] = registry.packages.audit()
+        assert (entry.outcome, entry.reasons) == ("put back", report.reasons)
+
+    def test_less_than_was_planned_is_undone(self, registry, shelf, site):
+        """A removal that was planned and did not happen is told of by name."""
+        before = tree(site)
+        new = Change(name="shop-tea", before=None, after="1.0")
+        also = Change(name="shop-leaf", before=None, after="8.0")
+        plan = forgotten_plan(changes=(also, new))
+        with pytest.raises(InstallError, match=r"shop-leaf 3\.0, shop-leaf 8\.0"):
+            registry.install(plan)
+
+        assert tree(site) == before
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            InstallError(["ERROR: it broke"]),
+            OSError(28, "No space left on device"),
+            RuntimeError("a fault of the driver"),
+            KeyboardInterrupt(),
+            SystemExit(3),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    @pytest.mark.parametrize("kind", ["install", "upgrade"])
+    def test_whatever_an_installer_raises(self, registry, shelf, site, error, kind):
+        """Half-done work is undone, the exception passes as it is, and what ran runs on."""
+        if kind == "upgrade":
+            registry.install("shop-tea")
+            registry.activate("tea")
+            shelf.ready["shop-tea"] = release("2.0", 2)
+        before, listed = tree(site), shelf.plugins_file.read_text()
+
+        def fail():
+            (site.folder / "left_over.py").write_text("")
+            (site.folder / "shop_host.py").unlink()
+            raise error
+
+        shelf.after = fail
+        with pytest.raises(type(error)) as caught:
+            registry.install("shop-tea", actor="user 7")
+
+        assert caught.value is error
+        assert tree(site) == before
+        assert shelf.plugins_file.read_text() == listed
+        assert answer(registry) == (1 if kind == "upgrade" else None)
+        entry = registry.packages.audit()[-1]
+        assert (entry.outcome, entry.actor) == ("put back", "user 7")
+        registry.reload(collect=True)
+        assert answer(registry) == (1 if kind == "upgrade" else None)
+
+    def test_a_plugins_file_that_cannot_be_written(self, registry, shelf, site):
+        """What was installed goes again, since the next sync would not know of it."""
+        before = tree(site)
+        shelf.plugins_file.write_bytes(b"# \xff\n")
+        with pytest.raises(InstallError, match=r"plugins\.txt.*line 1.*UTF-8") as caught:
+            registry.install("shop-tea")
+
+        assert tree(site) == before
+        assert shelf.plugins_file.read_bytes() == b"# \xff\n"
+        assert caught.value.report.restored
+
+    def test_a_large_file_that_is_written_in_place_is_told(self, registry, shelf, site):
+        """Of such a file there is no copy: it is not said that all is as it was, and it is named."""
+        large = site.folder / "large.so"
+        large.write_bytes(b"1" * 100_000)
+
+        def spoil():
+            with large.open("r+b") as file:
+                file.write(b"2")
+            raise InstallError(["it broke"])
+
+        shelf.after = spoil
+        with pytest.raises(InstallError, match="it broke") as caught:
+            registry.install("shop-tea")
+
+        assert not caught.value.report.restored
+        assert any("large.so" in each for each in caught.value.report.reasons)
+        [entry] = registry.packages.audit()
+        assert entry.outcome == "failed"
+        assert any("large.so" in each for each in entry.reasons)
+
+
+class TestUninstalling:
+    def test_a_failure_keeps_everything(self, registry, shelf, site):
+        """The files come back, and what is stored of the plugin was not touched."""
+        registry.install("shop-tea")
+        registry.set_metadata("tea", {"a": 1})
+        before, listed, number = tree(site), shelf.plugins_file.read_text(), registry.get("tea").pk
+
+        def fail():
+            (site.folder / f"{MODULE}.py").unlink()
+            raise InstallError(["ERROR: it broke"])
+
+        shelf.before = fail
+        with pytest.raises(InstallError, match="it broke"):
+            registry.uninstall("tea")
+
+        assert tree(site) == before
+        assert shelf.plugins_file.read_text() == listed
+        assert (registry.get("tea").pk, registry.metadata("tea")) == (number, {"a": 1})
+        assert outcomes(registry.packages)[-1] == ("uninstall", "shop-tea", "put back")
+
+    def test_what_is_not_removed_is_no_success(self, registry, shelf, site, monkeypatch):
+        """An installer that does nothing, and says nothing, is not believed."""
+        registry.install("shop-tea")
+        before = tree(site)
+        monkeypatch.setattr(shelf, "uninstall", lambda names, progress=None: "")
+        with pytest.raises(InstallError, match="'?shop-tea'? is gone"):
+            registry.uninstall("tea")
+
+        assert tree(site) == before
+        assert registry.get("tea").is_installed
+
+    def test_what_is_stored_goes_last(self, registry, shelf, storage):
+        """As long as the distribution is there, so is all that is stored of its plugins."""
+        registry.install("shop-tea")
+        registry.set_metadata("tea", {"a": 1})
+        seen = []
+        shelf.before = lambda: seen.append(registry.metadata("tea"))
+        registry.uninstall("tea", delete_config=True)
+
+        assert seen == [{"a": 1}]
+        assert "tea" not in registry.plugins
+
+    def test_its_line_goes(self, registry, shelf):
+        """The plugins file is what it was before the plugin came."""
+        registry.install("shop-tea")
+        registry.uninstall("tea")
+
+        assert shelf.plugins_file.read_text() == LISTED
+
+    @pytest.mark.parametrize("name", ["shop-host", "plugreg"])
+    def test_the_host_and_plugreg_stay(self, registry, site, name):
+        """Whatever plugins they bring."""
+        site.dist(name, "1.0", {"shop.plugins": {"tea": f"{MODULE}:Tea"}}, modules=source(1))
+        registry.reload(collect=True)
+        before = tree(site)
+        with pytest.raises(InstallError) as caught:
+            registry.uninstall("tea")
+
+        assert caught.value.reasons == (
+            "Plugin cannot be uninstalled as the host needs its package",
+        )
+        assert tree(site) == before
+
+    @pytest.mark.parametrize(("installer", "stays"), [("conda", True), ("pip", False), ("", False)])
+    def test_what_another_manager_has_put_there_stays(self, registry, site, installer, stays):
+        """conda would not know that it is gone."""
+        info = site.dist(
+            "shop-tea", "1.0", {"shop.plugins": {"tea": f"{MODULE}:Tea"}}, modules=source(1)
+        )
+        (info / "INSTALLER").write_text(f"{installer}\n")
+        registry.reload(collect=True)
+        if stays:
+            with pytest.raises(InstallError, match="as 'conda' manages its package"):
+                registry.uninstall("tea")
+        else:
+            registry.uninstall("tea")
+
+        assert (MODULE + ".py" in tree(site)) == stays
+
+    def test_what_another_distribution_requires_stays(self, registry, site):
+        """Whoever requires it is named; a requirement whose marker does not hold counts for none."""
+        registry.install("shop-tea")
+        site.dist("shop-pot", metadata="Requires-Dist: Shop_Tea>=1\n")
+        site.dist("shop-jug", metadata="Requires-Dist: shop-tea; python_version < '3'\n")
+        before = tree(site)
+        with pytest.raises(InstallError, match="as 'shop-pot' requires its package"):
+            registry.uninstall("tea")
+
+        assert tree(site) == before
+
+
+class TestDependencies:
+    @pytest.fixture
+    def leaves(self, registry, shelf):
+        """Install a distribution that brings two others along."""
+        shelf.requires["shop-tea"] = ["shop-leaf", "shop-cup"]
+        registry.install("shop-tea")
+        return registry
+
+    def gone(self, leaves, **how):
+        report = leaves.packages.uninstall("tea", **how)
+        assert all(each.kind == "remove" for each in report.changes)
+        return [each.name for each in report.changes]
+
+    def test_they_stay_unless_asked_for(self, leaves, shelf):
+        """Without the flag nothing but the plugin's own distribution goes."""
+        assert self.gone(leaves) == ["shop-tea"]
+        assert {"shop-leaf", "shop-cup"} <= set(shelf.environment.distributions())
+
+    def test_what_only_it_brought_goes_too(self, leaves, shelf):
+        """With the flag they go, in the same step, and the audit names them."""
+        assert self.gone(leaves, dependencies=True) == ["shop-cup", "shop-leaf", "shop-tea"]
+        assert not shelf.environment.distributions()
+        changes = leaves.packages.audit()[-1].changes
+        assert [(each.name, each.before) for each in changes] == [
+            ("shop-cup", "4.0"),
+            ("shop-leaf", "3.0"),
+            ("shop-tea", "1.0"),
+        ]
+
+    @pytest.mark.parametrize("extra", ["", "; extra == 'hot'"])
+    def test_what_another_one_needs_stays(self, leaves, site, extra):
+        """A need of an extra counts, as nobody knows which extras were asked for."""
+        site.dist(
+            "shop-pot", metadata=f"Requires-Dist: shop-leaf{extra}\nProvides-Extra: hot\n"
+        )
+
+        assert self.gone(leaves, dependencies=True) == ["shop-cup", "shop-tea"]
+
+    def test_what_those_need_that_stay_stays(self, leaves, site, shelf):
+        """The cup is needed by the leaf, which somebody else needs."""
+        site.dist("shop-pot", metadata="Requires-Dist: shop-leaf\n")
+        leaf = shelf.environment.distributions()["shop-leaf"].path / "METADATA"
+        leaf.write_text(f"{leaf.read_text()}Requires-Dist: shop-cup\n")
+
+        assert self.gone(leaves, dependencies=True) == ["shop-tea"]
+
+    def test_what_was_there_before_stays(self, registry, shelf, site):
+        """It did not come with the plugin, though that requires it."""
+        site.dist("shop-cup", "4.0")
+        shelf.requires["shop-tea"] = ["shop-leaf", "shop-cup"]
+        registry.install("shop-tea")
+
+        assert self.gone(registry, dependencies=True) == ["shop-leaf", "shop-tea"]
+
+    def test_a_dependency_with_plugins_stays(self, registry, shelf):
+        """Plugins are somebody's wish by themselves; this one is even active."""
+        shelf.requires["shop-tea"] = ["shop-leaf", "shop-milk"]
+        plugins = {"milk": "packages_milk:Milk"}
+        milk = "from plugreg import Plugin\nclass Milk(Plugin): ...\n"
+        shelf.ready["shop-milk"] = ("1.0", plugins, {"packages_milk.py": milk})
+        registry.install("shop-tea")
+        registry.activate("milk")
+
+        assert self.gone(registry, dependencies=True) == ["shop-leaf", "shop-tea"]
+        assert registry.get("milk").active
+
+    def test_a_dependency_that_is_listed_stays(self, leaves, shelf):
+        """Who has written it into the plugins file wants it."""
+        shelf.plugins_file.write_text(f"Shop_Leaf\n{shelf.plugins_file.read_text()}")
+
+        assert self.gone(leaves, dependencies=True) == ["shop-cup", "shop-tea"]
+
+    def test_a_dependency_that_another_manager_has_put_there_stays(self, leaves, shelf):
+        """conda has replaced it since."""
+        info = shelf.environment.distributions()["shop-leaf"].path
+        (info / "INSTALLER").write_text("conda\n")
+
+        assert self.gone(leaves, dependencies=True) == ["shop-cup", "shop-tea"]
+
+    def test_what_has_gone_and_come_back_by_itself_stays(self, leaves, site, shelf):
+        """It was removed with the plugin once; who has put it there since is not the plugin."""
+        leaves.packages.uninstall("tea", dependencies=True)
+        site.dist("shop-leaf", "3.0", modules={"packages_leaf.py": ""}, info="leaf-3.0.dist-info")
+        leaves.install("shop-tea")
+
+        assert self.gone(leaves, dependencies=True) == ["shop-cup", "shop-tea"]
+
+
+class TestAudit:
+    def test_what_was_done(self, registry, shelf):
+        """Who, when, what was asked for, what came of it, and the hashes of the files."""
+        began = datetime.now(UTC)
+        registry.install("shop-tea>=1", actor="user 7")
+        [entry] = registry.packages.audit()
+
+        assert (entry.action, entry.requirement, entry.outcome) == ("install", "shop-tea>=1", "done")
+        assert (entry.actor, entry.distribution, entry.reasons) == ("user 7", "shop-tea", ())
+        assert began <= entry.when <= datetime.now(UTC)
+        [change] = entry.changes
+        assert (change.name, change.before, change.after) == ("shop-tea", None, "1.0")
+        assert (change.sha256, change.size) == ("ab" * 32, 7)
+
+    def test_the_last_ones(self, registry):
+        """They come in the order in which they were made, and a limit leaves the oldest out."""
+        registry.install("shop-tea")
+        registry.uninstall("tea", actor="user 7")
+
+        assert outcomes(registry.packages) == [
+            ("install", "shop-tea", "done"),
+            ("uninstall", "shop-tea", "done"),
+        ]
+        assert [each.actor for each in registry.packages.audit(1)] == ["user 7"]
+
+    def test_what_could_not_be_planned(self, registry):
+        """Somebody has tried to install, and is told of like who succeeded."""
+        with pytest.raises(InstallError, match="there is no shop-coffee"):
+            registry.install("shop-coffee", actor="user 7")
+        [entry] = registry.packages.audit()
+
+        assert (entry.action, entry.requirement, entry.outcome) == (
+            "install",
+            "shop-coffee",
+            "failed",
+        )
+        assert (entry.actor, entry.changes) == ("user 7", ())
+        assert "ERROR: there is no shop-coffee" in entry.reasons
+
+    def test_what_may_not_be_uninstalled(self, registry):
+        """An attempt that is turned down is noted as refused, with the reason."""
+        registry.install("shop-tea")
+        registry.activate("tea")
+        with pytest.raises(InstallError):
+            registry.uninstall("tea", actor="user 7")
+        entry = registry.packages.audit()[-1]
+
+        assert (entry.action, entry.outcome, entry.actor) == ("uninstall", "refused", "user 7")
+        assert entry.reasons == ("Plugin cannot be uninstalled as it is currently active",)
+
+    def test_a_failure_is_told_though_the_store_is_away(self, registry, shelf, storage, caplog):
+        """The installer's error comes, not the store's, and the log says what is missing."""
+
+        def fail():
+            storage.away = True
+            raise InstallError(["ERROR: it broke"])
+
+        shelf.after = fail
+        with caplog.at_level(logging.WARNING, "plugreg"), pytest.raises(InstallError, match="broke"):
+            registry.install("shop-tea")
+
+        assert "the audit has no entry of 'shop-tea'" in caplog.text
+
+    def test_the_store_is_away_at_the_end(self, registry, shelf, storage, site):
+        """What was installed stays, and the error says that something is missing; then all is well."""
+        shelf.after = lambda: setattr(storage, "away", True)
+        with pytest.raises(StorageUnavailableError):
+            registry.install("shop-tea")
+
+        assert f"{MODULE}.py" in tree(site)
+        assert shelf.plugins_file.read_text() == f"{LISTED}shop-tea==1.0\n"
+        assert registry.packages.interrupted is None
+        storage.away = False
+        registry.reload(collect=True)
+        assert registry.get("tea").state is PluginState.INACTIVE
+
+    def test_what_is_stored_stays_if_the_store_is_away_at_the_end(self, registry, shelf, storage):
+        """The plugin is gone, and what is stored of it can be deleted once the store is back."""
+        registry.install("shop-tea")
+        registry.set_metadata("tea", {"a": 1})
+        shelf.before = lambda: setattr(storage, "away", True)
+        with pytest.raises(StorageUnavailableError):
+            registry.uninstall("tea")
+        storage.away = False
+        registry.reload(collect=True)
+
+        assert registry.get("tea").state is PluginState.MISSING
+        registry.delete("tea")
+        assert "tea" not in registry.plugins
+
+
+class TestInterrupted:
+    @pytest.fixture
+    def before(self, registry, site, shelf):
+        """Install a plugin, have an upgrade broken off, and give what was there before that."""
+        registry.install("shop-tea")
+        before = tree(site)
+        folder = Path(plugreg.__file__).parents[1]
+        subprocess.run([sys.executable, "-c", BROKEN_OFF, site.folder], cwd=folder, check=True)
+        assert tree(site) != before
+        return before
+
+    @pytest.fixture
+    def later(self, shelf, storage, before):
+        """Give the registry of the next start, which is not loaded yet."""
+        with PluginRegistry(
+            "shop", host_distribution="shop-host", installer=shelf, storage=storage
+        ) as registry:
+            yield registry
+
+    def test_the_next_start_says_so_and_changes_nothing(self, later, site):
+        """It is a failure of stage install with the remedy; not a file is touched."""
+        seen = everything(site.folder)
+        report = later.load()
+
+        [failure] = [each for each in report.failures if each.stage == "install"]
+        assert failure in later.errors
+        assert "installing shop-tea==9 was interrupted" in failure.message
+        assert "registry.packages.recover()" in failure.message
+        assert everything(site.folder) == seen
+        assert later.get("tea").state is PluginState.MISSING
+
+    def test_recovering_before_load(self, later, site, before):
+        """It needs no loaded registry; load then finds the plugin, and nothing to tell."""
+        found = later.packages.recover()
+
+        assert found.what == "installing shop-tea==9"
+        assert found.before == {"shop-tea": "1.0"}
+        assert tree(site) == before
+        later.load()
+        assert later.errors == ()
+        assert later.get("tea").state is PluginState.INACTIVE
+
+    def test_recovering_after_load(self, later, site, before):
+        """The plugins that are back are known at once, and the failure is gone."""
+        later.load()
+        assert later.packages.recover() is not None
+
+        assert tree(site) == before
+        assert later.errors == ()
+        assert later.get("tea").state is PluginState.INACTIVE
+        entry = later.packages.audit()[-1]
+        assert (entry.action, entry.requirement, entry.outcome) == (
+            "recover",
+            "installing shop-tea==9",
+            "put back",
+        )
+        assert later.packages.recover() is None
+        assert later.packages.audit()[-1] == entry
+
+    def test_no_plan_is_made_meanwhile(self, later, shelf):
+        """It would be one for an environment that is neither before nor after."""
+        shelf.asked.clear()
+        plan = later.plan("shop-leaf")
+
+        assert [each.rule for each in plan.refusals] == ["interrupted"]
+        assert "recover()" in plan.refusals[0].reason
+        assert shelf.asked == []
+
+    def test_the_next_install_puts_back_first(self, later, shelf, before, site):
+        """And then does what it was asked for."""
+        later.load()
+        shelf.ready["shop-tea"] = release("2.0", 2)
+        report = later.install("shop-tea")
+
+        assert report.plan.changes[0].before == "1.0"
+        assert "left_over.py" not in tree(site)
+        assert outcomes(later.packages)[-2:] == [
+            ("recover", "installing shop-tea==9", "put back"),
+            ("install", "shop-tea", "done"),
+        ]
+        assert later.errors == ()
+
+    def test_the_next_uninstall_puts_back_first(self, later, site):
+        """What was broken off had removed the plugin already; it is there again, and goes."""
+        later.load()
+        report = later.uninstall("tea")
+
+        assert report.plugins == ("tea",)
+        assert not [each for each in tree(site) if each.endswith((".py", "METADATA"))]
+
+    def test_the_next_sync_puts_back_first(self, later, shelf, site, before):
+        """All that is listed is there then."""
+        shelf.plugins_file.write_text("shop-tea==1.0\n")
+        later.load()
+
+        assert later.packages.sync() == ()
+        assert tree(site) == before
+
+
+class TestSync:
+    def sync(self, registry, shelf, *lines):
+        shelf.plugins_file.write_text("".join(f"{each}\n" for each in lines))
+        return registry.packages.sync(actor="user 7")
+
+    def test_what_is_missing_comes(self, registry, shelf):
+        """One report for each line that needed something, and the plugins are known."""
+        [report] = self.sync(registry, shelf, "# comment", "shop-tea>=1")
+
+        assert (report.success, report.plugins, report.version) == (True, ("tea",), "1.0")
+        assert registry.get("tea").state is PluginState.INACTIVE
+        assert registry.packages.audit()[-1].actor == "user 7"
+
+    def test_what_is_there_in_a_version_that_suits_is_left_alone(self, registry, shelf):
+        """The installer is not asked; a line for other interpreters counts as none."""
+        registry.install("shop-tea")
+        shelf.asked.clear()
+
+        assert self.sync(registry, shelf, "Shop.Tea>=1", "shop-leaf; python_version < '3'") == ()
+        assert shelf.asked == []
+
+    def test_what_does_not_suit_is_changed(self, registry, shelf):
+        """Another version is there than the one that is listed."""
+        registry.install("shop-tea")
+        shelf.ready["shop-tea"] = release("2.0", 2)
+        [report] = self.sync(registry, shelf, "shop-tea>=2")
+
+        assert (report.success, report.version) == (True, "2.0")
+
+    def test_what_is_not_listed_stays(self, registry, shelf):
+        """Nothing is ever removed."""
+        registry.install("shop-tea")
+
+        assert self.sync(registry, shelf) == ()
+        assert registry.get("tea").is_installed
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "shop-tea",
+            "shop-tea  # for the morning",
+            "shop-tea --hash=sha256:" + "ab" * 32,
+            "shop-tea[x]>=1 ; python_version > '3'",
+            "Shop_Tea >= 1",
+        ],
+    )
+    def test_the_file_stays_as_it_is(self, registry, shelf, line):
+        """The environment is made to match the file, not the other way round."""
+        [report] = self.sync(registry, shelf, "# ours", line)
+
+        assert report.success
+        assert shelf.plugins_file.read_text() == f"# ours\n{line}\n"
+
+    def test_a_file_that_has_another_hash_is_not_installed(self, registry, shelf, site):
+        """One of those that are listed has to be that of the file."""
+        wrong, right = "cd" * 32, "ab" * 32
+        [report] = self.sync(registry, shelf, f"shop-tea==1.0 --hash=sha256:{wrong}")
+
+        assert not report.success
+        assert any("hashes in the plugins file" in each for each in report.reasons)
+        assert tree(site) == {}
+        [report] = self.sync(
+            registry, shelf, f"shop-tea==1.0 --hash=sha256:{wrong} --hash=sha256:{right}"
+        )
+        assert report.success
+
+    @pytest.mark.parametrize(
+        ("line", "reason"),
+        [
+            ("shop-coffee==1", "there is no shop-coffee"),
+            ("./somewhere", "requirement"),
+            ("shop-coffee @ file:///etc/passwd", "https"),
+            ("shop-coffee @ http://example.org/coffee.whl", "http"),
+            ("shop-leaf", "brings no plugin"),
+        ],
+    )
+    def test_a_line_that_fails_keeps_no_other_from_its_turn(self, registry, shelf, line, reason):
+        """It has a report with the reasons, at its place in the order of the file."""
+        failed, done = self.sync(registry, shelf, line, "shop-tea")
+
+        assert (failed.success, done.success) == (False, True)
+        assert any(reason in each for each in failed.reasons)
+        assert registry.get("tea").is_installed
+
+    def test_lines_of_options_are_for_others(self, registry, shelf):
+        """They are neither carried out nor failures."""
+        assert self.sync(registry, shelf, "-r more.txt", "--index-url https://x.example", "") == ()
+        assert shelf.asked == []
+
+    def test_a_repository_that_was_installed_is_not_again(self, registry, shelf):
+        """Nobody knows whether what is there is what the address gives; its being there suffices."""
+        shelf.ready = {"shop-tea": release("1.0", 1)}
+        address = "git+https://example.org/tea@v1"
+        self.sync(registry, shelf, address)
+        shelf.asked.clear()
+
+        assert registry.packages.sync() == ()
+        assert shelf.asked == []
+
+    def test_without_a_file_there_is_nothing_to_match(self, shelf):
+        """It is an error with the remedy."""
+        shelf.plugins_file = None
+        with PluginRegistry("shop", installer=shelf) as registry:
+            registry.load()
+            with pytest.raises(InstallError, match="give the installer plugins_file="):
+                registry.packages.sync()
+
+    def test_a_file_that_cannot_be_read(self, registry, shelf):
+        """Nothing is installed of a file of which only a part is known."""
+        shelf.plugins_file.write_bytes(b"shop-tea\n\xff\n")
+        with pytest.raises(InstallError, match="line 2"):
+            registry.packages.sync()
+
+        assert shelf.asked == []
+
+    def test_a_file_that_is_not_there_lists_nothing(self, registry, shelf):
+        """Nothing is to be done, and no file is made."""
+        shelf.plugins_file.unlink()
+
+        assert registry.packages.sync() == ()
+        assert not shelf.plugins_file.exists()
+
+    def test_loading_installs_nothing(self, shelf):
+        """Neither a start nor a reload makes the environment match the file."""
+        shelf.plugins_file.write_text("shop-tea\n")
+        with PluginRegistry("shop", installer=shelf) as registry:
+            registry.load()
+            registry.reload(full=True, force=True, collect=True)
+
+        assert shelf.asked == []
+
+
+class TestBusy:
+    @pytest.fixture
+    def other(self, shelf):
+        """Give another registry of the same environment, with an installer of its own."""
+        with PluginRegistry("shop", installer=Shelf(shelf._installer)) as registry:
+            registry.load()
+            yield registry
+
+    @pytest.mark.parametrize("who", ["other", "same"])
+    def test_one_change_at_a_time(self, registry, other, shelf, who, site):
+        """While one is made another is refused at once, changes nothing, and can be tried again."""
+        second = other if who == "other" else registry
+        shelf.ready["shop-milk"] = ("1.0", {"milk": f"{MODULE}:Milk"}, {})
+        caught, seen = [], []
+
+        def meanwhile():
+            shelf.after = lambda: None
+            before = tree(site)
+            try:
+                second.install("shop-milk")
+            except InstallError as error:
+                caught.append(error)
+            seen.append(tree(site) == before)
+
+        shelf.after = meanwhile
+        registry.install("shop-tea")
+        [error] = caught
+
+        assert isinstance(error, InstallBusyError)
+        assert "installing shop-tea" in str(error)
+        assert seen == [True]
+        assert {each.outcome for each in second.packages.audit()} <= {"failed", "done"}
+        assert second.install("shop-milk").success
+
+    def test_one_that_is_made_is_not_interrupted(self, registry, other, shelf):
+        """Others see no failure while it lasts, and may make plans."""
+        seen = []
+
+        def meanwhile():
+            seen.append((other.packages.interrupted, other.packages.failures()))
+            seen.append(other.plan("shop-cup").refusals)
+
+        shelf.after = meanwhile
+        registry.install("shop-tea")
+
+        assert seen == [(None, ()), ()]
+
+    def test_another_process_has_the_lock(self, registry, shelf, site):
+        """It is refused too while that lives, and not once it was killed."""
+        program = BROKEN_OFF.replace("os._exit(0)", "print(flush=True); sys.stdin.read()")
+        with subprocess.Popen(
+            [sys.executable, "-c", program, site.folder],
+            cwd=Path(plugreg.__file__).parents[1],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as process:
+            process.stdout.readline()
+            with pytest.raises(InstallBusyError, match="installing shop-tea==9"):
+                registry.install("shop-tea")
+            process.kill()
+
+        assert registry.install("shop-tea").success
+        assert "left_over.py" not in tree(site)
+        with suppress(KeyError):
+            assert registry.get("tea").is_installed
