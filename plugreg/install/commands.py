@@ -94,8 +94,8 @@ class CommandInstaller(ABC):
 
     ``timeout`` is how many seconds each command of it may take. A requirement reaches the program
     only in a file that it is given, never as an argument; an index goes by environment variable.
-    Where a distribution has no wheel a plan has to build one, which runs code of it; the policy's
-    ``wheels_only`` keeps that from happening.
+    Where a distribution has no wheel a plan has to build one, which runs code of it before anything
+    was judged by its hash; the policy's ``wheels_only`` keeps that from happening.
     """
 
     program: ClassVar[str]

@@ -35,6 +35,7 @@ class PipInstaller(CommandInstaller):
     """Installs with ``python -m pip`` of this interpreter, pip 22.2 at least.
 
     pip's own configuration (``PIP_*``, ``pip.conf``) holds too, unless the policy is ``isolated``.
+    The URL of a repository it gives to git, hg or svn as an argument, with the credentials in it.
     """
 
     program = "pip"

@@ -126,7 +126,7 @@ class Safeguard:
         A change that another thread or process is making now is none. Raises InstallError where
         the journal cannot be read.
         """
-        if self._gate.is_inside() or self._read_journal() is None:
+        if self._read_journal() is None:
             return None
         try:
             with self._probe_gate.entered(), _held(self._probe, _PROBE_SECONDS):

@@ -6,6 +6,7 @@ Sources: behaviour.md, sections 2.2, 2.19 and 8.
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
@@ -87,6 +88,7 @@ class Shelf:
         return replace(plan, changes=tuple(sorted([own, *brought], key=lambda each: each.name)))
 
     def install(self, plan, progress=None):
+        self._remove([each.name for each in plan.changes if each.before is not None])
         told = self._installer.install(plan, progress)
         for each in plan.changes:
             with (self.environment.distributions()[each.name].path / "METADATA").open("a") as file:
@@ -98,7 +100,15 @@ class Shelf:
 
     def uninstall(self, names, progress=None):
         self.before()
-        return self._installer.uninstall(names, progress)
+        return self._remove(names)
+
+    def _remove(self, names):
+        there = self.environment.distributions()
+        told = self._installer.uninstall(names)
+        for each in names:
+            if each in there:
+                shutil.rmtree(there[each].path)
+        return told
 
 
 class Flaky(MemoryStorage):
@@ -359,14 +369,12 @@ class TestInstalling:
 MEDDLING = {
     "one more": lambda site: site.dist("stranger", "1.0"),
     "another version of it": lambda site: (
-        (site.folder / "shop_tea-1.0.dist-info/METADATA").write_text("Name: shop-tea\nVersion: 7\n")
-    ),
-    "another one removed": lambda site: (
-        (site.folder / "shop_host-1.0.dist-info/METADATA").unlink()
-    ),
+        site.folder / "shop_tea-1.0.dist-info/METADATA"
+    ).write_text("Name: shop-tea\nVersion: 7\n"),
+    "another one removed": lambda site: (site.folder / "shop_host-1.0.dist-info/METADATA").unlink(),
     "another one upgraded": lambda site: (
-        (site.folder / "shop_host-1.0.dist-info/METADATA").write_text("Name: shop-host\nVersion: 2")
-    ),
+        site.folder / "shop_host-1.0.dist-info/METADATA"
+    ).write_text("Name: shop-host\nVersion: 2"),
     "it is not there": lambda site: (site.folder / "shop_tea-1.0.dist-info/METADATA").unlink(),
 }
 
@@ -600,9 +608,7 @@ class TestDependencies:
     @pytest.mark.parametrize("extra", ["", "; extra == 'hot'"])
     def test_what_another_one_needs_stays(self, leaves, site, extra):
         """A need of an extra counts, as nobody knows which extras were asked for."""
-        site.dist(
-            "shop-pot", metadata=f"Requires-Dist: shop-leaf{extra}\nProvides-Extra: hot\n"
-        )
+        site.dist("shop-pot", metadata=f"Requires-Dist: shop-leaf{extra}\nProvides-Extra: hot\n")
 
         assert self.gone(leaves, dependencies=True) == ["shop-cup", "shop-tea"]
 
@@ -663,7 +669,11 @@ class TestAudit:
         registry.install("shop-tea>=1", actor="user 7")
         [entry] = registry.packages.audit()
 
-        assert (entry.action, entry.requirement, entry.outcome) == ("install", "shop-tea>=1", "done")
+        assert (entry.action, entry.requirement, entry.outcome) == (
+            "install",
+            "shop-tea>=1",
+            "done",
+        )
         assert (entry.actor, entry.distribution, entry.reasons) == ("user 7", "shop-tea", ())
         assert began <= entry.when <= datetime.now(UTC)
         [change] = entry.changes
@@ -714,7 +724,10 @@ class TestAudit:
             raise InstallError(["ERROR: it broke"])
 
         shelf.after = fail
-        with caplog.at_level(logging.WARNING, "plugreg"), pytest.raises(InstallError, match="broke"):
+        with (
+            caplog.at_level(logging.WARNING, "plugreg"),
+            pytest.raises(InstallError, match="broke"),
+        ):
             registry.install("shop-tea")
 
         assert "the audit has no entry of 'shop-tea'" in caplog.text

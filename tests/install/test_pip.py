@@ -605,11 +605,17 @@ class TestWhatPipIsGiven:
         assert "PATH" in seen.read_text()
         assert "s3cret-canary" not in seen.read_text()
 
-    def test_pip_is_the_environments_own(self, pip, venv, index, make_wheel):
-        """Neither the current folder nor PYTHONPATH can put another one in its place."""
-        make_wheel(index.folder, "shop-tea", "1.0", entry_points=TEA)
-        (venv.home / "pip.py").write_text("raise SystemExit('not this one')")
-        plan = pip.plan("shop-tea", PYTHONPATH=str(venv.home))
+    def test_pip_is_the_environments_own(self, pip, venv, index, make_sdist):
+        """Neither PYTHONPATH nor what a build writes where pip works puts another in its place."""
+        other = "raise SystemExit('not this one')"
+        (venv.home / "pip.py").write_text(other)
+        step = (
+            "import pathlib, tempfile\n"
+            f"pathlib.Path(tempfile.gettempdir(), 'pip.py').write_text({other!r})"
+        )
+        tea = make_sdist(index.folder, "shop-tea", "1.0", entry_points=TEA, build_step=step)
+        address = f"{index.address}/files/{tea.name}"
+        plan = pip.plan(f"shop-tea @ {address}", PYTHONPATH=str(venv.home))
 
         assert versions(plan) == {"shop-tea": (None, "1.0")}
 

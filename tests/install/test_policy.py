@@ -349,13 +349,16 @@ class TestPlaces:
 
     def test_a_file_on_another_host_is_told_of_clearly(self):
         """The reason names that host and says what to do."""
-        [refusal] = InstallPolicy(indexes=["pypi.example"]).of_changes(
-            [added(source="https://me:s3cret@files.example:8443/x.whl?token=s3cret")], "shop-tea"
-        )
+        source = "https://me:s3cret@files.example:8443/x.whl?token=s3cret"
+        policy = InstallPolicy(indexes=["pypi.example"])
+        [refusal] = policy.of_changes([added(source=source)], "shop-tea")
 
         assert "'files.example:8443'" in refusal.reason
         assert "has to be in it too" in refusal.reason
-        assert "s3cret" not in refusal.reason
+        here = added(source="http://[::1]:8000/x.whl")
+        assert "'[::1]:8000'" in policy.of_changes([here], "shop-tea")[0].reason
+        for other in (source, source.replace("https", "ftp"), source.replace("https", "git+ssh")):
+            assert "s3cret" not in repr(policy.of_changes([added(source=other)], "shop-tea"))
 
     def test_files_come_from_find_links_too(self, tmp_path):
         """From within such a folder, also where it is a link, and from the host of such a page."""

@@ -145,11 +145,14 @@ class TestOutput:
 
 
 class TestSurroundings:
-    def test_there_is_no_input_and_no_terminal(self):
-        """Nothing can be asked: the input is at its end, and the session is its own."""
-        done = python("import os, sys; print(repr(sys.stdin.read()), os.getsid(0) == os.getpid())")
+    def test_there_is_no_terminal(self):
+        """Nothing can be asked there, since the session is its own."""
+        assert python("import os; print(os.getsid(0) == os.getpid())").output == "True"
 
-        assert done.output == "'' True"
+    def test_there_is_no_input(self):
+        """What the host's own process could read is not the command's."""
+        with host("import sys; print(repr(sys.stdin.read()))") as process:
+            assert process.communicate("an answer", timeout=60)[0] == "''\n"
 
     def test_arguments_reach_the_program_as_they_are(self):
         """No shell looks at them."""
@@ -292,6 +295,7 @@ def host(code, *arguments):
     return subprocess.Popen(
         [sys.executable, "-c", program, code, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": root},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -495,7 +495,10 @@ class TestFilesOutside:
         """RECORD lists modules and scripts too, by whatever way: they are guarded anyway."""
         (place.root / "lib64").symlink_to("lib")
         files = [place.lib / "pack/../pack/__init__.py", place.root / "lib64/extra.pth"]
+        small = [each for each in place.tree() if each.is_file() and each.name != "table.bin"]
         with place.undone(files=[*files, place.environment.folder / "lock"]):
+            copies = place.environment.folder / "backup" / "copies"
+            assert copies.stat().st_size == sum(each.stat().st_size for each in small)
             for each in files:
                 each.write_text("new")
 
@@ -574,7 +577,7 @@ def test_any_change_of_any_tree_is_put_back(entries, changes):
 
 class TestOneAtATime:
     HOLDER = """
-import os, sys, time
+import os, sys
 from pathlib import Path
 from plugreg.install.environment import Environment
 from plugreg.install.safeguard import Safeguard
@@ -582,20 +585,18 @@ root, what = Path(sys.argv[1]), sys.argv[2]
 lib = root / "lib"
 with Safeguard(Environment((lib, lib, root / "bin"))).changing("hold it"):
     (lib / "half").write_text("new")
-    if what == "fork" and not os.fork():
-        print("begun", flush=True)
+    is_child = what != "hold" and not os.fork()
+    if is_child and what == "stays":
         sys.stdin.readline()
         os._exit(0)
-    if what == "leave" and not os.fork():
+    if is_child and what == "raises":
         raise SystemExit(0)
-    if what == "leave":
-        os.wait()
-        print((lib / "half").exists(), flush=True)
-    if what == "hold":
-        print("begun", flush=True)
-    if what == "fork":
-        time.sleep(600)
-    sys.stdin.readline()
+    if not is_child:
+        if what in ("raises", "leaves"):
+            os.wait()
+        journal = lib / ".plugreg" / "journal.json"
+        print("begun" if journal.exists() and (lib / "half").exists() else "ended", flush=True)
+        sys.stdin.readline()
 """
 
     def test_another_process_is_told_who_is_at_it(self, place, start_python):
@@ -631,20 +632,20 @@ with Safeguard(Environment((lib, lib, root / "bin"))).changing("hold it"):
     def test_a_forked_child_does_not_keep_the_lock(self, place, start_python):
         """A worker that was forked during a change and outlives it keeps nobody out."""
         before = place.tree()
-        process = start_python(self.HOLDER, place.root, "fork")
+        process = start_python(self.HOLDER, place.root, "stays")
         assert process.stdout.readline() == "begun\n"
         process.kill()
+        process.wait(timeout=LONG)
+
         assert place.safeguard.interrupted().what == "hold it"
         assert place.safeguard.recover().what == "hold it"
-
         assert place.tree() == before
-        # The child still lives: it reads from what its parent has left open.
-        process.stdin.write("\n")
 
-    def test_a_forked_child_puts_nothing_back(self, place, start_python):
-        """A child that leaves its copy of the block with an exception changes nothing."""
-        process = start_python(self.HOLDER, place.root, "leave")
-        assert process.stdout.readline() == "True\n"
+    @pytest.mark.parametrize("how", ["leaves", "raises"])
+    def test_a_forked_child_ends_nothing(self, place, start_python, how):
+        """A child that comes to the end of its copy of the block leaves all to its parent."""
+        process = start_python(self.HOLDER, place.root, how)
+        assert process.stdout.readline() == "begun\n"
         process.communicate("\n", timeout=LONG)
 
         assert process.returncode == 0
@@ -778,22 +779,29 @@ print(json.dumps({
             change()
         assert str(plugins) in str(caught.value)
         assert place.tree() == before
+        assert {each.name for each in tmp_path.iterdir()} == {"environment", "plugins.txt"}
         assert place.safeguard.interrupted().what == "test"
         shutil.rmtree(plugins)
         place.safeguard.recover()
         assert plugins.read_text() == "1"
         assert place.safeguard.interrupted() is None
-        assert {each.name for each in tmp_path.iterdir()} == {"environment", "plugins.txt"}
+
+
+LATER = '{"format": 2, "what": "it", "started": "2030-01-01T00:00:00+00:00", "before": {}}'
 
 
 class TestInterrupted:
-    def test_tells_what_was_begun(self, place, start_python):
-        """What, when, and the versions before, as the process that did it was killed."""
-        began = datetime.now(UTC)
+    def kill(self, place, start_python):
+        """Begin a change in another process, and kill that."""
         process = start_python(TestOneAtATime.HOLDER, place.root, "hold")
         assert process.stdout.readline() == "begun\n"
         process.kill()
         process.wait(timeout=LONG)
+
+    def test_tells_what_was_begun(self, place, start_python):
+        """What, when, and the versions before, as the process that did it was killed."""
+        began = datetime.now(UTC)
+        self.kill(place, start_python)
         found = place.safeguard.interrupted()
 
         assert found.what == "hold it"
@@ -806,10 +814,7 @@ class TestInterrupted:
     def test_the_next_change_puts_it_back_first(self, place, start_python):
         """It begins from the environment that was there before, and says so."""
         before = place.tree()
-        process = start_python(TestOneAtATime.HOLDER, place.root, "hold")
-        assert process.stdout.readline() == "begun\n"
-        process.kill()
-        process.wait(timeout=LONG)
+        self.kill(place, start_python)
         with place.safeguard.changing("next") as undo:
             assert place.tree() == before
 
@@ -821,7 +826,7 @@ class TestInterrupted:
         assert place.safeguard.recover() is None
         assert not place.environment.folder.exists()
 
-    @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": 2}', "\xff"])
+    @pytest.mark.parametrize("text", ["", "{}", "[1]", LATER, "\xff"])
     def test_a_journal_that_cannot_be_read_is_named(self, place, text):
         """It is a typed error: nothing is put back by guesswork, and nothing is begun."""
         before = place.tree()
@@ -842,12 +847,9 @@ class TestInterrupted:
         ("name", "told"),
         [("manifest.json", "manifest.json"), ("copies", "copies"), ("0", "table.bin")],
     )
-    def test_a_copy_that_is_not_whole_is_told(self, place, start_python, name, told):
-        """Where a part of the copy is gone the error names it, and the change stays interrupted."""
-        process = start_python(TestOneAtATime.HOLDER, place.root, "hold")
-        assert process.stdout.readline() == "begun\n"
-        process.kill()
-        process.wait(timeout=LONG)
+    def test_a_copy_of_which_a_part_is_gone_is_told(self, place, start_python, name, told):
+        """The error names what is missing, and the change stays interrupted."""
+        self.kill(place, start_python)
         (place.environment.folder / "backup" / name).unlink()
         (place.lib / "pack/data/table.bin").unlink()
         with pytest.raises(InstallError, match=told):
@@ -855,12 +857,17 @@ class TestInterrupted:
 
         assert place.safeguard.interrupted() is not None
 
+    def test_a_copy_that_is_cut_off_is_told(self, place, start_python):
+        """What cannot be read from it is not put back as something else."""
+        self.kill(place, start_python)
+        (place.environment.folder / "backup" / "copies").write_bytes(b"")
+        (place.lib / "extra.pth").unlink()
+        with pytest.raises(InstallError, match="could not be put back: its copy is cut off"):
+            place.safeguard.recover()
+
     def test_a_copy_of_another_place_is_not_put_back(self, place, start_python, tmp_path):
         """An environment that was copied with its journal does not change the original."""
-        process = start_python(TestOneAtATime.HOLDER, place.root, "hold")
-        assert process.stdout.readline() == "begun\n"
-        process.kill()
-        process.wait(timeout=LONG)
+        self.kill(place, start_python)
         before = everything(place.lib)
         shutil.copytree(place.lib, tmp_path / "moved", symlinks=True)
         lib = tmp_path / "moved"

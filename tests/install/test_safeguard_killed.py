@@ -16,6 +16,7 @@ from plugreg.install.environment import Environment
 from plugreg.install.safeguard import Safeguard
 
 root, scenario, how = Path(sys.argv[1]).resolve(), sys.argv[2], sys.argv[3]
+os.umask(0)
 lib, bin, outside = root / "lib", root / "bin", root / "plugins.txt"
 
 def fill():
@@ -29,8 +30,10 @@ def fill():
     (lib / "pack" / "sub" / "big.so").write_bytes(b"1" * 70_000)
     (lib / "pack" / "link").symlink_to("sub")
     (bin / "run").write_text("1")
-    (bin / "run").chmod(0o755)
     outside.write_text("pack==1.0")
+    for each in root.rglob("*"):
+        if each.is_file():
+            each.chmod(0o640)
 
 def change():
     (lib / "pack" / "__init__.py").unlink()
@@ -57,6 +60,10 @@ def tree(times=True):
                 what = (each.read_bytes(), status.st_mtime_ns if times else None)
             found[each] = (status.st_mode, what)
     return found
+
+def half_written():
+    found = [*root.rglob(".plugreg.tmp")]
+    return [oct(each.lstat().st_mode) for each in found if each.is_file() and not each.is_symlink()]
 
 def everything():
     return {
@@ -124,7 +131,7 @@ while status != 0:
     if scenario == "recover":
         in_child(killed_in_the_block, 0)
     status = in_child(globals()[scenario], len(told) + 1)
-    seen = everything()
+    modes, seen = half_written(), everything()
     interrupted = safeguard().interrupted()
     unchanged = everything() == seen
     recovered = safeguard().recover()
@@ -138,7 +145,7 @@ while status != 0:
     told.append({
         "status": status, "interrupted": interrupted and interrupted.what, "unchanged": unchanged,
         "same": recovered == interrupted, "state": state, "left": left or undo.recovered,
-        "own": os.listdir(lib / ".plugreg"),
+        "own": os.listdir(lib / ".plugreg"), "modes": modes,
     })
 print(json.dumps(told))
 """
@@ -149,12 +156,12 @@ print(json.dumps(told))
 def test_at_any_call_it_is_before_or_after(tmp_path, scenario, how, status):
     """Broken off before each of its calls that write, in turn, a change is undone, or was final.
 
-    It is killed, or Ctrl-C comes, which puts back at once what was not final yet.
-
-    ``well`` is a change that would have ended well, ``badly`` one that was being put back, and
-    ``recover`` the putting back of one that was killed. To ask whether it was interrupted changes
-    nothing. While the journal is there, recover() brings all to before; once it is gone the change
-    is final. Whichever it was, the next change begins well, and nothing is left lying about.
+    It is killed, or Ctrl-C comes, which puts back at once what was not final yet. ``well`` is a
+    change that would have ended well, ``badly`` one that was being put back, and ``recover`` the
+    putting back of one that was killed. To ask whether it was interrupted changes nothing. While
+    the journal is there, recover() brings all to before; once it is gone the change is final.
+    Whichever it was, the next change begins well, nothing is left lying about, and at no time may
+    others read what they may not.
     """
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, tmp_path / "place", scenario, how],
@@ -175,6 +182,7 @@ def test_at_any_call_it_is_before_or_after(tmp_path, scenario, how, status):
         assert each["same"]
         assert each["left"] is None
         assert each["own"] == ["lock"]
+        assert {*each["modes"]} <= {"0o100600", "0o100640"}
         assert each["state"] == "before" or (each["state"] == "after" and not each["interrupted"])
     assert {each["interrupted"] for each in broken_off} == {None, "test"}
     states = {each["state"] for each in broken_off}
