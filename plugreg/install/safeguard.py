@@ -104,11 +104,11 @@ class Safeguard:
         """
         with self._alone():
             undo = Undo(recovered=self._recover())
-            started = self._started(what)
+            record = self._record(what)
             self._backup.take(files)
             process = os.getpid()
             try:
-                self._write_journal(started)
+                self._write_journal(record)
                 yield undo
                 flush_all()
             except BaseException:
@@ -170,7 +170,7 @@ class Safeguard:
         doing = f": {other.what!r}, since {other.started.isoformat()}" if other else ""
         return f"the environment in {str(self._environment.purelib)!r} is being changed{doing}"
 
-    def _started(self, what: str) -> dict[str, Any]:
+    def _record(self, what: str) -> dict[str, Any]:
         found = self._environment.distributions()
         return {
             "format": _FORMAT,
@@ -180,9 +180,9 @@ class Safeguard:
             "before": {name: each.version for name, each in found.items()},
         }
 
-    def _write_journal(self, started: dict[str, Any]) -> None:
+    def _write_journal(self, record: dict[str, Any]) -> None:
         try:
-            write(str(self._journal), json.dumps(started))
+            write(str(self._journal), json.dumps(record))
         except OSError as error:
             raise typed(error, "the journal cannot be written; nothing was touched") from error
 
