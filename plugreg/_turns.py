@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Final
 
+from plugreg._forks import PerProcess
 from plugreg._guard import Guard, explain, places_of
 from plugreg.exceptions import RegistryBusyError
 
@@ -30,6 +31,18 @@ class _Turn:
         self.error: BaseException | None = None
 
 
+class _Line:
+    """The turns of one process: those that wait, in the order they came, and those put off."""
+
+    __slots__ = ("changed", "is_running", "put_off", "turns")
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.turns: deque[_Turn] = deque()
+        self.put_off: list[_Turn] = []
+        self.is_running = False
+
+
 class Turns:
     """Runs jobs one after the other, each in the thread that brought it, in the order they came.
 
@@ -39,15 +52,17 @@ class Turns:
     put off others, 20 times over: what still comes then would never end, and is dropped with an
     error in the log. Readers have nothing to do with this.
 
+    A process that was forked begins with an empty line, and waits for nothing that its parent has
+    begun. Only a thread that was forked inside a job is inside it still, and its own are put off.
+
     ``wait`` is how many seconds a job waits for its turn before RegistryBusyError is raised.
     """
 
     def __init__(self, wait: float) -> None:
         self._wait = wait
-        self._changed = threading.Condition()
-        self._line: deque[_Turn] = deque()
-        self._running_in: int | None = None
-        self._put_off: list[_Turn] = []
+        self._lines = PerProcess(_Line)
+        # Of each thread: whether it runs a job. A forked child's one thread has its parent's.
+        self._here = threading.local()
 
     def run(self, job: Callable[[], Any], share: Hashable | None = None) -> Any:
         """Run ``job`` when its turn comes and return what it returns, or raise what it raises.
@@ -55,47 +70,47 @@ class Turns:
         A job with the same ``share`` (not None) that still waits is joined instead: its result
         is returned to all who joined it.
         """
-        me = threading.get_ident()
-        with self._changed:
-            if self._running_in == me:
-                if _waiting(self._put_off, share) is None:
-                    self._put_off.append(_Turn(job, share))
+        line = self._lines.get()
+        with line.changed:
+            if self.are_mine():
+                if _waiting(line.put_off, share) is None:
+                    line.put_off.append(_Turn(job, share))
                 return None
-            joined = _waiting(self._line, share)
+            joined = _waiting(line.turns, share)
             turn = joined or _Turn(job, share)
             if joined is None:
-                self._line.append(turn)
+                line.turns.append(turn)
             try:
-                self._await(turn, joined=joined is not None)
+                self._await(line, turn, joined=joined is not None)
             except BaseException:
                 if joined is None:
-                    self._line.remove(turn)
+                    line.turns.remove(turn)
                     turn.state = "given up"
-                    self._changed.notify_all()
+                    line.changed.notify_all()
                 raise
             if joined is None:
-                self._line.popleft()
+                line.turns.popleft()
                 turn.state = "running"
-                self._running_in = me
+                line.is_running = self._here.is_running = True
         if joined is not None:
             return self._shared_result(turn)
-        return self._take(turn)
+        return self._take(line, turn)
 
     def are_mine(self) -> bool:
         """Tell whether the calling thread is running a job now."""
-        return self._running_in == threading.get_ident()
+        return getattr(self._here, "is_running", False)
 
-    def _await(self, turn: _Turn, *, joined: bool) -> None:
+    def _await(self, line: _Line, turn: _Turn, *, joined: bool) -> None:
         if joined:
-            ready = self._changed.wait_for(lambda: turn.state in ("ended", "given up"), self._wait)
+            ready = line.changed.wait_for(lambda: turn.state in ("ended", "given up"), self._wait)
         else:
-            ready = self._changed.wait_for(
-                lambda: self._running_in is None and self._line[0] is turn, self._wait
+            ready = line.changed.wait_for(
+                lambda: not line.is_running and line.turns[0] is turn, self._wait
             )
         if not ready:
             raise RegistryBusyError(self._wait)
 
-    def _take(self, turn: _Turn) -> Any:
+    def _take(self, line: _Line, turn: _Turn) -> Any:
         try:
             turn.result = turn.job()
         except BaseException as error:
@@ -103,17 +118,21 @@ class Turns:
             raise
         finally:
             try:
-                self._run_put_off()
+                self._run_put_off(self._lines.get())
             finally:
-                with self._changed:
-                    turn.state = "ended"
-                    self._running_in = None
-                    self._changed.notify_all()
+                self._here.is_running = False
+                # In a child that was forked inside the job the line is its parent's, and so is
+                # whatever thread may have held its lock.
+                if line is self._lines.get():
+                    with line.changed:
+                        turn.state = "ended"
+                        line.is_running = False
+                        line.changed.notify_all()
         return turn.result
 
-    def _run_put_off(self) -> None:
+    def _run_put_off(self, line: _Line) -> None:
         for _ in range(_MOST_ROUNDS):
-            round_, self._put_off = self._put_off, []
+            round_, line.put_off = line.put_off, []
             while round_:
                 turn = round_.pop(0)
                 try:
@@ -121,7 +140,7 @@ class Turns:
                         turn.job()
                 except BaseException:
                     # Ctrl-C ends this turn; what waits is done at the end of the next one.
-                    self._put_off = round_ + self._put_off
+                    line.put_off = round_ + line.put_off
                     raise
                 if guard.error is not None:
                     _logger.error(
@@ -129,10 +148,10 @@ class Turns:
                         explain(guard.error).exception_type,
                         places_of(guard.error),
                     )
-        if self._put_off:
+        if line.put_off:
             # Each change asks for the next one: a plugin that reloads whenever it was loaded.
-            _logger.error("changes ask for changes without end; %d are dropped", len(self._put_off))
-            self._put_off.clear()
+            _logger.error("changes ask for changes without end; %d are dropped", len(line.put_off))
+            line.put_off.clear()
 
     def _shared_result(self, turn: _Turn) -> Any:
         # What belongs to the process (Ctrl-C) ends the other thread's work, and not this one's.

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from plugreg._forks import PerProcess
 from plugreg._names import Slug
 from plugreg.exceptions import SettingError
 from plugreg.records import EMPTY, Generation, PluginFailure, PluginSpec, Stage, Wish
@@ -36,17 +37,16 @@ class Configs:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         # Writers queue here until memory shows what they have stored; readers never do.
-        self._writing = threading.Lock()
+        self._writing = PerProcess(threading.Lock)
         self._metadata: Mapping[str, dict[str, Any]] = EMPTY
 
     def load(self) -> None:
         """Read the metadata of all plugins again."""
-        with self._writing:
-            found = {}
-            for slug, row in self._storage.read("metadata").items():
-                with readable("metadata", slug):
-                    found[slug] = field(row, "metadata", dict)
-            self._metadata = MappingProxyType(found)
+        with self._writing.get():
+            rows = self._storage.read("metadata")
+            self._metadata = MappingProxyType(
+                {slug: _metadata(slug, row) for slug, row in rows.items()}
+            )
 
     def revision(self) -> int:
         """Return the storage's revision: what it has told of is as it was, while this is."""
@@ -145,7 +145,7 @@ class Configs:
                 if row is None:
                     pk = _next_pk(transaction)
                     _put(transaction, Wish(slug=slug, pk=pk, active=active, name=slug))
-                elif row["active"] != active:
+                elif _wish(slug, row).active != active:
                     transaction.put("plugins", slug, {**row, "active": active})
                 else:
                     continue
@@ -157,7 +157,7 @@ class Configs:
 
         Returns the generation that it made, 0 where nothing was stored.
         """
-        with self._writing:
+        with self._writing.get():
             with self._storage.transaction() as transaction:
                 found = transaction.delete("plugins", slug)
                 found |= transaction.delete("metadata", slug)
@@ -184,12 +184,12 @@ class Configs:
         """
         if not isinstance(data, Mapping):
             raise SettingError("metadata", "Metadata must be a python dict object")
-        with self._writing:
+        with self._writing.get():
             with self._storage.transaction() as transaction:
                 row = transaction.get("metadata", slug) if merge else None
-                merged = {**(row["metadata"] if row else {}), **data}
+                merged = {**({} if row is None else _metadata(slug, row)), **data}
                 transaction.put("metadata", slug, {"metadata": merged})
-                kept: dict[str, Any] = (transaction.get("metadata", slug) or {})["metadata"]
+                kept = _metadata(slug, transaction.get("metadata", slug) or {})
             self._metadata = MappingProxyType({**self._metadata, slug: kept})
         return self.metadata(slug)
 
@@ -203,6 +203,12 @@ def _wish(slug: str, row: dict[str, Any]) -> Wish:
             name=field(row, "name", str),
             distribution=field(row, "distribution", str, type(None)),
         )
+
+
+def _metadata(slug: str, row: Record) -> dict[str, Any]:
+    with readable("metadata", slug):
+        data: dict[str, Any] = field(row, "metadata", dict)
+    return data
 
 
 def _put(transaction: Transaction, wish: Wish) -> None:

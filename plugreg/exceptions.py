@@ -300,7 +300,10 @@ class RequirementError(PlugregError, ValueError):
 
 
 class StorageError(PlugregError):
-    """A storage was used wrongly, or could not do what was asked; what it held is unchanged."""
+    """A storage was used wrongly, or could not do what was asked.
+
+    What it held is unchanged, unless the message says otherwise.
+    """
 
 
 class EncryptionError(StorageError):
@@ -391,14 +394,16 @@ class StorageLockedError(StorageError):
     def __str__(self) -> str:
         return (
             f"lock {self.lock!r} could not be had within {self.seconds:g} seconds; "
-            f"another process or thread is writing, or hangs while it does"
+            f"another process or thread is writing, or hangs while it does: "
+            f"try again, give a longer lock_timeout=, or end the one that hangs"
         )
 
 
 class StorageUnavailableError(StorageError):
-    """The store cannot be reached or written now; what it held is unchanged.
+    """The store cannot be reached or written now.
 
-    ``place`` is the file or the address, ``reason`` what the system said.
+    ``place`` is the file or the address, ``reason`` what the system said. What the store held is
+    unchanged, unless ``reason`` says otherwise.
     """
 
     def __init__(self, place: str, reason: str) -> None:

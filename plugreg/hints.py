@@ -7,10 +7,12 @@ They need a server that passes messages on; here that is Redis (``plugreg[redis]
 from __future__ import annotations
 
 import logging
+import math
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Final, Protocol
 
 from plugreg._guard import explain
 from plugreg.exceptions import MissingExtraError
@@ -20,6 +22,9 @@ from plugreg.storage.clock import now
 from plugreg.storage.storefile import SetAside
 
 _logger = logging.getLogger("plugreg")
+
+_SILENCE: Final = 5.0
+"""Seconds without a hint after one that could not be given: trying may take a whole second."""
 
 
 class Channel(Protocol):
@@ -33,7 +38,10 @@ class Channel(Protocol):
         ...
 
     def wait(self, seconds: float) -> bool:
-        """Wait for a hint, ``seconds`` at most; tell whether there was one. May raise anything."""
+        """Wait for a hint, ``seconds`` at most; tell whether there was one. May raise anything.
+
+        It begins with one: what was told before anybody listened is not known.
+        """
         ...
 
     def close(self) -> None:
@@ -44,6 +52,7 @@ class Channel(Protocol):
 class Hinted:
     """A :class:`plugreg.storage.Storage` that gives a hint after each commit, and waits for them.
 
+    It gives one after a transaction that has changed nothing, too: that costs the others a look.
     ``Hinted(open_storage(url), RedisHints(address))`` is given to the registry in the place of the
     storage itself; ``registry.watch`` then looks at once when another process has stored something.
     What is stored and read is the inner storage's alone; closing closes both.
@@ -95,8 +104,10 @@ class RedisHints:
 
     ``url`` is one of redis-py (``redis://user:password@host:6379/0``), ``channel`` a name that
     those who share a storage agree on. Opening connects to nothing. A hint that cannot be given is
-    logged, once till it can be again. A forked child has connections of its own. Raises
-    MissingExtraError without redis-py, ValueError for what is no such URL.
+    logged, once till it can be again, and holds up whoever has stored something for a second at
+    most; after it none is given for 5 seconds. A forked child has connections of its own. Raises
+    MissingExtraError without redis-py, ValueError, which shows nothing of it, for what is no such
+    URL.
     """
 
     def __init__(self, url: str, *, channel: str = "plugreg") -> None:
@@ -106,13 +117,23 @@ class RedisHints:
             raise MissingExtraError("plugreg.hints.RedisHints", "redis", "redis") from error
         self._errors = redis.RedisError
         # A server that does not answer must not hold up whoever has stored something.
-        self._redis = redis.Redis.from_url(url, socket_connect_timeout=1.0, socket_timeout=1.0)
+        try:
+            self._redis = redis.Redis.from_url(url, socket_connect_timeout=1.0, socket_timeout=1.0)
+        except ValueError:
+            # The words may hold any part of the password.
+            raise ValueError(
+                "the URL of a Redis server is none that redis-py understands; it must be like "
+                "redis://user:password@host:6379/0, with %-codes in user and password"
+            ) from None
         self._channel = channel
         self._listening: tuple[int, redis.client.PubSub] | None = None
         self._is_away = False
+        self._silent_until = -math.inf
 
     def tell(self) -> None:
         """See :meth:`Channel.tell`."""
+        if time.monotonic() < self._silent_until:
+            return
         try:
             self._redis.publish(self._channel, b"")
         except self._errors as error:
@@ -122,15 +143,16 @@ class RedisHints:
                     explain(error).message,
                 )
             self._is_away = True
+            self._silent_until = time.monotonic() + _SILENCE
         else:
             self._is_away = False
 
     def wait(self, seconds: float) -> bool:
         """See :meth:`Channel.wait`. Raises what redis-py raises; the next call connects anew."""
         if self._listening is None or self._listening[0] != os.getpid():
-            listener = self._redis.pubsub(  # type: ignore[no-untyped-call]
-                ignore_subscribe_messages=True
-            )
+            # The server's word that it listens, now and after each new connection, is a message
+            # like others: what was committed before was told to nobody.
+            listener = self._redis.pubsub()  # type: ignore[no-untyped-call]
             listener.subscribe(self._channel)
             self._listening = (os.getpid(), listener)
         try:

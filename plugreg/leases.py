@@ -17,7 +17,7 @@ from typing import Final
 from plugreg._guard import explain
 from plugreg.exceptions import StorageError
 from plugreg.storage import Storage
-from plugreg.storage.base import Record, field, readable
+from plugreg.storage.base import Record, checked_copy, field, readable
 from plugreg.storage.clock import now
 
 _logger = logging.getLogger("plugreg")
@@ -36,6 +36,8 @@ class Leases:
         """See :meth:`plugreg.shared.Shared.once`."""
         if not (lease > 0 and math.isfinite(lease)):
             raise ValueError(f"lease={lease!r} is no number of seconds over 0")
+        # A name that no store takes is refused before one is asked for it.
+        checked_copy(_TABLE, key, {})
         holder = _Holder(self._storage, key, lease)
         if not holder.take():
             yield False
@@ -66,7 +68,7 @@ class _Holder:
             time_now = now(self._storage)
             with readable(_TABLE, self._key):
                 if row is not None and (
-                    field(row, "done", bool) or field(row, "until", float) > time_now
+                    field(row, "done", bool) or field(row, "until", float, int) > time_now
                 ):
                     return False
             transaction.put(_TABLE, self._key, self._row(time_now))

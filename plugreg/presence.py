@@ -6,6 +6,7 @@ Table: ``processes``, one row a process, by a name of chance.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import time
@@ -52,11 +53,12 @@ class Presence:
         self._silent = silent or isinstance(storage, MemoryStorage)
         self._key: tuple[int, str] = (0, "")
         self._told: Running | None = None
-        self._told_at = 0.0
+        self._told_at = -math.inf
 
     @property
     def is_due(self) -> bool:
         """Whether what this process runs was told so long ago that it is to be told again."""
+        self._own_key()
         return not self._silent and time.monotonic() - self._told_at >= _AGAIN_AFTER
 
     def tell(self, running: Running) -> None:
@@ -112,7 +114,7 @@ class Presence:
         if self._key[0] != pid:
             # The row that was told before a fork is the parent's.
             self._key = (pid, os.urandom(8).hex())
-            self._told = None
+            self._told, self._told_at = None, -math.inf
         return self._key[1]
 
     def _row(self, running: Running, seen: float) -> Record:
@@ -131,7 +133,7 @@ class Presence:
 
 def _is_recent(key: str, row: Record, time_now: float) -> bool:
     with readable(_TABLE, key):
-        seen: float = field(row, "seen", float)
+        seen: float = field(row, "seen", float, int)
     return abs(time_now - seen) < _SEEN_WITHIN
 
 
@@ -144,5 +146,5 @@ def _record(key: str, row: Record) -> ProcessRecord:
             generation=field(row, "generation", int),
             active=tuple(field(row, "active", list)),
             errors=field(row, "errors", int),
-            seen=datetime.fromtimestamp(field(row, "seen", float), UTC),
+            seen=datetime.fromtimestamp(field(row, "seen", float, int), UTC),
         )

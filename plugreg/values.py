@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
-from plugreg._guard import Guard
+from plugreg._forks import PerProcess
+from plugreg._guard import Guard, explain
 from plugreg._scrub import Scrubber
 from plugreg.definitions import SettingDefinition, as_text, default_of, native_of, text_of
 from plugreg.encryption import Encryption
-from plugreg.exceptions import SettingError
+from plugreg.exceptions import SettingError, StorageError
 from plugreg.records import EMPTY, PluginFailure
 from plugreg.references import has_reference, resolve_some
 from plugreg.storage import Storage
 from plugreg.stored import FIRST_VERSION, NOTHING, Rows, Stored, StoredValue, User, place
+
+_logger = logging.getLogger("plugreg")
 
 Scope: TypeAlias = tuple[str, User]
 """Whose values: a plugin's slug, and a user's number or None for the plugin's own."""
@@ -140,6 +144,22 @@ class Shelf:
         """Tell whether a setting was ever declared as protected in this process."""
         return (user is None, key) in self.protected
 
+    def covered(self, stored: Stored) -> Stored:
+        """Return the same with each value protected whose setting was ever declared so."""
+        if not self.protected:
+            return stored
+        values = {
+            user: {
+                # Of one that cannot be had there is no text that could be stored again.
+                key: replace(each, is_protected=True)
+                if not each.fault and self.was_protected(user, key)
+                else each
+                for key, each in own.items()
+            }
+            for user, own in stored.values.items()
+        }
+        return replace(stored, values=values)
+
     def scrubber(self) -> Scrubber:
         """Return what hides all protected values that are stored, fixed or stand as defaults.
 
@@ -224,14 +244,14 @@ class SettingsStore:
         self._overrides = overrides
         self._rows = Rows(encryption)
         # Writers queue here until memory shows what they have stored; readers never do.
-        self._writing = threading.Lock()
+        self._writing = PerProcess(threading.Lock)
         self._shelves: dict[str, Shelf] = {}
         # The revision of the storage that memory has all of, None where it may have less.
         self._revision: int | None = None
 
     def load(self) -> dict[str, frozenset[str]]:
         """Read all values again; return the keys of those that have changed, by slug."""
-        with self._writing:
+        with self._writing.get():
             # What is stored after this look may be missing in what is read.
             revision = self._storage.revision()
             found = self._rows.read(self._storage)
@@ -263,12 +283,31 @@ class SettingsStore:
         return self.shelf(slug).scrubber() if known else _NOTHING_HIDDEN
 
     def declare(self, slug: str, declared: Declared) -> None:
-        """Take in what a plugin declares. What was once protected stays so in this process."""
-        self.shelf(slug).declare(declared)
+        """Take in what a plugin declares. What was once protected stays so in this process.
+
+        Values that were stored before their settings were protected are stored as protected ones,
+        in one transaction. Where the storage fails, that is logged, and tried at the next load.
+        """
+        shelf = self.shelf(slug)
+        shelf.declare(declared)
+        before = shelf.stored
+        after = shelf.covered(before)
+        if after == before:
+            return
+        try:
+            if not self.exchange(slug, before, after):
+                before = self.read_again(slug)
+                self.exchange(slug, before, shelf.covered(before))
+        except StorageError as error:
+            _logger.warning(
+                "values of plugin %r are protected by now, but not where they are stored: %s",
+                slug,
+                explain(error).message,
+            )
 
     def forget(self, slug: str) -> None:
         """Drop the values of one plugin, whose rows were deleted, from memory."""
-        with self._writing:
+        with self._writing.get():
             self.shelf(slug).take(NOTHING)
 
     def is_outdated(self, slug: str) -> bool:
@@ -309,7 +348,7 @@ class SettingsStore:
         """
         slug, user = scope
         key, shelf = definition.key, self.shelf(slug)
-        with self._writing:
+        with self._writing.get():
             with self._storage.transaction() as transaction:
                 stored = self._rows.version(transaction, slug)
                 fault = _version_fault(
@@ -344,7 +383,7 @@ class SettingsStore:
 
         Returns False, and changes nothing, where what is stored is no longer ``before``.
         """
-        with self._writing:
+        with self._writing.get():
             with self._storage.transaction() as transaction:
                 # Where nobody has stored anything since, memory has what is stored: no look at
                 # all rows for each of many plugins.
@@ -372,7 +411,7 @@ class SettingsStore:
         Values stored in clear are encrypted too. Raises StorageError without keys, and
         EncryptionError for a row that none of them opens; then nothing has changed.
         """
-        with self._writing, self._storage.transaction() as transaction:
+        with self._writing.get(), self._storage.transaction() as transaction:
             return self._rows.encrypt_again(
                 transaction,
                 [

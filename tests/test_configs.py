@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -43,6 +45,43 @@ def put_settings(storage, *keys, table="settings"):
     with storage.transaction() as transaction:
         for each in keys:
             transaction.put(table, each, {"value": "x", "protected": False})
+
+
+class Slow(MemoryStorage):
+    """A store in which a transaction of another thread takes as long as it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun, self.may_go_on = threading.Event(), threading.Event()
+
+    def transaction(self):
+        if threading.current_thread() is not threading.main_thread():
+            self.begun.set()
+            assert self.may_go_on.wait(30)
+        return super().transaction()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_waits_for_no_write_of_its_parents():
+    """Another thread that is storing metadata as the process forks holds up nobody in the child."""
+    storage = Slow()
+    configs = Configs(storage)
+    writer = threading.Thread(target=configs.set_metadata, args=("tea", {"a": 1}, True))
+    writer.start()
+    assert storage.begun.wait(30)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.alarm(20)
+            os._exit(configs.set_metadata("milk", {"b": 2}, True) != {"b": 2})
+        finally:
+            os._exit(1)
+    status = os.waitpid(pid, 0)[1]
+    storage.may_go_on.set()
+    writer.join()
+    assert status == 0
+    assert configs.metadata("tea") == {"a": 1}
 
 
 class TestRemember:
@@ -331,6 +370,15 @@ class TestMetadata:
             configs.set_metadata("tea", {"a": 2}, merge=True)
         assert configs.metadata("tea") == {"a": 1}
 
+    def test_a_damaged_row_is_told_of_and_kept(self, configs, storage):
+        """What plugreg has not written is refused with its place, and may be replaced whole."""
+        with storage.transaction() as transaction:
+            transaction.put("metadata", "tea", {"x": 1})
+        with pytest.raises(StorageError, match="'tea' of table 'metadata'"):
+            configs.set_metadata("tea", {"a": 1}, merge=True)
+        assert storage.read("metadata") == {"tea": {"x": 1}}
+        assert configs.set_metadata("tea", {"a": 1}, merge=False) == {"a": 1}
+
     def test_load_reads_what_others_wrote(self, configs, storage):
         """What another process stored is there after the next load."""
         Configs(storage).set_metadata("tea", {"a": 1}, merge=True)
@@ -365,6 +413,16 @@ def test_everything_is_there_again_after_a_restart(tmp_path):
     again.load()
     assert again.wishes() == with_file.wishes()
     assert again.metadata("tea") == {"a": [1, {"b": None}]}
+
+
+@pytest.mark.parametrize("row", [{"x": 1}, {"active": "no"}])
+def test_a_wish_on_a_damaged_row_is_told_of(configs, storage, row):
+    """What plugreg has not written is refused with its place, and stays."""
+    with storage.transaction() as transaction:
+        transaction.put("plugins", "tea", row)
+    with pytest.raises(StorageError, match="'tea' of table 'plugins'"):
+        configs.wish(True, [Slug("milk"), Slug("tea")])
+    assert storage.read("plugins") == {"tea": row}
 
 
 class TestDamagedStore:

@@ -127,7 +127,7 @@ ERRORS = [
     (
         StorageLockedError("/x.lock", 30.0),
         {"lock": "/x.lock", "seconds": 30.0},
-        ["'/x.lock'", "30 seconds"],
+        ["'/x.lock'", "30 seconds", "lock_timeout="],
     ),
     (
         CommitUnknownError("postgresql://db/shop", 8),

@@ -15,7 +15,7 @@ import plugreg
 ROOT = Path(plugreg.__file__).parent
 
 FLOORS = [
-    {"exceptions", "_names", "_guard", "_scrub"},
+    {"exceptions", "_names", "_guard", "_scrub", "_forks"},
     {"records", "context", "_turns", "_texts", "_typed", "references", "watching"},
     {"definitions", "failures", "hooks", "storage", "encryption", "selection"},
     {"declarations", "dispatch", "discovery", "resolve", "schemas", "stored"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
 import time
@@ -43,6 +44,11 @@ class Told:
 
     def close(self):
         self.closed = True
+
+
+def port_of(hints):
+    """Return the port from which it listens."""
+    return hints._listening[1].connection._sock.getsockname()[1]
 
 
 class TestHinted:
@@ -123,6 +129,57 @@ def test_a_server_that_is_away_costs_nothing_but_the_hint(caplog):
     storage.close()
 
 
+class Silent:
+    """A server that takes connections, counts them, and answers nothing."""
+
+    def __init__(self):
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.connections = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                self.connections.append(self._listener.accept()[0])
+            except OSError:
+                return
+
+    def close(self):
+        for each in (self._listener, *self.connections):
+            each.close()
+
+
+def test_a_silent_server_is_left_alone_for_a_while(monkeypatch):
+    """Of many commits one waits for it, and after a few seconds the next one tries again."""
+    server = Silent()
+    hints = RedisHints(server.url)
+    storage = Hinted(MemoryStorage(), hints)
+    for number in range(20):
+        with storage.transaction() as transaction:
+            transaction.put("drinks", f"tea {number}", {})
+    assert len(server.connections) == 1
+    monkeypatch.setattr("plugreg.hints._SILENCE", 0.0)
+    hints._silent_until = time.monotonic()
+    with storage.transaction() as transaction:
+        transaction.put("drinks", "milk", {})
+    assert len(server.connections) == 2
+    storage.close()
+    server.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://shop:hun/ter2@127.0.0.1:6379/0", "http://hunter2@here", "redis://:hunter2[@x"]
+)
+def test_a_url_that_is_none_is_refused_and_not_shown(url):
+    """A password that was not escaped is in no message, nor in what is chained to it."""
+    with pytest.raises(ValueError, match="%-codes") as caught:
+        RedisHints(url)
+    assert "hun" not in str(caught.value)
+    assert caught.value.__suppress_context__
+    assert caught.value.__cause__ is None
+
+
 class TestRedis:
     @pytest.fixture(autouse=True)
     def _server(self):
@@ -137,6 +194,30 @@ class TestRedis:
     @pytest.fixture
     def channel(self):
         return f"plugreg-{uuid4().hex}"
+
+    def test_begins_with_a_hint(self, channel):
+        """What was told before anybody listened is not known; after a break it is so again."""
+        here, there = (RedisHints(REDIS, channel=channel) for _ in "ab")
+        there.tell()
+        assert here.wait(LONG)
+        assert not here.wait(0.05)
+        listeners = redis.Redis.from_url(REDIS)
+        (client,) = [
+            each
+            for each in listeners.client_list(_type="pubsub")
+            if each["addr"].split(":")[-1] == str(port_of(here))
+        ]
+        listeners.client_kill_filter(_id=client["id"])
+        heard = []
+        deadline = time.monotonic() + LONG
+        while not any(heard):
+            assert time.monotonic() < deadline
+            try:
+                heard.append(here.wait(1.0))
+            except redis.RedisError:
+                heard.append(False)
+        for each in (here, there, listeners):
+            each.close()
 
     def test_wakes_who_waits(self, channel):
         """A hint goes to every listener on its channel, and to no other."""

@@ -12,7 +12,7 @@ import pytest
 
 from plugreg import Plugin, PluginRegistry, StorageError, StorageUnavailableError, hookimpl
 from plugreg.mixins import SettingsMixin
-from plugreg.storage import MemoryStorage, TinyDBStorage
+from plugreg.storage import MemoryStorage, TinyDBStorage, open_storage
 from plugreg.watching import Watch
 
 LONG = 30.0
@@ -404,6 +404,28 @@ class TestOnce:
         with pytest.raises(ValueError, match="lease"), start().shared.once("migrate", lease=lease):
             pytest.fail("it was entered")
 
+    @pytest.mark.parametrize("key", [5, None, b"migrate", ["migrate"], "\ud800", "x" * 2000])
+    @pytest.mark.parametrize("kind", ["memory", "tinydb", "sqlite"])
+    def test_refuses_what_is_no_name(self, path, kind, key):
+        """A name is a text that every store can keep; all of them say so in the same words."""
+        address = {"memory": "", "tinydb": f"/{path}", "sqlite": f"/{path}.db"}[kind]
+        storage = open_storage(f"{kind}://{address}")
+        shared = PluginRegistry("shop", storage=storage).shared
+        with pytest.raises(StorageError, match="refused: its key"), shared.once(key):
+            pytest.fail("it was entered")
+        assert storage.revision() == 0
+        storage.close()
+
+    def test_a_clock_of_whole_seconds_is_one(self):
+        """A host's storage may have no finer one; what goes by it can be read again."""
+        storage = Clocked()
+        storage.time = 1_000
+        registry = PluginRegistry("shop", storage=storage)
+        with registry.shared.once("migrate", lease=60) as mine:
+            assert mine
+            with registry.shared.once("migrate", lease=60) as again:
+                assert not again
+
     def test_a_damaged_row_is_told_of(self, start):
         """What is no lease is refused, with its place."""
         here = start()
@@ -572,6 +594,41 @@ class TestProcesses:
         assert os.waitpid(pid, 0)[1] == 0
         assert os.read(reading, 10) == b"2"
         assert [row["pid"] for row in storage.read("processes").values()] == [os.getpid()]
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+    def test_a_forked_child_tells_at_its_first_look(self, start, monkeypatch):
+        """A worker that was forked from a loaded registry is listed before anything changes."""
+        monkeypatch.setattr("plugreg.presence._AGAIN_AFTER", 100 * LONG)
+        here = start(process="web")
+        storage = here.storage
+        here.refresh()
+        assert not here.refresh()  # There is nothing more to take in.
+        pid = os.fork()
+        if pid == 0:
+            try:
+                with here.watch(every=0.01):
+                    eventually(lambda: len(storage.read("processes")) == 2)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitpid(pid, 0)[1] == 0
+
+    def test_a_clock_of_whole_seconds_is_one(self, path):
+        """A host's storage may have no finer one; what goes by it can be read again."""
+
+        class Whole(Away):
+            def now(self):
+                return int(time.time())
+
+        registries = [
+            PluginRegistry("shop", storage=Whole(path), process=name) for name in ("web", "worker")
+        ]
+        for each in registries:
+            each.load()
+        assert set(told(registries[0])) == {"web", "worker"}
+        for each in registries:
+            each.close()
 
     def test_a_damaged_row_is_told_of(self, start):
         """What is no process is refused, with its place."""

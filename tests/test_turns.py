@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from functools import partial
@@ -58,8 +59,9 @@ class Call:
 def queued(turns, length):
     """Wait until this many jobs stand in the line, joined ones not counted."""
     for _ in range(int(PATIENCE * 1000)):
-        with turns._changed:
-            if len(turns._line) == length:
+        line = turns._lines.get()
+        with line.changed:
+            if len(line.turns) == length:
                 return
         threading.Event().wait(0.001)
     pytest.fail(f"no {length} jobs came to wait")
@@ -68,8 +70,9 @@ def queued(turns, length):
 def waiting(turns, threads):
     """Wait until this many threads sleep in ``run``."""
     for _ in range(int(PATIENCE * 1000)):
-        with turns._changed:
-            if len(turns._changed._waiters) == threads:
+        line = turns._lines.get()
+        with line.changed:
+            if len(line.changed._waiters) == threads:
                 return
         threading.Event().wait(0.001)
     pytest.fail(f"no {threads} threads came to wait")
@@ -404,3 +407,90 @@ class TestBusy:
         other.outcome()
         assert done == [2]
         assert turns.run(lambda: "next") == "next"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+class TestFork:
+    def answer(self, work):
+        """Return what ``work`` returns in a forked child, as text."""
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                signal.alarm(int(PATIENCE))
+                os.write(writing, repr(work()).encode())
+                os._exit(0)
+            finally:
+                os._exit(1)
+        os.close(writing)
+        with os.fdopen(reading) as file:
+            answer = file.read()
+        assert os.waitpid(pid, 0)[1] == 0
+        return answer
+
+    def test_a_child_waits_for_nothing_that_its_parent_has_begun(self, turns):
+        """Neither for the job that runs, nor for those that wait, which are not its to join."""
+        running = Running(turns)
+        waits = Call(turns, lambda: "parent", "reload")
+        queued(turns, 1)
+        assert self.answer(lambda: turns.run(lambda: "child", "reload")) == "'child'"
+        running.end()
+        assert waits.outcome() == "parent"
+
+    def test_a_lock_that_another_thread_holds_is_its_parents(self, turns):
+        """The moment of the fork does not matter."""
+        line, held, let_go = turns._lines.get(), threading.Event(), threading.Event()
+
+        def hold():
+            with line.changed:
+                held.set()
+                assert let_go.wait(PATIENCE)
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        assert held.wait(PATIENCE)
+        assert self.answer(lambda: turns.run(lambda: "child")) == "'child'"
+        let_go.set()
+        holder.join(PATIENCE)
+
+    def test_a_thread_that_was_forked_inside_a_job_is_inside_it(self, turns):
+        """What it brings is put off to the end of that job, and then it goes on as any other."""
+
+        def in_child():
+            done.append(turns.are_mine())
+            turns.run(partial(done.append, "put off"))
+            done.append("job")
+
+        def hold():
+            with turns._lines.get().changed:
+                held.set()
+                assert let_go.wait(PATIENCE)
+
+        def job():
+            # Whatever the other threads do at that moment.
+            threading.Thread(target=hold).start()
+            assert held.wait(PATIENCE)
+            if os.fork() == 0:
+                signal.alarm(int(PATIENCE))
+                in_child()
+                return "child"
+            let_go.set()
+            return "parent"
+
+        done, reading, writing = [], *os.pipe()
+        held, let_go = threading.Event(), threading.Event()
+        parent = os.getpid()
+        result = turns.run(job)
+        if os.getpid() != parent:
+            try:
+                done.append(result)
+                done += [turns.run(lambda: "next"), turns.are_mine()]
+                os.write(writing, repr(done).encode())
+            finally:
+                os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading) as file:
+            assert file.read() == repr([True, "job", "put off", "child", "next", False])
+        os.wait()
+        assert result == "parent"

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import threading
 from contextlib import suppress
 from datetime import datetime
 
 import pytest
 from pydantic import HttpUrl
 
-from plugreg import EncryptionError, Plugin, PluginRegistry, SettingError, StorageError, hookimpl
+from plugreg import (
+    EncryptionError,
+    Plugin,
+    PluginRegistry,
+    SettingError,
+    StorageError,
+    StorageUnavailableError,
+    hookimpl,
+)
 from plugreg.declarations import parse_definitions
 from plugreg.encryption import Encryption
 from plugreg.mixins import SettingsMixin, UserInterfaceMixin
 from plugreg.settings import SettingsView
-from plugreg.storage import MemoryStorage, TinyDBStorage
+from plugreg.storage import MemoryStorage, TinyDBStorage, export_json
 from plugreg.values import Declared, SettingsStore
 
 SECRET = "canary-7f3a"
@@ -286,6 +297,140 @@ class TestRegistry:
             assert SECRET not in failure.traceback
 
 
+class Away(MemoryStorage):
+    """A store that can be out of reach for those who write."""
+
+    away = False
+
+    def transaction(self):
+        if self.away:
+            raise StorageUnavailableError("here", "it is away")
+        return super().transaction()
+
+
+class TestProtectedLater:
+    OPEN = {"TOKEN": {}, "NOTE": {}}
+    NOW = {**TOKEN, "NOTE": {}}
+
+    def stored(self, storage=None):
+        """Return a house whose values were stored before any of them was protected."""
+        house = House(storage).declare(self.OPEN, self.OPEN)
+        house.view().set("TOKEN", SECRET)
+        house.view().set("NOTE", "open-note")
+        house.view(7).set("TOKEN", OTHER)
+        return house
+
+    def test_values_are_protected_where_they_are_stored(self):
+        """In one commit, own and users' alike, so that an export leaves them out; no others."""
+        first = self.stored()
+        revision = first.storage.revision()
+        assert SECRET in export_json(first.storage)
+        second = House(first.storage).declare(self.NOW, self.NOW)
+        assert first.storage.revision() == revision + 1
+        assert SECRET not in export_json(first.storage)
+        assert OTHER not in export_json(first.storage)
+        assert first.storage.read("settings") == {
+            "tea:NOTE": {"value": "open-note", "protected": False},
+            "tea:TOKEN": {"value": SECRET, "protected": True},
+        }
+        # It is known here, too, so that nothing is done again.
+        second.declare(self.NOW, self.NOW)
+        House(first.storage).declare(self.NOW, self.NOW)
+        assert first.storage.revision() == revision + 1
+        assert second.store.load() == {}
+
+    def test_own_and_users_settings_are_told_apart(self):
+        """A key that is protected for users only stays open as the plugin's own."""
+        first = self.stored()
+        House(first.storage).declare(self.OPEN, self.NOW)
+        assert first.storage.read("settings")["tea:TOKEN"]["protected"] is False
+        assert first.storage.read("user_settings")["tea:7:TOKEN"]["protected"] is True
+
+    def test_what_cannot_be_had_stays_as_it_is(self):
+        """There is no text of it that could be stored as a protected one."""
+        row = {"value": "no token of these keys", "protected": False, "encrypted": True}
+        storage = MemoryStorage()
+        with storage.transaction() as transaction:
+            transaction.put("settings", "tea:TOKEN", row)
+        House(storage).declare(self.NOW)
+        assert storage.read("settings") == {"tea:TOKEN": row}
+
+    def test_what_others_have_stored_meanwhile_is_kept(self):
+        """The newer value is protected, not the one that was read before."""
+        first = self.stored()
+        second = House(first.storage)
+        first.view().set("TOKEN", "newer-secret")
+        second.declare(self.NOW, self.NOW)
+        assert first.storage.read("settings")["tea:TOKEN"] == {
+            "value": "newer-secret",
+            "protected": True,
+        }
+        assert second.view()["TOKEN"] == "newer-secret"
+
+    def test_a_storage_that_fails_keeps_no_plugin_off(self, caplog):
+        """It is logged, shown to nobody meanwhile, and done when the plugin is taken in again."""
+        storage = Away()
+        self.stored(storage)
+        second = House(storage)
+        storage.away = True
+        second.declare(self.NOW, self.NOW)
+        assert "'tea' are protected by now" in caplog.text
+        assert "it is away" in caplog.text
+        assert second.view().shown("TOKEN") == "***"
+        storage.away = False
+        second.declare(self.NOW, self.NOW)
+        assert SECRET not in export_json(storage)
+
+    def test_a_registry_does_so_as_it_loads(self):
+        """Its plugin's new version is all that it takes."""
+
+        def serve(settings):
+            cls = type("Tea", (SettingsMixin, Plugin), {"SETTINGS": settings})
+            registry = PluginRegistry("shop", builtin=[cls], storage=storage, mandatory=["tea"])
+            registry.load()
+            return registry
+
+        storage = MemoryStorage()
+        with serve(self.OPEN) as registry:
+            registry.settings("tea").set("TOKEN", SECRET)
+        with serve(self.NOW) as registry:
+            assert SECRET not in export_json(storage)
+            assert registry.settings("tea")["TOKEN"] == SECRET
+            assert registry.errors == ()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_waits_for_no_write_of_its_parents():
+    """Another thread that is storing a value as the process forks holds up nobody in the child."""
+
+    class Slow(MemoryStorage):
+        def transaction(self):
+            if threading.current_thread() is not threading.main_thread():
+                begun.set()
+                assert may_go_on.wait(30)
+            return super().transaction()
+
+    begun, may_go_on = threading.Event(), threading.Event()
+    house = House(Slow()).declare({"NOTE": {}})
+    writer = threading.Thread(target=house.view().set, args=("NOTE", "parent's"))
+    writer.start()
+    assert begun.wait(30)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.alarm(20)
+            house.view().set("NOTE", "child's")
+            os._exit(house.view()["NOTE"] != "child's")
+        finally:
+            os._exit(1)
+    status = os.waitpid(pid, 0)[1]
+    may_go_on.set()
+    writer.join()
+    assert status == 0
+    assert house.view()["NOTE"] == "parent's"
+
+
 class TestEncryption:
     @pytest.fixture
     def keys(self):
@@ -381,6 +526,16 @@ class TestEncryption:
         assert self.row(house)["protected"] is self.row(house)["encrypted"] is True
         house.store.load()
         assert house.view()["TOKEN"] == SECRET
+
+    def test_what_was_stored_open_is_encrypted_once_it_is_protected(self, keys):
+        """As a write would do it, when the plugin is taken in that declares it so."""
+        house = House().declare({"TOKEN": {}})
+        house.view().set("TOKEN", SECRET)
+        again = House(house.storage, encryption=Encryption(keys)).declare(TOKEN)
+        assert self.row(again)["protected"] is self.row(again)["encrypted"] is True
+        assert SECRET not in export_json(again.storage, secrets=True)
+        again.store.load()
+        assert again.view()["TOKEN"] == SECRET
 
     def test_where_one_cannot_be_opened_nothing_is_rotated(self, keys):
         """EncryptionError names its place; without any keys StorageError says what to give."""

@@ -340,7 +340,7 @@ def _secrets(
 ) -> tuple[str, ...]:
     """Return all credentials that a command is given: those of its variables' URLs too."""
     own = () if target is None else target.secrets
-    urls = [word for value in values if "://" in value for word in value.split()]
+    urls = [word for value in values if "://" in value for word in re.split(r"[\s,]+", value)]
     return (*own, *policy.secrets, *(secret for url in urls for secret in secrets_of(url)))
 
 

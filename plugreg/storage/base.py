@@ -11,9 +11,10 @@ import math
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any, Final, Protocol
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final, NoReturn, Protocol
 
+from plugreg._forks import PerProcess
 from plugreg.exceptions import StorageError, StorageLockedError
 
 Record = dict[str, Any]
@@ -73,7 +74,9 @@ class Storage(Protocol):
 
         Each commit raises it by exactly one. A transaction that has put nothing and deleted
         nothing commits nothing, and does not. Putting what is there already counts as a put.
-        It is cheap to ask, and equal revisions mean equal contents.
+        It is cheap to ask, and equal revisions mean equal contents, for as long as nobody puts
+        an older copy of the store in its place: its revision may come to one that was seen, with
+        other contents. Whoever does that restarts the processes, or has them reload.
         """
         ...
 
@@ -227,19 +230,24 @@ def is_unicode(text: str) -> bool:
     return True
 
 
+def refuse_constant(name: str) -> NoReturn:
+    """Refuse NaN and the infinities, which Python's parser takes though they are no JSON."""
+    raise ValueError(f"{name} is no JSON")
+
+
 class Gate:
     """Lets one transaction at a time into a storage of this process, and none once it is closed.
 
     ``lock`` is what a StorageLockedError names after ``timeout`` seconds of waiting; a timeout of
-    None waits for ever.
+    None waits for ever, and one that is no number of seconds raises ValueError.
     """
 
     def __init__(self, lock: str, timeout: float | None) -> None:
+        if timeout is not None and not 0 <= timeout <= threading.TIMEOUT_MAX:
+            raise ValueError(f"lock_timeout={timeout!r} is no number of seconds from 0 on")
         self._lock = lock
         self._timeout = timeout
-        # A lock that another thread holds while the process forks is never released in the child;
-        # so each process has its own, and dict.setdefault gives all its threads the same one.
-        self._locks: dict[int, threading.RLock] = {}
+        self._locks = PerProcess(threading.RLock)
         # Of each thread: the process that entered. A forked child's one thread has its parent's.
         self._inside = threading.local()
         self._closed = False
@@ -269,7 +277,7 @@ class Gate:
                 else "this process was forked inside a transaction, which stays its parent's; "
                 "leave its with block before beginning another one"
             )
-        lock = self._locks.setdefault(process, threading.RLock())
+        lock = self._locks.get()
         try:
             # Acquired inside, so that an interrupt right after it does not leave it held; a lock
             # that knows its holder can be released without knowing how far this has come.
@@ -280,6 +288,10 @@ class Gate:
             yield
         finally:
             self._inside.process = None
-            with suppress(RuntimeError):
+            # Nothing is called before the release that is written in Python, suppress() neither:
+            # an interrupt could come there, and keep all other threads out for ever.
+            try:
                 while True:
                     lock.release()
+            except RuntimeError:
+                pass  # It is held no more.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 import time
 import weakref
@@ -13,7 +14,39 @@ from typing import Final
 
 from plugreg.exceptions import StorageLockedError, StorageUnavailableError
 
-_POLL_SECONDS: Final = 0.002
+_PAUSE_SECONDS: Final = (0.0005, 0.0035)
+"""How long to wait between two looks at a lock that another one holds."""
+
+_FREE_SHARE: Final = 0.02
+_FREE_SECONDS: Final = 0.002
+
+
+class Courtesy:
+    """Lets others have a lock that all look for now and then, and that nobody is handed.
+
+    A holder that asks again at once would find it free before anybody else has looked, and so
+    over and over. It waits first, for a fiftieth of the time that it held the lock and for 2 ms at
+    most. Who asks later than that does not wait.
+    """
+
+    def __init__(self) -> None:
+        self._free_until = 0.0
+
+    def give_way(self, deadline: float) -> None:
+        """Wait for what is left of that, but not beyond ``deadline``."""
+        seconds = min(self._free_until, deadline) - time.monotonic()
+        if seconds > 0:
+            time.sleep(seconds)
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Take the time of a ``with`` block, in which the lock is held."""
+        since = time.monotonic()
+        try:
+            yield
+        finally:
+            now = time.monotonic()
+            self._free_until = now + min(_FREE_SHARE * (now - since), _FREE_SECONDS)
 
 
 class FileLock:
@@ -27,6 +60,7 @@ class FileLock:
         self.path = path
         self._descriptor: int | None = None
         self._kept_from_children = False
+        self._courtesy = Courtesy()
 
     @contextmanager
     def held(self, seconds: float, deadline: float) -> Iterator[None]:
@@ -37,12 +71,14 @@ class FileLock:
         cannot be opened.
         """
         try:
+            self._courtesy.give_way(deadline)
             # Acquired inside, so that an interrupt right after it does not leave it held.
             try:
                 self._acquire(seconds, deadline)
             except OSError as error:
                 raise StorageUnavailableError(self.path, error.strerror or str(error)) from error
-            yield
+            with self._courtesy.holding():
+                yield
         finally:
             self._release()
 
@@ -55,7 +91,8 @@ class FileLock:
             while not _locked(self._descriptor):
                 if time.monotonic() >= deadline:
                     raise StorageLockedError(self.path, seconds)
-                time.sleep(_POLL_SECONDS)
+                # At random, so that nobody keeps step with a holder that comes again and again.
+                time.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311 - it keeps no secret
             # If somebody has removed the file meanwhile, the others lock the one made since.
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(self._descriptor), os.stat(self.path)):  # noqa: PTH116 - a Path costs more

@@ -37,6 +37,8 @@ def open_storage(url: str) -> Storage:
     Raises StorageURLError, which does not show a password, for a text that is none of these,
     MissingExtraError when a library is not installed, and what the store raises at its opening.
     """
+    if not isinstance(url, str):
+        raise StorageURLError(f"<{type(url).__qualname__}>", f"it must be a text, {_listed()}…")
     scheme, found, rest = url.partition("://")
     if not found or scheme not in SCHEMES:
         shown = f"{scheme}://…" if found and _SCHEME.fullmatch(scheme) else "…"
@@ -70,8 +72,9 @@ def _path_and_query(scheme: str, rest: str) -> tuple[str, dict[str, str]]:
 
     address, _, query = rest.partition("?")
     if not address.startswith("/") or address == "/":
+        # What stands in the path's place may have a password.
         raise StorageURLError(
-            f"{scheme}://{address}",
+            f"{scheme}://…",
             f"a path must stand after three slashes: {scheme}:///file, or {scheme}:////folder/file",
         )
     return address[1:], dict(parse_qsl(query, keep_blank_values=True))
@@ -124,6 +127,9 @@ def _options(
     shown: str, query: Mapping[str, str | tuple[str, ...]], names: tuple[str, ...]
 ) -> dict[str, Any]:
     options: dict[str, Any] = {name: query[name] for name in names if name in query}
+    for name, value in options.items():
+        if not isinstance(value, str):
+            raise StorageURLError(shown, f"option {name!r} stands there more than once")
     if "lock_timeout" in options:
         try:
             options["lock_timeout"] = float(options["lock_timeout"])

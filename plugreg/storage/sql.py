@@ -5,14 +5,14 @@ The tables are described in :mod:`plugreg.storage.sql_schema`.
 
 from __future__ import annotations
 
-import os
 import random
 import re
+import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 from types import MappingProxyType
 from typing import Final, TypeVar
 
@@ -31,7 +31,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("plugreg.storage.SQLStorage", "sqlalchemy", "sql") from error
 
-from plugreg.storage.base import Gate, Record, Transaction, is_unicode
+from plugreg.storage.base import Gate, Record, Transaction
 from plugreg.storage.memory import State, buffered
 from plugreg.storage.sql_backends import (
     Backend,
@@ -39,13 +39,22 @@ from plugreg.storage.sql_backends import (
     PostgreSQL,
     SchemaLockedError,
     SQLite,
+    UnusableError,
     Verdict,
 )
 from plugreg.storage.sql_connections import Connections
-from plugreg.storage.sql_engines import EXAMPLES, open_engine, parsed, place_of, secrets_of
+from plugreg.storage.sql_engines import (
+    EXAMPLES,
+    open_engine,
+    parsed,
+    place_of,
+    require_file_of_log,
+    require_pool,
+    secrets_of,
+)
 from plugreg.storage.sql_hints import CommitHints
 from plugreg.storage.sql_schema import Changes, DamageError, Head, Schema
-from plugreg.storage.sql_transaction import FAILURES, Begun, Tables
+from plugreg.storage.sql_transaction import FAILURES, Begun, Tables, is_name, raise_interrupt
 
 T = TypeVar("T")
 
@@ -73,22 +82,27 @@ class SQLStorage:
 
     **Connections** are opened anew when they break. A read is then done once more, and so is the
     beginning of a transaction; a commit is not: where its outcome was lost with the connection,
-    CommitUnknownError says so. A store made before a fork works in the child; where its parent
-    was using a SQLite database at that moment, the child is refused with StorageError.
+    CommitUnknownError says so. A thread uses one at a time, and in a transaction that one for its
+    reads too. A store made before a fork works in the child; where its parent was using a SQLite
+    database at that moment, the child is refused with StorageError.
 
     **SQLite**: a new file is its owner's alone (mode 0600). It is set to write-ahead logging (WAL)
     with ``synchronous = FULL``, and its tables are checked at each opening; StorageCorruptError
-    refuses what SQLite finds to be damaged, and leaves it.
+    refuses what SQLite finds to be damaged, and a log (``-wal``) whose file is gone, and leaves it.
 
-    **PostgreSQL** tells those who :meth:`wait` of each commit (NOTIFY ``<prefix>commits``).
+    **PostgreSQL** tells those who :meth:`wait` of each commit (NOTIFY ``<prefix>commits``). Each
+    process that waits, as a watching one does, has one connection more for that, on top of what
+    its pool may have.
 
-    **A host's engine** lends its pool and dialect, and stays open at :meth:`close`. Listeners on
-    the engine itself are not called, and nothing is set on it or on a SQLite file, so that what is
-    on disk when a transaction ends is up to the host's settings. A SQLite database in memory is
-    refused, because its one connection cannot keep readers from a transaction.
+    **A host's engine** lends its pool and dialect, and stays open at :meth:`close`. Its pool may be
+    of one connection, but a QueuePool or a NullPool: one that its users share is refused, and so is
+    a SQLite database in memory. Listeners on the engine itself are not called, and nothing is set
+    on it or on a SQLite file, so that what is on disk when a transaction ends is up to the host's
+    settings. Connections to SQLite that lie idle in it are closed before each fork of the process.
 
-    Raises StorageURLError for what is no such URL or engine, MissingExtraError where the driver is
-    not installed, and ValueError for a time-out or a prefix that is none.
+    Raises StorageURLError for what is no such URL or engine, or leads to what cannot be a store,
+    MissingExtraError where the driver is not installed, and ValueError for a time-out or a prefix
+    that is none.
     """
 
     def __init__(
@@ -107,15 +121,19 @@ class SQLStorage:
             )
         self._lock_timeout = lock_timeout
         own = not isinstance(url_or_engine, sa.Engine)
-        url = url_or_engine.url if isinstance(url_or_engine, sa.Engine) else parsed(url_or_engine)
+        url = parsed(url_or_engine.url if isinstance(url_or_engine, sa.Engine) else url_or_engine)
         self._place = place_of(url)
         self._secrets = secrets_of(url)
         self._backend = _backend(url)
+        require_file_of_log(url)
         engine = url_or_engine if isinstance(url_or_engine, sa.Engine) else open_engine(url)
+        require_pool(engine)
         self._schema = Schema(prefix, engine.dialect.name)
         self._connections = Connections(engine, own=own)
         self._hints = CommitHints(self._connections, prefix)
         self._gate = Gate(f"the lock of {self._place}", lock_timeout)
+        # What each thread has begun last.
+        self._mine = threading.local()
         try:
             self._open(own=own)
         except BaseException:
@@ -128,7 +146,7 @@ class SQLStorage:
     def read(self, table: str) -> dict[str, Record]:
         """See :meth:`Storage.read`."""
         self._gate.require_open()
-        if not is_unicode(table):
+        if not is_name(table):
             return {}
         return self._looked(lambda connection: self._schema.all(connection, table))
 
@@ -147,11 +165,16 @@ class SQLStorage:
         self._gate.require_open()
         return self._looked(self._backend.now)
 
+    @property
+    def gives_hints(self) -> bool:
+        """Whether :meth:`wait` is told of commits, and not just sleeping."""
+        return self._hints.can_wait
+
     def wait(self, seconds: float) -> bool:
         """See :meth:`plugreg.watching.Hints.wait`: PostgreSQL tells of commits, through psycopg.
 
-        With another database or driver this sleeps. Raises what psycopg raises, and StorageError
-        after close; the next wait connects anew.
+        With another database or driver this sleeps. A close ends it, with False. Raises what
+        psycopg raises, and StorageError after close; the next wait connects anew.
         """
         self._gate.require_open()
         return self._hints.wait(seconds)
@@ -166,6 +189,7 @@ class SQLStorage:
     def _transaction(self) -> Iterator[Transaction]:
         deadline = time.monotonic() + self._lock_timeout
         with self._gate.entered(), self._begun(deadline) as begun:
+            self._mine.begun = begun
             state = State(revision=begun.head.revision, tables=Tables(begun, self._schema))
             with buffered(state) as transaction:
                 yield transaction
@@ -181,10 +205,12 @@ class SQLStorage:
             self._hints.tell(connection)
 
         begun.ask(write)
+        handled = sys.exception()
         try:
             begun.commit()
         except sa.exc.DBAPIError as error:
             if not error.connection_invalidated:
+                raise_interrupt(error, handled)
                 raise self._typed(error) from error
             made = self._was_made(begun.head, token)
             raise CommitUnknownError(self._place, revision, made) from error
@@ -204,29 +230,35 @@ class SQLStorage:
     @contextmanager
     def _begun(self, deadline: float) -> Iterator[Begun]:
         """Give a transaction of the database that has the lock; undo it unless it was committed."""
-        process = os.getpid()
-        begun, ends = self._tried(lambda: self._begin(deadline), deadline)
-        with ends:
+
+        def begin() -> tuple[Begun, Generator[Begun, None, None]]:
+            beginning = self._begin(deadline)
+            return next(beginning), beginning
+
+        begun, beginning = self._tried(begin, deadline)
+        with closing(beginning):
+            yield begun
+
+    def _begin(self, deadline: float) -> Generator[Begun, None, None]:
+        # A generator, as what Ctrl-C drops on the way is closed by that, and so undone, at once.
+        with self._connections.one() as connection:
+            seconds = max(0.0, deadline - time.monotonic())
+            head = self._backend.begin(connection, self._schema, seconds)
+            begun = Begun(connection, head, self._typed)
             try:
                 yield begun
             finally:
-                if os.getpid() == process:
-                    begun.undo()
-
-    def _begin(self, deadline: float) -> tuple[Begun, ExitStack]:
-        with ExitStack() as stack:
-            connection = stack.enter_context(self._connections.one())
-            seconds = max(0.0, deadline - time.monotonic())
-            head = self._backend.begin(connection, self._schema, seconds)
-            return Begun(connection, head, self._typed), stack.pop_all()
+                begun.undo()
 
     def _open(self, *, own: bool) -> None:
         deadline = time.monotonic() + self._lock_timeout
+        self._looked(self._backend.require)
         found = self._looked(self._schema.found)
         if found:
             self._looked(lambda connection: self._backend.check(connection, self._schema))
             self._looked(self._schema.head)
-        self._looked(lambda connection: self._backend.prepare(connection, own=own))
+        if own:
+            self._looked(self._backend.prepare)
         if found < self._schema.version:
             self._tried(lambda: self._migrate(deadline), deadline)
 
@@ -234,11 +266,17 @@ class SQLStorage:
         seconds = max(0.0, deadline - time.monotonic())
         with (
             self._connections.one() as connection,
-            self._backend.alone(connection, seconds),
+            self._backend.alone(connection, self._schema, seconds),
         ):
             self._schema.migrate(connection)
 
     def _looked(self, look: Callable[[sa.Connection], T]) -> T:
+        # The pool may have no second connection for this thread; and as changes are kept apart till
+        # the end of the transaction, its own one shows what the last commit left.
+        begun: Begun | None = getattr(self._mine, "begun", None)
+        if begun is not None and begun.is_open:
+            return begun.ask(look)
+
         def once() -> T:
             with self._connections.one() as connection:
                 return look(connection)
@@ -251,11 +289,12 @@ class SQLStorage:
         It is done again while others are in the way, until ``deadline``, and once more where its
         connection turned out to be dead.
         """
-        reconnected = False
+        reconnected, handled = False, sys.exception()
         while True:
             try:
                 return work()
             except FAILURES as error:
+                raise_interrupt(error, handled)
                 if self._is_busy(error) and time.monotonic() < deadline:
                     pause = random.uniform(*_PAUSE_SECONDS)  # noqa: S311 - it keeps no secret
                 elif getattr(error, "connection_invalidated", False) and not reconnected:
@@ -268,11 +307,11 @@ class SQLStorage:
         return self._backend.verdict(getattr(error, "orig", None)) is Verdict.BUSY
 
     def _typed(self, error: Exception) -> StorageError:
-        """Return what a failure is to the caller, without the password. Raises a Ctrl-C in it."""
-        if (interrupt := _interrupt_behind(error)) is not None:
-            raise interrupt
+        """Return what a failure is to the caller, without the password."""
         if isinstance(error, DamageError):
             return StorageCorruptError(self._place, str(error))
+        if isinstance(error, UnusableError):
+            return StorageURLError(self._place, str(error))
         if isinstance(error, UnicodeDecodeError):
             return StorageCorruptError(self._place, "the definition of a table is no UTF-8 text")
         verdict = self._backend.verdict(getattr(error, "orig", None))
@@ -289,14 +328,6 @@ def _backend(url: sa.URL) -> Backend:
     if name not in _BACKENDS:
         raise StorageURLError(place_of(url), f"databases of {name!r} are not supported; {EXAMPLES}")
     return _BACKENDS[name]()
-
-
-def _interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
-    """Return the Ctrl-C that a driver has raised an error of its own for, as it was busy then."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, KeyboardInterrupt):
-        cause = cause.__context__
-    return cause
 
 
 def _words(error: Exception, secrets: tuple[str, ...]) -> str:

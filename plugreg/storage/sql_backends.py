@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import hashlib
 import math
 import time
 from collections.abc import Iterator
@@ -11,13 +12,16 @@ from typing import Final, Protocol
 
 import sqlalchemy as sa
 
+from plugreg.storage.sql_connections import roll_back
 from plugreg.storage.sql_schema import DamageError, Head, Schema
 
 _SCHEMA_LOCK: Final = 0x706C7567
-"""The number of the advisory lock of PostgreSQL under which tables are made."""
+"""The number of the advisory lock of a database of PostgreSQL under which tables are made."""
 
-_SCHEMA_LOCK_NAME: Final = "plugreg schema"
-"""The same in MariaDB, where it has a name."""
+# A plain BEGIN would take the lock only at the first write, after what was read has gone stale.
+_BEGIN_IMMEDIATE: Final = "BEGIN IMMEDIATE"
+# With a stricter level, what another one committed while this one waited is an error.
+_BEGIN_READ_COMMITTED: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
 
 class SchemaLockedError(Exception):
@@ -25,7 +29,7 @@ class SchemaLockedError(Exception):
 
 
 class UnusableError(Exception):
-    """A database lacks what a store needs; the text says what."""
+    """What an address leads to cannot be a store; the text says why."""
 
 
 class Verdict(enum.Enum):
@@ -49,20 +53,29 @@ class Backend(Protocol):
     SQLAlchemy raises, and the errors of this module.
     """
 
+    def require(self, connection: sa.Connection) -> None:
+        """Raise UnusableError unless there is a database that lasts."""
+        ...
+
     def check(self, connection: sa.Connection, schema: Schema) -> None:
         """Raise DamageError when the database finds fault with the tables, which are there."""
         ...
 
-    def prepare(self, connection: sa.Connection, *, own: bool) -> None:
-        """Set what the database must have, if it is plugreg's own; or raise UnusableError."""
+    def prepare(self, connection: sa.Connection) -> None:
+        """Set what a database of plugreg's own must have, or raise UnusableError."""
         ...
 
-    def alone(self, connection: sa.Connection, seconds: float) -> AbstractContextManager[None]:
-        """Keep everybody else from making and migrating tables for a ``with`` block."""
+    def alone(
+        self, connection: sa.Connection, schema: Schema, seconds: float
+    ) -> AbstractContextManager[None]:
+        """Keep everybody else from making and migrating these tables for a ``with`` block."""
         ...
 
     def begin(self, connection: sa.Connection, schema: Schema, seconds: float) -> Head:
-        """Begin a transaction that holds the store's lock, and return the row that it found."""
+        """Begin a transaction that holds the store's lock, and return the row that it found.
+
+        When this raises, no transaction is open.
+        """
         ...
 
     def now(self, connection: sa.Connection) -> float:
@@ -77,6 +90,12 @@ class Backend(Protocol):
 class SQLite:
     """A file of SQLite, whose own write lock is the store's. It never waits here: callers do."""
 
+    def require(self, connection: sa.Connection) -> None:
+        """See :meth:`Backend.require`."""
+        named = connection.exec_driver_sql("PRAGMA database_list").all()
+        if not any(file for _, name, file in named if name == "main"):
+            raise UnusableError("it is in memory; use MemoryStorage")
+
     def check(self, connection: sa.Connection, schema: Schema) -> None:
         """See :meth:`Backend.check`."""
         for table in (schema.meta, schema.records):
@@ -85,33 +104,29 @@ class SQLite:
             if words != ["ok"]:
                 raise DamageError("; ".join(map(str, words[:3])))
 
-    def prepare(self, connection: sa.Connection, *, own: bool) -> None:
+    def prepare(self, connection: sa.Connection) -> None:
         """See :meth:`Backend.prepare`."""
-        named = connection.exec_driver_sql("PRAGMA database_list").all()
-        if not any(file for _, name, file in named if name == "main"):
-            raise UnusableError("it is in memory; use MemoryStorage")
-        if own:
-            # It is kept in the file, and setting it again would wait for readers.
-            for pragma in ("PRAGMA journal_mode", "PRAGMA journal_mode = WAL"):
-                if connection.exec_driver_sql(pragma).scalar() == "wal":
-                    return
-            raise UnusableError(
-                "it cannot have a write-ahead log there, as on a file system of the network"
-            )
+        # It is kept in the file, and setting it again would wait for readers.
+        for pragma in ("PRAGMA journal_mode", "PRAGMA journal_mode = WAL"):
+            if connection.exec_driver_sql(pragma).scalar() == "wal":
+                return
+        raise UnusableError(
+            "it cannot have a write-ahead log there, as on a file system of the network"
+        )
 
     @contextmanager
-    def alone(self, connection: sa.Connection, seconds: float) -> Iterator[None]:
+    def alone(self, connection: sa.Connection, schema: Schema, seconds: float) -> Iterator[None]:
         """See :meth:`Backend.alone`."""
-        del seconds
-        _begin_immediate(connection)
-        yield
-        connection.exec_driver_sql("COMMIT")
+        del schema, seconds
+        with _undone_if_raised(connection, _BEGIN_IMMEDIATE):
+            yield
+            connection.exec_driver_sql("COMMIT")
 
     def begin(self, connection: sa.Connection, schema: Schema, seconds: float) -> Head:
         """See :meth:`Backend.begin`."""
         del seconds
-        _begin_immediate(connection)
-        return schema.head(connection)
+        with _undone_if_raised(connection, _BEGIN_IMMEDIATE):
+            return schema.head(connection)
 
     def now(self, connection: sa.Connection) -> float:
         """See :meth:`Backend.now`."""
@@ -133,18 +148,28 @@ class SQLite:
         return Verdict.UNAVAILABLE
 
 
-def _begin_immediate(connection: sa.Connection) -> None:
-    # A plain BEGIN would take the lock only at the first write, after what was read has gone stale.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+@contextmanager
+def _undone_if_raised(connection: sa.Connection, begin: str) -> Iterator[None]:
+    """Begin a transaction, and undo it when the ``with`` block raises."""
+    connection.exec_driver_sql(begin)
+    try:
+        yield
+    except BaseException:
+        # Not every pool of a host's does that.
+        roll_back(connection)
+        raise
 
 
 class _Server:
     """What looks after its own files and settings."""
 
+    def require(self, connection: sa.Connection) -> None:
+        """See :meth:`Backend.require`."""
+
     def check(self, connection: sa.Connection, schema: Schema) -> None:
         """See :meth:`Backend.check`."""
 
-    def prepare(self, connection: sa.Connection, *, own: bool) -> None:
+    def prepare(self, connection: sa.Connection) -> None:
         """See :meth:`Backend.prepare`."""
 
 
@@ -152,22 +177,23 @@ class PostgreSQL(_Server):
     """A database of PostgreSQL: the lock is that of the one row of ``meta``."""
 
     @contextmanager
-    def alone(self, connection: sa.Connection, seconds: float) -> Iterator[None]:
+    def alone(self, connection: sa.Connection, schema: Schema, seconds: float) -> Iterator[None]:
         """See :meth:`Backend.alone`."""
-        self._begin(connection, seconds)
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
-        yield
-        connection.exec_driver_sql("COMMIT")
+        del schema
+        with _undone_if_raised(connection, _BEGIN_READ_COMMITTED):
+            self._limit(connection, seconds)
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
+            yield
+            connection.exec_driver_sql("COMMIT")
 
     def begin(self, connection: sa.Connection, schema: Schema, seconds: float) -> Head:
         """See :meth:`Backend.begin`."""
-        self._begin(connection, seconds)
-        return schema.head(connection, "FOR UPDATE")
+        with _undone_if_raised(connection, _BEGIN_READ_COMMITTED):
+            self._limit(connection, seconds)
+            return schema.head(connection, "FOR UPDATE")
 
     @staticmethod
-    def _begin(connection: sa.Connection, seconds: float) -> None:
-        # With a stricter level, what another one committed while this one waited is an error.
-        connection.exec_driver_sql("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+    def _limit(connection: sa.Connection, seconds: float) -> None:
         # 0 would mean to wait for ever.
         milliseconds = max(1, math.ceil(seconds * 1000))
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {milliseconds}")
@@ -196,23 +222,33 @@ class MariaDB(_Server):
     decides.
     """
 
+    def require(self, connection: sa.Connection) -> None:
+        """See :meth:`Backend.require`."""
+        if connection.dialect.default_schema_name is None:
+            raise UnusableError("it names no database; write one after the host: …host/database")
+
     @contextmanager
-    def alone(self, connection: sa.Connection, seconds: float) -> Iterator[None]:
+    def alone(self, connection: sa.Connection, schema: Schema, seconds: float) -> Iterator[None]:
         """See :meth:`Backend.alone`."""
         # Making a table ends a transaction here, so that a lock of its own must do.
-        wait = math.ceil(seconds)
-        if not connection.scalar(sa.select(sa.func.get_lock(_SCHEMA_LOCK_NAME, wait))):
-            raise SchemaLockedError
-        # The end of the connection lets go of it, too, if the block raises.
-        yield
-        connection.execute(sa.select(sa.func.release_lock(_SCHEMA_LOCK_NAME)))
+        lock = _lock_name(connection.dialect.default_schema_name, schema.meta.name)
+        try:
+            if not connection.scalar(sa.select(sa.func.get_lock(lock, math.ceil(seconds)))):
+                raise SchemaLockedError
+            yield
+        finally:
+            # The pool keeps the connection, and with it the lock. One that is not held is no error.
+            try:
+                connection.execute(sa.select(sa.func.release_lock(lock)))
+            except sa.exc.SQLAlchemyError:
+                connection.invalidate()
 
     def begin(self, connection: sa.Connection, schema: Schema, seconds: float) -> Head:
         """See :meth:`Backend.begin`."""
-        connection.exec_driver_sql("START TRANSACTION READ WRITE")
         is_mariadb = getattr(connection.dialect, "is_mariadb", False)
         waits = f" WAIT {math.ceil(seconds)}" if is_mariadb else ""
-        return schema.head(connection, f"FOR UPDATE{waits}")
+        with _undone_if_raised(connection, "START TRANSACTION READ WRITE"):
+            return schema.head(connection, f"FOR UPDATE{waits}")
 
     def now(self, connection: sa.Connection) -> float:
         """See :meth:`Backend.now`."""
@@ -230,3 +266,10 @@ class MariaDB(_Server):
         if code in {126, 127, 145, 1034, 1194, 1712}:  # the files or the index of a table are bad
             return Verdict.DAMAGED
         return Verdict.UNAVAILABLE
+
+
+def _lock_name(database: str | None, table: str) -> str:
+    # Names of locks are those of the whole server, and have 64 characters at most. A server may
+    # take two spellings of a database for one.
+    place = f"{database}.{table}".lower().encode()
+    return f"plugreg {hashlib.sha256(place).hexdigest()[:32]}"

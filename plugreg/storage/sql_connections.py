@@ -17,6 +17,20 @@ _FORK_SECONDS: Final = 1.0
 """How long a fork waits until no thread reads from a database of SQLite."""
 
 
+class DriverError(Exception):
+    """A driver could not connect, and raised what is none of SQLAlchemy's errors."""
+
+
+def roll_back(connection: sa.Connection) -> None:
+    """Undo the transaction that is open on a connection; one that cannot is thrown away."""
+    if connection.invalidated:
+        return
+    try:
+        connection.exec_driver_sql("ROLLBACK")
+    except sa.exc.SQLAlchemyError:
+        connection.invalidate()
+
+
 class Connections:
     """Gives out connections in autocommit mode. They come back to the pool of ``engine``.
 
@@ -37,9 +51,15 @@ class Connections:
         self._lent = engine if own else _lent(engine)
         self._closed = False
         self._is_file = engine.dialect.name == "sqlite"
+        # SQLAlchemy does not translate what a driver raises as a connection is set back.
+        self._faults = (sa.exc.SQLAlchemyError, engine.dialect.loaded_dbapi.Error)
         self._is_lost = False
-        self._idle = threading.Condition()
-        self._users: list[int] = []
+        # Ctrl-C may come inside Condition.__enter__, which is written in Python, and leave it held.
+        # So this is what is entered.
+        self._lock = threading.RLock()
+        self._idle = threading.Condition(self._lock)
+        # The thread of each use.
+        self._users: dict[object, int] = {}
         self._inherited: list[object] = []
         self._watch_forks()
 
@@ -56,17 +76,17 @@ class Connections:
 
     @contextmanager
     def one(self) -> Iterator[sa.Connection]:
-        """Give a connection for a ``with`` block. Raises what SQLAlchemy raises.
+        """Give a connection for a ``with`` block. Raises what SQLAlchemy raises, and DriverError.
 
         Raises StorageError in a child process that may not have one. Where the block ends in a
         child that was forked inside it, the connection stays its parent's.
         """
-        process, thread = os.getpid(), threading.get_ident()
-        with self._idle:
-            self._require_usable()
-            self._users.append(thread)
+        process, use = os.getpid(), object()
         try:
-            connection = self._current().connect()
+            with self._lock:
+                self._require_usable()
+                self._users[use] = threading.get_ident()
+            connection = self._connect()
             try:
                 yield connection
             finally:
@@ -75,17 +95,20 @@ class Connections:
                 else:
                     self._inherited.append(_let_go(connection))
         finally:
-            if os.getpid() == process:
-                with self._idle:
-                    self._users.remove(thread)
-                    self._idle.notify_all()
+            # Nothing is called before, as Ctrl-C might come there. A forked child knows no such
+            # use.
+            with self._lock:
+                self._users.pop(use, None)
+                self._idle.notify_all()
 
     def apart(self) -> sa.Connection:
-        """Return a connection that is the caller's, to keep and to close; the pool has one less.
+        """Return a connection that is the caller's, to keep and to close.
 
-        Raises what SQLAlchemy raises. It is for servers, whose connections a fork does not harm.
+        It is taken from the pool, which may open another one in its place: so it comes on top of
+        what the pool may have. Raises what :meth:`one` raises. It is for servers, whose connections
+        a fork does not harm.
         """
-        connection = self._current().connect()
+        connection = self._connect()
         connection.detach()
         return connection
 
@@ -96,22 +119,28 @@ class Connections:
                 "cannot be carried over that; fork outside of transactions, or start a new process"
             )
 
-    def _current(self) -> sa.Engine:
+    def _connect(self) -> sa.Connection:
         # Disposing of an engine gives it a new pool.
         if self._lent.pool is not self._engine.pool:
             self._lent = _lent(self._engine)
-        return self._lent
+        try:
+            return self._lent.connect()
+        except (sa.exc.SQLAlchemyError, UnicodeDecodeError):
+            raise
+        except Exception as error:
+            # Such as the TypeError of a function that does not know an option of the URL.
+            raise DriverError(f"{type(error).__name__}: {error}") from error
 
     def _give_back(self, connection: sa.Connection) -> None:
         try:
             if self._closed and self._own and not connection.invalidated:
                 connection.detach()
             connection.close()
-        except (sa.exc.SQLAlchemyError, AssertionError, AttributeError):
+        except (*self._faults, AssertionError, AttributeError):
             # Ctrl-C in the middle of SQLAlchemy leaves a connection in a state that it does not
             # know itself. The work is done or undone by now, so that such a one is thrown away,
             # and what is raised stays what it was.
-            with suppress(sa.exc.SQLAlchemyError):
+            with suppress(*self._faults):
                 connection.invalidate()
 
     def _watch_forks(self) -> None:
@@ -124,19 +153,20 @@ class Connections:
             )
 
     def _before_fork(self) -> None:
-        self._idle.acquire()
+        self._lock.acquire()
         if self._is_file:
-            me = threading.get_ident()
-            self._idle.wait_for(lambda: me in self._users or not self._users, _FORK_SECONDS)
+            me, users = threading.get_ident(), self._users
+            self._idle.wait_for(lambda: not users or me in users.values(), _FORK_SECONDS)
             self._engine.dispose()
 
     def _in_parent(self) -> None:
-        self._idle.release()
+        self._lock.release()
 
     def _in_child(self) -> None:
         self._is_lost = self._is_lost or (self._is_file and bool(self._users))
-        self._idle = threading.Condition()
-        self._users = []
+        self._lock = threading.RLock()
+        self._idle = threading.Condition(self._lock)
+        self._users = {}
         if not self._is_file:
             self._inherited.append(self._engine.pool)
             self._engine.dispose(close=False)

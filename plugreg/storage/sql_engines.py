@@ -10,7 +10,13 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import event, exc, pool
 
-from plugreg.exceptions import MissingExtraError, StorageUnavailableError, StorageURLError
+from plugreg.exceptions import (
+    MissingExtraError,
+    StorageCorruptError,
+    StorageUnavailableError,
+    StorageURLError,
+)
+from plugreg.storage.sql_pool import LocklessPool
 
 EXAMPLES: Final = (
     "write sqlite:///path, postgresql+psycopg://user@host/database, or "
@@ -30,10 +36,17 @@ def parsed(url: str | sa.URL) -> sa.URL:
         name = f"<{type(url).__qualname__}>"
         raise StorageURLError(name, f"it is neither a URL nor a sqlalchemy.Engine; {EXAMPLES}")
     try:
-        return sa.make_url(url)
+        found = sa.make_url(url)
     except (exc.ArgumentError, ValueError):
         # The text has the password somewhere, if it has one.
         raise StorageURLError("…", f"it is no URL of a database; {EXAMPLES}") from None
+    is_file = found.get_backend_name() == "sqlite"
+    # The rest of a password that was cut at its @ is taken for a part of the address.
+    if "@" in (found.host or "") or (not is_file and "@" in (found.database or "")):
+        raise StorageURLError("…", "there is an @ in the user's name or password; write %40 for it")
+    if is_file and (found.host or found.username):
+        raise StorageURLError("…", f"a file has no user and no host before it; {EXAMPLES}")
+    return found
 
 
 def url_of_file(path: str) -> sa.URL:
@@ -60,6 +73,43 @@ def _listed(value: str | tuple[str, ...]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else value
 
 
+def require_pool(engine: sa.Engine) -> None:
+    """Raise StorageURLError for a host's engine that may give one connection to two at once.
+
+    Its pool undoes the transaction of one when the other one gives the connection back.
+    """
+    if not isinstance(engine.pool, (pool.QueuePool, pool.NullPool)):
+        raise StorageURLError(
+            place_of(engine.url),
+            f"a {type(engine.pool).__name__} has its users share a connection, so that one ends "
+            f"the transaction of another; open the engine with poolclass=sqlalchemy.QueuePool "
+            f"(for a database in memory use MemoryStorage)",
+        )
+
+
+def require_file_of_log(url: sa.URL) -> None:
+    """Raise StorageCorruptError where a file of SQLite is gone, and its write-ahead log is there.
+
+    SQLite would remove the log when it makes a new file, and with it the commits that are nowhere
+    else.
+    """
+    file = place_of(url)
+    # In this order: whoever makes both right now makes the file first.
+    if url.get_backend_name() == "sqlite" and _size(f"{file}-wal") and not _size(file):
+        raise StorageCorruptError(
+            file,
+            f"the file is gone or empty, and its log {f'{file}-wal'!r}, which may have the last "
+            f"commits, is there; put the file back beside it, or remove the log to begin anew",
+        )
+
+
+def _size(file: str) -> int:
+    try:
+        return Path(file).stat().st_size
+    except OSError:
+        return 0
+
+
 def open_engine(url: sa.URL) -> sa.Engine:
     """Return a new engine on a database that plugreg opens by itself; nothing is connected yet.
 
@@ -80,7 +130,7 @@ def open_engine(url: sa.URL) -> sa.Engine:
             _with_defaults(url),
             isolation_level="AUTOCOMMIT",
             hide_parameters=True,
-            pool_use_lifo=True,
+            poolclass=LocklessPool,
             max_overflow=_NO_LIMIT,
         )
     except ModuleNotFoundError as error:
@@ -155,7 +205,7 @@ def _file_engine(file: Path) -> sa.Engine:
     engine = sa.create_engine(
         "sqlite://",
         creator=connect,
-        poolclass=pool.QueuePool,
+        poolclass=LocklessPool,
         max_overflow=_NO_LIMIT,
         hide_parameters=True,
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from plugreg.storage.sql_connections import Connections
+
+_SLICE_SECONDS: Final = 0.1
+"""After how long a wait looks whether the storage was closed."""
 
 
 class CommitHints:
@@ -23,7 +26,8 @@ class CommitHints:
         dialect = connections.dialect
         self._connections = connections
         self._channel = f"{prefix}commits" if dialect.name == "postgresql" else None
-        self._can_wait = self._channel is not None and dialect.driver == "psycopg"
+        self.can_wait = self._channel is not None and dialect.driver == "psycopg"
+        self._closed = False
         self._listening: tuple[int, sa.Connection] | None = None
         # A child does not close what it inherited: that would end its parent's listening.
         self._inherited: list[sa.Connection] = []
@@ -34,11 +38,28 @@ class CommitHints:
             connection.exec_driver_sql(f"NOTIFY {self._channel}")
 
     def wait(self, seconds: float) -> bool:
-        """Wait for a hint, ``seconds`` at most; tell whether there was one.
+        """Wait for a hint, ``seconds`` at most; tell whether there was one. Closing ends it.
 
         Raises what SQLAlchemy and psycopg raise; the next wait connects anew.
         """
-        if not self._can_wait:
+        deadline = time.monotonic() + seconds
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            is_told = self._is_told(min(left, _SLICE_SECONDS))
+            if self._closed:
+                # It may have connected meanwhile.
+                self._disconnect()
+            if is_told or self._closed or left <= _SLICE_SECONDS:
+                return is_told
+
+    def close(self) -> None:
+        """End every wait, and let go of the connection. Closing twice does nothing."""
+        self._closed = True
+        # Where another thread waits, psycopg gives the connection out after its slice of time.
+        self._disconnect()
+
+    def _is_told(self, seconds: float) -> bool:
+        if not self.can_wait:
             time.sleep(seconds)
             return False
         before = self._listening
@@ -50,12 +71,13 @@ class CommitHints:
             # https://www.psycopg.org/psycopg3/docs/advanced/async.html#asynchronous-notifications
             driver: Any = connection.connection.dbapi_connection
             return any(True for _ in driver.notifies(timeout=seconds, stop_after=1))
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self._disconnect()
+            if self._closed and isinstance(error, Exception):
+                return False
             raise
 
-    def close(self) -> None:
-        """Let go of the connection. Closing twice does nothing."""
+    def _disconnect(self) -> None:
         listening, self._listening = self._listening, None
         if listening is not None and listening[0] == os.getpid():
             listening[1].close()
@@ -70,6 +92,6 @@ class CommitHints:
         try:
             connection.exec_driver_sql(f"LISTEN {self._channel}")
         except BaseException:
-            self.close()
+            self._disconnect()
             raise
         return connection

@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from plugreg.storage.base import MAX_KEY_BYTES, MAX_TABLE_BYTES, Record
+from plugreg.storage.base import MAX_KEY_BYTES, MAX_TABLE_BYTES, Record, refuse_constant
 
 Changes = Mapping[str, Mapping[str, Record | None]]
 """New records, or None for those that are deleted, by table and key."""
@@ -24,13 +24,7 @@ Changes = Mapping[str, Mapping[str, Record | None]]
 # What a record holds has been checked: nothing contains itself, and all text has a UTF-8 form.
 _JSON: Final = json.JSONEncoder(allow_nan=False, check_circular=False)
 _THE_ROW: Final = 1
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
-_PARSER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+_PARSER: Final = json.JSONDecoder(parse_constant=refuse_constant)
 
 
 class DamageError(Exception):
@@ -109,11 +103,32 @@ class Schema:
         return len(self._steps)
 
     def found(self, connection: sa.Connection) -> int:
-        """Return the version that is there, 0 where there is none yet."""
+        """Return the version that is there, 0 where there is none yet.
+
+        Raises DamageError where it is gone, and records are left.
+        """
+        found = self._found(connection)
+        if not found and self._has_records(connection):
+            # Others may have made the tables, and stored something, since the first look.
+            found = self._found(connection)
+            if not found:
+                raise DamageError(
+                    f"table {self.records.name!r} has records, and table {self.meta.name!r}, "
+                    f"which says what they are, is gone or has lost its row"
+                )
+        return found
+
+    def _found(self, connection: sa.Connection) -> int:
         if not sa.inspect(connection).has_table(self.meta.name):
             return 0
-        found = connection.execute(sa.select(self.meta.c.schema_version).where(self._row))
-        return int(found.scalar() or 0)
+        version = connection.execute(sa.select(self.meta.c.schema_version).where(self._row))
+        return int(version.scalar() or 0)
+
+    def _has_records(self, connection: sa.Connection) -> bool:
+        if not sa.inspect(connection).has_table(self.records.name):
+            return False
+        any_record = sa.select(self.records.c.table_name).limit(1)
+        return connection.execute(any_record).one_or_none() is not None
 
     def migrate(self, connection: sa.Connection) -> None:
         """Do what is missing. The caller keeps everybody else out meanwhile."""

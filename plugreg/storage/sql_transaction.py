@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
 from plugreg.exceptions import StorageError
 from plugreg.storage.base import Record, is_unicode
 from plugreg.storage.sql_backends import SchemaLockedError, UnusableError
+from plugreg.storage.sql_connections import DriverError, roll_back
 from plugreg.storage.sql_schema import DamageError, Head, Schema
 
 T = TypeVar("T")
@@ -17,6 +20,7 @@ T = TypeVar("T")
 FAILURES: Final = (
     sa.exc.SQLAlchemyError,
     DamageError,
+    DriverError,
     SchemaLockedError,
     UnusableError,
     UnicodeDecodeError,
@@ -25,6 +29,19 @@ FAILURES: Final = (
 
 Python raises the last one in reading the words of SQLite on a damaged definition.
 """
+
+
+def raise_interrupt(error: BaseException, handled: BaseException | None) -> None:
+    """Raise the Ctrl-C that a driver has raised ``error`` for, as it was busy then, if it has.
+
+    ``handled`` is the exception that was being handled before the driver was asked: what lies
+    behind that one is over.
+    """
+    cause: BaseException | None = error
+    while cause is not None and cause is not handled:
+        if isinstance(cause, KeyboardInterrupt):
+            raise cause
+        cause = cause.__context__
 
 
 class Begun:
@@ -36,17 +53,26 @@ class Begun:
         self.head = head
         self._connection = connection
         self._typed = typed
+        self._process = os.getpid()
         self._fault: StorageError | None = None
         self._is_open = True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is neither committed nor undone, and not that of a parent process."""
+        return self._is_open and os.getpid() == self._process
 
     def ask(self, work: Callable[[sa.Connection], T]) -> T:
         """Return what ``work`` does with the connection; after a StorageError nothing is done."""
         if self._fault is not None:
             raise self._fault
+        handled = sys.exception()
         try:
             return work(self._connection)
         except FAILURES as error:
+            # First of all: whoever catches the Ctrl-C has no transaction any more, either.
             self._fault = self._typed(error)
+            raise_interrupt(error, handled)
             raise self._fault from error
 
     def commit(self) -> None:
@@ -55,13 +81,15 @@ class Begun:
         self._is_open = False
 
     def undo(self) -> None:
-        """Roll back what was not committed; a connection that cannot is thrown away."""
-        if not self._is_open or self._connection.invalidated:
-            return
-        try:
-            self._connection.exec_driver_sql("ROLLBACK")
-        except sa.exc.SQLAlchemyError:
-            self._connection.invalidate()
+        """Roll back what was not committed. A forked child leaves it to its parent."""
+        if self.is_open:
+            self._is_open = False
+            roll_back(self._connection)
+
+
+def is_name(name: Any) -> bool:
+    """Tell whether there can be a table or a key of this name."""
+    return isinstance(name, str) and is_unicode(name)
 
 
 class Tables(Mapping[str, Mapping[str, Record]]):
@@ -73,7 +101,7 @@ class Tables(Mapping[str, Mapping[str, Record]]):
         self._known: dict[str, _Table] = {}
 
     def __getitem__(self, table: str) -> _Table:
-        if not is_unicode(table):
+        if not is_name(table):
             raise KeyError(table)
         return self._known.setdefault(table, _Table(self._begun, self._schema, table))
 
@@ -97,7 +125,7 @@ class _Table(Mapping[str, Record]):
     def __getitem__(self, key: str) -> Record:
         if self._all is not None:
             return self._all[key]
-        if key not in self._some and is_unicode(key):
+        if key not in self._some and is_name(key):
             self._some[key] = self._begun.ask(lambda on: self._schema.one(on, self._name, key))
         record = self._some.get(key)
         if record is None:

@@ -11,10 +11,12 @@ table.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import stat
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
 from plugreg.exceptions import StorageCorruptError, StorageUnavailableError
+from plugreg.storage.base import refuse_constant
 from plugreg.storage.memory import State
 
 FORMAT: Final = 1
@@ -125,19 +128,19 @@ class StoreFile:
         otherwise. A file that was damaged or changed since, without the lock, is not replaced.
         """
         try:
-            mode = self._mode(old)
-            mark = self._put(new, mode)
+            before = self._status(old)
+            mark = self._put(new, before)
         except OSError as error:
             raise self._unavailable(_words(error)) from error
         try:
             _flush_folder(self._folder)
         except OSError as error:
             # Others may have read the new revision by now, so that the old one cannot come back.
-            self._take_back(State(revision=new.revision + 1, tables=old.tables), mode, error)
+            self._take_back(State(revision=new.revision + 1, tables=old.tables), before, error)
         self._known = (mark, new)
 
-    def _mode(self, old: State) -> int:
-        """Return the mode that the file has, or is to have, once it is sure that it holds ``old``.
+    def _status(self, old: State) -> os.stat_result | None:
+        """Return the file's status, None where there is no file, once it is sure to hold ``old``.
 
         The system is asked, and the content not read again: that would take as long as a load.
         """
@@ -146,7 +149,7 @@ class StoreFile:
             status = os.stat(self._name)  # noqa: PTH116 - a Path takes longer
         except FileNotFoundError:
             if known is None:
-                return 0o600
+                return None
             raise
         is_known = known is not None and known == (_Mark.of(known[0].header, status), old)
         # A reader that was slow may have left an older file in memory; then the content decides.
@@ -155,7 +158,7 @@ class StoreFile:
                 "it was changed meanwhile by something that does not hold its lock; "
                 "nothing was written: begin the transaction anew"
             )
-        return stat.S_IMODE(status.st_mode)
+        return status
 
     def _holds(self, state: State) -> bool:
         try:
@@ -163,10 +166,10 @@ class StoreFile:
         except _DamageError:
             return False
 
-    def _put(self, state: State, mode: int) -> _Mark:
+    def _put(self, state: State, before: os.stat_result | None) -> _Mark:
         header, body = _encode(state)
         try:
-            mark = _write_new(self._temporary, mode, header, body)
+            mark = _write_new(self._temporary, before, header, body)
             os.replace(self._temporary, self._name)  # noqa: PTH105 - a Path takes longer
         except BaseException:
             with suppress(OSError):
@@ -174,9 +177,9 @@ class StoreFile:
             raise
         return mark
 
-    def _take_back(self, state: State, mode: int, cause: OSError) -> NoReturn:
+    def _take_back(self, state: State, before: os.stat_result | None, cause: OSError) -> NoReturn:
         try:
-            self._put(state, mode)
+            self._put(state, before)
         except OSError:
             reason = f"the change was made, but may not survive a power cut: {_words(cause)}"
             raise self._unavailable(reason) from cause
@@ -186,7 +189,7 @@ class StoreFile:
         """Rename the file, which is damaged, to ``<name>.corrupt-<UTC time>``; start an empty one.
 
         A counter is added to a name that is taken. Where no new file can be written, the next
-        commit makes one.
+        commit makes one; where it could not have the same owner, nothing is changed.
         """
         when = datetime.now(UTC)
         name = f"{self.path.name}.corrupt-{when:%Y%m%dT%H%M%SZ}"
@@ -195,14 +198,20 @@ class StoreFile:
         # Whoever saw the old contents must see that these are others, so its revision goes on.
         revision = 0 if self._known is None else self._known[1].revision + 1
         try:
-            mode = stat.S_IMODE(self.path.stat().st_mode)
+            before = self.path.stat()
             self.path.rename(place)
+            try:
+                # Other processes take a file that is gone for lost; an empty one lets them go on.
+                self._put(State(revision=revision), before)
+            except OSError as error:
+                # One that is made by the next commit would not be its owner's.
+                if isinstance(error, PermissionError):
+                    place.rename(self.path)
+                    raise
         except OSError as error:
             raise self._unavailable(f"it is damaged and stays: {_words(error)}") from error
         self._known = None
-        # Other processes take a file that is gone for lost; an empty one lets them go on.
         with suppress(OSError):
-            self._put(State(revision=revision), mode)
             _flush_folder(self._folder)
         return SetAside(path=str(place), reason=reason, when=when)
 
@@ -215,7 +224,8 @@ class StoreFile:
         return "the file was there and is gone; put it back, or open the storage anew"
 
 
-def _write_new(path: Path, mode: int, header: bytes, body: bytes) -> _Mark:
+def _write_new(path: Path, like: os.stat_result | None, header: bytes, body: bytes) -> _Mark:
+    """Write a new file with the owner, group and mode of another one, or only for its owner."""
     # Settings hold secrets: nobody else may open the file before it has the mode it is to have.
     try:
         descriptor = os.open(path, _WRITING, 0o600)
@@ -223,15 +233,56 @@ def _write_new(path: Path, mode: int, header: bytes, body: bytes) -> _Mark:
         path.unlink()  # A killed process left it.
         descriptor = os.open(path, _WRITING, 0o600)
     try:
+        if like is not None:
+            _keep_owner(descriptor, like)
         rest = memoryview(header + body)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
-        if mode != 0o600:
+        if like is not None and (mode := stat.S_IMODE(like.st_mode)) != 0o600:
             path.chmod(mode)
         os.fsync(descriptor)
         return _Mark.of(header, os.fstat(descriptor))
     finally:
         os.close(descriptor)
+
+
+def _keep_owner(descriptor: int, like: os.stat_result) -> None:
+    """Give a new file the owner and group of another one, as far as these are needed to use it.
+
+    An owner that is in the group needs no more where the group may read and write, and a group
+    that may do nothing loses nothing. Raises PermissionError for what the system does not let.
+    """
+    if sys.platform == "win32":
+        return
+    status = os.fstat(descriptor)
+    if (status.st_uid, status.st_gid) == (like.st_uid, like.st_gid):
+        return
+    ways = [(like.st_uid, like.st_gid)]
+    if like.st_mode & 0o060 == 0o060:
+        ways.append((-1, like.st_gid))
+    if not like.st_mode & 0o070:
+        ways.append((like.st_uid, -1))
+    for owner, group in ways:
+        with suppress(PermissionError):
+            os.fchown(descriptor, owner, group)
+            return
+    raise PermissionError(
+        errno.EPERM,
+        f"it belongs to {_owner_of(like)}, and a file that this process writes would not: commit "
+        f"as that user, or let a group of both read and write it (chgrp, chmod g+rw)",
+    )
+
+
+def _owner_of(status: os.stat_result) -> str:
+    import grp
+    import pwd
+
+    user, group = str(status.st_uid), str(status.st_gid)
+    with suppress(KeyError):
+        user = repr(pwd.getpwuid(status.st_uid).pw_name)
+    with suppress(KeyError):
+        group = repr(grp.getgrgid(status.st_gid).gr_name)
+    return f"user {user} and group {group}"
 
 
 def _flush_folder(folder: Path) -> None:
@@ -298,17 +349,13 @@ def _revision_of(header: bytes, body: bytes) -> int:
 
 def _parsed(text: bytes, what: str) -> Any:
     try:
-        return json.loads(text.decode(), parse_constant=_refuse_constant)
+        return json.loads(text.decode(), parse_constant=refuse_constant)
     except UnicodeDecodeError as error:
         raise _DamageError(f"{what} is not UTF-8 text") from error
     except ValueError as error:
         raise _DamageError(f"{what} is not JSON that can be read ({error})") from error
     except RecursionError as error:
         raise _DamageError(f"{what} is nested too deeply to be read") from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _is_tables(value: Any) -> bool:

@@ -7,7 +7,6 @@ file, and so do two processes. The file itself is :mod:`plugreg.storage.storefil
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -32,12 +31,19 @@ class TinyDBStorage:
 
     Opening checks the whole file; StorageUnavailableError says that it, or its folder, cannot be
     read. Where there is no file, the store is empty, and the first commit makes one that only its
-    owner may read (mode 0600); a file that is there keeps its mode.
+    owner may read (mode 0600).
+
+    A file that is there keeps its mode, owner and group, whoever commits. Where the system lets
+    only another user give it its owner, the commit goes on if the group is kept, and may read and
+    write it: the owner should be in that group. Otherwise StorageUnavailableError names the owner,
+    and nothing is replaced. Who shares a store must be able to make files in its folder, and to
+    read its lock file. Access lists (ACL) are not kept.
 
     A damaged file is never written to. With ``on_corrupt="raise"`` it stays where it is, and
     StorageCorruptError refuses it at each opening and use. With ``"set_aside"`` it is renamed to
     ``<path>.corrupt-<UTC time>`` by whoever finds it first, at opening or later; an empty store
-    takes its place, and :attr:`set_aside` tells of it. Any other value raises ValueError.
+    takes its place, and :attr:`set_aside` tells of it. Any other value raises ValueError, as a
+    ``lock_timeout`` does that is no number of seconds.
 
     A commit writes ``<path>.tmp``, flushes it to disk, renames it to ``path`` and flushes the
     folder, holding the file lock ``<path>.lock`` since before the transaction's first read. It is
@@ -56,8 +62,6 @@ class TinyDBStorage:
         lock_timeout: float = 30.0,
         on_corrupt: OnCorrupt = "raise",
     ) -> None:
-        if not 0 <= lock_timeout <= threading.TIMEOUT_MAX:
-            raise ValueError(f"lock_timeout={lock_timeout!r} is no number of seconds from 0 on")
         if on_corrupt not in get_args(OnCorrupt):
             raise ValueError(f"on_corrupt={on_corrupt!r} is neither 'raise' nor 'set_aside'")
         # A link is followed once, for renaming onto it would cut it off from the file it names.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from plugreg.exceptions import StorageError
-from plugreg.storage.base import Record, Storage, Transaction
+from plugreg.storage.base import Record, Storage, Transaction, refuse_constant
 
 FORMAT: Final = 1
 """The version of the text that :func:`export_json` gives. A higher one is refused."""
@@ -21,26 +21,32 @@ Tables = Mapping[str, Mapping[str, Record]]
 def copy(source: Storage, target: Storage, *, replace: bool = False) -> None:
     """Make ``target`` hold what ``source`` holds at one moment; nobody writes to either meanwhile.
 
-    It is one commit of ``target``, whose revision goes on from its own. Raises StorageError, and
-    changes nothing, when it holds records already, unless ``replace`` says that they may go; when
-    both are the same store; and whatever one of the stores raises.
+    It is one commit of ``target``, whose revision goes on from its own, within a transaction of
+    ``source``. Whoever has ``source`` open goes on with it: what is stored there afterwards is in
+    it alone. Raises StorageError, and changes nothing, when ``target`` holds records already,
+    unless ``replace`` says that they may go; when both are the same store; and whatever one of the
+    stores raises. Two stores with one lock cannot be open together, and that raises
+    StorageLockedError after the lock's time-out: the same store opened twice, and two prefixes in
+    one SQLite file, which are copied through a MemoryStorage. Two copies in opposite directions
+    wait for one another likewise, and for ever where both stores are in memory.
     """
     if source is target:
         raise StorageError("a store cannot be copied onto itself; open another one as the target")
-    tables = _everything(source)
-    with target.transaction() as transaction:
-        _require_empty(transaction, replace=replace)
-        _put(transaction, tables, kept=frozenset())
+    with source.transaction() as reading, target.transaction() as writing:
+        _require_empty(writing, replace=replace)
+        _put(writing, _everything(reading), kept=frozenset())
 
 
 def export_json(storage: Storage, *, secrets: bool = False) -> str:
     """Return everything in the store at one moment as JSON, indented and in the order of names.
 
-    Without ``secrets`` the ``value`` of each record whose field ``protected`` is true, as those of
-    protected settings are, is left out, and ``masked`` stands in its place. With it the text holds
-    them all, those that are encrypted as they are; keep it like a password.
+    Without ``secrets`` the ``value`` of each record whose field ``protected`` is not False is left
+    out, and ``masked`` stands in its place. That is each value of a setting that was protected
+    when it was stored, or when its plugin was last activated. With ``secrets`` the text holds them
+    all, those that are encrypted as they are; keep it like a password.
     """
-    tables = _everything(storage)
+    with storage.transaction() as transaction:
+        tables = _everything(transaction)
     if not secrets:
         tables = {
             table: {key: _masked(record) for key, record in records.items()}
@@ -71,10 +77,8 @@ def import_json(
     return masked
 
 
-def _everything(storage: Storage) -> dict[str, dict[str, Record]]:
-    # In a transaction, since nobody can commit between two tables then.
-    with storage.transaction() as transaction:
-        return {table: dict(transaction.items(table)) for table in transaction.tables()}
+def _everything(transaction: Transaction) -> dict[str, dict[str, Record]]:
+    return {table: dict(transaction.items(table)) for table in transaction.tables()}
 
 
 def _require_empty(transaction: Transaction, *, replace: bool) -> None:
@@ -99,14 +103,15 @@ def _put(transaction: Transaction, tables: Tables, kept: frozenset[tuple[str, st
 
 
 def _masked(record: Record) -> Record:
-    if record.get("protected") is not True:
+    # What does not say that anybody may see it counts as protected, as it does where it is read.
+    if "value" not in record or record.get("protected") is False:
         return record
     return {name: each for name, each in record.items() if name != "value"} | {_MASK: True}
 
 
 def _read(text: str) -> Tables:
     try:
-        data = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_once_each)
+        data = json.loads(text, parse_constant=refuse_constant, object_pairs_hook=_once_each)
     except (ValueError, RecursionError) as error:
         raise _refused(f"it is no JSON that can be read ({error})") from error
     if type(data) is not dict or type(data.get("plugreg")) is not int:
@@ -135,10 +140,6 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the name {twice!r} stands twice in one object")
     return found
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _refused(reason: str) -> StorageError:

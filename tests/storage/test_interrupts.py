@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 PROGRAM = """
-import logging, sys
+import logging, os, sys
+from concurrent.futures import ThreadPoolExecutor
 from plugreg.storage import open_storage
 
 logging.disable()  # SQLAlchemy logs what it throws away.
@@ -63,11 +64,29 @@ for at in range(1, -places.left, step):
     if not last < number <= last + 2 or kept != {"now": {"n": number}, "copy": {"n": number}}:
         wrong.append(f"{at}: {last} was there, {number} is, and {kept}")
     last = number
+    with ThreadPoolExecutor(1) as others:
+        try:
+            others.submit(storage.read, "counter").result(30)
+        except BaseException as error:
+            print(f"{at}: {error!r} came in another thread", flush=True)
+            os._exit(1)
+child = os.fork()
+if not child:
+    try:
+        storage.read("counter")
+    except BaseException as error:
+        print(f"{error!r} came in a child", flush=True)
+    finally:
+        os._exit(0)
+os.waitpid(child, 0)
 print(came > 20, *wrong, sep="\\n")
 """
 
 
 @pytest.mark.parametrize(("scheme", "step"), [("tinydb", 1), ("sqlite", 3)])
 def test_leave_old_or_new_and_a_storage_that_goes_on(tmp_path, run_python, scheme, step):
-    """Whenever it comes it is what is raised, nothing is half there, and no lock stays held."""
+    """Whenever it comes it is what is raised, nothing is half there, and no lock stays held.
+
+    Other threads, and a child that is forked afterwards, go on as well.
+    """
     assert run_python(PROGRAM, f"{scheme}:///{tmp_path}/store", step) == "True\n"

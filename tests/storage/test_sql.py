@@ -24,11 +24,19 @@ from plugreg.exceptions import (
     StorageURLError,
 )
 from plugreg.storage import SQLStorage
+from plugreg.storage.sql_backends import MariaDB
+from plugreg.storage.sql_schema import Schema
 
 
 def put(storage, key, record, table="t"):
     with storage.transaction() as transaction:
         transaction.put(table, key, record)
+
+
+def database_of(database):
+    """Return an engine that is the test's own, and keeps no connection."""
+    url = sa.make_url(database.url).difference_update_query(["prefix"])
+    return sa.create_engine(url, poolclass=sa.NullPool)
 
 
 def all_words(error):
@@ -111,6 +119,18 @@ class TestProcesses:
             assert transaction.get("t", "k") == {"n": 2}
 
 
+class TestNames:
+    @pytest.mark.parametrize("name", [5, None, b"t", ("t",)])
+    def test_that_are_no_text_name_nothing(self, database, name):
+        """Looking for what cannot be there finds nothing, as in the stores of other kinds."""
+        storage = database.open()
+        put(storage, "k", {})
+        with storage.transaction() as transaction:
+            assert (transaction.get(name, "k"), transaction.get("t", name)) == (None, None)
+            assert (transaction.items(name), transaction.delete("t", name)) == ([], False)
+        assert storage.read(name) == {}
+
+
 class TestClock:
     def test_is_the_databases(self, database):
         """Its time goes on in a transaction too, and is that of the epoch, whatever the zone."""
@@ -127,16 +147,12 @@ class TestClock:
 
 class TestSchema:
     def tables(self, database):
-        engine = sa.create_engine(sa.make_url(database.url).difference_update_query(["prefix"]))
-        found = [each for each in sa.inspect(engine).get_table_names() if database.prefix in each]
-        engine.dispose()
-        return sorted(found)
+        names = sa.inspect(database_of(database)).get_table_names()
+        return sorted(each for each in names if database.prefix in each)
 
     def change(self, database, statement):
-        engine = sa.create_engine(sa.make_url(database.url).difference_update_query(["prefix"]))
-        with engine.begin() as connection:
+        with database_of(database).begin() as connection:
             connection.exec_driver_sql(statement.replace("META", f"{database.prefix}meta"))
-        engine.dispose()
 
     def test_is_made_at_opening_and_found_again(self, database):
         """Opening makes two tables; opening again finds them, with all that is in them."""
@@ -177,6 +193,16 @@ class TestSchema:
             with pytest.raises(StorageCorruptError, match="has lost its row"):
                 use()
         assert storage.read("t") == {"k": {}}
+
+    @pytest.mark.parametrize("loss", ["DELETE FROM META", "DROP TABLE META"])
+    def test_that_has_records_alone_is_damaged(self, database, loss):
+        """Records whose revision is gone are not taken for a store that has only begun."""
+        put(database.open(), "k", {"n": 1})
+        self.change(database, loss)
+
+        for _ in range(2):
+            with pytest.raises(StorageCorruptError, match="has records, and table"):
+                database.open()
 
     @pytest.mark.parametrize("text", ["", "{", "[]", "1", '{"x": NaN}', "[" * 90_000])
     def test_with_a_record_that_is_none_is_damaged(self, database, text):
@@ -222,6 +248,45 @@ class TestSchema:
         """A prefix becomes a part of SQL, so it must be a plain name."""
         with pytest.raises(ValueError, match="prefix="):
             SQLStorage(f"sqlite:///{tmp_path}/x.db", prefix=prefix)
+
+
+class TestMaking:
+    """MariaDB's lock for making tables is the server's, and lasts as long as its connection."""
+
+    @pytest.fixture
+    def mariadb(self, new_database):
+        """Give a new, empty database."""
+        return new_database("mariadb")
+
+    def test_that_fails_holds_up_nobody(self, mariadb):
+        """A process that may not make tables leaves it to the next one, though it lives on."""
+        user = mariadb.prefix.rstrip("_")
+        mariadb.server.execute(f"CREATE USER {user} IDENTIFIED BY 'x'")
+        mariadb.server.execute(f"GRANT SELECT ON test.* TO {user}")
+        url = sa.make_url(mariadb.server.url).set(username=user, password="x")
+        engine = sa.create_engine(url)
+        try:
+            with pytest.raises(StorageUnavailableError, match="CREATE command denied"):
+                SQLStorage(engine, prefix=mariadb.prefix)
+            storage = mariadb.open(lock_timeout=1)
+        finally:
+            engine.dispose()
+            mariadb.server.execute(f"DROP USER {user}")
+
+        assert storage.revision() == 0
+
+    def test_holds_up_no_other_store(self, mariadb):
+        """Two processes that make the same tables take turns; those of another store need not."""
+        other = mariadb.server.prefix()
+        schema = Schema(mariadb.prefix, "mysql")
+        with (
+            mariadb.server.engine.connect() as connection,
+            MariaDB().alone(connection, schema, 1),
+        ):
+            with pytest.raises(StorageLockedError):
+                mariadb.open(lock_timeout=0)
+            with closing(SQLStorage(mariadb.server.url, prefix=other, lock_timeout=0)) as storage:
+                assert storage.revision() == 0
 
 
 class TestLock:
@@ -505,6 +570,66 @@ class TestFork:
         assert parent == "parent ['after', 'before', 'inside'] 3"
 
 
+def raised_by(work):
+    """Return what is raised; an interrupt that came through would end all tests."""
+    try:
+        work()
+    except BaseException as error:
+        return error
+    return None
+
+
+class TestInterrupt:
+    def test_that_was_handled_before_is_over(self, tmp_path):
+        """While a host ends because of Ctrl-C, an error of the store is that error."""
+        path = tmp_path / "plugins.db"
+        with closing(SQLStorage(f"sqlite:///{path}")) as storage:
+            put(storage, "k", {})
+            try:
+                raise KeyboardInterrupt
+            except KeyboardInterrupt:
+                path.unlink()
+                for use in (lambda: storage.read("t"), lambda: put(storage, "k", {})):
+                    assert type(raised_by(use)) is StorageUnavailableError
+
+    @pytest.mark.parametrize("handled", [None, KeyboardInterrupt(), LookupError()])
+    def test_that_a_driver_hides_ends_the_transaction(self, tmp_path, handled):
+        """It is what is raised, and a transaction that goes on after it is not committed."""
+        engine = sa.create_engine(f"sqlite:///{tmp_path}/plugins.db")
+        storage = SQLStorage(engine)
+        busy = threading.Event()
+
+        @event.listens_for(engine, "do_execute")
+        def execute(cursor, statement, parameters, context):
+            if busy.is_set():
+                try:
+                    raise KeyboardInterrupt
+                except KeyboardInterrupt:
+                    cursor.execute("not while it is busy")
+
+        def go_on():
+            with storage.transaction() as transaction:
+                transaction.put("t", "k", {})
+                busy.set()
+                error = raised_by(lambda: transaction.get("t", "other"))
+                assert type(error) is KeyboardInterrupt
+                assert error is not handled
+                busy.clear()
+                transaction.put("t", "l", {})
+
+        def go_on_while_handling():
+            try:
+                if handled is not None:
+                    raise handled
+                go_on()
+            except (KeyboardInterrupt, LookupError):
+                go_on()
+
+        assert type(raised_by(go_on_while_handling)) is StorageUnavailableError
+        assert (storage.read("t"), storage.revision()) == ({}, 0)
+        engine.dispose()
+
+
 class TestHostEngine:
     @pytest.fixture
     def engine(self, database):
@@ -585,6 +710,83 @@ class TestHostEngine:
 
         assert other.read("t") == {"k": {"n": 2}, "other": {}}
 
+    @pytest.mark.parametrize("reset", ["rollback", None])
+    def test_keeps_no_lock_of_a_transaction_that_could_not_begin(self, database, reset):
+        """What failed with the lock in hand lets go of it, however the engine treats that."""
+        url = sa.make_url(database.url).difference_update_query(["prefix"])
+        engine = sa.create_engine(
+            url,
+            connect_args={"timeout": 0} if database.name == "sqlite" else {},
+            isolation_level="AUTOCOMMIT",
+            skip_autocommit_rollback=True,
+            pool_reset_on_return=reset,
+        )
+        storage, other = SQLStorage(engine, prefix=database.prefix), database.open(lock_timeout=1)
+        with other.transaction() as transaction:
+            transaction.put("t", "k", {})
+            impatient = SQLStorage(engine, prefix=database.prefix, lock_timeout=0.1)
+            with pytest.raises(StorageLockedError):
+                put(impatient, "k", {})
+        assert impatient.read("t") == storage.read("t") == {"k": {}}
+        with database_of(database).begin() as connection:
+            connection.exec_driver_sql(f"UPDATE {database.prefix}meta SET schema_version = 99")
+        for each in (storage, other):
+            with pytest.raises(StorageCorruptError, match="newer plugreg"):
+                put(each, "k", {})
+        engine.dispose()
+
+    @pytest.mark.parametrize("pool", [sa.StaticPool, sa.SingletonThreadPool, sa.AssertionPool])
+    def test_whose_users_share_a_connection_is_refused(self, database, pool):
+        """One user would end the transaction of another, so that updates are lost."""
+        engine = sa.create_engine(
+            sa.make_url(database.url).difference_update_query(["prefix"]), poolclass=pool
+        )
+        with pytest.raises(StorageURLError, match=r"poolclass=sqlalchemy\.QueuePool"):
+            SQLStorage(engine, prefix=database.prefix)
+        with database_of(database).connect() as connection:
+            assert not sa.inspect(connection).has_table(f"{database.prefix}meta")
+        engine.dispose()
+
+    def test_with_one_connection_is_enough(self, database):
+        """Inside a transaction reads go by its own connection, and show the last commit."""
+        engine = sa.create_engine(
+            sa.make_url(database.url).difference_update_query(["prefix"]),
+            pool_size=1,
+            max_overflow=0,
+            pool_timeout=0.5,
+        )
+        storage = SQLStorage(engine, prefix=database.prefix)
+        put(storage, "k", {"n": 1})
+        with storage.transaction() as transaction:
+            transaction.put("t", "k", {"n": 2})
+            assert (storage.read("t"), storage.revision()) == ({"k": {"n": 1}}, 1)
+            assert storage.now() > 0
+            transaction.put("t", "l", {})
+            assert storage.read("t") == {"k": {"n": 1}}
+        assert (storage.read("t"), storage.revision()) == ({"k": {"n": 2}, "l": {}}, 2)
+        engine.dispose()
+
+    def test_lends_a_child_no_connection_of_its_parent(self, served):
+        """In a child forked inside a transaction, a read connects anew, or is refused."""
+        engine = sa.create_engine(sa.make_url(served.url).difference_update_query(["prefix"]))
+        storage = SQLStorage(engine, prefix=served.prefix)
+        put(storage, "k", {})
+        connected = []
+        event.listen(engine.pool, "connect", lambda *_: connected.append(os.getpid()))
+        with storage.transaction() as transaction:
+            transaction.get("t", "k")
+            child = os.fork()
+            if not child:
+                right = False
+                try:
+                    right = storage.read("t") == {"k": {}} and connected == [os.getpid()]
+                finally:
+                    os._exit(0 if right else 1)
+            assert os.waitpid(child, 0)[1] == 0
+            transaction.put("t", "l", {})
+        assert sorted(storage.read("t")) == ["k", "l"]
+        engine.dispose()
+
     def test_may_be_disposed_of_by_its_host(self, database, engine):
         """A host that disposes of its engine, as before a fork, keeps a store that works."""
         storage = SQLStorage(engine, prefix=database.prefix)
@@ -613,8 +815,17 @@ class TestHostEngine:
     def test_in_memory_is_refused(self, pool):
         """One connection cannot keep readers out of a transaction, and several share nothing."""
         engine = sa.create_engine("sqlite://", poolclass=pool)
-        with pytest.raises(StorageUnavailableError, match="use MemoryStorage"):
+        with pytest.raises(StorageURLError, match="use MemoryStorage"):
             SQLStorage(engine)
+        engine.dispose()
+
+    def test_without_a_database_is_refused(self, new_database):
+        """A server alone keeps nothing: its address must name a database, in a URL as well."""
+        url = sa.make_url(new_database("mariadb").server.url).set(database="")
+        engine = sa.create_engine(url)
+        for given in (engine, url):
+            with pytest.raises(StorageURLError, match="names no database"):
+                SQLStorage(given)
         engine.dispose()
 
 
@@ -677,6 +888,29 @@ class TestFile:
             assert not path.exists()
             saved.rename(path)
 
+            assert storage.read("t") == {"k": {"n": 1}}
+
+    @pytest.mark.parametrize("given", [str, sa.create_engine])
+    @pytest.mark.parametrize("left", [None, b""])
+    def test_that_is_gone_leaves_its_log_alone(self, path, given, left):
+        """The last commits may be in the log alone: no new file is made that would cost them."""
+        log = path.with_name("plugins.db-wal")
+        with closing(SQLStorage(f"sqlite:///{path}")) as storage:
+            put(storage, "k", {"n": 1})
+            # What a process that is killed leaves.
+            file_then, log_then = path.read_bytes(), log.read_bytes()
+        path.unlink()
+        log.write_bytes(log_then)
+        if left is not None:
+            path.write_bytes(left)
+        with pytest.raises(StorageCorruptError, match="put the file back") as caught:
+            SQLStorage(given(f"sqlite:///{path}"))
+
+        assert caught.value.path == str(path)
+        assert log.read_bytes() == log_then
+        assert path.exists() == (left is not None)
+        path.write_bytes(file_then)
+        with closing(SQLStorage(f"sqlite:///{path}")) as storage:
             assert storage.read("t") == {"k": {"n": 1}}
 
     def test_that_was_put_back_from_a_copy_is_read_anew(self, path):
@@ -802,6 +1036,10 @@ class TestURL:
             "sqlite+nope:///x.db",
             "nope://u:hunter2@h",
             "u:hunter2@h",
+            "sqlite://u:hunter2@h/x.db",
+            "sqlite://hunter2@/x.db",
+            "postgresql+psycopg://u:x@hunter2@h/d",
+            "mysql+pymysql://u:x@hunter2/y@h/d",
             5,
             None,
         ],
@@ -814,6 +1052,20 @@ class TestURL:
 
         assert "hunter2" not in all_words(caught.value)
         assert list(tmp_path.iterdir()) == []
+
+    def test_of_an_engine_with_a_broken_password_is_refused(self):
+        """What stands after an unescaped @ is not shown, though SQLAlchemy takes it for a host."""
+        engine = sa.create_engine("postgresql+psycopg://u:x@hunter2@h/d")
+        with pytest.raises(StorageURLError, match="write %40") as caught:
+            SQLStorage(engine)
+
+        assert "hunter2" not in all_words(caught.value)
+
+    @pytest.mark.parametrize("scheme", ["postgresql+psycopg", "mysql+pymysql"])
+    def test_with_an_option_that_its_driver_does_not_know_is_one_error(self, scheme):
+        """Whatever a driver raises at connecting, it is typed and names the option."""
+        with pytest.raises(StorageUnavailableError, match="nonsense"):
+            SQLStorage(f"{scheme}://127.0.0.1:1/test?nonsense=1")
 
     @pytest.mark.parametrize("scheme", ["postgresql+psycopg", "mysql+pymysql"])
     def test_hides_its_password(self, scheme):

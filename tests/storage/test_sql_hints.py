@@ -94,11 +94,14 @@ class TestPostgreSQL:
         here.wait(0.01)
         child = os.fork()
         if not child:
-            here.wait(0.01)
-            commit(here)
-            told = here.wait(LONG)
-            here.close()
-            os._exit(0 if told else 1)
+            told = False
+            try:
+                here.wait(0.01)
+                commit(here)
+                told = here.wait(LONG)
+                here.close()
+            finally:
+                os._exit(0 if told else 1)
         assert os.waitpid(child, 0)[1] == 0
         assert here.wait(LONG)
         commit(there)
@@ -136,6 +139,29 @@ class TestPostgreSQL:
                 time.sleep(0.05)
         for each in (here, there):
             each.close()
+
+
+def test_close_ends_a_wait(database):
+    """Whoever closes waits for nobody, and who waits is told that there was no hint."""
+    storage, told = database.open(), []
+    storage.wait(0.01)
+    waiting = threading.Thread(
+        target=lambda: told.append(storage.wait(100 * LONG)), name="waiting", daemon=True
+    )
+    closing = threading.Thread(target=storage.close, name="closing", daemon=True)
+    for each in (waiting, closing):
+        each.start()
+        # Closing comes while it waits, or just before: that ends it too.
+        time.sleep(0.1)
+    for each in (closing, waiting):
+        each.join(LONG)
+        assert not each.is_alive(), f"{each.name} has no end"
+    assert told == [False]
+
+
+def test_says_whether_it_is_told(database):
+    """Only where there are hints is waiting for them worth a thread's time."""
+    assert database.open().gives_hints == (database.name == "postgresql")
 
 
 @pytest.mark.parametrize("name", ["sqlite", "mariadb"])

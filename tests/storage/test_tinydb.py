@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import stat
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import filelock
 import pytest
@@ -248,6 +251,149 @@ class TestFile:
         assert storage.read("t") == other.read("t") == {"k": {"from": "copy"}}
 
 
+USERS = """
+import grp, os, pwd, sys
+from plugreg.exceptions import StorageUnavailableError
+from plugreg.storage import TinyDBStorage
+
+path = sys.argv[1]
+os.umask(0o022)
+
+def become(user, groups):
+    os.setgroups(groups)
+    os.setgid(groups[0])
+    os.setuid(user)
+
+def use(user, groups, key):
+    '''Store something as this user of these groups, and print what came of it.'''
+    sys.stdout.flush()
+    if os.fork():
+        os.wait()
+        return
+    become(user, groups)
+    try:
+        storage = TinyDBStorage(path, on_corrupt="set_aside")
+        with storage.transaction() as transaction:
+            transaction.put("t", key, {})
+        print(*storage.read("t"))
+    except StorageUnavailableError as error:
+        print(error.reason.split(";")[0].split(":")[0])
+    sys.stdout.flush()
+    os._exit(0)
+
+def give(group, mode):
+    '''Have the store be what an operator makes of it.'''
+    os.chown(path, -1, group)
+    os.chmod(path, mode)
+
+def show():
+    status = os.stat(path)
+    print(status.st_uid, status.st_gid, oct(status.st_mode & 0o7777))
+"""
+
+ANN, BOB, CREW = 61101, 61102, 62000
+"""Two users, of whom nobody need know, with a group of the same number each, and one of both."""
+
+
+class TestOwner:
+    @pytest.fixture
+    def as_users(self, run_python):
+        """Give a function that runs a program with the parts above, and returns its lines."""
+        if not hasattr(os, "geteuid") or os.geteuid() != 0:
+            reason = "only the superuser can act as other users"
+            if os.environ.get("PLUGREG_TEST_NO_SKIP") == "1":
+                pytest.fail(f"{reason}, and PLUGREG_TEST_NO_SKIP=1 forbids to skip")
+            pytest.skip(reason)
+        folder = Path(tempfile.mkdtemp())
+        folder.chmod(0o777)
+        names = f"ANN, BOB, CREW = {ANN}, {BOB}, {CREW}\n"
+
+        def run(program):
+            return run_python(USERS + names + program, folder / "p.json").splitlines()
+
+        run.folder = folder
+        yield run
+        shutil.rmtree(folder)
+
+    def test_stays_when_the_superuser_commits(self, as_users):
+        """A command that an operator runs as root does not lock the service out."""
+        lines = as_users(
+            "use(ANN, [ANN], 'a'); use(0, [0], 'root'); show(); use(ANN, [ANN], 'b'); show()"
+        )
+
+        assert lines == [
+            "a",
+            "a root",
+            f"{ANN} {ANN} 0o600",
+            "a b root",
+            f"{ANN} {ANN} 0o600",
+        ]
+
+    def test_may_change_within_a_group_that_reads_and_writes(self, as_users):
+        """The group and the mode are kept, so that all of it go on; so is a chgrp."""
+        lines = as_users(
+            "use(ANN, [ANN, CREW], 'a'); give(CREW, 0o660)\n"
+            "use(BOB, [BOB, CREW], 'b'); show(); use(ANN, [ANN, CREW], 'c'); show()"
+        )
+
+        assert lines == [
+            "a",
+            "a b",
+            f"{BOB} {CREW} 0o660",
+            "a b c",
+            f"{ANN} {CREW} 0o660",
+        ]
+
+    @pytest.mark.parametrize(
+        ("mode", "user", "groups"),
+        [
+            (0o664, BOB, [BOB]),  # He may read it, but the group is none of his.
+            (0o644, BOB, [BOB, CREW]),  # Ann could not write what is his.
+            (0o640, ANN, [ANN]),  # The crew could not read what is Ann's and her group's.
+        ],
+    )
+    def test_that_others_would_lose_is_refused(self, as_users, mode, user, groups):
+        """Whoever may not give the file what it has replaces nothing, and is told whose it is."""
+        lines = as_users(
+            f"use(ANN, [ANN], 'a'); give(CREW, {mode}); before = open(path, 'rb').read()\n"
+            f"use({user}, {groups}, 'b'); show(); print(before == open(path, 'rb').read())"
+        )
+
+        assert lines[0] == "a"
+        assert lines[1].startswith(f"it belongs to user {ANN} and group {CREW}, ")
+        assert lines[2:] == [f"{ANN} {CREW} {oct(mode)}", "True"]
+        assert sorted(each.name for each in as_users.folder.iterdir()) == [
+            "p.json",
+            "p.json.lock",
+        ]
+
+    def test_goes_on_with_another_group_where_it_may_do_nothing(self, as_users):
+        """A service that is run with another group still writes what is its own."""
+        lines = as_users(
+            "use(ANN, [ANN], 'a'); use(ANN, [CREW], 'b'); show(); give(BOB, 0o600)\n"
+            "use(ANN, [ANN], 'c'); show()"
+        )
+
+        assert lines == ["a", "a b", f"{ANN} {CREW} 0o600", "a b c", f"{ANN} {ANN} 0o600"]
+
+    def test_stays_when_a_damaged_store_is_set_aside(self, as_users):
+        """The empty store is its owner's too, or the damaged one stays where it is."""
+        lines = as_users(
+            "use(ANN, [ANN], 'a'); give(ANN, 0o644); open(path, 'r+b').write(b'damaged')\n"
+            "use(BOB, [BOB], 'b'); show(); print(open(path, 'rb').read(7))\n"
+            "use(0, [0], 'root'); show()"
+        )
+
+        assert lines == [
+            "a",
+            "it is damaged and stays",
+            f"{ANN} {ANN} 0o644",
+            "b'damaged'",
+            "root",
+            f"{ANN} {ANN} 0o644",
+        ]
+
+
 COUNTER = """
 import sys
 from plugreg.storage import TinyDBStorage
@@ -383,6 +529,67 @@ class TestLock:
 
         assert caught.value.place == f"{path}.lock"
         assert not path.exists()
+
+
+INTERRUPTED = """
+import os, sys, threading
+from plugreg.storage import open_storage
+
+storage = open_storage(sys.argv[1])
+
+
+def put():
+    with storage.transaction() as transaction:
+        transaction.put("t", "k", {})
+
+
+class CtrlC:
+    '''Raises KeyboardInterrupt where Python would: as functions begin, or one in C has ended.'''
+
+    def __init__(self, at):
+        self.left = at
+
+    def __call__(self, frame, event, argument):
+        if event in ("call", "c_return"):
+            self.left -= 1
+            if not self.left:
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+    def during(self, work):
+        sys.setprofile(self)
+        try:
+            work()
+        finally:
+            sys.setprofile(None)
+
+
+put()
+places = CtrlC(-1)
+places.during(put)
+came, held = 0, []
+for at in range(1, -places.left):
+    try:
+        CtrlC(at).during(put)
+    except KeyboardInterrupt:
+        came += 1
+    other = threading.Thread(target=put, daemon=True)
+    other.start()
+    other.join(10)
+    if other.is_alive():
+        held.append(at)
+        break
+print(came > 20, held, flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("scheme", ["memory", "tinydb"])
+def test_a_ctrl_c_keeps_no_other_thread_out(tmp_path, run_python, scheme):
+    """Wherever it comes in a transaction, the next thread that wants one gets it."""
+    url = "memory://" if scheme == "memory" else f"tinydb:///{tmp_path}/store"
+
+    assert run_python(INTERRUPTED, url) == "True []\n"
 
 
 FULL_DISK = """

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from plugreg.exceptions import StorageError
+from plugreg.exceptions import StorageError, StorageLockedError
 from plugreg.storage import MemoryStorage, SQLStorage, TinyDBStorage, copy, export_json, import_json
 
 CONTENTS = {
@@ -15,10 +15,11 @@ CONTENTS = {
     "settings": {
         "shop:COLOUR": {"value": "red", "protected": False},
         "shop:KEY": {"value": "hunter2", "protected": True, "encrypted": False},
+        "shop:OLD": {"value": "hunter1"},
     },
     "user_settings": {"shop:7:TOKEN": {"value": "hunter3", "protected": True}},
 }
-MASKED = (("settings", "shop:KEY"), ("user_settings", "shop:7:TOKEN"))
+MASKED = (("settings", "shop:KEY"), ("settings", "shop:OLD"), ("user_settings", "shop:7:TOKEN"))
 
 
 def fill(storage, contents=CONTENTS):
@@ -91,6 +92,44 @@ class TestCopy:
 
         assert contents_of(target) == CONTENTS
 
+    def test_keeps_those_who_write_waiting(self, source):
+        """Nobody writes to either store meanwhile: what is in one then is in the other."""
+
+        class Watched(MemoryStorage):
+            def transaction(self):
+                writer.start()
+                # It would be done long before, if it had not to wait.
+                writer.join(0.2)
+                self.writer_waits = writer.is_alive()
+                return super().transaction()
+
+        writer = threading.Thread(target=fill, args=(source, {"late": {"k": {}}}))
+        watched = Watched()
+        copy(source, watched)
+        writer.join()
+        assert watched.writer_waits
+        assert {table: watched.read(table) for table in CONTENTS} == CONTENTS
+        assert watched.read("late") == {}
+        assert contents_of(source) == {**CONTENTS, "late": {"k": {}}}
+
+    def test_of_a_store_onto_itself_through_another_handle_is_refused(self, tmp_path):
+        """It waits for its own lock, gives up as any writer does, and has changed nothing."""
+        one, two = (TinyDBStorage(tmp_path / "same.json", lock_timeout=0.1) for _ in "ab")
+        fill(one)
+        with pytest.raises(StorageLockedError, match=r"same\.json\.lock"):
+            copy(one, two, replace=True)
+        assert (contents_of(two), two.revision()) == (CONTENTS, 1)
+
+    def test_of_a_store_onto_its_wrapper_is_refused_at_once(self, source):
+        """One lock of one process is known to be held by this thread."""
+
+        class Wrapper:
+            transaction = source.transaction
+
+        with pytest.raises(StorageError, match="inside another one"):
+            copy(source, Wrapper(), replace=True)
+        assert contents_of(source) == CONTENTS
+
     def test_is_of_one_moment(self, target):
         """Tables that are changed together are never copied from before and after a change."""
         done = threading.Event()
@@ -115,13 +154,17 @@ class TestCopy:
 
 class TestExport:
     def test_leaves_out_protected_values(self, source):
-        """Without being asked by name, no protected value is in the text; all the rest is."""
+        """Without being asked by name, no protected value is in the text; all the rest is.
+
+        A value of which it is not said that it is none counts as protected.
+        """
         text = export_json(source)
         tables = json.loads(text)["tables"]
 
         assert "hunter" not in text
         assert tables["plugins"] == CONTENTS["plugins"]
         assert tables["settings"]["shop:COLOUR"] == {"value": "red", "protected": False}
+        assert tables["settings"]["shop:OLD"] == {"masked": True}
         assert tables["settings"]["shop:KEY"] == {
             "encrypted": False,
             "masked": True,

@@ -1,0 +1,46 @@
+"""The pool of the engines that plugreg opens by itself."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from sqlalchemy import pool
+from sqlalchemy.util import queue
+
+
+class _Idle(queue.QueueCommon[pool.ConnectionPoolEntry]):
+    """Connections that nobody uses. The last one in is the first one out, and nobody waits."""
+
+    def __init__(self, maxsize: int = 0, use_lifo: bool = True) -> None:
+        self.maxsize = maxsize
+        self.use_lifo = use_lifo
+        self._entries: deque[pool.ConnectionPoolEntry] = deque()
+
+    def qsize(self) -> int:
+        return len(self._entries)
+
+    def put(
+        self, item: pool.ConnectionPoolEntry, block: bool = True, timeout: float | None = None
+    ) -> None:
+        del block, timeout
+        # Two threads may both find room for one more.
+        if len(self._entries) >= self.maxsize:
+            raise queue.Full
+        self._entries.append(item)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> pool.ConnectionPoolEntry:
+        del block, timeout
+        try:
+            return self._entries.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+
+class LocklessPool(pool.QueuePool):
+    """A pool without a limit, in which no thread waits for another.
+
+    The lock of a QueuePool is acquired in Python (threading.Condition). Where Ctrl-C comes right
+    then, it stays held, and no other thread has a connection any more.
+    """
+
+    _queue_class = _Idle
