@@ -94,6 +94,9 @@ build/pluggy/done: build/tools/done | .venv/done
 	$(PIP) --python .venv/bin/python install --quiet --group test --group lint $(PLUGREG)
 	@touch $@
 
+# As many tests at once as there are cores.
+AT_ONCE := --numprocesses=auto --dist=worksteal
+
 TESTS := PLUGREG_TEST_WHEEL=1 PLUGREG_SAMPLES="$(CURDIR)/build/samples" \
 	PLUGREG_PLUGGY_SDIST="$(CURDIR)/build/pluggy/sdist"
 
@@ -104,7 +107,7 @@ lint: .venv/done
 
 # The executable, not "python -m pytest": that one would import the checkout.
 test-wheel: .venv/done build/samples/done build/pluggy/done
-	$(TESTS) .venv/bin/pytest --cov --cov-branch
+	$(TESTS) .venv/bin/pytest $(AT_ONCE) --cov --cov-branch
 
 # The newer Pythons, each found on the path and really starting: version managers leave commands
 # there for versions that they do not have.
@@ -120,7 +123,7 @@ test-newer: $(NEWER)
 $(NEWER): test-with-%: .venv/done build/samples/done build/pluggy/done
 	@$(if $(call python,$*),$(MAKE) --no-print-directory .venv-$*/done \
 		NEWER_PYTHON=$(call python,$*),echo "Python $*: not here, so nothing is tested with it")
-	$(if $(call python,$*),$(TESTS) .venv-$*/bin/pytest)
+	$(if $(call python,$*),$(TESTS) .venv-$*/bin/pytest $(AT_ONCE))
 
 .venv-%/done: build/wheels/done .venv/done
 	$(NEWER_PYTHON) -m venv --clear --without-pip .venv-$*

@@ -426,6 +426,12 @@ class PluginRegistry:
             if self._life.is_loaded:
                 remake = Remake.of(full=anew, force=False)
                 self._life.reload_everywhere(collect=True, remake=remake)
+            else:
+                self._configs.ask_all()
+
+        def refresh() -> None:
+            if self._life.is_loaded:
+                self._life.refresh()
 
         return Packages(
             installer,
@@ -433,6 +439,7 @@ class PluginRegistry:
             protected={host},
             storage=storage,
             catalogue=self.catalogue,
+            refresh=refresh,
             rediscover=rediscover,
             forget=self._wishes.delete,
         )

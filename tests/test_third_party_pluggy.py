@@ -207,7 +207,8 @@ def test_pytests_plugins_are_active(loaded):
     installed = {slugify(each.name): each for each in metadata.entry_points(group="pytest11")}
 
     assert {each.dist.name for each in installed.values()} >= {"pytest-cov", "hypothesis"}
-    assert loaded["failures"] == []
+    # xdist brings the specification of a hook of its own, but only where pytest asks it to.
+    assert [each for each in loaded["failures"] if "pytest_xdist" not in each] == []
     assert {
         slug: (each["module"], each["distribution"], each["version"])
         for slug, each in loaded["active"].items()

@@ -83,14 +83,14 @@ class Audit:
         return tuple(_entry(key, row) for key, row in latest)
 
     def brought_by(self, distribution: str) -> frozenset[str]:
-        """Return the other distributions that installing this one has added, ever."""
-        return frozenset(
-            change.name
-            for entry in self.entries()
-            if entry.distribution == distribution and entry.outcome == "done"
-            for change in entry.changes
-            if change.kind == "add" and change.name != distribution
-        )
+        """Return what installing a distribution has added beside it, and was not removed since."""
+        brought: set[str] = set()
+        for entry in self.entries():
+            if entry.outcome == "done":
+                brought -= {each.name for each in entry.changes if each.kind == "remove"}
+                if entry.distribution == distribution:
+                    brought |= {each.name for each in entry.changes if each.kind == "add"}
+        return frozenset(brought - {distribution})
 
 
 def _key(when: datetime) -> str:

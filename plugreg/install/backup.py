@@ -12,11 +12,13 @@ thousand small files into one takes no longer than to link them.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
@@ -61,35 +63,35 @@ class Kept(NamedTuple):
 class Manifest(NamedTuple):
     """All that was kept: what is in ``folders``, and ``others``, which are outside of them.
 
-    A folder comes before what is in it.
+    A folder comes before what is in it. ``copies`` is the SHA-256 of the file with all copies.
     """
 
     folders: tuple[str, ...]
     tree: tuple[Kept, ...]
     others: tuple[Kept, ...]
+    copies: str
 
 
 class Backup:
-    """A copy of ``folders`` in the folder ``place``; ``without`` is left out of it.
+    """A copy of ``folders`` in the folder ``place``; this and ``without`` are left out of it.
 
     The folders are resolved, and none is within another one. Links are kept as links and never
     followed. Sockets, pipes and devices are left alone.
     """
 
-    def __init__(self, place: Path, folders: Sequence[Path], without: Path) -> None:
+    def __init__(self, place: Path, folders: Sequence[Path], without: Iterable[Path]) -> None:
         self.place: Final = str(place)
         self.folders: Final = tuple(map(str, folders))
-        self.without: Final = str(without)
+        self.without: Final = frozenset(map(str, (place, *without)))
 
-    def take(self, files: Iterable[Path]) -> None:
+    def take(self, files: Iterable[Path]) -> tuple[Manifest, str]:
         """Copy the folders and ``files`` outside of them, and return when all is on the disk.
 
-        A file that is not there is kept as such, with the folders that it would need. An earlier
-        copy is replaced. Nothing stays behind when an InstallError is raised: for want of room,
-        of a right, or because a file cannot be read.
+        Returns what was kept, and the SHA-256 by which :meth:`manifest` knows it again. A file that
+        is not there is kept as such, with the folders that it would need. Nothing stays behind when
+        an InstallError is raised: for want of room, of a right, or because a file cannot be read.
         """
         try:
-            self.remove()
             os.mkdir(self.place, 0o700)
             with open(self._path(COPIES), "xb") as copies:
                 taking = _Taking(self, copies)
@@ -97,11 +99,14 @@ class Backup:
                     folders=self.folders,
                     tree=tuple(taking.tree()),
                     others=tuple(taking.others(files)),
+                    copies=taking.digest.hexdigest(),
                 )
                 copies.flush()
                 os.fsync(copies.fileno())
-            write(self._path(_MANIFEST), json.dumps(manifest._asdict()))
+            text = json.dumps(manifest._asdict())
+            write(self._path(_MANIFEST), text)
             flush_folder(self.place)
+            return manifest, hashlib.sha256(text.encode("ascii")).hexdigest()
         except BaseException as error:
             with suppress(OSError):
                 self.remove()
@@ -111,21 +116,31 @@ class Backup:
                 ) from error
             raise
 
-    def manifest(self) -> Manifest:
-        """Return what was kept. Raises InstallError where that cannot be read."""
+    def manifest(self, sha256: str) -> Manifest:
+        """Return what was kept, if it is what :meth:`take` has returned ``sha256`` for.
+
+        Raises InstallError where it or the file of copies cannot be read, or is another one.
+        """
         path = self._path(_MANIFEST)
         try:
-            with open(path, encoding="ascii") as file:
-                found = json.load(file)
-            return Manifest(
+            with open(path, "rb") as file:
+                text = file.read()
+            _require(hashlib.sha256(text).hexdigest(), sha256)
+            found = json.loads(text)
+            manifest = Manifest(
                 folders=tuple(found["folders"]),
                 tree=tuple(Kept(*each) for each in found["tree"]),
                 others=tuple(Kept(*each) for each in found["others"]),
+                copies=found["copies"],
             )
+            path = self._path(COPIES)
+            with open(path, "rb") as file:
+                _require(hashlib.file_digest(file, "sha256").hexdigest(), manifest.copies)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InstallError(
                 [f"the copy of the environment cannot be read from {path!r}: {words(error)}"]
             ) from error
+        return manifest
 
     def remove(self) -> None:
         """Remove the copy, if there is one. Raises OSError."""
@@ -140,12 +155,18 @@ class Backup:
         return os.path.join(self.place, name)
 
 
+def _require(found: str, expected: str) -> None:
+    if found != expected:
+        raise ValueError("it is not as it was written; something has changed it since")
+
+
 class _Taking:
-    """One taking of a copy: the file of copies so far, and how many links there are."""
+    """One taking of a copy: the file of copies so far, its digest, and how many links there are."""
 
     def __init__(self, backup: Backup, copies: BinaryIO) -> None:
         self._backup = backup
         self._copies = copies
+        self.digest: Final = hashlib.sha256()
         self._links = 0
         self._seen: set[str] = set()
 
@@ -215,6 +236,7 @@ class _Taking:
                 raise OSError(errno.EAGAIN, "it was replaced while it was copied", path)
             while data := os.read(descriptor, _CHUNK):
                 self._copies.write(data)
+                self.digest.update(data)
         finally:
             os.close(descriptor)
         size = self._copies.tell() - offset
@@ -234,7 +256,7 @@ def _kept(path: str, status: os.stat_result, offset: int | None, text: str | Non
     )
 
 
-def walk(folder: str, without: str) -> Iterator[tuple[str, os.stat_result]]:
+def walk(folder: str, without: Collection[str]) -> Iterator[tuple[str, os.stat_result]]:
     """Yield a folder and all that is in it, each before what is in it, but for ``without``.
 
     Links are not followed. What goes meanwhile is left out. A folder is not read before the next
@@ -253,7 +275,7 @@ def walk(folder: str, without: str) -> Iterator[tuple[str, os.stat_result]]:
         except (FileNotFoundError, NotADirectoryError):
             continue
         for entry in found:
-            if entry.path == without:
+            if entry.path in without:
                 continue
             try:
                 status = entry.stat(follow_symlinks=False)
@@ -264,13 +286,15 @@ def walk(folder: str, without: str) -> Iterator[tuple[str, os.stat_result]]:
                 pending.append(entry.path)
 
 
-def write(path: str, text: str) -> None:
+def write(path: str, text: str, mode: int = 0o666) -> None:
     """Put a text of ASCII into the file at ``path`` as a whole, and return when it is on the disk.
 
-    Raises OSError; what was there before is then still there.
+    ``mode`` is that of the file, but for what the umask takes from it. Raises OSError; what was
+    there before is then still there.
     """
     temporary = f"{path}.tmp"
-    with open(temporary, "w", encoding="ascii") as file:
+    opener = partial(os.open, mode=mode)
+    with open(temporary, "w", encoding="ascii", opener=opener) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -32,6 +32,7 @@ from plugreg.install.exceptions import (
 )
 from plugreg.install.installer import Installed, Progress
 from plugreg.install.keeping import pins, unmet
+from plugreg.install.netrc import with_netrc
 from plugreg.install.plan import Change, InstallPlan, Refusal, Target
 from plugreg.install.policy import InstallPolicy
 from plugreg.install.processes import Completed, last_lines, run, variables
@@ -95,11 +96,20 @@ class CommandInstaller(ABC):
     ``timeout`` is how many seconds each command of it may take. A requirement reaches the program
     only in a file that it is given, never as an argument; an index goes by environment variable.
     Where a distribution has no wheel a plan has to build one, which runs code of it before anything
-    was judged by its hash; the policy's ``wheels_only`` keeps that from happening.
+    was judged; a policy whose ``may_build`` is False keeps that from happening.
     """
 
     program: ClassVar[str]
-    """What it is called; its own environment variables begin so too ("PIP_")."""
+    """What it is called."""
+
+    own_variables: ClassVar[re.Pattern[str]]
+    """The names of its own environment variables that are passed on: network, indexes, cache.
+
+    Others say where it installs, or what else; they would make of a plan another change.
+    """
+
+    netrc_variables: ClassVar[tuple[str, ...]] = ()
+    """Those of its variables whose URLs it is given without credentials; it has them by NETRC."""
 
     failures: ClassVar[_Failures] = ()
     """Patterns of its output, and what they tell of."""
@@ -148,20 +158,31 @@ class CommandInstaller(ABC):
         """Carry out exactly the changes of a plan. Raises InstallRefusedError where it is refused.
 
         Nothing is looked for again: each distribution has the version of the plan, the hash where
-        that has one, and the commit where it comes from a repository.
+        that has one, and the commit where it comes from a repository. Raises InstallError where
+        one of them is not there afterwards: a file of configuration may lead elsewhere.
         """
         if not plan.allowed:
             raise InstallRefusedError(plan)
         self._check()
+        self._check_writable()
         lines = [exact(plan.target, plan.distribution, each) for each in plan.changes]
         if not lines:
             return ""
         with self._work(plan.target, progress) as work:
-            return self._put(work, lines)
+            output = self._put(work, lines)
+        missing = [each.name for each in plan.changes if self._version(each.name) != each.after]
+        if missing:
+            reason = (
+                f"{self.program} has not put {', '.join(map(repr, missing))} into {sys.prefix!r}; "
+                f"take what says where to install out of its configuration"
+            )
+            raise InstallError([reason, *last_lines(output.splitlines())])
+        return output
 
     def uninstall(self, names: Sequence[str], progress: Progress | None = None) -> str:
         """Remove distributions; raises InstallError where one of them is there still."""
         self._check()
+        self._check_writable()
         if not names:
             return ""
         with self._work(None, progress) as work:
@@ -183,6 +204,10 @@ class CommandInstaller(ABC):
             location=str(found.path.parent),
             installer=found.installer,
         )
+
+    def _version(self, name: str) -> str | None:
+        found = self.show(name)
+        return None if found is None else found.version
 
     @abstractmethod
     def _check_program(self) -> None:
@@ -243,11 +268,10 @@ class CommandInstaller(ABC):
                 # What an installer that is ended leaves behind goes with the folder.
                 given = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)
                 given |= self._given(index_url, [os.fspath(each) for each in policy.find_links])
-                own = f"{self.program.upper()}_"
-                environment = variables(own, given, isolated=policy.isolated)
+                environment = variables(self.own_variables, given, isolated=policy.isolated)
                 yield Work(
                     folder=Path(folder),
-                    environment=environment,
+                    environment=with_netrc(environment, self.netrc_variables, Path(folder)),
                     secrets=_secrets(target, policy, environment.values()),
                     timeout=self._timeout,
                     progress=progress,
@@ -257,7 +281,7 @@ class CommandInstaller(ABC):
             raise kind([f"{self.program} cannot be used: {error}"]) from error
 
     def _check(self) -> None:
-        """Raise what would keep any verb from working, before anything is begun."""
+        """Raise what would keep any verb from working, a plan too, before anything is begun."""
         import sysconfig
 
         self._check_program()
@@ -266,6 +290,9 @@ class CommandInstaller(ABC):
             raise ExternallyManagedError(
                 [f"the environment {sys.prefix!r} is externally managed; use one made by venv"]
             )
+
+    def _check_writable(self) -> None:
+        """Raise InstallPermissionError where nothing can be changed, before anything is begun."""
         for each in (Environment().purelib, Environment().platlib):
             if not os.access(each, os.W_OK):
                 raise InstallPermissionError([f"this process may not write to {str(each)!r}"])

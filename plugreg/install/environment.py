@@ -17,6 +17,9 @@ from plugreg.install.plan import Change
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
+RESERVED: Final = ".plugreg"
+"""How all names begin that plugreg uses in an environment for itself."""
+
 _METADATA: Final = (".dist-info", ".egg-info")
 
 
@@ -53,8 +56,9 @@ class Environment:
         self.purelib: Final = purelib.resolve()
         self.platlib: Final = platlib.resolve()
         self.scripts: Final = scripts.resolve()
-        self.folder: Final = self.purelib / ".plugreg"
-        """Where plugreg keeps what it needs to put this environment back; no part of it."""
+        self.folder: Final = self.purelib / RESERVED
+        """Where the lock is. What is needed to put this environment back is beside it, in names
+        that begin with that of this folder."""
         # If one of these is a link, it may lead to a folder of the system, which is none of ours.
         self._more: Final = tuple(each.parent.resolve() / each.name for each in more)
 
@@ -92,6 +96,20 @@ class Environment:
                 with Guard():
                     files |= dict.fromkeys(_files(installed[name].path))
         return tuple(files)
+
+
+def reserved(files: Iterable[str]) -> tuple[str, ...]:
+    """Return those of ``files`` that no distribution may bring, as plugreg uses their names itself.
+
+    ``files`` are paths as a RECORD or a wheel lists them, wherever they lead. A name that begins
+    with ``.plugreg`` is reserved, that of a folder too; upper case is no difference, as it is none
+    to some file systems.
+    """
+    return tuple(
+        each
+        for each in files
+        if any(part.lower().startswith(RESERVED) for part in each.replace("\\", "/").split("/"))
+    )
 
 
 def difference(before: Mapping[str, Found], after: Mapping[str, Found]) -> tuple[Change, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ from plugreg.install.requirements import masked
 
 
 def source_of(direct: Mapping[str, Any]) -> str:
-    """Return the URL in a record of PEP 610, as ``direct_url.json`` and pip's report are; masked.
+    """Return the URL in a record of PEP 610, as ``direct_url.json`` and pip's report are.
+
+    It has no login, which some versions of uv write there, and its query is masked.
 
     A repository's has the commit, and the folder in it: ``git+https://host/path@commit#…``.
     """
-    url = str(direct["url"])
+    url = re.sub(r"://[^\s/?#]*@", "://", str(direct["url"]), count=1)
     repository = direct.get("vcs_info")
     if repository is not None:
         url = f"{repository['vcs']}+{url}@{repository['commit_id']}"

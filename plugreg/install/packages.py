@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import importlib
-import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from time import monotonic
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
-from plugreg._guard import explain
 from plugreg._names import canonical
 from plugreg.catalogue import Catalogue
 from plugreg.discovery import discover
-from plugreg.exceptions import InstallError, RequirementError, StorageError
-from plugreg.install.audit import Action, Audit, AuditEntry, AuditOutcome
-from plugreg.install.environment import Found, difference
+from plugreg.exceptions import (
+    InstallError,
+    PluginNotFoundError,
+    RegistryNotReady,
+    RequirementError,
+)
+from plugreg.install.attempt import Attempt
+from plugreg.install.audit import Audit, AuditEntry
+from plugreg.install.changes import Changes, normal
 from plugreg.install.exceptions import InstallRefusedError, NotAPluginError
 from plugreg.install.installer import Installer, Progress
 from plugreg.install.listed import checked, is_satisfied
-from plugreg.install.plan import Change, InstallPlan, Refusal
+from plugreg.install.ownership import require_apart, require_own_files, scripts_of_nobody
+from plugreg.install.plan import Change, InstallPlan, Refusal, Target
 from plugreg.install.plugins_file import PluginsFile
 from plugreg.install.removal import (
-    listed,
+    OURS,
+    PROTECTED,
     no_longer_needed,
+    protecting,
     require_removable,
     require_unneeded,
 )
 from plugreg.install.reports import InstallReport, UninstallReport
+from plugreg.install.requirement_lines import RequirementLine
 from plugreg.install.requirements import parse_target
-from plugreg.install.safeguard import Interrupted, Safeguard
+from plugreg.install.safeguard import Interrupted
+from plugreg.modules import evict
 from plugreg.records import PluginFailure, PluginRecord, Stage
 from plugreg.storage import Storage
-
-_logger = logging.getLogger("plugreg")
 
 
 class Packages:
@@ -45,7 +52,8 @@ class Packages:
     :meth:`recover`, or the next installation, does it.
 
     ``group`` is the entry-point group of the registry's plugins; ``protected`` are distributions
-    that are never removed. ``rediscover`` reloads with a new look at the sources, and imports all
+    that are neither removed nor replaced. ``refresh`` takes in what other processes have stored,
+    ``rediscover`` reloads with a new look at the sources, and imports all
     code anew if it is given True; ``forget`` deletes what is stored of a plugin.
     """
 
@@ -57,16 +65,18 @@ class Packages:
         protected: Collection[str],
         storage: Storage,
         catalogue: Catalogue,
+        refresh: Callable[[], object],
         rediscover: Callable[[bool], object],
         forget: Callable[[str], None],
     ) -> None:
         self._installer = installer
         self._group = group
-        self._protected = frozenset(map(canonical, protected)) | {"plugreg", "pip", "uv"}
+        self._protected = frozenset(map(canonical, protected)) | PROTECTED
         self._environment = installer.environment
-        self._safeguard = Safeguard(installer.environment)
         self._audit = Audit(storage)
+        self._changes = Changes(installer.environment, self._audit, lambda: rediscover(False))
         self._catalogue = catalogue
+        self._refresh = refresh
         self._rediscover = rediscover
         self._forget = forget
         path = installer.plugins_file
@@ -75,7 +85,7 @@ class Packages:
     @property
     def interrupted(self) -> Interrupted | None:
         """The change of the environment whose process died in the middle. Looks, and no more."""
-        return self._safeguard.interrupted()
+        return self._changes.interrupted
 
     def failures(self) -> tuple[PluginFailure, ...]:
         """Return a record of the change that was interrupted, if there is one."""
@@ -105,7 +115,7 @@ class Packages:
         target = parse_target(requirement, index_url)
         interrupted = self.interrupted
         if interrupted is None:
-            return self._installer.plan(target, self._group)
+            return self._planned(target)
         reason = (
             f"{interrupted.what} was interrupted; registry.packages.recover() puts the "
             f"environment back first"
@@ -136,18 +146,9 @@ class Packages:
         the environment is then as it was, which the error's ``report`` tells. StorageError may
         come after all was done.
         """
-        self.recover()
         if isinstance(requirement, InstallPlan):
-            plan = requirement
-        else:
-            plan = self.plan(requirement, index_url=index_url)
-        with self._audited("install", plan.requirement, plan.distribution, plan.changes, actor):
-            if not plan.allowed:
-                raise InstallRefusedError(plan)
-            report = self._install(plan, progress)
-        # The same version may be other code.
-        self._rediscover(any(each.before == each.after for each in plan.changes))
-        return report
+            return self._install(requirement.target, requirement, actor, progress)
+        return self._install(parse_target(requirement, index_url), None, actor, progress)
 
     def uninstall(
         self,
@@ -161,31 +162,40 @@ class Packages:
         """Remove a plugin's distribution, with all the plugins that it brings.
 
         ``delete_config`` forgets wish, settings and metadata of each of them, once it is gone;
-        ``dependencies`` removes what came with it and nothing else needs. Raises
-        PluginNotFoundError, and InstallError with the reason (behaviour.md, section 8.2) when the
-        plugin must stay, or was not removed; then nothing has changed.
+        ``dependencies`` removes what came with it, unless something else needs it, it brings
+        plugins itself, or the plugins file lists it. Raises PluginNotFoundError, and InstallError
+        with the reason (behaviour.md, section 8.2) when the plugin must stay, or was not removed;
+        then nothing has changed.
         """
+        self._refresh()
         record = self._catalogue.record(slug)
-        distribution = record.distribution or ""
-        leaving = self._plugins_of(distribution)
-        require_removable(record, leaving)
-        self.recover()
-        found = self._environment.distributions()
-        require_unneeded(distribution, found, self._protected)
-        brought = self._audit.brought_by(distribution) if dependencies else frozenset()
-        names = no_longer_needed(distribution, brought - self._protected, found)
-        changes = tuple(
-            Change(name=name, before=found[name].version, after=None) for name in sorted(names)
-        )
-        with self._audited("uninstall", distribution, distribution, changes, actor):
-            output = self._uninstall(distribution, changes, progress)
+        attempt = Attempt("uninstall", record.distribution or slug, actor)
+        with self._changes.audited(attempt):
+            record = self._catalogue.record(slug)
+            distribution = record.distribution or ""
+            leaving = self._plugins_of(distribution)
+            with attempt.refusing():
+                require_removable(record, leaving)
+                found = self._environment.distributions()
+                require_unneeded(distribution, found, self._protected)
+                names: Collection[str] = {distribution}
+                if dependencies:
+                    names = no_longer_needed(distribution, self._brought(distribution), found)
+                require_own_files(self._environment, names)
+            attempt.distribution = distribution
+            attempt.changes = tuple(
+                Change(name=name, before=found[name].version, after=None) for name in sorted(names)
+            )
+            output = self._uninstall(attempt, progress)
         self._rediscover(False)
         if delete_config:
             for each in leaving:
-                self._forget(each.slug)
+                # In safe mode, and before anything was stored, there is nothing to forget.
+                with suppress(PluginNotFoundError):
+                    self._forget(each.slug)
         return UninstallReport(
             distribution=distribution,
-            changes=changes,
+            changes=attempt.changes,
             plugins=tuple(each.slug for each in leaving),
             output=output,
         )
@@ -202,7 +212,7 @@ class Packages:
         """
         if self._file is None:
             raise InstallError(["there is no plugins file; give the installer plugins_file="])
-        self.recover()
+        self._changes.recover_for(Attempt("sync", "the plugins file", actor))
         reports = []
         for line in self._file.lines():
             if not line.text or not line.applies:
@@ -210,8 +220,8 @@ class Packages:
             if is_satisfied(line, self._environment.distributions()):
                 continue
             try:
-                plan = checked(self.plan(line.text), line)
-                reports.append(self.install(plan, actor=actor, progress=progress))
+                target = parse_target(line.text)
+                reports.append(self._install(target, None, actor, progress, line))
             except (InstallError, RequirementError) as error:
                 reports.append(_failed(line.name or "", error))
         return tuple(reports)
@@ -222,23 +232,7 @@ class Packages:
         Returns what that was, None where there is nothing to do. Raises InstallError where it
         cannot be done, or where another process is changing the environment now.
         """
-        started = monotonic()
-        found = self._safeguard.recover()
-        if found is not None:
-            importlib.invalidate_caches()
-            self._note(
-                AuditEntry(
-                    when=datetime.now(UTC),
-                    actor=None,
-                    action="recover",
-                    requirement=found.what,
-                    outcome="put back",
-                    reasons=("the process that did it had ended in the middle",),
-                    seconds=monotonic() - started,
-                )
-            )
-            self._rediscover(False)
-        return found
+        return self._changes.recover()
 
     def audit(self, limit: int | None = None) -> tuple[AuditEntry, ...]:
         """Return who has installed and removed what, oldest first; the last ``limit`` of them."""
@@ -246,23 +240,64 @@ class Packages:
 
     # -- installing --------------------------------------------------------------------------
 
-    def _install(self, plan: InstallPlan, progress: Progress | None) -> InstallReport:
-        name = plan.distribution or ""
-        if not plan.changes:
-            return self._report(plan, self._discoverable(name), "")
-        with self._restored(plan), self._changing(f"installing {plan.requirement}"):
-            before = self._environment.distributions()
-            _require_current(plan.changes, before)
-            output = self._installer.install(plan, progress)
-            self._require_as_planned(plan.changes, before)
-            plugins = self._discoverable(name)
-            self._list(plan)
+    def _install(
+        self,
+        target: Target,
+        plan: InstallPlan | None,
+        actor: str | None,
+        progress: Progress | None,
+        line: RequirementLine | None = None,
+    ) -> InstallReport:
+        """Carry out a plan, or make one first; ``line`` is what the plugins file has of it."""
+        attempt = Attempt("install", target.shown, actor, distribution=target.name)
+        with self._changes.audited(attempt):
+            plan = self._planned(target) if plan is None else plan
+            if line is not None:
+                plan = checked(plan, line)
+            attempt.distribution, attempt.changes = plan.distribution, plan.changes
+            if not plan.allowed:
+                raise InstallRefusedError(plan)
+            report = self._carried_out(plan, attempt, progress, listing=line is None)
+        # The same version may be other code.
+        self._rediscover(any(each.before == each.after for each in plan.changes))
+        self._let_go_of_code(plan.distribution or "")
+        return report
+
+    def _planned(self, target: Target) -> InstallPlan:
+        plan = self._installer.plan(target, self._group)
+        refusals = protecting(plan.changes, self._environment.distributions(), self._protected)
+        return replace(plan, refusals=(*plan.refusals, *refusals)) if refusals else plan
+
+    def _carried_out(
+        self, plan: InstallPlan, attempt: Attempt, progress: Progress | None, *, listing: bool
+    ) -> InstallReport:
+        name, output = plan.distribution or "", ""
+        with attempt.reporting(plan):
+            if not plan.changes:
+                plugins = self._discoverable(name, self._version(name))
+                self._list(plan, listing=listing)
+                return self._report(plan, plugins, output)
+            names = [each.name for each in plan.changes]
+            scripts = scripts_of_nobody(self._environment, names)
+            with self._changes.made(
+                f"installing {plan.requirement}",
+                attempt,
+                self._files,
+                lambda: self._installer.install(plan, progress),
+            ) as output:
+                require_apart(self._environment, names, scripts)
+                plugins = self._discoverable(name, self._version(name))
+                self._list(plan, listing=listing)
         return self._report(plan, plugins, output)
 
-    def _discoverable(self, distribution: str) -> tuple[str, ...]:
+    def _version(self, name: str) -> str:
+        installed = self._installer.show(name)
+        return installed.version if installed else ""
+
+    def _discoverable(self, distribution: str, version: str) -> tuple[str, ...]:
         """Return the slugs of the plugins that this interpreter finds in a distribution."""
         importlib.invalidate_caches()
-        found = [each.slug for each in discover(self._group) if each.distribution == distribution]
+        found = [each for each in discover(self._group) if each.distribution == distribution]
         if not found:
             raise NotAPluginError(
                 [
@@ -270,12 +305,29 @@ class Packages:
                     f"an entry point in the group {self._group!r}"
                 ]
             )
-        return tuple(sorted(set(found)))
+        other = next((e for e in found if normal(e.version) != normal(version)), None)
+        if other is not None:
+            raise NotAPluginError(
+                [
+                    f"{distribution!r} was installed in version {version}, but this interpreter "
+                    f"finds {other.version} in {other.path!r}, which is ahead on its path"
+                ]
+            )
+        return tuple(sorted({each.slug for each in found}))
 
-    def _list(self, plan: InstallPlan) -> None:
-        if self._file is not None and plan.distribution is not None:
-            version = next(e.after for e in plan.changes if e.name == plan.distribution)
-            self._file.put(plan.distribution, _line(plan, version or ""))
+    def _let_go_of_code(self, distribution: str) -> None:
+        """Have code that no plugin runs now imported anew when one does."""
+        with suppress(RegistryNotReady):
+            if any(each.active for each in self._plugins_of(distribution)):
+                return
+        for each in discover(self._group):
+            if each.distribution == distribution:
+                evict(each)
+
+    def _list(self, plan: InstallPlan, *, listing: bool) -> None:
+        if listing and self._file is not None and plan.distribution is not None:
+            version = self._version(plan.distribution)
+            self._file.put(plan.distribution, _line(plan, version))
 
     def _report(self, plan: InstallPlan, plugins: tuple[str, ...], output: str) -> InstallReport:
         installed = self._installer.show(plan.distribution or "")
@@ -295,127 +347,33 @@ class Packages:
         found = self._catalogue.all().values()
         return [each for each in found if each.is_installed and each.distribution == distribution]
 
-    def _uninstall(
-        self, distribution: str, changes: tuple[Change, ...], progress: Progress | None
-    ) -> str:
-        with self._changing(f"uninstalling {distribution}"):
-            before = self._environment.distributions()
-            _require_current(changes, before)
-            output = self._installer.uninstall([each.name for each in changes], progress)
-            self._require_as_planned(changes, before)
-            if self._file is not None:
-                self._file.remove(distribution)
-        return output
-
-    # -- what both need ----------------------------------------------------------------------
-
-    @contextmanager
-    def _changing(self, what: str) -> Iterator[None]:
-        files = [] if self._file is None else [self._file.path]
-        with self._safeguard.changing(what, files):
-            yield
-        importlib.invalidate_caches()
-
-    @contextmanager
-    def _restored(self, plan: InstallPlan) -> Iterator[None]:
-        """Add to an error of the ``with`` block what became of the environment."""
-        try:
-            yield
-        except InstallError as error:
-            importlib.invalidate_caches()
-            error.report = InstallReport(
-                plan=plan,
-                distribution=plan.distribution or "",
-                success=False,
-                restored=self.interrupted is None,
-                reasons=error.reasons,
-                output="\n".join(error.reasons),
-            )
-            raise
-
-    def _require_as_planned(self, changes: tuple[Change, ...], before: Mapping[str, Found]) -> None:
-        """Raise InstallError when something else has changed than was planned, or less."""
-        importlib.invalidate_caches()
-        found = difference(before, self._environment.distributions())
-        made = {(each.name, _normal(each.after)) for each in found}
-        planned = {(e.name, _normal(e.after)) for e in changes if e.before != e.after}
-        if made != planned:
-            shown = ", ".join(
-                sorted(f"{name} {version or 'is gone'}" for name, version in made ^ planned)
-            )
-            raise InstallError(
-                [
-                    f"the environment is not as it was planned to be ({shown}): "
-                    f"everything was put back"
-                ]
-            )
-
-    @contextmanager
-    def _audited(
-        self,
-        action: Action,
-        requirement: str,
-        distribution: str | None,
-        changes: tuple[Change, ...],
-        actor: str | None,
-    ) -> Iterator[None]:
-        """Append to the audit what came of the ``with`` block."""
-        when, started = datetime.now(UTC), monotonic()
-
-        def entry(outcome: AuditOutcome, reasons: tuple[str, ...] = ()) -> AuditEntry:
-            return AuditEntry(
-                when=when,
-                actor=actor,
-                action=action,
-                requirement=requirement,
-                distribution=distribution,
-                changes=changes,
-                outcome=outcome,
-                reasons=reasons,
-                seconds=monotonic() - started,
-            )
-
-        try:
-            yield
-        except InstallRefusedError as error:
-            self._note(entry("refused", error.reasons))
-            raise
-        except InstallError as error:
-            self._note(entry("put back" if self.interrupted is None else "failed", error.reasons))
-            raise
-        except BaseException as error:
-            self._note(entry("failed", (type(error).__qualname__,)))
-            raise
-        self._audit.append(entry("done"))
-
-    def _note(self, entry: AuditEntry) -> None:
-        # Beside what went wrong already, a store that is away is told of in the log.
-        try:
-            self._audit.append(entry)
-        except StorageError as error:
-            _logger.warning(
-                "the audit has no entry of %r: %s", entry.requirement, explain(error).message
-            )
-
-
-def _require_current(changes: Iterable[Change], found: Mapping[str, Found]) -> None:
-    """Raise InstallError when a plan was made for another environment than the one there is."""
-    versions = {name: each.version for name, each in found.items()}
-    other = [each.name for each in changes if versions.get(each.name) != each.before]
-    if other:
-        raise InstallError(
-            [f"{listed(other)} changed since the plan was made; nothing was done: plan again"]
+    def _brought(self, distribution: str) -> frozenset[str]:
+        """Return what installing a distribution has added and nobody has asked for since."""
+        found = self._environment.distributions()
+        plugins = {each.distribution for each in discover(self._group)}
+        listed_names = {each.name for each in self._file.lines()} if self._file else set()
+        return frozenset(
+            name
+            for name in self._audit.brought_by(distribution) - self._protected
+            if name in found and found[name].installer in OURS
+            if name not in plugins and name not in listed_names
         )
 
+    def _uninstall(self, attempt: Attempt, progress: Progress | None) -> str:
+        names = [each.name for each in attempt.changes]
+        with self._changes.made(
+            f"uninstalling {attempt.requirement}",
+            attempt,
+            self._files,
+            lambda: self._installer.uninstall(names, progress),
+        ) as output:
+            if self._file is not None:
+                self._file.remove(attempt.requirement)
+        return output
 
-def _normal(version: str | None) -> str | None:
-    """Return a version as PEP 440 writes it: metadata may have another spelling than an index."""
-    from packaging.version import InvalidVersion, Version
-
-    try:
-        return version and str(Version(version))
-    except InvalidVersion:
-        return version
+    @property
+    def _files(self) -> tuple[Path, ...]:
+        return () if self._file is None else (self._file.path,)
 
 
 def _failed(name: str, error: InstallError | RequirementError) -> InstallReport:

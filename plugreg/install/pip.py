@@ -26,6 +26,18 @@ from plugreg.install.processes import Completed
 _OLDEST: Final = "22.2"
 """The first pip that tells what it would do."""
 
+_URLS: Final = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS")
+_VARIABLES: Final = (
+    *_URLS,
+    *("PIP_NO_INDEX", "PIP_PRE", "PIP_PREFER_BINARY", "PIP_ONLY_BINARY", "PIP_NO_BINARY"),
+    *("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "PIP_TRUSTED_HOST", "PIP_CERT", "PIP_CLIENT_CERT"),
+    *("PIP_PROXY", "PIP_TIMEOUT", "PIP_DEFAULT_TIMEOUT", "PIP_RETRIES", "PIP_RESUME_RETRIES"),
+    *("PIP_KEYRING_PROVIDER", "PIP_USE_FEATURE"),
+    *("PIP_CACHE_DIR", "PIP_NO_CACHE_DIR", "PIP_CONFIG_FILE"),
+)
+# An empty variable leaves the word to pip.conf, but a blank is an empty list.
+_NONE: Final = " "
+
 _OTHERS: Final = "require a different python version: "
 _UNFOUND: Final = "satisfies the requirement "
 _CONFLICT: Final = re.compile(r"^The conflict is caused by:\n((?:[ \t]+.*\n?)+)", re.MULTILINE)
@@ -34,11 +46,20 @@ _CONFLICT: Final = re.compile(r"^The conflict is caused by:\n((?:[ \t]+.*\n?)+)"
 class PipInstaller(CommandInstaller):
     """Installs with ``python -m pip`` of this interpreter, pip 22.2 at least.
 
-    pip's own configuration (``PIP_*``, ``pip.conf``) holds too, unless the policy is ``isolated``.
-    The URL of a repository it gives to git, hg or svn as an argument, with the credentials in it.
+    pip's own configuration holds too, unless the policy is ``isolated``: the variables ``PIP_*``
+    on network, indexes and cache, and ``pip.conf`` but for what would make it install otherwise or
+    elsewhere. Where an index is given, by a call or by the policy, no other one is used.
+
+    pip gives URLs as arguments to what it runs, where others may read them: those of indexes to
+    itself, when it builds. So it gets the credentials of the indexes in a file (``NETRC``) for
+    their hosts, whatever the port. In arguments are still: the URL of a repository for git, hg or
+    svn, with its credentials; a query of an index; what ``pip.conf`` has; and the second login of
+    a host that has two.
     """
 
     program = "pip"
+    own_variables = re.compile("|".join(_VARIABLES))
+    netrc_variables = _URLS
     failures = (
         (r"^\W*(?:git|hg|svn) .* did not run successfully", InstallError),
         (r"requires a different Python", PythonMismatchError),
@@ -66,9 +87,10 @@ class PipInstaller(CommandInstaller):
             )
 
     def _given(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
-        given = {}
+        given = {"PIP_USER": "0", "PIP_DRY_RUN": "0", "PIP_NO_DEPS": "0"}
+        given |= {"PIP_REQUIREMENT": _NONE, "PIP_EDITABLE": _NONE}
         if index_url is not None:
-            given["PIP_INDEX_URL"] = index_url
+            given |= {"PIP_INDEX_URL": index_url, "PIP_EXTRA_INDEX_URL": _NONE}
         if links:
             # pip splits them at blanks, which no URL has.
             given["PIP_FIND_LINKS"] = " ".join(map(_as_url, links))
@@ -96,7 +118,7 @@ class PipInstaller(CommandInstaller):
         return tuple(_change(each, before) for each in told["install"])
 
     def _put(self, work: Work, lines: Sequence[str], folder: Path | None = None) -> str:
-        where = () if folder is None else ("--target", str(folder), "--no-compile")
+        where = ("--target", "") if folder is None else ("--target", str(folder), "--no-compile")
         output = []
         # Beside a hash pip wants one of every requirement, which a repository cannot have.
         for hashed in (True, False):
@@ -119,7 +141,7 @@ class PipInstaller(CommandInstaller):
 
     @property
     def _install_options(self) -> tuple[str, ...]:
-        wheels = ("--only-binary=:all:",) if self.policy.wheels_only else ()
+        wheels = ("--only-binary=:all:",) if not self.policy.may_build else ()
         return ("--progress-bar=off", *wheels)
 
     def _run(self, work: Work, *arguments: Iterable[str]) -> Completed:

@@ -42,10 +42,13 @@ class InstallPolicy:
     What a dependency asks for by URL is held to the same.
 
     ``find_links`` are folders with wheels, or URLs of pages that list some. ``wheels_only`` forbids
-    what must be built, since that runs code of its own. ``constraints`` is the path of a file of
-    requirements that hold for all that is installed; it is read when it is needed. With
-    ``require_hashes`` each file needs a sha256 that this file has for its name and exact version.
-    With ``isolated``, the configuration of the installer (variables, files) is not used.
+    what must be built, since that runs code of its own: a plan would run it before the name or the
+    hash of what is built is known. So ``allowed``, ``denied`` and ``require_hashes`` forbid it too.
+
+    ``constraints`` is the path of a file of requirements that hold for all that is installed; it
+    is read when it is needed. With ``require_hashes`` each file needs a sha256 that this file has
+    for its name and exact version. With ``isolated``, the configuration of the installer
+    (variables, files) is not used.
 
     One rule always holds, ``environment``: nothing that is installed may change or vanish but the
     distribution that was asked for.
@@ -88,6 +91,22 @@ class InstallPolicy:
             object.__setattr__(self, name, value)
 
     @property
+    def may_build(self) -> bool:
+        """Whether code of a distribution may run while a plan is made, to build a wheel of it."""
+        return not self._wheel_rules
+
+    @property
+    def _wheel_rules(self) -> tuple[str, ...]:
+        """The rules that let only wheels be installed."""
+        given = {
+            "wheels_only": self.wheels_only,
+            "allowed": self.allowed is not None,
+            "denied": bool(self.denied),
+            "require_hashes": self.require_hashes,
+        }
+        return tuple(rule for rule, is_given in given.items() if is_given)
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """The credentials in ``indexes``, which no output may have."""
         return tuple(dict.fromkeys(secret for each in self.indexes for secret in secrets_of(each)))
@@ -119,11 +138,8 @@ class InstallPolicy:
         if target.url is not None:
             is_repository = _is_repository(target.url)
             found += self._of_place("vcs_hosts" if is_repository else "indexes", target.url)
-            if self.wheels_only and not _is_wheel(target.url):
-                found.append(_no_wheel(target.shown))
-            if self.require_hashes and is_repository:
-                reason = f"{target.shown!r} is a repository, and has no hash; ask for a file"
-                found.append(Refusal(rule="require_hashes", reason=reason))
+            if self._wheel_rules and not _is_wheel(target.url):
+                found.append(_no_wheel(self._wheel_rules[0], target.shown))
         return tuple(found)
 
     def of_changes(self, changes: Iterable[Change], target_name: str | None) -> tuple[Refusal, ...]:
@@ -170,7 +186,7 @@ class InstallPolicy:
     def _of_source(self, change: Change) -> Iterator[Refusal]:
         what, source = f"{change.name} {change.after}", change.source
         if self.wheels_only and not (source and _is_wheel(source)):
-            yield _no_wheel(what)
+            yield _no_wheel("wheels_only", what)
         if source is None:
             if self.indexes:
                 reason = f"{what!r} comes from where nobody tells; use an installer that does"
@@ -248,9 +264,9 @@ def _is_wheel(url: str) -> bool:
     return not _is_repository(url) and re.split("[?#]", url)[0].endswith(".whl")
 
 
-def _no_wheel(what: str) -> Refusal:
+def _no_wheel(rule: str, what: str) -> Refusal:
     reason = f"{what!r} is no wheel and would have to be built; ask for a version that has one"
-    return Refusal(rule="wheels_only", reason=reason)
+    return Refusal(rule=rule, reason=reason)
 
 
 def _disturbed(change: Change) -> str:

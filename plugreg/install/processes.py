@@ -7,11 +7,12 @@ I3, I10 and I11.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from queue import Empty, Queue
 from threading import Event, Thread
@@ -21,7 +22,7 @@ from plugreg._guard import Guard
 from plugreg.exceptions import InstallError
 from plugreg.install.exceptions import InstallTimeoutError
 from plugreg.install.installer import Progress
-from plugreg.install.requirements import masked
+from plugreg.install.requirements import masker
 
 if TYPE_CHECKING:
     from subprocess import Popen
@@ -30,7 +31,7 @@ _TICK: Final = 0.02
 """Seconds between two looks at a command that tells nothing."""
 _GRACE: Final = 2.0
 """Seconds that a command has to end when it is asked to."""
-_LINE: Final = 65_536
+_LINE: Final = 8_192
 """The longest line that is kept, in bytes."""
 _WAITING: Final = 1_000
 """How many lines may wait for a slow listener, before the command has to wait too."""
@@ -147,13 +148,13 @@ class _Told:
     """The last lines of a command, masked. ``str()`` is all of them."""
 
     def __init__(self, secrets: tuple[str, ...], progress: Progress | None) -> None:
-        self._secrets = secrets
+        self._masked = masker(secrets)
         self._progress = progress
         self._lines: deque[str] = deque()
         self._length = 0
 
     def add(self, line: bytes) -> None:
-        text = masked(line.decode(errors="replace").rstrip(), self._secrets)
+        text = self._masked(line.decode(errors="replace").rstrip())
         self._lines.append(text)
         self._length += len(text) + 1
         while self._length > _KEPT:
@@ -170,8 +171,22 @@ class _Told:
 
 
 def last_lines(lines: Iterable[str]) -> list[str]:
-    """Return the last lines that are not blank, which become the reasons of an error."""
-    return [each.strip() for each in lines if each.strip()][-_REASONS:]
+    """Return the last lines that are not blank, which become the reasons of an error.
+
+    Of a traceback only what was raised is one.
+    """
+    return [each.strip() for each in _without_tracebacks(lines) if each.strip()][-_REASONS:]
+
+
+def _without_tracebacks(lines: Iterable[str]) -> Iterator[str]:
+    depth: int | None = None
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        if line.lstrip().startswith("Traceback (most recent call last):"):
+            depth = indent
+        elif depth is None or (line.strip() and indent <= depth):
+            depth = None
+            yield line
 
 
 def _follow(
@@ -242,16 +257,17 @@ def _waited(condition: Callable[[], bool]) -> None:
         time.sleep(_TICK)
 
 
-def variables(own: str, given: Mapping[str, str], *, isolated: bool) -> dict[str, str]:
+def variables(own: re.Pattern[str], given: Mapping[str, str], *, isolated: bool) -> dict[str, str]:
     """Return the environment variables of a command: the few that it needs, and ``given``.
 
-    ``own`` is how the installer's variables begin ("PIP_"); they are passed on unless
+    ``own`` matches the names of the installer's own variables that are passed on unless
     ``isolated``. Nothing else of this process's environment is.
     """
-    groups = _PASSED_GROUPS if isolated else (*_PASSED_GROUPS, own)
     passed = {
         name: value
         for name, value in os.environ.items()
-        if name.upper() in (*_PASSED, *_PASSED_TOO) or name.startswith(groups)
+        if name.upper() in (*_PASSED, *_PASSED_TOO)
+        or name.startswith(_PASSED_GROUPS)
+        or (not isolated and own.fullmatch(name))
     }
     return passed | dict(given)

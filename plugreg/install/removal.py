@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Final
 
 from plugreg.exceptions import InstallError
 from plugreg.install.environment import Found, requiring
+from plugreg.install.plan import Change, Refusal
 from plugreg.records import PluginRecord
 
-_OURS = frozenset({"pip", "uv", ""})
-"""What the file INSTALLER says of distributions that may be removed here."""
+OURS: Final = frozenset({"pip", "uv", ""})
+"""What the file INSTALLER says of distributions that may be changed here."""
+
+PROTECTED: Final = frozenset(
+    {
+        *("plugreg", "pip", "uv"),
+        *("pluggy", "packaging", "importlib-metadata", "pydantic", "tinydb", "sqlalchemy"),
+    }
+)
+"""What plugreg and its installers run on, and what nobody gets by asking for a plugin."""
 
 
 def require_removable(record: PluginRecord, siblings: Iterable[PluginRecord]) -> None:
@@ -48,12 +58,28 @@ def require_unneeded(
     needing = requiring(distribution, installed)
     if distribution in protected:
         fault = "Plugin cannot be uninstalled as the host needs its package"
-    elif found.installer not in _OURS:
+    elif found.installer not in OURS:
         fault = f"Plugin cannot be uninstalled as {found.installer!r} manages its package"
     elif needing:
         fault = f"Plugin cannot be uninstalled as {listed(needing)} requires its package"
     if fault is not None:
         raise InstallError([fault])
+
+
+def protecting(
+    changes: Iterable[Change], installed: Mapping[str, Found], protected: Collection[str]
+) -> tuple[Refusal, ...]:
+    """Return why distributions that are there may not be replaced, whoever asks for it."""
+    reasons = []
+    for each in changes:
+        if each.before is None:
+            continue
+        manager = installed[each.name].installer if each.name in installed else ""
+        if each.name in protected:
+            reasons.append(f"{each.name!r} is what the host, or plugreg, runs on")
+        elif manager not in OURS:
+            reasons.append(f"{each.name!r} was put there by {manager!r}, which manages it")
+    return tuple(Refusal(rule="environment", reason=each) for each in reasons)
 
 
 def no_longer_needed(

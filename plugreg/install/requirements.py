@@ -7,7 +7,7 @@ specification of dependency specifiers (PEP 508), read with ``packaging``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from plugreg._names import canonical
@@ -32,10 +32,16 @@ _NAME_AND_VERSION: Final = re.compile(_NAME + r"\(?[ \t]*[<>=!~]")
 _MARKER_TEXT: Final = re.compile(r"(?:\w[\w.+*,-]*(?: \w[\w.+*,-]*)*)?", re.ASCII)
 _QUOTED: Final = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
+_ARCHIVE: Final = re.compile(
+    r".*\.(?:zip|whl|tar|tgz|tbz|txz|tlz|tar\.(?:gz|bz2|xz|lz|lzma))", re.IGNORECASE
+)
+"""A name that installers take for that of a file, where nothing follows it."""
+
 _URL_MASK: Final = "****"
 """What pip and uv, too, write in the place of credentials."""
 _USER: Final = re.compile(r"://[^\s/?#]*@")
-_QUERY: Final = re.compile(r"(://[^\s?#]*)\?[^\s#\"'<>]+")
+# It takes a URL without a query too: so none of what it has looked through is looked at again.
+_QUERY: Final = re.compile(r"(://[^\s?#]*)(\?[^\s#\"'<>]+)?")
 _WHOLE_QUERY: Final = re.compile(r"\?([^\s#]*)")
 _SECRET_KEY: Final = re.compile("token|key|secret|pass|auth|sig|cred", re.IGNORECASE)
 _LONG: Final = 16
@@ -84,12 +90,26 @@ def masked(text: str, secrets: Iterable[str] = ()) -> str:
     A secret is also found where JSON, URLs or base64 have written it otherwise. One of under 4
     characters is found only where it is a word. Doing it twice gives the same as once.
     """
-    text = _QUERY.sub(rf"\1?{_URL_MASK}", _USER.sub(f"://{_URL_MASK}@", text))
+    return masker(secrets)(text)
+
+
+def masker(secrets: Iterable[str]) -> Callable[[str], str]:
+    """Return what does to a text what :func:`masked` does: for many texts, since it is prepared."""
     known = [each for each in secrets if each.strip()]
-    for each in known:
-        if len(each) < _SHORT:
-            text = re.sub(rf"(?<!\w){re.escape(each)}(?!\w)", MASK, text)
-    return Scrubber(each for each in known if len(each) >= _SHORT).text(text)
+    words = [rf"(?<!\w){re.escape(each)}(?!\w)" for each in known if len(each) < _SHORT]
+    scrubber = Scrubber(each for each in known if len(each) >= _SHORT)
+
+    def mask(text: str) -> str:
+        text = _QUERY.sub(_masked_query, _USER.sub(f"://{_URL_MASK}@", text))
+        for each in words:
+            text = re.sub(each, MASK, text)
+        return scrubber.text(text)
+
+    return mask
+
+
+def _masked_query(url: re.Match[str]) -> str:
+    return f"{url[1]}?{_URL_MASK}" if url[2] else url[1]
 
 
 def secrets_of(url: str) -> tuple[str, ...]:
@@ -205,6 +225,12 @@ def _checked_requirement(text: str) -> Requirement:
             raise RequirementError(
                 "packagename", f"{each!r} must begin and end with a letter or a digit; correct it"
             )
+    if parsed.url is None and not parsed.specifier and _ARCHIVE.fullmatch(parsed.name):
+        raise RequirementError(
+            "packagename",
+            f"{parsed.name!r} is the name of a file, and none may be named here; write "
+            f"'{canonical(parsed.name)}' for a distribution that is called so",
+        )
     _check_exact(parsed)
     if parsed.marker is not None:
         _check_marker(parsed, text.partition(";")[2])

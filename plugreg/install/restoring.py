@@ -12,7 +12,16 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO, Final
 
 from plugreg.exceptions import InstallError
-from plugreg.install.backup import COPIES, Backup, Kept, flush_all, kind_of, typed, walk
+from plugreg.install.backup import (
+    COPIES,
+    Backup,
+    Kept,
+    Manifest,
+    flush_all,
+    kind_of,
+    typed,
+    walk,
+)
 
 _TEMPORARY: Final = ".plugreg.tmp"
 _CHUNK: Final = 1024 * 1024
@@ -21,8 +30,11 @@ _WORKABLE: Final = 0o700
 """What a folder's owner needs to change what is in it."""
 
 
-def put_back(backup: Backup) -> tuple[str, ...]:
+def put_back(backup: Backup, manifest: Manifest) -> tuple[str, ...]:
     """Make folders and files what they were when ``backup`` was taken; it stays as it is.
+
+    ``manifest`` is what was kept then: as :meth:`Backup.take` has returned it, so that nothing on
+    the disk decides what is removed, or in another process as :meth:`Backup.manifest` does.
 
     What was not there is removed, and what is not as it was is replaced: content, mode, owner and
     time of a file, the text of a link, the mode of a folder. It can be done again, also after it
@@ -30,7 +42,6 @@ def put_back(backup: Backup) -> tuple[str, ...]:
     into them in place. Raises InstallError where the system refuses something; all the rest is
     done then.
     """
-    manifest = backup.manifest()
     if manifest.folders != backup.folders:
         raise InstallError(
             [

@@ -1,19 +1,30 @@
 """One change of the environment at a time, across processes, undone unless it ends well.
 
-The folder ``.plugreg`` in the environment has the lock, the copy that is taken before a change,
-and the journal. The journal is there while the environment may be anything between before and
-after: it is put in place once the copy is complete on the disk, and its removal is what makes the
-change final. So a process may be killed at any instant, and whoever comes next knows what to do.
+The copy that is taken before a change is in ``purelib``, in a folder that is named at random for
+it, and beside that is its journal, of the same name. The journal is there while the environment
+may be anything between before and after: it is put in place once the copy is complete on the disk,
+and its removal is what makes the change final. So a process may be killed at any instant, and
+whoever comes next knows what to do.
+
+Installers put files where a wheel says, and it may name plugreg's own. A wheel cannot know the name
+of the copy, and what it adds under such a name is no journal: that has a mode which no installer
+gives to a file of a wheel. Within a process nothing on the disk decides what is put back. All of
+this is no help against code that runs, such as that of a build or of a plugin: it may do whatever
+the user of the process may do.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
+import shutil
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -25,14 +36,30 @@ from plugreg.exceptions import (
     StorageLockedError,
     StorageUnavailableError,
 )
-from plugreg.install.backup import Backup, flush_all, flush_folder, typed, words, write
-from plugreg.install.environment import Environment
+from plugreg.install.backup import (
+    Backup,
+    Manifest,
+    flush_all,
+    flush_folder,
+    typed,
+    walk,
+    words,
+    write,
+)
+from plugreg.install.environment import RESERVED, Environment
 from plugreg.install.exceptions import InstallBusyError, InstallPermissionError
 from plugreg.install.restoring import put_back
 from plugreg.storage.base import Gate
 from plugreg.storage.locking import FileLock
 
 _FORMAT: Final = 1
+_OWN: Final = re.compile(re.escape(RESERVED) + r"-[0-9a-f]{32}(\.json)?(\.tmp)?")
+"""The names of a copy and of its journal, and of a journal that is not complete."""
+
+_JOURNAL_MODE: Final = 0o444
+"""That its owner may not write to it either tells a journal from the files of a wheel."""
+
+_MOST_TOLD: Final = 5
 _PROBE_SECONDS: Final = 0.05
 """How long a look at the lock waits for another one, which holds it for an instant."""
 
@@ -42,13 +69,15 @@ class Interrupted:
     """A change that was begun and never ended, as the process that made it was killed.
 
     ``what`` is what was to be done, ``started`` an aware time in UTC, ``before`` the versions that
-    were installed then, by canonical name. ``lost`` are the files that could not be put back; it
-    is empty before that was tried.
+    were installed then, by canonical name, and ``about`` what was given to
+    :meth:`Safeguard.changing`. ``lost`` are the files that could not be put back; it is empty
+    before that was tried.
     """
 
     what: str
     started: datetime
     before: Mapping[str, str]
+    about: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     lost: tuple[str, ...] = ()
 
 
@@ -66,6 +95,15 @@ class Undo:
     lost: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Journal:
+    """A journal that was read: what it tells, and the SHA-256 of the manifest of its copy."""
+
+    path: Path
+    told: Interrupted
+    manifest: str
+
+
 class Safeguard:
     """Lets one change at a time into ``environment``, and puts it back unless that ends well.
 
@@ -76,16 +114,15 @@ class Safeguard:
     def __init__(self, environment: Environment, *, lock_timeout: float = 1.0) -> None:
         self._environment = environment
         self._lock_timeout = lock_timeout
-        folder = environment.folder
-        self._journal = folder / "journal.json"
-        self._backup = Backup(folder / "backup", environment.folders, without=folder)
-        lock = str(folder / "lock")
+        lock = str(environment.folder / "lock")
         self._gate, self._lock = Gate(lock, lock_timeout), FileLock(lock)
         # A look at the lock has its own, so that it never waits for a change of this process.
         self._probe_gate, self._probe = Gate(lock, None), FileLock(lock)
 
     @contextmanager
-    def changing(self, what: str, files: Iterable[Path] = ()) -> Iterator[Undo]:
+    def changing(
+        self, what: str, files: Iterable[Path] = (), *, about: Mapping[str, Any] | None = None
+    ) -> Iterator[Undo]:
         """Let the environment be changed in a ``with`` block, by this process or those it starts.
 
         An interrupted change is put back first. Then the folders of the environment are copied,
@@ -94,31 +131,41 @@ class Safeguard:
         whatever that is, all is put back as it was, and what came since is removed from these
         folders, no matter who put it there; outside of them only ``files`` are looked at.
 
-        ``what`` is told by :meth:`interrupted` and must have no secrets. A child that is forked
-        inside the block neither holds the lock nor puts anything back.
+        ``what`` and ``about``, which is data of JSON, are told by :meth:`interrupted` and must have
+        no secrets. A child that is forked inside the block neither holds the lock nor puts
+        anything back.
 
         Raises InstallBusyError while another change is made; InstallSpaceError,
-        InstallPermissionError or InstallError where no copy can be taken, and nothing was touched
-        then. One of these comes in place of the block's own exception where something could not be
-        put back: it names what, the change counts as interrupted, and :meth:`recover` tries again.
+        InstallPermissionError or InstallError where no copy can be taken, TypeError or ValueError
+        where ``about`` is no data of JSON, and nothing was touched then. A block that has written
+        files of a reserved name (:func:`plugreg.install.environment.reserved`) is put back, and
+        InstallError raised. One of these comes in place of the block's own exception where
+        something could not be put back: it names what, the change counts as interrupted, and
+        :meth:`recover` tries again.
         """
         with self._alone():
             undo = Undo(recovered=self._recover())
-            record = self._record(what)
-            self._backup.take(files)
+            record = self._record(what, about or {})
+            self._remove_leftovers()
+            journal = self._environment.purelib / f"{RESERVED}-{secrets.token_hex(16)}.json"
+            backup = self._backup(journal)
+            manifest, record["manifest"] = backup.take(files)
             process = os.getpid()
             try:
-                self._write_journal(record)
+                self._write_journal(journal, record)
+                own = self._own(backup)
                 yield undo
-                flush_all()
+                if os.getpid() == process:
+                    self._require_same(own, self._own(backup))
+                    flush_all()
             except BaseException:
                 if os.getpid() == process:
-                    undo.lost = self._put_back()
+                    undo.lost = self._put_back(journal, backup, manifest)
                     undo.done = True
                 raise
             # Not within the try: once the journal is gone, there is nothing to put back from.
             if os.getpid() == process:
-                self._end()
+                self._end(journal, backup)
 
     def interrupted(self) -> Interrupted | None:
         """Return the change that was interrupted, None where there is none. Changes nothing.
@@ -126,12 +173,12 @@ class Safeguard:
         A change that another thread or process is making now is none. Raises InstallError where
         the journal cannot be read.
         """
-        if self._read_journal() is None:
+        if self._told() is None:
             return None
         try:
             with self._probe_gate.entered(), _held(self._probe, _PROBE_SECONDS):
                 # Whoever held it till now may have ended well.
-                return self._read_journal()
+                return self._told()
         except StorageUnavailableError as error:
             raise InstallPermissionError([str(error)]) from error
         except StorageLockedError:
@@ -140,10 +187,14 @@ class Safeguard:
     def recover(self) -> Interrupted | None:
         """Put back what an interrupted change has left, and return it; None where there is none.
 
+        Whatever was changed since is undone as well, no matter by whom; ``before`` and ``about``
+        of :meth:`interrupted` tell what there was, and what was planned.
+
         Raises InstallBusyError while a change is made, and InstallError where something cannot be
-        put back; the change is then still interrupted.
+        put back, or nothing is since the copy is not as it was taken; the change is then still
+        interrupted.
         """
-        if self._read_journal() is None:
+        if self._told() is None:
             return None
         with self._alone():
             return self._recover()
@@ -166,11 +217,11 @@ class Safeguard:
             yield
 
     def _occupation(self) -> str:
-        other = self._read_journal()
+        other = self._told()
         doing = f": {other.what!r}, since {other.started.isoformat()}" if other else ""
         return f"the environment in {str(self._environment.purelib)!r} is being changed{doing}"
 
-    def _record(self, what: str) -> dict[str, Any]:
+    def _record(self, what: str, about: Mapping[str, Any]) -> dict[str, Any]:
         found = self._environment.distributions()
         return {
             "format": _FORMAT,
@@ -178,58 +229,166 @@ class Safeguard:
             "started": datetime.now(UTC).isoformat(),
             "pid": os.getpid(),
             "before": {name: each.version for name, each in found.items()},
+            # What cannot be told is refused before the copy is taken.
+            "about": json.loads(json.dumps(dict(about), allow_nan=False)),
         }
 
-    def _write_journal(self, record: dict[str, Any]) -> None:
+    def _backup(self, journal: Path) -> Backup:
+        without = (journal, Path(self._lock.path))
+        return Backup(journal.with_suffix(""), self._environment.folders, without)
+
+    def _remove_leftovers(self) -> None:
+        # There is no journal now, so that nothing under such a name is needed.
+        for path in self._reserved():
+            if _OWN.fullmatch(path.name):
+                with suppress(OSError):
+                    if path.is_dir() and not path.is_symlink():
+                        shutil.rmtree(path)
+                    else:
+                        path.unlink()
+
+    def _reserved(self) -> list[Path]:
+        purelib = self._environment.purelib
         try:
-            write(str(self._journal), json.dumps(record))
+            names = os.listdir(purelib)  # noqa: PTH208 - only few of them become a Path
+        except FileNotFoundError:
+            return []
+        return [purelib / each for each in sorted(names) if each.lower().startswith(RESERVED)]
+
+    def _own(self, backup: Backup) -> dict[str, tuple[int, ...]]:
+        """Return what is under reserved names, but for the copy, whose name nobody can know."""
+        found: dict[str, tuple[int, ...]] = {}
+        for top in self._reserved():
+            if str(top) == backup.place:
+                continue
+            try:
+                for path, status in walk(str(top), ()):
+                    found[path] = (status.st_mode, status.st_ino)
+                    if not stat.S_ISDIR(status.st_mode):
+                        found[path] += (status.st_size, status.st_mtime_ns)
+            except OSError as error:
+                raise typed(error, "plugreg's own folder cannot be read") from error
+        return found
+
+    def _require_same(
+        self, before: dict[str, tuple[int, ...]], after: dict[str, tuple[int, ...]]
+    ) -> None:
+        changed = sorted(dict(before.items() ^ after.items()))
+        if changed:
+            raise InstallError(
+                [
+                    f"the distribution writes into plugreg's own folder: "
+                    f"{', '.join(map(repr, changed[:_MOST_TOLD]))}; names that begin with "
+                    f"{RESERVED!r} are reserved, so do not install it"
+                ]
+            )
+
+    def _write_journal(self, journal: Path, record: dict[str, Any]) -> None:
+        try:
+            write(str(journal), json.dumps(record), _JOURNAL_MODE)
         except OSError as error:
             raise typed(error, "the journal cannot be written; nothing was touched") from error
+        if self._journals() != [journal]:
+            raise InstallError(
+                [
+                    f"the journal {str(journal)!r} would not be known again, as its file system "
+                    f"lets its owner write to what was made read-only; nothing was touched"
+                ]
+            )
 
-    def _read_journal(self) -> Interrupted | None:
+    def _journals(self) -> list[Path]:
+        return [
+            each
+            for each in self._reserved()
+            if _OWN.fullmatch(each.name) and each.suffix == ".json" and _is_journal(each)
+        ]
+
+    def _told(self) -> Interrupted | None:
+        found = self._read_journal()
+        return None if found is None else found.told
+
+    def _read_journal(self) -> _Journal | None:
+        journals = self._journals()
+        if not journals:
+            return None
+        if journals[1:]:
+            raise InstallError(
+                [
+                    f"there is more than one journal of an interrupted change: "
+                    f"{', '.join(repr(str(each)) for each in journals)}; look at the environment, "
+                    f"and remove those that plugreg has not written"
+                ]
+            )
+        [path] = journals
         try:
-            with self._journal.open(encoding="ascii") as file:
+            with path.open(encoding="ascii") as file:
                 found = json.load(file)
             if found["format"] != _FORMAT:
                 raise ValueError(f"it has format {found['format']!r}, not {_FORMAT}")
-            return Interrupted(
+            told = Interrupted(
                 what=found["what"],
                 started=datetime.fromisoformat(found["started"]),
                 before=MappingProxyType(found["before"]),
+                about=MappingProxyType(found["about"]),
             )
+            return _Journal(path=path, told=told, manifest=found["manifest"])
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InstallError(
                 [
-                    f"the journal {str(self._journal)!r} of an interrupted change cannot be read: "
-                    f"{words(error)}"
+                    f"the journal {str(path)!r} of an interrupted change cannot be read: "
+                    f"{words(error)}; {_remedy(path)}"
                 ]
             ) from error
 
     def _recover(self) -> Interrupted | None:
         found = self._read_journal()
-        return found and replace(found, lost=self._put_back())
-
-    def _put_back(self) -> tuple[str, ...]:
+        if found is None:
+            return None
+        backup = self._backup(found.path)
         try:
-            lost = put_back(self._backup)
+            manifest = backup.manifest(found.manifest)
         except InstallError as error:
-            remedy = f"mend that and recover; {str(self._journal)!r} tells what was being changed"
+            raise InstallError([*error.reasons, _remedy(found.path)]) from error
+        return replace(found.told, lost=self._put_back(found.path, backup, manifest))
+
+    def _put_back(self, journal: Path, backup: Backup, manifest: Manifest) -> tuple[str, ...]:
+        try:
+            lost = put_back(backup, manifest)
+        except InstallError as error:
+            remedy = f"mend that and recover; {str(journal)!r} tells what was being changed"
             raise type(error)([*error.reasons, remedy]) from error
-        self._end()
+        self._end(journal, backup)
         return lost
 
-    def _end(self) -> None:
+    def _end(self, journal: Path, backup: Backup) -> None:
         try:
             with suppress(FileNotFoundError):
-                self._journal.unlink()
-            flush_folder(str(self._journal.parent))
+                if os.name == "nt":
+                    journal.chmod(0o600)  # There, what is read-only cannot be removed.
+                journal.unlink()
+            flush_folder(str(journal.parent))
         except OSError as error:
             raise typed(error, "the journal cannot be removed; recover once it can") from error
         # What is left of the copy is removed before the next one is taken.
         with suppress(OSError):
-            self._backup.remove()
+            backup.remove()
+
+
+def _is_journal(path: Path) -> bool:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(mode) and not mode & 0o222
+
+
+def _remedy(journal: Path) -> str:
+    return (
+        f"look at what is installed, make the environment anew or mend it, and then remove "
+        f"{str(journal)!r}, without which nothing is put back"
+    )
 
 
 def _held(lock: FileLock, seconds: float) -> AbstractContextManager[None]:

@@ -25,6 +25,16 @@ from plugreg.install.policy import InstallPolicy
 from plugreg.install.processes import Completed
 from plugreg.install.requirements import masked
 
+_VARIABLES: Final = (
+    *("INDEX", "DEFAULT_INDEX", "INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "INDEX_STRATEGY"),
+    *("PRERELEASE", "EXCLUDE_NEWER", "CONSTRAINT", "BUILD_CONSTRAINT"),
+    *("NO_BINARY", "NO_BINARY_PACKAGE", "NO_BUILD", "NO_BUILD_PACKAGE"),
+    *("OFFLINE", "INSECURE_HOST", "NATIVE_TLS", "SYSTEM_CERTS", "KEYRING_PROVIDER"),
+    *("HTTP_TIMEOUT", "REQUEST_TIMEOUT", "HTTP_CONNECT_TIMEOUT", "HTTP_RETRIES"),
+    *("CONCURRENT_DOWNLOADS", "CONCURRENT_BUILDS", "CONCURRENT_INSTALLS", "CREDENTIALS_DIR"),
+    *("CACHE_DIR", "NO_CACHE", "CONFIG_FILE", "NO_CONFIG"),
+)
+
 _STEP: Final = re.compile(
     r"^ ([-+~]) ([^\s=]+)(?:==(\S+))?(?: @ (\S+)| \(from (\S+)\))?$", re.MULTILINE
 )
@@ -47,8 +57,9 @@ class UvInstaller(CommandInstaller):
     """Installs with uv, 0.8 at least, into the environment of this interpreter.
 
     ``uv`` is its path; without it, it is that of the package ``uv`` if that is installed, else
-    that of ``uv`` on the path of programs. uv's own configuration (``UV_*``, ``uv.toml``) holds
-    too, unless the policy is ``isolated``; that of pip does not. There is no variable that forbids
+    that of ``uv`` on the path of programs. uv's own configuration (the variables ``UV_*`` on
+    network, indexes and cache, ``uv.toml``) holds too, unless the policy is ``isolated``; that of
+    pip does not. There is no variable that forbids
     uv all indexes: ``UV_OFFLINE`` forbids it the network.
 
     uv knows no repositories but git's, and before 0.13 no hashes of files in folders. It does not
@@ -57,6 +68,7 @@ class UvInstaller(CommandInstaller):
     """
 
     program = "uv"
+    own_variables = re.compile(rf"UV_(?:{'|'.join(_VARIABLES)}|INDEX_\w+_(?:USERNAME|PASSWORD))")
     failures = (
         (rf"{_ALONE}(?:requires?\s+Python|does\s+not\s+satisfy\s+Python)", PythonMismatchError),
         (rf"{_ALONE}(?:has|have)\s+no\s+(?:usable\s+)?wheels", BuildFailedError),
@@ -162,7 +174,7 @@ class UvInstaller(CommandInstaller):
 
     @property
     def _options(self) -> tuple[str, ...]:
-        wheels = ("--only-binary", ":all:") if self.policy.wheels_only else ()
+        wheels = ("--only-binary", ":all:") if not self.policy.may_build else ()
         return ("--python", sys.executable, *wheels)
 
     def _path(self) -> str:

@@ -51,8 +51,6 @@ class Connections:
         self._lent = engine if own else _lent(engine)
         self._closed = False
         self._is_file = engine.dialect.name == "sqlite"
-        # SQLAlchemy does not translate what a driver raises as a connection is set back.
-        self._faults = (sa.exc.SQLAlchemyError, engine.dialect.loaded_dbapi.Error)
         self._is_lost = False
         # Ctrl-C may come inside Condition.__enter__, which is written in Python, and leave it held.
         # So this is what is entered.
@@ -136,11 +134,11 @@ class Connections:
             if self._closed and self._own and not connection.invalidated:
                 connection.detach()
             connection.close()
-        except (*self._faults, AssertionError, AttributeError):
+        except (sa.exc.SQLAlchemyError, AssertionError, AttributeError):
             # Ctrl-C in the middle of SQLAlchemy leaves a connection in a state that it does not
             # know itself. The work is done or undone by now, so that such a one is thrown away,
             # and what is raised stays what it was.
-            with suppress(*self._faults):
+            with suppress(sa.exc.SQLAlchemyError):
                 connection.invalidate()
 
     def _watch_forks(self) -> None:

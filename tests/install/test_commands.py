@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +28,7 @@ from plugreg.install.exceptions import (
     InstallRefusedError,
     InstallSpaceError,
 )
+from plugreg.install.installer import Installed
 from plugreg.install.keeping import pins, unmet
 from plugreg.install.plan import Change, InstallPlan, Refusal, Target
 
@@ -56,6 +59,8 @@ class Script(CommandInstaller):
     """An installer whose program is a few lines of Python, run for each thing that is put."""
 
     program = "script"
+    own_variables = re.compile("SCRIPT_OWN|SCRIPT_URL")
+    netrc_variables = ("SCRIPT_URL",)
 
     def __init__(self, code, **how):
         super().__init__(**how)
@@ -63,6 +68,9 @@ class Script(CommandInstaller):
 
     def _check_program(self):
         pass
+
+    def show(self, name):
+        return Installed(name=name, version="1.0", location=".", installer="script")
 
     def _given(self, index_url, links):
         return {"SCRIPT_INDEX": index_url or "", "SCRIPT_LINKS": " ".join(links)}
@@ -103,6 +111,7 @@ class TestWork:
         from plugreg.install.policy import InstallPolicy
 
         monkeypatch.setenv("SCRIPT_OWN", "1")
+        monkeypatch.setenv("SCRIPT_TARGET", "/elsewhere")
         monkeypatch.setenv("PIP_OTHER", "1")
         policy = InstallPolicy(indexes=["https://example.org/simple"], find_links=[tmp_path])
         output = Script(
@@ -114,6 +123,42 @@ class TestWork:
         assert f"SCRIPT_LINKS={tmp_path}" in output
         assert "SCRIPT_OWN=1" in output
         assert "PIP_OTHER" not in output
+        assert "SCRIPT_TARGET" not in output
+
+    @pytest.mark.parametrize("own", [".netrc", "NETRC", None])
+    def test_logins_of_urls_stand_in_a_file_that_nobody_else_reads(
+        self, monkeypatch, tmp_path, own
+    ):
+        """Decoded, beside those of the user's own file; one login of a host stands there."""
+        if own is not None:
+            (tmp_path / ".netrc").write_text("machine b login mine password old\nmachine c login c")
+        monkeypatch.setenv("HOME", str(tmp_path if own == ".netrc" else tmp_path / "none"))
+        monkeypatch.delenv("NETRC", raising=False)
+        if own == "NETRC":
+            monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+        monkeypatch.setenv(
+            "SCRIPT_URL",
+            "https://me:a%20%22%5Cb%40@a:8443/simple?x=1  http://t0ken@B/ https://d/\n"
+            "https://you:other@a/ https://me:a%20%22%5Cb%40@a/",
+        )
+        output = Script(
+            "import json, netrc, os, stat\n"
+            "path = os.environ['NETRC']\n"
+            "mode = oct(stat.S_IMODE(os.stat(path).st_mode))\n"
+            "told = [os.path.dirname(path) == os.getcwd(), mode, netrc.netrc(path).hosts]\n"
+            "told.append(os.environ['SCRIPT_URL'])\n"
+            # The output is masked.
+            "print(json.dumps(told).encode().hex())"
+        ).install(PLAN)
+        in_folder, mode, hosts, urls = json.loads(bytes.fromhex(output))
+
+        assert (in_folder, mode) == (True, "0o600")
+        expected = {"a": ["me", "", 'a "\\b@'], "b": ["t0ken", "", ""]}
+        assert hosts == (expected if own is None else {**expected, "c": ["c", "", ""]})
+        assert (
+            urls
+            == "https://a:8443/simple?x=1  http://B/ https://d/\nhttps://you:other@a/ https://a/"
+        )
 
     def test_credentials_of_all_that_it_is_given_are_masked(self, monkeypatch):
         """Those of the target, and those in any URL in its variables."""
@@ -194,10 +239,40 @@ class TestErrors:
 
         assert caught.value.reasons == tuple(f"line {at}" for at in range(10, 30))
 
+    def test_of_a_traceback_what_was_raised_is_the_reason(self):
+        """Where it was raised is nothing for who has asked, indented or not."""
+        with pytest.raises(InstallError) as caught:
+            Script(
+                "import textwrap, traceback\n"
+                "def fail():\n"
+                "    raise ValueError('wrong')\n"
+                "try:\n"
+                "    fail()\n"
+                "except ValueError:\n"
+                "    told = traceback.format_exc()\n"
+                "print('before')\n"
+                "print(textwrap.indent(told, '      ') + told + '  after')\n"
+                "exit(1)"
+            ).install(PLAN)
+
+        wrong = "ValueError: wrong"
+        assert caught.value.reasons == ("before", wrong, wrong, "after")
+
     def test_a_silent_failure_is_told_by_its_exit_code(self):
         """An error always has a reason."""
         with pytest.raises(InstallError, match="script ended with exit code 3 and told nothing"):
             Script("exit(3)").install(PLAN)
+
+    def test_what_is_not_there_afterwards_is_an_error(self):
+        """A program that went well may have put it elsewhere."""
+
+        class Elsewhere(Script):
+            show = CommandInstaller.show
+
+        with pytest.raises(InstallError, match=r"script has not put 'shop-tea' into") as caught:
+            Elsewhere("print('put')").install(PLAN)
+
+        assert caught.value.reasons[-1] == "put"
 
     def test_a_conflict_has_its_lines(self):
         """They are apart from the rest of what was told."""

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import textwrap
 import time
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -104,7 +105,7 @@ armed, count = os.path.join(home, "armed"), os.path.join(home, "count")
 inside = [False]
 # What is not counted: temporary files, what pip compiles of itself, and the single files of the
 # copy of the environment, which are many.
-FREE = (f"{home}/tmp/", f"{home}/.cache/", "/pip/", "/.plugreg/backup/")
+FREE = (f"{home}/tmp/", f"{home}/.cache/", "/pip/")
 READING = ("os.scandir", "os.listdir", "os.walk")
 
 def is_write(event, arguments):
@@ -117,7 +118,8 @@ def is_counted(event, arguments):
     if not isinstance(path, str) or not path.startswith((sys.prefix, home)):
         return False
     is_start = event == "subprocess.Popen" and path == sys.executable
-    return is_start or (is_write(event, arguments) and not any(each in path for each in FREE))
+    is_free = "/" in path.partition("/.plugreg")[2] or any(each in path for each in FREE)
+    return is_start or (is_write(event, arguments) and not is_free)
 
 def hook(event, arguments):
     if inside[0] or not os.path.exists(armed) or not is_counted(event, arguments):
@@ -132,7 +134,7 @@ def hook(event, arguments):
             reached = len(file.readlines())
         if reached == number:
             os.kill(host, signal.SIGKILL)
-            time.sleep(60)
+            time.sleep(600)
             os._exit(9)
     finally:
         inside[0] = False
@@ -146,12 +148,13 @@ def uv_path():
         return import_module("uv").find_uv_bin()
     except (ImportError, FileNotFoundError):
         found = shutil.which("uv")
-    if found is None:
-        reason = "uv is neither installed nor on the path"
-        if os.environ.get("PLUGREG_TEST_NO_SKIP") == "1":
-            pytest.fail(f"{reason}. PLUGREG_TEST_NO_SKIP=1 forbids to skip")
-        pytest.skip(reason)
-    return found
+    return found or skip("uv is neither installed nor on the path")
+
+
+def skip(reason):
+    if os.environ.get("PLUGREG_TEST_NO_SKIP") == "1":
+        pytest.fail(f"{reason}. PLUGREG_TEST_NO_SKIP=1 forbids to skip")
+    pytest.skip(reason)
 
 
 def tea(answer):
@@ -274,13 +277,14 @@ class Place:
     def tree(self, *, times=True):
         """Return what there is: mode, time and content of each file, mode of each folder.
 
-        Left out are what pip compiles of itself, and the locks of plugreg and uv. Without
+        Left out are what pip compiles of itself, and what plugreg and uv keep for them. Without
         ``times`` compiled modules are left out too, which hold them.
         """
         found = {}
         for each in self.venv.folder.rglob("*"):
             path = each.relative_to(self.venv.folder)
-            if {".plugreg", ".lock"} & set(path.parts) or {"pip", "__pycache__"} <= set(path.parts):
+            is_own = path.name == ".lock" or any(p.startswith(".plugreg") for p in path.parts)
+            if is_own or {"pip", "__pycache__"} <= set(path.parts):
                 continue
             status = each.lstat()
             if each.is_symlink():
@@ -320,25 +324,17 @@ class Place:
     def close(self):
         for each in self._hosts:
             each.close()
-
-
-@pytest.fixture
-def make_place(shelf, tmp_path):
-    places = []
-
-    def make(venv, program):
-        places.append(Place(venv, shelf, program))
-        return places[-1]
-
-    yield make
-    for each in places:
-        each.close()
+        for number in self.running():
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
 
 
 @pytest.fixture(params=["pip", "uv"])
-def place(request, venv, make_place):
+def place(request, venv, shelf):
     """Give an environment of its own, once for each program."""
-    return make_place(venv, request.param)
+    place = Place(venv, shelf, request.param)
+    yield place
+    place.close()
 
 
 @pytest.fixture
@@ -357,40 +353,61 @@ def rules(plan):
 
 
 class TestThroughPython:
-    def test_from_the_first_installation_to_the_last(self, place, host, shelf, sha256):
-        """Install, activate, upgrade, fail, go back, uninstall: each step leaves what it says.
+    """One host, and another process of it that shares its store."""
 
-        Another process of the host, which shares the store, takes each change in at a refresh.
-        """
+    @pytest.fixture
+    def other(self, place, host):
         other = place.start()
         other("registry.load()")
-        at_first = place.tree()
+        return other
 
-        # The plan comes first, and touches nothing.
-        plan = host("plan = registry.plan('shop-tea==1.0')\nplan")
+    def test_from_the_first_installation_to_the_last(self, place, host, other, shelf, sha256):
+        """Plan, install, upgrade, fail, be refused, go back, uninstall: each leaves what it says.
+
+        At the end the environment is what it was at first, byte for byte, and the audit knows it
+        all.
+        """
+        at_first = place.tree()
+        self.a_plan_touches_nothing(place, host, shelf, sha256)
+        self.it_is_carried_out_as_it_is(place, host)
+        self.what_is_new_is_off(host, other)
+        self.an_upgrade_runs_at_once(place, host, other)
+        failed = self.what_breaks_leaves_all_as_it_was(place, host, other)
+        self.what_does_not_suit_is_refused(place, host)
+        self.an_older_version_is_one_like_any_other(place, host, other)
+        self.an_active_plugin_stays(place, host)
+        self.with_its_dependencies_it_goes(place, host, other)
+
         assert place.tree() == at_first
-        file = shelf.folder / "shop_tea-1.0-py3-none-any.whl"
+        assert host("registry.errors") == []
+        self.the_audit_knows(host, failed, [sha256(each) for each in self.installed(shelf)])
+
+    def a_plan_touches_nothing(self, place, host, shelf, sha256):
+        before = place.tree()
+        plan = host("plan = registry.plan('shop-tea==1.0')\nplan")
         [change] = plan["changes"]
+        [file, *_] = self.installed(shelf)
+
+        assert place.tree() == before
         assert versions([change]) == {"shop-tea": (None, "1.0")}
         assert change["source"].endswith(f"/files/{file.name}")
         assert change["sha256"] == sha256(file)
         assert plan["plugins"] == ["tea"]
         assert host("plan.allowed")
 
-        # The same object is carried out, and tells of its progress.
-        report = host(
-            "report = registry.install(plan, actor='user 7', progress=told.append)\nreport"
-        )
+    def it_is_carried_out_as_it_is(self, place, host):
+        host("report = registry.install(plan, actor='user 7', progress=told.append)")
+        report, told = host("report"), host("told")
+
         assert host("report.plan is plan")
         assert (report["success"], report["version"], report["plugins"]) == (True, "1.0", ["tea"])
         assert report["location"] == str(place.venv.purelib)
-        told = host("told")
-        assert any("shop" in each.lower() for each in told)
         assert "\n".join(told) == report["output"]
+        assert any("shop" in each.lower() for each in told)
         assert place.venv.installed["shop-tea"] == "1.0"
         assert place.lines() == ["shop-tea==1.0"]
 
-        # What is new is off, here and there, and nothing of it was imported.
+    def what_is_new_is_off(self, host, other):
         assert host("registry.get('tea').state") == "inactive"
         assert host("registry.hook.price()") == []
         assert not host("'shop_tea' in sys.modules")
@@ -402,8 +419,9 @@ class TestThroughPython:
         assert other("registry.refresh()")
         assert other("registry.hook.price()") == [1]
 
-        # An upgrade keeps the wish, and the new code runs in the same processes.
+    def an_upgrade_runs_at_once(self, place, host, other):
         report = host("registry.install('shop-tea==2.0', actor='user 7')")
+
         assert versions(report["plan"]["changes"]) == {
             "shop-tea": ("1.0", "2.0"),
             "shop-leaf": (None, "1.0"),
@@ -414,93 +432,91 @@ class TestThroughPython:
         assert other("registry.hook.price()") == [2]
         assert place.lines() == ["shop-tea==2.0"]
 
-        # What breaks on the way leaves all as it was, and what runs runs on.
-        upgraded = place.tree()
+    def what_breaks_leaves_all_as_it_was(self, place, host, other):
+        before = place.tree()
         failed = host.failing("registry.install('shop-tea==3.0', actor='user 8')")
-        assert place.tree() == upgraded
+
+        assert place.tree() == before
+        assert place.lines() == ["shop-tea==2.0"]
         assert host("packages.interrupted") is None
         assert (failed["report"]["success"], failed["report"]["restored"]) == (False, True)
         assert failed["reasons"] == failed["report"]["reasons"] != []
         assert host("registry.hook.price()") == [2]
         assert not other("registry.refresh()")
+        return failed
 
-        # What would touch the host's own is refused before that.
-        refused = host("plan = registry.plan('shop-tea==4.0')\nplan")
-        assert versions(refused["changes"])["packaging"][1] == "23.0"
-        assert rules(refused) >= {"environment", "conflict"}
+    def what_does_not_suit_is_refused(self, place, host):
+        """Neither what would touch the host's own is installed, nor what is no plugin."""
+        before = place.tree()
+        plan = host("plan = registry.plan('shop-tea==4.0')\nplan")
+        assert versions(plan["changes"])["packaging"][1] == "23.0"
+        assert rules(plan) >= {"environment", "conflict"}
         assert host.failing("registry.install(plan)")["error"] == "InstallRefusedError"
-        assert place.tree() == upgraded
 
-        # And so is what is no plugin.
-        nothing = host("plan = registry.plan('shop-nothing')\nplan")
-        assert (rules(nothing), nothing["plugins"]) == ({"plugin"}, [])
-        assert GROUP in nothing["refusals"][0]["reason"]
+        plan = host("plan = registry.plan('shop-nothing')\nplan")
+        assert (rules(plan), plan["plugins"]) == ({"plugin"}, [])
+        assert GROUP in plan["refusals"][0]["reason"]
         assert host.failing("registry.install(plan)")["error"] == "InstallRefusedError"
-        assert place.tree() == upgraded
+        assert place.tree() == before
 
-        # An older version is a version like any other.
-        host("registry.install('shop-tea==1.0')")
-        assert host("registry.hook.price()") == [1]
+    def an_older_version_is_one_like_any_other(self, place, host, other):
+        """It comes as well where the callback for progress fails, and while the plugin is off."""
+        host("registry.deactivate('tea')")
+        report = host("registry.install('shop-tea==1.0', progress=lambda line: 1 / 0)")
+        assert report["output"]
         assert place.lines() == ["shop-tea==1.0"]
+        assert other("registry.refresh()")
+        assert other("registry.hook.price()") == []
 
-        # An active plugin stays; one that is off goes, with or without what is stored of it.
-        active = place.tree()
+        host("registry.activate('tea')")
+        assert host("registry.hook.price()") == [1]
+        assert other("registry.refresh()")
+        assert other("registry.hook.price()") == [1]
+
+    def an_active_plugin_stays(self, place, host):
+        before = place.tree()
+
         assert host.failing("registry.uninstall('tea')")["reasons"] == [
             "Plugin cannot be uninstalled as it is currently active"
         ]
-        assert place.tree() == active
-        number = host("registry.deactivate('tea').pk")
-        host("registry.set_metadata('tea', {'a': 1})")
-        host("registry.uninstall('tea', delete_config=False, actor='user 9')")
-        assert host("registry.get('tea').state") == "missing"
-        assert place.lines() == []
+        assert place.tree() == before
+
+    def with_its_dependencies_it_goes(self, place, host, other):
+        """What an earlier version of it has brought goes too."""
+        host("registry.deactivate('tea')")
+        report = host("packages.uninstall('tea', dependencies=True, actor='user 9')")
+
+        assert versions(report["changes"]) == {
+            "shop-leaf": ("1.0", None),
+            "shop-tea": ("1.0", None),
+        }
         assert "shop-tea" not in place.venv.installed
-        assert other("registry.refresh()")
-        assert other("registry.get('tea').state") == "missing"
-        host("registry.install('shop-tea==2.0')")
-        assert host("registry.get('tea').pk") == number
-        assert host("registry.metadata('tea')") == {"a": 1}
-
-        # Without plugin and dependency the environment is what it was at first, byte for byte.
-        assert place.lines() == ["shop-tea==2.0"]
-        gone = host("packages.uninstall('tea', dependencies=True)")
-        assert versions(gone["changes"]) == {"shop-leaf": ("1.0", None), "shop-tea": ("2.0", None)}
-        assert host("'tea' in registry.plugins") is False
-        assert place.tree() == at_first
         assert place.lines() == []
-        assert host("registry.errors") == []
+        assert host("'tea' in registry.plugins") is False
+        assert other("registry.refresh()")
+        assert other("'tea' in registry.plugins") is False
 
-        # Who did what, and what came of it.
+    def the_audit_knows(self, host, failed, hashes):
         audit = host("packages.audit()")
         done = [each for each in audit if each["outcome"] == "done"]
+        [undone] = [each for each in audit if each["outcome"] == "put back"]
+        refused = [each["requirement"] for each in audit if each["outcome"] == "refused"]
+
         assert [(e["action"], e["requirement"], e["actor"]) for e in done] == [
             ("install", "shop-tea==1.0", "user 7"),
             ("install", "shop-tea==2.0", "user 7"),
             ("install", "shop-tea==1.0", None),
             ("uninstall", "shop-tea", "user 9"),
-            ("install", "shop-tea==2.0", None),
-            ("uninstall", "shop-tea", None),
         ]
-        [undone] = [each for each in audit if each["outcome"] == "put back"]
         assert (undone["requirement"], undone["actor"]) == ("shop-tea==3.0", "user 8")
         assert undone["reasons"] == failed["reasons"]
-        assert [e["requirement"] for e in audit if e["outcome"] == "refused"][:2] == [
-            "shop-tea==4.0",
-            "shop-nothing",
-        ]
-        hashes = [each["sha256"] for e in done[:2] for each in e["changes"]]
-        assert hashes == [
-            sha256(shelf.folder / f"{each}-py3-none-any.whl")
-            for each in ("shop_tea-1.0", "shop_leaf-1.0", "shop_tea-2.0")
-        ]
+        assert refused[:2] == ["shop-tea==4.0", "shop-nothing"]
+        assert [each["sha256"] for e in done[:2] for each in e["changes"]] == hashes
 
-    def test_a_callback_that_fails_costs_nothing(self, host):
-        """The installation goes on, and its output is kept."""
-        report = host("registry.install('shop-tea==2.0', progress=lambda line: 1 / 0)")
-
-        assert report["success"]
-        assert report["output"]
-        assert host("registry.get('tea').state") == "inactive"
+    def installed(self, shelf):
+        """Return the files of the first two installations."""
+        names = ("shop_tea-1.0", "shop_leaf-1.0", "shop_tea-2.0")
+        return [shelf.folder / f"{each}-py3-none-any.whl" for each in names]
 
 
 class TestThroughStarlette:
@@ -588,6 +604,7 @@ class TestThroughStarlette:
         answer = call("PATCH", "tea/uninstall/", delete_config=False)
         assert answer == (200, {"delete_config": False})
         assert call("GET", "tea/")[1]["is_installed"] is False
+        assert place.lines() == []
         call("POST", "install/", packagename="shop-tea", version="1.0", confirm=True)
         assert call("PUT", "tea/uninstall/") == (200, {"delete_config": True})
         assert call("GET", "tea/")[0] == 404
@@ -607,7 +624,11 @@ class TestThroughStarlette:
 
 def copy_distribution(name, purelib):
     """Copy what an installed distribution has into another environment."""
-    for each in importlib.metadata.files(name):
+    try:
+        files = importlib.metadata.files(name)
+    except importlib.metadata.PackageNotFoundError:
+        skip(f"{name} is not installed")
+    for each in files:
         source = Path(str(each.locate()))
         if ".." not in each.parts and source.is_file():
             (purelib / each).parent.mkdir(parents=True, exist_ok=True)
@@ -627,12 +648,12 @@ class TestCredentials:
         the index of the policy.
         """
         wrong = shelf.url.replace(LOGIN[1], "close-sesame-0815")
-        journal = place.venv.purelib / ".plugreg" / "journal.json"
-        host(f"url, wrong, journal = {shelf.url!r}, {wrong!r}, Path({str(journal)!r})")
+        host(f"url, wrong, purelib = {shelf.url!r}, {wrong!r}, Path({str(place.venv.purelib)!r})")
         seen = [host("plan = registry.plan('shop-tea==1.0', index_url=url)\nrepr(plan)")]
         assert host("plan.allowed")
         # The journal is there while it is done.
-        host("look = lambda line: told.extend([line, journal.read_text()])")
+        host("journals = lambda: [each.read_text() for each in purelib.glob('.plugreg*.json')]")
+        host("look = lambda line: told.extend([line, *journals()])")
         seen.append(host("report = registry.install(plan, progress=look)\nrepr(report)"))
         assert host("report.success")
         seen += [host("report.output"), host("str(report)")]
@@ -641,8 +662,6 @@ class TestCredentials:
             failed = host.failing(f"registry.install({what}, progress=told.append)")
             assert failed["reasons"]
             seen += [failed["shown"], *failed["reasons"]]
-        refused = host("plan = registry.plan('shop-tea==4.0', index_url=url)\nrepr(plan)")
-        assert not host("plan.allowed")
         given = json.loads((place.venv.home / "given.json").read_text())
         given["indexes"] = [shelf.url, shelf.host]
         (place.venv.home / "given.json").write_text(json.dumps(given))
@@ -652,7 +671,7 @@ class TestCredentials:
         told = [*host("told"), *later("told")]
         assert any('"what": "installing shop-tea==1.0"' in each for each in told)
 
-        seen += [refused, upgraded, *told, repr(host("packages.audit()")), place.log()]
+        seen += [upgraded, *told, repr(host("packages.audit()")), place.log()]
         seen += [each.read_text() for each in (place.listed, place.venv.home / "store.json")]
         left = [each for each in place.venv.folder.rglob("*") if each.is_file()]
         seen += [each.read_text(errors="replace") for each in left if "pip" not in each.parts]
@@ -665,14 +684,15 @@ class TestKilled:
     """A host that is killed in the middle of an upgrade from version 1 to version 2."""
 
     @pytest.fixture
-    def place(self, place):
-        """Install and activate version 1, and make the plan of version 2."""
+    def place(self, place, shelf):
+        """Have version 1 installed and active, and make the plan of version 2."""
         killer = place.venv.purelib / "killer.py"
         killer.write_text(KILLER)
         killer.with_suffix(".pth").write_text("import killer\n")
+        place.venv.put(shelf.folder / "shop_tea-1.0-py3-none-any.whl", place.program)
+        place.listed.write_text(f"{HEADER}shop-tea==1.0\n")
         host = place.start()
-        host("registry.load()")
-        host("registry.install('shop-tea==1.0')\nregistry.activate('tea')")
+        host("registry.load()\nregistry.activate('tea')")
         host("Path('plan.pickle').write_bytes(pickle.dumps(registry.plan('shop-tea==2.0')))")
         host.close()
         return place
@@ -717,6 +737,13 @@ class TestKilled:
         host.begin("registry.install(pickle.loads(Path('plan.pickle').read_bytes()))")
         return host
 
+    def points(self, writes):
+        """Return ten numbers of writes: first, last, the one that makes it final, and others."""
+        journals = [n for n, each in enumerate(writes, 1) if each.endswith(".json")]
+        final = max(n for n in journals if writes[n - 1].startswith("os.remove"))
+        others = [1 + (len(writes) - 1) * each // 8 for each in range(9)]
+        return sorted({*others, final, *([final - 1] if final in others else [])})
+
     def next_start(self, place, before, after, by):
         """Start anew after a kill, and see to all that is promised.
 
@@ -760,12 +787,13 @@ class TestKilled:
         way.
         """
         after, writes, seconds = ended
+        points = self.points(writes)
         ways = ["packages.recover()"] * 10
         ways[3] = ways[6] = "registry.install(pickle.loads(Path('plan.pickle').read_bytes()))"
         found = []
         for each, by in enumerate(ways):
             if place.program == "pip":
-                host = self.begin(place, 1 + (len(writes) - 1) * each // 9)
+                host = self.begin(place, points[each])
                 assert host.wait() == -signal.SIGKILL
             else:
                 host = self.begin(place, 0)
@@ -782,6 +810,7 @@ class TestKilled:
             else:
                 assert state in ("before", "after")
         if place.program == "pip":
+            assert len(points) == 10
             # The first is ahead of anything, the last when all was done.
             assert found[0] == ("packages.recover", False, "before")
             assert found[-1] == ("packages.recover", False, "after")

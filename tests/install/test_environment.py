@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from plugreg.install.environment import Environment, difference, requiring
+from plugreg.install.environment import Environment, difference, requiring, reserved
 from plugreg.install.plan import Change
 
 FOLDERS = """
@@ -229,3 +229,27 @@ class TestRequiring:
         site.dist("odd", metadata="Requires-Dist: !!\nRequires-Dist: base\n")
 
         assert requiring("base", environment.distributions()) == ("odd",)
+
+
+class TestReserved:
+    @pytest.mark.parametrize(
+        "path",
+        [
+            ".plugreg/lock",
+            ".plugreg",
+            ".plugreg-0123.json",
+            ".PlugReg/lock",
+            "../../../lib/python3/site-packages/.plugreg/lock",
+            "pack-1.0.data/purelib/.plugreg-0/copies",
+            r"pack-1.0.data\data\.plugreg\lock",
+            "/anywhere/.plugreg/lock",
+        ],
+    )
+    def test_names_what_is_plugregs_own(self, path):
+        """Wherever a wheel or a RECORD has it, in whatever case, a file or what is in a folder."""
+        assert reserved(["pack/__init__.py", path]) == (path,)
+
+    def test_leaves_all_others_alone(self):
+        """A distribution may have hidden files, and be named like plugreg."""
+        files = ["plugreg/__init__.py", ".hidden", "a.plugreg", "pack/x.plugreg-1", ".plug"]
+        assert reserved(files) == ()

@@ -9,7 +9,7 @@ import logging
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +39,8 @@ from plugreg.install.environment import Environment
 from plugreg.install.safeguard import Safeguard
 
 site = Path(sys.argv[1])
-with Safeguard(Environment([site] * 3)).changing("installing shop-tea==9"):
+about = {"names": ["shop-tea"]}
+with Safeguard(Environment([site] * 3)).changing("installing shop-tea==9", about=about):
     for each in site.glob("shop_tea*"):
         shutil.rmtree(each)
     (site / "left_over.py").write_text("")
@@ -103,6 +104,8 @@ class Shelf:
         return self._remove(names)
 
     def _remove(self, names):
+        if not names:
+            return ""
         there = self.environment.distributions()
         told = self._installer.uninstall(names)
         for each in names:
@@ -167,7 +170,7 @@ def tree(site):
             each.read_bytes() if each.is_file() else None,
         )
         for each in site.folder.rglob("*")
-        if ".plugreg" not in each.parts and "__pycache__" not in each.parts
+        if "/.plugreg" not in str(each) and "__pycache__" not in each.parts
     }
 
 
@@ -334,6 +337,20 @@ class TestInstalling:
 
         assert answer(registry) == 2
 
+    def test_old_code_never_stands_for_new(self, registry, shelf):
+        """What cannot be imported stays failed, though it is switched off and on again."""
+        registry.install("shop-tea")
+        registry.activate("tea")
+        broken = {f"{MODULE}.py": "raise OSError('it is broken')\n"}
+        shelf.ready["shop-tea"] = ("2.0", {"tea": f"{MODULE}:Tea"}, broken)
+        registry.install("shop-tea")
+        assert registry.get("tea").state is PluginState.FAILED
+        registry.deactivate("tea")
+        registry.activate("tea")
+
+        assert registry.get("tea").state is PluginState.FAILED
+        assert answer(registry) is None
+
     def test_the_wish_stays_over_an_upgrade(self, registry, shelf):
         """What was on is on, what was off is off, and what is new of it is off."""
         shelf.ready["shop-tea"] = release("1.0", 1, ("tea", "milk"))
@@ -465,7 +482,7 @@ class TestPuttingBack:
         assert caught.value.report.restored
 
     def test_a_large_file_that_is_written_in_place_is_told(self, registry, shelf, site):
-        """Of such a file there is no copy: it is not said that all is as it was, and it is named."""
+        """Of such a file there is no copy: it is named, and nobody says that all is as it was."""
         large = site.folder / "large.so"
         large.write_bytes(b"1" * 100_000)
 
@@ -510,7 +527,7 @@ class TestUninstalling:
         registry.install("shop-tea")
         before = tree(site)
         monkeypatch.setattr(shelf, "uninstall", lambda names, progress=None: "")
-        with pytest.raises(InstallError, match="'?shop-tea'? is gone"):
+        with pytest.raises(InstallError, match="shop-tea is gone"):
             registry.uninstall("tea")
 
         assert tree(site) == before
@@ -550,7 +567,7 @@ class TestUninstalling:
 
     @pytest.mark.parametrize(("installer", "stays"), [("conda", True), ("pip", False), ("", False)])
     def test_what_another_manager_has_put_there_stays(self, registry, site, installer, stays):
-        """conda would not know that it is gone."""
+        """It would not know that it is gone."""
         info = site.dist(
             "shop-tea", "1.0", {"shop.plugins": {"tea": f"{MODULE}:Tea"}}, modules=source(1)
         )
@@ -565,7 +582,7 @@ class TestUninstalling:
         assert (MODULE + ".py" in tree(site)) == stays
 
     def test_what_another_distribution_requires_stays(self, registry, site):
-        """Whoever requires it is named; a requirement whose marker does not hold counts for none."""
+        """Whoever requires it is named; what a marker excludes here counts for none."""
         registry.install("shop-tea")
         site.dist("shop-pot", metadata="Requires-Dist: Shop_Tea>=1\n")
         site.dist("shop-jug", metadata="Requires-Dist: shop-tea; python_version < '3'\n")
@@ -647,7 +664,7 @@ class TestDependencies:
         assert self.gone(leaves, dependencies=True) == ["shop-cup", "shop-tea"]
 
     def test_a_dependency_that_another_manager_has_put_there_stays(self, leaves, shelf):
-        """conda has replaced it since."""
+        """Somebody has replaced it with conda since."""
         info = shelf.environment.distributions()["shop-leaf"].path
         (info / "INSTALLER").write_text("conda\n")
 
@@ -733,7 +750,7 @@ class TestAudit:
         assert "the audit has no entry of 'shop-tea'" in caplog.text
 
     def test_the_store_is_away_at_the_end(self, registry, shelf, storage, site):
-        """What was installed stays, and the error says that something is missing; then all is well."""
+        """What was installed stays, and the error tells; with the store back, all is well."""
         shelf.after = lambda: setattr(storage, "away", True)
         with pytest.raises(StorageUnavailableError):
             registry.install("shop-tea")
@@ -836,10 +853,10 @@ class TestInterrupted:
 
         assert report.plan.changes[0].before == "1.0"
         assert "left_over.py" not in tree(site)
-        assert outcomes(later.packages)[-2:] == [
+        assert set(outcomes(later.packages)[-2:]) == {
             ("recover", "installing shop-tea==9", "put back"),
             ("install", "shop-tea", "done"),
-        ]
+        }
         assert later.errors == ()
 
     def test_the_next_uninstall_puts_back_first(self, later, site):
@@ -948,16 +965,6 @@ class TestSync:
         assert self.sync(registry, shelf, "-r more.txt", "--index-url https://x.example", "") == ()
         assert shelf.asked == []
 
-    def test_a_repository_that_was_installed_is_not_again(self, registry, shelf):
-        """Nobody knows whether what is there is what the address gives; its being there suffices."""
-        shelf.ready = {"shop-tea": release("1.0", 1)}
-        address = "git+https://example.org/tea@v1"
-        self.sync(registry, shelf, address)
-        shelf.asked.clear()
-
-        assert registry.packages.sync() == ()
-        assert shelf.asked == []
-
     def test_without_a_file_there_is_nothing_to_match(self, shelf):
         """It is an error with the remedy."""
         shelf.plugins_file = None
@@ -1054,5 +1061,4 @@ class TestBusy:
 
         assert registry.install("shop-tea").success
         assert "left_over.py" not in tree(site)
-        with suppress(KeyError):
-            assert registry.get("tea").is_installed
+        assert registry.get("tea").is_installed

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import socket
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -92,6 +94,18 @@ def system(tmp_path):
         if each.name not in ("site-packages", "EXTERNALLY-MANAGED"):
             (library / each.name).symlink_to(each)
     return library
+
+
+def spoil(sdist, code):
+    """Put code before that of the backend in a source distribution."""
+    with tarfile.open(sdist) as archive:
+        files = {each.name: archive.extractfile(each).read() for each in archive}
+    with tarfile.open(sdist, "w:gz") as archive:
+        for name, data in files.items():
+            data = code.encode() + data if name.endswith("/backend.py") else data
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
 
 
 def rules(plan):
@@ -332,6 +346,26 @@ class TestInstalling:
         assert "No matching distribution found for shop-tea" in failed["reasons"][-1]
         assert not ran.exists()
 
+    @pytest.mark.parametrize(
+        "policy", [{"denied": ["shop-milk"]}, {"allowed": ["shop-tea"]}, {"require_hashes": True}]
+    )
+    def test_nothing_that_may_be_forbidden_is_built(
+        self, pip, index, make_sdist, make_wheel, policy
+    ):
+        """Names and hashes of dependencies are judged before code of them runs."""
+        ran, hashes = pip.venv.home / "ran", pip.venv.home / "hashes.txt"
+        code = f"open({str(ran)!r}, 'w')\n"
+        make_wheel(index.folder, "shop-tea", "1.0", requires=["shop-milk"], entry_points=TEA)
+        make_sdist(index.folder, "shop-milk", "1.0", build_step=code)
+        spoil(index.folder / "shop_milk-1.0.tar.gz", code)
+        if "require_hashes" in policy:
+            hashes.write_text("shop-milk==1.0 --hash=sha256:" + "0" * 64)
+            policy = {**policy, "constraints": str(hashes)}
+        failed = pip.plan("shop-tea", policy={**pip.policy, **policy})
+
+        assert "shop-milk" in str(failed["reasons"])
+        assert not ran.exists()
+
     def test_a_wheel_at_an_address(self, pip, venv, index, make_wheel, sha256):
         """It is planned with its hash, and the installed one remembers where it came from."""
         wheel = make_wheel(index.folder, "shop-tea", "1.0", entry_points=TEA)
@@ -479,14 +513,18 @@ class TestFailures:
         index.requests.clear()
         venv.purelib.chmod(0o555)
         try:
-            failed = pip.plan("shop-tea", unprivileged=True)
+            for verb in ("install, planned()", "installer.uninstall, ['shop-tea']"):
+                failed = pip.run(f"outcome({verb})", unprivileged=True)
+                assert failed["error"] == "InstallPermissionError"
+                assert failed["reasons"] == [f"this process may not write to '{venv.purelib}'"]
+            assert index.requests == []
+            # To plan is to read.
+            planned = pip.plan("shop-tea", unprivileged=True)
         finally:
             venv.purelib.chmod(0o755)
 
         assert within["error"] == "InstallPermissionError"
-        assert failed["error"] == "InstallPermissionError"
-        assert failed["reasons"] == [f"this process may not write to '{venv.purelib}'"]
-        assert index.requests == []
+        assert versions(planned) == {"shop-tea": (None, "1.0")}
 
     def test_an_index_that_does_not_answer(self, pip, venv):
         """At the time limit pip is ended, and what it has left behind is gone."""
@@ -551,6 +589,31 @@ class TestWhatPipIsGiven:
             assert "s3cret-canary" not in text
             assert "clerk" not in text
 
+    def test_no_command_of_a_build_has_a_login(self, pip, index, tmp_path, make_sdist, monkeypatch):
+        """Pip gives its indexes as arguments to the pip that fetches what a build needs."""
+        seen = tmp_path / "seen"
+        step = (
+            "import pathlib\n"
+            "for each in pathlib.Path('/proc').glob('[0-9]*/cmdline'):\n"
+            "    try:\n"
+            f"        open({str(seen)!r}, 'ab').write(each.read_bytes() + b'\\n')\n"
+            "    except OSError:\n"
+            "        pass\n"
+        )
+        make_sdist(index.folder, "kettle", "1.0", build_step=step)
+        project = make_sdist.__globals__["PYPROJECT"].replace("= []", "= ['kettle']")
+        monkeypatch.setitem(make_sdist.__globals__, "PYPROJECT", project)
+        make_sdist(index.folder, "shop-tea", "1.0", entry_points=TEA)
+        index.login = ("cl%40erk", "s3cret-canary%2F")
+        url, extra = index.url, index.url.replace("simple", "files")
+        index.login = ("cl@erk", "s3cret-canary/")
+        plan = pip.plan("shop-tea", policy={}, PIP_INDEX_URL=url, PIP_EXTRA_INDEX_URL=extra)
+
+        assert versions(plan) == {"shop-tea": (None, "1.0")}
+        assert b"--extra-index-url" in seen.read_bytes()
+        assert b"s3cret-canary" not in seen.read_bytes()
+        assert b"erk" not in seen.read_bytes()
+
     def test_a_wrong_password_is_not_told(self, pip, index, make_wheel):
         """An error has the address without it."""
         index.login = ("clerk", "right")
@@ -571,12 +634,58 @@ class TestWhatPipIsGiven:
         assert "s3cret-canary" not in str(failed)
         assert "clerk" not in str(failed)
 
-    def test_an_index_that_is_asked_for(self, pip, index, make_wheel):
-        """It is used in place of the host's."""
+    def test_an_index_that_is_asked_for(self, pip, venv, index, make_wheel):
+        """It is used in place of all the host's, those of pip.conf too."""
         make_wheel(index.folder, "shop-tea", "1.0", entry_points=TEA)
-        plan = pip.run(f"plan('shop-tea', {index.url!r})", policy={"indexes": [index.host]})
+        config = venv.home / ".config" / "pip" / "pip.conf"
+        config.parent.mkdir(parents=True)
+        config.write_text(f"[global]\nextra-index-url = {index.address}/of-file/\n")
+        plan = pip.run(
+            f"plan('shop-tea', {index.url!r})",
+            policy={"indexes": [index.host]},
+            PIP_EXTRA_INDEX_URL=f"{index.address}/of-variable/",
+        )
 
         assert versions(plan) == {"shop-tea": (None, "1.0")}
+        assert {each.split("/")[1] for each in index.requests} == {"simple", "files"}
+
+    def test_no_variable_of_the_host_leads_elsewhere(self, pip, venv, index, tmp_path, make_wheel):
+        """Those that say where pip installs, or what else, or that it shall not, do not hold."""
+        make_wheel(index.folder, "shop-tea", "1.0", entry_points=TEA)
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        (tmp_path / "more.txt").write_text("nowhere\n")
+        names = ("TARGET", "PREFIX", "ROOT", "REPORT", "LOG", "PYTHON", "SRC", "BUILD")
+        pip.install(
+            "shop-tea",
+            **{f"PIP_{each}": str(elsewhere / each) for each in names},
+            **dict.fromkeys(("PIP_USER", "PIP_DRY_RUN", "PIP_REQUIRE_VIRTUALENV"), "1"),
+            PIP_REQUIREMENT=str(tmp_path / "more.txt"),
+            PIP_EDITABLE=str(elsewhere),
+        )
+
+        assert venv.installed["shop-tea"] == "1.0"
+        assert list(elsewhere.iterdir()) == []
+
+    def test_no_file_of_the_host_leads_elsewhere(self, pip, venv, index, tmp_path, make_wheel):
+        """What pip.conf says of that does not hold; where it does, it is an error."""
+        make_wheel(index.folder, "shop-tea", "1.0", entry_points=TEA)
+        config = venv.home / ".config" / "pip" / "pip.conf"
+        config.parent.mkdir(parents=True)
+        config.write_text(
+            f"[install]\nuser = true\ntarget = {tmp_path / 'target'}\ndry-run = true\n"
+            f"requirement = {tmp_path / 'none.txt'}\neditable = {tmp_path}\n"
+        )
+        pip.install("shop-tea")
+        within = venv.installed
+        pip.run("installer.uninstall(['shop-tea'])")
+        pip.plan("shop-tea")
+        config.write_text(f"[install]\nroot = {tmp_path / 'root'}\n")
+        failed = pip.run("outcome(install, planned())")
+
+        assert within["shop-tea"] == "1.0"
+        assert failed["error"] == "InstallError"
+        assert "has not put 'shop-tea' into" in failed["reasons"][0]
 
     def test_the_configuration_of_the_host_holds_unless_isolated(self, pip, venv, index):
         """Variables and the file pip.conf both."""
@@ -587,13 +696,14 @@ class TestWhatPipIsGiven:
         for isolated in (False, True):
             pip.plan(
                 "shop-tea",
-                policy={"isolated": isolated, "indexes": [f"{index.address}/simple/"]},
-                PIP_FIND_LINKS=f"{index.address}/of-variable/",
+                policy={"isolated": isolated, "find_links": [f"{index.address}/links/"]},
+                PIP_INDEX_URL=f"{index.address}/of-variable/",
             )
             asked.append({each.split("/")[1] for each in index.requests})
             index.requests.clear()
 
-        assert asked == [{"simple", "of-file", "of-variable"}, {"simple"}]
+        assert asked[0] == {"links", "of-file", "of-variable"}
+        assert asked[1] == {"links"}
 
     def test_a_build_sees_no_secret_of_the_host(self, pip, index, tmp_path, make_sdist):
         """The code of a distribution that is built has few variables, and none of the host's."""

@@ -199,10 +199,10 @@ class TestNames:
 
     def test_what_a_url_brings_is_known_from_the_plan(self):
         """A URL alone tells no name, but what would come of it has one."""
-        policy = InstallPolicy(denied=["shop-tea"], vcs_hosts=["git.example"])
+        policy = InstallPolicy(denied=["shop-tea"], indexes=["files.example"])
 
-        assert target_rules(policy, "git+https://git.example/shop") == []
-        change = added(source="git+https://git.example/shop@abc")
+        assert target_rules(policy, f"other @ {WHEEL}") == []
+        change = added(source=WHEEL)
         assert change_rules(policy, change) == ["denied"]
 
     def test_a_denied_distribution_may_go(self):
@@ -440,6 +440,22 @@ class TestWheels:
         assert target_rules(policy, "git+https://git.example/x") == ["wheels_only"]
         assert target_rules(policy, "a @ https://files.example/a.tar.gz") == ["wheels_only"]
         assert target_rules(policy, f"a @ {WHEEL}") == []
+
+    @pytest.mark.parametrize("field", [{"denied": ["leaves"]}, {"allowed": ["a"]}])
+    def test_where_names_or_hashes_are_judged_nothing_is_built(self, constraints, field):
+        """Only what is built tells them, and the code of it would have run by then."""
+        places = {"vcs_hosts": ["git.example"], "indexes": ["files.example"]}
+        hashes = {"require_hashes": True, "constraints": constraints("")}
+        [rule] = field
+        policy, hashed = InstallPolicy(**field, **places), InstallPolicy(**hashes, **places)
+
+        assert target_rules(policy, "a @ git+https://git.example/x") == [rule]
+        assert target_rules(policy, "a @ https://files.example/a.tar.gz") == [rule]
+        assert target_rules(hashed, "a @ https://files.example/a.tar.gz") == ["require_hashes"]
+        assert target_rules(policy, f"a @ {WHEEL}") == target_rules(hashed, f"a @ {WHEEL}") == []
+        assert not policy.may_build
+        assert not hashed.may_build
+        assert InstallPolicy(**places).may_build
 
 
 class TestConstraints:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import pickle
 import re
+import time
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -116,6 +117,20 @@ NO_NAME = [
     "shop-tea[a b]",
     "shop-tea[a;b]",
     "shop-tea[.]",
+    # Files, which installers would take where they work.
+    "shop-tea.zip",
+    "shop_tea-1.0-py3-none-any.whl",
+    "shop-tea.WHL[pdf]",
+    "shop-tea.tar.gz ; python_version > '3'",
+    "shop-tea.tgz",
+    "shop-tea.tar",
+    "shop-tea.tar.bz2",
+    "shop-tea.tbz",
+    "shop-tea.tar.xz",
+    "shop-tea.txz",
+    "shop-tea.tlz",
+    "shop-tea.tar.lz",
+    "shop-tea.tar.lzma",
     # Markers.
     "shop-tea;",
     "shop-tea==1;",
@@ -667,6 +682,16 @@ class TestMasked:
         for each in ("s3cr@t", "s3cr%40t", quote("s3cr%40t"), header, "quentin"):
             shown = masked(f"before {each} after", secrets)
             assert shown == "before *** after"
+
+    @pytest.mark.parametrize("part", ["://", "://u", "://a?", "?://", "://@", "@", " ", "://?"])
+    def test_a_hostile_text_costs_no_more_than_its_length(self, part):
+        """What a build prints is masked while all threads wait: it must not stop the process."""
+        start = time.process_time()
+        for each in (part * 20_000, part * 20_000 + "@", part * 20_000 + "?x"):
+            masked(each, ["abcd1234"])
+
+        # Quadratic, it takes a minute.
+        assert time.process_time() - start < 5
 
     def test_a_short_secret_is_masked_where_it_is_a_word(self):
         """A password of two letters does not take all texts apart."""

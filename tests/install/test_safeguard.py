@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
 import tempfile
+import zipfile
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +31,10 @@ LONG = 60.0
 """Seconds after which a test gives up; what it waits for takes far less."""
 
 
+COPY = re.compile(r"\.plugreg-[0-9a-f]{32}(\.json)?")
+"""The name of a copy, and of its journal."""
+
+
 class OopsError(Exception):
     """What ends a change in these tests."""
 
@@ -40,7 +47,7 @@ def tree(*folders):
     found = {}
     for folder in folders:
         for each in [folder, *folder.rglob("*")]:
-            if ".plugreg" in each.parts:
+            if any(part == ".plugreg" or COPY.fullmatch(part) for part in each.parts):
                 continue
             status = each.lstat()
             if each.is_symlink():
@@ -90,6 +97,21 @@ class Place:
     def tree(self):
         return tree(self.lib, self.bin)
 
+    @property
+    def own(self):
+        """What the safeguard keeps but for its lock: while a change is made, and not after it."""
+        return sorted(each.name for each in self.lib.glob(".plugreg?*"))
+
+    @property
+    def backup(self):
+        [found] = [each for each in self.lib.glob(".plugreg-*") if each.is_dir()]
+        return found
+
+    @property
+    def journal(self):
+        [found] = self.lib.glob(".plugreg-*.json")
+        return found
+
     @contextmanager
     def undone(self, what="test", files=()):
         """Expect the block's change to be put back, to the last bit, as the block raises."""
@@ -99,8 +121,7 @@ class Place:
             raise OopsError
         assert self.tree() == before
         assert undo.done
-        assert not (self.environment.folder / "backup").exists()
-        assert not (self.environment.folder / "journal.json").exists()
+        assert self.own == []
 
 
 @pytest.fixture
@@ -321,8 +342,7 @@ class TestPuttingBack:
         plugins.write_text("pack @ https://user:password@host/pack.whl\n")
         plugins.chmod(0o600)
         with place.undone(files=[plugins]):
-            backup = place.environment.folder / "backup"
-            assert stat.S_IMODE(backup.stat().st_mode) == 0o700
+            assert stat.S_IMODE(place.backup.stat().st_mode) == 0o700
 
     def test_a_large_file_written_in_place_is_told(self, place):
         """Only a hard link of it is kept, so that it is lost; it is named, and the rest is back."""
@@ -393,6 +413,7 @@ class TestEndingWell:
         assert place.tree() == after
         assert not undo.done
         assert [each.name for each in place.environment.folder.iterdir()] == ["lock"]
+        assert place.own == []
         assert (place.lib / "pack/data/table.bin").stat().st_nlink == 1
 
     def test_lets_the_next_one_begin(self, place):
@@ -435,6 +456,28 @@ class TestEndingWell:
             raise OopsError
 
         assert not place.bin.exists()
+
+
+class TestAbout:
+    def test_what_is_no_data_of_json_is_refused(self, place):
+        """What could not be told later is refused at once, and nothing is begun."""
+        for about in ({"actor": object()}, {"number": float("nan")}):
+            with (
+                pytest.raises((TypeError, ValueError)),
+                place.safeguard.changing("test", about=about),
+            ):
+                pytest.fail("it may not begin")
+        assert place.own == []
+
+    def test_a_copy_that_was_never_begun_with_goes(self, place):
+        """What a process has left that was killed while it copied is removed by the next change."""
+        name = place.lib / f".plugreg-{'0' * 32}"
+        name.mkdir()
+        (name / "copies").write_bytes(LARGE)
+        name.with_name(f"{name.name}.json.tmp").write_text("{")
+        with place.safeguard.changing("test"):
+            pass
+        assert place.own == []
 
 
 class TestFilesOutside:
@@ -497,7 +540,7 @@ class TestFilesOutside:
         files = [place.lib / "pack/../pack/__init__.py", place.root / "lib64/extra.pth"]
         small = [each for each in place.tree() if each.is_file() and each.name != "table.bin"]
         with place.undone(files=[*files, place.environment.folder / "lock"]):
-            copies = place.environment.folder / "backup" / "copies"
+            copies = place.backup / "copies"
             assert copies.stat().st_size == sum(each.stat().st_size for each in small)
             for each in files:
                 each.write_text("new")
@@ -583,7 +626,8 @@ from plugreg.install.environment import Environment
 from plugreg.install.safeguard import Safeguard
 root, what = Path(sys.argv[1]), sys.argv[2]
 lib = root / "lib"
-with Safeguard(Environment((lib, lib, root / "bin"))).changing("hold it"):
+about = {"actor": "who asked", "changes": {"pack": ["1.0", None]}}
+with Safeguard(Environment((lib, lib, root / "bin"))).changing("hold it", about=about):
     (lib / "half").write_text("new")
     is_child = what != "hold" and not os.fork()
     if is_child and what == "stays":
@@ -594,8 +638,8 @@ with Safeguard(Environment((lib, lib, root / "bin"))).changing("hold it"):
     if not is_child:
         if what in ("raises", "leaves"):
             os.wait()
-        journal = lib / ".plugreg" / "journal.json"
-        print("begun" if journal.exists() and (lib / "half").exists() else "ended", flush=True)
+        journals = [*lib.glob(".plugreg-*.json")]
+        print("begun" if journals and (lib / "half").exists() else "ended", flush=True)
         sys.stdin.readline()
 """
 
@@ -689,7 +733,7 @@ try:
         raise KeyError
 except InstallSpaceError as error:
     told = list(error.reasons)
-after, own = tree(), sorted(os.listdir(lib / ".plugreg"))
+after, own = tree(), sorted([*os.listdir(lib / ".plugreg"), *map(str, lib.glob(".plugreg-*"))])
 interrupted = safeguard.interrupted() is not None
 (root / "ballast").unlink()
 safeguard.recover()
@@ -737,7 +781,7 @@ print(json.dumps({
         assert not told["same"]
         assert told["interrupted"]
         assert told["told"][0].endswith("could not be put back: No space left on device")
-        assert "journal.json' tells what was being changed" in told["told"][-1]
+        assert ".json' tells what was being changed" in told["told"][-1]
         assert told["recovered"]
         assert told["clean"]
 
@@ -760,6 +804,7 @@ print(json.dumps({
 
         assert str(place.lib / "extra.pth") in str(caught.value)
         assert [each.name for each in place.environment.folder.iterdir()] == ["lock"]
+        assert place.own == []
 
     def test_what_cannot_be_put_back_is_named_and_the_rest_is_done(self, place, tmp_path):
         """A path outside that became a folder is left to a person; the change stays interrupted."""
@@ -799,7 +844,7 @@ class TestInterrupted:
         process.wait(timeout=LONG)
 
     def test_tells_what_was_begun(self, place, start_python):
-        """What, when, and the versions before, as the process that did it was killed."""
+        """What, when, who asked, and the versions before, as the process of it was killed."""
         began = datetime.now(UTC)
         self.kill(place, start_python)
         found = place.safeguard.interrupted()
@@ -807,6 +852,7 @@ class TestInterrupted:
         assert found.what == "hold it"
         assert began <= found.started <= datetime.now(UTC)
         assert found.before == {"pack": "1.0"}
+        assert found.about == {"actor": "who asked", "changes": {"pack": ["1.0", None]}}
         assert found.lost == ()
         assert place.safeguard.recover() == found
         assert place.safeguard.recover() is None
@@ -828,11 +874,14 @@ class TestInterrupted:
 
     @pytest.mark.parametrize("text", ["", "{}", "[1]", LATER, "\xff"])
     def test_a_journal_that_cannot_be_read_is_named(self, place, text):
-        """It is a typed error: nothing is put back by guesswork, and nothing is begun."""
+        """It is a typed error: nothing is put back by guesswork, and nothing is begun.
+
+        It says what to do, and who does that can go on.
+        """
         before = place.tree()
-        place.environment.folder.mkdir()
-        journal = place.environment.folder / "journal.json"
+        journal = place.lib / f".plugreg-{'0' * 32}.json"
         journal.write_text(text, encoding="latin-1")
+        journal.chmod(0o444)
         for attempt in (
             place.safeguard.interrupted,
             place.safeguard.recover,
@@ -840,8 +889,12 @@ class TestInterrupted:
         ):
             with pytest.raises(InstallError) as caught:
                 attempt()
-            assert str(journal) in str(caught.value)
+            assert "look at what is installed" in str(caught.value)
+            assert f"then remove {str(journal)!r}" in str(caught.value)
         assert place.tree() == before
+        journal.unlink()
+        with place.safeguard.changing("test"):
+            pass
 
     @pytest.mark.parametrize(
         ("name", "told"),
@@ -850,20 +903,45 @@ class TestInterrupted:
     def test_a_copy_of_which_a_part_is_gone_is_told(self, place, start_python, name, told):
         """The error names what is missing, and the change stays interrupted."""
         self.kill(place, start_python)
-        (place.environment.folder / "backup" / name).unlink()
+        (place.backup / name).unlink()
         (place.lib / "pack/data/table.bin").unlink()
         with pytest.raises(InstallError, match=told):
             place.safeguard.recover()
 
         assert place.safeguard.interrupted() is not None
 
-    def test_a_copy_that_is_cut_off_is_told(self, place, start_python):
-        """What cannot be read from it is not put back as something else."""
+    @pytest.mark.parametrize("name", ["manifest.json", "copies"])
+    def test_a_copy_that_is_another_one_is_not_put_back(self, place, start_python, name):
+        """What something has written into it since decides nothing; the error says what to do."""
         self.kill(place, start_python)
-        (place.environment.folder / "backup" / "copies").write_bytes(b"")
-        (place.lib / "extra.pth").unlink()
-        with pytest.raises(InstallError, match="could not be put back: its copy is cut off"):
+        before = place.tree()
+        with (place.backup / name).open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b" ")
+        with pytest.raises(InstallError, match="not as it was written") as caught:
             place.safeguard.recover()
+
+        assert f"then remove {str(place.journal)!r}" in str(caught.value)
+        assert place.tree() == before
+        assert place.safeguard.interrupted() is not None
+        place.journal.unlink()
+        with place.safeguard.changing("next"):
+            pass
+        assert place.own == []
+
+    def test_of_two_journals_none_is_followed(self, place, start_python):
+        """Nobody can tell which is right; both are named, and what to do."""
+        self.kill(place, start_python)
+        before = place.tree()
+        other = place.lib / f".plugreg-{'0' * 32}.json"
+        shutil.copy(place.journal, other)
+        with pytest.raises(InstallError, match="more than one journal") as caught:
+            place.safeguard.recover()
+
+        assert str(other) in str(caught.value)
+        assert place.tree() == before
+        other.unlink()
+        assert place.safeguard.recover().what == "hold it"
 
     def test_a_copy_of_another_place_is_not_put_back(self, place, start_python, tmp_path):
         """An environment that was copied with its journal does not change the original."""
@@ -876,6 +954,143 @@ class TestInterrupted:
 
         assert str(place.lib) in str(caught.value)
         assert everything(place.lib) == before
+
+
+# -- distributions that bring files of plugreg's own ----------------------------------------------
+
+FORGED = f".plugreg-{'f' * 32}"
+
+
+def forged(place, victim):
+    """Return files of a wheel that would have the environment emptied, and ``victim`` removed."""
+    folders = sorted(map(str, place.environment.folders))
+    manifest = {"folders": folders, "tree": [], "copies": hashlib.sha256(b"").hexdigest()}
+    manifest["others"] = [[str(victim), 0, 0, 0, 0, 0, None, None]]
+    text = json.dumps(manifest)
+    journal = {"format": 1, "what": "forged", "started": "2030-01-01T00:00:00+00:00"}
+    journal |= {"before": {}, "about": {}, "pid": 1}
+    journal["manifest"] = hashlib.sha256(text.encode()).hexdigest()
+    return {
+        f"{FORGED}.json": json.dumps(journal),
+        f"{FORGED}/manifest.json": text,
+        f"{FORGED}/copies": "",
+        ".plugreg/journal.json": json.dumps(journal),
+        ".plugreg/backup/manifest.json": text,
+        ".plugreg/backup/copies": "",
+        ".plugreg/lock": "mine",
+    }
+
+
+def bring(place, files):
+    for name, text in files.items():
+        path = place.lib / name
+        path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.write_text(text)
+
+
+class TestForgedFiles:
+    @pytest.fixture
+    def victim(self, tmp_path):
+        victim = tmp_path / "victim.txt"
+        victim.write_text("not yours")
+        return victim
+
+    def test_decide_nothing_when_the_block_raises(self, place, victim):
+        """All is put back from what this process remembers, and the files themselves go."""
+        with place.undone():
+            bring(place, forged(place, victim))
+
+        assert victim.read_text() == "not yours"
+        assert [each.name for each in place.environment.folder.iterdir()] == ["lock"]
+
+    @pytest.mark.parametrize(
+        "name", [*forged(Place(Path("/nowhere")), "/victim"), ".plugreg.py", ".PlugReg-x/y"]
+    )
+    def test_undo_a_change_that_would_have_ended_well(self, place, victim, name):
+        """Each alone: the change is put back, and the error names the file."""
+        before = place.tree()
+
+        def change():
+            with place.safeguard.changing("test") as undo:
+                told.append(undo)
+                bring(place, {name: forged(place, victim).get(name, "")})
+
+        told = []
+        with pytest.raises(InstallError, match="writes into plugreg's own folder") as caught:
+            change()
+        assert str(place.lib / name) in str(caught.value)
+        assert told[0].done
+        assert place.tree() == before
+        assert [each.name for each in place.environment.folder.iterdir()] == ["lock"]
+        assert victim.read_text() == "not yours"
+
+    def test_decide_nothing_after_a_kill(self, place, victim, start_python):
+        """The change that was really begun is the one that is told and put back."""
+        before = place.tree()
+        process = start_python(TestOneAtATime.HOLDER, place.root, "hold")
+        assert process.stdout.readline() == "begun\n"
+        bring(place, forged(place, victim))
+        process.kill()
+        process.wait(timeout=LONG)
+
+        assert place.safeguard.interrupted().what == "hold it"
+        assert place.safeguard.recover().what == "hold it"
+        assert place.tree() == before
+        assert victim.read_text() == "not yours"
+        assert place.own == []
+
+    def test_decide_nothing_where_no_change_was_begun(self, place, victim):
+        """They may have come by another way than plugreg."""
+        before = place.tree()
+        bring(place, forged(place, victim))
+
+        assert place.safeguard.interrupted() is None
+        assert place.safeguard.recover() is None
+        with place.safeguard.changing("next") as undo:
+            pass
+        assert undo.recovered is None
+        assert place.tree() == before
+        assert victim.read_text() == "not yours"
+
+    @pytest.mark.parametrize("installer", ["pip", "uv"])
+    def test_are_no_journal_as_installers_write_them(
+        self, tmp_path, venv, make_wheel, victim, installer
+    ):
+        """Whatever mode a wheel says, an installer lets the owner write to what it installs."""
+        [lib] = [each.resolve() for each in venv.folder.glob("lib/*/site-packages")]
+        place = Place(tmp_path)
+        place.environment = Environment((lib, lib, venv.folder / "bin"))
+        plain = make_wheel(tmp_path / "plain", "pack", "1.0", modules=forged(place, victim))
+        other = f".plugreg-{'e' * 32}.json"
+        modes = {f"{FORGED}.json": 0o444, other: 0o555}
+        wheel = tmp_path / plain.name
+        with zipfile.ZipFile(plain) as old, zipfile.ZipFile(wheel, "w") as new:
+            for info in old.infolist():
+                new.writestr(with_mode(info, modes.get(info.filename)), old.read(info))
+            journal = old.read(f"{FORGED}.json")
+            new.writestr(with_mode(zipfile.ZipInfo(other), modes[other]), journal)
+        if installer == "pip":
+            command = [str(venv.python), "-m", "pip", "install", "--no-deps", "--no-index"]
+        else:
+            uv = find_uv()
+            command = [uv, "pip", "install", "--offline", "--no-deps", f"--python={venv.python}"]
+            command += [f"--cache-dir={tmp_path / 'cache'}"]
+        subprocess.run([*command, str(wheel)], check=True, capture_output=True, timeout=LONG)
+
+        assert all((lib / each).exists() for each in modes)
+        assert Safeguard(place.environment).interrupted() is None
+
+
+def with_mode(info, mode):
+    if mode is not None:
+        info.external_attr = (stat.S_IFREG | mode) << 16
+    return info
+
+
+def find_uv():
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return shutil.which("uv", path=path) or skip("uv is not installed")
 
 
 # -- what installers do ---------------------------------------------------------------------------
@@ -927,11 +1142,7 @@ class TestInstallers:
     @pytest.mark.parametrize("mode", ["clone", "copy", "hardlink", "symlink"])
     def test_what_uv_has_done_is_undone(self, tmp_path, venv, make_wheel, mode):
         """In each way of uv's to put files there, links into its own memory among them."""
-        uv = shutil.which(
-            "uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        )
-        if uv is None:
-            skip("uv is not installed")
+        uv = find_uv()
         self.wheels(tmp_path / "wheels", make_wheel)
         install = [uv, "pip", "install", "--quiet", "--no-deps", "--offline", "--no-index"]
         install += [f"--python={venv.python}", f"--find-links={tmp_path / 'wheels'}"]

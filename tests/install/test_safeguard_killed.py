@@ -52,7 +52,7 @@ def change():
 def tree(times=True):
     found = {}
     for each in [lib, bin, outside, *lib.rglob("*"), *bin.rglob("*")]:
-        if ".plugreg" not in each.parts:
+        if not any(part.startswith(".plugreg") for part in each.parts):
             status, what = each.lstat(), None
             if each.is_symlink():
                 what = os.readlink(each)
@@ -145,7 +145,8 @@ while status != 0:
     told.append({
         "status": status, "interrupted": interrupted and interrupted.what, "unchanged": unchanged,
         "same": recovered == interrupted, "state": state, "left": left or undo.recovered,
-        "own": os.listdir(lib / ".plugreg"), "modes": modes,
+        "own": [*os.listdir(lib / ".plugreg"), *map(str, lib.glob(".plugreg?*"))],
+        "modes": modes,
     })
 print(json.dumps(told))
 """

@@ -306,6 +306,43 @@ class TestPlan:
         uv.policy["isolated"] = True
         assert uv.plan("shop-tea")["changes"]["shop-tea"]["after"] == "2.0"
 
+    def test_no_variable_of_the_host_leads_elsewhere(self, uv, tea, tmp_path) -> None:
+        """Those that say where uv installs, what else, or in which folder, do not hold."""
+        tea("1.0")
+        tea("2.0")
+        (tmp_path / "override.txt").write_text("shop-tea==1.0\n")
+        elsewhere = str(tmp_path / "elsewhere")
+        names = ("WORKING_DIR", "PROJECT", "PYTHON", "PROJECT_ENVIRONMENT", "ENV_FILE")
+        uv.variables |= {f"UV_{each}": elsewhere for each in names}
+        uv.variables |= dict.fromkeys(("UV_SYSTEM_PYTHON", "UV_REQUIRE_HASHES"), "1")
+        uv.variables["UV_OVERRIDE"] = str(tmp_path / "override.txt")
+
+        uv.install("shop-tea")
+
+        assert uv.venv.installed["shop-tea"] == "2.0"
+
+    def test_what_a_file_of_the_host_leads_elsewhere_is_an_error(self, uv, tea, tmp_path) -> None:
+        """``target`` in ``uv.toml`` is not passed over in silence."""
+        tea()
+        uv.plan("shop-tea")
+        file = uv.venv.home / ".config" / "uv" / "uv.toml"
+        file.parent.mkdir(parents=True)
+        file.write_text(f'[pip]\ntarget = "{tmp_path / "target"}"\n')
+        failed = uv(install=True)
+
+        assert failed["error"] == "InstallError"
+        assert "has not put 'shop-tea' into" in failed["reasons"][0]
+
+    def test_nothing_that_may_be_forbidden_is_built(self, uv, tea, index, make_sdist) -> None:
+        """Names of dependencies are judged before code of them runs."""
+        tea(requires=["milk"])
+        make_sdist(index.folder, "milk", "1.0")
+        uv.policy["denied"] = ["milk"]
+        failed = uv.plan("shop-tea")
+
+        assert failed["error"] == "InstallConflictError"
+        assert "milk" in str(failed["reasons"])
+
     def test_isolated_means_no_file_of_configuration(self, uv, tea) -> None:
         """``uv.toml`` of the user holds, unless the policy is isolated."""
         tea("1.0")
