@@ -52,6 +52,9 @@ _OF_THE_REST: Final[_Failures] = (
 )
 """What an output tells of. A program's own patterns stand between both; the first found counts."""
 
+_JUDGED: Final = 20_000
+"""In so many of its last characters they are looked for: some cost the square of that."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
@@ -170,13 +173,11 @@ class CommandInstaller(ABC):
             return ""
         with self._work(plan.target, progress) as work:
             output = self._put(work, lines)
-        missing = [each.name for each in plan.changes if self._version(each.name) != each.after]
+        missing = ", ".join(repr(each.name) for each in plan.changes if self._is_missing(each))
         if missing:
-            reason = (
-                f"{self.program} has not put {', '.join(map(repr, missing))} into {sys.prefix!r}; "
-                f"take what says where to install out of its configuration"
-            )
-            raise InstallError([reason, *last_lines(output.splitlines())])
+            reason = f"{self.program} has not put {missing} into {sys.prefix!r}"
+            remedy = "take what says where to install out of its configuration"
+            raise InstallError([f"{reason}; {remedy}", *last_lines(output.splitlines())])
         return output
 
     def uninstall(self, names: Sequence[str], progress: Progress | None = None) -> str:
@@ -205,9 +206,9 @@ class CommandInstaller(ABC):
             installer=found.installer,
         )
 
-    def _version(self, name: str) -> str | None:
-        found = self.show(name)
-        return None if found is None else found.version
+    def _is_missing(self, change: Change) -> bool:
+        found = self.show(change.name)
+        return found is None or found.version == change.before != change.after
 
     @abstractmethod
     def _check_program(self) -> None:
@@ -250,7 +251,7 @@ class CommandInstaller(ABC):
             f"{self.program} ended with exit code {done.code} and told nothing"
         ]
         for pattern, kind in (*_OF_THE_MACHINE, *self.failures, *_OF_THE_REST):
-            if re.search(pattern, done.output, re.MULTILINE):
+            if re.search(pattern, done.output[-_JUDGED:], re.MULTILINE):
                 if issubclass(kind, InstallConflictError):
                     raise kind(reasons, self._conflicts(done.output))
                 raise kind(reasons)

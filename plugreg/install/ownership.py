@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
 
 from plugreg.exceptions import InstallError
-from plugreg.install.environment import Environment
+from plugreg.install.environment import Environment, reserved
 from plugreg.install.removal import listed
 
 _AT_EVERY_START: Final = frozenset({"sitecustomize.py", "usercustomize.py"})
@@ -50,12 +49,10 @@ def require_apart(
         "which belongs to another distribution": _of_others(environment, names).intersection(files),
         "which was there before": set(scripts).intersection(files),
         "which Python would run at every start": {each for each in files if _runs_always(each)},
-        "where only plugreg may write": {
+        "where only plugreg and Python write": {
             each
             for each in files
-            if any(part.startswith(".plugreg") for part in each.parts[-3:])
-            or each.name == "pyvenv.cfg"
-            or each in (Path(sys.executable), Path(os.path.realpath(sys.executable)))
+            if reserved([str(each)]) or each.name == "pyvenv.cfg" or each == Path(sys.executable)
         },
     }
     reasons = [f"it writes {_shown(found)}, {what}" for what, found in faults.items() if found]

@@ -249,6 +249,8 @@ class Packages:
         line: RequirementLine | None = None,
     ) -> InstallReport:
         """Carry out a plan, or make one first; ``line`` is what the plugins file has of it."""
+        # A registry that is closed, or has lost its store, could not take in what came of it.
+        self._refresh()
         attempt = Attempt("install", target.shown, actor, distribution=target.name)
         with self._changes.audited(attempt):
             plan = self._planned(target) if plan is None else plan

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,10 @@ from plugreg.install.exceptions import (
 )
 from plugreg.install.installer import Installed
 from plugreg.install.keeping import pins, unmet
+from plugreg.install.pip import PipInstaller
 from plugreg.install.plan import Change, InstallPlan, Refusal, Target
+from plugreg.install.processes import Completed
+from plugreg.install.uv import UvInstaller
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TARGET = Target(text="shop-tea", shown="shop-tea", name="shop-tea")
@@ -263,12 +267,34 @@ class TestErrors:
         with pytest.raises(InstallError, match="script ended with exit code 3 and told nothing"):
             Script("exit(3)").install(PLAN)
 
+    @pytest.mark.parametrize("installer", [PipInstaller(), UvInstaller()])
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "No solution found\n",
+            "No solution found x\n Because only the following versions of a are available:\n 1 1\n",
+            "require a different python version: 1 Requires-Python satisfies the requirement a==2\n",
+        ],
+    )
+    def test_a_hostile_output_is_judged_at_once(self, installer, line):
+        """What a build prints is looked through while all threads wait."""
+        start = time.process_time()
+        with pytest.raises(InstallError):
+            installer._completed(Completed(1, line * (1_000_000 // len(line))))
+
+        # Looked through as a whole, it takes many minutes.
+        assert time.process_time() - start < 10
+
     def test_what_is_not_there_afterwards_is_an_error(self):
-        """A program that went well may have put it elsewhere."""
+        """A program that went well may have put it elsewhere; an older one is still here then."""
 
         class Elsewhere(Script):
             show = CommandInstaller.show
 
+        upgrade = Change(name="shop-tea", before="1.0", after="2.0")
+        plan = InstallPlan(target=TARGET, distribution="shop-tea", changes=(upgrade,))
+        with pytest.raises(InstallError, match=r"script has not put 'shop-tea' into"):
+            Script("print('put')").install(plan)
         with pytest.raises(InstallError, match=r"script has not put 'shop-tea' into") as caught:
             Elsewhere("print('put')").install(PLAN)
 
@@ -306,7 +332,7 @@ class TestExactRequirements:
             ),
             (
                 {"url": "https://me:pw@h/x.zip?token=abc", "archive_info": {}},
-                "https://****@h/x.zip?****",
+                "https://h/x.zip?****",
                 None,
             ),
             (
@@ -321,7 +347,7 @@ class TestExactRequirements:
         ],
     )
     def test_records_of_where_a_distribution_comes_from(self, record, source, sha256):
-        """PEP 610, in the two forms that hashes have had; credentials are masked."""
+        """PEP 610, in the two forms that hashes have had; no credentials are in it."""
         assert source_of(record) == source
         assert sha256_of(record) == sha256
 

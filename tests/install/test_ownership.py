@@ -49,7 +49,7 @@ def content(site):
         ("start.pth", "at every start"),
         ("sitecustomize.py", "at every start"),
         ("usercustomize.py", "at every start"),
-        ("pyvenv.cfg", "only plugreg may write"),
+        ("pyvenv.cfg", "only plugreg and Python write"),
     ],
 )
 def test_what_it_may_not_write_is_put_back(registry, folder_installer, site, file, reason):

@@ -1004,6 +1004,16 @@ class TestForgedFiles:
         assert victim.read_text() == "not yours"
         assert [each.name for each in place.environment.folder.iterdir()] == ["lock"]
 
+    def test_decide_nothing_even_in_the_copy_itself(self, place, victim):
+        """What is removed and put back is what this process remembers, not what the disk says."""
+        with place.undone():
+            text = forged(place, victim)[f"{FORGED}/manifest.json"]
+            (place.backup / "manifest.json").write_text(text)
+            place.journal.unlink()
+            (place.lib / "extra.pth").unlink()
+
+        assert victim.read_text() == "not yours"
+
     @pytest.mark.parametrize(
         "name", [*forged(Place(Path("/nowhere")), "/victim"), ".plugreg.py", ".PlugReg-x/y"]
     )
