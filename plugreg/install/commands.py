@@ -106,10 +106,7 @@ class CommandInstaller(ABC):
     """What it is called."""
 
     own_variables: ClassVar[re.Pattern[str]]
-    """The names of its own environment variables that are passed on: network, indexes, cache.
-
-    Others say where it installs, or what else; they would make of a plan another change.
-    """
+    """Its own environment variables that are passed on: none that say what to install and where."""
 
     netrc_variables: ClassVar[tuple[str, ...]] = ()
     """Those of its variables whose URLs it is given without credentials; it has them by NETRC."""

@@ -43,7 +43,8 @@ class InstallPolicy:
 
     ``find_links`` are folders with wheels, or URLs of pages that list some. ``wheels_only`` forbids
     what must be built, since that runs code of its own: a plan would run it before the name or the
-    hash of what is built is known. So ``allowed``, ``denied`` and ``require_hashes`` forbid it too.
+    hash of what is built is known. So ``allowed``, ``denied`` and ``require_hashes`` forbid it too;
+    the former two let a URL be built that is asked for together with a name (``name @ url``).
 
     ``constraints`` is the path of a file of requirements that hold for all that is installed; it
     is read when it is needed. With ``require_hashes`` each file needs a sha256 that this file has
@@ -106,6 +107,15 @@ class InstallPolicy:
         }
         return tuple(rule for rule, is_given in given.items() if is_given)
 
+    def _wheel_rules_of(self, target: Target) -> tuple[str, ...]:
+        """Return the rules by which what a target names by URL must be a wheel.
+
+        Where a name is stated, that is judged; a URL alone tells its name only when it is built.
+        """
+        if target.name is None:
+            return self._wheel_rules
+        return tuple(each for each in self._wheel_rules if each not in ("allowed", "denied"))
+
     @property
     def secrets(self) -> tuple[str, ...]:
         """The credentials in ``indexes``, which no output may have."""
@@ -138,8 +148,9 @@ class InstallPolicy:
         if target.url is not None:
             is_repository = _is_repository(target.url)
             found += self._of_place("vcs_hosts" if is_repository else "indexes", target.url)
-            if self._wheel_rules and not _is_wheel(target.url):
-                found.append(_no_wheel(self._wheel_rules[0], target.shown))
+            rules = self._wheel_rules_of(target)
+            if rules and not _is_wheel(target.url):
+                found.append(_no_wheel(rules[0], target.shown))
         return tuple(found)
 
     def of_changes(self, changes: Iterable[Change], target_name: str | None) -> tuple[Refusal, ...]:

@@ -23,7 +23,7 @@ class DriverError(Exception):
 
 def roll_back(connection: sa.Connection) -> None:
     """Undo the transaction that is open on a connection; one that cannot is thrown away."""
-    if connection.invalidated:
+    if connection.closed or connection.invalidated:
         return
     try:
         connection.exec_driver_sql("ROLLBACK")

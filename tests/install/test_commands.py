@@ -273,7 +273,7 @@ class TestErrors:
         [
             "No solution found\n",
             "No solution found x\n Because only the following versions of a are available:\n 1 1\n",
-            "require a different python version: 1 Requires-Python satisfies the requirement a==2\n",
+            "require a different python version: 1 Requires-Python satisfies the requirement a\n",
         ],
     )
     def test_a_hostile_output_is_judged_at_once(self, installer, line):

@@ -449,8 +449,11 @@ class TestWheels:
         [rule] = field
         policy, hashed = InstallPolicy(**field, **places), InstallPolicy(**hashes, **places)
 
-        assert target_rules(policy, "a @ git+https://git.example/x") == [rule]
-        assert target_rules(policy, "a @ https://files.example/a.tar.gz") == [rule]
+        assert target_rules(policy, "git+https://git.example/x") == [rule]
+        assert target_rules(policy, "leaves @ git+https://git.example/x") == [rule]
+        # It has stated a name that is allowed, which is held against what is built.
+        assert target_rules(policy, "a @ git+https://git.example/x") == []
+        assert target_rules(policy, "a @ https://files.example/a.tar.gz") == []
         assert target_rules(hashed, "a @ https://files.example/a.tar.gz") == ["require_hashes"]
         assert target_rules(policy, f"a @ {WHEEL}") == target_rules(hashed, f"a @ {WHEEL}") == []
         assert not policy.may_build
