@@ -32,6 +32,7 @@ except ImportError as error:
     raise MissingExtraError("plugreg.storage.SQLStorage", "sqlalchemy", "sql") from error
 
 from plugreg.storage.base import Gate, Record, Transaction
+from plugreg.storage.locking import Courtesy
 from plugreg.storage.memory import State, buffered
 from plugreg.storage.sql_backends import (
     Backend,
@@ -132,6 +133,7 @@ class SQLStorage:
         self._connections = Connections(engine, own=own)
         self._hints = CommitHints(self._connections, prefix)
         self._gate = Gate(f"the lock of {self._place}", lock_timeout)
+        self._courtesy = Courtesy()
         # What each thread has begun last.
         self._mine = threading.local()
         try:
@@ -235,8 +237,10 @@ class SQLStorage:
             beginning = self._begin(deadline)
             return next(beginning), beginning
 
+        self._courtesy.give_way(deadline)
         begun, beginning = self._tried(begin, deadline)
-        with closing(beginning):
+        # It is over when it has been closed, and not before.
+        with self._courtesy.holding(), closing(beginning):
             yield begun
 
     def _begin(self, deadline: float) -> Generator[Begun, None, None]:

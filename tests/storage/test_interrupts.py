@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 PROGRAM = """
-import logging, os, sys
+import inspect, logging, os, sys
 from concurrent.futures import ThreadPoolExecutor
 from plugreg.storage import open_storage
 
@@ -23,13 +23,18 @@ def count():
 
 
 class CtrlC:
-    '''Raises KeyboardInterrupt where Python would: as functions begin, or one in C has ended.'''
+    '''Raises KeyboardInterrupt where Python would: as functions begin, or one in C has ended.
+
+    Not as a generator goes on: what is raised there in this way passes by its finally blocks,
+    which Ctrl-C does not.
+    '''
 
     def __init__(self, at):
         self.left = at
 
     def __call__(self, frame, event, argument):
-        if event in ("call", "c_return"):
+        resumed = event == "call" and frame.f_code.co_flags & inspect.CO_GENERATOR
+        if event in ("call", "c_return") and not resumed:
             self.left -= 1
             if not self.left:
                 sys.setprofile(None)
@@ -83,7 +88,7 @@ print(came > 20, *wrong, sep="\\n")
 """
 
 
-@pytest.mark.parametrize(("scheme", "step"), [("tinydb", 1), ("sqlite", 3)])
+@pytest.mark.parametrize(("scheme", "step"), [("tinydb", 1), ("sqlite", 1)])
 def test_leave_old_or_new_and_a_storage_that_goes_on(tmp_path, run_python, scheme, step):
     """Whenever it comes it is what is raised, nothing is half there, and no lock stays held.
 
