@@ -89,6 +89,11 @@ class Hinted:
         """See :attr:`plugreg.storage.TinyDBStorage.set_aside`; empty for all other storages."""
         return getattr(self._storage, "set_aside", ())
 
+    @property
+    def gives_hints(self) -> bool:
+        """See :attr:`plugreg.watching.Hints.gives_hints`."""
+        return True
+
     def wait(self, seconds: float) -> bool:
         """See :meth:`plugreg.watching.Hints.wait`."""
         return self._channel.wait(seconds)

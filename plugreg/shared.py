@@ -23,7 +23,7 @@ class Shared:
         self._life = life
         self._presence = presence
         self._leases = Leases(storage)
-        self._hints = storage if isinstance(storage, Hints) else None
+        self._hints = storage if isinstance(storage, Hints) and storage.gives_hints else None
         self._follower = Follower(self._tick)
 
     def refresh(self) -> bool:

@@ -29,6 +29,11 @@ _LONGEST_WAIT: Final = 0.25
 class Hints(Protocol):
     """What tells that something was stored, sooner than a look would. It may miss any of it."""
 
+    @property
+    def gives_hints(self) -> bool:
+        """Whether anything is ever told. Where not, nobody need wait."""
+        ...
+
     def wait(self, seconds: float) -> bool:
         """Wait for a hint, ``seconds`` at most; tell whether there was one.
 

@@ -178,6 +178,8 @@ class TestWatch:
         class Telling(MemoryStorage):
             told = threading.Event()
 
+            gives_hints = True
+
             def wait(self, seconds):
                 found = self.told.wait(seconds)
                 self.told.clear()
@@ -197,6 +199,8 @@ class TestWatch:
         """Looking is the truth, and hints are but a help."""
 
         class Misleading(MemoryStorage):
+            gives_hints = True
+
             def wait(self, seconds):
                 raise OSError("no hints")
 

@@ -167,6 +167,20 @@ def test_says_whether_it_is_told(database):
 
 
 @pytest.mark.parametrize("name", ["sqlite", "mariadb"])
+def test_a_watch_of_others_waits_for_nobody(new_database, monkeypatch, name):
+    """Where nothing is told its thread does not wait for that, so that leaving it is at once."""
+    storage = new_database(name).open()
+    waited = []
+    monkeypatch.setattr(storage, "wait", waited.append)
+    registry = PluginRegistry("shop", storage=storage, builtin=[Tea])
+    registry.load()
+    with registry.watch(every=LONG):
+        time.sleep(0.05)
+    registry.close()
+    assert waited == []
+
+
+@pytest.mark.parametrize("name", ["sqlite", "mariadb"])
 def test_other_databases_tell_nothing(new_database, name):
     """There a wait lasts as long as it was asked to, so that looks come when they are due."""
     database = new_database(name)
