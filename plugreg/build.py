@@ -34,6 +34,13 @@ Remember = Callable[[Iterable[PluginSpec]], Mapping[Slug, Wish]]
 """Sees to it that plugins are stored, and gives what is wished of all."""
 
 
+Code = tuple[str | None, str | None, str]
+"""What tells the code of a distribution or file from what it was at another time."""
+
+_OLD: Final[Code] = (None, None, "")
+"""Stands for code from before an import that failed."""
+
+
 class Remake(IntEnum):
     """How much of a plugin that is in service already is made anew; more includes less."""
 
@@ -72,7 +79,7 @@ _MOST_ROUNDS: Final = 50
 
 
 class Builder:
-    """Builds snapshots for one registry; holds none of them.
+    """Builds snapshots for one registry; holds none of them, but knows which code it has imported.
 
     ``in_service`` tells whether a plugin's hooks are on the manager; ``off`` are the mixins whose
     switch the host turned off.
@@ -94,6 +101,7 @@ class Builder:
         self._has_hooks = has_hooks
         self._activator = activator
         self._off = off
+        self._imported: dict[str, Code] = {}
 
     def build(
         self,
@@ -114,7 +122,7 @@ class Builder:
         Raises StorageError, and what belongs to the process; then everything that was newly made
         is torn down again.
         """
-        work = _Work(previous=previous, remake=remake, only=only)
+        work = _Work(previous=previous, remake=remake, only=only, imported=self._imported)
         try:
             for _ in range(_MOST_ROUNDS):
                 specs = [*manual, *discovery.specs, *work.brought()]
@@ -179,8 +187,7 @@ class Builder:
         work.failures += loading.failures
         if loading.loaded is None:
             if evicted:
-                work.with_old_code.add(slug)
-                work.failed_units.append(evicted)
+                work.failed_units[unit_of(spec)] = evicted
             work.held[slug] = loading.held or FAILED
             return
         if old is not None and loading.loaded.plugin is old.plugin:
@@ -264,7 +271,6 @@ class Builder:
             distribution=None if found is None else found.distribution,
             spec=spec,
             loaded=None if active is None else active.loaded,
-            has_old_code=work.has_old_code(slug),
             is_mandatory=slug in self._rules.mandatory,
         )
 
@@ -293,14 +299,14 @@ class _Work:
     previous: Snapshot
     remake: Remake
     only: frozenset[str] | None
+    imported: dict[str, Code]
     active: dict[str, ActivePlugin] = field(default_factory=dict)
     held: dict[Slug, Held] = field(default_factory=dict)
     made: dict[Slug, ActivePlugin] = field(default_factory=dict)
     failures: list[PluginFailure] = field(default_factory=list)
     kept_otherwise: set[Slug] = field(default_factory=set)
     looked_at: set[Slug] = field(default_factory=set)
-    with_old_code: set[Slug] = field(default_factory=set)
-    failed_units: list[Evicted] = field(default_factory=list)
+    failed_units: dict[str, Evicted] = field(default_factory=dict)
     evicted: dict[str, Evicted] = field(default_factory=dict)
 
     def brought(self) -> list[PluginSpec]:
@@ -343,15 +349,9 @@ class _Work:
 
     def restore(self) -> None:
         """Put back the modules of what could not be imported, now that all have had their turn."""
-        for each in self.failed_units:
-            each.restore()
-
-    def has_old_code(self, slug: Slug) -> bool:
-        """Tell whether modules from before an import that failed may be in place of its own."""
-        if slug in self.active or self.may_touch(slug):
-            return slug in self.with_old_code
-        known = self.previous.plugins.get(slug)
-        return known is not None and known.has_old_code
+        for unit, evicted in self.failed_units.items():
+            evicted.restore()
+            self.imported[unit] = _OLD
 
     def has_tried(self, slug: Slug) -> bool:
         """Tell whether what was known to be wrong with a plugin is outdated now."""
@@ -364,13 +364,15 @@ class _Work:
         Once for each distribution or folder, so that all plugins of it run the same code.
         """
         known = self.previous.plugins.get(spec.slug)
-        changed = known is not None and (
-            known.has_old_code or (known.spec is not None and known.spec != spec)
-        )
-        if not changed and self.remake is not Remake.CODE:
+        is_other = known is not None and known.spec is not None and known.spec != spec
+        # While a plugin was off, or away, its code may have changed, and nothing of it was loaded.
+        code, own = (spec.path, spec.version, spec.stamp), unit_of(spec)
+        is_old = self.imported.setdefault(own, code) != code
+        if not (is_other or is_old or self.remake is Remake.CODE):
             return Evicted({})
         whole_folder = self.remake is Remake.CODE
         unit = unit_of(spec, whole_folder=whole_folder)
         if unit not in self.evicted:
             self.evicted[unit] = evict(spec, whole_folder=whole_folder)
+        self.imported[own] = code
         return self.evicted[unit]

@@ -311,8 +311,7 @@ class KnownPlugin:
     """A plugin's line in a snapshot: what was found, what is wished, and what came of it.
 
     ``spec`` is None for a plugin whose package is gone. ``pk`` is 0 where nothing is stored.
-    ``loaded`` is there when the state is active. ``has_old_code`` says that the modules in place
-    are those from before an import that failed.
+    ``loaded`` is there when the state is active.
     """
 
     slug: Slug
@@ -324,7 +323,6 @@ class KnownPlugin:
     distribution: str | None
     spec: PluginSpec | None
     loaded: LoadedPlugin | None = None
-    has_old_code: bool = False
     is_mandatory: bool = False
 
     @property

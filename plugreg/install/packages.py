@@ -14,7 +14,6 @@ from plugreg.discovery import discover
 from plugreg.exceptions import (
     InstallError,
     PluginNotFoundError,
-    RegistryNotReady,
     RequirementError,
 )
 from plugreg.install.attempt import Attempt
@@ -38,7 +37,6 @@ from plugreg.install.reports import InstallReport, UninstallReport
 from plugreg.install.requirement_lines import RequirementLine
 from plugreg.install.requirements import parse_target
 from plugreg.install.safeguard import Interrupted
-from plugreg.modules import evict
 from plugreg.records import PluginFailure, PluginRecord, Stage
 from plugreg.storage import Storage
 
@@ -262,7 +260,6 @@ class Packages:
             report = self._carried_out(plan, attempt, progress, listing=line is None)
         # The same version may be other code.
         self._rediscover(any(each.before == each.after for each in plan.changes))
-        self._let_go_of_code(plan.distribution or "")
         return report
 
     def _planned(self, target: Target) -> InstallPlan:
@@ -316,15 +313,6 @@ class Packages:
                 ]
             )
         return tuple(sorted({each.slug for each in found}))
-
-    def _let_go_of_code(self, distribution: str) -> None:
-        """Have code that no plugin runs now imported anew when one does."""
-        with suppress(RegistryNotReady):
-            if any(each.active for each in self._plugins_of(distribution)):
-                return
-        for each in discover(self._group):
-            if each.distribution == distribution:
-                evict(each)
 
     def _list(self, plan: InstallPlan, *, listing: bool) -> None:
         if listing and self._file is not None and plan.distribution is not None:

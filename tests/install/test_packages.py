@@ -862,14 +862,15 @@ class TestInterrupted:
         """And then does what it was asked for."""
         later.load()
         shelf.ready["shop-tea"] = release("2.0", 2)
-        report = later.install("shop-tea")
+        report = later.install("shop-tea", actor="user 7")
 
         assert report.plan.changes[0].before == "1.0"
         assert "left_over.py" not in tree(site)
-        assert set(outcomes(later.packages)[-2:]) == {
+        assert outcomes(later.packages)[-2:] == [
             ("recover", "installing shop-tea==9", "put back"),
             ("install", "shop-tea", "done"),
-        }
+        ]
+        assert [each.actor for each in later.packages.audit(2)] == ["user 7"] * 2
         assert later.errors == ()
 
     def test_the_next_uninstall_puts_back_first(self, later, site):
