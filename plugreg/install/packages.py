@@ -212,14 +212,15 @@ class Packages:
             raise InstallError(["there is no plugins file; give the installer plugins_file="])
         self._changes.recover_for(Attempt("sync", "the plugins file", actor))
         reports = []
-        for line in self._file.lines():
+        lines = self._file.lines()
+        for line in lines:
             if not line.text or not line.applies:
                 continue
             if is_satisfied(line, self._environment.distributions()):
                 continue
             try:
                 target = parse_target(line.text)
-                reports.append(self._install(target, None, actor, progress, line))
+                reports.append(self._install(target, None, actor, progress, lines))
             except (InstallError, RequirementError) as error:
                 reports.append(_failed(line.name or "", error))
         return tuple(reports)
@@ -244,20 +245,20 @@ class Packages:
         plan: InstallPlan | None,
         actor: str | None,
         progress: Progress | None,
-        line: RequirementLine | None = None,
+        lines: tuple[RequirementLine, ...] | None = None,
     ) -> InstallReport:
-        """Carry out a plan, or make one first; ``line`` is what the plugins file has of it."""
+        """Carry out a plan, or make one first; ``lines`` are those that it must agree with."""
         # A registry that is closed, or has lost its store, could not take in what came of it.
         self._refresh()
         attempt = Attempt("install", target.shown, actor, distribution=target.name)
         with self._changes.audited(attempt):
             plan = self._planned(target) if plan is None else plan
-            if line is not None:
-                plan = checked(plan, line)
+            if lines is not None:
+                plan = checked(plan, lines)
             attempt.distribution, attempt.changes = plan.distribution, plan.changes
             if not plan.allowed:
                 raise InstallRefusedError(plan)
-            report = self._carried_out(plan, attempt, progress, listing=line is None)
+            report = self._carried_out(plan, attempt, progress, listing=lines is None)
         # The same version may be other code.
         self._rediscover(any(each.before == each.after for each in plan.changes))
         return report

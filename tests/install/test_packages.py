@@ -993,6 +993,19 @@ class TestSync:
         assert any(reason in each for each in failed.reasons)
         assert registry.get("tea").is_installed
 
+    @pytest.mark.parametrize(
+        "line", ["shop-leaf==2.0", "shop-leaf==3.0 --hash=sha256:" + "cd" * 32]
+    )
+    def test_what_another_line_has_is_not_installed_otherwise(self, registry, shelf, site, line):
+        """A dependency that is listed itself comes as it is listed, or not at all."""
+        shelf.requires["shop-tea"] = ["shop-leaf"]
+        failed = self.sync(registry, shelf, "shop-tea", line)[0]
+
+        assert not failed.success
+        assert "shop-leaf" in failed.reasons[0]
+        assert "the plugins file" in failed.reasons[0]
+        assert tree(site) == {}
+
     def test_lines_of_options_are_for_others(self, registry, shelf):
         """They are neither carried out nor failures."""
         assert self.sync(registry, shelf, "-r more.txt", "--index-url https://x.example", "") == ()
