@@ -80,7 +80,11 @@ class FileLock:
             with self._courtesy.holding():
                 yield
         finally:
-            self._release()
+            try:
+                self._release()
+            finally:
+                # Once more, as Ctrl-C may have come at the beginning of it.
+                self._release()
 
     def _acquire(self, seconds: float, deadline: float) -> None:
         self._release()  # An interrupt may have kept the last one from it.

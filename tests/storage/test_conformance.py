@@ -6,6 +6,7 @@ import enum
 import json
 import math
 import threading
+import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
@@ -483,6 +484,7 @@ class TestThreads:
                 with storage.transaction() as transaction:
                     for key in ("shared", f"own-{number}"):
                         count = (transaction.get("t", key) or {"n": 0})["n"]
+                        time.sleep(0.0005)  # The others come in between where they can.
                         transaction.put("t", key, {"n": count + 1})
 
         with ThreadPoolExecutor(threads) as pool:

@@ -66,18 +66,6 @@ with storage.transaction() as transaction:
 print(len(storage.read("t")))
 """
 
-COUNTER = """
-import sys
-from plugreg.storage import open_storage
-storage = open_storage(sys.argv[1])
-print("ready", flush=True)
-sys.stdin.readline()
-for _ in range(int(sys.argv[2])):
-    with storage.transaction() as transaction:
-        count = transaction.get("t", "counter") or {"n": 0}
-        transaction.put("t", "counter", {"n": count["n"] + 1})
-"""
-
 
 def run_together(processes):
     """Let processes go when all of them are ready, and expect them all to succeed."""
@@ -99,13 +87,6 @@ class TestProcesses:
 
         assert sorted(storage.read("t")) == [f"worker-{number}" for number in range(8)]
         assert storage.revision() == 8
-
-    def test_lose_no_update(self, database, start_python):
-        """Eight processes that read and then write at the same time count every time."""
-        run_together([start_python(COUNTER, database.url, 25) for _ in range(8)])
-        storage = database.open()
-
-        assert (storage.read("t"), storage.revision()) == ({"counter": {"n": 200}}, 200)
 
     def test_see_each_others_commits(self, database):
         """Reads and transactions of an open object show what another one has committed since."""

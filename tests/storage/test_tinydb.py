@@ -394,16 +394,6 @@ class TestOwner:
         ]
 
 
-COUNTER = """
-import sys
-from plugreg.storage import TinyDBStorage
-storage = TinyDBStorage(sys.argv[1])
-for _ in range(int(sys.argv[2])):
-    with storage.transaction() as transaction:
-        count = transaction.get("t", "counter") or {"n": 0}
-        transaction.put("t", "counter", {"n": count["n"] + 1})
-"""
-
 FORKED = """
 import os, sys, threading
 from plugreg.exceptions import StorageError
@@ -474,16 +464,6 @@ class TestProcesses:
         put(one, "other", {})
         with two.transaction() as transaction:
             assert dict(transaction.items("t")) == {"k": {"n": 2}, "other": {}}
-
-    def test_lose_no_update(self, path, start_python):
-        """Processes that read and then write at the same time count every time."""
-        processes = [start_python(COUNTER, path, 60) for _ in range(8)]
-        for each in processes:
-            _, errors = each.communicate(timeout=60)
-            assert each.returncode == 0, errors
-
-        storage = TinyDBStorage(path)
-        assert (storage.read("t"), storage.revision()) == ({"counter": {"n": 480}}, 480)
 
     def test_may_fork(self, path, run_python):
         """An object made before a fork works in the child; a transaction stays its parent's."""
