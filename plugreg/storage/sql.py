@@ -43,7 +43,7 @@ from plugreg.storage.sql_backends import (
     UnusableError,
     Verdict,
 )
-from plugreg.storage.sql_connections import Connections
+from plugreg.storage.sql_connections import Connections, raise_interrupt
 from plugreg.storage.sql_engines import (
     EXAMPLES,
     open_engine,
@@ -55,7 +55,7 @@ from plugreg.storage.sql_engines import (
 )
 from plugreg.storage.sql_hints import CommitHints
 from plugreg.storage.sql_schema import Changes, DamageError, Head, Schema
-from plugreg.storage.sql_transaction import FAILURES, Begun, Tables, is_name, raise_interrupt
+from plugreg.storage.sql_transaction import FAILURES, Begun, Tables, is_name
 
 T = TypeVar("T")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -25,10 +26,12 @@ def roll_back(connection: sa.Connection) -> None:
     """Undo the transaction that is open on a connection; one that cannot is thrown away."""
     if connection.closed or connection.invalidated:
         return
+    handled = sys.exception()
     try:
         connection.exec_driver_sql("ROLLBACK")
-    except sa.exc.SQLAlchemyError:
+    except sa.exc.SQLAlchemyError as error:
         connection.invalidate()
+        raise_interrupt(error, handled)
 
 
 class Connections:
@@ -130,16 +133,18 @@ class Connections:
             raise DriverError(f"{type(error).__name__}: {error}") from error
 
     def _give_back(self, connection: sa.Connection) -> None:
+        handled = sys.exception()
         try:
             if self._closed and self._own and not connection.invalidated:
                 connection.detach()
             connection.close()
-        except (sa.exc.SQLAlchemyError, AssertionError, AttributeError):
+        except (sa.exc.SQLAlchemyError, AssertionError, AttributeError) as error:
             # Ctrl-C in the middle of SQLAlchemy leaves a connection in a state that it does not
             # know itself. The work is done or undone by now, so that such a one is thrown away,
             # and what is raised stays what it was.
             with suppress(sa.exc.SQLAlchemyError):
                 connection.invalidate()
+            raise_interrupt(error, handled)
 
     def _watch_forks(self) -> None:
         # Python keeps such functions for as long as the process lives, so they must not keep this.
@@ -168,6 +173,19 @@ class Connections:
         if not self._is_file:
             self._inherited.append(self._engine.pool)
             self._engine.dispose(close=False)
+
+
+def raise_interrupt(error: BaseException, handled: BaseException | None) -> None:
+    """Raise the Ctrl-C that a driver has raised ``error`` for, as it was busy then, if it has.
+
+    ``handled`` is the exception that was being handled before the driver was asked: what lies
+    behind that one is over.
+    """
+    cause: BaseException | None = error
+    while cause is not None and cause is not handled:
+        if isinstance(cause, KeyboardInterrupt):
+            raise cause
+        cause = cause.__context__
 
 
 def _weakly(method: Callable[[], None]) -> Callable[[], None]:

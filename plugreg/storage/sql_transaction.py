@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from plugreg.exceptions import StorageError
 from plugreg.storage.base import Record, is_unicode
 from plugreg.storage.sql_backends import SchemaLockedError, UnusableError
-from plugreg.storage.sql_connections import DriverError, roll_back
+from plugreg.storage.sql_connections import DriverError, raise_interrupt, roll_back
 from plugreg.storage.sql_schema import DamageError, Head, Schema
 
 T = TypeVar("T")
@@ -29,19 +29,6 @@ FAILURES: Final = (
 
 Python raises the last one in reading the words of SQLite on a damaged definition.
 """
-
-
-def raise_interrupt(error: BaseException, handled: BaseException | None) -> None:
-    """Raise the Ctrl-C that a driver has raised ``error`` for, as it was busy then, if it has.
-
-    ``handled`` is the exception that was being handled before the driver was asked: what lies
-    behind that one is over.
-    """
-    cause: BaseException | None = error
-    while cause is not None and cause is not handled:
-        if isinstance(cause, KeyboardInterrupt):
-            raise cause
-        cause = cause.__context__
 
 
 class Begun:

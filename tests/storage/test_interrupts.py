@@ -53,8 +53,11 @@ places = CtrlC(-1)
 places.during(count)
 wrong, last, came = [], storage.read("counter")["now"]["n"], 0
 for at in range(1, -places.left, step):
+    ctrl_c = CtrlC(at)
     try:
-        CtrlC(at).during(count)
+        ctrl_c.during(count)
+        if not ctrl_c.left:
+            wrong.append(f"{at}: nothing was raised")
     except KeyboardInterrupt:
         came += 1
     except BaseException as error:
