@@ -556,6 +556,9 @@ class TestFailures:
         within = pip.run("outcome(installer.uninstall, [])")
         (system / "site-packages").rmdir()
         (system / "site-packages").symlink_to(venv.purelib)
+        # Debian's Python looks there instead.
+        (system.parent / "python3").mkdir()
+        (system.parent / "python3" / "dist-packages").symlink_to(venv.purelib)
         venv.python = Path(sys.base_prefix, "bin", "python3")
         failed = pip.run("outcome(installer.uninstall, [])", PYTHONHOME=str(system.parents[1]))
 
