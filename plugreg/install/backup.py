@@ -24,6 +24,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 from plugreg.exceptions import InstallError
 from plugreg.install.exceptions import InstallPermissionError, InstallSpaceError
+from plugreg.storage.storefile import flush_folder
 
 SMALL: Final = 64 * 1024
 """The size up to which a file is copied, in bytes."""
@@ -300,18 +301,6 @@ def write(path: str, text: str, mode: int = 0o666) -> None:
         os.fsync(file.fileno())
     os.replace(temporary, path)
     flush_folder(os.path.dirname(path))
-
-
-def flush_folder(path: str) -> None:
-    """Return when the names in a folder are on the disk."""
-    # Windows neither opens folders nor needs it: its file systems keep a journal of names.
-    if os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def flush_all() -> None:

@@ -25,6 +25,7 @@ from plugreg.install.requirement_lines import (
     with_line,
     without_lines,
 )
+from plugreg.storage.storefile import flush_folder
 
 _HEADER: Final = (
     "# The distributions of plugins that are to be installed, one requirement a line.\n"
@@ -145,7 +146,7 @@ def _replace(path: Path, before: _Content | None, text: str) -> bool:
         if _read(path) != before:
             return False
         temporary.replace(path)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except OSError as error:
         raise _fault(path, "written", error) from error
     finally:
@@ -162,17 +163,6 @@ def _write_new(path: Path, data: bytes, mode: int | None) -> None:
         file.write(data)
         file.flush()
         os.fsync(descriptor)
-
-
-def _flush_folder(folder: Path) -> None:
-    # Windows neither opens folders nor needs it: its file systems keep a journal of names.
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _fault(path: Path, verb: str, error: OSError) -> InstallError:

@@ -40,7 +40,6 @@ from plugreg.install.backup import (
     Backup,
     Manifest,
     flush_all,
-    flush_folder,
     typed,
     walk,
     words,
@@ -51,6 +50,7 @@ from plugreg.install.exceptions import InstallBusyError, InstallPermissionError
 from plugreg.install.restoring import put_back
 from plugreg.storage.base import Gate
 from plugreg.storage.locking import FileLock
+from plugreg.storage.storefile import flush_folder
 
 _FORMAT: Final = 1
 _OWN: Final = re.compile(re.escape(RESERVED) + r"-[0-9a-f]{32}(\.json)?(\.tmp)?")

@@ -133,7 +133,7 @@ class StoreFile:
         except OSError as error:
             raise self._unavailable(_words(error)) from error
         try:
-            _flush_folder(self._folder)
+            flush_folder(self._folder)
         except OSError as error:
             # Others may have read the new revision by now, so that the old one cannot come back.
             self._take_back(State(revision=new.revision + 1, tables=old.tables), before, error)
@@ -212,7 +212,7 @@ class StoreFile:
             raise self._unavailable(f"it is damaged and stays: {_words(error)}") from error
         self._known = None
         with suppress(OSError):
-            _flush_folder(self._folder)
+            flush_folder(self._folder)
         return SetAside(path=str(place), reason=reason, when=when)
 
     def _unavailable(self, reason: str) -> StorageUnavailableError:
@@ -285,7 +285,8 @@ def _owner_of(status: os.stat_result) -> str:
     return f"user {user} and group {group}"
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: str | os.PathLike[str]) -> None:
+    """Return when the names in a folder are on the disk. Raises OSError."""
     # Windows neither opens folders nor needs it: its file systems keep a journal of names.
     if os.name == "nt":
         return
