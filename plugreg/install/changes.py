@@ -6,7 +6,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -44,7 +44,7 @@ class Changes:
 
     @contextmanager
     def audited(self, attempt: Attempt) -> Iterator[None]:
-        """Append to the audit what came of the ``with`` block.
+        """Append to the audit what came of the ``with`` block, unless :meth:`made` has done that.
 
         What another process has left is put back first. Raises InstallError where others have
         changed the environment since, which putting back would undo.
@@ -55,7 +55,8 @@ class Changes:
         except BaseException as error:
             self._note(attempt.entry(error))
             raise
-        self._audit.append(attempt.entry())
+        if attempt.undo is None:
+            self._audit.append(attempt.entry())
 
     @contextmanager
     def made(
@@ -65,7 +66,9 @@ class Changes:
 
         They are final when the ``with`` block ends, and when it raises all is as it was; so it is
         where the environment is another one than was planned for, or becomes another one, which
-        raises InstallError. ``files`` outside of the environment are kept too.
+        raises InstallError. ``files`` outside of the environment are kept too. The audit has the
+        attempt before it is final, so that nothing changes without an entry: where there can be
+        none, StorageError is raised, and all is as it was.
         """
         names = [each.name for each in attempt.changes]
         kept = [*self._environment.files(names), Path(sys.prefix, "pyvenv.cfg"), *files]
@@ -78,8 +81,13 @@ class Changes:
                 output = work()
                 self._require_as_planned(attempt.changes, before)
                 yield output
+                self._audit.append(attempt.entry())
         finally:
             importlib.invalidate_caches()
+
+    def kept_out(self) -> AbstractContextManager[None]:
+        """Return what keeps changes out for a ``with`` block, in which none is made."""
+        return self._safeguard.alone()
 
     def recover(self, actor: str | None = None) -> Interrupted | None:
         """Put back what another process has left in the middle of a change, and return it."""

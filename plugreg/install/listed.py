@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Final
 
-from plugreg._names import canonical
 from plugreg.install.environment import Found
 from plugreg.install.plan import Change, InstallPlan, Refusal
 from plugreg.install.requirement_lines import RequirementLine
 
-_HASH = "--hash=sha256:"
+_HASH: Final = "--hash=sha256:"
+_LOGIN: Final = re.compile(r"://[^\s/?#]*@")
 
 
 def is_satisfied(line: RequirementLine, installed: Mapping[str, Found]) -> bool:
-    """Tell whether a distribution of that name is there, in a version that suits.
+    """Tell whether a distribution is there that suits a line.
 
-    Which file a distribution came from is not known, so that any suits a URL.
+    A line that says where the distribution is asks for one that came from there (PEP 610); one
+    with a variable (``${TOKEN}``) only for the name in it.
     """
-    found = installed.get(canonical(line.name or ""))
+    url = _url_in(line)
+    if url is not None:
+        named = [each for each in installed.values() if line.name in (None, each.name)]
+        return any(_is_from(url, each) for each in named)
+    found = installed.get(line.name or "")
     return found is not None and _suits(line, found.version)
 
 
@@ -45,6 +52,44 @@ def _differing(change: Change, line: RequirementLine) -> Iterator[Refusal]:
     if change.after is not None and not _suits(line, change.after):
         reason = f"{change.name} {change.after} is not what the plugins file has: {line.text!r}"
         yield Refusal(rule="constraints", reason=reason)
+
+
+def _url_in(line: RequirementLine) -> str | None:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    if "${" in line.text:
+        return None
+    try:
+        return Requirement(line.text).url
+    except InvalidRequirement:
+        return line.text if "://" in line.text else None
+
+
+def _is_from(url: str, found: Found) -> bool:
+    """Tell whether an installer has noted that a distribution came from ``url``."""
+    import json
+
+    try:
+        direct = json.loads((found.path / "direct_url.json").read_text("utf-8"))
+        came_from = direct["url"]
+        repository = direct.get("vcs_info")
+        if repository is not None:
+            # The commit is that which a branch had then.
+            revision = repository.get("requested_revision")
+            came_from = f"{repository['vcs']}+{came_from}" + (f"@{revision}" if revision else "")
+        folder = direct.get("subdirectory") or ""
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False  # It came from an index, or nobody knows from where.
+    wanted, _, fragment = url.partition("#")
+    folders = [each for each in fragment.split("&") if each.startswith("subdirectory=")]
+    return (_bare(wanted), "".join(folders)) == (
+        _bare(came_from),
+        f"subdirectory={folder}" if folder else "",
+    )
+
+
+def _bare(url: str) -> str:
+    return _LOGIN.sub("://", url, count=1)
 
 
 def _suits(line: RequirementLine, version: str) -> bool:

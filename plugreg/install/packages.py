@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from plugreg.exceptions import (
     RequirementError,
 )
 from plugreg.install.attempt import Attempt
-from plugreg.install.audit import Audit, AuditEntry
+from plugreg.install.audit import Action, Audit, AuditEntry
 from plugreg.install.changes import Changes, normal
 from plugreg.install.exceptions import InstallRefusedError, NotAPluginError
 from plugreg.install.installer import Installer, Progress
@@ -141,8 +141,9 @@ class Packages:
 
         Success means that its plugins can be discovered in this interpreter. Raises
         RequirementError, InstallRefusedError for what the policy forbids, and other InstallErrors;
-        the environment is then as it was, which the error's ``report`` tells. StorageError may
-        come after all was done.
+        the environment is then as it was, which the error's ``report`` tells; so it is where the
+        audit cannot be written, which raises StorageError. After all was done, the reload may
+        raise StorageError and RegistryBusyError.
         """
         if isinstance(requirement, InstallPlan):
             return self._install(requirement.target, requirement, actor, progress)
@@ -211,19 +212,23 @@ class Packages:
         if self._file is None:
             raise InstallError(["there is no plugins file; give the installer plugins_file="])
         self._changes.recover_for(Attempt("sync", "the plugins file", actor))
-        reports = []
-        lines = self._file.lines()
-        for line in lines:
-            if not line.text or not line.applies:
-                continue
-            if is_satisfied(line, self._environment.distributions()):
-                continue
-            try:
-                target = parse_target(line.text)
-                reports.append(self._install(target, None, actor, progress, lines))
-            except (InstallError, RequirementError) as error:
-                reports.append(_failed(line.name or "", error))
-        return tuple(reports)
+        lines = [each for each in self._file.lines() if each.text and each.applies]
+        reports: dict[int, InstallReport] = {}
+        goes_on = True
+        while goes_on:
+            goes_on = False
+            for line in lines:
+                earlier = reports.get(line.number)
+                if earlier is not None and earlier.success:
+                    continue
+                if is_satisfied(line, self._environment.distributions()):
+                    # It was so before, or came with another line.
+                    reports.pop(line.number, None)
+                    continue
+                reports[line.number] = report = self._synced(line, lines, actor, progress)
+                # What this has changed may be what others have waited for.
+                goes_on |= report.success
+        return tuple(reports[number] for number in sorted(reports))
 
     def recover(self) -> Interrupted | None:
         """Put the environment back as it was before the change that :attr:`interrupted` tells of.
@@ -239,18 +244,31 @@ class Packages:
 
     # -- installing --------------------------------------------------------------------------
 
+    def _synced(
+        self,
+        line: RequirementLine,
+        lines: Sequence[RequirementLine],
+        actor: str | None,
+        progress: Progress | None,
+    ) -> InstallReport:
+        try:
+            return self._install(parse_target(line.text), None, actor, progress, lines)
+        except (InstallError, RequirementError) as error:
+            return _failed(line.name or "", error)
+
     def _install(
         self,
         target: Target,
         plan: InstallPlan | None,
         actor: str | None,
         progress: Progress | None,
-        lines: tuple[RequirementLine, ...] | None = None,
+        lines: Sequence[RequirementLine] | None = None,
     ) -> InstallReport:
         """Carry out a plan, or make one first; ``lines`` are those that it must agree with."""
         # A registry that is closed, or has lost its store, could not take in what came of it.
         self._refresh()
-        attempt = Attempt("install", target.shown, actor, distribution=target.name)
+        action: Action = "install" if lines is None else "sync"
+        attempt = Attempt(action, target.shown, actor, distribution=target.name)
         with self._changes.audited(attempt):
             plan = self._planned(target) if plan is None else plan
             if lines is not None:
@@ -275,7 +293,8 @@ class Packages:
         with attempt.reporting(plan):
             if not plan.changes:
                 plugins = self._discoverable(name, self._version(name))
-                self._list(plan, listing=listing)
+                with self._changes.kept_out():
+                    self._list(plan, listing=listing)
                 return self._report(plan, plugins, output)
             names = [each.name for each in plan.changes]
             scripts = scripts_of_nobody(self._environment, names)

@@ -143,7 +143,7 @@ class Safeguard:
         something could not be put back: it names what, the change counts as interrupted, and
         :meth:`recover` tries again.
         """
-        with self._alone():
+        with self.alone():
             undo = Undo(recovered=self._recover())
             record = self._record(what, about or {})
             self._remove_leftovers()
@@ -196,11 +196,12 @@ class Safeguard:
         """
         if self._told() is None:
             return None
-        with self._alone():
+        with self.alone():
             return self._recover()
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
+        """Keep all changes out for a ``with`` block; raises InstallBusyError while one is made."""
         folder = self._environment.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ Sources: behaviour.md, sections 2.2, 2.19 and 8.
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ from plugreg import (
 from plugreg.install import Change, InstallPlan, InstallPolicy, PipInstaller, Refusal
 from plugreg.install.exceptions import InstallBusyError, InstallRefusedError, NotAPluginError
 from plugreg.install.requirements import parse_target
+from plugreg.install.safeguard import Safeguard
 from plugreg.storage import MemoryStorage
 
 MODULE = "packages_tea"
@@ -761,21 +763,22 @@ class TestAudit:
 
         assert "the audit has no entry of 'shop-tea'" in caplog.text
 
-    def test_the_store_is_away_at_the_end(self, registry, shelf, storage, site):
-        """What was installed stays, and the error tells; with the store back, all is well."""
+    def test_what_cannot_be_audited_is_put_back(self, registry, shelf, storage, site):
+        """Nothing is installed without an entry; with the store back, all is well."""
         shelf.after = lambda: setattr(storage, "away", True)
         with pytest.raises(StorageUnavailableError):
             registry.install("shop-tea")
 
-        assert f"{MODULE}.py" in tree(site)
-        assert shelf.plugins_file.read_text() == f"{LISTED}shop-tea==1.0\n"
+        assert tree(site) == {}
+        assert shelf.plugins_file.read_text() == LISTED
         assert registry.packages.interrupted is None
         storage.away = False
-        registry.reload(collect=True)
-        assert registry.get("tea").state is PluginState.INACTIVE
+        shelf.after = lambda: None
+        assert registry.install("shop-tea").success
+        assert [each.outcome for each in registry.packages.audit()] == ["done"]
 
-    def test_what_is_stored_stays_if_the_store_is_away_at_the_end(self, registry, shelf, storage):
-        """The plugin is gone, and what is stored of it can be deleted once the store is back."""
+    def test_what_cannot_be_audited_is_not_removed(self, registry, shelf, storage):
+        """The plugin is there still, with all that is stored of it."""
         registry.install("shop-tea")
         registry.set_metadata("tea", {"a": 1})
         shelf.before = lambda: setattr(storage, "away", True)
@@ -784,9 +787,24 @@ class TestAudit:
         storage.away = False
         registry.reload(collect=True)
 
-        assert registry.get("tea").state is PluginState.MISSING
-        registry.delete("tea")
-        assert "tea" not in registry.plugins
+        assert registry.get("tea").state is PluginState.INACTIVE
+        assert registry.metadata("tea") == {"a": 1}
+
+    def test_the_entry_is_there_before_the_change_is_final(self, registry, shelf, storage):
+        """A process that is killed right after the change leaves no change without an entry."""
+        ends = []
+        real = Safeguard._end
+
+        def end(safeguard, *arguments):
+            ends.append([each.outcome for each in registry.packages.audit()])
+            real(safeguard, *arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Safeguard, "_end", end)
+            registry.install("shop-tea")
+
+        assert ends == [["done"]]
+        assert len(registry.packages.audit()) == 1
 
 
 class TestInterrupted:
@@ -920,7 +938,8 @@ class TestSync:
 
         assert (report.success, report.plugins, report.version) == (True, ("tea",), "1.0")
         assert registry.get("tea").state is PluginState.INACTIVE
-        assert registry.packages.audit()[-1].actor == "user 7"
+        entry = registry.packages.audit()[-1]
+        assert (entry.action, entry.actor) == ("sync", "user 7")
 
     def test_what_is_there_in_a_version_that_suits_is_left_alone(self, registry, shelf):
         """The installer is not asked; a line for other interpreters counts as none."""
@@ -1005,6 +1024,73 @@ class TestSync:
         assert "shop-leaf" in failed.reasons[0]
         assert "the plugins file" in failed.reasons[0]
         assert tree(site) == {}
+
+    def test_a_line_that_waits_for_another_one_has_its_turn_again(self, registry, shelf):
+        """The order of the lines does not matter, and only what failed at last has a failure."""
+        shelf.ready["shop-pot"] = ("1.0", {"pot": "nowhere:Pot"}, {})
+        plan, there = shelf._installer.plan, shelf.environment.distributions
+
+        def planned(target, group):
+            if target.name == "shop-pot" and "shop-tea" not in there():
+                raise InstallError(["it needs shop-tea"])
+            return plan(target, group)
+
+        shelf._installer.plan = planned
+        reports = self.sync(registry, shelf, "shop-pot", "shop-coffee", "shop-tea")
+
+        assert [(each.distribution, each.success) for each in reports] == [
+            ("shop-pot", True),
+            ("shop-coffee", False),
+            ("shop-tea", True),
+        ]
+
+    def test_what_came_with_another_line_has_no_report_of_its_own(self, registry, shelf):
+        """A line that failed at first is satisfied in the end."""
+        shelf.requires["shop-tea"] = ["shop-leaf"]
+        [report] = self.sync(registry, shelf, "shop-leaf", "shop-tea")
+
+        assert (report.distribution, report.success) == ("shop-tea", True)
+        assert {each.name for each in report.plan.changes} == {"shop-tea", "shop-leaf"}
+
+    @pytest.mark.parametrize(
+        ("line", "direct"),
+        [
+            (
+                "git+https://git.example/us/tea@v2",
+                {
+                    "url": "https://git.example/us/tea",
+                    "vcs_info": {"vcs": "git", "requested_revision": "v2", "commit_id": "ab"},
+                },
+            ),
+            (
+                "shop-tea @ git+https://git.example/us/tea#subdirectory=a",
+                {
+                    "url": "https://me:word@git.example/us/tea",
+                    "vcs_info": {"vcs": "git", "commit_id": "ab"},
+                    "subdirectory": "a",
+                },
+            ),
+            (
+                "shop-tea @ https://files.example/shop_tea-1.0-py3-none-any.whl",
+                {
+                    "url": "https://files.example/shop_tea-1.0-py3-none-any.whl",
+                    "archive_info": {},
+                },
+            ),
+        ],
+    )
+    def test_a_line_with_a_url_asks_for_what_came_from_there(self, registry, shelf, line, direct):
+        """What an installer has noted (PEP 610) tells; from elsewhere, it is installed anew."""
+        registry.install("shop-tea")
+        place = shelf.environment.distributions()["shop-tea"].path / "direct_url.json"
+        place.write_text(json.dumps(direct))
+        shelf.asked.clear()
+
+        assert self.sync(registry, shelf, line) == ()
+        assert shelf.asked == []
+        place.write_text(json.dumps({**direct, "url": "https://elsewhere.example/tea"}))
+        self.sync(registry, shelf, line)
+        assert len(shelf.asked) > 0
 
     def test_lines_of_options_are_for_others(self, registry, shelf):
         """They are neither carried out nor failures."""
