@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import compress
 from operator import attrgetter
 from types import MappingProxyType
@@ -39,15 +39,15 @@ class Filters:
 
 
 class PluginIndex:
-    """The plugins of one snapshot, made ready for lists; it never changes.
+    """The plugins of one snapshot, made ready for lists; what it says never changes.
 
-    The last lists asked for are kept, so that the next page of one costs no search, and lists that
-    differ in their search alone share what was filtered and ordered.
+    The texts that searches look into are made by the first search, and the last lists asked for
+    are kept, so that the next page of one costs nothing.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot: Final = snapshot
-        self._chosen = lru_cache(_MOST_REMEMBERED)(self._choose)
+        self._texts = cache(self._read)
         self._found = lru_cache(_MOST_REMEMBERED)(self._find)
 
     def select(
@@ -64,18 +64,8 @@ class PluginIndex:
     def _find(
         self, filters: Filters, search: str, ordering: tuple[str, ...]
     ) -> Sequence[KnownPlugin]:
-        plugins, texts = self._chosen(filters, ordering)
-        words = _words(search)
-        for word in words:
-            matching = [word in text for text in texts]
-            plugins = tuple(compress(plugins, matching))
-            texts = tuple(compress(texts, matching)) if word is not words[-1] else ()
-        return plugins
-
-    def _choose(
-        self, filters: Filters, ordering: tuple[str, ...]
-    ) -> tuple[Sequence[KnownPlugin], Sequence[str]]:
-        plugins = list(self.snapshot.plugins.values())
+        # The search goes first, since it leaves the fewest to be filtered and ordered.
+        plugins = self._holding(_words(search))
         for wanted, holds in (
             (filters.active, attrgetter("wanted")),
             (filters.builtin, attrgetter("is_builtin")),
@@ -92,7 +82,21 @@ class PluginIndex:
             if field not in ORDERINGS:
                 raise ValueError(f"cannot order by {name!r}{near(field, ORDERINGS)}")
             plugins.sort(key=_KEYS[field], reverse=descending)
-        return tuple(plugins), tuple(f"{e.slug}\n{e.name.casefold()}" for e in plugins)
+        return tuple(plugins)
+
+    def _holding(self, words: Sequence[str]) -> list[KnownPlugin]:
+        """Return the plugins that hold every one of these words, by key."""
+        found: Iterable[KnownPlugin] = self.snapshot.plugins.values()
+        texts: Iterable[str] = self._texts() if words else ()
+        for word in words:
+            matching = [word in text for text in texts]
+            found, texts = compress(found, matching), compress(texts, matching)
+        return list(found)
+
+    def _read(self) -> Sequence[str]:
+        """Return what is searched of each plugin, by key; no word reaches across a line's end."""
+        plugins = self.snapshot.plugins.values()
+        return [f"{each.slug}\n{each.name.casefold()}" for each in plugins]
 
     def _mixins(self, known: KnownPlugin) -> frozenset[str]:
         active = self.snapshot.active.get(known.slug)
@@ -101,9 +105,9 @@ class PluginIndex:
 
 _KEYS: Final[Mapping[str, Callable[[KnownPlugin], Any]]] = MappingProxyType(
     {
-        "key": lambda known: known.slug,
+        "key": attrgetter("slug"),
         "name": lambda known: known.name.casefold(),
-        "active": lambda known: known.wanted,
+        "active": attrgetter("wanted"),
     }
 )
 
