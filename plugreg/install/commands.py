@@ -14,13 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from plugreg._names import canonical
-from plugreg.discovery.entry_points import find
 from plugreg.exceptions import InstallError
-from plugreg.install.environment import Environment, Found
-from plugreg.install.exact import exact, pinned, sha256_of, source_of
+from plugreg.install.environment import Environment, Found, visible
+from plugreg.install.exact import direct_url, exact, pinned, sha256_of, source_of
 from plugreg.install.exceptions import (
     BuildFailedError,
     ExternallyManagedError,
@@ -35,8 +34,8 @@ from plugreg.install.keeping import pins, unmet
 from plugreg.install.netrc import with_netrc
 from plugreg.install.plan import Change, InstallPlan, Refusal, Target
 from plugreg.install.policy import InstallPolicy
-from plugreg.install.processes import Completed, last_lines, run, variables
-from plugreg.install.requirements import secrets_of
+from plugreg.install.processes import Completed, credentials_in, last_lines, run, variables
+from plugreg.install.unpacked import Unpacked, plugins_in
 
 _Failures = tuple[tuple[str, type[InstallError]], ...]
 
@@ -78,9 +77,9 @@ class Work:
         )
 
     @property
-    def unpacked(self) -> Path:
-        """A folder in it, made when something is put there."""
-        return self.folder / "unpacked"
+    def unpacked(self) -> Unpacked:
+        """A prefix in it, made when something is put there."""
+        return Unpacked(self.folder / "unpacked")
 
     def file(self, name: str, lines: Iterable[str]) -> str:
         """Write requirements into a file that nobody else may read; return its name for commands.
@@ -170,11 +169,8 @@ class CommandInstaller(ABC):
             return ""
         with self._work(plan.target, progress) as work:
             output = self._put(work, lines)
-        missing = ", ".join(repr(each.name) for each in plan.changes if self._is_missing(each))
-        if missing:
-            reason = f"{self.program} has not put {missing} into {sys.prefix!r}"
-            remedy = "take what says where to install out of its configuration"
-            raise InstallError([f"{reason}; {remedy}", *last_lines(output.splitlines())])
+        missing = [each.name for each in plan.changes if self._is_missing(each)]
+        self._require_put(missing, sys.prefix, output)
         return output
 
     def uninstall(self, names: Sequence[str], progress: Progress | None = None) -> str:
@@ -207,6 +203,14 @@ class CommandInstaller(ABC):
         found = self.show(change.name)
         return found is None or found.version == change.before != change.after
 
+    def _require_put(self, missing: Iterable[str], prefix: str, output: str) -> None:
+        """Raise InstallError where some are missing: a configuration has led elsewhere."""
+        names = ", ".join(map(repr, sorted(missing)))
+        if names:
+            reason = f"{self.program} has not put {names} into {prefix!r}"
+            remedy = "take what says where to install out of its configuration"
+            raise InstallError([f"{reason}; {remedy}", *last_lines(output.splitlines())])
+
     @abstractmethod
     def _check_program(self) -> None:
         """Raise InstallerMissingError where the program is not there."""
@@ -229,8 +233,11 @@ class CommandInstaller(ABC):
         """
 
     @abstractmethod
-    def _put(self, work: Work, lines: Sequence[str], folder: Path | None = None) -> str:
-        """Install exact requirements alone, into ``folder`` or this environment; return output."""
+    def _put(self, work: Work, lines: Sequence[str], prefix: Path | None = None) -> str:
+        """Install exact requirements alone, into ``prefix`` or this environment; return output.
+
+        What is in the prefix already stays; what is in this environment does not count for it.
+        """
 
     @abstractmethod
     def _remove(self, work: Work, names: Sequence[str]) -> str:
@@ -261,6 +268,7 @@ class CommandInstaller(ABC):
 
         policy = self._policy
         index_url = None if target is None else policy.index_url(target)
+        own = () if target is None else target.secrets
         try:
             with TemporaryDirectory(prefix="plugreg-", ignore_cleanup_errors=True) as folder:
                 # What an installer that is ended leaves behind goes with the folder.
@@ -270,7 +278,7 @@ class CommandInstaller(ABC):
                 yield Work(
                     folder=Path(folder),
                     environment=with_netrc(environment, self.netrc_variables, Path(folder)),
-                    secrets=_secrets(target, policy, environment.values()),
+                    secrets=(*own, *policy.secrets, *credentials_in(environment)),
                     timeout=self._timeout,
                     progress=progress,
                 )
@@ -309,14 +317,15 @@ class CommandInstaller(ABC):
             # Of the same version, it would be taken for installed.
             changes = (*changes, asked)
         refusals = [*self._policy.of_changes(changes, name), *conflicts, *unmet(before, changes)]
-        folder = work.unpacked
-        if asked is None and not refusals:
-            lines = [exact(target, name, each) for each in changes if each.name == name]
-            if lines:
-                self._put(work, lines, folder)
-            elif name in before:
-                folder = before[name].path.parent
-        plugins = _plugins(folder, name, group) if folder.exists() else None
+        data_files: tuple[str, ...] = ()
+        if not refusals:
+            self._unpack(work, target, name, changes)
+            data_files, refusals = work.unpacked.data_files(Environment())
+        plugins = None
+        if name in work.unpacked.distributions():
+            plugins = plugins_in(work.unpacked.folders, name, group)
+        elif name in before and not refusals:
+            plugins = plugins_in([before[name].path.parent], name, group)
         if plugins == ():
             reason = f"{name!r} brings no entry point of group {group!r}"
             refusals.append(Refusal(rule="plugin", reason=reason))
@@ -326,6 +335,7 @@ class CommandInstaller(ABC):
             changes=tuple(sorted(changes, key=lambda each: each.name)),
             refusals=tuple(refusals),
             plugins=plugins,
+            data_files=data_files,
         )
 
     def _changes(
@@ -342,14 +352,23 @@ class CommandInstaller(ABC):
         reason = f"{name!r} does not suit what is installed: {conflict}"
         return changes, (Refusal(rule="conflict", reason=reason),)
 
+    def _unpack(self, work: Work, target: Target, name: str, changes: Sequence[Change]) -> None:
+        """Put into ``work.unpacked`` what changes would bring, and is not there yet."""
+        there = work.unpacked.distributions()
+        lines = [exact(target, name, each) for each in changes if each.name not in there]
+        if lines:
+            output = self._put(work, lines, work.unpacked.prefix)
+            missing = {each.name for each in changes} - work.unpacked.distributions().keys()
+            self._require_put(missing, str(work.unpacked.prefix), output)
+
     def _unpacked(self, work: Work, requirement: str, before: Mapping[str, Found]) -> Change:
         """Install one requirement alone into ``work.unpacked``, and return what it is."""
-        self._put(work, [requirement], work.unpacked)
-        found = list(_in(work.unpacked).values())
+        self._put(work, [requirement], work.unpacked.prefix)
+        found = list(work.unpacked.distributions().values())
         if len(found) != 1:
             raise InstallError([f"{self.program} has unpacked {len(found)} distributions, not one"])
         [asked] = found
-        direct = _direct_url(asked.path)
+        direct = direct_url(asked.path)
         return Change(
             name=asked.name,
             before=before[asked.name].version if asked.name in before else None,
@@ -358,42 +377,3 @@ class CommandInstaller(ABC):
             sha256=sha256_of(direct),
             direct=True,
         )
-
-
-def _secrets(
-    target: Target | None, policy: InstallPolicy, values: Iterable[str]
-) -> tuple[str, ...]:
-    """Return all credentials that a command is given: those of its variables' URLs too."""
-    own = () if target is None else target.secrets
-    urls = [word for value in values if "://" in value for word in re.split(r"[\s,]+", value)]
-    return (*own, *policy.secrets, *(secret for url in urls for secret in secrets_of(url)))
-
-
-def _in(folder: Path) -> Mapping[str, Found]:
-    return Environment((folder, folder, folder)).distributions()
-
-
-def visible() -> Mapping[str, Found]:
-    """Return what an installer sees, by canonical name.
-
-    Where this environment is open to the system's, it is what both have.
-    """
-    import site
-
-    found = dict(Environment().distributions())
-    for folder in site.getsitepackages():
-        found = {**_in(Path(folder)), **found}
-    return found
-
-
-def _plugins(folder: Path, name: str, group: str) -> tuple[str, ...]:
-    specs = find(group, [str(folder)]).specs
-    return tuple(sorted(each.name for each in specs if each.distribution == name))
-
-
-def _direct_url(metadata: Path) -> Mapping[str, Any]:
-    """Return what an installer has written of the URL that a distribution came from (PEP 610)."""
-    import json
-
-    found: Mapping[str, Any] = json.loads((metadata / "direct_url.json").read_text("utf-8"))
-    return found

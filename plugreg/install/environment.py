@@ -46,8 +46,9 @@ class Environment:
     ``folders`` are these three, in this order, and more that distributions put files into; without
     it they are those of this interpreter (:mod:`sysconfig`), and ``include`` of a virtual
     environment. Its ``share`` and ``etc`` are not among them, as a host may keep its own files
-    there. Two names of one folder are one folder. Nothing is kept: every answer is read from the
-    disk when it is asked for.
+    there; a plan tells which files distributions would put there (``data_files``). Two names of
+    one folder are one folder. Nothing is kept: every answer is read from the disk when it is
+    asked for.
     """
 
     def __init__(self, folders: Sequence[Path] | None = None) -> None:
@@ -136,6 +137,19 @@ def requiring(
             if each.name != name and name in _required(each, extras=extras)
         )
     )
+
+
+def visible() -> Mapping[str, Found]:
+    """Return what an installer sees, by canonical name.
+
+    Where this environment is open to the system's, it is what both have.
+    """
+    import site
+
+    found = dict(Environment().distributions())
+    for folder in map(Path, site.getsitepackages()):
+        found = {**Environment((folder, folder, folder)).distributions(), **found}
+    return found
 
 
 def _folders() -> tuple[Path, ...]:

@@ -11,6 +11,14 @@ from plugreg.install.plan import Change, Target
 from plugreg.install.requirements import masked
 
 
+def direct_url(metadata: Path) -> Mapping[str, Any]:
+    """Return what an installer has written of the URL that a distribution came from (PEP 610)."""
+    import json
+
+    found: Mapping[str, Any] = json.loads((metadata / "direct_url.json").read_text("utf-8"))
+    return found
+
+
 def source_of(direct: Mapping[str, Any]) -> str:
     """Return the URL in a record of PEP 610, as ``direct_url.json`` and pip's report are.
 

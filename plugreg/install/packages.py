@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -301,7 +302,7 @@ class Packages:
             with self._changes.made(
                 f"installing {plan.requirement}",
                 attempt,
-                self._files,
+                [*self._files, *(Path(sys.prefix, each) for each in plan.data_files)],
                 lambda: self._installer.install(plan, progress),
             ) as output:
                 require_apart(self._environment, names, scripts)

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from plugreg._names import canonical
 from plugreg.exceptions import InstallError
-from plugreg.install.commands import CommandInstaller, Work, visible
-from plugreg.install.environment import Found
+from plugreg.install.commands import CommandInstaller, Work
+from plugreg.install.environment import Found, visible
 from plugreg.install.exact import sha256_of, size_of, source_of
 from plugreg.install.exceptions import (
     BuildFailedError,
@@ -50,6 +50,9 @@ class PipInstaller(CommandInstaller):
     on network, indexes and cache, and ``pip.conf`` but for what would make it install otherwise or
     elsewhere. Where an index is given, by a call or by the policy, no other one is used.
 
+    What a dependency names by URL is built by pip where it is no wheel, whatever the policy's
+    ``may_build`` is: the plan is refused then, but code of it has run.
+
     pip gives URLs as arguments to what it runs, where others may read them: those of indexes to
     itself, when it builds. So it gets the credentials of the indexes in a file (``NETRC``) for
     their hosts, whatever the port. In arguments are still: the URL of a repository for git, hg or
@@ -83,7 +86,10 @@ class PipInstaller(CommandInstaller):
             )
         if Version(found.version) < Version(_OLDEST):
             raise InstallerMissingError(
-                [f"pip {found.version} is too old to make a plan; {_OLDEST} at least is needed"]
+                [
+                    f"pip {found.version} is too old to make a plan; {_OLDEST} at least is needed, "
+                    f"run: python -m pip install --upgrade pip"
+                ]
             )
 
     def _given(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
@@ -117,8 +123,11 @@ class PipInstaller(CommandInstaller):
         told = json.loads(report.read_text(encoding="utf-8"))
         return tuple(_change(each, before) for each in told["install"])
 
-    def _put(self, work: Work, lines: Sequence[str], folder: Path | None = None) -> str:
-        where = ("--target", "") if folder is None else ("--target", str(folder), "--no-compile")
+    def _put(self, work: Work, lines: Sequence[str], prefix: Path | None = None) -> str:
+        where: tuple[str, ...] = ("--target", "")
+        if prefix is not None:
+            # Otherwise it would take away what is in this environment.
+            where += ("--prefix", str(prefix), "--ignore-installed", "--no-warn-script-location")
         output = []
         # Beside a hash pip wants one of every requirement, which a repository cannot have.
         for hashed in (True, False):

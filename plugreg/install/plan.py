@@ -74,6 +74,10 @@ class InstallPlan:
     among them; they are empty where it is installed already, and where a refusal was known before
     the installer was asked. ``plugins`` are the names of the entry points that it would bring to
     the registry's group, None where that was not looked at.
+
+    ``data_files`` are the files that its distributions would put elsewhere than where modules,
+    scripts and, in a virtual environment, headers are, such as ``share/icons/tea.svg``. They are
+    relative to ``sys.prefix``, sorted, with slashes; a plan that is refused may lack some.
     """
 
     target: Target
@@ -81,6 +85,7 @@ class InstallPlan:
     changes: tuple[Change, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     plugins: tuple[str, ...] | None = None
+    data_files: tuple[str, ...] = ()
 
     @property
     def requirement(self) -> str:

@@ -93,7 +93,10 @@ class InstallPolicy:
 
     @property
     def may_build(self) -> bool:
-        """Whether code of a distribution may run while a plan is made, to build a wheel of it."""
+        """Whether code of a distribution may run while a plan is made, to build a wheel of it.
+
+        pip runs that of a dependency which is named by URL all the same; the plan is refused then.
+        """
         return not self._wheel_rules
 
     @property
@@ -107,13 +110,12 @@ class InstallPolicy:
         }
         return tuple(rule for rule, is_given in given.items() if is_given)
 
-    def _wheel_rules_of(self, target: Target) -> tuple[str, ...]:
-        """Return the rules by which what a target names by URL must be a wheel.
+    @property
+    def _named_wheel_rules(self) -> tuple[str, ...]:
+        """Those by which what a target names by URL, together with a name, must be a wheel.
 
-        Where a name is stated, that is judged; a URL alone tells its name only when it is built.
+        The name is judged; a URL alone tells its name only when it is built.
         """
-        if target.name is None:
-            return self._wheel_rules
         return tuple(each for each in self._wheel_rules if each not in ("allowed", "denied"))
 
     @property
@@ -148,7 +150,7 @@ class InstallPolicy:
         if target.url is not None:
             is_repository = _is_repository(target.url)
             found += self._of_place("vcs_hosts" if is_repository else "indexes", target.url)
-            rules = self._wheel_rules_of(target)
+            rules = self._wheel_rules if target.name is None else self._named_wheel_rules
             if rules and not _is_wheel(target.url):
                 found.append(_no_wheel(rules[0], target.shown))
         return tuple(found)
@@ -172,6 +174,7 @@ class InstallPolicy:
         if change.after is None:
             return
         yield from self._of_name(name)
+        yield from self._of_form(change, asked=change.direct and name == named)
         yield from self._of_source(change)
         yield from self._of_pins(change, change.after, [each for each in pins if each.name == name])
 
@@ -194,10 +197,21 @@ class InstallPolicy:
             )
             yield Refusal(rule=rule, reason=reason)
 
+    def _of_form(self, change: Change, *, asked: bool) -> Iterator[Refusal]:
+        """Refuse what is no wheel; ``asked`` says that the target names its URL.
+
+        No option keeps pip from building what a dependency names by URL.
+        """
+        rules = self._named_wheel_rules if asked else self._wheel_rules
+        if change.source is None:
+            rules = tuple(each for each in rules if each == "wheels_only")
+        elif _is_wheel(change.source):
+            return
+        if rules:
+            yield _no_wheel(rules[0], f"{change.name} {change.after}")
+
     def _of_source(self, change: Change) -> Iterator[Refusal]:
         what, source = f"{change.name} {change.after}", change.source
-        if self.wheels_only and not (source and _is_wheel(source)):
-            yield _no_wheel("wheels_only", what)
         if source is None:
             if self.indexes:
                 reason = f"{what!r} comes from where nobody tells; use an installer that does"

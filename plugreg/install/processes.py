@@ -22,7 +22,7 @@ from plugreg._guard import Guard
 from plugreg.exceptions import InstallError
 from plugreg.install.exceptions import InstallTimeoutError
 from plugreg.install.installer import Progress
-from plugreg.install.requirements import masker
+from plugreg.install.requirements import masker, secrets_of
 
 if TYPE_CHECKING:
     from subprocess import Popen
@@ -271,3 +271,24 @@ def variables(own: re.Pattern[str], given: Mapping[str, str], *, isolated: bool)
         or (not isolated and own.fullmatch(name))
     }
     return passed | dict(given)
+
+
+def credentials_in(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Return all credentials in the environment variables of a command.
+
+    They are in URLs, apart by blanks or commas; in that of a proxy, which needs no scheme; and in
+    variables for a user and a password, as uv has for each of its indexes.
+    """
+    from urllib.parse import quote
+
+    urls: list[str] = []
+    for name, value in variables.items():
+        scheme = "http://" if name.upper().endswith("_PROXY") else ""
+        # A password may have a comma.
+        words = (*value.split(), *re.split(r"[\s,]+", value))
+        urls += (each if "://" in each else scheme + each for each in words)
+        start, _, kind = name.rpartition("_")
+        if kind in ("USERNAME", "PASSWORD"):
+            login = (variables.get(f"{start}_{each}", "") for each in ("USERNAME", "PASSWORD"))
+            urls.append(f"http://{':'.join(quote(each, safe='') for each in login)}@")
+    return tuple(dict.fromkeys(secret for url in urls for secret in secrets_of(url)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ from typing import Any, Final
 from plugreg._names import canonical
 from plugreg.exceptions import InstallError
 from plugreg.install.commands import CommandInstaller, Work
-from plugreg.install.environment import Environment, Found
+from plugreg.install.environment import Found
 from plugreg.install.exact import sha256_of, size_of, source_of
 from plugreg.install.exceptions import (
     BuildFailedError,
@@ -22,8 +22,14 @@ from plugreg.install.exceptions import (
 )
 from plugreg.install.plan import Change
 from plugreg.install.policy import InstallPolicy
-from plugreg.install.processes import Completed
+from plugreg.install.processes import Completed, run, variables
 from plugreg.install.requirements import masked
+from plugreg.install.unpacked import Unpacked
+
+_OLDEST: Final = "0.8"
+"""The first uv that this driver is made for."""
+
+_VERSION: Final = re.compile(r"uv (\d+(?:\.\d+)+)")
 
 _VARIABLES: Final = (
     *("INDEX", "DEFAULT_INDEX", "INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "INDEX_STRATEGY"),
@@ -72,7 +78,7 @@ class UvInstaller(CommandInstaller):
     failures = (
         (rf"{_ALONE}(?:requires?\s+Python|does\s+not\s+satisfy\s+Python)", PythonMismatchError),
         (rf"{_ALONE}(?:has|have)\s+no\s+(?:usable\s+)?wheels", BuildFailedError),
-        (r"Building source distributions is disabled", BuildFailedError),
+        (r"Building source distributions(?: for \S+)? is disabled", BuildFailedError),
         (
             # The distribution or version that was asked for is not there, which is no conflict.
             rf"{_NO_SOLUTION}Because (?:\S+ was\s+not\s+found\s+in\s[\w\s]+?"
@@ -95,7 +101,23 @@ class UvInstaller(CommandInstaller):
         self._uv = uv
 
     def _check_program(self) -> None:
-        self._path()
+        from packaging.version import Version
+
+        told = run(
+            (self._path(), "--version"),
+            timeout=self._timeout,
+            environment=variables(self.own_variables, {}, isolated=True),
+        )
+        found = _VERSION.match(told.output)
+        if found is None:
+            raise InstallerMissingError([f"{self._path()!r} does not tell its version as uv does"])
+        if Version(found[1]) < Version(_OLDEST):
+            raise InstallerMissingError(
+                [
+                    f"uv {found[1]} is too old to make a plan; {_OLDEST} at least is needed, run: "
+                    f"python -m pip install --upgrade uv"
+                ]
+            )
 
     def _given(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
         # A file that is a link to uv's cache would be changed there too, for all environments.
@@ -150,8 +172,8 @@ class UvInstaller(CommandInstaller):
         asked = super()._unpacked(work, requirement, before)
         return replace(asked, sha256=self._looked_up(work, [requirement])[asked.name].sha256)
 
-    def _put(self, work: Work, lines: Sequence[str], folder: Path | None = None) -> str:
-        options = [] if folder is None else ["--target", str(folder)]
+    def _put(self, work: Work, lines: Sequence[str], prefix: Path | None = None) -> str:
+        options = [] if prefix is None else ["--prefix", str(prefix)]
         for each in filter(None, map(_NAME_AND_URL.match, lines)):
             # For uv what is at a URL stays the same; but it may be another file by now.
             options += ["--reinstall-package", each[1]]
@@ -160,8 +182,8 @@ class UvInstaller(CommandInstaller):
             ("install", *self._options, "--no-deps", *options),
             ("--requirement", work.file("exact.txt", lines)),
         ).output
-        if folder is not None:
-            _check_python(folder)
+        if prefix is not None:
+            _check_python(Unpacked(prefix).distributions().values())
         return output
 
     def _remove(self, work: Work, names: Sequence[str]) -> str:
@@ -314,12 +336,12 @@ def _file_name(url: str) -> str:
     return unquote(urlsplit(url).path).rpartition("/")[2]
 
 
-def _check_python(folder: Path) -> None:
+def _check_python(unpacked: Iterable[Found]) -> None:
     """Raise PythonMismatchError for what is not for this interpreter.
 
     uv does not look at an upper bound of ``Requires-Python``, but pip does.
     """
-    for each, wanted in _wanted_pythons(folder):
+    for each, wanted in _wanted_pythons(unpacked):
         from packaging.specifiers import SpecifierSet
 
         version = ".".join(map(str, sys.version_info[:3]))
@@ -329,10 +351,10 @@ def _check_python(folder: Path) -> None:
             )
 
 
-def _wanted_pythons(folder: Path) -> Iterator[tuple[Found, str]]:
+def _wanted_pythons(unpacked: Iterable[Found]) -> Iterator[tuple[Found, str]]:
     from importlib.metadata import Distribution
 
-    for each in Environment((folder, folder, folder)).distributions().values():
+    for each in unpacked:
         wanted = Distribution.at(each.path).metadata["Requires-Python"]
         if wanted:
             yield each, wanted

@@ -82,7 +82,7 @@ class Script(CommandInstaller):
     def _resolve(self, work, requirement, constraints, before):
         return ()
 
-    def _put(self, work, lines, folder=None):
+    def _put(self, work, lines, prefix=None):
         name = work.file("exact.txt", lines)
         return self._completed(work.run(sys.executable, "-c", self.code, name)).output
 
@@ -180,7 +180,7 @@ class TestWork:
         """Whoever installs catches InstallError, whatever has failed."""
 
         class Faulty(Script):
-            def _put(self, work, lines, folder=None):
+            def _put(self, work, lines, prefix=None):
                 raise OSError(number, os.strerror(number))
 
         with pytest.raises(InstallError, match=os.strerror(number)) as caught:

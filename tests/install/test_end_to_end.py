@@ -189,8 +189,8 @@ def shelf(index, make_wheel):
     put("3.0", 3, "shop-cup>=1")
     put("4.0", 4, "packaging<24")
     make_wheel(index.folder, "shop-leaf", "1.0", modules={"shop_leaf/__init__.py": ""})
-    # Where this wants a folder, the plugin has a file.
-    make_wheel(index.folder, "shop-cup", "1.0", modules={"shop_tea.py/broken.py": ""})
+    # Python would run this at every start, which is found when all is in place.
+    make_wheel(index.folder, "shop-cup", "1.0", modules={"shop_cup.pth": ""})
     make_wheel(index.folder, "packaging", "23.0", modules={"packaging/__init__.py": "old = True"})
     make_wheel(index.folder, "shop-nothing", "1.0", modules={"shop_nothing.py": ""})
     return index

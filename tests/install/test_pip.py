@@ -346,6 +346,22 @@ class TestInstalling:
         assert "No matching distribution found for shop-tea" in failed["reasons"][-1]
         assert not ran.exists()
 
+    @pytest.mark.parametrize("rule", ["wheels_only", "denied"])
+    def test_a_dependency_that_is_no_wheel(self, pip, index, make_wheel, make_sdist, rule):
+        """One that is named by URL is built by pip all the same, but never installed."""
+        milk = make_sdist(index.folder / "else", "shop-milk", "1.0")
+        requires = [f"shop-milk @ {index.address}/files/else/{milk.name}"]
+        make_wheel(index.folder, "shop-tea", "1.0", requires=requires, entry_points=TEA)
+        given = True if rule == "wheels_only" else ["shop-coffee"]
+        before = pip.venv.snapshot()
+        plan = pip.plan("shop-tea", policy={**pip.policy, rule: given})
+        refused = pip.run("outcome(install, planned())")
+
+        assert rules(plan) == [rule]
+        assert "'shop-milk 1.0' is no wheel" in plan["refusals"][0]["reason"]
+        assert refused["error"] == "InstallRefusedError"
+        assert pip.venv.snapshot() == before
+
     @pytest.mark.parametrize(
         "policy", [{"denied": ["shop-milk"]}, {"allowed": ["shop-tea"]}, {"require_hashes": True}]
     )
@@ -547,6 +563,7 @@ class TestFailures:
 
         assert too_old["error"] == missing["error"] == "InstallerMissingError"
         assert "22.2 at least is needed" in too_old["reasons"][0]
+        assert "run: python -m pip install --upgrade pip" in too_old["reasons"][0]
         assert "run: python -m ensurepip" in missing["reasons"][0]
 
     def test_an_environment_of_the_system_is_left_alone(self, pip, venv, system):
@@ -636,6 +653,23 @@ class TestWhatPipIsGiven:
 
         assert "s3cret-canary" not in str(failed)
         assert "clerk" not in str(failed)
+
+    @pytest.mark.parametrize("name", ["PIP_PROXY", "HTTP_PROXY", "http_proxy"])
+    @pytest.mark.parametrize("scheme", ["http://", ""])
+    def test_a_login_of_a_proxy_is_not_told(self, pip, index, make_sdist, name, scheme):
+        """Neither when it does not answer, nor by a build that tells all it knows."""
+        proxy = f"{scheme}clerk-canary:s3cret-canary@127.0.0.1:1"
+        step = "import os; raise OSError(str(dict(os.environ)))"
+        folder = pip.venv.home / "wheels"
+        make_sdist(folder, "shop-tea", "1.0", entry_points=TEA, build_step=step)
+        policy = {"find_links": [str(folder)]}
+        failed = pip.plan("shop-tea", policy={}, PIP_INDEX_URL="http://a.example/", **{name: proxy})
+        told = pip.plan("shop-tea", policy=policy, PIP_NO_INDEX="1", **{name: proxy})
+
+        assert failed["error"] == "InstallError"
+        assert told["error"] == "BuildFailedError"
+        assert "127.0.0.1:1" in str(told)
+        assert "canary" not in str([failed, told])
 
     def test_an_index_that_is_asked_for(self, pip, venv, index, make_wheel):
         """It is used in place of all the host's, those of pip.conf too."""

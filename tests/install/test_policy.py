@@ -460,6 +460,21 @@ class TestWheels:
         assert not hashed.may_build
         assert InstallPolicy(**places).may_build
 
+    @pytest.mark.parametrize("field", [{"denied": ["leaves"]}, {"allowed": ["shop-tea", "milk"]}])
+    def test_what_a_dependency_names_by_url_is_a_wheel(self, constraints, field):
+        """Only what was asked for by URL may be built, where its name is judged and no more."""
+        [rule] = field
+        archive = "https://files.example/x-1.0.tar.gz"
+        policy = InstallPolicy(**field, indexes=["files.example"])
+        named, milk = added(source=archive, direct=True), added("milk", source=archive, direct=True)
+
+        assert change_rules(policy, named, milk) == [rule]
+        assert change_rules(policy, added("milk", source=WHEEL, direct=True)) == []
+        # An index was asked for it, and should have given a wheel.
+        assert change_rules(policy, added(source=archive)) == [rule]
+        # Where nobody tells, the name is what is judged.
+        assert change_rules(InstallPolicy(**field), added(), added("milk")) == []
+
 
 class TestConstraints:
     def test_versions_are_within_the_constraints(self, constraints):

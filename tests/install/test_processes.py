@@ -16,7 +16,7 @@ import pytest
 import plugreg
 from plugreg.exceptions import InstallError
 from plugreg.install.exceptions import InstallTimeoutError
-from plugreg.install.processes import Completed, run, variables
+from plugreg.install.processes import Completed, credentials_in, run, variables
 
 SECRET = "s3cret-canary"
 
@@ -203,6 +203,43 @@ class TestSurroundings:
         own = re.compile("PIP_PROXY|PIP_CERT")
         assert variables(own, given, isolated=True) == passed | given
         assert variables(own, given, isolated=False) == passed | given | {"PIP_PROXY": "x"}
+
+
+@pytest.mark.parametrize(
+    ("given", "secrets"),
+    [
+        ({"PIP_INDEX_URL": "https://clerk:pa,55@a/ https://b/"}, {"clerk", "pa,55"}),
+        ({"UV_FIND_LINKS": "https://a/,https://clerk:pa55@b/"}, {"clerk", "pa55"}),
+        ({"UV_INDEX": "shop=https://clerk:p%40ss@a/"}, {"clerk", "p%40ss", "p@ss"}),
+        ({"HTTPS_PROXY": "http://clerk:pa55@proxy:1"}, {"clerk", "pa55"}),
+        ({"PIP_PROXY": "clerk:pa55@proxy:1"}, {"clerk", "pa55"}),
+        ({"https_proxy": "clerk:pa55@proxy:1"}, {"clerk", "pa55"}),
+        (
+            {"UV_INDEX_SHOP_USERNAME": "clerk", "UV_INDEX_SHOP_PASSWORD": "p@/ 5"},
+            {"clerk", "p@/ 5", "clerk:p@/ 5", "p%40%2F%205"},
+        ),
+        ({"UV_INDEX_SHOP_PASSWORD": "pa55"}, {"pa55"}),
+        ({"UV_INDEX_SHOP_USERNAME": "t0ken"}, {"t0ken"}),
+    ],
+)
+def test_credentials_in_variables(given, secrets):
+    """They are in URLs, in proxies that have no scheme, and in variables for one index."""
+    assert secrets <= set(credentials_in(given))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"PIP_INDEX_URL": "https://a/simple", "LC_ALL": "de_DE@euro", "HOME": "/home/me@here"},
+        {"HTTPS_PROXY": "proxy:3128", "NO_PROXY": "a,b:1", "UV_PUBLISH_PASSWORD": ""},
+        {"UV_INDEX_SHOP_USERNAME": "__token__", "PATH": "/a:/b", "LANG": ""},
+    ],
+)
+def test_variables_without_credentials(given):
+    """No word is taken from what is told that is no secret."""
+    assert [
+        each for each in credentials_in(given) if each.strip(":") not in ("", "__token__")
+    ] == []
 
 
 class TestEnding:

@@ -430,6 +430,25 @@ class TestErrors:
         assert uv.plan("shop-tea")["error"] == "BuildFailedError"
         assert not ran.exists()
 
+    def test_a_dependency_that_is_no_wheel(self, uv, index, tea, make_sdist, tmp_path) -> None:
+        """One that is named by URL is not built, and so there is no plan.
+
+        uv takes it only from what has a URL itself.
+        """
+        ran = tmp_path / "ran"
+        step = f"open({str(ran)!r}, 'w')"
+        milk = make_sdist(index.folder / "else", "milk", "1.0", build_step=step)
+        file = tea(requires=[f"milk @ {index.address}/files/else/{milk.name}"])
+        uv.policy["wheels_only"] = True
+        by_name = uv.plan("shop-tea")
+        by_url = uv.plan(f"shop-tea @ {index.address}/files/{file.name}")
+
+        assert by_name["error"] == "InstallError"
+        assert "milk" in by_name["reasons"][-1]
+        assert by_url["error"] == "BuildFailedError"
+        assert "milk" in str(by_url["reasons"])
+        assert not ran.exists()
+
     def test_a_build_that_fails(self, uv, index, make_sdist) -> None:
         """The reasons have what the build said, and nothing is installed."""
         make_sdist(index.folder, "shop-tea", "1.0", build_step="raise OSError('no kettle')")
@@ -450,6 +469,30 @@ class TestErrors:
         for told in (uv.plan("shop-tea"), uv(remove=["shop-tea"])):
             assert told["error"] == "InstallerMissingError"
             assert "pip install uv" in told["reasons"][0]
+
+    @pytest.mark.parametrize("version", ["0.7.22", "0.4"])
+    def test_an_old_uv(self, uv, tea, version) -> None:
+        """It is told that it is too old, and how to get a newer one, before anything else."""
+        tea()
+        log = uv.venv.home / "commands"
+        told = f'if [ "$1" = --version ]; then echo "uv {version} (abc 2025-01-01)"; exit; fi'
+        uv.wrapped(f"{told}\necho >> {shlex.quote(str(log))}")
+
+        for told in (uv.plan("shop-tea"), uv(remove=["shop-tea"])):
+            assert told["error"] == "InstallerMissingError"
+            assert f"uv {version} is too old" in told["reasons"][0]
+            assert "0.8 at least" in told["reasons"][0]
+            assert "pip install --upgrade uv" in told["reasons"][0]
+        assert not log.exists()
+
+    def test_what_is_no_uv(self, uv) -> None:
+        """A program that tells no version is not used; it is named."""
+        uv.wrapped("echo something else")
+
+        told = uv.plan("shop-tea")
+
+        assert told["error"] == "InstallerMissingError"
+        assert uv.path in told["reasons"][0]
 
     def test_an_index_that_cannot_be_reached(self, uv) -> None:
         """The reasons say which, and no empty plan is made."""
@@ -618,12 +661,52 @@ class TestCredentials:
     def test_in_the_words_of_an_error(self, uv, index) -> None:
         """What uv, or a program that it starts, tells of them does not come through."""
         index.login = LOGIN
-        uv.wrapped(f'echo "{LOGIN[0]} is not known, nor {LOGIN[1]}"; exit 2')
+        uv.wrapped(
+            'if [ "$1" = --version ]; then exec "$UV" "$@"; fi\n'
+            f'echo "{LOGIN[0]} is not known, nor {LOGIN[1]}"; exit 2'
+        )
 
         told = uv.plan("shop-tea")
 
         assert "is not known" in told["reasons"][-1]
         assert not any(each in json.dumps(told) for each in LOGIN)
+
+    def test_of_an_index_in_variables(self, uv, index, tea) -> None:
+        """It takes them from there, and what is told does not have them, an error included."""
+        index.login = LOGIN
+        tea()
+        uv.policy = {}
+        uv.variables |= {"UV_INDEX_URL": "", "UV_INDEX": f"shop=http://{index.host}/simple/"}
+        uv.variables |= {"UV_INDEX_SHOP_USERNAME": LOGIN[0], "UV_INDEX_SHOP_PASSWORD": LOGIN[1]}
+
+        told = uv.install("shop-tea", index=None)
+        uv.wrapped(
+            'if [ "$1" = --version ]; then exec "$UV" "$@"; fi\n'
+            'echo "$UV_INDEX_SHOP_USERNAME is not known, nor $UV_INDEX_SHOP_PASSWORD"; exit 2'
+        )
+        failed = uv.plan("shop-tea", index=None)
+
+        assert list(told["changes"]) == ["shop-tea"]
+        assert "is not known" in failed["reasons"][-1]
+        assert not any(each in json.dumps([told, failed]) for each in LOGIN)
+
+    @pytest.mark.parametrize("scheme", ["http://", ""])
+    def test_of_a_proxy(self, uv, tea, scheme) -> None:
+        """It is a URL, which needs no scheme."""
+        tea()
+        uv.policy = {}
+        uv.variables["HTTP_PROXY"] = f"{scheme}{LOGIN[0]}:{LOGIN[1]}@127.0.0.1:1"
+        uv.variables["UV_INDEX_URL"] = "http://index.example/simple/"
+        failed = uv.plan("shop-tea", index=None)
+        uv.wrapped(
+            'if [ "$1" = --version ]; then exec "$UV" "$@"; fi\n'
+            'echo "$HTTP_PROXY is not known"; exit 2'
+        )
+        told = uv.plan("shop-tea", index=None)
+
+        assert failed["error"] == "InstallError"
+        assert "is not known" in told["reasons"][-1]
+        assert not any(each in json.dumps([told, failed]) for each in LOGIN)
 
     def test_a_user_called_like_a_distribution(self, uv, index, tea) -> None:
         """What is masked in texts is not missing in the plan."""
