@@ -94,7 +94,7 @@ class FolderInstaller:
         self.asked: list[object] = []
         self._site = site
 
-    def plan(self, target, group):
+    def plan(self, target, group, others=()):
         self.asked.append((target.text, target.index_url))
         name = target.name or next(iter(self.ready))
         if name not in self.ready:

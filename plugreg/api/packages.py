@@ -82,6 +82,9 @@ def _wanted(fields: Mapping[str, Any]) -> tuple[str, str | None]:
         return (f"{name} @ {url}" if name else url), None
     if not name:
         raise InvalidError({"packagename": ["An index needs the name of a package in it"]})
+    if version and "@" in name:
+        sentence = "What is at a URL says itself which version it is; leave the version out"
+        raise InvalidError({"version": [sentence]})
     return name + _specifier(version), url or None
 
 

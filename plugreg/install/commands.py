@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from plugreg.install.exceptions import (
     InstallSpaceError,
 )
 from plugreg.install.installer import Installed, Progress
-from plugreg.install.keeping import pins, unmet
+from plugreg.install.keeping import names_in, pins, unmet
 from plugreg.install.netrc import with_netrc
 from plugreg.install.plan import Change, InstallPlan, Refusal, Target
 from plugreg.install.policy import InstallPolicy
@@ -139,7 +139,7 @@ class CommandInstaller(ABC):
         """The file that lists what was installed, None without one."""
         return self._plugins_file
 
-    def plan(self, target: Target, group: str) -> InstallPlan:
+    def plan(self, target: Target, group: str, others: Collection[str] = ()) -> InstallPlan:
         """Find out what installing ``target`` would do, as the contract says.
 
         The installer looks for versions that leave all that is installed as it is, but for what is
@@ -151,7 +151,7 @@ class CommandInstaller(ABC):
             return InstallPlan(target=target, distribution=target.name, refusals=refusals)
         self._check()
         with self._work(target) as work:
-            return self._planned(work, target, group)
+            return self._planned(work, target, group, others)
 
     def install(self, plan: InstallPlan, progress: Progress | None = None) -> str:
         """Carry out exactly the changes of a plan. Raises InstallRefusedError where it is refused.
@@ -303,7 +303,9 @@ class CommandInstaller(ABC):
             if not os.access(each, os.W_OK):
                 raise InstallPermissionError([f"this process may not write to {str(each)!r}"])
 
-    def _planned(self, work: Work, target: Target, group: str) -> InstallPlan:
+    def _planned(
+        self, work: Work, target: Target, group: str, others: Collection[str]
+    ) -> InstallPlan:
         before = visible()
         asked: Change | None = None
         name, requirement = target.name, target.text
@@ -312,11 +314,12 @@ class CommandInstaller(ABC):
             asked = self._unpacked(work, target.text, before)
             name, requirement = asked.name, pinned(target, asked)
         assert name is not None, "a target without a URL has a name"
-        changes, conflicts = self._changes(work, requirement, name, before)
+        changes, conflicts = self._changes(work, requirement, name, before, others)
         if asked is not None and name not in {each.name for each in changes}:
             # Of the same version, it would be taken for installed.
             changes = (*changes, asked)
-        refusals = [*self._policy.of_changes(changes, name), *conflicts, *unmet(before, changes)]
+        forbidden = self._policy.of_changes(changes, name, names_in(others))
+        refusals = [*forbidden, *conflicts, *unmet(before, changes)]
         data_files: tuple[str, ...] = ()
         if not refusals:
             self._unpack(work, target, name, changes)
@@ -339,11 +342,17 @@ class CommandInstaller(ABC):
         )
 
     def _changes(
-        self, work: Work, requirement: str, name: str, before: Mapping[str, Found]
+        self,
+        work: Work,
+        requirement: str,
+        name: str,
+        before: Mapping[str, Found],
+        others: Collection[str],
     ) -> tuple[tuple[Change, ...], tuple[Refusal, ...]]:
         """Return what a requirement would change, and the conflict with what is installed."""
-        own = self._policy.constraint_lines()
-        kept = pins(each for each in before.values() if each.name != name)
+        own = [*self._policy.constraint_lines(), *others]
+        may_change = {name} | names_in(others)
+        kept = pins(each for each in before.values() if each.name not in may_change)
         try:
             return self._resolve(work, requirement, [*own, *kept], before), ()
         except InstallConflictError as error:

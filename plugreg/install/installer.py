@@ -5,7 +5,7 @@ behaviour.md, section 8.1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Protocol
@@ -51,10 +51,12 @@ class Installer(Protocol):
     def plugins_file(self) -> PathLike[str] | str | None:
         """The file that lists what was installed, None without one."""
 
-    def plan(self, target: Target, group: str) -> InstallPlan:
+    def plan(self, target: Target, group: str, others: Collection[str] = ()) -> InstallPlan:
         """Find out what installing ``target`` would do. Touches nothing but folders of its own.
 
-        ``group`` is the group of entry points that plugins of the registry have.
+        ``group`` is the group of entry points that plugins of the registry have. ``others`` are
+        requirements (name and specifier) of distributions that may change too where that is
+        needed, as far as it suits them; all else that is installed stays as it is.
         """
 
     def install(self, plan: InstallPlan, progress: Progress | None = None) -> str:

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 
+def names_in(requirements: Iterable[str]) -> frozenset[str]:
+    """Return the canonical names that requirements of PEP 508 ask for."""
+    from packaging.requirements import Requirement
+
+    return frozenset(canonical(Requirement(each).name) for each in requirements)
+
+
 def pins(installed: Iterable[Found]) -> list[str]:
     """Return the constraints that keep distributions at their versions.
 

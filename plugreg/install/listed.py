@@ -29,6 +29,24 @@ def is_satisfied(line: RequirementLine, installed: Mapping[str, Found]) -> bool:
     return found is not None and _suits(line, found.version)
 
 
+def constraints_of(lines: Iterable[RequirementLine], name: str | None) -> tuple[str, ...]:
+    """Return what lines want of other distributions than ``name``, by name and specifier.
+
+    A line that says where its distribution is wants no version.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    found = []
+    for line in lines:
+        if line.name is not None and line.name != name:
+            try:
+                specifier = Requirement(line.text).specifier
+            except InvalidRequirement:  # A URL alone, whose file tells the name.
+                continue
+            found.append(f"{line.name}{specifier}")
+    return tuple(found)
+
+
 def checked(plan: InstallPlan, lines: Iterable[RequirementLine]) -> InstallPlan:
     """Return a plan, refused where it would install something else than a line has of that name.
 

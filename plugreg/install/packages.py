@@ -22,7 +22,7 @@ from plugreg.install.audit import Action, Audit, AuditEntry
 from plugreg.install.changes import Changes, normal
 from plugreg.install.exceptions import InstallRefusedError, NotAPluginError
 from plugreg.install.installer import Installer, Progress
-from plugreg.install.listed import checked, is_satisfied
+from plugreg.install.listed import checked, constraints_of, is_satisfied
 from plugreg.install.ownership import require_apart, require_own_files, scripts_of_nobody
 from plugreg.install.plan import Change, InstallPlan, Refusal, Target
 from plugreg.install.plugins_file import PluginsFile
@@ -205,10 +205,11 @@ class Packages:
     ) -> tuple[InstallReport, ...]:
         """Install what the plugins file lists and is not there, or not in a version that suits.
 
-        Returns a report for each such line, in the order of the file; one that cannot be installed
-        has ``success`` False and its ``reasons``, and the others go on. What the file does not
-        list is left alone. Raises InstallError without a plugins file, and for one that cannot be
-        read. Nothing does this by itself, at start least of all.
+        What a line needs may change what other lines list, as far as these allow it. Returns a
+        report for each line that was not satisfied by another one, in the order of the file; one
+        that cannot be installed has ``success`` False and its ``reasons``, and the others go on.
+        What the file does not list is left alone. Raises InstallError without a plugins file, and
+        for one that cannot be read. Nothing does this by itself, at start least of all.
         """
         if self._file is None:
             raise InstallError(["there is no plugins file; give the installer plugins_file="])
@@ -271,9 +272,7 @@ class Packages:
         action: Action = "install" if lines is None else "sync"
         attempt = Attempt(action, target.shown, actor, distribution=target.name)
         with self._changes.audited(attempt):
-            plan = self._planned(target) if plan is None else plan
-            if lines is not None:
-                plan = checked(plan, lines)
+            plan = self._planned(target, lines or ()) if plan is None else plan
             attempt.distribution, attempt.changes = plan.distribution, plan.changes
             if not plan.allowed:
                 raise InstallRefusedError(plan)
@@ -282,8 +281,10 @@ class Packages:
         self._rediscover(any(each.before == each.after for each in plan.changes))
         return report
 
-    def _planned(self, target: Target) -> InstallPlan:
-        plan = self._installer.plan(target, self._group)
+    def _planned(self, target: Target, lines: Sequence[RequirementLine] = ()) -> InstallPlan:
+        """Return a plan that agrees with ``lines``, whose distributions may change too."""
+        others = constraints_of(lines, target.name)
+        plan = checked(self._installer.plan(target, self._group, others), lines)
         refusals = protecting(plan.changes, self._environment.distributions(), self._protected)
         return replace(plan, refusals=(*plan.refusals, *refusals)) if refusals else plan
 

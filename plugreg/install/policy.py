@@ -155,21 +155,26 @@ class InstallPolicy:
                 found.append(_no_wheel(rules[0], target.shown))
         return tuple(found)
 
-    def of_changes(self, changes: Iterable[Change], target_name: str | None) -> tuple[Refusal, ...]:
+    def of_changes(
+        self, changes: Iterable[Change], target_name: str | None, others: Collection[str] = ()
+    ) -> tuple[Refusal, ...]:
         """Return what of a plan is forbidden; ``target_name`` is the distribution asked for.
 
-        The source of what comes out of a repository is a URL such as ``git+https://…``. Raises
-        InstallError where the file ``constraints`` cannot be read.
+        ``others`` are the canonical names of more that may change with it. The source of what comes
+        out of a repository is a URL such as ``git+https://…``. Raises InstallError where the file
+        ``constraints`` cannot be read.
         """
         pins = self._pins()
         named = None if target_name is None else canonical(target_name)
-        return tuple(refusal for each in changes for refusal in self._of_change(each, named, pins))
+        return tuple(
+            refusal for each in changes for refusal in self._of_change(each, named, others, pins)
+        )
 
     def _of_change(
-        self, change: Change, named: str | None, pins: tuple[Pin, ...]
+        self, change: Change, named: str | None, others: Collection[str], pins: tuple[Pin, ...]
     ) -> Iterator[Refusal]:
         name = canonical(change.name)
-        if change.before is not None and name != named:
+        if change.before is not None and name != named and name not in others:
             yield Refusal(rule="environment", reason=_disturbed(change))
         if change.after is None:
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib
 import importlib.metadata
 import io
 import json
@@ -539,3 +540,18 @@ def venv(venv_template: Path, tmp_path: Path) -> Venv:
     folder = tmp_path / "venv"
     shutil.copytree(venv_template, folder, symlinks=True)
     return Venv(folder, tmp_path / "home")
+
+
+@pytest.fixture
+def uv_path() -> str:
+    """Give the path of uv, of the package if it is installed."""
+    try:
+        return str(importlib.import_module("uv").find_uv_bin())
+    except (ImportError, FileNotFoundError):
+        found = shutil.which("uv")
+    if found is None:
+        reason = "uv is neither installed nor on the path"
+        if os.environ.get("PLUGREG_TEST_NO_SKIP") == "1":
+            pytest.fail(f"{reason}. PLUGREG_TEST_NO_SKIP=1 forbids to skip")
+        pytest.skip(reason)
+    return found

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import zipfile
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -83,20 +80,7 @@ class Shop:
 
 @pytest.fixture(params=["pip", "uv"])
 def shop(request, venv, index):
-    return Shop(venv, index, _uv() if request.param == "uv" else None)
-
-
-def _uv():
-    try:
-        return import_module("uv").find_uv_bin()
-    except (ImportError, FileNotFoundError):
-        found = shutil.which("uv")
-    if found is None:
-        reason = "uv is neither installed nor on the path"
-        if os.environ.get("PLUGREG_TEST_NO_SKIP") == "1":
-            pytest.fail(f"{reason}. PLUGREG_TEST_NO_SKIP=1 forbids to skip")
-        pytest.skip(reason)
-    return found
+    return Shop(venv, index, request.getfixturevalue("uv_path") if request.param == "uv" else None)
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ import subprocess
 import textwrap
 import time
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -143,14 +142,6 @@ sys.addaudithook(hook)
 """
 
 
-def uv_path():
-    try:
-        return import_module("uv").find_uv_bin()
-    except (ImportError, FileNotFoundError):
-        found = shutil.which("uv")
-    return found or skip("uv is neither installed nor on the path")
-
-
 def skip(reason):
     if os.environ.get("PLUGREG_TEST_NO_SKIP") == "1":
         pytest.fail(f"{reason}. PLUGREG_TEST_NO_SKIP=1 forbids to skip")
@@ -256,7 +247,7 @@ class Host:
 class Place:
     """A virtual environment with the index that its hosts use, and ``start()`` for one more."""
 
-    def __init__(self, venv, index, program):
+    def __init__(self, venv, index, program, uv):
         self.venv = venv
         self.program = program
         self.listed = venv.home / "plugins.txt"
@@ -265,7 +256,7 @@ class Place:
         given = {
             "indexes": [f"http://{index.host}/simple/", index.host],
             "program": program,
-            "uv": uv_path() if program == "uv" else None,
+            "uv": uv,
         }
         (venv.home / "given.json").write_text(json.dumps(given))
 
@@ -332,7 +323,8 @@ class Place:
 @pytest.fixture(params=["pip", "uv"])
 def place(request, venv, shelf):
     """Give an environment of its own, once for each program."""
-    place = Place(venv, shelf, request.param)
+    uv = request.getfixturevalue("uv_path") if request.param == "uv" else None
+    place = Place(venv, shelf, request.param, uv)
     yield place
     place.close()
 

@@ -79,7 +79,7 @@ class Shelf:
     def __getattr__(self, name):
         return getattr(self._installer, name)
 
-    def plan(self, target, group):
+    def plan(self, target, group, others=()):
         plan = self._installer.plan(target, group)
         there = self.environment.distributions()
         own = next(each for each in plan.changes if each.name == plan.distribution)
@@ -280,7 +280,7 @@ class TestInstalling:
         shelf.plugins_file.write_text(LISTED)
         before = tree(site)
         monkeypatch.setattr(
-            shelf, "plan", lambda target, group: InstallPlan(target=target, distribution="shop-tea")
+            shelf, "plan", lambda target, *_: InstallPlan(target=target, distribution="shop-tea")
         )
         report = registry.install("shop-tea")
 
@@ -1030,7 +1030,7 @@ class TestSync:
         shelf.ready["shop-pot"] = ("1.0", {"pot": "nowhere:Pot"}, {})
         plan, there = shelf._installer.plan, shelf.environment.distributions
 
-        def planned(target, group):
+        def planned(target, group, others=()):
             if target.name == "shop-pot" and "shop-tea" not in there():
                 raise InstallError(["it needs shop-tea"])
             return plan(target, group)

@@ -1065,7 +1065,7 @@ class TestForgedFiles:
 
     @pytest.mark.parametrize("installer", ["pip", "uv"])
     def test_are_no_journal_as_installers_write_them(
-        self, tmp_path, venv, make_wheel, victim, installer
+        self, request, tmp_path, venv, make_wheel, victim, installer
     ):
         """Whatever mode a wheel says, an installer lets the owner write to what it installs."""
         [lib] = [each.resolve() for each in venv.folder.glob("lib/*/site-packages")]
@@ -1083,7 +1083,7 @@ class TestForgedFiles:
         if installer == "pip":
             command = [str(venv.python), "-m", "pip", "install", "--no-deps", "--no-index"]
         else:
-            uv = find_uv()
+            uv = request.getfixturevalue("uv_path")
             command = [uv, "pip", "install", "--offline", "--no-deps", f"--python={venv.python}"]
             command += [f"--cache-dir={tmp_path / 'cache'}"]
         subprocess.run([*command, str(wheel)], check=True, capture_output=True, timeout=LONG)
@@ -1096,11 +1096,6 @@ def with_mode(info, mode):
     if mode is not None:
         info.external_attr = (stat.S_IFREG | mode) << 16
     return info
-
-
-def find_uv():
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return shutil.which("uv", path=path) or skip("uv is not installed")
 
 
 # -- what installers do ---------------------------------------------------------------------------
@@ -1150,11 +1145,10 @@ class TestInstallers:
         self.undone(venv.folder, [[*pip, "other"], [*pip, "--upgrade", "pack"]])
 
     @pytest.mark.parametrize("mode", ["clone", "copy", "hardlink", "symlink"])
-    def test_what_uv_has_done_is_undone(self, tmp_path, venv, make_wheel, mode):
+    def test_what_uv_has_done_is_undone(self, tmp_path, venv, make_wheel, uv_path, mode):
         """In each way of uv's to put files there, links into its own memory among them."""
-        uv = find_uv()
         self.wheels(tmp_path / "wheels", make_wheel)
-        install = [uv, "pip", "install", "--quiet", "--no-deps", "--offline", "--no-index"]
+        install = [uv_path, "pip", "install", "--quiet", "--no-deps", "--offline", "--no-index"]
         install += [f"--python={venv.python}", f"--find-links={tmp_path / 'wheels'}"]
         install += [f"--link-mode={mode}", f"--cache-dir={tmp_path / 'cache'}"]
         subprocess.run([*install, "pack==1.0"], check=True, timeout=LONG)

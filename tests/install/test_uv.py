@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shlex
 import shutil
 import sys
-from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -62,19 +60,6 @@ print(json.dumps({**told, "lines": lines}))
 """
 
 
-def _uv() -> str:
-    try:
-        return import_module("uv").find_uv_bin()
-    except (ImportError, FileNotFoundError):
-        found = shutil.which("uv")
-    if found is None:
-        reason = "uv is neither installed nor on the path"
-        if os.environ.get("PLUGREG_TEST_NO_SKIP") == "1":
-            pytest.fail(f"{reason}. PLUGREG_TEST_NO_SKIP=1 forbids to skip")
-        pytest.skip(reason)
-    return found
-
-
 class Driver:
     """A UvInstaller of an environment; each call is a process, which returns what it was told.
 
@@ -110,8 +95,8 @@ class Driver:
 
 
 @pytest.fixture
-def uv(venv, index):
-    return Driver(venv, index, _uv())
+def uv(venv, index, uv_path):
+    return Driver(venv, index, uv_path)
 
 
 @pytest.fixture

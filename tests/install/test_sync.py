@@ -1,0 +1,103 @@
+"""The environment is made to match the plugins file, with lines that need one another."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+GROUP = "shop.plugins"
+
+PROGRAM = """
+import json, sys
+from plugreg import PluginRegistry
+from plugreg.install import InstallPolicy, PipInstaller, UvInstaller
+
+given = json.loads(sys.argv[1])
+more = {"uv": given["uv"]} if given["uv"] else {}
+kind = UvInstaller if given["uv"] else PipInstaller
+policy = InstallPolicy(indexes=given["indexes"])
+installer = kind(policy=policy, plugins_file=given["file"], **more)
+with PluginRegistry("shop", installer=installer) as registry:
+    registry.load()
+    if given["install"]:
+        registry.install(given["install"])
+    else:
+        reports = registry.packages.sync()
+        told = [[each.distribution, each.success, each.reasons] for each in reports]
+    found = installer.environment.distributions().values()
+    versions = {each.name: each.version for each in found if each.name.startswith("shop-")}
+print(json.dumps({"reports": [] if given["install"] else told, "versions": versions}))
+"""
+
+
+@pytest.fixture(params=["pip", "uv"])
+def sync(request, venv, index):
+    """Give a function that writes the plugins file and matches the environment to it."""
+    uv = request.getfixturevalue("uv_path") if request.param == "uv" else None
+    indexes = [index.url, index.host]
+
+    def sync(*lines, install=None):
+        file = venv.folder / "plugins.txt"
+        file.write_text("".join(f"{each}\n" for each in lines))
+        given = {"uv": uv, "indexes": indexes, "install": install, "file": str(file)}
+        told = venv.run(PROGRAM, json.dumps(given))
+        return told["reports"], told["versions"]
+
+    return sync
+
+
+@pytest.fixture
+def make(index, make_wheel):
+    """Give a function that puts a plugin's distribution into the index."""
+
+    def make(name, version, *requires):
+        module = f"{name.replace('-', '_')}"
+        source = "from plugreg import Plugin\nclass It(Plugin): ...\n"
+        make_wheel(
+            index.folder,
+            name,
+            version,
+            requires=requires,
+            entry_points={GROUP: {name.removeprefix("shop-"): f"{module}:It"}},
+            modules={f"{module}.py": source},
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("order", [("tea", "cup"), ("cup", "tea")])
+def test_lines_that_need_one_another_are_installed_together(sync, make, order):
+    """Two plugins that fit only in the same version go from one to the next, in any order."""
+    for version in ("1.0", "2.0"):
+        make("shop-tea", version, f"shop-cup=={version}")
+        make("shop-cup", version)
+    _, before = sync(install="shop-tea==1.0")
+    assert before == {"shop-cup": "1.0", "shop-tea": "1.0"}
+    reports, after = sync(*(f"shop-{each}==2.0" for each in order))
+
+    assert [each for each in reports if not each[1]] == []
+    assert after == {"shop-cup": "2.0", "shop-tea": "2.0"}
+
+
+def test_what_no_line_lists_stays_as_it_is(sync, make):
+    """A line that would need it in another version is refused, and nothing is touched."""
+    for version in ("1.0", "2.0"):
+        make("shop-tea", version, f"shop-cup=={version}")
+        make("shop-cup", version)
+    _, before = sync(install="shop-tea==1.0")
+    [[name, is_done, reasons]], after = sync("shop-tea==2.0")
+
+    assert (name, is_done, after) == ("shop-tea", False, before)
+    assert "shop-cup" in " ".join(reasons)
+
+
+def test_what_another_line_lists_changes_only_as_it_says(sync, make):
+    """A version that the other line rules out is not installed for this one."""
+    for version in ("1.0", "2.0"):
+        make("shop-tea", version, f"shop-cup=={version}")
+        make("shop-cup", version)
+    _, before = sync(install="shop-tea==1.0")
+    [[name, is_done, _]], after = sync("shop-tea==2.0", "shop-cup<2")
+
+    assert (name, is_done, after) == ("shop-tea", False, before)
