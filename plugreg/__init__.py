@@ -1,7 +1,7 @@
 """A plugin registry on pluggy: which plugins there are, which are on, and what went wrong."""
 
-from plugreg.definitions import SettingDefinition
-from plugreg.dispatch import Outcome
+from typing import TYPE_CHECKING
+
 from plugreg.exceptions import (
     AssetNotFoundError,
     CommitUnknownError,
@@ -31,8 +31,26 @@ from plugreg.exceptions import (
 )
 from plugreg.hooks import hookimpl, hookspec
 from plugreg.plugin import Plugin
-from plugreg.records import LoadReport, PluginFailure, PluginRecord, PluginState, Stage
 from plugreg.registry import PluginRegistry
+
+if TYPE_CHECKING:
+    from plugreg.definitions import SettingDefinition
+    from plugreg.dispatch import Outcome
+    from plugreg.records import LoadReport, PluginFailure, PluginRecord, PluginState, Stage
+else:
+
+    def __getattr__(name: str) -> object:
+        # PEP 562: what few programs name is imported when it is asked for.
+        if name == "SettingDefinition":
+            from plugreg import definitions as module
+        elif name == "Outcome":
+            from plugreg import dispatch as module
+        elif name in ("LoadReport", "PluginFailure", "PluginRecord", "PluginState", "Stage"):
+            from plugreg import records as module
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(module, name)
+
 
 __all__ = [
     "AssetNotFoundError",
@@ -72,3 +90,7 @@ __all__ = [
     "hookimpl",
     "hookspec",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from plugreg._names import Slug, slugify
 from plugreg.context import PluginContext
-from plugreg.declarations import parse_definitions
-from plugreg.definitions import as_text
 from plugreg.exceptions import PluginNotBoundError, PlugregError, SettingError
 
 if TYPE_CHECKING:
@@ -117,6 +115,8 @@ class Plugin:
 
         The missing keys are in upper case, in the order declared. User settings are not looked at.
         """
+        from plugreg.declarations import parse_definitions
+
         context = _context_of(self)
         definitions, _ = parse_definitions(getattr(self, "SETTINGS", None), "SETTINGS")
         missing = tuple(
@@ -166,6 +166,8 @@ def unbind(plugin: Plugin) -> None:
 
 
 def _is_missing(context: PluginContext, key: str) -> bool:
+    from plugreg.definitions import as_text
+
     try:
         return as_text(context.get_setting(key)) == ""
     except SettingError:

@@ -4,42 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NotRequired, Self, TypedDict
 
-from plugreg._turns import Turns
-from plugreg.activate import Activator
-from plugreg.assets import Asset, Assets
-from plugreg.binding import Binder
-from plugreg.build import Builder, Remake
-from plugreg.catalogue import Catalogue
-from plugreg.configs import Configs
-from plugreg.configuration import Configuration
-from plugreg.discovery import Facts, Sources
-from plugreg.dispatch import Dispatcher
-from plugreg.encryption import Encryption
 from plugreg.exceptions import InstallError, PluginFaultError
-from plugreg.failures import FailureLedger, OnFailure
-from plugreg.hooks import PluginManager, PlugregSpecs
-from plugreg.lifecycle import UNKNOWN_HOOKS, LifeCycle
-from plugreg.mixins import MixinSpec
-from plugreg.options import absolute, collected, host_rules, mixin_table, switched_off
-from plugreg.overrides import parse_overrides
-from plugreg.presence import Presence
-from plugreg.records import LoadReport, PluginFailure, PluginRecord
-from plugreg.settings import SettingsView
-from plugreg.settings_health import SettingsHealth
-from plugreg.shared import Shared
-from plugreg.storage import MemoryStorage, Storage
-from plugreg.ui import AdminDetails, UIFeature, UserInterface
-from plugreg.values import Scope, SettingsStore
-from plugreg.watching import Watch
-from plugreg.wishes import Wishes
 
 if TYPE_CHECKING:
-    # What a host without an installer does without.
+    from plugreg.assets import Asset
+    from plugreg.encryption import Encryption
+    from plugreg.failures import OnFailure
     from plugreg.install import Installer, InstallPlan, InstallReport, Packages, UninstallReport
+    from plugreg.mixins import MixinSpec
+    from plugreg.records import LoadReport, PluginFailure, PluginRecord
+    from plugreg.settings import SettingsView
+    from plugreg.storage import Storage
+    from plugreg.ui import AdminDetails, UIFeature
+    from plugreg.values import Scope
+    from plugreg.watching import Watch
 
 
 class RegistryStatus(TypedDict):
@@ -78,7 +59,7 @@ class PluginRegistry:
     Raises ValueError for arguments that contradict each other or themselves, TypeError for some.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - a list of parts, and no branches.
         self,
         host: str,
         *,
@@ -105,7 +86,35 @@ class PluginRegistry:
         safe_mode: bool = False,
         reload_wait: float = 30.0,
         process: str | None = None,
+        index: str | os.PathLike[str] | None = None,
+        index_verify: bool = False,
     ) -> None:
+        # Imported here, so that plugins, and what makes no registry, need not wait for it.
+        from plugreg._turns import Turns
+        from plugreg.activate import Activator
+        from plugreg.assets import Assets
+        from plugreg.binding import Binder
+        from plugreg.build import Builder
+        from plugreg.catalogue import Catalogue
+        from plugreg.configs import Configs
+        from plugreg.configuration import Configuration
+        from plugreg.discovery import Facts, Sources
+        from plugreg.dispatch import Dispatcher
+        from plugreg.failures import FailureLedger
+        from plugreg.hooks import PluginManager, PlugregSpecs
+        from plugreg.lifecycle import LifeCycle
+        from plugreg.options import absolute, collected, host_rules, mixin_table, switched_off
+        from plugreg.overrides import parse_overrides
+        from plugreg.presence import Presence
+        from plugreg.settings_health import SettingsHealth
+        from plugreg.shared import Shared
+        from plugreg.storage import MemoryStorage
+        from plugreg.ui import UserInterface
+        from plugreg.values import SettingsStore
+        from plugreg.wishes import Wishes
+
+        if index_verify and index is None:
+            raise ValueError("index_verify=True needs an index=; give it a file, or leave it out")
         rules = host_rules(
             host_version=host_version,
             host_distribution=host_distribution or host,
@@ -155,6 +164,8 @@ class PluginRegistry:
                     for each in collected("samples", samples)
                 ),
                 directories=tuple(map(absolute, collected("directories", directories))),
+                index=None if index is None or rules.safe_mode else absolute(index),
+                verify=index_verify,
             ),
             builder=Builder(
                 rules=rules,
@@ -212,6 +223,8 @@ class PluginRegistry:
         ExceptionGroup with one PluginFaultError for each failure. Raises StorageError when the
         storage cannot be read: starting without wishes would switch everything off.
         """
+        from plugreg.build import Remake
+
         collect = not self._life.is_loaded
         report = self._life.reload(collect=collect, remake=Remake.CHANGED)
         if strict and report.failures:
@@ -237,6 +250,8 @@ class PluginRegistry:
         after, and this returns an empty report. Raises StorageError, or RegistryBusyError after
         ``reload_wait`` seconds; then everything is as it was.
         """
+        from plugreg.build import Remake
+
         return self._life.reload(
             collect=collect or not self._life.is_loaded, remake=Remake.of(full=full, force=force)
         )
@@ -357,6 +372,8 @@ class PluginRegistry:
             ],
         )
         if processes:
+            from dataclasses import asdict
+
             told = self.shared.processes()
             found["processes"] = [{**asdict(e), "seen": e.seen.isoformat()} for e in told]
         return found
@@ -385,6 +402,8 @@ class PluginRegistry:
 
     def admin(self, slug: str) -> AdminDetails:
         """Return script and context of a plugin's admin panel, both None unless it is active."""
+        from plugreg.ui import AdminDetails
+
         active = self._life.current().active.get(self.get(slug).slug)
         return AdminDetails() if active is None else self._ui.admin(active)
 
@@ -420,6 +439,7 @@ class PluginRegistry:
     def _packages(
         self, installer: Installer, *, group: str, host: str, storage: Storage
     ) -> Packages:
+        from plugreg.build import Remake
         from plugreg.install.packages import Packages
 
         def rediscover(anew: bool) -> None:
@@ -459,6 +479,8 @@ class PluginRegistry:
             self._life.current()
 
     def _still_holds(self, failure: PluginFailure) -> bool:
+        from plugreg.lifecycle import UNKNOWN_HOOKS
+
         # Another plugin, or the host, may have added the spec that a hook lacked.
         return failure.subject != UNKNOWN_HOOKS or bool(self.manager.unknown_hooks(failure.slug))
 
@@ -466,6 +488,8 @@ class PluginRegistry:
         return self._ledger.record(failure)
 
     def _record_fault(self, slug: str, hook: str, error: BaseException) -> PluginFailure:
+        from plugreg.records import PluginFailure
+
         return self._record(PluginFailure.of_call(slug, hook, error))
 
     def _tell_settings_changed(self, scope: Scope, changed: frozenset[str]) -> None:

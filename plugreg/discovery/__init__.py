@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from plugreg._guard import Guard
-from plugreg.discovery import directories, entry_points, objects
+from plugreg.discovery import directories, entry_points, index, objects
 from plugreg.discovery.facts import Facts
 from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
 
@@ -40,7 +40,9 @@ class Sources:
     ``group`` is the entry-point group. ``builtin`` holds objects as
     :func:`plugreg.discovery.objects.find` takes them, ``samples`` such objects or folders (an
     ``os.PathLike``, or the text of an existing folder), ``directories`` folders. ``path`` is
-    searched for distributions instead of ``sys.path``.
+    searched for distributions instead of ``sys.path``. ``index`` is the file that keeps what was
+    found there, ``verify`` whether it is held against each distribution; see
+    :func:`plugreg.discovery.index.find`.
     """
 
     group: str
@@ -48,12 +50,15 @@ class Sources:
     samples: tuple[Any, ...] = ()
     directories: tuple[str | os.PathLike[str], ...] = ()
     path: Sequence[str] | None = None
+    index: str | os.PathLike[str] | None = None
+    verify: bool = False
 
     def find(self) -> Discovery:
         """Search all of them anew, and return specs in order of precedence.
 
         The same folder given twice counts once. What fails as a whole is a failure with its own
-        name as ``slug``, and the others go on. Nothing is imported or written.
+        name as ``slug``, and the others go on. Nothing is imported, and but for the index nothing
+        is written.
         """
         folders = [each for each in self.samples if _is_folder(each)]
         sample_objects = [each for each in self.samples if not _is_folder(each)]
@@ -62,13 +67,18 @@ class Sources:
             _searched(Source.SAMPLE, lambda: objects.find(sample_objects, source=Source.SAMPLE)),
             *_searched_folders(folders, Source.SAMPLE),
             *_searched_folders(self.directories, Source.DIRECTORY),
-            _searched(Source.ENTRY_POINT, lambda: entry_points.find(self.group, self.path)),
+            _searched(Source.ENTRY_POINT, self._find_installed),
         ]
         specs = [spec for each in found for spec in each.specs]
         return Discovery(
             specs=tuple(sorted(specs, key=lambda spec: spec.sort_key)),
             failures=tuple(failure for each in found for failure in each.failures),
         )
+
+    def _find_installed(self) -> Discovery:
+        if self.index is None:
+            return entry_points.find(self.group, self.path)
+        return index.find(self.index, self.group, self.path, verify=self.verify)
 
 
 def restricted(found: Discovery, known: Discovery) -> Discovery:

@@ -64,6 +64,16 @@ def find(group: str, path: Sequence[str] | None = None) -> Discovery:
     return scan.result()
 
 
+def knows_distributions(finder: Any) -> bool:
+    """Tell whether a finder of ``sys.meta_path`` brings distributions of its own."""
+    # Python's path finder and that of importlib-metadata only search sys.path. Copies of the
+    # latter live in other packages under its own last name.
+    owner = str(getattr(finder, "__module__", "")).rpartition(".")[2]
+    if owner in ("_frozen_importlib_external", "importlib_metadata"):
+        return False
+    return getattr(finder, "find_distributions", None) is not None
+
+
 def parse(text: str, group: str) -> Iterator[tuple[str, str | None]]:
     """Yield name and value of each line of ``group`` in the text of an ``entry_points.txt``.
 
@@ -144,17 +154,11 @@ class _Scan:
 
     def add_finder(self, finder: Any) -> None:
         """Take in the distributions of a finder that has its own."""
-        # Python's path finder and that of importlib-metadata only search sys.path. Copies of the
-        # latter live in other packages under its own last name.
-        owner = str(getattr(finder, "__module__", "")).rpartition(".")[2]
-        if owner in ("_frozen_importlib_external", "importlib_metadata"):
-            return
-        find_distributions = getattr(finder, "find_distributions", None)
-        if find_distributions is not None:
+        if knows_distributions(finder):
             import importlib_metadata
 
             context = importlib_metadata.DistributionFinder.Context()  # type: ignore[no-untyped-call]
-            self._add_foreign(find_distributions(context), _kind(finder), "")
+            self._add_foreign(finder.find_distributions(context), _kind(finder), "")
 
     # --- plain folders
 
@@ -215,7 +219,7 @@ class _Scan:
         if not os.access(file, os.F_OK):
             return _NO_ENTRIES
         try:
-            written, text = _contents(file)
+            written, text = contents(file)
         except (OSError, UnicodeError) as error:
             self.record(error, info.path, "entry_points.txt cannot be read")
             return None
@@ -338,7 +342,7 @@ def _metadata_folders(folder: str) -> dict[str, list[_Info]]:
     return found
 
 
-def _contents(file: str) -> tuple[int, str]:
+def contents(file: str) -> tuple[int, str]:
     """Return when a file was written, in nanoseconds, and its text. Raises what that raises."""
     # Without a file object this takes half the time, and what is no file does not block.
     descriptor = os.open(file, os.O_RDONLY | _FLAGS)

@@ -4,8 +4,10 @@ Only for plugins that are wanted and for records that are looked at (design.md, 
 the PyPA specification "Core metadata".
 """
 
+# ruff: noqa: PTH110, PTH113, PTH123
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -78,20 +80,21 @@ def headers(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _read(spec: PluginSpec, distribution: str) -> PluginFacts:
-    path = Path(spec.path) if spec.path is not None else None
-    if path is not None and (path.is_dir() or path.is_file()):
-        for file in (path / "METADATA", path / "PKG-INFO", path):
-            if file.is_file():
+    path = spec.path
+    # Texts, for a Path for each of these takes as long as reading the file.
+    if path is not None and os.path.exists(path):
+        for file in (f"{path}/METADATA", f"{path}/PKG-INFO", path):
+            if os.path.isfile(file):
                 facts = _facts(headers(_head(file)))
                 break
         else:
             return PluginFacts()
-        if facts.requires or not (path / "requires.txt").is_file():
+        if facts.requires or not os.path.isfile(f"{path}/requires.txt"):
             return facts
         import importlib_metadata
 
         return _with_requires(facts, importlib_metadata.Distribution.at(path))
-    found = _foreign(path, distribution)
+    found = _foreign(None if path is None else Path(path), distribution)
     text = found.read_text("METADATA") or found.read_text("PKG-INFO") or ""
     return _with_requires(_facts(headers(text)), found)
 
@@ -114,10 +117,10 @@ def _with_requires(facts: PluginFacts, distribution: Any) -> PluginFacts:
     return facts if facts.requires else replace(facts, requires=tuple(distribution.requires or ()))
 
 
-def _head(file: Path) -> str:
+def _head(file: str) -> str:
     """Return the beginning of a file, with all of its headers and little more."""
     data = b""
-    with file.open("rb", buffering=0) as stream:
+    with open(file, "rb", buffering=0) as stream:
         while len(data) < _LARGEST_HEAD and (chunk := stream.read(_CHUNK)):
             data += chunk
             if b"\n\n" in data or b"\n\r\n" in data:

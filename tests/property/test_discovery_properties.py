@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import tempfile
 from email import message_from_string
@@ -12,10 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.utils import canonicalize_name
 
-from plugreg.discovery import discover, entry_points, facts
+from plugreg.discovery import discover, entry_points, facts, index
 
 GROUP = "shop.plugins"
-NAMES = ("shop_tax", "Shop.Tax", "SHOP__tax", "shop", "big.Store", "big_store", "x")
+NAMES = (
+    *("shop_tax", "Shop.Tax", "SHOP__tax", "shop", "big.Store", "big_store", "x"),
+    *("0day", "a..b__c", "EGG_INFO", "dist.info"),
+)
 KINDS = ("dist-info", "egg-info", "develop", "file")
 
 words = st.sampled_from(("a", "b", "Big Name", "c.d", "x-y_z"))
@@ -99,9 +104,32 @@ def answers(specs):
 @given(trees)
 def test_the_same_answer_as_importlib_metadata(tree):
     """Names, values and distributions agree, shadowing and doubled path entries included."""
+    on_path(tree, lambda path: path)
+
+
+@settings(max_examples=50, deadline=None)
+@given(trees, st.sets(st.integers(0, 2)))
+def test_the_same_answer_with_zip_files_on_the_path(tree, packed):
+    """Folders of the path, some or all, are zip files, and shadow each other as before."""
+
+    def pack(path):
+        places = list(dict.fromkeys(path))
+        others = {
+            place: shutil.make_archive(place, "zip", place)
+            for number, place in enumerate(places)
+            # importlib-metadata cannot read an egg-info that is a file where it lies in a zip file.
+            if number in packed and not any(map(Path.is_file, Path(place).iterdir()))
+        }
+        return [others.get(place, place) for place in path]
+
+    on_path(tree, pack)
+
+
+def on_path(tree, prepare):
+    """Write a tree, search it in both ways, and hold the two against each other."""
     before = list(sys.path)
     with tempfile.TemporaryDirectory() as root:
-        path = write(Path(root), tree)
+        path = prepare(write(Path(root), tree))
         try:
             sys.path[:] = path
             expected = {
@@ -118,6 +146,38 @@ def test_the_same_answer_as_importlib_metadata(tree):
         assert found.failures == ()
 
 
+broken = st.fixed_dictionaries(
+    {
+        "number": st.integers(0, 2),
+        "folder": st.sampled_from(
+            ("bad-1.0.dist-info", "bad-1.0-py3.11.egg-info", "~ad-1.0.dist-info", "-1.dist-info")
+        ),
+        "metadata": st.sampled_from((None, b"", b"Name: bad\n", b"Name: \xff\xfe\n")),
+        "text": st.sampled_from(
+            (None, b"\xff", f"[{GROUP}]\nb = \xff".encode("latin-1"), f"[{GROUP}]\nb".encode())
+        ),
+    }
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(trees, st.lists(broken, max_size=3))
+def test_what_is_broken_changes_nothing_for_the_others(tree, neighbours):
+    """Beside folders that are half removed, not UTF-8 or without a name, the others are found."""
+    with tempfile.TemporaryDirectory() as root:
+        path = write(Path(root), tree)
+        expected = entry_points.find(GROUP, path).specs
+        places = list(dict.fromkeys(path))
+        for each in neighbours:
+            info = Path(places[each["number"] % len(places)], each["folder"])
+            info.mkdir(exist_ok=True)
+            for name, data in (("METADATA", each["metadata"]), ("entry_points.txt", each["text"])):
+                if data is not None:
+                    (info / name).write_bytes(data)
+
+        assert entry_points.find(GROUP, path).specs == expected
+
+
 @settings(max_examples=50, deadline=None)
 @given(trees)
 def test_specs_are_sorted_unique_and_repeatable(tree):
@@ -130,6 +190,23 @@ def test_specs_are_sorted_unique_and_repeatable(tree):
         assert list(specs) == sorted(specs, key=lambda spec: spec.sort_key)
         assert len(set(specs)) == len(specs)
         assert specs == again
+
+
+@settings(max_examples=50, deadline=None)
+@given(trees, trees, st.booleans())
+def test_an_index_changes_no_answer(tree, changed, verify):
+    """With an index, empty or kept, the answer is that of a search, of another tree too."""
+    with tempfile.TemporaryDirectory() as root:
+        file = Path(root, "index")
+        for name, each in (("a", tree), ("b", changed)):
+            path = write(Path(root, name), each)
+            for place in Path(root, name).rglob("*"):
+                os.utime(place, (1_000_000_000, 1_000_000_000))
+            expected = entry_points.find(GROUP, path)
+
+            assert index.find(file, GROUP, path, verify=verify) == expected
+            assert index.find(file, GROUP, path, verify=verify) == expected
+        assert file.exists()
 
 
 @given(st.text(alphabet="[]= #;\tag.\n\r\x0b\x85", max_size=60))
