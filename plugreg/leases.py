@@ -1,7 +1,8 @@
 """Work that is to be done once, whichever process does it.
 
 Table: ``leases`` (by the name of the work): ``holder``, ``until`` (seconds, the store's clock) and
-``done``.
+``done``; of work that comes in turns also ``turn``, the last one that was done or None, and
+``count``, how many were.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import NoneType
 from typing import Final
 
 from plugreg._guard import explain
@@ -32,13 +34,19 @@ class Leases:
         self._storage = storage
 
     @contextmanager
-    def once(self, key: str, lease: float) -> Iterator[bool]:
+    def once(
+        self, key: str, lease: float, *, turn: float | None = None, most: int | None = None
+    ) -> Iterator[bool]:
         """See :meth:`plugreg.shared.Shared.once`."""
         if not (lease > 0 and math.isfinite(lease)):
             raise ValueError(f"lease={lease!r} is no number of seconds over 0")
+        if turn is not None and not math.isfinite(turn):
+            raise ValueError(f"turn={turn!r} is no number that a later one can be over")
+        if most is not None and turn is None:
+            raise ValueError(f"most={most!r} counts turns; give turn= too")
         # A name that no store takes is refused before one is asked for it.
         checked_copy(_TABLE, key, {})
-        holder = _Holder(self._storage, key, lease)
+        holder = _Holder(self._storage, key, lease, turn, most)
         if not holder.take():
             yield False
             return
@@ -54,10 +62,17 @@ class Leases:
 class _Holder:
     """One that has taken, or tries to take, the lease of a piece of work."""
 
-    def __init__(self, storage: Storage, key: str, lease: float) -> None:
+    def __init__(
+        self, storage: Storage, key: str, lease: float, turn: float | None, most: int | None
+    ) -> None:
         self._storage = storage
         self._key = key
         self._lease = lease
+        self._turn = turn
+        self._most = most
+        # What stays in the row whoever holds it, and what of it is other once the work is done.
+        self._before: Record = {}
+        self._after: Record = {}
         self._token = os.urandom(8).hex()
         self._process = os.getpid()
 
@@ -67,9 +82,8 @@ class _Holder:
             row = transaction.get(_TABLE, self._key)
             time_now = now(self._storage)
             with readable(_TABLE, self._key):
-                if row is not None and (
-                    field(row, "done", bool) or field(row, "until", float, int) > time_now
-                ):
+                is_held = row is not None and field(row, "until", float, int) > time_now
+                if is_held or self._is_done(row):
                     return False
             transaction.put(_TABLE, self._key, self._row(time_now))
             return True
@@ -91,7 +105,8 @@ class _Holder:
 
     def finish(self) -> None:
         """Mark the work as done, unless another one has taken the lease meanwhile."""
-        if not self._replace({"holder": self._token, "until": 0.0, "done": True}):
+        row = {"holder": self._token, "until": 0.0, "done": True, **self._after}
+        if not self._replace(row):
             _logger.warning(
                 "the lease of %r ran out while its work was done, and another process has taken "
                 "it: the work may be done twice; give it a longer lease",
@@ -101,13 +116,26 @@ class _Holder:
     def release(self) -> None:
         """Let others take the lease at once. Raises nothing of the storage: it will run out."""
         try:
-            self._replace(None)
+            row = {"holder": self._token, "until": 0.0, "done": False, **self._before}
+            self._replace(row if self._before else None)
         except StorageError as error:
             _logger.warning(
                 "the lease of %r was not released: %s", self._key, explain(error).message
             )
 
     # -- the parts ---------------------------------------------------------------------------
+
+    def _is_done(self, row: Record | None) -> bool:
+        """Tell whether nothing is left to do; keep what the row says of the turns before."""
+        if self._turn is None:
+            return row is not None and bool(field(row, "done", bool))
+        last, count = None, 0
+        if row is not None:
+            last, count = field(row, "turn", float, int, NoneType), field(row, "count", int)
+        self._before = {"turn": last, "count": count}
+        self._after = {"turn": self._turn, "count": count + 1}
+        is_past = last is not None and last >= self._turn
+        return is_past or (self._most is not None and count >= self._most)
 
     def _renew_until(self, ended: threading.Event) -> None:
         while not ended.wait(self._lease / 3):
@@ -138,4 +166,5 @@ class _Holder:
         return True
 
     def _row(self, time_now: float) -> Record:
-        return {"holder": self._token, "until": time_now + self._lease, "done": False}
+        until = time_now + self._lease
+        return {"holder": self._token, "until": until, "done": False, **self._before}

@@ -15,6 +15,7 @@ from plugreg.build import Builder, Built, Remake
 from plugreg.configs import Configs
 from plugreg.discovery import Sources, restricted
 from plugreg.dispatch import Dispatcher
+from plugreg.events import Tell
 from plugreg.exceptions import PluginSlugError, RegistryNotReady
 from plugreg.failures import FailureLedger
 from plugreg.freshness import Freshness
@@ -51,7 +52,7 @@ class LifeCycle:
     Reads take no lock. Changes take turns; a reload or a wish that plugin code asks for while it is
     itself being loaded is carried out right after, and gives an empty report. It lives from the
     making of its registry to :meth:`close`. ``damage`` tells what is wrong with store and
-    environment whenever plugins are looked for.
+    environment whenever plugins are looked for; ``tell`` is told of what has been published.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class LifeCycle:
         presence: Presence,
         turns: Turns,
         damage: Callable[[], tuple[PluginFailure, ...]],
+        tell: Tell,
     ) -> None:
         self._rules = rules
         self._sources = sources
@@ -84,6 +86,7 @@ class LifeCycle:
         self._presence = presence
         self._turns = turns
         self._damage = damage
+        self._tell = tell
         self._manual: tuple[PluginSpec, ...] = ()
         self._snapshot = Snapshot()
         self._collected = Discovery()
@@ -144,15 +147,21 @@ class LifeCycle:
             return False
         return self._change(self._catch_up, share="refresh") is not _NOTHING_YET
 
-    def carry_out(self, slugs: Collection[Slug], raised: int) -> LoadReport:
+    def carry_out(
+        self, slugs: Collection[Slug], raised: int, *, wished: bool | None = None
+    ) -> LoadReport:
         """Make these plugins, and those that need them, what the stored wishes say.
 
-        ``raised`` is the generation that storing these wishes has made, 0 for none.
+        ``raised`` is the generation that storing these wishes has made, 0 for none. ``wished`` is
+        what they are, where plugins are to be told of it.
         """
 
         def job() -> LoadReport:
             report = self._apply_wishes(slugs)
             self._fresh.note_wishes(raised)
+            if raised and wished is not None:
+                for slug in slugs:
+                    self._tell("plugin_activated", slug=slug, active=wished)
             return report
 
         return self._change(job)
@@ -244,6 +253,7 @@ class LifeCycle:
             self._tell_changed(changed, before)
         self._fresh.note_reload(look, collected=collect)
         self._dispatch.call("plugreg_plugins_loaded", report=report)
+        self._tell("plugins_loaded")
         return report
 
     def _catch_up(self) -> LoadReport:

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NotRequired, Self, TypedD
 from plugreg.exceptions import InstallError, PluginFaultError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from plugreg.assets import Asset
     from plugreg.encryption import Encryption
+    from plugreg.events import Deliver
     from plugreg.failures import OnFailure
     from plugreg.install import Installer, InstallPlan, InstallReport, Packages, UninstallReport
     from plugreg.mixins import MixinSpec
@@ -52,7 +55,10 @@ class PluginRegistry:
     slug and key; a value may be, or hold, ``{"$env": "NAME"}`` or ``{"$file": "path"}``.
     ``encryption`` encrypts protected values where they are stored. With ``implicit_prefix``
     unmarked functions with it count as hooks. ``on_failure`` is called with each new
-    PluginFailure. ``safe_mode`` (or PLUGREG_SAFE_MODE=1) loads nothing and writes nothing by
+    PluginFailure. ``events`` says how plugins hear of events: None, in the caller; an Executor, in
+    its threads; a function, which puts each delivery into the host's own queue, for
+    ``registry.events.process``.
+    ``safe_mode`` (or PLUGREG_SAFE_MODE=1) loads nothing and writes nothing by
     itself. ``reload_wait`` is how many seconds a change waits for the one before it. ``process``
     is what this process is called among those that share the storage, by default its program.
 
@@ -83,6 +89,7 @@ class PluginRegistry:
         implicit_prefix: str | None = None,
         installer: Installer | None = None,
         on_failure: OnFailure | None = None,
+        events: Executor | Deliver | None = None,
         safe_mode: bool = False,
         reload_wait: float = 30.0,
         process: str | None = None,
@@ -100,12 +107,14 @@ class PluginRegistry:
         from plugreg.configuration import Configuration
         from plugreg.discovery import Facts, Sources
         from plugreg.dispatch import Dispatcher
+        from plugreg.events import Events
         from plugreg.failures import FailureLedger
         from plugreg.hooks import PluginManager, PlugregSpecs
         from plugreg.lifecycle import LifeCycle
         from plugreg.options import absolute, collected, host_rules, mixin_table, switched_off
         from plugreg.overrides import parse_overrides
         from plugreg.presence import Presence
+        from plugreg.schedules import Schedules
         from plugreg.settings_health import SettingsHealth
         from plugreg.shared import Shared
         from plugreg.storage import MemoryStorage
@@ -150,6 +159,13 @@ class PluginRegistry:
         self.call = self.dispatch.call
         self.first = self.dispatch.first
         self.outcomes = self.dispatch.outcomes
+        self.events: Final = Events(
+            lambda: self._life.current(),  # noqa: PLW0108 - it is made later.
+            self._ledger,
+            self.refresh,
+            events,
+        )
+        """Telling plugins what happens in the host."""
         facts = Facts()
         binder = Binder(self._settings, self._configs)
         activator = Activator(rows, off, self.manager.implementations, binder)
@@ -185,6 +201,7 @@ class PluginRegistry:
             presence=presence,
             turns=Turns(reload_wait),
             damage=self._damage,
+            tell=self.events.tell,
         )
         current = self._life.current
         self.catalogue: Final = Catalogue(current, self._ledger, facts.of)
@@ -208,6 +225,8 @@ class PluginRegistry:
         )
         """Installing and uninstalling distributions, None without an installer."""
         self._assets = Assets(current)
+        self.schedules: Final = Schedules(current, self._ledger)
+        """The tasks of plugins, and running one."""
         self._ui = UserInterface(current, self._ledger, self._settings.scrubber)
         self.config: Final = Configuration(current, self._settings, self._configs)
         """Settings, user settings and metadata."""
@@ -462,6 +481,7 @@ class PluginRegistry:
             refresh=refresh,
             rediscover=rediscover,
             forget=self._wishes.delete,
+            tell=self.events.tell,
         )
 
     def _installing(self) -> Packages:
@@ -498,3 +518,5 @@ class PluginRegistry:
         if active is not None:
             self._health.after_write(active, user, changed)
             self.dispatch.tell(active.implementations, "plugreg_settings_changed", changed=changed)
+        for key in sorted(changed):
+            self.events.tell("plugin_setting_changed", slug=slug, key=key, user=user)

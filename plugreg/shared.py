@@ -60,7 +60,9 @@ class Shared:
         """
         self._follower.keep_up()
 
-    def once(self, key: str, lease: float = 60.0) -> AbstractContextManager[bool]:
+    def once(
+        self, key: str, lease: float = 60.0, *, turn: float | None = None, most: int | None = None
+    ) -> AbstractContextManager[bool]:
         """Return a context manager that says whether this process is to do a piece of work.
 
         ``with registry.shared.once("migrate-7") as mine: if mine: …`` is True for one at a time,
@@ -70,12 +72,17 @@ class Shared:
         of its server where the storage has it (``now()``), else that of the machine. An exception
         lets others try at once.
 
+        Work that comes again and again has a ``turn``, a number that grows, such as the time at
+        which it is due: each turn is done once, none while another one is being done, and none
+        after a later one; ``most`` is how many turns are done in all. Of such work the storage
+        keeps one row, and of other work one for each ``key``.
+
         So it is done at least once: twice where a holder dies after the work and before that is
-        stored, or cannot reach the storage for longer than its lease. Raises ValueError for
-        ``lease``, and StorageError, at the end too: then it is not known to be done. In a process
+        stored, or cannot reach the storage for longer than its lease. Raises ValueError for what
+        cannot be, and StorageError, at the end too: then it is not known to be done. In a process
         forked inside the block, leaving it does nothing. It needs no loaded registry.
         """
-        return self._leases.once(key, lease)
+        return self._leases.once(key, lease, turn=turn, most=most)
 
     def processes(self) -> tuple[ProcessRecord, ...]:
         """Return what runs in this process, then what others have told last, by name.

@@ -68,7 +68,7 @@ class Wishes:
             if slugify(slug) != slug or slug_fault(Slug(slug), slug):
                 raise PluginSlugError(slug, "it is no slug; use lower case letters and digits")
         raised = self._configs.wish(True, [Slug(slug)])
-        self._life.carry_out({Slug(slug)}, raised)
+        self._life.carry_out({Slug(slug)}, raised, wished=True)
         return self._catalogue.record(slug)
 
     def deactivate(self, slug: str, *, cascade: bool = False) -> PluginRecord:
@@ -92,7 +92,7 @@ class Wishes:
         if dependants and not cascade:
             raise PluginRequiredError(slug, dependants)
         raised = self._configs.wish(False, leaving)
-        self._life.carry_out(leaving, raised)
+        self._life.carry_out(leaving, raised, wished=False)
         return self._catalogue.record(slug)
 
     def delete(self, slug: str) -> None:

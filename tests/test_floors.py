@@ -22,7 +22,7 @@ FLOORS = [
     | {"leases", "presence", "hints"},
     {"plugin", "mixins", "overrides", "values"},
     {"load", "modules", "activate", "configs", "settings", "migrations"}
-    | {"catalogue", "ui", "options", "assets"},
+    | {"catalogue", "ui", "options", "assets", "events", "schedules"},
     {"build", "binding", "configuration", "settings_health", "install"} | {"freshness"},
     {"lifecycle"},
     {"wishes", "shared"},

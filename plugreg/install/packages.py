@@ -12,6 +12,7 @@ from pathlib import Path
 from plugreg._names import canonical
 from plugreg.catalogue import Catalogue
 from plugreg.discovery import discover
+from plugreg.events import Tell
 from plugreg.exceptions import (
     InstallError,
     PluginNotFoundError,
@@ -53,7 +54,8 @@ class Packages:
     ``group`` is the entry-point group of the registry's plugins; ``protected`` are distributions
     that are neither removed nor replaced. ``refresh`` takes in what other processes have stored,
     ``rediscover`` reloads with a new look at the sources, and imports all
-    code anew if it is given True; ``forget`` deletes what is stored of a plugin.
+    code anew if it is given True; ``forget`` deletes what is stored of a plugin;
+    ``tell`` is told of each plugin that has come or gone.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Packages:
         refresh: Callable[[], object],
         rediscover: Callable[[bool], object],
         forget: Callable[[str], None],
+        tell: Tell,
     ) -> None:
         self._installer = installer
         self._group = group
@@ -78,6 +81,7 @@ class Packages:
         self._refresh = refresh
         self._rediscover = rediscover
         self._forget = forget
+        self._tell = tell
         path = installer.plugins_file
         self._file = None if path is None else PluginsFile(path)
 
@@ -193,6 +197,8 @@ class Packages:
                 # In safe mode, and before anything was stored, there is nothing to forget.
                 with suppress(PluginNotFoundError):
                     self._forget(each.slug)
+        for each in leaving:
+            self._tell("plugin_uninstalled", slug=each.slug, distribution=distribution)
         return UninstallReport(
             distribution=distribution,
             changes=attempt.changes,
@@ -279,6 +285,10 @@ class Packages:
             report = self._carried_out(plan, attempt, progress, listing=lines is None)
         # The same version may be other code.
         self._rediscover(any(each.before == each.after for each in plan.changes))
+        if plan.changes:
+            told = {"distribution": report.distribution, "version": report.version}
+            for slug in report.plugins:
+                self._tell("plugin_installed", slug=slug, **told)
         return report
 
     def _planned(self, target: Target, lines: Sequence[RequirementLine] = ()) -> InstallPlan:

@@ -1,6 +1,6 @@
 """The capability to have work done at intervals, as data (behaviour.md, section 11.1).
 
-Nothing runs here: the host's own scheduler takes the tasks.
+Nothing runs here: ``registry.schedules`` runs a task, and the host's own scheduler says when.
 """
 
 from __future__ import annotations
@@ -8,13 +8,28 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
-from plugreg._guard import safe_repr
+from plugreg._guard import plain, safe_repr
+from plugreg.mixins._cron import parse_cron
 from plugreg.mixins._spec import MixinSpec, callable_fault
 from plugreg.records import EMPTY
 
-SCHEDULES: Final = ("I", "H", "D", "W", "M", "Q", "Y")
+CALENDAR: Final = MappingProxyType(
+    {
+        "H": "0 * * * *",
+        "D": "0 0 * * *",
+        "W": "0 0 * * mon",
+        "M": "0 0 1 * *",
+        "Q": "0 0 1 1,4,7,10 *",
+        "Y": "0 0 1 1 *",
+    }
+)
+"""The schedules that go by the calendar, as cron expressions: at full hours; at midnight; of
+Mondays; of the first day of each month, of January, April, July and October, of January."""
+
+SCHEDULES: Final = ("I", *CALENDAR)
 """Every so many minutes; hourly, daily, weekly, monthly, quarterly, yearly."""
 
 FOR_EVER: Final = -1
@@ -26,12 +41,15 @@ class ScheduledTask:
     """Work that a plugin wants done at intervals.
 
     ``func`` is the dotted name of a function, or without a dot the name of one of the plugin's
-    methods. ``schedule`` is one of :data:`SCHEDULES`; ``minutes`` is there for ``"I"``.
+    methods. Either ``schedule`` is there, one of :data:`SCHEDULES`, with ``minutes`` for ``"I"``;
+    or ``cron``, five fields in the scheduler's time zone. ``repeats`` is how often it is done in
+    all; below 0 is for ever.
     """
 
     name: str
     func: str
-    schedule: str
+    schedule: str | None = None
+    cron: str | None = None
     minutes: int | None = None
     repeats: int = FOR_EVER
 
@@ -40,12 +58,17 @@ class ScheduledTask:
         """Whether ``func`` is a method of the plugin."""
         return "." not in self.func
 
+    @property
+    def calendar(self) -> str | None:
+        """The cron expression by which it is due, None if it is due every ``minutes``."""
+        return self.cron if self.schedule is None else CALENDAR.get(self.schedule)
+
 
 class ScheduleMixin:
     """For plugins with scheduled tasks.
 
-    ``SCHEDULED_TASKS`` maps names to dicts with ``func``, ``schedule``, and optionally
-    ``minutes`` and ``repeats``.
+    ``SCHEDULED_TASKS`` maps names to dicts with ``func`` and ``schedule`` or ``cron``, and
+    optionally ``minutes`` and ``repeats``; see :class:`ScheduledTask`.
     """
 
     SCHEDULED_TASKS: Mapping[str, Mapping[str, Any]] = EMPTY
@@ -56,37 +79,61 @@ class ScheduleMixin:
 
 
 def scheduled_tasks(plugin: ScheduleMixin) -> tuple[ScheduledTask, ...]:
-    """Return the tasks of a plugin whose contract has no faults, in the order declared."""
-    return tuple(
-        ScheduledTask(
-            name=name,
-            func=task["func"],
-            schedule=task["schedule"].upper(),
-            minutes=task.get("minutes"),
-            repeats=task.get("repeats", FOR_EVER),
-        )
-        for name, task in plugin.get_scheduled_tasks().items()
+    """Return the tasks of a plugin that have no faults, in the order declared.
+
+    It runs the plugin's code; what that raises passes through.
+    """
+    return parse_tasks(plugin)[0]
+
+
+def parse_tasks(plugin: ScheduleMixin) -> tuple[tuple[ScheduledTask, ...], tuple[str, ...]]:
+    """Ask a plugin once for its tasks; return those without faults, and a sentence for each fault.
+
+    What the plugin raises passes through.
+    """
+    given: object = plugin.get_scheduled_tasks()
+    if given is None:
+        return (), ("SCHEDULED_TASKS not defined",)
+    if not isinstance(given, Mapping):
+        kind = type(given).__name__
+        return (), (f"SCHEDULED_TASKS must be a dict of name to task, not a {kind!r} object",)
+    tasks: list[ScheduledTask] = []
+    faults: list[str] = []
+    for name, task in given.items():
+        wrong = tuple(_faults(name, task, plugin))
+        faults += wrong
+        if not wrong:
+            tasks.append(_task(name, task))
+    return tuple(tasks), tuple(faults)
+
+
+def _task(name: str, task: Mapping[str, Any]) -> ScheduledTask:
+    schedule, cron = task.get("schedule"), task.get("cron")
+    return ScheduledTask(
+        name=plain(name),
+        func=plain(task["func"]),
+        schedule=plain(schedule).upper() if schedule else None,
+        cron=plain(cron) if cron else None,
+        minutes=task.get("minutes"),
+        repeats=task.get("repeats", FOR_EVER),
     )
 
 
-def _check(plugin: ScheduleMixin) -> Iterator[str]:
-    tasks: object = plugin.get_scheduled_tasks()
-    if tasks is None:
-        yield "SCHEDULED_TASKS not defined"
-        return
-    if not isinstance(tasks, Mapping):
-        kind = type(tasks).__name__
-        yield f"SCHEDULED_TASKS must be a dict of name to task, not a {kind!r} object"
-        return
-    for name, task in tasks.items():
-        where = f"Task {safe_repr(name)}"
-        if not isinstance(name, str):
-            yield f"{where}: the name of a task must be text"
-        elif not isinstance(task, Mapping):
-            yield f"{where} must be a dict, not {safe_repr(task)}"
-        else:
-            yield from _function_faults(where, task.get("func"), plugin)
-            yield from _interval_faults(where, task)
+def _check(plugin: ScheduleMixin) -> tuple[str, ...]:
+    return parse_tasks(plugin)[1]
+
+
+def _faults(name: object, task: object, plugin: ScheduleMixin) -> Iterator[str]:
+    where = f"Task {safe_repr(name)}"
+    if not isinstance(name, str):
+        yield f"{where}: the name of a task must be text"
+    elif not name or not name.isprintable():
+        yield f"{where}: the name of a task must be text without control characters, and not empty"
+    elif not isinstance(task, Mapping):
+        yield f"{where} must be a dict, not {safe_repr(task)}"
+    else:
+        yield from _function_faults(where, task.get("func"), plugin)
+        yield from _interval_faults(where, task)
 
 
 def _function_faults(where: str, func: object, plugin: ScheduleMixin) -> Iterator[str]:
@@ -102,8 +149,12 @@ def _function_faults(where: str, func: object, plugin: ScheduleMixin) -> Iterato
 
 
 def _interval_faults(where: str, task: Mapping[str, Any]) -> Iterator[str]:
-    schedule = task.get("schedule")
-    if schedule is None or schedule == "":
+    schedule, cron = task.get("schedule"), task.get("cron")
+    if cron is not None and cron != "":
+        if schedule is not None and schedule != "":
+            yield f"{where} must have 'schedule' or 'cron', not both"
+        yield from _cron_faults(where, cron)
+    elif schedule is None or schedule == "":
         yield f"{where} is missing 'schedule' parameter"
     elif not isinstance(schedule, str) or schedule.upper() not in SCHEDULES:
         shown = schedule if isinstance(schedule, str) else safe_repr(schedule)
@@ -116,6 +167,16 @@ def _interval_faults(where: str, task: Mapping[str, Any]) -> Iterator[str]:
     repeats = task.get("repeats", FOR_EVER)
     if not _is_whole(repeats):
         yield f"{where}: 'repeats' must be a whole number, not {safe_repr(repeats)}"
+
+
+def _cron_faults(where: str, cron: object) -> Iterator[str]:
+    if not isinstance(cron, str):
+        yield f"{where}: 'cron' must be a text of five fields, not {safe_repr(cron)}"
+        return
+    try:
+        parse_cron(cron)
+    except ValueError as error:
+        yield f"{where}: Cron '{cron}' is not a valid option: {error}"
 
 
 def _is_whole(value: object) -> bool:

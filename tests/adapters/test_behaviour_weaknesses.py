@@ -2,9 +2,10 @@
 
 A weakness that is left out here is no answer of this API. Of those that operations touch, 57 (a
 backup value) is held by tests/test_binding.py, 69, 70 and 72 (what an installer is asked, and what
-it fails with) by tests/test_install.py, and 120 (paths of files) by tests/test_assets.py; 65
-is about an event, and 71, 73, 75, 77 to 79 are about installers and their files. The tests name the
-numbers at the end of their docstrings.
+it fails with) by tests/test_install.py, 120 (paths of files) by tests/test_assets.py, 65 and 119
+(events) by tests/test_events.py, and 93 (a wrong task) by tests/test_schedules.py; 71, 73, 75, 77
+to 79 are about installers and their files. The tests name the numbers at the end of their
+docstrings.
 """
 
 from __future__ import annotations

@@ -1063,9 +1063,17 @@ class TestForgedFiles:
         assert place.tree() == before
         assert victim.read_text() == "not yours"
 
-    @pytest.mark.parametrize("installer", ["pip", "uv"])
+    @pytest.fixture(params=["pip", "uv"])
+    def command(self, request, tmp_path, venv):
+        """Give what installs a wheel, with each of the programs."""
+        if request.param == "pip":
+            return [str(venv.python), "-m", "pip", "install", "--no-deps", "--no-index"]
+        uv = request.getfixturevalue("uv_path")
+        command = [uv, "pip", "install", "--offline", "--no-deps", f"--python={venv.python}"]
+        return [*command, f"--cache-dir={tmp_path / 'cache'}"]
+
     def test_are_no_journal_as_installers_write_them(
-        self, request, tmp_path, venv, make_wheel, victim, installer
+        self, tmp_path, venv, make_wheel, victim, command
     ):
         """Whatever mode a wheel says, an installer lets the owner write to what it installs."""
         [lib] = [each.resolve() for each in venv.folder.glob("lib/*/site-packages")]
@@ -1080,12 +1088,6 @@ class TestForgedFiles:
                 new.writestr(with_mode(info, modes.get(info.filename)), old.read(info))
             journal = old.read(f"{FORGED}.json")
             new.writestr(with_mode(zipfile.ZipInfo(other), modes[other]), journal)
-        if installer == "pip":
-            command = [str(venv.python), "-m", "pip", "install", "--no-deps", "--no-index"]
-        else:
-            uv = request.getfixturevalue("uv_path")
-            command = [uv, "pip", "install", "--offline", "--no-deps", f"--python={venv.python}"]
-            command += [f"--cache-dir={tmp_path / 'cache'}"]
         subprocess.run([*command, str(wheel)], check=True, capture_output=True, timeout=LONG)
 
         assert all((lib / each).exists() for each in modes)

@@ -1,0 +1,519 @@
+"""The bridge to APScheduler: which jobs there are, when they run, and that one process does it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.schedulers.background import BackgroundScheduler
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plugreg import (
+    MissingExtraError,
+    Plugin,
+    PluginRegistry,
+    StorageUnavailableError,
+    hookimpl,
+)
+from plugreg.adapters.apscheduler import ScheduleBridge
+from plugreg.mixins import ScheduleMixin
+from plugreg.mixins._cron import parse_cron
+from plugreg.storage import MemoryStorage
+
+LONG = 30.0
+"""Seconds after which a test gives up; what it waits for takes far less."""
+
+NEVER = 1e6
+"""An interval that does not come to its end within a test, so that the test says when."""
+
+
+class Busy(ScheduleMixin, Plugin):
+    """Keeps in ``done`` which of its tasks have run."""
+
+    SCHEDULED_TASKS = {
+        "tick": {"func": "tick", "schedule": "Y"},
+        "fails": {"func": "fails", "schedule": "Y"},
+        "twice": {"func": "twice", "schedule": "Y", "repeats": 2},
+        "never": {"func": "twice", "schedule": "Y", "repeats": 0},
+    }
+
+    def __init__(self):
+        self.done = []
+
+    def tick(self):
+        self.done.append("tick")
+
+    def twice(self):
+        self.done.append("twice")
+
+    def fails(self):
+        self.done.append("fails")
+        raise OSError("no")
+
+
+class Other(ScheduleMixin, Plugin):
+    given = {"only": {"func": "only", "schedule": "D"}}
+
+    def get_scheduled_tasks(self):
+        return self.given
+
+    def only(self):
+        """Do nothing."""
+
+
+class House:
+    """A registry, a scheduler and the bridge between them, each real."""
+
+    def __init__(self, storage=None, timezone="UTC", *, start=True, **options):
+        self.storage = storage or MemoryStorage()
+        self.registry = PluginRegistry(
+            "shop",
+            group="no.such",
+            storage=self.storage,
+            builtin=[("busy", Busy), ("other", Other)],
+            new_plugins="active",
+            **options,
+        )
+        self.registry.load()
+        self.scheduler = BackgroundScheduler(timezone=timezone)
+        self.bridge = ScheduleBridge(self.registry, self.scheduler, every=NEVER)
+        self.bridge.sync()
+        if start:
+            self.scheduler.start()
+
+    @property
+    def jobs(self):
+        return {each.id for each in self.scheduler.get_jobs()} - {"plugreg.follow"}
+
+    @property
+    def done(self):
+        return self.registry.get("busy").plugin.done
+
+    def job(self, name):
+        found = {each.id: each for each in self.scheduler.get_jobs()}
+        return found[name]
+
+    def run(self, name, planned=None):
+        """Have the scheduler run a job, planned for that moment or now; return its exception."""
+        ended, events = threading.Event(), []
+
+        def listener(event):
+            if event.job_id == name:
+                events.append(event)
+                ended.set()
+
+        self.scheduler.add_listener(listener, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
+        self.job(name).modify(next_run_time=planned or datetime.now(UTC))
+        assert ended.wait(LONG)
+        self.scheduler.remove_listener(listener)
+        return events[0].exception
+
+    def follow(self):
+        """Have the bridge look at what was switched."""
+        assert self.run("plugreg.follow") is None
+
+    def close(self):
+        self.registry.close()
+        if self.scheduler.running:
+            self.scheduler.shutdown()
+
+
+@pytest.fixture
+def make():
+    made = []
+
+    def make(*args, **options):
+        made.append(House(*args, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+BUSY = {f"plugin.busy.{each}" for each in ("tick", "fails", "twice", "never")}
+OTHER = {"plugin.other.only"}
+PAST = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class TestJobs:
+    @pytest.mark.parametrize("start", [True, False])
+    def test_each_task_is_a_job(self, make, start):
+        """Whether the scheduler runs already or not; to sync again changes none of them."""
+        house = make(start=start)
+        assert house.jobs == BUSY | OTHER
+        before = {each.id: each for each in house.scheduler.get_jobs()}
+        house.bridge.sync()
+        after = {each.id: each for each in house.scheduler.get_jobs()}
+        assert before.keys() == after.keys()
+        assert all(after[name] is job for name, job in before.items())
+
+    @pytest.mark.parametrize("start", [True, False])
+    def test_jobs_come_and_go_with_their_plugins(self, make, start):
+        """Jobs of the host's own stay."""
+        house = make(start=start)
+        house.scheduler.add_job(print, "interval", weeks=9, id="plugin.of.host")
+        house.registry.deactivate("busy")
+        house.bridge.sync()
+        assert house.jobs == OTHER | {"plugin.of.host"}
+        house.registry.activate("busy")
+        house.bridge.sync()
+        assert house.jobs == BUSY | OTHER | {"plugin.of.host"}
+
+    def test_it_follows_what_is_switched_here(self, make):
+        """Its own job makes the others."""
+        house = make()
+        house.registry.deactivate("other")
+        house.follow()
+        assert house.jobs == BUSY
+        house.registry.activate("other")
+        house.follow()
+        assert house.jobs == BUSY | OTHER
+
+    def test_it_follows_what_is_switched_in_another_process(self, make):
+        """The reload is done beside its look at the store; the next look makes the jobs."""
+        reloaded = threading.Event()
+
+        class Told(Plugin):
+            @hookimpl
+            def plugreg_plugins_loaded(self, report):
+                reloaded.set()
+
+        house = make()
+        there = make(house.storage)
+        house.registry.register(Told())
+        there.registry.deactivate("busy")
+        house.follow()
+        assert reloaded.wait(LONG)
+        house.follow()
+        assert house.jobs == OTHER
+
+    def test_a_task_that_has_changed_is_another_job(self, make):
+        """The others are not touched."""
+        house = make()
+        tick = house.job("plugin.busy.tick")
+        other = house.registry.get("other").plugin
+        other.given = {"only": {"func": "only", "schedule": "H"}}
+        house.follow()
+        assert house.jobs == BUSY | OTHER
+        now = datetime(2026, 5, 5, 5, 5, tzinfo=UTC)
+        trigger = house.job("plugin.other.only").trigger
+        assert trigger.get_next_fire_time(None, now) == datetime(2026, 5, 5, 6, tzinfo=UTC)
+        assert house.job("plugin.busy.tick") is tick
+
+    def test_a_closed_registry_leaves_no_jobs(self, make):
+        """The scheduler may go on with the host's."""
+        house = make()
+        house.registry.close()
+        house.follow()
+        assert house.scheduler.get_jobs() == []
+
+    def test_a_closed_bridge_makes_no_jobs(self, make):
+        """Also where it is asked once more."""
+        house = make()
+        house.bridge.close()
+        house.bridge.sync()
+        assert house.scheduler.get_jobs() == []
+
+    def test_a_scheduler_has_one_bridge(self, make):
+        """A second one would fight with the first over the jobs."""
+        house = make()
+        with pytest.raises(ValueError, match="plugreg"):
+            ScheduleBridge(house.registry, house.scheduler)
+
+
+def at(*numbers, zone=UTC):
+    return datetime(*numbers, tzinfo=zone)
+
+
+class TestTimes:
+    @pytest.mark.parametrize(
+        ("task", "expected"),
+        [
+            ({"schedule": "H"}, at(2026, 5, 6, 8)),
+            ({"schedule": "D"}, at(2026, 5, 7)),
+            ({"schedule": "W"}, at(2026, 5, 11)),
+            ({"schedule": "M"}, at(2026, 6, 1)),
+            ({"schedule": "Q"}, at(2026, 7, 1)),
+            ({"schedule": "Y"}, at(2027, 1, 1)),
+            ({"schedule": "I", "minutes": 15}, at(2026, 5, 6, 7, 15)),
+            ({"schedule": "I", "minutes": 1}, at(2026, 5, 6, 7, 9)),
+            ({"cron": "30 6 * * *"}, at(2026, 5, 7, 6, 30)),
+            ({"cron": "0 0 * * 0"}, at(2026, 5, 10)),
+            ({"cron": "0 0 * * 1"}, at(2026, 5, 11)),
+            ({"cron": "0 0 13 * fri"}, at(2026, 5, 8)),
+            ({"cron": "0 0 13 * *"}, at(2026, 5, 13)),
+            ({"cron": "0 0 29 2 *"}, at(2028, 2, 29)),
+        ],
+    )
+    def test_when_a_task_is_due_after_a_wednesday_morning(self, make, task, expected):
+        """The same in each process, since nothing depends on when it was started."""
+        house = make()
+        house.registry.get("other").plugin.given = {"only": {"func": "only", **task}}
+        house.bridge.sync()
+        trigger = house.job("plugin.other.only").trigger
+        assert trigger.get_next_fire_time(None, at(2026, 5, 6, 7, 8, 30)) == expected
+
+    def test_the_calendar_is_that_of_the_schedulers_time_zone(self, make):
+        """Midnight is the host's, with its summer time."""
+        zone = ZoneInfo("Europe/Berlin")
+        house = make(timezone=zone)
+        trigger = house.job("plugin.other.only").trigger
+        for day in (at(2026, 1, 5, zone=zone), at(2026, 7, 5, zone=zone)):
+            assert trigger.get_next_fire_time(None, day - timedelta(hours=3)) == day
+
+    @given(
+        text=st.tuples(
+            st.sampled_from(["*", "*/7", "3,33", "59"]),
+            st.sampled_from(["*", "*/5", "0", "22-23"]),
+            st.sampled_from(["*", "*/9", "1", "31", "13,14"]),
+            st.sampled_from(["*", "2", "jan,jul"]),
+            st.sampled_from(["*", "*/3", "0", "7", "mon-fri", "sat"]),
+        ).map(" ".join),
+        now=st.integers(0, 365 * 24 * 3600).map(lambda each: PAST + timedelta(seconds=each)),
+    )
+    def test_cron_is_due_at_the_next_minute_that_all_fields_suit(self, text, now):
+        """The fields as numbers, and a walk from minute to minute, say the same as the job."""
+        try:
+            cron = parse_cron(text)
+        except ValueError:
+            return  # A day that never comes.
+        found = _trigger_of(text).get_next_fire_time(None, now)
+        minute = now.replace(second=0)
+        minute += timedelta(minutes=minute < now)
+        while not _suits(cron, minute):
+            on_this_hour = minute.hour in cron.hours and _suits_day(cron, minute)
+            skipped = timedelta(minutes=1 if on_this_hour else 60 - minute.minute)
+            minute += skipped
+        assert found == minute
+
+
+def _suits(cron, minute):
+    is_time = minute.minute in cron.minutes and minute.hour in cron.hours
+    return is_time and _suits_day(cron, minute)
+
+
+def _suits_day(cron, minute):
+    day, weekday = minute.day in cron.days, minute.isoweekday() % 7 in cron.weekdays
+    suits = (day or weekday) if cron.either_day else (day and weekday)
+    return suits and minute.month in cron.months
+
+
+def _trigger_of(cron):
+    """Return the trigger that the bridge makes for a cron expression."""
+    given = {"only": {"func": "only", "cron": cron}}
+    plugin = type("One", (Other,), {"given": given, "NAME": "one"})
+    with PluginRegistry("shop", group="no.such", builtin=[plugin], mandatory=["one"]) as registry:
+        registry.load()
+        scheduler = BackgroundScheduler(timezone="UTC")
+        ScheduleBridge(registry, scheduler).sync()
+        return {each.id: each for each in scheduler.get_jobs()}["plugin.one.only"].trigger
+
+
+class TestRunning:
+    def test_a_job_runs_its_task(self, make):
+        """In a thread of the scheduler's."""
+        house = make()
+        assert house.run("plugin.busy.tick") is None
+        assert house.done == ["tick"]
+
+    def test_a_scheduler_in_an_event_loop_has_threads_for_tasks(self):
+        """Tasks are plain functions, which would stop the loop; jobs are made from there, too."""
+        threads = []
+
+        class Waiting(Other):
+            def only(self):
+                threads.append(threading.get_ident())
+
+        async def main(registry):
+            ended = {name: asyncio.Event() for name in ("plugin.waiting.only", "plugreg.follow")}
+            loop = asyncio.get_running_loop()
+            scheduler = AsyncIOScheduler(timezone="UTC")
+            scheduler.add_listener(
+                lambda event: loop.call_soon_threadsafe(ended[event.job_id].set),
+                EVENT_JOB_EXECUTED,
+            )
+            ScheduleBridge(registry, scheduler, every=NEVER).sync()
+            scheduler.start()
+            registry.activate("waiting")
+            for name in reversed(ended):
+                scheduler.get_job(name).modify(next_run_time=datetime.now(UTC))
+                await asyncio.wait_for(ended[name].wait(), LONG)
+            scheduler.shutdown()
+
+        with PluginRegistry("shop", group="no.such", builtin=[Waiting]) as registry:
+            registry.load()
+            asyncio.run(main(registry))
+        assert threads
+        assert threading.get_ident() not in threads
+
+    def test_a_task_that_fails_is_the_plugins_fault(self, make):
+        """It is recorded, the scheduler has no error, and it is not done again for that moment."""
+        house = make()
+        for planned in (PAST, PAST, PAST + timedelta(minutes=1)):
+            assert house.run("plugin.busy.fails", planned) is None
+        assert house.done == ["fails", "fails"]
+        (failure,) = house.registry.errors
+        assert (failure.slug, failure.message, failure.count) == (
+            "busy",
+            "task 'fails': OSError: no",
+            2,
+        )
+
+    def test_a_job_of_a_plugin_that_was_switched_off_does_nothing(self, make):
+        """Though its job is still there."""
+        house = make()
+        done = house.done
+        house.registry.deactivate("busy")
+        assert house.run("plugin.busy.tick") is None
+        assert done == []
+
+    def test_a_job_of_a_plugin_that_another_process_has_switched_off_does_nothing(self, make):
+        """What was stored there is looked at before each run."""
+        house = make()
+        there = make(house.storage)
+        done = house.done
+        there.registry.deactivate("busy")
+        assert house.run("plugin.busy.tick") is None
+        assert done == []
+        assert not house.registry.get("busy").active
+
+    def test_a_job_after_the_close_does_nothing(self, make):
+        """It is no error."""
+        house = make()
+        done = house.done
+        house.registry.close()
+        assert house.run("plugin.busy.tick") is None
+        assert done == []
+
+    def test_a_task_ends_after_its_repeats(self, make):
+        """They are counted over all processes and restarts of those that share a store."""
+        storage = MemoryStorage()
+        first, second, third = make(storage), make(storage), make(storage)
+        for number, each in enumerate([first, second, third, first]):
+            assert each.run("plugin.busy.twice", PAST + timedelta(minutes=number)) is None
+        assert first.done + second.done + third.done == ["twice", "twice"]
+        assert first.run("plugin.busy.never", PAST) is None
+        assert len(first.done) == 1
+
+    def test_one_of_several_does_it_once_for_each_moment(self, make):
+        """Whoever comes second for a moment, or later for an earlier one, has nothing to do."""
+        storage = MemoryStorage()
+        here, there = make(storage), make(storage)
+        for minute, house in [(1, here), (1, there), (2, there), (2, here), (1, here), (3, here)]:
+            assert house.run("plugin.busy.tick", PAST + timedelta(minutes=minute)) is None
+        assert (here.done, there.done) == (["tick"] * 2, ["tick"])
+        assert list(storage.read("leases")) == ["plugin.busy.tick"]
+
+    def test_a_store_that_is_away_keeps_a_task_from_being_done_twice(self, make):
+        """Who cannot ask does nothing, and the scheduler has the error."""
+
+        class Away(MemoryStorage):
+            away = False
+
+            def transaction(self):
+                if self.away:
+                    raise StorageUnavailableError("here", "it is away")
+                return super().transaction()
+
+        storage = Away()
+        house = make(storage)
+        storage.away = True
+        assert isinstance(house.run("plugin.busy.tick", PAST), StorageUnavailableError)
+        assert house.done == []
+        storage.away = False
+        assert house.run("plugin.busy.tick", PAST) is None
+        assert house.done == ["tick"]
+
+
+def test_without_apscheduler_it_says_what_to_install(monkeypatch):
+    """The error names the extra."""
+    monkeypatch.delitem(sys.modules, "plugreg.adapters.apscheduler")
+    monkeypatch.setitem(sys.modules, "apscheduler.executors.pool", None)
+    with pytest.raises(MissingExtraError, match=r"plugreg\[schedule\]"):
+        importlib.import_module("plugreg.adapters.apscheduler")
+
+
+PROCESS = """
+import sys, threading
+from datetime import UTC, datetime, timedelta
+from apscheduler.events import EVENT_JOB_EXECUTED
+from apscheduler.schedulers.background import BackgroundScheduler
+from plugreg import Plugin, PluginRegistry
+from plugreg.adapters.apscheduler import ScheduleBridge
+from plugreg.mixins import ScheduleMixin
+from plugreg.storage import open_storage
+
+url, log, moments = sys.argv[1], sys.argv[2], int(sys.argv[3])
+
+
+class Busy(ScheduleMixin, Plugin):
+    NAME = "busy"
+    SCHEDULED_TASKS = {"tick": {"func": "tick", "schedule": "Y"}}
+
+    def tick(self):
+        with open(log, "a") as file:
+            file.write("tick\\n")
+
+
+storage = open_storage(url)
+with PluginRegistry(
+    "shop", group="no.such", storage=storage, builtin=[Busy], mandatory=["busy"]
+) as registry:
+    registry.load()
+    scheduler = BackgroundScheduler(timezone="UTC")
+    ScheduleBridge(registry, scheduler).sync()
+    scheduler.start()
+    ended = threading.Semaphore(0)
+    scheduler.add_listener(
+        lambda event: event.job_id == "plugin.busy.tick" and ended.release(), EVENT_JOB_EXECUTED
+    )
+    print("ready", flush=True)
+    for number in range(moments):
+        sys.stdin.readline()
+        planned = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number)
+        scheduler.get_job("plugin.busy.tick").modify(next_run_time=planned)
+        assert ended.acquire(timeout=60)
+        print("ran", flush=True)
+    scheduler.shutdown()
+storage.close()
+"""
+
+
+@pytest.mark.parametrize("kind", ["tinydb", "sqlite"])
+def test_two_processes_do_each_moment_once(tmp_path, kind):
+    """Both have the same job due at the same moments, at the same time."""
+    moments = 10
+    url = {"tinydb": f"tinydb:///{tmp_path}/s.json", "sqlite": f"sqlite:///{tmp_path}/s.db"}[kind]
+    log = tmp_path / "log"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, url, str(log), str(moments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    try:
+        assert [each.stdout.readline() for each in processes] == ["ready\n"] * 2
+        for number in range(moments):
+            for each in processes:
+                each.stdin.write("\n")
+                each.stdin.flush()
+            assert [each.stdout.readline() for each in processes] == ["ran\n"] * 2
+            assert log.read_text() == "tick\n" * (number + 1)
+        assert [each.wait(LONG) for each in processes] == [0, 0]
+    finally:
+        for each in processes:
+            each.kill()
+            each.communicate()

@@ -1,0 +1,360 @@
+"""``registry.schedules``: the tasks of plugins, running one, and what their data may be."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from types import ModuleType
+
+import pytest
+
+from plugreg import (
+    Plugin,
+    PluginNotActiveError,
+    PluginNotFoundError,
+    PluginRegistry,
+    PluginState,
+    RegistryNotReady,
+    Stage,
+)
+from plugreg.mixins import ScheduledTask, ScheduleMixin
+from plugreg.mixins._cron import Cron, parse_cron
+from plugreg.mixins.schedule import CALENDAR
+from plugreg.schedules import PluginTask, TaskNotFoundError
+
+
+class Busy(ScheduleMixin, Plugin):
+    SCHEDULED_TASKS = {
+        "tick": {"func": "tick", "schedule": "I", "minutes": 5, "repeats": 2},
+        "night": {"func": "shop_tasks.clean", "cron": "30 3 * * mon-fri"},
+    }
+
+    def tick(self):
+        return f"tick of {self.slug}"
+
+
+def failing(error):
+    def tick(self):
+        raise error
+
+    return type("Failing", (Busy,), {"tick": tick})
+
+
+class Varying(Busy):
+    """Has tasks that are other each time."""
+
+    given = Busy.SCHEDULED_TASKS
+
+    def get_scheduled_tasks(self):
+        if isinstance(self.given, BaseException):
+            raise self.given
+        return self.given
+
+
+@pytest.fixture
+def make():
+    """Give a function that makes a registry whose plugins are loaded and on, in this order."""
+    made = []
+
+    def make(**options):
+        classes = {k: options.pop(k) for k in list(options) if isinstance(options[k], type)}
+        options.setdefault("new_plugins", "active")
+        registry = PluginRegistry("shop", group="no.such", builtin=list(classes.items()), **options)
+        made.append(registry)
+        registry.load()
+        return registry
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def tasks_module(monkeypatch):
+    """Give the module ``shop_tasks``, which a plugin names in its tasks."""
+    module = ModuleType("shop_tasks")
+    monkeypatch.setitem(sys.modules, "shop_tasks", module)
+    return module
+
+
+def names(registry):
+    return [each.name for each in registry.schedules.tasks()]
+
+
+def messages(registry):
+    assert {each.stage for each in registry.errors} <= {Stage.CALL}
+    return [(each.slug, each.message) for each in registry.errors]
+
+
+class TestTasks:
+    def test_a_task_says_whose_it_is_and_what_is_due_when(self, make):
+        """Its full name is made of both; the record is a value."""
+        tick, night = make(busy=Busy).schedules.tasks()
+
+        assert tick == PluginTask(
+            slug="busy",
+            task=ScheduledTask(name="tick", func="tick", schedule="I", minutes=5, repeats=2),
+        )
+        assert (tick.name, night.name) == ("plugin.busy.tick", "plugin.busy.night")
+        assert (tick.task.is_method, night.task.is_method) == (True, False)
+        assert (night.task.schedule, night.task.cron) == (None, "30 3 * * mon-fri")
+        assert (tick.task.calendar, night.task.calendar) == (None, "30 3 * * mon-fri")
+        assert pickle.loads(pickle.dumps(tick)) == tick
+
+    def test_only_active_plugins_have_tasks(self, make):
+        """In activation order; one that is switched off has none at once."""
+        registry = make(b=Busy, a=Busy, idle=type("Idle", (ScheduleMixin, Plugin), {}))
+        order = [each for each in registry.active if each != "idle"]
+        assert names(registry) == [f"plugin.{s}.{t}" for s in order for t in ("tick", "night")]
+        registry.deactivate("a")
+        assert names(registry) == ["plugin.b.tick", "plugin.b.night"]
+
+    def test_a_plugin_with_a_faulty_task_fails_alone(self, make):
+        """It does not come into service, its record says why, and the others have theirs (93)."""
+        tasks = {"t": {"func": "tick", "cron": "61 * * * *"}}
+        registry = make(bad=type("Bad", (Busy,), {"SCHEDULED_TASKS": tasks}), busy=Busy)
+
+        assert registry.get("bad").state is PluginState.FAILED
+        (failure,) = registry.errors
+        assert failure.stage is Stage.ACTIVATE
+        assert "mixin 'schedule': Task 't': Cron '61 * * * *'" in failure.message
+        assert names(registry) == ["plugin.busy.tick", "plugin.busy.night"]
+
+    def test_a_task_that_has_become_faulty_costs_itself(self, make):
+        """Tasks may depend on something; what is wrong with one then is a record."""
+        registry = make(varying=Varying, busy=Busy)
+        varying = registry.get("varying").plugin
+        varying.given = {"a": {"func": "tick"}, "b": {"func": "tick", "schedule": "d"}}
+        assert names(registry)[-1:] == ["plugin.varying.b"] or names(registry)[0] == (
+            "plugin.varying.b"
+        )
+        assert len(names(registry)) == 3
+        assert messages(registry) == [("varying", "Task 'a' is missing 'schedule' parameter")]
+
+    @pytest.mark.parametrize("error", [OSError("no"), SystemExit(3)])
+    def test_a_plugin_that_fails_when_it_is_asked_costs_its_tasks(self, make, error):
+        """The others are there."""
+        registry = make(varying=Varying, busy=Busy)
+        registry.get("varying").plugin.given = error
+        assert names(registry) == ["plugin.busy.tick", "plugin.busy.night"]
+        expected = f"scheduled tasks: {type(error).__name__}: {error}"
+        assert messages(registry) == [("varying", expected)]
+
+    def test_a_host_may_switch_schedules_off(self, make):
+        """Then there are no tasks, and none can be run."""
+        registry = make(busy=Busy, switches={"schedule": False})
+        assert registry.schedules.tasks() == ()
+        with pytest.raises(TaskNotFoundError):
+            registry.schedules.run("plugin.busy.tick")
+
+    def test_there_are_none_before_load_and_after_close(self, make):
+        """As with all that asks plugins."""
+        registry = make(busy=Busy)
+        registry.close()
+        with pytest.raises(RegistryNotReady):
+            registry.schedules.tasks()
+        with pytest.raises(RegistryNotReady):
+            PluginRegistry("shop").schedules.run("plugin.busy.tick")
+
+
+class TestRunning:
+    def test_a_method_is_called_on_the_plugin(self, make):
+        """What it returns is the value of the outcome."""
+        outcome = make(busy=Busy).schedules.run("plugin.busy.tick")
+
+        assert (outcome.slug, outcome.value, outcome.error) == ("busy", "tick of busy", None)
+        assert outcome.failure is None
+        assert outcome.seconds >= 0
+
+    def test_a_function_is_found_by_its_dotted_name(self, make, tasks_module):
+        """Its module is imported; the task's own name may have dots, too."""
+        tasks_module.clean = lambda: "clean"
+        tasks = {"of a.b": {"func": "shop_tasks.clean", "schedule": "D"}}
+        registry = make(busy=type("B", (Busy,), {"SCHEDULED_TASKS": tasks}))
+
+        assert registry.schedules.run("plugin.busy.of a.b").value == "clean"
+
+    @pytest.mark.parametrize("error", [OSError("no"), SystemExit(3)])
+    def test_a_task_that_fails_is_recorded_with_its_name(self, make, error):
+        """It is counted, and the outcome has the exception and the record."""
+        registry = make(busy=failing(error), other=Busy)
+        for count in (1, 2):
+            outcome = registry.schedules.run("plugin.busy.tick")
+            assert (outcome.slug, outcome.value, outcome.error) == ("busy", None, error)
+            assert outcome.failure == registry.errors[0]
+            assert outcome.failure.count == count
+        assert messages(registry) == [("busy", f"task 'tick': {type(error).__name__}: {error}")]
+        assert registry.schedules.run("plugin.other.tick").value == "tick of other"
+
+    def test_a_function_that_is_not_there_is_a_fault(self, make, tasks_module):
+        """So is one that cannot be called, and one that has to be awaited."""
+        tasks_module.number = 5
+
+        async def later():
+            """Come later."""
+
+        tasks_module.later = later
+        funcs = {
+            "a": ("no_such_module_x.f", "ModuleNotFoundError"),
+            "b": ("shop_tasks.absent", "module 'shop_tasks' has no attribute 'absent'"),
+            "c": ("shop_tasks.number", "'shop_tasks.number' must be a function, not 5"),
+            "d": ("shop_tasks.later", "is async, but this call is not"),
+        }
+        tasks = {name: {"func": func, "schedule": "D"} for name, (func, _) in funcs.items()}
+        registry = make(busy=type("B", (Busy,), {"SCHEDULED_TASKS": tasks}))
+        for name, (_, words) in funcs.items():
+            assert words in registry.schedules.run(f"plugin.busy.{name}").failure.message
+
+    def test_what_belongs_to_the_process_passes(self, make):
+        """Ctrl-C is nobody's fault."""
+        registry = make(busy=failing(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            registry.schedules.run("plugin.busy.tick")
+        assert registry.errors == ()
+
+    def test_a_plugin_that_is_off_is_refused(self, make):
+        """With the error that everything else has for it, and a near name."""
+        registry = make(busy=Busy)
+        registry.deactivate("busy")
+        with pytest.raises(PluginNotActiveError, match="'busy' is inactive"):
+            registry.schedules.run("plugin.busy.tick")
+        with pytest.raises(PluginNotFoundError, match="did you mean 'busy'"):
+            registry.schedules.run("plugin.busi.tick")
+
+    @pytest.mark.parametrize(
+        "name", ["", "tick", "busy.tick", "plugin.busy", "plugin.busy.", "plugin.busy.tock"]
+    )
+    def test_a_name_that_is_none_is_refused(self, make, name):
+        """The error says what a name looks like, has it as a field, and can be pickled."""
+        registry = make(busy=Busy)
+        with pytest.raises(TaskNotFoundError, match=r"it must be 'plugin.<slug>.<task>'") as caught:
+            registry.schedules.run(name)
+        assert caught.value.name == name
+        assert ("did you mean 'tick'" in str(caught.value)) == (name == "plugin.busy.tock")
+        assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+ALL = {
+    "minutes": tuple(range(60)),
+    "hours": tuple(range(24)),
+    "days": tuple(range(1, 32)),
+    "months": tuple(range(1, 13)),
+    "weekdays": tuple(range(7)),
+    "either_day": False,
+}
+
+
+class TestCron:
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("* * * * *", {}),
+            ("*/15 * * * *", {"minutes": (0, 15, 30, 45)}),
+            ("5-20/5,3 * * * *", {"minutes": (3, 5, 10, 15, 20)}),
+            ("00 09 * * *", {"minutes": (0,), "hours": (9,)}),
+            ("1,1,1-2 * * * *", {"minutes": (1, 2)}),
+            ("* * */10 * *", {"days": (1, 11, 21, 31)}),
+            ("* * * JAN,mar-May *", {"months": (1, 3, 4, 5)}),
+            ("* * * * mon-fri", {"weekdays": (1, 2, 3, 4, 5)}),
+            ("* * * * 0", {"weekdays": (0,)}),
+            ("* * * * 7", {"weekdays": (0,)}),
+            ("* * * * 5-7", {"weekdays": (0, 5, 6)}),
+            ("* * * * Sat-Sun", {"weekdays": (0, 6)}),
+            ("* * * * sun-tue", {"weekdays": (0, 1, 2)}),
+            ("* * * * */2", {"weekdays": (0, 2, 4, 6)}),
+            ("* * 13 * fri", {"days": (13,), "weekdays": (5,), "either_day": True}),
+            ("* * */13 * fri", {"days": (1, 14, 27), "weekdays": (5,)}),
+            ("* * 29 feb *", {"days": (29,), "months": (2,)}),
+            ("* * 29-31 feb *", {"days": (29, 30, 31), "months": (2,)}),
+            ("* * 31 feb,mar *", {"days": (31,), "months": (2, 3)}),
+            (
+                "* * 31 feb mon",
+                {"days": (31,), "months": (2,), "weekdays": (1,), "either_day": True},
+            ),
+            ("  *\t* *  * * ", {}),
+        ],
+    )
+    def test_fields(self, text, expected):
+        """Numbers, names, stars, ranges, steps and lists, as crontab(5) has them."""
+        assert parse_cron(text) == Cron(**{**ALL, **expected})
+
+    @pytest.mark.parametrize(
+        ("text", "fault"),
+        [
+            ("", "it must have five fields (minute, hour, day, month, weekday), not 0"),
+            ("* * * *", "it must have five fields (minute, hour, day, month, weekday), not 4"),
+            ("@daily", "it must have five fields (minute, hour, day, month, weekday), not 1"),
+            ("60 * * * *", "minute '60' is no number from 0 to 59"),
+            ("* 24 * * *", "hour '24' is no number from 0 to 23"),
+            ("* * 0 * *", "day '0' is no number from 1 to 31"),
+            ("* * * 13 *", "month '13' is no number from 1 to 12 or name such as 'feb'"),
+            ("* * * * 8", "weekday '8' is no number from 0 to 7 or name such as 'mon'"),
+            ("* * * * monday", "weekday 'monday' is no number from 0 to 7 or name such as 'mon'"),
+            ("jan * * * *", "minute 'jan' is no number from 0 to 59"),
+            ("-5 * * * *", "minute '' is no number from 0 to 59"),
+            ("1, * * * *", "minute '' is no number from 0 to 59"),
+            ("1.5 * * * *", "minute '1.5' is no number from 0 to 59"),
+            ("² * * * *", "minute '²' is no number from 0 to 59"),
+            (f"{'9' * 5000} * * * *", f"minute '{'9' * 5000}' is no number from 0 to 59"),
+            ("20-10 * * * *", "minute '20-10' is a range that ends before it begins"),
+            ("* * * * fri-mon", "weekday 'fri-mon' is a range that ends before it begins"),
+            ("*/0 * * * *", "minute '*/0' has a step that is no number above 0"),
+            ("*/ * * * *", "minute '*/' has a step that is no number above 0"),
+            ("5/10 * * * *", "minute '5/10' has a step, but neither '*' nor a range before it"),
+            ("0 0 30 2 *", "day '30' never comes in month '2'"),
+            ("0 0 31 4,6,9,11 *", "day '31' never comes in month '4,6,9,11'"),
+        ],
+    )
+    def test_faults(self, text, fault):
+        """Each says which field is wrong, and what was expected of it."""
+        with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared.
+            parse_cron(text)
+        assert str(caught.value) == fault
+
+    @pytest.mark.parametrize(
+        ("task", "fault"),
+        [
+            (
+                {"cron": "* * * * *", "schedule": "D"},
+                "Task 't' must have 'schedule' or 'cron', not both",
+            ),
+            ({"cron": "", "schedule": ""}, "Task 't' is missing 'schedule' parameter"),
+            ({"cron": 5}, "Task 't': 'cron' must be a text of five fields, not 5"),
+            (
+                {"cron": "* * *"},
+                "Task 't': Cron '* * *' is not a valid option: it must have five fields "
+                "(minute, hour, day, month, weekday), not 3",
+            ),
+        ],
+    )
+    def test_a_task_has_a_schedule_or_cron(self, make, task, fault):
+        """One of the two, and each fault in the words of the others."""
+        tasks = {"t": {"func": "tick", **task}}
+        registry = make(bad=type("Bad", (Busy,), {"SCHEDULED_TASKS": tasks}))
+        (failure,) = registry.errors
+        assert failure.message == f"mixin 'schedule': {fault}"
+
+    @pytest.mark.parametrize("name", ["", "a\nb", "\ud800"])
+    def test_a_name_of_a_task_can_be_shown(self, make, name):
+        """It becomes the name of a job, and of a row in the store."""
+        tasks = {name: {"func": "tick", "schedule": "D"}}
+        registry = make(bad=type("Bad", (Busy,), {"SCHEDULED_TASKS": tasks}))
+        (failure,) = registry.errors
+        assert "the name of a task must be text without control characters" in failure.message
+        json.dumps(failure.message).encode()
+
+    def test_letters_go_by_the_calendar(self):
+        """What is monthly is due on the first, what is quarterly in the months after a quarter."""
+        parsed = {letter: parse_cron(text) for letter, text in CALENDAR.items()}
+        on_the_hour = {"minutes": (0,)}
+        at_midnight = {**on_the_hour, "hours": (0,)}
+        on_the_first = {**at_midnight, "days": (1,)}
+        assert parsed == {
+            "H": Cron(**{**ALL, **on_the_hour}),
+            "D": Cron(**{**ALL, **at_midnight}),
+            "W": Cron(**{**ALL, **at_midnight, "weekdays": (1,)}),
+            "M": Cron(**{**ALL, **on_the_first}),
+            "Q": Cron(**{**ALL, **on_the_first, "months": (1, 4, 7, 10)}),
+            "Y": Cron(**{**ALL, **on_the_first, "months": (1,)}),
+        }
