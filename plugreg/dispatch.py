@@ -5,14 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from types import CoroutineType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from plugreg._guard import Guard, belongs_to_process, safe_repr
-from plugreg.hooks import HookCallError, HookTable, Implementations, PluginManager, Row, refuse
+from plugreg._guard import Guard, belongs_to_process
+from plugreg.hooks import (
+    HookCallError,
+    HookTable,
+    Implementations,
+    Keep,
+    PluginManager,
+    Row,
+    refuse,
+)
 from plugreg.records import PluginFailure
 
 P = ParamSpec("P")
@@ -39,7 +47,7 @@ class Outcome(Generic[R]):
 
 
 class Dispatcher:
-    """Calls hooks in isolation. It has no state of its own and lives as long as its manager.
+    """Calls hooks in isolation. It holds no implementations and lives as long as its manager.
 
     A hook is named by its spec function (``Hooks.price``, which types arguments and results), or
     by a text. Arguments are passed by keyword. All implementations that are in service when the
@@ -47,8 +55,8 @@ class Dispatcher:
 
     Each method raises UnknownHookError for a hook that nobody knows and HookCallError for
     arguments the spec does not have, lacks, or for a historic hook, and RegistryNotReady where
-    ``check_ready`` does. It raises nothing because of a plugin, but for what belongs to the
-    process (KeyboardInterrupt and the like).
+    ``check_ready`` does, which is asked until it has let one call pass. It raises nothing because
+    of a plugin, but for what belongs to the process (KeyboardInterrupt and the like).
     """
 
     def __init__(
@@ -59,7 +67,9 @@ class Dispatcher:
     ) -> None:
         self._manager = manager
         self._on_fault = on_fault
+        self._keep = _keeper(on_fault)
         self._check_ready = check_ready
+        self._is_ready = False
 
     # A hook that only tells comes first: of None no type of results can be inferred.
     @overload
@@ -86,10 +96,20 @@ class Dispatcher:
         and later implementations are not called. Wrappers run round the call, outermost first;
         one that fails costs only itself.
         """
-        table, kwargs = self._prepare(hook, args, kwargs)
-        if not table.wrappers and not table.firstresult:
-            return self._results(table, kwargs, first=False)
-        value = self._wrapped(table, kwargs, first=table.firstresult)
+        # Written out as it is, since another method here would cost a tenth of a call of ten.
+        if args or not self._is_ready:
+            self._check(hook, args)
+        table = self._manager.table(hook)
+        shortcut = table.shortcuts.get(len(kwargs))
+        if shortcut is not None:
+            pick, collect = shortcut
+            try:
+                picked = pick(kwargs)
+            except KeyError:
+                pass  # One is missing; which one is found out below.
+            else:
+                return collect(table.calls, self._keep, picked)
+        value = self._wrapped(table, table.arguments(kwargs), first=table.firstresult)
         if table.firstresult:
             return [] if value is None else [value]
         return [each for each in value if each is not None]
@@ -111,8 +131,8 @@ class Dispatcher:
         Wrappers see what the spec says they see: a single value if it says ``firstresult``,
         else a list of at most one.
         """
-        table, kwargs = self._prepare(hook, args, kwargs)
-        value = self._wrapped(table, kwargs, first=True)
+        table = self._table(hook, args)
+        value = self._wrapped(table, table.arguments(kwargs), first=True)
         if table.firstresult:
             return value
         return next((each for each in value if each is not None), None)
@@ -141,19 +161,20 @@ class Dispatcher:
 
         Wrappers do not run, and ``firstresult`` stops nothing here.
         """
-        table, kwargs = self._prepare(hook, args, kwargs)
+        table = self._table(hook, args)
+        values = table.values(table.arguments(kwargs))
         found = []
         for row in table.rows:
             started = perf_counter()
             with Guard() as guard:
-                value = row.run(kwargs)
+                value = row.run(values)
                 if type(value) is CoroutineType:
                     value = refuse(value)
             seconds = perf_counter() - started
             if guard.error is None:
                 found.append(Outcome(row.slug, value, seconds=seconds))
             else:
-                failure = self._on_fault(row.slug, table.name, guard.error)
+                failure = self._on_fault(row.slug, row.hook, guard.error)
                 found.append(Outcome(row.slug, error=guard.error, failure=failure, seconds=seconds))
         return found
 
@@ -166,54 +187,29 @@ class Dispatcher:
 
     # -- the parts ---------------------------------------------------------------------------
 
-    def _prepare(
-        self, hook: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[HookTable, dict[str, Any]]:
+    def _table(self, hook: Any, args: tuple[Any, ...]) -> HookTable:
+        if args or not self._is_ready:
+            self._check(hook, args)
+        return self._manager.table(hook)
+
+    def _check(self, hook: Any, args: tuple[Any, ...]) -> None:
         self._check_ready()
-        name = hook if isinstance(hook, str) else getattr(hook, "__name__", None)
-        if not isinstance(name, str):
-            raise TypeError(f"a hook is its spec function or its name, not {safe_repr(hook)}")
-        table = self._manager.table(name)
+        # Who may call once may call ever after.
+        self._is_ready = True
         if args:
-            raise HookCallError(f"arguments of hook {table.name!r} must be given by keyword")
-        if table.historic:
-            raise HookCallError(
-                f"hook {table.name!r} is historic; use registry.hook.{table.name}.call_historic()"
-            )
-        return table, table.arguments(kwargs)
+            name = self._manager.table(hook).hook.name
+            raise HookCallError(f"arguments of hook {name!r} must be given by keyword")
 
-    def _results(self, table: HookTable, kwargs: dict[str, Any], *, first: bool) -> list[Any]:
-        """Call the implementations, all or up to the ``first`` result; return what is not None."""
-        results = []
-        names: tuple[str, ...] | None = None
-        arguments: list[Any] = []
-        for row in table.rows:
-            _, function, argnames, kwargnames = row
-            # Most implementations ask for the same arguments, and a table has them as one object.
-            if argnames is not names:
-                arguments, names = [kwargs[each] for each in argnames], argnames
-            try:
-                value = row.run(kwargs) if kwargnames else function(*arguments)
-                if type(value) is CoroutineType:
-                    value = refuse(value)
-            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
-                self._keep(row, table, error)
-            else:
-                if value is not None:
-                    results.append(value)
-                    if first:
-                        break
-        return results
-
-    def _wrapped(self, table: HookTable, kwargs: dict[str, Any], *, first: bool) -> Any:
+    def _wrapped(self, table: HookTable, arguments: dict[str, Any], *, first: bool) -> Any:
         """Run the implementations inside the wrappers; the shape of the value is the spec's."""
+        values = table.values(arguments)
         inside: list[tuple[Row, Generator[None, Any, Any]]] = []
         try:
             for row in table.wrappers:
-                generator = self._enter(row, table, kwargs)
+                generator = self._enter(row, values)
                 if generator is not None:
                     inside.append((row, generator))
-            results = self._results(table, kwargs, first=first)
+            results = table.run(arguments, self._keep, first=first)
             value: Any = next(iter(results), None) if table.firstresult else results
             while inside:
                 value = self._leave(*inside.pop(), table, value)
@@ -225,17 +221,16 @@ class Dispatcher:
                     generator.close()
         return value
 
-    def _enter(
-        self, row: Row, table: HookTable, kwargs: dict[str, Any]
-    ) -> Generator[None, Any, Any] | None:
+    def _enter(self, row: Row, values: Sequence[Any]) -> Generator[None, Any, Any] | None:
         with Guard() as guard:
-            generator: Generator[None, Any, Any] = row.run(kwargs)
+            generator: Generator[None, Any, Any] = row.run(values)
             try:
                 next(generator)
             except StopIteration:
                 raise RuntimeError("hook wrapper did not yield") from None
             return generator
-        self._keep(row, table, guard.error)
+        assert guard.error is not None
+        self._keep(row, guard.error)
         return None
 
     def _leave(
@@ -256,12 +251,17 @@ class Dispatcher:
             if not issubclass(type(changed), list):
                 raise TypeError(f"hook wrapper must return a list, not {type(changed).__name__}")
             return list(changed)
-        self._keep(row, table, guard.error)
+        assert guard.error is not None
+        self._keep(row, guard.error)
         return value
 
-    def _keep(self, row: Row, table: HookTable, error: BaseException | None) -> None:
-        """Record what a plugin raised. Raises it again when it belongs to the process."""
-        assert error is not None
+
+def _keeper(on_fault: FaultRecorder) -> Keep:
+    """Return what records a fault, and raises again what belongs to the process."""
+
+    def keep(row: Row, error: BaseException) -> None:
         if belongs_to_process(error):
             raise error
-        self._on_fault(row.slug, table.name, error)
+        on_fault(row.slug, row.hook, error)
+
+    return keep

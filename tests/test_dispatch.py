@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import sys
 from types import SimpleNamespace
 
@@ -11,7 +13,13 @@ import pytest
 
 from plugreg.dispatch import Dispatcher, Outcome
 from plugreg.exceptions import UnknownHookError
-from plugreg.hooks import HookCallError, PluginManager, hookimpl, hookspec
+from plugreg.hooks import (
+    HookCallError,
+    PluginManager,
+    PluginValidationError,
+    hookimpl,
+    hookspec,
+)
 from plugreg.records import PluginFailure, Stage
 
 host_spec = pluggy.HookspecMarker("shop")
@@ -224,6 +232,77 @@ class TestArguments:
         with pytest.raises(HookCallError, match="must provide argument 'x'"):
             bench.call("other")
         assert bench.faults == []
+
+    def test_a_hook_without_a_spec_has_optional_arguments(self, bench):
+        """What an implementation has a default for need not be given, and is handed on if it is."""
+        bench.add("other", a=lambda x, y="own": (x, y), b=lambda y="b": y)
+
+        assert bench.call("other", x=1) == [(1, "own"), "b"]
+        assert bench.call("other", x=1, y=2, unasked=3) == [(1, 2), 2]
+        assert [each.value for each in bench.outcomes("other", x=1)] == [(1, "own"), "b"]
+        assert bench.first("other", x=1) == (1, "own")
+
+    def test_many_different_lists_of_arguments(self, bench):
+        """Each implementation gets its own arguments, however many lists of them there are."""
+        names = ["a", "b", "c", "d"]
+        orders = [order for size in range(5) for order in itertools.permutations(names, size)]
+
+        def reversing(names):
+            return eval(f"lambda {', '.join(names)}: [{', '.join(reversed(names))}]")
+
+        bench.manager.add_hookspecs(SimpleNamespace(many=hookspec(lambda a, b, c, d: None)))
+        bench.add("many", **{f"p{n}": reversing(order) for n, order in enumerate(orders)})
+        given = {"c": 3, "a": 1, "d": 4, "b": 2}
+
+        assert len(orders) == 65
+        assert bench.call("many", **given) == [
+            [given[name] for name in reversed(order)] for order in orders
+        ]
+
+    def test_defaults_behind_one_that_the_spec_does_not_have(self, bench):
+        """What the spec does not know keeps its own default; what comes after it is handed over."""
+        bench.add(a=lambda item, other="own", currency="own": (item, other, currency))
+
+        assert bench.call(Hooks.price, item="tea") == [("tea", "own", "EUR")]
+
+    def test_a_decorated_implementation(self, bench):
+        """Arguments with a default come by name, as the wrapped function's parameters say."""
+
+        def price(item, currency="own"):
+            return item, currency
+
+        @functools.wraps(price)
+        def decorated(item, **others):
+            return price(item, **others)
+
+        bench.add(a=decorated)
+
+        assert bench.call(Hooks.price, item="tea", currency="CHF") == [("tea", "CHF")]
+
+    def test_one_that_asks_for_what_no_call_gives(self, bench):
+        """Where a spec came too late to refuse it, it is a fault of that plugin alone."""
+        bench.add("other", bad=lambda x, y: x, c=lambda x: x)
+        with pytest.raises(PluginValidationError):
+            bench.manager.add_hookspecs(SimpleNamespace(other=hookspec(lambda x: None)))
+
+        assert bench.call("other", x=1) == [1]
+        assert bench.faults == [("bad", "other", bench.faults[0][2])]
+        assert "'y'" in bench.failures[0].message
+
+    def test_specs_that_are_methods_of_an_object(self, bench):
+        """A hook can be named by the bound method of a specification object."""
+
+        class More:
+            @hookspec
+            def weight(self, item): ...
+
+        specs = More()
+        bench.manager.add_hookspecs(specs)
+        bench.add("weight", a=lambda item: item)
+
+        assert (
+            bench.call(specs.weight, item="tea") == bench.call(More.weight, item="tea") == ["tea"]
+        )
 
 
 FAULTS = {

@@ -338,7 +338,7 @@ class TestTables:
         price, other = manager.table("price"), manager.table("unspecified")
 
         swap(manager, o2=SimpleNamespace(owner=hookimpl(lambda item: 1)))
-        assert manager.table("price") is price
+        assert manager.table("price") is manager.table(Specs.price) is price
 
         swap(manager, b=Priced("b"))
         assert manager.table("price") is not price
@@ -348,3 +348,24 @@ class TestTables:
         assert manager.table("unspecified").firstresult
         assert isinstance(other, HookTable)
         assert not other.firstresult
+
+    def test_the_hooks_own_list_is_what_counts(self, manager):
+        """A table is made anew whoever has replaced the list, and however the hook was named."""
+        swap(manager, a=Priced("a"))
+        price = manager.table(Specs.price)
+
+        manager.hook.price._hookimpls = []
+
+        assert manager.table(Specs.price).rows == manager.table("price").rows == ()
+        assert [each.slug for each in price.rows] == ["a"]
+
+    def test_a_function_of_the_same_name(self, manager):
+        """Any function with a hook's name stands for the hook, and none but the spec is kept."""
+
+        def price(item): ...
+
+        gone = weakref.ref(price)
+        assert manager.table(price) is manager.table("price")
+        del price
+
+        assert gone() is None

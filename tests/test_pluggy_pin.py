@@ -253,10 +253,11 @@ def test_subset_callers(manager):
 
 
 def test_specs(manager):
-    """A ``HookSpec`` has the names without self, the defaults, and the options."""
+    """A ``HookSpec`` has its function, the names without self, the defaults, and the options."""
     found = manager.hook.plain.spec
 
     assert isinstance(found, HookSpec)
+    assert found.function is Specs.plain
     assert (found.argnames, found.kwargnames) == (("one",), ("two",))
     assert found.kwargdefaults == {"two": 2}
     assert not found.opts.get("firstresult")

@@ -11,14 +11,17 @@ pluggy keeps what is needed for this private: ``HookCaller._hookimpls``, ``_hook
 
 from pluggy import HookCallError, PluginValidationError
 
+from plugreg.hooks._loop import Keep
 from plugreg.hooks._manager import PluginManager
+from plugreg.hooks._rows import Row, refuse
 from plugreg.hooks._specs import PlugregSpecs, hookimpl, hookspec
-from plugreg.hooks._tables import HookTable, Implementations, Row, refuse
+from plugreg.hooks._tables import HookTable, Implementations
 
 __all__ = [
     "HookCallError",
     "HookTable",
     "Implementations",
+    "Keep",
     "PluginManager",
     "PluginValidationError",
     "PlugregSpecs",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pluggy
-from pluggy import HookCaller, HookImpl, HookimplOpts
+from pluggy import HookCaller, HookImpl
 from pluggy._compat import DistFacade
 from pluggy._hooks import _SubsetHookCaller, normalize_hookimpl_opts
 from pluggy._manager import _static_hook_attr
@@ -14,15 +14,13 @@ from pluggy._manager import _static_hook_attr
 from plugreg._guard import Guard, safe_repr, safe_str
 from plugreg._names import near
 from plugreg.exceptions import UnknownHookError
+from plugreg.hooks._finding import OBJECT_NAMES, Found, Marks, as_plain, find_at_once
 from plugreg.hooks._identity import Delivered, Identities
 from plugreg.hooks._state import State
 from plugreg.hooks._tables import HookTable, Implementations, Rank, make_table
 
 if TYPE_CHECKING:
     import importlib.metadata
-
-# What every object has is no hook, and is a third of what ``dir`` lists.
-_OBJECT_NAMES: Final = frozenset(dir(object))
 
 
 class PluginManager(pluggy.PluginManager):
@@ -75,11 +73,7 @@ class PluginManager(pluggy.PluginManager):
 
     def has_implementations(self, plugin: Any) -> bool:
         """Tell whether an object has any hook implementation. Nothing is evaluated or checked."""
-        return any(
-            self.parse_hookimpl_opts(plugin, attribute) is not None
-            for attribute in dir(plugin)
-            if attribute not in _OBJECT_NAMES
-        )
+        return any(True for _ in _found(self, plugin))
 
     # -- pluggy's own way in and out ---------------------------------------------------------
 
@@ -237,8 +231,10 @@ class PluginManager(pluggy.PluginManager):
                     arriving.setdefault(hook_name, []).append(impl)
             for hook_name, impls in arriving.items():
                 hook = _caller(self, hook_name)
-                staying = [each for each in hook._hookimpls if each.plugin_name not in leaving]
-                _store(self, hook, state.composed((*staying, *impls)))
+                staying = hook._hookimpls.copy()
+                if leaving:
+                    staying = [each for each in staying if each.plugin_name not in leaving]
+                _store(self, hook, state.placed(staying, impls))
 
     def replay(self, added: Iterable[Implementations]) -> Iterator[tuple[str, str, BaseException]]:
         """Give historic calls to plugins that were just exchanged in and have not had them.
@@ -279,38 +275,55 @@ class PluginManager(pluggy.PluginManager):
             if not impl.optionalhook and not _has_spec(self, hook_name)
         )
 
-    def table(self, name: str) -> HookTable:
-        """Return the named hook as the isolated call needs it.
+    def table(self, hook: Any) -> HookTable:
+        """Return a hook as the isolated call needs it, by its name or its spec function.
 
-        It is made anew only when the hook's list or spec is another one. Raises UnknownHookError.
+        It is made anew only when the hook's list or spec is another one. Raises UnknownHookError,
+        and TypeError for what is neither.
         """
-        hook = _find_caller(self, name)
-        if hook is None:
-            raise UnknownHookError(name, near(name, vars(self.hook)))
-        table = self._plugreg.tables.get(name)
-        if table is None or table.impls is not hook._hookimpls or table.spec is not hook.spec:
-            table = self._plugreg.tables[name] = make_table(hook)
-        return table
+        try:
+            table = self._plugreg.tables[hook]
+        except (KeyError, TypeError):
+            return _new_table(self, hook)
+        if table.impls is table.hook._hookimpls and table.spec is table.hook.spec:
+            return table
+        return _new_table(self, hook)
 
 
 # The parts are functions, so that no method of a host's subclass can take their place.
 
 
-def _parsed(manager: PluginManager, plugin: Any, name: str) -> list[tuple[str, HookImpl]]:
-    pairs = []
+def _found(manager: PluginManager, plugin: Any) -> Iterable[Found]:
+    """Find the implementations of a plugin, by name; a host's own way of parsing is kept to."""
+    if getattr(manager.parse_hookimpl_opts, "__func__", None) is PluginManager.parse_hookimpl_opts:
+        markers = (f"{manager.project_name}_impl", "plugreg_impl")
+        found = find_at_once(plugin, Marks(markers, manager.implicit_prefix))
+        if found is not None:
+            return found
+    return _found_one_by_one(manager, plugin)
+
+
+def _found_one_by_one(manager: PluginManager, plugin: Any) -> Iterator[Found]:
     for attribute in dir(plugin):
-        if attribute in _OBJECT_NAMES:
+        if attribute in OBJECT_NAMES:
             continue
         opts = manager.parse_hookimpl_opts(plugin, attribute)
         if opts is None:
             continue
-        normalize_hookimpl_opts(opts)
         found = _static_hook_attr(plugin, attribute)
         assert found is not None, f"{plugin!r}.{attribute} is not a hookable attribute"
-        impl = HookImpl(plugin, name, found[1], _as_plain(opts))
+        yield Found(attribute, opts, found[1])
+
+
+def _parsed(manager: PluginManager, plugin: Any, name: str) -> list[tuple[str, HookImpl]]:
+    pairs = []
+    for attribute, opts, function in _found(manager, plugin):
+        normalize_hookimpl_opts(opts)
+        impl = HookImpl(plugin, name, function, as_plain(opts))
         hook_name = impl.opts["specname"] or attribute
-        if _has_spec(manager, hook_name):
-            manager._verify_hook(_caller(manager, hook_name), impl)
+        hook = _find_caller(manager, hook_name)
+        if hook is not None and hook.has_spec():
+            manager._verify_hook(hook, impl)
         pairs.append((hook_name, impl))
     return pairs
 
@@ -344,10 +357,30 @@ def _caller(manager: PluginManager, name: str) -> HookCaller:
     return hook
 
 
+def _new_table(manager: PluginManager, hook: Any) -> HookTable:
+    tables = manager._plugreg.tables
+    if isinstance(hook, str):
+        caller = _find_caller(manager, hook)
+        if caller is None:
+            raise UnknownHookError(hook, near(hook, vars(manager.hook)))
+        table = tables[hook] = make_table(caller)
+        return table
+    name = getattr(hook, "__name__", None)
+    if not isinstance(name, str):
+        raise TypeError(f"a hook is its spec function or its name, not {safe_repr(hook)}")
+    table = manager.table(name)
+    if table.spec is not None and table.spec.function is hook:
+        # Found at once from now on. The spec keeps this function anyway; no other is kept.
+        tables[hook] = table
+    return table
+
+
 def _store(manager: PluginManager, hook: HookCaller, impls: list[HookImpl]) -> None:
     hook._hookimpls = impls  # type: ignore[misc]  # The one assignment that readers see.
     # The table made from the old list would keep plugins alive that have left.
     manager._plugreg.tables.pop(hook.name, None)
+    if hook.spec is not None:
+        manager._plugreg.tables.pop(hook.spec.function, None)
 
 
 def _history_of(manager: PluginManager, hook_name: str) -> Delivered:
@@ -382,34 +415,5 @@ def _own_opts(
     found = _static_hook_attr(holder, name)
     if found is None:
         return None
-    opts = _marked(found[0], marker)
-    prefix = manager.implicit_prefix
-    is_implicit = prefix is not None and name.startswith(prefix)
-    return implicit if opts is None and is_implicit else opts
-
-
-def _as_plain(opts: HookimplOpts) -> HookimplOpts:
-    """Return options whose values are looked at again and again, and so must be harmless.
-
-    Raises TypeError for a ``specname`` that is no text.
-    """
-    specname = opts["specname"]
-    if specname is not None and not issubclass(type(specname), str):
-        raise TypeError(f"specname must be the name of a hook, not {safe_repr(specname)}")
-    return {
-        "wrapper": bool(opts["wrapper"]),
-        "hookwrapper": bool(opts["hookwrapper"]),
-        "optionalhook": bool(opts["optionalhook"]),
-        "tryfirst": bool(opts["tryfirst"]),
-        "trylast": bool(opts["trylast"]),
-        "specname": None if specname is None else str.__str__(specname),
-    }
-
-
-def _marked(holder: object, attribute: str) -> dict[str, Any] | None:
-    """Return the options that a marker left on a function, or on what it was made from."""
-    for each in (holder, getattr(holder, "__func__", None)):
-        opts = getattr(each, attribute, None)
-        if isinstance(opts, dict):
-            return opts
-    return None
+    opts = Marks((marker,), manager.implicit_prefix).options(name, found[0])
+    return implicit if opts == {} else opts

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from pluggy import HookImpl
 
@@ -21,9 +22,10 @@ class State:
     def __init__(self) -> None:
         self.writing = threading.RLock()
         self.taken: dict[str, Implementations] = {}
-        self.places: dict[int, tuple[Rank, int]] = {}
+        # By the id of an implementation: its section, and its place among those taken in.
+        self.places: dict[int, tuple[int, tuple[Rank, int]]] = {}
         self.before: frozenset[str] | None = None
-        self.tables: dict[str, HookTable] = {}
+        self.tables: dict[Any, HookTable] = {}
         self.delivered: dict[str, Delivered] = {}
 
     def __reduce__(self) -> tuple[type[State], tuple[()]]:
@@ -33,7 +35,7 @@ class State:
         """Take a plugin in. Its place is its rank, then the order in which it lists its hooks."""
         self.taken[added.name] = added
         for index, (_, impl) in enumerate(added.pairs):
-            self.places[id(impl)] = (added.rank, index)
+            self.places[id(impl)] = (section(impl), (added.rank, index))
 
     def drop(self, name: str) -> Implementations:
         """Let a plugin go, and return what it had brought."""
@@ -42,23 +44,45 @@ class State:
             self.places.pop(id(impl), None)
         return left
 
-    def composed(self, impls: Iterable[HookImpl]) -> list[HookImpl]:
-        """Put a hook's implementations in the order in which pluggy keeps them.
+    def placed(self, impls: list[HookImpl], arriving: Iterable[HookImpl]) -> list[HookImpl]:
+        """Put implementations that were taken in at their places among those of a hook.
 
         There are six parts (wrappers behind the rest, and in both trylast, plain, tryfirst). In
         each, what was exchanged in stands together in the order of its places, behind what the
         host had registered before the first exchange and before what it has registered since;
         each of these two keeps its own order. Among trylast all of this is the other way round.
         """
-        parts: list[tuple[list[HookImpl], ...]] = [([], [], []) for _ in range(6)]
-        for impl in impls:
-            side = 1 if id(impl) in self.places else 2
-            if side == 2 and self.before is not None and impl.plugin_name in self.before:
-                side = 0
-            parts[section(impl)][side].append(impl)
-        placed: list[HookImpl] = []
-        for number, (before, block, after) in enumerate(parts):
-            is_trylast = number in (0, 3)
-            block.sort(key=lambda impl: self.places[id(impl)], reverse=is_trylast)
-            placed += (*after, *block, *before) if is_trylast else (*before, *block, *after)
-        return placed
+        end = 0
+        for new in arriving:
+            precedes = self._precedes(new)
+            # Many come in the order of their places, and so each right after the one before it.
+            low, high = 0, len(impls)
+            if end and precedes(impls[end - 1]):
+                low = end
+                if end < high and not precedes(impls[end]):
+                    high = end
+            while low < high:
+                middle = (low + high) // 2
+                if precedes(impls[middle]):
+                    low = middle + 1
+                else:
+                    high = middle
+            impls.insert(low, new)
+            end = low + 1
+        return impls
+
+    def _precedes(self, new: HookImpl) -> Callable[[HookImpl], bool]:
+        """Return what tells which implementations stand before one that was taken in."""
+        places, before = self.places, self.before or ()
+        new_part, new_place = places[id(new)]
+        is_trylast = new_part in (0, 3)
+
+        def precedes(other: HookImpl) -> bool:
+            part, place = places.get(id(other)) or (section(other), None)
+            if part != new_part:
+                return part < new_part
+            if place is None:
+                return (other.plugin_name in before) is not is_trylast
+            return not place < new_place if is_trylast else not new_place < place
+
+        return precedes

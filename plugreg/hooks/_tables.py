@@ -1,39 +1,22 @@
-"""Implementations, as a plugin brings them and as the isolated call needs them."""
+"""A hook as the isolated call needs it, and the implementations that one plugin brings."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import CoroutineType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from pluggy import HookCaller, HookCallError, HookImpl, Result
+from pluggy import HookCaller, HookCallError, HookImpl
 from pluggy._hooks import HookSpec
+
+from plugreg.hooks._loop import Calls, Keep, Loop, Pick, make_loop, make_pick, shaped
+from plugreg.hooks._rows import ABSENT, Row, Shape, make_row
 
 if TYPE_CHECKING:
     import importlib.metadata
 
 Rank = tuple[Any, ...]
 """The place of a plugin among the others: those registered later have a greater one."""
-
-
-class Row(NamedTuple):
-    """One implementation as the isolated call needs it."""
-
-    slug: str
-    function: Callable[..., Any]
-    argnames: tuple[str, ...]
-    kwargnames: tuple[str, ...]
-
-    def run(self, kwargs: Mapping[str, Any]) -> Any:
-        """Call the function with those of ``kwargs`` that it asks for."""
-        arguments = map(kwargs.__getitem__, self.argnames)
-        if self.kwargnames:
-            return self.function(
-                *arguments, **{each: kwargs[each] for each in self.kwargnames if each in kwargs}
-            )
-        return self.function(*arguments)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -61,8 +44,9 @@ class Implementations:
 
         Nothing is guarded here.
         """
+        values, places = [*kwargs.values()], {name: place for place, name in enumerate(kwargs)}
         return [
-            _row(impl).run(kwargs)
+            make_row(impl, hook, places).run(values)
             for name, impl in self.pairs
             if name == hook and not (impl.wrapper or impl.hookwrapper)
         ]
@@ -70,114 +54,128 @@ class Implementations:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class HookTable:
-    """A hook as the isolated call needs it, made from one list of implementations.
+    """A hook as the isolated call needs it, made from one list of implementations and one spec.
 
-    ``impls`` and ``spec`` are what it was made from; as long as the manager holds the same two
-    objects the table is current. ``rows`` and ``wrappers`` are in call order, wrappers outermost
-    first and all in new style; rows with equal argument names share one tuple of them.
-    ``required`` are the arguments each call must give.
+    As long as ``hook`` holds the same two objects the table is current. ``rows`` and ``wrappers``
+    are in call order, wrappers outermost first and all in new style. A call has a value for each
+    of ``parameters``, whose ``names`` are a set; ``defaults`` has those that the spec gives.
+
+    ``shortcuts`` are for calls that are no more than a loop over all rows: by how many arguments
+    one gives, all or those without a default, what picks their values, and the loop, which takes
+    ``calls``, a ``Keep`` and these. ``loops`` are those of other calls, made when first needed.
     """
 
-    name: str
+    hook: HookCaller
     impls: list[HookImpl]
     spec: HookSpec | None
     rows: tuple[Row, ...]
     wrappers: tuple[Row, ...]
-    required: frozenset[str]
+    parameters: tuple[str, ...]
+    names: frozenset[str]
     defaults: Mapping[str, Any]
     firstresult: bool
-    historic: bool
+    is_historic: bool
+    shapes: tuple[Shape, ...]
+    calls: Calls
+    pick: Pick
+    shortcuts: Mapping[int, tuple[Pick, Loop]]
+    loops: dict[bool, Loop] = field(default_factory=dict)
 
-    def arguments(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments of a call with the spec's defaults filled in.
+    def arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a call: one for each parameter, and no others.
 
-        Raises HookCallError when one that the spec declares is missing or one is unknown to it.
+        Raises HookCallError when one is missing, or unknown to the spec, and for a historic hook.
         """
-        if not self.required <= kwargs.keys():
-            missing = ", ".join(repr(each) for each in sorted(self.required - kwargs.keys()))
-            raise HookCallError(f"call of hook {self.name!r} must provide argument {missing}")
-        if self.spec is not None and len(kwargs) > len(self.required):
-            unknown = kwargs.keys() - self.required - set(self.spec.kwargnames)
-            if unknown:
-                names = ", ".join(repr(each) for each in sorted(unknown))
-                raise HookCallError(f"hook {self.name!r} has no argument {names}")
-        return {**self.defaults, **kwargs} if self.defaults else kwargs
+        found = {**self.defaults, **given}
+        return self._checked(found) if self.is_historic or found.keys() != self.names else found
 
+    def values(self, arguments: Mapping[str, Any]) -> list[Any]:
+        """Return the values that rows take: those of the arguments, in the order of parameters."""
+        return [arguments[each] for each in self.parameters]
 
-def section(impl: HookImpl) -> int:
-    """Return in which of the six parts of a hook's list pluggy keeps an implementation."""
-    position = 0 if impl.trylast else 2 if impl.tryfirst else 1
-    return position + 3 if impl.wrapper or impl.hookwrapper else position
+    def run(self, arguments: Mapping[str, Any], keep: Keep, *, first: bool) -> list[Any]:
+        """Call the rows, all or up to the ``first`` result; return the results that are not None.
+
+        ``arguments`` are those that :meth:`arguments` returns.
+        """
+        loop = self.loops.get(first)
+        if loop is None:
+            loop = self.loops[first] = make_loop(self.shapes, len(self.parameters), first=first)
+        return loop(self.calls, keep, self.pick(arguments))
+
+    def _checked(self, found: dict[str, Any]) -> dict[str, Any]:
+        name = self.hook.name
+        if self.is_historic:
+            raise HookCallError(
+                f"hook {name!r} is historic; use registry.hook.{name}.call_historic()"
+            )
+        missing = self.names - found.keys()
+        if missing:
+            names = ", ".join(map(repr, sorted(missing)))
+            raise HookCallError(f"call of hook {name!r} must provide argument {names}")
+        unknown = found.keys() - self.names
+        if unknown and self.spec is not None:
+            names = ", ".join(map(repr, sorted(unknown)))
+            raise HookCallError(f"hook {name!r} has no argument {names}")
+        return {each: found[each] for each in self.parameters}
 
 
 def make_table(hook: HookCaller) -> HookTable:
     """Make the table of a hook from the list of implementations that it has now."""
     impls, spec = hook._hookimpls, hook.spec
     in_call_order = impls[::-1]
-    same: dict[tuple[str, ...], tuple[str, ...]] = {}
+    required, defaults = _parameters(impls, spec)
+    parameters = (*required, *defaults)
+    places = {name: place for place, name in enumerate(parameters)}
+
+    def made(is_wrapper: bool) -> tuple[Row, ...]:
+        return tuple(
+            make_row(each, hook.name, places, may_lack=spec is None)
+            for each in in_call_order
+            if is_wrapper is (section(each) >= 3)
+        )
+
+    rows, wrappers = made(False), made(True)
+    shapes, calls = shaped(rows, len(parameters))
+    firstresult = spec is not None and bool(spec.opts.get("firstresult"))
+    is_historic = spec is not None and bool(spec.opts.get("historic"))
+    shortcuts = {}
+    if spec is not None and not (wrappers or firstresult or is_historic):
+        shortcuts = {
+            len(given): (make_pick(given), make_loop(shapes, len(given), others))
+            for given, others in ((parameters, ()), (required, (*defaults.values(),)))
+        }
     return HookTable(
-        name=hook.name,
+        hook=hook,
         impls=impls,
         spec=spec,
-        rows=tuple(
-            row._replace(argnames=same.setdefault(row.argnames, row.argnames))
-            for row in map(_row, (each for each in in_call_order if section(each) < 3))
-        ),
-        wrappers=tuple(_row(each) for each in in_call_order if section(each) >= 3),
-        # Without a spec, a call must give what the implementations ask for.
-        required=frozenset(
-            spec.argnames if spec is not None else (n for each in impls for n in each.argnames)
-        ),
-        defaults=dict(spec.kwargdefaults) if spec is not None else {},
-        firstresult=bool(spec is not None and spec.opts.get("firstresult")),
-        historic=bool(spec is not None and spec.opts.get("historic")),
+        rows=rows,
+        wrappers=wrappers,
+        parameters=parameters,
+        names=frozenset(parameters),
+        defaults=defaults,
+        firstresult=firstresult,
+        is_historic=is_historic,
+        shapes=shapes,
+        calls=calls,
+        pick=make_pick(parameters),
+        shortcuts=shortcuts,
     )
 
 
-def _row(impl: HookImpl) -> Row:
-    function: Callable[..., Any] = impl.function
-    if inspect.iscoroutinefunction(function):
-        function = _refusal_of(function)
-    elif impl.hookwrapper:
-        function = _in_new_style(function)
-    return Row(impl.plugin_name, function, impl.argnames, impl.kwargnames)
+def _parameters(
+    impls: Sequence[HookImpl], spec: HookSpec | None
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return the names of what each call must give, and the defaults of what it may leave out."""
+    if spec is not None:
+        return spec.argnames, spec.kwargdefaults
+    # Without a spec, a call must give what the implementations ask for.
+    required = dict.fromkeys(name for each in impls for name in each.argnames)
+    optional = dict.fromkeys(name for each in impls for name in each.kwargnames)
+    return (*required,), {name: ABSENT for name in optional if name not in required}
 
 
-def _in_new_style(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make an old-style wrapper, which is sent a ``Result``, work like a new-style one."""
-
-    def wrapper(*args: Any, **kwargs: Any) -> Generator[None, Any, Any]:
-        inner = function(*args, **kwargs)
-        try:
-            next(inner)
-        except StopIteration:
-            raise RuntimeError("hook wrapper did not yield") from None
-        try:
-            result = Result((yield), None)
-            inner.send(result)
-        except StopIteration:
-            return result.get_result()
-        finally:
-            inner.close()
-        raise RuntimeError("hook wrapper has a second yield")
-
-    return wrapper
-
-
-def _refusal_of(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Stand in for an async implementation, which a synchronous call cannot wait for."""
-
-    def stand_in(*_args: Any, **_kwargs: Any) -> Any:
-        raise _not_async(getattr(function, "__qualname__", ""))
-
-    return stand_in
-
-
-def refuse(coroutine: CoroutineType[Any, Any, Any]) -> Any:
-    """Close a coroutine that an implementation has returned. Raises TypeError."""
-    coroutine.close()
-    raise _not_async(coroutine.__qualname__)
-
-
-def _not_async(name: str) -> TypeError:
-    return TypeError(f"{name!r} is async, but this call is not; make it a plain function")
+def section(impl: HookImpl) -> int:
+    """Return in which of the six parts of a hook's list pluggy keeps an implementation."""
+    position = 0 if impl.trylast else 2 if impl.tryfirst else 1
+    return position + 3 if impl.wrapper or impl.hookwrapper else position

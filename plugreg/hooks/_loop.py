@@ -1,0 +1,95 @@
+"""The loop of an isolated call, compiled for the arguments that a hook's implementations take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from operator import itemgetter
+from types import CodeType, CoroutineType, FunctionType
+from typing import Any, Final
+
+from plugreg.hooks._rows import Row, Shape, refuse, with_all
+
+Calls = tuple[tuple[Callable[..., Any], int, Row], ...]
+"""Functions, each with the number of the shape of its arguments, and the row it is of."""
+
+Keep = Callable[[Row, BaseException], None]
+"""Records what an implementation has raised, or raises it again."""
+
+Pick = Callable[[Mapping[str, Any]], Any]
+"""Takes the arguments of a call; gives the values of some: one as it is, several as a tuple."""
+
+Loop = Callable[[Calls, Keep, Any], list[Any]]
+"""Takes calls, a ``Keep`` and what was picked; gives the results that are not None."""
+
+# Calling a function takes half the time when its arguments are written out, and a hook call does
+# little else. So the text of the loop is made for the arguments that the implementations take. It
+# knows these by numbers: no name that a plugin or a host has chosen is ever compiled.
+_LOOP: Final = """
+def loop(calls, keep, picked{defaults}):
+    {values} = picked
+    results = []
+    for function, shape, row in calls:
+        try:
+            value = {call}
+            if value is not None:
+                if type(value) is CoroutineType:
+                    refuse(value)
+                results.append(value){end}
+        except BaseException as error:
+            keep(row, error)
+    return results
+"""
+_MOST_SHAPES: Final = 16
+"""How many different lists of arguments are written out; beyond it there is one starred call."""
+
+
+@lru_cache(maxsize=128)
+def _code(shapes: tuple[Shape, ...], given: int, defaults: int, first: bool) -> CodeType:
+    """Compile the loop for functions that take these shapes of ``given + defaults`` values."""
+    values = [f"value{place}" for place in range(given + defaults)]
+    *others, call = (f"function({', '.join(values[each] for each in shape)})" for shape in shapes)
+    for number, other in enumerate(others):
+        call = f"{other} if shape == {number} else {call}"
+    text = _LOOP.format(
+        defaults="".join(f", {each}" for each in values[given:]),
+        # One value comes as it is, several as a tuple, as itemgetter gives them.
+        values=", ".join(values[:given]) or "_",
+        call=call,
+        end="\n                break" if first else "",
+    )
+    module = compile(text, f"<{__name__}>", "exec")
+    return next(each for each in module.co_consts if isinstance(each, CodeType))
+
+
+def make_loop(
+    shapes: tuple[Shape, ...], given: int, defaults: tuple[Any, ...] = (), *, first: bool = False
+) -> Loop:
+    """Make the loop of calls that pick ``given`` values; ``defaults`` are what follows these.
+
+    It calls all implementations, or with ``first`` those up to the first result.
+    """
+    if not shapes:
+        return _nobody
+    code = _code(shapes, given, len(defaults), first)
+    names = {"CoroutineType": CoroutineType, "refuse": refuse}
+    return FunctionType(code, names, argdefs=defaults)
+
+
+def _nobody(_calls: Calls, _keep: Keep, _picked: Any) -> list[Any]:
+    return []
+
+
+def make_pick(names: tuple[str, ...]) -> Pick:
+    """Make what takes the values of these arguments; KeyError where one is not given."""
+    return itemgetter(*names) if names else len
+
+
+def shaped(rows: Sequence[Row], count: int) -> tuple[tuple[Shape, ...], Calls]:
+    """Return the different lists of arguments that the functions take, and the calls."""
+    numbers: dict[Shape, int] = {}
+    calls = tuple((row.function, numbers.setdefault(row.takes, len(numbers)), row) for row in rows)
+    if len(numbers) > _MOST_SHAPES:
+        everything = tuple(range(count))
+        return (everything,), tuple((with_all(row), 0, row) for row in rows)
+    return tuple(numbers), calls

@@ -1,0 +1,134 @@
+"""One implementation of a hook, as the isolated call needs it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator, Mapping, Sequence
+from types import CoroutineType, FunctionType
+from typing import Any, Final, NamedTuple
+
+from pluggy import HookCallError, HookImpl, Result
+
+Shape = tuple[int, ...]
+"""Which values of a call a function takes, in its own order, by their places."""
+
+ABSENT: Final = object()
+"""Stands for an argument that a call of a hook without a spec does not give."""
+
+
+class Row(NamedTuple):
+    """One implementation as the isolated call needs it.
+
+    ``takes`` says which values of the call the function is given, in this order, by their places.
+    """
+
+    slug: str
+    hook: str
+    function: Callable[..., Any]
+    takes: Shape
+
+    def run(self, values: Sequence[Any]) -> Any:
+        """Call the function with those of ``values`` that it takes."""
+        return self.function(*[values[each] for each in self.takes])
+
+
+def make_row(
+    impl: HookImpl, hook: str, places: Mapping[str, int], *, may_lack: bool = False
+) -> Row:
+    """Make the row of an implementation, for calls whose values are at these places.
+
+    With ``may_lack`` the values that it has defaults for may be ``ABSENT``.
+    """
+    function: Callable[..., Any] = impl.function
+    optional = tuple(each for each in impl.kwargnames if each in places)
+    unknown = [each for each in impl.argnames if each not in places]
+    if unknown:
+        return Row(impl.plugin_name, hook, _refusal_for(unknown[0]), ())
+    if inspect.iscoroutinefunction(function):
+        function = _refusal_of(function)
+    elif (may_lack and optional) or not _takes_by_place(impl, optional):
+        function = _by_keyword(function, len(impl.argnames), optional)
+    if impl.hookwrapper:
+        function = _in_new_style(function)
+    takes = tuple(places[each] for each in (*impl.argnames, *optional))
+    return Row(impl.plugin_name, hook, function, takes)
+
+
+def _takes_by_place(impl: HookImpl, optional: tuple[str, ...]) -> bool:
+    """Tell whether the values of ``optional`` come right after the others in the parameters.
+
+    Of a function that wraps another one pluggy has told the parameters of that one.
+    """
+    if not optional:
+        return True
+    function = getattr(impl.function, "__func__", impl.function)
+    is_plain = type(function) is FunctionType and "__wrapped__" not in function.__dict__
+    return is_plain and impl.kwargnames[: len(optional)] == optional
+
+
+def _by_keyword(
+    function: Callable[..., Any], count: int, names: tuple[str, ...]
+) -> Callable[..., Any]:
+    """Make a function whose values after the first ``count`` are handed on by these names."""
+
+    def caller(*values: Any) -> Any:
+        optional = zip(names, values[count:], strict=True)
+        return function(
+            *values[:count], **{name: each for name, each in optional if each is not ABSENT}
+        )
+
+    return caller
+
+
+def with_all(row: Row) -> Callable[..., Any]:
+    """Make a function that is given all values of a call."""
+    return lambda *values: row.run(values)
+
+
+def _in_new_style(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make an old-style wrapper, which is sent a ``Result``, work like a new-style one."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[None, Any, Any]:
+        inner = function(*args, **kwargs)
+        try:
+            next(inner)
+        except StopIteration:
+            raise RuntimeError("hook wrapper did not yield") from None
+        try:
+            result = Result((yield), None)
+            inner.send(result)
+        except StopIteration:
+            return result.get_result()
+        finally:
+            inner.close()
+        raise RuntimeError("hook wrapper has a second yield")
+
+    return wrapper
+
+
+def _refusal_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Stand in for an async implementation, which a synchronous call cannot wait for."""
+
+    def stand_in(*_: Any) -> Any:
+        raise _not_async(getattr(function, "__qualname__", ""))
+
+    return stand_in
+
+
+def _refusal_for(absent: str) -> Callable[..., Any]:
+    """Stand in for an implementation that asks for what no call gives."""
+
+    def stand_in(*_: Any) -> Any:
+        raise HookCallError(f"hook call must provide argument {absent!r}")
+
+    return stand_in
+
+
+def refuse(coroutine: CoroutineType[Any, Any, Any]) -> Any:
+    """Close a coroutine that an implementation has returned. Raises TypeError."""
+    coroutine.close()
+    raise _not_async(coroutine.__qualname__)
+
+
+def _not_async(name: str) -> TypeError:
+    return TypeError(f"{name!r} is async, but this call is not; make it a plain function")

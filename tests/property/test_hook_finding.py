@@ -1,0 +1,131 @@
+"""Implementations are found at one look, and are those that pluggy finds one by one."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from types import ModuleType
+
+import pluggy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plugreg.hooks import PluginManager, hookimpl
+
+host_impl = pluggy.HookimplMarker("shop")
+
+
+class OneByOne(PluginManager):
+    """A manager of a host that has its own say, and so is asked about each attribute."""
+
+    def parse_hookimpl_opts(self, plugin, name):
+        return super().parse_hookimpl_opts(plugin, name)
+
+
+def marked(function):
+    return hookimpl(tryfirst=True)(function)
+
+
+class Callable:
+    """An object that can be called, and has the mark of an implementation."""
+
+    plugreg_impl = {"tryfirst": True}
+
+    def __call__(self):
+        raise AssertionError("called")
+
+    def method(self):
+        """Do nothing."""
+
+    marked_method = marked(method)
+
+
+def evaluated(self):
+    raise AssertionError("evaluated")
+
+
+VALUES = {
+    "function": lambda: lambda *_: None,
+    "hook": lambda: marked(lambda *_: None),
+    "hook of the host": lambda: host_impl(trylast=True)(lambda *_: None),
+    "hook of others": lambda: pluggy.HookimplMarker("other")(lambda *_: None),
+    "static hook": lambda: staticmethod(marked(lambda *_: None)),
+    "marked static": lambda: marked(staticmethod(lambda *_: None)),
+    "static": lambda: staticmethod(lambda *_: None),
+    "class hook": lambda: classmethod(marked(lambda *_: None)),
+    "marked class": lambda: marked(classmethod(lambda *_: None)),
+    "bound": lambda: Callable().method,
+    "bound hook": lambda: Callable().marked_method,
+    "property": lambda: property(marked(evaluated)),
+    "callable": Callable,
+    "marked class object": lambda: Callable,
+    "number": lambda: 5,
+}
+NAMES = ["shop_one", "two", "three"]
+attributes = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(sorted(VALUES)))
+EXTRAS = {
+    "none": dict,
+    "dir": lambda: {"__dir__": lambda _: ["two"]},
+    "getattr": lambda: {"__getattr__": evaluated},
+    "getattribute": lambda: {"__getattribute__": object.__getattribute__},
+    "class": lambda: {"__class__": property(lambda _: int)},
+    "slot": lambda: {"__slots__": ("three", "__dict__")},
+    "slots": lambda: {"__slots__": ("two", "three")},
+    "init": lambda: {"__init__": marked(lambda _: None)},
+}
+
+
+@st.composite
+def plugins(draw):
+    """A module, a class or an object, with attributes of its own and of several classes."""
+    if draw(st.integers(0, 3)) == 0:
+        module = ModuleType("plugin")
+        vars(module).update((name, VALUES[kind]()) for name, kind in draw(attributes).items())
+        if draw(st.booleans()):
+            module.__dir__ = lambda: ["two"]
+        return module
+    cls = object
+    for _ in range(draw(st.integers(1, 3))):
+        extra = EXTRAS[draw(st.sampled_from(sorted(EXTRAS)))]()
+        slots = extra.get("__slots__", ())
+        if getattr(cls, "__dictoffset__", 0):
+            slots = extra["__slots__"] = tuple(each for each in slots if each != "__dict__")
+            if "__slots__" not in extra or not slots:
+                del extra["__slots__"]
+        members = {
+            name: VALUES[kind]() for name, kind in draw(attributes).items() if name not in slots
+        }
+        cls = type("Plugin", (cls,), {**members, **extra})
+    if draw(st.integers(0, 3)) == 0:
+        return cls
+    plugin = cls()
+    for name, kind in draw(attributes).items():
+        # There may be a property of this name, or no dict to put it in.
+        with suppress(AttributeError):
+            object.__setattr__(plugin, name, VALUES[kind]())
+    return plugin
+
+
+def found_by(kind, plugin, prefix):
+    manager = kind("shop", implicit_prefix=prefix)
+    pairs = manager.implementations(plugin, "plugin").pairs
+    assert manager.has_implementations(plugin) is bool(pairs)
+    return [(name, impl.function, impl.opts) for name, impl in pairs]
+
+
+@settings(deadline=None, max_examples=300)
+@given(plugins(), st.sampled_from([None, "shop_"]))
+def test_found_at_one_look(plugin, prefix):
+    """Names, functions, their binding and options are the same, and nothing is evaluated."""
+    assert found_by(PluginManager, plugin, prefix) == found_by(OneByOne, plugin, prefix)
+
+
+def test_the_look_is_that_of_the_moment():
+    """What is put on a class, or taken from it, after one look is seen by the next."""
+
+    class Plugin:
+        two = marked(lambda self: None)
+
+    assert [name for name, _, _ in found_by(PluginManager, Plugin(), None)] == ["two"]
+    Plugin.three = Plugin.two
+    Plugin.two = None
+    assert [name for name, _, _ in found_by(PluginManager, Plugin(), None)] == ["three"]
