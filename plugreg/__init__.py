@@ -36,6 +36,13 @@ from plugreg.registry import PluginRegistry
 if TYPE_CHECKING:
     from plugreg.definitions import SettingDefinition
     from plugreg.dispatch import Outcome
+    from plugreg.probes import (
+        ProbedSetting,
+        ProbeFailedError,
+        ProbeOutcome,
+        ProbeReport,
+        ProbeUnavailableError,
+    )
     from plugreg.records import LoadReport, PluginFailure, PluginRecord, PluginState, Stage
 else:
 
@@ -47,6 +54,8 @@ else:
             from plugreg import dispatch as module
         elif name in ("LoadReport", "PluginFailure", "PluginRecord", "PluginState", "Stage"):
             from plugreg import records as module
+        elif name.startswith("Probe") and name in __all__:
+            from plugreg import probes as module
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(module, name)
@@ -75,6 +84,11 @@ __all__ = [
     "PluginSlugError",
     "PluginState",
     "PlugregError",
+    "ProbeFailedError",
+    "ProbeOutcome",
+    "ProbeReport",
+    "ProbeUnavailableError",
+    "ProbedSetting",
     "RegistryBusyError",
     "RegistryNotReady",
     "RequirementError",

@@ -8,9 +8,11 @@ from typing import Final, overload
 from plugreg._names import near
 from plugreg.exceptions import PluginNotFoundError
 from plugreg.failures import FailureLedger
+from plugreg.probes import ProbeReport
 from plugreg.records import (
     FAILED,
     LOAD_STAGES,
+    ActivePlugin,
     KnownPlugin,
     PluginFacts,
     PluginFailure,
@@ -24,28 +26,44 @@ from plugreg.selection import Filters, PluginIndex
 _NO_FACTS = PluginFacts()
 _ALL = Filters()
 
+Learnt = Callable[[PluginSpec], ProbeReport | None]
+"""Gives what a probe has learnt of a plugin of this version, if one has."""
+
 
 class Catalogue:
-    """Composes records. It reads, and writes nothing; ``describe`` is asked only when facts are."""
+    """Composes records. It reads, and writes nothing; ``describe`` is asked only when facts are.
+
+    ``learnt`` is asked of plugins that are off.
+    """
 
     def __init__(
         self,
         current: Callable[[], Snapshot],
         ledger: FailureLedger,
         describe: Describe,
+        learnt: Learnt = lambda _: None,
     ) -> None:
         self._current = current
         self._ledger = ledger
         self._describe = describe
+        self._learnt = learnt
         self._index = PluginIndex(Snapshot())
 
     def record(self, slug: str) -> PluginRecord:
         """Return the record of one plugin. Raises PluginNotFoundError, with a near name."""
         snapshot = self._current()
-        known = snapshot.plugins.get(slug)
-        if known is None:
-            raise PluginNotFoundError(slug, near(slug, snapshot.plugins))
-        return self.compose(known, snapshot)
+        return self.compose(_known(slug, snapshot), snapshot)
+
+    def probed(self, slug: str) -> ProbeReport | None:
+        """Return what the last probe told of a plugin, None if it was of another version.
+
+        Raises PluginNotFoundError, with a near name.
+        """
+        return self.learnt_of(_known(slug, self._current()))
+
+    def learnt_of(self, known: KnownPlugin) -> ProbeReport | None:
+        """Return the same of a plugin of a snapshot."""
+        return None if known.spec is None else self._learnt(known.spec)
 
     def all(self) -> Mapping[str, PluginRecord]:
         """Return every known plugin by slug, in alphabetical order, as of now."""
@@ -87,7 +105,7 @@ class Catalogue:
             title=loaded.title if loaded is not None else stated or known.name,
             version=loaded.version if loaded is not None else _version(spec),
             distribution=known.distribution,
-            mixins={} if active is None else dict(active.mixins),
+            mixins=self._mixins(known, active),
             errors=errors,
             is_builtin=known.is_builtin,
             is_sample=known.is_sample,
@@ -98,6 +116,12 @@ class Catalogue:
             _facts=lambda: _NO_FACTS if spec is None else self._describe(spec),
             _loaded=loaded,
         )
+
+    def _mixins(self, known: KnownPlugin, active: ActivePlugin | None) -> dict[str, str]:
+        if active is not None:
+            return dict(active.mixins)
+        learnt = self.learnt_of(known)
+        return {} if learnt is None else dict(learnt.mixins)
 
 
 class Records(Mapping[str, PluginRecord]):
@@ -155,6 +179,13 @@ class Selection(Sequence[PluginRecord]):
 
     def __repr__(self) -> str:
         return f"<selection of {len(self.plugins)} plugins>"
+
+
+def _known(slug: str, snapshot: Snapshot) -> KnownPlugin:
+    known = snapshot.plugins.get(slug)
+    if known is None:
+        raise PluginNotFoundError(slug, near(slug, snapshot.plugins))
+    return known
 
 
 def _reason(known: KnownPlugin, errors: Iterable[PluginFailure]) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from plugreg._forks import PerProcess
 from plugreg._names import Slug
 from plugreg.exceptions import SettingError
+from plugreg.probes import PROBES
 from plugreg.records import EMPTY, Generation, PluginFailure, PluginSpec, Stage, Wish
 from plugreg.resolve import HostRules, settle
 from plugreg.storage import Storage, Transaction
@@ -153,7 +154,7 @@ class Configs:
             return _raise_generation(transaction) if changed else 0
 
     def forget(self, slug: Slug) -> int:
-        """Delete wish, settings, user settings and metadata of one plugin; its number stays used.
+        """Delete all that is stored of one plugin, its probe included; its number stays used.
 
         Returns the generation that it made, 0 where nothing was stored.
         """
@@ -162,6 +163,7 @@ class Configs:
                 found = transaction.delete("plugins", slug)
                 found |= transaction.delete("metadata", slug)
                 found |= transaction.delete(VERSIONS, slug)
+                found |= transaction.delete(PROBES, slug)
                 for table in TABLES:
                     for key in [key for key, _ in transaction.items(table)]:
                         if key.partition(":")[0] == slug:

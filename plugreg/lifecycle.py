@@ -22,6 +22,7 @@ from plugreg.freshness import Freshness
 from plugreg.hooks import PluginManager
 from plugreg.modules import forget_folders
 from plugreg.presence import Presence, Running
+from plugreg.probes import Probes
 from plugreg.records import (
     LOAD_STAGES,
     ActivePlugin,
@@ -68,6 +69,7 @@ class LifeCycle:
         settings: SettingsStore,
         health: SettingsHealth,
         configs: Configs,
+        probes: Probes,
         presence: Presence,
         turns: Turns,
         damage: Callable[[], tuple[PluginFailure, ...]],
@@ -83,6 +85,7 @@ class LifeCycle:
         self._settings = settings
         self._health = health
         self._configs = configs
+        self._probes = probes
         self._presence = presence
         self._turns = turns
         self._damage = damage
@@ -246,6 +249,7 @@ class LifeCycle:
         before = self._snapshot.active
         changed = self._settings.load()
         self._configs.load()
+        self._probes.load()
         found = replace(found, failures=(*found.failures, *self._damage()))
         try:
             report = self._apply(found, remake=remake, collected=collected)
@@ -264,6 +268,7 @@ class LifeCycle:
         before = self._health.moment(snapshot.active.values())
         changed = self._settings.load()
         self._configs.load()
+        self._probes.load()
         self._health.renew(before)
         self._tell_changed(changed, snapshot.active)
         if wished != snapshot.wished:

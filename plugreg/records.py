@@ -427,7 +427,8 @@ class PluginRecord:
     ``pk`` is the number stored for the plugin, 0 where nothing is stored. ``wanted`` is the wish
     (mandatory, or switched on by an operator), ``state`` what came of it, ``reason`` one sentence
     on why it is not active. ``plugin`` is the object, None unless active. ``mixins`` maps keys to
-    human names, and is empty unless active. ``errors`` are this plugin's failure records.
+    human names: those of the object or, unless active, those that a probe of this version found.
+    ``errors`` are this plugin's failure records.
     ``is_builtin`` … ``is_mandatory`` are those of behaviour.md, section 3; ``is_installed`` means
     that the plugin was found, loaded or not.
     """

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from plugreg.failures import OnFailure
     from plugreg.install import Installer, InstallPlan, InstallReport, Packages, UninstallReport
     from plugreg.mixins import MixinSpec
+    from plugreg.probe import Prober
+    from plugreg.probes import ProbeReport
     from plugreg.records import LoadReport, PluginFailure, PluginRecord
     from plugreg.settings import SettingsView
     from plugreg.storage import Storage
@@ -114,6 +116,7 @@ class PluginRegistry:
         from plugreg.options import absolute, collected, host_rules, mixin_table, switched_off
         from plugreg.overrides import parse_overrides
         from plugreg.presence import Presence
+        from plugreg.probes import Probes
         from plugreg.schedules import Schedules
         from plugreg.settings_health import SettingsHealth
         from plugreg.shared import Shared
@@ -144,6 +147,7 @@ class PluginRegistry:
         self._rules = rules
         kept = MemoryStorage() if storage is None else storage
         self._configs = Configs(kept)
+        self._probes = Probes(kept)
         presence = Presence(kept, process, silent=rules.safe_mode)
         self._settings = SettingsStore(
             kept,
@@ -198,20 +202,39 @@ class PluginRegistry:
             settings=self._settings,
             health=self._health,
             configs=self._configs,
+            probes=self._probes,
             presence=presence,
             turns=Turns(reload_wait),
             damage=self._damage,
             tell=self.events.tell,
         )
         current = self._life.current
-        self.catalogue: Final = Catalogue(current, self._ledger, facts.of)
+        self.catalogue: Final = Catalogue(current, self._ledger, facts.of, self._probes.of)
         """All plugins as records, and lists of them: filtered, searched and ordered."""
+
+        def prober() -> Prober:
+            # Few processes ever probe.
+            from plugreg.probe import Prober
+
+            return Prober(
+                host=host,
+                implicit_prefix=implicit_prefix,
+                rules=rules,
+                mixins=rows,
+                current=current,
+                probes=self._probes,
+                scrubber=self._settings.scrubber,
+            )
+
+        self._prober = prober
         self._wishes = Wishes(
             rules=rules,
             life=self._life,
             catalogue=self.catalogue,
             configs=self._configs,
             settings=self._settings,
+            probes=self._probes,
+            probe=self.probe,
         )
         self.packages: Final = (
             None
@@ -299,14 +322,33 @@ class PluginRegistry:
 
     # -- wishes ------------------------------------------------------------------------------
 
-    def activate(self, slug: str, *, allow_missing: bool = False) -> PluginRecord:
+    def activate(
+        self, slug: str, *, allow_missing: bool = False, probe: bool = False
+    ) -> PluginRecord:
         """Switch a plugin on, now and at each start, and return its record.
 
-        A plugin that then fails stays wished, and that is no error. Raises PluginNotFoundError
-        (unless ``allow_missing``), PluginBlockedError, StorageError, RegistryBusyError; see
-        :meth:`plugreg.wishes.Wishes.activate`.
+        A plugin that then fails stays wished, and that is no error. With ``probe`` it is looked at
+        in a child process first, and one that would take the host down raises ProbeFailedError.
+        Raises PluginNotFoundError (unless ``allow_missing``), PluginBlockedError, StorageError,
+        RegistryBusyError; see :meth:`plugreg.wishes.Wishes.activate`.
         """
-        return self._wishes.activate(slug, allow_missing=allow_missing)
+        return self._wishes.activate(slug, allow_missing=allow_missing, probe=probe)
+
+    def probe(self, slug: str, timeout: float = 10.0) -> ProbeReport:
+        """Load a plugin in a child process, and tell what it would bring or how it died.
+
+        What was learnt is remembered for its version, and shown while it is off. Raises
+        PluginNotFoundError, PluginBlockedError, ProbeUnavailableError, StorageError, ValueError for
+        a ``timeout`` that is none; see :meth:`plugreg.probe.Prober.probe`.
+        """
+        return self._prober().probe(slug, timeout)
+
+    def probed(self, slug: str) -> ProbeReport | None:
+        """Return what the last probe told of this version of a plugin. Raises PluginNotFoundError.
+
+        None where there was no probe of it. Nothing is run, and the print-out is not remembered.
+        """
+        return self.catalogue.probed(slug)
 
     def deactivate(self, slug: str, *, cascade: bool = False) -> PluginRecord:
         """Switch a plugin off, now and at each start, and return its record.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from plugreg._names import Slug, near, slug_fault, slugify
@@ -17,6 +18,7 @@ from plugreg.exceptions import (
     PluginSlugError,
 )
 from plugreg.lifecycle import LifeCycle
+from plugreg.probes import ProbeFailedError, ProbeReport, Probes
 from plugreg.records import KnownPlugin, PluginRecord, Source
 from plugreg.resolve import HostRules
 from plugreg.values import SettingsStore
@@ -37,14 +39,20 @@ class Wishes:
         catalogue: Catalogue,
         configs: Configs,
         settings: SettingsStore,
+        probes: Probes,
+        probe: Callable[[str], ProbeReport],
     ) -> None:
         self._rules = rules
         self._life = life
         self._catalogue = catalogue
         self._configs = configs
         self._settings = settings
+        self._probes = probes
+        self._probe = probe
 
-    def activate(self, slug: str, *, allow_missing: bool = False) -> PluginRecord:
+    def activate(
+        self, slug: str, *, allow_missing: bool = False, probe: bool = False
+    ) -> PluginRecord:
         """Store the wish that a plugin is on, carry it out, and return its record.
 
         It and the plugins that need it are touched, no others. A plugin that then fails, or does
@@ -53,6 +61,11 @@ class Wishes:
         after. Raises PluginNotFoundError for an unknown or missing one (unless ``allow_missing``:
         the wish waits for it), PluginBlockedError, StorageError, RegistryBusyError (then the wish
         is stored, and the next reload carries it out).
+
+        With ``probe`` a plugin that is not in service is first looked at in a child process, as by
+        ``registry.probe``. One that would take the host down (it ended the process, a signal did,
+        or it took too long) raises ProbeFailedError, and no wish is stored. One that raised an
+        exception does a host no harm, and becomes a failed plugin as it would without.
         """
         plugins = self._life.current().plugins
         if self._life.is_manual(slug):
@@ -67,6 +80,10 @@ class Wishes:
                 raise PluginNotFoundError(slug, hint)
             if slugify(slug) != slug or slug_fault(Slug(slug), slug):
                 raise PluginSlugError(slug, "it is no slug; use lower case letters and digits")
+        elif probe and not known.loaded:
+            report = self._probe(slug)
+            if report.ends_host:
+                raise ProbeFailedError(report)
         raised = self._configs.wish(True, [Slug(slug)])
         self._life.carry_out({Slug(slug)}, raised, wished=True)
         return self._catalogue.record(slug)
@@ -96,7 +113,7 @@ class Wishes:
         return self._catalogue.record(slug)
 
     def delete(self, slug: str) -> None:
-        """Forget wish, settings, user settings and metadata of a plugin that is off.
+        """Forget wish, settings, metadata and what was learnt of a plugin that is off.
 
         One that is still installed is then as if never seen. Its ``pk`` is not used again. Raises
         PluginNotFoundError, PluginMandatoryError, PluginActiveError, StorageError.
@@ -110,6 +127,7 @@ class Wishes:
             raise PluginActiveError(slug)
         raised = self._configs.forget(known.slug)
         self._settings.forget(slug)
+        self._probes.forget(slug)
         self._life.carry_out({known.slug}, raised)
 
     def register(self, obj: Any, slug: str | None) -> PluginRecord:

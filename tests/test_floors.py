@@ -16,16 +16,18 @@ ROOT = Path(plugreg.__file__).parent
 
 FLOORS = [
     {"exceptions", "_names", "_guard", "_scrub", "_forks"},
-    {"records", "context", "_turns", "_texts", "_typed", "references", "watching"},
-    {"definitions", "failures", "hooks", "storage", "encryption", "selection"},
+    {"records", "context", "_turns", "_texts", "_typed", "references", "watching"}
+    | {"circuits", "observation"},
+    {"definitions", "failures", "hooks", "storage", "encryption", "selection"}
+    | {"supervision"},
     {"declarations", "dispatch", "discovery", "resolve", "schemas", "stored"}
-    | {"leases", "presence", "hints"},
+    | {"leases", "presence", "hints", "probes"},
     {"plugin", "mixins", "overrides", "values"},
     {"load", "modules", "activate", "configs", "settings", "migrations"}
     | {"catalogue", "ui", "options", "assets", "events", "schedules"},
     {"build", "binding", "configuration", "settings_health", "install"} | {"freshness"},
-    {"lifecycle"},
-    {"wishes", "shared"},
+    {"lifecycle", "_probe_child"},
+    {"wishes", "shared", "probe"},
     {"registry"},
     {"api"},
     {"adapters"},

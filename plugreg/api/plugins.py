@@ -208,23 +208,31 @@ def ui_features(call: Call) -> list[PluginUIFeature]:
 
 
 def _rows(call: Call, selection: Selection) -> list[dict[str, Any]]:
-    # Records cost more than lines of the snapshot, which say all of a plugin that is off.
+    # Records cost more than lines of the snapshot, which say all of most plugins that are off.
     return [
-        _plugin_config(call, selection[at] if known.state is PluginState.ACTIVE else known)
+        _plugin_config(call, selection[at] if _says_more(call, known) else known)
         for at, known in enumerate(selection.plugins)
     ]
 
 
+def _says_more(call: Call, known: KnownPlugin) -> bool:
+    """Tell whether the record of a plugin has more to show than its line in the snapshot."""
+    learnt = call.service.registry.catalogue.learnt_of
+    return known.state is PluginState.ACTIVE or learnt(known) is not None
+
+
 def _plugin_config(call: Call, plugin: KnownPlugin | PluginRecord) -> dict[str, Any]:
     """Return the fields of a plugin's PluginConfig (section 3)."""
-    record = plugin if isinstance(plugin, PluginRecord) and plugin.active else None
+    record = plugin if isinstance(plugin, PluginRecord) else None
     return {
         "pk": plugin.pk,
         "key": plugin.slug,
         "name": plugin.name,
         "package_name": plugin.distribution,
         "active": plugin.wanted,
-        "meta": dict.fromkeys(_META) if record is None else _meta(call, record),
+        "meta": _meta(call, record)
+        if record is not None and record.active
+        else dict.fromkeys(_META),
         "mixins": {} if record is None else _mixins(record),
         "is_builtin": plugin.is_builtin,
         "is_sample": plugin.is_sample,

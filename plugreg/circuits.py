@@ -1,0 +1,194 @@
+"""Circuits: a plugin that fails again and again gets no more calls for a while.
+
+They live beside the snapshots, as the failures do: of one process, and gone with it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Final, Literal, NamedTuple
+
+CircuitState = Literal["closed", "open", "half-open"]
+"""``closed`` lets calls through, ``open`` none, ``half-open`` one, on trial."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CircuitPolicy:
+    """When a circuit opens, and for how long. All times are in seconds.
+
+    It opens at the fault that makes ``faults`` of them ``within`` so many seconds, whatever has
+    gone well between; a time-out is a fault. After ``back_off`` seconds one call is let through
+    on trial: if it goes well the circuit closes and all is forgotten, else it opens again for
+    twice as long as before, ``longest`` at most.
+
+    Raises TypeError and ValueError, which name the field.
+    """
+
+    faults: int = 5
+    within: float = 60.0
+    back_off: float = 30.0
+    longest: float = 600.0
+
+    def __post_init__(self) -> None:
+        if type(self.faults) is not int:
+            raise TypeError(f"faults={self.faults!r} is no whole number; give one of 1 or more")
+        if self.faults < 1:
+            raise ValueError(f"faults={self.faults!r} would open a circuit for nothing; give 1")
+        for name in ("within", "back_off", "longest"):
+            seconds = getattr(self, name)
+            if type(seconds) not in (int, float):
+                raise TypeError(f"{name}={seconds!r} is no number of seconds")
+            if not (seconds > 0 and isfinite(seconds)):
+                raise ValueError(f"{name}={seconds!r} is no number of seconds over 0")
+        if self.longest < self.back_off:
+            raise ValueError(f"longest={self.longest!r} is less than back_off={self.back_off!r}")
+
+
+class Admission(NamedTuple):
+    """The leave to make one call, to be handed back with what came of it.
+
+    ``period`` counts how often the circuit has opened or closed, so that a call which was begun
+    before says nothing of the time after.
+    """
+
+    slug: str
+    period: int
+    is_trial: bool
+
+
+@dataclass(slots=True)
+class _Circuit:
+    """What is kept of a plugin that has failed. It is only touched with the lock."""
+
+    times: deque[float]
+    period: int = 0
+    back_off: float = 0.0
+    open_until: float | None = None
+    is_tried: bool = field(default=False)
+
+
+class Circuits:
+    """The circuits of one registry's plugins; without a policy they are always closed.
+
+    ``opened`` is called, without the lock, with the slug of a plugin whose circuit has just
+    opened and the seconds until a call is tried; what it raises passes. ``clock`` gives seconds
+    that never go back. Calls may come from any thread.
+    """
+
+    def __init__(
+        self,
+        policy: CircuitPolicy | None,
+        opened: Callable[[str, float], object] = lambda *_: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._policy: Final = policy
+        self._opened = opened
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._circuits: dict[str, _Circuit] = {}
+
+    @property
+    def policy(self) -> CircuitPolicy | None:
+        """When circuits open, None where they never do."""
+        return self._policy
+
+    def state(self, slug: str) -> CircuitState:
+        """Return whether calls get through to a plugin now. Changes nothing."""
+        with self._lock:
+            circuit = self._circuits.get(slug)
+            if circuit is None or circuit.open_until is None:
+                return "closed"
+            return "half-open" if self._clock() >= circuit.open_until else "open"
+
+    def admit(self, slug: str) -> Admission | None:
+        """Return the leave to call a plugin once, None where its circuit is open.
+
+        While a call is on trial, there is none for others.
+        """
+        # Of a plugin that has never failed nothing is kept, and no lock is needed to know it.
+        if slug not in self._circuits:
+            return Admission(slug, 0, False)
+        with self._lock:
+            circuit = self._circuits.get(slug)
+            if circuit is None:
+                return Admission(slug, 0, False)
+            if circuit.open_until is None:
+                return Admission(slug, circuit.period, False)
+            if circuit.is_tried or self._clock() < circuit.open_until:
+                return None
+            circuit.is_tried = True
+            return Admission(slug, circuit.period, True)
+
+    def went_well(self, admission: Admission) -> None:
+        """Take note of a call that had no fault."""
+        if not admission.is_trial:
+            return
+        with self._lock:
+            circuit = self._circuits.get(admission.slug)
+            if circuit is not None and circuit.period == admission.period:
+                self._closed(circuit)
+
+    def went_wrong(self, admission: Admission) -> None:
+        """Take note of a fault of the plugin, a time-out among them."""
+        if self._policy is None:
+            return
+        slug, now = admission.slug, self._clock()
+        with self._lock:
+            circuit = self._circuits.get(slug)
+            if circuit is None:
+                circuit = _Circuit(deque(maxlen=self._policy.faults))
+                self._circuits[slug] = circuit
+            if circuit.period != admission.period:
+                return
+            seconds = self._seconds_open(circuit, now, self._policy, is_trial=admission.is_trial)
+            if seconds is None:
+                return
+            circuit.open_until = now + seconds
+            circuit.back_off = seconds
+            circuit.is_tried = False
+            circuit.period += 1
+        self._opened(slug, seconds)
+
+    def broke_off(self, admission: Admission) -> None:
+        """Take note of a call that ended for no reason of the plugin's, as by Ctrl-C."""
+        if not admission.is_trial:
+            return
+        with self._lock:
+            circuit = self._circuits.get(admission.slug)
+            if circuit is not None and circuit.period == admission.period:
+                circuit.is_tried = False
+
+    def reset(self, slug: str) -> None:
+        """Close a plugin's circuit and forget its faults; one that is closed stays so."""
+        with self._lock:
+            circuit = self._circuits.get(slug)
+            if circuit is not None:
+                self._closed(circuit)
+
+    # -- the parts, with the lock ------------------------------------------------------------
+
+    @staticmethod
+    def _closed(circuit: _Circuit) -> None:
+        # It is kept, so that calls which were begun before belong to an earlier period still.
+        circuit.times.clear()
+        circuit.period += 1
+        circuit.back_off = 0.0
+        circuit.open_until = None
+        circuit.is_tried = False
+
+    @staticmethod
+    def _seconds_open(
+        circuit: _Circuit, now: float, policy: CircuitPolicy, *, is_trial: bool
+    ) -> float | None:
+        """Return for how long a fault opens a circuit, None where it does not."""
+        if is_trial:
+            return min(2 * circuit.back_off, policy.longest)
+        circuit.times.append(now)
+        if len(circuit.times) < policy.faults or now - circuit.times[0] > policy.within:
+            return None
+        return policy.back_off

@@ -1,0 +1,188 @@
+"""What plugins do with the time: their calls, counted and timed, and those that are under way."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+from types import FrameType
+from typing import Any, Protocol
+
+
+class CallObserver(Protocol):
+    """Is told of each call of an implementation, in the thread and the context that make it.
+
+    It is the host's own, and should be quick. What it raises is logged, and costs no plugin
+    anything.
+    """
+
+    def began(self, slug: str, hook: str) -> Any:
+        """Take note that a plugin is called; what is returned is handed back at the end."""
+        ...
+
+    def ended(self, token: Any, error: BaseException | None) -> None:
+        """Take note that the call has ended, with what was raised, None where nothing was."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallStats:
+    """All calls of one hook of one plugin that have ended.
+
+    ``errors`` of the ``calls`` have raised; ``seconds`` they took in all, and the longest of them
+    ``worst``.
+    """
+
+    slug: str
+    hook: str
+    calls: int
+    errors: int
+    seconds: float
+    worst: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunningCall:
+    """A call that has not ended: since how many ``seconds``, and where it is now.
+
+    ``stack`` is what a traceback shows of the thread, or of the task, that runs it, the innermost
+    frame last; "" where that cannot be known.
+    """
+
+    slug: str
+    hook: str
+    seconds: float
+    thread: str
+    stack: str = field(repr=False)
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    slug: str
+    hook: str
+    thread: str
+    stack: Callable[[], str]
+    began: float = field(default_factory=perf_counter)
+
+
+@dataclass(slots=True)
+class _Total:
+    calls: int = 0
+    errors: int = 0
+    seconds: float = 0.0
+    worst: float = 0.0
+
+
+class Observation:
+    """Counts and times calls. It is a :class:`CallObserver`, and may be asked from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._totals: dict[tuple[str, str], _Total] = {}
+        self._running: dict[int, _Running] = {}
+
+    def began(self, slug: str, hook: str) -> _Running:
+        """See :meth:`CallObserver.began`."""
+        thread = threading.current_thread()
+        running = _Running(slug, hook, thread.name, _stack_of(thread.ident))
+        self._running[id(running)] = running
+        return running
+
+    def ended(self, token: _Running, error: BaseException | None) -> None:
+        """See :meth:`CallObserver.ended`."""
+        seconds = perf_counter() - token.began
+        self._running.pop(id(token), None)
+        with self._lock:
+            total = self._totals.setdefault((token.slug, token.hook), _Total())
+            total.calls += 1
+            total.errors += error is not None
+            total.seconds += seconds
+            total.worst = max(total.worst, seconds)
+
+    def stats(self) -> tuple[CallStats, ...]:
+        """Return what was counted so far, what took most time in all first."""
+        with self._lock:
+            found = [
+                CallStats(
+                    slug=slug,
+                    hook=hook,
+                    calls=each.calls,
+                    errors=each.errors,
+                    seconds=each.seconds,
+                    worst=each.worst,
+                )
+                for (slug, hook), each in self._totals.items()
+            ]
+        return tuple(sorted(found, key=lambda each: (-each.seconds, each.slug, each.hook)))
+
+    def running(self, longer_than: float = 0.0) -> tuple[RunningCall, ...]:
+        """Return the calls under way since more than so many seconds, the longest first."""
+        now = perf_counter()
+        found = [
+            RunningCall(
+                slug=each.slug,
+                hook=each.hook,
+                seconds=now - each.began,
+                thread=each.thread,
+                stack=each.stack(),
+            )
+            for each in list(self._running.values())
+            if now - each.began > longer_than
+        ]
+        return tuple(sorted(found, key=lambda each: -each.seconds))
+
+
+def _stack_of(thread: int | None) -> Callable[[], str]:
+    """Return what shows where the task that runs here is, or the thread if there is none."""
+    task = _current_task()
+    if task is not None:
+        return lambda: _formatted(_frames_of(task.get_coro()))
+
+    def of_thread() -> str:
+        frame = sys._current_frames().get(thread or 0)
+        return "" if frame is None else "".join(traceback.format_stack(frame))
+
+    return of_thread
+
+
+def _current_task() -> Any:
+    # A process without asyncio has no task, so it is not imported for that.
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return None
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # No loop runs in this thread.
+        return None
+
+
+def _frames_of(awaited: Any) -> list[tuple[FrameType, int]]:
+    """Return the frames of a coroutine and of what it waits for, outermost first."""
+    frames = []
+    while awaited is not None:
+        frame = next(
+            (
+                found
+                for name in ("cr_frame", "gi_frame", "ag_frame")
+                if (found := getattr(awaited, name, None)) is not None
+            ),
+            None,
+        )
+        if frame is not None:
+            frames.append((frame, frame.f_lineno))
+        awaited = next(
+            (
+                found
+                for name in ("cr_await", "gi_yieldfrom", "ag_await")
+                if (found := getattr(awaited, name, None)) is not None
+            ),
+            None,
+        )
+    return frames
+
+
+def _formatted(frames: list[tuple[FrameType, int]]) -> str:
+    return "".join(traceback.StackSummary.extract(iter(frames)).format())
