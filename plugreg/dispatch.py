@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from types import CoroutineType
@@ -18,6 +18,7 @@ from plugreg.hooks import (
     Implementations,
     Keep,
     PluginManager,
+    Position,
     Row,
     refuse,
 )
@@ -25,6 +26,7 @@ from plugreg.records import PluginFailure
 
 P = ParamSpec("P")
 R = TypeVar("R")
+V = TypeVar("V")
 
 FaultRecorder = Callable[[str, str, BaseException], PluginFailure]
 """Takes a plugin's name, a hook's name and what was raised; gives the record it kept of it."""
@@ -161,22 +163,94 @@ class Dispatcher:
 
         Wrappers do not run, and ``firstresult`` stops nothing here.
         """
+        return [*self.iterate(hook, *args, **kwargs)]
+
+    @overload
+    def iterate(
+        self, hook: Callable[Concatenate[Any, P], None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Iterator[Outcome[None]]: ...
+    @overload
+    def iterate(
+        self, hook: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Iterator[Outcome[None]]: ...
+    @overload
+    def iterate(
+        self, hook: Callable[Concatenate[Any, P], R | None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Iterator[Outcome[R]]: ...
+    @overload
+    def iterate(
+        self, hook: Callable[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Iterator[Outcome[R]]: ...
+    @overload
+    def iterate(self, hook: str, /, **kwargs: Any) -> Iterator[Outcome[Any]]: ...
+
+    def iterate(self, hook: Any, /, *args: Any, **kwargs: Any) -> Iterator[Outcome[Any]]:
+        """Give the outcomes one by one, each as it comes, in call order.
+
+        An implementation is called when its outcome is asked for, in the thread that asks: who
+        stops asking calls no more of them. The arguments are checked, and it is settled who takes
+        part, before this returns. Wrappers do not run, and ``firstresult`` stops nothing here.
+        """
         table = self._table(hook, args)
         values = table.values(table.arguments(kwargs))
-        found = []
+        return (self._outcome(row, values) for row in table.rows)
+
+    @overload
+    def reduce(
+        self,
+        hook: Callable[Concatenate[Any, V, P], R | None],
+        seed: V,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> V | R: ...
+    @overload
+    def reduce(
+        self,
+        hook: Callable[Concatenate[V, P], R | None],
+        seed: V,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> V | R: ...
+    @overload
+    def reduce(self, hook: str, seed: Any, /, **kwargs: Any) -> Any: ...
+
+    def reduce(self, hook: Any, seed: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Hand a value through all implementations and return what they have made of it.
+
+        The first argument of the hook's spec is the value: ``seed`` for the implementation that
+        is called first, and for each later one what those before it have made of it. What one
+        gives takes the value's place, unless it is None. One that fails costs only itself: the
+        value stays as it was, but for what was changed inside of it. Without implementations
+        ``seed`` is returned. Wrappers do not run, and ``firstresult`` stops nothing here.
+
+        Raises HookCallError also for a hook without a spec, or whose spec takes no argument.
+        """
+        table = self._table(hook, args)
+        name = table.hook.name
+        if table.spec is None or not table.parameters:
+            raise HookCallError(f"hook {name!r} has no specification with an argument for a seed")
+        argument = table.parameters[0]
+        if argument in kwargs:
+            raise HookCallError(
+                f"argument {argument!r} of hook {name!r} is the seed; leave it out by name"
+            )
+        value, *others = table.values(table.arguments({argument: seed, **kwargs}))
         for row in table.rows:
-            started = perf_counter()
-            with Guard() as guard:
-                value = row.run(values)
-                if type(value) is CoroutineType:
-                    value = refuse(value)
-            seconds = perf_counter() - started
-            if guard.error is None:
-                found.append(Outcome(row.slug, value, seconds=seconds))
-            else:
-                failure = self._on_fault(row.slug, row.hook, guard.error)
-                found.append(Outcome(row.slug, error=guard.error, failure=failure, seconds=seconds))
-        return found
+            outcome = self._outcome(row, (value, *others))
+            if outcome.value is not None:
+                value = outcome.value
+        return value
+
+    def explain(self, hook: Callable[..., Any] | str) -> tuple[Position, ...]:
+        """Return all implementations of a hook in call order: ``(slug, reason)`` each.
+
+        Wrappers come first, outermost first. The reason is a sentence: tryfirst or trylast, load
+        order, or the plugins that it asks to be before or after, and which wishes are ignored.
+        """
+        self._check_ready()
+        return self._manager.explain(hook)
 
     def tell(self, plugin: Implementations, hook: str, **kwargs: Any) -> None:
         """Call a hook of one plugin alone, without wrappers; a fault is recorded as in a call."""
@@ -199,6 +273,19 @@ class Dispatcher:
         if args:
             name = self._manager.table(hook).hook.name
             raise HookCallError(f"arguments of hook {name!r} must be given by keyword")
+
+    def _outcome(self, row: Row, values: Sequence[Any]) -> Outcome[Any]:
+        """Call one implementation; what it raises is recorded."""
+        started = perf_counter()
+        with Guard() as guard:
+            value = row.run(values)
+            if type(value) is CoroutineType:
+                value = refuse(value)
+        seconds = perf_counter() - started
+        if guard.error is None:
+            return Outcome(row.slug, value, seconds=seconds)
+        failure = self._on_fault(row.slug, row.hook, guard.error)
+        return Outcome(row.slug, error=guard.error, failure=failure, seconds=seconds)
 
     def _wrapped(self, table: HookTable, arguments: dict[str, Any], *, first: bool) -> Any:
         """Run the implementations inside the wrappers; the shape of the value is the spec's."""

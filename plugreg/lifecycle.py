@@ -44,6 +44,9 @@ _logger = logging.getLogger("plugreg")
 UNKNOWN_HOOKS: Final = "unknown hooks"
 """The subject of failures about implementations that no spec asks for."""
 
+HOOK_ORDER: Final = "order of hooks"
+"""The subject of failures about implementations whose wishes for an order form a circle."""
+
 _NOTHING_YET: Final = LoadReport(active=(), states={}, failures=(), seconds=0.0)
 
 
@@ -395,6 +398,9 @@ class LifeCycle:
                 return failure.slug in looked_at or failure.slug not in active
             if failure.subject == UNKNOWN_HOOKS and failure.slug in active:
                 return failure.slug in moved or not self._manager.unknown_hooks(failure.slug)
+            if failure.subject == HOOK_ORDER:
+                # Whoever comes or leaves may make or break a circle of others.
+                return True
             if failure.stage in LOAD_STAGES:
                 return failure.slug in built.tried or failure.slug not in plugins
             return failure.slug in moved
@@ -402,7 +408,14 @@ class LifeCycle:
         discovered = found.failures if is_whole else ()
         unusable = [each for found in looked_at.values() for each in self._health.failures(found)]
         kept = self._ledger.replace(
-            (*discovered, *built.failures, *self._unknown_hooks(built), *unusable, *late),
+            (
+                *discovered,
+                *built.failures,
+                *self._unknown_hooks(built),
+                *self._circles(active),
+                *unusable,
+                *late,
+            ),
             is_outdated,
         )
         self._health.catch_up(looked_at)
@@ -420,4 +433,15 @@ class LifeCycle:
                     slug=each.slug,
                     subject=UNKNOWN_HOOKS,
                     message="; ".join(unknown),
+                )
+
+    def _circles(self, active: Iterable[str]) -> Iterable[PluginFailure]:
+        for slug in active:
+            ignored = self._manager.ignored_wishes(slug)
+            if ignored:
+                yield PluginFailure(
+                    stage=Stage.ACTIVATE,
+                    slug=slug,
+                    subject=HOOK_ORDER,
+                    message="; ".join(ignored),
                 )

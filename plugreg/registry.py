@@ -163,6 +163,7 @@ class PluginRegistry:
         self.call = self.dispatch.call
         self.first = self.dispatch.first
         self.outcomes = self.dispatch.outcomes
+        self.explain = self.dispatch.explain
         self.events: Final = Events(
             lambda: self._life.current(),  # noqa: PLW0108 - it is made later.
             self._ledger,
@@ -541,10 +542,13 @@ class PluginRegistry:
             self._life.current()
 
     def _still_holds(self, failure: PluginFailure) -> bool:
-        from plugreg.lifecycle import UNKNOWN_HOOKS
+        from plugreg.lifecycle import HOOK_ORDER, UNKNOWN_HOOKS
 
         # Another plugin, or the host, may have added the spec that a hook lacked.
-        return failure.subject != UNKNOWN_HOOKS or bool(self.manager.unknown_hooks(failure.slug))
+        if failure.subject == UNKNOWN_HOOKS:
+            return bool(self.manager.unknown_hooks(failure.slug))
+        # Or one that was part of the circle has left.
+        return failure.subject != HOOK_ORDER or bool(self.manager.ignored_wishes(failure.slug))
 
     def _record(self, failure: PluginFailure) -> PluginFailure:
         return self._ledger.record(failure)

@@ -13,6 +13,7 @@ from pluggy import HookCallError, PluginValidationError
 
 from plugreg.hooks._loop import Keep
 from plugreg.hooks._manager import PluginManager
+from plugreg.hooks._order import Position
 from plugreg.hooks._rows import Row, refuse
 from plugreg.hooks._specs import PlugregSpecs, hookimpl, hookspec
 from plugreg.hooks._tables import HookTable, Implementations
@@ -25,6 +26,7 @@ __all__ = [
     "PluginManager",
     "PluginValidationError",
     "PlugregSpecs",
+    "Position",
     "Row",
     "hookimpl",
     "hookspec",

@@ -10,6 +10,7 @@ from pluggy import HookimplOpts
 from pluggy._manager import _static_hook_attr
 
 from plugreg._guard import safe_repr
+from plugreg.hooks._order import wishes_in
 
 OBJECT_NAMES: Final = frozenset(dir(object))
 """What every object has is no hook, and is a third of what ``dir`` lists."""
@@ -119,12 +120,12 @@ def _found(
 def as_plain(opts: HookimplOpts) -> HookimplOpts:
     """Return options whose values are looked at again and again, and so must be harmless.
 
-    Raises TypeError for a ``specname`` that is no text.
+    Raises TypeError for a ``specname`` that is no text, and for wishes that are no names.
     """
     specname = opts["specname"]
     if specname is not None and not issubclass(type(specname), str):
         raise TypeError(f"specname must be the name of a hook, not {safe_repr(specname)}")
-    return {
+    plain: HookimplOpts = {
         "wrapper": bool(opts["wrapper"]),
         "hookwrapper": bool(opts["hookwrapper"]),
         "optionalhook": bool(opts["optionalhook"]),
@@ -132,3 +133,6 @@ def as_plain(opts: HookimplOpts) -> HookimplOpts:
         "trylast": bool(opts["trylast"]),
         "specname": None if specname is None else str.__str__(specname),
     }
+    # pluggy knows no wishes: where there are none, its own options are all there is.
+    wishes = wishes_in(opts)
+    return cast("HookimplOpts", plain | wishes) if wishes else plain

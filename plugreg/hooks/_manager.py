@@ -16,6 +16,7 @@ from plugreg._names import near
 from plugreg.exceptions import UnknownHookError
 from plugreg.hooks._finding import OBJECT_NAMES, Found, Marks, as_plain, find_at_once
 from plugreg.hooks._identity import Delivered, Identities
+from plugreg.hooks._order import Position, arrange, asks, explain_order
 from plugreg.hooks._state import State
 from plugreg.hooks._tables import HookTable, Implementations, Rank, make_table
 
@@ -109,9 +110,9 @@ class PluginManager(pluggy.PluginManager):
                     break
                 # pluggy itself finds the place, in a list that nobody reads yet.
                 scratch = HookCaller(hook_name, self._hookexec)
-                scratch._hookimpls.extend(hook._hookimpls)
+                scratch._hookimpls.extend(_base(self, hook))
                 scratch._add_hookimpl(impl)
-                _store(self, hook, scratch._hookimpls)
+                _store(self, hook, scratch._hookimpls, coming=[impl])
         return plugin_name
 
     def unregister(self, plugin: Any = None, name: str | None = None) -> Any:
@@ -137,7 +138,7 @@ class PluginManager(pluggy.PluginManager):
                 )
         with self._plugreg.writing:
             for hook in self.get_hookcallers(plugin) or ():
-                _store(self, hook, [e for e in hook._hookimpls if e.plugin is not plugin])
+                _store(self, hook, [e for e in _base(self, hook) if e.plugin is not plugin])
             if self._name2plugin.get(name) is not None:
                 del self._name2plugin[name]
                 if self._plugreg.before is not None:
@@ -231,10 +232,10 @@ class PluginManager(pluggy.PluginManager):
                     arriving.setdefault(hook_name, []).append(impl)
             for hook_name, impls in arriving.items():
                 hook = _caller(self, hook_name)
-                staying = hook._hookimpls.copy()
+                staying = _base(self, hook).copy()
                 if leaving:
                     staying = [each for each in staying if each.plugin_name not in leaving]
-                _store(self, hook, state.placed(staying, impls))
+                _store(self, hook, state.placed(staying, impls), coming=impls)
 
     def replay(self, added: Iterable[Implementations]) -> Iterator[tuple[str, str, BaseException]]:
         """Give historic calls to plugins that were just exchanged in and have not had them.
@@ -274,6 +275,22 @@ class PluginManager(pluggy.PluginManager):
             for hook_name, impl in found.pairs
             if not impl.optionalhook and not _has_spec(self, hook_name)
         )
+
+    def ignored_wishes(self, name: str) -> tuple[str, ...]:
+        """Return a sentence for each circle of wishes for an order that this plugin is part of."""
+        return tuple(
+            f"hook {hook_name!r}: wishes that form a circle are ignored: {each.text}"
+            for hook_name, arranged in sorted([*self._plugreg.arranged.items()])
+            for each in arranged.circles
+            if name in each.names
+        )
+
+    def explain(self, hook: Any) -> tuple[Position, ...]:
+        """Return all implementations of a hook in call order, wrappers first, each with a reason.
+
+        Raises UnknownHookError, and TypeError for what is no hook, as :meth:`table`.
+        """
+        return explain_order(self.table(hook).impls)
 
     def table(self, hook: Any) -> HookTable:
         """Return a hook as the isolated call needs it, by its name or its spec function.
@@ -375,7 +392,26 @@ def _new_table(manager: PluginManager, hook: Any) -> HookTable:
     return table
 
 
-def _store(manager: PluginManager, hook: HookCaller, impls: list[HookImpl]) -> None:
+def _base(manager: PluginManager, hook: HookCaller) -> list[HookImpl]:
+    """Return a hook's implementations in the order that they have without their wishes."""
+    arranged = manager._plugreg.arranged.get(hook.name)
+    return hook._hookimpls if arranged is None else arranged.base
+
+
+def _store(
+    manager: PluginManager,
+    hook: HookCaller,
+    impls: list[HookImpl],
+    coming: Sequence[HookImpl] = (),
+) -> None:
+    """Give a hook its new list, arranged as those in it ask; ``coming`` are new in it."""
+    arranged = manager._plugreg.arranged
+    # Where nobody has asked, and nobody who comes asks, the others need not be looked through.
+    if (hook.name in arranged or any(map(asks, coming))) and any(map(asks, impls)):
+        arranged[hook.name] = found = arrange(impls)
+        impls = found.impls
+    else:
+        arranged.pop(hook.name, None)
     hook._hookimpls = impls  # type: ignore[misc]  # The one assignment that readers see.
     # The table made from the old list would keep plugins alive that have left.
     manager._plugreg.tables.pop(hook.name, None)

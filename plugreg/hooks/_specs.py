@@ -2,16 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Final, TypedDict, TypeVar, Unpack, overload
 
 from pluggy import HookimplMarker, HookspecMarker
+
+from plugreg.hooks._order import wishes_in
+
+F = TypeVar("F", bound=Callable[..., object])
+
+Names = str | Collection[str]
+"""The name of a plugin, or several."""
+
+_hookimpl: Final = HookimplMarker("plugreg")
 
 hookspec: Final = HookspecMarker("plugreg")
 """Marks a function as a hook's specification, whatever the host is called."""
 
-hookimpl: Final = HookimplMarker("plugreg")
-"""Marks a function as a hook's implementation, whatever the host is called."""
+
+class ImplOptions(TypedDict, total=False):
+    """The options of an implementation that are pluggy's own."""
+
+    wrapper: bool
+    hookwrapper: bool
+    optionalhook: bool
+    tryfirst: bool
+    trylast: bool
+    specname: str | None
+
+
+@overload
+def hookimpl(
+    function: F,
+    /,
+    *,
+    before: Names = ...,
+    after: Names = ...,
+    **options: Unpack[ImplOptions],
+) -> F: ...
+@overload
+def hookimpl(
+    function: None = ...,
+    /,
+    *,
+    before: Names = ...,
+    after: Names = ...,
+    **options: Unpack[ImplOptions],
+) -> Callable[[F], F]: ...
+
+
+def hookimpl(
+    function: Any = None,
+    /,
+    *,
+    before: Names = (),
+    after: Names = (),
+    **options: Unpack[ImplOptions],
+) -> Any:
+    """Mark a function as a hook's implementation, whatever the host is called.
+
+    ``before`` and ``after`` name plugins, by slug, or by the name under which a host registered
+    them itself: the implementation is called before, or after, all those of the same hook that
+    these have. Both are stronger than ``tryfirst`` and ``trylast``. A plugin that is not in
+    service is no constraint. Wishes that form a circle are ignored, and are a failure of each
+    plugin in it. Wrappers, which run outside of all others, are ordered among themselves. The
+    other options are those of ``pluggy.HookimplMarker``.
+
+    The function is returned as it is. Raises TypeError for names that are no texts.
+    """
+    mark = _hookimpl(**options)
+    wishes = wishes_in({"before": before, "after": after})
+
+    def marked(implementation: Any) -> Any:
+        mark(implementation).plugreg_impl.update(wishes)
+        return implementation
+
+    return marked if function is None else marked(function)
 
 
 class PlugregSpecs:

@@ -9,6 +9,7 @@ from typing import Any
 from pluggy import HookImpl
 
 from plugreg.hooks._identity import Delivered
+from plugreg.hooks._order import Arranged
 from plugreg.hooks._tables import HookTable, Implementations, Rank, section
 
 
@@ -26,6 +27,7 @@ class State:
         self.places: dict[int, tuple[int, tuple[Rank, int]]] = {}
         self.before: frozenset[str] | None = None
         self.tables: dict[Any, HookTable] = {}
+        self.arranged: dict[str, Arranged] = {}
         self.delivered: dict[str, Delivered] = {}
 
     def __reduce__(self) -> tuple[type[State], tuple[()]]:
