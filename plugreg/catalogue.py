@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, overload
 
 from plugreg._names import near
@@ -48,6 +49,9 @@ class Catalogue:
         self._describe = describe
         self._learnt = learnt
         self._index = PluginIndex(Snapshot())
+        # Records of one snapshot's active plugins that have no failures, in which nothing can
+        # change. One value, so that no thread pairs a record with another snapshot.
+        self._composed: tuple[Snapshot, dict[str, PluginRecord]] = (Snapshot(), {})
 
     def record(self, slug: str) -> PluginRecord:
         """Return the record of one plugin. Raises PluginNotFoundError, with a near name."""
@@ -89,7 +93,18 @@ class Catalogue:
         return Selection(self, snapshot, index.select(filters, search, ordering))
 
     def compose(self, known: KnownPlugin, snapshot: Snapshot) -> PluginRecord:
-        """Make the record of one plugin of a snapshot."""
+        """Make the record of one plugin of a snapshot, unless it is made already."""
+        owner, composed = self._composed
+        if owner is not snapshot:
+            owner, composed = self._composed = (snapshot, {})
+        record = composed.get(known.slug)
+        if record is None or self._ledger.has(known.slug):
+            record = self._made(known, snapshot)
+            if record.active and not record.errors:
+                composed[known.slug] = record
+        return record
+
+    def _made(self, known: KnownPlugin, snapshot: Snapshot) -> PluginRecord:
         spec, loaded = known.spec, known.loaded
         active = snapshot.active.get(known.slug)
         stated = None if spec is None else spec.stated("TITLE")
@@ -117,9 +132,9 @@ class Catalogue:
             _loaded=loaded,
         )
 
-    def _mixins(self, known: KnownPlugin, active: ActivePlugin | None) -> dict[str, str]:
+    def _mixins(self, known: KnownPlugin, active: ActivePlugin | None) -> Mapping[str, str]:
         if active is not None:
-            return dict(active.mixins)
+            return MappingProxyType(dict(active.mixins))
         learnt = self.learnt_of(known)
         return {} if learnt is None else dict(learnt.mixins)
 

@@ -101,6 +101,10 @@ class FailureLedger:
             found = list(self._each())
         return self._shown(found)
 
+    def has(self, slug: str) -> bool:
+        """Tell whether there are records of one plugin. Takes no lock."""
+        return bool(self._failures.get(slug))
+
     def of(self, slug: str) -> tuple[PluginFailure, ...]:
         """Return the records of one plugin, in the order in which they were first seen."""
         with self._lock:

@@ -9,14 +9,38 @@ pluggy keeps what is needed for this private: ``HookCaller._hookimpls``, ``_hook
 ``_verify_hook``, and three helpers. ``tests/test_pluggy_pin.py`` holds their meaning.
 """
 
-from pluggy import HookCallError, PluginValidationError
+from typing import TYPE_CHECKING
 
-from plugreg.hooks._loop import Keep
-from plugreg.hooks._manager import PluginManager
-from plugreg.hooks._order import Position
-from plugreg.hooks._rows import Row, refuse
 from plugreg.hooks._specs import PlugregSpecs, hookimpl, hookspec
-from plugreg.hooks._tables import HookTable, Implementations
+
+if TYPE_CHECKING:
+    from pluggy import HookCallError, PluginValidationError
+
+    from plugreg.hooks._loop import Keep
+    from plugreg.hooks._manager import PluginManager
+    from plugreg.hooks._order import Position
+    from plugreg.hooks._rows import Row, refuse
+    from plugreg.hooks._tables import HookTable, Implementations
+else:
+
+    def __getattr__(name: str) -> object:
+        # PEP 562: a plugin's module needs the markers alone.
+        if name in ("HookCallError", "PluginValidationError"):
+            import pluggy as module
+        elif name == "PluginManager":
+            from plugreg.hooks import _manager as module
+        elif name in ("HookTable", "Implementations"):
+            from plugreg.hooks import _tables as module
+        elif name in ("Row", "refuse"):
+            from plugreg.hooks import _rows as module
+        elif name == "Position":
+            from plugreg.hooks import _order as module
+        elif name == "Keep":
+            from plugreg.hooks import _loop as module
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(module, name)
+
 
 __all__ = [
     "HookCallError",
