@@ -75,6 +75,19 @@ class TestRecord:
             house.catalogue.record("cofee")
         assert caught.value.slug == "cofee"
 
+    def test_one_that_was_looked_at_shows_what_has_failed_since(self):
+        """And shows it no more once it is mended, nor what another snapshot has."""
+        line, active = serving("tea")
+        house = House(line, active=[active])
+        first = house.catalogue.record("tea")
+        house.ledger.record(PluginFailure(stage=Stage.CALL, slug="tea", message="no"))
+        assert (first.errors, len(house.catalogue.record("tea").errors)) == ((), 1)
+
+        house.ledger.replace([], lambda _: True)
+        assert house.catalogue.record("tea").errors == ()
+        house.snapshot = snapshot_of(known("tea"))
+        assert house.catalogue.record("tea").state is PluginState.INACTIVE
+
     def test_facts_are_asked_for_only_when_they_are_looked_at(self):
         """Composing a record reads no file."""
         house = House(known("tea"))
