@@ -3,6 +3,7 @@
 #   make demo    walk through the life of plugins in the sample shop
 #   make serve   serve the shop's plugin API on 127.0.0.1, to be tried with curl
 #   make test    lint, types, and every test on the built wheel, with each Python there is
+#   make bench   measure plugreg beside its peers; make bench-quick does less, in two minutes
 #   make clean   remove all that these have made
 #
 # Another Python: make test PYTHON=python3.13. Another port: make serve SERVE_PORT=8123
@@ -20,7 +21,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find plugreg sample_plugins 
 export PYTHONSAFEPATH := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo serve test lint test-wheel test-newer clean always
+.PHONY: demo serve test lint test-wheel test-newer bench bench-quick bench-hot clean always
 .DELETE_ON_ERROR:
 
 demo: .venv-demo/done
@@ -130,6 +131,31 @@ $(NEWER): test-with-%: .venv/done build/samples/done build/pluggy/done
 	$(PIP) --python .venv-$*/bin/python install --quiet --group test $(PLUGREG) \
 		pluggy==$$(.venv/bin/python -c 'import pluggy; print(pluggy.__version__)')
 	@touch $@
+
+# -- the benchmarks ---------------------------------------------------------------------------
+
+.venv-bench/done: build/wheels/done
+	$(PYTHON) -m venv --clear --without-pip .venv-bench
+	$(PIP) --python .venv-bench/bin/python install --quiet --group bench \
+		"$$(echo $(PLUGREG))[postgresql,mariadb]"
+	@touch $@
+
+# More options: make bench BENCH="--huge --compare benchmarks/results/bench.json"
+BENCH :=
+
+# The modules of the benchmarks lie in one folder, and find each other there.
+bench: .venv-bench/done
+	env -u PYTHONSAFEPATH .venv-bench/bin/python benchmarks/run.py \
+		--json benchmarks/results/bench.json --svg benchmarks/results $(BENCH)
+
+bench-quick: .venv-bench/done
+	env -u PYTHONSAFEPATH .venv-bench/bin/python benchmarks/run.py --quick \
+		--json benchmarks/results/quick/bench.json --svg benchmarks/results/quick $(BENCH)
+
+# Each run is kept, so that it can be compared: make bench-hot BENCH=--benchmark-compare
+bench-hot: .venv-bench/done
+	PYTHONPATH=benchmarks .venv-bench/bin/pytest benchmarks/test_hot_paths.py \
+		--benchmark-storage=benchmarks/results/hot --benchmark-autosave $(BENCH)
 
 clean:
 	rm -rf build dist .venv .venv-* .coverage .coverage.* .hypothesis .*_cache
