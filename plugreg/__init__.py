@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING
 
 from plugreg.exceptions import (
     AssetNotFoundError,
+    CircuitOpenError,
     CommitUnknownError,
     EncryptionError,
     InstallError,
     MissingExtraError,
+    NotReadyYet,
     PluginActiveError,
     PluginBlockedError,
     PluginFaultError,
@@ -34,6 +36,7 @@ from plugreg.plugin import Plugin
 from plugreg.registry import PluginRegistry
 
 if TYPE_CHECKING:
+    from plugreg.circuits import CircuitPolicy
     from plugreg.definitions import SettingDefinition
     from plugreg.dispatch import Outcome
     from plugreg.probes import (
@@ -48,7 +51,9 @@ else:
 
     def __getattr__(name: str) -> object:
         # PEP 562: what few programs name is imported when it is asked for.
-        if name == "SettingDefinition":
+        if name == "CircuitPolicy":
+            from plugreg import circuits as module
+        elif name == "SettingDefinition":
             from plugreg import definitions as module
         elif name == "Outcome":
             from plugreg import dispatch as module
@@ -63,11 +68,14 @@ else:
 
 __all__ = [
     "AssetNotFoundError",
+    "CircuitOpenError",
+    "CircuitPolicy",
     "CommitUnknownError",
     "EncryptionError",
     "InstallError",
     "LoadReport",
     "MissingExtraError",
+    "NotReadyYet",
     "Outcome",
     "Plugin",
     "PluginActiveError",

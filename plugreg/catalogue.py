@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final, overload
 
 from plugreg._names import near
+from plugreg.circuits import CircuitState
 from plugreg.exceptions import PluginNotFoundError
 from plugreg.failures import FailureLedger
 from plugreg.probes import ProbeReport
@@ -43,11 +44,13 @@ class Catalogue:
         ledger: FailureLedger,
         describe: Describe,
         learnt: Learnt = lambda _: None,
+        circuit_of: Callable[[str], CircuitState] = lambda _: "closed",
     ) -> None:
         self._current = current
         self._ledger = ledger
         self._describe = describe
         self._learnt = learnt
+        self._circuit_of = circuit_of
         self._index = PluginIndex(Snapshot())
         # Records of one snapshot's active plugins that have no failures, in which nothing can
         # change. One value, so that no thread pairs a record with another snapshot.
@@ -56,6 +59,10 @@ class Catalogue:
     def record(self, slug: str) -> PluginRecord:
         """Return the record of one plugin. Raises PluginNotFoundError, with a near name."""
         snapshot = self._current()
+        owner, composed = self._composed
+        # Most are there already, and this is asked more often than anything else.
+        if owner is snapshot and slug in composed and not self._ledger.has(slug):
+            return composed[slug]
         return self.compose(_known(slug, snapshot), snapshot)
 
     def probed(self, slug: str) -> ProbeReport | None:
@@ -122,6 +129,7 @@ class Catalogue:
             distribution=known.distribution,
             mixins=self._mixins(known, active),
             errors=errors,
+            circuit=self._circuit_of(known.slug),
             is_builtin=known.is_builtin,
             is_sample=known.is_sample,
             is_package=known.is_package,

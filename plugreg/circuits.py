@@ -21,32 +21,32 @@ CircuitState = Literal["closed", "open", "half-open"]
 class CircuitPolicy:
     """When a circuit opens, and for how long. All times are in seconds.
 
-    It opens at the fault that makes ``faults`` of them ``within`` so many seconds, whatever has
-    gone well between; a time-out is a fault. After ``back_off`` seconds one call is let through
-    on trial: if it goes well the circuit closes and all is forgotten, else it opens again for
-    twice as long as before, ``longest`` at most.
+    It opens at the fault that makes ``max_failures`` of them ``within`` so many seconds, whatever
+    has gone well between; a time-out is one. After ``cool_down`` seconds one call is let through on
+    trial: if it goes well the circuit closes and all is forgotten, else it opens again for twice
+    as long as before, ``longest`` at most.
 
     Raises TypeError and ValueError, which name the field.
     """
 
-    faults: int = 5
+    max_failures: int = 5
     within: float = 60.0
-    back_off: float = 30.0
+    cool_down: float = 30.0
     longest: float = 600.0
 
     def __post_init__(self) -> None:
-        if type(self.faults) is not int:
-            raise TypeError(f"faults={self.faults!r} is no whole number; give one of 1 or more")
-        if self.faults < 1:
-            raise ValueError(f"faults={self.faults!r} would open a circuit for nothing; give 1")
-        for name in ("within", "back_off", "longest"):
+        if type(self.max_failures) is not int:
+            raise TypeError(f"max_failures={self.max_failures!r} is no whole number of 1 or more")
+        if self.max_failures < 1:
+            raise ValueError(f"max_failures={self.max_failures!r} is less than 1")
+        for name in ("within", "cool_down", "longest"):
             seconds = getattr(self, name)
             if type(seconds) not in (int, float):
                 raise TypeError(f"{name}={seconds!r} is no number of seconds")
             if not (seconds > 0 and isfinite(seconds)):
                 raise ValueError(f"{name}={seconds!r} is no number of seconds over 0")
-        if self.longest < self.back_off:
-            raise ValueError(f"longest={self.longest!r} is less than back_off={self.back_off!r}")
+        if self.longest < self.cool_down:
+            raise ValueError(f"longest={self.longest!r} is less than cool_down={self.cool_down!r}")
 
 
 class Admission(NamedTuple):
@@ -67,7 +67,7 @@ class _Circuit:
 
     times: deque[float]
     period: int = 0
-    back_off: float = 0.0
+    cool_down: float = 0.0
     open_until: float | None = None
     is_tried: bool = field(default=False)
 
@@ -141,7 +141,7 @@ class Circuits:
         with self._lock:
             circuit = self._circuits.get(slug)
             if circuit is None:
-                circuit = _Circuit(deque(maxlen=self._policy.faults))
+                circuit = _Circuit(deque(maxlen=self._policy.max_failures))
                 self._circuits[slug] = circuit
             if circuit.period != admission.period:
                 return
@@ -149,7 +149,7 @@ class Circuits:
             if seconds is None:
                 return
             circuit.open_until = now + seconds
-            circuit.back_off = seconds
+            circuit.cool_down = seconds
             circuit.is_tried = False
             circuit.period += 1
         self._opened(slug, seconds)
@@ -177,7 +177,7 @@ class Circuits:
         # It is kept, so that calls which were begun before belong to an earlier period still.
         circuit.times.clear()
         circuit.period += 1
-        circuit.back_off = 0.0
+        circuit.cool_down = 0.0
         circuit.open_until = None
         circuit.is_tried = False
 
@@ -187,8 +187,8 @@ class Circuits:
     ) -> float | None:
         """Return for how long a fault opens a circuit, None where it does not."""
         if is_trial:
-            return min(2 * circuit.back_off, policy.longest)
+            return min(2 * circuit.cool_down, policy.longest)
         circuit.times.append(now)
-        if len(circuit.times) < policy.faults or now - circuit.times[0] > policy.within:
+        if len(circuit.times) < policy.max_failures or now - circuit.times[0] > policy.within:
             return None
-        return policy.back_off
+        return policy.cool_down

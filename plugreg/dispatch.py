@@ -12,6 +12,8 @@ from types import CoroutineType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from plugreg._guard import Guard, belongs_to_process
+from plugreg.circuits import Circuits
+from plugreg.exceptions import CircuitOpenError
 from plugreg.hooks import (
     HookCallError,
     HookTable,
@@ -22,13 +24,14 @@ from plugreg.hooks import (
     Row,
     refuse,
 )
+from plugreg.observation import CallStats, Observation, RunningCall
 from plugreg.records import PluginFailure
 
 P = ParamSpec("P")
 R = TypeVar("R")
 V = TypeVar("V")
 
-FaultRecorder = Callable[[str, str, BaseException], PluginFailure]
+FaultRecorder = Callable[[str, str, BaseException], PluginFailure | None]
 """Takes a plugin's name, a hook's name and what was raised; gives the record it kept of it."""
 
 
@@ -38,7 +41,9 @@ class Outcome(Generic[R]):
 
     ``slug`` is the plugin (or the name a host registered on the manager itself), ``error`` the
     exception and ``failure`` the record kept of it, both None when there was none, ``seconds``
-    the time the implementation took. The repr leaves out the exception, which may quote a secret.
+    the time the implementation took. The error is CircuitOpenError, without a record, where the
+    plugin was not called since its circuit is open. The repr leaves out the exception, which may
+    quote a secret.
     """
 
     slug: str
@@ -66,10 +71,14 @@ class Dispatcher:
         manager: PluginManager,
         on_fault: FaultRecorder,
         check_ready: Callable[[], object] = lambda: None,
+        circuits: Circuits | None = None,
+        observation: Observation | None = None,
     ) -> None:
         self._manager = manager
-        self._on_fault = on_fault
-        self._keep = _keeper(on_fault)
+        self._circuits = Circuits(None) if circuits is None else circuits
+        self._on_fault = _unless_open(on_fault, self._circuits)
+        self._keep = _keeper(self._on_fault)
+        self._observation = observation
         self._check_ready = check_ready
         self._is_ready = False
 
@@ -252,6 +261,24 @@ class Dispatcher:
         self._check_ready()
         return self._manager.explain(hook)
 
+    def reset(self, slug: str) -> None:
+        """Close a plugin's circuit, so that it is called again at once; a closed one stays so."""
+        self._circuits.reset(slug)
+
+    def stats(self) -> tuple[CallStats, ...]:
+        """Return the calls of each hook of each plugin in numbers, what took most time first.
+
+        Empty unless the host observes (``observe=True``).
+        """
+        return () if self._observation is None else self._observation.stats()
+
+    def running(self, longer_than: float = 0.0) -> tuple[RunningCall, ...]:
+        """Return the calls under way since more than so many seconds, each with its stack.
+
+        Empty unless the host observes (``observe=True``).
+        """
+        return () if self._observation is None else self._observation.running(longer_than)
+
     def tell(self, plugin: Implementations, hook: str, **kwargs: Any) -> None:
         """Call a hook of one plugin alone, without wrappers; a fault is recorded as in a call."""
         with Guard() as guard:
@@ -341,6 +368,18 @@ class Dispatcher:
         assert guard.error is not None
         self._keep(row, guard.error)
         return value
+
+
+def _unless_open(on_fault: FaultRecorder, circuits: Circuits) -> FaultRecorder:
+    """Return what keeps no record of a call that was not made: that the circuit is open has one."""
+
+    def record(slug: str, hook: str, error: BaseException) -> PluginFailure | None:
+        # A plugin may raise the same error itself, but not while its circuit is open.
+        if type(error) is CircuitOpenError and circuits.state(slug) != "closed":
+            return None
+        return on_fault(slug, hook, error)
+
+    return record
 
 
 def _keeper(on_fault: FaultRecorder) -> Keep:

@@ -11,10 +11,12 @@ from typing import Any
 
 __all__ = [
     "AssetNotFoundError",
+    "CircuitOpenError",
     "CommitUnknownError",
     "EncryptionError",
     "InstallError",
     "MissingExtraError",
+    "NotReadyYet",
     "PluginActiveError",
     "PluginBlockedError",
     "PluginFaultError",
@@ -223,6 +225,41 @@ class UnknownHookError(PlugregError, LookupError):
 
     def __str__(self) -> str:
         return f"hook {self.hook!r} is not known here{self.hint or _GIVE_A_SPEC}"
+
+
+class CircuitOpenError(PlugregError):
+    """A plugin was not called, since it has failed too often of late.
+
+    ``slug`` is the plugin's. It is what an outcome has, and is never raised to a host.
+    """
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(slug)
+        self.slug = slug
+
+    def __str__(self) -> str:
+        return (
+            f"plugin {self.slug!r} is not called, as its circuit is open after repeated faults; "
+            f"wait for its trial call, or close it with registry.reset({self.slug!r})"
+        )
+
+
+class NotReadyYet(PlugregError):  # noqa: N818 - what a plugin says, and no fault of its own
+    """For a plugin to raise while it is loaded, where what it needs is not there yet.
+
+    After ``retry_after`` seconds it is tried again, by a process that watches or keeps up.
+    ``reason`` is one sentence. ValueError refuses what is no number of seconds over 0.
+    """
+
+    def __init__(self, reason: str = "it is not ready yet", retry_after: float = 30.0) -> None:
+        if not 0 < retry_after < float("inf"):
+            raise ValueError(f"retry_after={retry_after!r} is no number of seconds over 0")
+        super().__init__(reason, retry_after)
+        self.reason = reason
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"{self.reason}; it is tried again after {self.retry_after:g} seconds"
 
 
 class RegistryNotReady(PlugregError):  # noqa: N818 - the public name, without the suffix

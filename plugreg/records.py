@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from plugreg import _guard
 from plugreg._names import Slug, has_utf8
+from plugreg.circuits import CircuitState
 
 EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 """A mapping without entries that nobody can fill."""
@@ -428,7 +429,8 @@ class PluginRecord:
     (mandatory, or switched on by an operator), ``state`` what came of it, ``reason`` one sentence
     on why it is not active. ``plugin`` is the object, None unless active. ``mixins`` maps keys to
     human names: those of the object or, unless active, those that a probe of this version found.
-    ``errors`` are this plugin's failure records.
+    ``errors`` are this plugin's failure records; ``circuit`` says whether it gets calls: all when
+    ``closed``, none when ``open``, one on trial when ``half-open``.
     ``is_builtin`` … ``is_mandatory`` are those of behaviour.md, section 3; ``is_installed`` means
     that the plugin was found, loaded or not.
     """
@@ -445,6 +447,7 @@ class PluginRecord:
     distribution: str | None
     mixins: Mapping[str, str]
     errors: tuple[PluginFailure, ...]
+    circuit: CircuitState
     is_builtin: bool
     is_sample: bool
     is_package: bool

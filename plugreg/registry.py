@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from plugreg.assets import Asset
+    from plugreg.circuits import CircuitPolicy
     from plugreg.encryption import Encryption
     from plugreg.events import Deliver
     from plugreg.failures import OnFailure
+    from plugreg.health import PluginHealth
     from plugreg.install import Installer, InstallPlan, InstallReport, Packages, UninstallReport
     from plugreg.mixins import MixinSpec
+    from plugreg.observation import CallObserver
     from plugreg.probe import Prober
     from plugreg.probes import ProbeReport
     from plugreg.records import LoadReport, PluginFailure, PluginRecord
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
     from plugreg.ui import AdminDetails, UIFeature
     from plugreg.values import Scope
     from plugreg.watching import Watch
+
+
+OPEN_CIRCUIT: Final = "circuit"
+"""The subject of a failure that says that a plugin's circuit has opened."""
 
 
 class RegistryStatus(TypedDict):
@@ -55,14 +62,17 @@ class PluginRegistry:
     ``ignore_compatibility`` names plugins to run in spite of their range. ``mixins`` are the
     host's own capabilities, ``switches`` turns capabilities off. ``overrides`` fixes settings, by
     slug and key; a value may be, or hold, ``{"$env": "NAME"}`` or ``{"$file": "path"}``.
-    ``encryption`` encrypts protected values where they are stored. With ``implicit_prefix``
-    unmarked functions with it count as hooks. ``on_failure`` is called with each new
-    PluginFailure. ``events`` says how plugins hear of events: None, in the caller; an Executor, in
-    its threads; a function, which puts each delivery into the host's own queue, for
-    ``registry.events.process``.
-    ``safe_mode`` (or PLUGREG_SAFE_MODE=1) loads nothing and writes nothing by
-    itself. ``reload_wait`` is how many seconds a change waits for the one before it. ``process``
-    is what this process is called among those that share the storage, by default its program.
+    ``circuit`` says when a plugin that fails again and again gets no calls for a while, None that
+    it always does. ``observe`` counts and times the calls of plugins; observers of the host's own
+    are told of each call. ``critical`` names plugins that must serve for :attr:`ready`, beside
+    the mandatory ones. ``encryption`` encrypts protected values where they are stored. With
+    ``implicit_prefix`` unmarked functions with it count as hooks. ``on_failure`` is called with
+    each new PluginFailure. ``events`` says how plugins hear of events: None, in the caller; an
+    Executor, in its threads; a function, which puts each delivery into the host's own queue, for
+    ``registry.events.process``. ``safe_mode`` (or PLUGREG_SAFE_MODE=1) loads nothing and writes
+    nothing by itself. ``reload_wait`` is how many seconds a change waits for the one before it.
+    ``process`` is what this process is called among those that share the storage, by default its
+    program.
 
     Raises ValueError for arguments that contradict each other or themselves, TypeError for some.
     """
@@ -90,6 +100,9 @@ class PluginRegistry:
         encryption: Encryption | None = None,
         implicit_prefix: str | None = None,
         installer: Installer | None = None,
+        circuit: CircuitPolicy | None = None,
+        observe: bool | Iterable[CallObserver] = False,
+        critical: Iterable[str] = (),
         on_failure: OnFailure | None = None,
         events: Executor | Deliver | None = None,
         safe_mode: bool = False,
@@ -99,20 +112,24 @@ class PluginRegistry:
         index_verify: bool = False,
     ) -> None:
         # Imported here, so that plugins, and what makes no registry, need not wait for it.
+        from plugreg._names import slugify
         from plugreg._turns import Turns
         from plugreg.activate import Activator
         from plugreg.assets import Assets
         from plugreg.binding import Binder
         from plugreg.build import Builder
         from plugreg.catalogue import Catalogue
+        from plugreg.circuits import Circuits
         from plugreg.configs import Configs
         from plugreg.configuration import Configuration
         from plugreg.discovery import Facts, Sources
         from plugreg.dispatch import Dispatcher
         from plugreg.events import Events
         from plugreg.failures import FailureLedger
+        from plugreg.health import Health
         from plugreg.hooks import PluginManager, PlugregSpecs
         from plugreg.lifecycle import LifeCycle
+        from plugreg.observation import Observation
         from plugreg.options import absolute, collected, host_rules, mixin_table, switched_off
         from plugreg.overrides import parse_overrides
         from plugreg.presence import Presence
@@ -121,6 +138,7 @@ class PluginRegistry:
         from plugreg.settings_health import SettingsHealth
         from plugreg.shared import Shared
         from plugreg.storage import MemoryStorage
+        from plugreg.supervision import Supervision
         from plugreg.ui import UserInterface
         from plugreg.values import SettingsStore
         from plugreg.wishes import Wishes
@@ -139,7 +157,15 @@ class PluginRegistry:
         )
         rows = mixin_table(collected("mixins", mixins))
         off = switched_off(rows, switches)
-        self.manager: Final = PluginManager(host, implicit_prefix=implicit_prefix)
+        self._circuits = Circuits(circuit, self._circuit_opened)
+        observation = Observation() if observe else None
+        observers = (*filter(None, [observation]), *(() if isinstance(observe, bool) else observe))
+        supervised = circuit is not None or observers
+        self.manager: Final = PluginManager(
+            host,
+            implicit_prefix=implicit_prefix,
+            around=Supervision(self._circuits, observers).around if supervised else None,
+        )
         """The one pluggy manager, for as long as the registry lives. A host may register on it."""
         self.manager.add_hookspecs(PlugregSpecs)
         for each in collected("hookspecs", hookspecs):
@@ -158,7 +184,9 @@ class PluginRegistry:
         )
         self._ledger = FailureLedger(on_failure, self._still_holds, self._settings.scrubber)
         self._health = SettingsHealth(self._settings, self._ledger)
-        self.dispatch: Final = Dispatcher(self.manager, self._record_fault, self._check_ready)
+        self.dispatch: Final = Dispatcher(
+            self.manager, self._record_fault, self._check_ready, self._circuits, observation
+        )
         """The isolated calls."""
         self.call = self.dispatch.call
         self.first = self.dispatch.first
@@ -210,7 +238,9 @@ class PluginRegistry:
             tell=self.events.tell,
         )
         current = self._life.current
-        self.catalogue: Final = Catalogue(current, self._ledger, facts.of, self._probes.of)
+        self.catalogue: Final = Catalogue(
+            current, self._ledger, facts.of, self._probes.of, self._circuits.state
+        )
         """All plugins as records, and lists of them: filtered, searched and ordered."""
 
         def prober() -> Prober:
@@ -248,6 +278,12 @@ class PluginRegistry:
             )
         )
         """Installing and uninstalling distributions, None without an installer."""
+        self._health_of = Health(
+            lambda: self._life.snapshot if self._life.is_loaded else None,
+            self.dispatch,
+            self._circuits.state,
+            {*rules.mandatory, *map(slugify, collected("critical", critical))},
+        )
         self._assets = Assets(current)
         self.schedules: Final = Schedules(current, self._ledger)
         """The tasks of plugins, and running one."""
@@ -440,6 +476,26 @@ class PluginRegistry:
             found["processes"] = [{**asdict(e), "seen": e.seen.isoformat()} for e in told]
         return found
 
+    @property
+    def ready(self) -> bool:
+        """Whether the registry is loaded and every critical and mandatory plugin serves.
+
+        One serves that is active and whose circuit is closed. Calls no plugin and raises nothing.
+        """
+        return self._health_of.ready
+
+    def health(self) -> tuple[PluginHealth, ...]:
+        """Return what active plugins say of themselves (``plugreg_health``), in call order."""
+        return self._health_of.report()
+
+    def reset(self, slug: str) -> PluginRecord:
+        """Close a plugin's circuit, so that it is called again at once; return its record.
+
+        Raises PluginNotFoundError, and RegistryNotReady before load.
+        """
+        self.dispatch.reset(self.get(slug).slug)
+        return self.get(slug)
+
     def settings(self, slug: str) -> SettingsView:
         """Forward to ``config.settings``."""
         return self.config.settings(slug)
@@ -544,11 +600,24 @@ class PluginRegistry:
     def _still_holds(self, failure: PluginFailure) -> bool:
         from plugreg.lifecycle import HOOK_ORDER, UNKNOWN_HOOKS
 
+        if failure.subject == OPEN_CIRCUIT:
+            return self._circuits.state(failure.slug) != "closed"
         # Another plugin, or the host, may have added the spec that a hook lacked.
         if failure.subject == UNKNOWN_HOOKS:
             return bool(self.manager.unknown_hooks(failure.slug))
         # Or one that was part of the circle has left.
         return failure.subject != HOOK_ORDER or bool(self.manager.ignored_wishes(failure.slug))
+
+    def _circuit_opened(self, slug: str, seconds: float) -> None:
+        from plugreg.records import PluginFailure, Stage
+
+        message = (
+            f"its circuit has opened after repeated failures: no calls for {seconds:g} seconds, "
+            f"then one on trial; registry.reset({slug!r}) closes it"
+        )
+        self._record(
+            PluginFailure(stage=Stage.CALL, slug=slug, subject=OPEN_CIRCUIT, message=message)
+        )
 
     def _record(self, failure: PluginFailure) -> PluginFailure:
         return self._ledger.record(failure)

@@ -1,87 +1,101 @@
-"""What stands round a call of a plugin where the host asks for it: circuits and observers."""
+"""What stands round each implementation where the host asks for it: circuits and observers."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from plugreg._guard import Guard, explain
+from plugreg._guard import Guard, belongs_to_process, explain
 from plugreg.circuits import Admission, Circuits
+from plugreg.exceptions import CircuitOpenError
+from plugreg.hooks import Row
 from plugreg.observation import CallObserver
 
 _logger = logging.getLogger("plugreg")
 
 
 class Supervision:
-    """Lets calls through whose plugin's circuit is closed, and tells observers of them."""
+    """Lets calls through whose plugin's circuit is closed, and tells observers of them.
+
+    Wrappers are not among what it supervises, nor what plugreg itself tells a single plugin.
+    """
 
     def __init__(self, circuits: Circuits, observers: Iterable[CallObserver]) -> None:
         self._circuits = circuits
         self._observers = tuple(observers)
 
-    def guard(self, slug: str, hook: str) -> SupervisedGuard | None:
-        """Return the guard for one call of a plugin, None where its circuit is open.
+    def around(self, row: Row) -> Row:
+        """Return an implementation that is called under supervision.
 
-        It must be entered, once: a call that is on trial keeps all others out till it has ended.
+        It raises CircuitOpenError, and the plugin is not called, while that's circuit is open.
         """
+        function = row.function
+
+        def supervised(*values: Any) -> Any:
+            call = self.begin(row.slug, row.hook)
+            try:
+                value = function(*values)
+            except BaseException as error:
+                call.end(error)
+                raise
+            call.end()
+            return value
+
+        return row._replace(function=supervised)
+
+    def begin(self, slug: str, hook: str) -> SupervisedCall:
+        """Begin a call, here and now; it has to be ended. Raises CircuitOpenError."""
         admission = self._circuits.admit(slug)
         if admission is None:
-            return None
-        return SupervisedGuard(hook, admission, self._circuits, self._observers)
+            raise CircuitOpenError(slug)
+        tokens = []
+        for each in self._observers:
+            with Guard() as guard:
+                tokens.append((each, each.began(slug, hook)))
+            _log(each, guard.error)
+        return SupervisedCall(self._circuits, admission, tokens)
 
 
-class SupervisedGuard(Guard):
-    """A guard that tells circuits and observers of the call inside it."""
-
-    __slots__ = ("_admission", "_circuits", "_hook", "_observers", "_tokens")
+class SupervisedCall:
+    """A call that is under way."""
 
     def __init__(
         self,
-        hook: str,
-        admission: Admission,
         circuits: Circuits,
-        observers: tuple[CallObserver, ...],
+        admission: Admission,
+        tokens: list[tuple[CallObserver, Any]],
     ) -> None:
-        super().__init__()
-        self._hook = hook
-        self._admission = admission
         self._circuits = circuits
-        self._observers = observers
-        self._tokens: list[tuple[CallObserver, Any]] = []
+        self._admission = admission
+        self._tokens = tokens
+        self._has_overrun = False
 
-    def __enter__(self) -> Self:
-        for each in self._observers:
-            with Guard() as guard:
-                self._tokens.append((each, each.began(self._admission.slug, self._hook)))
-            _log(each, guard)
-        return self
+    def overrun(self) -> None:
+        """Count it as a fault now, though it has not ended."""
+        self._has_overrun = True
+        self._circuits.went_wrong(self._admission)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        is_kept = super().__exit__(kind, error, trace)
+    def end(self, error: BaseException | None = None) -> None:
+        """Tell what came of it; ``error`` is what the plugin has raised."""
         for each, token in reversed(self._tokens):
             with Guard() as guard:
                 each.ended(token, error)
-            _log(each, guard)
-        if is_kept:
-            self._circuits.went_wrong(self._admission)
-        elif error is None:
+            _log(each, guard.error)
+        if self._has_overrun:
+            return
+        if error is None:
             self._circuits.went_well(self._admission)
-        else:
+        elif belongs_to_process(error):
             self._circuits.broke_off(self._admission)
-        return is_kept
+        else:
+            self._circuits.went_wrong(self._admission)
 
 
-def _log(observer: CallObserver, guard: Guard) -> None:
-    if guard.error is not None:
+def _log(observer: CallObserver, error: BaseException | None) -> None:
+    if error is not None:
         _logger.warning(
             "an observer of calls, a %s, failed: %s",
             type(observer).__qualname__,
-            explain(guard.error).message,
+            explain(error).message,
         )

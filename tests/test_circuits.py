@@ -8,7 +8,7 @@ import pytest
 
 from plugreg.circuits import CircuitPolicy, Circuits
 
-POLICY = CircuitPolicy(faults=3, within=10, back_off=5, longest=15)
+POLICY = CircuitPolicy(max_failures=3, within=10, cool_down=5, longest=15)
 
 
 class Clock:
@@ -177,14 +177,14 @@ def test_threads_get_one_trial_among_them(circuits, clock):
 @pytest.mark.parametrize(
     ("fields", "error", "words"),
     [
-        ({"faults": 0}, ValueError, "faults=0"),
-        ({"faults": 1.5}, TypeError, "faults=1.5"),
-        ({"faults": True}, TypeError, "faults=True"),
+        ({"max_failures": 0}, ValueError, "max_failures=0"),
+        ({"max_failures": 1.5}, TypeError, "max_failures=1.5"),
+        ({"max_failures": True}, TypeError, "max_failures=True"),
         ({"within": 0}, ValueError, "within=0"),
         ({"within": "1"}, TypeError, "within='1'"),
-        ({"back_off": float("nan")}, ValueError, "back_off=nan"),
+        ({"cool_down": float("nan")}, ValueError, "cool_down=nan"),
         ({"longest": float("inf")}, ValueError, "longest=inf"),
-        ({"longest": 1, "back_off": 2}, ValueError, "longest=1"),
+        ({"longest": 1, "cool_down": 2}, ValueError, "longest=1"),
     ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(fields, error, words):

@@ -12,10 +12,12 @@ import plugreg
 from plugreg import exceptions
 from plugreg.exceptions import (
     AssetNotFoundError,
+    CircuitOpenError,
     CommitUnknownError,
     EncryptionError,
     InstallError,
     MissingExtraError,
+    NotReadyYet,
     PluginActiveError,
     PluginBlockedError,
     PluginFaultError,
@@ -79,6 +81,12 @@ ERRORS = [
         MissingExtraError("encryption", "cryptography", "secrets"),
         {"what": "encryption", "package": "cryptography", "extra": "secrets"},
         ["encryption", "'cryptography'", "pip install 'plugreg[secrets]'"],
+    ),
+    (CircuitOpenError("tea"), {"slug": "tea"}, ["'tea'", "registry.reset('tea')"]),
+    (
+        NotReadyYet("its service is away", 5),
+        {"reason": "its service is away", "retry_after": 5},
+        ["its service is away", "5 seconds"],
     ),
     (UnknownHookError("prise"), {"hook": "prise", "hint": ""}, ["'prise'", "hookspecs="]),
     (

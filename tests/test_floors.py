@@ -15,16 +15,14 @@ import plugreg
 ROOT = Path(plugreg.__file__).parent
 
 FLOORS = [
-    {"exceptions", "_names", "_guard", "_scrub", "_forks"},
-    {"records", "context", "_turns", "_texts", "_typed", "references", "watching"}
-    | {"circuits", "observation"},
-    {"definitions", "failures", "hooks", "storage", "encryption", "selection"}
-    | {"supervision"},
+    {"exceptions", "_names", "_guard", "_scrub", "_forks", "circuits"},
+    {"records", "context", "_turns", "_texts", "_typed", "references", "watching", "observation"},
+    {"definitions", "failures", "hooks", "storage", "encryption", "selection"},
     {"declarations", "dispatch", "discovery", "resolve", "schemas", "stored"}
-    | {"leases", "presence", "hints", "probes"},
+    | {"leases", "presence", "hints", "probes", "supervision"},
     {"plugin", "mixins", "overrides", "values"},
     {"load", "modules", "activate", "configs", "settings", "migrations"}
-    | {"catalogue", "ui", "options", "assets", "events", "schedules"},
+    | {"catalogue", "ui", "options", "assets", "health", "events", "schedules"},
     {"build", "binding", "configuration", "settings_health", "install"} | {"freshness"},
     {"lifecycle", "_probe_child"},
     {"wishes", "shared", "probe"},

@@ -17,6 +17,7 @@ from plugreg.exceptions import UnknownHookError
 from plugreg.hooks._finding import OBJECT_NAMES, Found, Marks, as_plain, find_at_once
 from plugreg.hooks._identity import Delivered, Identities
 from plugreg.hooks._order import Position, arrange, asks, explain_order
+from plugreg.hooks._rows import Row
 from plugreg.hooks._state import State
 from plugreg.hooks._tables import HookTable, Implementations, Rank, make_table
 
@@ -33,13 +34,22 @@ class PluginManager(pluggy.PluginManager):
     replaced, never changed, by registrations too. Plugins that were exchanged in are told apart
     by identity and never compared, since a plugin's ``__eq__`` or ``__hash__`` may fail.
 
+    ``around`` makes of each implementation the one that isolated calls are to call in its place;
+    pluggy's own calls know nothing of it.
+
     It lives as long as its owner wants; it has nothing to close. Calls may come from any thread.
     """
 
-    def __init__(self, project_name: str, *, implicit_prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        project_name: str,
+        *,
+        implicit_prefix: str | None = None,
+        around: Callable[[Row], Row] | None = None,
+    ) -> None:
         super().__init__(project_name)
         self.implicit_prefix: Final = implicit_prefix
-        self._plugreg = State()
+        self._plugreg = State(around)
 
     # -- what counts as a hook ---------------------------------------------------------------
 
@@ -380,7 +390,7 @@ def _new_table(manager: PluginManager, hook: Any) -> HookTable:
         caller = _find_caller(manager, hook)
         if caller is None:
             raise UnknownHookError(hook, near(hook, vars(manager.hook)))
-        table = tables[hook] = make_table(caller)
+        table = tables[hook] = make_table(caller, manager._plugreg.around)
         return table
     name = getattr(hook, "__name__", None)
     if not isinstance(name, str):

@@ -10,6 +10,7 @@ from pluggy import HookImpl
 
 from plugreg.hooks._identity import Delivered
 from plugreg.hooks._order import Arranged
+from plugreg.hooks._rows import Row
 from plugreg.hooks._tables import HookTable, Implementations, Rank, section
 
 
@@ -20,7 +21,8 @@ class State:
     original counts as registered by the host there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, around: Callable[[Row], Row] | None = None) -> None:
+        self.around = around
         self.writing = threading.RLock()
         self.taken: dict[str, Implementations] = {}
         # By the id of an implementation: its section, and its place among those taken in.

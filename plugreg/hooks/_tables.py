@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -120,8 +120,11 @@ class HookTable:
         return {each: found[each] for each in self.parameters}
 
 
-def make_table(hook: HookCaller) -> HookTable:
-    """Make the table of a hook from the list of implementations that it has now."""
+def make_table(hook: HookCaller, around: Callable[[Row], Row] | None = None) -> HookTable:
+    """Make the table of a hook from the list of implementations that it has now.
+
+    ``around`` makes of each row the one that stands in its place; of wrappers it is not asked.
+    """
     impls, spec = hook._hookimpls, hook.spec
     in_call_order = impls[::-1]
     required, defaults = _parameters(impls, spec)
@@ -136,6 +139,8 @@ def make_table(hook: HookCaller) -> HookTable:
         )
 
     rows, wrappers = made(False), made(True)
+    if around is not None:
+        rows = tuple(map(around, rows))
     shapes, calls = shaped(rows, len(parameters))
     firstresult = spec is not None and bool(spec.opts.get("firstresult"))
     is_historic = spec is not None and bool(spec.opts.get("historic"))

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from plugreg.circuits import CircuitPolicy, Circuits
 
-POLICY = CircuitPolicy(faults=3, within=10, back_off=4, longest=12)
+POLICY = CircuitPolicy(max_failures=3, within=10, cool_down=4, longest=12)
 
 
 class Model:
@@ -39,9 +39,9 @@ class Model:
             return
         if not is_trial:
             self.faults.append(now)
-            if sum(each >= now - POLICY.within for each in self.faults) < POLICY.faults:
+            if sum(each >= now - POLICY.within for each in self.faults) < POLICY.max_failures:
                 return
-        doubled = POLICY.back_off * 2 ** len(self.openings)
+        doubled = POLICY.cool_down * 2 ** len(self.openings)
         self.openings.append((now, min(doubled, POLICY.longest)))
         self.period += 1
         self.trial = False
