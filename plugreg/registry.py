@@ -543,10 +543,22 @@ class PluginRegistry:
         )
 
     def uninstall(
-        self, slug: str, *, delete_config: bool = True, actor: str | None = None
+        self,
+        slug: str,
+        *,
+        delete_config: bool = True,
+        dependencies: bool = False,
+        actor: str | None = None,
+        progress: Callable[[str], object] | None = None,
     ) -> UninstallReport:
         """Forward to ``packages.uninstall``. Raises InstallError without an installer."""
-        return self._installing().uninstall(slug, delete_config=delete_config, actor=actor)
+        return self._installing().uninstall(
+            slug,
+            delete_config=delete_config,
+            dependencies=dependencies,
+            actor=actor,
+            progress=progress,
+        )
 
     def assets(self, slug: str, path: str) -> Asset:
         """Return a file of an active plugin's ``static`` folder; see ``Assets.read``."""

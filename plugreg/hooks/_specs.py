@@ -110,7 +110,7 @@ class PlugregSpecs:
     def plugreg_health(self) -> bool | str | None:
         """Tell how the plugin is: None or True for well, a text that says what is wrong.
 
-        For hosts to call; plugreg itself does not yet.
+        Asked by ``registry.health()``.
         """
 
     @hookspec
