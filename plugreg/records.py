@@ -17,6 +17,7 @@ from typing import Any, Final
 from plugreg import _guard
 from plugreg._names import Slug, has_utf8
 from plugreg.circuits import CircuitState
+from plugreg.exceptions import NotReadyYet
 
 EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 """A mapping without entries that nobody can fill."""
@@ -81,6 +82,8 @@ class PluginFailure:
     slug yet. ``subject`` is the hook, mixin or feature concerned, or empty. ``exception_type`` is
     the name of the exception's class with its module (builtins without), or None where no
     exception was raised, and ``traceback`` then empty. The times are aware, in UTC.
+    ``retry_after`` is in how many seconds a plugin that is not ready yet is tried again, None for
+    any other failure.
     """
 
     stage: Stage
@@ -92,6 +95,7 @@ class PluginFailure:
     first_seen: datetime = field(default_factory=_now)
     last_seen: datetime = field(default_factory=_now)
     count: int = 1
+    retry_after: float | None = None
 
     def __post_init__(self) -> None:
         # Names come from plugins and file systems, and a record goes into logs and answers.
@@ -112,6 +116,7 @@ class PluginFailure:
             subject=subject,
             exception_type=words.exception_type,
             traceback=words.traceback,
+            retry_after=_retry_after(error),
         )
 
     @classmethod
@@ -127,6 +132,15 @@ class PluginFailure:
     def again(self, newer: PluginFailure) -> PluginFailure:
         """Return ``newer`` as the continuation of this record: first time kept, counts added."""
         return replace(newer, first_seen=self.first_seen, count=self.count + newer.count)
+
+
+def _retry_after(error: BaseException) -> float | None:
+    # A plugin's own subclass of it may say anything.
+    if issubclass(type(error), NotReadyYet):
+        with _guard.Guard():
+            seconds = float(error.retry_after)  # type: ignore[attr-defined]
+            return seconds if 0 < seconds < float("inf") else None
+    return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
