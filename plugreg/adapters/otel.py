@@ -1,0 +1,97 @@
+"""Calls of plugins as spans and metrics of OpenTelemetry, with the extra ``plugreg[otel]``."""
+
+from __future__ import annotations
+
+from contextvars import Token
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Final
+
+from plugreg._guard import explain
+from plugreg.exceptions import MissingExtraError
+
+try:
+    from opentelemetry import context, metrics, trace
+except ModuleNotFoundError as error:
+    raise MissingExtraError("plugreg.adapters.otel", "opentelemetry-api", "otel") from error
+
+_SCOPE: Final = "plugreg"
+"""The name of the instrumentation scope that spans and metrics belong to."""
+
+_BOUNDARIES: Final = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
+"""Seconds. OpenTelemetry's own boundaries are meant for milliseconds, and the first is 5."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Call:
+    """A call under way: its span, what makes that the current one, and when it began."""
+
+    attributes: dict[str, str]
+    span: trace.Span
+    attached: Token[context.Context]
+    began: float
+
+
+class OpenTelemetryObserver:
+    """Makes a span of each call of a plugin, and counts and times calls by plugin and hook.
+
+    It is a :class:`plugreg.observation.CallObserver`: ``PluginRegistry(observe=[…])``. Without
+    providers the global ones are used, which may be set before or after. It keeps nothing itself,
+    and serves any number of threads, tasks and registries.
+
+    A span is named ``plugreg.call <hook>`` and is current while the plugin runs: spans that the
+    plugin makes are its children, and it is a child of the one that was current before. Spans and
+    metrics have the attributes ``plugreg.plugin.slug`` and ``plugreg.hook``. The metrics are
+    ``plugreg.call.duration``, a histogram of seconds, and ``plugreg.call.errors``, a counter.
+
+    A span of a call that has raised has the status ERROR and an event ``exception`` with the
+    ``exception.type`` alone. Neither its message nor its stack trace, which ends with it, is told:
+    they may quote protected settings, and more people read telemetry than may read those. They
+    are in the plugin's failure records. What a plugin writes on spans itself is not looked at;
+    a span that it makes with OpenTelemetry's ``start_as_current_span`` records messages.
+    """
+
+    def __init__(
+        self,
+        tracer_provider: trace.TracerProvider | None = None,
+        meter_provider: metrics.MeterProvider | None = None,
+    ) -> None:
+        self._tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
+        meter = metrics.get_meter(_SCOPE, meter_provider=meter_provider)
+        self._durations = meter.create_histogram(
+            "plugreg.call.duration",
+            unit="s",
+            description="How long calls of plugins take.",
+            explicit_bucket_boundaries_advisory=_BOUNDARIES,
+        )
+        self._errors = meter.create_counter(
+            "plugreg.call.errors",
+            unit="{error}",
+            description="Calls of plugins that have raised.",
+        )
+
+    def began(self, slug: str, hook: str) -> _Call:
+        """See :meth:`plugreg.observation.CallObserver.began`."""
+        attributes = {"plugreg.plugin.slug": slug, "plugreg.hook": hook}
+        span = self._tracer.start_span(f"plugreg.call {hook}", attributes=attributes)
+        return _Call(
+            attributes=attributes,
+            span=span,
+            attached=context.attach(trace.set_span_in_context(span)),
+            began=perf_counter(),
+        )
+
+    def ended(self, token: _Call, error: BaseException | None) -> None:
+        """See :meth:`plugreg.observation.CallObserver.ended`."""
+        seconds = perf_counter() - token.began
+        try:
+            # While the span is current, so that an exemplar of a metric leads to it.
+            self._durations.record(seconds, token.attributes)
+            if error is not None:
+                self._errors.add(1, token.attributes)
+                kind = explain(error).exception_type
+                token.span.add_event("exception", {"exception.type": kind})
+                token.span.set_status(trace.StatusCode.ERROR)
+        finally:
+            context.detach(token.attached)
+            token.span.end()
