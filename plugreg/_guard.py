@@ -54,6 +54,10 @@ def belongs_to_process(error: BaseException) -> bool:
         return False
     if issubclass(kind, (KeyboardInterrupt, GeneratorExit)):
         return True
+    # A plugin cannot make one of trio's cancellations itself.
+    trio = sys.modules.get("trio")
+    if trio is not None and issubclass(kind, getattr(trio, "Cancelled", ())):
+        return True
     # A process without asyncio has no event loop that could be cancelled, so it is not imported.
     asyncio = sys.modules.get("asyncio")
     if asyncio is None:

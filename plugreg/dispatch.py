@@ -5,16 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from types import CoroutineType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from plugreg._forks import PerProcess
 from plugreg._guard import Guard, belongs_to_process
 from plugreg.circuits import Circuits
 from plugreg.exceptions import CircuitOpenError
 from plugreg.hooks import (
+    AsyncOnly,
     HookCallError,
     HookTable,
     Implementations,
@@ -26,6 +30,9 @@ from plugreg.hooks import (
 )
 from plugreg.observation import CallStats, Observation, RunningCall
 from plugreg.records import PluginFailure
+
+if TYPE_CHECKING:
+    from plugreg.async_calls import AsyncCalls, Begin, Step
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -60,6 +67,10 @@ class Dispatcher:
     by a text. Arguments are passed by keyword. All implementations that are in service when the
     call begins take part, whatever is activated or deactivated meanwhile.
 
+    ``timeout`` is how many seconds each plugin may take in :meth:`acall` and :meth:`aoutcomes`,
+    None is no limit. A synchronous call cannot be left, and has none. ``begin`` stands round each
+    implementation in these, as what the manager has put round it does in other calls.
+
     Each method raises UnknownHookError for a hook that nobody knows and HookCallError for
     arguments the spec does not have, lacks, or for a historic hook, and RegistryNotReady where
     ``check_ready`` does, which is asked until it has let one call pass. It raises nothing because
@@ -73,6 +84,9 @@ class Dispatcher:
         check_ready: Callable[[], object] = lambda: None,
         circuits: Circuits | None = None,
         observation: Observation | None = None,
+        *,
+        timeout: float | None = None,
+        begin: Begin | None = None,
     ) -> None:
         self._manager = manager
         self._circuits = Circuits(None) if circuits is None else circuits
@@ -81,6 +95,18 @@ class Dispatcher:
         self._observation = observation
         self._check_ready = check_ready
         self._is_ready = False
+        self._timeout = _positive(timeout)
+        # It keeps which plugins are busy, and what hangs here does not hang in a forked child.
+        self._async_calls = PerProcess(partial(_async_calls, self._on_fault, begin))
+
+    def bind(self, *, timeout: float | None) -> Dispatcher:
+        """Return a dispatcher with another time limit, which shares everything else with this one.
+
+        Raises ValueError for a limit that is not above 0.
+        """
+        bound = copy(self)
+        bound._timeout = _positive(timeout)
+        return bound
 
     # A hook that only tells comes first: of None no type of results can be inferred.
     @overload
@@ -279,6 +305,128 @@ class Dispatcher:
         """
         return () if self._observation is None else self._observation.running(longer_than)
 
+    @overload
+    async def acall(
+        self, hook: Callable[Concatenate[Any, P], None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[None]: ...
+    @overload
+    async def acall(
+        self, hook: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[None]: ...
+    @overload
+    async def acall(
+        self,
+        hook: Callable[Concatenate[Any, P], Awaitable[None]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> list[None]: ...
+    @overload
+    async def acall(
+        self, hook: Callable[P, Awaitable[None]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[None]: ...
+    @overload
+    async def acall(
+        self,
+        hook: Callable[Concatenate[Any, P], Awaitable[R | None]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> list[R]: ...
+    @overload
+    async def acall(
+        self, hook: Callable[P, Awaitable[R | None]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[R]: ...
+    @overload
+    async def acall(
+        self, hook: Callable[Concatenate[Any, P], R | None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[R]: ...
+    @overload
+    async def acall(
+        self, hook: Callable[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[R]: ...
+    @overload
+    async def acall(self, hook: str, /, **kwargs: Any) -> list[Any]: ...
+
+    async def acall(self, hook: Any, /, *args: Any, **kwargs: Any) -> list[Any]:
+        """Call every implementation as :meth:`call` does, from a coroutine, on asyncio or trio.
+
+        Async implementations run concurrently, synchronous ones one after the other in a worker
+        thread, with the caller's context variables; the loop is never blocked. The results are in
+        call order, whatever ends first. What a synchronous implementation returns to be awaited
+        is awaited. Of a ``firstresult`` hook one implementation waits for the other, since later
+        ones must not be called. A wrapper that is an async generator changes the result with a
+        second yield. Faults, which a plugin that overruns the time limit or is busy has too, are
+        recorded in the worker thread. Raises what :meth:`call` raises, and RuntimeError on
+        another loop. See :class:`plugreg.async_calls.AsyncCalls` for time limits, cancellation
+        and plugins that are busy.
+        """
+        table = self._table(hook, args)
+        values = table.values(table.arguments(kwargs))
+        value = await self._async_calls.get().results(
+            table.hook.name,
+            _steps(table.bare, values),
+            _steps(table.wrappers, values),
+            self._timeout,
+            first=table.firstresult,
+        )
+        if table.firstresult:
+            return [] if value is None else [value]
+        return [each for each in value if each is not None]
+
+    @overload
+    async def aoutcomes(
+        self, hook: Callable[Concatenate[Any, P], None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[Outcome[None]]: ...
+    @overload
+    async def aoutcomes(
+        self, hook: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[Outcome[None]]: ...
+    @overload
+    async def aoutcomes(
+        self,
+        hook: Callable[Concatenate[Any, P], Awaitable[None]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> list[Outcome[None]]: ...
+    @overload
+    async def aoutcomes(
+        self, hook: Callable[P, Awaitable[None]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[Outcome[None]]: ...
+    @overload
+    async def aoutcomes(
+        self,
+        hook: Callable[Concatenate[Any, P], Awaitable[R | None]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> list[Outcome[R]]: ...
+    @overload
+    async def aoutcomes(
+        self, hook: Callable[P, Awaitable[R | None]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[Outcome[R]]: ...
+    @overload
+    async def aoutcomes(
+        self, hook: Callable[Concatenate[Any, P], R | None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[Outcome[R]]: ...
+    @overload
+    async def aoutcomes(
+        self, hook: Callable[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[Outcome[R]]: ...
+    @overload
+    async def aoutcomes(self, hook: str, /, **kwargs: Any) -> list[Outcome[Any]]: ...
+
+    async def aoutcomes(self, hook: Any, /, *args: Any, **kwargs: Any) -> list[Outcome[Any]]:
+        """Call every implementation as :meth:`acall` does, and return one outcome for each.
+
+        None results are included, wrappers do not run, and ``firstresult`` stops nothing here.
+        """
+        table = self._table(hook, args)
+        steps = _steps(table.bare, table.values(table.arguments(kwargs)))
+        answers = await self._async_calls.get().outcomes(table.hook.name, steps, self._timeout)
+        return [Outcome(*each) for each in answers]
+
     def tell(self, plugin: Implementations, hook: str, **kwargs: Any) -> None:
         """Call a hook of one plugin alone, without wrappers; a fault is recorded as in a call."""
         with Guard() as guard:
@@ -391,3 +539,29 @@ def _keeper(on_fault: FaultRecorder) -> Keep:
         on_fault(row.slug, row.hook, error)
 
     return keep
+
+
+def _async_calls(on_fault: FaultRecorder, begin: Begin | None) -> AsyncCalls:
+    # Imported at the first such call, as few hosts make one.
+    from plugreg.async_calls import AsyncCalls
+
+    return AsyncCalls(on_fault, begin)
+
+
+def _steps(rows: Sequence[Row], values: Sequence[Any]) -> list[Step]:
+    """Return what an asynchronous call runs, with async implementations as they really are."""
+    from plugreg.async_calls import Step
+
+    steps = []
+    for row in rows:
+        function = row.function
+        is_async = type(function) is AsyncOnly
+        real = row._replace(function=function.function) if type(function) is AsyncOnly else row
+        steps.append(Step(row.slug, is_async, partial(real.run, values)))
+    return steps
+
+
+def _positive(timeout: float | None) -> float | None:
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout is a number of seconds above 0, or None, not {timeout!r}")
+    return timeout

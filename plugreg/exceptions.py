@@ -19,6 +19,7 @@ __all__ = [
     "NotReadyYet",
     "PluginActiveError",
     "PluginBlockedError",
+    "PluginBusyError",
     "PluginFaultError",
     "PluginMandatoryError",
     "PluginNotActiveError",
@@ -26,6 +27,7 @@ __all__ = [
     "PluginNotFoundError",
     "PluginRequiredError",
     "PluginSlugError",
+    "PluginTimeoutError",
     "PlugregError",
     "RegistryBusyError",
     "RegistryNotReady",
@@ -198,6 +200,35 @@ class PluginFaultError(PlugregError):
 
     def __str__(self) -> str:
         return f"{self.stage}: {self.slug}: {self.message}"
+
+
+class PluginTimeoutError(PlugregError, TimeoutError):
+    """A plugin took longer than the time limit of the call, which is ``seconds``."""
+
+    def __init__(self, slug: str, seconds: float) -> None:
+        super().__init__(slug, seconds)
+        self.slug = slug
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return (
+            f"plugin {self.slug!r} took longer than {self.seconds:g} seconds; "
+            f"make it faster, or give more time with call_timeout= or bind(timeout=)"
+        )
+
+
+class PluginBusyError(PlugregError):
+    """A plugin was not called, since code of it that was given up on has not returned yet."""
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(slug)
+        self.slug = slug
+
+    def __str__(self) -> str:
+        return (
+            f"plugin {self.slug!r} is still busy with a call that was given up on; "
+            f"it is called again as soon as that has returned"
+        )
 
 
 class AssetNotFoundError(PlugregError, LookupError):

@@ -69,7 +69,8 @@ class PluginRegistry:
     ``implicit_prefix`` unmarked functions with it count as hooks. ``on_failure`` is called with
     each new PluginFailure. ``events`` says how plugins hear of events: None, in the caller; an
     Executor, in its threads; a function, which puts each delivery into the host's own queue, for
-    ``registry.events.process``. ``safe_mode`` (or PLUGREG_SAFE_MODE=1) loads nothing and writes
+    ``registry.events.process``. ``call_timeout`` is how many seconds each plugin may take in
+    ``acall`` and ``aoutcomes``. ``safe_mode`` (or PLUGREG_SAFE_MODE=1) loads nothing and writes
     nothing by itself. ``reload_wait`` is how many seconds a change waits for the one before it.
     ``process`` is what this process is called among those that share the storage, by default its
     program.
@@ -105,6 +106,7 @@ class PluginRegistry:
         critical: Iterable[str] = (),
         on_failure: OnFailure | None = None,
         events: Executor | Deliver | None = None,
+        call_timeout: float | None = None,
         safe_mode: bool = False,
         reload_wait: float = 30.0,
         process: str | None = None,
@@ -161,10 +163,11 @@ class PluginRegistry:
         observation = Observation() if observe else None
         observers = (*filter(None, [observation]), *(() if isinstance(observe, bool) else observe))
         supervised = circuit is not None or observers
+        supervision = Supervision(self._circuits, observers) if supervised else None
         self.manager: Final = PluginManager(
             host,
             implicit_prefix=implicit_prefix,
-            around=Supervision(self._circuits, observers).around if supervised else None,
+            around=None if supervision is None else supervision.around,
         )
         """The one pluggy manager, for as long as the registry lives. A host may register on it."""
         self.manager.add_hookspecs(PlugregSpecs)
@@ -185,12 +188,20 @@ class PluginRegistry:
         self._ledger = FailureLedger(on_failure, self._still_holds, self._settings.scrubber)
         self._health = SettingsHealth(self._settings, self._ledger)
         self.dispatch: Final = Dispatcher(
-            self.manager, self._record_fault, self._check_ready, self._circuits, observation
+            self.manager,
+            self._record_fault,
+            self._check_ready,
+            self._circuits,
+            observation,
+            timeout=call_timeout,
+            begin=None if supervision is None else supervision.begin,
         )
         """The isolated calls."""
         self.call = self.dispatch.call
         self.first = self.dispatch.first
         self.outcomes = self.dispatch.outcomes
+        self.acall = self.dispatch.acall
+        self.aoutcomes = self.dispatch.aoutcomes
         self.explain = self.dispatch.explain
         self.events: Final = Events(
             lambda: self._life.current(),  # noqa: PLW0108 - it is made later.

@@ -16,7 +16,9 @@ from plugreg import PluginRegistry
 from plugreg.discovery import Sources, entry_points, index
 
 GROUP = "shop.plugins"
+LONG_AGO = 10**18
 VERIFY = pytest.mark.parametrize("verify", [False, True])
+DATED_BACK = pytest.mark.parametrize("dated_back", [False, True])
 
 
 def plugin(name="discount", value="shop_discount:Discount"):
@@ -28,6 +30,13 @@ def age(folder, seconds=60):
     when = time.time() - seconds
     for place in (folder, *folder.rglob("*")):
         os.utime(place, (when, when))
+
+
+def wait_for_a_tick(folder):
+    """Return when what changes from now on gets a later time than what has changed before."""
+    before = time.time_ns()
+    while folder.stat().st_ctime_ns <= before:
+        folder.touch()
 
 
 @pytest.fixture
@@ -44,6 +53,22 @@ def searches(monkeypatch):
     monkeypatch.setattr(
         entry_points, "find", lambda *given: made.append(given) or search(*given), raising=True
     )
+    return made
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """Let the index take what was written a moment ago for old."""
+    now = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now() + 60 * 10**9)
+
+
+@pytest.fixture
+def listings(monkeypatch):
+    """Collect the folders that are listed."""
+    made = []
+    listing = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda place: made.append(place) or listing(place))
     return made
 
 
@@ -83,6 +108,21 @@ class TestWhileItHolds:
         type(site)(here).dist("new", "1.0", plugin("new"))
         found = index.find(file, GROUP, path, verify=verify)
         assert [spec.slug for spec in found.specs] == ["discount", "new"]
+
+    @VERIFY
+    def test_no_folder_is_listed(self, site, tmp_path, file, listings, later, verify):
+        """Times say enough, those of 1970 too where a folder has no distributions."""
+        site.dist("tax", "1.0", plugin())
+        library = tmp_path / "library"
+        library.mkdir()
+        os.utime(library, (1, 1))
+        path = [str(library), str(site)]
+        index.find(file, GROUP, path, verify=verify)
+        listings.clear()
+
+        index.find(file, GROUP, path, verify=verify)
+
+        assert listings == []
 
     @VERIFY
     def test_without_a_path_sys_path_is_looked_at(self, site, file, searches, verify, monkeypatch):
@@ -156,6 +196,17 @@ def rewrite_development_metadata(site):
     (site.folder / "dev.egg-info" / "PKG-INFO").write_text("Name: dev\nVersion: 2.0\n")
 
 
+def change_later(site, file, change, dated_back):
+    """Change a site, and set back the times that a tool can set."""
+    times = {each: each.stat().st_mtime_ns for each in (site.folder, *site.folder.rglob("*"))}
+    wait_for_a_tick(file.parent)
+    change(site)
+    if dated_back:
+        for place in (site.folder, *site.folder.rglob("*")):
+            when = times.get(place, LONG_AGO)
+            os.utime(place, ns=(when, when))
+
+
 class TestChanges:
     @pytest.fixture
     def tree(self, site):
@@ -167,12 +218,13 @@ class TestChanges:
         return site
 
     @VERIFY
+    @DATED_BACK
     @pytest.mark.parametrize("change", [install, uninstall, upgrade])
-    def test_what_an_installer_does_is_seen(self, tree, file, change, verify):
-        """Folders that come, go or are renamed change the time of the folder they lie in."""
+    def test_what_an_installer_does_is_seen(self, tree, file, change, dated_back, verify):
+        """Folders that come, go or are renamed change the times of the folder they lie in."""
         before = index.find(file, GROUP, [str(tree)], verify=verify)
 
-        change(tree)
+        change_later(tree, file, change, dated_back)
         after = index.find(file, GROUP, [str(tree)], verify=verify)
 
         assert after != before
@@ -181,15 +233,17 @@ class TestChanges:
     @pytest.mark.parametrize(
         "change", [edit, add_entry_points, drop_metadata, rewrite_development_metadata]
     )
-    def test_verifying_sees_every_change(self, tree, file, change):
+    @DATED_BACK
+    def test_verifying_sees_every_change(self, tree, file, change, dated_back):
         """A file edited in place, one that comes, and one that goes."""
         before = index.find(file, GROUP, [str(tree)], verify=True)
 
-        change(tree)
+        change_later(tree, file, change, dated_back)
         after = index.find(file, GROUP, [str(tree)], verify=True)
 
         assert after.specs == entry_points.find(GROUP, [str(tree)]).specs
-        assert after != before
+        # The search itself tells a file in development by its time alone.
+        assert after != before or (dated_back and change is rewrite_development_metadata)
 
     @VERIFY
     def test_another_group_or_path_is_another_question(self, tree, tmp_path, file, verify):
@@ -229,7 +283,7 @@ class TestChanges:
     def test_a_folder_without_distributions_and_without_a_time(
         self, tree, tmp_path, file, searches, verify
     ):
-        """It is looked into each time, for its time says nothing."""
+        """It may have any time, and what comes into it is seen though that is set back."""
         here = tmp_path / "app"
         here.mkdir()
         os.utime(here, (1, 1))
@@ -307,9 +361,10 @@ def garbage(kept):
         ([], rows),
         ([*states, *states], rows),
         ([None], rows),
-        ([[states[0][0], 5]], rows),
-        ([[states[0][0], {"x.dist-info": None, "tax-1.0.dist-info": []}]], rows),
-        ([[states[0][0], {"tax-1.0.dist-info": [None, None]}]], rows),
+        ([[states[0][0], False, 5]], rows),
+        ([[states[0][0], False, {"tax-1.0.dist-info": 5}]], rows),
+        ([[states[0][0], False, {"nul\0": None}]], rows),
+        ([[5, True, {}]], rows),
     ):
         yield json.dumps([[head, states_], rows_]).encode()
     yield json.dumps([[[0, *head[1:]], states], []]).encode()

@@ -17,7 +17,16 @@ ROOT = Path(plugreg.__file__).parent
 FLOORS = [
     {"exceptions", "_names", "_guard", "_scrub", "_forks", "circuits"},
     {"records", "context", "_turns", "_texts", "_typed", "references", "watching", "observation"},
-    {"definitions", "failures", "hooks", "storage", "encryption", "selection"},
+    {
+        "async_calls",
+        "definitions",
+        "failures",
+        "retries",
+        "hooks",
+        "storage",
+        "encryption",
+        "selection",
+    },
     {"declarations", "dispatch", "discovery", "resolve", "schemas", "stored"}
     | {"leases", "presence", "hints", "probes", "supervision"},
     {"plugin", "mixins", "overrides", "values"},

@@ -14,7 +14,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
@@ -25,7 +25,7 @@ from plugreg.records import Discovery, PluginSpec, Source
 
 _logger = logging.getLogger("plugreg.discovery")
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """Raised when the same tree gives another answer than before, or it is written otherwise."""
 
 _SETTLED: Final = 3_000_000_000
@@ -33,7 +33,6 @@ _SETTLED: Final = 3_000_000_000
 
 Two changes within one tick of a file system's clock (2 s on FAT) leave the same time behind.
 """
-
 
 _NO_TIME: Final = 2_000_000_000
 """Times up to this one are those that some packagers give everything, whatever is in it."""
@@ -45,10 +44,12 @@ def find(
     """Return what :func:`plugreg.discovery.entry_points.find` does, from the index where it holds.
 
     The index at ``file`` holds while group and path are the same and no folder or zip file of the
-    path has another modification time; folders without metadata of distributions may change.
-    Installing, upgrading and uninstalling change that time; an ``entry_points.txt`` that is edited
-    in place does not. With ``verify`` each metadata folder and each ``entry_points.txt`` is looked
-    at too, which sees every change but for one that leaves those times and sizes as they were.
+    path has another time of modification or of its last change (``st_mtime_ns``, ``st_ctime_ns``);
+    folders without metadata of distributions may change. Installing, upgrading and uninstalling
+    change those times; an ``entry_points.txt`` that is edited in place does not. With ``verify``
+    each metadata folder and each ``entry_points.txt`` is looked at too, which sees every change.
+    Where the second time is that of creation, as on Windows, a change that leaves the first as it
+    was is not seen.
 
     Where it does not hold, the path is searched and the index written anew, in one step; its
     folder must be there. No answer is kept that has failures, or that comes from finders on
@@ -69,12 +70,19 @@ def find(
     return entry_points.find(group, path)
 
 
-_State: TypeAlias = list[Any]
-"""When a path entry was written, in nanoseconds, and the metadata folders in it.
+_Times: TypeAlias = list[int] | None
+"""``st_mtime_ns`` and ``st_ctime_ns`` of something, or None if it is not there.
 
-The time is None for what is not there, or where it says nothing. The folders are None where the
-time says enough, and otherwise, by name, what :func:`_folder` gives. A path entry that has none may
-have any time: the current folder is often on the path, and a host may write its own files there.
+Tools set the first as they like. The second no tool can set, and each change moves it; but on
+Windows it is the time of creation.
+"""
+
+_State: TypeAlias = list[Any]
+"""The times of a path entry, whether it is bare, and the times of what is looked at in it, by name.
+
+The last is empty but for verifying. A folder without metadata of distributions is bare: it may
+change, since the current folder is often on the path and a host may write its own files there.
+Where it has other times than these, it is listed; None stands for times that were too fresh.
 """
 
 
@@ -84,49 +92,40 @@ def _place(entry: object) -> str:
     return os.path.abspath(entry)
 
 
-def _written(place: str) -> int | None:
+def _times(place: str) -> _Times:
+    """Return the times of a place. Raises OSError when it cannot be looked at."""
     try:
-        return os.stat(place).st_mtime_ns
+        status = os.stat(place)
     except (FileNotFoundError, NotADirectoryError):
         return None
-
-
-def _tells(written: int, settled: int) -> bool:
-    """Tell whether the next change will leave another time behind."""
-    return _NO_TIME < written < settled
+    return [status.st_mtime_ns, status.st_ctime_ns]
 
 
 def _state(place: str, settled: int, *, verify: bool) -> _State:
     """Return the state of a path entry. Raises OSError when it cannot be looked at."""
-    written = _written(place)
-    if written is None or not os.path.isdir(place):
-        return [written, None]
+    times = _times(place)
+    if times is None or not os.path.isdir(place):
+        return [times, False, {}]
     names = _metadata_names(place)
     if not names:
-        return [written if _tells(written, settled) else None, {}]
-    return [written, {each: _folder(f"{place}/{each}") for each in names} if verify else None]
+        return [times if max(times) < settled else None, True, {}]
+    looked_at = _looked_at(place, names) if verify else ()
+    return [times, False, {each: _times(f"{place}/{each}") for each in looked_at}]
 
 
 def _holds(place: str, kept: _State) -> bool:
     """Tell whether a path entry is in the state that was kept. Raises what :func:`_state` does."""
-    written, folders = kept
-    if folders is None:
-        return bool(_written(place) == written)
-    if not folders:
-        return _written(place) == written or (os.path.isdir(place) and not _metadata_names(place))
-    names = _metadata_names(place)
-    return len(names) == len(folders) and all(
-        each in folders and _is_same(f"{place}/{each}", folders[each]) for each in names
-    )
+    times, is_bare, looked_at = kept
+    if _times(place) != times:
+        return is_bare and not _metadata_names(place)
+    return all(_times(f"{place}/{each}") == of for each, of in looked_at.items())
 
 
 def _has_settled(state: _State, settled: int) -> bool:
-    written, folders = state
-    if folders is None:
-        return written is None or _tells(written, settled)
-    return all(
-        _tells(written, settled) and all(_tells(at, settled) for _, at, _ in files)
-        for written, *files in folders.values()
+    """Tell whether the next change will leave other times behind."""
+    times, is_bare, looked_at = state
+    return is_bare or all(
+        each is None or _NO_TIME < each[0] < settled for each in (times, *looked_at.values())
     )
 
 
@@ -134,27 +133,13 @@ def _metadata_names(folder: str) -> list[str]:
     return [each for each in os.listdir(folder) if each.lower().endswith(("dist-info", "egg-info"))]
 
 
-def _folder(path: str) -> list[Any]:
-    """Return when a metadata folder was written, and name, time and size of the files that count.
-
-    Its time changes when a file comes, goes, or is put in the place of another.
-    """
-    found: list[Any] = [os.stat(path).st_mtime_ns]
-    for name in ("entry_points.txt", "PKG-INFO"):
-        if os.access(f"{path}/{name}", os.F_OK):
-            status = os.stat(f"{path}/{name}")
-            found.append([name, status.st_mtime_ns, status.st_size])
-    return found
-
-
-def _is_same(path: str, kept: list[Any]) -> bool:
-    if os.stat(path).st_mtime_ns != kept[0]:
-        return False
-    for name, written, size in kept[1:]:
-        status = os.stat(f"{path}/{name}")
-        if status.st_mtime_ns != written or status.st_size != size:
-            return False
-    return True
+def _looked_at(place: str, names: Iterable[str]) -> Iterator[str]:
+    """Yield metadata folders, whose times tell what came and went in them, and files that count."""
+    for name in names:
+        yield name
+        for file in ("entry_points.txt", "PKG-INFO"):
+            if os.access(f"{place}/{name}/{file}", os.F_OK):
+                yield f"{name}/{file}"
 
 
 def _read(file: str | os.PathLike[str], head: list[Any]) -> Discovery | None:
@@ -207,15 +192,16 @@ def _tell(what: str, file: str | os.PathLike[str], error: BaseException) -> None
     _logger.debug("the index %r %s: %s", os.fspath(file), what, explain(error).message)
 
 
+_OPTIONAL: Final = (str, type(None))
+
+
 def _spec(row: list[Any], group: str) -> PluginSpec:
     """Return the spec that was kept as ``row``. Raises TypeError or ValueError where it is none."""
     slug, name, value, distribution, version, path, stamp = row
-    for text in (slug, name, value, distribution, stamp):
-        if type(text) is not str:
-            raise TypeError(f"{text!r} is no text")
-    for text in (version, path):
-        if text is not None and type(text) is not str:
-            raise TypeError(f"{text!r} is neither a text nor null")
+    if not type(slug) is type(name) is type(value) is type(distribution) is type(stamp) is str:
+        raise TypeError(f"{row!r} has something that is no text")
+    if type(version) not in _OPTIONAL or type(path) not in _OPTIONAL:
+        raise TypeError(f"{row!r} has a version or path that is neither a text nor null")
     return PluginSpec(
         slug=Slug(slug),
         name=name,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plugreg.hooks._loop import Keep
     from plugreg.hooks._manager import PluginManager
     from plugreg.hooks._order import Position
-    from plugreg.hooks._rows import Row, refuse
+    from plugreg.hooks._rows import AsyncOnly, Row, refuse
     from plugreg.hooks._tables import HookTable, Implementations
 else:
 
@@ -31,7 +31,7 @@ else:
             from plugreg.hooks import _manager as module
         elif name in ("HookTable", "Implementations"):
             from plugreg.hooks import _tables as module
-        elif name in ("Row", "refuse"):
+        elif name in ("AsyncOnly", "Row", "refuse"):
             from plugreg.hooks import _rows as module
         elif name == "Position":
             from plugreg.hooks import _order as module
@@ -43,6 +43,7 @@ else:
 
 
 __all__ = [
+    "AsyncOnly",
     "HookCallError",
     "HookTable",
     "Implementations",

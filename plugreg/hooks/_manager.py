@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -81,6 +83,14 @@ class PluginManager(pluggy.PluginManager):
         return Implementations(
             name=name, plugin=plugin, pairs=pairs, rank=rank, dist_info=dist_info
         )
+
+    def _verify_hook(self, hook: HookCaller, hookimpl: HookImpl) -> None:
+        """Check an implementation as pluggy does, but for wrappers that are async generators."""
+        if hookimpl.wrapper and inspect.isasyncgenfunction(hookimpl.function):
+            # pluggy wants a generator function, and is shown one that asks for the same.
+            hookimpl = copy.copy(hookimpl)
+            hookimpl.function = _any_wrapper  # type: ignore[misc]
+        super()._verify_hook(hook, hookimpl)
 
     def has_implementations(self, plugin: Any) -> bool:
         """Tell whether an object has any hook implementation. Nothing is evaluated or checked."""
@@ -340,6 +350,10 @@ def _found_one_by_one(manager: PluginManager, plugin: Any) -> Iterator[Found]:
         found = _static_hook_attr(plugin, attribute)
         assert found is not None, f"{plugin!r}.{attribute} is not a hookable attribute"
         yield Found(attribute, opts, found[1])
+
+
+def _any_wrapper() -> Iterator[None]:
+    yield
 
 
 def _parsed(manager: PluginManager, plugin: Any, name: str) -> list[tuple[str, HookImpl]]:

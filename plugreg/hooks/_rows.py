@@ -32,6 +32,19 @@ class Row(NamedTuple):
         return self.function(*[values[each] for each in self.takes])
 
 
+class AsyncOnly:
+    """Stands in for an async ``function``, which a synchronous call cannot wait for."""
+
+    __slots__ = ("_name", "function")
+
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        self.function = function
+        self._name = name
+
+    def __call__(self, *_: Any) -> Any:
+        raise _not_async(self._name)
+
+
 def make_row(
     impl: HookImpl, hook: str, places: Mapping[str, int], *, may_lack: bool = False
 ) -> Row:
@@ -44,11 +57,11 @@ def make_row(
     unknown = [each for each in impl.argnames if each not in places]
     if unknown:
         return Row(impl.plugin_name, hook, _refusal_for(unknown[0]), ())
-    if inspect.iscoroutinefunction(function):
-        function = _refusal_of(function)
-    elif (may_lack and optional) or not _takes_by_place(impl, optional):
+    if (may_lack and optional) or not _takes_by_place(impl, optional):
         function = _by_keyword(function, len(impl.argnames), optional)
-    if impl.hookwrapper:
+    if inspect.iscoroutinefunction(impl.function) or inspect.isasyncgenfunction(impl.function):
+        function = AsyncOnly(function, getattr(impl.function, "__qualname__", ""))
+    elif impl.hookwrapper:
         function = _in_new_style(function)
     takes = tuple(places[each] for each in (*impl.argnames, *optional))
     return Row(impl.plugin_name, hook, function, takes)
@@ -106,15 +119,6 @@ def _in_new_style(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def _refusal_of(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Stand in for an async implementation, which a synchronous call cannot wait for."""
-
-    def stand_in(*_: Any) -> Any:
-        raise _not_async(getattr(function, "__qualname__", ""))
-
-    return stand_in
-
-
 def _refusal_for(absent: str) -> Callable[..., Any]:
     """Stand in for an implementation that asks for what no call gives."""
 
@@ -131,4 +135,7 @@ def refuse(coroutine: CoroutineType[Any, Any, Any]) -> Any:
 
 
 def _not_async(name: str) -> TypeError:
-    return TypeError(f"{name!r} is async, but this call is not; make it a plain function")
+    return TypeError(
+        f"{name!r} is async, but this call is not; "
+        f"make it a plain function, or let the host await registry.acall()"
+    )

@@ -57,8 +57,9 @@ class HookTable:
     """A hook as the isolated call needs it, made from one list of implementations and one spec.
 
     As long as ``hook`` holds the same two objects the table is current. ``rows`` and ``wrappers``
-    are in call order, wrappers outermost first and all in new style. A call has a value for each
-    of ``parameters``, whose ``names`` are a set; ``defaults`` has those that the spec gives.
+    are in call order, wrappers outermost first and all in new style; ``bare`` has the rows with
+    nothing round them. A call has a value for each of ``parameters``, whose ``names`` are a set;
+    ``defaults`` has those that the spec gives.
 
     ``shortcuts`` are for calls that are no more than a loop over all rows: by how many arguments
     one gives, all or those without a default, what picks their values, and the loop, which takes
@@ -69,6 +70,7 @@ class HookTable:
     impls: list[HookImpl]
     spec: HookSpec | None
     rows: tuple[Row, ...]
+    bare: tuple[Row, ...]
     wrappers: tuple[Row, ...]
     parameters: tuple[str, ...]
     names: frozenset[str]
@@ -139,6 +141,7 @@ def make_table(hook: HookCaller, around: Callable[[Row], Row] | None = None) -> 
         )
 
     rows, wrappers = made(False), made(True)
+    bare = rows
     if around is not None:
         rows = tuple(map(around, rows))
     shapes, calls = shaped(rows, len(parameters))
@@ -155,6 +158,7 @@ def make_table(hook: HookCaller, around: Callable[[Row], Row] | None = None) -> 
         impls=impls,
         spec=spec,
         rows=rows,
+        bare=bare,
         wrappers=wrappers,
         parameters=parameters,
         names=frozenset(parameters),

@@ -34,6 +34,7 @@ class Change:
     ``source`` is the URL that it would come from, without credentials, ``sha256`` the hash of that
     file in hexadecimal, ``size`` its bytes; None where neither index nor file tells. ``direct``
     says that a requirement names that URL, so that no index was asked for the distribution.
+    ``plugins`` are the names of the entry points that it would bring to the registry's group.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Change:
     sha256: str | None = None
     size: int | None = None
     direct: bool = False
+    plugins: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Literal["add", "change", "remove"]:

@@ -209,6 +209,34 @@ def test_an_index_changes_no_answer(tree, changed, verify):
         assert file.exists()
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.lists(folders, min_size=2, max_size=4), st.booleans())
+def test_an_index_sees_what_comes_and_goes(contents, verify):
+    """Whatever one folder holds after another, at once and after a while, none is missed."""
+    with tempfile.TemporaryDirectory() as root:
+        file, place = Path(root, "index"), Path(root, "site")
+        for number, folder in enumerate(contents):
+            for each in place.iterdir() if number else ():
+                if each.is_dir():
+                    shutil.rmtree(each)
+                else:
+                    each.unlink()
+            place.mkdir(exist_ok=True)
+            for each in folder:
+                write_distribution(place, **each, name_of_folder=None)
+
+            assert index.find(file, GROUP, [str(place)], verify=verify) == entry_points.find(
+                GROUP, [str(place)]
+            )
+            for each in (place, *place.rglob("*")):
+                os.utime(each, (1_000_000_000 + number, 1_000_000_000 + number))
+            for _ in range(2):
+                assert index.find(file, GROUP, [str(place)], verify=verify) == entry_points.find(
+                    GROUP, [str(place)]
+                )
+        assert file.exists()
+
+
 @given(st.text(alphabet="[]= #;\tag.\n\r\x0b\x85", max_size=60))
 def test_lines_are_read_as_importlib_metadata_reads_them(text):
     """Name by name and value by value, whatever the text, as far as importlib-metadata reads it."""

@@ -1,0 +1,147 @@
+"""What an asynchronous call needs of the event loop that it runs on: asyncio's or trio's.
+
+Neither is imported unless it runs: what the caller's coroutine runs on is there already.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from typing import Any, Protocol
+
+
+class Event(Protocol):
+    """A one-way flag: ``asyncio.Event`` and ``trio.Event`` have the same methods."""
+
+    def set(self) -> object:
+        """Let all who wait go on."""
+
+    async def wait(self) -> object:
+        """Wait until it is set."""
+
+
+class Loop(Protocol):
+    """The few things that differ between the loops. Made, and used, in the loop's thread.
+
+    ``cancelled`` is what is raised in a task that is cancelled.
+    """
+
+    @property
+    def cancelled(self) -> type[BaseException]:
+        """The class."""
+        ...
+
+    def event(self) -> Event:
+        """Make an event."""
+
+    def soon(self, callback: Callable[[], object]) -> None:
+        """Call something soon in the loop's thread. This alone may be used in any thread."""
+
+    def spawn(
+        self, body: Callable[[], Awaitable[None]], done: Callable[[], object], context: Context
+    ) -> Callable[[], object]:
+        """Start a task that outlives its maker if need be, and return what cancels it.
+
+        ``body`` must not raise. ``done`` is called when the task has ended, also when it was
+        cancelled before its first step. What is returned must be kept as long as the task.
+        """
+
+    async def wait(self, event: Event, seconds: float | None, *, shielded: bool) -> None:
+        """Wait for ``event``, or so many seconds. A shielded wait is not cancelled.
+
+        ``event`` may be set when the time is over.
+        """
+
+
+def running_loop() -> Loop:
+    """Return the loop that the calling coroutine runs on. Raises RuntimeError for another one."""
+    trio: Any = sys.modules.get("trio")
+    # Asked first, since trio may run as a guest of asyncio's loop.
+    if trio is not None and trio.lowlevel.in_trio_task():
+        return _Trio(trio)
+    try:
+        return _Asyncio()
+    except RuntimeError:
+        raise RuntimeError(
+            "acall and aoutcomes run on asyncio or trio, and neither is running here; "
+            "await them in a coroutine of one of these"
+        ) from None
+
+
+class _Asyncio:
+    def __init__(self) -> None:
+        import asyncio
+
+        self._loop = asyncio.get_running_loop()
+        self.cancelled: type[BaseException] = asyncio.CancelledError
+        self.event = asyncio.Event
+
+    def soon(self, callback: Callable[[], object]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback)
+        except RuntimeError:
+            # The loop is closed, and nobody waits any more.
+            return
+
+    def spawn(
+        self, body: Callable[[], Awaitable[None]], done: Callable[[], object], context: Context
+    ) -> Callable[[], object]:
+        async def run() -> None:
+            await body()
+
+        task = self._loop.create_task(run(), name="plugreg acall", context=context)
+        task.add_done_callback(lambda _: done())
+        return task.cancel
+
+    async def wait(self, event: Event, seconds: float | None, *, shielded: bool) -> None:
+        timer = None if seconds is None else self._loop.call_later(seconds, event.set)
+        try:
+            await event.wait()
+        except self.cancelled:
+            # A shielded wait is part of leaving because of an earlier cancellation, or of another
+            # exception that counts for more. To be woken early does no harm.
+            if not shielded:
+                raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+
+class _Trio:
+    def __init__(self, trio: Any) -> None:
+        self._trio = trio
+        self.cancelled: type[BaseException] = trio.Cancelled
+        self._token = trio.lowlevel.current_trio_token()
+        self.event = trio.Event
+
+    def soon(self, callback: Callable[[], object]) -> None:
+        try:
+            self._token.run_sync_soon(callback)
+        except self._trio.RunFinishedError:
+            # As with asyncio: nobody waits any more.
+            return
+
+    def spawn(
+        self, body: Callable[[], Awaitable[None]], done: Callable[[], object], context: Context
+    ) -> Callable[[], object]:
+        scope = self._trio.CancelScope()
+
+        async def run() -> None:
+            try:
+                with scope:
+                    await body()
+            finally:
+                done()
+
+        # A task of the system's, since one of a nursery could not be given up on.
+        self._trio.lowlevel.spawn_system_task(run, name="plugreg acall", context=context)
+        cancel: Callable[[], object] = scope.cancel
+        return cancel
+
+    async def wait(self, event: Event, seconds: float | None, *, shielded: bool) -> None:
+        scope = self._trio.CancelScope(shield=shielded)
+        if seconds is not None:
+            scope.deadline = self._trio.current_time() + seconds
+        with scope:
+            await event.wait()
