@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from math import inf
 from time import monotonic
 from typing import Any, Final, NamedTuple
@@ -81,7 +81,10 @@ class Job:
                 raise PluginBusyError(self.slug)
             value = function()
             # A plugin's class is asked, which may do anything: so it is done in this thread.
-            return _Awaitable(value) if hasattr(type(value), "__await__") else value
+            if hasattr(type(value), "__await__"):
+                work.goes_on = True
+                return _Awaitable(value)
+            return value
 
         def too_late(value: Any) -> None:
             try:
@@ -93,8 +96,8 @@ class Job:
             finally:
                 busy.release(self)
 
-        self._work = Work(run, lambda: loop.soon(self._thread_ended), too_late)
-        self._team.worker.put(self._work)
+        work = self._work = Work(run, lambda: loop.soon(self._thread_ended), too_late)
+        self._team.worker.put(work)
 
     def run_in_task(self, function: Callable[[], Awaitable[Any]]) -> None:
         """Await what ``function`` returns, in a task of its own."""
@@ -150,12 +153,14 @@ class Job:
                 close(awaitable.value)
                 self.end(value, error)
 
-            self._cancel = self._spawned(wait, ended)
+            # What was begun in the thread ends in the context in which it began.
+            self._cancel = self._spawned(wait, ended, work.context)
 
     def _spawned(
         self,
         function: Callable[[], Awaitable[Any]],
         ended: Callable[[Any, BaseException | None], object],
+        context: Context | None = None,
     ) -> Callable[[], object]:
         value: Any = None
         raised: BaseException | None = None
@@ -169,7 +174,7 @@ class Job:
             except BaseException as error:  # noqa: BLE001 - who waits for it has to judge
                 raised = error
 
-        return self._team.spawn(body, lambda: ended(value, raised))
+        return self._team.spawn(body, lambda: ended(value, raised), context)
 
     def _finish(self) -> None:
         if self._begun is not None:
@@ -295,10 +300,15 @@ class Team:
             self._woken = self.loop.event()
 
     def spawn(
-        self, body: Callable[[], Awaitable[None]], done: Callable[[], object]
+        self,
+        body: Callable[[], Awaitable[None]],
+        done: Callable[[], object],
+        context: Context | None = None,
     ) -> Callable[[], object]:
-        """Start a task that sees the context of the call as it is now; return what cancels it."""
-        return self.loop.spawn(body, done, self.worker.context.copy())
+        """Start a task, and return what cancels it; its context is as that of the call is now."""
+        if context is None:
+            context = self.worker.context.copy()
+        return self.loop.spawn(body, done, context)
 
     def take_context(self) -> None:
         """Let what comes later see the context variables as they are here."""

@@ -19,7 +19,8 @@ class Work:
 
     ``ended`` is called in that thread when the function has returned or raised, unless it was
     given up on; ``discard`` then takes what it returned too late. ``begun`` is the time at which
-    it began, by ``time.monotonic``, None before.
+    it began, by ``time.monotonic``, None before. It runs in a ``context`` of its own, which is
+    that of what comes later too, unless it ``goes_on`` elsewhere.
     """
 
     def __init__(
@@ -31,6 +32,8 @@ class Work:
         self.begun: float | None = None
         self.value: Any = None
         self.error: BaseException | None = None
+        self.context: Context | None = None
+        self.goes_on = False
         self._function = function
         self._ended = ended
         self._discard = discard
@@ -48,15 +51,16 @@ class Work:
             self._state = "given up"
             return True
 
-    def run(self, context: Context) -> bool:
-        """Call the function, in ``context``. False when it was given up on meanwhile."""
+    def run(self, worker: Worker) -> bool:
+        """Call the function, in a copy of the context. False when it was given up on meanwhile."""
         with self._lock:
             if self._state == "given up":
                 return True
             self._state = "running"
             self.begun = monotonic()
+        self.context = worker.context.copy()
         try:
-            self.value = context.run(self._function)
+            self.value = self.context.run(self._function)
         except BaseException as error:  # noqa: BLE001 - who waits for it has to judge
             self.error = error
         with self._lock:
@@ -64,6 +68,8 @@ class Work:
             if in_time:
                 self._state = "ended"
         if in_time:
+            if not self.goes_on:
+                worker.context = self.context
             self._ended()
         else:
             self._discard(self.value)
@@ -73,8 +79,9 @@ class Work:
 class Worker:
     """Runs works one after the other in a daemon thread, which ends when the worker is closed.
 
-    The works share ``context``, as the parts of a synchronous call do. It belongs to one event
-    loop, from whose thread everything here is called. ``close`` must be called, or a thread stays.
+    Each work sees in ``context`` what those before it have set, as the parts of a synchronous call
+    do. It belongs to one event loop, from whose thread everything here is called. ``close`` must be
+    called, or a thread stays.
     """
 
     def __init__(self, context: Context) -> None:
@@ -95,8 +102,6 @@ class Worker:
         if not work.give_up():
             return False
         if work.begun is not None:
-            # The thread that hangs is still inside the context, which is of one thread at a time.
-            self.context = self.context.copy()
             self._has_thread = False
             if not self._queue.empty():
                 self._serve()
@@ -111,14 +116,14 @@ class Worker:
     def _serve(self) -> None:
         if not self._has_thread:
             threading.Thread(
-                target=_serve, args=(self._queue, self.context), name="plugreg acall", daemon=True
+                target=_serve, args=(self, self._queue), name="plugreg acall", daemon=True
             ).start()
             self._has_thread = True
 
 
-def _serve(queue: SimpleQueue[Work | None], context: Context) -> None:
+def _serve(worker: Worker, queue: SimpleQueue[Work | None]) -> None:
     while (work := queue.get()) is not None:
-        if not work.run(context):
+        if not work.run(worker):
             # Another thread serves the queue by now.
             return
         del work
