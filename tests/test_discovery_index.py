@@ -110,7 +110,8 @@ class TestWhileItHolds:
         assert [spec.slug for spec in found.specs] == ["discount", "new"]
 
     @VERIFY
-    def test_no_folder_is_listed(self, site, tmp_path, file, listings, later, verify):
+    @pytest.mark.usefixtures("later")
+    def test_no_folder_is_listed(self, site, tmp_path, file, listings, verify):
         """Times say enough, those of 1970 too where a folder has no distributions."""
         site.dist("tax", "1.0", plugin())
         library = tmp_path / "library"
@@ -268,6 +269,14 @@ class TestChanges:
 
         assert not file.exists()
 
+    def test_a_fresh_file_is_not_kept_when_verifying(self, tree, file):
+        """The folders that it lies in are old, but it may change again within the tick."""
+        edit(tree)
+
+        index.find(file, GROUP, [str(tree)], verify=True)
+
+        assert not file.exists()
+
     @VERIFY
     @pytest.mark.parametrize("when", [0, 1])
     def test_a_time_that_everything_has_is_not_kept(self, tree, file, when, verify):
@@ -278,6 +287,22 @@ class TestChanges:
         index.find(file, GROUP, [str(tree)], verify=verify)
 
         assert not file.exists()
+
+    @VERIFY
+    def test_a_fresh_folder_without_distributions_is_listed(
+        self, tree, tmp_path, file, listings, verify
+    ):
+        """It was changed a moment ago, whatever time it was given, and may be within the tick."""
+        here = tmp_path / "app"
+        here.mkdir()
+        os.utime(here, (1, 1))
+        path = [str(here), str(tree)]
+        index.find(file, GROUP, path, verify=verify)
+        listings.clear()
+
+        index.find(file, GROUP, path, verify=verify)
+
+        assert listings == [str(here)]
 
     @VERIFY
     def test_a_folder_without_distributions_and_without_a_time(

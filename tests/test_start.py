@@ -172,8 +172,8 @@ class TestFiles:
             [str(folder), *entries, f"{tax}/entry_points.txt", f"{tax}/METADATA"]
         )
 
-    @pytest.mark.parametrize(("verify", "listings"), [(0, 0), (1, 1)])
-    def test_with_an_index_the_count_does_not_grow(self, filled, tmp_path, verify, listings):
+    @pytest.mark.parametrize("verify", [0, 1])
+    def test_with_an_index_the_count_does_not_grow(self, filled, tmp_path, verify):
         """The index, the METADATA of the plugin that is wanted, and no file of any other."""
         folder = filled(40)
         index = tmp_path / "plugins.index"
@@ -181,9 +181,7 @@ class TestFiles:
         seen = run(self.SEEN, folder, index, verify)
 
         assert seen.count(str(index)) == 1
-        assert sorted(within(seen, folder)) == sorted(
-            [str(folder)] * listings + [f"{folder}/shop_tax-1.0.dist-info/METADATA"]
-        )
+        assert within(seen, folder) == [f"{folder}/shop_tax-1.0.dist-info/METADATA"]
 
     def test_look_ups_touch_no_file(self, filled):
         """Ten thousand of them, of every kind that a request makes."""
