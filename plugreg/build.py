@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import insort
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from time import perf_counter
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 from plugreg._guard import Guard
 from plugreg._names import Slug
@@ -25,13 +27,23 @@ from plugreg.records import (
     PluginSpec,
     PluginState,
     Snapshot,
+    Source,
     Stage,
+    StageTime,
     Wish,
 )
-from plugreg.resolve import Describe, HostRules, need_unmet, resolve
+from plugreg.resolve import Describe, HostRules, need_unmet, resolve, resolve_few, settle
 
-Remember = Callable[[Iterable[PluginSpec]], Mapping[Slug, Wish]]
-"""Sees to it that plugins are stored, and gives what is wished of all."""
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class Remember(Protocol):
+    """Sees to it that plugins are stored, and gives what is wished of all, or of ``few`` alone."""
+
+    def __call__(self, specs: Iterable[PluginSpec], /, *, few: bool = False) -> Mapping[Slug, Wish]:
+        """Store what is new of these plugins, of which there is one for each slug."""
+        ...
 
 
 Code = tuple[str | None, str | None, str]
@@ -63,7 +75,9 @@ class Built:
 
     ``added`` are taken into service with it, ``removed`` go out of service, in the order in which
     they are to be torn down; of those in ``kept`` the object stays in service, and only what is
-    known of it has changed. ``tried`` are the slugs whose earlier failures are outdated.
+    known of it has changed. ``tried`` are the slugs whose earlier failures are outdated,
+    ``renamed`` has the names that are others than those stored, and ``times`` are those of what
+    was imported and activated, slowest first.
     """
 
     snapshot: Snapshot
@@ -72,6 +86,8 @@ class Built:
     kept: frozenset[Slug]
     failures: tuple[PluginFailure, ...]
     tried: frozenset[Slug]
+    renamed: Mapping[Slug, str]
+    times: tuple[StageTime, ...]
 
 
 _MOST_ROUNDS: Final = 50
@@ -115,42 +131,122 @@ class Builder:
     ) -> Built:
         """Load and activate what the wishes ask for, and keep what is in service and unchanged.
 
-        With ``only`` nothing but these plugins is touched; others keep the state they have.
-        Plugins that others bring are found after these were activated, so resolving and loading
-        go round until no more come. ``previous`` goes on serving meanwhile.
+        With ``only`` nothing but these plugins, and those that they bring, is touched; others keep
+        the state they have, whatever was wished of them meanwhile. Every plugin that needs one of
+        ``only`` must be among them. ``previous`` goes on serving meanwhile.
 
         Raises StorageError, and what belongs to the process; then everything that was newly made
         is torn down again.
         """
         work = _Work(previous=previous, remake=remake, only=only, imported=self._imported)
         try:
-            for _ in range(_MOST_ROUNDS):
-                specs = [*manual, *discovery.specs, *work.brought()]
-                wishes = remember(specs)
-                plan = resolve(specs, wishes, self._rules, self._describe)
-                seen = len(work.active)
-                for spec in plan.order:
-                    if spec.slug not in work.active and spec.slug not in work.held:
-                        self._decide(spec, plan, work)
-                found = [spec for each in list(work.active.values())[seen:] for spec in each.brings]
-                if not found:
-                    break
-                work.widen(found)
-            else:
-                work.failures.append(_endless(found))
+            built = None if only is None else self._build_few(only, work, remember)
+            return built or self._build_all(discovery, manual, work, remember)
         except BaseException:
             for each in reversed(work.made.values()):
                 self._activator.deactivate(each)
             raise
         finally:
             work.restore()
-        return self._built(work, plan, wishes, discovery)
 
     # -- the parts ---------------------------------------------------------------------------
+
+    def _build_all(
+        self,
+        discovery: Discovery,
+        manual: Sequence[PluginSpec],
+        work: _Work,
+        remember: Remember,
+    ) -> Built:
+        """Look at all plugins.
+
+        Those that others bring are found after these were activated, so resolving and loading go
+        round until no more come.
+        """
+        for _ in range(_MOST_ROUNDS):
+            settled = settle([*manual, *discovery.specs, *work.brought()])
+            wishes = work.as_wished(remember(settled.specs.values()))
+            plan = resolve(settled, wishes, self._rules, self._describe)
+            before = len(work.active)
+            for spec in plan.order:
+                if spec.slug not in work.active and spec.slug not in work.held:
+                    self._decide(spec, plan, work)
+            found = [spec for each in list(work.active.values())[before:] for spec in each.brings]
+            if not found:
+                break
+            work.widen(found)
+        else:
+            work.failures.append(_endless(found))
+        held = {**plan.held, **work.held}
+        old, new = work.previous, work.active
+        plugins: dict[str, KnownPlugin] = {
+            slug: self._known(slug, plan.specs.get(slug), wishes.get(slug), held, work)
+            for slug in sorted({*plan.specs, *held})
+        }
+        seen = {*plugins, *wishes}
+        touched = seen if work.only is None else seen & work.only
+        untouched = frozenset() if work.only is None else old.wished - work.only
+        snapshot = Snapshot(
+            plugins=MappingProxyType(plugins),
+            active=MappingProxyType(new),
+            by_mixin=MappingProxyType(self._by_mixin(new.values())),
+            needs=MappingProxyType(dict(plan.needs)),
+            discovery=discovery,
+            wished=untouched | self._rules.wished(touched, wishes),
+        )
+        return self._built(snapshot, plan, wishes, work, came=new, left=old.active)
+
+    def _build_few(self, only: frozenset[str], work: _Work, remember: Remember) -> Built | None:
+        """Derive the snapshot from the last one; it takes no time for the plugins not in ``only``.
+
+        Returns None where that cannot be done: where other plugins, by what they need or bring,
+        have a say in it. What was made until then is in ``work``, and goes for the whole build.
+        """
+        old = work.previous
+        specs = _specs_of(only, old)
+        if specs is None:
+            return None
+        wishes = remember(specs.values(), few=True)
+        plan = resolve_few(specs, wishes, self._rules, self._describe, old)
+        if plan is None:
+            return None
+        left = sorted(specs.keys() & old.active.keys(), key=lambda slug: _place(old.active[slug]))
+        others = _changed(old.active, {}, without=left)
+        work.active = others.copy()
+        for spec in plan.order:
+            self._decide(spec, plan, work)
+        came: dict[str, ActivePlugin] = {
+            spec.slug: work.active[spec.slug] for spec in plan.order if spec.slug in work.active
+        }
+        if any(each.brings for each in came.values()):
+            work.active = {}
+            return None
+        active = work.active = _inserted(others, came)
+        held = {**plan.held, **work.held}
+        plugins: dict[str, KnownPlugin] = {
+            slug: self._known(slug, spec, wishes.get(slug), held, work)
+            for slug, spec in specs.items()
+        }
+        moved = [*(old.active[slug] for slug in left), *came.values()]
+        by_mixin = {**old.by_mixin, **self._by_mixin_again(moved, active)}
+        snapshot = replace(
+            old,
+            plugins=MappingProxyType(_changed(old.plugins, plugins)),
+            active=MappingProxyType(active),
+            by_mixin=MappingProxyType({key: each for key, each in by_mixin.items() if each}),
+            needs=MappingProxyType(
+                _changed(old.needs, plan.needs, without=specs.keys() - plan.needs.keys())
+            ),
+            wished=(old.wished - only) | self._rules.wished(only, wishes),
+        )
+        return self._built(snapshot, plan, wishes, work, came=came, left=left)
 
     def _decide(self, spec: PluginSpec, plan: LoadPlan, work: _Work) -> None:
         """Keep, make, or hold one plugin whose needs have been decided on."""
         slug = spec.slug
+        if slug in work.made:
+            work.active[slug] = work.made[slug]
+            return
         old = work.previous.active.get(slug)
         rank = plan.ranks[slug]
         unmet = next((need for need in plan.needs[slug] if need not in work.active), None)
@@ -183,7 +279,9 @@ class Builder:
             work.failures.append(PluginFailure.of(Stage.IMPORT, slug, guard.error))
             work.held[slug] = FAILED
             return
+        started = perf_counter()
         loading = load(spec, self._rules, self._has_hooks)
+        work.took(slug, Stage.IMPORT, started)
         work.failures += loading.failures
         if loading.loaded is None:
             if evicted:
@@ -198,7 +296,9 @@ class Builder:
                 return
             work.failures += self._activator.deactivate(old)
             work.kept_otherwise.add(slug)
+        started = perf_counter()
         activation = self._activator.activate(loading.loaded, rank, full=work.remake is Remake.CODE)
+        work.took(slug, Stage.ACTIVATE, started)
         work.failures += (*loading.loaded.failures, *activation.failures)
         if activation.active is None:
             work.held[slug] = FAILED
@@ -208,34 +308,23 @@ class Builder:
 
     def _built(
         self,
-        work: _Work,
+        snapshot: Snapshot,
         plan: LoadPlan,
         wishes: Mapping[Slug, Wish],
-        discovery: Discovery,
+        work: _Work,
+        *,
+        came: Iterable[str],
+        left: Collection[str],
     ) -> Built:
-        held = {**plan.held, **work.held}
-        slugs = sorted({*plan.specs, *held})
-        plugins: dict[str, KnownPlugin] = {
-            slug: self._known(slug, plan.specs.get(slug), wishes.get(slug), held, work)
-            for slug in slugs
-        }
+        """Say what a snapshot means; the slugs are those that may have come or left, in order."""
+        old, new = work.previous.active, snapshot.active
+        added = tuple(new[slug] for slug in came if new[slug] is not old.get(slug))
         brought = {spec.slug for each in work.made.values() for spec in each.brings}
-        old, new = work.previous.active, work.active
-        touched = {*slugs, *wishes} if work.only is None else work.only
-        untouched = frozenset() if work.only is None else work.previous.wished - work.only
-        snapshot = Snapshot(
-            plugins=MappingProxyType(plugins),
-            active=MappingProxyType(dict(new)),
-            by_mixin=MappingProxyType(self._by_mixin(new.values())),
-            needs=MappingProxyType(dict(plan.needs)),
-            discovery=discovery,
-            wished=untouched | self._rules.wished(touched, wishes),
-        )
         return Built(
             snapshot=snapshot,
-            added=tuple(each for slug, each in new.items() if each is not old.get(slug)),
+            added=added,
             removed=tuple(
-                each for each in reversed([*old.values()]) if each is not new.get(each.slug)
+                old[slug] for slug in reversed([*left]) if old[slug] is not new.get(slug)
             ),
             kept=frozenset(work.kept_otherwise),
             failures=tuple(
@@ -244,7 +333,17 @@ class Builder:
                 if (work.may_touch(each.slug) or each.slug in brought)
                 and (work.only is None or each.stage is not Stage.DISCOVERY or each.slug in brought)
             ),
-            tried=frozenset(slug for slug in slugs if work.has_tried(slug)),
+            tried=frozenset(
+                each
+                for each in map(Slug, snapshot.plugins if work.only is None else work.only)
+                if each in snapshot.plugins and work.has_tried(each)
+            ),
+            renamed={
+                each.slug: each.loaded.name
+                for each in added
+                if each.slug in wishes and wishes[each.slug].name != each.loaded.name
+            },
+            times=tuple(sorted(work.times, key=lambda each: -each.seconds)),
         )
 
     def _known(
@@ -282,6 +381,56 @@ class Builder:
                     found.setdefault(key, []).append(each.plugin)
         return {key: tuple(plugins) for key, plugins in found.items()}
 
+    def _by_mixin_again(
+        self, moved: Iterable[ActivePlugin], active: Mapping[str, ActivePlugin]
+    ) -> dict[str, tuple[Any, ...]]:
+        """Return the plugins of each mixin that one of those has that came or left."""
+        keys = {key for each in moved for key in each.enabled} - self._off
+        return {
+            key: tuple([each.loaded.plugin for each in active.values() if key in each.enabled])
+            for key in keys
+        }
+
+
+def _specs_of(slugs: Iterable[str], previous: Snapshot) -> dict[Slug, PluginSpec] | None:
+    """Return what was found of these plugins; None if that may be another now, or if one brings."""
+    specs: dict[Slug, PluginSpec] = {}
+    for slug in sorted(slugs):
+        known, active = previous.plugins.get(slug), previous.active.get(slug)
+        if known is None or known.spec is None or (active is not None and active.brings):
+            return None
+        if known.spec.source in (Source.MANUAL, Source.BROUGHT):
+            return None
+        specs[known.slug] = known.spec
+    return specs
+
+
+def _changed(
+    before: Mapping[_K, _V], new: Mapping[_K, _V], without: Iterable[_K] = ()
+) -> dict[_K, _V]:
+    # The union of a proxy is made at once, where dict() and ** ask it for each of its keys.
+    changed = MappingProxyType(before) | new
+    for key in without:
+        changed.pop(key, None)
+    return changed
+
+
+def _inserted(
+    others: dict[str, ActivePlugin], came: Mapping[str, ActivePlugin]
+) -> dict[str, ActivePlugin]:
+    """Put plugins at their places among others, which are in order."""
+    if not came:
+        return others
+    items = [*others.items()]
+    for item in came.items():
+        insort(items, item, key=lambda each: _place(each[1]))
+    return dict(items)
+
+
+def _place(active: ActivePlugin) -> tuple[bool, tuple[Any, ...]]:
+    """Return the place in the order of activation, in which plugins that were brought come last."""
+    return active.loaded.spec.source is Source.BROUGHT, active.implementations.rank
+
 
 def _endless(found: Sequence[PluginSpec]) -> PluginFailure:
     return PluginFailure(
@@ -304,6 +453,7 @@ class _Work:
     held: dict[Slug, Held] = field(default_factory=dict)
     made: dict[Slug, ActivePlugin] = field(default_factory=dict)
     failures: list[PluginFailure] = field(default_factory=list)
+    times: list[StageTime] = field(default_factory=list)
     kept_otherwise: set[Slug] = field(default_factory=set)
     looked_at: set[Slug] = field(default_factory=set)
     failed_units: dict[str, Evicted] = field(default_factory=dict)
@@ -318,9 +468,25 @@ class _Work:
         if self.only is not None:
             self.only |= {each.slug for each in found if each.brought_by in self.only}
 
+    def as_wished(self, wishes: Mapping[Slug, Wish]) -> Mapping[Slug, Wish]:
+        """Return the wishes, but those that were carried out before of what may not be touched."""
+        if self.only is None:
+            return wishes
+        before = self.previous.wished
+        return {
+            slug: wish
+            if self.may_touch(slug) or wish.active == (slug in before)
+            else replace(wish, active=slug in before)
+            for slug, wish in wishes.items()
+        }
+
     def may_touch(self, slug: str) -> bool:
         """Tell whether this build may change anything about a plugin."""
         return self.only is None or slug in self.only
+
+    def took(self, slug: Slug, stage: Stage, started: float) -> None:
+        """Take note of the time that a plugin took at a stage, from ``started`` until now."""
+        self.times.append(StageTime(slug=slug, stage=stage, seconds=perf_counter() - started))
 
     def is_unchanged(self, old: ActivePlugin, spec: PluginSpec) -> bool:
         """Tell whether nothing about an active plugin is to be made anew."""

@@ -18,7 +18,7 @@ from plugreg._names import Slug
 from plugreg.exceptions import SettingError
 from plugreg.probes import PROBES
 from plugreg.records import EMPTY, Generation, PluginFailure, PluginSpec, Stage, Wish
-from plugreg.resolve import HostRules, settle
+from plugreg.resolve import HostRules
 from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import Record, field, readable
 from plugreg.stored import TABLES, VERSIONS
@@ -95,44 +95,47 @@ class Configs:
     def remember(self, specs: Iterable[PluginSpec], rules: HostRules) -> dict[Slug, Wish]:
         """Store plugins that were never seen before, and what has changed of the others.
 
-        A new plugin gets a number that no plugin ever had, and the wish that the host has for new
-        ones; a mandatory one is wished active. No other wish is touched. Where nothing is new,
-        nothing is written. Returns all wishes.
+        ``specs`` has one for each slug: two in turn would be news for ever. A new plugin gets a
+        number that no plugin ever had, and the wish that the host has for new ones; a mandatory
+        one is wished active. No other wish is touched. Where nothing is new, nothing is written.
+        Returns all wishes.
         """
         known = self.wishes()
-        # Only the plugin that has the slug counts: two in turn would be news for ever.
-        chosen, _ = settle(specs)
-        due = [spec for slug, spec in chosen.items() if _is_due(spec, known.get(slug), rules)]
-        if not due:
-            return known
+        due = [spec for spec in specs if _is_due(spec, known.get(spec.slug), rules)]
+        return {**known, **self.remember_few(due, rules)} if due else known
+
+    def remember_few(self, specs: Iterable[PluginSpec], rules: HostRules) -> dict[Slug, Wish]:
+        """Do as :meth:`remember`, and return the wishes of these plugins, looking at no others."""
+        wishes: dict[Slug, Wish] = {}
         with self._storage.transaction() as transaction:
-            for spec in due:
+            last = before = _last_pk(transaction)
+            for spec in specs:
                 row = transaction.get("plugins", spec.slug)
                 wish = None if row is None else _wish(spec.slug, row)
-                _put(
-                    transaction,
-                    Wish(
+                if wish is None or _is_due(spec, wish, rules):
+                    last += wish is None
+                    wish = Wish(
                         slug=spec.slug,
-                        pk=_next_pk(transaction) if wish is None else wish.pk,
+                        pk=last if wish is None else wish.pk,
                         active=rules.wants(spec.slug, wish),
                         name=spec.name,
                         distribution=spec.distribution,
-                    ),
-                )
-        return self.wishes()
+                    )
+                    _put(transaction, wish)
+                wishes[spec.slug] = wish
+            if last > before:
+                _put_last_pk(transaction, last)
+        return wishes
 
     def rename(self, names: Mapping[Slug, str]) -> None:
         """Store the names that a load has seen, where they are others than before."""
-        known = self._storage.read("plugins") if names else {}
-        due = {slug for slug, name in names.items() if known.get(slug, {}).get("name") != name}
-        due &= known.keys()
-        if not due:
+        if not names:
             return
         with self._storage.transaction() as transaction:
-            for slug in sorted(due):
+            for slug, name in names.items():
                 row = transaction.get("plugins", slug)
-                if row is not None:
-                    transaction.put("plugins", slug, {**row, "name": names[slug]})
+                if row is not None and row.get("name") != name:
+                    transaction.put("plugins", slug, {**row, "name": name})
 
     def wish(self, active: bool, slugs: Iterable[Slug]) -> int:
         """Store the wish for these plugins, seen before or not, in one transaction.
@@ -144,8 +147,9 @@ class Configs:
             for slug in slugs:
                 row = transaction.get("plugins", slug)
                 if row is None:
-                    pk = _next_pk(transaction)
+                    pk = _last_pk(transaction) + 1
                     _put(transaction, Wish(slug=slug, pk=pk, active=active, name=slug))
+                    _put_last_pk(transaction, pk)
                 elif _wish(slug, row).active != active:
                     transaction.put("plugins", slug, {**row, "active": active})
                 else:
@@ -234,11 +238,14 @@ def _is_due(spec: PluginSpec, wish: Wish | None, rules: HostRules) -> bool:
     )
 
 
-def _next_pk(transaction: Transaction) -> int:
+def _last_pk(transaction: Transaction) -> int:
     with readable(_COUNTERS, "pk"):
         last: int = field(transaction.get(_COUNTERS, "pk") or {"last": 0}, "last", int)
-    transaction.put(_COUNTERS, "pk", {"last": last + 1})
-    return last + 1
+    return last
+
+
+def _put_last_pk(transaction: Transaction, last: int) -> None:
+    transaction.put(_COUNTERS, "pk", {"last": last})
 
 
 def _generation(row: Record | None) -> Generation:

@@ -217,7 +217,9 @@ class Events:
         handed: list[str] = []
         missed: list[str] = []
         first: Exception | None = None
-        slugs = [each.slug for each in snapshot.active.values() if _hears(each, snapshot)]
+        # Where the host has switched events off, or nobody hears them, there is no such key.
+        known = snapshot.active.values() if _MIXIN in snapshot.by_mixin else ()
+        slugs = [each.slug for each in known if _MIXIN in each.enabled]
         for slug in slugs:
             # Those before it may have switched it off.
             active = self._listener(slug)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import replace
 from time import perf_counter
 from typing import Any, Final
@@ -36,6 +36,7 @@ from plugreg.records import (
     Wish,
 )
 from plugreg.resolve import HostRules
+from plugreg.retries import Retries
 from plugreg.settings_health import SettingsHealth
 from plugreg.values import SettingsStore
 
@@ -93,6 +94,7 @@ class LifeCycle:
         self._turns = turns
         self._damage = damage
         self._tell = tell
+        self._retries = Retries()
         self._manual: tuple[PluginSpec, ...] = ()
         self._snapshot = Snapshot()
         self._collected = Discovery()
@@ -155,7 +157,7 @@ class LifeCycle:
 
     def carry_out(
         self, slugs: Collection[Slug], raised: int, *, wished: bool | None = None
-    ) -> LoadReport:
+    ) -> None:
         """Make these plugins, and those that need them, what the stored wishes say.
 
         ``raised`` is the generation that storing these wishes has made, 0 for none. ``wished`` is
@@ -163,14 +165,26 @@ class LifeCycle:
         """
 
         def job() -> LoadReport:
-            report = self._apply_wishes(slugs)
+            self._apply_wishes(slugs)
             self._fresh.note_wishes(raised)
             if raised and wished is not None:
                 for slug in slugs:
                     self._tell("plugin_activated", slug=slug, active=wished)
-            return report
+            return _NOTHING_YET
 
-        return self._change(job)
+        self._change(job)
+
+    def retry(self) -> None:
+        """Try plugins again that have asked for it by raising NotReadyYet, if it is time."""
+        due = self._retries.due()
+        if not due:
+            return
+
+        def job() -> LoadReport:
+            self._apply_wishes([Slug(each) for each in sorted(due)])
+            return _NOTHING_YET
+
+        self._change(job)
 
     def tell_again(self) -> None:
         """Tell the other processes what this one runs, if it has not done so for a while."""
@@ -191,7 +205,8 @@ class LifeCycle:
         def job() -> LoadReport:
             if spec.slug in self._snapshot.plugins:
                 raise PluginSlugError(spec.slug, "it is the slug of a known plugin; choose another")
-            return self._apply_manual((*self._manual, spec), spec.slug)
+            self._apply_manual((*self._manual, spec), spec.slug)
+            return _NOTHING_YET
 
         self._change(job)
 
@@ -200,7 +215,8 @@ class LifeCycle:
 
         def job() -> LoadReport:
             others = tuple(each for each in self._manual if each.slug != slug)
-            return self._apply_manual(others, Slug(slug))
+            self._apply_manual(others, Slug(slug))
+            return _NOTHING_YET
 
         self._change(job)
 
@@ -255,7 +271,16 @@ class LifeCycle:
         self._probes.load()
         found = replace(found, failures=(*found.failures, *self._damage()))
         try:
-            report = self._apply(found, remake=remake, collected=collected)
+            started = perf_counter()
+            built, failures = self._apply(found, remake=remake, collected=collected)
+            snapshot = built.snapshot
+            report = LoadReport(
+                active=tuple(snapshot.active),
+                states={slug: each.state for slug, each in snapshot.plugins.items()},
+                failures=failures,
+                seconds=perf_counter() - started,
+                times=built.times,
+            )
         finally:
             self._tell_changed(changed, before)
         self._fresh.note_reload(look, collected=collect)
@@ -290,18 +315,18 @@ class LifeCycle:
                     active.implementations, "plugreg_settings_changed", changed=keys
                 )
 
-    def _apply_manual(self, manual: tuple[PluginSpec, ...], slug: Slug) -> LoadReport:
+    def _apply_manual(self, manual: tuple[PluginSpec, ...], slug: Slug) -> None:
         before, self._manual = self._manual, manual
         try:
-            return self._apply_wishes({slug})
+            self._apply_wishes({slug})
         except BaseException:
             self._manual = before
             raise
 
-    def _apply_wishes(self, slugs: Collection[Slug]) -> LoadReport:
+    def _apply_wishes(self, slugs: Collection[Slug]) -> None:
         snapshot = self._snapshot
         only = frozenset(slugs) | {each for slug in slugs for each in snapshot.dependants(slug)}
-        return self._apply(snapshot.discovery, only=only)
+        self._apply(snapshot.discovery, only=only)
 
     def _apply(
         self,
@@ -310,9 +335,8 @@ class LifeCycle:
         remake: Remake = Remake.CHANGED,
         only: frozenset[str] | None = None,
         collected: Discovery | None = None,
-    ) -> LoadReport:
-        """Build the next snapshot, publish it, tear down what left, and report."""
-        started = perf_counter()
+    ) -> tuple[Built, tuple[PluginFailure, ...]]:
+        """Build the next snapshot, publish it, tear down what left; return what went wrong too."""
         built = self._build(found, remake, only)
         while any(self._manager.is_reserved(each.slug) for each in built.added):
             # A plugin has registered another one's name on the manager while it was activated:
@@ -320,6 +344,11 @@ class LifeCycle:
             self._tear_down(built)
             built = self._build(found, remake, only)
         self._publish(built, collected)
+        self._retries.note(built.tried, built.failures)
+        for each in built.added:
+            if each.slug not in built.kept:
+                # What another object has done is none of its own.
+                self._dispatch.reset(each.slug)
         torn_down = [
             failure
             for each in built.removed
@@ -331,13 +360,8 @@ class LifeCycle:
             PluginFailure.of_call(slug, hook, error)
             for slug, hook, error in self._manager.replay(e.implementations for e in built.added)
         ]
-        failures = self._record(built, found, (*torn_down, *replayed), is_whole=only is None)
-        return LoadReport(
-            active=tuple(built.snapshot.active),
-            states={slug: each.state for slug, each in built.snapshot.plugins.items()},
-            failures=failures,
-            seconds=perf_counter() - started,
-        )
+        late = (*torn_down, *replayed)
+        return built, self._record(built, found, late, is_whole=only is None)
 
     def _build(self, found: Discovery, remake: Remake, only: frozenset[str] | None) -> Built:
         return self._builder.build(
@@ -350,12 +374,13 @@ class LifeCycle:
             if each.slug not in built.kept:
                 self._activator.deactivate(each)
 
-    def _remember(self, specs: Iterable[PluginSpec]) -> Mapping[Slug, Wish]:
+    def _remember(
+        self, specs: Iterable[PluginSpec], /, *, few: bool = False
+    ) -> Mapping[Slug, Wish]:
         if self._rules.safe_mode:
             return self._configs.wishes()
-        return self._configs.remember(
-            [each for each in specs if each.source is not Source.MANUAL], self._rules
-        )
+        remember = self._configs.remember_few if few else self._configs.remember
+        return remember([each for each in specs if each.source is not Source.MANUAL], self._rules)
 
     def _publish(self, built: Built, collected: Discovery | None) -> None:
         """Store what was learnt, and swap in hooks and snapshot, each with one assignment.
@@ -364,7 +389,7 @@ class LifeCycle:
         """
         try:
             if not self._rules.safe_mode:
-                self._configs.rename({each.slug: each.loaded.name for each in built.added})
+                self._configs.rename(built.renamed)
             self._manager.exchange(
                 [each.slug for each in built.removed],
                 [each.implementations for each in built.added],
@@ -435,10 +460,9 @@ class LifeCycle:
                     message="; ".join(unknown),
                 )
 
-    def _circles(self, active: Iterable[str]) -> Iterable[PluginFailure]:
-        for slug in active:
-            ignored = self._manager.ignored_wishes(slug)
-            if ignored:
+    def _circles(self, active: Container[str]) -> Iterable[PluginFailure]:
+        for slug, ignored in self._manager.ignored_wishes().items():
+            if slug in active:
                 yield PluginFailure(
                     stage=Stage.ACTIVATE,
                     slug=slug,

@@ -116,7 +116,7 @@ def _require_plugin(target: object, spec: PluginSpec, has_hooks: HasHooks) -> No
 
 def _bounds_fault(target: object, spec: PluginSpec, rules: HostRules) -> str | None:
     """Return why the host's version does not suit what the object states; no code of it runs."""
-    if spec.slug in rules.ignore_compatibility or not _is_plugin(target):
+    if rules.version is None or spec.slug in rules.ignore_compatibility or not _is_plugin(target):
         return None
     stated = {
         attribute: inspect.getattr_static(target, attribute, None)

@@ -422,17 +422,32 @@ class Snapshot:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StageTime:
+    """How many ``seconds`` one plugin took at one stage of a load, whether it failed there or not.
+
+    ``stage`` is IMPORT, for import and construction together, or ACTIVATE. A module that several
+    plugins import counts for the first of them.
+    """
+
+    slug: str
+    stage: Stage
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LoadReport:
     """What a load, a reload or an activation came to.
 
     ``active`` are the slugs in service, in activation order; ``states`` the state of every known
-    plugin; ``failures`` the records that this load made or repeated; ``seconds`` the time it took.
+    plugin; ``failures`` the records that this load made or repeated; ``seconds`` the time it took;
+    ``times`` how much of it each plugin took that was made anew, slowest first.
     """
 
     active: tuple[str, ...]
     states: Mapping[str, PluginState]
     failures: tuple[PluginFailure, ...]
     seconds: float
+    times: tuple[StageTime, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -629,7 +629,7 @@ class PluginRegistry:
         if failure.subject == UNKNOWN_HOOKS:
             return bool(self.manager.unknown_hooks(failure.slug))
         # Or one that was part of the circle has left.
-        return failure.subject != HOOK_ORDER or bool(self.manager.ignored_wishes(failure.slug))
+        return failure.subject != HOOK_ORDER or failure.slug in self.manager.ignored_wishes()
 
     def _circuit_opened(self, slug: str, seconds: float) -> None:
         from plugreg.records import PluginFailure, Stage

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from plugreg._guard import Guard, explain
@@ -20,6 +21,7 @@ from plugreg.records import (
     PluginFailure,
     PluginSpec,
     PluginState,
+    Snapshot,
     Source,
     Stage,
     Wish,
@@ -75,65 +77,17 @@ class _Requirement(NamedTuple):
     specifier: SpecifierSet
 
 
-def resolve(
-    specs: Iterable[PluginSpec],
-    wishes: Mapping[Slug, Wish],
-    rules: HostRules,
-    describe: Describe,
-) -> LoadPlan:
-    """Make the plan of a load.
+class Settled(NamedTuple):
+    """The one spec of each slug, in alphabetical order, and a failure for each one that lost."""
 
-    ``describe`` is asked about wanted plugins alone. The plan depends on nothing but the
-    arguments, and not on the order of ``specs``.
-    """
-    chosen, failures = settle(specs)
-    held = _gone(chosen, wishes, rules)
-    failures += [
-        _failure(slug, "is mandatory, but was not found; install it, or take it from mandatory=")
-        for slug in sorted(rules.mandatory - chosen.keys())
-    ]
-    providers = _providers(chosen, wishes)
-    needs: dict[Slug, tuple[Slug, ...]] = {}
-    for slug, spec in chosen.items():
-        reason = _why_off(spec, wishes.get(slug), rules)
-        if reason is not None:
-            held[slug] = reason
-            continue
-        # What a distribution states may be hostile: nested deeper than a parser can go, say.
-        with Guard() as guard:
-            requirements = _relevant(spec, describe(spec).requires, rules, providers)
-            unfit = (
-                None if slug in rules.ignore_compatibility else _unfit(spec, requirements, rules)
-            )
-        if guard.error is not None:
-            held[slug] = Held(state=PluginState.FAILED, reason="failed")
-            failures.append(PluginFailure.of(Stage.RESOLVE, slug, guard.error))
-            continue
-        if unfit is not None:
-            held[slug] = Held(state=PluginState.INCOMPATIBLE, reason=unfit)
-            failures.append(_failure(slug, unfit))
-            continue
-        needs[slug] = _needs(spec, requirements, rules, providers)
-    failures += _hold_cycles(needs, held)
-    order, depths = _in_order({slug: needs[slug] for slug in needs if slug not in held}, chosen)
-    failures += _hold_unmet(order, needs, held)
-    return LoadPlan(
-        specs=chosen,
-        order=tuple(chosen[slug] for slug in order if slug not in held),
-        ranks={slug: (depths[slug], *chosen[slug].sort_key) for slug in order},
-        needs=needs,
-        held=held,
-        failures=tuple(failures),
-    )
+    specs: dict[Slug, PluginSpec]
+    failures: tuple[PluginFailure, ...] = ()
 
 
-def settle(
-    specs: Iterable[PluginSpec],
-) -> tuple[dict[Slug, PluginSpec], list[PluginFailure]]:
+def settle(specs: Iterable[PluginSpec]) -> Settled:
     """Choose one spec for each slug: the first by source, then by distribution.
 
-    Returns them in alphabetical order, and a failure for each one that lost. The same plugin
-    found twice is no failure.
+    The same plugin found twice is no failure. The order of ``specs`` has no say.
     """
     chosen: dict[Slug, PluginSpec] = {}
     failures = []
@@ -156,7 +110,61 @@ def settle(
                 ),
             )
         )
-    return dict(sorted(chosen.items())), failures
+    return Settled(dict(sorted(chosen.items())), tuple(failures))
+
+
+def resolve(
+    settled: Settled,
+    wishes: Mapping[Slug, Wish],
+    rules: HostRules,
+    describe: Describe,
+) -> LoadPlan:
+    """Make the plan of a load.
+
+    ``describe`` is asked about wanted plugins alone. The plan depends on nothing but the
+    arguments.
+    """
+    chosen = settled.specs
+    gone = {slug: wish.distribution for slug, wish in wishes.items() if slug not in chosen}
+    providers = _providers({slug: spec.distribution for slug, spec in chosen.items()} | gone)
+    needs, held, unfit = _wanted(chosen, wishes, rules, describe, lambda: providers)
+    for slug in sorted(gone.keys() | rules.mandatory - chosen.keys()):
+        held[slug] = Held(state=PluginState.MISSING, reason="is not installed")
+    failures = [*settled.failures]
+    failures += [
+        _failure(slug, "is mandatory, but was not found; install it, or take it from mandatory=")
+        for slug in sorted(rules.mandatory - chosen.keys())
+    ]
+    failures += [*unfit, *_hold_cycles(needs, held)]
+    return _plan(chosen, needs, {}, held, failures)
+
+
+def resolve_few(
+    chosen: Mapping[Slug, PluginSpec],
+    wishes: Mapping[Slug, Wish],
+    rules: HostRules,
+    describe: Describe,
+    previous: Snapshot,
+) -> LoadPlan | None:
+    """Make the part of the plan that is about a few plugins, where all others stay as they are.
+
+    Every plugin of ``chosen`` is known to ``previous``, and so is each that needs one of them. It
+    takes no time for the others. Returns None where it cannot be said without looking at them:
+    where a plugin needs one that is off, or is part of a cycle.
+    """
+
+    @cache
+    def providers() -> Mapping[str, tuple[Slug, ...]]:
+        return _providers({each.slug: each.distribution for each in previous.plugins.values()})
+
+    needs, held, failures = _wanted(chosen, wishes, rules, describe, providers)
+    others = {need for each in needs.values() for need in each} - chosen.keys()
+    if not others <= previous.active.keys() or _hold_cycles(needs, held):
+        return None
+    depths: dict[Slug, int] = {
+        slug: previous.active[slug].implementations.rank[0] for slug in others
+    }
+    return _plan(chosen, needs, depths, held, failures)
 
 
 def need_unmet(need: str, why: str) -> str:
@@ -191,14 +199,14 @@ def _failure(slug: str, message: str) -> PluginFailure:
 def _unwritable(spec: PluginSpec) -> PluginFailure | None:
     """Return a failure for a plugin whose names no store or answer could hold."""
     for text in (spec.name, spec.value, spec.distribution or "", spec.version or ""):
-        reason = None
         if len(text) > _LONGEST_NAME:
             reason = f"{text[:40]!r}… of {len(text)} characters is longer than {_LONGEST_NAME}"
-        elif not has_utf8(text):
+        elif not text.isascii() and not has_utf8(text):
             reason = f"{text!r} has no UTF-8 form, so it cannot be stored"
-        if reason is not None:
-            message = f"{spec.source} plugin is refused: {reason}; choose another name"
-            return PluginFailure(stage=Stage.DISCOVERY, slug=spec.slug, message=message)
+        else:
+            continue
+        message = f"{spec.source} plugin is refused: {reason}; choose another name"
+        return PluginFailure(stage=Stage.DISCOVERY, slug=spec.slug, message=message)
     return None
 
 
@@ -217,13 +225,6 @@ def _same_plugin(one: PluginSpec, other: PluginSpec) -> bool:
     return one.path == other.path if in_folders else True
 
 
-def _gone(
-    chosen: Mapping[Slug, PluginSpec], wishes: Mapping[Slug, Wish], rules: HostRules
-) -> dict[Slug, Held]:
-    gone = sorted((wishes.keys() | rules.mandatory) - chosen.keys())
-    return {slug: Held(state=PluginState.MISSING, reason="is not installed") for slug in gone}
-
-
 def _why_off(spec: PluginSpec, wish: Wish | None, rules: HostRules) -> Held | None:
     forbidden = rules.blocks(spec.slug)
     if forbidden is not None:
@@ -235,18 +236,51 @@ def _why_off(spec: PluginSpec, wish: Wish | None, rules: HostRules) -> Held | No
     return None
 
 
-def _providers(
-    chosen: Mapping[Slug, PluginSpec], wishes: Mapping[Slug, Wish]
-) -> dict[str, tuple[Slug, ...]]:
+def _providers(distributions: Mapping[Slug, str | None]) -> dict[str, tuple[Slug, ...]]:
     """Map each distribution to the plugins it brings, or brought when it was last there."""
     found: dict[str, list[Slug]] = {}
-    for slug, spec in chosen.items():
-        if spec.distribution is not None:
-            found.setdefault(spec.distribution, []).append(slug)
-    for slug, wish in wishes.items():
-        if slug not in chosen and wish.distribution is not None:
-            found.setdefault(wish.distribution, []).append(slug)
+    for slug, distribution in distributions.items():
+        if distribution is not None:
+            found.setdefault(distribution, []).append(slug)
     return {distribution: tuple(sorted(slugs)) for distribution, slugs in found.items()}
+
+
+def _wanted(
+    chosen: Mapping[Slug, PluginSpec],
+    wishes: Mapping[Slug, Wish],
+    rules: HostRules,
+    describe: Describe,
+    providers: Callable[[], Mapping[str, tuple[Slug, ...]]],
+) -> tuple[dict[Slug, tuple[Slug, ...]], dict[Slug, Held], list[PluginFailure]]:
+    """Return what each wanted plugin needs, which are held by themselves, and what to tell of.
+
+    ``providers`` is asked only where a plugin requires anything.
+    """
+    needs: dict[Slug, tuple[Slug, ...]] = {}
+    held: dict[Slug, Held] = {}
+    failures: list[PluginFailure] = []
+    for slug, spec in chosen.items():
+        reason = _why_off(spec, wishes.get(slug), rules)
+        if reason is not None:
+            held[slug] = reason
+            continue
+        # What a distribution states may be hostile: nested deeper than a parser can go, say.
+        with Guard() as guard:
+            lines = describe(spec).requires
+            brings = providers() if lines else {}
+            requirements = _relevant(spec, lines, rules, brings)
+            unfit = (
+                None if slug in rules.ignore_compatibility else _unfit(spec, requirements, rules)
+            )
+        if guard.error is not None:
+            held[slug] = Held(state=PluginState.FAILED, reason="failed")
+            failures.append(PluginFailure.of(Stage.RESOLVE, slug, guard.error))
+        elif unfit is not None:
+            held[slug] = Held(state=PluginState.INCOMPATIBLE, reason=unfit)
+            failures.append(_failure(slug, unfit))
+        else:
+            needs[slug] = _needs(spec, requirements, rules, brings)
+    return needs, held, failures
 
 
 def _relevant(
@@ -352,7 +386,7 @@ def _hold_cycles(
     from graphlib import CycleError, TopologicalSorter
 
     failures: list[PluginFailure] = []
-    open_needs = dict(needs)
+    open_needs = {slug: each for slug, each in needs.items() if each}
     while True:
         graph = {
             slug: [need for need in each if need in open_needs] for slug, each in open_needs.items()
@@ -379,26 +413,37 @@ def _hold_cycles(
             del open_needs[slug]
 
 
-def _in_order(
-    needs: Mapping[Slug, tuple[Slug, ...]], chosen: Mapping[Slug, PluginSpec]
-) -> tuple[list[Slug], dict[Slug, int]]:
-    """Order plugins by how deep their needs go, then by precedence; return the depths too."""
+def _plan(
+    chosen: Mapping[Slug, PluginSpec],
+    needs: dict[Slug, tuple[Slug, ...]],
+    others: Mapping[Slug, int],
+    held: dict[Slug, Held],
+    failures: list[PluginFailure],
+) -> LoadPlan:
+    """Order plugins by how deep their needs go, then by precedence; no cycle is left in them.
+
+    ``others`` has the depths of plugins that are decided on already.
+    """
     from graphlib import TopologicalSorter
 
-    sorter = TopologicalSorter(
-        {slug: [need for need in each if need in needs] for slug, each in needs.items()}
+    depths = dict(others)
+    open_needs = {slug: each for slug, each in needs.items() if slug not in held}
+    sorter = TopologicalSorter({slug: each for slug, each in open_needs.items() if each})
+    for slug in sorter.static_order():
+        if slug in open_needs:
+            below = [depths[need] for need in open_needs[slug] if need in depths]
+            depths[slug] = max(below, default=-1) + 1
+    ranks = {slug: (depths.get(slug, 0), *chosen[slug].sort_key) for slug in open_needs}
+    order = sorted(ranks, key=lambda slug: ranks[slug])
+    failures += _hold_unmet(order, needs, held)
+    return LoadPlan(
+        specs=chosen,
+        order=tuple(chosen[slug] for slug in order if slug not in held),
+        ranks=ranks,
+        needs=needs,
+        held=held,
+        failures=tuple(failures),
     )
-    sorter.prepare()
-    order: list[Slug] = []
-    depths: dict[Slug, int] = {}
-    depth = 0
-    while sorter.is_active():
-        ready = sorted(sorter.get_ready(), key=lambda slug: chosen[slug].sort_key)
-        order += ready
-        depths.update(dict.fromkeys(ready, depth))
-        sorter.done(*ready)
-        depth += 1
-    return order, depths
 
 
 def _hold_unmet(

@@ -44,7 +44,8 @@ class Shared:
     def watch(self, every: float = 1.0) -> Watch:
         """Return a context manager that refreshes every so many seconds, in a thread of its own.
 
-        A storage that gives hints (:class:`plugreg.watching.Hints`) makes it look at once. Raises
+        A storage that gives hints (:class:`plugreg.watching.Hints`) makes it look at once. Plugins
+        that were not ready yet are tried again when they have asked for it. Raises
         RegistryNotReady before load and after close, ValueError for ``every``.
         """
         self._life.current()
@@ -109,4 +110,5 @@ class Shared:
 
     def _tick(self) -> None:
         self._life.refresh()
+        self._life.retry()
         self._life.tell_again()

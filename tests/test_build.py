@@ -55,6 +55,8 @@ class Yard:
 
     def __init__(self):
         self.rules = HostRules(new_plugins_active=True)
+        self.described: list[str] = []
+        self.remembered: list[str] = []
         self.manager = PluginManager("build")
         self.manager.add_hookspecs(PlugregSpecs)
         storage = MemoryStorage()
@@ -62,7 +64,7 @@ class Yard:
         store = SettingsStore(storage, lambda *_: None)
         self.builder = Builder(
             rules=self.rules,
-            describe=lambda _: PluginFacts(),
+            describe=self.describe,
             has_hooks=self.manager.has_implementations,
             activator=Activator(
                 MIXINS,
@@ -74,13 +76,22 @@ class Yard:
             off=frozenset(),
         )
 
+    def describe(self, spec):
+        self.described.append(spec.slug)
+        return PluginFacts()
+
+    def remember(self, specs, *, few=False):
+        self.remembered += [each.slug for each in specs]
+        remember = self.configs.remember_few if few else self.configs.remember
+        return remember(specs, self.rules)
+
     def build(self, *given, previous=None, **options):
         found = objects.find(given, source=Source.BUILTIN)
         return self.builder.build(
             previous or Snapshot(),
             Discovery(specs=found.specs),
             (),
-            lambda specs: self.configs.remember(specs, self.rules),
+            self.remember,
             **options,
         )
 
@@ -129,7 +140,44 @@ class TestBuilder:
         built = yard.build(*given, previous=first, only=frozenset({"b"}))
         assert log == ["+a", "+b"]
         assert [each.slug for each in built.added] == ["b"]
+        assert list(built.snapshot.active) == ["a", "b"]
         assert built.snapshot.plugins["c"].state is PluginState.INACTIVE
+        assert built.snapshot.wished == {"a", "b"}
+
+    def test_no_more_is_touched_where_all_are_looked_at(self, log):
+        """That one brings others changes nothing for those that were wished otherwise meanwhile."""
+
+        class Mother(Told):
+            @hookimpl
+            def plugreg_plugins(self):
+                return [("z", Told)]
+
+        yard = Yard()
+        given = [("a", Told), ("b", Mother), ("c", Told)]
+        yard.configs.wish(False, [Slug("b"), Slug("c")])
+        first = yard.build(*given).snapshot
+        yard.configs.wish(True, [Slug("b"), Slug("c")])
+        yard.configs.wish(False, [Slug("a")])
+        built = yard.build(*given, previous=first, only=frozenset({"b"}))
+        assert log == ["+a", "+b", "+z"]
+        assert built.removed == ()
+        assert list(built.snapshot.active) == ["a", "b", "z"]
+        assert built.snapshot.plugins["c"].state is PluginState.INACTIVE
+        assert built.snapshot.wished == {"a", "b", "z"}
+
+    def test_others_are_not_even_looked_at(self, log):
+        """Where one plugin is switched, neither facts nor wishes of others are asked for."""
+        yard = Yard()
+        given = [(slug, Told) for slug in "abc"]
+        yard.configs.wish(False, [Slug("b")])
+        first = yard.build(*given).snapshot
+        yard.configs.wish(True, [Slug("b")])
+        yard.described.clear()
+        yard.remembered.clear()
+        built = yard.build(*given, previous=first, only=frozenset({"b"}))
+        assert (yard.described, yard.remembered) == (["b"], ["b"])
+        assert list(built.snapshot.active) == ["a", "b", "c"]
+        assert built.snapshot.plugins["c"] is first.plugins["c"]
 
     def test_an_instance_is_kept_and_told_nothing(self, log):
         """It cannot be made anew; what is known of it may have changed."""

@@ -17,7 +17,7 @@ from plugreg._names import Slug
 from plugreg.configs import Configs
 from plugreg.exceptions import SettingError, StorageError, StorageUnavailableError
 from plugreg.records import PluginSpec, Source, Stage
-from plugreg.resolve import HostRules
+from plugreg.resolve import HostRules, settle
 from plugreg.storage import MemoryStorage, TinyDBStorage
 
 RULES = HostRules()
@@ -112,7 +112,7 @@ class TestRemember:
 
     def test_two_plugins_of_one_slug_are_no_news_for_ever(self, configs, storage):
         """The one that wins the slug is remembered, whoever else claims it."""
-        specs = [spec("tea", "b-tea"), spec("tea", "a-tea")]
+        specs = settle([spec("tea", "b-tea"), spec("tea", "a-tea")]).specs.values()
         assert configs.remember(specs, RULES)["tea"].distribution == "a-tea"
         revision = storage.revision()
         configs.remember(specs, RULES)

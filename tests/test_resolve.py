@@ -11,7 +11,7 @@ import pytest
 
 from plugreg._names import Slug
 from plugreg.records import PluginFacts, PluginSpec, PluginState, Source, Stage, Wish
-from plugreg.resolve import HostRules, bounds_fault, resolve
+from plugreg.resolve import HostRules, bounds_fault, resolve, settle
 
 
 def spec(slug, *, distribution="", source=Source.ENTRY_POINT, value=None, **fields):
@@ -33,7 +33,7 @@ def plan_of(specs, requires=(), *, wishes=(), describe=None, **rules):
     rules.setdefault("new_plugins_active", True)
     rules.setdefault("distribution", "shop")
     return resolve(
-        specs,
+        settle(specs),
         {each.slug: each for each in wishes},
         HostRules(**rules),
         describe or (lambda each: PluginFacts(requires=tuple(lines.get(each.slug, ())))),
@@ -505,7 +505,7 @@ class TestUnreadable:
 PLAIN = """
 import sys
 from plugreg.records import PluginFacts, PluginSpec, Source
-from plugreg.resolve import HostRules, resolve
+from plugreg.resolve import HostRules, resolve, settle
 
 specs = [
     PluginSpec(slug=each, name=each, value=each, source=Source.ENTRY_POINT, distribution=each)
@@ -513,7 +513,7 @@ specs = [
 ]
 lines = ("shop>=2,<3", "b[fast] (>=1)", "B == 1.*")
 plan = resolve(
-    specs,
+    settle(specs),
     {},
     HostRules(version="2.4", distribution="shop", new_plugins_active=True),
     lambda each: PluginFacts(requires=lines if each.slug == "a" else ()),

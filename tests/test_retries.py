@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from plugreg import NotReadyYet, PluginFailure, Stage
+import time
+
+import pytest
+
+from plugreg import (
+    CircuitPolicy,
+    NotReadyYet,
+    Plugin,
+    PluginFailure,
+    PluginRegistry,
+    PluginState,
+    Stage,
+    hookimpl,
+)
 from plugreg.retries import Retries
 
 
@@ -71,3 +84,89 @@ def test_one_that_cannot_say_when_is_a_failure_like_others():
     for kind in (Lying, Endless):
         assert failure("tea", kind()).retry_after is None
     assert failure("tea", NotReadyYet(retry_after=5)).retry_after == 5
+
+
+class Waiting(Plugin):
+    """Needs a service that is not there at first."""
+
+    NAME = "waiting"
+    tries = 0
+    is_there = False
+
+    def __init__(self):
+        type(self).tries += 1
+        if not self.is_there:
+            raise NotReadyYet("its service is away", retry_after=0.05)
+
+
+@pytest.fixture
+def waiting():
+    """Give a class of plugin of its own."""
+    return type("Waiting", (Waiting,), {})
+
+
+def until(holds):
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.005)
+
+
+def test_a_plugin_comes_into_service_once_its_service_is_there(waiting):
+    """A process that watches tries it again and again; others stay as they are."""
+    other = type("Other", (Plugin,), {"NAME": "other"})
+    with PluginRegistry("shop", builtin=[waiting, other], new_plugins="active") as registry:
+        registry.load()
+        plugin = registry.get("other").plugin
+        record = registry.get("waiting")
+        assert record.state is PluginState.FAILED
+        assert "its service is away; it is tried again after 0.05 seconds" in record.reason
+        with registry.watch(every=0.01):
+            until(lambda: waiting.tries > 3)
+            waiting.is_there = True
+            until(lambda: registry.get("waiting").active)
+            tries = waiting.tries
+            until(lambda: not registry.errors)
+        assert waiting.tries == tries
+        assert registry.get("other").plugin is plugin
+
+
+def test_nobody_tries_without_being_asked_to_look(waiting):
+    """A read tries nothing, and neither does a process that does not watch."""
+    with PluginRegistry("shop", builtin=[waiting], new_plugins="active") as registry:
+        registry.load()
+        time.sleep(0.06)  # Its time has come.
+        registry.get("waiting")
+        registry.refresh()
+        assert waiting.tries == 1
+
+
+def test_one_that_was_switched_off_is_not_tried(waiting):
+    """Whatever it had asked for."""
+    with PluginRegistry("shop", builtin=[waiting], new_plugins="active") as registry:
+        registry.load()
+        registry.deactivate("waiting")
+        time.sleep(0.06)  # Its time would have come.
+        registry.shared._tick()
+        assert waiting.tries == 1
+
+
+def test_a_plugin_that_is_made_anew_has_a_closed_circuit():
+    """What its earlier object has done is forgotten."""
+
+    class Broken(Plugin):
+        NAME = "broken"
+
+        @hookimpl
+        def plugreg_health(self):
+            raise OSError("no water")
+
+    policy = CircuitPolicy(max_failures=1)
+    with PluginRegistry("shop", builtin=[Broken], new_plugins="active", circuit=policy) as registry:
+        registry.load()
+        registry.health()
+        assert registry.get("broken").circuit == "open"
+        registry.reload()
+        assert registry.get("broken").circuit == "open"
+        registry.deactivate("broken")
+        assert registry.activate("broken").circuit == "closed"

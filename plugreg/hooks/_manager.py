@@ -296,14 +296,18 @@ class PluginManager(pluggy.PluginManager):
             if not impl.optionalhook and not _has_spec(self, hook_name)
         )
 
-    def ignored_wishes(self, name: str) -> tuple[str, ...]:
-        """Return a sentence for each circle of wishes for an order that this plugin is part of."""
-        return tuple(
-            f"hook {hook_name!r}: wishes that form a circle are ignored: {each.text}"
-            for hook_name, arranged in sorted([*self._plugreg.arranged.items()])
-            for each in arranged.circles
-            if name in each.names
-        )
+    def ignored_wishes(self) -> Mapping[str, tuple[str, ...]]:
+        """Return, by plugin, a sentence for each circle of wishes for an order that it is part of.
+
+        Those that are part of none are left out.
+        """
+        found: dict[str, tuple[str, ...]] = {}
+        for hook_name, arranged in sorted([*self._plugreg.arranged.items()]):
+            for each in arranged.circles:
+                text = f"hook {hook_name!r}: wishes that form a circle are ignored: {each.text}"
+                for name in sorted(each.names):
+                    found[name] = (*found.get(name, ()), text)
+        return found
 
     def explain(self, hook: Any) -> tuple[Position, ...]:
         """Return all implementations of a hook in call order, wrappers first, each with a reason.

@@ -155,8 +155,13 @@ def buffered(state: State) -> Iterator[BufferedTransaction]:
 def _changed(state: State, changes: Mapping[str, Mapping[str, Record | None]]) -> State:
     tables = dict(state.tables)
     for table, records in changes.items():
-        merged = {**tables.get(table, {}), **records}
-        tables[table] = {key: each for key, each in merged.items() if each is not None}
+        merged = dict(tables.get(table, {}))
+        for key, record in records.items():
+            if record is None:
+                merged.pop(key, None)
+            else:
+                merged[key] = record
+        tables[table] = merged
     return State(revision=state.revision + 1, tables=tables)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from plugreg._names import Slug
 from plugreg.records import PluginFacts, PluginSpec, PluginState, Source, Wish
-from plugreg.resolve import HostRules, resolve
+from plugreg.resolve import HostRules, resolve, settle
 
 NAMES = [f"p{number}" for number in range(8)]
 KINDS = ["active", "active", "active", "inactive", "blocked", "missing"]
@@ -59,7 +59,10 @@ def resolved(kinds, needs, seed):
     }
     rules = HostRules(blocked=frozenset(n for n, kind in kinds.items() if kind == "blocked"))
     return resolve(
-        specs, wishes, rules, lambda spec: PluginFacts(requires=tuple(sorted(needs[spec.slug])))
+        settle(specs),
+        wishes,
+        rules,
+        lambda spec: PluginFacts(requires=tuple(sorted(needs[spec.slug]))),
     )
 
 

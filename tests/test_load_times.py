@@ -1,0 +1,128 @@
+"""Which plugin makes a start slow: the times of a load, by plugin and stage."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import pytest
+
+from plugreg import Plugin, PluginRegistry, PluginState, Stage, hookimpl
+
+SLOW = """
+from time import perf_counter, sleep
+from plugreg import Plugin, hookimpl
+
+def dawdle(here):
+    # Longer than all that was done before, so that no other plugin can have taken as long.
+    until = 2 * perf_counter() - {started!r}
+    while here == {where!r} and perf_counter() < until:
+        sleep(0.001)
+
+dawdle("import")
+
+class Slow(Plugin):
+    def __init__(self):
+        dawdle("constructor")
+
+    @hookimpl
+    def plugreg_activated(self):
+        dawdle("activation")
+        if {fails}:
+            raise OSError("no water")
+"""
+
+
+class Quick(Plugin):
+    pass
+
+
+class Refusing(Plugin):
+    """Fails while it is activated."""
+
+    @hookimpl
+    def plugreg_activated(self):
+        raise OSError("no water")
+
+
+class Unmakeable(Plugin):
+    """Fails while it is constructed."""
+
+    def __init__(self):
+        raise OSError("no water")
+
+
+def make(*builtin, **options):
+    return PluginRegistry("shop", group="no.such", builtin=builtin, new_plugins="active", **options)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize(
+    ("where", "stage"),
+    [
+        ("import", Stage.IMPORT),
+        ("constructor", Stage.IMPORT),
+        ("activation", Stage.ACTIVATE),
+    ],
+)
+def test_the_slowest_plugin_is_first(tmp_path, monkeypatch, where, stage, fails):
+    """Wherever it takes its time, and whether it comes into service or not."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = f"slow_{where}_{fails}".lower()
+    with make(("a", Quick), ("b", Quick), ("slow", f"{module}:Slow")) as registry:
+        source = SLOW.format(started=perf_counter(), where=where, fails=fails)
+        (tmp_path / f"{module}.py").write_text(source)
+        report = registry.load()
+
+    assert report.states["slow"] is (PluginState.FAILED if fails else PluginState.ACTIVE)
+    assert report.times[0].slug == "slow"
+    seconds = {(each.slug, each.stage): each.seconds for each in report.times}
+    assert seconds["slow", stage] > sum(
+        each for (slug, _), each in seconds.items() if slug != "slow"
+    )
+    assert sum(seconds.values()) < report.seconds
+    assert [*seconds.values()] == sorted(seconds.values(), reverse=True)
+
+
+def test_each_stage_that_was_reached_has_its_time():
+    """Also the one that a plugin has failed at, but none after it."""
+    with make(("a", Quick), ("b", Refusing), ("c", Unmakeable), ("d", "no.such:D")) as registry:
+        times = registry.load().times
+
+    assert {(each.slug, each.stage) for each in times} == {
+        ("a", Stage.IMPORT),
+        ("a", Stage.ACTIVATE),
+        ("b", Stage.IMPORT),
+        ("b", Stage.ACTIVATE),
+        ("c", Stage.IMPORT),
+        ("d", Stage.IMPORT),
+    }
+    assert len(times) == 6
+
+
+def test_what_is_kept_takes_no_time():
+    """A reload has only the times of what it makes anew."""
+    with make(("a", Quick), ("b", Quick)) as registry:
+        registry.load()
+        assert registry.reload().times == ()
+        registry.manager.unregister(name="b")
+        assert {each.slug for each in registry.reload().times} == {"b"}
+        assert {each.slug for each in registry.reload(force=True).times} == {"a", "b"}
+
+
+def test_plugins_that_were_brought_have_times_of_their_own():
+    """They are not part of the time of the one that brings them."""
+
+    class Bringing(Plugin):
+        @hookimpl
+        def plugreg_plugins(self):
+            return [("brought", Quick)]
+
+    with make(("a", Bringing)) as registry:
+        times = registry.load().times
+
+    assert sorted((each.slug, each.stage.value) for each in times) == [
+        ("a", "activate"),
+        ("a", "import"),
+        ("brought", "activate"),
+        ("brought", "import"),
+    ]
