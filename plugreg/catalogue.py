@@ -52,17 +52,13 @@ class Catalogue:
         self._learnt = learnt
         self._circuit_of = circuit_of
         self._index = PluginIndex(Snapshot())
-        # Records of one snapshot's active plugins that have no failures, in which nothing can
-        # change. One value, so that no thread pairs a record with another snapshot.
-        self._composed: tuple[Snapshot, dict[str, PluginRecord]] = (Snapshot(), {})
 
     def record(self, slug: str) -> PluginRecord:
         """Return the record of one plugin. Raises PluginNotFoundError, with a near name."""
         snapshot = self._current()
-        owner, composed = self._composed
         # Most are there already, and this is asked more often than anything else.
-        if owner is snapshot and slug in composed and not self._ledger.has(slug):
-            return composed[slug]
+        if slug in snapshot.composed and not self._ledger.has(slug):
+            return snapshot.composed[slug]
         return self.compose(_known(slug, snapshot), snapshot)
 
     def probed(self, slug: str) -> ProbeReport | None:
@@ -101,14 +97,12 @@ class Catalogue:
 
     def compose(self, known: KnownPlugin, snapshot: Snapshot) -> PluginRecord:
         """Make the record of one plugin of a snapshot, unless it is made already."""
-        owner, composed = self._composed
-        if owner is not snapshot:
-            owner, composed = self._composed = (snapshot, {})
-        record = composed.get(known.slug)
+        record = snapshot.composed.get(known.slug)
         if record is None or self._ledger.has(known.slug):
             record = self._made(known, snapshot)
+            # In that of an active plugin without failures nothing can change.
             if record.active and not record.errors:
-                composed[known.slug] = record
+                snapshot.composed[known.slug] = record
         return record
 
     def _made(self, known: KnownPlugin, snapshot: Snapshot) -> PluginRecord:
