@@ -400,7 +400,7 @@ class Snapshot:
     service, in activation order; ``by_mixin`` the plugin objects of each enabled mixin, in the
     same order; ``needs`` the slugs that each wanted plugin depends on; ``discovery`` what was
     found; ``wished`` the slugs that were to be on by the wishes it was made from, known or not.
-    ``composed`` keeps records that were made of it, for as long as it is there itself.
+    ``composed`` keeps records that were made of it, and of no other one.
     """
 
     plugins: Mapping[str, KnownPlugin] = field(default_factory=dict)
@@ -409,7 +409,9 @@ class Snapshot:
     needs: Mapping[Slug, tuple[Slug, ...]] = field(default_factory=dict)
     discovery: Discovery = field(default_factory=Discovery)
     wished: frozenset[str] = frozenset()
-    composed: dict[str, PluginRecord] = field(default_factory=dict, repr=False, compare=False)
+    composed: dict[str, PluginRecord] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def dependants(self, slug: str) -> tuple[Slug, ...]:
         """Return the wanted plugins that need this one, directly or through others, sorted."""
