@@ -26,21 +26,22 @@ BAR = 24
 BARS_LEFT = 250
 
 STYLE = """
-svg { --page: #ffffff; --ink: #1f2328; --muted: #59636e; --rule: #d8dee4; }
-@media (prefers-color-scheme: dark) {
-  svg { --page: #0d1117; --ink: #e6edf3; --muted: #9198a1; --rule: #30363d; }
-}
-text { font: 12px system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif; fill: #1f2328;
-  fill: var(--ink); }
+text { font: 12px system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif; fill: #1f2328; }
 .title { font-size: 16px; font-weight: 600; }
 .panel { font-size: 13px; font-weight: 600; }
-.muted { fill: #59636e; fill: var(--muted); }
-.page { fill: #ffffff; fill: var(--page); }
-.rule { stroke: #d8dee4; stroke: var(--rule); stroke-width: 1; fill: none; }
+.muted { fill: #59636e; }
+.page { fill: #ffffff; }
+.rule { stroke: #d8dee4; stroke-width: 1; fill: none; }
 .curve { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
 .ours { stroke-width: 3.2; }
 .floor { stroke-dasharray: 5 4; }
 .leader { stroke-width: 1; fill: none; opacity: 0.6; }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e6edf3; }
+  .muted { fill: #9198a1; }
+  .page { fill: #0d1117; }
+  .rule { stroke: #30363d; }
+}
 """
 FLOORS = ("#7d8590", "#a3a9b1", "#8f8878")
 OURS = ("#2f7fe0", "#17a2b8", "#5b6ee8", "#00a37a", "#7b93d6")
