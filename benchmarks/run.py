@@ -123,6 +123,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="where sites and stores are made, and removed again; the disk that is measured",
     )
     asked = parser.parse_args(arguments)
+    if asked.compare is not None and not asked.compare.is_file():
+        parser.error(f"there is no {str(asked.compare)!r} to compare with; --json makes one")
     for each in asked.only or ():
         group, _, case = each.partition(":")
         if group not in GROUPS:
