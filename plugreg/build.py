@@ -177,6 +177,9 @@ class Builder:
             work.widen(found)
         else:
             work.failures.append(_endless(found))
+        # The narrow build may have made what was wished otherwise, or has gone, since then.
+        for slug in [each for each in reversed(work.made) if each not in work.active]:
+            work.failures += self._activator.deactivate(work.made.pop(slug))
         held = {**plan.held, **work.held}
         old, new = work.previous, work.active
         plugins: dict[str, KnownPlugin] = {

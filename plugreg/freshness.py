@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from plugreg.configs import Configs
-from plugreg.records import Generation, Snapshot
+from plugreg.records import Generation, Snapshot, Wish
 from plugreg.resolve import HostRules
 
 
@@ -72,9 +72,10 @@ class Freshness:
     def wished(self, snapshot: Snapshot) -> frozenset[str] | None:
         """Return the plugins wished now, where that calls for no reload; None where it does.
 
-        It does when these are others than the snapshot was made from, and when all were asked to
-        reload. A plugin that is not known here may be stored as wished because another process has
-        found it: that was nobody's wish, the generation is as before, and it calls for none.
+        It does when these are others than the snapshot was made from, when all were asked to
+        reload, and when a plugin was deleted, whose ``pk`` is another one since. A plugin that is
+        not known here may be stored as wished because another process has found it: that was
+        nobody's wish, the generation is as before, and it calls for none.
         """
         generation, wishes = self._configs.wishes_at()
         wished = self._rules.wished({*snapshot.plugins, *snapshot.wished, *wishes}, wishes)
@@ -83,7 +84,12 @@ class Freshness:
             generation.asked != self._generation.asked
             or changed & snapshot.plugins.keys()
             or (changed and generation.number != self._generation.number)
+            or any(_pk(wishes.get(slug)) != known.pk for slug, known in snapshot.plugins.items())
         ):
             return None
         self._generation = generation
         return wished
+
+
+def _pk(wish: Wish | None) -> int:
+    return 0 if wish is None else wish.pk

@@ -14,7 +14,7 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,7 +28,6 @@ from plugreg._scrub import Scrubber
 from plugreg.exceptions import PluginBlockedError, PluginNotFoundError
 from plugreg.mixins import MixinSpec
 from plugreg.probes import (
-    ProbedSetting,
     ProbeOutcome,
     ProbeReport,
     Probes,
@@ -48,8 +47,10 @@ MARK: Final = "PLUGREG_PROBE"
 KEPT: Final = 32 * 1024
 """How many bytes of each stream are kept: one half from its beginning, the other from its end."""
 
-_LARGEST_REPORT: Final = 1024 * 1024
+_LARGEST_ANSWER: Final = 1024 * 1024
 """How many bytes an answer may have."""
+_TOO_LARGE: Final = "the probe's answer has more than 1 MiB; the plugin declares more than is read"
+_OVERWRITTEN: Final = "the probe's answer cannot be read; the plugin has written over it"
 _TICK: Final = 0.01
 """Seconds between two looks at the child."""
 _GRACE: Final = 2.0
@@ -94,6 +95,8 @@ class Prober:
     def probe(self, slug: str, timeout: float) -> ProbeReport:
         """Load a plugin in a child process and tell, within ``timeout`` seconds, what came of it.
 
+        What takes longer is ended, which may take some seconds more.
+
         What a plugin does is told in the report; none of it is raised. The texts of the report are
         scrubbed of the plugin's protected values. It is remembered, but for a plugin that the host
         gave as an object: that one cannot be probed, and is not imported.
@@ -129,14 +132,15 @@ class Prober:
             )
         scrubber = self._scrubber(slug)
         try:
-            report = _scrubbed(self._look(spec, timeout), scrubber)
+            report = _scrubbed(self._look(spec, timeout, scrubber), scrubber)
         except OSError as error:
             reason = f"{sys.executable!r} cannot be started ({error})"
             raise ProbeUnavailableError(slug, reason) from error
         self._probes.put(known.spec, report)
         return report
 
-    def _look(self, spec: PluginSpec, timeout: float) -> ProbeReport:
+    def _look(self, spec: PluginSpec, timeout: float, scrubber: Scrubber) -> ProbeReport:
+        """Return what was learnt. Of its texts those of settings, which get cut, are scrubbed."""
         import secrets
         import tempfile
 
@@ -172,14 +176,21 @@ class Prober:
         death = _death(ended, has_answered=answer is not None)
         if death is not None:
             return replace(report, outcome=death[0], detail=death[1])
+        if isinstance(answer, str):
+            return replace(report, detail=answer)
+        names = {each.key: each.human_name for each in self._mixins}
         try:
-            names = {each.key: each.human_name for each in self._mixins}
-            mixins = {key: names[key] for key in answer["mixins"]}
-            row = {**answer, "mixins": mixins, "version": report.version, "at": at.isoformat()}
+            row = {
+                **answer,
+                "mixins": {key: names[key] for key in answer["mixins"]},
+                "settings": _scrubbed_settings(answer["settings"], scrubber),
+                "user_settings": _scrubbed_settings(answer["user_settings"], scrubber),
+                "version": report.version,
+                "at": at.isoformat(),
+            }
             learnt = report_from(spec.slug, row)
         except (KeyError, TypeError, ValueError):
-            detail = "the probe's answer cannot be read; the plugin has written over it"
-            return replace(report, detail=detail)
+            return replace(report, detail=_OVERWRITTEN)
         return replace(learnt, stdout=ended.stdout, stderr=ended.stderr)
 
 
@@ -233,22 +244,24 @@ def _not_started(ended: _Ended) -> str:
 
 
 def _answer(file: Path, token: str) -> Any:
-    """Return what stands in the file: None if it is not there, and {} if no child of ours wrote it.
+    """Return the answer in the file, or in a sentence why it is none; None without a file.
 
     A plugin may have put anything there.
     """
     try:
         # To open a named pipe would wait for a writer, who is gone.
         if not stat.S_ISREG(file.lstat().st_mode):
-            return {}
+            return _OVERWRITTEN
         with file.open("rb") as stream:
-            text = stream.read(_LARGEST_REPORT + 1)
-        answer = json.loads(text) if len(text) <= _LARGEST_REPORT else {}
+            text = stream.read(_LARGEST_ANSWER + 1)
+        if len(text) > _LARGEST_ANSWER:
+            return _TOO_LARGE
+        answer = json.loads(text)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError):
-        return {}
-    return answer if isinstance(answer, dict) and answer.get("token") == token else {}
+        return _OVERWRITTEN
+    return answer if isinstance(answer, dict) and answer.get("token") == token else _OVERWRITTEN
 
 
 def _scrubbed(report: ProbeReport, scrubber: Scrubber) -> ProbeReport:
@@ -258,22 +271,16 @@ def _scrubbed(report: ProbeReport, scrubber: Scrubber) -> ProbeReport:
         stdout=scrubber.cut_text(report.stdout),
         stderr=scrubber.cut_text(report.stderr),
         warnings=tuple(map(scrubber.cut_text, report.warnings)),
-        settings=_scrubbed_settings(report.settings, scrubber),
-        user_settings=_scrubbed_settings(report.user_settings, scrubber),
     )
 
 
 _FROM_PLUGIN: Final = ("name", "description", "units", "default", "choices")
-"""The fields of a ProbedSetting that may hold any text."""
+"""The fields of a setting that may hold any text."""
 
 
-def _scrubbed_settings(
-    settings: Mapping[str, ProbedSetting], scrubber: Scrubber
-) -> dict[str, ProbedSetting]:
-    return {
-        key: replace(each, **{name: scrubber.value(getattr(each, name)) for name in _FROM_PLUGIN})
-        for key, each in settings.items()
-    }
+def _scrubbed_settings(rows: Any, scrubber: Scrubber) -> list[dict[str, Any]]:
+    """Return the settings of an answer, scrubbed. Raises KeyError and TypeError for others."""
+    return [{**row, **{name: scrubber.value(row[name]) for name in _FROM_PLUGIN}} for row in rows]
 
 
 # -- the process -----------------------------------------------------------------------------

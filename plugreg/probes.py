@@ -103,9 +103,10 @@ class ProbeReport:
 
 
 class ProbeFailedError(PlugregError):
-    """A plugin was not activated, since a probe has shown that it would take the host down.
+    """No wish was stored, since a probe has shown that a plugin would take the host down.
 
-    ``report`` is what the probe has told. No wish was stored.
+    ``report`` is what the probe has told of the plugin that was to be activated, or of one that
+    needs it and would have been activated with it.
     """
 
     def __init__(self, report: ProbeReport) -> None:

@@ -290,7 +290,7 @@ class PluginRegistry:
         )
         """Installing and uninstalling distributions, None without an installer."""
         self._health_of = Health(
-            lambda: self._life.snapshot if self._life.is_loaded else None,
+            current,
             self.dispatch,
             self._circuits.state,
             {*rules.mandatory, *map(slugify, collected("critical", critical))},
@@ -375,18 +375,18 @@ class PluginRegistry:
     ) -> PluginRecord:
         """Switch a plugin on, now and at each start, and return its record.
 
-        A plugin that then fails stays wished, and that is no error. With ``probe`` it is looked at
-        in a child process first, and one that would take the host down raises ProbeFailedError.
-        Raises PluginNotFoundError (unless ``allow_missing``), PluginBlockedError, StorageError,
-        RegistryBusyError; see :meth:`plugreg.wishes.Wishes.activate`.
+        A plugin that then fails stays wished, and that is no error. With ``probe`` it, and each
+        wanted plugin that waits for it, is looked at in a child process first, and one that would
+        take the host down raises ProbeFailedError. Raises PluginNotFoundError (unless
+        ``allow_missing``), PluginBlockedError, StorageError, RegistryBusyError; see :meth:`plugreg.wishes.Wishes.activate`.
         """
         return self._wishes.activate(slug, allow_missing=allow_missing, probe=probe)
 
     def probe(self, slug: str, timeout: float = 10.0) -> ProbeReport:
         """Load a plugin in a child process, and tell what it would bring or how it died.
 
-        What was learnt is remembered for its version, and shown while it is off. Raises
-        PluginNotFoundError, PluginBlockedError, ProbeUnavailableError, StorageError, ValueError for
+        It takes ``timeout`` seconds, and some more where the plugin resists its end. What was
+        learnt is remembered for its version, and shown while it is off. Raises PluginNotFoundError, PluginBlockedError, ProbeUnavailableError, StorageError, ValueError for
         a ``timeout`` that is none; see :meth:`plugreg.probe.Prober.probe`.
         """
         return self._prober().probe(slug, timeout)

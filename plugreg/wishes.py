@@ -62,12 +62,15 @@ class Wishes:
         the wish waits for it), PluginBlockedError, StorageError, RegistryBusyError (then the wish
         is stored, and the next reload carries it out).
 
-        With ``probe`` a plugin that is not in service is first looked at in a child process, as by
-        ``registry.probe``. One that would take the host down (it ended the process, a signal did,
-        or it took too long) raises ProbeFailedError, and no wish is stored. One that raised an
-        exception does a host no harm, and becomes a failed plugin as it would without.
+        With ``probe`` those of them that are not in service are first looked at, each in a child
+        process of its own, as by ``registry.probe``. One that would take the host down (it ended
+        the process, a signal did, or it took too long) raises ProbeFailedError, and no wish is
+        stored. One that raised an exception does a host no harm, and becomes a failed plugin as it
+        would without. What a plugin brings by ``plugreg_plugins`` is not known before it is
+        activated, and is not looked at.
         """
-        plugins = self._life.current().plugins
+        snapshot = self._life.current()
+        plugins = snapshot.plugins
         if self._life.is_manual(slug):
             return self._catalogue.record(slug)
         forbidden = self._rules.blocks(slug)
@@ -80,10 +83,9 @@ class Wishes:
                 raise PluginNotFoundError(slug, hint)
             if slugify(slug) != slug or slug_fault(Slug(slug), slug):
                 raise PluginSlugError(slug, "it is no slug; use lower case letters and digits")
-        elif probe and not known.loaded:
-            report = self._probe(slug)
-            if report.ends_host:
-                raise ProbeFailedError(report)
+        elif probe:
+            for each in (slug, *snapshot.dependants(slug)):
+                self._look_at(plugins[each])
         raised = self._configs.wish(True, [Slug(slug)])
         self._life.carry_out({Slug(slug)}, raised, wished=True)
         return self._catalogue.record(slug)
@@ -151,6 +153,14 @@ class Wishes:
             hint = "; only what was registered by hand can be unregistered"
             raise PluginNotFoundError(slug, hint)
         self._life.unregister(slug)
+
+    def _look_at(self, known: KnownPlugin) -> None:
+        """Probe a plugin that is installed and not in service. Raises ProbeFailedError."""
+        if known.spec is None or known.loaded is not None:
+            return
+        report = self._probe(known.slug)
+        if report.ends_host:
+            raise ProbeFailedError(report)
 
     def _known(self, slug: str) -> KnownPlugin:
         plugins = self._life.current().plugins

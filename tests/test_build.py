@@ -165,6 +165,39 @@ class TestBuilder:
         assert built.snapshot.plugins["c"].state is PluginState.INACTIVE
         assert built.snapshot.wished == {"a", "b", "z"}
 
+    def test_what_was_switched_off_meanwhile_is_torn_down(self, log):
+        """Another process may store a wish between the look at one plugin and that at all."""
+
+        class Mother(Told):
+            @hookimpl
+            def plugreg_plugins(self):
+                return [("z", Told)]
+
+            @hookimpl
+            def plugreg_deactivating(self):
+                self.log.append(f"-{self.slug}")
+                raise OSError("no")
+
+        yard = Yard()
+        given = [("a", Told), ("b", Mother)]
+        yard.configs.wish(False, [Slug("b")])
+        first = yard.build(*given).snapshot
+        yard.configs.wish(True, [Slug("b")])
+        remember = yard.remember
+
+        def switched_off(specs, *, few=False):
+            if not few:
+                yard.configs.wish(False, [Slug("b")])
+            return remember(specs, few=few)
+
+        yard.remember = switched_off
+        built = yard.build(*given, previous=first, only=frozenset({"b"}))
+        assert log == ["+a", "+b", "-b"]
+        assert (built.added, built.removed) == ((), ())
+        assert list(built.snapshot.active) == ["a"]
+        assert built.snapshot.plugins["b"].state is PluginState.INACTIVE
+        assert [(each.stage, each.slug) for each in built.failures] == [(Stage.DEACTIVATE, "b")]
+
     def test_others_are_not_even_looked_at(self, log):
         """Where one plugin is switched, neither facts nor wishes of others are asked for."""
         yard = Yard()

@@ -246,6 +246,27 @@ class TestChanges:
         # The search itself tells a file in development by its time alone.
         assert after != before or (dated_back and change is rewrite_development_metadata)
 
+    def test_a_slow_install_is_seen(self, tree, file, searches):
+        """A distribution whose entry points come long after its folder, as of a large wheel."""
+        (tree.folder / "plain-1.0.dist-info" / "RECORD").unlink()
+        age(tree.folder)
+        index.find(file, GROUP, [str(tree)], verify=False)
+        before = index.find(file, GROUP, [str(tree)], verify=False)
+        assert len(searches) == 1
+
+        change_later(tree, file, add_entry_points, dated_back=False)
+        after = index.find(file, GROUP, [str(tree)], verify=False)
+
+        assert {each.name for each in after.specs} - {each.name for each in before.specs} == {"b"}
+
+    def test_what_is_being_installed_now_is_not_kept(self, tree, file):
+        """What comes next may come within the same tick of the clock."""
+        (tree.folder / "plain-1.0.dist-info" / "RECORD").unlink()
+
+        index.find(file, GROUP, [str(tree)], verify=False)
+
+        assert not file.exists()
+
     @VERIFY
     def test_another_group_or_path_is_another_question(self, tree, tmp_path, file, verify):
         """One file used for two questions gives neither the other's answer."""

@@ -15,6 +15,7 @@ import pytest
 
 import plugreg
 from plugreg import Plugin, PluginBlockedError, PluginNotFoundError, PluginState, StorageError
+from plugreg._guard import LONGEST_MESSAGE
 from plugreg._probe_child import REPORT
 from plugreg._scrub import MASK, Scrubber
 from plugreg.discovery import Sources
@@ -396,6 +397,25 @@ class TestPrintOut:
         assert report.settings["KEY"].default == MASK
         assert "hunt" not in json.dumps(shop.storage.read(PROBES))
 
+    @pytest.mark.parametrize("field", ["name", "description", "units", "default", "choices"])
+    def test_no_piece_is_left_where_a_setting_is_cut(self, shop, field):
+        """A value that stands where a long text is cut is hidden, on both sides of the cut."""
+        shop.scrubber = Scrubber(["hunter2-hunter2"])
+        half = LONGEST_MESSAGE // 2
+        ends = ("x" * (half - 7) + "hunter2-hunter2", "hunter2-hunter2" + "y" * (half - 7))
+        text = "z".join(ends)
+        given = [(text, text)] if field == "choices" else text
+        settings = f"SETTINGS = {{'KEY': {{{field!r}: {given!r}}}}}"
+        shop.plugin(tea("", settings).replace("(Plugin)", "(SettingsMixin, Plugin)"))
+
+        report = shop.probe()
+
+        shown = repr(report.settings)
+        assert (report.outcome, MASK in shown) == ("ok", True)
+        assert "hunt" not in shown
+        assert "ter2" not in shown
+        assert "hunt" not in json.dumps(shop.storage.read(PROBES))
+
     def test_detail_is_scrubbed(self, shop):
         """What it raised is scrubbed too."""
         shop.scrubber = Scrubber(["hunter2-hunter2"])
@@ -412,7 +432,6 @@ FORGED = {
     "no object": "text = '[]'",
     "deep": "text = '[' * 100_000",
     "no token": "text = json.dumps({**whole, 'token': 'guess'})",
-    "huge": "text = json.dumps({'token': token, 'detail': 'x' * 2_000_000})",
     "nothing": "text = json.dumps({'token': token})",
     "wrong types": "text = json.dumps({**whole, 'hooks': [3]})",
     "wrong word": "text = json.dumps({**whole, 'outcome': 'fine'})",
@@ -450,6 +469,17 @@ class TestTheChannel:
 
         assert report.outcome == "error"
         assert "cannot be read" in report.detail
+
+    def test_more_than_is_read_is_told_as_such(self, shop):
+        """A plugin that declares very much has done nothing to the channel."""
+        choices = "SETTINGS = {'KEY': {'choices': [(str(n), 'x' * 1000) for n in range(2000)]}}"
+        shop.plugin(tea("", choices).replace("(Plugin)", "(SettingsMixin, Plugin)"))
+
+        report = shop.probe()
+
+        assert (report.outcome, report.ends_host) == ("error", False)
+        assert "more than 1 MiB" in report.detail
+        assert "written" not in report.detail
 
     @posix
     @pytest.mark.parametrize("put", ["os.mkfifo(place)", "os.symlink('/dev/zero', place)"])

@@ -55,6 +55,15 @@ class Shop:
             modules={"shop_tea.py": textwrap.dedent(source)},
         )
 
+    def needing(self, slug, need, source):
+        """Write a distribution with a plugin that requires another distribution."""
+        self.site.dist(
+            f"shop-{slug}",
+            entry_points={"shop.plugins": {slug: f"shop_{slug}:Tea"}},
+            modules={f"shop_{slug}.py": textwrap.dedent(source)},
+            metadata=f"Requires-Dist: {need}\n",
+        )
+
     def registry(self, **how):
         """Give a registry that is loaded."""
         made = PluginRegistry("shop", storage=self.storage, **how)
@@ -70,7 +79,8 @@ def shop(site, monkeypatch):
     yield made
     for each in made.made:
         each.close()
-    sys.modules.pop("shop_tea", None)
+    for each in ("shop_tea", "shop_milk", "shop_honey"):
+        sys.modules.pop(each, None)
 
 
 class TestAPluginThatIsOff:
@@ -230,6 +240,31 @@ class TestActivating:
         registry.activate("tea", probe=True)
 
         assert registry.probed("tea") is None
+
+    @pytest.mark.parametrize("needs", ["tea", "milk"])
+    def test_what_needs_it_is_looked_at_too(self, shop, needs):
+        """It would be activated along with it: one that ends the process ends no host by that."""
+        shop.install(SOUND)
+        shop.needing("milk", "shop-tea", SOUND)
+        shop.needing("honey", f"shop-{needs}", DEADLY["exit"])
+        registry = shop.registry()
+        registry.activate("milk")
+        registry.activate("honey")
+
+        with pytest.raises(ProbeFailedError, match="'honey' was not activated") as caught:
+            registry.activate("tea", probe=True)
+
+        assert caught.value.report.slug == "honey"
+        assert not registry.get("tea").wanted
+
+    def test_what_needs_it_and_is_off_is_not_looked_at(self, shop):
+        """Nobody wished it, so that it stays off."""
+        shop.install(SOUND)
+        shop.needing("honey", "shop-tea", DEADLY["exit"])
+        registry = shop.registry()
+
+        assert registry.activate("tea", probe=True).active
+        assert registry.probed("honey") is None
 
     def test_what_is_missing_stays_so(self, shop):
         """A wish for a plugin that is not there can be stored, and there is nothing to probe."""

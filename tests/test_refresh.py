@@ -590,3 +590,24 @@ def test_processes_with_other_plugins_converge(storage, seed):
     for each in everybody:
         assert each.active == wanted & each.loadable
         each.registry.close()
+
+
+def test_a_plugin_deleted_elsewhere_has_its_new_pk():
+    """Its number is another one, and what is in service stays as it is."""
+    storage = MemoryStorage()
+    builtin = [(slug, type(slug.upper(), (Plugin,), {})) for slug in "ab"]
+    here, there = (
+        PluginRegistry("shop", group="no.such", builtin=builtin, storage=storage) for _ in "12"
+    )
+    with here, there:
+        here.load()
+        there.load()
+        there.activate("b")
+        here.refresh()
+        plugin, old = here.get("b").plugin, there.get("a").pk
+        here.delete("a")
+
+        assert there.refresh() is True
+        assert there.get("a").pk == here.get("a").pk != old
+        assert (there.refresh(), here.refresh()) == (False, False)
+        assert here.get("b").plugin is plugin

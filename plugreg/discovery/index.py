@@ -25,7 +25,7 @@ from plugreg.records import Discovery, PluginSpec, Source
 
 _logger = logging.getLogger("plugreg.discovery")
 
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 """Raised when the same tree gives another answer than before, or it is written otherwise."""
 
 _SETTLED: Final = 3_000_000_000
@@ -46,10 +46,11 @@ def find(
     The index at ``file`` holds while group and path are the same and no folder or zip file of the
     path has another time of modification or of its last change (``st_mtime_ns``, ``st_ctime_ns``);
     folders without metadata of distributions may change. Installing, upgrading and uninstalling
-    change those times; an ``entry_points.txt`` that is edited in place does not. With ``verify``
-    each metadata folder and each ``entry_points.txt`` is looked at too, which sees every change.
-    Where the second time is that of creation, as on Windows, a change that leaves the first as it
-    was is not seen.
+    change those times; an ``entry_points.txt`` that is edited in place does not. A ``dist-info``
+    without ``RECORD`` is looked at too, since an installer may not be done with it. With ``verify``
+    each metadata folder and each ``entry_points.txt`` is looked at, which sees every change. Where
+    the second time is that of creation, as on Windows, a change that leaves the first as it was is
+    not seen.
 
     Where it does not hold, the path is searched and the index written anew, in one step; its
     folder must be there. No answer is kept that has failures, or that comes from finders on
@@ -80,9 +81,10 @@ Windows it is the time of creation.
 _State: TypeAlias = list[Any]
 """The times of a path entry, whether it is bare, and the times of what is looked at in it, by name.
 
-The last is empty but for verifying. A folder without metadata of distributions is bare: it may
-change, since the current folder is often on the path and a host may write its own files there.
-Where it has other times than these, it is listed; None stands for times that were too fresh.
+But for verifying, the last has only what an installer may not be done with. A folder without
+metadata of distributions is bare: it may change, since the current folder is often on the path and
+a host may write its own files there. Where it has other times than these, it is listed; None stands
+for times that were too fresh.
 """
 
 
@@ -109,7 +111,7 @@ def _state(place: str, settled: int, *, verify: bool) -> _State:
     names = _metadata_names(place)
     if not names:
         return [times if max(times) < settled else None, True, {}]
-    looked_at = _looked_at(place, names) if verify else ()
+    looked_at = _looked_at(place, names) if verify else _unfinished(place, names)
     return [times, False, {each: _times(f"{place}/{each}") for each in looked_at}]
 
 
@@ -131,6 +133,17 @@ def _has_settled(state: _State, settled: int) -> bool:
 
 def _metadata_names(folder: str) -> list[str]:
     return [each for each in os.listdir(folder) if each.lower().endswith(("dist-info", "egg-info"))]
+
+
+def _unfinished(place: str, names: Iterable[str]) -> Iterator[str]:
+    """Yield ``dist-info`` folders without RECORD, the file that an installer writes last.
+
+    What comes into one later changes its times, but not those of the folder that it lies in. The
+    answer is kept all the same: some systems' own packages never have that file.
+    """
+    for name in names:
+        if name.lower().endswith("dist-info") and not os.access(f"{place}/{name}/RECORD", os.F_OK):
+            yield name
 
 
 def _looked_at(place: str, names: Iterable[str]) -> Iterator[str]:
