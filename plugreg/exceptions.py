@@ -340,7 +340,9 @@ class InstallError(PlugregError):
     """A distribution was not installed, or not removed; ``reasons`` are sentences on why.
 
     ``report`` is a :class:`plugreg.install.InstallReport` of what became of the environment, None
-    where it was not touched. :mod:`plugreg.install.exceptions` has a class for each reason.
+    where it was not touched. Where the change was made, and the registry could not take it in, its
+    ``success`` is True, or it is an :class:`plugreg.install.UninstallReport`.
+    :mod:`plugreg.install.exceptions` has a class for each reason.
     """
 
     def __init__(self, reasons: Iterable[str]) -> None:

@@ -378,7 +378,8 @@ class PluginRegistry:
         A plugin that then fails stays wished, and that is no error. With ``probe`` it, and each
         wanted plugin that waits for it, is looked at in a child process first, and one that would
         take the host down raises ProbeFailedError. Raises PluginNotFoundError (unless
-        ``allow_missing``), PluginBlockedError, StorageError, RegistryBusyError; see :meth:`plugreg.wishes.Wishes.activate`.
+        ``allow_missing``), PluginBlockedError, StorageError, RegistryBusyError; see
+        :meth:`plugreg.wishes.Wishes.activate`.
         """
         return self._wishes.activate(slug, allow_missing=allow_missing, probe=probe)
 
@@ -386,8 +387,9 @@ class PluginRegistry:
         """Load a plugin in a child process, and tell what it would bring or how it died.
 
         It takes ``timeout`` seconds, and some more where the plugin resists its end. What was
-        learnt is remembered for its version, and shown while it is off. Raises PluginNotFoundError, PluginBlockedError, ProbeUnavailableError, StorageError, ValueError for
-        a ``timeout`` that is none; see :meth:`plugreg.probe.Prober.probe`.
+        learnt is remembered for its version, and shown while it is off. Raises PluginNotFoundError,
+        PluginBlockedError, ProbeUnavailableError, StorageError, ValueError for a ``timeout`` that
+        is none; see :meth:`plugreg.probe.Prober.probe`.
         """
         return self._prober().probe(slug, timeout)
 

@@ -100,7 +100,10 @@ class FolderInstaller:
         if name not in self.ready:
             raise InstallError(["ERROR: first line", f"ERROR: there is no {name}"])
         there = self.show(name)
-        change = Change(name=name, before=there and there.version, after=self.ready[name][0])
+        version, plugins, _ = self.ready[name]
+        change = Change(
+            name=name, before=there and there.version, after=version, plugins=tuple(plugins)
+        )
         return InstallPlan(target=target, distribution=name, changes=(change,))
 
     def install(self, plan, progress=None):

@@ -2,41 +2,73 @@
 
 from __future__ import annotations
 
+import logging
+import secrets
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
+from typing import Final
 
-from plugreg.exceptions import InstallError
+from plugreg._guard import Guard, explain
+from plugreg.exceptions import InstallError, PlugregError
 from plugreg.install.audit import Action, AuditEntry, AuditOutcome
 from plugreg.install.exceptions import InstallRefusedError
+from plugreg.install.installer import Progress
 from plugreg.install.plan import Change, InstallPlan
-from plugreg.install.reports import InstallReport
+from plugreg.install.reports import InstallReport, UninstallReport
 from plugreg.install.safeguard import Undo
+
+_logger = logging.getLogger("plugreg")
+
+_KEPT: Final = 2_000
+"""How many lines of what an installer tells are kept for the report of a failure: the last ones."""
 
 
 @dataclass(slots=True)
 class Attempt:
-    """What is known of it so far; the audit gets it at its end.
+    """What is known of it so far; the audit gets it before it is final, and at its end.
 
-    ``undo`` is there once the environment may have been touched, and ``is_refused`` says that what
-    was asked for may not be.
+    ``progress`` is the host's, and ``lines`` are what the installer has told it.
+    ``undo`` is there once the environment may have been touched; ``is_refused`` says that what
+    was asked for may not be, and ``is_made`` that its changes are final.
     """
 
     action: Action
     requirement: str
     actor: str | None
+    progress: Progress | None = None
     distribution: str | None = None
     changes: tuple[Change, ...] = ()
     undo: Undo | None = None
     is_refused: bool = False
+    is_made: bool = False
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    _is_deaf: bool = False
     _when: datetime = field(default_factory=lambda: datetime.now(UTC))
     _started: float = field(default_factory=monotonic)
 
     def begin_now(self) -> None:
         """Count it as begun at this moment, and not when it was asked for."""
         self._when, self._started = datetime.now(UTC), monotonic()
+
+    def told(self, line: str) -> None:
+        """Keep a line of the installer's, and give it to the host.
+
+        What the host's callback raises does not reach the installer; the log has the first of it.
+        """
+        self.lines.append(line)
+        if self.progress is None:
+            return
+        with Guard() as guard:
+            self.progress(line)
+        if guard.error is not None and not self._is_deaf:
+            self._is_deaf = True
+            message = explain(guard.error).message
+            _logger.warning("progress of %r could not be shown: %s", self.requirement, message)
 
     @property
     def restored(self) -> bool:
@@ -70,12 +102,12 @@ class Attempt:
                 success=False,
                 restored=self.restored,
                 reasons=(*error.reasons, *self.lost),
-                output="\n".join(error.reasons),
+                output="\n".join(self.lines or error.reasons),
             )
             raise
 
     def entry(self, error: BaseException | None = None) -> AuditEntry:
-        """Return what the audit is to have of it, and of the error that ended it."""
+        """Return what the audit is to have of it now, and of the error that ended it."""
         return AuditEntry(
             when=self._when,
             actor=self.actor,
@@ -86,11 +118,12 @@ class Attempt:
             outcome=self._outcome(error),
             reasons=(*_reasons(error), *self.lost),
             seconds=monotonic() - self._started,
+            id=self.id,
         )
 
     def _outcome(self, error: BaseException | None) -> AuditOutcome:
         if error is None:
-            return "done"
+            return "begun" if self.undo is not None and not self.is_made else "done"
         if self.is_refused or isinstance(error, InstallRefusedError):
             return "refused"
         return "put back" if self.undo is not None and self.restored else "failed"
@@ -101,3 +134,23 @@ def _reasons(error: BaseException | None) -> tuple[str, ...]:
         return error.reasons
     # The text of another exception may hold anything.
     return () if error is None else (type(error).__qualname__,)
+
+
+@contextmanager
+def taking_in(what: str, report: InstallReport | UninstallReport) -> Iterator[None]:
+    """Have a ``with`` block take in a change that is final; where it fails, say that it is.
+
+    Raises InstallError with the report in place of any error of plugreg's, whose own words may name
+    what is no business of a client's.
+    """
+    try:
+        yield
+    except PlugregError as error:
+        failure = InstallError(
+            [
+                f"{what}, but the registry could not take that in ({type(error).__qualname__}); "
+                f"see to that, and call registry.reload(collect=True)"
+            ]
+        )
+        failure.report = report
+        raise failure from error

@@ -1,13 +1,14 @@
 """Who had which distributions installed or removed, when, and what came of it.
 
-Table: ``audit``, one row an attempt, by its time and a few digits of chance, so that the order of
-keys is that of time. Rows are put in and read, never changed or deleted.
+Table: ``audit``, one row an attempt, by its time and its id, so that the order of keys is that of
+time. A row is replaced when more is known of its attempt, and never deleted.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Container
+import dataclasses
+import secrets
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import NoneType
@@ -24,9 +25,12 @@ _CHANGE: Final = ("name", "before", "after", "source", "sha256", "size")
 Action = Literal["install", "uninstall", "sync", "recover"]
 """What was asked for; an upgrade is an installation."""
 
-AuditOutcome = Literal["done", "refused", "failed", "put back"]
+AuditOutcome = Literal["begun", "done", "refused", "failed", "put back"]
 """What came of it: ``refused`` touched nothing, ``put back`` is a failure that was undone, and
-``failed`` one where there was nothing to undo, or where that failed too, as the reasons say."""
+``failed`` one where there was nothing to undo, or where that failed too, as the reasons say.
+
+``begun`` is what has no end yet. Where it stays, the process or the store was gone just then: the
+change was made unless the environment says otherwise, and nothing is concluded from it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +42,7 @@ class AuditEntry:
     done, both without credentials, which whoever makes an entry sees to; ``distribution`` the
     canonical name of what that is, None where it was not found out. ``changes`` are those of
     the plan, with the hashes, whether they were made or not. ``seconds`` is how long it took.
+    ``id`` is a text of chance, the same one in all entries that an attempt has in turn.
     """
 
     when: datetime
@@ -49,6 +54,7 @@ class AuditEntry:
     outcome: AuditOutcome
     reasons: tuple[str, ...] = ()
     seconds: float
+    id: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
 
     def __post_init__(self) -> None:
         if self.when.utcoffset() != timedelta(0):
@@ -61,14 +67,22 @@ class Audit:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def append(self, entry: AuditEntry) -> None:
-        """Store one more entry; it is on disk when this returns, where the storage has one."""
+    def put(self, entry: AuditEntry) -> None:
+        """Store an entry, in the place of an earlier one of the same attempt.
+
+        It is on disk when this returns, where the storage has one.
+        """
         row = _row(entry)
         with self._storage.transaction() as transaction:
-            key = _key(entry.when)
-            while transaction.get(_TABLE, key) is not None:
-                key = _key(entry.when)
-            transaction.put(_TABLE, key, row)
+            transaction.put(_TABLE, _key(entry), row)
+
+    def correct(self, attempt: str, outcome: AuditOutcome, reasons: Iterable[str]) -> None:
+        """Store another outcome of the attempt of this id, if there is an entry of it."""
+        with self._storage.transaction() as transaction:
+            for key, row in transaction.items(_TABLE):
+                if _id_in(key) == attempt:
+                    told = [_storable(each) for each in reasons]
+                    transaction.put(_TABLE, key, {**row, "outcome": outcome, "reasons": told})
 
     def entries(self, limit: int | None = None) -> tuple[AuditEntry, ...]:
         """Return the entries, or the ``limit`` latest of them, the oldest first. Writes nothing.
@@ -93,10 +107,14 @@ class Audit:
         return frozenset(brought - {distribution})
 
 
-def _key(when: datetime) -> str:
+def _key(entry: AuditEntry) -> str:
     # Microseconds that are 0 are written as well, since keys are compared as texts.
-    time = when.isoformat(timespec="microseconds").removesuffix("+00:00")
-    return f"{time}Z-{os.urandom(2).hex()}"
+    time = entry.when.isoformat(timespec="microseconds").removesuffix("+00:00")
+    return f"{time}Z-{entry.id}"
+
+
+def _id_in(key: str) -> str:
+    return key.rpartition("-")[2]
 
 
 def _row(entry: AuditEntry) -> Record:
@@ -132,6 +150,7 @@ def _entry(key: str, row: Record) -> AuditEntry:
             outcome=_one_of(get_args(AuditOutcome), field(row, "outcome", str)),
             reasons=tuple(_text(each) for each in field(row, "reasons", list)),
             seconds=field(row, "seconds", float),
+            id=_id_in(key),
         )
 
 

@@ -2,8 +2,7 @@
 
 Small files are copied, all of them into one file; large ones are kept by a hard link each, which
 takes neither time nor room. Installers unlink or rename what they replace and so leave the links
-alone, but not all of them do always: uv up to 0.10 writes over a file that belongs to another
-distribution where it copies from its cache, and setuptools over ``easy-install.pth``. To copy ten
+alone, but not all of them do always: setuptools writes over ``easy-install.pth``. To copy ten
 thousand small files into one takes no longer than to link them.
 """
 

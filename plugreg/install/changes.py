@@ -6,7 +6,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -17,6 +17,7 @@ from plugreg.install.attempt import Attempt
 from plugreg.install.audit import Audit, AuditEntry
 from plugreg.install.environment import Environment, Found, difference
 from plugreg.install.plan import Change
+from plugreg.install.plugins_file import PluginsFile
 from plugreg.install.removal import listed
 from plugreg.install.safeguard import Interrupted, Safeguard
 
@@ -26,15 +27,21 @@ _logger = logging.getLogger("plugreg")
 class Changes:
     """Makes attempts to change ``environment``, and puts back what did not end well.
 
+    ``plugins_file`` is put back with it, but for what people have written into it meanwhile.
     ``recovered`` is called when something was put back that another process had left.
     """
 
     def __init__(
-        self, environment: Environment, audit: Audit, recovered: Callable[[], object]
+        self,
+        environment: Environment,
+        audit: Audit,
+        plugins_file: PluginsFile | None,
+        recovered: Callable[[], object],
     ) -> None:
         self._environment = environment
         self._safeguard = Safeguard(environment)
         self._audit = audit
+        self._file = plugins_file
         self._recovered = recovered
 
     @property
@@ -44,7 +51,7 @@ class Changes:
 
     @contextmanager
     def audited(self, attempt: Attempt) -> Iterator[None]:
-        """Append to the audit what came of the ``with`` block, unless :meth:`made` has done that.
+        """Put into the audit what came of the ``with`` block, unless :meth:`made` has done that.
 
         What another process has left is put back first. Raises InstallError where others have
         changed the environment since, which putting back would undo.
@@ -53,10 +60,11 @@ class Changes:
             self.recover_for(attempt)
             yield
         except BaseException as error:
-            self._note(attempt.entry(error))
+            if not attempt.is_made:
+                self._note(attempt.entry(error))
             raise
-        if attempt.undo is None:
-            self._audit.append(attempt.entry())
+        if not attempt.is_made:
+            self._audit.put(attempt.entry())
 
     @contextmanager
     def made(
@@ -66,24 +74,42 @@ class Changes:
 
         They are final when the ``with`` block ends, and when it raises all is as it was; so it is
         where the environment is another one than was planned for, or becomes another one, which
-        raises InstallError. ``files`` outside of the environment are kept too. The audit has the
-        attempt before it is final, so that nothing changes without an entry: where there can be
-        none, StorageError is raised, and all is as it was.
+        raises InstallError. ``files`` outside of the environment are kept too, and so is the
+        plugins file, which is to be changed last in the block.
+
+        The audit has the attempt, as begun, before it is final, so that nothing changes without an
+        entry: where there can be none, StorageError is raised, and all is as it was. Its end takes
+        the place of that; where the store is away just then, the log says so.
         """
         names = [each.name for each in attempt.changes]
         kept = [*self._environment.files(names), Path(sys.prefix, "pyvenv.cfg"), *files]
-        about = {"actor": attempt.actor, "names": names}
+        if self._file is not None:
+            kept.append(self._file.path)
+        about = {
+            "actor": attempt.actor,
+            "names": names,
+            "distribution": attempt.distribution,
+            "attempt": attempt.id,
+        }
+        listed_then = None
         try:
             with self._safeguard.changing(what, kept, about=about) as undo:
                 attempt.undo = undo
-                before = self._environment.distributions()
-                _require_current(attempt.changes, before)
-                output = work()
-                self._require_as_planned(attempt.changes, before)
-                yield output
-                self._audit.append(attempt.entry())
+                try:
+                    before = self._environment.distributions()
+                    _require_current(attempt.changes, before)
+                    output = work()
+                    self._require_as_planned(attempt.changes, before)
+                    yield output
+                    self._audit.put(attempt.entry())
+                finally:
+                    listed_then = self._listed()
+            attempt.is_made = True
+            self._note(attempt.entry())
         finally:
             importlib.invalidate_caches()
+            if attempt.undo is not None and attempt.undo.done:
+                self._keep_listed(listed_then, attempt.distribution)
 
     def kept_out(self) -> AbstractContextManager[None]:
         """Return what keeps changes out for a ``with`` block, in which none is made."""
@@ -92,23 +118,24 @@ class Changes:
     def recover(self, actor: str | None = None) -> Interrupted | None:
         """Put back what another process has left in the middle of a change, and return it."""
         when, started = datetime.now(UTC), monotonic()
+        listed_then = self._listed()
         found = self._safeguard.recover()
         if found is not None:
             importlib.invalidate_caches()
+            self._keep_listed(listed_then, found.about.get("distribution"))
             asked = found.about.get("actor")
             by = f", asked for by {asked}," if asked else ""
             lost = [f"{each!r} could not be put back" for each in found.lost]
-            self._note(
-                AuditEntry(
-                    when=when,
-                    actor=actor,
-                    action="recover",
-                    requirement=found.what,
-                    outcome="failed" if lost else "put back",
-                    reasons=(f"the process that did it{by} had ended in the middle", *lost),
-                    seconds=monotonic() - started,
-                )
+            entry = AuditEntry(
+                when=when,
+                actor=actor,
+                action="recover",
+                requirement=found.what,
+                outcome="failed" if lost else "put back",
+                reasons=(f"the process that did it{by} had ended in the middle", *lost),
+                seconds=monotonic() - started,
             )
+            self._note(entry, found.about.get("attempt"))
             self._recovered()
         return found
 
@@ -155,14 +182,32 @@ class Changes:
                 ]
             )
 
-    def _note(self, entry: AuditEntry) -> None:
-        # Beside what went wrong already, a store that is away is told of in the log.
+    def _note(self, entry: AuditEntry, recovered: str | None = None) -> None:
+        """Put an entry into the audit, and what it means for the attempt that it has recovered."""
+        # Beside what happened already, a store that is away is told of in the log.
         try:
-            self._audit.append(entry)
+            if recovered is not None:
+                self._audit.correct(recovered, entry.outcome, entry.reasons)
+            self._audit.put(entry)
         except StorageError as error:
-            _logger.warning(
-                "the audit has no entry of %r: %s", entry.requirement, explain(error).message
-            )
+            what, message = (entry.requirement, entry.outcome), explain(error).message
+            _logger.warning("the audit does not tell that %r is %s: %s", *what, message)
+
+    def _listed(self) -> str | None:
+        """Return the text of the plugins file, None where there is none that can be read."""
+        with suppress(InstallError):
+            return None if self._file is None else self._file.text()
+        return None
+
+    def _keep_listed(self, text: str | None, distribution: str | None) -> None:
+        """Keep what people had written into the plugins file before it was put back."""
+        if self._file is None or text is None:
+            return
+        try:
+            self._file.keep(text, distribution or "")
+        except InstallError as error:
+            # The error that led here is the one to be raised.
+            _logger.warning("what was written into the plugins file meanwhile is lost: %s", error)
 
 
 def _require_current(changes: Iterable[Change], found: Mapping[str, Found]) -> None:
@@ -173,6 +218,14 @@ def _require_current(changes: Iterable[Change], found: Mapping[str, Found]) -> N
         raise InstallError(
             [f"{listed(other)} changed since the plan was made; nothing was done: plan again"]
         )
+
+
+def digest(installed: Mapping[str, Found]) -> str:
+    """Return a text that differs when one of the distributions does, in name or version."""
+    from hashlib import sha256
+
+    lines = (f"{name}=={each.version}\n" for name, each in sorted(installed.items()))
+    return sha256("".join(lines).encode(errors="backslashreplace")).hexdigest()
 
 
 def normal(version: str | None) -> str | None:

@@ -12,12 +12,13 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Final
 
 from plugreg._names import canonical
 from plugreg.exceptions import InstallError
+from plugreg.install.contents import contents
 from plugreg.install.environment import Environment, Found, visible
 from plugreg.install.exact import direct_url, exact, pinned, sha256_of, source_of
 from plugreg.install.exceptions import (
@@ -40,8 +41,12 @@ from plugreg.install.unpacked import Unpacked, plugins_in
 _Failures = tuple[tuple[str, type[InstallError]], ...]
 
 _OF_THE_MACHINE: Final[_Failures] = (
-    (r"No module named '?pip\b", InstallerMissingError),
-    (r"externally[- ]managed", ExternallyManagedError),
+    # What a build tells of does not begin like that.
+    (r"^\S*[\\/]\S*: No module named pip\b", InstallerMissingError),
+    (
+        r"^error: (?:externally-managed-environment|The interpreter at .* is externally managed)",
+        ExternallyManagedError,
+    ),
     (r"No space left on device|os error 28", InstallSpaceError),
 )
 _OF_THE_REST: Final[_Failures] = (
@@ -273,6 +278,9 @@ class CommandInstaller(ABC):
             with TemporaryDirectory(prefix="plugreg-", ignore_cleanup_errors=True) as folder:
                 # What an installer that is ended leaves behind goes with the folder.
                 given = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)
+                # By this git fetches no submodule: the path is one that none can have.
+                given |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "submodule.active"}
+                given |= {"GIT_CONFIG_VALUE_0": ":(literal).git"}
                 given |= self._given(index_url, [os.fspath(each) for each in policy.find_links])
                 environment = variables(self.own_variables, given, isolated=policy.isolated)
                 yield Work(
@@ -323,12 +331,15 @@ class CommandInstaller(ABC):
         data_files: tuple[str, ...] = ()
         if not refusals:
             self._unpack(work, target, name, changes)
-            data_files, refusals = work.unpacked.data_files(Environment())
+            brought = contents(work.unpacked, Environment(), changes)
+            data_files, refusals = brought.data_files, list(brought.refusals)
+        found = plugins_in(work.unpacked.folders, group)
+        changes = tuple(replace(each, plugins=found.get(each.name, ())) for each in changes)
         plugins = None
         if name in work.unpacked.distributions():
-            plugins = plugins_in(work.unpacked.folders, name, group)
+            plugins = found.get(name, ())
         elif name in before and not refusals:
-            plugins = plugins_in([before[name].path.parent], name, group)
+            plugins = plugins_in([before[name].path.parent], group).get(name, ())
         if plugins == ():
             reason = f"{name!r} brings no entry point of group {group!r}"
             refusals.append(Refusal(rule="plugin", reason=reason))

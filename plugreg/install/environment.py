@@ -17,10 +17,13 @@ from plugreg.install.plan import Change
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
+    from packaging.markers import Marker
+
 RESERVED: Final = ".plugreg"
 """How all names begin that plugreg uses in an environment for itself."""
 
-_METADATA: Final = (".dist-info", ".egg-info")
+METADATA: Final = (".dist-info", ".egg-info")
+"""How the names of metadata end, in lower case; they may be written in upper case as well."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,9 +97,15 @@ class Environment:
         files: dict[Path, None] = {}
         for name in names:
             if name in installed:
-                with Guard():
-                    files |= dict.fromkeys(_files(installed[name].path))
+                files |= dict.fromkeys(files_of(installed[name]))
         return tuple(files)
+
+
+def files_of(found: Found) -> tuple[Path, ...]:
+    """Return the files that a distribution's RECORD lists, none where it cannot be read."""
+    with Guard():
+        return tuple(_files(found.path))
+    return ()
 
 
 def reserved(files: Iterable[str]) -> tuple[str, ...]:
@@ -128,7 +137,8 @@ def requiring(
     """Return the names of the distributions that require ``name`` in this interpreter.
 
     ``extras`` counts a requirement of an extra too, since it is not known which extras of a
-    distribution were asked for. A requirement that cannot be read counts as none.
+    distribution were asked for. A requirement that cannot be read, or whose marker cannot be
+    judged, counts as none.
     """
     return tuple(
         sorted(
@@ -137,6 +147,15 @@ def requiring(
             if each.name != name and name in _required(each, extras=extras)
         )
     )
+
+
+def holds(marker: Marker | None, extra: str = "") -> bool:
+    """Tell whether a marker holds in this interpreter; one that cannot be judged does not."""
+    try:
+        return marker is None or marker.evaluate({"extra": extra})
+    except (ValueError, LookupError):
+        # It compares what has no order, or asks for a variable that is not there (PEP 508).
+        return False
 
 
 def visible() -> Mapping[str, Found]:
@@ -171,7 +190,7 @@ def _metadata_in(folder: Path) -> list[Path]:
         names = sorted(os.listdir(folder))  # noqa: PTH208 - only few of them become a Path
     except FileNotFoundError:
         return []
-    return [folder / each for each in names if each.endswith(_METADATA) and each[0] != "~"]
+    return [folder / each for each in names if each.lower().endswith(METADATA) and each[0] != "~"]
 
 
 def _at(path: Path) -> Distribution:
@@ -212,6 +231,5 @@ def _required(distribution: Found, *, extras: bool) -> Iterator[str]:
             requirement = Requirement(each)
         except InvalidRequirement:
             continue
-        marker = requirement.marker
-        if marker is None or any(marker.evaluate({"extra": extra}) for extra in asked):
+        if any(holds(requirement.marker, extra) for extra in asked):
             yield canonical(requirement.name)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from plugreg._names import canonical
-from plugreg.install.environment import Found
+from plugreg.install.environment import Found, holds
 from plugreg.install.plan import Change, Refusal
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
+
+_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+"""A canonical name."""
 
 
 def names_in(requirements: Iterable[str]) -> frozenset[str]:
@@ -24,7 +28,8 @@ def names_in(requirements: Iterable[str]) -> frozenset[str]:
 def pins(installed: Iterable[Found]) -> list[str]:
     """Return the constraints that keep distributions at their versions.
 
-    A version that is none (PEP 440) has no constraint; no installer would touch it unasked.
+    What has no name or version of PEP 508 and PEP 440 has no constraint; no installer would touch
+    it unasked.
     """
     from packaging.version import InvalidVersion, Version
 
@@ -32,7 +37,8 @@ def pins(installed: Iterable[Found]) -> list[str]:
     for each in installed:
         with suppress(InvalidVersion):
             Version(each.version)
-            found.append(f"{each.name}=={each.version}")
+            if _NAME.fullmatch(each.name):
+                found.append(f"{each.name}=={each.version}")
     return found
 
 
@@ -59,7 +65,7 @@ def unmet(installed: Mapping[str, Found], changes: Sequence[Change]) -> Iterator
 def _breaks(change: Change, requirement: Requirement) -> bool:
     from packaging.version import InvalidVersion
 
-    if requirement.marker is not None and not requirement.marker.evaluate():
+    if not holds(requirement.marker):
         return False
     with suppress(InvalidVersion):
         before, after = (

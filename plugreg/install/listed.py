@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from plugreg.install.environment import Found
+from plugreg.install.needs import accepts, has_extras
 from plugreg.install.plan import Change, InstallPlan, Refusal
 from plugreg.install.requirement_lines import RequirementLine
 
-_HASH: Final = "--hash=sha256:"
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
 _LOGIN: Final = re.compile(r"://[^\s/?#]*@")
 
 
@@ -19,14 +22,19 @@ def is_satisfied(line: RequirementLine, installed: Mapping[str, Found]) -> bool:
     """Tell whether a distribution is there that suits a line.
 
     A line that says where the distribution is asks for one that came from there (PEP 610); one
-    with a variable (``${TOKEN}``) only for the name in it.
+    with a variable (``${TOKEN}``) only for the name in it. What extras require has to be there too.
     """
+    requirement = _requirement_in(line)
     url = _url_in(line)
     if url is not None:
         named = [each for each in installed.values() if line.name in (None, each.name)]
-        return any(_is_from(url, each) for each in named)
-    found = installed.get(line.name or "")
-    return found is not None and _suits(line, found.version)
+        if not any(_is_from(url, each) for each in named):
+            return False
+    else:
+        found = installed.get(line.name or "")
+        if found is None or (requirement is not None and not accepts(requirement, found.version)):
+            return False
+    return requirement is None or has_extras(requirement, installed)
 
 
 def constraints_of(lines: Iterable[RequirementLine], name: str | None) -> tuple[str, ...]:
@@ -34,16 +42,12 @@ def constraints_of(lines: Iterable[RequirementLine], name: str | None) -> tuple[
 
     A line that says where its distribution is wants no version.
     """
-    from packaging.requirements import InvalidRequirement, Requirement
-
     found = []
     for line in lines:
-        if line.name is not None and line.name != name:
-            try:
-                specifier = Requirement(line.text).specifier
-            except InvalidRequirement:  # A URL alone, whose file tells the name.
-                continue
-            found.append(f"{line.name}{specifier}")
+        requirement = _requirement_in(line)
+        # A URL alone, whose file tells the name, has none.
+        if requirement is not None and line.name is not None and line.name != name:
+            found.append(f"{line.name}{requirement.specifier}")
     return tuple(found)
 
 
@@ -63,24 +67,33 @@ def checked(plan: InstallPlan, lines: Iterable[RequirementLine]) -> InstallPlan:
 
 
 def _differing(change: Change, line: RequirementLine) -> Iterator[Refusal]:
-    hashes = {each.removeprefix(_HASH) for each in line.options if each.startswith("--hash=")}
-    if hashes and change.sha256 not in hashes:
+    if line.hashes and f"sha256:{change.sha256}" not in line.hashes:
         reason = f"the file of {change.name!r} has none of the hashes in the plugins file"
         yield Refusal(rule="require_hashes", reason=reason)
-    if change.after is not None and not _suits(line, change.after):
+    requirement = _requirement_in(line)
+    is_suited = requirement is None or accepts(requirement, change.after or "")
+    if change.after is not None and not is_suited:
         reason = f"{change.name} {change.after} is not what the plugins file has: {line.text!r}"
         yield Refusal(rule="constraints", reason=reason)
 
 
-def _url_in(line: RequirementLine) -> str | None:
+def _requirement_in(line: RequirementLine) -> Requirement | None:
+    """Return the requirement of PEP 508 that a line is, None where it is a URL or a path alone."""
     from packaging.requirements import InvalidRequirement, Requirement
 
+    try:
+        return Requirement(line.text)
+    except InvalidRequirement:
+        return None
+
+
+def _url_in(line: RequirementLine) -> str | None:
     if "${" in line.text:
         return None
-    try:
-        return Requirement(line.text).url
-    except InvalidRequirement:
-        return line.text if "://" in line.text else None
+    requirement = _requirement_in(line)
+    if requirement is not None:
+        return requirement.url
+    return line.text if "://" in line.text else None
 
 
 def _is_from(url: str, found: Found) -> bool:
@@ -108,13 +121,3 @@ def _is_from(url: str, found: Found) -> bool:
 
 def _bare(url: str) -> str:
     return _LOGIN.sub("://", url, count=1)
-
-
-def _suits(line: RequirementLine, version: str) -> bool:
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    try:
-        requirement = Requirement(line.text)
-    except InvalidRequirement:
-        return True  # A URL alone.
-    return requirement.specifier.contains(version, prereleases=True)

@@ -11,7 +11,15 @@ from plugreg.exceptions import InstallError
 from plugreg.install.environment import Environment, reserved
 from plugreg.install.removal import listed
 
-_AT_EVERY_START: Final = frozenset({"sitecustomize.py", "usercustomize.py"})
+AT_EVERY_START: Final = "which Python would run at every start"
+OF_PYTHON: Final = "where only plugreg and Python write"
+
+_AT_EVERY_START: Final = frozenset({"sitecustomize", "usercustomize"})
+"""Modules that Python imports at every start (module :mod:`site`), whatever their form is."""
+
+_READ_AT_EVERY_START: Final = frozenset({".pth", ".start", ".egg-link"})
+"""Suffixes of what is read at every start beside modules: by Python (``.start`` since 3.15, PEP
+829), and by what setuptools puts there."""
 
 
 def require_own_files(environment: Environment, names: Collection[str]) -> None:
@@ -20,7 +28,7 @@ def require_own_files(environment: Environment, names: Collection[str]) -> None:
     if shared:
         raise InstallError(
             [
-                f"Plugin cannot be uninstalled as its package has {_shown(shared)} in common with "
+                f"Plugin cannot be uninstalled as its package has {shown(shared)} in common with "
                 f"another one, which would lose it"
             ]
         )
@@ -42,31 +50,59 @@ def require_apart(
 
     Those are files of other distributions, ``scripts`` that were there before, files in the folder
     of plugreg's own, files that Python runs at every start, whatever is on or off, and the
-    interpreter's own.
+    interpreter's own. A plan has refused them already, by what it has seen
+    (:mod:`plugreg.install.contents`); but another file may have been installed.
     """
     files = environment.files(names)
     faults = {
         "which belongs to another distribution": _of_others(environment, names).intersection(files),
         "which was there before": set(scripts).intersection(files),
-        "which Python would run at every start": {each for each in files if _runs_always(each)},
-        "where only plugreg and Python write": {
-            each
-            for each in files
-            if reserved([str(each)]) or each.name == "pyvenv.cfg" or each == Path(sys.executable)
-        },
+        AT_EVERY_START: run_at_start(environment, files),
+        OF_PYTHON: of_python(environment, files),
     }
-    reasons = [f"it writes {_shown(found)}, {what}" for what, found in faults.items() if found]
+    reasons = [f"it writes {shown(found)}, {what}" for what, found in faults.items() if found]
     if reasons:
         raise InstallError([f"{listed(names)} was not installed: {'; '.join(reasons)}"])
 
 
+def run_at_start(environment: Environment, files: Iterable[Path]) -> set[Path]:
+    """Return those of ``files`` that Python runs at every start: what is a module, or beside one.
+
+    Only what is directly in a folder of modules counts; in a package, or a model's folder, such a
+    name has no meaning.
+    """
+    found = set()
+    for each in files:
+        for root in (environment.purelib, environment.platlib):
+            if each.is_relative_to(root):
+                top, *others = each.relative_to(root).parts
+                is_read = not others and each.suffix.lower() in _READ_AT_EVERY_START
+                if is_read or top.partition(".")[0].lower() in _AT_EVERY_START:
+                    found.add(each)
+    return found
+
+
+def of_python(environment: Environment, files: Iterable[Path]) -> set[Path]:
+    """Return those of ``files`` that lie where only the interpreter or plugreg itself write."""
+    import sysconfig
+
+    library = [Path(sysconfig.get_path(each)).resolve() for each in ("stdlib", "platstdlib")]
+    modules = (environment.purelib, environment.platlib)
+    return {
+        each
+        for each in files
+        if reserved([str(each)])
+        or each.name == "pyvenv.cfg"
+        or each == Path(sys.executable)
+        or str(each) in sys.path
+        or (any(map(each.is_relative_to, library)) and not any(map(each.is_relative_to, modules)))
+    }
+
+
+def shown(files: Iterable[object]) -> str:
+    """Return the first three of files as a sentence has them."""
+    return ", ".join(repr(str(each)) for each in sorted(files, key=str)[:3])
+
+
 def _of_others(environment: Environment, names: Collection[str]) -> set[Path]:
     return set(environment.files(environment.distributions().keys() - set(names)))
-
-
-def _runs_always(file: Path) -> bool:
-    return file.suffix == ".pth" or file.name in _AT_EVERY_START
-
-
-def _shown(files: Iterable[Path]) -> str:
-    return ", ".join(repr(str(each)) for each in sorted(files)[:3])

@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from plugreg._names import canonical
+from plugreg._names import Slug, canonical
 from plugreg.catalogue import Catalogue
-from plugreg.discovery import discover
+from plugreg.configs import Configs
 from plugreg.events import Tell
-from plugreg.exceptions import (
-    InstallError,
-    PluginNotFoundError,
-    RequirementError,
-)
-from plugreg.install.attempt import Attempt
+from plugreg.exceptions import InstallError, PluginActiveError, PluginNotFoundError
+from plugreg.install.attempt import Attempt, taking_in
 from plugreg.install.audit import Action, Audit, AuditEntry
-from plugreg.install.changes import Changes, normal
+from plugreg.install.changes import Changes, digest
 from plugreg.install.exceptions import InstallRefusedError, NotAPluginError
 from plugreg.install.installer import Installer, Progress
-from plugreg.install.listed import checked, constraints_of, is_satisfied
-from plugreg.install.ownership import require_apart, require_own_files, scripts_of_nobody
-from plugreg.install.plan import Change, InstallPlan, Refusal, Target
+from plugreg.install.leaving import Departures
+from plugreg.install.listed import checked, constraints_of
+from plugreg.install.needs import required_by
+from plugreg.install.ownership import require_apart, scripts_of_nobody
+from plugreg.install.plan import InstallPlan, Refusal, Target
 from plugreg.install.plugins_file import PluginsFile
-from plugreg.install.removal import (
-    OURS,
-    PROTECTED,
-    no_longer_needed,
-    protecting,
-    require_removable,
-    require_unneeded,
-)
+from plugreg.install.removal import PROTECTED, protecting
 from plugreg.install.reports import InstallReport, UninstallReport
 from plugreg.install.requirement_lines import RequirementLine
 from plugreg.install.requirements import parse_target
 from plugreg.install.safeguard import Interrupted
-from plugreg.records import PluginFailure, PluginRecord, Stage
+from plugreg.install.slugs import Slugs
+from plugreg.install.syncing import sync
+from plugreg.records import PluginFailure, PluginSpec, Stage
 from plugreg.storage import Storage
 
 
@@ -52,9 +44,9 @@ class Packages:
     :meth:`recover`, or the next installation, does it.
 
     ``group`` is the entry-point group of the registry's plugins; ``protected`` are distributions
-    that are neither removed nor replaced. ``refresh`` takes in what other processes have stored,
-    ``rediscover`` reloads with a new look at the sources, and imports all
-    code anew if it is given True; ``forget`` deletes what is stored of a plugin;
+    that are neither removed nor replaced, and neither is what they require. ``refresh`` takes in
+    what other processes have stored, ``rediscover`` reloads with a new look at the sources, and
+    imports all code anew if it is given True; ``forget`` deletes what is stored of a plugin;
     ``tell`` is told of each plugin that has come or gone.
     """
 
@@ -76,14 +68,26 @@ class Packages:
         self._protected = frozenset(map(canonical, protected)) | PROTECTED
         self._environment = installer.environment
         self._audit = Audit(storage)
-        self._changes = Changes(installer.environment, self._audit, lambda: rediscover(False))
+        path = installer.plugins_file
+        self._file = None if path is None else PluginsFile(path)
+        self._changes = Changes(
+            installer.environment, self._audit, self._file, lambda: rediscover(False)
+        )
         self._catalogue = catalogue
+        self._configs = Configs(storage)
+        self._departures = Departures(
+            installer.environment,
+            catalogue,
+            self._audit,
+            self._file,
+            group=group,
+            protected=self._protected,
+        )
+        self._slugs = Slugs(group, lambda: catalogue.select().plugins, self._configs.wishes)
         self._refresh = refresh
         self._rediscover = rediscover
         self._forget = forget
         self._tell = tell
-        path = installer.plugins_file
-        self._file = None if path is None else PluginsFile(path)
 
     @property
     def interrupted(self) -> Interrupted | None:
@@ -109,8 +113,9 @@ class Packages:
 
         ``requirement`` is one of PEP 508, or the URL of a repository (``git+https://…``);
         ``index_url`` is an index to be used in place of the usual one. What the policy forbids is
-        a refusal in the plan. Raises RequirementError for what is no acceptable requirement, with
-        its ``field``, and InstallError where the installer cannot tell.
+        a refusal in the plan, and so is a plugin that would come in the place of another one.
+        Raises RequirementError for what is no acceptable requirement, with its ``field``,
+        InstallError where the installer cannot tell, and StorageError.
 
         Where there is no wheel, the installer has to build one to know: that runs the code of the
         distribution. ``InstallPolicy(wheels_only=True)`` forbids it.
@@ -140,15 +145,16 @@ class Packages:
         """Install a distribution whose plugins stay off till they are wanted, or upgrade one.
 
         ``requirement`` is as for :meth:`plan`, or a plan, which is carried out as it is if the
-        environment is still the one that it was made for. ``actor`` is who wants it, for the
-        audit; ``progress`` is given each line that the installer writes. The distribution is
-        written into the plugins file. One that was active stays so, and is imported anew.
+        environment is still the one that it was made for, and the policy of now allows it.
+        ``actor`` is who wants it, for the audit; ``progress`` is given each line that the installer
+        writes. The distribution is written into the plugins file. One that was active stays so,
+        and is imported anew.
 
         Success means that its plugins can be discovered in this interpreter. Raises
-        RequirementError, InstallRefusedError for what the policy forbids, and other InstallErrors;
+        RequirementError, InstallRefusedError for what is forbidden, and other InstallErrors;
         the environment is then as it was, which the error's ``report`` tells; so it is where the
-        audit cannot be written, which raises StorageError. After all was done, the reload may
-        raise StorageError and RegistryBusyError.
+        audit cannot be written, which raises StorageError. Where the registry cannot take in what
+        was installed, an InstallError says so, and ``success`` of its report is True.
         """
         if isinstance(requirement, InstallPlan):
             return self._install(requirement.target, requirement, actor, progress)
@@ -165,46 +171,49 @@ class Packages:
     ) -> UninstallReport:
         """Remove a plugin's distribution, with all the plugins that it brings.
 
-        ``delete_config`` forgets wish, settings and metadata of each of them, once it is gone;
-        ``dependencies`` removes what came with it, unless something else needs it, it brings
-        plugins itself, or the plugins file lists it. Raises PluginNotFoundError, and InstallError
-        with the reason (behaviour.md, section 8.2) when the plugin must stay, or was not removed;
-        then nothing has changed.
+        ``delete_config`` forgets wish, settings and metadata of each of them, once it is gone,
+        even where another process has switched it on meanwhile; without it all that stays as it
+        was stored last. ``dependencies`` removes what came with it, unless something else needs
+        it, it brings plugins itself, or the plugins file lists it. Raises PluginNotFoundError, and
+        InstallError with the reason (behaviour.md, section 8.2) when the plugin must stay, or was
+        not removed; then nothing has changed. An InstallError whose report is an UninstallReport
+        says that it is gone, and that the registry could not take that in.
         """
         self._refresh()
         record = self._catalogue.record(slug)
-        attempt = Attempt("uninstall", record.distribution or slug, actor)
+        attempt = Attempt("uninstall", record.distribution or slug, actor, progress)
         with self._changes.audited(attempt):
-            record = self._catalogue.record(slug)
-            distribution = record.distribution or ""
-            leaving = self._plugins_of(distribution)
             with attempt.refusing():
-                require_removable(record, leaving)
-                found = self._environment.distributions()
-                require_unneeded(distribution, found, self._protected)
-                names: Collection[str] = {distribution}
-                if dependencies:
-                    names = no_longer_needed(distribution, self._brought(distribution), found)
-                require_own_files(self._environment, names)
-            attempt.distribution = distribution
-            attempt.changes = tuple(
-                Change(name=name, before=found[name].version, after=None) for name in sorted(names)
-            )
-            output = self._uninstall(attempt, progress)
-        self._rediscover(False)
-        if delete_config:
-            for each in leaving:
-                # In safe mode, and before anything was stored, there is nothing to forget.
-                with suppress(PluginNotFoundError):
-                    self._forget(each.slug)
-        for each in leaving:
-            self._tell("plugin_uninstalled", slug=each.slug, distribution=distribution)
-        return UninstallReport(
-            distribution=distribution,
-            changes=attempt.changes,
-            plugins=tuple(each.slug for each in leaving),
+                leaving = self._departures.of(slug, dependencies=dependencies)
+            attempt.distribution, attempt.changes = leaving.distribution, leaving.changes
+
+            def remove() -> str:
+                # What held before may not hold now, when nobody else can change anything.
+                self._refresh()
+                with attempt.refusing():
+                    now = self._departures.of(slug, dependencies=dependencies)
+                if now.changes != leaving.changes:
+                    raise InstallError([f"what goes with {slug!r} changed just now; try again"])
+                return self._installer.uninstall([e.name for e in now.changes], attempt.told)
+
+            what = f"uninstalling {attempt.requirement}"
+            with self._changes.made(what, attempt, (), remove) as output:
+                if self._file is not None:
+                    self._file.remove(leaving.distribution)
+        slugs = tuple(Slug(each.slug) for each in leaving.plugins)
+        report = UninstallReport(
+            distribution=leaving.distribution,
+            changes=leaving.changes,
+            plugins=slugs,
             output=output,
         )
+        with taking_in(f"{leaving.distribution!r} was removed", report):
+            self._rediscover(False)
+            for each in slugs if delete_config else ():
+                self._forget_even_wanted(each)
+        for each in slugs:
+            self._tell("plugin_uninstalled", slug=each, distribution=leaving.distribution)
+        return report
 
     def sync(
         self, *, actor: str | None = None, progress: Progress | None = None
@@ -214,6 +223,7 @@ class Packages:
         What a line needs may change what other lines list, as far as these allow it. Returns a
         report for each line that was not satisfied by another one, in the order of the file; one
         that cannot be installed has ``success`` False and its ``reasons``, and the others go on.
+        A line may list what brings no plugin: success then means that it is there as listed.
         What the file does not list is left alone. Raises InstallError without a plugins file, and
         for one that cannot be read. Nothing does this by itself, at start least of all.
         """
@@ -221,22 +231,11 @@ class Packages:
             raise InstallError(["there is no plugins file; give the installer plugins_file="])
         self._changes.recover_for(Attempt("sync", "the plugins file", actor))
         lines = [each for each in self._file.lines() if each.text and each.applies]
-        reports: dict[int, InstallReport] = {}
-        goes_on = True
-        while goes_on:
-            goes_on = False
-            for line in lines:
-                earlier = reports.get(line.number)
-                if earlier is not None and earlier.success:
-                    continue
-                if is_satisfied(line, self._environment.distributions()):
-                    # It was so before, or came with another line.
-                    reports.pop(line.number, None)
-                    continue
-                reports[line.number] = report = self._synced(line, lines, actor, progress)
-                # What this has changed may be what others have waited for.
-                goes_on |= report.success
-        return tuple(reports[number] for number in sorted(reports))
+
+        def install(line: RequirementLine) -> InstallReport:
+            return self._install(parse_target(line.text), None, actor, progress, lines)
+
+        return sync(lines, self._environment.distributions, install)
 
     def recover(self) -> Interrupted | None:
         """Put the environment back as it was before the change that :attr:`interrupted` tells of.
@@ -252,18 +251,6 @@ class Packages:
 
     # -- installing --------------------------------------------------------------------------
 
-    def _synced(
-        self,
-        line: RequirementLine,
-        lines: Sequence[RequirementLine],
-        actor: str | None,
-        progress: Progress | None,
-    ) -> InstallReport:
-        try:
-            return self._install(parse_target(line.text), None, actor, progress, lines)
-        except (InstallError, RequirementError) as error:
-            return _failed(line.name or "", error)
-
     def _install(
         self,
         target: Target,
@@ -276,135 +263,130 @@ class Packages:
         # A registry that is closed, or has lost its store, could not take in what came of it.
         self._refresh()
         action: Action = "install" if lines is None else "sync"
-        attempt = Attempt(action, target.shown, actor, distribution=target.name)
+        attempt = Attempt(action, target.shown, actor, progress, distribution=target.name)
         with self._changes.audited(attempt):
-            plan = self._planned(target, lines or ()) if plan is None else plan
+            given, plan = plan, self._planned(target, lines) if plan is None else plan
             attempt.distribution, attempt.changes = plan.distribution, plan.changes
             if not plan.allowed:
                 raise InstallRefusedError(plan)
-            report = self._carried_out(plan, attempt, progress, listing=lines is None)
-        # The same version may be other code.
-        self._rediscover(any(each.before == each.after for each in plan.changes))
-        if plan.changes:
-            told = {"distribution": report.distribution, "version": report.version}
-            for slug in report.plugins:
-                self._tell("plugin_installed", slug=slug, **told)
+            with attempt.reporting(plan):
+                plugins, output = self._carried_out(
+                    plan, attempt, is_given=given is not None, is_synced=lines is not None
+                )
+            report = self._report(plan, plugins, output)
+        with taking_in(f"{report.distribution!r} was installed", report):
+            # The same version may be other code.
+            self._rediscover(any(each.before == each.after for each in plan.changes))
+        for each in plugins if plan.changes else ():
+            told = {"distribution": each.distribution, "version": each.version}
+            self._tell("plugin_installed", slug=each.slug, **told)
         return report
 
-    def _planned(self, target: Target, lines: Sequence[RequirementLine] = ()) -> InstallPlan:
+    def _planned(
+        self, target: Target, lines: Sequence[RequirementLine] | None = None
+    ) -> InstallPlan:
         """Return a plan that agrees with ``lines``, whose distributions may change too."""
-        others = constraints_of(lines, target.name)
-        plan = checked(self._installer.plan(target, self._group, others), lines)
-        refusals = protecting(plan.changes, self._environment.distributions(), self._protected)
-        return replace(plan, refusals=(*plan.refusals, *refusals)) if refusals else plan
+        then = digest(self._environment.distributions())
+        others = constraints_of(lines or (), target.name)
+        plan = checked(self._installer.plan(target, self._group, others), lines or ())
+        # Who lists what brings no plugin means it.
+        kept = [each for each in plan.refusals if lines is None or each.rule != "plugin"]
+        return replace(plan, environment=then, refusals=(*kept, *self._own_refusals(plan)))
+
+    def _own_refusals(self, plan: InstallPlan) -> tuple[Refusal, ...]:
+        installed = self._environment.distributions()
+        protected = required_by(self._protected, installed)
+        return (*protecting(plan.changes, installed, protected), *self._slugs.refusals(plan))
+
+    def _require_allowed(self, plan: InstallPlan, *, is_given: bool) -> None:
+        """Raise InstallError for a plan that was made elsewhere, or is forbidden by now.
+
+        One that was given may have been made long ago, under another policy.
+        """
+        if plan.environment not in (None, digest(self._environment.distributions())):
+            raise InstallError(
+                ["the environment changed since the plan was made; nothing was done: plan again"]
+            )
+        refusals = self._own_refusals(plan)
+        if is_given:
+            policy = self._installer.policy
+            judged = policy.of_changes(plan.changes, plan.distribution)
+            refusals = (*policy.of_target(plan.target), *judged, *refusals)
+        if refusals:
+            # What is said of the target is said of its change once more.
+            told = tuple(dict.fromkeys(refusals))
+            raise InstallRefusedError(replace(plan, refusals=told))
 
     def _carried_out(
-        self, plan: InstallPlan, attempt: Attempt, progress: Progress | None, *, listing: bool
+        self, plan: InstallPlan, attempt: Attempt, *, is_given: bool, is_synced: bool
+    ) -> tuple[tuple[PluginSpec, ...], str]:
+        """Make the changes of a plan; return the plugins that they bring, and what was told."""
+        if not plan.changes:
+            with self._changes.kept_out():
+                self._require_allowed(plan, is_given=is_given)
+                plugins = self._found(plan, is_synced=is_synced)
+                self._list(plan, is_synced=is_synced)
+            return plugins, ""
+        names = [each.name for each in plan.changes]
+        scripts = scripts_of_nobody(self._environment, names)
+
+        def install() -> str:
+            self._require_allowed(plan, is_given=is_given)
+            return self._installer.install(plan, attempt.told)
+
+        what = f"installing {plan.requirement}"
+        data_files = [Path(sys.prefix, each) for each in plan.data_files]
+        with self._changes.made(what, attempt, data_files, install) as output:
+            require_apart(self._environment, names, scripts)
+            plugins = self._found(plan, is_synced=is_synced)
+            self._list(plan, is_synced=is_synced)
+        return plugins, output
+
+    def _found(self, plan: InstallPlan, *, is_synced: bool) -> tuple[PluginSpec, ...]:
+        """Return the plugins that this interpreter finds in what a plan has put there."""
+        there = self._environment.distributions()
+        names = {plan.distribution or "", *(each.name for each in plan.changes)}
+        found = self._slugs.found({name: there[name].version for name in names if name in there})
+        if not (is_synced or any(each.distribution == plan.distribution for each in found)):
+            raise NotAPluginError(
+                [
+                    f"{plan.distribution!r} brings no plugin that this interpreter can find: it "
+                    f"needs an entry point in the group {self._group!r}"
+                ]
+            )
+        return found
+
+    def _list(self, plan: InstallPlan, *, is_synced: bool) -> None:
+        """Write an installation into the plugins file (behaviour.md, section 8.3)."""
+        if is_synced or self._file is None or plan.distribution is None:
+            return
+        installed = self._installer.show(plan.distribution)
+        version = installed.version if installed else ""
+        own = next((each for each in plan.changes if each.name == plan.distribution), None)
+        line = plan.target.line or f"{plan.distribution}=={version}"
+        self._file.put(plan.distribution, line, None if own is None else own.sha256)
+
+    def _report(
+        self, plan: InstallPlan, plugins: Iterable[PluginSpec], output: str
     ) -> InstallReport:
-        name, output = plan.distribution or "", ""
-        with attempt.reporting(plan):
-            if not plan.changes:
-                plugins = self._discoverable(name, self._version(name))
-                with self._changes.kept_out():
-                    self._list(plan, listing=listing)
-                return self._report(plan, plugins, output)
-            names = [each.name for each in plan.changes]
-            scripts = scripts_of_nobody(self._environment, names)
-            with self._changes.made(
-                f"installing {plan.requirement}",
-                attempt,
-                [*self._files, *(Path(sys.prefix, each) for each in plan.data_files)],
-                lambda: self._installer.install(plan, progress),
-            ) as output:
-                require_apart(self._environment, names, scripts)
-                plugins = self._discoverable(name, self._version(name))
-                self._list(plan, listing=listing)
-        return self._report(plan, plugins, output)
-
-    def _version(self, name: str) -> str:
-        installed = self._installer.show(name)
-        return installed.version if installed else ""
-
-    def _discoverable(self, distribution: str, version: str) -> tuple[str, ...]:
-        """Return the slugs of the plugins that this interpreter finds in a distribution."""
-        importlib.invalidate_caches()
-        found = [each for each in discover(self._group) if each.distribution == distribution]
-        if not found:
-            raise NotAPluginError(
-                [
-                    f"{distribution!r} brings no plugin that this interpreter can find: it needs "
-                    f"an entry point in the group {self._group!r}"
-                ]
-            )
-        other = next((e for e in found if normal(e.version) != normal(version)), None)
-        if other is not None:
-            raise NotAPluginError(
-                [
-                    f"{distribution!r} was installed in version {version}, but this interpreter "
-                    f"finds {other.version} in {other.path!r}, which is ahead on its path"
-                ]
-            )
-        return tuple(sorted({each.slug for each in found}))
-
-    def _list(self, plan: InstallPlan, *, listing: bool) -> None:
-        if listing and self._file is not None and plan.distribution is not None:
-            version = self._version(plan.distribution)
-            self._file.put(plan.distribution, _line(plan, version))
-
-    def _report(self, plan: InstallPlan, plugins: tuple[str, ...], output: str) -> InstallReport:
         installed = self._installer.show(plan.distribution or "")
         return InstallReport(
             plan=plan,
             distribution=plan.distribution or "",
             version=installed.version if installed else "",
             location=installed.location if installed else "",
-            plugins=plugins,
+            plugins=tuple(each.slug for each in plugins),
             output=output,
             success=True,
         )
 
-    # -- uninstalling ------------------------------------------------------------------------
-
-    def _plugins_of(self, distribution: str) -> list[PluginRecord]:
-        found = self._catalogue.all().values()
-        return [each for each in found if each.is_installed and each.distribution == distribution]
-
-    def _brought(self, distribution: str) -> frozenset[str]:
-        """Return what installing a distribution has added and nobody has asked for since."""
-        found = self._environment.distributions()
-        plugins = {each.distribution for each in discover(self._group)}
-        listed_names = {each.name for each in self._file.lines()} if self._file else set()
-        return frozenset(
-            name
-            for name in self._audit.brought_by(distribution) - self._protected
-            if name in found and found[name].installer in OURS
-            if name not in plugins and name not in listed_names
-        )
-
-    def _uninstall(self, attempt: Attempt, progress: Progress | None) -> str:
-        names = [each.name for each in attempt.changes]
-        with self._changes.made(
-            f"uninstalling {attempt.requirement}",
-            attempt,
-            self._files,
-            lambda: self._installer.uninstall(names, progress),
-        ) as output:
-            if self._file is not None:
-                self._file.remove(attempt.requirement)
-        return output
-
-    @property
-    def _files(self) -> tuple[Path, ...]:
-        return () if self._file is None else (self._file.path,)
-
-
-def _failed(name: str, error: InstallError | RequirementError) -> InstallReport:
-    if isinstance(error, RequirementError):
-        return InstallReport(distribution=name, success=False, reasons=(error.reason,))
-    report: InstallReport | None = error.report
-    return report or InstallReport(distribution=name, success=False, reasons=error.reasons)
-
-
-def _line(plan: InstallPlan, version: str) -> str:
-    """Return what the plugins file has of an installation (behaviour.md, section 8.3)."""
-    return plan.target.line or f"{plan.distribution}=={version}"
+    def _forget_even_wanted(self, slug: Slug) -> None:
+        # In safe mode, and before anything was stored, there is nothing to forget.
+        with suppress(PluginNotFoundError):
+            try:
+                self._forget(slug)
+            except PluginActiveError:
+                # Another process has switched on what was about to go.
+                self._configs.wish(False, [slug])
+                self._refresh()
+                self._forget(slug)

@@ -15,6 +15,7 @@ class Target:
     distribution is, ``index_url`` the index to be used in place of the usual one. They may have
     credentials; ``shown`` is what may be shown, without them, and ``secrets`` are they. ``line``
     is what a file of requirements has of it, again without them; "" where it is a mere name.
+    The repr hides them; a pickle or a copy of it, and of a plan that has it, does not.
     """
 
     text: str = field(repr=False)
@@ -59,7 +60,8 @@ class Refusal:
     """Why a plan may not be carried out: the name of the rule, and a sentence.
 
     ``rule`` is a field of :class:`plugreg.install.policy.InstallPolicy`, or ``environment`` (what
-    was installed before must stay as it is), ``plugin`` (it brings no plugin of this registry),
+    was installed before must stay as it is, and what comes brings only files of its own),
+    ``plugin`` (it brings no plugin of this registry, or one whose slug is another one's),
     ``conflict`` (no set of versions suits all) or ``interrupted``.
     """
 
@@ -71,8 +73,9 @@ class Refusal:
 class InstallPlan:
     """What installing ``target`` would do. Making it has touched nothing.
 
-    ``distribution`` is the canonical name of what is asked for, None where a URL does not tell
-    and nothing was looked up. ``changes`` are in alphabetical order, that of ``distribution``
+    A pickle of it holds the credentials of its target. ``distribution`` is the canonical name of
+    what is asked for, None where a URL does not tell and nothing was looked up. ``changes`` are in
+    alphabetical order, that of ``distribution``
     among them; they are empty where it is installed already, and where a refusal was known before
     the installer was asked. ``plugins`` are the names of the entry points that it would bring to
     the registry's group, None where that was not looked at.
@@ -80,6 +83,9 @@ class InstallPlan:
     ``data_files`` are the files that its distributions would put elsewhere than where modules,
     scripts and, in a virtual environment, headers are, such as ``share/icons/tea.svg``. They are
     relative to ``sys.prefix``, sorted, with slashes; a plan that is refused may lack some.
+
+    ``environment`` is a digest of what was installed when it was made, None where nobody has
+    noted it: it is carried out only in the same.
     """
 
     target: Target
@@ -88,6 +94,7 @@ class InstallPlan:
     refusals: tuple[Refusal, ...] = ()
     plugins: tuple[str, ...] | None = None
     data_files: tuple[str, ...] = ()
+    environment: str | None = None
 
     @property
     def requirement(self) -> str:

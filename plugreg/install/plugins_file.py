@@ -23,6 +23,7 @@ from plugreg.install.requirement_lines import (
     lines_of,
     wanted,
     with_line,
+    with_lines_as_in,
     without_lines,
 )
 from plugreg.storage.storefile import flush_folder
@@ -62,22 +63,44 @@ class PluginsFile:
 
     def lines(self) -> tuple[RequirementLine, ...]:
         """Return what is listed, in order; nothing where there is no file. Writes nothing."""
-        content = _read(self.path)
-        text = "" if content is None else content.text.removeprefix(_BYTE_ORDER_MARK)
-        return lines_of(text)
+        return lines_of(self.text() or "")
 
-    def put(self, name: str, requirement: str) -> None:
+    def text(self) -> str | None:
+        """Return the whole of it, without a byte order mark; None where there is no file."""
+        content = _read(self.path)
+        return None if content is None else content.text.removeprefix(_BYTE_ORDER_MARK)
+
+    def keep(self, text: str, name: str) -> None:
+        """Keep what people had written, once the file was put back as it was before a change.
+
+        ``text`` is what it held ahead of that. Where it differs in more than the lines of
+        distribution ``name``, which the change has written, it is the file's content again, with
+        these lines as they are now.
+        """
+        own = canonical(name)
+        theirs = without_lines(text, own)
+
+        def merged(now: str | None) -> str | None:
+            if theirs == (_HEADER if now is None else without_lines(now, own)):
+                return now
+            return with_lines_as_in(now or "", text, own)
+
+        self._change(merged)
+
+    def put(self, name: str, requirement: str, sha256: str | None = None) -> None:
         """List ``requirement``, one of PEP 508 or a URL, as the only line of distribution ``name``.
 
         It takes the place of the first line of that name, with the comment and the marker there,
-        unless it brings a marker of its own; the hashes there go, as they are those of other files.
-        Further lines of the name go. Without one it is put at the end, and a missing file is made
-        with a header. A line that asks for just that already stays as it is, hashes included.
+        unless it brings a marker of its own. Where that has hashes, ``sha256`` takes their place:
+        they are those of other files. Further lines of the name go. Without one it is put at the
+        end, and a missing file is made with a header. A line that asks for just that already, with
+        that hash among its own or without any, stays as it is.
 
         Raises RequirementError for what would not be read back as one requirement of that name, or
-        holds a variable that an installer would replace by something of the environment.
+        holds a variable that an installer would replace by something of the environment; and
+        InstallError where the line has hashes, and there is no ``sha256`` to take their place.
         """
-        new = wanted(name, requirement)
+        new = wanted(name, requirement, sha256)
         self._change(lambda text: with_line(_HEADER if text is None else text, new))
 
     def remove(self, name: str) -> bool:

@@ -39,7 +39,10 @@ class InstallPolicy:
     (``https://git.example/us`` has ``/us/shop``, not ``/usual``). With ``indexes``, each file must
     come from one of their hosts or from ``find_links``, and the first URL among them is the index
     where none is asked for. An index whose files lie on another host needs that host here as well.
-    What a dependency asks for by URL is held to the same.
+    What a dependency asks for by URL is held to the same. Submodules of a git repository are not
+    fetched (by git 2.31 at least), as they may be anywhere. But where an index, a file or a
+    repository leads further, installers follow: redirects, subrepositories of hg, externals of
+    svn. ``require_hashes`` is what holds them to a content.
 
     ``find_links`` are folders with wheels, or URLs of pages that list some. ``wheels_only`` forbids
     what must be built, since that runs code of its own: a plan would run it before the name or the
@@ -52,7 +55,8 @@ class InstallPolicy:
     (variables, files) is not used.
 
     One rule always holds, ``environment``: nothing that is installed may change or vanish but the
-    distribution that was asked for.
+    distribution that was asked for, and what comes may bring only files of its own
+    (:func:`plugreg.install.contents.contents`).
 
     Raises TypeError and ValueError, which name the field. Names are made canonical, paths absolute.
     """

@@ -19,7 +19,9 @@ PROTECTED: Final = frozenset(
         *("pluggy", "packaging", "importlib-metadata", "pydantic", "tinydb", "sqlalchemy"),
     }
 )
-"""What plugreg and its installers run on, and what nobody gets by asking for a plugin."""
+"""What plugreg and its installers run on, and what nobody gets by asking for a plugin.
+
+What these require in turn is protected with them, wherever it is installed."""
 
 
 def require_removable(record: PluginRecord, siblings: Iterable[PluginRecord]) -> None:

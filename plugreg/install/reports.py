@@ -11,11 +11,13 @@ from plugreg.install.plan import Change, InstallPlan
 class InstallReport:
     """What an installation came to.
 
-    ``success`` says that the distribution is there and its plugins, the slugs in ``plugins``, can
-    be discovered in this interpreter; ``version`` and ``location`` are then its own. Otherwise
+    ``success`` says that the distribution is there and its plugins can be discovered in this
+    interpreter; ``version`` and ``location`` are then its own. ``plugins`` are the slugs, in
+    alphabetical order, of all plugins that it and what came with it bring. Otherwise
     ``reasons`` are sentences on why not, and ``restored`` says that the environment, if it was
     touched at all, is as it was before. ``plan`` is what was carried out, None where none could be
-    made; ``output`` what the installer told, without credentials.
+    made; ``output`` what the installer told, without credentials, or the reasons where it told
+    nothing.
     """
 
     plan: InstallPlan | None = None

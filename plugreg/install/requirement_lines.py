@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from plugreg._names import canonical
-from plugreg.exceptions import RequirementError
+from plugreg.exceptions import InstallError, RequirementError
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
+_HASH: Final = "--hash="
 _COMMENT: Final = re.compile(r"(^|\s+)#.*$")
 _VARIABLE: Final = re.compile(r"\$\{[A-Z0-9_]+\}")
 
@@ -39,18 +40,31 @@ class RequirementLine:
     options: tuple[str, ...] = field(default=(), repr=False)
     applies: bool = True
 
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """The hashes that its file may have, each as ``sha256:…``."""
+        found = (each.removeprefix(_HASH) for each in self.options if each.startswith(_HASH))
+        return tuple(found)
+
 
 class Wanted(NamedTuple):
-    """What is to be listed: canonical name, requirement, and the text of it."""
+    """What is to be listed: canonical name, requirement, the text of it, and the file's hash."""
 
     name: str
     text: str
     requirement: Requirement
+    sha256: str | None = None
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """The hash as a line has it, none where it is not known."""
+        return () if self.sha256 is None else (f"sha256:{self.sha256}",)
 
 
-def wanted(name: str, requirement: str) -> Wanted:
+def wanted(name: str, requirement: str, sha256: str | None = None) -> Wanted:
     """Return what is to be listed for a distribution, a requirement of PEP 508 or a URL.
 
+    ``sha256`` is the hash of its file, for a line that has hashes.
     Raises RequirementError for what would not be read back as one requirement of that name, or
     holds a variable, which an installer would replace by something of its environment.
     """
@@ -61,7 +75,7 @@ def wanted(name: str, requirement: str) -> Wanted:
     if len(lines) == 1 and lines[0].shown.text == " ".join(text.split()):
         line = lines[0]
         if line.requirement is not None and line.shown.name == name:
-            return Wanted(name, line.shown.text, line.requirement)
+            return Wanted(name, line.shown.text, line.requirement, sha256)
     raise RequirementError(
         "packagename",
         f"what is given for {name!r} cannot be a line of the plugins file; give one requirement "
@@ -76,7 +90,10 @@ def lines_of(text: str) -> tuple[RequirementLine, ...]:
 
 
 def with_line(text: str, wanted: Wanted) -> str:
-    """Return the text with what is wanted in place of the lines of that name, or at the end."""
+    """Return the text with what is wanted in place of the lines of that name, or at the end.
+
+    Raises InstallError where the first of them has hashes, and none is known for the new one.
+    """
     lines = _lines_of(text)
     own = [each for each in lines if each.is_of(wanted.name)]
     if not own:
@@ -84,6 +101,24 @@ def with_line(text: str, wanted: Wanted) -> str:
     first, *others = own
     changed = {each.shown.number: "" for each in others}
     return _joined(lines, {first.shown.number: _renewed(first, wanted), **changed})
+
+
+def with_lines_as_in(old: str, text: str, name: str) -> str:
+    """Return a text with those lines of a distribution, of this canonical name, that ``old`` has.
+
+    They are in the place of the first one of the name in the text, or at its end.
+    """
+    lines = _lines_of(text)
+    before = [each for each in _lines_of(old) if each.is_of(name)]
+    own = [each for each in lines if each.is_of(name)]
+    if [each.raw for each in before] == [each.raw for each in own]:
+        return text
+    joined = "".join(each.raw if each.ending else f"{each.raw}\n" for each in before)
+    if not own:
+        return _appended(lines, joined.rstrip("\r\n")) if joined else text
+    first, *others = own
+    changed = {each.shown.number: "" for each in others}
+    return _joined(lines, {first.shown.number: joined, **changed})
 
 
 def without_lines(text: str, name: str) -> str:
@@ -228,9 +263,20 @@ def _renewed(line: _Line, wanted: Wanted) -> str:
     # Without its marker it would hold for other interpreters too, which may have their own lines.
     if old is not None and old.marker and not wanted.requirement.marker:
         text = f"{text} ; {old.marker}"
-    if Requirement(text) == old:
+    hashes = line.shown.hashes
+    is_hashed_so = wanted.sha256 is None or not hashes or set(wanted.hashes) <= set(hashes)
+    if Requirement(text) == old and is_hashed_so:
         return line.raw
-    return f"{line.indent}{text}{line.comment}{line.ending}"
+    if hashes and wanted.sha256 is None:
+        raise InstallError(
+            [
+                f"the line of {wanted.name!r} in the plugins file has hashes, and no sha256 is "
+                f"known of what was asked for; take them out of the line, or ask for a file of an "
+                f"index that tells it"
+            ]
+        )
+    told = "".join(f" {_HASH}{each}" for each in wanted.hashes if hashes)
+    return f"{line.indent}{text}{told}{line.comment}{line.ending}"
 
 
 def _joined(lines: list[_Line], changed: Mapping[int, str]) -> str:

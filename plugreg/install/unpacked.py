@@ -1,17 +1,16 @@
 """Distributions in a prefix of their own, which shows what they would bring, and put where."""
 
+# ruff: noqa: PTH118
+# A Path for each of ten thousands of files would take longer than finding them.
 from __future__ import annotations
 
-import csv
 import os
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from plugreg.discovery.entry_points import find
-from plugreg.exceptions import InstallError
 from plugreg.install.environment import Environment, Found
-from plugreg.install.plan import Refusal
 
 
 class Unpacked:
@@ -46,59 +45,21 @@ class Unpacked:
         purelib, platlib = self.folders
         return Environment((purelib, platlib, purelib)).distributions()
 
-    def data_files(self, environment: Environment) -> tuple[tuple[str, ...], list[Refusal]]:
-        """Return the files that would be put elsewhere than in the folders of ``environment``.
+    def files(self) -> Iterator[str]:
+        """Return the paths of all files in it, whoever lists them, and of links, also to folders.
 
-        They are relative to ``sys.prefix``, sorted, with slashes. A path that leads outside of
-        that is refused, and so is a file that is there already, unless a distribution in here
-        has it now. A link among the folders is followed. Raises InstallError where a RECORD, which
-        lists the files of a distribution (PEP 376), cannot be read.
+        They begin with where the prefix is when links are followed.
         """
-        prefix = Path(sys.prefix).resolve()
-        brought = self.distributions()
-        own = set(_outside(environment.files(brought), environment.folders))
-        files, refusals = set(), []
-        for name, found in brought.items():
-            # It is seen from the folder of modules, and that is as deep in any prefix.
-            listed = (Path(os.path.normpath(environment.purelib / each)) for each in _listed(found))
-            for each in _outside(listed, environment.folders):
-                fault = None
-                if not each.is_relative_to(prefix):
-                    fault = f"{str(each)!r} among its files, which is outside of {sys.prefix!r}"
-                elif os.path.lexists(each) and each not in own:
-                    fault = (
-                        f"{str(each)!r} among its files, which is there already, and belongs to "
-                        f"another distribution or to nobody that plugreg knows"
-                    )
-                else:
-                    files.add(each.relative_to(prefix).as_posix())
-                if fault is not None:
-                    reason = f"{name!r} has {fault}; ask for a version without it"
-                    refusals.append(Refusal(rule="environment", reason=reason))
-        return tuple(sorted(files)), refusals
+        for folder, folders, files in os.walk(self.prefix.resolve()):
+            paths = [os.path.join(folder, each) for each in folders]
+            yield from filter(os.path.islink, paths)
+            yield from (os.path.join(folder, each) for each in files)
 
 
-def plugins_in(folders: Iterable[Path], name: str, group: str) -> tuple[str, ...]:
-    """Return the names of the entry points that a distribution in folders of modules has."""
-    specs = find(group, [str(each) for each in folders]).specs
-    return tuple(sorted(each.name for each in specs if each.distribution == name))
-
-
-def _listed(found: Found) -> Sequence[str]:
-    """Return the files of a distribution as its RECORD has them, those that are missing too."""
-    try:
-        text = (found.path / "RECORD").read_text("utf-8")
-        if "\0" in text:
-            raise ValueError("it has a null character")
-        return [row[0] for row in csv.reader(text.splitlines()) if row]
-    except (OSError, ValueError, csv.Error) as error:
-        raise InstallError([f"the RECORD of {found.name!r} cannot be read: {error}"]) from error
-
-
-def _outside(files: Iterable[Path], folders: Sequence[Path]) -> Iterator[Path]:
-    """Return the files that are in none of the folders, with links among their parents followed."""
-    for each in files:
-        if not any(map(each.is_relative_to, folders)):
-            place = Path(os.path.realpath(each.parent), each.name)
-            if not any(map(place.is_relative_to, folders)):
-                yield place
+def plugins_in(folders: Iterable[Path], group: str) -> Mapping[str, tuple[str, ...]]:
+    """Return the names of the entry points in folders of modules, sorted, by distribution."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for each in find(group, [str(each) for each in folders]).specs:
+        if each.distribution is not None:
+            found[each.distribution].append(each.name)
+    return {name: tuple(sorted(names)) for name, names in found.items()}

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,21 +14,22 @@ from typing import Any, Final
 from plugreg._names import canonical
 from plugreg.exceptions import InstallError
 from plugreg.install.commands import CommandInstaller, Work
-from plugreg.install.environment import Found
+from plugreg.install.environment import Found, files_of, visible
 from plugreg.install.exact import sha256_of, size_of, source_of
 from plugreg.install.exceptions import (
     BuildFailedError,
     InstallerMissingError,
     PythonMismatchError,
 )
-from plugreg.install.plan import Change
+from plugreg.install.installer import Progress
+from plugreg.install.plan import Change, Target
 from plugreg.install.policy import InstallPolicy
 from plugreg.install.processes import Completed, run, variables
 from plugreg.install.requirements import masked
 from plugreg.install.unpacked import Unpacked
 
-_OLDEST: Final = "0.8"
-"""The first uv that this driver is made for."""
+_OLDEST: Final = "0.13"
+"""The first uv whose RECORD has all that it unpacks, and no more."""
 
 _VERSION: Final = re.compile(r"uv (\d+(?:\.\d+)+)")
 
@@ -60,17 +62,19 @@ _SENTENCES: Final = re.compile(rf"{_NO_SOLUTION}(.+?)(?:\n\s*hint:|\Z)", re.DOTA
 
 
 class UvInstaller(CommandInstaller):
-    """Installs with uv, 0.8 at least, into the environment of this interpreter.
+    """Installs with uv, 0.13 at least, into the environment of this interpreter.
+
+    An older one writes the RECORD as the wheel has it: what that leaves out would belong to nobody.
 
     ``uv`` is its path; without it, it is that of the package ``uv`` if that is installed, else
     that of ``uv`` on the path of programs. uv's own configuration (the variables ``UV_*`` on
-    network, indexes and cache, ``uv.toml``) holds too, unless the policy is ``isolated``; that of
-    pip does not. There is no variable that forbids
-    uv all indexes: ``UV_OFFLINE`` forbids it the network.
+    network, indexes and cache, ``uv.toml`` of the user and the system) holds too, unless the policy
+    is ``isolated``; that of pip does not, nor does what lies in a folder. There is no variable that
+    forbids uv all indexes: ``UV_OFFLINE`` forbids it the network.
 
-    uv knows no repositories but git's, and before 0.13 no hashes of files in folders. It does not
-    see what an environment shows of the system's (``--system-site-packages``): it would add the
-    same version to the environment itself.
+    uv knows no repositories but git's, and keeps in its cache what it has fetched of them, without
+    submodules. It does not see what an environment shows of the system's
+    (``--system-site-packages``): it would add the same version to the environment itself.
     """
 
     program = "uv"
@@ -106,7 +110,7 @@ class UvInstaller(CommandInstaller):
         told = run(
             (self._path(), "--version"),
             timeout=self._timeout,
-            environment=variables(self.own_variables, {}, isolated=True),
+            environment=variables(self.own_variables, {"UV_NO_CONFIG": "1"}, isolated=True),
         )
         found = _VERSION.match(told.output)
         if found is None:
@@ -118,6 +122,13 @@ class UvInstaller(CommandInstaller):
                     f"python -m pip install --upgrade uv"
                 ]
             )
+
+    @contextmanager
+    def _work(self, target: Target | None, progress: Progress | None = None) -> Iterator[Work]:
+        with super()._work(target, progress) as work:
+            # Otherwise uv looks for one in the folders above, where anybody may write.
+            (work.folder / "uv.toml").touch()
+            yield work
 
     def _given(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
         # A file that is a link to uv's cache would be changed there too, for all environments.
@@ -241,12 +252,13 @@ class UvInstaller(CommandInstaller):
 
 def _installed_uv() -> str | None:
     import shutil
-    from importlib import import_module
 
-    try:
-        return str(import_module("uv").find_uv_bin())
-    except (ImportError, AttributeError, FileNotFoundError):
-        return shutil.which("uv")
+    # A module of this name may be anybody's, so that it is not imported.
+    package = visible().get("uv")
+    for each in () if package is None else files_of(package):
+        if each.stem == "uv" and each.suffix in ("", ".exe") and os.access(each, os.X_OK):
+            return str(each)
+    return shutil.which("uv")
 
 
 def _as_url(place: str) -> str:

@@ -365,7 +365,8 @@ def _requires_python(file: Path) -> str | None:
     if file.suffix != ".whl":
         return None
     with zipfile.ZipFile(file) as wheel:
-        [metadata] = [each for each in wheel.namelist() if each.endswith("/METADATA")]
+        names = [each for each in wheel.namelist() if each.endswith(".dist-info/METADATA")]
+        [metadata] = [each for each in names if each.count("/") == 1]
         found = re.search(r"^Requires-Python: (.*)$", wheel.read(metadata).decode(), re.MULTILINE)
     return None if found is None else found[1]
 

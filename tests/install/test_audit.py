@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import uuid4
 
@@ -89,13 +90,13 @@ class TestEntries:
     def test_an_entry_comes_back_as_it_was(self, storage):
         """Who, when, what, the changes with hashes, and what came of it, from any store."""
         audit = Audit(storage)
-        audit.append(FULL)
+        audit.put(FULL)
         assert Audit(storage).entries() == (FULL,)
         assert audit.entries()[0].when.utcoffset() == timedelta(0)
 
     def test_texts_that_no_store_could_hold_are_kept_escaped(self, storage):
         """What an installer tells may be broken text; the attempt is kept all the same."""
-        Audit(storage).append(
+        Audit(storage).put(
             entry(
                 actor="\udcff",
                 requirement="a\0b",
@@ -112,14 +113,14 @@ class TestEntries:
         audit = Audit(MemoryStorage())
         times = [NOON + timedelta(microseconds=each) for each in (0, 1, 999_999, 1_000_000)]
         for each in reversed(times):
-            audit.append(entry(when=each))
+            audit.put(entry(when=each))
         assert [each.when for each in audit.entries()] == times
 
     def test_a_limit_gives_the_latest(self):
         """As many as asked for, the oldest of them first."""
         audit = Audit(MemoryStorage())
         for minute in range(4):
-            audit.append(entry(minute))
+            audit.put(entry(minute))
         found = {limit: [e.when.minute for e in audit.entries(limit)] for limit in (0, 1, 3, 9)}
         assert found == {0: [], 1: [3], 3: [1, 2, 3], 9: [0, 1, 2, 3]}
         with pytest.raises(ValueError, match="limit is -1"):
@@ -129,14 +130,46 @@ class TestEntries:
         """A thousand entries of one moment are a thousand."""
         audit = Audit(MemoryStorage())
         for number in range(1000):
-            audit.append(entry(actor=str(number)))
+            audit.put(entry(actor=str(number)))
         assert {each.actor for each in audit.entries()} == {str(each) for each in range(1000)}
+
+    def test_an_attempt_has_one_entry(self, storage):
+        """What came of it takes the place of its beginning, at its place in the order."""
+        audit = Audit(storage)
+        begun = entry(outcome="begun")
+        audit.put(begun)
+        audit.put(entry(1))
+        ended = replace(begun, outcome="done", seconds=2.0)
+        audit.put(ended)
+        assert [each.outcome for each in audit.entries()] == ["done", "done"]
+        assert audit.entries()[0] == ended
+
+    def test_what_was_put_back_later_is_told_of_the_attempt(self, storage):
+        """The entry of that id has another outcome, and no other entry has."""
+        audit = Audit(storage)
+        begun, other = entry(outcome="begun"), entry(outcome="begun")
+        audit.put(begun)
+        audit.put(other)
+        audit.correct(begun.id, "put back", ["it had ended"])
+        audit.correct("unknown", "put back", [])
+        found = {each.id: (each.outcome, each.reasons) for each in audit.entries()}
+        assert found == {begun.id: ("put back", ("it had ended",)), other.id: ("begun", ())}
+
+    @pytest.mark.parametrize("outcome", ["begun", "failed", "put back", "refused"])
+    def test_only_what_was_done_has_brought_anything(self, outcome):
+        """What may not have been made is no reason to remove what is there."""
+        audit = Audit(MemoryStorage())
+        leaf = Change(name="leaf", before=None, after="1.0")
+        audit.put(entry(distribution="tea", changes=(leaf,), outcome=outcome))
+        assert audit.brought_by("tea") == frozenset()
+        audit.put(entry(distribution="tea", changes=(leaf,)))
+        assert audit.brought_by("tea") == {"leaf"}
 
     def test_reading_writes_nothing(self, storage):
         """The store is at the revision it was at; one entry is one commit."""
         assert Audit(storage).entries() == ()
         assert storage.revision() == 0
-        Audit(storage).append(FULL)
+        Audit(storage).put(FULL)
         Audit(storage).entries()
         assert storage.revision() == 1
 
@@ -173,14 +206,15 @@ class TestDamage:
         """No entry is guessed or left out in silence; what is not asked for is not read."""
         storage = MemoryStorage()
         audit = Audit(storage)
-        audit.append(FULL)
-        audit.append(entry(5))
+        audit.put(FULL)
+        last = entry(5)
+        audit.put(last)
         with storage.transaction() as transaction:
             key, row = transaction.items("audit")[0]
             transaction.put("audit", key, {**row, **damage})
         with pytest.raises(StorageError, match=key):
             audit.entries()
-        assert audit.entries(1) == (entry(5),)
+        assert audit.entries(1) == (last,)
 
 
 def test_processes_lose_no_entry(tmp_path):
@@ -193,7 +227,7 @@ def test_processes_lose_no_entry(tmp_path):
         "from plugreg.storage import TinyDBStorage\n"
         "audit = Audit(TinyDBStorage(sys.argv[1]))\n"
         "for number in range(25):\n"
-        "    audit.append(AuditEntry(when=datetime.now(UTC), actor=sys.argv[2], action='sync',\n"
+        "    audit.put(AuditEntry(when=datetime.now(UTC), actor=sys.argv[2], action='sync',\n"
         "        requirement=str(number), outcome='done', seconds=0.0))\n"
     )
     processes = [

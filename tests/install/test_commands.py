@@ -226,6 +226,9 @@ class TestErrors:
             ("error: Failed to build `x==1`", BuildFailedError),
             ("No solution found when resolving", InstallConflictError),
             ("something else", InstallError),
+            ("ModuleNotFoundError: No module named 'pip.req'", InstallError),
+            ("│ /usr/bin/python: No module named pip", InstallError),
+            ("this machine is externally managed", InstallError),
         ],
     )
     def test_the_output_tells_which_error_it_is(self, line, error):
@@ -408,8 +411,9 @@ def found(name, version="1.0", *requires):
 
 class TestKeeping:
     def test_each_version_is_a_constraint(self):
-        """What is no version by PEP 440 cannot be one, and is left out."""
+        """What has no version of PEP 440, or no name of PEP 508, cannot be one, and is left out."""
         installed = [found("a"), found("b", "1!2.0+x"), found("c", "2004d-weird"), found("d", "")]
+        installed += [found("my shop"), found("-e"), found("e[x]"), found("")]
 
         assert pins(installed) == ["a==1.0", "b==1!2.0+x"]
 
@@ -428,6 +432,8 @@ class TestKeeping:
             ("lib<2; python_version > '3'", True),
             ("lib @ https://h/x.whl", False),
             ("no requirement <", False),
+            ("lib<2; os_name ~= 'posix'", False),
+            ("lib<2; 'x' in extras", False),
         ],
     )
     def test_who_stays_keeps_what_it_requires(self, requirement, breaks):

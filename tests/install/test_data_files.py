@@ -11,7 +11,10 @@ import pytest
 GROUP = "shop.plugins"
 TEA = {GROUP: {"tea": "shop_tea:Tea"}}
 MODULE = {"shop_tea.py": "from plugreg import Plugin\nclass Tea(Plugin): ...\n"}
-SPOILT = {**MODULE, "start.pth": "", "shop_tea-1.0.data/data/share/tea.txt": "green"}
+POT = "shop_tea-1.0.data/scripts/tea-pot"
+"""A script; where the host has one of that name by then, installing fails when all is in place."""
+
+SPOILT = {**MODULE, POT: "#!python\n", "shop_tea-1.0.data/data/share/tea.txt": "green"}
 
 PROGRAM = """
 import json, pickle, sys
@@ -245,20 +248,23 @@ class TestPlanning:
 class TestInstalling:
     def test_what_fails_leaves_nothing(self, shop, tea):
         """Files that were not there before are gone again."""
-        # What Python would run at every start is found when all is in place.
         tea(modules=SPOILT, requires=["shop-milk"])
         tea({"share/milk.txt": ""}, name="shop-milk")
         before = shop.files()
-        told = shop(plan="shop-tea", install=True)
+        planned = shop.plan()
+        shop.write("bin/tea-pot", "the host's")
+        told = shop(install=True)
 
-        assert told["files"] == ["share/milk.txt", "share/tea.txt"]
-        assert "start.pth" in told["reasons"][0]
+        assert planned["files"] == ["share/milk.txt", "share/tea.txt"]
+        assert "tea-pot', which was there before" in told["reasons"][0]
         assert shop.files() == before
+        assert (shop.venv.scripts / "tea-pot").read_text() == "the host's"
 
     def test_what_fails_gives_back_what_was_written_since(self, shop, tea):
         """A file that the host has put there after the plan was made is not lost."""
         tea(modules=SPOILT)
         shop.plan()
+        shop.write("bin/tea-pot", "the host's")
         shop.write("share/tea.txt", "the host's")
         told = shop(install=True)
 

@@ -160,9 +160,9 @@ def tea(answer):
 
 @pytest.fixture
 def shelf(index, make_wheel):
-    """Fill the index: three versions of a plugin, one that does not suit, and what is no plugin.
+    """Fill the index: versions of a plugin, two that do not suit, and what is no plugin.
 
-    Version 3 requires what breaks when it is installed, version 4 another packaging than plugreg.
+    Version 3 requires what no plugin may bring, version 4 another packaging than plugreg.
     """
 
     def put(version, answer, *requires):
@@ -179,8 +179,9 @@ def shelf(index, make_wheel):
     put("2.0", 2, "shop-leaf>=1")
     put("3.0", 3, "shop-cup>=1")
     put("4.0", 4, "packaging<24")
+    put("5.0", 5, "shop-leaf>=1")
     make_wheel(index.folder, "shop-leaf", "1.0", modules={"shop_leaf/__init__.py": ""})
-    # Python would run this at every start, which is found when all is in place.
+    # Python would run this at every start.
     make_wheel(index.folder, "shop-cup", "1.0", modules={"shop_cup.pth": ""})
     make_wheel(index.folder, "packaging", "23.0", modules={"packaging/__init__.py": "old = True"})
     make_wheel(index.folder, "shop-nothing", "1.0", modules={"shop_nothing.py": ""})
@@ -425,14 +426,19 @@ class TestThroughPython:
         assert place.lines() == ["shop-tea==2.0"]
 
     def what_breaks_leaves_all_as_it_was(self, place, host, other):
-        before = place.tree()
-        failed = host.failing("registry.install('shop-tea==3.0', actor='user 8')")
+        """The plugins file cannot be read, and that is written last, when all else is in place."""
+        before, listed = place.tree(), place.listed.read_bytes()
+        place.listed.write_bytes(listed + b"# \xff\n")
+        failed = host.failing("registry.install('shop-tea==5.0', actor='user 8')")
 
         assert place.tree() == before
-        assert place.lines() == ["shop-tea==2.0"]
+        assert place.listed.read_bytes() == listed + b"# \xff\n"
+        place.listed.write_bytes(listed)
         assert host("packages.interrupted") is None
         assert (failed["report"]["success"], failed["report"]["restored"]) == (False, True)
         assert failed["reasons"] == failed["report"]["reasons"] != []
+        assert "shop" in failed["report"]["output"].lower()
+        assert failed["reasons"][0] not in failed["report"]["output"]
         assert host("registry.hook.price()") == [2]
         assert not other("registry.refresh()")
         return failed
@@ -440,6 +446,7 @@ class TestThroughPython:
     def what_does_not_suit_is_refused(self, place, host):
         """Neither what would touch the host's own is installed, nor what is no plugin."""
         before = place.tree()
+        assert not host("registry.plan('shop-tea==3.0').allowed")
         plan = host("plan = registry.plan('shop-tea==4.0')\nplan")
         assert versions(plan["changes"])["packaging"][1] == "23.0"
         assert rules(plan) >= {"environment", "conflict"}
@@ -500,10 +507,70 @@ class TestThroughPython:
             ("install", "shop-tea==1.0", None),
             ("uninstall", "shop-tea", "user 9"),
         ]
-        assert (undone["requirement"], undone["actor"]) == ("shop-tea==3.0", "user 8")
+        assert (undone["requirement"], undone["actor"]) == ("shop-tea==5.0", "user 8")
         assert undone["reasons"] == failed["reasons"]
         assert refused[:2] == ["shop-tea==4.0", "shop-nothing"]
         assert [each["sha256"] for e in done[:2] for each in e["changes"]] == hashes
+
+    def test_no_other_distribution_takes_the_place_of_a_plugin(
+        self, place, host, make_wheel, shelf
+    ):
+        """Neither while that is there, active, nor once it was removed by hand."""
+        host("registry.install('shop-tea==1.0')\nregistry.activate('tea')")
+        for name in ("aaa-evil", "zzz-tea"):
+            module = name.replace("-", "_")
+            code = f"open('it-ran', 'w').close()\n{tea(666)}"
+            make_wheel(
+                shelf.folder,
+                name,
+                "9.0",
+                entry_points={GROUP: {"Tea": f"{module}:Tea"}},
+                modules={f"{module}.py": code},
+            )
+            plan = host(f"plan = registry.plan('{name}')\nplan")
+            assert rules(plan) == {"plugin"}
+            assert "'shop-tea'" in plan["refusals"][0]["reason"]
+            assert host.failing("registry.install(plan)")["error"] == "InstallRefusedError"
+        assert host("registry.hook.price()") == [1]
+
+        subprocess.run(
+            [place.venv.python, "-m", "pip", "uninstall", "-qy", "shop-tea"],
+            env=place.venv.variables(),
+            check=True,
+        )
+        host("registry.reload(collect=True)")
+        assert "registry.delete('tea')" in str(host("registry.plan('zzz-tea').refusals"))
+        host("registry.deactivate('tea')\nregistry.delete('tea')")
+        assert host("registry.install('zzz-tea').plugins") == ["tea"]
+        assert host("registry.get('tea').state") == "inactive"
+        assert not (place.venv.home / "it-ran").exists()
+
+    def test_what_was_put_back_was_not_done(self, place, host, shelf):
+        """A host that is killed when all was entered in the audit, but nothing was final yet.
+
+        What others have installed since is not taken along later as if it had come with it.
+        """
+        host.begin(
+            "import signal, plugreg.install.safeguard as safeguard\n"
+            "safeguard.flush_all = lambda: os.kill(os.getpid(), signal.SIGKILL)\n"
+            "registry.install('shop-tea==2.0')"
+        )
+        assert host.wait() == -signal.SIGKILL
+        later = place.start()
+        later("registry.load()")
+        outcomes = "[[e.action, e.requirement, e.outcome] for e in packages.audit()]"
+        assert later(outcomes) == [["install", "shop-tea==2.0", "begun"]]
+        later("packages.recover()")
+        assert later(outcomes) == [
+            ["install", "shop-tea==2.0", "put back"],
+            ["recover", "installing shop-tea==2.0", "put back"],
+        ]
+
+        place.venv.put(shelf.folder / "shop_leaf-1.0-py3-none-any.whl", place.program)
+        later("registry.install('shop-tea==2.0')")
+        report = later("packages.uninstall('tea', dependencies=True)")
+        assert versions(report["changes"]) == {"shop-tea": ("2.0", None)}
+        assert "shop-leaf" in place.venv.installed
 
     def installed(self, shelf):
         """Return the files of the first two installations."""

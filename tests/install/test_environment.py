@@ -132,6 +132,12 @@ class TestDistributions:
         assert versions(environment) == {"old": "1.0", "older": "0.9"}
         assert environment.distributions()["old"].requires == ("base",)
 
+    def test_the_case_of_its_folder_is_no_difference(self, environment, site):
+        """To Python itself it is none either."""
+        site.dist("cased", "1.0").rename(site.folder / "cased-1.0.Dist-INFO")
+
+        assert versions(environment) == {"cased": "1.0"}
+
     def test_what_cannot_be_read_hides_nothing(self, environment, site):
         """Metadata that is missing, empty, no text or half removed is left out; the rest stays."""
         site.dist("good")
@@ -228,8 +234,9 @@ class TestRequiring:
         assert requiring("base", found, extras=True) == ("maybe",)
 
     def test_a_requirement_that_is_none_is_left_out(self, environment, site):
-        """One broken line does not hide the others of its distribution."""
-        site.dist("odd", metadata="Requires-Dist: !!\nRequires-Dist: base\n")
+        """One broken line, or marker, does not hide the others of its distribution."""
+        lines = ("!!", "base; os_name ~= 'posix'", "base; 'x' in extras", "base")
+        site.dist("odd", metadata="".join(f"Requires-Dist: {each}\n" for each in lines))
 
         assert requiring("base", environment.distributions()) == ("odd",)
 

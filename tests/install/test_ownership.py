@@ -49,6 +49,8 @@ def content(site):
         ("start.pth", "at every start"),
         ("sitecustomize.py", "at every start"),
         ("usercustomize.py", "at every start"),
+        ("sitecustomize/__init__.py", "at every start"),
+        ("sitecustomize.pyc", "at every start"),
         ("pyvenv.cfg", "only plugreg and Python write"),
     ],
 )

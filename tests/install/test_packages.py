@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -20,15 +22,17 @@ import pytest
 import plugreg
 from plugreg import (
     InstallError,
+    Plugin,
     PluginRegistry,
     PluginState,
     RegistryNotReady,
     StorageUnavailableError,
 )
-from plugreg.install import Change, InstallPlan, InstallPolicy, PipInstaller, Refusal
+from plugreg.install import Change, InstallPlan, InstallPolicy, PipInstaller, Refusal, safeguard
 from plugreg.install.exceptions import InstallBusyError, InstallRefusedError, NotAPluginError
 from plugreg.install.requirements import parse_target
 from plugreg.install.safeguard import Safeguard
+from plugreg.mixins import EventMixin
 from plugreg.storage import MemoryStorage
 
 MODULE = "packages_tea"
@@ -66,7 +70,8 @@ class Shelf:
     """An installer that has distributions ready, with what they require, and lets tests meddle.
 
     ``requires`` maps names to lines of metadata; what a distribution requires and is not there
-    comes with it. ``after`` is called once it has installed, ``before`` ahead of removing.
+    comes with it. ``after`` is called once it has installed and told ``lines``, ``before`` ahead
+    of removing.
     """
 
     def __init__(self, installer):
@@ -75,6 +80,7 @@ class Shelf:
         self.requires = {}
         self.after = lambda: None
         self.before = lambda: None
+        self.lines = []
 
     def __getattr__(self, name):
         return getattr(self._installer, name)
@@ -84,7 +90,12 @@ class Shelf:
         there = self.environment.distributions()
         own = next(each for each in plan.changes if each.name == plan.distribution)
         brought = [
-            Change(name=each, before=None, after=self.ready[each][0])
+            Change(
+                name=each,
+                before=None,
+                after=self.ready[each][0],
+                plugins=tuple(self.ready[each][1]),
+            )
             for each in self.requires.get(plan.distribution, ())
             if each not in there
         ]
@@ -99,6 +110,8 @@ class Shelf:
                 file.writelines(
                     f"Requires-Dist: {one}\n" for one in self.requires.get(each.name, ())
                 )
+        for each in self.lines:
+            progress(each)
         self.after()
         return told
 
@@ -231,6 +244,56 @@ class TestPlans:
 
         assert tree(site) == {}
 
+    @pytest.mark.parametrize("change", ["added", "removed", "upgraded"])
+    def test_a_plan_holds_for_the_whole_environment(self, registry, site, change):
+        """It was made so that it suits all that was there, though it changes nothing of that."""
+        info = site.dist("shop-pot", "1.0")
+        plan = registry.plan("shop-tea")
+        if change == "added":
+            site.dist("shop-jug", "1.0")
+        elif change == "removed":
+            shutil.rmtree(info)
+        else:
+            (info / "METADATA").write_text("Name: shop-pot\nVersion: 2.0\n")
+        before = tree(site)
+        with pytest.raises(InstallError, match="the environment changed since the plan was made"):
+            registry.install(plan)
+
+        assert tree(site) == before
+        assert registry.install(registry.plan("shop-tea")).success
+
+    @pytest.mark.parametrize("rule", ["denied", "allowed", "indexes", "require_hashes"])
+    def test_a_plan_is_judged_by_the_policy_of_now(self, registry, site, shelf, tmp_path, rule):
+        """What another host, or this one yesterday, has allowed is carried out by none of them."""
+        plan = pickle.loads(pickle.dumps(registry.plan("shop-tea")))
+        constraints = tmp_path / "constraints.txt"
+        constraints.write_text("shop-tea==1.0 --hash=sha256:" + "cd" * 32)
+        shelf._installer.policy = {
+            "denied": InstallPolicy(denied=["shop-tea"]),
+            "allowed": InstallPolicy(allowed=["shop-leaf"]),
+            "indexes": InstallPolicy(indexes=["https://good.example/simple"]),
+            "require_hashes": InstallPolicy(constraints=constraints, require_hashes=True),
+        }[rule]
+        with pytest.raises(InstallRefusedError) as caught:
+            registry.install(plan)
+
+        assert [each.rule for each in caught.value.plan.refusals] == [rule]
+        assert tree(site) == {}
+        assert outcomes(registry.packages) == [("install", "shop-tea", "refused")]
+
+    @pytest.mark.parametrize("name", ["shop-host", "typing-extensions", "shop-base"])
+    def test_what_the_host_and_plugreg_run_on_is_not_replaced(self, registry, shelf, site, name):
+        """Whatever they require is protected like themselves."""
+        site.dist("shop-host", metadata="Requires-Dist: Shop_Base\n")
+        site.dist("pydantic", metadata="Requires-Dist: typing-extensions>=4\n")
+        if name != "shop-host":
+            site.dist(name)
+        shelf.ready[name] = release("99.0", 1)
+        [refusal] = registry.plan(name).refusals
+
+        assert refusal.rule == "environment"
+        assert "is what the host, or plugreg, runs on" in refusal.reason
+
     def test_a_refused_plan_is_not_carried_out(self, registry, shelf, site):
         """It is an error with the reasons and the plan, and is noted as refused."""
         reasons = ("'shop-tea' is denied", "nothing may come from there")
@@ -273,6 +336,18 @@ class TestInstalling:
         shelf.ready["shop-tea"] = release("1.5", 1)
         registry.install("Shop_Tea>=1.2")
         assert shelf.plugins_file.read_text().splitlines()[-1].lower() == "shop_tea>=1.2"
+
+    @pytest.mark.parametrize("version", ["2.0", "1.0"])
+    def test_a_line_with_hashes_keeps_having_one(self, registry, shelf, version):
+        """It is that of the file which was installed, by an upgrade or anew."""
+        registry.install("shop-tea")
+        old = f"{LISTED}shop-tea==1.0 --hash=sha256:{'cd' * 32}  # mine\n"
+        shelf.plugins_file.write_text(old)
+        shelf.ready["shop-tea"] = release(version, 2)
+        registry.install("shop-tea")
+
+        line = f"shop-tea=={version} --hash=sha256:{'ab' * 32}  # mine"
+        assert shelf.plugins_file.read_text() == f"{LISTED}{line}\n"
 
     def test_what_is_there_already_is_success_and_listed(self, registry, shelf, site, monkeypatch):
         """Nothing has to change, and it is in the plugins file nevertheless."""
@@ -380,6 +455,53 @@ class TestInstalling:
         assert told == ["Installing"]
         assert report.output == "Installing\nDone"
 
+    def test_what_a_callback_raises_is_logged_once(self, registry, shelf, caplog):
+        """It keeps nothing from being installed, and no line of it is lost."""
+        shelf.lines = ["one", "two", "three"]
+        assert registry.install("shop-tea", progress=lambda line: 1 / 0).success
+
+        told = [each.message for each in caplog.records if "progress" in each.message]
+        assert told == [
+            "progress of 'shop-tea' could not be shown: ZeroDivisionError: division by zero"
+        ]
+
+    @pytest.mark.parametrize("is_shown", [True, False])
+    def test_a_failure_has_what_the_installer_told(self, registry, shelf, is_shown):
+        """Not only why it failed: all lines up to there, shown to anybody or not."""
+
+        def fail():
+            raise InstallError(["it broke"])
+
+        shelf.lines, shelf.after = ["fetching", "putting"], fail
+        progress = [].append if is_shown else None
+        with pytest.raises(InstallError) as caught:
+            registry.install("shop-tea", progress=progress)
+
+        assert caught.value.report.output == "Installing\nfetching\nputting"
+
+    def test_plugins_of_what_comes_along_are_told_of(self, shelf):
+        """The report has all of them, and each is an event with its own distribution."""
+        heard = []
+
+        class Ear(EventMixin, Plugin):
+            def process_event(self, event, *args, **kwargs):
+                heard.append((event, kwargs))
+
+        shelf.requires["shop-tea"] = ["shop-milk"]
+        milk = "from plugreg import Plugin\nclass Milk(Plugin): ...\n"
+        points = {"milk": "packages_milk:Milk"}
+        shelf.ready["shop-milk"] = ("7.0", points, {"packages_milk.py": milk})
+        with PluginRegistry("shop", installer=shelf, builtin=[Ear], mandatory={"ear"}) as registry:
+            registry.load()
+            heard.clear()
+            report = registry.install("shop-tea")
+
+        assert report.plugins == ("milk", "tea")
+        assert [each for each in heard if each[0] == "plugin_installed"] == [
+            ("plugin_installed", {"slug": s, "distribution": f"shop-{s}", "version": v})
+            for s, v in (("milk", "7.0"), ("tea", "1.0"))
+        ]
+
     def test_a_registry_that_is_closed_installs_nothing(self, registry, site, shelf):
         """It could not take in what came of it."""
         registry.close()
@@ -395,6 +517,140 @@ class TestInstalling:
             assert registry.install("shop-tea").plugins == ("tea",)
             registry.load()
             assert registry.get("tea").state is PluginState.INACTIVE
+
+
+class TestSlugs:
+    """What was wished and set of a plugin is for nobody but its own distribution."""
+
+    def squat(self, shelf, name, slug="tea"):
+        """Have a distribution ready whose plugin would leave a trace if it ran."""
+        module = f"packages_{name.replace('-', '_')}"
+        code = f"raise SystemExit('it ran')\n{source(9)[f'{MODULE}.py']}"
+        shelf.ready[name] = ("9.0", {slug: f"{module}:Tea"}, {f"{module}.py": code})
+
+    def refused(self, registry, name, *words):
+        """See that a distribution is refused at the plan, and by installing it, for these words."""
+        [refusal] = registry.plan(name).refusals
+        assert refusal.rule == "plugin"
+        assert all(each in refusal.reason for each in (f"{name!r}", "'tea'", *words))
+        with pytest.raises(InstallRefusedError):
+            registry.install(name)
+
+    @pytest.mark.parametrize("state", ["active", "inactive"])
+    @pytest.mark.parametrize("case", [("aaa-evil", "tea"), ("zzz-tea", "tea"), ("aaa-evil", "Tea")])
+    def test_no_other_distribution_takes_a_slug(self, registry, shelf, site, case, state):
+        """Whichever of them comes first by name, and however its entry point is spelt."""
+        registry.install("shop-tea")
+        if state == "active":
+            registry.activate("tea")
+        name, slug = case
+        self.squat(shelf, name, slug)
+        before = tree(site)
+        self.refused(registry, name, "'shop-tea'")
+
+        assert tree(site) == before
+        assert registry.get("tea").distribution == "shop-tea"
+        assert answer(registry) == (1 if state == "active" else None)
+
+    def test_nor_by_way_of_what_comes_along(self, registry, shelf):
+        """A dependency brings plugins as well."""
+        registry.install("shop-tea")
+        registry.activate("tea")
+        self.squat(shelf, "aaa-evil")
+        shelf.ready["shop-pot"] = ("1.0", {"pot": "nowhere:Pot"}, {})
+        shelf.requires["shop-pot"] = ["aaa-evil"]
+        [refusal] = registry.plan("shop-pot").refusals
+
+        assert "'aaa-evil' brings a plugin 'tea'" in refusal.reason
+
+    def test_nor_in_a_plan_of_earlier(self, registry, shelf, site):
+        """What was nobody's slug then may be somebody's now, and that is looked at last."""
+        self.squat(shelf, "aaa-evil")
+        plan = replace(registry.plan("aaa-evil"), environment=None)
+        registry.install("shop-tea")
+        before = tree(site)
+        with pytest.raises(InstallRefusedError, match="'shop-tea'"):
+            registry.install(plan)
+
+        assert tree(site) == before
+
+    def test_two_that_come_together_may_not_share_one(self, registry, shelf):
+        """Only one of them would be the plugin."""
+        self.squat(shelf, "aaa-evil")
+        shelf.requires["shop-tea"] = ["aaa-evil"]
+        [refusal] = registry.plan("shop-tea").refusals
+
+        assert "'aaa-evil', which comes too" in refusal.reason
+
+    @pytest.mark.parametrize("stored", ["wanted", "settings"])
+    def test_what_is_stored_is_not_inherited(self, registry, shelf, site, stored):
+        """A distribution that is gone leaves its wish to itself, until somebody forgets that."""
+        registry.install("shop-tea")
+        if stored == "wanted":
+            registry.activate("tea")
+        shelf._remove(["shop-tea"])
+        registry.reload(collect=True)
+        self.squat(shelf, "zzz-tea")
+        self.refused(registry, "zzz-tea", "'shop-tea'", "registry.delete('tea')")
+
+        if stored == "wanted":
+            registry.deactivate("tea")
+        registry.delete("tea")
+        assert registry.install("zzz-tea").success
+        assert registry.get("tea").state is PluginState.INACTIVE
+
+    def test_its_own_distribution_comes_back_to_it(self, registry, shelf):
+        """What was on is on again."""
+        registry.install("shop-tea")
+        registry.activate("tea")
+        shelf._remove(["shop-tea"])
+        registry.reload(collect=True)
+        shelf.ready["shop-tea"] = release("2.0", 2)
+        registry.install("shop-tea")
+
+        assert answer(registry) == 2
+
+    def test_a_wish_that_waits_is_for_whoever_comes(self, registry):
+        """``allow_missing`` says so by name of the plugin, whose distribution nobody knows yet."""
+        registry.activate("tea", allow_missing=True)
+        registry.install("shop-tea")
+
+        assert registry.get("tea").active
+
+    @pytest.mark.parametrize("source", ["builtin", "samples", "directories", "mandatory", "manual"])
+    def test_the_host_keeps_its_own(self, shelf, tmp_path, source):
+        """What the host brings, or has made mandatory, no distribution is taken for."""
+
+        class Tea(Plugin): ...
+
+        (tmp_path / "plugins").mkdir()
+        code = "from plugreg import Plugin\nclass Tea(Plugin):\n    SLUG = 'tea'\n"
+        (tmp_path / "plugins/own_tea.py").write_text(code)
+        given = {
+            "builtin": {"builtin": [Tea]},
+            "samples": {"samples": [Tea]},
+            "directories": {"directories": [tmp_path / "plugins"]},
+            "mandatory": {"mandatory": ["tea"]},
+        }.get(source, {})
+        with PluginRegistry("shop", installer=shelf, **given) as registry:
+            registry.load()
+            if source == "manual":
+                registry.register(Tea)
+            self.refused(registry, "shop-tea")
+
+    def test_success_is_what_discovery_settles_on(self, shelf, site, tmp_path):
+        """Before load nobody knows what is stored; a plugin that does not count is no success."""
+        site.dist("aaa-tea", "1.0", {"shop.plugins": {"tea": "nowhere:Tea"}})
+        shelf._installer.ready["shop-tea"] = ("1.0", {}, {})
+        plan = shelf.plan(parse_target("shop-tea"), "shop.plugins")
+        shelf.ready["shop-tea"] = release("1.0", 1)
+        with (
+            PluginRegistry("shop", installer=shelf) as registry,
+            pytest.raises(NotAPluginError, match="'aaa-tea'"),
+        ):
+            registry.install(plan)
+
+        assert "shop-tea" not in shelf.environment.distributions()
 
 
 MEDDLING = {
@@ -495,6 +751,35 @@ class TestPuttingBack:
         assert shelf.plugins_file.read_bytes() == b"# \xff\n"
         assert caught.value.report.restored
 
+    @pytest.mark.parametrize("verb", ["install", "upgrade", "uninstall"])
+    def test_what_people_save_meanwhile_stays(self, registry, shelf, verb, monkeypatch):
+        """An editor's save during a change that fails is undone by nobody."""
+        if verb != "install":
+            registry.install("shop-tea")
+            shelf.ready["shop-tea"] = release("2.0", 2)
+        listed = shelf.plugins_file.read_text()
+
+        def save():
+            text = shelf.plugins_file.read_text()
+            shelf.plugins_file.write_text(f"# edited\n{text}")
+
+        def fail():
+            save()
+            raise InstallError(["it broke"])
+
+        shelf.after = shelf.before = fail
+        with pytest.raises(InstallError, match="it broke"):
+            registry.uninstall("tea") if verb == "uninstall" else registry.install("shop-tea")
+        assert shelf.plugins_file.read_text() == f"# edited\n{listed}"
+
+        # The same where the line was written already.
+        shelf.plugins_file.write_text(listed)
+        shelf.after = shelf.before = save
+        monkeypatch.setattr(safeguard, "flush_all", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            registry.uninstall("tea") if verb == "uninstall" else registry.install("shop-tea")
+        assert shelf.plugins_file.read_text() == f"# edited\n{listed}"
+
     def test_a_large_file_that_is_written_in_place_is_told(self, registry, shelf, site):
         """Of such a file there is no copy: it is named, and nobody says that all is as it was."""
         large = site.folder / "large.so"
@@ -546,6 +831,60 @@ class TestUninstalling:
 
         assert tree(site) == before
         assert registry.get("tea").is_installed
+
+    @pytest.fixture
+    def other(self, registry, shelf, storage):
+        """Give the registry of another process, and a plugin that both know."""
+        registry.install("shop-tea")
+        with PluginRegistry("shop", host_distribution="shop-host", storage=storage) as other:
+            other.load()
+            yield other
+
+    def test_what_was_switched_on_just_now_stays(self, registry, other, site, monkeypatch):
+        """The last look is taken when nobody else can change anything."""
+        real = Safeguard.alone
+
+        def alone(safeguard):
+            other.activate("tea")
+            return real(safeguard)
+
+        before = tree(site)
+        monkeypatch.setattr(Safeguard, "alone", alone)
+        with pytest.raises(InstallError, match="as it is currently active"):
+            registry.uninstall("tea")
+
+        assert tree(site) == before
+        assert outcomes(registry.packages)[-1] == ("uninstall", "shop-tea", "refused")
+        assert registry.get("tea").active
+
+    def test_what_is_required_just_now_stays(self, registry, site, monkeypatch):
+        """The same holds for who needs its distribution."""
+        registry.install("shop-tea")
+        real = Safeguard.alone
+
+        def alone(safeguard):
+            site.dist("shop-pot", metadata="Requires-Dist: shop-tea\n")
+            return real(safeguard)
+
+        monkeypatch.setattr(Safeguard, "alone", alone)
+        with pytest.raises(InstallError, match="as 'shop-pot' requires its package"):
+            registry.uninstall("tea")
+
+        assert f"{MODULE}.py" in tree(site)
+
+    @pytest.mark.parametrize("delete_config", [True, False])
+    def test_what_is_switched_on_while_it_goes(
+        self, registry, other, shelf, storage, delete_config
+    ):
+        """It goes with the wish, or leaves that as it was stored last."""
+        shelf.before = lambda: other.activate("tea")
+        assert registry.uninstall("tea", delete_config=delete_config).plugins == ("tea",)
+
+        assert not shelf.environment.distributions()
+        wishes = {slug: row["active"] for slug, row in storage.read("plugins").items()}
+        assert wishes == ({} if delete_config else {"tea": True})
+        other.refresh()
+        assert other.active == {}
 
     def test_what_is_stored_goes_last(self, registry, shelf, storage):
         """As long as the distribution is there, so is all that is stored of its plugins."""
@@ -761,7 +1100,7 @@ class TestAudit:
         ):
             registry.install("shop-tea")
 
-        assert "the audit has no entry of 'shop-tea'" in caplog.text
+        assert "the audit does not tell that 'shop-tea' is put back" in caplog.text
 
     def test_what_cannot_be_audited_is_put_back(self, registry, shelf, storage, site):
         """Nothing is installed without an entry; with the store back, all is well."""
@@ -803,8 +1142,73 @@ class TestAudit:
             patch.setattr(Safeguard, "_end", end)
             registry.install("shop-tea")
 
-        assert ends == [["done"]]
-        assert len(registry.packages.audit()) == 1
+        assert ends == [["begun"]]
+        assert [each[2] for each in outcomes(registry.packages)] == ["done"]
+
+    def test_what_is_put_back_at_the_very_end_was_never_done(self, registry, site):
+        """An attempt has one entry, whatever goes wrong after it was entered."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(safeguard, "flush_all", lambda: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                registry.install("shop-tea")
+
+        assert tree(site) == {}
+        assert outcomes(registry.packages) == [("install", "shop-tea", "put back")]
+
+    @pytest.fixture
+    def lost_at_the_end(self, storage, monkeypatch):
+        """Let the store be away from the moment on at which a change is final."""
+        real = Safeguard._end
+
+        def end(safeguard, *arguments):
+            real(safeguard, *arguments)
+            storage.away = True
+
+        def lose():
+            monkeypatch.setattr(Safeguard, "_end", end)
+
+        yield lose
+        storage.away = False
+
+    def test_a_store_that_is_away_at_the_end_of_an_installation(
+        self, registry, storage, lost_at_the_end, caplog
+    ):
+        """It is installed, which the error says, and its entry stays as it was begun."""
+        lost_at_the_end()
+        with pytest.raises(InstallError, match="'shop-tea' was installed, but") as caught:
+            registry.install("shop-tea")
+        storage.away = False
+
+        report = caught.value.report
+        assert (report.success, report.version, report.plugins) == (True, "1.0", ("tea",))
+        assert isinstance(caught.value.__cause__, StorageUnavailableError)
+        assert "the audit does not tell that 'shop-tea' is done" in caplog.text
+        assert [each[2] for each in outcomes(registry.packages)] == ["begun"]
+        registry.reload(collect=True)
+        assert registry.get("tea").state is PluginState.INACTIVE
+
+    def test_a_store_that_is_away_at_the_end_of_a_line(self, registry, shelf, lost_at_the_end):
+        """No report could say that it is installed and that nobody knows."""
+        shelf.plugins_file.write_text("shop-tea\nshop-leaf\n")
+        lost_at_the_end()
+        with pytest.raises(InstallError, match="'shop-tea' was installed, but"):
+            registry.packages.sync()
+
+        assert list(shelf.environment.distributions()) == ["shop-tea"]
+
+    def test_a_store_that_is_away_at_the_end_of_a_removal(
+        self, registry, storage, shelf, lost_at_the_end
+    ):
+        """It is gone, which the error says with its report."""
+        registry.install("shop-tea")
+        lost_at_the_end()
+        with pytest.raises(InstallError, match="'shop-tea' was removed, but") as caught:
+            registry.uninstall("tea")
+        storage.away = False
+
+        assert caught.value.report.plugins == ("tea",)
+        assert not shelf.environment.distributions()
+        assert [each[2] for each in outcomes(registry.packages)] == ["done", "begun"]
 
 
 class TestInterrupted:
@@ -826,6 +1230,23 @@ class TestInterrupted:
             "shop", host_distribution="shop-host", installer=shelf, storage=storage
         ) as registry:
             yield registry
+
+    def test_what_people_saved_before_recovering_stays(self, site, shelf, storage, tmp_path):
+        """The plugins file was a part of the change; only the change's own line is put back."""
+        listed = "# ours\nshop-tea==1.0  # mine\n"
+        shelf.plugins_file.write_text(listed)
+        about = {"names": ["shop-tea"], "distribution": "shop-tea"}
+        guard, pid = Safeguard(shelf.environment), os.fork()
+        if pid == 0:
+            with guard.changing("upgrading", [shelf.plugins_file], about=about):
+                edited = f"{listed.replace('1.0', '2.0')}# edited\n"
+                shelf.plugins_file.write_text(edited)
+                os._exit(0)
+        os.waitpid(pid, 0)
+        with PluginRegistry("shop", installer=shelf, storage=storage) as later:
+            assert later.packages.recover() is not None
+
+        assert shelf.plugins_file.read_text() == f"{listed}# edited\n"
 
     def test_the_next_start_says_so_and_changes_nothing(self, later, site):
         """It is a failure of stage install with the remedy; not a file is touched."""
@@ -1001,7 +1422,6 @@ class TestSync:
             ("./somewhere", "requirement"),
             ("shop-coffee @ file:///etc/passwd", "https"),
             ("shop-coffee @ http://example.org/coffee.whl", "http"),
-            ("shop-leaf", "brings no plugin"),
         ],
     )
     def test_a_line_that_fails_keeps_no_other_from_its_turn(self, registry, shelf, line, reason):
@@ -1047,10 +1467,41 @@ class TestSync:
     def test_what_came_with_another_line_has_no_report_of_its_own(self, registry, shelf):
         """A line that failed at first is satisfied in the end."""
         shelf.requires["shop-tea"] = ["shop-leaf"]
+        plan, there = shelf._installer.plan, shelf.environment.distributions
+
+        def planned(target, group, others=()):
+            if target.name == "shop-leaf" and "shop-leaf" not in there():
+                raise InstallError(["it comes with another one only"])
+            return plan(target, group)
+
+        shelf._installer.plan = planned
         [report] = self.sync(registry, shelf, "shop-leaf", "shop-tea")
 
         assert (report.distribution, report.success) == ("shop-tea", True)
         assert {each.name for each in report.plan.changes} == {"shop-tea", "shop-leaf"}
+
+    def test_a_line_without_plugins_is_installed(self, registry, shelf):
+        """Whoever has listed it wants it there, in that version, and no plugin of it."""
+        [report] = self.sync(registry, shelf, "shop-leaf==3.0")
+
+        assert (report.success, report.version, report.plugins) == (True, "3.0", ())
+        assert self.sync(registry, shelf, "shop-leaf==3.0") == ()
+
+    @pytest.mark.parametrize("required", ["shop-leaf", "shop-cup>=4", "shop-tea[all]"])
+    def test_what_an_extra_requires_has_to_be_there(self, registry, shelf, site, required):
+        """A line with an extra is satisfied only along with what that asks for."""
+        site.dist("shop-cup", "3.0")
+        registry.install("shop-tea")
+        metadata = shelf.environment.distributions()["shop-tea"].path / "METADATA"
+        needs = f"Requires-Dist: {required}; extra == 'hot'\nRequires-Dist: shop-leaf; extra=='all'"
+        extras = "Provides-Extra: Hot\nProvides-Extra: all"
+        metadata.write_text(f"{metadata.read_text()}{extras}\n{needs}\n")
+        shelf.asked.clear()
+        assert self.sync(registry, shelf, "shop-tea==1.0", "shop-tea[cold]==1.0") == ()
+        assert shelf.asked == []
+
+        self.sync(registry, shelf, "shop-tea[hot]==1.0")
+        assert len(shelf.asked) > 0
 
     @pytest.mark.parametrize(
         ("line", "direct"),

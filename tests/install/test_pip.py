@@ -138,6 +138,7 @@ class TestPlanning:
                 "sha256": sha256(file),
                 "size": None,
                 "direct": False,
+                "plugins": ["tea"] if name == "shop-tea" else [],
             }
             for name, version, file in [("shop-milk", "1.5", milk), ("shop-tea", "2.0", tea)]
         ]

@@ -124,8 +124,9 @@ class TestPut:
     def test_a_line_of_the_name_is_replaced_whatever_its_form(self, path, line):
         """Weakness 77: canonical names are compared, so that no line is doubled."""
         file = written(path, f"a==1\n{line}\nb==1 --hash=sha256:cd # kept\n")
-        file.put("FOO.bar", "foo-bar==2")
-        assert content(path) == "a==1\nfoo-bar==2\nb==1 --hash=sha256:cd # kept\n"
+        file.put("FOO.bar", "foo-bar==2", "ef")
+        told = " --hash=sha256:ef" if "--hash" in line else ""
+        assert content(path) == f"a==1\nfoo-bar==2{told}\nb==1 --hash=sha256:cd # kept\n"
 
     @pytest.mark.parametrize("line", ["foobar==1", "foo-bar==1", "# foo==1", "-e ./foo", "fo==1"])
     def test_other_lines_are_not_taken_for_it(self, path, line):
@@ -184,6 +185,31 @@ class TestPut:
         file.put("foo", "foo==2")
         assert content(path) == f"{line}\n"
         assert path.stat() == before
+
+    @pytest.mark.parametrize(
+        ("line", "requirement", "after"),
+        [
+            ("foo==1 --hash=sha256:ab  # c", "foo==2", "foo==2 --hash=sha256:ef  # c"),
+            ("foo==1 --hash=sha256:ab", "foo==1", "foo==1 --hash=sha256:ef"),
+            ("foo==1 --hash=sha256:ab --hash=sha256:ef", "foo==1", ...),
+            ("foo==1", "foo==2", "foo==2"),
+        ],
+    )
+    def test_hashes_are_those_of_the_file_that_is_installed(self, path, line, requirement, after):
+        """A line that has hashes keeps having one, even where the same version is another file."""
+        file = written(path, f"{line}\n")
+        file.put("foo", requirement, "ef")
+        assert content(path) == f"{line if after is ... else after}\n"
+
+    def test_a_line_does_not_lose_its_hashes(self, path):
+        """Where the hash of what was asked for is not known, the line is not changed."""
+        text = "foo==1 --hash=sha256:ab\n"
+        file = written(path, text)
+        with pytest.raises(InstallError, match=r"'foo'.*has hashes, and no sha256 is known"):
+            file.put("foo", "foo==2")
+        assert content(path) == text
+        file.put("foo", "foo==1")
+        assert content(path) == text
 
     @pytest.mark.parametrize(
         ("before", "after"),
@@ -264,6 +290,41 @@ class TestRemove:
         assert names_beside(path) == []
 
 
+class TestKeep:
+    """``put`` or ``remove`` was undone by bringing the old content back."""
+
+    @pytest.mark.parametrize(
+        ("before", "edited", "after"),
+        [
+            # People have changed other lines while foo==2 was there.
+            ("a\nfoo==1\nb\n", "a\nfoo==2\nb\n# c\n", "a\nfoo==1\nb\n# c\n"),
+            ("a\nb\n", "a==2\nb\nfoo==2\n", "a==2\nb\n"),
+            ("a\nfoo==1", "a\nc\n", "a\nc\nfoo==1\n"),
+            ("foo==1", "foo==2\nc\n", "foo==1\nc\n"),
+            ("\ufefffoo==1\n", "foo==2\nc\n", "\ufefffoo==1\nc\n"),
+            # Nobody has.
+            ("foo==1\na\nfoo>=1\n", "foo==2\na\n", ...),
+            ("a\nfoo==1", "a", ...),
+            ("a\n", "a\nfoo==2\n", ...),
+        ],
+    )
+    def test_only_the_lines_of_the_name_stay_as_they_were(self, path, before, edited, after):
+        """What people have saved is there again, and nothing of what was undone."""
+        written(path, before).keep(edited, "Foo")
+        assert content(path) == (before if after is ... else after)
+
+    def test_a_file_that_was_not_there(self, path):
+        """It is away again, unless people have written something into it."""
+        file = PluginsFile(path)
+        file.put("foo", "foo==1")
+        made = file.text()
+        path.unlink()
+        file.keep(made, "foo")
+        assert names_beside(path) == []
+        file.keep(f"{made}bar\n", "foo")
+        assert [each.text for each in file.lines()] == ["bar"]
+
+
 _WORDS = [
     "bar==1",
     "Bar",
@@ -321,12 +382,24 @@ class TestAnyFile:
             assert path.read_bytes() == before
 
     @given(_TEXTS)
+    def test_what_was_put_and_undone_leaves_no_trace(self, text):
+        """Where nobody else has written, the old content stays, byte for byte."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "plugins.txt")
+            file = written(path, text)
+            file.put("foo", "foo==7", "ab")
+            changed = file.text()
+            path.write_bytes(text.encode())
+            file.keep(changed, "foo")
+            assert path.read_bytes() == text.encode()
+
+    @given(_TEXTS)
     def test_one_line_of_the_name_and_all_others_as_before(self, text):
         """After a put just one line of the name applies; what else is asked for is the same."""
         with tempfile.TemporaryDirectory() as folder:
             file = written(Path(folder, "plugins.txt"), text)
             others = asked(file)
-            file.put("foo", "foo==7")
+            file.put("foo", "foo==7", "ab")
             (own,) = (each for each in file.lines() if each.name == "foo" and each.applies)
             assert own.text.partition(" ;")[0] == "foo==7"
             assert asked(file) == others

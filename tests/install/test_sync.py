@@ -101,3 +101,26 @@ def test_what_another_line_lists_changes_only_as_it_says(sync, make):
     [[name, is_done, _]], after = sync("shop-tea==2.0", "shop-cup<2")
 
     assert (name, is_done, after) == ("shop-tea", False, before)
+
+
+def test_what_brings_no_plugin_is_installed_too(sync, index, make_wheel):
+    """Who has written the line wants it there, in that version."""
+    make_wheel(index.folder, "shop-leaf", "1.0", modules={"shop_leaf.py": ""})
+    reports, there = sync("shop-leaf==1.0")
+
+    assert reports == [["shop-leaf", True, []]]
+    assert there == {"shop-leaf": "1.0"}
+
+
+def test_a_line_with_an_extra_asks_for_what_that_requires(sync, make, index, make_wheel):
+    """The plugin itself is there already, and satisfied only without the extra."""
+    make_wheel(index.folder, "shop-leaf", "1.0", modules={"shop_leaf.py": ""})
+    # One more line of metadata tells of the extra.
+    make("shop-tea", "1.0", "shop-leaf>=1; extra == 'leaf'\nProvides-Extra: leaf")
+    sync(install="shop-tea==1.0")
+    assert sync("shop-tea==1.0") == ([], {"shop-tea": "1.0"})
+    reports, there = sync("shop-tea[leaf]==1.0")
+
+    assert reports == [["shop-tea", True, []]]
+    assert there == {"shop-leaf": "1.0", "shop-tea": "1.0"}
+    assert sync("shop-tea[leaf]==1.0")[0] == []

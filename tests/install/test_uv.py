@@ -139,6 +139,7 @@ class TestPlan:
                 "sha256": _sha256(files[name]),
                 "size": files[name].stat().st_size,
                 "direct": False,
+                "plugins": {"shop-tea": ["tea"]}.get(name, []),
             }
             for name, version in {"shop-tea": "1.0", "leaves": "1.5"}.items()
         }
@@ -455,7 +456,7 @@ class TestErrors:
             assert told["error"] == "InstallerMissingError"
             assert "pip install uv" in told["reasons"][0]
 
-    @pytest.mark.parametrize("version", ["0.7.22", "0.4"])
+    @pytest.mark.parametrize("version", ["0.12.24", "0.4"])
     def test_an_old_uv(self, uv, tea, version) -> None:
         """It is told that it is too old, and how to get a newer one, before anything else."""
         tea()
@@ -466,7 +467,7 @@ class TestErrors:
         for told in (uv.plan("shop-tea"), uv(remove=["shop-tea"])):
             assert told["error"] == "InstallerMissingError"
             assert f"uv {version} is too old" in told["reasons"][0]
-            assert "0.8 at least" in told["reasons"][0]
+            assert "0.13 at least" in told["reasons"][0]
             assert "pip install --upgrade uv" in told["reasons"][0]
         assert not log.exists()
 
@@ -560,14 +561,20 @@ class TestInstall:
 
     @pytest.mark.parametrize("how", ["package", "path"])
     def test_uv_is_found(self, uv, tea, how, tmp_path, make_wheel) -> None:
-        """Without a path it is that of the package ``uv``, else the one on the path."""
+        """Without a path it is that of the package ``uv``, else the one on the path.
+
+        No module is imported for that, which may be anybody's.
+        """
         tea()
         where = tmp_path / "programs"
         where.mkdir()
-        (where / ("uv" if how == "path" else "uv-of-package")).symlink_to(uv.path)
+        program = uv.venv.scripts if how == "package" else where
+        (program / "uv").symlink_to(uv.path)
         if how == "package":
-            code = f"def find_uv_bin():\n    return {str(where / 'uv-of-package')!r}\n"
+            code = "raise SystemExit('imported')\n"
             uv.venv.put(make_wheel(tmp_path, "uv", "9", modules={"uv/__init__.py": code}))
+            with (uv.venv.purelib / "uv-9.dist-info" / "RECORD").open("a") as record:
+                record.write("../../../bin/uv,,\n")
         uv.variables["PATH"] = str(where)
         uv.path = None
 

@@ -1,0 +1,327 @@
+"""What distributions bring is judged file by file before anything is touched, whatever they say.
+
+The wheels are real and hostile, the installers are pip and uv, and all that one of them is asked
+for happens in one environment, by two processes of a host.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from plugreg.install.contents import contents
+from plugreg.install.environment import Environment
+from plugreg.install.plan import Change
+from plugreg.install.unpacked import Unpacked
+
+GROUP = "shop.plugins"
+PLUGIN = "from plugreg import Plugin\nclass Tea(Plugin): ...\n"
+TAG = f"cpython-3{sys.version_info.minor}"
+PYTHON = f"python3.{sys.version_info.minor}"
+SITE = f"lib64/{PYTHON}/site-packages"
+
+PROGRAM = """
+import importlib, json, sys
+from plugreg import PluginRegistry
+from plugreg.exceptions import InstallError
+from plugreg.install import InstallPolicy, PipInstaller, UvInstaller
+
+given, told = json.loads(sys.argv[1]), {}
+policy = InstallPolicy(find_links=[given["folder"]])
+uv = given["uv"]
+installer = UvInstaller(policy=policy, uv=uv) if uv else PipInstaller(policy=policy)
+with PluginRegistry("shop", installer=installer) as registry:
+    registry.load()
+    for verb, requirement in given["steps"]:
+        try:
+            if verb == "import":
+                importlib.import_module(requirement)
+            elif verb == "install":
+                told[requirement] = registry.install(requirement).version
+            else:
+                plan = registry.plan(requirement)
+                told[requirement] = {
+                    "rules": [each.rule for each in plan.refusals],
+                    "reasons": " ".join(each.reason for each in plan.refusals),
+                    "plugins": {each.name: each.plugins for each in plan.changes},
+                }
+        except InstallError as error:
+            told[requirement] = {"error": type(error).__name__, "reasons": str(error.reasons)}
+print(json.dumps(told))
+"""
+
+METADATA = "which would be metadata of another distribution"
+START = "which Python would run at every start"
+THERE = "which is there already"
+IN_THE_WAY = "which would take the place of modules, or be in the package, of another"
+
+# What each wheel has beside its own module, and what is said of it.
+REFUSED = {
+    "egg-info": ({"ns_one-99.0.egg-info/PKG-INFO": "Name: ns-one\nVersion: 99.0\n"}, METADATA),
+    "dist-info": (
+        {
+            "{}.data/purelib/ns_one-99.0.dist-info/METADATA": "Name: ns-one\nVersion: 99.0\n",
+            "{}.data/purelib/ns_one-99.0.dist-info/RECORD": "",
+        },
+        METADATA,
+    ),
+    "upper-case": ({"{}.data/platlib/ns_one-99.0.Dist-Info/entry_points.txt": ""}, METADATA),
+    "of-itself": (
+        {"{}.data/purelib/of_itself-99.0.dist-info/METADATA": "Name: of-itself\nVersion: 99.0\n"},
+        METADATA,
+    ),
+    "pth": ({"a.pth": "import os"}, START),
+    "start": ({"a.start": "os:getcwd"}, START),
+    "egg-link": ({"a.egg-link": "/"}, START),
+    "site-module": ({"sitecustomize.py": ""}, START),
+    "site-package": ({"sitecustomize/__init__.py": ""}, START),
+    "site-compiled": ({"sitecustomize.pyc": ""}, START),
+    "site-extension": ({f"usercustomize.{TAG}-x86_64-linux-gnu.so": ""}, START),
+    "by-link": ({f"{{}}.data/data/{SITE}/sitecustomize.py": ""}, START),
+    "reserved": ({".plugreg-x/lock": ""}, "only plugreg and Python write"),
+    "of-the-host": ({"hostapp.py": "MINE = 1"}, THERE),
+    "of-another": ({"lone/one.py": "MINE = 1"}, THERE),
+    "large": ({"lone/large.bin": "x" * 100_000}, THERE),
+    "compiled": ({f"lone/__pycache__/one.{TAG}.pyc": ""}, THERE),
+    "script": ({"{}.data/scripts/till": "#!python\n"}, THERE),
+    "in-a-package": ({"lone/more.py": ""}, IN_THE_WAY),
+    "deep-in-a-package": ({"lone/more/deep.txt": ""}, IN_THE_WAY),
+    "package": ({"flat/__init__.py": ""}, IN_THE_WAY),
+    "sourceless": ({"flat.pyc": ""}, IN_THE_WAY),
+    "host-package": ({"hostapp/__init__.py": ""}, IN_THE_WAY),
+    "module": ({"shop_ns.py": ""}, IN_THE_WAY),
+    "end-of-namespace": ({"shop_ns/__init__.py": ""}, IN_THE_WAY),
+    "in-namespace": ({"shop_ns/one/__init__.py": ""}, IN_THE_WAY),
+    "pair": ({"pair_dep.py": "MINE = 1"}, "which another distribution that would come brings too"),
+    "pair-form": ({"pair_dep/__init__.py": ""}, IN_THE_WAY),
+}
+NEEDS = {"pair": "pair-dep", "pair-form": "pair-dep", "bringing": "pair-dep"}
+FINE = {
+    "deep": {"deep/sitecustomize.py": "", "deep/model.pth": "", "deep/a.start": ""},
+    "bringing": {},
+}
+
+
+def wheel(folder, name, version, files, *, lies=(), unlisted=(), requires=None):
+    """Write a wheel of a plugin with ``files``; RECORD has ``lies`` and leaves out ``unlisted``."""
+    stem = f"{name.replace('-', '_')}-{version}"
+    module = f"own_{stem.partition('-')[0]}"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    metadata += f"Requires-Dist: {requires}\n" if requires else ""
+    texts = {each.format(stem): text for each, text in files.items()}
+    texts |= {
+        f"{module}.py": PLUGIN,
+        f"{stem}.dist-info/METADATA": metadata,
+        f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{stem}.dist-info/entry_points.txt": f"[{GROUP}]\n{name} = {module}:Tea\n",
+    }
+    lines = [_line(each, text) for each, text in texts.items() if each not in unlisted]
+    record = f"{stem}.dist-info/RECORD"
+    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as archive:
+        for each, text in texts.items():
+            archive.writestr(each, text)
+        archive.writestr(record, "\n".join([*lines, *lies, f"{record},,\n"]))
+
+
+def _line(path, text):
+    digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"{path},sha256={digest.rstrip('=')},{len(text)}"
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shelf")
+    wheel(
+        folder,
+        "ns-one",
+        "1.0",
+        {
+            "shop_ns/one.py": "",
+            "lone/__init__.py": "",
+            "lone/one.py": "",
+            "lone/large.bin": "y" * 100_000,
+            "flat.py": "",
+        },
+    )
+    wheel(folder, "ns-two", "1.0", {"shop_ns/two.py": "", "shop_ns/deeper/three.py": ""})
+    wheel(folder, "pair-dep", "1.0", {"pair_dep.py": ""})
+    wheel(folder, "shape", "1.0", {"shape_of.py": "", "{}.data/scripts/shape": "#!python\n"})
+    wheel(
+        folder, "shape", "2.0", {"shape_of/__init__.py": "", "{}.data/scripts/shape": "#!python\n"}
+    )
+    for name, (files, _) in REFUSED.items():
+        wheel(folder, name, "1.0", files, requires=NEEDS.get(name))
+    for name, files in FINE.items():
+        wheel(folder, name, "1.0", files, requires=NEEDS.get(name))
+    wheel(folder, "unlisted", "1.0", {"a.pth": "", "lone/one.py": ""}, unlisted=["a.pth"])
+    wheel(folder, "lying", "1.0", {}, lies=["hostapp.py,,", "lone,,"])
+    return folder
+
+
+class Shop:
+    """A host with ns-one, and what it was told when it asked for all the others."""
+
+    def __init__(self, folder: Path, shelf: Path, uv: str | None) -> None:
+        self.folder = folder
+        self.shelf = shelf
+        self.uv = uv
+        self.purelib = folder / "lib" / PYTHON / "site-packages"
+        (self.purelib / "hostapp.py").write_text("HOST = 1\n")
+        (folder / "bin" / "till").write_text("the host's")
+        self.run("install ns-one")
+        before = self.content()
+        asked = [*REFUSED, *FINE, "unlisted", "lying"]
+        self.told = self.run(*(f"plan {each}" for each in asked))
+        self.is_untouched = self.content() == before
+
+    def content(self):
+        return {
+            str(each): each.read_bytes()
+            for each in self.folder.rglob("*")
+            if each.is_file() and each.parent.name != "__pycache__" and each.name != ".lock"
+        }
+
+    def run(self, *steps):
+        given = {
+            "uv": self.uv,
+            "folder": str(self.shelf),
+            "steps": [each.split() for each in steps],
+        }
+        home = self.folder.parent
+        done = subprocess.run(
+            [self.folder / "bin" / "python", "-c", PROGRAM, json.dumps(given)],
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(home),
+                "PIP_NO_INDEX": "1",
+                "UV_OFFLINE": "1",
+            },
+            cwd=home,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module", params=["pip", "uv"])
+def shop(request, venv_template, tmp_path_factory, shelf):
+    uv = None
+    if request.param == "uv":
+        try:
+            uv = str(importlib.import_module("uv").find_uv_bin())
+        except (ImportError, FileNotFoundError):
+            uv = shutil.which("uv")
+        if uv is None:
+            if os.environ.get("PLUGREG_TEST_NO_SKIP") == "1":
+                pytest.fail("uv is not there. PLUGREG_TEST_NO_SKIP=1 forbids to skip")
+            pytest.skip("uv is neither installed nor on the path")
+    folder = tmp_path_factory.mktemp("shop") / "venv"
+    shutil.copytree(venv_template, folder, symlinks=True)
+    return Shop(folder, shelf, uv)
+
+
+class TestPlanning:
+    @pytest.mark.parametrize("name", REFUSED)
+    def test_what_an_environment_cannot_take_is_refused(self, shop, name):
+        """By whose it is, where it is and what it would be, and its name is told."""
+        if name == "by-link" and not (shop.folder / "lib64").is_symlink():
+            pytest.skip("this environment has no link of that name")
+        told = shop.told[name]
+
+        assert "environment" in told.get("rules", ()), told
+        assert REFUSED[name][1] in told["reasons"]
+
+    @pytest.mark.parametrize("name", FINE)
+    def test_in_a_package_of_its_own_any_name_will_do(self, shop, name):
+        """Python looks at them in the folder of modules only."""
+        assert shop.told[name]["rules"] == []
+
+    def test_what_a_record_leaves_out_counts(self, shop):
+        """The files are looked at, and not the list."""
+        reasons = shop.told["unlisted"]["reasons"]
+
+        assert "a.pth" in reasons
+        assert START in reasons
+
+    def test_what_is_only_in_a_record_does_not_become_its_own(self, shop):
+        """Otherwise uninstalling would take it from the host; uv leaves it out by itself."""
+        told = shop.told["lying"]
+
+        assert told["rules"] == (["environment"] if shop.uv is None else [])
+        if shop.uv is None:
+            assert "'hostapp.py', 'lone', which is only in its RECORD" in told["reasons"]
+
+    def test_nothing_was_touched(self, shop):
+        """Not even where an installer would have written over a file in place."""
+        assert shop.is_untouched
+
+    def test_what_each_distribution_brings_is_told(self, shop):
+        """Names of entry points of the registry's group, those of a dependency too."""
+        assert shop.told["bringing"]["plugins"] == {
+            "bringing": ["bringing"],
+            "pair-dep": ["pair-dep"],
+        }
+
+
+def test_what_suits_is_installed(shop):
+    """Namespace packages are shared, and an upgrade may give its own module another form."""
+    told = shop.run(
+        "install ns-two",
+        "install shape==1.0",
+        "import shape_of",
+        "import own_shape",
+        "install shape==2.0",
+        "install deep",
+    )
+
+    assert told == {"ns-two": "1.0", "shape==1.0": "1.0", "shape==2.0": "2.0", "deep": "1.0"}
+    assert not (shop.purelib / "shape_of.py").exists()
+
+
+class TestContents:
+    """Where no installer of today would unpack that."""
+
+    @pytest.fixture
+    def place(self, tmp_path):
+        """Give what was unpacked of ``tea`` 1.0, its folder of modules, and an environment."""
+        unpacked = Unpacked(tmp_path / "unpacked")
+        folder = unpacked.folders[0]
+        info = folder / "tea-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Name: tea\nVersion: 1.0\n")
+        (info / "RECORD").write_text(f"{info.name}/METADATA,,\n{info.name}/RECORD,,\n")
+        site = tmp_path / "site"
+        site.mkdir()
+        return unpacked, folder, Environment((site, site, site))
+
+    @pytest.mark.parametrize(("version", "is_refused"), [("1", False), ("1.1", True)])
+    def test_another_version_than_was_planned(self, place, version, is_refused):
+        """However it is written."""
+        unpacked, _, environment = place
+        change = Change(name="tea", before=None, after=version)
+
+        refusals = contents(unpacked, environment, [change]).refusals
+
+        assert bool(refusals) is is_refused
+
+    def test_a_file_that_no_record_lists(self, place):
+        """Nobody would ever remove it."""
+        unpacked, folder, environment = place
+        (folder / "more.py").write_text("")
+        change = Change(name="tea", before=None, after="1.0")
+
+        [refusal] = contents(unpacked, environment, [change]).refusals
+
+        assert "more.py', which no RECORD lists" in refusal.reason
