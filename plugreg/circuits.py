@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
 from typing import Final, Literal, NamedTuple
 
@@ -24,7 +24,12 @@ class CircuitPolicy:
     It opens at the fault that makes ``max_failures`` of them ``within`` so many seconds, whatever
     has gone well between; a time-out is one. After ``cool_down`` seconds one call is let through on
     trial: if it goes well the circuit closes and all is forgotten, else it opens again for twice
-    as long as before, ``longest`` at most.
+    as long as before, ``longest`` at most. A trial that takes as long as the circuit was open, and
+    has not ended when the plugin is wanted next, has failed.
+
+    What counts are calls of implementations of the host's hooks: no wrappers, no hooks of
+    plugreg's own (``plugreg_…``), no events, no tasks, and no methods of mixins. Neither does what
+    the host does count: a cancellation, or a synchronous call of what is async.
 
     Raises TypeError and ValueError, which name the field.
     """
@@ -69,7 +74,7 @@ class _Circuit:
     period: int = 0
     cool_down: float = 0.0
     open_until: float | None = None
-    is_tried: bool = field(default=False)
+    tried_at: float | None = None
 
 
 class Circuits:
@@ -108,7 +113,8 @@ class Circuits:
     def admit(self, slug: str) -> Admission | None:
         """Return the leave to call a plugin once, None where its circuit is open.
 
-        While a call is on trial, there is none for others.
+        While a call is on trial, there is none for others. One that has not ended after as long as
+        the circuit was open is a fault, so that what hangs keeps nobody out for ever.
         """
         # Of a plugin that has never failed nothing is kept, and no lock is needed to know it.
         if slug not in self._circuits:
@@ -119,10 +125,17 @@ class Circuits:
                 return Admission(slug, 0, False)
             if circuit.open_until is None:
                 return Admission(slug, circuit.period, False)
-            if circuit.is_tried or self._clock() < circuit.open_until:
+            now = self._clock()
+            if now < circuit.open_until:
                 return None
-            circuit.is_tried = True
-            return Admission(slug, circuit.period, True)
+            if circuit.tried_at is None:
+                circuit.tried_at = now
+                return Admission(slug, circuit.period, True)
+            if now < circuit.tried_at + circuit.cool_down:
+                return None
+            trial = Admission(slug, circuit.period, True)
+        self.went_wrong(trial)
+        return None
 
     def went_well(self, admission: Admission) -> None:
         """Take note of a call that had no fault."""
@@ -150,7 +163,7 @@ class Circuits:
                 return
             circuit.open_until = now + seconds
             circuit.cool_down = seconds
-            circuit.is_tried = False
+            circuit.tried_at = None
             circuit.period += 1
         self._opened(slug, seconds)
 
@@ -161,7 +174,7 @@ class Circuits:
         with self._lock:
             circuit = self._circuits.get(admission.slug)
             if circuit is not None and circuit.period == admission.period:
-                circuit.is_tried = False
+                circuit.tried_at = None
 
     def reset(self, slug: str) -> None:
         """Close a plugin's circuit and forget its faults; one that is closed stays so."""
@@ -179,7 +192,7 @@ class Circuits:
         circuit.period += 1
         circuit.cool_down = 0.0
         circuit.open_until = None
-        circuit.is_tried = False
+        circuit.tried_at = None
 
     @staticmethod
     def _seconds_open(

@@ -90,7 +90,7 @@ class Dispatcher:
     ) -> None:
         self._manager = manager
         self._circuits = Circuits(None) if circuits is None else circuits
-        self._on_fault = _unless_open(on_fault, self._circuits)
+        self._on_fault = _unless_refused(on_fault)
         self._keep = _keeper(self._on_fault)
         self._observation = observation
         self._check_ready = check_ready
@@ -518,12 +518,12 @@ class Dispatcher:
         return value
 
 
-def _unless_open(on_fault: FaultRecorder, circuits: Circuits) -> FaultRecorder:
+def _unless_refused(on_fault: FaultRecorder) -> FaultRecorder:
     """Return what keeps no record of a call that was not made: that the circuit is open has one."""
 
     def record(slug: str, hook: str, error: BaseException) -> PluginFailure | None:
-        # A plugin may raise the same error itself, but not while its circuit is open.
-        if type(error) is CircuitOpenError and circuits.state(slug) != "closed":
+        # A plugin may raise the same error itself, also one that another plugin's outcome had.
+        if type(error) is CircuitOpenError and error.slug == slug and error.is_refusal:
             return None
         return on_fault(slug, hook, error)
 

@@ -262,7 +262,10 @@ class CircuitOpenError(PlugregError):
     """A plugin was not called, since it has failed too often of late.
 
     ``slug`` is the plugin's. It is what an outcome has, and is never raised to a host.
+    ``is_refusal`` tells plugreg's own from one that a plugin has raised.
     """
+
+    is_refusal = False
 
     def __init__(self, slug: str) -> None:
         super().__init__(slug)

@@ -84,7 +84,7 @@ class Freshness:
             generation.asked != self._generation.asked
             or changed & snapshot.plugins.keys()
             or (changed and generation.number != self._generation.number)
-            or any(_pk(wishes.get(slug)) != known.pk for slug, known in snapshot.plugins.items())
+            or any(_pk(wishes.get(each.slug)) != each.pk for each in snapshot.plugins.values())
         ):
             return None
         self._generation = generation

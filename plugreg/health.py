@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from plugreg._guard import plain, safe_repr
 from plugreg.circuits import CircuitState
 from plugreg.dispatch import Dispatcher, Outcome
+from plugreg.exceptions import RegistryNotReady
 from plugreg.records import Snapshot
 
 
@@ -26,29 +27,33 @@ class PluginHealth:
 class Health:
     """Asks plugins how they are. ``critical`` are the slugs of those that must serve.
 
-    ``serving`` gives the snapshot, None before load and after close.
+    ``current`` gives the snapshot; it raises RegistryNotReady before load and after close.
     """
 
     def __init__(
         self,
-        serving: Callable[[], Snapshot | None],
+        current: Callable[[], Snapshot],
         dispatch: Dispatcher,
         circuit_of: Callable[[str], CircuitState],
         critical: Collection[str],
     ) -> None:
-        self._serving = serving
+        self._current = current
         self._dispatch = dispatch
         self._circuit_of = circuit_of
         self._critical = frozenset(critical)
 
     @property
     def ready(self) -> bool:
-        """Whether all critical plugins are in service, with their circuits closed. Calls none."""
-        snapshot = self._serving()
-        return snapshot is not None and all(
-            slug in snapshot.active and self._circuit_of(slug) == "closed"
-            for slug in self._critical
-        )
+        """Whether all critical plugins are in service, and none has an open circuit. Calls none.
+
+        A half-open one is no hindrance: without calls, which a host that is not ready may not get,
+        it would stay so for ever.
+        """
+        try:
+            active = self._current().active
+        except RegistryNotReady:
+            return False
+        return all(slug in active and self._circuit_of(slug) != "open" for slug in self._critical)
 
     def report(self) -> tuple[PluginHealth, ...]:
         """Ask all active plugins that implement ``plugreg_health``, in call order.

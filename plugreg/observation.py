@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
-from types import FrameType
+from types import CoroutineType, FrameType
 from typing import Any, Protocol
 
 
@@ -24,7 +25,11 @@ class CallObserver(Protocol):
         ...
 
     def ended(self, token: Any, error: BaseException | None) -> None:
-        """Take note that the call has ended, with what was raised, None where nothing was."""
+        """Take note that the call has ended, with what was raised, None where nothing was.
+
+        It is None, too, where the host or the process has broken the call off: by a cancellation
+        that is no time-out, by Ctrl-C, or by throwing away what was to be awaited.
+        """
         ...
 
 
@@ -32,8 +37,8 @@ class CallObserver(Protocol):
 class CallStats:
     """All calls of one hook of one plugin that have ended.
 
-    ``errors`` of the ``calls`` have raised; ``seconds`` they took in all, and the longest of them
-    ``worst``.
+    ``errors`` of the ``calls`` have raised, or were refused since the plugin was busy; those that
+    the host has broken off are no errors. ``seconds`` they took in all, the longest ``worst``.
     """
 
     slug: str
@@ -91,6 +96,11 @@ class Observation:
         self._running[id(running)] = running
         return running
 
+    def moved(self, token: _Running) -> None:
+        """Take note that a call goes on here: what was returned to be awaited is awaited now."""
+        thread = threading.current_thread()
+        token.thread, token.stack = thread.name, _stack_of(thread.ident)
+
     def ended(self, token: _Running, error: BaseException | None) -> None:
         """See :meth:`CallObserver.ended`."""
         seconds = perf_counter() - token.began
@@ -137,26 +147,32 @@ class Observation:
 
 def _stack_of(thread: int | None) -> Callable[[], str]:
     """Return what shows where the task that runs here is, or the thread if there is none."""
-    task = _current_task()
-    if task is not None:
-        return lambda: _formatted(_frames_of(task.get_coro()))
+    coroutine = _current_coroutine()
 
-    def of_thread() -> str:
+    def stack() -> str:
+        # A task that does not wait is at work in its thread.
+        if coroutine is not None and not getattr(coroutine, "cr_running", False):
+            return _formatted(_frames_of(coroutine))
         frame = sys._current_frames().get(thread or 0)
         return "" if frame is None else "".join(traceback.format_stack(frame))
 
-    return of_thread
+    return stack
 
 
-def _current_task() -> Any:
+def _current_coroutine() -> Any:
+    # Asked first, since trio may run as a guest of asyncio's loop.
+    trio: Any = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_task():
+        return trio.lowlevel.current_task().coro
     # A process without asyncio has no task, so it is not imported for that.
     asyncio = sys.modules.get("asyncio")
     if asyncio is None:
         return None
     try:
-        return asyncio.current_task()
+        task = asyncio.current_task()
     except RuntimeError:  # No loop runs in this thread.
         return None
+    return None if task is None else task.get_coro()
 
 
 def _frames_of(awaited: Any) -> list[tuple[FrameType, int]]:
@@ -179,9 +195,17 @@ def _frames_of(awaited: Any) -> list[tuple[FrameType, int]]:
                 for name in ("cr_await", "gi_yieldfrom", "ag_await")
                 if (found := getattr(awaited, name, None)) is not None
             ),
-            None,
+            _inside(awaited),
         )
     return frames
+
+
+def _inside(awaited: Any) -> Any:
+    """Return the coroutine that ``coroutine.__await__()`` stands for, None for all else."""
+    if type(awaited).__name__ != "coroutine_wrapper":
+        return None
+    # It has no attributes, and shows its coroutine to the garbage collector alone.
+    return next((each for each in gc.get_referents(awaited) if type(each) is CoroutineType), None)
 
 
 def _formatted(frames: list[tuple[FrameType, int]]) -> str:

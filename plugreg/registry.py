@@ -493,7 +493,7 @@ class PluginRegistry:
     def ready(self) -> bool:
         """Whether the registry is loaded and every critical and mandatory plugin serves.
 
-        One serves that is active and whose circuit is closed. Calls no plugin and raises nothing.
+        One serves that is active and whose circuit is not open. Calls no plugin and raises nothing.
         """
         return self._health_of.ready
 

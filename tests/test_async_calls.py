@@ -21,8 +21,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugreg import PluginBusyError, PluginRegistry, PluginTimeoutError, RegistryNotReady
-from plugreg.async_calls import Step, _jobs
+from plugreg import (
+    PluginBusyError,
+    PluginRegistry,
+    PluginTimeoutError,
+    RegistryNotReady,
+    async_calls,
+)
+from plugreg.async_calls import Step, _jobs, _loops
 from plugreg.async_calls._steps import supervised
 from plugreg.circuits import CircuitPolicy
 from plugreg.dispatch import Dispatcher
@@ -474,6 +480,42 @@ class TestIsolation:
 
         assert bench.call() == ["b"]
         assert bench.faults == [("a", "TypeError")]
+
+    def test_a_host_that_is_slow_to_take_in_a_failure(self, bench, hanging):
+        """It takes longer than a plugin may, and still the record is kept, and nobody busy."""
+
+        def record(slug, hook, error):
+            hanging(None)
+            return PluginFailure.of(Stage.CALL, slug, error, subject=hook)
+
+        dispatch = Dispatcher(bench.manager, record, timeout=0.01)
+        found = []
+
+        async def call():
+            found.extend(await dispatch.aoutcomes("price", item="tea"))
+
+        async def main():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(call)
+                await until(hanging.is_in)
+                await anyio.sleep(0.05)  # Its plugin would be out of time.
+                hanging.go.set()
+            await call()
+
+        bench.add(a=raising_async(ValueError("no")))
+        bench.run(main)
+
+        assert [type(each.error) for each in found] == [ValueError] * 2
+        assert None not in [each.failure for each in found]
+
+    def test_a_host_that_never_ends_taking_in_a_failure(self, bench, hanging, monkeypatch):
+        """It is not waited for for ever; then there is no record of it yet, and nobody is busy."""
+        monkeypatch.setattr(async_calls, "RECORD_SECONDS", 0.05)
+        dispatch = Dispatcher(bench.manager, lambda *_: hanging(None))
+        bench.add(a=raising_async(ValueError("no")))
+        for _ in range(2):
+            [outcome] = bench.run(lambda: dispatch.aoutcomes("price", item="tea"))
+            assert (type(outcome.error), outcome.failure) == (ValueError, None)
 
 
 class TestThreads:
@@ -1322,6 +1364,109 @@ class TestRegistry:
 
             assert {each.slug for each in registry.errors} == {"plugin"}
 
+    def test_a_plugin_that_hangs_for_ever_opens_its_circuit(self, bench, hanging):
+        """It is called once, and that it is busy is a fault of its own each time after that."""
+        policy = CircuitPolicy(max_failures=3, within=LONG)
+        registry = PluginRegistry("shop", hookspecs=[Hooks], call_timeout=SHORT, circuit=policy)
+        kinds = []
+
+        async def main():
+            registry.load()
+            registry.register(SimpleNamespace(price=hookimpl(impl(hanging))), "hang")
+            for _ in range(4):
+                [outcome] = await registry.aoutcomes(Hooks.price, item="tea")
+                kinds.append(type(outcome.error).__name__)
+
+        with registry:
+            bench.run(main)
+
+            assert kinds == ["PluginTimeoutError", *["PluginBusyError"] * 2, "CircuitOpenError"]
+            assert registry.get("hang").circuit == "open"
+            assert len(hanging.threads) == 1
+
+    def test_a_cancellation_in_groups_is_no_fault(self, bench):
+        """Who cancels is the host; tasks inside a task give a group of nothing but that."""
+        policy = CircuitPolicy(max_failures=1)
+        registry = PluginRegistry("shop", hookspecs=[Hooks], circuit=policy, observe=True)
+
+        async def main():
+            begun = anyio.Event()
+
+            async def price(item):
+                begun.set()
+                try:
+                    await anyio.sleep(LONG)
+                except anyio.get_cancelled_exc_class() as error:
+                    inner = BaseExceptionGroup("inner", [error])
+                    raise BaseExceptionGroup("outer", [error, inner]) from None
+
+            registry.load()
+            registry.register(SimpleNamespace(price=hookimpl(price)), "plugin")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(functools.partial(registry.acall, Hooks.price, item="tea"))
+                await begun.wait()
+                tasks.cancel_scope.cancel()
+
+        with registry:
+            bench.run(main)
+
+            assert registry.get("plugin").circuit == "closed"
+            [stats] = registry.dispatch.stats()
+            assert (stats.calls, stats.errors) == (1, 0)
+
+    @pytest.mark.parametrize("kind", ["async", "handed", "awaited inside"])
+    def test_where_a_call_is(self, bench, kind):
+        """Its stack ends where the plugin's code waits, however that came onto the loop."""
+        registry = PluginRegistry("shop", hookspecs=[Hooks], observe=True)
+        seen = []
+
+        async def main():
+            begun = anyio.Event()
+
+            async def deep():
+                begun.set()
+                await anyio.sleep(LONG)
+
+            class Later:
+                def __await__(self):
+                    return deep().__await__()
+
+            async def price(item):
+                await (Later() if kind == "awaited inside" else deep())
+
+            plugin = SimpleNamespace(price=hookimpl(impl(price) if kind == "handed" else price))
+            registry.load()
+            registry.register(plugin, "plugin")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(functools.partial(registry.acall, Hooks.price, item="tea"))
+                await begun.wait()
+                seen.extend(registry.dispatch.running())
+                tasks.cancel_scope.cancel()
+
+        with registry:
+            bench.run(main)
+
+        [call] = seen
+        assert "await anyio.sleep(LONG)" in call.stack
+        assert call.thread == threading.current_thread().name
+
+    def test_where_a_synchronous_call_of_a_coroutine_is(self, bench):
+        """The coroutine does not wait, so that it is the thread that shows where it is."""
+        registry = PluginRegistry("shop", hookspecs=[Hooks], observe=True)
+        seen = []
+
+        async def main():
+            registry.load()
+            looking = hookimpl(lambda item: seen.extend(registry.dispatch.running()))
+            registry.register(SimpleNamespace(price=looking), "plugin")
+            registry.call(Hooks.price, item="tea")
+
+        with registry:
+            bench.run(main)
+
+        [call] = seen
+        assert "seen.extend(registry.dispatch.running())" in call.stack
+
     def test_observers(self, bench):
         """An observer is told of a call where and when the plugin's code runs, to its real end."""
         told = []
@@ -1413,6 +1558,56 @@ class TestRegistry:
 
 
 class TestLoops:
+    def test_a_scope_of_anyios_that_is_cancelled(self, hanging, monkeypatch):
+        """While the call waits for a plugin to clean up, the loop has nothing to do for it."""
+        bench, waits = Bench(), []
+        wait = _loops._Asyncio.wait
+
+        def counted(*args, **kwargs):
+            waits.append(args)
+            return wait(*args, **kwargs)
+
+        monkeypatch.setattr(_loops._Asyncio, "wait", counted)
+        monkeypatch.setattr(_jobs, "CLEAN_UP_SECONDS", LONG)
+
+        async def main():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(functools.partial(bench.dispatch.acall, "price", item="tea"))
+                await until(hanging.is_in)
+                tasks.cancel_scope.cancel()
+                with anyio.CancelScope(shield=True):
+                    for _ in range(500):
+                        await anyio.sleep(0)
+                hanging.go.set()
+
+        bench.add(hang=impl(hanging))
+        bench.run(main)
+
+        assert len(waits) < 10
+
+    def test_a_loop_that_is_closed_before_a_plugin_has_ended(self, quick, caplog):
+        """What was given up on there goes with the loop, and its plugin is busy no more."""
+        bench, ways = Bench(), []
+
+        async def price(item):
+            while not ways:
+                with suppress(asyncio.CancelledError):
+                    await anyio.sleep(LONG)
+            return item
+
+        bench.add(a=price)
+        loop = asyncio.new_event_loop()
+        assert (
+            loop.run_until_complete(bench.dispatch.bind(timeout=0.01).acall("price", item=1)) == []
+        )
+        ways.append("returns")
+        assert [type(each.error) for each in bench.outcomes()] == [PluginBusyError]
+        loop.close()
+        del loop
+        gc.collect()
+
+        assert bench.call() == ["tea"]
+
     @pytest.mark.skipif(sys.version_info < (3, 12), reason="new in Python 3.12")
     def test_eager_tasks(self):
         """It works where tasks begin at once."""

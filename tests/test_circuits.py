@@ -120,6 +120,35 @@ def test_a_trial_that_is_broken_off_is_tried_again(circuits, clock):
     assert circuits.admit("tea") is not None
 
 
+def test_a_trial_that_does_not_end_has_failed(circuits, clock, opened):
+    """It keeps nobody out for ever: the next trial has twice the time, and its end says nothing."""
+    fail(circuits)
+    clock.now += 5
+    lost = circuits.admit("tea")
+    clock.now += 4.9
+    assert (circuits.admit("tea"), circuits.state("tea")) == (None, "half-open")
+    clock.now += 0.1
+    assert (circuits.admit("tea"), circuits.state("tea")) == (None, "open")
+    assert opened == [("tea", 5), ("tea", 10)]
+
+    circuits.went_well(lost)
+    assert circuits.state("tea") == "open"
+    clock.now += 10
+    circuits.went_well(circuits.admit("tea"))
+    assert circuits.state("tea") == "closed"
+
+
+def test_a_slow_trial_counts_if_nobody_has_asked_since(circuits, clock):
+    """It has gone well, and nobody was kept out."""
+    fail(circuits)
+    clock.now += 5
+    slow = circuits.admit("tea")
+    clock.now += 60
+    circuits.went_well(slow)
+
+    assert circuits.state("tea") == "closed"
+
+
 def test_calls_that_were_begun_before_do_not_count_after(circuits, clock):
     """Neither does a fault open it again, nor a success close it, nor either of them later."""
     old = [circuits.admit("tea") for _ in range(4)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -15,6 +16,7 @@ from plugreg import (
     PluginState,
     Stage,
     hookimpl,
+    hookspec,
 )
 from plugreg.retries import Retries
 
@@ -151,6 +153,46 @@ def test_one_that_was_switched_off_is_not_tried(waiting):
         assert waiting.tries == 1
 
 
+def test_threads_that_find_it_due_at_once_try_it_once(monkeypatch):
+    """Who has waited for another one's try looks again whether it is time."""
+    asked, tries = [], []
+    second = threading.Thread(target=lambda: registry.shared._tick())
+
+    class Away(Plugin):
+        NAME = "away"
+
+        def __init__(self):
+            tries.append(self)
+            if len(tries) == 2:
+                second.start()
+                until(lambda: second in asked)
+            raise NotReadyYet("its service is away", retry_after=1_000 if tries[1:] else 0.001)
+
+    with PluginRegistry("shop", builtin=[Away], new_plugins="active") as registry:
+        registry.load()
+        retries = registry._life._retries
+        due = retries.due
+        until(due)
+
+        def noting():
+            found = due()
+            asked.append(threading.current_thread())
+            return found
+
+        monkeypatch.setattr(retries, "due", noting)
+        registry.shared._tick()
+        second.join(60)
+
+        assert len(tries) == 2
+        assert not due()
+
+
+class Pouring:
+    @hookspec
+    def pour(self):
+        """Pour."""
+
+
 def test_a_plugin_that_is_made_anew_has_a_closed_circuit():
     """What its earlier object has done is forgotten."""
 
@@ -158,13 +200,14 @@ def test_a_plugin_that_is_made_anew_has_a_closed_circuit():
         NAME = "broken"
 
         @hookimpl
-        def plugreg_health(self):
+        def pour(self):
             raise OSError("no water")
 
     policy = CircuitPolicy(max_failures=1)
     with PluginRegistry("shop", builtin=[Broken], new_plugins="active", circuit=policy) as registry:
+        registry.manager.add_hookspecs(Pouring)
         registry.load()
-        registry.health()
+        registry.call("pour")
         assert registry.get("broken").circuit == "open"
         registry.reload()
         assert registry.get("broken").circuit == "open"

@@ -164,6 +164,99 @@ class TestCircuits:
 
         assert registry.get("stopping").circuit == "closed"
 
+    def test_that_it_was_not_called_is_no_failure_even_if_it_has_closed_since(self, open_registry):
+        """What counts is why it was not called, not what its circuit is when that is told."""
+        registry = open_registry(circuit=CircuitPolicy(max_failures=1))
+        registry.call(Specs.price, item="tea")
+        [row] = [each for each in registry.manager.table("price").rows if each.slug == "tea"]
+        with pytest.raises(CircuitOpenError) as refusal:
+            row.run(("tea",))
+        registry.reset("tea")
+
+        assert registry.dispatch._on_fault("tea", "price", refusal.value) is None
+        assert [each.subject for each in registry.errors] == ["price"]
+
+    def test_a_refusal_of_another_plugin_that_a_plugin_raises_is_its_fault(self, open_registry):
+        """It has it from an outcome, and it says nothing of itself."""
+        registry = open_registry(circuit=CircuitPolicy(max_failures=1))
+        registry.call(Specs.price, item="tea")
+        [refusal] = [
+            each.error for each in registry.outcomes(Specs.price, item="tea") if each.error
+        ]
+
+        class Passing(Plugin):
+            @hookimpl
+            def price(self, item):
+                raise refusal
+
+        registry.register(Passing(), slug="passing")
+        registry.call(Specs.price, item="tea")
+
+        messages = {each.subject: each.message for each in registry.get("passing").errors}
+        assert "CircuitOpenError" in messages["price"]
+
+    def test_a_synchronous_call_of_what_is_async_does_not_count(self, open_registry):
+        """It is the host's mistake: recorded each time, but a circuit is no answer to it."""
+
+        async def later():
+            return 1.0
+
+        class Async(Plugin):
+            @hookimpl
+            async def price(self, item):
+                return 1.0
+
+        class Handed(Plugin):
+            @hookimpl
+            def price(self, item):
+                return later()
+
+        registry = open_registry(circuit=CircuitPolicy(max_failures=1))
+        for slug, plugin in (("async", Async()), ("handed", Handed())):
+            registry.register(plugin, slug=slug)
+            registry.call(Specs.price, item="tea")
+            registry.outcomes(Specs.price, item="tea")
+
+            assert registry.get(slug).circuit == "closed"
+            [failure] = registry.get(slug).errors
+            assert (failure.count, "acall" in failure.message) == (2, True)
+
+    def test_plugregs_own_hooks_are_no_trial_and_do_not_count(self, open_registry):
+        """One that says how it is may still serve nobody; what is to be told it is told."""
+        told = []
+
+        class Broken(Plugin):
+            @hookimpl
+            def price(self, item):
+                raise OSError("no water")
+
+            @hookimpl
+            def plugreg_plugins_loaded(self, report):
+                told.append(report)
+                raise OSError("no water")
+
+            @hookimpl
+            def plugreg_health(self):
+                return "no water"
+
+        policy = CircuitPolicy(max_failures=2, cool_down=0.001, longest=1_000)
+        registry = open_registry(circuit=policy)
+        registry.register(Broken(), slug="broken")
+        for _ in range(3):
+            registry.reload()
+        assert registry.get("broken").circuit == "closed"
+        for _ in range(2):
+            registry.call(Specs.price, item="tea")
+        while registry.get("broken").circuit != "half-open":
+            time.sleep(0.001)
+        registry.health()
+        registry.reload()
+
+        assert registry.get("broken").circuit == "half-open"
+        assert len(told) == 4
+        registry.call(Specs.price, item="tea")
+        assert registry.get("broken").circuit != "closed"
+
 
 class Lying(Plugin):
     @hookimpl
@@ -250,6 +343,38 @@ class TestObserving:
         assert "an observer of calls, a BrokenObserver, failed: ValueError: no" in caplog.text
         assert [each.subject for each in registry.errors] == ["price"]
 
+    @pytest.mark.parametrize("when", ["began", "ended"])
+    def test_ctrl_c_in_an_observer_leaves_nothing_behind(self, open_registry, tea, when):
+        """No call that seems to run, no circuit that is on trial for ever; the others are told."""
+        first, stopping, last = Observer(), Interrupted(when), Observer()
+        policy = CircuitPolicy(max_failures=1, cool_down=0.001)
+        registry = open_registry(circuit=policy, observe=[first, stopping, last])
+        registry.deactivate("milk")
+        registry.call(Specs.price, item="tea")
+        while registry.get("tea").circuit != "half-open":
+            time.sleep(0.001)
+        tea.is_broken, stopping.is_on = False, True
+        with pytest.raises(KeyboardInterrupt):
+            registry.call(Specs.price, item="tea")
+        stopping.is_on = False
+
+        assert registry.get("tea").circuit == ("closed" if when == "ended" else "half-open")
+        assert registry.dispatch.running() == ()
+        for each in (first, last):
+            began = [what for *_, what in each.told if what == "began"]
+            assert len(began) * 2 == len(each.told)
+        assert registry.call(Specs.price, item="tea") == [3.0]
+
+    def test_what_is_broken_off_is_no_error(self, open_registry):
+        """Ctrl-C is nothing that a plugin has done."""
+        observer = Observer()
+        registry = open_registry(observe=[observer])
+        registry.register(Stopping(), slug="stopping")
+        with pytest.raises(KeyboardInterrupt):
+            registry.call(Specs.price, item="tea")
+
+        assert ("stopping", "price", "ended: None") in observer.told
+
 
 class Hanging(Plugin):
     def __init__(self):
@@ -281,6 +406,21 @@ class Observer:
     def ended(self, token, error):
         kind = None if error is None else type(error).__name__
         self.told.append((*token, f"ended: {kind}"))
+
+
+class Interrupted:
+    def __init__(self, when):
+        self.when, self.is_on = when, False
+
+    def began(self, slug, hook):
+        self.at("began")
+
+    def ended(self, token, error):
+        self.at("ended")
+
+    def at(self, when):
+        if self.is_on and when == self.when:
+            raise KeyboardInterrupt
 
 
 class BrokenObserver:
@@ -349,11 +489,35 @@ class TestHealth:
             registry.reset("tea")
             assert registry.ready
 
+    def test_one_that_may_be_tried_is_ready(self, open_registry):
+        """Else a host that gets no traffic until it is ready would never get any."""
+        policy = CircuitPolicy(max_failures=1, cool_down=0.001)
+        registry = open_registry(circuit=policy, critical=["tea"])
+        registry.call(Specs.price, item="tea")
+        while registry.get("tea").circuit != "half-open":
+            time.sleep(0.001)
+
+        assert registry.ready
+
+    def test_a_closed_registry_is_not_ready(self):
+        """Though no plugin is critical."""
+        registry = PluginRegistry("shop")
+        registry.load()
+        assert registry.ready
+        registry.close()
+        assert not registry.ready
+
     def test_a_plugin_that_is_not_called_is_not_well(self, open_registry):
         """Its circuit is the detail."""
-        registry = open_registry(circuit=CircuitPolicy(max_failures=1))
-        registry.register(Feeling(OSError("no water")), slug="feeling")
-        registry.health()
+        registry = open_registry(circuit=NEVER)
+        feeling = Feeling(None)
+        feeling.price = hookimpl(lambda item: 1 / 0)
+        registry.register(feeling, slug="feeling")
+        for _ in range(3):
+            registry.call(Specs.price, item="tea")
+        feeling.feeling = AssertionError("it was asked")
         [health] = registry.health()
 
         assert "its circuit is open" in health.detail
+        subjects = {each.subject for each in registry.get("feeling").errors}
+        assert subjects == {"circuit", "price"}

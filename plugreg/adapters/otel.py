@@ -47,8 +47,9 @@ class OpenTelemetryObserver:
     A span of a call that has raised has the status ERROR and an event ``exception`` with the
     ``exception.type`` alone. Neither its message nor its stack trace, which ends with it, is told:
     they may quote protected settings, and more people read telemetry than may read those. They
-    are in the plugin's failure records. What a plugin writes on spans itself is not looked at;
-    a span that it makes with OpenTelemetry's ``start_as_current_span`` records messages.
+    are in the plugin's failure records. A call that was broken off, as by a cancellation, has none
+    of this. What a plugin writes on spans itself is not looked at; a span that it makes with
+    OpenTelemetry's ``start_as_current_span`` records messages.
     """
 
     def __init__(

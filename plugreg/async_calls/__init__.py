@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from plugreg.async_calls._jobs import CLEAN_UP_SECONDS, PROCESS, Job, Team
 from plugreg.async_calls._loops import running_loop
-from plugreg.async_calls._steps import Begin, Step, supervised
+from plugreg.async_calls._steps import Begin, Step, supervised, unless_busy
 from plugreg.async_calls._workers import Busy
 from plugreg.async_calls._wrappers import AsyncWrapper, SyncWrapper, Wrapper
 from plugreg.exceptions import PluginTimeoutError
@@ -27,6 +27,13 @@ __all__ = ["Answer", "AsyncCalls", "Begin", "Step"]
 
 FaultRecorder = Callable[[str, str, BaseException], PluginFailure | None]
 """Takes a plugin's name, a hook's name and what was raised; gives the record it kept of it."""
+
+
+RECORD_SECONDS: Final = 30.0
+"""How long the recording of a fault is waited for; what takes longer is recorded too late.
+
+An outcome has no record of it then.
+"""
 
 
 class Answer(NamedTuple):
@@ -52,7 +59,8 @@ class AsyncCalls:
     When the caller is cancelled, async code is, too, all that runs has CLEAN_UP_SECONDS to end,
     wrappers are closed, and then the cancellation goes on. What belongs to the process
     (KeyboardInterrupt, GeneratorExit) is raised after the same. Faults are recorded in either
-    case, in the worker's thread.
+    case, in the worker's thread. For that RECORD_SECONDS are the limit, since the host is told
+    there, and it makes no plugin busy.
 
     Code of plugins sees the caller's context variables. What it sets is seen by what comes later
     in a thread, what a wrapper sets before its yield by all inside it, and by nobody outside the
@@ -68,7 +76,7 @@ class AsyncCalls:
         self, hook: str, steps: Sequence[Step], timeout: float | None
     ) -> list[Answer]:
         """Run all steps and return an answer for each, in their order."""
-        steps = self._supervised(hook, steps)
+        steps = self._guarded(hook, steps)
         async with _Call(hook, timeout, self._busy, self._on_fault) as call:
             jobs = await call.implementations(steps)
         return [
@@ -91,10 +99,10 @@ class AsyncCalls:
         it is the first such result, or None: then each step waits for the one before it, since
         what comes after the first result must not be called.
         """
-        steps = self._supervised(hook, steps)
+        steps = self._guarded(hook, steps)
         async with _Call(hook, timeout, self._busy, self._on_fault) as call:
             for each in wrappers:
-                await call.enter(each)
+                await call.enter(unless_busy(each, self._busy))
             value: Any = None
             if first:
                 for each in steps:
@@ -107,8 +115,8 @@ class AsyncCalls:
                 value = [each.value for each in jobs if each.value is not None]
             return await call.leave(value, is_list=not first)
 
-    def _supervised(self, hook: str, steps: Sequence[Step]) -> Sequence[Step]:
-        begin = self._begin
+    def _guarded(self, hook: str, steps: Sequence[Step]) -> Sequence[Step]:
+        begin, steps = self._begin, [unless_busy(each, self._busy) for each in steps]
         return steps if begin is None else [supervised(each, hook, begin) for each in steps]
 
 
@@ -143,7 +151,7 @@ class _Call:
         try:
             while self._inside:
                 slug, wrapper = self._inside.pop()
-                await self._run([self._job(slug, wrapper.close, even_if_busy=True)])
+                await self._run([self._job(slug, wrapper.close)])
             if not team.is_dead:
                 await self._record()
         finally:
@@ -179,7 +187,7 @@ class _Call:
             # A copy, since a wrapper that empties the list and then fails costs only itself.
             inside = value.copy() if is_list else value
             start = partial(wrapper.leave, value=inside, is_list=is_list)
-            job = self._job(slug, start, even_if_busy=True)
+            job = self._job(slug, start)
             await self._run([job])
             if job.error is None:
                 value = job.value
@@ -189,12 +197,10 @@ class _Call:
         self,
         slug: str,
         start: Callable[[Job], object],
-        *,
-        even_if_busy: bool = False,
         overrun: Callable[[], object] = lambda: None,
     ) -> Job:
         limit = CLEAN_UP_SECONDS if self._team.is_leaving else self._timeout
-        return Job(self._team, slug, limit, start, even_if_busy=even_if_busy, overrun=overrun)
+        return Job(self._team, slug, limit, start, overrun=overrun)
 
     async def _run(self, jobs: Sequence[Job]) -> None:
         try:
@@ -207,16 +213,20 @@ class _Call:
             ]
 
     async def _record(self) -> None:
-        """Record the faults, in the worker's thread. Raises what the recorder raises."""
+        """Record the faults, in the worker's thread. Raises what the recorder raises.
 
-        def recorder(slug: str, error: BaseException) -> Callable[[Job], None]:
+        The host is told there, too, which may take longer than a plugin may, and is no fault of
+        the plugin's.
+        """
+
+        def recording(slug: str, error: BaseException) -> Job:
             record = partial(self._on_fault, slug, self._hook, error)
-            return lambda job: job.run_in_thread(record)
+            limit = CLEAN_UP_SECONDS if self._team.is_leaving else RECORD_SECONDS
+            return Job(
+                self._team, slug, limit, lambda job: job.run_in_thread(record), makes_busy=False
+            )
 
-        jobs = [
-            self._job(fault.slug, recorder(fault.slug, error), even_if_busy=True)
-            for fault, error in self._faults
-        ]
+        jobs = [recording(fault.slug, error) for fault, error in self._faults]
         if jobs:
             await self._team.run(jobs)
         for (fault, _), job in zip(self._faults, jobs, strict=True):

@@ -12,7 +12,7 @@ from plugreg._guard import Guard
 from plugreg.async_calls._loops import Loop
 from plugreg.async_calls._steps import close
 from plugreg.async_calls._workers import Busy, Work, Worker
-from plugreg.exceptions import PluginBusyError, PluginTimeoutError
+from plugreg.exceptions import PluginTimeoutError
 
 CLEAN_UP_SECONDS: Final = 2.0
 """How long code that was cancelled may take to clean up before it is given up on."""
@@ -30,12 +30,11 @@ class _Awaitable(NamedTuple):
 class Job:
     """One piece of plugin code, and when ``is_over`` what became of it: ``value`` or ``error``.
 
-    ``start`` sets it going, with one of the methods that run. Of a plugin that is busy it is over
-    at once, with a PluginBusyError, unless it is to run ``even_if_busy``. It may take ``limit``
-    seconds, None is no limit. Then a task is cancelled, and has CLEAN_UP_SECONDS to end; one that
-    goes on nevertheless, and a thread at once, is given up on: the job is over, and the plugin is
-    busy until the code returns. ``is_stopped`` tells that it was told to end, for any reason;
-    ``overrun`` is called when the limit is over.
+    ``start`` sets it going, with one of the methods that run. It may take ``limit`` seconds, None
+    is no limit. Then a task is cancelled, and has CLEAN_UP_SECONDS to end; one that goes on
+    nevertheless, and a thread at once, is given up on: the job is over, and the plugin, if it
+    ``makes_busy``, is busy until the code returns. ``is_stopped`` tells that it was told to end,
+    for any reason; ``overrun`` is called when the limit is over.
     All methods are called in the loop's thread.
     """
 
@@ -46,7 +45,7 @@ class Job:
         limit: float | None,
         start: Callable[[Job], object],
         *,
-        even_if_busy: bool = False,
+        makes_busy: bool = True,
         overrun: Callable[[], object] = lambda: None,
     ) -> None:
         self.slug = slug
@@ -56,7 +55,9 @@ class Job:
         self.is_over = False
         self.is_stopped = False
         self.start = start
-        self._even_if_busy = even_if_busy
+        self._makes_busy = makes_busy
+        # It stands for the job, which would keep its task, where the busy plugins are known.
+        self._piece = object()
         self._overrun = overrun
         self._team = team
         self._limit = limit
@@ -77,8 +78,6 @@ class Job:
         busy, loop = self._team.busy, self._team.loop
 
         def run() -> Any:
-            if self._is_refused():
-                raise PluginBusyError(self.slug)
             value = function()
             # A plugin's class is asked, which may do anything: so it is done in this thread.
             if hasattr(type(value), "__await__"):
@@ -94,24 +93,21 @@ class Job:
                     else:
                         discard(value)
             finally:
-                busy.release(self)
+                busy.release(self._piece)
 
         work = self._work = Work(run, lambda: loop.soon(self._thread_ended), too_late)
         self._team.worker.put(work)
 
     def run_in_task(self, function: Callable[[], Awaitable[Any]]) -> None:
         """Await what ``function`` returns, in a task of its own."""
-        self.run_with(lambda: self._spawned(function, self.end))
+        self._cancel = self._spawned(function, self.end)
 
     def run_with(self, spawn: Callable[[], Callable[[], object]]) -> None:
         """Run as a task, or as a part of one, that ``spawn`` makes; it gives what cancels it.
 
         The task calls :meth:`begin`, and :meth:`end` is called when it, or the part, has ended.
         """
-        if self._is_refused():
-            self.end(None, PluginBusyError(self.slug))
-        else:
-            self._cancel = spawn()
+        self._cancel = spawn()
 
     def begin(self) -> None:
         """Count the time from now: what a loop that is late takes to come to it is not its own."""
@@ -120,7 +116,7 @@ class Job:
     def end(self, value: Any, error: BaseException | None) -> None:
         """Be over with what the code gave; what comes when it is over already is too late."""
         if self.is_over:
-            self._team.busy.release(self)
+            self._team.busy.release(self._piece)
             return
         if self.error is None:
             # What was told to end is expected to end with the loop's cancellation.
@@ -128,9 +124,6 @@ class Job:
                 self.error = error
             self.value = value
         self._finish()
-
-    def _is_refused(self) -> bool:
-        return not self._even_if_busy and self._team.busy.has(self.slug)
 
     def _thread_ended(self) -> None:
         work = self._work
@@ -140,7 +133,8 @@ class Job:
         if type(awaitable) is not _Awaitable:
             self.end(work.value, work.error)
         elif self.is_stopped:
-            close(awaitable.value)
+            assert work.context is not None
+            work.context.run(close, awaitable.value)
             self.end(None, None)
         else:
             self._until = None
@@ -227,16 +221,17 @@ class Job:
     def _give_up(self) -> bool:
         """Be over, whatever the code does. False when it has ended by itself at this moment."""
         busy, work = self._team.busy, self._work
-        busy.hold(self, self.slug)
+        if self._makes_busy:
+            busy.hold(self._piece, self.slug)
         if work is not None:
             if not self._team.worker.give_up(work):
-                busy.release(self)
+                busy.release(self._piece)
                 # The loop is about to be told.
                 self._until = inf
                 return False
             self._begun = work.begun
             if work.begun is None:
-                busy.release(self)
+                busy.release(self._piece)
         self._finish()
         return True
 

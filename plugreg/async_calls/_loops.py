@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from contextvars import Context
 from typing import Any, Protocol
+
+from plugreg._guard import Guard
 
 
 class Event(Protocol):
@@ -43,8 +46,8 @@ class Loop(Protocol):
     ) -> Callable[[], object]:
         """Start a task that outlives its maker if need be, and return what cancels it.
 
-        ``body`` must not raise. ``done`` is called when the task has ended, also when it was
-        cancelled before its first step. What is returned must be kept as long as the task.
+        ``body`` must not raise. ``done`` is called, in ``context``, when the task has ended, also
+        when it was cancelled before its first step, or was thrown away with its loop.
         """
 
     async def wait(self, event: Event, seconds: float | None, *, shielded: bool) -> None:
@@ -88,16 +91,26 @@ class _Asyncio:
         self, body: Callable[[], Awaitable[None]], done: Callable[[], object], context: Context
     ) -> Callable[[], object]:
         async def run() -> None:
-            await body()
+            try:
+                await body()
+            except GeneratorExit:
+                # It is thrown away, as what is pending when the loop is closed: then no callback
+                # is called.
+                with Guard():
+                    done()
+                raise
 
         task = self._loop.create_task(run(), name="plugreg acall", context=context)
-        task.add_done_callback(lambda _: done())
+        task.add_done_callback(lambda _: done(), context=context)
         return task.cancel
 
     async def wait(self, event: Event, seconds: float | None, *, shielded: bool) -> None:
         timer = None if seconds is None else self._loop.call_later(seconds, event.set)
+        # A cancelled scope of anyio's cancels at each turn of the loop what it does not shield.
+        anyio: Any = sys.modules.get("anyio") if shielded else None
         try:
-            await event.wait()
+            with nullcontext() if anyio is None else anyio.CancelScope(shield=True):
+                await event.wait()
         except self.cancelled:
             # A shielded wait is part of leaving because of an earlier cancellation, or of another
             # exception that counts for more. To be woken early does no harm.

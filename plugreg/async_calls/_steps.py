@@ -6,6 +6,9 @@ from collections.abc import Awaitable, Callable, Generator
 from types import CoroutineType
 from typing import Any, NamedTuple, Protocol
 
+from plugreg.async_calls._workers import Busy
+from plugreg.exceptions import PluginBusyError
+
 
 class Step(NamedTuple):
     """An implementation or a wrapper with its arguments: ``run()`` calls it.
@@ -25,6 +28,9 @@ class Call(Protocol):
 
     def overrun(self) -> None:
         """Take note that it is out of time, though it has not ended."""
+
+    def move(self) -> None:
+        """Take note that it goes on here and now."""
 
     def end(self, error: BaseException | None = None) -> None:
         """Take note of what came of it."""
@@ -58,6 +64,21 @@ def supervised(step: Step, hook: str, begin: Begin) -> Step:
     return step._replace(run=run, overrun=overrun)
 
 
+def unless_busy(step: Step, busy: Busy) -> Step:
+    """Return the step that raises PluginBusyError, and does not run, while its plugin is busy.
+
+    Inside of what is ``supervised`` this is a fault of the plugin's as any other: a plugin that
+    hangs for ever opens its circuit.
+    """
+
+    def run() -> Any:
+        if busy.has(step.slug):
+            raise PluginBusyError(step.slug)
+        return step.run()
+
+    return step._replace(run=run)
+
+
 class Supervised:
     """Something to await that is part of a call, which ends with it."""
 
@@ -66,6 +87,8 @@ class Supervised:
         self._call: Call | None = call
 
     def __await__(self) -> Generator[Any, Any, Any]:
+        if self._call is not None:
+            self._call.move()
         try:
             value = yield from self._awaitable.__await__()
         except BaseException as error:

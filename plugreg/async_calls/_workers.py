@@ -72,7 +72,7 @@ class Work:
                 worker.context = self.context
             self._ended()
         else:
-            self._discard(self.value)
+            self.context.run(self._discard, self.value)
         return in_time
 
 

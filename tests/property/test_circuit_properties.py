@@ -16,7 +16,7 @@ class Model:
     def __init__(self):
         self.faults = []
         self.openings = []
-        self.trial = False
+        self.tried_at = None
         self.period = 0
 
     def state(self, now):
@@ -28,9 +28,13 @@ class Model:
     def admit(self, now):
         if self.state(now) == "closed":
             return (self.period, False)
-        if self.state(now) == "open" or self.trial:
+        if self.state(now) == "open":
             return None
-        self.trial = True
+        if self.tried_at is not None:
+            if now - self.tried_at >= self.openings[-1][1]:
+                self.wrong((self.period, True), now)
+            return None
+        self.tried_at = now
         return (self.period, True)
 
     def wrong(self, leave, now):
@@ -44,10 +48,10 @@ class Model:
         doubled = POLICY.cool_down * 2 ** len(self.openings)
         self.openings.append((now, min(doubled, POLICY.longest)))
         self.period += 1
-        self.trial = False
+        self.tried_at = None
 
     def close(self):
-        self.faults, self.openings, self.trial = [], [], False
+        self.faults, self.openings, self.tried_at = [], [], None
         self.period += 1
 
 
@@ -92,7 +96,7 @@ class CircuitMachine(RuleBasedStateMachine):
         else:
             self.real.broke_off(real)
             if model[1] and is_current:
-                self.model.trial = False
+                self.model.tried_at = None
 
     @rule(times=st.integers(1, 4))
     def fail(self, times):
