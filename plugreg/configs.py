@@ -16,6 +16,8 @@ from typing import Any, Final
 from plugreg._forks import PerProcess
 from plugreg._names import Slug
 from plugreg.exceptions import SettingError
+from plugreg.leases import PLUGINS
+from plugreg.leases import TABLE as LEASES
 from plugreg.probes import PROBES
 from plugreg.records import EMPTY, Generation, PluginFailure, PluginSpec, Stage, Wish
 from plugreg.resolve import HostRules
@@ -158,7 +160,7 @@ class Configs:
             return _raise_generation(transaction) if changed else 0
 
     def forget(self, slug: Slug) -> int:
-        """Delete all that is stored of one plugin, its probe included; its number stays used.
+        """Delete all that is stored of one plugin, probe and leases too; its number stays used.
 
         Returns the generation that it made, 0 where nothing was stored.
         """
@@ -172,6 +174,9 @@ class Configs:
                     for key in [key for key, _ in transaction.items(table)]:
                         if key.partition(":")[0] == slug:
                             found |= transaction.delete(table, key)
+                for key in [key for key, _ in transaction.items(LEASES)]:
+                    if key.startswith(f"{PLUGINS}{slug}."):
+                        found |= transaction.delete(LEASES, key)
                 raised = _raise_generation(transaction) if found else 0
             self._metadata = MappingProxyType(
                 {each: data for each, data in self._metadata.items() if each != slug}

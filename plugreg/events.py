@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -109,6 +110,55 @@ Deliver = Callable[[EventDelivery], object]
 Tell = Callable[..., object]
 """Tells plugins of one of plugreg's own events: its name, and its arguments by keyword."""
 
+_MOST_ROUNDS: Final = 20
+"""How often those who hear may do what is told in turn, before it is taken for a loop."""
+
+
+class _Untold(threading.local):
+    """What this thread has to tell yet, and whether it is telling now."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.is_telling = False
+
+
+class ToldLater:
+    """Keeps what plugins are to be told while it may not be, for each thread and in its order.
+
+    A queue may wait for its worker, which may wait for the change that is carried out: so it is
+    told once that has ended.
+    """
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._untold = _Untold()
+
+    def add(self, event: str, /, **kwargs: Any) -> None:
+        """Keep an event until :meth:`tell` is called in this thread."""
+        self._untold.events.append((event, kwargs))
+
+    def tell(self) -> None:
+        """Tell what this thread has kept, and what comes of that, in order.
+
+        Called by those who are being told, it does nothing: what they have caused is told after
+        it, 20 times over; what still comes then would never end, and is dropped with an error in
+        the log.
+        """
+        untold = self._untold
+        if untold.is_telling:
+            return
+        untold.is_telling = True
+        try:
+            for _ in range(_MOST_ROUNDS):
+                events, untold.events = untold.events, []
+                for event, kwargs in events:
+                    self._tell(event, **kwargs)
+            if untold.events:
+                _logger.error("events cause events without end; %d are dropped", len(untold.events))
+        finally:
+            untold.events = []
+            untold.is_telling = False
+
 
 class Events:
     """Hands events to the active plugins that want them. It keeps nothing.
@@ -120,7 +170,9 @@ class Events:
     in which plugins hear is that of their activation in the caller, and any other way none.
 
     plugreg's own events are told to plugins alike, each in the process that has made the change,
-    after it was published, and outside of transactions:
+    after it was published, outside of transactions, and before the call that made it returns. Who
+    hears one may ask for changes; what these tell comes after it. Of changes that several threads
+    make at a time, those of one thread come in their order:
 
     ``plugins_loaded``: after each load and reload;
     ``plugin_activated`` (``slug``, ``active``): after a wish has changed, and was carried out;
@@ -145,7 +197,7 @@ class Events:
         self._refresh = refresh
         self._deliver = self._way(delivery)
 
-    def emit(self, event: str, *args: Any, **kwargs: Any) -> tuple[str, ...]:
+    def emit(self, event: str, /, *args: Any, **kwargs: Any) -> tuple[str, ...]:
         """Tell plugins of an event; return the slugs of those it was handed to.
 
         ``event`` is any text, such as ``"order.placed"``. Arguments are handed on as they are: a
@@ -182,7 +234,7 @@ class Events:
             raise EventFailedError(delivery.event, delivery.slug, failure.message)
         return True
 
-    def tell(self, event: str, **kwargs: Any) -> None:
+    def tell(self, event: str, /, **kwargs: Any) -> None:
         """Emit one of plugreg's own events. Raises nothing but what belongs to the process."""
         try:
             snapshot = self._current()

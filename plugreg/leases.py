@@ -24,7 +24,18 @@ from plugreg.storage.clock import now
 
 _logger = logging.getLogger("plugreg")
 
-_TABLE: Final = "leases"
+TABLE: Final = "leases"
+
+PLUGINS: Final = "plugin."
+"""What the name of work begins with that is a plugin's; its slug and a dot come next."""
+
+
+class PlannedTime(float):
+    """A turn that is the time for which the work was planned, in seconds since the epoch.
+
+    One that lies more than a lease ahead of the store's clock is not begun, which is logged: the
+    clock of its machine is wrong, and once done it would keep all others from earlier turns.
+    """
 
 
 class Leases:
@@ -45,7 +56,7 @@ class Leases:
         if most is not None and turn is None:
             raise ValueError(f"most={most!r} counts turns; give turn= too")
         # A name that no store takes is refused before one is asked for it.
-        checked_copy(_TABLE, key, {})
+        checked_copy(TABLE, key, {})
         holder = _Holder(self._storage, key, lease, turn, most)
         if not holder.take():
             yield False
@@ -79,13 +90,15 @@ class _Holder:
     def take(self) -> bool:
         """Take the lease unless the work is done or another one has it; tell whether it is had."""
         with self._storage.transaction() as transaction:
-            row = transaction.get(_TABLE, self._key)
+            row = transaction.get(TABLE, self._key)
             time_now = now(self._storage)
-            with readable(_TABLE, self._key):
+            if self._is_ahead(time_now):
+                return False
+            with readable(TABLE, self._key):
                 is_held = row is not None and field(row, "until", float, int) > time_now
                 if is_held or self._is_done(row):
                     return False
-            transaction.put(_TABLE, self._key, self._row(time_now))
+            transaction.put(TABLE, self._key, self._row(time_now))
             return True
 
     @contextmanager
@@ -125,6 +138,19 @@ class _Holder:
 
     # -- the parts ---------------------------------------------------------------------------
 
+    def _is_ahead(self, time_now: float) -> bool:
+        """Tell whether the turn was planned for a time that is still to come; log that."""
+        turn = self._turn
+        if not isinstance(turn, PlannedTime) or turn <= time_now + self._lease:
+            return False
+        _logger.warning(
+            "%r is not done: it was planned for %.0f s after the time of the storage; set the "
+            "clock of this machine",
+            self._key,
+            turn - time_now,
+        )
+        return True
+
     def _is_done(self, row: Record | None) -> bool:
         """Tell whether nothing is left to do; keep what the row says of the turns before."""
         if self._turn is None:
@@ -133,7 +159,7 @@ class _Holder:
         if row is not None:
             last, count = field(row, "turn", float, int, NoneType), field(row, "count", int)
         self._before = {"turn": last, "count": count}
-        self._after = {"turn": self._turn, "count": count + 1}
+        self._after = {"turn": float(self._turn), "count": count + 1}
         is_past = last is not None and last >= self._turn
         return is_past or (self._most is not None and count >= self._most)
 
@@ -141,10 +167,10 @@ class _Holder:
         while not ended.wait(self._lease / 3):
             try:
                 with self._storage.transaction() as transaction:
-                    row = transaction.get(_TABLE, self._key)
+                    row = transaction.get(TABLE, self._key)
                     if row is None or row.get("holder") != self._token:
                         return
-                    transaction.put(_TABLE, self._key, self._row(now(self._storage)))
+                    transaction.put(TABLE, self._key, self._row(now(self._storage)))
             except StorageError as error:
                 _logger.warning(
                     "the lease of %r was not renewed: %s", self._key, explain(error).message
@@ -156,13 +182,13 @@ class _Holder:
             # The lease is still the parent's, which goes on with the work.
             return True
         with self._storage.transaction() as transaction:
-            row = transaction.get(_TABLE, self._key)
+            row = transaction.get(TABLE, self._key)
             if row is None or row.get("holder") != self._token:
                 return False
             if record is None:
-                transaction.delete(_TABLE, self._key)
+                transaction.delete(TABLE, self._key)
             else:
-                transaction.put(_TABLE, self._key, record)
+                transaction.put(TABLE, self._key, record)
         return True
 
     def _row(self, time_now: float) -> Record:

@@ -15,7 +15,7 @@ from plugreg.build import Builder, Built, Remake
 from plugreg.configs import Configs
 from plugreg.discovery import Sources, restricted
 from plugreg.dispatch import Dispatcher
-from plugreg.events import Tell
+from plugreg.events import Tell, ToldLater
 from plugreg.exceptions import PluginSlugError, RegistryNotReady
 from plugreg.failures import FailureLedger
 from plugreg.freshness import Freshness
@@ -93,7 +93,7 @@ class LifeCycle:
         self._presence = presence
         self._turns = turns
         self._damage = damage
-        self._tell = tell
+        self._told = ToldLater(tell)
         self._retries = Retries()
         self._manual: tuple[PluginSpec, ...] = ()
         self._snapshot = Snapshot()
@@ -169,19 +169,21 @@ class LifeCycle:
             self._fresh.note_wishes(raised)
             if raised and wished is not None:
                 for slug in slugs:
-                    self._tell("plugin_activated", slug=slug, active=wished)
+                    self._told.add("plugin_activated", slug=slug, active=wished)
             return _NOTHING_YET
 
         self._change(job)
 
     def retry(self) -> None:
         """Try plugins again that have asked for it by raising NotReadyYet, if it is time."""
-        due = self._retries.due()
-        if not due:
+        if not self._retries.due():
             return
 
         def job() -> LoadReport:
-            self._apply_wishes([Slug(each) for each in sorted(due)])
+            # Another thread may have tried them while this one waited for its turn.
+            due = self._retries.due()
+            if due:
+                self._apply_wishes([Slug(each) for each in sorted(due)])
             return _NOTHING_YET
 
         self._change(job)
@@ -243,7 +245,12 @@ class LifeCycle:
                 self._presence.tell(self.running)
             return report
 
-        report: LoadReport | None = self._turns.run(unless_closed, share)
+        try:
+            report: LoadReport | None = self._turns.run(unless_closed, share)
+        finally:
+            # One that was put off is told at the end of the turn in which it is carried out.
+            if not self._turns.are_mine():
+                self._told.tell()
         return report or _NOTHING_YET
 
     def _end(self) -> LoadReport:
@@ -285,7 +292,7 @@ class LifeCycle:
             self._tell_changed(changed, before)
         self._fresh.note_reload(look, collected=collect)
         self._dispatch.call("plugreg_plugins_loaded", report=report)
-        self._tell("plugins_loaded")
+        self._told.add("plugins_loaded")
         return report
 
     def _catch_up(self) -> LoadReport:

@@ -19,13 +19,11 @@ from plugreg.dispatch import Outcome
 from plugreg.exceptions import PluginNotActiveError, PluginNotFoundError, PlugregError
 from plugreg.failures import FailureLedger
 from plugreg.hooks import refuse
+from plugreg.leases import PLUGINS
 from plugreg.mixins.schedule import SPEC, ScheduledTask, parse_tasks
 from plugreg.records import ActivePlugin, PluginFailure, Snapshot, Stage
 
 _MIXIN: Final = SPEC.key
-
-PREFIX: Final = "plugin."
-"""What the full name of every task begins with."""
 
 
 class TaskNotFoundError(PlugregError, LookupError):
@@ -56,7 +54,7 @@ class PluginTask:
     @property
     def name(self) -> str:
         """The full name, ``plugin.<slug>.<task>``."""
-        return f"{PREFIX}{self.slug}.{self.task.name}"
+        return f"{PLUGINS}{self.slug}.{self.task.name}"
 
 
 class Schedules:
@@ -102,15 +100,19 @@ class Schedules:
             return Outcome(active.slug, value, seconds=perf_counter() - started)
         assert guard.error is not None
         seconds = perf_counter() - started
-        failure = self._record(active, f"task {task.name!r}", guard.error)
+        failure = self._record(active.slug, f"task {task.name!r}", guard.error)
         return Outcome(active.slug, error=guard.error, failure=failure, seconds=seconds)
+
+    def record(self, task: PluginTask, error: BaseException) -> PluginFailure:
+        """Keep a failure record of stage ``call`` of a task that a scheduler could not take."""
+        return self._record(task.slug, f"task {task.task.name!r}", error)
 
     # -- the parts ---------------------------------------------------------------------------
 
     def _find(self, name: str) -> tuple[ActivePlugin, ScheduledTask]:
         snapshot = self._current()
-        slug, _, task_name = name.removeprefix(PREFIX).partition(".")
-        if not name.startswith(PREFIX) or not task_name:
+        slug, _, task_name = name.removeprefix(PLUGINS).partition(".")
+        if not name.startswith(PLUGINS) or not task_name:
             raise TaskNotFoundError(name)
         known = snapshot.plugins.get(slug)
         if known is None:
@@ -134,15 +136,13 @@ class Schedules:
                     )
                 )
             return tasks
-        self._record(active, "scheduled tasks", guard.error)
+        self._record(active.slug, "scheduled tasks", guard.error)
         return ()
 
-    def _record(
-        self, active: ActivePlugin, subject: str, error: BaseException | None
-    ) -> PluginFailure:
+    def _record(self, slug: str, subject: str, error: BaseException | None) -> PluginFailure:
         assert error is not None
         return self._ledger.record(
-            PluginFailure.of(Stage.CALL, active.slug, error, subject=subject, what=subject)
+            PluginFailure.of(Stage.CALL, slug, error, subject=subject, what=subject)
         )
 
 

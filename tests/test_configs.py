@@ -16,6 +16,7 @@ from plugreg import PluginRegistry
 from plugreg._names import Slug
 from plugreg.configs import Configs
 from plugreg.exceptions import SettingError, StorageError, StorageUnavailableError
+from plugreg.leases import Leases
 from plugreg.records import PluginSpec, Source, Stage
 from plugreg.resolve import HostRules, settle
 from plugreg.storage import MemoryStorage, TinyDBStorage
@@ -296,6 +297,18 @@ class TestForget:
         """Leftovers of a plugin that has no row any more can be forgotten."""
         put_settings(storage, "tea:KEY")
         assert configs.forget(Slug("tea"))
+
+
+def test_leases_of_a_forgotten_plugin_go_with_it():
+    """Its tasks count anew when it comes again; those of others, and other work, stay."""
+    storage = MemoryStorage()
+    work = ["plugin.tea.tick", "plugin.tea.a.b", "plugin.tea-2.tick", "plugin.te.tick", "tea"]
+    for key in work:
+        with Leases(storage).once(key, 60.0, turn=1):
+            pass
+    assert Configs(storage).forget(Slug("tea"))
+    assert sorted(storage.read("leases")) == sorted(work[2:])
+    assert not Configs(storage).forget(Slug("tea"))
 
 
 class Refusing(MemoryStorage):

@@ -11,7 +11,14 @@ from dataclasses import FrozenInstanceError, asdict
 
 import pytest
 
-from plugreg import Plugin, PluginNotFoundError, PluginRegistry, RegistryNotReady, Stage
+from plugreg import (
+    Plugin,
+    PluginNotFoundError,
+    PluginRegistry,
+    RegistryNotReady,
+    Stage,
+    hookimpl,
+)
 from plugreg.events import (
     EventDelivery,
     EventError,
@@ -208,6 +215,20 @@ class TestInTheCaller:
 
         assert registry.events.emit("x") == ()
         assert registry.get("a").plugin.heard == []
+        assert registry.errors == ()
+
+    def test_names_of_arguments_are_free(self, make):
+        """The event's own name is no argument by keyword, nor is anything of plugreg's."""
+
+        class Hearing(EventMixin, Plugin):
+            def process_event(self, event, /, *args, **kwargs):
+                heard.append((event, kwargs))
+
+        heard = []
+        registry = make(a=Hearing)
+        heard.clear()
+        registry.events.emit("x", event=1, self=2, slug=3, args=4, kwargs=5)
+        assert heard == [("x", {"event": 1, "self": 2, "slug": 3, "args": 4, "kwargs": 5})]
         assert registry.errors == ()
 
     @pytest.mark.parametrize("event", ["", None, 5, b"order.placed"])
@@ -684,6 +705,91 @@ class TestOwnEvents:
             ("a", "event 'plugins_loaded': OSError: no"),
             ("a", "event 'plugin_activated': OSError: no"),
         ]
+
+    @pytest.mark.parametrize("change", ["load", "reload", "deactivate"])
+    def test_a_queue_may_wait_for_its_worker(self, make, ear, change):
+        """The worker takes in what others have stored, for which it needs a turn of its own."""
+        with ThreadPoolExecutor(1) as worker:
+
+            def deliver(delivery):
+                # What another process has stored, so that the worker has something to take in.
+                there.set_metadata("tea", {"at": len(heard)})
+                heard.append(worker.submit(registry.events.process, delivery).result(LONG))
+
+            heard, storage = [], MemoryStorage()
+            there = make(tea=Tea, storage=storage)
+            registry = make(load=False, ear=ear, tea=Tea, storage=storage, events=deliver)
+            registry.load()
+            if change == "reload":
+                registry.reload()
+            if change == "deactivate":
+                registry.deactivate("tea")
+            assert heard == [True] * (1 if change == "load" else 2)
+            expected = {
+                "load": [],
+                "reload": ["plugins_loaded"],
+                "deactivate": ["plugin_activated"],
+            }
+            assert [each for each, _ in told(registry)] == ["plugins_loaded", *expected[change]]
+
+    def test_what_listeners_cause_is_told_after_it(self, make, ear):
+        """Each hears of one thing after the other, in the order in which they were done."""
+        first, second = (type(f"Ear{each}", (ear,), {}) for each in "ab")
+        registry = make(a=first, b=second, milk=Milk)
+        told(registry, "a"), told(registry, "b")
+
+        def look():
+            if registry.get("milk").active:
+                registry.deactivate("milk")
+
+        first.look = staticmethod(look)
+        registry.reload()
+        expected = [
+            ("plugins_loaded", {}),
+            ("plugin_activated", {"slug": "milk", "active": False}),
+        ]
+        assert told(registry, "a") == told(registry, "b") == expected
+
+    def test_events_that_cause_each_other_come_to_an_end(self, make, ear, caplog):
+        """A plugin that reloads whenever it hears of a load is told of as many as is sensible."""
+        registry = make(ear=ear)
+        told(registry)
+        ear.look = staticmethod(lambda: registry.reload())
+        registry.reload()
+        assert told(registry) == [("plugins_loaded", {})] * 20
+        assert "events cause events without end; 1 are dropped" in caplog.text
+        ear.look = staticmethod(lambda: None)
+        registry.reload()
+        assert told(registry) == [("plugins_loaded", {})]
+
+    def test_what_is_put_off_is_told_when_nobody_has_to_wait_any_more(self, make, ear):
+        """A change that plugin code asks for, and one that it asks for in that one, again."""
+
+        class Wishing(Plugin):
+            @hookimpl
+            def plugreg_plugins_loaded(self, report):
+                if registry.get("milk").active:
+                    registry.deactivate("milk")
+
+        class Leaving(Plugin):
+            @hookimpl
+            def plugreg_deactivating(self):
+                registry.reload()
+
+        with ThreadPoolExecutor(1) as worker:
+
+            def deliver(delivery):
+                there.set_metadata("milk", {"at": len(heard)})
+                worker.submit(registry.refresh).result(LONG)
+                heard.append(delivery.event)
+
+            heard, storage = [], MemoryStorage()
+            there = make(milk=Milk, storage=storage)
+            registry = make(
+                load=False, ear=ear, milk=Leaving, wishing=Wishing, events=deliver, storage=storage
+            )
+            registry.load()
+        assert heard == ["plugins_loaded", "plugin_activated", "plugins_loaded"]
 
     def test_before_there_are_plugins_nobody_is_told(self):
         """What happens before the load, or after the close, is told to nobody."""

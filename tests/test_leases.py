@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plugreg import StorageError
-from plugreg.leases import Leases
+from plugreg.leases import Leases, PlannedTime
 from plugreg.storage import MemoryStorage
 
 LEASE = 60.0
@@ -90,6 +90,23 @@ class TestTurns:
         assert turn(Leases(storage), 10)
         died.__exit__(None, None, None)
         assert not turn(Leases(storage), 10)
+
+    def test_a_machine_whose_clock_is_ahead_does_not_stop_the_others(self, caplog):
+        """It does nothing, which is logged, and what is due in truth is done."""
+        storage = Clocked()
+        leases = Leases(storage)
+        assert not turn(leases, PlannedTime(storage.time + LEASE + 1))
+        assert "'tick' is not done: it was planned for 61 s after the time" in caplog.text
+        assert not storage.read("leases")
+        caplog.clear()
+        assert turn(leases, PlannedTime(storage.time))
+        assert turn(leases, PlannedTime(storage.time + LEASE))
+        assert caplog.text == ""
+        assert storage.read("leases")["tick"]["turn"] == storage.time + LEASE
+
+    def test_a_turn_that_is_no_time_may_be_any_number(self):
+        """It is compared with other turns alone."""
+        assert turn(Leases(Clocked()), 1e15)
 
     def test_what_cannot_be_is_refused(self):
         """Numbers that no later one is over, and a count of nothing."""

@@ -344,6 +344,31 @@ class TestCron:
         assert "the name of a task must be text without control characters" in failure.message
         json.dumps(failure.message).encode()
 
+    def test_an_interval_is_at_most_a_year(self, make):
+        """What is rarer has a date; no scheduler is given a number that it cannot reckon with."""
+        for minutes, is_fine in [(525_600, True), (525_601, False), (10**13, False)]:
+            tasks = {"t": {"func": "tick", "schedule": "I", "minutes": minutes}}
+            registry = make(one=type("One", (Busy,), {"SCHEDULED_TASKS": tasks}))
+            assert names(registry) == ["plugin.one.t"] * is_fine
+            assert [each.message for each in registry.errors] == [
+                f"mixin 'schedule': Task 't': 'minutes' must be at most 525600, which is a year, "
+                f"not {minutes}; what is rarer has 'cron'"
+            ] * (not is_fine)
+
+    def test_a_name_of_a_task_fits_every_store(self, make):
+        """The longest one, with the longest slug, names a lease; a longer one is a fault."""
+        for length in (190, 191):
+            tasks = {"\N{TEACUP WITHOUT HANDLE}" * length: {"func": "tick", "schedule": "D"}}
+            slug = "s" * 255
+            registry = make(**{slug: type("One", (Busy,), {"SCHEDULED_TASKS": tasks})})
+            for name in names(registry):
+                with registry.shared.once(name) as mine:
+                    assert mine
+            messages = [each.message.partition(": the ")[2] for each in registry.errors]
+            assert messages == ["name of a task must have at most 190 characters, not 191"] * (
+                length > 190
+            )
+
     def test_letters_go_by_the_calendar(self):
         """What is monthly is due on the first, what is quarterly in the months after a quarter."""
         parsed = {letter: parse_cron(text) for letter, text in CALENDAR.items()}

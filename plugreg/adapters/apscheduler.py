@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final
 
+from plugreg._guard import Guard
 from plugreg.exceptions import MissingExtraError, RegistryNotReady
-from plugreg.mixins._cron import WEEKDAYS, parse_cron
+from plugreg.leases import PlannedTime
+from plugreg.mixins._cron import Cron, next_moment, parse_cron
 from plugreg.mixins.schedule import ScheduledTask
 from plugreg.registry import PluginRegistry
 from plugreg.schedules import PluginTask
@@ -24,8 +26,7 @@ try:
     from apscheduler.jobstores.base import JobLookupError  # type: ignore[import-untyped]
     from apscheduler.jobstores.memory import MemoryJobStore  # type: ignore[import-untyped]
     from apscheduler.schedulers.base import BaseScheduler  # type: ignore[import-untyped]
-    from apscheduler.triggers.combining import OrTrigger  # type: ignore[import-untyped]
-    from apscheduler.triggers.cron import CronTrigger  # type: ignore[import-untyped]
+    from apscheduler.triggers.base import BaseTrigger  # type: ignore[import-untyped]
     from apscheduler.triggers.interval import IntervalTrigger  # type: ignore[import-untyped]
 except ModuleNotFoundError as error:
     raise MissingExtraError("plugreg.adapters.apscheduler", "apscheduler", "schedule") from error
@@ -49,11 +50,16 @@ class ScheduleBridge:
     Before a task runs, its plugin is looked at once more, as all processes know it: of one that
     was switched off none begins. In each process the same moments are due: every so many minutes
     counts from the year 2000, and the rest goes by the calendar, in the scheduler's time zone,
-    which all processes must agree on. One of them does the task, with a lease of ``lease`` seconds
-    that is renewed meanwhile (:meth:`plugreg.shared.Shared.once`). A task that has failed was
-    done, and its failure is recorded; one whose process died comes at its next moment again. What
-    is still running at its next moment leaves that out, in all processes. A moment at which no
-    process runs the scheduler is not made up for, one for which a scheduler was late is, once.
+    which all processes must agree on. Where its clocks are put forward, what is due at a time that
+    they leave out is due as soon as they go on; where they are put back, what is due at a time
+    that they show twice is due the first time, and both times if it is due in every hour.
+
+    One of the processes does the task, with a lease of ``lease`` seconds that is renewed meanwhile
+    (:meth:`plugreg.shared.Shared.once`). A task that has failed was done, and its failure is
+    recorded; one whose process died comes at its next moment again. A machine whose clock is ahead
+    of the storage's by more than a lease does none, and logs it. What is still running at its next
+    moment leaves that out, in all processes. A moment at which no process runs the scheduler is
+    not made up for, one for which a scheduler was late is, once.
 
     ``repeats`` counts over all processes and over restarts, as long as the storage remembers: with
     a MemoryStorage, as long as the process lives. A task of another name begins anew.
@@ -80,8 +86,9 @@ class ScheduleBridge:
     def sync(self) -> None:
         """Add, exchange and remove jobs, so that they are the tasks of the active plugins now.
 
-        A job whose task has not changed stays as it is. After :meth:`close` nothing is done. Raises
-        RegistryNotReady before load and after the registry's close.
+        A job whose task has not changed stays as it is. A task of which no job can be made is a
+        failure record of its plugin, and tried again the next time. After :meth:`close` nothing is
+        done. Raises RegistryNotReady before load and after the registry's close.
         """
         wanted = {each.name: each for each in self._registry.schedules.tasks()}
         with self._syncing:
@@ -94,12 +101,16 @@ class ScheduleBridge:
                         job.remove()
                 else:
                     wanted.pop(name, None)
-            for name, task in wanted.items():
-                trigger = _trigger(task.task, self._scheduler.timezone)
-                self._add(self._run, trigger, name, task)
+            # First, as it makes good what may go wrong with the others.
             if _FOLLOW not in there:
-                every = IntervalTrigger(seconds=self._every, timezone=self._scheduler.timezone)
+                every = IntervalTrigger(seconds=self._every, timezone=UTC)
                 self._add(self._follow, every, _FOLLOW)
+            for name, task in wanted.items():
+                with Guard() as guard:
+                    trigger = _trigger(task.task, self._scheduler.timezone)
+                    self._add(self._run, trigger, name, task)
+                if guard.error is not None:
+                    self._registry.schedules.record(task, guard.error)
 
     def close(self) -> None:
         """Remove all jobs of the bridge, for good; those that run end by themselves."""
@@ -147,7 +158,7 @@ class ScheduleBridge:
         once = self._registry.shared.once(
             task.name,
             self._lease,
-            turn=planned.timestamp(),
+            turn=PlannedTime(planned.timestamp()),
             most=None if repeats < 0 else repeats,
         )
         with once as mine:
@@ -163,24 +174,29 @@ class _Executor(ThreadPoolExecutor):  # type: ignore[misc]  # APScheduler has no
         super()._do_submit_job(job, run_times)
 
 
+class _CalendarTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types.
+    """Says when a cron expression is due; APScheduler's own trigger fails when clocks change.
+
+    That one adds intervals to what clocks show, so that it leaves out days and runs some times
+    twice. Moments are in UTC, as those of two times in one zone Python compares by what clocks
+    show, and so does the scheduler.
+    """
+
+    def __init__(self, cron: Cron, timezone: tzinfo) -> None:
+        self._cron = cron
+        self._timezone = timezone
+
+    def get_next_fire_time(
+        self, previous_fire_time: datetime | None, now: datetime
+    ) -> datetime | None:
+        """Return the moment after the previous one, or if that is still to come, after now."""
+        start = now.astimezone(UTC)
+        if previous_fire_time is not None and previous_fire_time.astimezone(UTC) <= start:
+            start = previous_fire_time.astimezone(UTC) + timedelta(microseconds=1)
+        return next_moment(self._cron, self._timezone, start)
+
+
 def _trigger(task: ScheduledTask, timezone: Any) -> Any:
     if task.calendar is None:
-        return IntervalTrigger(minutes=task.minutes, start_date=_EPOCH, timezone=timezone)
-    cron = parse_cron(task.calendar)
-    times = {"minute": _listed(cron.minutes), "hour": _listed(cron.hours), "second": "0"}
-    times["month"] = _listed(cron.months)
-    days = _listed(cron.days)
-    # APScheduler's own numbers begin with Monday.
-    weekdays = ",".join(WEEKDAYS[each] for each in cron.weekdays)
-    if not cron.either_day:
-        return CronTrigger(day=days, day_of_week=weekdays, timezone=timezone, **times)
-    return OrTrigger(
-        [
-            CronTrigger(day=days, timezone=timezone, **times),
-            CronTrigger(day_of_week=weekdays, timezone=timezone, **times),
-        ]
-    )
-
-
-def _listed(numbers: tuple[int, ...]) -> str:
-    return ",".join(map(str, numbers))
+        return IntervalTrigger(minutes=task.minutes, start_date=_EPOCH, timezone=UTC)
+    return _CalendarTrigger(parse_cron(task.calendar), timezone)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from plugreg._guard import plain, safe_repr
+from plugreg._guard import cut, plain, safe_repr
 from plugreg.mixins._cron import parse_cron
 from plugreg.mixins._spec import MixinSpec, callable_fault
 from plugreg.records import EMPTY
@@ -31,6 +31,12 @@ Mondays; of the first day of each month, of January, April, July and October, of
 
 SCHEDULES: Final = ("I", *CALENDAR)
 """Every so many minutes; hourly, daily, weekly, monthly, quarterly, yearly."""
+
+LONGEST_INTERVAL: Final = 525_600
+"""The most ``minutes`` between two runs: a year. What is rarer has a date, and thus ``cron``."""
+
+LONGEST_NAME: Final = 190
+"""The most characters of a task's name: with any slug, it is a key that every store takes."""
 
 FOR_EVER: Final = -1
 """The ``repeats`` of a task that never ends."""
@@ -129,6 +135,12 @@ def _faults(name: object, task: object, plugin: ScheduleMixin) -> Iterator[str]:
         yield f"{where}: the name of a task must be text"
     elif not name or not name.isprintable():
         yield f"{where}: the name of a task must be text without control characters, and not empty"
+    elif len(name) > LONGEST_NAME:
+        where = f"Task {cut(name, LONGEST_NAME)!r}"
+        yield (
+            f"{where}: the name of a task must have at most {LONGEST_NAME} characters, "
+            f"not {len(name)}"
+        )
     elif not isinstance(task, Mapping):
         yield f"{where} must be a dict, not {safe_repr(task)}"
     else:
@@ -164,6 +176,11 @@ def _interval_faults(where: str, task: Mapping[str, Any]) -> Iterator[str]:
     minutes = task.get("minutes")
     if minutes is not None and not (_is_whole(minutes) and minutes > 0):
         yield f"{where}: 'minutes' must be a whole number above 0, not {safe_repr(minutes)}"
+    elif minutes is not None and minutes > LONGEST_INTERVAL:
+        yield (
+            f"{where}: 'minutes' must be at most {LONGEST_INTERVAL}, which is a year, "
+            f"not {safe_repr(minutes)}; what is rarer has 'cron'"
+        )
     repeats = task.get("repeats", FOR_EVER)
     if not _is_whole(repeats):
         yield f"{where}: 'repeats' must be a whole number, not {safe_repr(repeats)}"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -21,10 +22,11 @@ from plugreg import (
     MissingExtraError,
     Plugin,
     PluginRegistry,
+    Stage,
     StorageUnavailableError,
     hookimpl,
 )
-from plugreg.adapters.apscheduler import ScheduleBridge
+from plugreg.adapters.apscheduler import ScheduleBridge, _CalendarTrigger
 from plugreg.mixins import ScheduleMixin
 from plugreg.mixins._cron import parse_cron
 from plugreg.storage import MemoryStorage
@@ -230,6 +232,26 @@ class TestJobs:
         with pytest.raises(ValueError, match="plugreg"):
             ScheduleBridge(house.registry, house.scheduler)
 
+    def test_a_task_of_which_no_job_can_be_made_costs_itself(self, make, monkeypatch):
+        """It is a record that names the task, the others have their jobs, and it follows."""
+        house = make()
+        house.bridge.close()
+        added = BackgroundScheduler.add_job
+
+        def add_job(self, *args, **options):
+            if options["id"] == "plugin.busy.tick":
+                raise OverflowError("too large")
+            return added(self, *args, **options)
+
+        monkeypatch.setattr(BackgroundScheduler, "add_job", add_job)
+        scheduler = BackgroundScheduler(timezone="UTC")
+        ScheduleBridge(house.registry, scheduler, every=NEVER).sync()
+        jobs = {each.id for each in scheduler.get_jobs()}
+        assert jobs == BUSY - {"plugin.busy.tick"} | OTHER | {"plugreg.follow"}
+        (failure,) = house.registry.errors
+        assert (failure.stage, failure.slug) == (Stage.CALL, "busy")
+        assert failure.message == "task 'tick': OverflowError: too large"
+
 
 def at(*numbers, zone=UTC):
     return datetime(*numbers, tzinfo=zone)
@@ -295,6 +317,100 @@ class TestTimes:
             skipped = timedelta(minutes=1 if on_this_hour else 60 - minute.minute)
             minute += skipped
         assert found == minute
+
+
+ZONES = {
+    "Europe/Berlin": 2026,
+    "America/New_York": 2026,
+    "Australia/Lord_Howe": 2026,  # Half an hour.
+    "America/Havana": 2026,  # Back to midnight, and forward from it.
+    "Asia/Beirut": 2026,  # At midnight.
+    "America/Santiago": 2026,
+    "Antarctica/Troll": 2026,  # Two hours.
+    "Pacific/Apia": 2011,  # Without a thirtieth of December.
+}
+"""Time zones, and a year in which their clocks are put forward and back."""
+
+
+class TestChangesOfClocks:
+    @pytest.mark.parametrize("zone", ZONES)
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("0 0 * * *", "0 * * * *", "*/20 * * * *", "30 2 * * *", "15,45 0-3,23 * * *"),
+            *("0 0 30 * *", "59 23 * * *", "0 0 * * mon", "30 1-2 * 3-4,10-11 sun"),
+        ],
+    )
+    def test_each_time_around_a_change_is_due_once(self, zone, text):
+        """As a walk from minute to minute finds them, which looks at a clock on the wall."""
+        cron, zone, year = parse_cron(text), ZoneInfo(zone), ZONES[zone]
+        changes = _changes(zone, year)
+        assert len(changes) >= 2
+        trigger = _CalendarTrigger(cron, zone)
+        for change in changes:
+            first, end = change - timedelta(days=2), change + timedelta(days=3)
+            found, due = [], trigger.get_next_fire_time(None, first)
+            while due < end:
+                found.append(due.astimezone(UTC))
+                due = trigger.get_next_fire_time(due, due)
+            assert found == _walked(cron, zone, first, end)
+
+    def test_midnight_of_each_day_is_due_at_the_start_of_summer_time(self, make):
+        """No day is left out, however late the scheduler looks."""
+        zone = ZoneInfo("Europe/Berlin")
+        trigger = make(timezone=zone).job("plugin.other.only").trigger
+        days = [at(2026, 3, day, zone=zone) for day in (28, 29, 30, 31)]
+        for late in (timedelta(), timedelta(hours=1), timedelta(days=9)):
+            for day, following in pairwise(days):
+                assert trigger.get_next_fire_time(day, day + late) == following
+
+    @pytest.mark.parametrize("task", [{"schedule": "I", "minutes": 15}, {"cron": "*/15 * * * *"}])
+    def test_no_moment_of_an_hour_that_clocks_show_twice_is_early(self, make, task):
+        """The scheduler compares them with its own time, of the first of the two hours."""
+        zone = ZoneInfo("Europe/Berlin")
+        house = make(timezone=zone)
+        house.registry.get("other").plugin.given = {"only": {"func": "only", **task}}
+        house.bridge.sync()
+        trigger = house.job("plugin.other.only").trigger
+        now = at(2026, 10, 25, 2, 50, zone=zone)
+        due = trigger.get_next_fire_time(at(2026, 10, 25, 2, 45, zone=zone), now)
+        assert due.astimezone(UTC) == at(2026, 10, 25, 1)
+        assert due > now
+
+    def test_a_clock_that_was_ahead_and_is_set_is_followed(self):
+        """What was due by the wrong time does not hold up what is due by the right one."""
+        trigger = _CalendarTrigger(parse_cron("0 0 * * *"), UTC)
+        assert trigger.get_next_fire_time(at(2036, 1, 1), at(2026, 1, 1, 5)) == at(2026, 1, 2)
+
+
+def _changes(zone, year):
+    """Return the days of a year, in UTC, at whose end clocks go other than at their beginning."""
+    days = [at(year, 1, 1) + timedelta(days=each) for each in range(365)]
+    offsets = [each.astimezone(zone).utcoffset() for each in days]
+    return [day for day, (old, new) in zip(days, pairwise(offsets), strict=False) if old != new]
+
+
+def _walked(cron, zone, first, end):
+    """Return what is due from ``first`` to before ``end``, which are in UTC, minute by minute.
+
+    It goes by what a clock on the wall shows: once, or whenever it shows it if cron has each hour;
+    and when it leaps, by what it leaves out.
+    """
+    due, seen = [], set()
+    moment, minute = first, timedelta(minutes=1)
+    before = (first - minute).astimezone(zone).replace(tzinfo=None)
+    while moment < end:
+        shown = moment.astimezone(zone).replace(tzinfo=None)
+        left_out = before + minute
+        is_due = _suits(cron, shown) and (len(cron.hours) == 24 or shown not in seen)
+        while left_out < shown and not is_due:
+            is_due = _suits(cron, left_out)
+            left_out += minute
+        if is_due:
+            due.append(moment)
+            seen.add(shown)
+        before, moment = shown, moment + minute
+    return due
 
 
 def _suits(cron, minute):
@@ -414,6 +530,17 @@ class TestRunning:
         assert (here.done, there.done) == (["tick"] * 2, ["tick"])
         assert list(storage.read("leases")) == ["plugin.busy.tick"]
 
+    def test_a_machine_whose_clock_is_ahead_does_not_stop_the_others(self, make, caplog):
+        """Of what is due by its time nothing is done, so that it is done when it is due."""
+        storage = MemoryStorage()
+        here, there = make(storage), make(storage)
+        ahead = datetime.now(UTC) + timedelta(days=3650)
+        here.bridge._run(here.job("plugin.busy.tick").args[0], ahead)
+        assert here.done == []
+        assert "'plugin.busy.tick' is not done: it was planned for" in caplog.text
+        assert there.run("plugin.busy.tick") is None
+        assert there.done == ["tick"]
+
     def test_a_store_that_is_away_keeps_a_task_from_being_done_twice(self, make):
         """Who cannot ask does nothing, and the scheduler has the error."""
 
@@ -446,6 +573,7 @@ def test_without_apscheduler_it_says_what_to_install(monkeypatch):
 PROCESS = """
 import sys, threading
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from apscheduler.events import EVENT_JOB_EXECUTED
 from apscheduler.schedulers.background import BackgroundScheduler
 from plugreg import Plugin, PluginRegistry
