@@ -1608,26 +1608,27 @@ class TestLoops:
 
         assert bench.call() == ["tea"]
 
-    @pytest.mark.skipif(sys.version_info < (3, 12), reason="new in Python 3.12")
-    def test_eager_tasks(self):
-        """It works where tasks begin at once."""
-        bench = Bench()
+    if sys.version_info >= (3, 12):
 
-        async def price(item):
-            return item
+        def test_eager_tasks(self):
+            """It works where tasks begin at once."""
+            bench = Bench()
 
-        async def wrapper(item):
-            value = yield
-            yield [*value, "wrapped"]
+            async def price(item):
+                return item
 
-        async def main():
-            asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
-            return await bench.dispatch.acall(Hooks.price, item="tea")
+            async def wrapper(item):
+                value = yield
+                yield [*value, "wrapped"]
 
-        bench.add(a=price, b=lambda item: price(item), c=lambda item: "c")
-        bench.wrap(wrapper)
+            async def main():
+                asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+                return await bench.dispatch.acall(Hooks.price, item="tea")
 
-        assert asyncio.run(main()) == ["tea", "tea", "c", "wrapped"]
+            bench.add(a=price, b=lambda item: price(item), c=lambda item: "c")
+            bench.wrap(wrapper)
+
+            assert asyncio.run(main()) == ["tea", "tea", "c", "wrapped"]
 
     def test_trio_as_a_guest_of_asyncio(self):
         """What counts is the loop that the caller's coroutine runs on."""
