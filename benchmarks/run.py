@@ -160,7 +160,7 @@ def versions() -> dict[str, str]:
 def machine() -> dict[str, object]:
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "system": f"{platform.system()} {platform.machine()}",
         "cores": f"{os.cpu_count()} cores",
     }
 
