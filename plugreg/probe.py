@@ -22,6 +22,7 @@ from pathlib import Path
 from threading import Thread
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
+from plugreg._children import group_exists, has_ended, waited
 from plugreg._names import near
 from plugreg._probe_child import REPORT, REQUEST, Request, named
 from plugreg._scrub import Scrubber
@@ -51,8 +52,6 @@ _LARGEST_ANSWER: Final = 1024 * 1024
 """How many bytes an answer may have."""
 _TOO_LARGE: Final = "the probe's answer has more than 1 MiB; the plugin declares more than is read"
 _OVERWRITTEN: Final = "the probe's answer cannot be read; the plugin has written over it"
-_TICK: Final = 0.01
-"""Seconds between two looks at the child."""
 _GRACE: Final = 2.0
 """Seconds that what was ended has to be gone."""
 
@@ -294,12 +293,12 @@ def _run(folder: str, timeout: float) -> _Ended:
     try:
         for each in streams:
             each.start()
-        in_time = _waited(lambda: _has_ended(process), timeout)
+        in_time = waited(lambda: has_ended(process), timeout)
         seconds = time.monotonic() - started
         if not in_time and sys.platform != "win32":
             # The child's own handler for it tells on stderr where it hangs.
             os.kill(process.pid, signal.SIGABRT)
-            _waited(lambda: _has_ended(process), _GRACE)
+            waited(lambda: has_ended(process), _GRACE)
     finally:
         _end(process, f"{MARK}={folder}".encode())
     for each in streams:
@@ -355,17 +354,6 @@ class _Stream(Thread):
         return f"{head} … {tail}"
 
 
-def _has_ended(process: Popen[bytes]) -> bool:
-    """Tell whether it has, without taking its number from it: its group is still to be ended."""
-    if sys.platform == "win32":
-        return process.poll() is not None
-    try:
-        how = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        return os.waitid(os.P_PID, process.pid, how) is not None
-    except ChildProcessError:
-        return True  # The host lets the system take its children's exit codes.
-
-
 def _end(process: Popen[bytes], mark: bytes) -> None:
     """End the child and all that it has started, and wait until they are gone."""
     if sys.platform == "win32":
@@ -378,17 +366,9 @@ def _end(process: Popen[bytes], mark: bytes) -> None:
     process.wait()
     if sys.platform == "linux":
         # Some may have left the group, and each look may find what was forked since the last.
-        _waited(lambda: not _killed(mark), _GRACE)
+        waited(lambda: not _killed(mark), _GRACE)
     else:
-        _waited(lambda: not _group_exists(process.pid), _GRACE)
-
-
-def _group_exists(number: int) -> bool:
-    try:
-        os.killpg(number, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+        waited(lambda: not group_exists(process.pid), _GRACE)
 
 
 def _killed(mark: bytes) -> int:
@@ -402,13 +382,3 @@ def _killed(mark: bytes) -> int:
                     os.kill(int(each.name), signal.SIGKILL)
                     count += 1
     return count
-
-
-def _waited(condition: Callable[[], bool], seconds: float) -> bool:
-    """Wait for a condition; tell whether it came to hold in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(_TICK)
-    return True

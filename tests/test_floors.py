@@ -15,7 +15,7 @@ import plugreg
 ROOT = Path(plugreg.__file__).parent
 
 FLOORS = [
-    {"exceptions", "_names", "_guard", "_scrub", "_forks", "circuits"},
+    {"exceptions", "_names", "_guard", "_scrub", "_forks", "_children", "circuits"},
     {"records", "context", "_turns", "_texts", "_typed", "references", "watching", "observation"},
     {
         "async_calls",

@@ -12,12 +12,13 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from queue import Empty, Queue
 from threading import Event, Thread
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
+from plugreg._children import group_exists, has_ended, waited
 from plugreg._guard import Guard
 from plugreg.exceptions import InstallError
 from plugreg.install.exceptions import InstallTimeoutError
@@ -198,7 +199,7 @@ def _follow(
         try:
             line = lines.get(timeout=_TICK)
         except Empty:
-            if _has_ended(process):
+            if has_ended(process):
                 ended = now if ended is None else ended
                 # What was left behind may keep the stream open, which is no reason to wait.
                 if finished or now - ended > _GRACE:
@@ -211,27 +212,15 @@ def _follow(
     raise TimeoutError
 
 
-def _has_ended(process: Popen[bytes]) -> bool:
-    """Tell whether it has, without taking its number from it: its group is still to be ended."""
-    if sys.platform == "win32":
-        return process.poll() is not None
-    try:
-        how = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        return os.waitid(os.P_PID, process.pid, how) is not None
-    except ChildProcessError:
-        return True  # The host lets the system take its children's exit codes.
-
-
 def _end(process: Popen[bytes]) -> None:
     """End all that is left of a session, and wait until it has."""
     try:
         _signal(process, signal.SIGTERM)
-        _waited(lambda: _has_ended(process))
+        waited(lambda: has_ended(process), _GRACE)
     finally:
         _signal(process, signal.SIGKILL)
         process.wait()
-    if sys.platform != "win32":
-        _waited(lambda: not _group_exists(process.pid))
+    waited(lambda: not group_exists(process.pid), _GRACE)
 
 
 def _signal(process: Popen[bytes], number: int) -> None:
@@ -241,20 +230,6 @@ def _signal(process: Popen[bytes], number: int) -> None:
         # The group has the number of its first process, which was not waited for yet.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
-
-
-def _group_exists(number: int) -> bool:
-    try:
-        os.killpg(number, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
-def _waited(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _GRACE
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(_TICK)
 
 
 def variables(own: re.Pattern[str], given: Mapping[str, str], *, isolated: bool) -> dict[str, str]:
