@@ -397,6 +397,16 @@ class TestInAQueue:
         assert registry.events.process(EventDelivery(event="x", slug="gone")) is False
         assert plugin.heard == []
 
+    def test_a_plugin_that_hears_no_events_drops_what_was_queued(self, make):
+        """It may have had the capability when that was queued, or the host has it off since."""
+        registry = make(deaf=type("Deaf", (Plugin,), {}))
+        assert registry.events.process(EventDelivery(event="x", slug="deaf")) is False
+        off = make(tea=Quiet, switches={"events": False})
+        assert off.events.process(EventDelivery(event="x", slug="tea")) is False
+
+        assert off.get("tea").plugin.heard == []
+        assert (registry.errors, off.errors) == ((), ())
+
     def test_a_plugin_that_another_process_has_switched_off_does_not_act(self, make):
         """A worker takes in what has changed before each delivery, in both directions."""
         storage, queue = MemoryStorage(), []
