@@ -56,9 +56,6 @@ class Catalogue:
     def record(self, slug: str) -> PluginRecord:
         """Return the record of one plugin. Raises PluginNotFoundError, with a near name."""
         snapshot = self._current()
-        # Most are there already, and this is asked more often than anything else.
-        if slug in snapshot.composed and not self._ledger.has(slug):
-            return snapshot.composed[slug]
         return self.compose(_known(slug, snapshot), snapshot)
 
     def probed(self, slug: str) -> ProbeReport | None:
@@ -96,13 +93,20 @@ class Catalogue:
         return Selection(self, snapshot, index.select(filters, search, ordering))
 
     def compose(self, known: KnownPlugin, snapshot: Snapshot) -> PluginRecord:
-        """Make the record of one plugin of a snapshot, unless it is made already."""
-        record = snapshot.composed.get(known.slug)
-        if record is None or self._ledger.has(known.slug):
+        """Make the record of one plugin of a snapshot, unless it is made already.
+
+        It is kept where nothing in it can change: until an active plugin fails, when the ledger
+        lets it be taken out.
+        """
+        slug, composed = known.slug, snapshot.composed
+        record = composed.get(slug)
+        if record is None or self._ledger.has(slug):
             record = self._made(known, snapshot)
-            # In that of an active plugin without failures nothing can change.
-            if record.active and not record.errors:
-                snapshot.composed[known.slug] = record
+            if record.active and not self._ledger.has(slug):
+                composed[slug] = record
+                # A failure that came since the look above has found nothing to take out.
+                if self._ledger.has(slug):
+                    composed.pop(slug, None)
         return record
 
     def _made(self, known: KnownPlugin, snapshot: Snapshot) -> PluginRecord:

@@ -37,7 +37,8 @@ class FailureLedger:
 
     What comes in is scrubbed of the plugin's protected values before it is compared, kept, logged
     or told of. ``scrubber_of`` is asked without the lock; if it raises, of the record's texts only
-    the type of the exception is kept.
+    the type of the exception is kept. ``outdate`` is called, with the lock, with the slug of each
+    plugin that a record is kept of, so that nothing goes on saying that it has none.
     """
 
     def __init__(
@@ -45,10 +46,12 @@ class FailureLedger:
         on_failure: OnFailure | None = None,
         still_holds: StillHolds = lambda _: True,
         scrubber_of: ScrubberOf = lambda _: Scrubber(),
+        outdate: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._on_failure = on_failure
         self._still_holds = still_holds
         self._scrubber_of = scrubber_of
+        self._outdate = outdate
         self._lock = threading.Lock()
         self._failures: dict[str, dict[tuple[str, ...], PluginFailure]] = {}
 
@@ -142,6 +145,7 @@ class FailureLedger:
         if len(own) > MOST_PER_PLUGIN:
             oldest = min(own.values(), key=lambda each: each.last_seen)
             del own[oldest.identity]
+        self._outdate(failure.slug)
 
     def _tell(self, failure: PluginFailure) -> None:
         _logger.warning("plugin %s failed at %s: %s", failure.slug, failure.stage, failure.message)

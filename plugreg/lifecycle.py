@@ -96,7 +96,8 @@ class LifeCycle:
         self._told = ToldLater(tell)
         self._retries = Retries()
         self._manual: tuple[PluginSpec, ...] = ()
-        self._snapshot = Snapshot()
+        self.snapshot = Snapshot()
+        """The snapshot of this moment, empty before load and after close. It is assigned here."""
         self._collected = Discovery()
         self._fresh = Freshness(configs, rules)
         self._is_loaded = False
@@ -107,16 +108,11 @@ class LifeCycle:
         """Whether a snapshot has been published."""
         return self._is_loaded
 
-    @property
-    def snapshot(self) -> Snapshot:
-        """The snapshot of this moment, empty before load and after close."""
-        return self._snapshot
-
     def current(self) -> Snapshot:
         """Return the snapshot of this moment. Raises RegistryNotReady before load, after close."""
         if not self._is_loaded or self._is_closed:
             self._refuse()
-        return self._snapshot
+        return self.snapshot
 
     def is_manual(self, slug: str) -> bool:
         """Tell whether a plugin was registered by hand."""
@@ -127,7 +123,7 @@ class LifeCycle:
         """What is in service now, and by which wishes."""
         return Running(
             generation=self._fresh.generation,
-            active=tuple(self._snapshot.active),
+            active=tuple(self.snapshot.active),
             errors=len(self._ledger.all()),
         )
 
@@ -205,7 +201,7 @@ class LifeCycle:
             )
 
         def job() -> LoadReport:
-            if spec.slug in self._snapshot.plugins:
+            if spec.slug in self.snapshot.plugins:
                 raise PluginSlugError(spec.slug, "it is the slug of a known plugin; choose another")
             self._apply_manual((*self._manual, spec), spec.slug)
             return _NOTHING_YET
@@ -254,9 +250,9 @@ class LifeCycle:
         return report or _NOTHING_YET
 
     def _end(self) -> LoadReport:
-        old = self._snapshot
+        old = self.snapshot
         self._manager.exchange(old.active.keys(), ())
-        self._snapshot = Snapshot()
+        self.snapshot = Snapshot()
         self._is_closed = True
         self._health.forget(old.active)
         for each in reversed([*old.active.values()]):
@@ -272,7 +268,7 @@ class LifeCycle:
         # What was there then and is away now may come back without looking for new ones.
         collected = found if collect else self._collected
         found = restricted(found, collected)
-        before = self._snapshot.active
+        before = self.snapshot.active
         changed = self._settings.load()
         self._configs.load()
         self._probes.load()
@@ -296,7 +292,7 @@ class LifeCycle:
         return report
 
     def _catch_up(self) -> LoadReport:
-        revision, snapshot = self._configs.revision(), self._snapshot
+        revision, snapshot = self._configs.revision(), self.snapshot
         wished = self._fresh.wished(snapshot)
         if wished is None:
             return self._reload(collect=True, remake=Remake.CHANGED)
@@ -307,7 +303,7 @@ class LifeCycle:
         self._health.renew(before)
         self._tell_changed(changed, snapshot.active)
         if wished != snapshot.wished:
-            self._snapshot = replace(snapshot, wished=wished)
+            self.snapshot = replace(snapshot, wished=wished)
         self._fresh.note_values(revision)
         return _NOTHING_YET
 
@@ -316,7 +312,7 @@ class LifeCycle:
     ) -> None:
         """Tell plugins whose settings have changed, but for objects made since, by the new ones."""
         for slug, keys in changed.items():
-            active = self._snapshot.active.get(slug)
+            active = self.snapshot.active.get(slug)
             if active is not None and slug in before and before[slug].plugin is active.plugin:
                 self._dispatch.tell(
                     active.implementations, "plugreg_settings_changed", changed=keys
@@ -331,7 +327,7 @@ class LifeCycle:
             raise
 
     def _apply_wishes(self, slugs: Collection[Slug]) -> None:
-        snapshot = self._snapshot
+        snapshot = self.snapshot
         only = frozenset(slugs) | {each for slug in slugs for each in snapshot.dependants(slug)}
         self._apply(snapshot.discovery, only=only)
 
@@ -372,7 +368,7 @@ class LifeCycle:
 
     def _build(self, found: Discovery, remake: Remake, only: frozenset[str] | None) -> Built:
         return self._builder.build(
-            self._snapshot, found, self._manual, self._remember, remake=remake, only=only
+            self.snapshot, found, self._manual, self._remember, remake=remake, only=only
         )
 
     def _tear_down(self, built: Built) -> None:
@@ -404,7 +400,7 @@ class LifeCycle:
         except BaseException:
             self._tear_down(built)
             raise
-        self._snapshot = built.snapshot
+        self.snapshot = built.snapshot
         self._collected = collected or self._collected
         self._is_loaded = True
 

@@ -400,7 +400,8 @@ class Snapshot:
     service, in activation order; ``by_mixin`` the plugin objects of each enabled mixin, in the
     same order; ``needs`` the slugs that each wanted plugin depends on; ``discovery`` what was
     found; ``wished`` the slugs that were to be on by the wishes it was made from, known or not.
-    ``composed`` keeps records that were made of it, and of no other one.
+    ``composed`` has records that were made of it, and of no other one: those of active plugins
+    that have not failed since, and of these only what was asked for.
     """
 
     plugins: Mapping[str, KnownPlugin] = field(default_factory=dict)

@@ -185,7 +185,12 @@ class PluginRegistry:
             overrides=parse_overrides(overrides),
             encryption=encryption,
         )
-        self._ledger = FailureLedger(on_failure, self._still_holds, self._settings.scrubber)
+        self._ledger = FailureLedger(
+            on_failure,
+            self._still_holds,
+            self._settings.scrubber,
+            lambda slug: self._life.snapshot.composed.pop(slug, None),
+        )
         self._health = SettingsHealth(self._settings, self._ledger)
         self.dispatch: Final = Dispatcher(
             self.manager,
@@ -445,6 +450,10 @@ class PluginRegistry:
 
     def get(self, slug: str) -> PluginRecord:
         """Return the record of one plugin. Raises PluginNotFoundError, with a near name."""
+        try:
+            return self._life.snapshot.composed[slug]
+        except KeyError:
+            pass  # It is not made yet, or has failed, or is none.
         return self.catalogue.record(slug)
 
     def with_mixin(self, key: str) -> tuple[Any, ...]:
@@ -452,8 +461,11 @@ class PluginRegistry:
 
         Empty where the host has switched the capability off, or nobody has it.
         """
-        found = self._life.current().by_mixin
-        return found[key] if key in found else found.get(key.strip().lower(), ())
+        try:
+            return self._life.snapshot.by_mixin[key]
+        except KeyError:
+            pass  # Nobody has it, or it is spelt otherwise, or nothing is loaded.
+        return self._life.current().by_mixin.get(key.strip().lower(), ())
 
     @property
     def hook(self) -> Any:

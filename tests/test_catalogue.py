@@ -88,6 +88,22 @@ class TestRecord:
         house.snapshot = snapshot_of(known("tea"))
         assert house.catalogue.record("tea").state is PluginState.INACTIVE
 
+    def test_is_not_kept_where_the_plugin_fails_meanwhile(self):
+        """A failure that comes while a record is made is in the next one."""
+        line, active = serving("tea")
+        house = House(line, active=[active])
+
+        def fails_now(slug):
+            house.ledger.record(PluginFailure(stage=Stage.CALL, slug=slug, message="no"))
+            return "closed"
+
+        catalogue = Catalogue(
+            lambda: house.snapshot, house.ledger, house.describe, circuit_of=fails_now
+        )
+        assert catalogue.record("tea").errors == ()
+        assert house.snapshot.composed == {}
+        assert [each.message for each in catalogue.record("tea").errors] == ["no"]
+
     def test_facts_are_asked_for_only_when_they_are_looked_at(self):
         """Composing a record reads no file."""
         house = House(known("tea"))
