@@ -38,7 +38,7 @@ class Effort:
     """After so many seconds each figure is of one process: a busy machine must not take longer."""
 
 
-FULL = Effort(runs=5, rounds=25, seconds=0.001, each=1.0, steady=3, together=3, hurry=200.0)
+FULL = Effort(runs=5, rounds=25, seconds=0.001, each=1.0, steady=3, together=3, hurry=600.0)
 QUICK = Effort(runs=3, rounds=15, seconds=0.0005, each=0.5, steady=1, together=2, hurry=55.0)
 
 

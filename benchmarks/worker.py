@@ -25,6 +25,9 @@ BEGIN, END = "/plugreg-benchmark-begins", "/plugreg-benchmark-ends"
 BLOCK = 10
 """So many calls of one contestant follow each other, for a write leaves the disk some work."""
 
+WARM = 3
+"""So often a loop runs before it is known how many calls make a round."""
+
 AUDITED = ("open", "os.listdir", "os.scandir")
 
 
@@ -106,7 +109,8 @@ def in_loops(ready: dict[str, Timed], rounds: int, seconds: float) -> dict[str, 
         text = timed.run if isinstance(timed.run, str) else "run()"
         timers[name] = timeit.Timer(text, globals=names)
         numbers[name] = 1
-        while (took := timers[name].timeit(numbers[name])) < seconds:
+        # The least of a few, since one that is interrupted would make the rounds too short to count.
+        while (took := min(timers[name].repeat(WARM, numbers[name]))) < seconds:
             numbers[name] *= max(2, min(10, int(seconds / max(took, 1e-9))))
     taken: dict[str, list[float]] = {name: [] for name in ready}
     for _ in range(rounds):
