@@ -12,6 +12,7 @@ from plugreg._names import Slug
 from plugreg._turns import Turns
 from plugreg.activate import Activator
 from plugreg.build import Builder, Built, Remake
+from plugreg.calling import HOOK_ORDER, UNKNOWN_HOOKS
 from plugreg.configs import Configs
 from plugreg.discovery import Sources, restricted
 from plugreg.dispatch import Dispatcher
@@ -41,12 +42,6 @@ from plugreg.settings_health import SettingsHealth
 from plugreg.values import SettingsStore
 
 _logger = logging.getLogger("plugreg")
-
-UNKNOWN_HOOKS: Final = "unknown hooks"
-"""The subject of failures about implementations that no spec asks for."""
-
-HOOK_ORDER: Final = "order of hooks"
-"""The subject of failures about implementations whose wishes for an order form a circle."""
 
 _NOTHING_YET: Final = LoadReport(active=(), states={}, failures=(), seconds=0.0)
 

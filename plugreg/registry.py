@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from plugreg.watching import Watch
 
 
-OPEN_CIRCUIT: Final = "circuit"
-"""The subject of a failure that says that a plugin's circuit has opened."""
-
 
 class RegistryStatus(TypedDict):
     """What ``GET /plugins/status/`` answers (behaviour.md, section 2.5), and the processes."""
@@ -120,18 +117,15 @@ class PluginRegistry:
         from plugreg.assets import Assets
         from plugreg.binding import Binder
         from plugreg.build import Builder
+        from plugreg.calling import Calling
         from plugreg.catalogue import Catalogue
-        from plugreg.circuits import Circuits
         from plugreg.configs import Configs
         from plugreg.configuration import Configuration
         from plugreg.discovery import Facts, Sources
-        from plugreg.dispatch import Dispatcher
         from plugreg.events import Events
         from plugreg.failures import FailureLedger
         from plugreg.health import Health
-        from plugreg.hooks import PluginManager, PlugregSpecs
         from plugreg.lifecycle import LifeCycle
-        from plugreg.observation import Observation
         from plugreg.options import absolute, collected, host_rules, mixin_table, switched_off
         from plugreg.overrides import parse_overrides
         from plugreg.presence import Presence
@@ -140,7 +134,6 @@ class PluginRegistry:
         from plugreg.settings_health import SettingsHealth
         from plugreg.shared import Shared
         from plugreg.storage import MemoryStorage
-        from plugreg.supervision import Supervision
         from plugreg.ui import UserInterface
         from plugreg.values import SettingsStore
         from plugreg.wishes import Wishes
@@ -159,20 +152,6 @@ class PluginRegistry:
         )
         rows = mixin_table(collected("mixins", mixins))
         off = switched_off(rows, switches)
-        self._circuits = Circuits(circuit, self._circuit_opened)
-        observation = Observation() if observe else None
-        observers = (*filter(None, [observation]), *(() if isinstance(observe, bool) else observe))
-        supervised = circuit is not None or observers
-        supervision = Supervision(self._circuits, observers) if supervised else None
-        self.manager: Final = PluginManager(
-            host,
-            implicit_prefix=implicit_prefix,
-            around=None if supervision is None else supervision.around,
-        )
-        """The one pluggy manager, for as long as the registry lives. A host may register on it."""
-        self.manager.add_hookspecs(PlugregSpecs)
-        for each in collected("hookspecs", hookspecs):
-            self.manager.add_hookspecs(each)
         self._rules = rules
         kept = MemoryStorage() if storage is None else storage
         self._configs = Configs(kept)
@@ -187,20 +166,24 @@ class PluginRegistry:
         )
         self._ledger = FailureLedger(
             on_failure,
-            self._still_holds,
+            lambda failure: self._calling.still_holds(failure),
             self._settings.scrubber,
             lambda slug: self._life.snapshot.composed.pop(slug, None),
         )
         self._health = SettingsHealth(self._settings, self._ledger)
-        self.dispatch: Final = Dispatcher(
-            self.manager,
-            self._record_fault,
-            self._check_ready,
-            self._circuits,
-            observation,
+        calling = self._calling = Calling(
+            host,
+            hookspecs=collected("hookspecs", hookspecs),
+            implicit_prefix=implicit_prefix,
+            circuit=circuit,
+            observe=observe,
             timeout=call_timeout,
-            begin=None if supervision is None else supervision.begin,
+            record=self._record,
+            check_ready=self._check_ready,
         )
+        self.manager: Final = calling.manager
+        """The one pluggy manager, for as long as the registry lives. A host may register on it."""
+        self.dispatch: Final = calling.dispatch
         """The isolated calls."""
         self.call = self.dispatch.call
         self.first = self.dispatch.first
@@ -255,7 +238,7 @@ class PluginRegistry:
         )
         current = self._life.current
         self.catalogue: Final = Catalogue(
-            current, self._ledger, facts.of, self._probes.of, self._circuits.state
+            current, self._ledger, facts.of, self._probes.of, calling.circuits.state
         )
         """All plugins as records, and lists of them: filtered, searched and ordered."""
 
@@ -297,7 +280,7 @@ class PluginRegistry:
         self._health_of = Health(
             current,
             self.dispatch,
-            self._circuits.state,
+            calling.circuits.state,
             {*rules.mandatory, *map(slugify, collected("critical", critical))},
         )
         self._assets = Assets(current)
@@ -634,35 +617,8 @@ class PluginRegistry:
         if not self._life.is_loaded:
             self._life.current()
 
-    def _still_holds(self, failure: PluginFailure) -> bool:
-        from plugreg.lifecycle import HOOK_ORDER, UNKNOWN_HOOKS
-
-        if failure.subject == OPEN_CIRCUIT:
-            return self._circuits.state(failure.slug) != "closed"
-        # Another plugin, or the host, may have added the spec that a hook lacked.
-        if failure.subject == UNKNOWN_HOOKS:
-            return bool(self.manager.unknown_hooks(failure.slug))
-        # Or one that was part of the circle has left.
-        return failure.subject != HOOK_ORDER or failure.slug in self.manager.ignored_wishes()
-
-    def _circuit_opened(self, slug: str, seconds: float) -> None:
-        from plugreg.records import PluginFailure, Stage
-
-        message = (
-            f"its circuit has opened after repeated failures: no calls for {seconds:g} seconds, "
-            f"then one on trial; registry.reset({slug!r}) closes it"
-        )
-        self._record(
-            PluginFailure(stage=Stage.CALL, slug=slug, subject=OPEN_CIRCUIT, message=message)
-        )
-
     def _record(self, failure: PluginFailure) -> PluginFailure:
         return self._ledger.record(failure)
-
-    def _record_fault(self, slug: str, hook: str, error: BaseException) -> PluginFailure:
-        from plugreg.records import PluginFailure
-
-        return self._record(PluginFailure.of_call(slug, hook, error))
 
     def _tell_settings_changed(self, scope: Scope, changed: frozenset[str]) -> None:
         slug, user = scope
