@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from plugreg._guard import safe_repr
 from plugreg._names import Slug, canonical, near, slug_fault, slugify
+from plugreg.discovery import Sources
 from plugreg.mixins import MIXINS, MixinSpec
 from plugreg.resolve import HostRules
 
@@ -56,6 +57,36 @@ def host_rules(
         if reason is not None:
             raise ValueError(f"plugin {slug!r} is in mandatory=, but {reason}; decide on one")
     return rules
+
+
+def sources(
+    *,
+    group: str,
+    builtin: Iterable[Any],
+    samples: Iterable[Any],
+    directories: Iterable[str | os.PathLike[str]],
+    index: str | os.PathLike[str] | None,
+    index_verify: bool,
+    safe_mode: bool,
+) -> Sources:
+    """Return where plugins are looked for; a later change of the current folder changes nothing.
+
+    In safe mode there is no index, since it would be written.
+    Raises ValueError for ``index_verify`` without an index, TypeError for what is no collection.
+    """
+    if index_verify and index is None:
+        raise ValueError("index_verify=True needs an index=; give it a file, or leave it out")
+    return Sources(
+        group=group,
+        builtin=collected("builtin", builtin),
+        samples=tuple(
+            absolute(each) if isinstance(each, os.PathLike) else each
+            for each in collected("samples", samples)
+        ),
+        directories=tuple(map(absolute, collected("directories", directories))),
+        index=None if index is None or safe_mode else absolute(index),
+        verify=index_verify,
+    )
 
 
 def collected(argument: str, given: Iterable[T]) -> tuple[T, ...]:

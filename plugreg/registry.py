@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from plugreg.watching import Watch
 
 
-
 class RegistryStatus(TypedDict):
     """What ``GET /plugins/status/`` answers (behaviour.md, section 2.5), and the processes."""
 
@@ -121,12 +120,12 @@ class PluginRegistry:
         from plugreg.catalogue import Catalogue
         from plugreg.configs import Configs
         from plugreg.configuration import Configuration
-        from plugreg.discovery import Facts, Sources
+        from plugreg.discovery import Facts
         from plugreg.events import Events
         from plugreg.failures import FailureLedger
         from plugreg.health import Health
         from plugreg.lifecycle import LifeCycle
-        from plugreg.options import absolute, collected, host_rules, mixin_table, switched_off
+        from plugreg.options import collected, host_rules, mixin_table, sources, switched_off
         from plugreg.overrides import parse_overrides
         from plugreg.presence import Presence
         from plugreg.probes import Probes
@@ -138,8 +137,7 @@ class PluginRegistry:
         from plugreg.values import SettingsStore
         from plugreg.wishes import Wishes
 
-        if index_verify and index is None:
-            raise ValueError("index_verify=True needs an index=; give it a file, or leave it out")
+        group = group or f"{host}.plugins"
         rules = host_rules(
             host_version=host_version,
             host_distribution=host_distribution or host,
@@ -149,6 +147,15 @@ class PluginRegistry:
             ignore_compatibility=ignore_compatibility,
             new_plugins=new_plugins,
             safe_mode=safe_mode,
+        )
+        found_in = sources(
+            group=group,
+            builtin=builtin,
+            samples=samples,
+            directories=directories,
+            index=index,
+            index_verify=index_verify,
+            safe_mode=rules.safe_mode,
         )
         rows = mixin_table(collected("mixins", mixins))
         off = switched_off(rows, switches)
@@ -164,14 +171,7 @@ class PluginRegistry:
             overrides=parse_overrides(overrides),
             encryption=encryption,
         )
-        self._ledger = FailureLedger(
-            on_failure,
-            lambda failure: self._calling.still_holds(failure),
-            self._settings.scrubber,
-            lambda slug: self._life.snapshot.composed.pop(slug, None),
-        )
-        self._health = SettingsHealth(self._settings, self._ledger)
-        calling = self._calling = Calling(
+        calling = Calling(
             host,
             hookspecs=collected("hookspecs", hookspecs),
             implicit_prefix=implicit_prefix,
@@ -191,6 +191,13 @@ class PluginRegistry:
         self.acall = self.dispatch.acall
         self.aoutcomes = self.dispatch.aoutcomes
         self.explain = self.dispatch.explain
+        self._ledger = FailureLedger(
+            on_failure,
+            calling.still_holds,
+            self._settings.scrubber,
+            lambda slug: self._life.snapshot.composed.pop(slug, None),
+        )
+        self._health = SettingsHealth(self._settings, self._ledger)
         self.events: Final = Events(
             lambda: self._life.current(),  # noqa: PLW0108 - it is made later.
             self._ledger,
@@ -203,18 +210,7 @@ class PluginRegistry:
         activator = Activator(rows, off, self.manager.implementations, binder)
         self._life = LifeCycle(
             rules=rules,
-            sources=Sources(
-                group=group or f"{host}.plugins",
-                builtin=collected("builtin", builtin),
-                # A plugin, or the host, may change the current folder later.
-                samples=tuple(
-                    absolute(each) if isinstance(each, os.PathLike) else each
-                    for each in collected("samples", samples)
-                ),
-                directories=tuple(map(absolute, collected("directories", directories))),
-                index=None if index is None or rules.safe_mode else absolute(index),
-                verify=index_verify,
-            ),
+            sources=found_in,
             builder=Builder(
                 rules=rules,
                 describe=facts.of,
@@ -271,7 +267,7 @@ class PluginRegistry:
             if installer is None
             else self._packages(
                 installer,
-                group=group or f"{host}.plugins",
+                group=group,
                 host=host_distribution or host,
                 storage=kept,
             )
