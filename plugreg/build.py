@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
@@ -193,7 +193,7 @@ class Builder:
             plugins=MappingProxyType(plugins),
             active=MappingProxyType(new),
             by_mixin=MappingProxyType(self._by_mixin(new.values())),
-            needs=MappingProxyType(dict(plan.needs)),
+            needs=MappingProxyType(_needing(plan.needs)),
             discovery=discovery,
             wished=untouched | self._rules.wished(touched, wishes),
         )
@@ -214,17 +214,16 @@ class Builder:
         if plan is None:
             return None
         left = sorted(specs.keys() & old.active.keys(), key=lambda slug: _place(old.active[slug]))
-        others = _changed(old.active, {}, without=left)
-        work.active = others.copy()
+        work.active = _changed(old.active, {}, without=left)
         for spec in plan.order:
             self._decide(spec, plan, work)
         came: dict[str, ActivePlugin] = {
-            spec.slug: work.active[spec.slug] for spec in plan.order if spec.slug in work.active
+            spec.slug: work.active.pop(spec.slug) for spec in plan.order if spec.slug in work.active
         }
         if any(each.brings for each in came.values()):
             work.active = {}
             return None
-        active = work.active = _inserted(others, came)
+        active = work.active = _inserted(work.active, came)
         held = {**plan.held, **work.held}
         plugins: dict[str, KnownPlugin] = {
             slug: self._known(slug, spec, wishes.get(slug), held, work)
@@ -232,14 +231,13 @@ class Builder:
         }
         moved = [*(old.active[slug] for slug in left), *came.values()]
         by_mixin = {**old.by_mixin, **self._by_mixin_again(moved, active)}
+        needs = _needing(plan.needs)
         snapshot = replace(
             old,
             plugins=MappingProxyType(_changed(old.plugins, plugins)),
             active=MappingProxyType(active),
             by_mixin=MappingProxyType({key: each for key, each in by_mixin.items() if each}),
-            needs=MappingProxyType(
-                _changed(old.needs, plan.needs, without=specs.keys() - plan.needs.keys())
-            ),
+            needs=MappingProxyType(_changed(old.needs, needs, without=specs.keys() - needs.keys())),
             wished=(old.wished - only) | self._rules.wished(only, wishes),
         )
         return self._built(snapshot, plan, wishes, work, came=came, left=left)
@@ -408,6 +406,11 @@ def _specs_of(slugs: Iterable[str], previous: Snapshot) -> dict[Slug, PluginSpec
     return specs
 
 
+def _needing(needs: Mapping[Slug, tuple[Slug, ...]]) -> dict[Slug, tuple[Slug, ...]]:
+    # Who needs nothing, as most, is nothing to look through when dependants are asked for.
+    return {slug: each for slug, each in needs.items() if each}
+
+
 def _changed(
     before: Mapping[_K, _V], new: Mapping[_K, _V], without: Iterable[_K] = ()
 ) -> dict[_K, _V]:
@@ -424,10 +427,12 @@ def _inserted(
     """Put plugins at their places among others, which are in order."""
     if not came:
         return others
-    items = [*others.items()]
-    for item in came.items():
-        insort(items, item, key=lambda each: _place(each[1]))
-    return dict(items)
+    slugs, plugins = [*others], [*others.values()]
+    for slug, active in came.items():
+        place = bisect(plugins, _place(active), key=_place)
+        slugs.insert(place, slug)
+        plugins.insert(place, active)
+    return dict(zip(slugs, plugins, strict=True))
 
 
 def _place(active: ActivePlugin) -> tuple[bool, tuple[Any, ...]]:

@@ -398,8 +398,9 @@ class Snapshot:
 
     ``plugins`` has every known plugin by slug, in alphabetical order; ``active`` those in
     service, in activation order; ``by_mixin`` the plugin objects of each enabled mixin, in the
-    same order; ``needs`` the slugs that each wanted plugin depends on; ``discovery`` what was
-    found; ``wished`` the slugs that were to be on by the wishes it was made from, known or not.
+    same order; ``needs`` the slugs that a wanted plugin depends on, of each that needs any;
+    ``discovery`` what was found; ``wished`` the slugs that were to be on by the wishes it was made
+    from, known or not.
     ``composed`` has records that were made of it, and of no other one: those of active plugins
     that have not failed since, and of these only what was asked for.
     """

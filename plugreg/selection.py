@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import compress
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from plugreg._names import near
 from plugreg.records import KnownPlugin, Snapshot
@@ -21,6 +20,9 @@ DEFAULT_ORDERING: Final = ("-active", "name")
 
 _WORD: Final = re.compile(r""""[^"]*"|'[^']*'|[^\s,]+""")
 _MOST_REMEMBERED: Final = 16
+
+_Line: TypeAlias = tuple[str, KnownPlugin]
+"""A plugin behind what is searched of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,13 +43,15 @@ class Filters:
 class PluginIndex:
     """The plugins of one snapshot, made ready for lists; what it says never changes.
 
-    The texts that searches look into are made by the first search, and the last lists asked for
-    are kept, so that the next page of one costs nothing.
+    The texts that searches look into are made by the first search. The last lists asked for are
+    kept, so that the next page of one costs nothing, and so is what all words but the last have
+    left, so that a search whose last word is another one, as when it is typed, looks only there.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot: Final = snapshot
-        self._texts = cache(self._read)
+        self._lines = cache(self._read)
+        self._left = lru_cache(_MOST_REMEMBERED)(self._narrow)
         self._found = lru_cache(_MOST_REMEMBERED)(self._find)
 
     def select(
@@ -84,19 +88,22 @@ class PluginIndex:
             plugins.sort(key=_KEYS[field], reverse=descending)
         return tuple(plugins)
 
-    def _holding(self, words: Sequence[str]) -> list[KnownPlugin]:
+    def _holding(self, words: tuple[str, ...]) -> list[KnownPlugin]:
         """Return the plugins that hold every one of these words, by key."""
-        found: Iterable[KnownPlugin] = self.snapshot.plugins.values()
-        texts: Iterable[str] = self._texts() if words else ()
-        for word in words:
-            matching = [word in text for text in texts]
-            found, texts = compress(found, matching), compress(texts, matching)
-        return list(found)
+        if not words:
+            return [*self.snapshot.plugins.values()]
+        return [known for text, known in self._left(words[:-1]) if words[-1] in text]
 
-    def _read(self) -> Sequence[str]:
-        """Return what is searched of each plugin, by key; no word reaches across a line's end."""
-        plugins = self.snapshot.plugins.values()
-        return [f"{each.slug}\n{each.name.casefold()}" for each in plugins]
+    def _narrow(self, words: tuple[str, ...]) -> Sequence[_Line]:
+        """Return the lines that hold every one of these words, by key."""
+        lines = self._lines()
+        for word in words:
+            lines = [line for line in lines if word in line[0]]
+        return lines
+
+    def _read(self) -> Sequence[_Line]:
+        """Return all plugins by key, each with what is searched of it."""
+        return [(_text(each), each) for each in self.snapshot.plugins.values()]
 
     def _mixins(self, known: KnownPlugin) -> frozenset[str]:
         active = self.snapshot.active.get(known.slug)
@@ -112,6 +119,12 @@ _KEYS: Final[Mapping[str, Callable[[KnownPlugin], Any]]] = MappingProxyType(
 )
 
 
-def _words(search: str) -> list[str]:
+def _words(search: str) -> tuple[str, ...]:
     words = (each.strip("\"'").casefold() for each in _WORD.findall(search))
-    return [each for each in dict.fromkeys(words) if each]
+    return tuple(each for each in dict.fromkeys(words) if each)
+
+
+def _text(known: KnownPlugin) -> str:
+    """Return key and name for searches; no word reaches across the line's end between them."""
+    name = known.name.casefold()
+    return name if name == known.slug else f"{known.slug}\n{name}"

@@ -119,6 +119,21 @@ class TestSearch:
         """Words are parted by blanks and commas, quotes group them, and case does not count."""
         assert keys(index(*self.plugins).select(Filters(), search)) == expected
 
+    def test_a_search_goes_on_from_the_one_before(self):
+        """One more word, or another last one, finds what the whole search alone would find."""
+        found = index(known("tea-timer"), known("tea-cup"), known("egg-timer"))
+
+        assert keys(found.select(Filters(), "tea cup")) == ["tea-cup"]
+        assert keys(found.select(Filters(), "tea timer")) == ["tea-timer"]
+        assert keys(found.select(Filters(), "tea egg cup")) == []
+        assert keys(found.select(Filters(), "timer")) == ["egg-timer", "tea-timer"]
+
+    def test_a_search_may_have_any_number_of_words(self):
+        """Clients may send what they like, and get an answer."""
+        search = " ".join(map(str, range(10_000)))
+
+        assert keys(index(*self.plugins).select(Filters(), search)) == []
+
     def test_no_word_reaches_from_key_into_name(self):
         """The end of the key and the beginning of the name are no word."""
         assert keys(index(known("ab", "cd")).select(Filters(), "bc")) == []
