@@ -17,7 +17,7 @@ MAX_LENGTH: Final = 255
 
 _OTHER_CHARACTERS: Final = re.compile(r"[^a-z0-9_-]+")
 
-_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]|\r(?!\n)")
+_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]|\r(?!\n)")
 
 
 def slugify(name: str) -> Slug:
@@ -55,7 +55,7 @@ def has_control_characters(text: str) -> bool:
     Tab and newline may stand in one, and a carriage return before a newline, as web forms send
     it. Surrogates may not, because no store can write them as UTF-8.
     """
-    return _CONTROL_CHARACTERS.search(text) is not None
+    return _CONTROL_CHARACTERS.search(text) is not None or not has_utf8(text)
 
 
 def slug_fault(slug: Slug, name: str) -> str | None:

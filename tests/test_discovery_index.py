@@ -126,6 +126,17 @@ class TestWhileItHolds:
         assert listings == []
 
     @VERIFY
+    def test_a_place_counts_once(self, site, file, searches, verify):
+        """Whatever spellings of it are on the path: the answer is the one that is kept."""
+        site.dist("tax", "1.0", plugin())
+        age(site.folder)
+        first = index.find(file, GROUP, [str(site)], verify=verify)
+
+        again = index.find(file, GROUP, [str(site), f"{site}/", str(site)], verify=verify)
+
+        assert (again, len(searches)) == (first, 1)
+
+    @VERIFY
     def test_without_a_path_sys_path_is_looked_at(self, site, file, searches, verify, monkeypatch):
         """As with a search, what is not there is skipped, and may come later."""
         site.dist("tax", "1.0", plugin())
@@ -395,25 +406,36 @@ class TestChanges:
 
 def garbage(kept):
     """Give contents that are no index, and some that nearly are."""
-    (head, states), rows = json.loads(kept)
+    head, states, columns = json.loads(kept)
     yield from (b"", b"\xff\xfe", b"{", b"null", b"[]", b"[[1, 2], 3]", b"[" * 100_000)
     yield kept[: len(kept) // 2]
-    for states_, rows_ in (
+    ((is_bare, looked_at, times),) = states
+    slug, *others, stamp = columns
+    for states_, columns_ in (
         (states, None),
-        (states, [["slug"]]),
-        (states, [[1, *rows[0][1:]]]),
-        (states, [[*rows[0][:-1], None]]),
-        (states, [[*rows[0][:5], ["path"], rows[0][6]]]),
-        ([], rows),
-        ([*states, *states], rows),
-        ([None], rows),
-        ([[states[0][0], False, 5]], rows),
-        ([[states[0][0], False, {"tax-1.0.dist-info": 5}]], rows),
-        ([[states[0][0], False, {"nul\0": None}]], rows),
-        ([[5, True, {}]], rows),
+        (states, []),
+        (states, [*columns, stamp]),
+        (states, [slug, *others]),
+        (states, [[], *others, stamp]),
+        (states, [[*slug, "more"], *others, stamp]),
+        (states, [[1], *others, stamp]),
+        (states, [{"slug": 1}, *others, stamp]),
+        (states, [*others[:-1], "s", slug, stamp]),
+        (states, [slug, *others, [None]]),
+        (states, [slug, *others[:-1], [["path"]], stamp]),
+        ([], columns),
+        ([*states, *states], columns),
+        ([None], columns),
+        ([[is_bare, looked_at]], columns),
+        ([[is_bare, 5, times]], columns),
+        ([[is_bare, [], 5]], columns),
+        ([[is_bare, [], times[:1]]], columns),
+        ([[is_bare, [5], [*times[:2], 5, 5]]], columns),
+        ([[is_bare, ["nul\0"], [*times[:2], None, None]]], columns),
+        ([[True, [], 5]], columns),
     ):
-        yield json.dumps([[head, states_], rows_]).encode()
-    yield json.dumps([[[0, *head[1:]], states], []]).encode()
+        yield json.dumps([head, states_, columns_]).encode()
+    yield json.dumps([[0, *head[1:]], states, [[] for _ in columns]]).encode()
 
 
 class TestWhatIsWrongWithTheFile:

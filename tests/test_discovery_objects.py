@@ -183,8 +183,9 @@ class TestRefused:
 
 class TestAllSources:
     def test_the_order_of_sources(self, site, tmp_path):
-        """Builtins come first, then samples, directories and entry points."""
-        site.dist("d", "1.0", {"shop.plugins": {"d": "d:D"}})
+        """Builtins come first, then samples, directories and entry points, each by slug."""
+        site.dist("d", "1.0", {"shop.plugins": {"d": "d:D", "c": "c:C"}})
+        site.dist("e", "1.0", {"shop.plugins": {"b": "b:B"}})
         for name in ("samples", "plugins"):
             (tmp_path / name).mkdir()
             (tmp_path / name / "file.py").write_text("class A: NAME = 'a'", encoding="utf-8")
@@ -204,6 +205,8 @@ class TestAllSources:
             (Source.SAMPLE, "a"),
             (Source.SAMPLE, "y"),
             (Source.DIRECTORY, "a"),
+            (Source.ENTRY_POINT, "b"),
+            (Source.ENTRY_POINT, "c"),
             (Source.ENTRY_POINT, "d"),
         ]
 

@@ -62,17 +62,18 @@ class Sources:
         """
         folders = [each for each in self.samples if _is_folder(each)]
         sample_objects = [each for each in self.samples if not _is_folder(each)]
-        found = [
-            _searched(Source.BUILTIN, lambda: objects.find(self.builtin, source=Source.BUILTIN)),
-            _searched(Source.SAMPLE, lambda: objects.find(sample_objects, source=Source.SAMPLE)),
+        given = [
+            *_searched_objects(self.builtin, Source.BUILTIN),
+            *_searched_objects(sample_objects, Source.SAMPLE),
             *_searched_folders(folders, Source.SAMPLE),
             *_searched_folders(self.directories, Source.DIRECTORY),
-            _searched(Source.ENTRY_POINT, self._find_installed),
         ]
-        specs = [spec for each in found for spec in each.specs]
+        installed = _searched(Source.ENTRY_POINT, self._find_installed)
+        specs = [spec for each in given for spec in each.specs]
         return Discovery(
-            specs=tuple(sorted(specs, key=lambda spec: spec.sort_key)),
-            failures=tuple(failure for each in found for failure in each.failures),
+            # Those installed come last in the order of precedence, and are sorted already.
+            specs=(*sorted(specs, key=lambda spec: spec.sort_key), *installed.specs),
+            failures=tuple(fault for each in (*given, installed) for fault in each.failures),
         )
 
     def _find_installed(self) -> Discovery:
@@ -110,6 +111,11 @@ def _searched(name: str, search: Callable[[], Discovery]) -> Discovery:
         return search()
     assert guard.error is not None
     return Discovery(failures=(PluginFailure.of(Stage.DISCOVERY, name, guard.error),))
+
+
+def _searched_objects(given: Sequence[Any], source: Source) -> Iterator[Discovery]:
+    if given:
+        yield _searched(source, partial(objects.find, given, source=source))
 
 
 def _searched_folders(

@@ -66,12 +66,12 @@ def find(group: str, path: Sequence[str] | None = None) -> Discovery:
 
 def knows_distributions(finder: Any) -> bool:
     """Tell whether a finder of ``sys.meta_path`` brings distributions of its own."""
+    if getattr(finder, "find_distributions", None) is None:
+        return False
     # Python's path finder and that of importlib-metadata only search sys.path. Copies of the
     # latter live in other packages under its own last name.
     owner = str(getattr(finder, "__module__", "")).rpartition(".")[2]
-    if owner in ("_frozen_importlib_external", "importlib_metadata"):
-        return False
-    return getattr(finder, "find_distributions", None) is not None
+    return owner not in ("_frozen_importlib_external", "importlib_metadata")
 
 
 def parse(text: str, group: str) -> Iterator[tuple[str, str | None]]:

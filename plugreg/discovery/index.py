@@ -16,16 +16,16 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from plugreg._guard import Guard, explain, safe_repr
-from plugreg._names import Slug
 from plugreg.discovery import entry_points
 from plugreg.records import Discovery, PluginSpec, Source
 
 _logger = logging.getLogger("plugreg.discovery")
 
-_FORMAT: Final = 3
+_FORMAT: Final = 4
 """Raised when the same tree gives another answer than before, or it is written otherwise."""
 
 _SETTLED: Final = 3_000_000_000
@@ -63,7 +63,9 @@ def find(
     with Guard() as guard:
         if path is not None or not any(map(entry_points.knows_distributions, tuple(sys.meta_path))):
             entries = tuple(sys.path if path is None else path)
-            head = [_FORMAT, group, verify, [_place(each) for each in entries]]
+            # A search takes a place once, too, however often it is on the path.
+            places = [*dict.fromkeys(map(_place, entries))]
+            head = [_FORMAT, group, verify, places]
             return _read(file, head) or _search(file, head, entries)
     if guard.error is not None:
         # It is the search that tells of a finder that fails, and of an entry that is no folder.
@@ -71,20 +73,20 @@ def find(
     return entry_points.find(group, path)
 
 
-_Times: TypeAlias = list[int] | None
-"""``st_mtime_ns`` and ``st_ctime_ns`` of something, or None if it is not there.
+_Times: TypeAlias = list[int | None]
+"""``st_mtime_ns`` and ``st_ctime_ns`` of each of some places, in a row; None where it is not there.
 
 Tools set the first as they like. The second no tool can set, and each change moves it; but on
 Windows it is the time of creation.
 """
 
 _State: TypeAlias = list[Any]
-"""The times of a path entry, whether it is bare, and the times of what is looked at in it, by name.
+"""Whether a path entry is bare, which places in it are looked at, and the times of it and of these.
 
-But for verifying, the last has only what an installer may not be done with. A folder without
+But for verifying, only what an installer may not be done with is looked at. A folder without
 metadata of distributions is bare: it may change, since the current folder is often on the path and
-a host may write its own files there. Where it has other times than these, it is listed; None stands
-for times that were too fresh.
+a host may write its own files there. Where it has other times than these, it is listed; an empty
+list stands for times that were too fresh.
 """
 
 
@@ -94,41 +96,44 @@ def _place(entry: object) -> str:
     return os.path.abspath(entry)
 
 
-def _times(place: str) -> _Times:
-    """Return the times of a place. Raises OSError when it cannot be looked at."""
-    try:
-        status = os.stat(place)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return [status.st_mtime_ns, status.st_ctime_ns]
+def _times(places: Iterable[str]) -> _Times:
+    """Return the times of places. Raises OSError when one cannot be looked at."""
+    times: _Times = []
+    for place in places:
+        try:
+            status = os.stat(place)
+        except (FileNotFoundError, NotADirectoryError):
+            times += (None, None)
+        else:
+            times += (status.st_mtime_ns, status.st_ctime_ns)
+    return times
 
 
 def _state(place: str, settled: int, *, verify: bool) -> _State:
     """Return the state of a path entry. Raises OSError when it cannot be looked at."""
-    times = _times(place)
-    if times is None or not os.path.isdir(place):
-        return [times, False, {}]
+    times = _times([place])
+    if not os.path.isdir(place):
+        return [False, [], times]
     names = _metadata_names(place)
     if not names:
-        return [times if max(times) < settled else None, True, {}]
-    looked_at = _looked_at(place, names) if verify else _unfinished(place, names)
-    return [times, False, {each: _times(f"{place}/{each}") for each in looked_at}]
+        are_old = all(each is not None and each < settled for each in times)
+        return [True, [], times if are_old else []]
+    looked_at = list(_looked_at(place, names) if verify else _unfinished(place, names))
+    return [False, looked_at, times + _times(looked_at)]
 
 
 def _holds(place: str, kept: _State) -> bool:
     """Tell whether a path entry is in the state that was kept. Raises what :func:`_state` does."""
-    times, is_bare, looked_at = kept
-    if _times(place) != times:
-        return is_bare and not _metadata_names(place)
-    return all(_times(f"{place}/{each}") == of for each, of in looked_at.items())
+    is_bare, looked_at, times = kept
+    if _times([place, *looked_at]) == times:
+        return True
+    return is_bare and not _metadata_names(place)
 
 
 def _has_settled(state: _State, settled: int) -> bool:
     """Tell whether the next change will leave other times behind."""
-    times, is_bare, looked_at = state
-    return is_bare or all(
-        each is None or _NO_TIME < each[0] < settled for each in (times, *looked_at.values())
-    )
+    is_bare, _, times = state
+    return is_bare or all(each is None or _NO_TIME < each < settled for each in times[::2])
 
 
 def _metadata_names(folder: str) -> list[str]:
@@ -143,27 +148,28 @@ def _unfinished(place: str, names: Iterable[str]) -> Iterator[str]:
     """
     for name in names:
         if name.lower().endswith("dist-info") and not os.access(f"{place}/{name}/RECORD", os.F_OK):
-            yield name
+            yield f"{place}/{name}"
 
 
 def _looked_at(place: str, names: Iterable[str]) -> Iterator[str]:
     """Yield metadata folders, whose times tell what came and went in them, and files that count."""
     for name in names:
-        yield name
-        for file in ("entry_points.txt", "PKG-INFO"):
-            if os.access(f"{place}/{name}/{file}", os.F_OK):
-                yield f"{name}/{file}"
+        folder = f"{place}/{name}"
+        yield folder
+        for file in (f"{folder}/entry_points.txt", f"{folder}/PKG-INFO"):
+            if os.access(file, os.F_OK):
+                yield file
 
 
 def _read(file: str | os.PathLike[str], head: list[Any]) -> Discovery | None:
     """Return what is kept under ``head`` if it holds, else None."""
     with Guard() as guard:
         # Whatever is in the file, of whatever shape: what cannot be used is searched for.
-        (kept_head, states), rows = json.loads(entry_points.contents(os.fspath(file))[1])
+        kept_head, states, columns = json.loads(entry_points.contents(os.fspath(file))[1])
         _, group, _, places = head
         if kept_head != head or not all(_holds(*each) for each in zip(places, states, strict=True)):
             return None
-        return Discovery(specs=tuple([_spec(row, group) for row in rows]))
+        return Discovery(specs=tuple(_specs(columns, group)))
     assert guard.error is not None
     if not isinstance(guard.error, FileNotFoundError):
         _tell("is not used", file, guard.error)
@@ -178,20 +184,19 @@ def _search(file: str | os.PathLike[str], head: list[Any], entries: Sequence[str
     states = [_state(place, settled, verify=verify) for place in places]
     found = entry_points.find(group, entries)
     if not found.failures and all(_has_settled(each, settled) for each in states):
-        _write(file, [head, states], found)
+        _write(file, head, states, found)
     return found
 
 
-def _write(file: str | os.PathLike[str], key: list[Any], found: Discovery) -> None:
+def _write(
+    file: str | os.PathLike[str], head: list[Any], states: list[_State], found: Discovery
+) -> None:
     """Put a new index in the place of the old one. It is no loss if that, or a part, gets lost."""
-    rows = [
-        (each.slug, each.name, each.value, each.distribution, each.version, each.path, each.stamp)
-        for each in found.specs
-    ]
+    columns = [[getattr(each, name) for each in found.specs] for name in _COLUMNS]
     draft = f"{os.fspath(file)}.{os.urandom(8).hex()}"
     try:
         with open(draft, "x", encoding="utf-8") as stream:
-            stream.write(json.dumps([key, rows]))
+            stream.write(json.dumps([head, states, columns]))
         os.replace(draft, file)
     except (OSError, ValueError) as error:
         _tell("is not written", file, error)
@@ -205,24 +210,38 @@ def _tell(what: str, file: str | os.PathLike[str], error: BaseException) -> None
     _logger.debug("the index %r %s: %s", os.fspath(file), what, explain(error).message)
 
 
-_OPTIONAL: Final = (str, type(None))
+_TEXT: Final = frozenset({str})
+_OPTIONAL: Final = frozenset({str, type(None)})
+_COLUMNS: Final = MappingProxyType(
+    {
+        "slug": _TEXT,
+        "name": _TEXT,
+        "value": _TEXT,
+        "distribution": _TEXT,
+        "version": _OPTIONAL,
+        "path": _OPTIONAL,
+        "stamp": _TEXT,
+    }
+)
+"""What is kept of the specs, and of which types it is. Columns are read faster than rows."""
 
 
-def _spec(row: list[Any], group: str) -> PluginSpec:
-    """Return the spec that was kept as ``row``. Raises TypeError or ValueError where it is none."""
-    slug, name, value, distribution, version, path, stamp = row
-    if not type(slug) is type(name) is type(value) is type(distribution) is type(stamp) is str:
-        raise TypeError(f"{row!r} has something that is no text")
-    if type(version) not in _OPTIONAL or type(path) not in _OPTIONAL:
-        raise TypeError(f"{row!r} has a version or path that is neither a text nor null")
-    return PluginSpec(
-        slug=Slug(slug),
-        name=name,
-        value=value,
-        source=Source.ENTRY_POINT,
-        group=group,
-        distribution=distribution,
-        version=version,
-        path=path,
-        stamp=stamp,
-    )
+def _specs(columns: list[list[Any]], group: str) -> list[PluginSpec]:
+    """Return the specs that were kept. Raises TypeError or ValueError where there are none."""
+    for column, (name, types) in zip(columns, _COLUMNS.items(), strict=True):
+        if type(column) is not list or not types.issuperset(map(type, column)):
+            raise TypeError(f"the column {name!r} has something that it cannot have")
+    return [
+        PluginSpec(
+            slug=slug,
+            name=name,
+            value=value,
+            source=Source.ENTRY_POINT,
+            group=group,
+            distribution=distribution,
+            version=version,
+            path=path,
+            stamp=stamp,
+        )
+        for slug, name, value, distribution, version, path, stamp in zip(*columns, strict=True)
+    ]
