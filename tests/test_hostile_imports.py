@@ -162,7 +162,7 @@ def test_a_pipe_in_the_place_of_a_file_does_not_hang(site):
         [sys.executable, "-c", script, str(site)],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=True,
     )
     assert done.stdout.strip() == "['discovery']"
@@ -435,7 +435,7 @@ class TestComingAndGoing:
         gate = types.ModuleType("hi_gate")
         gate.entered, gate.opened = threading.Event(), threading.Event()
         monkeypatch.setitem(sys.modules, "hi_gate", gate)
-        wait = "import hi_gate\nhi_gate.entered.set()\nhi_gate.opened.wait(30)\n"
+        wait = "import hi_gate\nhi_gate.entered.set()\nhi_gate.opened.wait(120)\n"
         registries = []
         for name, before in (("slow", wait), ("fast", "")):
             (tmp_path / name).mkdir()
@@ -447,9 +447,9 @@ class TestComingAndGoing:
         threads = [threading.Thread(target=each.load, daemon=True) for each in registries]
         try:
             threads[0].start()
-            assert gate.entered.wait(10)
+            assert gate.entered.wait(60)
             threads[1].start()
-            threads[1].join(10)
+            threads[1].join(60)
             assert not threads[1].is_alive()
             assert threads[0].is_alive()
         finally:

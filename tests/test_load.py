@@ -18,7 +18,7 @@ from plugreg.resolve import HostRules
 has_hooks = PluginManager("shop").has_implementations
 
 
-def loading_of(target, rules=None, **fields):
+def loading_of(target, rules=None, has_hooks=has_hooks, **fields):
     """Load an object that the host gave as it is."""
     spec = PluginSpec(
         slug=Slug("tea"),
@@ -87,6 +87,17 @@ class TestTargets:
         cls = type("Odd", (base,), {"__new__": lambda cls: given})
         failure = only_failure(loading_of(cls), Stage.INIT)
         assert repr(given) in failure.message
+
+    def test_what_was_found_on_a_class_is_not_looked_for_again(self):
+        """Whether there are hooks is asked of a class, and not again of its own object."""
+        asked = []
+
+        def asking(target):
+            asked.append(target)
+            return has_hooks(target)
+
+        assert loading_of(Plain, has_hooks=asking).loaded is not None
+        assert asked == [Plain]
 
     def test_import_of_module_and_attribute(self, site, monkeypatch):
         """``module:a.b`` is imported, and its attribute looked up along the dots."""

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pluggy
 import pytest
 from pluggy import HookCaller, HookImpl
-from pluggy._hooks import HookSpec, _SubsetHookCaller, normalize_hookimpl_opts
+from pluggy._hooks import HookSpec, _SubsetHookCaller
 from pluggy._manager import PluginValidationError, _static_hook_attr
 
 spec = pluggy.HookspecMarker("pinned")
@@ -184,13 +184,18 @@ def test_verifying(manager):
     assert manager.hook.plain._hookimpls == []
 
 
-def test_normalising_options():
-    """``normalize_hookimpl_opts`` fills an empty mapping with what a HookImpl reads, in place."""
-    options = {}
+def test_options_that_are_not_given():
+    """What the options of an implementation lack is False, or None, in what is made of them."""
 
-    normalize_hookimpl_opts(options)
+    class Silent(pluggy.PluginManager):
+        def parse_hookimpl_opts(self, plugin, name):
+            return {} if name == "plain" else None
 
-    assert options == {
+    manager = Silent("pinned")
+    manager.register(SimpleNamespace(plain=lambda: None))
+
+    (made,) = manager.hook.plain.get_hookimpls()
+    assert made.opts == {
         "tryfirst": False,
         "trylast": False,
         "wrapper": False,
@@ -198,6 +203,11 @@ def test_normalising_options():
         "optionalhook": False,
         "specname": None,
     }
+
+
+def test_what_an_implementation_knows_of_its_function():
+    """A HookImpl tells the arguments of its function, with and without defaults, and its plugin."""
+    options = impl(lambda: None).pinned_impl
     made = HookImpl(None, "name", lambda one, two=2: None, options)
     assert (made.argnames, made.kwargnames) == (("one",), ("two",))
     assert (made.plugin, made.plugin_name, made.optionalhook) == (None, "name", False)

@@ -121,6 +121,10 @@ class TestModules:
 
         parts = {each.split(".")[1] for each in loaded if each.startswith("plugreg.")}
         assert parts <= {"_guard", "_names", "context", "exceptions", "hooks", "plugin", "registry"}
+        assert {each for each in loaded if each.startswith("plugreg.hooks.")} == {
+            "plugreg.hooks._specs",
+            "plugreg.hooks._wishes",
+        }
         assert set(HEAVY).isdisjoint(loaded)
         assert "packaging" not in loaded
 

@@ -6,7 +6,7 @@ assignment for each hook, so that a caller in another thread sees the old set or
 
 pluggy keeps what is needed for this private: ``HookCaller._hookimpls``, ``_hookexec``,
 ``_call_history`` and ``_maybe_apply_history``, ``PluginManager._name2plugin`` and
-``_verify_hook``, and three helpers. ``tests/test_pluggy_pin.py`` holds their meaning.
+``_verify_hook``, and two helpers. ``tests/test_pluggy_pin.py`` holds their meaning.
 """
 
 from typing import TYPE_CHECKING

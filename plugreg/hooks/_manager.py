@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import pluggy
 from pluggy import HookCaller, HookImpl
 from pluggy._compat import DistFacade
-from pluggy._hooks import _SubsetHookCaller, normalize_hookimpl_opts
+from pluggy._hooks import _SubsetHookCaller
 from pluggy._manager import _static_hook_attr
 
 from plugreg._guard import Guard, safe_repr, safe_str
@@ -363,9 +363,9 @@ def _any_wrapper() -> Iterator[None]:
 def _parsed(manager: PluginManager, plugin: Any, name: str) -> list[tuple[str, HookImpl]]:
     pairs = []
     for attribute, opts, function in _found(manager, plugin):
-        normalize_hookimpl_opts(opts)
         impl = HookImpl(plugin, name, function, as_plain(opts))
-        hook_name = impl.opts["specname"] or attribute
+        # Refused if it is no text: a class's dict, or a __dir__, may have anything for a name.
+        hook_name = impl.opts["specname"] or str.__str__(attribute)
         hook = _find_caller(manager, hook_name)
         if hook is not None and hook.has_spec():
             manager._verify_hook(hook, impl)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, cast
 
 from pluggy import HookImpl
 
-from plugreg._guard import safe_repr
-
-Relation = Literal["before", "after"]
-RELATIONS: Final[tuple[Relation, Relation]] = ("before", "after")
+from plugreg.hooks._wishes import RELATIONS, Relation
 
 At = Mapping[str, Sequence[int]]
 """The places of each plugin's implementations."""
@@ -189,32 +186,9 @@ def _reached(start: int, edges: Edges) -> set[int]:
 # -- the order of implementations ------------------------------------------------------------
 
 
-def wishes_in(options: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
-    """Return ``before`` and ``after`` of these options, where they name any plugin.
-
-    Raises TypeError for what is neither a text nor a collection of texts.
-    """
-    found = {each: _names(each, options[each]) for each in RELATIONS if each in options}
-    return {each: names for each, names in found.items() if names}
-
-
-def _names(option: str, given: object) -> tuple[str, ...]:
-    kind = type(given)
-    if issubclass(kind, str):
-        given = (given,)
-    if issubclass(kind, (str, Collection)):
-        names = [*cast("Iterable[Any]", given)]
-        if all(issubclass(type(each), str) for each in names):
-            # Plain ones, which are compared and hashed without any code of a plugin's.
-            return tuple(sorted({str.__str__(each) for each in names}))
-    raise TypeError(
-        f"{option} must be the name of a plugin, or a collection of names, not {safe_repr(given)}"
-    )
-
-
 def asks(impl: HookImpl) -> bool:
     """Tell whether an implementation asks for a place."""
-    return any(each in impl.opts for each in RELATIONS)
+    return "before" in impl.opts or "after" in impl.opts
 
 
 def arrange(base: list[HookImpl]) -> Arranged:

@@ -7,7 +7,7 @@ from typing import Any, Final, TypedDict, TypeVar, Unpack, overload
 
 from pluggy import HookimplMarker, HookspecMarker
 
-from plugreg.hooks._order import wishes_in
+from plugreg.hooks._wishes import wishes_in
 
 F = TypeVar("F", bound=Callable[..., object])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -25,8 +26,8 @@ class State:
         self.around = around
         self.writing = threading.RLock()
         self.taken: dict[str, Implementations] = {}
-        # By the id of an implementation: its section, and its place among those taken in.
-        self.places: dict[int, tuple[int, tuple[Rank, int]]] = {}
+        # Of each implementation: its section, and its place among those taken in.
+        self.places: dict[HookImpl, tuple[int, tuple[Rank, int]]] = {}
         self.before: frozenset[str] | None = None
         self.tables: dict[Any, HookTable] = {}
         self.arranged: dict[str, Arranged] = {}
@@ -39,13 +40,13 @@ class State:
         """Take a plugin in. Its place is its rank, then the order in which it lists its hooks."""
         self.taken[added.name] = added
         for index, (_, impl) in enumerate(added.pairs):
-            self.places[id(impl)] = (section(impl), (added.rank, index))
+            self.places[impl] = (section(impl), (added.rank, index))
 
     def drop(self, name: str) -> Implementations:
         """Let a plugin go, and return what it had brought."""
         left = self.taken.pop(name)
         for _, impl in left.pairs:
-            self.places.pop(id(impl), None)
+            self.places.pop(impl, None)
         return left
 
     def placed(self, impls: list[HookImpl], arriving: Iterable[HookImpl]) -> list[HookImpl]:
@@ -58,35 +59,30 @@ class State:
         """
         end = 0
         for new in arriving:
-            precedes = self._precedes(new)
+            follows = self._follows(new)
             # Many come in the order of their places, and so each right after the one before it.
             low, high = 0, len(impls)
-            if end and precedes(impls[end - 1]):
+            if end and not follows(impls[end - 1]):
                 low = end
-                if end < high and not precedes(impls[end]):
+                if end < high and follows(impls[end]):
                     high = end
-            while low < high:
-                middle = (low + high) // 2
-                if precedes(impls[middle]):
-                    low = middle + 1
-                else:
-                    high = middle
-            impls.insert(low, new)
-            end = low + 1
+            end = bisect_left(impls, True, low, high, key=follows)
+            impls.insert(end, new)
+            end += 1
         return impls
 
-    def _precedes(self, new: HookImpl) -> Callable[[HookImpl], bool]:
-        """Return what tells which implementations stand before one that was taken in."""
+    def _follows(self, new: HookImpl) -> Callable[[HookImpl], bool]:
+        """Return what tells which implementations stand after one that was taken in."""
         places, before = self.places, self.before or ()
-        new_part, new_place = places[id(new)]
+        new_part, new_place = places[new]
         is_trylast = new_part in (0, 3)
 
-        def precedes(other: HookImpl) -> bool:
-            part, place = places.get(id(other)) or (section(other), None)
+        def follows(other: HookImpl) -> bool:
+            part, place = places.get(other) or (section(other), None)
             if part != new_part:
-                return part < new_part
+                return part > new_part
             if place is None:
-                return (other.plugin_name in before) is not is_trylast
-            return not place < new_place if is_trylast else not new_place < place
+                return (other.plugin_name in before) is is_trylast
+            return place < new_place if is_trylast else new_place < place
 
-        return precedes
+        return follows

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from contextlib import suppress
 from types import ModuleType
 
 import pluggy
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,6 +76,45 @@ EXTRAS = {
 }
 
 
+class Hiding(type):
+    """A metaclass that tells and shows nothing of what its classes have."""
+
+    __dict__ = property(lambda _: {})
+
+
+class Listing(type):
+    """A metaclass that lists what it likes."""
+
+    def __dir__(cls):
+        return ["two"]
+
+
+class Answering(type):
+    """A metaclass that has attributes of its own, and would make up others."""
+
+    two = marked(lambda _: None)
+    __mro__ = __bases__ = property(lambda _: ())
+    __getattr__ = evaluated
+
+
+class Unlisted:
+    """A class whose attributes are had, but not listed, by the classes below."""
+
+    __slots__ = ()
+    three = marked(lambda _: None)
+
+
+class Adding(type):
+    """A metaclass whose classes inherit from what is none of their bases."""
+
+    def mro(cls):
+        classes = [each for each in type.mro(cls) if each is not Unlisted]
+        return [*classes[:-1], Unlisted, object]
+
+
+METACLASSES = [type, ABCMeta, Hiding, Listing, Answering, Adding]
+
+
 @st.composite
 def plugins(draw):
     """A module, a class or an object, with attributes of its own and of several classes."""
@@ -84,6 +125,7 @@ def plugins(draw):
             module.__dir__ = lambda: ["two"]
         return module
     cls = object
+    metaclass = draw(st.sampled_from(METACLASSES))
     for _ in range(draw(st.integers(1, 3))):
         extra = EXTRAS[draw(st.sampled_from(sorted(EXTRAS)))]()
         slots = extra.get("__slots__", ())
@@ -94,8 +136,8 @@ def plugins(draw):
         members = {
             name: VALUES[kind]() for name, kind in draw(attributes).items() if name not in slots
         }
-        cls = type("Plugin", (cls,), {**members, **extra})
-    if draw(st.integers(0, 3)) == 0:
+        cls = metaclass("Plugin", (cls,), {**members, **extra})
+    if draw(st.booleans()):
         return cls
     plugin = cls()
     for name, kind in draw(attributes).items():
@@ -129,3 +171,28 @@ def test_the_look_is_that_of_the_moment():
     Plugin.three = Plugin.two
     Plugin.two = None
     assert [name for name, _, _ in found_by(PluginManager, Plugin(), None)] == ["three"]
+
+
+def named_by_a_number():
+    return type("Plugin", (), {1: marked(lambda _: None)})
+
+
+@pytest.mark.parametrize("manager", [PluginManager("shop"), OneByOne("shop")])
+@pytest.mark.parametrize("plugin", [named_by_a_number(), named_by_a_number()()])
+def test_an_attribute_whose_name_is_no_text(manager, plugin):
+    """It cannot become a hook, over which others would stumble: its plugin is refused."""
+    with pytest.raises(TypeError):
+        manager.implementations(plugin, "plugin")
+
+
+def test_hooks_have_plain_names():
+    """A hook gets a plain text for its name, whatever text the attribute has for one."""
+
+    class Name(str):
+        __slots__ = ()
+
+    plugin = type("Plugin", (), {Name("two"): marked(lambda _: None)})
+
+    (pair,) = PluginManager("shop").implementations(plugin, "plugin").pairs
+
+    assert type(pair[0]) is str
