@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from plugreg.encryption import Encryption
@@ -65,12 +65,14 @@ class Stored:
         """Whether any value is stored."""
         return any(self.values.values())
 
-    def but_for(self, user: User, key: str, value: StoredValue | None) -> Stored:
-        """Return the same with one value put in, or taken out."""
+    def but_for(
+        self, user: User, key: str, value: StoredValue | None, version: int | None
+    ) -> Stored:
+        """Return the same with one value put in, or taken out, and with this version."""
         own = {name: each for name, each in self.of(user).items() if name != key}
         if value is not None:
             own[key] = value
-        return replace(self, values={**self.values, user: own})
+        return Stored(version, {**self.values, user: own})
 
 
 NOTHING: Final = Stored()

@@ -115,7 +115,7 @@ class Shelf:
         old = self.stored.of(user).get(key)
         if old is not None and old != value:
             self._note_replaced(user, key, old)
-        self.stored = replace(self.stored.but_for(user, key, value), version=version)
+        self.stored = self.stored.but_for(user, key, value, version)
 
     def take(self, stored: Stored) -> frozenset[str]:
         """Let readers see other values than those before, all at once; return the keys of these."""
