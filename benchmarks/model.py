@@ -74,10 +74,12 @@ class Place:
     scratch: Path
 
     def narrow_path(self) -> None:
-        """Leave the standard library and the site on ``sys.path``; what is imported stays so."""
+        """Leave the standard library and the site on ``sys.path``; what is imported stays so.
+
+        The worker has put the site there, once, for what is there twice a floor searches twice.
+        """
         own = str(Path(__file__).parent)
         sys.path[:] = [each for each in sys.path if "site-packages" not in each and each != own]
-        sys.path.append(str(self.site))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

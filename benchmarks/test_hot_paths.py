@@ -51,7 +51,7 @@ def test_hot_path(
 ) -> None:
     """Measure one contestant."""
     group, case, contestant, size = hot
-    monkeypatch.setattr("sys.path", sys.path[:])
+    monkeypatch.setattr("sys.path", [*sys.path, str(site)])
     found = importlib.import_module(f"cases.{group}").CASES[case]
     (start,) = (each.start for each in found.contestants if each.name == contestant)
     try:
