@@ -209,7 +209,14 @@ def _follow(
                 finished = True
             else:
                 told.add(line)
-    raise TimeoutError
+    if not has_ended(process):
+        raise TimeoutError
+    # Its end was seen too late: the machine has paused, or who is told has. It was in time itself.
+    with suppress(Empty):
+        for _ in range(_WAITING):
+            if (line := lines.get(timeout=_TICK)) is None:
+                break
+            told.add(line)
 
 
 def _end(process: Popen[bytes]) -> None:
