@@ -109,7 +109,7 @@ def in_loops(ready: dict[str, Timed], rounds: int, seconds: float) -> dict[str, 
         text = timed.run if isinstance(timed.run, str) else "run()"
         timers[name] = timeit.Timer(text, globals=names)
         numbers[name] = 1
-        # The least of a few, since one that is interrupted would make the rounds too short to count.
+        # The least of a few, since one that is interrupted would make all rounds too short.
         while (took := min(timers[name].repeat(WARM, numbers[name]))) < seconds:
             numbers[name] *= max(2, min(10, int(seconds / max(took, 1e-9))))
     taken: dict[str, list[float]] = {name: [] for name in ready}

@@ -145,6 +145,14 @@ class Silent:
             except OSError:
                 return
 
+    def await_connections(self, number):
+        """Wait until there were so many connections; there must be no more."""
+        deadline = time.monotonic() + LONG
+        while len(self.connections) < number:
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.005)
+        assert len(self.connections) == number
+
     def close(self):
         for each in (self._listener, *self.connections):
             each.close()
@@ -155,15 +163,16 @@ def test_a_silent_server_is_left_alone_for_a_while(monkeypatch):
     server = Silent()
     hints = RedisHints(server.url)
     storage = Hinted(MemoryStorage(), hints)
+    # However long the machine pauses, it is not over yet.
+    monkeypatch.setattr("plugreg.hints._SILENCE", 100 * LONG)
     for number in range(20):
         with storage.transaction() as transaction:
             transaction.put("drinks", f"tea {number}", {})
-    assert len(server.connections) == 1
-    monkeypatch.setattr("plugreg.hints._SILENCE", 0.0)
+    server.await_connections(1)
     hints._silent_until = time.monotonic()
     with storage.transaction() as transaction:
         transaction.put("drinks", "milk", {})
-    assert len(server.connections) == 2
+    server.await_connections(2)
     storage.close()
     server.close()
 
@@ -223,13 +232,11 @@ class TestRedis:
         """A hint goes to every listener on its channel, and to no other."""
         here, there, other = (RedisHints(REDIS, channel=each) for each in (channel, channel, "x"))
         for each in (here, there, other):
-            each.wait(0.1)  # Only who listens already is told.
+            assert each.wait(LONG)  # Only who listens already is told.
         other.tell()
         assert not here.wait(0.05)
         there.tell()
-        deadline = time.monotonic() + LONG
-        while not here.wait(1.0):
-            assert time.monotonic() < deadline
+        assert here.wait(LONG)
         for each in (here, there, other):
             each.close()
             each.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+import time
 from types import ModuleType
 from typing import Any
 
@@ -548,7 +549,7 @@ class TestReload:
                 loads.append(self)
                 if len(loads) == 2:
                     running.set()
-                    assert go_on.wait(10)
+                    assert go_on.wait(60)
 
         with make(builtin=[Slow], new_plugins="active") as registry:
             registry.load()
@@ -558,14 +559,18 @@ class TestReload:
                 for _ in range(6)
             ]
             threads[0].start()
-            assert running.wait(10)
+            assert running.wait(60)
             for thread in threads[1:]:
                 thread.start()
-            # The reload that runs is held until the other five have had time to ask for theirs.
-            threading.Event().wait(0.5)
+            # The reload that runs is held until the other five have asked for theirs.
+            changed = registry._life._turns._lines.get().changed
+            deadline = time.monotonic() + 60
+            while len(changed._waiters) < 5:
+                assert time.monotonic() < deadline
+                threading.Event().wait(0.001)
             go_on.set()
             for thread in threads:
-                thread.join(10)
+                thread.join(60)
 
             assert len(loads) == 3
             assert len({id(report) for report in reports}) == 2

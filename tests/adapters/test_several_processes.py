@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from plugreg import Plugin, PluginRegistry, StorageUnavailableError
+from plugreg import Plugin, PluginRegistry, StorageUnavailableError, watching
 from plugreg.api import Actor
 from plugreg.api.http import Request, Responder
 from plugreg.mixins import SettingsMixin
@@ -47,6 +47,12 @@ class Faulty(MemoryStorage):
         if self.away:
             raise StorageUnavailableError("memory", "it is away")
         return super().revision()
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Requests wait for their look however long that takes, as on a machine that pauses."""
+    monkeypatch.setattr(watching, "_LONGEST_WAIT", LONG)
 
 
 @pytest.fixture
@@ -96,6 +102,7 @@ def pause():
     time.sleep(0.55)
 
 
+@pytest.mark.usefixtures("patient")
 def test_changed_values_are_in_the_next_answer(make_client, registries, there):
     """Half a second after the last look, a request sees what another process has set."""
     client = make_client(registries[0])
@@ -129,6 +136,7 @@ def test_a_reload_holds_up_no_answer(ask, registries, there):
     assert "slow" in registries[0].active
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_storage_that_is_away_costs_no_answer(ask, storage, there, caplog):
     """It is logged once, the state in hand is served, and later changes come by themselves."""
     there.settings("tea").set("COLOUR", "blue")
@@ -142,6 +150,7 @@ def test_a_storage_that_is_away_costs_no_answer(ask, storage, there, caplog):
     assert ask(COLOUR)["value"] == "blue"
 
 
+@pytest.mark.usefixtures("patient")
 def test_looks_are_half_a_second_apart(ask, storage):
     """Requests that follow one another closely cost the storage one look."""
     ask(COLOUR)

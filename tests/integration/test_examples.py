@@ -8,6 +8,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -52,6 +53,19 @@ def interrupted(process):
     return process.returncode, rest
 
 
+def eventually(ask, path, prices, times=1):
+    """Ask until these prices came so many times, and no others.
+
+    Where the machine pauses, a plugin may be late that else is not, and then its price is missing.
+    """
+    came, deadline = 0, time.monotonic() + LONG
+    while came < times:
+        assert time.monotonic() < deadline
+        answer = ask(path)
+        assert answer.items() <= prices.items()
+        came += answer == prices
+
+
 class TestFastAPIHost:
     @pytest.fixture
     def ask(self, start):
@@ -73,9 +87,8 @@ class TestFastAPIHost:
 
     def test_prices_come_from_all_plugins_that_answer_in_time(self, ask):
         """Async or not; one that sleeps costs its own result, and after a while no time."""
-        for _ in range(3):
-            assert ask("/prices/tea") == {"supplier": 2.5, "price-list": 3.0}
-        assert ask("/prices/coffee") == {"price-list": 4.0}
+        eventually(ask, "/prices/tea", {"supplier": 2.5, "price-list": 3.0}, times=3)
+        eventually(ask, "/prices/coffee", {"price-list": 4.0})
         assert ask("/ready") == {"ready": True, "waiting": ["asleep"]}
 
     def test_the_plugin_api_is_for_the_operator(self, ask):

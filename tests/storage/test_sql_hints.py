@@ -55,9 +55,8 @@ class TestPostgreSQL:
         commit(there, "a")
         commit(there, "b")
         assert here.wait(LONG)
-        # The second one may come in a message of its own.
-        here.wait(0.1)
-        assert not here.wait(0.1)
+        # The second one may come in a message of its own, and that one later.
+        assert [here.wait(0.1) for _ in range(3)].count(True) <= 1
 
     def test_tells_of_commits_alone(self, postgresql):
         """What was undone, or looked at only, is nobody's business."""

@@ -555,7 +555,7 @@ for at in range(1, -places.left):
         came += 1
     other = threading.Thread(target=put, daemon=True)
     other.start()
-    other.join(10)
+    other.join(30)
     if other.is_alive():
         held.append(at)
         break
