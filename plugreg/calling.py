@@ -21,8 +21,8 @@ HOOK_ORDER: Final = "order of hooks"
 OPEN_CIRCUIT: Final = "circuit"
 """The subject of a failure that says that a plugin's circuit has opened."""
 
-Record = Callable[[PluginFailure], PluginFailure]
-"""Takes a failure, and gives the record that is kept of it."""
+RecordFailure = Callable[[PluginFailure], PluginFailure]
+"""Takes what went wrong, and gives the record that is kept of it."""
 
 
 class Calling:
@@ -42,7 +42,7 @@ class Calling:
         circuit: CircuitPolicy | None,
         observe: bool | Iterable[CallObserver],
         timeout: float | None,
-        record: Record,
+        record: RecordFailure,
         check_ready: Callable[[], object],
     ) -> None:
         self._record = record

@@ -95,14 +95,14 @@ class Catalogue:
     def compose(self, known: KnownPlugin, snapshot: Snapshot) -> PluginRecord:
         """Make the record of one plugin of a snapshot, unless it is made already.
 
-        It is kept where nothing in it can change: until an active plugin fails, when the ledger
-        lets it be taken out.
+        It is kept where nothing in it can change: that of an active plugin without failures. The
+        ledger takes it out with the first one.
         """
         slug, composed = known.slug, snapshot.composed
         record = composed.get(slug)
         if record is None or self._ledger.has(slug):
             record = self._made(known, snapshot)
-            if record.active and not self._ledger.has(slug):
+            if record.active and not record.errors and not self._ledger.has(slug):
                 composed[slug] = record
                 # A failure that came since the look above has found nothing to take out.
                 if self._ledger.has(slug):

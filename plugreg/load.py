@@ -66,10 +66,8 @@ def load(spec: PluginSpec, rules: HostRules, has_hooks: HasHooks) -> Loading:
     if _is_class(target):
         with Guard() as guard:
             plugin = target()
-            # A class may well give something else than an instance of its own, which has what was
-            # found on the class.
-            if type(plugin) is not target:
-                _require_plugin(plugin, spec, has_hooks)
+            # A class may well give something else than an instance of its own.
+            _require_plugin(plugin, spec, has_hooks)
         if guard.error is not None:
             return _failed(PluginFailure.of(Stage.INIT, spec.slug, guard.error))
     return Loading(loaded=_with_attributes(spec, plugin))

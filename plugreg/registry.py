@@ -148,7 +148,7 @@ class PluginRegistry:
             new_plugins=new_plugins,
             safe_mode=safe_mode,
         )
-        found_in = sources(
+        places = sources(
             group=group,
             builtin=builtin,
             samples=samples,
@@ -195,6 +195,7 @@ class PluginRegistry:
             on_failure,
             calling.still_holds,
             self._settings.scrubber,
+            # Nothing can fail before the life cycle is made, below.
             lambda slug: self._life.snapshot.composed.pop(slug, None),
         )
         self._health = SettingsHealth(self._settings, self._ledger)
@@ -210,7 +211,7 @@ class PluginRegistry:
         activator = Activator(rows, off, self.manager.implementations, binder)
         self._life = LifeCycle(
             rules=rules,
-            sources=found_in,
+            sources=places,
             builder=Builder(
                 rules=rules,
                 describe=facts.of,

@@ -104,6 +104,22 @@ class TestRecord:
         assert house.snapshot.composed == {}
         assert [each.message for each in catalogue.record("tea").errors] == ["no"]
 
+    def test_is_not_kept_with_a_failure_that_is_gone_meanwhile(self):
+        """A failure that a reload clears while a record is made is not in the next one."""
+        line, active = serving("tea")
+        house = House(line, active=[active])
+        house.ledger.record(PluginFailure(stage=Stage.CALL, slug="tea", message="no"))
+
+        def is_cleared_now(_slug):
+            house.ledger.replace((), lambda _: True)
+            return "closed"
+
+        catalogue = Catalogue(
+            lambda: house.snapshot, house.ledger, house.describe, circuit_of=is_cleared_now
+        )
+        assert [each.message for each in catalogue.record("tea").errors] == ["no"]
+        assert catalogue.record("tea").errors == ()
+
     def test_facts_are_asked_for_only_when_they_are_looked_at(self):
         """Composing a record reads no file."""
         house = House(known("tea"))

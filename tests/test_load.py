@@ -88,16 +88,15 @@ class TestTargets:
         failure = only_failure(loading_of(cls), Stage.INIT)
         assert repr(given) in failure.message
 
-    def test_what_was_found_on_a_class_is_not_looked_for_again(self):
-        """Whether there are hooks is asked of a class, and not again of its own object."""
-        asked = []
+    def test_an_object_that_hides_the_hooks_of_its_class_is_refused(self):
+        """The object is what would be called, and it would never be."""
 
-        def asking(target):
-            asked.append(target)
-            return has_hooks(target)
+        class Shadow(Plain):
+            def __init__(self):
+                self.price = 5
 
-        assert loading_of(Plain, has_hooks=asking).loaded is not None
-        assert asked == [Plain]
+        (failure,) = loading_of(Shadow).failures
+        assert "is no plugin" in failure.message
 
     def test_import_of_module_and_attribute(self, site, monkeypatch):
         """``module:a.b`` is imported, and its attribute looked up along the dots."""

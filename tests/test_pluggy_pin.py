@@ -41,6 +41,12 @@ def implementation(function, **options):
     return HookImpl(SimpleNamespace(), "name", function, options)
 
 
+def test_implementations_are_told_apart_by_identity():
+    """Two of the same function are two keys of a dict."""
+    assert HookImpl.__eq__ is object.__eq__
+    assert HookImpl.__hash__ is object.__hash__
+
+
 def test_a_callers_list_can_be_assigned(manager):
     """``_hookimpls`` is a slot that may be set, and its calls go through the assigned list."""
     caller = manager.hook.plain

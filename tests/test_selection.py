@@ -106,6 +106,8 @@ class TestSearch:
             ("TEA", ["tea-timer"]),
             ("brew timer", ["tea-timer"]),
             ("brew,timer", ["tea-timer"]),
+            ("watch brew tea timer", ["tea-timer"]),
+            ("watch brew tea coffee", []),
             ("brew coffee", []),
             ('"brew watch"', ["tea-timer"]),
             ("'watch brew'", []),

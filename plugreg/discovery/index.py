@@ -223,7 +223,10 @@ _COLUMNS: Final = MappingProxyType(
         "stamp": _TEXT,
     }
 )
-"""What is kept of the specs, and of which types it is. Columns are read faster than rows."""
+"""What is kept of the specs, in this order, and of which types it is.
+
+Columns are read faster than rows.
+"""
 
 
 def _specs(columns: list[list[Any]], group: str) -> list[PluginSpec]:

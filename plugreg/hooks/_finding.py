@@ -6,7 +6,7 @@ from abc import ABCMeta
 from collections.abc import Callable, Mapping
 from operator import itemgetter
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType, ModuleType
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from pluggy import HookimplOpts
 from pluggy._manager import _static_hook_attr
@@ -21,7 +21,7 @@ OBJECT_NAMES: Final = frozenset(dir(object))
 _HOOKABLE: Final = (staticmethod, classmethod, MethodType, MemberDescriptorType)
 
 # Other metaclasses may say themselves what their classes, and the objects of these, have.
-_PLAIN_METACLASSES: Final = (type, ABCMeta)
+_PLAIN_METACLASSES: Final = (type, ABCMeta, type(Protocol))
 
 # type's own descriptors are asked, since a metaclass may define properties of these names.
 _mro_of: Final = type.__dict__["__mro__"].__get__
@@ -68,6 +68,8 @@ def find_at_once(plugin: object, marks: Marks) -> list[Found] | None:
     found = []
     static: tuple[object, Callable[..., object]] | None
     for name, value in {**inherited, **own}.items():
+        if name in OBJECT_NAMES:
+            continue
         kind = type(value)
         if kind is FunctionType:
             if (
@@ -80,7 +82,7 @@ def find_at_once(plugin: object, marks: Marks) -> list[Found] | None:
             static = (value, value if name in own else value.__get__(plugin))
         elif not issubclass(kind, _HOOKABLE) or not (static := _static_hook_attr(plugin, name)):
             continue
-        options = None if name in OBJECT_NAMES else marks.options(name, static[0])
+        options = marks.options(name, static[0])
         if options is not None:
             found.append(Found(name, cast("HookimplOpts", options), static[1]))
     return sorted(found, key=itemgetter(0))
@@ -111,7 +113,9 @@ def _attributes(plugin: object) -> tuple[Mapping[str, Any], Mapping[str, Any]] |
         return {}, inherited
     if type(inherited["__dict__"]) is not GetSetDescriptorType:
         return None
-    return object.__getattribute__(plugin, "__dict__"), inherited
+    own = object.__getattribute__(plugin, "__dict__")
+    # A subclass of dict may say itself what is in it.
+    return (own, inherited) if type(own) is dict else None
 
 
 def as_plain(opts: HookimplOpts) -> HookimplOpts:

@@ -188,7 +188,7 @@ def _reached(start: int, edges: Edges) -> set[int]:
 
 def asks(impl: HookImpl) -> bool:
     """Tell whether an implementation asks for a place."""
-    return "before" in impl.opts or "after" in impl.opts
+    return any(each in impl.opts for each in RELATIONS)
 
 
 def arrange(base: list[HookImpl]) -> Arranged:

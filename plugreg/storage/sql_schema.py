@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -25,7 +24,6 @@ Changes = Mapping[str, Mapping[str, Record | None]]
 # What a record holds has been checked: nothing contains itself, and all text has a UTF-8 form.
 _JSON: Final = json.JSONEncoder(allow_nan=False, check_circular=False)
 _THE_ROW: Final = 1
-_MOST_LOCKS: Final = 16
 _PARSER: Final = json.JSONDecoder(parse_constant=refuse_constant)
 
 
@@ -85,10 +83,8 @@ class Schema:
         if dialect == "sqlite":
             text = sa.cast(columns.record, sa.LargeBinary)
         self._row = meta.id == _THE_ROW
-        head = sa.select(meta.schema_version, meta.revision, meta.last_commit).where(self._row)
-        # One for each clause that locks; MariaDB's has the seconds to wait in it.
-        self._head = lru_cache(_MOST_LOCKS)(
-            lambda lock: head.suffix_with(sa.text(lock)) if lock else head
+        self._head = sa.select(meta.schema_version, meta.revision, meta.last_commit).where(
+            self._row
         )
         self._one = sa.select(text).where(in_table, of_key)
         self._all = sa.select(columns.record_key, text).where(in_table).order_by(columns.record_key)
@@ -151,7 +147,8 @@ class Schema:
 
     def head(self, connection: sa.Connection, lock: str = "") -> Head:
         """Return the row of ``meta``; ``lock`` is the clause that locks it."""
-        row = connection.execute(self._head(lock)).one_or_none()
+        statement = self._head.suffix_with(sa.text(lock)) if lock else self._head
+        row = connection.execute(statement).one_or_none()
         if row is None:
             raise DamageError(f"table {self.meta.name!r} has lost its row")
         version, revision, token = row

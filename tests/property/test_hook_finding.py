@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABCMeta
 from contextlib import suppress
 from types import ModuleType
+from typing import Protocol
 
 import pluggy
 import pytest
@@ -112,7 +113,20 @@ class Adding(type):
         return [*classes[:-1], Unlisted, object]
 
 
-METACLASSES = [type, ABCMeta, Hiding, Listing, Answering, Adding]
+METACLASSES = [type, ABCMeta, type(Protocol), Hiding, Listing, Answering, Adding]
+
+
+class Inventing(dict):
+    """What an object keeps its attributes in, and would make up others."""
+
+    def keys(self):
+        return ["two"]
+
+    def __iter__(self):
+        return iter(["two"])
+
+    def __getitem__(self, name):
+        return marked(lambda _: None)
 
 
 @st.composite
@@ -140,6 +154,9 @@ def plugins(draw):
     if draw(st.booleans()):
         return cls
     plugin = cls()
+    if draw(st.booleans()):
+        with suppress(AttributeError):
+            object.__setattr__(plugin, "__dict__", Inventing())
     for name, kind in draw(attributes).items():
         # There may be a property of this name, or no dict to put it in.
         with suppress(AttributeError):
