@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 from model import Budget, Case, How, Kind, Place, Timed, ours, peer
+
+from cases.hooks import pluggy
 
 
 def plugreg(place: Place) -> Timed:
@@ -18,17 +18,6 @@ def plugreg(place: Place) -> Timed:
         registry.activate(slug)
 
     return Timed(run=run, after=lambda: registry.deactivate(slug))
-
-
-def pluggy(place: Place) -> Timed:
-    from cases.objects import Answers, answers, manager_of
-
-    manager = manager_of(answers(place.size))
-    plugins = map(Answers, count())
-    return Timed(
-        run=lambda: manager.register(next(plugins), "one-more"),
-        after=lambda: manager.unregister(name="one-more"),
-    )
 
 
 CASES = {
