@@ -13,15 +13,20 @@ ROUNDS = os.environ.get("PLUGREG_TORTURE_ROUNDS", "30")
 HARNESS = Path(__file__).with_name("torture.py")
 
 
-def torture(url, how):
-    """Run the harness as people do, and return its exit code and its output."""
-    process = subprocess.run(
+def run(url, how):
+    """Run the harness as people do."""
+    return subprocess.run(
         [sys.executable, HARNESS, url, "--how", how, "--rounds", ROUNDS],
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
+
+
+def torture(url, how):
+    """Return the harness's exit code and its output."""
+    process = run(url, how)
     assert process.stderr == ""
     return process.returncode, process.stdout
 
@@ -45,3 +50,12 @@ def test_notices_a_store_that_acknowledges_too_early(tmp_path):
     assert code == 1
     assert "was acknowledged" in output
     assert ", 0 lost" not in output
+
+
+def test_refuses_one_store_where_each_round_makes_its_own(tmp_path):
+    """What the rounds before have written would be taken for a loss."""
+    process = run(f"tinydb:///{tmp_path}/store.json", "first")
+
+    assert process.returncode == 2
+    assert "{round}" in process.stderr
+    assert not any(tmp_path.iterdir())

@@ -237,6 +237,8 @@ def main() -> None:
     parser.add_argument("--spread", type=float, default=0.01, help="seconds")
     parser.add_argument("--before", default="", help="a command to run before each round")
     options = parser.parse_args()
+    if options.how == "first" and "{round}" not in options.url:
+        parser.error("--how first takes a new store each round: the URL has to have {round} in it")
 
     def url_of(number: int) -> str:
         if options.before:
