@@ -1,4 +1,4 @@
-"""The README says what is so: its code runs, its tables are complete, its links lead somewhere."""
+"""README and docs say what is so: code runs, tables are complete, links lead somewhere."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ from plugreg.hooks import PlugregSpecs
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-FIRST_SCREEN = README.partition("\n## ")[0]
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
+)
 
 
 def _blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", FIRST_SCREEN, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-def _section(title):
-    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+def _page(name):
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
 
 
 def test_host_and_plugin_of_the_first_screen_run(site, tmp_path):
@@ -64,14 +66,14 @@ def test_host_and_plugin_are_about_ten_lines(language):
 
 
 def test_dependencies_are_all_named():
-    """What plugreg brings along is said on the first screen, one name for each dependency."""
+    """What plugreg brings along is said in the README, one name for each dependency."""
     needed = [each for each in requires("plugreg") or () if "extra ==" not in each]
     names = {re.match(r"[\w-]+", each).group() for each in needed}
 
     assert len(names) == 5
-    assert "five dependencies" in FIRST_SCREEN
+    assert "five dependencies" in README
     for name in names:
-        assert re.search(rf"\b{name}\b", FIRST_SCREEN), name
+        assert re.search(rf"\b{name}\b", README), name
 
 
 def test_public_names_are_all_told_of():
@@ -80,13 +82,13 @@ def test_public_names_are_all_told_of():
     mixins = [name for name in plugreg.mixins.__all__ if name != "MIXINS"]
     names = [*plugreg.__all__, *mixins, *plugreg.storage.__all__, *hooks]
 
-    told = set(re.findall(r"\w+", _section("Public names")))
+    told = set(re.findall(r"\w+", _page("reference/names.md")))
     assert [name for name in names if name not in told] == []
 
 
 def test_what_a_registry_can_is_all_told_of():
     """Each public method and attribute of the registry stands in the tables by audience."""
-    told = set(re.findall(r"\w+", _section("Public names")))
+    told = set(re.findall(r"\w+", _page("reference/names.md")))
     names = {name for name in vars(plugreg.PluginRegistry) if not name.startswith("_")}
 
     assert names - told == set()
@@ -94,35 +96,48 @@ def test_what_a_registry_can_is_all_told_of():
 
 def test_states_and_stages_are_all_told_of():
     """The life of a plugin names every state, and every stage at which it can fail."""
-    told = set(re.findall(r"`(\w+)`", _section("The life of a plugin")))
+    told = set(re.findall(r"`(\w+)`", _page("reference/life.md")))
     words = {*map(str, plugreg.PluginState), *map(str, plugreg.Stage)}
 
     assert words - told == set()
 
 
-def test_floors_are_those_of_the_house():
-    """The table of floors has every room, and no room stands below one that it imports from."""
-    rows = re.findall(r"^\| (\d+) \| (.*) \|$", _section("How it is built"), re.MULTILINE)
-    floors = {room: int(floor) for floor, rooms in rows for room in re.findall(r"`(\w+)`", rooms)}
-    package = Path(plugreg.__file__).parent
-    there = {each.name.removesuffix(".py"): each for each in package.iterdir()}
-    del there["__init__"], there["py.typed"]
-    there.pop("__pycache__", None)
+def test_readme_is_one_page():
+    """A newcomer can read all of it before deciding."""
+    assert len(README.splitlines()) <= 120
 
-    assert floors.keys() == there.keys()
-    for room, place in there.items():
-        files = place.rglob("*.py") if place.is_dir() else [place]
-        text = "\n".join(each.read_text(encoding="utf-8") for each in files)
-        used = set(re.findall(r"^\s*from plugreg\.(\w+)", text, re.MULTILINE)) - {room}
-        assert {each for each in used if floors[each] >= floors[room]} == set(), room
+
+def test_links_lead_somewhere():
+    """Each relative link of each page leads to a file of the repository."""
+    links = [
+        (page, target.partition("#")[0])
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+        if "://" not in target
+    ]
+
+    assert len(links) > len(PAGES)
+    assert [link for link in links if not (link[0].parent / link[1]).exists()] == []
+
+
+def test_every_page_is_linked_from_the_index():
+    """No page is hidden: the index leads to each."""
+    index = _page("index.md")
+    docs = ROOT / "docs"
+    names = {page.relative_to(docs).as_posix() for page in docs.rglob("*.md")} - {"index.md"}
+
+    assert names - set(re.findall(r"\]\(([^)\s]+)\)", index)) == set()
 
 
 def test_named_files_and_commands_are_there():
-    """Each path that the README names exists, and make knows each target."""
-    paths = set(re.findall(r"`((?:[\w.]+/)+[\w.]*)`", README))
+    """Each path that a page names exists, and make knows each target."""
+    texts = [page.read_text(encoding="utf-8") for page in PAGES if page.parent.name != "benchmarks"]
+    paths = {path for text in texts for path in re.findall(r"`((?:[\w.]+/)+[\w.]*)`", text)}
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
 
-    assert {"tests/test_invariants.py", "sample_plugins/", ".ci/run"} <= paths
-    assert [each for each in sorted(paths) if not (ROOT / each).exists()] == []
-    for target in re.findall(r"`make (\w+)", README):
+    assert {"tests/test_invariants.py", "sample_plugins/", "docs/examples/worker.py"} <= paths
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+    targets = {target for text in texts for target in re.findall(r"`make ([\w-]+)", text)}
+    assert {"demo", "serve", "test"} <= targets
+    for target in sorted(targets):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

@@ -1,4 +1,4 @@
-"""``make serve``, and what the README says of HTTP: its lines and its code do what stands there."""
+"""``make serve`` and the page on HTTP: its lines and its code do what stands there."""
 
 from __future__ import annotations
 
@@ -16,12 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SECTION = (
-    (ROOT / "README.md")
-    .read_text(encoding="utf-8")
-    .partition("\n## Over HTTP\n")[2]
-    .partition("\n## ")[0]
-)
+SECTION = (ROOT / "docs" / "host" / "http.md").read_text(encoding="utf-8")
 CONSOLES = re.findall(r"^```console\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
 CODE = re.findall(r"^```python\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
 EXCHANGES = [
@@ -77,8 +72,8 @@ CLIENTS = {"urllib": with_urllib, **({"curl": with_curl} if shutil.which("curl")
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_lines_of_the_readme_work_as_printed(server, tmp_path, client):
-    """Each line of the README does, one after the other, what is shown below it."""
+def test_lines_of_the_page_work_as_printed(server, tmp_path, client):
+    """Each line of the page does, one after the other, what is shown below it."""
     assert len(EXCHANGES) >= 10
     for line, shown in EXCHANGES:
         here = line.replace("http://127.0.0.1:8000", server.address)

@@ -86,7 +86,7 @@ def introduce(address: str) -> None:
     say("The tokens are words, since only this machine can reach it:")
     grades = ((token, actor.grade.name.lower()) for token, actor in ACTORS.items())
     table(("token", "grade"), grades)
-    say("To try in another window; more is in the README, under Over HTTP:")
+    say("To try in another window; more is in docs/host/http.md:")
     with_token = "curl -H 'Authorization: Token"
     show(f"{with_token} reader' '{address}/api/plugins/?limit=2'", "two of the plugins")
     show(
