@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
+from time import monotonic
 from typing import Any, Final
 
 from plugreg._forks import PerProcess
@@ -55,7 +56,8 @@ class Turns:
     A process that was forked begins with an empty line, and waits for nothing that its parent has
     begun. Only a thread that was forked inside a job is inside it still, and its own are put off.
 
-    ``wait`` is how many seconds a job waits for its turn before RegistryBusyError is raised.
+    ``wait`` is how many seconds a caller waits in all, whether it has brought the job or has joined
+    one, before RegistryBusyError is raised.
     """
 
     def __init__(self, wait: float) -> None:
@@ -70,6 +72,13 @@ class Turns:
         A job with the same ``share`` (not None) that still waits is joined instead: its result
         is returned to all who joined it.
         """
+        return self._run(job, share, monotonic() + self._wait)
+
+    def are_mine(self) -> bool:
+        """Tell whether the calling thread is running a job now."""
+        return getattr(self._here, "is_running", False)
+
+    def _run(self, job: Callable[[], Any], share: Hashable | None, deadline: float) -> Any:
         line = self._lines.get()
         with line.changed:
             if self.are_mine():
@@ -81,7 +90,7 @@ class Turns:
             if joined is None:
                 line.turns.append(turn)
             try:
-                self._await(line, turn, joined=joined is not None)
+                self._await(line, turn, deadline, joined=joined is not None)
             except BaseException:
                 if joined is None:
                     line.turns.remove(turn)
@@ -93,19 +102,16 @@ class Turns:
                 turn.state = "running"
                 line.is_running = self._here.is_running = True
         if joined is not None:
-            return self._shared_result(turn)
+            return self._shared_result(turn, deadline)
         return self._take(line, turn)
 
-    def are_mine(self) -> bool:
-        """Tell whether the calling thread is running a job now."""
-        return getattr(self._here, "is_running", False)
-
-    def _await(self, line: _Line, turn: _Turn, *, joined: bool) -> None:
+    def _await(self, line: _Line, turn: _Turn, deadline: float, *, joined: bool) -> None:
+        seconds = deadline - monotonic()
         if joined:
-            ready = line.changed.wait_for(lambda: turn.state in ("ended", "given up"), self._wait)
+            ready = line.changed.wait_for(lambda: turn.state in ("ended", "given up"), seconds)
         else:
             ready = line.changed.wait_for(
-                lambda: not line.is_running and line.turns[0] is turn, self._wait
+                lambda: not line.is_running and line.turns[0] is turn, seconds
             )
         if not ready:
             raise RegistryBusyError(self._wait)
@@ -153,11 +159,12 @@ class Turns:
             _logger.error("changes ask for changes without end; %d are dropped", len(line.put_off))
             line.put_off.clear()
 
-    def _shared_result(self, turn: _Turn) -> Any:
+    def _shared_result(self, turn: _Turn, deadline: float) -> Any:
         # What belongs to the process (Ctrl-C) ends the other thread's work, and not this one's.
         interrupted = turn.error is not None and not isinstance(turn.error, Exception)
         if turn.state == "given up" or interrupted:
-            return self.run(turn.job, turn.share)
+            # Its own deadline stands, however often those whom it has joined give up.
+            return self._run(turn.job, turn.share, deadline)
         if turn.error is not None:
             raise turn.error
         return turn.result

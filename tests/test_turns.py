@@ -383,6 +383,31 @@ class TestBusy:
         assert second.outcome() == "done"
         assert len(runs) == 1
 
+    def test_a_caller_has_one_deadline_whoever_it_joins(self, turns):
+        """A caller whose joined job is given up waits for what is left of its own time only."""
+        asked = {}
+
+        class Recording(threading.Condition):
+            def wait_for(self, predicate, timeout=None):
+                asked.setdefault(threading.current_thread(), []).append(timeout)
+                return super().wait_for(predicate, timeout)
+
+        turns._lines.get().changed = Recording()
+        running = Running(turns)
+        turns._wait = 0.05
+        first = Call(turns, lambda: "done", "reload")
+        queued(turns, 1)
+        turns._wait = PATIENCE
+        others = [Call(turns, lambda: "done", "reload") for _ in range(3)]
+        assert type(first.outcome()) is RegistryBusyError
+        waiting(turns, 3)
+        queued(turns, 1)
+        running.end()
+        assert [each.outcome() for each in others] == ["done"] * 3
+        for each in others:
+            before, after = asked[each.thread]
+            assert after < before
+
     def test_one_who_joined_and_gives_up_leaves_the_job_in_the_line(self, turns):
         """The one who brought the job still gets it done."""
         running = Running(turns)
