@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
+from weakref import ref
 
 from plugreg._forks import PerProcess
 from plugreg._guard import Guard, explain, places_of
@@ -20,28 +22,54 @@ _MOST_ROUNDS: Final = 20
 
 
 class _Turn:
-    """A job that waits, runs or has ended."""
+    """A caller's place in the line, behind that of the caller ``before`` it.
 
-    __slots__ = ("error", "job", "result", "share", "state")
+    Its thread holds ``lock`` by a ``with`` from before others can see it until its job has ended
+    or it has given up, and so lets go of it whatever is raised where. ``before`` becomes None as
+    its job begins, and never when it gives up. ``outcome`` is what its job has returned and what
+    it has raised, None as long as there is neither.
+    """
 
-    def __init__(self, job: Callable[[], Any], share: Hashable | None) -> None:
-        self.job = job
+    __slots__ = ("__weakref__", "before", "lock", "outcome", "share")
+
+    def __init__(self, share: Hashable | None) -> None:
         self.share = share
-        self.state = "waiting"
-        self.result: Any = None
-        self.error: BaseException | None = None
+        self.lock = threading.RLock()
+        self.before: _Turn | None = None
+        self.outcome: tuple[Any, Exception | None] | None = None
 
 
 class _Line:
-    """The turns of one process: those that wait, in the order they came, and those put off."""
+    """The turns of one process, from the last one backwards, and the jobs that are put off."""
 
-    __slots__ = ("changed", "is_running", "put_off", "turns")
+    __slots__ = ("last", "lock", "put_off")
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
-        self.turns: deque[_Turn] = deque()
-        self.put_off: list[_Turn] = []
-        self.is_running = False
+        self.lock = threading.Lock()
+        # Who is in the line is held by its thread, and by who waits for it; nobody is kept after.
+        self.last: Callable[[], _Turn | None] = lambda: None
+        self.put_off: deque[tuple[Callable[[], Any], Hashable | None]] = deque()
+
+    def enter(self, turn: _Turn) -> _Turn | None:
+        """Let a turn be the last one, or return the equal one that waits already."""
+        with self.lock:
+            turn.before = known = self.last()
+            while turn.share is not None and known is not None and known.before is not None:
+                if known.share == turn.share:
+                    return known
+                known = known.before
+            self.last = ref(turn)
+        return None
+
+
+class _Here(threading.local):
+    """Of each thread: a lock that it holds while it waits in a line or runs a job.
+
+    A forked child's one thread has its parent's.
+    """
+
+    def __init__(self) -> None:
+        self.busy = threading.Lock()
 
 
 class Turns:
@@ -56,6 +84,9 @@ class Turns:
     A process that was forked begins with an empty line, and waits for nothing that its parent has
     begun. Only a thread that was forked inside a job is inside it still, and its own are put off.
 
+    Whether a job runs, and whose it is, no flag says: it is who holds which lock. Each is one of
+    the interpreter's own, held by a ``with``, so that Ctrl-C can come at any place.
+
     ``wait`` is how many seconds a caller waits in all, whether it has brought the job or has joined
     one, before RegistryBusyError is raised.
     """
@@ -63,8 +94,7 @@ class Turns:
     def __init__(self, wait: float) -> None:
         self._wait = wait
         self._lines = PerProcess(_Line)
-        # Of each thread: whether it runs a job. A forked child's one thread has its parent's.
-        self._here = threading.local()
+        self._here = _Here()
 
     def run(self, job: Callable[[], Any], share: Hashable | None = None) -> Any:
         """Run ``job`` when its turn comes and return what it returns, or raise what it raises.
@@ -72,82 +102,67 @@ class Turns:
         A job with the same ``share`` (not None) that still waits is joined instead: its result
         is returned to all who joined it.
         """
-        return self._run(job, share, monotonic() + self._wait)
+        line = self._lines.get()
+        if self.are_mine():
+            if share is None or all(share != other for _, other in line.put_off):
+                line.put_off.append((job, share))
+            return None
+        deadline = monotonic() + self._wait
+        with self._here.busy:
+            while True:
+                turn = _Turn(share)
+                with turn.lock:
+                    joined = line.enter(turn)
+                    if joined is None:
+                        self._await(turn, deadline)
+                        return self._take(turn, job)
+                self._wait_for(joined, deadline)
+                if joined.outcome is not None:
+                    result, error = joined.outcome
+                    if error is not None:
+                        raise error
+                    return result
+                # It gave up, or Ctrl-C has ended it: nobody is to join it any more.
+                joined.share = None
 
     def are_mine(self) -> bool:
-        """Tell whether the calling thread is running a job now."""
-        return getattr(self._here, "is_running", False)
+        """Tell whether the calling thread is running a job now, or waits to run one."""
+        return self._here.busy.locked()
 
-    def _run(self, job: Callable[[], Any], share: Hashable | None, deadline: float) -> Any:
-        line = self._lines.get()
-        with line.changed:
-            if self.are_mine():
-                if _waiting(line.put_off, share) is None:
-                    line.put_off.append(_Turn(job, share))
-                return None
-            joined = _waiting(line.turns, share)
-            turn = joined or _Turn(job, share)
-            if joined is None:
-                line.turns.append(turn)
-            try:
-                self._await(line, turn, deadline, joined=joined is not None)
-            except BaseException:
-                if joined is None:
-                    line.turns.remove(turn)
-                    turn.state = "given up"
-                    line.changed.notify_all()
-                raise
-            if joined is None:
-                line.turns.popleft()
-                turn.state = "running"
-                line.is_running = self._here.is_running = True
-        if joined is not None:
-            return self._shared_result(turn, deadline)
-        return self._take(line, turn)
+    def _await(self, turn: _Turn, deadline: float) -> None:
+        while turn.before is not None:
+            self._wait_for(turn.before, deadline)
+            # It has ended, and nobody is before it; or it gave up, and whoever was before it is.
+            turn.before = turn.before.before
 
-    def _await(self, line: _Line, turn: _Turn, deadline: float, *, joined: bool) -> None:
-        seconds = deadline - monotonic()
-        if joined:
-            ready = line.changed.wait_for(lambda: turn.state in ("ended", "given up"), seconds)
-        else:
-            ready = line.changed.wait_for(
-                lambda: not line.is_running and line.turns[0] is turn, seconds
-            )
-        if not ready:
-            raise RegistryBusyError(self._wait)
-
-    def _take(self, line: _Line, turn: _Turn) -> Any:
+    def _wait_for(self, turn: _Turn, deadline: float) -> None:
         try:
-            turn.result = turn.job()
-        except BaseException as error:
-            turn.error = error
+            seconds = min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)
+            if not turn.lock.acquire(timeout=seconds):
+                raise RegistryBusyError(self._wait)
+        finally:
+            # Ctrl-C may come when it is acquired, and not known to be.
+            with suppress(RuntimeError):
+                turn.lock.release()
+
+    def _take(self, turn: _Turn, job: Callable[[], Any]) -> Any:
+        try:
+            result = job()
+            turn.outcome = (result, None)
+        except Exception as error:
+            turn.outcome = (None, error)
             raise
         finally:
-            try:
-                self._run_put_off(self._lines.get())
-            finally:
-                self._here.is_running = False
-                # In a child that was forked inside the job the line is its parent's, and so is
-                # whatever thread may have held its lock.
-                if line is self._lines.get():
-                    with line.changed:
-                        turn.state = "ended"
-                        line.is_running = False
-                        line.changed.notify_all()
-        return turn.result
+            self._run_put_off(self._lines.get())
+        return result
 
     def _run_put_off(self, line: _Line) -> None:
         for _ in range(_MOST_ROUNDS):
-            round_, line.put_off = line.put_off, []
-            while round_:
-                turn = round_.pop(0)
-                try:
-                    with Guard() as guard:
-                        turn.job()
-                except BaseException:
-                    # Ctrl-C ends this turn; what waits is done at the end of the next one.
-                    line.put_off = round_ + line.put_off
-                    raise
+            # Where Ctrl-C ends this, what is left is done at the end of the next turn.
+            for _ in range(len(line.put_off)):
+                job, _ = line.put_off.popleft()
+                with Guard() as guard:
+                    job()
                 if guard.error is not None:
                     _logger.error(
                         "a change that was put off has failed with %s at %s",
@@ -158,18 +173,3 @@ class Turns:
             # Each change asks for the next one: a plugin that reloads whenever it was loaded.
             _logger.error("changes ask for changes without end; %d are dropped", len(line.put_off))
             line.put_off.clear()
-
-    def _shared_result(self, turn: _Turn, deadline: float) -> Any:
-        # What belongs to the process (Ctrl-C) ends the other thread's work, and not this one's.
-        interrupted = turn.error is not None and not isinstance(turn.error, Exception)
-        if turn.state == "given up" or interrupted:
-            # Its own deadline stands, however often those whom it has joined give up.
-            return self._run(turn.job, turn.share, deadline)
-        if turn.error is not None:
-            raise turn.error
-        return turn.result
-
-
-def _waiting(turns: Iterable[_Turn], share: Hashable | None) -> _Turn | None:
-    """Return the turn that a job with this ``share`` can join, or None."""
-    return next((each for each in turns if share is not None and each.share == share), None)

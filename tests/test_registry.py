@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import threading
 import time
 from types import ModuleType
@@ -563,9 +564,9 @@ class TestReload:
             for thread in threads[1:]:
                 thread.start()
             # The reload that runs is held until the other five have asked for theirs.
-            changed = registry._life._turns._lines.get().changed
+            code = type(registry._life._turns)._wait_for.__code__
             deadline = time.monotonic() + 60
-            while len(changed._waiters) < 5:
+            while sum(each.f_code is code for each in sys._current_frames().values()) < 5:
                 assert time.monotonic() < deadline
                 threading.Event().wait(0.001)
             go_on.set()

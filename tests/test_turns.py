@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from functools import partial
 
@@ -56,13 +57,23 @@ class Call:
         return self._value if self._error is None else self._error
 
 
+def queue_length(turns):
+    """Return how many jobs wait in the line; those that were given up are not counted."""
+    length, turn = 0, turns._lines.get().last()
+    while turn is not None:
+        if turn.lock.acquire(blocking=False):
+            turn.lock.release()
+        else:
+            length += turn.before is not None
+        turn = turn.before
+    return length
+
+
 def queued(turns, length):
     """Wait until this many jobs stand in the line, joined ones not counted."""
     for _ in range(int(PATIENCE * 1000)):
-        line = turns._lines.get()
-        with line.changed:
-            if len(line.turns) == length:
-                return
+        if queue_length(turns) == length:
+            return
         threading.Event().wait(0.001)
     pytest.fail(f"no {length} jobs came to wait")
 
@@ -70,10 +81,9 @@ def queued(turns, length):
 def waiting(turns, threads):
     """Wait until this many threads sleep in ``run``."""
     for _ in range(int(PATIENCE * 1000)):
-        line = turns._lines.get()
-        with line.changed:
-            if len(line.changed._waiters) == threads:
-                return
+        frames = sys._current_frames().values()
+        if sum(frame.f_code is Turns._wait_for.__code__ for frame in frames) == threads:
+            return
         threading.Event().wait(0.001)
     pytest.fail(f"no {threads} threads came to wait")
 
@@ -383,16 +393,16 @@ class TestBusy:
         assert second.outcome() == "done"
         assert len(runs) == 1
 
-    def test_a_caller_has_one_deadline_whoever_it_joins(self, turns):
+    def test_a_caller_has_one_deadline_whoever_it_joins(self):
         """A caller whose joined job is given up waits for what is left of its own time only."""
         asked = {}
 
-        class Recording(threading.Condition):
-            def wait_for(self, predicate, timeout=None):
-                asked.setdefault(threading.current_thread(), []).append(timeout)
-                return super().wait_for(predicate, timeout)
+        class Recording(Turns):
+            def _wait_for(self, turn, deadline):
+                asked.setdefault(threading.current_thread(), []).append(deadline)
+                super()._wait_for(turn, deadline)
 
-        turns._lines.get().changed = Recording()
+        turns = Recording(PATIENCE)
         running = Running(turns)
         turns._wait = 0.05
         first = Call(turns, lambda: "done", "reload")
@@ -405,8 +415,9 @@ class TestBusy:
         running.end()
         assert [each.outcome() for each in others] == ["done"] * 3
         for each in others:
-            before, after = asked[each.thread]
-            assert after < before
+            first_wait, *later = asked[each.thread]
+            assert later
+            assert set(later) == {first_wait}
 
     def test_one_who_joined_and_gives_up_leaves_the_job_in_the_line(self, turns):
         """The one who brought the job still gets it done."""
@@ -468,7 +479,7 @@ class TestFork:
         line, held, let_go = turns._lines.get(), threading.Event(), threading.Event()
 
         def hold():
-            with line.changed:
+            with line.lock:
                 held.set()
                 assert let_go.wait(PATIENCE)
 
@@ -488,7 +499,7 @@ class TestFork:
             done.append("job")
 
         def hold():
-            with turns._lines.get().changed:
+            with turns._lines.get().lock:
                 held.set()
                 assert let_go.wait(PATIENCE)
 
