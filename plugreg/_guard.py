@@ -2,7 +2,7 @@
 
 Plugin code runs inside a :class:`Guard`. Whatever it raises is a fault of that plugin, kept for
 the record, but for what belongs to the process: KeyboardInterrupt, GeneratorExit, and the
-cancellation of the event loop that is running in this thread.
+cancellation of the task that is running in this thread.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import traceback
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 LONGEST_MESSAGE: Final = 1_000
 _LONGEST: Final = 50_000
@@ -58,15 +58,27 @@ def belongs_to_process(error: BaseException) -> bool:
     trio = sys.modules.get("trio")
     if trio is not None and issubclass(kind, getattr(trio, "Cancelled", ())):
         return True
-    # A process without asyncio has no event loop that could be cancelled, so it is not imported.
+    # A process without asyncio has no task that could be cancelled, so it is not imported.
     asyncio = sys.modules.get("asyncio")
     if asyncio is None:
         return False
     try:
-        asyncio.get_running_loop()
-        return issubclass(type(error), asyncio.CancelledError)
+        # A plugin can make this one. It is the host's where the task that runs is being cancelled.
+        return (
+            issubclass(kind, asyncio.CancelledError)
+            and (task := asyncio.current_task()) is not None
+            and task.cancelling() > 0
+        )
     except Exception:  # noqa: BLE001 - no loop runs, or a plugin has put something in its place
         return False
+
+
+def running_trio() -> Any:
+    """Return trio if the calling code runs in one of its tasks, else None."""
+    trio = sys.modules.get("trio")
+    # While another thread imports it, it has not all of its names, and runs no loop.
+    in_trio_task = getattr(getattr(trio, "lowlevel", None), "in_trio_task", None)
+    return trio if in_trio_task is not None and in_trio_task() else None
 
 
 class Explanation(NamedTuple):

@@ -202,9 +202,7 @@ def strings_in(value: Any) -> Iterator[str]:
 
 def is_secret_text(declared: object) -> bool:
     """Tell whether a type is pydantic's SecretStr or SecretBytes."""
-    # Whoever has one of these has imported the module.
-    types = sys.modules.get("pydantic.types")
-    return types is not None and (declared is types.SecretStr or declared is types.SecretBytes)
+    return any(declared is secret for secret in _secrets("SecretStr", "SecretBytes"))
 
 
 def is_sealed(value: object) -> bool:
@@ -224,11 +222,16 @@ def unsealed(value: Any) -> object:
 
 
 def _is_sealed(declared: object) -> bool:
-    types = sys.modules.get("pydantic.types")
     kind = get_origin(declared) or declared
-    if types is None or not isinstance(kind, type):
-        return False
-    return issubclass(kind, (types.SecretStr, types.SecretBytes, types.Secret))
+    secrets = _secrets("SecretStr", "SecretBytes", "Secret")
+    return isinstance(kind, type) and issubclass(kind, secrets)
+
+
+def _secrets(*names: str) -> tuple[type, ...]:
+    # Whoever has one of these has imported the module. While another thread imports it, it lacks
+    # some, and nobody has any.
+    types = sys.modules.get("pydantic.types")
+    return tuple(kind for name in names if (kind := getattr(types, name, None)) is not None)
 
 
 def _has_secret(schema: Any) -> bool:

@@ -12,6 +12,8 @@ from time import perf_counter
 from types import CoroutineType, FrameType
 from typing import Any, Protocol
 
+from plugreg._guard import running_trio
+
 
 class CallObserver(Protocol):
     """Is told of each call of an implementation, in the thread and the context that make it.
@@ -161,15 +163,16 @@ def _stack_of(thread: int | None) -> Callable[[], str]:
 
 def _current_coroutine() -> Any:
     # Asked first, since trio may run as a guest of asyncio's loop.
-    trio: Any = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_task():
+    trio = running_trio()
+    if trio is not None:
         return trio.lowlevel.current_task().coro
-    # A process without asyncio has no task, so it is not imported for that.
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None:
+    # A process without asyncio has no task, so it is not imported for that. While another thread
+    # imports it, it has not all of its names, and runs no loop.
+    current_task = getattr(sys.modules.get("asyncio"), "current_task", None)
+    if current_task is None:
         return None
     try:
-        task = asyncio.current_task()
+        task = current_task()
     except RuntimeError:  # No loop runs in this thread.
         return None
     return None if task is None else task.get_coro()

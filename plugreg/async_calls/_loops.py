@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from contextvars import Context
 from typing import Any, Protocol
 
-from plugreg._guard import Guard
+from plugreg._guard import Guard, running_trio
 
 
 class Event(Protocol):
@@ -59,9 +59,9 @@ class Loop(Protocol):
 
 def running_loop() -> Loop:
     """Return the loop that the calling coroutine runs on. Raises RuntimeError for another one."""
-    trio: Any = sys.modules.get("trio")
     # Asked first, since trio may run as a guest of asyncio's loop.
-    if trio is not None and trio.lowlevel.in_trio_task():
+    trio = running_trio()
+    if trio is not None:
         return _Trio(trio)
     try:
         return _Asyncio()
@@ -107,9 +107,10 @@ class _Asyncio:
     async def wait(self, event: Event, seconds: float | None, *, shielded: bool) -> None:
         timer = None if seconds is None else self._loop.call_later(seconds, event.set)
         # A cancelled scope of anyio's cancels at each turn of the loop what it does not shield.
-        anyio: Any = sys.modules.get("anyio") if shielded else None
+        # While another thread imports it, it has no such class, and no scope of it is open.
+        scope: Any = getattr(sys.modules.get("anyio"), "CancelScope", None) if shielded else None
         try:
-            with nullcontext() if anyio is None else anyio.CancelScope(shield=True):
+            with nullcontext() if scope is None else scope(shield=True):
                 await event.wait()
         except self.cancelled:
             # A shielded wait is part of leaving because of an earlier cancellation, or of another
