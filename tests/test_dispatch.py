@@ -371,11 +371,28 @@ class TestFaults:
         assert called == bench.failures == []
 
     @pytest.mark.parametrize("method", ["call", "first", "outcomes"])
-    def test_cancellation_passes_where_a_loop_runs(self, bench, method):
-        """The running event loop's cancellation passes; without a loop it is a fault, see above."""
+    def test_a_cancellation_of_a_plugins_own_is_its_fault(self, bench, method):
+        """Where nobody cancels the task that calls, it goes on, and the plugin has failed."""
+        bench.add(bad=raising(asyncio.CancelledError()), c=lambda item: "c")
+
+        async def main():
+            value = getattr(bench, method)(Hooks.price, item="tea")
+            await asyncio.sleep(0)
+            return value
+
+        value = asyncio.run(main())
+
+        results = [each.value for each in value] if method == "outcomes" else value
+        assert results == {"call": ["c"], "first": "c", "outcomes": [None, "c"]}[method]
+        assert [each.slug for each in bench.failures] == ["bad"]
+
+    @pytest.mark.parametrize("method", ["call", "first", "outcomes"])
+    def test_the_cancellation_of_the_calling_task_passes(self, bench, method):
+        """What a plugin lets through while the task is being cancelled is nobody's fault."""
         bench.add(bad=raising(asyncio.CancelledError()))
 
         async def main():
+            asyncio.current_task().cancel()
             getattr(bench, method)(Hooks.price, item="tea")
 
         with pytest.raises(asyncio.CancelledError):

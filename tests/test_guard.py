@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 
 import pytest
 
@@ -102,8 +103,12 @@ class OwnInterrupt(KeyboardInterrupt):
     pass
 
 
+class OwnCancellation(asyncio.CancelledError):
+    pass
+
+
 @pytest.mark.parametrize(
-    ("kind", "without_loop", "with_loop"),
+    ("kind", "otherwise", "cancelled"),
     [
         (ValueError, False, False),
         (SystemExit, False, False),
@@ -114,16 +119,32 @@ class OwnInterrupt(KeyboardInterrupt):
         (OwnInterrupt, True, True),
         (GeneratorExit, True, True),
         (asyncio.CancelledError, False, True),
+        (OwnCancellation, False, True),
     ],
 )
-def test_belongs_to_process(kind, without_loop, with_loop):
-    """Interrupts always do, a cancellation only where a loop runs that could be cancelled."""
+def test_belongs_to_process(kind, otherwise, cancelled):
+    """Interrupts always do, a cancellation only where the running task is being cancelled."""
 
     async def inside():
         return belongs_to_process(kind())
 
-    assert belongs_to_process(kind()) is without_loop
-    assert asyncio.run(inside()) is with_loop
+    async def inside_cancelled():
+        asyncio.current_task().cancel()
+        found = belongs_to_process(kind())
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        asyncio.current_task().uncancel()
+        return found, belongs_to_process(kind())
+
+    async def between_tasks():
+        found = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(lambda: found.set_result(belongs_to_process(kind())))
+        return await found
+
+    assert belongs_to_process(kind()) is otherwise
+    assert asyncio.run(inside()) is otherwise
+    assert asyncio.run(between_tasks()) is otherwise
+    assert asyncio.run(inside_cancelled()) == (cancelled, otherwise)
 
 
 class BadText(Exception):

@@ -75,7 +75,19 @@ def fault(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
 
 def check(plugin: object, stage: Stage, act: Callable[[PluginRegistry], object]) -> None:
-    """See to it that one plugin's fault at a stage is its own, and the neighbours go on."""
+    """See to it that one plugin's fault at a stage is its own, and the neighbours go on.
+
+    In a coroutine, too, where a CancelledError may be that of the task.
+    """
+
+    async def inside() -> None:
+        check_here(plugin, stage, act)
+
+    check_here(plugin, stage, act)
+    asyncio.run(inside())
+
+
+def check_here(plugin: object, stage: Stage, act: Callable[[PluginRegistry], object]) -> None:
     builtin = [("a-good", Good), ("m-bad", plugin), ("z-good", Good)]
     with PluginRegistry(
         "shop", hookspecs=[Hooks], builtin=builtin, new_plugins="active", mixins=[ROW]

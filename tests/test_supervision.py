@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -163,6 +164,20 @@ class TestCircuits:
             registry.call(Specs.price, item="tea")
 
         assert registry.get("stopping").circuit == "closed"
+
+    def test_a_cancellation_of_a_plugins_own_opens_it(self, open_registry):
+        """Nobody has cancelled the task, so that it is a fault as any other."""
+
+        class Cancelling(Plugin):
+            @hookimpl
+            async def price(self, item):
+                raise asyncio.CancelledError
+
+        registry = open_registry(circuit=CircuitPolicy(max_failures=1))
+        registry.register(Cancelling(), slug="cancelling")
+        asyncio.run(registry.acall(Specs.price, item="tea"))
+
+        assert registry.get("cancelling").circuit == "open"
 
     def test_that_it_was_not_called_is_no_failure_even_if_it_has_closed_since(self, open_registry):
         """What counts is why it was not called, not what its circuit is when that is told."""
