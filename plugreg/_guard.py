@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import sys
 import traceback
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 LONGEST_MESSAGE: Final = 1_000
 _LONGEST: Final = 50_000
 """How many characters of a message, and of a traceback, are kept."""
+
+_MOST_FRAMES: Final = 200
+_MOST_RELATED: Final = 50
+"""How many frames of an exception are kept, and how many exceptions are formatted with it."""
+_MOST_PRINTED: Final = 15
+"""How many members of a group Python prints."""
+
+_OWN_FILES: Final = (__file__.removesuffix("_guard.py"), "<plugreg.")
+"""How the names of plugreg's files begin, and those of the code that it compiles."""
 
 
 class Guard:
@@ -87,20 +96,25 @@ class Explanation(NamedTuple):
     message: str
     exception_type: str
     traceback: str
+    place: str
 
 
 def explain(error: BaseException) -> Explanation:
     """Put ``error`` into words, whatever its own methods do.
 
-    ``message`` is ``ExceptionType: last line`` (behaviour.md, section 9.5), ``exception_type`` the
-    name with its module, but for builtins, and ``traceback`` the text Python would print. All
-    three are plain texts that have a UTF-8 form; an overlong one is cut in the middle.
+    ``message`` is ``ExceptionType: last line``, ``exception_type`` the name with its module, but
+    for builtins, and ``traceback`` the text Python would print. ``place`` is the line by which
+    plugreg's code was left and, if it is another one, the line that raised, as ``file:line``. All
+    are plain strings that have a UTF-8 form; an overlong one is cut in the middle.
+
+    An object that is raised again keeps the frames of earlier raises, and all that these hold.
+    They are dropped here from its ``__traceback__``.
     """
     kind = type(error)
     # type's own descriptors are asked, since a metaclass may define properties of these names.
     name = plain(type.__dict__["__name__"].__get__(kind))
     qualified = name
-    text = trace = ""
+    text = trace = place = ""
     with Guard():
         if kind.__module__ not in ("builtins", "__main__"):
             qualified = plain(f"{kind.__module__}.{kind.__qualname__}")
@@ -108,19 +122,77 @@ def explain(error: BaseException) -> Explanation:
         text = plain(str(error))
     if guard.error is not None:
         text = "(its text cannot be shown)"
-    if len(text) > _LONGEST:
-        # To format it, and to split it into lines, would take many times its size.
-        text = cut(text, _LONGEST)
-        with Guard():
+    is_overlong = len(text) > _LONGEST
+    # To format it, and to split it into lines, would take many times its size.
+    text = cut(text, _LONGEST)
+    with Guard():
+        related = _related(error)
+        for exception in related:
+            _shorten(exception)
+        place = _place_of(error)
+        if is_overlong or len(related) > _MOST_RELATED:
             trace = plain("".join(traceback.format_tb(error.__traceback__))) + text
-    else:
-        with Guard():
+        else:
             trace = plain("".join(traceback.format_exception(error)))
     lines = [line for line in text.splitlines() if line.strip()]
     message = f"{name}: {lines[-1].strip()}" if lines else name
     return Explanation(
-        cut(message, LONGEST_MESSAGE), cut(qualified, LONGEST_MESSAGE), cut(trace, _LONGEST)
+        cut(message, LONGEST_MESSAGE),
+        cut(qualified, LONGEST_MESSAGE),
+        cut(trace, _LONGEST),
+        cut(place, LONGEST_MESSAGE),
     )
+
+
+def _related(error: BaseException) -> list[BaseException]:
+    """Return ``error`` and what is formatted with it; where that is too much, only some of it."""
+    found = {id(error): error}
+    waiting = [error]
+    while waiting and len(found) <= _MOST_RELATED:
+        exception = waiting.pop()
+        inside: tuple[BaseException, ...] = ()
+        if issubclass(type(exception), BaseExceptionGroup):
+            inside = BaseExceptionGroup.exceptions.__get__(exception)[:_MOST_PRINTED]
+        for other in (exception.__cause__, exception.__context__, *inside):
+            if other is not None and id(other) not in found:
+                found[id(other)] = other
+                waiting.append(other)
+    return [*found.values()]
+
+
+def _shorten(error: BaseException) -> None:
+    """Drop the frames of earlier raises from a traceback, and the middle of an overlong one.
+
+    Python puts the frames of each raise in front of those that an exception has already. The
+    first is that of plugreg's function which has caught it: where its code comes again, an
+    earlier raise begins.
+    """
+    kept: list[TracebackType] = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if kept and code is kept[0].tb_frame.f_code and _is_own(code):
+            kept[-1].tb_next = None
+            break
+        kept.append(trace)
+        trace = trace.tb_next
+    if len(kept) > _MOST_FRAMES:
+        kept[_MOST_FRAMES // 2 - 1].tb_next = kept[-_MOST_FRAMES // 2]
+
+
+def _place_of(error: BaseException) -> str:
+    places = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if not _is_own(code):
+            places.append(plain(f"{code.co_filename}:{trace.tb_lineno}"))
+        trace = trace.tb_next
+    return " > ".join(dict.fromkeys([*places[:1], *places[-1:]]))
+
+
+def _is_own(code: CodeType) -> bool:
+    return code.co_filename.startswith(_OWN_FILES)
 
 
 def places_of(error: BaseException) -> str:

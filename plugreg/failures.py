@@ -30,10 +30,11 @@ ScrubberOf = Callable[[str], Scrubber]
 class FailureLedger:
     """Keeps each failure once, with a count; tells of each new one once.
 
-    Two records are the same failure when stage, slug, subject and exception type agree; the newer
-    message is kept. Of one plugin the 100 last seen are kept. ``on_failure`` is called in the
-    thread that recorded it, without the lock; it is guarded and may read the ledger. Nothing is
-    written anywhere else, so the ledger is of one process and ends with it.
+    Two records are the same failure when stage, slug, subject, exception type and the place where
+    it was raised agree; the newer message is kept. Of one plugin the 100 last seen are kept.
+    ``on_failure`` is called in the thread that recorded it, without the lock; it is guarded and
+    may read the ledger. Nothing is written anywhere else, so the ledger is of one process and ends
+    with it.
 
     What comes in is scrubbed of the plugin's protected values before it is compared, kept, logged
     or told of. ``scrubber_of`` is asked without the lock; if it raises, of the record's texts only
@@ -85,7 +86,10 @@ class FailureLedger:
                 return ()
             before = {each.identity: each for each in self._each() if outdated(each)}
             for each in before.values():
-                del self._failures[each.slug][each.identity]
+                own = self._failures[each.slug]
+                del own[each.identity]
+                if not own:
+                    del self._failures[each.slug]
             for failure in failures:
                 own = self._failures.get(failure.slug, {})
                 known = own.get(failure.identity) or before.get(failure.identity)
@@ -124,13 +128,14 @@ class FailureLedger:
                 subject=scrubber.value(failure.subject),
                 exception_type=scrubber.value(failure.exception_type),
                 traceback=scrubber.cut_text(failure.traceback),
+                place=scrubber.value(failure.place),
             )
         reason = type(guard.error).__name__
         _logger.error(
             "texts of plugin %s are withheld: they cannot be scrubbed (%s)", failure.slug, reason
         )
         message = failure.exception_type or "its text is withheld, since it could not be scrubbed"
-        return replace(failure, message=message, traceback="")
+        return replace(failure, message=message, traceback="", place="")
 
     def _shown(self, found: Iterable[PluginFailure]) -> tuple[PluginFailure, ...]:
         true = [each for each in found if self._still_holds(each)]

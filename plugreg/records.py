@@ -81,7 +81,8 @@ class PluginFailure:
     ``slug`` is the plugin, or in discovery the module, file or distribution where there is no
     slug yet. ``subject`` is the hook, mixin or feature concerned, or empty. ``exception_type`` is
     the name of the exception's class with its module (builtins without), or None where no
-    exception was raised, and ``traceback`` then empty. The times are aware, in UTC.
+    exception was raised, and ``traceback`` then empty, as is ``place``: the line of code that
+    raised it, after the one by which plugreg's code was left. The times are aware, in UTC.
     ``retry_after`` is in how many seconds a plugin that is not ready yet is tried again, None for
     any other failure.
     """
@@ -92,6 +93,7 @@ class PluginFailure:
     subject: str = ""
     exception_type: str | None = None
     traceback: str = field(default="", repr=False)
+    place: str = field(default="", repr=False)
     first_seen: datetime = field(default_factory=_now)
     last_seen: datetime = field(default_factory=_now)
     count: int = 1
@@ -116,6 +118,7 @@ class PluginFailure:
             subject=subject,
             exception_type=words.exception_type,
             traceback=words.traceback,
+            place=words.place,
             retry_after=_retry_after(error),
         )
 
@@ -127,7 +130,8 @@ class PluginFailure:
     @property
     def identity(self) -> tuple[str, ...]:
         """What two records have in common that are the same failure seen twice."""
-        return (self.stage, self.slug, self.subject, self.exception_type or self.message)
+        told = (self.exception_type, self.place) if self.exception_type else (self.message,)
+        return (self.stage, self.slug, self.subject, *told)
 
     def again(self, newer: PluginFailure) -> PluginFailure:
         """Return ``newer`` as the continuation of this record: first time kept, counts added."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from dataclasses import replace
@@ -9,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from plugreg import PluginRegistry, hookimpl, hookspec
+from plugreg._guard import Guard
 from plugreg._scrub import MASK, Scrubber
 from plugreg.failures import MOST_PER_PLUGIN, FailureLedger
 from plugreg.records import PluginFailure, Stage
@@ -24,13 +27,23 @@ def failure(slug="tea", stage=Stage.INIT, message="OSError: no", minute=0, **fie
     )
 
 
+class Hooks:
+    @hookspec
+    def price(self, item):
+        """Price of an item."""
+
+
+async def called(registry, **arguments):
+    return await registry.acall("price", **arguments)
+
+
 def always(_):
     return True
 
 
 class TestRecord:
     def test_a_failure_seen_again_is_counted(self):
-        """Stage, slug, subject and type make the identity; the newer message is kept."""
+        """Stage, slug, subject, type and place make the identity; the newer message is kept."""
         ledger = FailureLedger()
         ledger.record(failure(message="OSError: one"))
         kept = ledger.record(failure(message="OSError: two", minute=5))
@@ -45,14 +58,44 @@ class TestRecord:
             {"stage": Stage.CALL},
             {"subject": "price"},
             {"exception_type": "ValueError"},
+            {"place": "tea.py:2"},
         ],
     )
     def test_different_failures_are_kept_apart(self, other):
-        """What differs in one of the four is another failure."""
+        """What differs in one of the five is another failure."""
         ledger = FailureLedger()
-        ledger.record(failure())
-        ledger.record(failure(**other))
+        ledger.record(failure(place="tea.py:1"))
+        ledger.record(failure(**{"place": "tea.py:1", **other}))
         assert [each.count for each in ledger.all()] == [1, 1]
+
+    def test_exceptions_of_one_type_are_told_apart_by_place(self):
+        """Each keeps its own message: that of another line, or of another caller, is not lost."""
+
+        def check(item):
+            raise ValueError(f"bad {item}")
+
+        class Tea:
+            @hookimpl
+            def price(self, item):
+                if item == "tea":
+                    check(item)
+                if item == "milk":
+                    check(item)
+                raise ValueError(f"no {item}")
+
+        with PluginRegistry("shop", hookspecs=[Hooks]) as registry:
+            registry.load()
+            registry.register(Tea(), "tea")
+            for item in ("tea", "milk", "salt", "oil"):
+                registry.call("price", item=item)
+            registry.outcomes("price", item="tea")
+            asyncio.run(called(registry, item="milk"))
+
+            assert [(each.message, each.count) for each in registry.errors] == [
+                ("hook 'price': ValueError: bad tea", 2),
+                ("hook 'price': ValueError: bad milk", 2),
+                ("hook 'price': ValueError: no oil", 2),
+            ]
 
     def test_without_an_exception_the_message_counts(self):
         """Two refusals in different words are two."""
@@ -95,6 +138,14 @@ class TestReplace:
         (kept,) = ledger.replace([failure("b", minute=1)], always)
         assert ledger.all() == (kept,)
         assert (kept.slug, kept.count, kept.first_seen) == ("b", 2, NOON)
+
+    def test_nothing_is_left_of_a_plugin_without_records(self):
+        """A plugin that is gone takes no place, however many there were."""
+        ledger = FailureLedger()
+        for number in range(5):
+            ledger.record(failure(f"tea-{number}"))
+        ledger.replace([failure("milk")], lambda each: each.slug != "milk")
+        assert list(ledger._failures) == ["milk"]
 
     def test_others_stay(self):
         """What is not outdated is not touched."""
@@ -172,9 +223,8 @@ def raised(slug, text=SECRET, subject=""):
 
 
 def shown(failure):
-    return "\n".join(
-        (failure.message, failure.subject, failure.exception_type or "", failure.traceback)
-    )
+    texts = (failure.message, failure.subject, failure.traceback, failure.place)
+    return "\n".join((*texts, failure.exception_type or ""))
 
 
 class TestScrubbing:
@@ -219,6 +269,15 @@ class TestScrubbing:
         ledger = FailureLedger(scrubber_of=scrubber_of)
         error = type(SECRET, (Exception,), {})("no")
         kept = ledger.record(PluginFailure.of(Stage.CALL, "tea", error))
+        assert SECRET not in shown(kept)
+
+    def test_a_file_named_by_a_value(self):
+        """The place is a text of the plugin's, too."""
+        ledger = FailureLedger(scrubber_of=scrubber_of)
+        with Guard() as guard:
+            exec(compile("raise ValueError", f"/etc/{SECRET}.py", "exec"), {})
+        kept = ledger.record(PluginFailure.of(Stage.CALL, "tea", guard.error))
+        assert kept.place == f"{__file__}:{guard.error.__traceback__.tb_lineno} > /etc/***.py:1"
         assert SECRET not in shown(kept)
 
     def test_a_short_value_hides_message_and_traceback_whole(self):

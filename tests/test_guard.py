@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import inspect
 import json
+import traceback
+import weakref
 from contextlib import suppress
 
 import pytest
 
+from plugreg import PluginRegistry, hookimpl, hookspec
 from plugreg._guard import Guard, belongs_to_process, explain, safe_repr
 
 
@@ -16,6 +21,12 @@ def failing(error):
         raise error
 
     return method
+
+
+class Hooks:
+    @hookspec
+    def price(self, item):
+        """Price of an item."""
 
 
 class HostileText(str):
@@ -254,6 +265,116 @@ class TestExplain:
         cls = type("Bad", (Exception,), {"__str__": failing(KeyboardInterrupt())})
         with pytest.raises(KeyboardInterrupt):
             explain(cls())
+
+
+def entries(error):
+    return sum(1 for _ in traceback.walk_tb(error.__traceback__))
+
+
+class Argument:
+    pass
+
+
+class TestRaisedAgain:
+    """One exception object that is raised each time costs no more the hundredth time."""
+
+    @pytest.mark.parametrize("method", ["call", "outcomes", "acall"])
+    def test_its_traceback_does_not_grow(self, method):
+        """Frames of earlier calls, and what these were given, are let go, and the record stays."""
+        error = ValueError("no")
+
+        def fail(item):
+            raise error
+
+        class Shared:
+            @hookimpl
+            def price(self, item):
+                fail(item)
+
+        given, seen = [], set()
+        with PluginRegistry("shop", hookspecs=[Hooks]) as registry:
+            registry.load()
+            registry.register(Shared(), "shared")
+            for _ in range(5):
+                item = Argument()
+                given.append(weakref.ref(item))
+                value = getattr(registry, method)("price", item=item)
+                if inspect.isawaitable(value):
+                    asyncio.run(awaited(value))
+                del item, value
+                [record] = registry.errors
+                seen.add((entries(error), record.traceback))
+        gc.collect()
+
+        assert len(seen) == 1
+        assert record.traceback.count("in price") == record.traceback.count("in fail") == 1
+        assert record.count == 5
+        assert [each() is None for each in given] == [True] * 4 + [False]
+
+    def test_what_is_raised_from_it_does_not_grow_without_limit(self):
+        """Of the causes, too, only so many frames are formatted and kept."""
+        shared = ValueError("no")
+
+        def fail():
+            try:
+                raise shared
+            except ValueError as error:
+                raise KeyError("none") from error
+
+        lengths = []
+        for _ in range(1_000):
+            with Guard() as guard:
+                fail()
+            lengths.append(len(explain(guard.error).traceback.splitlines()))
+
+        assert entries(shared) <= 201
+        assert lengths[-1] == lengths[500] < 1_000
+
+    def test_a_chain_that_grows_is_not_formatted_without_limit(self):
+        """What was raised is shown, without what it came of where that is too much."""
+        last = None
+        lengths = []
+        for number in range(1_000):
+            with Guard() as guard:
+                raise ValueError(f"no {number}") from last
+            last = guard.error
+            lengths.append(len(explain(last).traceback.splitlines()))
+
+        assert max(lengths) < 500
+        assert lengths[-1] == lengths[500]
+        assert "ValueError: no 999" in explain(last).message
+        assert last.__cause__.__cause__ is not None
+
+    def test_a_cause_that_is_ever_another_one(self):
+        """An exception that makes up causes when it is asked does not hang its host."""
+
+        class Endless(Exception):
+            @property
+            def __cause__(self):
+                return Endless()
+
+        with Guard() as guard:
+            raise Endless
+
+        assert "in test_a_cause_that_is_ever" in explain(guard.error).traceback
+
+    def test_a_deep_stack_keeps_its_ends(self):
+        """Where it was called and where it was raised is shown of a recursion without end."""
+
+        def deeper(depth):
+            return deeper(depth + 1)
+
+        with Guard() as guard:
+            deeper(0)
+        text = explain(guard.error).traceback
+
+        assert "in test_a_deep_stack_keeps_its_ends" in text
+        assert "RecursionError" in text.splitlines()[-1]
+        assert entries(guard.error) <= 201
+
+
+async def awaited(value):
+    return await value
 
 
 class TestSafeRepr:
