@@ -23,6 +23,7 @@ from plugreg.records import EMPTY, Generation, PluginFailure, PluginSpec, Stage,
 from plugreg.resolve import HostRules
 from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import Record, field, readable
+from plugreg.storage.quiet import is_quiet
 from plugreg.stored import TABLES, VERSIONS
 
 _COUNTERS: Final = "counters"
@@ -54,6 +55,10 @@ class Configs:
     def revision(self) -> int:
         """Return the storage's revision: what it has told of is as it was, while this is."""
         return self._storage.revision()
+
+    def is_quiet(self, known: int, revision: int) -> bool:
+        """Return whether nothing was stored between two revisions that another process reads."""
+        return is_quiet(self._storage, known, revision)
 
     def generation(self) -> Generation:
         """Return how often wishes were changed. Writes nothing."""

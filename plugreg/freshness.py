@@ -28,6 +28,8 @@ class Freshness:
         self._configs = configs
         self._rules = rules
         self._revision: int | None = None
+        # The revision taken in, and a later one with the same values.
+        self._same: tuple[int | None, int] = (None, 0)
         self._generation = Generation()
 
     @property
@@ -36,8 +38,18 @@ class Freshness:
         return self._generation.number
 
     def is_current(self) -> bool:
-        """Tell, with one cheap look, whether nothing was stored since values were read."""
-        return self._configs.revision() == self._revision
+        """Return whether nothing that concerns this process was stored since values were read.
+
+        That is one cheap look, and one more after commits that are marked as quiet.
+        """
+        known, revision = self._revision, self._configs.revision()
+        if revision == known or self._same == (known, revision):
+            return True
+        if known is None or not self._configs.is_quiet(known, revision):
+            return False
+        # Kept beside the revision: a change that ends meanwhile may have asked for another look.
+        self._same = (known, revision)
+        return True
 
     def look(self) -> Look:
         """Return what :meth:`note_reload` is to be given, before anything is read."""

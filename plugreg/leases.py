@@ -18,9 +18,10 @@ from typing import Final
 
 from plugreg._guard import explain
 from plugreg.exceptions import StorageError
-from plugreg.storage import Storage
+from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import Record, checked_copy, field, readable
 from plugreg.storage.clock import now
+from plugreg.storage.quiet import mark_quiet
 
 _logger = logging.getLogger("plugreg")
 
@@ -98,7 +99,7 @@ class _Holder:
                 is_held = row is not None and field(row, "until", float, int) > time_now
                 if is_held or self._is_done(row):
                     return False
-            transaction.put(TABLE, self._key, self._row(time_now))
+            self._put(transaction, self._row(time_now))
             return True
 
     @contextmanager
@@ -170,7 +171,7 @@ class _Holder:
                     row = transaction.get(TABLE, self._key)
                     if row is None or row.get("holder") != self._token:
                         return
-                    transaction.put(TABLE, self._key, self._row(now(self._storage)))
+                    self._put(transaction, self._row(now(self._storage)))
             except StorageError as error:
                 _logger.warning(
                     "the lease of %r was not renewed: %s", self._key, explain(error).message
@@ -185,11 +186,15 @@ class _Holder:
             row = transaction.get(TABLE, self._key)
             if row is None or row.get("holder") != self._token:
                 return False
-            if record is None:
-                transaction.delete(TABLE, self._key)
-            else:
-                transaction.put(TABLE, self._key, record)
+            self._put(transaction, record)
         return True
+
+    def _put(self, transaction: Transaction, record: Record | None) -> None:
+        if record is None:
+            transaction.delete(TABLE, self._key)
+        else:
+            transaction.put(TABLE, self._key, record)
+        mark_quiet(self._storage, transaction)
 
     def _row(self, time_now: float) -> Record:
         until = time_now + self._lease

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from plugreg.exceptions import StorageError
 from plugreg.storage.base import Record, Storage, Transaction, refuse_constant
+from plugreg.storage.quiet import TABLE as QUIET
 
 FORMAT: Final = 1
 """The version of the text that :func:`export_json` gives. A higher one is refused."""
@@ -98,7 +99,8 @@ def _put(transaction: Transaction, tables: Tables, kept: frozenset[tuple[str, st
                 transaction.delete(table, key)
     for table, records in tables.items():
         for key, record in records.items():
-            if (table, key) not in kept:
+            # Which commits of another store were quiet says nothing of this one's.
+            if (table, key) not in kept and table != QUIET:
                 transaction.put(table, key, record)
 
 
