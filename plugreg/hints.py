@@ -6,7 +6,6 @@ They need a server that passes messages on; here that is Redis (``plugreg[redis]
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import time
@@ -14,14 +13,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final, Protocol
 
-from plugreg._guard import explain
+from plugreg._outages import Outage
 from plugreg.exceptions import MissingExtraError
 from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import Record
 from plugreg.storage.clock import now
 from plugreg.storage.storefile import SetAside
-
-_logger = logging.getLogger("plugreg")
 
 _SILENCE: Final = 5.0
 """Seconds without a hint after one that could not be given: trying may take a whole second."""
@@ -132,7 +129,9 @@ class RedisHints:
             ) from None
         self._channel = channel
         self._listening: tuple[int, redis.client.PubSub] | None = None
-        self._is_away = False
+        self._outage = Outage(
+            "no hints can be given, so that changes are seen later", "hints can be given again"
+        )
         self._silent_until = -math.inf
 
     def tell(self) -> None:
@@ -142,15 +141,10 @@ class RedisHints:
         try:
             self._redis.publish(self._channel, b"")
         except self._errors as error:
-            if not self._is_away:
-                _logger.warning(
-                    "no hints can be given, so that changes are seen later: %s",
-                    explain(error).message,
-                )
-            self._is_away = True
+            self._outage.failed(error)
             self._silent_until = time.monotonic() + _SILENCE
         else:
-            self._is_away = False
+            self._outage.succeeded()
 
     def wait(self, seconds: float) -> bool:
         """See :meth:`Channel.wait`. Raises what redis-py raises; the next call connects anew."""

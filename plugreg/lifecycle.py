@@ -180,8 +180,11 @@ class LifeCycle:
         self._change(job)
 
     def tell_again(self) -> None:
-        """Tell the other processes what this one runs, if it has not done so for a while."""
-        if self._presence.is_due:
+        """Tell the other processes what this one runs, if it has not done so for a while.
+
+        From now on it is told with each change, too.
+        """
+        if self._presence.serve():
             self._change(lambda: _NOTHING_YET)
 
     def register(self, spec: PluginSpec) -> None:

@@ -1,11 +1,11 @@
 """What each of the processes that share a storage runs, told to the others through it.
 
-Table: ``processes``, one row a process, by a name of chance.
+Table: ``processes``, one row a process, by a name of chance. No commit of it makes others read
+anything.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import sys
@@ -14,14 +14,13 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Final, NamedTuple
 
-from plugreg._guard import explain
+from plugreg._outages import Outage
 from plugreg.exceptions import StorageError
 from plugreg.records import ProcessRecord
 from plugreg.storage import MemoryStorage, Storage
 from plugreg.storage.base import Record, field, readable
 from plugreg.storage.clock import now
-
-_logger = logging.getLogger("plugreg")
+from plugreg.storage.quiet import mark_quiet
 
 _TABLE: Final = "processes"
 _AGAIN_AFTER: Final = 30.0
@@ -41,31 +40,48 @@ class Running(NamedTuple):
 class Presence:
     """Keeps one row of its own, and reads those of others.
 
-    ``name`` is what the host calls this process, by default the name of its program. With
-    ``silent``, and with a storage in memory, which no other process sees, nothing is ever stored.
-    A process that was forked has a row of its own. What is told is not needed to go on: where it
-    cannot be stored, that is logged, and told with the next change.
+    Only a process that serves has a row: one that the host gave a name, or that follows the
+    others. A process that was forked has a row of its own. The row is not needed to go on: where
+    it cannot be stored, that is logged once, and it is stored with the next change or heartbeat.
+
+    Args:
+        storage: The storage that the processes share.
+        name: What the host calls this process. Defaults to the name of its program.
+        silent: Whether to store nothing, ever. With a storage in memory nothing is stored either.
     """
 
     def __init__(self, storage: Storage, name: str | None, *, silent: bool = False) -> None:
         self._storage = storage
         self._name = name or PurePath(sys.argv[0] if sys.argv else "").name or "python"
         self._silent = silent or isinstance(storage, MemoryStorage)
+        self._is_serving = name is not None
+        self._outage = Outage(
+            "what this process runs was not told to the others",
+            "what this process runs was told to the others again",
+        )
         self._key: tuple[int, str] = (0, "")
         self._told: Running | None = None
         self._told_at = -math.inf
 
-    @property
-    def is_due(self) -> bool:
-        """Whether what this process runs was told so long ago that it is to be told again."""
+    def serve(self) -> bool:
+        """Take note that this process serves; return whether its row is to be stored again."""
+        self._is_serving = True
         self._own_key()
         return not self._silent and time.monotonic() - self._told_at >= _AGAIN_AFTER
 
     def tell(self, running: Running) -> None:
-        """Store what this process runs, if that is news or due, and drop rows of those gone."""
+        """Store what this process runs, if it serves and that is news or due.
+
+        Rows of processes that are gone are dropped. Raises nothing of the storage.
+        """
         key = self._own_key()
-        if self._silent or (running == self._told and not self.is_due):
+        if self._silent or not self._is_serving:
             return
+        time_told = time.monotonic()
+        if running == self._told and time_told - self._told_at < _AGAIN_AFTER:
+            return
+        # A storage that is out of order is asked again no sooner than one that is not.
+        self._told_at = time_told
         try:
             with self._storage.transaction() as transaction:
                 time_now = now(self._storage)
@@ -73,10 +89,12 @@ class Presence:
                     if each != key and not _is_recent(each, row, time_now):
                         transaction.delete(_TABLE, each)
                 transaction.put(_TABLE, key, self._row(running, time_now))
+                mark_quiet(self._storage, transaction)
         except StorageError as error:
-            _logger.warning("what this process runs was not told: %s", explain(error).message)
+            self._outage.failed(error)
             return
-        self._told, self._told_at = running, time.monotonic()
+        self._told = running
+        self._outage.succeeded()
 
     def withdraw(self) -> None:
         """Remove what this process has told, as it ends."""
@@ -86,10 +104,11 @@ class Presence:
         self._told = None
         try:
             with self._storage.transaction() as transaction:
-                transaction.delete(_TABLE, key)
+                if transaction.delete(_TABLE, key):
+                    mark_quiet(self._storage, transaction)
         except StorageError as error:
             # Those who read it leave it out when it has got old.
-            _logger.info("what this process ran was not removed: %s", explain(error).message)
+            self._outage.failed(error)
 
     def all(self, running: Running) -> tuple[ProcessRecord, ...]:
         """Return this process as it is now, then the others as they have told, by name.

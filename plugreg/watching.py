@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 from collections.abc import Callable
@@ -10,10 +9,9 @@ from contextlib import suppress
 from time import monotonic
 from typing import Final, Protocol, Self, runtime_checkable
 
-from plugreg._guard import Guard, explain
+from plugreg._guard import Guard
+from plugreg._outages import Outage
 from plugreg.exceptions import RegistryNotReady
-
-_logger = logging.getLogger("plugreg")
 
 _LONGEST_PAUSE: Final = 1.5
 """Seconds between two looks while the storage is away, so that it is back in use within two."""
@@ -50,6 +48,11 @@ class Looker:
 
     def __init__(self, refresh: Callable[[], object]) -> None:
         self._refresh = refresh
+        self._outage = Outage(
+            "other processes' changes cannot be seen; the state in hand is served, and it is "
+            "tried again",
+            "other processes' changes can be seen again",
+        )
         self.error: BaseException | None = None
 
     def look(self) -> bool:
@@ -58,15 +61,11 @@ class Looker:
             self._refresh()
         if isinstance(guard.error, RegistryNotReady):
             return False
-        before, self.error = self.error, guard.error
-        if self.error is not None and before is None:
-            _logger.warning(
-                "other processes' changes cannot be seen; the state in hand is served, and it is "
-                "tried again: %s",
-                explain(self.error).message,
-            )
-        elif self.error is None and before is not None:
-            _logger.info("other processes' changes can be seen again")
+        self.error = guard.error
+        if self.error is None:
+            self._outage.succeeded()
+        else:
+            self._outage.failed(self.error)
         return True
 
 

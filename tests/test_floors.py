@@ -16,12 +16,13 @@ ROOT = Path(plugreg.__file__).parent
 
 FLOORS = [
     {"exceptions", "_names", "_guard", "_scrub", "_forks", "_children", "circuits"},
-    {"records", "context", "_turns", "_texts", "_typed", "references", "watching", "observation"},
+    {"records", "context", "_outages", "_turns", "_texts", "_typed", "references", "observation"},
     {
         "async_calls",
         "definitions",
         "failures",
         "retries",
+        "watching",
         "hooks",
         "storage",
         "encryption",

@@ -578,6 +578,45 @@ class TestProcesses:
         assert told(there)["web"] == (1, ("tea",))
         del storage.transaction
 
+    def test_a_storage_that_stays_full_is_logged_once(self, start, caplog, monkeypatch):
+        """Neither each look nor each change adds a line, and there is one when it ends."""
+        monkeypatch.setattr("plugreg.presence._AGAIN_AFTER", 0.0)
+        caplog.set_level(logging.INFO, "plugreg")
+        here = start(process="web")
+        storage, transaction = here.storage, here.storage.transaction
+        asked = []
+
+        def fail():
+            asked.append(True)
+            raise StorageUnavailableError("here", "no space left on device")
+
+        storage.transaction = fail
+        with here.watch(every=0.01):
+            eventually(lambda: len(asked) > 5)
+            here.reload()
+            storage.transaction = transaction
+            eventually(lambda: any("again" in each for each in caplog.messages))
+        told = [each for each in caplog.messages if "told to the others" in each]
+        assert len(told) == 2
+        assert "no space left on device" in told[0]
+
+    def test_only_a_process_that_serves_is_listed(self, start):
+        """One that watches, that answers requests or that was given a name; no other stores a row.
+
+        An operator's command that loads, changes something and closes is none.
+        """
+        command, watching, answering = start(), start(), start()
+        storage = command.storage
+        command.activate("tea")
+        command.reload()
+        assert storage.read("processes") == {}
+        with watching.watch(every=0.01):
+            eventually(lambda: len(storage.read("processes")) == 1)
+        answering.shared.keep_up()
+        eventually(lambda: len(storage.read("processes")) == 2)
+        start(process="worker")
+        assert len(storage.read("processes")) == 3
+
     def test_ending_needs_no_storage(self, start, caplog):
         """What cannot be removed is left out by those who read it, in time."""
         here = start()

@@ -184,7 +184,7 @@ class BoundOperation(Generic[T]):
         try:
             actor = operation.access.check(actor)
             query = {each.name: each.read(parameters.get(each.name)) for each in operation.query}
-            return operation.handler(
+            answer = operation.handler(
                 Call(
                     service=self.service,
                     operation=operation,
@@ -198,7 +198,12 @@ class BoundOperation(Generic[T]):
         except APIError:
             raise
         except PlugregError as error:
+            if isinstance(error, StorageError):
+                # The client is not shown the cause, and an operator needs it.
+                self.service.outage.failed(error, operation.id)
             raise refusal_of(error) from None
+        self.service.outage.succeeded(operation.id)
+        return answer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

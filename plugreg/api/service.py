@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from plugreg._guard import Guard, plain
+from plugreg._outages import Outage
 from plugreg.records import PluginRecord
 from plugreg.registry import PluginRegistry
 
@@ -26,6 +27,15 @@ class Service:
     settings_url: Callable[[PluginRecord], str | None] | None = None
     native_values: bool = False
     bare_list_without_limit: bool = False
+    outage: Outage = field(
+        default_factory=lambda: Outage(
+            "an operation was answered with 503, because the storage failed",
+            "an operation that the storage had failed was carried out again",
+        ),
+        init=False,
+        repr=False,
+        compare=False,
+    )
 
     def url_of_model(self, model: str | None) -> str | None:
         """Return the address where objects of ``model`` are listed, None if the host has none."""

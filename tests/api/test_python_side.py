@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from contextlib import contextmanager
 
@@ -274,6 +275,28 @@ class TestErrors:
         assert api.plugins_list(SUPERUSER).count == 2
         storage.is_gone = False
         assert api.plugins_metadata_update(SUPERUSER, **tea, body={"metadata": {"a": 1}})
+
+    def test_an_outage_is_logged_once_with_its_cause(self, api, storage, caplog):
+        """Not for each request; and once more when an operation that had failed succeeds."""
+        caplog.set_level(logging.INFO, "plugreg")
+        tea = {"plugin": "tea"}
+        setting = {**tea, "key": "CUPS", "body": {"value": 9}}
+        for _ in range(2):
+            caplog.clear()
+            storage.is_gone = True
+            for _ in range(5):
+                with pytest.raises(UnavailableError):
+                    api.plugins_settings_update(SUPERUSER, **setting)
+                with pytest.raises(UnavailableError):
+                    api.plugins_metadata_update(SUPERUSER, **tea, body={"metadata": {"a": 1}})
+                # It needs no storage, so that it says nothing of one.
+                api.plugins_list(SUPERUSER)
+            (message,) = caplog.messages
+            assert "no such device" in message
+            storage.is_gone = False
+            for _ in range(5):
+                api.plugins_settings_update(SUPERUSER, **setting)
+            assert len(caplog.messages) == 2
 
     def test_a_registry_that_is_busy(self, api, registry):
         """A change that must wait too long for another is refused with 409; reading goes on."""
