@@ -73,7 +73,9 @@ def _fernet() -> ModuleType:
     try:
         from cryptography import fernet
     except ImportError as error:
-        raise MissingExtraError("encryption of settings", "cryptography", "secrets") from error
+        raise MissingExtraError.of(
+            error, "encryption of settings", "cryptography", "secrets"
+        ) from error
     return fernet
 
 

@@ -7,7 +7,7 @@ can be pickled, and answered to a client, without parsing text.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 __all__ = [
     "AssetNotFoundError",
@@ -169,21 +169,46 @@ class PluginNotBoundError(PlugregError):
 
 
 class MissingExtraError(PlugregError, ImportError):
-    """A part of plugreg was used whose package is not installed.
+    """A part of plugreg was used whose package is not installed, or cannot be imported.
 
-    ``what`` is that part in words, ``package`` what is missing, ``extra`` what brings it along.
+    ``what`` is that part in words, ``package`` what it needs, ``extra`` what brings it along.
+    ``reason`` is why a package that is installed cannot be imported, empty for one that is not.
     """
 
-    def __init__(self, what: str, package: str, extra: str) -> None:
-        super().__init__(what, package, extra)
+    def __init__(self, what: str, package: str, extra: str, reason: str = "") -> None:
+        super().__init__(what, package, extra, reason)
         self.what = what
         self.package = package
         self.extra = extra
+        self.reason = reason
+
+    @classmethod
+    def of(
+        cls, error: ImportError, what: str, package: str, extra: str, module: str | None = None
+    ) -> Self:
+        """Return the error for an import that has failed.
+
+        Args:
+            error: What the import has raised.
+            what: The part of plugreg that needs the package.
+            package: The name of the package.
+            extra: The extra of plugreg that brings it along.
+            module: The top-level module of the package. Defaults to its name.
+        """
+        from importlib.util import find_spec
+
+        # A package that is there may lack what it imports itself, or be another version.
+        is_there = find_spec(module or package) is not None
+        return cls(what, package, extra, str(error) if is_there else "")
 
     def __str__(self) -> str:
-        return (
-            f"{self.what} needs {self.package!r}; install it: pip install 'plugreg[{self.extra}]'"
-        )
+        need = f"{self.what} needs {self.package!r}"
+        if self.reason:
+            return (
+                f"{need}, which is installed and cannot be imported ({self.reason}); repair it: "
+                f"pip install --upgrade 'plugreg[{self.extra}]'"
+            )
+        return f"{need}; install it: pip install 'plugreg[{self.extra}]'"
 
 
 class PluginFaultError(PlugregError):

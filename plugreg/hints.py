@@ -116,7 +116,9 @@ class RedisHints:
         try:
             import redis
         except ImportError as error:
-            raise MissingExtraError("plugreg.hints.RedisHints", "redis", "redis") from error
+            raise MissingExtraError.of(
+                error, "plugreg.hints.RedisHints", "redis", "redis"
+            ) from error
         self._errors = redis.RedisError
         # A server that does not answer must not hold up whoever has stored something.
         try:

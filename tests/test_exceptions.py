@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -87,8 +91,13 @@ ERRORS = [
     ),
     (
         MissingExtraError("encryption", "cryptography", "secrets"),
-        {"what": "encryption", "package": "cryptography", "extra": "secrets"},
-        ["encryption", "'cryptography'", "pip install 'plugreg[secrets]'"],
+        {"what": "encryption", "package": "cryptography", "extra": "secrets", "reason": ""},
+        ["encryption", "'cryptography'; install it: pip install 'plugreg[secrets]'"],
+    ),
+    (
+        MissingExtraError("encryption", "cryptography", "secrets", "No module named 'cffi'"),
+        {"what": "encryption", "reason": "No module named 'cffi'"},
+        ["'cryptography', which is installed", "'cffi'", "pip install --upgrade 'plugreg[secrets]"],
     ),
     (CircuitOpenError("tea"), {"slug": "tea"}, ["'tea'", "registry.reset('tea')"]),
     (
@@ -233,3 +242,57 @@ def test_every_error_is_in_the_tables():
 def test_errors_are_of_the_kind_that_callers_expect(error, base):
     """``except LookupError`` and the like catch what they should."""
     assert issubclass(error, base)
+
+
+BROKEN = """
+import sys
+from plugreg import MissingExtraError
+for code in sys.argv[1:]:
+    try:
+        exec(code)
+    except MissingExtraError as error:
+        assert error.reason == f"No module named 'needed_by_{error.package.partition('-')[0]}'"
+        assert "install it" not in str(error)
+        print(error.extra)
+"""
+
+
+@pytest.mark.parametrize(
+    "uses",
+    [
+        {
+            ("apscheduler", "schedule"): "import plugreg.adapters.apscheduler",
+            ("django", "django"): "import plugreg.adapters.django",
+            ("fastapi", "fastapi"): "import plugreg.adapters.fastapi",
+            ("flask", "flask"): "import plugreg.adapters.flask",
+            ("opentelemetry", "otel"): "import plugreg.adapters.otel",
+            ("starlette", "starlette"): "import plugreg.adapters.starlette",
+            ("cryptography", "secrets"): "import plugreg.encryption as e; e.Encryption.new_key()",
+            ("redis", "redis"): "import plugreg.hints as h; h.RedisHints('redis://127.0.0.1')",
+            ("sqlalchemy", "sql"): "from plugreg.storage import SQLStorage",
+        },
+        {
+            ("psycopg", "postgresql"): "import plugreg.storage as s; "
+            "s.open_storage('postgresql+psycopg://h/d')",
+            ("pymysql", "mariadb"): "import plugreg.storage as s; "
+            "s.open_storage('mysql+pymysql://h/d')",
+        },
+    ],
+    ids=["packages", "drivers"],
+)
+def test_a_package_that_lacks_what_it_needs_is_not_called_missing(uses, tmp_path):
+    """Its error says what the import has raised, and how to repair it."""
+    for package, _ in uses:
+        module = tmp_path / package / "__init__.py"
+        module.parent.mkdir()
+        module.write_text(f"import needed_by_{package}\n")
+    path = [str(tmp_path), str(Path(plugreg.__file__).parents[1])]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", BROKEN, *uses.values()],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == [extra for _, extra in uses]

@@ -28,8 +28,10 @@ try:
     from apscheduler.schedulers.base import BaseScheduler  # type: ignore[import-untyped]
     from apscheduler.triggers.base import BaseTrigger  # type: ignore[import-untyped]
     from apscheduler.triggers.interval import IntervalTrigger  # type: ignore[import-untyped]
-except ModuleNotFoundError as error:
-    raise MissingExtraError("plugreg.adapters.apscheduler", "apscheduler", "schedule") from error
+except ImportError as error:
+    raise MissingExtraError.of(
+        error, "plugreg.adapters.apscheduler", "apscheduler", "schedule"
+    ) from error
 
 ALIAS: Final = "plugreg"
 """The name of the bridge's own job store and executor in the scheduler."""

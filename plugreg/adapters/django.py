@@ -20,8 +20,8 @@ try:
     from django.http import HttpRequest, HttpResponse, RawPostDataException
     from django.urls import URLPattern, path, re_path
     from django.views.decorators import csrf
-except ModuleNotFoundError as error:
-    raise MissingExtraError("plugreg.adapters.django", "django", "django") from error
+except ImportError as error:
+    raise MissingExtraError.of(error, "plugreg.adapters.django", "django", "django") from error
 
 Identify: TypeAlias = Callable[[HttpRequest], Actor | Awaitable[Actor | None] | None]
 """The host's function that says who makes a request; None is nobody."""

@@ -16,8 +16,8 @@ try:
     from fastapi import APIRouter, Request, Response
     from fastapi.params import Depends
     from starlette.convertors import PathConvertor, register_url_convertor
-except ModuleNotFoundError as error:
-    raise MissingExtraError("plugreg.adapters.fastapi", "fastapi", "fastapi") from error
+except ImportError as error:
+    raise MissingExtraError.of(error, "plugreg.adapters.fastapi", "fastapi", "fastapi") from error
 
 from plugreg.adapters.starlette import Forwarder, Identify
 

@@ -19,8 +19,8 @@ try:
     from werkzeug.exceptions import RequestEntityTooLarge
     from werkzeug.routing import BaseConverter
     from werkzeug.wsgi import LimitedStream
-except ModuleNotFoundError as error:
-    raise MissingExtraError("plugreg.adapters.flask", "flask", "flask") from error
+except ImportError as error:
+    raise MissingExtraError.of(error, "plugreg.adapters.flask", "flask", "flask") from error
 
 Identify: TypeAlias = Callable[[flask.Request], Actor | Awaitable[Actor | None] | None]
 """The host's function that says who makes a request; None is nobody."""

@@ -12,8 +12,10 @@ from plugreg.exceptions import MissingExtraError
 
 try:
     from opentelemetry import context, metrics, trace
-except ModuleNotFoundError as error:
-    raise MissingExtraError("plugreg.adapters.otel", "opentelemetry-api", "otel") from error
+except ImportError as error:
+    raise MissingExtraError.of(
+        error, "plugreg.adapters.otel", "opentelemetry-api", "otel", "opentelemetry"
+    ) from error
 
 _SCOPE: Final = "plugreg"
 """The name of the instrumentation scope that spans and metrics belong to."""

@@ -21,8 +21,10 @@ try:
     from starlette.concurrency import run_in_threadpool
     from starlette.routing import Mount
     from starlette.types import Receive, Scope, Send
-except ModuleNotFoundError as error:
-    raise MissingExtraError("plugreg.adapters.starlette", "starlette", "starlette") from error
+except ImportError as error:
+    raise MissingExtraError.of(
+        error, "plugreg.adapters.starlette", "starlette", "starlette"
+    ) from error
 
 Identify: TypeAlias = Callable[[requests.Request], Actor | Awaitable[Actor | None] | None]
 """The host's function that says who makes a request; None is nobody."""

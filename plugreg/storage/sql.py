@@ -29,7 +29,7 @@ from plugreg.exceptions import (
 try:
     import sqlalchemy as sa
 except ImportError as error:
-    raise MissingExtraError("plugreg.storage.SQLStorage", "sqlalchemy", "sql") from error
+    raise MissingExtraError.of(error, "plugreg.storage.SQLStorage", "sqlalchemy", "sql") from error
 
 from plugreg.storage.base import Gate, Record, Transaction
 from plugreg.storage.locking import Courtesy

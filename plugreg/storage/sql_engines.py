@@ -113,7 +113,7 @@ def _size(file: str) -> int:
 def open_engine(url: sa.URL) -> sa.Engine:
     """Return a new engine on a database that plugreg opens by itself; nothing is connected yet.
 
-    Raises StorageURLError, MissingExtraError where the driver is not installed, and
+    Raises StorageURLError, MissingExtraError where the driver cannot be imported, and
     StorageUnavailableError where a file of SQLite cannot be made.
     """
     place = place_of(url)
@@ -133,12 +133,12 @@ def open_engine(url: sa.URL) -> sa.Engine:
             poolclass=LocklessPool,
             max_overflow=_NO_LIMIT,
         )
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         extra = {"psycopg": "postgresql", "pymysql": "mariadb"}.get(driver)
         if extra is None:
-            reason = f"its driver {driver!r} is not installed; install it, or {EXAMPLES}"
-            raise StorageURLError(place, reason) from error
-        raise MissingExtraError(f"the store at {place!r}", driver, extra) from error
+            reason = f"its driver {driver!r} cannot be imported ({error}); install it, "
+            raise StorageURLError(place, f"{reason}or {EXAMPLES}") from error
+        raise MissingExtraError.of(error, f"the store at {place!r}", driver, extra) from error
     except (exc.ArgumentError, TypeError, ValueError):
         # The words may hold any part of the URL.
         raise StorageURLError(place, "SQLAlchemy does not understand it") from None
