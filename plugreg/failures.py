@@ -153,7 +153,8 @@ class FailureLedger:
         self._outdate(failure.slug)
 
     def _tell(self, failure: PluginFailure) -> None:
-        _logger.warning("plugin %s failed at %s: %s", failure.slug, failure.stage, failure.message)
+        # A record need not mean that the plugin failed: one that must be set up is in service.
+        _logger.warning("plugin %s, at %s: %s", failure.slug, failure.stage, failure.message)
         if self._on_failure is None:
             return
         with Guard() as guard:

@@ -203,7 +203,7 @@ class TestOnFailure:
         with caplog.at_level(logging.WARNING, logger="plugreg"):
             ledger.record(failure())
             ledger.record(replace(failure(), message="OSError: again"))
-        assert caplog.messages == ["plugin tea failed at init: OSError: no"]
+        assert caplog.messages == ["plugin tea, at init: OSError: no"]
 
 
 SECRET = "s3cret-canary"

@@ -98,6 +98,13 @@ class TestRecord:
         assert SECRET not in str(registry.errors)
         assert told(registry, "milk") == MISSING
 
+    def test_a_plugin_in_service_is_not_said_to_have_failed(self, serve, caplog):
+        """The log says what must be set up, and at which stage that was seen."""
+        registry = serve()
+        assert {*registry.active} == {"tea", "milk"}
+        assert f"plugin milk, at activate: URL: {MISSING['URL']}" in caplog.messages
+        assert "failed" not in caplog.text
+
     def test_a_required_user_setting_is_nobodys_fault(self, storage, serve):
         """A user who has set nothing is no user of the plugin."""
         put(storage, _7_BADGE="5")
