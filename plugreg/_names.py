@@ -21,11 +21,21 @@ _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]|\r(?!\n)"
 
 
 def slugify(name: str) -> Slug:
-    """Return the slug of ``name``: lower case, runs of foreign characters one ``-``, ends stripped.
+    """Return the slug of ``name``.
 
-    Slugifying twice gives the same as once. Nothing is checked here: the result may be empty
-    or reserved, which :func:`slug_fault` tells.
+    The name is decomposed (NFKD) and loses its combining marks; letters become lower case, each
+    run of other characters than ``a-z 0-9 _ -`` one ``-``, and hyphens at the ends are stripped:
+    ``Müller`` is ``muller``. The slug of a slug is the slug itself. The result may be empty or
+    reserved, which :func:`slug_fault` reports.
+
+    Args:
+        name: Any string.
     """
+    if not name.isascii():
+        # Few names need it, and the others are not to wait for the import.
+        from unicodedata import category, normalize
+
+        name = "".join(c for c in normalize("NFKD", name) if not category(c).startswith("M"))
     return Slug(_OTHER_CHARACTERS.sub("-", name.lower()).strip("-"))
 
 
@@ -63,7 +73,10 @@ def slug_fault(slug: Slug, name: str) -> str | None:
     if not has_utf8(name):
         return f"name {name!r} has no UTF-8 form, so it cannot be stored; choose another"
     if not slug:
-        return f"name {name!r} gives an empty slug; use letters or digits from a-z and 0-9"
+        return (
+            f"name {name!r} gives an empty slug; set SLUG, or name the entry point, with letters "
+            "a-z or digits 0-9"
+        )
     if slug in RESERVED:
         return f"slug {slug!r} is reserved for a path of the plugin API; choose another name"
     if len(slug) > MAX_LENGTH:

@@ -337,6 +337,47 @@ class TestWishes:
         assert registry.settings("coffee")["PER_CENT"] == 10
 
 
+class TestSlugs:
+    def test_names_that_differ_in_an_accent_are_two_plugins(self) -> None:
+        """Each letter counts as the letter under its accent, and both plugins are in service."""
+        with make(
+            builtin=[("Müller", Tea()), ("Möller", Tea())], new_plugins="active"
+        ) as registry:
+            registry.load()
+            assert list(registry.active) == ["moller", "muller"]
+            assert registry.errors == ()
+
+    def test_what_an_older_version_stored_under_another_slug_stays(self) -> None:
+        """The row of the old slug is a missing plugin; nothing is moved, changed or deleted."""
+        storage = MemoryStorage()
+        old = {"pk": 1, "active": True, "name": "Müller", "distribution": None}
+        with storage.transaction() as transaction:
+            transaction.put("plugins", "m-ller", old)
+            transaction.put("counters", "pk", {"last": 1})
+        with PluginRegistry("shop", builtin=[("Müller", Tea())], storage=storage) as registry:
+            registry.load()
+            assert registry.get("m-ller").state is PluginState.MISSING
+            new = registry.get("muller")
+            assert (new.state, new.pk) == (PluginState.INACTIVE, 2)
+            assert storage.read("plugins")["m-ller"] == old
+
+    def test_a_name_without_latin_letters_is_refused_unless_slug_is_set(self) -> None:
+        """The record says what to set; with SLUG the plugin is found."""
+
+        class Japanese(Plugin):
+            NAME = "日本語"
+
+        class Named(Japanese):
+            SLUG = "nihongo"
+
+        with PluginRegistry("shop", builtin=[Japanese, Named]) as registry:
+            registry.load()
+            (failure,) = registry.errors
+            assert failure.stage is Stage.DISCOVERY
+            assert "'日本語' gives an empty slug; set SLUG" in failure.message
+            assert list(registry.plugins) == ["nihongo"]
+
+
 class TestDeactivation:
     def test_no_call_reaches_a_plugin_that_is_off(self, registry: PluginRegistry) -> None:
         """Neither through call, nor the relay, nor a mixin look-up."""

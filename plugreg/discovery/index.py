@@ -25,7 +25,7 @@ from plugreg.records import Discovery, PluginSpec, Source
 
 _logger = logging.getLogger("plugreg.discovery")
 
-_FORMAT: Final = 4
+_FORMAT: Final = 5
 """Raised when the same tree gives another answer than before, or it is written otherwise."""
 
 _SETTLED: Final = 3_000_000_000
