@@ -13,6 +13,8 @@ MASK: Final = "***"
 
 _SHORT: Final = 4
 """A value of fewer characters is hidden with its whole text, since its place would tell it."""
+_GUESSABLE: Final = 8
+"""A value of fewer characters can be found by trying: that text with it is refused tells it."""
 _FEW: Final = 200
 """Up to this number each form is looked for by itself, which is faster than all at once."""
 _LINE: Final = 8
@@ -96,6 +98,18 @@ class Scrubber:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return MASK if str(value) in self._secrets else value
         return value
+
+    def found_in(self, value: Any) -> bool:
+        """Return whether a protected value of at least 8 characters stands in a JSON value.
+
+        Shorter values are not looked for: whoever chooses *value* could find them by trying.
+        """
+        found: bool = self._unguessable.value(value) != value
+        return found
+
+    @cached_property
+    def _unguessable(self) -> Scrubber:
+        return Scrubber((e for e in self._values if len(e.strip()) >= _GUESSABLE), known=self)
 
     @cached_property
     def _secrets(self) -> frozenset[str]:

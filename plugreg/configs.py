@@ -7,27 +7,47 @@ Tables: ``plugins`` (one row a plugin, by slug), ``metadata`` (by slug), ``count
 from __future__ import annotations
 
 import copy
+import json
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from plugreg._forks import PerProcess
-from plugreg._names import Slug
-from plugreg.exceptions import SettingError
+from plugreg._names import Slug, has_control_characters
+from plugreg._scrub import Scrubber
+from plugreg._texts import CONTROL_CHARACTERS
+from plugreg._typed import strings_in
+from plugreg.exceptions import SettingError, StorageError
 from plugreg.leases import PLUGINS
 from plugreg.leases import TABLE as LEASES
 from plugreg.probes import PROBES
 from plugreg.records import EMPTY, Generation, PluginFailure, PluginSpec, Stage, Wish
 from plugreg.resolve import HostRules
 from plugreg.storage import Storage, Transaction
-from plugreg.storage.base import Record, field, readable
+from plugreg.storage.base import (
+    MAX_DEPTH,
+    MAX_INT_BITS,
+    Record,
+    checked_copy,
+    field,
+    readable,
+)
 from plugreg.storage.quiet import is_quiet
 from plugreg.stored import TABLES, VERSIONS
 
 _COUNTERS: Final = "counters"
 _GENERATION: Final = "generation"
+
+MAX_METADATA_BYTES: Final = 262_144
+"""The most bytes that the metadata of one plugin may have, as JSON in UTF-8."""
+
+_NOT_STORABLE: Final = (
+    "Value must be JSON that can be stored: no text without a UTF-8 form, "
+    f"numbers that are finite and have at most {MAX_INT_BITS} bits, "
+    f"and at most {MAX_DEPTH - 1} levels."
+)
 
 
 class Configs:
@@ -36,10 +56,17 @@ class Configs:
     Metadata is also kept as a mapping that each write replaces with one assignment, so that
     reading it takes no lock and touches no storage. Every method that touches the storage may
     raise StorageError; then nothing has changed.
+
+    Args:
+        storage: Where the rows are kept.
+        scrubber_of: Returns what finds the protected values of the plugin with a slug.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(
+        self, storage: Storage, scrubber_of: Callable[[str], Scrubber] = lambda _: Scrubber()
+    ) -> None:
         self._storage = storage
+        self._scrubber_of = scrubber_of
         # Writers queue here until memory shows what they have stored; readers never do.
         self._writing = PerProcess(threading.Lock)
         self._metadata: Mapping[str, dict[str, Any]] = EMPTY
@@ -189,21 +216,41 @@ class Configs:
         return raised
 
     def metadata(self, slug: str) -> dict[str, Any]:
-        """Return a copy of the plugin's metadata, ``{}`` where there is none."""
+        """Return a copy of the plugin's metadata as it was written, ``{}`` where there is none."""
         return copy.deepcopy(self._metadata.get(slug, {}))
 
-    def set_metadata(self, slug: str, data: Any, merge: bool) -> dict[str, Any]:
-        """Store the metadata of one plugin and return it (behaviour.md, section 6).
+    def metadata_fault(self, slug: str) -> str | None:
+        """Return why the plugin's metadata may be shown to nobody, None if it may.
 
-        With ``merge`` the keys of ``data`` replace those at the first level and the others stay;
-        without, ``data`` replaces all. Raises SettingError when it is no dict of JSON values.
+        A value may have been protected, or set, after the metadata that holds it was written.
         """
-        if not isinstance(data, Mapping):
-            raise SettingError("metadata", "Metadata must be a python dict object")
+        return _secret_in(self._metadata.get(slug, {}), self._scrubber_of(slug))
+
+    def set_metadata(self, slug: str, data: Any, merge: bool) -> dict[str, Any]:
+        """Store the metadata of one plugin.
+
+        Args:
+            slug: The plugin, known or not.
+            data: A dict of JSON values. No string in it may have control characters.
+            merge: Whether the other keys of the first level stay.
+
+        Returns:
+            All metadata of the plugin, as it is then.
+
+        Raises:
+            SettingError: If *data* cannot be stored, the metadata would hold a protected value of
+                the plugin, or be longer than `MAX_METADATA_BYTES`. Nothing has changed then.
+        """
+        checked = _checked(slug, data)
+        # It may run the plugin's own code, which no lock and no transaction is held for.
+        scrubber = self._scrubber_of(slug)
         with self._writing.get():
             with self._storage.transaction() as transaction:
                 row = transaction.get("metadata", slug) if merge else None
-                merged = {**({} if row is None else _metadata(slug, row)), **data}
+                merged = {**({} if row is None else _metadata(slug, row)), **checked}
+                fault = _secret_in(merged, scrubber) or _length_fault(merged)
+                if fault is not None:
+                    raise SettingError("metadata", fault)
                 transaction.put("metadata", slug, {"metadata": merged})
                 kept = _metadata(slug, transaction.get("metadata", slug) or {})
             self._metadata = MappingProxyType({**self._metadata, slug: kept})
@@ -225,6 +272,41 @@ def _metadata(slug: str, row: Record) -> dict[str, Any]:
     with readable("metadata", slug):
         data: dict[str, Any] = field(row, "metadata", dict)
     return data
+
+
+def _checked(slug: str, data: Any) -> dict[str, Any]:
+    """Return metadata to store as a copy of its own. Raises SettingError for what cannot be."""
+    if not isinstance(data, Mapping):
+        raise SettingError("metadata", "Metadata must be a python dict object")
+    try:
+        checked: dict[str, Any] = checked_copy("metadata", slug, {"metadata": {**data}})["metadata"]
+    except StorageError as error:
+        raise SettingError("metadata", _NOT_STORABLE) from error
+    if any(map(has_control_characters, strings_in(checked))):
+        raise SettingError("metadata", CONTROL_CHARACTERS)
+    return checked
+
+
+def _length_fault(metadata: dict[str, Any]) -> str | None:
+    length = len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode())
+    if length <= MAX_METADATA_BYTES:
+        return None
+    return (
+        f"Metadata must have at most {MAX_METADATA_BYTES} bytes as JSON, and would have {length}; "
+        "remove keys that are not needed"
+    )
+
+
+def _secret_in(metadata: dict[str, Any], scrubber: Scrubber) -> str | None:
+    """Return which key holds a protected value, as a sentence, None if none does."""
+    for key, value in metadata.items():
+        if scrubber.found_in({key: value}):
+            where = "A key" if scrubber.found_in(key) else f"Key {key!r}"
+            return (
+                f"{where} of the metadata holds the value of a protected setting of the plugin; "
+                "write the metadata without that value"
+            )
+    return None
 
 
 def _put(transaction: Transaction, wish: Wish) -> None:

@@ -84,14 +84,35 @@ class Configuration:
         return self._settings.scrubber(slug).value(value)
 
     def metadata(self, slug: str) -> dict[str, Any]:
-        """Return a copy of the metadata of any known plugin, ``{}`` where there is none."""
+        """Return a copy of the metadata of any known plugin, ``{}`` where there is none.
+
+        It is what was written, whatever has been protected since; see `metadata_fault`.
+        """
         self._check_known(slug)
         return self._configs.metadata(slug)
 
-    def set_metadata(self, slug: str, data: dict[str, Any], merge: bool = True) -> dict[str, Any]:
-        """Merge ``data`` into a plugin's metadata at the first level, or replace it; return it all.
+    def metadata_fault(self, slug: str) -> str | None:
+        """Return why a plugin's metadata should be shown to nobody, None if it may be shown.
 
-        Raises SettingError when ``data`` is no dict, StorageError when JSON cannot hold it.
+        That is so where it holds the value of a protected setting that was set, or protected,
+        after the metadata was written. Values of under 8 characters are not looked for.
+        """
+        return self._configs.metadata_fault(slug)
+
+    def set_metadata(self, slug: str, data: dict[str, Any], merge: bool = True) -> dict[str, Any]:
+        """Merge *data* into a plugin's metadata at the first level, or replace the metadata.
+
+        Args:
+            slug: A known plugin.
+            data: A dict of JSON values, whose strings have no control characters.
+            merge: Whether the other keys of the first level stay.
+
+        Returns:
+            All metadata of the plugin, as it is then.
+
+        Raises:
+            SettingError: If *data* cannot be stored, or the metadata would be too long, or hold
+                the value of a protected setting of the plugin. Nothing has changed then.
         """
         self._check_known(slug)
         return self._configs.set_metadata(slug, data, merge)

@@ -61,5 +61,6 @@ class PluginContext(Protocol):
         """Store metadata that JSON can hold.
 
         With ``merge`` the first level's keys are added to what is there, or replace it; without,
-        ``data`` takes the place of everything.
+        ``data`` takes the place of everything. Raises SettingError for what cannot be stored, and
+        for the value of a protected setting of the plugin.
         """

@@ -161,7 +161,6 @@ class PluginRegistry:
         off = switched_off(rows, switches)
         self._rules = rules
         kept = MemoryStorage() if storage is None else storage
-        self._configs = Configs(kept)
         self._probes = Probes(kept)
         presence = Presence(kept, process, silent=rules.safe_mode)
         self._settings = SettingsStore(
@@ -171,6 +170,7 @@ class PluginRegistry:
             overrides=parse_overrides(overrides),
             encryption=encryption,
         )
+        self._configs = Configs(kept, self._settings.scrubber)
         calling = Calling(
             host,
             hookspecs=collected("hookspecs", hookspecs),

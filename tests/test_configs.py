@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from plugreg import PluginRegistry
 from plugreg._names import Slug
-from plugreg.configs import Configs
+from plugreg.configs import MAX_METADATA_BYTES, Configs
 from plugreg.exceptions import SettingError, StorageError, StorageUnavailableError
 from plugreg.leases import Leases
 from plugreg.records import PluginSpec, Source, Stage
@@ -350,16 +350,39 @@ class TestMetadata:
         assert storage.revision() == 0
 
     @pytest.mark.parametrize(
-        "data", [{"a": object()}, {"a": {1, 2}}, {5: 1}, {"a": float("nan")}, {"a": b"x"}]
+        "data",
+        [
+            {"a": object()},
+            {"a": {1, 2}},
+            {5: 1},
+            {"a": float("nan")},
+            {"a": b"x"},
+            {"a": "\ud800"},
+            {"a": "x\0"},
+            {"x\0": 1},
+            {"a": [{"b\x07": 1}]},
+        ],
     )
-    def test_what_json_cannot_hold_is_refused(self, configs, storage, data):
-        """Neither store nor memory has changed then."""
+    def test_what_no_client_could_send_is_refused(self, configs, storage, data):
+        """The error names the field, and neither store nor memory has changed then."""
         configs.set_metadata("tea", {"a": 1}, merge=True)
         revision = storage.revision()
-        with pytest.raises(StorageError):
+        with pytest.raises(SettingError) as caught:
             configs.set_metadata("tea", data, merge=True)
+        assert caught.value.field == "metadata"
+        assert caught.value.reason.startswith("Value must")
         assert configs.metadata("tea") == {"a": 1}
         assert storage.revision() == revision
+
+    def test_the_length_of_all_is_limited(self, configs):
+        """The limit is on what the metadata would be, so that merging does not grow it either."""
+        whole = {"a": "é" * ((MAX_METADATA_BYTES - len('{"a":""}')) // 2)}
+        assert configs.set_metadata("tea", whole, merge=False) == whole
+        for data, merge in (({"b": 1}, True), ({"a": whole["a"] + "é"}, False)):
+            with pytest.raises(SettingError, match=f"at most {MAX_METADATA_BYTES} bytes"):
+                configs.set_metadata("tea", data, merge)
+        assert configs.metadata("tea") == whole
+        assert configs.set_metadata("tea", {"a": None}, merge=True) == {"a": None}
 
     def test_what_goes_in_and_out_is_copied(self, configs):
         """Changing a dict afterwards changes nothing that is kept."""

@@ -340,9 +340,7 @@ class TestWishes:
 class TestSlugs:
     def test_names_that_differ_in_an_accent_are_two_plugins(self) -> None:
         """Each letter counts as the letter under its accent, and both plugins are in service."""
-        with make(
-            builtin=[("Müller", Tea()), ("Möller", Tea())], new_plugins="active"
-        ) as registry:
+        with make(builtin=[("Müller", Tea()), ("Möller", Tea())], new_plugins="active") as registry:
             registry.load()
             assert list(registry.active) == ["moller", "muller"]
             assert registry.errors == ()

@@ -273,6 +273,23 @@ class TestValue:
         assert Scrubber([SECRET]).value(cyclic) == MASK
 
 
+class TestFinding:
+    @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+    def test_a_value_is_found_in_every_form(self, form):
+        """Whether a JSON value holds a protected value, at any depth, as key or within a string."""
+        scrubber = Scrubber(["12345678", SECRET])
+
+        assert scrubber.found_in({"a": [{"b": f"uses {form(SECRET)}."}]})
+        assert scrubber.found_in({"a": {SECRET: 1}})
+        assert scrubber.found_in({"a": 12345678})
+        assert not scrubber.found_in({"a": [SECRET[:-1], SECRET[1:], 1234567, 1.5, None, True]})
+
+    @pytest.mark.parametrize("short", ["1234567", "  1234567  ", "~^!"])
+    def test_a_value_that_can_be_guessed_is_not_looked_for(self, short):
+        """Who may choose a text must not learn a short value by having texts refused."""
+        assert not Scrubber([short, SECRET]).found_in({"a": short, "b": [short.strip()]})
+
+
 class TestNothingToHide:
     @pytest.mark.parametrize("values", [[], [""], [" \n\t"], [MASK], iter(["", MASK])])
     def test_it_returns_what_it_was_given(self, values):

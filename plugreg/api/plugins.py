@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from plugreg._guard import safe_str
-from plugreg._names import has_control_characters
-from plugreg._texts import CONTROL_CHARACTERS
-from plugreg._typed import strings_in
 from plugreg.api.access import Grade
 from plugreg.api.bodies import read_json
-from plugreg.api.errors import InvalidError
+from plugreg.api.errors import ConflictError, InvalidError
 from plugreg.api.models import (
     Metadata,
     PaginatedPluginConfigList,
@@ -33,11 +30,9 @@ from plugreg.exceptions import (
     PluginRequiredError,
     PluginSlugError,
     SettingError,
-    StorageError,
 )
 from plugreg.records import KnownPlugin, PluginRecord, PluginState
 from plugreg.selection import ORDERINGS, Filters
-from plugreg.storage.base import MAX_DEPTH, MAX_INT_BITS, checked_copy
 
 _META: Final = (
     "slug",
@@ -50,11 +45,6 @@ _META: Final = (
     "license",
     "package_path",
     "settings_url",
-)
-_NOT_STORABLE: Final = (
-    "Value must be JSON that can be stored: no text without a UTF-8 form, "
-    f"numbers that are finite and have at most {MAX_INT_BITS} bits, "
-    f"and at most {MAX_DEPTH - 1} levels."
 )
 
 
@@ -139,7 +129,7 @@ def admin(call: Call) -> PluginAdminDetail:
 
 
 def metadata(call: Call) -> Metadata:
-    """Return what is stored of a plugin for programs (section 6)."""
+    """Return what is stored of a plugin for programs, as it was written (section 6)."""
     return _metadata(call, call.plugin())
 
 
@@ -148,15 +138,14 @@ def merge_metadata(call: Call) -> Metadata:
     record = call.plugin()
     fields = call.fields()
     if "metadata" in fields:
-        _set_metadata(call, record, fields["metadata"], merge=True)
+        return _set_metadata(call, record, fields["metadata"], merge=True)
     return _metadata(call, record)
 
 
 def replace_metadata(call: Call) -> Metadata:
     """Replace everything (section 6)."""
     record = call.plugin()
-    _set_metadata(call, record, call.fields()["metadata"], merge=False)
-    return _metadata(call, record)
+    return _set_metadata(call, record, call.fields()["metadata"], merge=False)
 
 
 def reload(call: Call) -> PluginReload:
@@ -294,10 +283,14 @@ def _ordering(text: str | None) -> list[str]:
 
 def _metadata(call: Call, record: PluginRecord) -> Metadata:
     config = call.service.registry.config
-    return Metadata(metadata=config.scrubbed(record.slug, config.metadata(record.slug)))
+    # A copy with the value masked would be stored so by whoever writes back what was read.
+    fault = config.metadata_fault(record.slug)
+    if fault is not None:
+        raise ConflictError(fault)
+    return Metadata(metadata=config.metadata(record.slug))
 
 
-def _set_metadata(call: Call, record: PluginRecord, data: Any, *, merge: bool) -> None:
+def _set_metadata(call: Call, record: PluginRecord, data: Any, *, merge: bool) -> Metadata:
     if call.form and isinstance(data, str):
         # A form has nothing but texts, so an object is sent as its JSON.
         try:
@@ -306,15 +299,9 @@ def _set_metadata(call: Call, record: PluginRecord, data: Any, *, merge: bool) -
             raise InvalidError({"metadata": ["Value must be valid JSON."]}) from None
     if data is None:
         raise InvalidError({"metadata": ["This field may not be null."]})
-    if isinstance(data, dict):
-        try:
-            checked = checked_copy("metadata", record.slug, {"metadata": data})
-        except StorageError:
-            raise InvalidError({"metadata": [_NOT_STORABLE]}) from None
-        if any(has_control_characters(each) for each in strings_in(checked)):
-            raise InvalidError({"metadata": [CONTROL_CHARACTERS]})
     try:
-        call.service.registry.config.set_metadata(record.slug, data, merge)
+        config = call.service.registry.config
+        return Metadata(metadata=config.set_metadata(record.slug, data, merge))
     except SettingError as error:
         raise InvalidError({"metadata": [error.reason]}) from None
 

@@ -228,9 +228,11 @@ class Shop:
             first.settings("pin").set("NUMBER", NUMBER)
             first.settings("off").set("KEY", OFF)
             first.settings("gone").set("KEY", GONE)
-            first.set_metadata("tea", {"a": {QUOTED: [QUOTED]}, "b": QUOTED})
-            first.set_metadata("pin", {"a": PIN, "b": [NUMBER]})
             first.deactivate("off")
+        # It is refused as metadata, and may stand there from before it was protected.
+        for slug, data in {"tea": {QUOTED: [{"a": QUOTED}]}, "pin": {"a": [NUMBER]}}.items():
+            with self.storage.transaction() as transaction:
+                transaction.put("metadata", slug, {"metadata": data})
 
     def made(self, builtin, **options):
         options = {"on_failure": self.told.append, "new_plugins": "active", **options}

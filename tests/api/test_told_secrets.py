@@ -7,7 +7,7 @@ import json
 import pytest
 
 from plugreg import Plugin, PluginRegistry, SettingError
-from plugreg.api import Actor, PluginAPI
+from plugreg.api import Actor, APIError, PluginAPI
 from plugreg.mixins import SettingsMixin
 from plugreg.storage import MemoryStorage
 
@@ -84,6 +84,86 @@ class TestWords:
 
         row = api.plugins_settings_retrieve(READER, plugin="teller", key="DEFAULT")
         assert row.value == f"open {SECRET}"
+
+
+class TestMetadata:
+    """Metadata is the client's own: it is shown as it was written, or not at all."""
+
+    STAFF = Actor(1, is_staff=True)
+
+    def put(self, api, metadata):
+        body = {"metadata": metadata}
+        return api.plugins_metadata_update(self.STAFF, plugin="teller", body=body)
+
+    def get(self, api):
+        return api.plugins_metadata_retrieve(self.STAFF, plugin="teller").metadata
+
+    @pytest.mark.parametrize("key", ["note", f"of {SECRET}"])
+    def test_a_protected_value_is_refused_when_it_is_written(self, api, key):
+        """By each way in; the error names field and key, and nothing has changed."""
+        registry = api.service.registry
+        plugin = registry.get("teller").plugin
+        wrong = {key: {"a": [f"token {SECRET}"]}}
+        registry.set_metadata("teller", {"note": "open"})
+
+        for write in (
+            lambda: self.put(api, wrong),
+            lambda: api.plugins_metadata_partial_update(
+                self.STAFF, plugin="teller", body={"metadata": wrong}
+            ),
+        ):
+            with pytest.raises(APIError) as refused:
+                write()
+            assert refused.value.status == 400
+            (reason,) = refused.value.errors["metadata"]
+            assert "holds the value of a protected setting" in reason
+            assert SECRET not in str(refused.value)
+        for write in (
+            lambda: registry.set_metadata("teller", wrong),
+            lambda: plugin.set_metadata(wrong),
+        ):
+            with pytest.raises(SettingError) as caught:
+                write()
+            assert caught.value.field == "metadata"
+            assert caught.value.reason == reason
+        assert self.get(api) == registry.metadata("teller") == {"note": "open"}
+
+    def test_what_was_read_can_be_written_back(self, api):
+        """Nothing in it is replaced, not even what looks like a mask or a part of the secret."""
+        metadata = {"note": "token ***", "part": SECRET[:-1], "count": 51, "***": [SECRET[1:]]}
+
+        assert self.put(api, metadata).metadata == metadata
+        assert self.get(api) == metadata
+        assert self.put(api, self.get(api)).metadata == metadata
+
+    def test_a_value_that_becomes_protected_later_is_not_shown(self, api):
+        """The answer names the key, and a write without the value mends it; Python reads all."""
+        registry = api.service.registry
+        metadata = {"note": "token later-on-51", "other": 1}
+        self.put(api, metadata)
+        registry.settings("teller").set("KEY", "later-on-51")
+
+        with pytest.raises(APIError) as refused:
+            self.get(api)
+        assert refused.value.status == 409
+        assert "'note' of the metadata holds the value of a protected" in str(refused.value)
+        assert "later-on-51" not in str(refused.value)
+        assert registry.metadata("teller") == metadata
+        with pytest.raises(APIError):
+            api.plugins_metadata_partial_update(
+                self.STAFF, plugin="teller", body={"metadata": {"other": 2}}
+            )
+        answer = api.plugins_metadata_partial_update(
+            self.STAFF, plugin="teller", body={"metadata": {"note": None}}
+        )
+        assert answer.metadata == self.get(api) == {"note": None, "other": 1}
+
+    def test_a_short_value_is_not_found_by_trying(self, api):
+        """Many guesses at once are stored and shown as they are, whichever of them is right."""
+        guesses = {"guesses": [f"{each:04}" for each in range(10_000)]}
+        api.service.registry.settings("teller").set("KEY", "0451")
+
+        assert self.put(api, guesses).metadata == self.get(api) == guesses
 
 
 class TestChangedDefinitions:
