@@ -22,6 +22,7 @@ from plugreg.failures import FailureLedger
 from plugreg.freshness import Freshness
 from plugreg.hooks import PluginManager
 from plugreg.modules import forget_folders
+from plugreg.overrides import UNKNOWN_PLUGIN, unknown_plugins
 from plugreg.presence import Presence, Running
 from plugreg.probes import Probes
 from plugreg.records import (
@@ -424,6 +425,8 @@ class LifeCycle:
                 return failure.slug in looked_at or failure.slug not in active
             if failure.subject == UNKNOWN_HOOKS and failure.slug in active:
                 return failure.slug in moved or not self._manager.unknown_hooks(failure.slug)
+            if failure.subject == UNKNOWN_PLUGIN and failure.slug not in plugins:
+                return is_whole
             if failure.subject == HOOK_ORDER:
                 # Whoever comes or leaves may make or break a circle of others.
                 return True
@@ -432,10 +435,17 @@ class LifeCycle:
             return failure.slug in moved
 
         discovered = found.failures if is_whole else ()
+        gone = {each.slug for each in built.removed}
+        unknown = [
+            each
+            for each in unknown_plugins(self._settings.overrides, plugins)
+            if is_whole or each.slug in gone
+        ]
         unusable = [each for found in looked_at.values() for each in self._health.failures(found)]
         kept = self._ledger.replace(
             (
                 *discovered,
+                *unknown,
                 *built.failures,
                 *self._unknown_hooks(built),
                 *self._circles(active),

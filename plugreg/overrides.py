@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from plugreg._guard import safe_repr
-from plugreg._names import slug_fault, slugify
+from plugreg._names import near, slug_fault, slugify
 from plugreg.declarations import parse_definitions
+from plugreg.records import PluginFailure, Stage
 from plugreg.references import copied, has_reference
 
 Overrides: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Values by slug, then by upper-case key. A value may hold references."""
+
+UNKNOWN_PLUGIN: Final = "overrides"
+"""The subject of a record of overrides for a plugin that is not there."""
 
 
 def parse_overrides(given: Mapping[str, Mapping[str, object]]) -> Overrides:
@@ -42,6 +46,19 @@ def parse_overrides(given: Mapping[str, Mapping[str, object]]) -> Overrides:
             {key.upper(): _checked(f"{where}[{key!r}]", value) for key, value in values.items()}
         )
     return MappingProxyType(parsed)
+
+
+def unknown_plugins(overrides: Overrides, known: Mapping[str, object]) -> Iterator[PluginFailure]:
+    """Yield a record for each slug of the overrides that is none of the *known* plugins."""
+    for slug in (each for each in overrides if each not in known):
+        hint = near(slug, known)
+        yield PluginFailure(
+            stage=Stage.RESOLVE,
+            slug=slug,
+            subject=UNKNOWN_PLUGIN,
+            message=f"the host's overrides= has settings of {slug!r}, and there is no such plugin"
+            f"{hint or '; install it, or take them out'}",
+        )
 
 
 def _checked(where: str, value: object) -> Any:

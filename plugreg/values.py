@@ -241,7 +241,8 @@ class SettingsStore:
         self.record: Final = record
         self._storage = storage
         self._changed = changed
-        self._overrides = overrides
+        self.overrides: Final = overrides
+        """What the host fixes, by slug, then by upper-case key."""
         self._rows = Rows(encryption)
         # Writers queue here until memory shows what they have stored; readers never do.
         self._writing = PerProcess(threading.Lock)
@@ -266,7 +267,7 @@ class SettingsStore:
         shelf = self._shelves.get(slug)
         if shelf is None:
             # Two threads at once get the same one.
-            shelf = self._shelves.setdefault(slug, Shelf(self._overrides.get(slug, EMPTY)))
+            shelf = self._shelves.setdefault(slug, Shelf(self.overrides.get(slug, EMPTY)))
         return shelf
 
     def stored(self, slug: str) -> Stored:
@@ -279,7 +280,7 @@ class SettingsStore:
 
         Those are what is stored, fixed by the host, or a default. References are looked up now.
         """
-        known = slug in self._shelves or slug in self._overrides
+        known = slug in self._shelves or slug in self.overrides
         return self.shelf(slug).scrubber() if known else _NOTHING_HIDDEN
 
     def declare(self, slug: str, declared: Declared) -> None:

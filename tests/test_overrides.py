@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from plugreg import Plugin, PluginRegistry, SettingError
+from plugreg import Plugin, PluginRegistry, SettingError, hookimpl
 from plugreg.mixins import SettingsMixin
 from plugreg.overrides import parse_overrides
 from plugreg.storage import MemoryStorage
@@ -302,6 +302,65 @@ class TestValues:
         assert registry.get("tea").active
         (failure,) = registry.errors
         assert (failure.stage, failure.slug) == ("activate", "tea")
+
+    def test_for_a_setting_of_a_plugin_that_has_none(self):
+        """A plain pluggy plugin has no settings, so that nothing can be fixed."""
+
+        class Plain:
+            @hookimpl
+            def plugreg_health(self):
+                return True
+
+        with PluginRegistry(
+            "shop",
+            builtin=[("tea", Plain)],
+            new_plugins="active",
+            overrides={"tea": {"PERCENT": 15}},
+        ) as registry:
+            registry.load()
+            assert bad_values(registry) == (
+                "PERCENT: the host overrides it, and the plugin has no such setting"
+            )
+
+    def test_for_a_plugin_that_is_not_there(self):
+        """One record each, with the name that may have been meant, for as long as it holds."""
+        with PluginRegistry(
+            "shop",
+            builtin=[("tea", Tea), ("milk", Tea)],
+            new_plugins="active",
+            overrides={"taa": {"PERCENT": 15}, "tea": {"PERCENT": 15}, "mine": {"PERCENT": 15}},
+        ) as registry:
+            report = registry.load()
+            taa, mine = registry.errors
+            assert report.failures == registry.errors
+            assert [(each.stage, each.slug) for each in (taa, mine)] == [
+                ("resolve", "taa"),
+                ("resolve", "mine"),
+            ]
+            assert "no such plugin; did you mean 'tea'?" in taa.message
+            assert "no such plugin; install it" in mine.message
+
+            registry.register(Tea(), slug="mine")
+            registry.deactivate("milk")
+            assert registry.errors == (taa,)
+            assert registry.settings("mine")["PERCENT"] == 15
+            registry.unregister("mine")
+            assert [each.slug for each in registry.errors] == ["taa", "mine"]
+            assert registry.reload().failures == registry.errors
+            assert [(each.slug, each.count) for each in registry.errors] == [
+                ("taa", 2),
+                ("mine", 2),
+            ]
+
+    def test_for_a_plugin_that_is_off_or_missing(self, storage):
+        """It is known, and what the host fixes holds once it is on."""
+        for builtin in ([("tea", Tea)], [], [("tea", Tea)]):
+            with PluginRegistry(
+                "shop", builtin=builtin, storage=storage, overrides={"tea": {"PERCENT": 15}}
+            ) as registry:
+                registry.load()
+                assert registry.errors == ()
+        storage.close()
 
     def test_a_bad_one_of_a_user_setting_is_told_once(self, serve):
         """Whether or not there are users who have set it."""
