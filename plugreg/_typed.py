@@ -1,8 +1,9 @@
 """Settings whose type pydantic knows: the way from a value to its text and back.
 
 Stored and on the wire a value is text: a str as it is, a bool ``"True"`` or ``"False"``, a number
-its digits, None ``""``, and anything else compact JSON. pydantic is imported when the first such
-type is asked for something, since importing it takes long.
+its digits, None ``""``, and anything else compact JSON. A value whose text another value of its
+type has too is stored as JSON, and marked so. pydantic is imported when the first such type is
+asked for something, since importing it takes long.
 """
 
 from __future__ import annotations
@@ -132,24 +133,42 @@ class Typed:
             "objects of these that do not hold themselves and are not too deep"
         )
 
-    def check_comes_back(self, value: object, text: str) -> None:
-        """Raise Misfit unless the text of a value gives an equal value when it is read."""
-        same = False
+    def kept_as(self, value: object, text: str) -> tuple[str, bool]:
+        """Return what a value of the bare *text* is stored as, and whether that is JSON.
+
+        The bare text of 5 is read as a string where the type has strings too; the value is
+        stored as JSON then.
+
+        Raises:
+            Misfit: If the value cannot be told from others by its JSON either.
+        """
+        if self._is_read_from(value, text):
+            return text, False
+        found = self.json_of(value)
+        if not isinstance(found, str) and self._is_read_from(value, found):
+            return json.dumps(found, ensure_ascii=False, separators=(",", ":")), True
+        raise Misfit(
+            "Value cannot be stored, since its text would be read as another value; "
+            "the type of this setting must tell its values apart by their texts"
+        )
+
+    def _is_read_from(self, value: object, given: object) -> bool:
         with suppress(Misfit):
-            back = self.value_of(text)
+            back = self.value_from(given)
             # 1 equals True, but is another value.
-            same = bool(back == value) and (type(back) is bool) == (type(value) is bool)
-        if not same:
-            raise Misfit(
-                "Value cannot be stored, since its text would be read as another value; "
-                "the type of this setting must tell its values apart by their texts"
-            )
+            return bool(back == value) and (type(back) is bool) == (type(value) is bool)
+        return False
+
+    @property
+    def json_type(self) -> str | None:
+        """The type that values which are set have in JSON, None where they have several."""
+        kind: str | None = _without_null(self.schema).get("type")
+        return kind
 
     @property
     def wire_type(self) -> str:
         """``"boolean"``, ``"integer"`` or ``"string"`` (behaviour.md, section 4.4)."""
-        kind = _without_null(self.schema).get("type")
-        return kind if kind in ("boolean", "integer") else "string"
+        return kind if (kind := self.json_type) in ("boolean", "integer") else "string"
 
     @property
     def expected(self) -> str:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from plugreg._guard import Guard, safe_str
 from plugreg._texts import check_text, is_scalar, own_words, tells
@@ -53,12 +53,13 @@ class SettingDefinition:
     ``description``, ``units`` and ``confirm_text`` are for people; take ``str()`` of them, since
     they may be lazy. ``default`` is a value or a callable without arguments, None where there is
     none. ``type`` is any type that pydantic knows; its values are checked by pydantic, and kept as
-    text or, where they are no text or number, as JSON. A SecretStr or SecretBytes is text of a
-    setting that is ``protected``. ``validator`` is one or a list of ``bool``, ``int`` and
-    ``float``, which do the same as these as ``type``, and of functions, which get the native value
-    and refuse it with a ValueError. ``choices`` are (value, label) pairs, a callable that gives
-    them, or None where anything may be chosen. ``before_save`` and ``after_save`` are called by the
-    settings of the registry, with the setting.
+    text or, where they are no text or number, as JSON. With neither value nor default a setting
+    whose type is another than ``str`` reads as None, and any other setting as ``""``. A SecretStr
+    or SecretBytes is text of a setting that is ``protected``. ``validator`` is one or a list of
+    ``bool``, ``int`` and ``float``, which do the same as these as ``type``, and of functions, which
+    get the native value and refuse it with a ValueError. ``choices`` are (value, label) pairs, a
+    callable that gives them, or None where anything may be chosen. ``before_save`` and
+    ``after_save`` are called by the settings of the registry, with the setting.
 
     Nothing is checked here, but by parse_definitions when a plugin is loaded. The repr shows no
     value, since the setting may be protected.
@@ -124,6 +125,15 @@ class SettingDefinition:
         """Whether the plugin states a default. An empty text is one, None is not."""
         return self.default is not None
 
+    @property
+    def unset(self) -> str | None:
+        """What the setting reads as with neither value nor default.
+
+        None where ``type`` states something other than a plain string, else an empty string.
+        """
+        is_text = self.type is None or self.type is str or is_secret_text(self.type)
+        return "" if is_text else None
+
 
 # --- The write and the read path ----------------------------------------------------------------
 
@@ -146,10 +156,25 @@ def as_text(value: object) -> str:
     return "" if value is None else str(value)
 
 
+class Checked(NamedTuple):
+    """A value that its definition accepts: native, and what is stored of it, text or JSON."""
+
+    native: object
+    text: str
+    is_json: bool = False
+
+
 def to_text(
     definition: SettingDefinition, value: object, *, plugin: Any = None, user: Any = None
 ) -> str:
-    """Return the text to store for ``value``; ``""`` means that nothing is set.
+    """Return the text of what `check` accepts."""
+    return check(definition, value, plugin=plugin, user=user).text
+
+
+def check(
+    definition: SettingDefinition, value: object, *, plugin: Any = None, user: Any = None
+) -> Checked:
+    """Return what to store for ``value``; an empty text means that nothing is set.
 
     None and an empty text give ``""``, so do blanks unless the value is text itself. Other text is
     never altered. ``plugin`` and ``user`` are for callable choices and otherwise unused.
@@ -163,19 +188,20 @@ def to_text(
         if definition.required:
             raise SettingError(definition.key, _REQUIRED)
         if not given or not _takes_blanks(definition):
-            return ""
+            return Checked(definition.unset, "")
     native = native_of(definition, given)
     text = text_of(definition, native)
+    kept, is_json = text, False
     if definition.typed is not None:
         if not text:
             if definition.required:
                 raise SettingError(definition.key, _REQUIRED)
-            return ""
-        _typed_call(definition, definition.typed.check_comes_back, native, text)
+            return Checked(definition.unset, "")
+        kept, is_json = _typed_call(definition, definition.typed.kept_as, native, text)
     _validate(definition, native, text)
     if definition.choices is not None:
         _choose(definition, text, choices_of(definition, plugin=plugin, user=user))
-    return text
+    return Checked(native, kept, is_json)
 
 
 def to_value(definition: SettingDefinition, text: str) -> object:
@@ -186,6 +212,14 @@ def to_value(definition: SettingDefinition, text: str) -> object:
         return native_of(definition, text)
     except SettingError:
         return default_of(definition)
+
+
+def native_of_stored(definition: SettingDefinition, given: object) -> object:
+    """Return the native value of what is stored: a text, or what its JSON gives.
+
+    Raises SettingError if there is none.
+    """
+    return native_of(definition, given if type(given) is str else _given(definition, given))
 
 
 def native_of(definition: SettingDefinition, given: object) -> object:
@@ -220,7 +254,7 @@ def text_of(definition: SettingDefinition, native: object) -> str:
     Raises SettingError if it has none: it is too long, holds characters that cannot be stored, or
     is nothing that JSON can hold.
     """
-    if definition.typed is None or (type(native) is str and not native):
+    if definition.typed is None or native is None or (type(native) is str and not native):
         text = as_text(native)
         strings = [text]
     else:
@@ -231,14 +265,16 @@ def text_of(definition: SettingDefinition, native: object) -> str:
     return text
 
 
-def fault_of(definition: SettingDefinition, text: str, *, was_checked: bool = False) -> str | None:
-    """Return why a stored text does not fit the definition any more, None if it does.
+def fault_of(
+    definition: SettingDefinition, given: object, *, was_checked: bool = False
+) -> str | None:
+    """Return why what is stored does not fit the definition any more, None if it does.
 
     Callable choices are not asked, nor validators for what ``was_checked`` when it was written.
     Raises nothing of the plugin's. The reason shows nothing of a protected value.
     """
     with Guard() as guard:
-        native = native_of(definition, text)
+        native = native_of_stored(definition, given)
         text = text_of(definition, native)
         if not was_checked:
             _validate(definition, native, text)
@@ -250,7 +286,7 @@ def fault_of(definition: SettingDefinition, text: str, *, was_checked: bool = Fa
 
 
 def default_of(definition: SettingDefinition) -> object:
-    """Return the default in its native type, ``""`` where there is none.
+    """Return the default in its native type, and where there is none what is read while unset.
 
     Without a type and a bool, int or float validator it is what the plugin gave, as it is. A
     callable is called each time; what it raises passes through, and SettingError is raised if its
@@ -258,13 +294,13 @@ def default_of(definition: SettingDefinition) -> object:
     """
     default = definition.default() if callable(definition.default) else definition.default
     if default is None:
-        return ""
+        return definition.unset
     if definition.typed is None:
         if definition.converter is None:
             return unsealed(default)
         default = as_text(default)
     if isinstance(default, str) and not default.strip() and not _takes_blanks(definition):
-        return ""
+        return definition.unset
     return native_of(definition, default)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from plugreg._guard import Guard, explain, safe_repr
 from plugreg._names import near
 from plugreg._texts import check_text
-from plugreg.definitions import to_text
+from plugreg.definitions import check
 from plugreg.exceptions import SettingError
 from plugreg.mixins import SettingsMixin
 from plugreg.references import NO_REFERENCE, copied, has_reference, reads_as_reference
@@ -66,7 +66,7 @@ def _migrated(slug: str, plugin: SettingsMixin, declared: Declared, before: Stor
         if not issubclass(type(given), Mapping):
             faults.append(f"it must give a dict of key to value{where}, not a {_kind(given)}")
             continue
-        passed_on = [each.given for each in old.values() if each.is_reference]
+        passed_on = [each.given for each in old.values() if each.is_json]
         values[user], wrong = _checked(slug, user, declared.of(user), given, passed_on)
         faults += [f"{fault}{where}" for fault in wrong]
     if faults:
@@ -99,18 +99,18 @@ def _checked(
             faults.append(f"{safe_repr(name)} is no setting of this version{hint}")
             continue
         with Guard() as guard:
-            is_reference = has_reference(value)
+            is_json = is_reference = has_reference(value)
             if is_reference:
                 text = json.dumps(copied(value), allow_nan=False)
                 check_text(key, text, [text])
                 refused = json.loads(text) not in passed_on
             else:
-                text = to_text(definition, value, plugin=slug, user=user)
+                _, text, is_json = check(definition, value, plugin=slug, user=user)
                 refused = definition.typed is not None and reads_as_reference(text)
             if refused:
                 raise SettingError(key, NO_REFERENCE)
             if text:
-                values[key] = StoredValue(text, definition.protected, is_reference)
+                values[key] = StoredValue(text, definition.protected, is_json)
         if guard.error is not None:
             faults.append(f"{key}: {_reason(guard.error)}")
     return values, faults

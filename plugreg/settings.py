@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from enum import Enum
+from types import NoneType
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from plugreg._guard import Guard, explain, safe_repr, safe_str
@@ -18,12 +19,13 @@ from plugreg._names import near
 from plugreg._scrub import MASK
 from plugreg._texts import check_text
 from plugreg.definitions import (
+    Checked,
     SettingDefinition,
+    check,
     default_of,
     fault_of,
-    native_of,
+    native_of_stored,
     text_of,
-    to_text,
 )
 from plugreg.exceptions import SettingError
 from plugreg.records import EMPTY, PluginFailure, Stage
@@ -37,7 +39,7 @@ Layer: TypeAlias = Literal["default", "stored", "override"]
 
 _LOCKED: Final = "its value is fixed by the host's configuration (overrides=); change it there"
 _MISSING: Final = "it is required, and has neither a value nor a default"
-_NEVER_CHANGING: Final = (str, int, float, bool, Enum)
+_NEVER_CHANGING: Final = (str, int, float, bool, Enum, NoneType)
 _Converted: TypeAlias = tuple[Stored, Mapping[str, StoredValue], dict[str, Any]]
 
 
@@ -182,7 +184,7 @@ class SettingsView(Mapping[str, Any]):
             elif value is not None:
                 if definition.protected is not self._is_protected(definition):
                     definition = replace(definition, protected=True)
-                reason = fault_of(definition, value.text, was_checked=was_checked)
+                reason = fault_of(definition, value.given, was_checked=was_checked)
                 return None if reason is None else self._scrubbed(reason)
             elif definition.required or callable(definition.default):
                 text = text_of(definition, self._value(definition, None))
@@ -213,16 +215,14 @@ class SettingsView(Mapping[str, Any]):
         reason = _LOCKED if definition.key in self._fixed else fault
         if reason is not None:
             raise SettingError(definition.key, reason)
-        text, is_reference = self._given(definition, value)
+        text, is_json = self._given(definition, value)
         change = SettingChange(slug, user, definition.key, text)
         if definition.before_save is not None:
             with Guard() as guard:
                 definition.before_save(change)
             if guard.error is not None:
                 raise self._veto(definition, guard.error)
-        self._store.write(
-            self._scope, definition, text, version=self._version, is_reference=is_reference
-        )
+        self._store.write(self._scope, definition, text, version=self._version, is_json=is_json)
         if definition.after_save is not None:
             with Guard() as guard:
                 definition.after_save(change)
@@ -245,7 +245,7 @@ class SettingsView(Mapping[str, Any]):
         # It is called each time, also where it stands in for a text that fits no more.
         if value is not None and not is_fixed:
             with Guard():
-                native_of(definition, value.text)
+                native_of_stored(definition, value.given)
                 return False
         return True
 
@@ -267,12 +267,13 @@ class SettingsView(Mapping[str, Any]):
         if key in self._fixed:
             return self._resolved(definition, self._fixed[key])
         if value is None:
-            return self._text_or_default(definition, "")
+            return self._native_or_default(definition, "")
         if value.fault:
             raise SettingError(key, value.fault)
-        if value.is_reference:
-            return self._resolved(definition, value.given)
-        return self._text_or_default(definition, value.text)
+        given = value.given
+        if value.is_json and has_reference(given):
+            return self._resolved(definition, given)
+        return self._native_or_default(definition, given)
 
     def _resolved(self, definition: SettingDefinition, given: Any) -> Any:
         try:
@@ -280,13 +281,14 @@ class SettingsView(Mapping[str, Any]):
         except ValueError as error:
             reason = str(error)
         else:
-            return self._text_or_default(definition, self._checked(definition, value))
+            native, text, is_json = self._checked(definition, value)
+            return native if is_json else self._native_or_default(definition, text)
         raise SettingError(definition.key, reason)
 
-    def _text_or_default(self, definition: SettingDefinition, text: str) -> Any:
-        if text:
+    def _native_or_default(self, definition: SettingDefinition, given: object) -> Any:
+        if given != "":
             with Guard():
-                return native_of(definition, text)
+                return native_of_stored(definition, given)
         with Guard() as guard:
             default = default_of(definition)
             if callable(definition.default) or issubclass(type(default), _NEVER_CHANGING):
@@ -299,7 +301,7 @@ class SettingsView(Mapping[str, Any]):
         raise SettingError(definition.key, f"its default cannot be had: {told}")
 
     def _given(self, definition: SettingDefinition, value: object) -> tuple[str, bool]:
-        """Return the text to store, and whether it holds references."""
+        """Return the text to store, and whether it is JSON."""
         text = None
         # A dict or a list may be of a class of its own, whose methods do anything.
         with Guard() as guard:
@@ -310,10 +312,10 @@ class SettingsView(Mapping[str, Any]):
         if text is not None:
             check_text(definition.key, text, [text])
             return text, True
-        text = self._checked(definition, value)
+        _, text, is_json = self._checked(definition, value)
         if definition.typed is not None and reads_as_reference(text):
             raise SettingError(definition.key, NO_REFERENCE)
-        return text, False
+        return text, is_json
 
     def _unreadable(self, error: BaseException) -> str:
         """Return why a value that was given cannot be looked through for references."""
@@ -321,10 +323,10 @@ class SettingsView(Mapping[str, Any]):
             return self._scrubbed(safe_str(error))
         return f"Value cannot be looked through ({explain(error).exception_type}); give plain dicts"
 
-    def _checked(self, definition: SettingDefinition, value: object) -> str:
+    def _checked(self, definition: SettingDefinition, value: object) -> Checked:
         slug, user = self._scope
         with Guard() as guard:
-            return to_text(definition, value, plugin=slug, user=user)
+            return check(definition, value, plugin=slug, user=user)
         assert guard.error is not None
         raise self._refusal(definition, guard.error)
 
@@ -407,7 +409,7 @@ class SettingChange:
 def _changes(given: object) -> bool:
     """Tell whether an override or a stored value may read as something else the next time."""
     if isinstance(given, StoredValue):
-        return given.is_reference or bool(given.fault)
+        return bool(given.fault) or (given.is_json and has_reference(given.given))
     return has_reference(given)
 
 

@@ -30,20 +30,22 @@ User: TypeAlias = int | None
 
 @dataclass(frozen=True, slots=True)
 class StoredValue:
-    """One value that was set: its text, or the JSON of a value that holds references.
+    """One value that was set: its text, or the JSON of a value that has no text of its own.
+
+    The latter holds references, or is a value whose text another value of its type has too.
 
     ``fault`` says why the text cannot be had, which is empty then. The repr shows no text.
     """
 
     text: str = field(repr=False)
     is_protected: bool
-    is_reference: bool = False
+    is_json: bool = False
     fault: str = ""
 
     @property
     def given(self) -> Any:
-        """The value as it was given: a text, or what holds references."""
-        return json.loads(self.text) if self.is_reference else self.text
+        """The value as it was given: a text, or what the JSON says."""
+        return json.loads(self.text) if self.is_json else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class Rows:
     ) -> None:
         """Write one value."""
         row: Record = {"value": value.text, "protected": value.is_protected}
-        if value.is_reference:
+        if value.is_json:
             row["reference"] = True
         if value.is_protected and self._encryption is not None:
             row = {**row, "value": self._encryption.encrypt(value.text), "encrypted": True}
@@ -198,10 +200,10 @@ class Rows:
         fault = ""
         if _is_encrypted(row):
             text, fault = self._decrypted(text)
-        is_reference = row.get("reference") is True
-        if is_reference and not fault:
+        is_json = row.get("reference") is True
+        if is_json and not fault:
             json.loads(text)  # What is no JSON is told of here, where its place is known.
-        return StoredValue(text, _is_protected(row), is_reference, fault)
+        return StoredValue(text, _is_protected(row), is_json, fault)
 
     def _decrypted(self, token: str) -> tuple[str, str]:
         """Return the text, and why it cannot be had."""

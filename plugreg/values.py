@@ -339,7 +339,7 @@ class SettingsStore:
         text: str,
         *,
         version: int,
-        is_reference: bool = False,
+        is_json: bool = False,
     ) -> None:
         """Store one value, or remove it when ``text`` is empty, and tell of the change.
 
@@ -362,7 +362,7 @@ class SettingsStore:
                     raise SettingError(key, fault)
                 # Asked in here, since the plugin may have been loaded anew while others wrote.
                 is_protected = definition.protected or shelf.was_protected(user, key)
-                value = StoredValue(text, is_protected, is_reference) if text else None
+                value = StoredValue(text, is_protected, is_json) if text else None
                 if value is None:
                     self._rows.delete(transaction, slug, user, key)
                 else:

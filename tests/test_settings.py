@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import pytest
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, JsonValue
 
 from plugreg import Plugin, PluginRegistry
 from plugreg._scrub import MASK
@@ -252,7 +252,7 @@ class TestWhatIsConverted:
         own, one, two = (store.view(definitions, user=user) for user in (None, 1, 2))
         own.set("A", 5)
         one.set("A", 6)
-        assert (own["A"], one["A"], two["A"]) == (5, 6, "")
+        assert (own["A"], one["A"], two["A"]) == (5, 6, None)
         two.set("A", 7)
         calls.clear()
         assert (own["A"], one["A"]) == (5, 6)
@@ -269,6 +269,68 @@ class TestWhatIsConverted:
         for count in (1, 2, 3):
             assert view["A"] == 3
             assert len(calls) == count
+
+
+class TestValuesWithoutATextOfTheirOwn:
+    DEFINITIONS = {
+        "JSON": {"type": JsonValue},
+        "PORT": {"type": int | str},
+        "NAMES": {"type": list[str] | str, "default": "all"},
+    }
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("JSON", {"a": [1, None, "5", {"b": True}]}),
+            ("JSON", 5),
+            ("JSON", '{"a": 1}'),
+            ("PORT", 80),
+            ("PORT", "80"),
+            ("NAMES", ["a", "80"]),
+            ("NAMES", '["a"]'),
+        ],
+    )
+    def test_are_read_as_they_were_set(self, store, key, value):
+        """With their type, also by another process; where there is none, as before."""
+        store.view(self.DEFINITIONS).set(key, value)
+        again = Store(store.storage)
+        again.settings.load()
+        other = again.view(self.DEFINITIONS)
+
+        assert (other[key], other.layer(key)) == (value, "stored")
+        assert type(other[key]) is type(value)
+        assert other.fault(key) is None
+        other.set(key, None)
+        assert other[key] == ("all" if key == "NAMES" else None)
+
+    def test_a_scalar_is_converted_once(self, store):
+        """Reading it again costs what reading a string does."""
+        calls = []
+        view = store.view({"A": {"type": counted(calls) | str}})
+        view.set("A", 5)
+        assert view["A"] == 5
+        calls.clear()
+        assert [view["A"], view["A"]] == [5, 5]
+        assert calls == []
+
+    @pytest.mark.parametrize("later", [{"type": int}, {"validator": int}, {}, {"type": list[int]}])
+    def test_one_that_fits_a_later_type_no_more_reads_as_the_default(self, store, later):
+        """As a text does; what is stored stays."""
+        store.view(self.DEFINITIONS).set("NAMES", ["a"])
+        view = store.view({"NAMES": {**later, "default": None}})
+
+        assert view["NAMES"] == (None if "type" in later else "")
+        assert view.fault("NAMES") is not None
+        assert store.view(self.DEFINITIONS)["NAMES"] == ["a"]
+
+    def test_a_reference_within_is_looked_up(self, store, monkeypatch):
+        """It may be had beside numbers and lists, and what it stands for is a string."""
+        monkeypatch.setenv("TEA_NAME", "assam")
+        view = store.view(self.DEFINITIONS)
+        view.set("JSON", {"a": [{"$env": "TEA_NAME"}, 5]})
+        assert view["JSON"] == {"a": ["assam", 5]}
+        monkeypatch.setenv("TEA_NAME", "ceylon")
+        assert view["JSON"] == {"a": ["ceylon", 5]}
 
 
 class TestSet:

@@ -19,6 +19,7 @@ from pydantic import (
     BaseModel,
     EmailStr,
     Field,
+    JsonValue,
     PlainSerializer,
     Secret,
     SecretBytes,
@@ -29,15 +30,18 @@ from pydantic import (
 from plugreg.declarations import parse_definitions
 from plugreg.definitions import (
     SettingDefinition,
+    check,
     choice_text,
     choices_of,
     default_of,
     fault_of,
+    native_of_stored,
     text_of,
     to_text,
     to_value,
 )
 from plugreg.exceptions import SettingError
+from plugreg.stored import StoredValue
 
 SECRET = "hunter2-and-more"
 
@@ -139,7 +143,7 @@ class TestForm:
             (Colour, Colour.BLUE, "blue", Colour.BLUE),
             (Level, "2", "2", Level.HIGH),
             (int | None, "3", "3", 3),
-            (int | None, None, "", ""),
+            (int | None, None, "", None),
             (date, "2020-01-02", "2020-01-02", date(2020, 1, 2)),
             (timedelta, timedelta(days=1), "P1D", timedelta(days=1)),
             (Decimal, "1.50", "1.50", Decimal("1.50")),
@@ -165,10 +169,6 @@ class TestForm:
     @pytest.mark.parametrize(
         ("declared", "value"),
         [
-            (str | list[str], ["a"]),
-            (Any, 5),
-            (bool | int, 1),
-            (int | str, 5),
             (Annotated[int, PlainSerializer(lambda value: value + 1)], 5),
             (Annotated[int, PlainSerializer(lambda value: "x")], 5),
         ],
@@ -180,10 +180,44 @@ class TestForm:
             "the type of this setting must tell its values apart by their texts"
         )
 
-    def test_other_values_of_such_a_type_are_stored(self):
-        """What is read as itself is no victim of the rest of its type."""
-        assert to_text(one(type=str | list[str]), "a") == "a"
-        assert to_text(one(type=bool | int), 7) == "7"
+    @pytest.mark.parametrize(
+        ("declared", "value", "json"),
+        [
+            (str | list[str], ["a", "b"], '["a","b"]'),
+            (str | list[str], "a", None),
+            (str | list[str], '["a"]', None),
+            (list[str] | str, ["a"], '["a"]'),
+            (int | str, 5, "5"),
+            (int | str, "5", None),
+            (Literal[1, "1"], 1, "1"),
+            (Literal[1, "1"], "1", None),
+            (bool | int, 1, "1"),
+            (bool | int, True, None),
+            (bool | int, 7, None),
+            (str | None | float, 1.5, "1.5"),
+            (JsonValue, 5, "5"),
+            (JsonValue, True, "true"),
+            (JsonValue, {"a": [1, None, "é"]}, '{"a":[1,null,"é"]}'),
+            (JsonValue, '{"a": 1}', None),
+            (JsonValue, "null", None),
+            (Any, [1.5, {"a": "b"}], '[1.5,{"a":"b"}]'),
+            (Any, 5, "5"),
+            (Any, "5", None),
+            (str | Server, Server(host="h", p=9), '{"host":"h","p":9}'),
+        ],
+    )
+    def test_a_value_whose_text_is_another_values_is_stored_as_json(self, declared, value, json):
+        """Each is read as itself, with its own type; a string stays the text it is."""
+        definition = one(type=declared)
+        checked = check(definition, value)
+
+        assert (checked.native, checked.is_json) == (value, json is not None)
+        assert checked.text == (json or str(value))
+        stored = StoredValue(checked.text, is_protected=False, is_json=checked.is_json)
+        native = native_of_stored(definition, stored.given)
+        assert native == value
+        assert type(native) is type(value)
+        assert fault_of(definition, stored.given) is None
 
     @pytest.mark.parametrize("blank", ["", None, " ", "\n\t"])
     @pytest.mark.parametrize("declared", [EmailStr, Annotated[int, Ge(1)], list[str], Server])
@@ -579,8 +613,21 @@ class TestDefaults:
         assert default_of(definition) is not default_of(definition)
         assert default_of(one(type=Server, default={"host": "h"})) == Server(host="h")
         assert default_of(one(type=Colour, default="red")) is Colour.DARK_RED
-        assert default_of(one(type=list[int], default=" ")) == ""
-        assert default_of(one(type=list[int])) == ""
+        assert default_of(one(type=list[int], default=" ")) is None
+        assert default_of(one(type=list[int])) is None
+
+    @pytest.mark.parametrize("declared", [list[int], int, bool, Any, Literal["a"], int | str])
+    def test_without_one_a_typed_setting_reads_as_none(self, declared):
+        """No string stands for what is no string; on the wire None is the empty text."""
+        definition = one(type=declared)
+
+        assert default_of(definition) is to_value(definition, "") is None
+        assert text_of(definition, None) == ""
+
+    @pytest.mark.parametrize("fields", [{}, {"type": str}, {"validator": int}, {"type": SecretStr}])
+    def test_without_one_a_text_reads_as_an_empty_one(self, fields):
+        """So does a setting that has no type, whatever its validators."""
+        assert default_of(one(**fields)) == to_value(one(**fields), "") == ""
 
     def test_stands_in_for_what_fits_no_more(self):
         """A stored text that the type refuses reads as the default, and can be told of."""

@@ -11,7 +11,18 @@ import math
 from copy import copy
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    create_model,
+)
 from pydantic_core import PydanticCustomError
 
 from plugreg._names import has_control_characters
@@ -48,15 +59,19 @@ def _string(value: object) -> object:
     return value
 
 
-def _value(value: object) -> object:
-    """Read the value of a setting: null, a text, or a boolean or number, which become text."""
-    if value is None or isinstance(value, str):
-        # Its characters are judged with the setting, which knows where they stand.
-        return value
-    if isinstance(value, bool):
-        return str(value)
+def _value(value: object, _: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
+    """Read the value of a setting: null, a text, or a boolean or number, which become text.
+
+    Where native values are wanted, everything that JSON has is taken as it is.
+    """
+    # The characters of a text are judged with the setting, which knows where they stand.
     if isinstance(value, (int, float)):
-        return _text_of_number(value)
+        text = str(value) if isinstance(value, bool) else _text_of_number(value)
+        return value if info.context == NATIVE else text
+    if value is None or isinstance(value, str):
+        return value
+    if info.context == NATIVE and isinstance(value, (list, dict)):
+        return value
     raise _NOT_A_STRING
 
 
@@ -77,7 +92,10 @@ _NOT_A_STRING: Final = PydanticCustomError("string", "Not a valid string.")
 
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
 String = Annotated[str, BeforeValidator(_string)]
-SettingValue = Annotated[str | None, BeforeValidator(_value)]
+SettingValue = Annotated[str | None, WrapValidator(_value)]
+
+NATIVE: Final = "native"
+"""The context of a validation that takes values of settings as they are in JSON."""
 
 PageLink = Annotated[tuple[int, int] | str, WithJsonSchema({"type": "string", "format": "uri"})]
 """Where another page is: (limit, offset) in Python, an address over HTTP."""
@@ -273,4 +291,4 @@ class PaginatedPluginSettingList(Model):
     count: int
     next: PageLink | None = Field(default_factory=_absent)
     previous: PageLink | None = Field(default_factory=_absent)
-    results: list[PluginSetting]
+    results: list[SerializeAsAny[PluginSetting]]

@@ -22,7 +22,7 @@ from plugreg.api.errors import (
     UnavailableError,
     named,
 )
-from plugreg.api.models import Model
+from plugreg.api.models import NATIVE, Model
 from plugreg.api.service import Service
 from plugreg.exceptions import (
     PluginNotFoundError,
@@ -258,7 +258,8 @@ class Call:
                 **given,
             }
         try:
-            read = self.operation.input.model_validate(given)
+            context = NATIVE if self.service.native_values else None
+            read = self.operation.input.model_validate(given, context=context)
         except ValidationError as error:
             raise InvalidError(_sentences(error)) from None
         return {

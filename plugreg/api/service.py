@@ -17,8 +17,9 @@ class Service:
 
     ``model_url`` gives the address where objects of a model (``app.model``) are listed,
     ``settings_url`` the page of the host's interface for a plugin; both may be None, and what one
-    of them raises counts as None. With ``native_values`` values of settings are booleans and
-    numbers on the wire, not text. With ``bare_list_without_limit`` a list that was asked for
+    of them raises counts as None. With ``native_values`` values of settings are what JSON
+    has for them on the wire (booleans, numbers, arrays, objects), not text, and are taken so.
+    With ``bare_list_without_limit`` a list that was asked for
     without a limit is a plain array.
     """
 

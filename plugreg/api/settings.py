@@ -15,9 +15,10 @@ from plugreg.api.models import PaginatedPluginSettingList, PluginSetting, Plugin
 from plugreg.api.operations import Call
 from plugreg.api.paging import page_of
 from plugreg.api.service import Service
-from plugreg.definitions import SettingDefinition, choice_text, choices_of
+from plugreg.definitions import SettingDefinition, as_text, choice_text, choices_of
 from plugreg.exceptions import PluginNotActiveError, PluginNotFoundError, SettingError
 from plugreg.records import PluginRecord, PluginState
+from plugreg.references import NO_REFERENCE, has_reference
 from plugreg.settings import SettingsView
 
 
@@ -79,7 +80,7 @@ def change_user_setting(call: Call) -> PluginUserSetting:
 
 
 class _NativeSetting(PluginSetting):
-    """A setting whose value is a boolean or a number where it is one."""
+    """A setting whose value is what JSON has for it."""
 
     value: Any
 
@@ -115,12 +116,39 @@ class _Settings:
     def write(self, call: Call, key: str) -> None:
         """Store the value in the body, if one was given. Raises InvalidError."""
         fields = call.fields()
-        if "value" not in fields:
+        if "value" not in fields or self._is_shown(key, fields["value"]):
             return
         try:
-            self.view.set(key, fields["value"])
+            self.view.set(key, self._given(key, fields["value"]))
         except SettingError as error:
             raise InvalidError({"value": [error.reason]}) from None
+
+    def _is_shown(self, key: str, value: Any) -> bool:
+        """Return whether a text is the one that stands for the stored value.
+
+        Written back it would become a string where the type of the setting has strings too.
+        """
+        return (
+            self.view.definitions[key].typed is not None
+            and not self.service.native_values
+            and self.view.layer(key) == "stored"
+            and value == self.view.shown(key) != ""
+            and self.view.fault(key) is None
+        )
+
+    def _given(self, key: str, value: Any) -> Any:
+        """Return the value to set for the one in a body. Raises SettingError for a reference."""
+        typed = self.view.definitions[key].typed
+        if isinstance(value, (list, dict)):
+            if typed is None:
+                raise SettingError(key, "Not a valid string.")
+            with Guard():
+                if not has_reference(value):
+                    return value
+            raise SettingError(key, NO_REFERENCE)
+        # A number stands for its text where the setting has nothing but text.
+        is_text = typed is None or typed.json_type == "string"
+        return as_text(value) if is_text else value
 
     def setting(self, key: str) -> PluginSetting:
         """Return a setting with its value."""
@@ -156,21 +184,31 @@ class _Settings:
             "pk": _number(self.pk, key, self.user),
             "key": key,
             "value": value,
-            "type": definition.wire_type,
+            "type": self._type(definition),
             "required": definition.required,
             "plugin": self.slug,
         }
 
     def _value(self, definition: SettingDefinition) -> Any:
-        """Return the value as text; booleans and numbers as such where the host wants that."""
+        """Return the value as text, or as JSON has it where the host wants that."""
         shown = self.view.shown(definition.key)
         if self.service.native_values and not self.view.is_protected(definition.key):
             with Guard():
                 native = self.view[definition.key]
+                if definition.typed is not None and native is not None:
+                    return definition.typed.json_of(native)
                 if type(native) in (bool, int, float):
                     json.dumps(native, allow_nan=False)
                     return native
         return shown
+
+    def _type(self, definition: SettingDefinition) -> str:
+        """Return the word for the type; lists and objects have their own where they are shown."""
+        if self.service.native_values and definition.typed is not None:
+            with Guard():
+                if (kind := definition.typed.json_type) in ("array", "object"):
+                    return kind
+        return definition.wire_type
 
     def _choices(self, definition: SettingDefinition) -> list[dict[str, str]]:
         """Return the choices, their values as text as the setting's own; none if they fail."""

@@ -6,6 +6,9 @@ How values are written is in test_behaviour_values.py. Sources: behaviour.md, se
 
 from __future__ import annotations
 
+from datetime import date
+from typing import Any
+
 import pytest
 
 from plugreg import Plugin, PluginRegistry
@@ -63,6 +66,26 @@ class Failing(SettingsMixin, Plugin):
 
     def __init__(self):
         raise OSError("no")
+
+
+class Kinds(SettingsMixin, Plugin):
+    SETTINGS = {
+        "TAGS": {"type": list[str]},
+        "LIMITS": {"type": dict[str, int]},
+        "PORT": {"type": int | str},
+        "ANY": {"type": Any},
+        "LEVEL": {"type": int},
+        "DAY": {"type": date},
+        "NAME": {},
+    }
+
+
+@pytest.fixture
+def kinds():
+    """Give a registry with a plugin whose settings are of many types."""
+    with PluginRegistry("shop", builtin=[Kinds], new_plugins="active") as registry:
+        registry.load()
+        yield registry
 
 
 KEYS = [key.upper() for key in Discount.SETTINGS]
@@ -357,3 +380,70 @@ class TestReading:
             "TOKEN": "***",
         }
         assert values["ENABLED"] is True
+
+    @pytest.mark.parametrize(
+        ("key", "value", "word"),
+        [
+            ("TAGS", ["a", "b"], "array"),
+            ("LIMITS", {"a": 1}, "object"),
+            ("PORT", 80, "string"),
+            ("PORT", "80", "string"),
+            ("ANY", [1, {"a": None}], "string"),
+            ("ANY", True, "string"),
+            ("ANY", "[1]", "string"),
+            ("LEVEL", 3, "integer"),
+            ("DAY", "2020-01-02", "string"),
+        ],
+    )
+    def test_native_values_of_any_type(self, make_client, kinds, key, value, word):
+        """Each is told and taken as JSON has it, in lists too, and may be sent back."""
+        client = make_client(PluginAPI(kinds, native_values=True))
+        path = f"/api/plugins/kinds/settings/{key}/"
+        assert client("GET", path, STAFF).body["value"] == ""
+
+        for sent in ({"value": value}, client("PATCH", path, STAFF, json={"value": value}).body):
+            answer = client("PUT", path, STAFF, json=sent)
+            assert (answer.status, answer.body["value"]) == (200, value)
+            assert type(answer.body["value"]) is type(value)
+            assert answer.body["type"] == word
+        every = client("GET", "/api/plugins/settings/", STAFF)
+        assert {each["key"]: each["value"] for each in every.body["results"]}[key] == value
+        assert client("PATCH", path, STAFF, json={"value": ""}).body["value"] == ""
+
+    @pytest.mark.parametrize(
+        ("key", "value", "reason"),
+        [
+            ("TAGS", {"a": 1}, "valid list"),
+            ("TAGS", [1], "valid string"),
+            ("LEVEL", [3], "Not a valid string."),
+            ("NAME", ["a"], "Not a valid string."),
+            ("ANY", {"$env": "HOME"}, "must not hold a reference"),
+            ("ANY", [{"$file": "/etc/hostname", "a": 1}], "must not hold a reference"),
+        ],
+    )
+    def test_native_values_that_do_not_fit(self, make_client, kinds, key, value, reason):
+        """The refusal names the field; no client's object becomes a reference."""
+        client = make_client(PluginAPI(kinds, native_values=True))
+        answer = client("PUT", f"/api/plugins/kinds/settings/{key}/", STAFF, json={"value": value})
+
+        assert answer.status == 400
+        assert reason in answer.body["value"][0]
+        assert not kinds.settings("kinds").is_set(key)
+
+    @pytest.mark.parametrize(
+        ("key", "value", "text"),
+        [("PORT", 80, "80"), ("ANY", [1, "a"], '[1,"a"]'), ("TAGS", ["a"], '["a"]')],
+    )
+    def test_the_text_of_a_value_sent_back_changes_nothing(
+        self, make_client, kinds, key, value, text
+    ):
+        """Where values are text, one that was not entered as text keeps its type."""
+        client = make_client(PluginAPI(kinds))
+        kinds.settings("kinds").set(key, value)
+        path = f"/api/plugins/kinds/settings/{key}/"
+        received = client("GET", path, STAFF).body
+
+        assert (received["value"], received["type"]) == (text, "string")
+        assert client("PUT", path, STAFF, json=received).body == received
+        assert kinds.settings("kinds")[key] == value
+        assert client("PUT", path, STAFF, json={"value": ["x"]}).status == 400
