@@ -121,7 +121,10 @@ class Activator:
             failure = self._migrate(active, declared) or self._take_in(active, done, full=full)
             if failure is None:
                 brings, failures = _brought(active)
-                return Activation(active=replace(active, brings=brings), failures=failures)
+                return Activation(
+                    active=replace(active, brings=brings),
+                    failures=(*_unread_settings(slug, plugin), *failures),
+                )
         except BaseException:
             self._undo(active, done)
             raise
@@ -251,6 +254,20 @@ def _declared(slug: str, plugin: Any) -> tuple[Declared, PluginFailure | None]:
             stage=Stage.ACTIVATE, slug=slug, subject="settings", message=message
         )
     return Declared(settings, user_settings, version), None
+
+
+def _unread_settings(slug: str, plugin: object) -> tuple[PluginFailure, ...]:
+    """Return a record where a plugin declares settings and lacks the mixin that reads them."""
+    names: list[str] = []
+    if _is_bound_kind(plugin) and not issubclass(type(plugin), SettingsMixin):
+        with Guard():
+            names = [each for each in ("SETTINGS", "USER_SETTINGS") if getattr(plugin, each, None)]
+    message = (
+        f"{' and '.join(names)} cannot be used, since the plugin's class has no SettingsMixin; "
+        "add plugreg.mixins.SettingsMixin to its bases, before Plugin"
+    )
+    failure = PluginFailure(stage=Stage.ACTIVATE, slug=slug, subject=SETTINGS.key, message=message)
+    return (failure,) if names else ()
 
 
 def _brought(active: ActivePlugin) -> tuple[tuple[PluginSpec, ...], tuple[PluginFailure, ...]]:

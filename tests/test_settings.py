@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BeforeValidator, JsonValue
 
-from plugreg import Plugin, PluginRegistry
+from plugreg import Plugin, PluginRegistry, hookimpl
 from plugreg._scrub import MASK
 from plugreg.declarations import parse_definitions
 from plugreg.exceptions import SettingError, StorageError, StorageUnavailableError
@@ -269,6 +269,58 @@ class TestWhatIsConverted:
         for count in (1, 2, 3):
             assert view["A"] == 3
             assert len(calls) == count
+
+
+class TestSettingsWithoutTheMixin:
+    @pytest.mark.parametrize(
+        "names", [("SETTINGS",), ("USER_SETTINGS",), ("SETTINGS", "USER_SETTINGS")]
+    )
+    def test_are_recorded_at_load(self, names):
+        """The record names attribute and mixin; the plugin is in service."""
+        plugin = type("Tea", (Plugin,), {each: {"A": {}} for each in names})
+        with PluginRegistry("shop", builtin=[plugin], new_plugins="active") as registry:
+            report = registry.load()
+            (failure,) = registry.errors
+            assert report.failures == (failure,)
+            assert (failure.stage, failure.slug) == (Stage.ACTIVATE, "tea")
+            assert failure.message.startswith(f"{' and '.join(names)} cannot be used")
+            assert "SettingsMixin" in failure.message
+            assert registry.get("tea").active
+            registry.reload()
+            assert registry.errors == (failure,)
+            registry.deactivate("tea")
+            assert registry.errors == ()
+
+    def test_a_plugin_that_is_none_of_ours_may_call_anything_so(self):
+        """What was written for another host has its own meaning of the word."""
+
+        class Plain:
+            SETTINGS = {"A": {}}
+
+            @hookimpl
+            def plugreg_health(self):
+                return True
+
+        class Empty(Plugin):
+            SETTINGS = {}
+
+        with PluginRegistry("shop", builtin=[Plain, Empty], new_plugins="active") as registry:
+            registry.load()
+            assert list(registry.active) == ["empty", "plain"]
+            assert registry.errors == ()
+
+    def test_an_attribute_that_raises_costs_nothing(self):
+        """Whether there are settings is asked of the plugin's own code."""
+
+        class Tea(Plugin):
+            @property
+            def SETTINGS(self):
+                raise OSError("no")
+
+        with PluginRegistry("shop", builtin=[Tea], new_plugins="active") as registry:
+            registry.load()
+            assert registry.get("tea").active
+            assert registry.errors == ()
 
 
 class TestValuesWithoutATextOfTheirOwn:
