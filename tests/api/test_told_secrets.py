@@ -208,7 +208,7 @@ class TestReferencesAreTheHostsOwn:
             assert kept.value == text
             with pytest.raises(SettingError, match="must not hold a reference"):
                 registry.user_settings("shop", 2).set("OPTIONS", text)
-            assert registry.user_settings("shop", 2)["OPTIONS"] == ""
+            assert registry.user_settings("shop", 2)["OPTIONS"] is None
 
     def test_no_migration_makes_one(self, tmp_path):
         """It may pass on what the host gave, and parses texts of others into plain data only."""
