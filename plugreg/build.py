@@ -75,15 +75,16 @@ class Built:
 
     ``added`` are taken into service with it, ``removed`` go out of service, in the order in which
     they are to be torn down; of those in ``kept`` the object stays in service, and only what is
-    known of it has changed. ``tried`` are the slugs whose earlier failures are outdated,
-    ``renamed`` has the names that are others than those stored, and ``times`` are those of what
-    was imported and activated, slowest first.
+    known of it has changed. ``gone`` are the slugs that are not known any more, ``tried`` those
+    whose earlier failures are outdated, ``renamed`` has the names that are others than those
+    stored, and ``times`` are those of what was imported and activated, slowest first.
     """
 
     snapshot: Snapshot
     added: tuple[ActivePlugin, ...]
     removed: tuple[ActivePlugin, ...]
     kept: frozenset[Slug]
+    gone: frozenset[str]
     failures: tuple[PluginFailure, ...]
     tried: frozenset[Slug]
     renamed: Mapping[Slug, str]
@@ -328,6 +329,7 @@ class Builder:
                 old[slug] for slug in reversed([*left]) if old[slug] is not new.get(slug)
             ),
             kept=frozenset(work.kept_otherwise),
+            gone=frozenset(work.previous.plugins.keys() - snapshot.plugins.keys()),
             failures=tuple(
                 each
                 for each in (*plan.failures, *work.failures)

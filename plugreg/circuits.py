@@ -155,9 +155,9 @@ class Circuits:
             circuit = self._circuits.get(slug)
             if circuit is None:
                 circuit = _Circuit(deque(maxlen=self._policy.max_failures))
-                self._circuits[slug] = circuit
             if circuit.period != admission.period:
                 return
+            self._circuits[slug] = circuit
             seconds = self._seconds_open(circuit, now, self._policy, is_trial=admission.is_trial)
             if seconds is None:
                 return
@@ -182,6 +182,11 @@ class Circuits:
             circuit = self._circuits.get(slug)
             if circuit is not None:
                 self._closed(circuit)
+
+    def forget(self, slug: str) -> None:
+        """Forget a plugin that is gone."""
+        with self._lock:
+            self._circuits.pop(slug, None)
 
     # -- the parts, with the lock ------------------------------------------------------------
 

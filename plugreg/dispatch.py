@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
@@ -290,6 +290,13 @@ class Dispatcher:
     def reset(self, slug: str) -> None:
         """Close a plugin's circuit, so that it is called again at once; a closed one stays so."""
         self._circuits.reset(slug)
+
+    def forget(self, slugs: Iterable[str]) -> None:
+        """Forget circuits and numbers of plugins that are gone."""
+        for slug in slugs:
+            self._circuits.forget(slug)
+            if self._observation is not None:
+                self._observation.forget(slug)
 
     def stats(self) -> tuple[CallStats, ...]:
         """Return the calls of each hook of each plugin in numbers, what took most time first.

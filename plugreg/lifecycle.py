@@ -346,7 +346,7 @@ class LifeCycle:
             self._tear_down(built)
             built = self._build(found, remake, only)
         self._publish(built, collected)
-        self._retries.note(built.tried, built.failures)
+        self._retries.note(built.tried | built.gone, built.failures)
         for each in built.added:
             if each.slug not in built.kept:
                 # What another object has done is none of its own.
@@ -455,6 +455,8 @@ class LifeCycle:
             is_outdated,
         )
         self._health.catch_up(looked_at)
+        self._dispatch.forget(built.gone)
+        self._settings.let_go(built.gone)
         _logger.info(
             "%d plugins active of %d known, %d failures", len(active), len(plugins), len(kept)
         )

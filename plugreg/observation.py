@@ -114,6 +114,12 @@ class Observation:
             total.seconds += seconds
             total.worst = max(total.worst, seconds)
 
+    def forget(self, slug: str) -> None:
+        """Forget the calls of a plugin that is gone."""
+        with self._lock:
+            for key in [key for key in self._totals if key[0] == slug]:
+                del self._totals[key]
+
     def stats(self) -> tuple[CallStats, ...]:
         """Return what was counted so far, what took most time in all first."""
         with self._lock:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
+from weakref import WeakValueDictionary
 
 from plugreg._forks import PerProcess
 from plugreg._guard import Guard, explain
@@ -62,6 +63,7 @@ class Shelf:
     """The values of one plugin. Readers take ``stored`` with one look and hold no lock."""
 
     __slots__ = (
+        "__weakref__",
         "_asking",
         "_replaced",
         "_scrubbed",
@@ -139,6 +141,25 @@ class Shelf:
         if self.is_protected(user, key):
             definition = self.declared.of(user).get(key)
             self._replaced = ((definition, old), *self._replaced)[:_MOST_REPLACED]
+
+    def let_go(self) -> None:
+        """Forget what the plugin declares, which is gone; its secrets stay hidden.
+
+        A call that is under way may still tell of them.
+        """
+        replaced = [(each, old.given) for each, old in self._replaced if not old.fault]
+        given = [*replaced, *self._protected_defaults()]
+        texts = dict.fromkeys(text for each in given for text in _texts_of(*each))
+        hidden = [(None, StoredValue(text, is_protected=True)) for text in texts if text]
+        self._replaced = tuple(hidden[:_MOST_REPLACED])
+        self.declared = Declared(version=self.declared.version)
+        self._seen = None
+
+    @property
+    def is_of_use(self) -> bool:
+        """Whether it has anything that a new one for the same plugin would lack."""
+        stored = self.stored
+        return stored.has_values or stored.version is not None or bool(self._replaced)
 
     def was_protected(self, user: User, key: str) -> bool:
         """Tell whether a setting was ever declared as protected in this process."""
@@ -247,6 +268,8 @@ class SettingsStore:
         # Writers queue here until memory shows what they have stored; readers never do.
         self._writing = PerProcess(threading.Lock)
         self._shelves: dict[str, Shelf] = {}
+        # Those of plugins that are gone, as long as a view of one is held.
+        self._gone: WeakValueDictionary[str, Shelf] = WeakValueDictionary()
         # The revision of the storage that memory has all of, None where it may have less.
         self._revision: int | None = None
 
@@ -266,8 +289,9 @@ class SettingsStore:
         """Return the place of one plugin's values, which stays the same."""
         shelf = self._shelves.get(slug)
         if shelf is None:
+            shelf = self._gone.get(slug) or Shelf(self.overrides.get(slug, EMPTY))
             # Two threads at once get the same one.
-            shelf = self._shelves.setdefault(slug, Shelf(self.overrides.get(slug, EMPTY)))
+            shelf = self._shelves.setdefault(slug, shelf)
         return shelf
 
     def stored(self, slug: str) -> Stored:
@@ -305,6 +329,18 @@ class SettingsStore:
                 slug,
                 explain(error).message,
             )
+
+    def let_go(self, slugs: Iterable[str]) -> None:
+        """Keep nothing that plugins have declared which are gone; what is stored stays known."""
+        for slug in slugs:
+            shelf = self._shelves.get(slug)
+            if shelf is None:
+                continue
+            # It may run the plugin's code, and so is not done while others cannot write.
+            shelf.let_go()
+            with self._writing.get():
+                if not shelf.is_of_use:
+                    self._gone[slug] = self._shelves.pop(slug)
 
     def forget(self, slug: str) -> None:
         """Drop the values of one plugin, whose rows were deleted, from memory."""
@@ -348,8 +384,9 @@ class SettingsStore:
         declared as protected is stored so, whatever an older definition says.
         """
         slug, user = scope
-        key, shelf = definition.key, self.shelf(slug)
+        key = definition.key
         with self._writing.get():
+            shelf = self.shelf(slug)
             with self._storage.transaction() as transaction:
                 stored = self._rows.version(transaction, slug)
                 fault = _version_fault(

@@ -49,8 +49,11 @@ class Facts:
 
     def of(self, spec: PluginSpec) -> PluginFacts:
         """Return what :func:`describe` says of a plugin, the same facts for the same spec."""
+        if spec.distribution is None:
+            # No file is read for it, and its spec would keep the host's object alive.
+            return describe(spec)
         # One place for each plugin, not for each spec, so that upgrades leave nothing behind.
-        place = (spec.source, spec.slug, spec.distribution or "")
+        place = (spec.source, spec.slug, spec.distribution)
         known = self._known.get(place)
         if known is None or known[0] != spec:
             known = self._known[place] = (spec, describe(spec))
