@@ -3,6 +3,7 @@
 #   make demo    walk through the life of plugins in the sample shop
 #   make serve   serve the shop's plugin API on 127.0.0.1, to be tried with curl
 #   make test    lint, types, and every test on the built wheel, with each Python there is
+#   make test-lowest   the tests of all dependencies, with the lowest versions that are allowed
 #   make bench   measure plugreg beside its peers; make bench-quick does less, in two minutes
 #   make clean   remove all that these have made
 #
@@ -21,7 +22,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find plugreg sample_plugins 
 export PYTHONSAFEPATH := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo serve test lint test-wheel test-newer bench bench-quick bench-hot clean always
+.PHONY: demo serve test lint test-wheel test-newer test-lowest bench bench-quick bench-hot clean always
 .DELETE_ON_ERROR:
 
 demo: .venv-demo/done
@@ -130,6 +131,25 @@ $(NEWER): test-with-%: .venv/done build/samples/done build/pluggy/done
 	$(NEWER_PYTHON) -m venv --clear --without-pip .venv-$*
 	$(PIP) --python .venv-$*/bin/python install --quiet --group test $(PLUGREG) \
 		pluggy==$$(.venv/bin/python -c 'import pluggy; print(pluggy.__version__)')
+	@touch $@
+
+# The lowest version of every dependency, of every extra, and of the tools that test them. These
+# tests use each of them; all tests would take many times as long.
+LOWEST := $(addprefix tests/, \
+	adapters/test_adapters.py adapters/test_apscheduler.py adapters/test_otel.py \
+	api/test_models.py storage/test_conformance.py storage/test_opening.py storage/test_sql.py \
+	storage/test_tinydb.py test_async_calls.py test_discovery_entry_points.py test_encryption.py \
+	test_hints.py test_hooks.py test_pluggy_pin.py test_schedules.py test_start.py test_typed.py)
+
+test-lowest: .venv-lowest/done build/samples/done
+	$(TESTS) .venv-lowest/bin/pytest $(AT_ONCE) $(LOWEST)
+
+.venv-lowest/done: build/wheels/done .venv/done
+	$(PYTHON) -m venv --clear --without-pip .venv-lowest
+	.venv/bin/uv pip compile --quiet --python .venv-lowest/bin/python --all-extras --group tools \
+		--resolution lowest-direct --output-file build/lowest.txt pyproject.toml
+	$(PIP) --python .venv-lowest/bin/python install --quiet --requirement build/lowest.txt
+	$(PIP) --python .venv-lowest/bin/python install --quiet --no-deps $(PLUGREG)
 	@touch $@
 
 # -- the benchmarks ---------------------------------------------------------------------------
