@@ -69,7 +69,8 @@ class PluginRegistry:
     ``acall`` and ``aoutcomes``. ``safe_mode`` (or PLUGREG_SAFE_MODE=1) loads nothing and writes
     nothing by itself. ``reload_wait`` is how many seconds a change waits for the one before it.
     ``process`` is what this process is called among those that share the storage, by default its
-    program.
+    program. A process with a name is listed among them from its load on, and another one when it
+    begins to watch or to answer requests.
 
     Raises ValueError for arguments that contradict each other or themselves, TypeError for some.
     """

@@ -86,11 +86,16 @@ class Shared:
         return self._leases.once(key, lease, turn=turn, most=most)
 
     def processes(self) -> tuple[ProcessRecord, ...]:
-        """Return what runs in this process, then what others have told last, by name.
+        """Return what runs in this process, then what the others have stored last, by name.
 
-        Each tells when what it runs has changed, and every 30 seconds while it watches or keeps
-        up; those that have told nothing for 3 minutes are left out. In safe mode a process tells
-        nothing. Reads the storage and writes nothing. Raises RegistryNotReady, StorageError.
+        A process is listed if it serves: it watches, keeps up, or was given a name. It stores what
+        it runs when that has changed, and every 30 seconds while it watches or keeps up. A process
+        that has stored nothing for 3 minutes is left out, and so is one in safe mode. Reads the
+        storage and writes nothing.
+
+        Raises:
+            RegistryNotReady: Before load and after close.
+            StorageError: If the storage cannot be read.
         """
         self._life.current()
         return self._presence.all(self._life.running)
