@@ -148,8 +148,8 @@ test-lowest: .venv-lowest/done build/samples/done
 	$(PYTHON) -m venv --clear --without-pip .venv-lowest
 	.venv/bin/uv pip compile --quiet --python .venv-lowest/bin/python --all-extras --group tools \
 		--resolution lowest-direct --output-file build/lowest.txt pyproject.toml
-	$(PIP) --python .venv-lowest/bin/python install --quiet --requirement build/lowest.txt
-	$(PIP) --python .venv-lowest/bin/python install --quiet --no-deps $(PLUGREG)
+	.venv/bin/uv pip install --quiet --python .venv-lowest/bin/python \
+		--requirement build/lowest.txt $(PLUGREG)
 	@touch $@
 
 # -- the benchmarks ---------------------------------------------------------------------------
