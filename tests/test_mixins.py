@@ -18,6 +18,7 @@ from plugreg.mixins import (
     EventMixin,
     MailMixin,
     MixinSpec,
+    NavigationLink,
     NavigationMixin,
     NotificationMixin,
     ScheduleMixin,
@@ -25,12 +26,13 @@ from plugreg.mixins import (
     UrlsMixin,
     UserInterfaceMixin,
     ValidationMixin,
+    navigation_links,
+    navigation_tab_name,
+    plugin_urls,
 )
 from plugreg.mixins._spec import contract_faults, has, is_enabled, run_activate, run_deactivate
-from plugreg.mixins.navigation import NavigationLink, navigation_links, navigation_tab_name
 from plugreg.mixins.schedule import ScheduledTask, scheduled_tasks
 from plugreg.mixins.ui import FEATURE_GETTERS, UIRequest
-from plugreg.mixins.urls import plugin_urls
 from plugreg.mixins.validation import ValidationFault, ask_generators, ask_validators
 from plugreg.plugin import Plugin
 

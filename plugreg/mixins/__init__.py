@@ -21,12 +21,17 @@ from plugreg.mixins._spec import MixinSpec
 from plugreg.mixins.action import ActionMixin
 from plugreg.mixins.events import EventMixin
 from plugreg.mixins.mail import MailMixin
-from plugreg.mixins.navigation import NavigationMixin
+from plugreg.mixins.navigation import (
+    NavigationLink,
+    NavigationMixin,
+    navigation_links,
+    navigation_tab_name,
+)
 from plugreg.mixins.notification import NotificationMixin
 from plugreg.mixins.schedule import ScheduledTask, ScheduleMixin, scheduled_tasks
 from plugreg.mixins.settings import SettingsMixin
 from plugreg.mixins.ui import UIRequest, UserInterfaceMixin
-from plugreg.mixins.urls import UrlsMixin
+from plugreg.mixins.urls import UrlsMixin, plugin_urls
 from plugreg.mixins.validation import (
     ValidationFault,
     ValidationMixin,
@@ -40,6 +45,7 @@ __all__ = [
     "EventMixin",
     "MailMixin",
     "MixinSpec",
+    "NavigationLink",
     "NavigationMixin",
     "NotificationMixin",
     "ScheduleMixin",
@@ -52,6 +58,9 @@ __all__ = [
     "ValidationMixin",
     "ask_generators",
     "ask_validators",
+    "navigation_links",
+    "navigation_tab_name",
+    "plugin_urls",
     "scheduled_tasks",
 ]
 
