@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from plugreg._guard import Guard
 from plugreg._scrub import MASK, Scrubber
@@ -15,6 +15,9 @@ from plugreg.failures import FailureLedger, ScrubberOf
 from plugreg.mixins.ui import UIRequest
 from plugreg.plugin import Plugin
 from plugreg.records import ActivePlugin, PluginFailure, Snapshot, Stage
+
+MOST_FEATURES: Final = 1_000
+"""The most features of one type that a plugin may show: an iterable may have no end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +102,9 @@ class UserInterface:
         with Guard() as guard:
             given: Iterable[Any] = active.plugin.get_ui_features(feature, dict(params), request)
             scrubber = self._scrubber_of(active.slug)
-            for each in given:
+            for number, each in enumerate(given, start=1):
+                if number > MOST_FEATURES:
+                    raise ValueError(f"gave more than {MOST_FEATURES} features")
                 with Guard() as inner:
                     found.append(_shaped(active.slug, feature, each, scrubber))
                 self._keep(active, f"ui feature {feature}", inner.error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from plugreg.failures import FailureLedger
 from plugreg.mixins import UserInterfaceMixin
 from plugreg.plugin import bind
 from plugreg.records import ActivePlugin, LoadedPlugin, PluginSpec, Snapshot, Source, Stage
-from plugreg.ui import AdminDetails, UIFeature, UserInterface
+from plugreg.ui import MOST_FEATURES, AdminDetails, UIFeature, UserInterface
 
 
 def raising(error=None):
@@ -436,3 +437,25 @@ class TestProtectedValues:
         ((slug, message),) = house.failures()
         assert slug == "tea"
         assert "'options' of a ui feature must be nested less deep" in message
+
+
+class TestEndless:
+    @pytest.mark.parametrize("feature", [{"key": "a"}, None], ids=["features", "no features"])
+    def test_a_generator_without_an_end_is_ended(self, feature):
+        """It costs its plugin's features and is a failure; the others are shown."""
+
+        class Endless(UserInterfaceMixin, Plugin):
+            def get_ui_panels(self, request, context, **_):
+                return itertools.repeat(feature)
+
+        house = House(endless=Endless(), other=shows({"key": "b"}))
+
+        assert house.keys() == [("other", "b")]
+        assert f"gave more than {MOST_FEATURES} features" in str(house.failures())
+
+    def test_the_most_that_may_be_shown(self):
+        """The limit itself is allowed."""
+        house = House(many=shows(*({"key": str(number)} for number in range(MOST_FEATURES))))
+
+        assert len(house.keys()) == MOST_FEATURES
+        assert house.failures() == []
