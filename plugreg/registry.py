@@ -570,6 +570,10 @@ class PluginRegistry:
         """Return a file of an active plugin's ``static`` folder; see ``Assets.read``."""
         return self._assets.read(slug, path)
 
+    def asset_files(self, slug: str) -> dict[str, Asset]:
+        """Return all assets of an active plugin by path, as for a CDN; see ``Assets.files``."""
+        return self._assets.files(slug)
+
     # -- the parts ---------------------------------------------------------------------------
 
     def _packages(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import cProfile
 import json
 import logging
 import sys
 from dataclasses import replace
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given
@@ -123,10 +125,11 @@ class TestRouting:
     @pytest.mark.parametrize(
         ("method", "path", "allowed"),
         [
-            ("POST", "/api/plugins/", "GET, HEAD"),
-            ("OPTIONS", "/api/plugins/tea/", "DELETE, GET, HEAD"),
-            ("FOO", METADATA, "GET, HEAD, PATCH, PUT"),
-            ("get", "/api/plugins/", "GET, HEAD"),
+            ("POST", "/api/plugins/", "GET, HEAD, OPTIONS"),
+            ("TRACE", "/api/plugins/tea/", "DELETE, GET, HEAD, OPTIONS"),
+            ("FOO", METADATA, "GET, HEAD, OPTIONS, PATCH, PUT"),
+            ("get", "/api/plugins/", "GET, HEAD, OPTIONS"),
+            ("OPTIONS", "/static/plugins/tea/x.js", "GET, HEAD"),
             ("DELETE", "/static/plugins/tea/x.js", "GET, HEAD"),
         ],
     )
@@ -175,7 +178,7 @@ class TestRouting:
         """What stands at the place of a plugin is no plugin (behaviour.md, section 1.5)."""
         status, headers, _ = ask("GET", f"/api/plugins/{name}/")
 
-        assert (status, headers["Allow"]) == (405, "POST")
+        assert (status, headers["Allow"]) == (405, "OPTIONS, POST")
 
     def test_head_is_get_without_the_body(self, registry):
         """Status and headers are the same, the length included."""
@@ -342,6 +345,34 @@ class TestForms:
 
         assert form[2] == read[2] == {"confirm": ["Installation not confirmed"]}
         assert sent[2] == {"confirm": ["This field is required."]}
+
+    @given(
+        st.lists(
+            st.sampled_from(
+                ["a", "=", "&", "+", "é", "\n", "\\", "\\x41", "%5C", "%25", "%C3%A9", "%ff", "%00"]
+            )
+        )
+    )
+    def test_forms_are_read_as_the_standard_library_reads_them(self, pieces):
+        """Names, values and refusals are the same, and reading is only faster."""
+        text = "".join(pieces)
+        try:
+            expected = parse_qsl(text, keep_blank_values=True, errors="strict")
+        except UnicodeDecodeError:
+            with pytest.raises(InvalidError, match="it must be UTF-8"):
+                read_pairs(text.encode())
+        else:
+            assert read_pairs(text.encode()) == expected
+
+    def test_a_form_of_escapes_alone_costs_no_step_for_each(self):
+        """The longest body is read with as many calls as a short one."""
+
+        def calls(body):
+            profile = cProfile.Profile()
+            profile.runcall(read_pairs, body)
+            return sum(entry.callcount for entry in profile.getstats())
+
+        assert calls(b"a=" + b"%25" * 800_000) == calls(b"a=%25")
 
     def test_too_many_fields_are_refused(self):
         """The limit itself is allowed."""

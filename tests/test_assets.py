@@ -13,6 +13,7 @@ from plugreg import (
     PluginNotFoundError,
     PluginRegistry,
 )
+from plugreg.assets import BLOCK
 
 MODULE = "from plugreg import Plugin\nclass Panel(Plugin): ...\n"
 
@@ -39,6 +40,8 @@ def shop(site, monkeypatch):
             "assets_one/static/panel.js": "export {}",
             "assets_one/static/img/logo.svg": "<svg/>",
             "assets_one/static/data.bin": "\x01",
+            "assets_one/static/.hidden.js": "hidden",
+            "assets_one/static/img/.git/config": "hidden",
         },
     )
     site.dist(
@@ -90,6 +93,37 @@ class TestContent:
         assert shop.assets("one", "panel.js").etag != first
         assert first.startswith('"')
         assert first.endswith('"')
+
+    @pytest.mark.parametrize("size", [0, 1, BLOCK, BLOCK + 1, BLOCK * 3])
+    def test_a_file_of_any_size_is_read_in_blocks(self, shop, site, size):
+        """No block is longer than the limit, and together they are the content."""
+        content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+        Path(str(site), "assets_one/static/long.bin").write_bytes(content)
+        asset = shop.assets("one", "long.bin")
+        blocks = list(asset.blocks())
+
+        assert asset.size == size
+        assert all(0 < len(block) <= BLOCK for block in blocks)
+        assert b"".join(blocks) == asset.content == content
+
+    def test_all_files_for_a_content_delivery_network(self, shop, site):
+        """By path, with type, tag and place: each that is served by its path, and no other."""
+        static = Path(str(site), "assets_one/static")
+        (static / "same.js").symlink_to("panel.js")
+        (static / "out.py").symlink_to("../__init__.py")
+        (static / "loop").symlink_to("loop")
+        files = shop.asset_files("one")
+
+        assert list(files) == ["data.bin", "img/logo.svg", "panel.js", "same.js"]
+        for path, asset in files.items():
+            assert asset == shop.assets("one", path)
+            assert asset.file.read_bytes() == asset.content
+        assert shop.asset_files("flat") == {}
+        shop.deactivate("one")
+        with pytest.raises(PluginNotActiveError):
+            shop.asset_files("one")
+        with pytest.raises(PluginNotFoundError):
+            shop.asset_files("unknown")
 
     def test_the_folder_may_stand_further_out(self, shop):
         """A plugin in a subpackage shares the folder of its package."""
@@ -150,14 +184,21 @@ class TestRefusals:
             "..\\__init__.py",
             "img\\logo.svg",
             "C:panel.js",
+            ".hidden.js",
+            "img/.git/config",
+            "img/plain",
             "panel.js\0",
             "panel.js/x",
             "x" * 5_000,
             "\ud800.js",
         ],
     )
-    def test_no_path_leaves_the_folder(self, shop, path):
-        """What is no plain file below the folder, by its plain name, is not there."""
+    def test_no_path_leaves_the_folder(self, shop, site, path):
+        """What is no plain file below the folder, by its plain name, is not there.
+
+        A name that begins with a dot is not plain, nor is a link to one.
+        """
+        Path(str(site), "assets_one/static/img/plain").symlink_to(".git/config")
         with pytest.raises(AssetNotFoundError) as caught:
             shop.assets("one", path)
 

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from inspect import isawaitable
 from typing import Any, TypeAlias
 
 from plugreg.api.access import Actor
-from plugreg.api.bodies import LONGEST
+from plugreg.api.bodies import LONGEST, length_of, read_to_end
+from plugreg.api.errors import APIError, InvalidError, TooLargeError
 from plugreg.api.http import API_PATH, ASSETS_PATH, Request, Responder, as_prefix
 from plugreg.api.plugin_api import PluginAPI
 from plugreg.exceptions import MissingExtraError
 from plugreg.registry import PluginRegistry
 
 try:
-    from asgiref.sync import async_to_sync
+    from asgiref.sync import async_to_sync, sync_to_async
+    from django import conf
     from django.core.exceptions import RequestDataTooBig
-    from django.http import HttpRequest, HttpResponse, RawPostDataException
+    from django.http import (
+        HttpRequest,
+        HttpResponse,
+        RawPostDataException,
+        StreamingHttpResponse,
+    )
+    from django.http.response import HttpResponseBase
     from django.urls import URLPattern, path, re_path
     from django.views.decorators import csrf
 except ImportError as error:
@@ -49,11 +57,18 @@ def urlpatterns(
     """
     responder = Responder(registry)
 
-    def view_of(template: str) -> Callable[..., HttpResponse]:
-        def view(request: HttpRequest, **names: str) -> HttpResponse:
-            actor = None if identify is None else _actor(identify(request))
-            answer = responder.respond(_request(request, template.format(**names)), actor)
-            response = HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
+    def view_of(template: str) -> Callable[..., HttpResponseBase]:
+        def view(request: HttpRequest, **names: str) -> HttpResponseBase:
+            within = template.format(**names)
+            actor = None
+            if identify is not None and not responder.is_public(within):
+                actor = _actor(identify(request))
+            answer = responder.respond(_request(request, within), actor)
+            headers = dict(answer.headers)
+            if answer.blocks is not None:
+                blocks = _awaited(answer.blocks) if _is_asgi(request) else answer.blocks
+                return StreamingHttpResponse(blocks, status=answer.status, headers=headers)
+            response = HttpResponse(answer.body, status=answer.status, headers=headers)
             if "Content-Type" not in answer.headers:
                 del response["Content-Type"]
             return response
@@ -96,17 +111,19 @@ def _actor(found: Any) -> Actor | None:
 
 
 def _request(request: HttpRequest, within: str) -> Request:
-    body = form = None
+    body: bytes | APIError = b""
+    form = None
     try:
-        if int(request.META.get("CONTENT_LENGTH") or 0) <= LONGEST:
-            body = request.body
+        body = _body(request)
     except RequestDataTooBig:
-        pass
+        body = TooLargeError()
+    except APIError as error:
+        body = error
     except RawPostDataException:
         # The CSRF middleware has looked for its token in a multipart form.
         form = {**request.POST.dict(), **dict.fromkeys(request.FILES)}
     # Under WSGI what came as bytes is text of Latin-1, under ASGI it was read as UTF-8.
-    encoding = "utf-8" if hasattr(request, "scope") else "latin-1"
+    encoding = "utf-8" if _is_asgi(request) else "latin-1"
     return Request(
         method=request.method or "",
         path=within,
@@ -114,6 +131,41 @@ def _request(request: HttpRequest, within: str) -> Request:
         query=request.META.get("QUERY_STRING", "").encode(encoding),
         content_type=request.headers.get("Content-Type", ""),
         if_none_match=request.headers.get("If-None-Match", ""),
+        origin=request.headers.get("Origin", ""),
+        fetch_site=request.headers.get("Sec-Fetch-Site", ""),
         body=body,
         form=form,
     )
+
+
+def _is_asgi(request: HttpRequest) -> bool:
+    return hasattr(request, "scope")
+
+
+def _body(request: HttpRequest) -> bytes:
+    """Return the body as it was sent. Django itself takes a body without a length for empty."""
+    # An ASGI server always marks the end.
+    length = length_of({"wsgi.input_terminated": _is_asgi(request), **request.META})
+    try:
+        if length is None:
+            most = conf.settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+            return read_to_end(
+                request if _is_asgi(request) else request.META["wsgi.input"],
+                LONGEST if most is None else min(most, LONGEST),
+            )
+        body: bytes = request.body
+    except OSError:
+        raise _cut_short() from None
+    if len(body) < length:
+        raise _cut_short()
+    return body
+
+
+def _cut_short() -> InvalidError:
+    return InvalidError({"detail": ["The body ended before its end."]})
+
+
+async def _awaited(blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    read = sync_to_async(lambda: next(blocks, b""))
+    while block := await read():
+        yield block

@@ -32,16 +32,17 @@ def create_router(
     """Return a router with the operations of the plugin API, for ``app.include_router``.
 
     Each operation is a route of its own, named by its id, so that FastAPI's document has it.
-    ``dependencies`` are FastAPI's and run before every answer, refusals included; like
-    ``identify`` they must leave the body alone. How a client identifies is the host's to know, so
-    the document does not say it until ``dependencies=[Security(scheme)]`` brings the scheme along.
+    ``dependencies`` are FastAPI's and run before every answer, refusals included, but not before
+    public assets; like ``identify`` they must leave the body alone. How a client identifies is the
+    host's to know, so the document does not say it until ``dependencies=[Security(scheme)]`` brings
+    the scheme along.
     ``identify``, ``prefix`` and a PluginAPI instead of the registry are as with
     :func:`plugreg.adapters.starlette.create_app`.
     """
     responder = Responder(registry)
     forward = Forwarder(responder, identify)
     document = openapi_document(responder.api.operations)
-    router = APIRouter(prefix=as_prefix(prefix), dependencies=list(dependencies))
+    router = APIRouter(prefix=as_prefix(prefix))
 
     def endpoint(template: str) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
@@ -58,6 +59,7 @@ def create_router(
             endpoint(operation.path),
             methods=[operation.method],
             name=operation.id,
+            dependencies=list(dependencies),
             **_documented(operation, document),
         )
     register_url_convertor("plugreg_rest", _Rest())
@@ -69,6 +71,7 @@ def create_router(
             endpoint(template),
             methods=[],
             operation_id="plugins_other",
+            dependencies=() if responder.is_public(template) else list(dependencies),
             include_in_schema=False,
         )
     return router

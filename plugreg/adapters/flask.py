@@ -7,7 +7,8 @@ from inspect import isawaitable
 from typing import IO, Any, TypeAlias, cast
 
 from plugreg.api.access import Actor
-from plugreg.api.bodies import LONGEST
+from plugreg.api.bodies import LONGEST, length_of
+from plugreg.api.errors import APIError, TooLargeError
 from plugreg.api.http import API_PATH, ASSETS_PATH, Request, Responder, as_prefix
 from plugreg.api.plugin_api import PluginAPI
 from plugreg.exceptions import MissingExtraError
@@ -51,9 +52,11 @@ def create_blueprint(
             if not flask.request.path.endswith(path):
                 # Without strict slashes one may be missing, or be one too many.
                 path = flask.request.path
-            actor = None if identify is None else _actor(identify(flask.request))
+            actor = None
+            if identify is not None and not responder.is_public(path):
+                actor = _actor(identify(flask.request))
             answer = responder.respond(_request(path), actor)
-            response = flask.Response(answer.body, answer.status)
+            response = flask.Response(answer.blocks or answer.body, answer.status)
             response.headers.clear()
             response.headers.update(answer.headers)
             return response
@@ -110,12 +113,16 @@ def _actor(found: Any) -> Actor | None:
 
 def _request(path: str) -> Request:
     request = flask.request
+    body: bytes | APIError
+    form = None
     try:
         body = _body(request)
         # The host may have read a form in search of its token; then no bytes are left.
-        form = None if body or body is None else _form(request)
+        form = None if body else _form(request)
     except RequestEntityTooLarge:
-        body = form = None
+        body = TooLargeError()
+    except APIError as error:
+        body = error
     return Request(
         method=request.method,
         path=path,
@@ -123,20 +130,18 @@ def _request(path: str) -> Request:
         query=request.query_string,
         content_type=request.headers.get("Content-Type", ""),
         if_none_match=request.headers.get("If-None-Match", ""),
+        origin=request.headers.get("Origin", ""),
+        fetch_site=request.headers.get("Sec-Fetch-Site", ""),
         body=body,
         form=form,
     )
 
 
-def _body(request: flask.Request) -> bytes | None:
-    """Return the body, None if it is too long: then it is not read to its end, or not at all."""
-    length = request.content_length
-    if length is None:
+def _body(request: flask.Request) -> bytes:
+    if length_of(request.environ) is None:
         # Chunks end where the client likes; one byte more tells that there are too many.
         limited = LimitedStream(request.stream, LONGEST + 1, is_max=True)
         request.stream = cast("IO[bytes]", limited)
-    elif length > LONGEST:
-        return None
     return request.get_data()
 
 

@@ -65,7 +65,12 @@ class Forwarder:
 
     async def __call__(self, request: requests.Request, path: str) -> responses.Response:
         """Return the answer to a request at ``path``, which is that within the plugin API."""
-        actor = await self._actor(request)
+        actor = None if self._responder.is_public(path) else await self._actor(request)
+        try:
+            body = await _body(request)
+        except requests.ClientDisconnect:
+            # Nobody waits for an answer.
+            return responses.Response(status_code=400)
         answer = await run_in_threadpool(
             self._responder.respond,
             Request(
@@ -75,11 +80,16 @@ class Forwarder:
                 query=request.scope.get("query_string", b""),
                 content_type=request.headers.get("content-type", ""),
                 if_none_match=request.headers.get("if-none-match", ""),
-                body=await _body(request),
+                origin=request.headers.get("origin", ""),
+                fetch_site=request.headers.get("sec-fetch-site", ""),
+                body=body,
             ),
             actor,
         )
-        return responses.Response(answer.body, answer.status, dict(answer.headers))
+        headers = dict(answer.headers)
+        if answer.blocks is not None:
+            return responses.StreamingResponse(answer.blocks, answer.status, headers)
+        return responses.Response(answer.body, answer.status, headers)
 
     async def _actor(self, request: requests.Request) -> Actor | None:
         if self._identify is None:

@@ -74,26 +74,37 @@ class Actor:
 class Access:
     """The rule of an operation: the lowest grade, and the scope that an OAuth2 caller needs.
 
-    ``scope`` is one of :data:`SCOPES`, or None where any scope does.
+    ``scope`` is one of :data:`SCOPES`, or None where any scope does. With ``needs_user`` an actor
+    without ``id``, as a service, is refused.
     """
 
     grade: Grade
     scope: str | None
+    needs_user: bool = False
 
     def check(self, actor: Actor | None) -> Actor:
         """Return the actor if it may. What is no Actor is nobody.
 
         Raises NotAuthenticatedError for nobody, PermissionDeniedError for a grade or scope that
-        is too low.
+        is too low, and for a service where a user is needed.
         """
         # A subclass is refused too: it may answer anything when it is asked for its grade.
         if type(actor) is not Actor or actor.grade is Grade.ANONYMOUS:
             raise NotAuthenticatedError
-        if actor.grade < self.grade or not self._allows(actor.scopes):
+        is_nobody = self.needs_user and actor.id is None
+        if is_nobody or actor.grade < self.grade or not self._covers(actor.scopes):
             raise PermissionDeniedError
         return actor
 
-    def _allows(self, scopes: frozenset[str] | None) -> bool:
+    def allows(self, actor: Actor | None) -> bool:
+        """Return whether `check` accepts the actor."""
+        try:
+            self.check(actor)
+        except (NotAuthenticatedError, PermissionDeniedError):
+            return False
+        return True
+
+    def _covers(self, scopes: frozenset[str] | None) -> bool:
         if scopes is None:
             return True
         if self.scope is None:
@@ -102,7 +113,8 @@ class Access:
 
 
 READ: Final = Access(Grade.AUTHENTICATED, "g:read")
-OWN: Final = Access(Grade.AUTHENTICATED, None)
+ANY: Final = Access(Grade.AUTHENTICATED, None)
+OWN: Final = Access(Grade.AUTHENTICATED, None, needs_user=True)
 STAFF: Final = Access(Grade.STAFF, "a:staff")
 SUPERUSER: Final = Access(Grade.SUPERUSER, "a:superuser")
 

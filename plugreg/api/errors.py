@@ -72,6 +72,18 @@ class PermissionDeniedError(APIError):
         self.args = ()
 
 
+class CrossSiteError(APIError):
+    """A page of another site has made a browser send this change."""
+
+    status = 403
+    code = "cross_site"
+
+    def __init__(self, origin: str) -> None:
+        told = f"'{named(origin)}'" if origin else "another site"
+        super().__init__({"detail": [f"Changes from pages of {told} are not trusted here."]})
+        self.args = (origin,)
+
+
 class NotFoundError(APIError):
     """There is no such plugin, setting or path."""
 
@@ -104,6 +116,17 @@ class ConflictError(APIError):
     def __init__(self, detail: str) -> None:
         super().__init__({"detail": [detail]})
         self.args = (detail,)
+
+
+class LengthRequiredError(APIError):
+    """The body has no length, and the server does not mark its end."""
+
+    status = 411
+    code = "length_required"
+
+    def __init__(self) -> None:
+        super().__init__({"detail": ["The body must be sent with its length, not in chunks."]})
+        self.args = ()
 
 
 class TooLargeError(APIError):

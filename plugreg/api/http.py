@@ -8,26 +8,29 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from plugreg._guard import explain, places_of
-from plugreg.api.access import READ, Actor
+from plugreg.api.access import ANY, READ, Actor
 from plugreg.api.bodies import LONGEST, file_refused, is_form, read_body, read_pairs
 from plugreg.api.errors import (
     APIError,
+    CrossSiteError,
     InvalidError,
     MethodNotAllowedError,
     NotAuthenticatedError,
     NotFoundError,
     TooLargeError,
 )
+from plugreg.api.forms import describe
 from plugreg.api.operations import Operation, refusal_of
 from plugreg.api.paging import PAGING
 from plugreg.api.plugin_api import PluginAPI
+from plugreg.assets import BLOCK
 from plugreg.exceptions import (
     AssetNotFoundError,
     PluginNotActiveError,
@@ -52,9 +55,10 @@ class Request:
 
     ``path`` is decoded, and begins with :data:`API_PATH` or :data:`ASSETS_PATH`: what is before
     them is the adapter's. ``url`` is the address as the client sees it, without the query.
-    ``query`` and ``body`` are as they came; ``body`` is None if it was too long to be read.
-    ``form`` are the fields of a form that the framework has read already, the value of a file being
-    None; it is None itself for all other bodies.
+    ``query`` and ``body`` are as they came; ``body`` is None if it was too long to be read, and
+    the APIError to answer if it could not be read otherwise. ``origin`` and ``fetch_site`` are the
+    headers Origin and Sec-Fetch-Site. ``form`` are the fields of a form that the framework has read
+    already, the value of a file being None; it is None itself for all other bodies.
     """
 
     method: str
@@ -63,17 +67,23 @@ class Request:
     query: bytes = b""
     content_type: str = ""
     if_none_match: str = ""
-    body: bytes | None = field(default=b"", repr=False)
+    origin: str = ""
+    fetch_site: str = ""
+    body: bytes | APIError | None = field(default=b"", repr=False)
     form: Mapping[str, str | None] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What is answered: a status code, headers with their names in title case, and the body."""
+    """What is answered: a status code, headers with their names in title case, and the body.
+
+    ``blocks`` is not None for a long file, whose content they yield instead of ``body``.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
+    blocks: Iterator[bytes] | None = None
 
 
 class Responder:
@@ -97,8 +107,9 @@ class Responder:
 
         Nothing is raised: what is refused, and what fails without having been foreseen, is an
         answer too. The order of refusals is the path (404), the method (405), the actor (401,
-        403), the query (400), the plugin or setting (404), the body (400, 413, 415). What other
-        processes have stored is taken in before, by ``registry.shared.keep_up``.
+        403), a change that a page of another site has sent (403), the query (400), the plugin or
+        setting (404), the body (400, 411, 413, 415). What other processes have stored is taken in
+        before, by ``registry.shared.keep_up``.
         """
         try:
             self.api.service.registry.shared.keep_up()
@@ -107,15 +118,26 @@ class Responder:
             response = _refused(refusal)
         except Exception as error:  # noqa: BLE001 - a fault of ours is logged, and ends no server
             response = _failed(request, error)
-        return replace(response, body=b"") if request.method == "HEAD" else response
+        if request.method == "HEAD":
+            return replace(response, body=b"", blocks=None)
+        return response
+
+    def is_public(self, path: str) -> bool:
+        """Return whether ``path`` is answered without asking who made the request."""
+        return self.api.service.public_assets and path.startswith(f"{ASSETS_PATH}/")
 
     def _answer(self, request: Request, actor: Actor | None) -> Response:
         if asset := _ASSET.fullmatch(request.path):
             _chosen({"GET": None}, request.method)
-            READ.check(actor)
+            if not self.api.service.public_assets:
+                READ.check(actor)
             return self._asset(request, asset["slug"], asset["path"])
-        operation, names = self._routed(request)
+        methods, names = self._routed(request)
+        if request.method == "OPTIONS" and "OPTIONS" not in methods:
+            return _described(methods, ANY.check(actor))
+        operation = _chosen({"OPTIONS": None, **methods}, request.method)
         operation.access.check(actor)
+        _check_site(request, self.api.service.trusted_origins)
         query = read_pairs(request.query)
         given = dict(query)
         answer = getattr(self.api, operation.id).run(
@@ -136,24 +158,25 @@ class Responder:
             value["previous"] = _link(request, query, answer.previous)
         return _json(operation.status, value)
 
-    def _routed(self, request: Request) -> tuple[Operation[Any], dict[str, str]]:
-        """Return the operation asked for, and what its path names."""
+    def _routed(self, request: Request) -> tuple[Mapping[str, Operation[Any]], dict[str, str]]:
+        """Return the operations of a path by their methods, and what the path names."""
         for pattern, methods in self._routes:
             if found := pattern.fullmatch(request.path):
-                return _chosen(methods, request.method), found.groupdict()
+                return methods, found.groupdict()
         raise NotFoundError
 
     def _asset(self, request: Request, slug: str, path: str) -> Response:
         """Answer a file of an active plugin. One address may have other content tomorrow."""
         try:
             asset = self.api.service.registry.assets(slug, path)
-        except (AssetNotFoundError, PluginNotActiveError, PluginNotFoundError):
+            body = asset.content if asset.size <= BLOCK else b""
+        except (AssetNotFoundError, PluginNotActiveError, PluginNotFoundError, OSError):
             raise NotFoundError from None
         except PlugregError as error:
             raise refusal_of(error) from None
         headers = {
             "ETag": asset.etag,
-            "Cache-Control": "private, no-cache",
+            "Cache-Control": "no-cache" if self.api.service.public_assets else "private, no-cache",
             "X-Content-Type-Options": "nosniff",
         }
         tags = (each.strip().removeprefix("W/") for each in request.if_none_match.split(","))
@@ -162,7 +185,9 @@ class Responder:
         if re.search("html|xml", asset.content_type):
             # A document that is opened itself would run its scripts as the host's own.
             headers["Content-Security-Policy"] = "sandbox"
-        return _with_content(200, asset.content_type, asset.content, headers)
+        told = {"Content-Type": asset.content_type, "Content-Length": str(asset.size)}
+        blocks = asset.blocks() if asset.size > BLOCK else None
+        return Response(200, {**told, **headers}, body, blocks)
 
 
 def as_prefix(prefix: str) -> str:
@@ -188,12 +213,41 @@ def _chosen(methods: Mapping[str, Any], method: str) -> Any:
     return methods[wanted]
 
 
+def _described(methods: Mapping[str, Operation[Any]], actor: Actor) -> Response:
+    """Answer OPTIONS with what this actor may do at a path, and nothing else."""
+    usable = [each for each in methods.values() if each.access.allows(actor)]
+    names = {each.method for each in usable}
+    allow = sorted({*names, "OPTIONS", *({"HEAD"} if "GET" in names else ())})
+    described = describe(next(iter(methods.values())).path, usable)
+    return _json(200, described, {"Allow": ", ".join(allow)})
+
+
+def _check_site(request: Request, trusted: Collection[str]) -> None:
+    """Refuse a change that a page of another site has made a browser send.
+
+    Where a browser says how the sites are related, that decides: behind a proxy the Host may be
+    another one than its user sees. A sibling ("same-site") is as foreign as any other, since who
+    owns one domain below another need not own all. Other clients send neither header.
+    """
+    if request.method in ("GET", "HEAD") or "*" in trusted or request.origin in trusted:
+        return
+    if request.fetch_site:
+        is_own = request.fetch_site in ("same-origin", "none")
+    else:
+        host = urlsplit(request.url).netloc.lower()
+        is_own = not request.origin or request.origin.partition("://")[2].lower() == host
+    if not is_own:
+        raise CrossSiteError(request.origin)
+
+
 def _body(request: Request) -> Any:
     if request.form is not None:
         for name, text in request.form.items():
             if text is None:
                 raise file_refused(name)
         return request.form
+    if isinstance(request.body, APIError):
+        raise request.body
     if request.body is None or len(request.body) > LONGEST:
         raise TooLargeError
     body = read_body(request.content_type, request.body)
@@ -254,13 +308,11 @@ def _failed(request: Request, error: Exception) -> Response:
 
 def _json(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Response:
     content = json.dumps(value, allow_nan=False).encode()
-    plain = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    return _with_content(status, "application/json", content, {**plain, **(headers or {})})
-
-
-def _with_content(
-    status: int, content_type: str, content: bytes, headers: Mapping[str, str]
-) -> Response:
-    # The length is told here, for an answer to HEAD has it too, but no content to count.
-    told = {"Content-Type": content_type, "Content-Length": str(len(content))}
-    return Response(status, {**told, **headers}, content)
+    plain = {
+        "Content-Type": "application/json",
+        # An answer to HEAD has the length too, but no content to count.
+        "Content-Length": str(len(content)),
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(status, {**plain, **(headers or {})}, content)

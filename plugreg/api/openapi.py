@@ -23,11 +23,12 @@ from plugreg.api.errors import (
 from plugreg.api.models import Model
 from plugreg.api.operations import Operation
 
-_MEDIA_TYPES: Final = (
+MEDIA_TYPES: Final = (
     "application/json",
     "application/x-www-form-urlencoded",
     "multipart/form-data",
 )
+"""The media types of bodies that operations read."""
 _TYPES: Final[Mapping[type, str]] = MappingProxyType(
     {bool: "boolean", int: "integer", str: "string"}
 )
@@ -58,7 +59,7 @@ def document(
         **({} if server is None else {"servers": [{"url": server}]}),
         "paths": paths,
         "components": {
-            "schemas": _schemas(operations),
+            "schemas": schemas_of(operations),
             "responses": {each.code: _refused(each) for each in _REFUSALS},
             "securitySchemes": _security_schemes(),
         },
@@ -83,7 +84,7 @@ def _operation(operation: Operation[Any]) -> dict[str, Any]:
         found["parameters"] = parameters
     if operation.body is not None:
         found["requestBody"] = {
-            "content": {each: {"schema": _reference(operation.body)} for each in _MEDIA_TYPES},
+            "content": {each: {"schema": _reference(operation.body)} for each in MEDIA_TYPES},
             "required": operation.body_required,
         }
     return {
@@ -182,7 +183,7 @@ class _Schemas(GenerateJsonSchema):
         return False
 
 
-def _schemas(operations: Iterable[Operation[Any]]) -> dict[str, Any]:
+def schemas_of(operations: Iterable[Operation[Any]]) -> dict[str, Any]:
     """Return the schemas of all bodies and answers, and of what these are made of, by name."""
     models = {model for each in operations for model in (each.body, each.answer) if model}
     _, found = models_json_schema(
@@ -190,7 +191,8 @@ def _schemas(operations: Iterable[Operation[Any]]) -> dict[str, Any]:
         ref_template="#/components/schemas/{model}",
         schema_generator=_Schemas,
     )
-    schemas: dict[str, Any] = found["$defs"]
+    # There are none where there is no model.
+    schemas: dict[str, Any] = found.get("$defs", {})
     return schemas
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 from plugreg.api import packages, plugins, settings
@@ -44,8 +44,8 @@ class PluginAPI:
     order is the actor, the parameters, the plugin or setting, the body. A subclass may have rows
     of its own, or take one away by naming it None.
 
-    ``model_url``, ``settings_url``, ``native_values`` and ``bare_list_without_limit`` are those
-    of :class:`plugreg.api.Service`.
+    ``model_url``, ``settings_url``, ``native_values``, ``bare_list_without_limit``,
+    ``public_assets`` and ``trusted_origins`` are those of :class:`plugreg.api.Service`.
     """
 
     operations: ClassVar[tuple[Operation[Any], ...]]
@@ -63,6 +63,8 @@ class PluginAPI:
         settings_url: Callable[[PluginRecord], str | None] | None = None,
         native_values: bool = False,
         bare_list_without_limit: bool = False,
+        public_assets: bool = False,
+        trusted_origins: Collection[str] = (),
     ) -> None:
         self.service = Service(
             registry=registry,
@@ -70,6 +72,8 @@ class PluginAPI:
             settings_url=settings_url,
             native_values=native_values,
             bare_list_without_limit=bare_list_without_limit,
+            public_assets=public_assets,
+            trusted_origins=trusted_origins,
         )
 
     @classmethod

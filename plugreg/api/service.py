@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import Final
 
 from plugreg._guard import Guard, plain
 from plugreg._outages import Outage
 from plugreg.records import PluginRecord
 from plugreg.registry import PluginRegistry
+
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s@A-Z]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,8 +23,12 @@ class Service:
     ``settings_url`` the page of the host's interface for a plugin; both may be None, and what one
     of them raises counts as None. With ``native_values`` values of settings are what JSON
     has for them on the wire (booleans, numbers, arrays, objects), not text, and are taken so.
-    With ``bare_list_without_limit`` a list that was asked for
-    without a limit is a plain array.
+    With ``bare_list_without_limit`` a list that was asked for without a limit is a plain array.
+    With ``public_assets`` plugins' files are served without asking who wants them.
+    ``trusted_origins`` are the origins of other sites whose pages may make changes, as
+    ``https://shop.example``; ``*`` trusts all.
+
+    Raises ValueError for an origin that no browser would send.
     """
 
     registry: PluginRegistry
@@ -28,6 +36,8 @@ class Service:
     settings_url: Callable[[PluginRecord], str | None] | None = None
     native_values: bool = False
     bare_list_without_limit: bool = False
+    public_assets: bool = False
+    trusted_origins: Collection[str] = ()
     outage: Outage = field(
         default_factory=lambda: Outage(
             "an operation was answered with 503, because the storage failed",
@@ -37,6 +47,14 @@ class Service:
         repr=False,
         compare=False,
     )
+
+    def __post_init__(self) -> None:
+        for origin in self.trusted_origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"trusted_origins: {origin!r} is not an origin; "
+                    f"write scheme, host and port, as 'https://shop.example', or '*'"
+                )
 
     def url_of_model(self, model: str | None) -> str | None:
         """Return the address where objects of ``model`` are listed, None if the host has none."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from plugreg._guard import Guard, plain, safe_str
 from plugreg._scrub import MASK
-from plugreg.api.errors import InvalidError, NotFoundError, PermissionDeniedError, named
+from plugreg.api.errors import InvalidError, NotFoundError, named
 from plugreg.api.models import PaginatedPluginSettingList, PluginSetting, PluginUserSetting
 from plugreg.api.operations import Call
 from plugreg.api.paging import page_of
@@ -228,9 +228,7 @@ def _own(call: Call) -> _Settings:
 
 def _of_user(call: Call) -> _Settings:
     user = call.actor.id
-    if user is None:
-        # A service may read, but has no settings of its own.
-        raise PermissionDeniedError
+    assert user is not None
     record = _active(call)
     view = _viewed(call, lambda: call.service.registry.user_settings(record.slug, user))
     return _Settings(call.service, record.slug, record.pk, view, user)

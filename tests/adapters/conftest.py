@@ -155,6 +155,8 @@ def in_process(api, *, identify=identify, prefix="", **_) -> Client:
                 query=target.query.encode(),
                 content_type=names.get("content-type", ""),
                 if_none_match=names.get("if-none-match", ""),
+                origin=names.get("origin", ""),
+                fetch_site=names.get("sec-fetch-site", ""),
                 body=sent.body,
             ),
             identify and identify_token(names.get("authorization")),

@@ -12,7 +12,9 @@ import pytest
 from plugreg.api import (
     APIError,
     ConflictError,
+    CrossSiteError,
     InvalidError,
+    LengthRequiredError,
     MethodNotAllowedError,
     NotAuthenticatedError,
     NotFoundError,
@@ -89,6 +91,28 @@ ERRORS = [
         "conflict",
         {"detail": "Plugin registry is currently loading"},
         "409 conflict: detail: Plugin registry is currently loading",
+    ),
+    (
+        CrossSiteError("https://other.example"),
+        403,
+        "cross_site",
+        {"detail": "Changes from pages of 'https://other.example' are not trusted here."},
+        "403 cross_site: detail: "
+        "Changes from pages of 'https://other.example' are not trusted here.",
+    ),
+    (
+        CrossSiteError(""),
+        403,
+        "cross_site",
+        {"detail": "Changes from pages of another site are not trusted here."},
+        "403 cross_site: detail: Changes from pages of another site are not trusted here.",
+    ),
+    (
+        LengthRequiredError(),
+        411,
+        "length_required",
+        {"detail": "The body must be sent with its length, not in chunks."},
+        "411 length_required: detail: The body must be sent with its length, not in chunks.",
     ),
     (
         TooLargeError(),
