@@ -221,7 +221,7 @@ class TestPaths:
             answer = client(method, "/api/plugins/tea/", SUPERUSER, json={"active": False})
             assert answer.status == 405
             assert isinstance(answer.body["detail"], str)
-            assert answer.headers["allow"] == "DELETE, GET, HEAD"
+            assert answer.headers["allow"] == "DELETE, GET, HEAD, OPTIONS"
 
         assert client("GET", "/api/plugins/tea/", USER).body["active"] is True
 
