@@ -95,6 +95,22 @@ def to_seconds(values, version, user):
     return values
 
 
+def test_values_of_any_type_are_handed_over_as_they_are():
+    """A value that is stored as JSON is no text to the plugin, and is stored as JSON again."""
+    seen = []
+    yard = Yard()
+    kinds = {"PORT": {"type": int | str}, "NAMES": {"type": list[str] | str}}
+    settings = yard.serve(plugin(1, kinds)).settings("tea")
+    settings.set("PORT", 80)
+    settings.set("NAMES", ["80"])
+    later = plugin(2, kinds, migrate=lambda values, *_: seen.append(dict(values)) or values)
+    settings = yard.serve(later).settings("tea")
+
+    assert seen == [{"PORT": 80, "NAMES": ["80"]}]
+    assert dict(settings) == {"PORT": 80, "NAMES": ["80"]}
+    assert yard.registry.errors == ()
+
+
 class TestVersion:
     def test_is_stored_with_the_first_value(self):
         """Loading alone writes nothing, and no later value writes it anew."""

@@ -254,6 +254,14 @@ class TestValues:
         view["KEYS"].append("c")
         assert view["KEYS"] == ["a", "b"]
 
+    def test_one_whose_text_would_be_another_value(self, serve):
+        """A number of a type that has strings too stays a number."""
+        declared = {"PORT": {"type": int | str}, "NAMES": {"type": str | list[str]}}
+        plugin = type("Tea", (SettingsMixin, Plugin), {"SETTINGS": declared})
+        registry = serve(plugin, PORT=80, NAMES=["80"])
+        assert dict(registry.settings("tea")) == {"PORT": 80, "NAMES": ["80"]}
+        assert bad_values(registry) is None
+
     def test_a_reference_is_looked_up_at_each_read(self, serve, monkeypatch, tmp_path):
         """At any depth, and it is shown as what it stands for."""
         (tmp_path / "note").write_text("steep\n", encoding="utf-8")

@@ -11,17 +11,20 @@ import pytest
 from annotated_types import Ge
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, EmailStr, StrictBool
+from pydantic import BaseModel, EmailStr, JsonValue, StrictBool
 
 from plugreg._texts import MAX_VALUE_LENGTH
 from plugreg.declarations import parse_definitions
 from plugreg.definitions import (
     SettingDefinition,
+    check,
     fault_of,
+    native_of_stored,
     to_text,
     to_value,
 )
 from plugreg.exceptions import SettingError
+from plugreg.stored import StoredValue
 
 TEXT = SettingDefinition(key="K")
 BOOL = SettingDefinition(key="K", validator=(bool,))
@@ -50,6 +53,57 @@ def test_integers_come_back(value):
 def test_finite_floats_come_back(value):
     """A finite float reads as it was written, to the last bit."""
     assert to_value(FLOAT, to_text(FLOAT, value)).hex() == value.hex()
+
+
+json_values = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(10**20), 10**20),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text('ab1 \n[]{}"\\,:.-eE\u00e9', max_size=8),
+        st.sampled_from(["null", "true", "True", "5", "1.0", "[]", "{}", '"a"', "NaN", "-0"]),
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text("ab1", max_size=3), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_values, st.sampled_from([JsonValue, Any]))
+def test_json_values_come_back(value, declared):
+    """Any value of JSON reads as it was written, with its types, or as nothing if it is nothing."""
+    definition = SettingDefinition(key="K", type=declared)
+    _, text, is_json = check(definition, value)
+    stored = StoredValue(text, is_protected=False, is_json=is_json)
+    native = native_of_stored(definition, stored.given) if text else None
+
+    assert repr(native) == repr(None if value == "" else value)
+
+
+@given(
+    st.one_of(
+        st.integers(),
+        st.text("015-.ae ", max_size=4),
+        st.booleans(),
+        st.lists(st.text('ab"', max_size=2)),
+    ),
+    st.sampled_from([int | str, str | int, str | bool | int, list[str] | str, str | list[str]]),
+)
+def test_values_of_unions_come_back_or_are_refused(value, declared):
+    """No value of a union is read as one of another type."""
+    definition = SettingDefinition(key="K", type=declared)
+    try:
+        native, text, is_json = check(definition, value)
+    except SettingError:
+        return
+    stored = StoredValue(text, is_protected=False, is_json=is_json)
+
+    if text:
+        assert repr(native_of_stored(definition, stored.given)) == repr(native)
+    if type(value) in (str, list):
+        assert native == (None if value == "" else value)
 
 
 @given(st.sampled_from([float("nan"), float("inf"), float("-inf"), "NaN", "-Infinity", "1e999"]))
