@@ -10,6 +10,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
@@ -25,6 +26,9 @@ from plugreg._typed import (
     unsealed,
 )
 from plugreg.exceptions import SettingError
+
+MOST_CHOICES: Final = 100_000
+"""The most choices that a setting may have."""
 
 
 class LazyText(Protocol):
@@ -322,7 +326,8 @@ def choices_of(
         return as_pairs(given)
     except TypeError:
         raise SettingError(
-            definition.key, "The choices of this setting are not (value, label) pairs"
+            definition.key,
+            f"The choices of this setting are not (value, label) pairs, {MOST_CHOICES:,} at most",
         ) from None
 
 
@@ -338,11 +343,14 @@ def choice_text(definition: SettingDefinition, value: object) -> str:
 
 
 def as_pairs(value: object) -> tuple[Choice, ...]:
-    """Return (value, label) pairs as tuples. Raises TypeError for anything else."""
+    """Return (value, label) pairs as tuples. Raises TypeError for anything else, and too many."""
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise TypeError
-    pairs = tuple(value)
-    if all(isinstance(each, (list, tuple)) and len(each) == 2 for each in pairs):
+    # A generator may have no end.
+    pairs = tuple(islice(value, MOST_CHOICES + 1))
+    if len(pairs) <= MOST_CHOICES and all(
+        isinstance(each, (list, tuple)) and len(each) == 2 for each in pairs
+    ):
         return tuple((chosen, label) for chosen, label in pairs)
     raise TypeError
 

@@ -6,6 +6,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from functools import partial
+from itertools import repeat
 from pathlib import PurePosixPath
 from uuid import UUID
 
@@ -633,6 +634,16 @@ class TestChoices:
         """Wrong choices are told as a fault of the setting."""
         with pytest.raises(SettingError, match=r"choices of this setting are not \(value, label\)"):
             choices_of(one(choices=lambda: ["ab"]))
+
+    def test_choices_without_an_end(self):
+        """They are a fault where they are declared, and where they are asked for."""
+        endless = repeat(("a", "A"))
+        with pytest.raises(SettingError, match="pairs, 100,000 at most"):
+            choices_of(one(choices=lambda: endless))
+        _, faults = parse_definitions({"KEY": {"choices": endless}}, "SETTINGS")
+        assert ["'choices' must be a list of (value, label) pairs" in each for each in faults] == [
+            True
+        ]
 
     def test_no_choices(self):
         """Without choices there is nothing to list."""
