@@ -2,8 +2,8 @@
 #
 #   make demo    walk through the life of plugins in the sample shop
 #   make serve   serve the shop's plugin API on 127.0.0.1, to be tried with curl
-#   make test    lint, types, and every test on the built wheel, with each Python there is
-#   make test-lowest   the tests of all dependencies, with the lowest versions that are allowed
+#   make test    lint, types, every test on the built wheel with the newest Python that is found,
+#                and a part of them with the oldest Python and the lowest dependencies
 #   make bench   measure plugreg beside its peers; make bench-quick does less, in two minutes
 #   make clean   remove all that these have made
 #
@@ -22,7 +22,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find plugreg sample_plugins 
 export PYTHONSAFEPATH := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo serve test lint test-wheel test-newer test-lowest bench bench-quick bench-hot clean always
+.PHONY: demo serve test lint test-newest test-oldest test-next-pluggy bench bench-quick bench-hot clean always
 .DELETE_ON_ERROR:
 
 demo: .venv-demo/done
@@ -31,7 +31,15 @@ demo: .venv-demo/done
 serve: .venv-serve/done
 	@.venv-serve/bin/python -m shop.serve --port $(SERVE_PORT)
 
-test: lint test-wheel test-newer
+test: lint test-newest test-oldest
+
+# The newest Python on the path that really starts: version managers leave commands there for
+# versions that they do not have. Another one: make test NEWEST=python3.12
+newer = $(shell $(PYTHON) -c 'import sys; print(*range(19, sys.version_info[1], -1))' 2>/dev/null)
+on_path = $(wildcard $(addsuffix /python3.$(1),$(subst :, ,$(PATH))))
+starting = $(shell $(1) -c 'import sys, venv; print(sys.executable)' 2>/dev/null)
+NEWEST := $(firstword $(foreach minor,$(newer),$(foreach python,$(call on_path,$(minor)),\
+	$(call starting,$(python)))) $(PYTHON))
 
 # -- what everything is made of ---------------------------------------------------------------
 
@@ -41,7 +49,8 @@ build/python: always
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	"plugreg needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + \
 	"; say which one to use: make PYTHON=python3.13")'
-	@$(PYTHON) -c 'import sys; print(sys.executable, sys.version)' > $@.now
+	@for python in "$(PYTHON)" "$(NEWEST)"; do \
+		$$python -c 'import sys; print(sys.executable, sys.version)'; done > $@.now
 	@if test "$$(cat $@.now)" = "$$(cat $@ 2>/dev/null)"; then rm $@.now; else mv $@.now $@; fi
 
 build/tools/done: build/python pyproject.toml
@@ -92,7 +101,7 @@ build/pluggy/done: build/tools/done | .venv/done
 # -- the tests --------------------------------------------------------------------------------
 
 .venv/done: build/wheels/done
-	$(PYTHON) -m venv --clear --without-pip .venv
+	$(NEWEST) -m venv --clear --without-pip .venv
 	$(PIP) --python .venv/bin/python install --quiet --group test --group lint $(PLUGREG)
 	@touch $@
 
@@ -108,48 +117,41 @@ lint: .venv/done
 	.venv/bin/mypy
 
 # The executable, not "python -m pytest": that one would import the checkout.
-test-wheel: .venv/done build/samples/done build/pluggy/done
+test-newest: .venv/done build/samples/done build/pluggy/done
 	$(TESTS) .venv/bin/pytest $(AT_ONCE) --cov --cov-branch
 
-# The newer Pythons, each found on the path and really starting: version managers leave commands
-# there for versions that they do not have.
-NEWER := $(addprefix test-with-3., \
-	$(shell $(PYTHON) -c 'import sys; print(*range(sys.version_info[1] + 1, 15))' 2>/dev/null))
-starting = $(shell $(1) -c 'import sys, venv; print(sys.executable)' 2>/dev/null)
-on_path = $(wildcard $(addsuffix /python$(1),$(subst :, ,$(PATH))))
-python = $(firstword $(foreach each,$(call on_path,$(1)),$(call starting,$(each))))
-
-test-newer: $(NEWER)
-
-.PHONY: $(NEWER)
-$(NEWER): test-with-%: .venv/done build/samples/done build/pluggy/done
-	@$(if $(call python,$*),$(MAKE) --no-print-directory .venv-$*/done \
-		NEWER_PYTHON=$(call python,$*),echo "Python $*: not here, so nothing is tested with it")
-	$(if $(call python,$*),$(TESTS) .venv-$*/bin/pytest $(AT_ONCE))
-
-.venv-%/done: build/wheels/done .venv/done
-	$(NEWER_PYTHON) -m venv --clear --without-pip .venv-$*
-	$(PIP) --python .venv-$*/bin/python install --quiet --group test $(PLUGREG) \
-		pluggy==$$(.venv/bin/python -c 'import pluggy; print(pluggy.__version__)')
-	@touch $@
-
-# The lowest version of every dependency, of every extra, and of the tools that test them. These
-# tests use each of them; all tests would take many times as long.
+# The oldest Python, and the lowest version of every dependency, of every extra, and of the tools
+# that test them. These tests use each of them; all tests would take many times as long.
 LOWEST := $(addprefix tests/, \
 	adapters/test_adapters.py adapters/test_apscheduler.py adapters/test_otel.py \
 	api/test_models.py storage/test_conformance.py storage/test_opening.py storage/test_sql.py \
 	storage/test_tinydb.py test_async_calls.py test_discovery_entry_points.py test_encryption.py \
 	test_hints.py test_hooks.py test_pluggy_pin.py test_schedules.py test_start.py test_typed.py)
 
-test-lowest: .venv-lowest/done build/samples/done
-	$(TESTS) .venv-lowest/bin/pytest $(AT_ONCE) $(LOWEST)
+test-oldest: .venv-oldest/done build/samples/done
+	$(TESTS) .venv-oldest/bin/pytest $(AT_ONCE) $(LOWEST)
 
-.venv-lowest/done: build/wheels/done .venv/done
-	$(PYTHON) -m venv --clear --without-pip .venv-lowest
-	.venv/bin/uv pip compile --quiet --python .venv-lowest/bin/python --all-extras --group tools \
+.venv-oldest/done: build/wheels/done .venv/done
+	$(PYTHON) -m venv --clear --without-pip .venv-oldest
+	.venv/bin/uv pip compile --quiet --python .venv-oldest/bin/python --all-extras --group tools \
 		--resolution lowest-direct --output-file build/lowest.txt pyproject.toml
-	.venv/bin/uv pip install --quiet --python .venv-lowest/bin/python \
+	.venv/bin/uv pip install --quiet --python .venv-oldest/bin/python \
 		--requirement build/lowest.txt $(PLUGREG)
+	@touch $@
+
+# Advice, and no part of the tests: the tests of the hooks on pluggy's next release, where its
+# pre-release is on the index.
+test-next-pluggy: .venv/done build/samples/done
+	rm -rf build/next-pluggy
+	$(PIP) download --quiet --pre --no-deps --dest build/next-pluggy pluggy
+	@if ls build/next-pluggy | grep -qE '^pluggy-[0-9.]+-'; then echo "pluggy has no pre-release"; \
+	else $(MAKE) --no-print-directory .venv-next-pluggy/done \
+		&& $(TESTS) .venv-next-pluggy/bin/pytest $(AT_ONCE) tests/test_hook*.py; fi
+
+.venv-next-pluggy/done: .venv/done
+	$(NEWEST) -m venv --clear --without-pip .venv-next-pluggy
+	$(PIP) --python .venv-next-pluggy/bin/python install --quiet --group test $(PLUGREG)
+	$(PIP) --python .venv-next-pluggy/bin/python install --quiet --no-deps build/next-pluggy/*
 	@touch $@
 
 # -- the benchmarks ---------------------------------------------------------------------------
