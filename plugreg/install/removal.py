@@ -31,10 +31,11 @@ def require_removable(record: PluginRecord, siblings: Iterable[PluginRecord]) ->
     """
     wanted = [each.slug for each in siblings if each.wanted]
     fault = None
-    if record.is_mandatory:
-        fault = "INVE-E10: Plugin cannot be uninstalled as it is mandatory"
-    elif record.wanted:
+    # A mandatory plugin is always wanted, so that it is called active only where it serves.
+    if record.active or (record.wanted and not record.is_mandatory):
         fault = "Plugin cannot be uninstalled as it is currently active"
+    elif record.is_mandatory:
+        fault = "INVE-E10: Plugin cannot be uninstalled as it is mandatory"
     elif record.is_sample:
         fault = "INVE-E10: Plugin cannot be uninstalled as it is a sample plugin"
     elif record.is_builtin:

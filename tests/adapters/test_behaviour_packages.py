@@ -32,6 +32,11 @@ class Built(Plugin): ...
 class Must(Plugin): ...
 
 
+class Broken(Plugin):
+    def __init__(self):
+        raise ValueError("no")
+
+
 class Sample(Plugin): ...
 
 
@@ -51,7 +56,11 @@ def shelf(folder_installer):
 @pytest.fixture
 def registry(shelf):
     with PluginRegistry(
-        "shop", installer=shelf, builtin=[Built, Must], samples=[Sample], mandatory={"must"}
+        "shop",
+        installer=shelf,
+        builtin=[Built, Must, Broken],
+        samples=[Sample],
+        mandatory={"must", "broken"},
     ) as registry:
         registry.load()
         yield registry
@@ -257,7 +266,8 @@ class TestUninstall:
     @pytest.mark.parametrize(
         ("slug", "sentence"),
         [
-            ("must", "INVE-E10: Plugin cannot be uninstalled as it is mandatory"),
+            ("must", "Plugin cannot be uninstalled as it is currently active"),
+            ("broken", "INVE-E10: Plugin cannot be uninstalled as it is mandatory"),
             ("sample", "INVE-E10: Plugin cannot be uninstalled as it is a sample plugin"),
             ("built", "INVE-E10: Plugin cannot be uninstalled as it is a built-in plugin"),
         ],
