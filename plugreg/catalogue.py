@@ -14,7 +14,6 @@ from plugreg.probes import ProbeReport
 from plugreg.records import (
     FAILED,
     LOAD_STAGES,
-    ActivePlugin,
     KnownPlugin,
     PluginFacts,
     PluginFailure,
@@ -35,7 +34,8 @@ Learnt = Callable[[PluginSpec], ProbeReport | None]
 class Catalogue:
     """Composes records. It reads, and writes nothing; ``describe`` is asked only when facts are.
 
-    ``learnt`` is asked of plugins that are off.
+    ``learnt`` is asked of plugins that are off. ``learnt_by`` returns an object that is another one
+    whenever ``learnt`` may answer otherwise.
     """
 
     def __init__(
@@ -45,13 +45,16 @@ class Catalogue:
         describe: Describe,
         learnt: Learnt = lambda _: None,
         circuit_of: Callable[[str], CircuitState] = lambda _: "closed",
+        *,
+        learnt_by: Callable[[], object] = lambda: None,
     ) -> None:
         self._current = current
         self._ledger = ledger
         self._describe = describe
         self._learnt = learnt
         self._circuit_of = circuit_of
-        self._index = PluginIndex(Snapshot())
+        self._learnt_by = learnt_by
+        self._index: tuple[PluginIndex, object] = PluginIndex(Snapshot()), None
 
     def record(self, slug: str) -> PluginRecord:
         """Return the record of one plugin. Raises PluginNotFoundError, with a near name."""
@@ -87,9 +90,11 @@ class Catalogue:
         See :meth:`plugreg.selection.PluginIndex.select`; ValueError for an ordering that is none.
         """
         snapshot = self._current()
-        index = self._index
-        if index.snapshot is not snapshot:
-            index = self._index = PluginIndex(snapshot)
+        learnt = self._learnt_by()
+        index, of = self._index
+        if index.snapshot is not snapshot or of is not learnt:
+            index = PluginIndex(snapshot, lambda known: self._mixins(known, snapshot))
+            self._index = index, learnt
         return Selection(self, snapshot, index.select(filters, search, ordering))
 
     def compose(self, known: KnownPlugin, snapshot: Snapshot) -> PluginRecord:
@@ -111,7 +116,6 @@ class Catalogue:
 
     def _made(self, known: KnownPlugin, snapshot: Snapshot) -> PluginRecord:
         spec, loaded = known.spec, known.loaded
-        active = snapshot.active.get(known.slug)
         stated = None if spec is None else spec.stated("TITLE")
         errors = self._ledger.of(known.slug)
         return PluginRecord(
@@ -125,7 +129,7 @@ class Catalogue:
             title=loaded.title if loaded is not None else stated or known.name,
             version=loaded.version if loaded is not None else _version(spec),
             distribution=known.distribution,
-            mixins=self._mixins(known, active),
+            mixins=self._mixins(known, snapshot),
             errors=errors,
             circuit=self._circuit_of(known.slug),
             is_builtin=known.is_builtin,
@@ -138,7 +142,8 @@ class Catalogue:
             _loaded=loaded,
         )
 
-    def _mixins(self, known: KnownPlugin, active: ActivePlugin | None) -> Mapping[str, str]:
+    def _mixins(self, known: KnownPlugin, snapshot: Snapshot) -> Mapping[str, str]:
+        active = snapshot.active.get(known.slug)
         if active is not None:
             return MappingProxyType(dict(active.mixins))
         learnt = self.learnt_of(known)

@@ -161,7 +161,14 @@ class Probes:
             for slug, row in rows.items():
                 with readable(PROBES, slug):
                     kept[slug] = (_code_in(row), report_from(slug, row))
-            self._kept = MappingProxyType(kept)
+            # The same reports stay the same object, of which lists are made.
+            if kept != self._kept:
+                self._kept = MappingProxyType(kept)
+
+    @property
+    def kept(self) -> object:
+        """An object that is another one once a report has come, changed or gone."""
+        return self._kept
 
     def of(self, spec: PluginSpec) -> ProbeReport | None:
         """Return the last report of a plugin, None if it was of another version.

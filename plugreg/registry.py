@@ -236,7 +236,12 @@ class PluginRegistry:
         )
         current = self._life.current
         self.catalogue: Final = Catalogue(
-            current, self._ledger, facts.of, self._probes.of, calling.circuits.state
+            current,
+            self._ledger,
+            facts.of,
+            self._probes.of,
+            calling.circuits.state,
+            learnt_by=lambda: self._probes.kept,
         )
         """All plugins as records, and lists of them: filtered, searched and ordered."""
 

@@ -43,13 +43,20 @@ class Filters:
 class PluginIndex:
     """The plugins of one snapshot, made ready for lists; what it says never changes.
 
+    ``mixins_of`` gives the mixins that a list shows of a plugin.
+
     The texts that searches look into are made by the first search. The last lists asked for are
     kept, so that the next page of one costs nothing, and so is what all words but the last have
     left, so that a search whose last word is another one, as when it is typed, looks only there.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        mixins_of: Callable[[KnownPlugin], Mapping[str, str]] = lambda _: {},
+    ) -> None:
         self.snapshot: Final = snapshot
+        self._mixins_of = mixins_of
         self._lines = cache(self._read)
         self._left = lru_cache(_MOST_REMEMBERED)(self._narrow)
         self._found = lru_cache(_MOST_REMEMBERED)(self._find)
@@ -76,7 +83,10 @@ class PluginIndex:
             (filters.sample, attrgetter("is_sample")),
             (filters.installed, attrgetter("is_installed")),
             (filters.mandatory, attrgetter("is_mandatory")),
-            (bool(filters.mixins) or None, lambda known: filters.mixins <= self._mixins(known)),
+            (
+                bool(filters.mixins) or None,
+                lambda known: filters.mixins <= self._mixins_of(known).keys(),
+            ),
         ):
             if wanted is not None:
                 plugins = [each for each in plugins if holds(each) == wanted]
@@ -104,10 +114,6 @@ class PluginIndex:
     def _read(self) -> Sequence[_Line]:
         """Return all plugins by key, each with what is searched of it."""
         return [(_text(each), each) for each in self.snapshot.plugins.values()]
-
-    def _mixins(self, known: KnownPlugin) -> frozenset[str]:
-        active = self.snapshot.active.get(known.slug)
-        return frozenset() if active is None else frozenset(active.mixins)
 
 
 _KEYS: Final[Mapping[str, Callable[[KnownPlugin], Any]]] = MappingProxyType(

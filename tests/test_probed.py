@@ -120,6 +120,26 @@ class TestAPluginThatIsOff:
         assert alone.mixins["settings"] == {"key": "settings", "human_name": "Settings"}
         assert set(alone.meta.values()) == {None}
 
+    def test_is_found_by_what_is_shown(self, shop):
+        """A list asked for a mixin has the plugins that show it, as soon as they do."""
+        shop.install(SOUND)
+        registry = shop.registry()
+        api, actor = PluginAPI(registry), Actor(id=1, is_superuser=True)
+
+        def found(mixin):
+            page = api.plugins_list(actor, mixin=mixin, active=False)
+            return [row.key for row in page.results]
+
+        assert found("settings") == []
+        registry.probe("tea")
+        assert found("settings") == found("base,settings") == ["tea"]
+        assert found("urls") == []
+        registry.reload()
+        assert found("settings") == ["tea"]
+        registry.deactivate("tea")
+        registry.delete("tea")
+        assert found("settings") == []
+
     def test_shows_it_of_this_version_alone(self, shop):
         """After an upgrade nothing is shown, till the new version is probed."""
         shop.install(SOUND)
