@@ -301,14 +301,15 @@ class PluginRegistry:
         """Discover, resolve, load and activate; the second time it is :meth:`reload`.
 
         Raises nothing because of a plugin, unless ``strict``: then, after publishing, an
-        ExceptionGroup with one PluginFaultError for each failure. Raises StorageError when the
+        ExceptionGroup with one PluginFaultError for each failure. Safe mode, which is itself a
+        failure record, always starts. Raises StorageError when the
         storage cannot be read: starting without wishes would switch everything off.
         """
         from plugreg.build import Remake
 
         collect = not self._life.is_loaded
         report = self._life.reload(collect=collect, remake=Remake.CHANGED)
-        if strict and report.failures:
+        if strict and report.failures and not self._rules.safe_mode:
             raise ExceptionGroup(
                 f"{len(report.failures)} plugin failures",
                 [PluginFaultError(e.stage, e.slug, e.message) for e in report.failures],

@@ -130,7 +130,7 @@ def resolve(
     needs, held, unfit = _wanted(chosen, wishes, rules, describe, lambda: providers)
     for slug in sorted(gone.keys() | rules.mandatory - chosen.keys()):
         held[slug] = Held(state=PluginState.MISSING, reason="is not installed")
-    failures = [*settled.failures]
+    failures = [*settled.failures, *([_safe_mode()] if rules.safe_mode else [])]
     failures += [
         _failure(slug, "is mandatory, but was not found; install it, or take it from mandatory=")
         for slug in sorted(rules.mandatory - chosen.keys())
@@ -194,6 +194,15 @@ def bounds_fault(attributes: Mapping[str, Any], rules: HostRules) -> str | None:
 
 def _failure(slug: str, message: str) -> PluginFailure:
     return PluginFailure(stage=Stage.RESOLVE, slug=slug, message=message)
+
+
+def _safe_mode() -> PluginFailure:
+    return PluginFailure(
+        stage=Stage.DISCOVERY,
+        slug="safe-mode",
+        message="safe mode is on: no plugin is loaded, and changes take effect at the next normal "
+        "start; start without safe_mode=True and without PLUGREG_SAFE_MODE",
+    )
 
 
 def _unwritable(spec: PluginSpec) -> PluginFailure | None:
