@@ -10,6 +10,7 @@ import copy
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -19,7 +20,7 @@ from plugreg._names import Slug, has_control_characters
 from plugreg._scrub import Scrubber
 from plugreg._texts import CONTROL_CHARACTERS
 from plugreg._typed import strings_in
-from plugreg.exceptions import SettingError, StorageError
+from plugreg.exceptions import PluginActiveError, SettingError, StorageError
 from plugreg.leases import PLUGINS
 from plugreg.leases import TABLE as LEASES
 from plugreg.probes import PROBES
@@ -39,6 +40,7 @@ from plugreg.stored import TABLES, VERSIONS
 
 _COUNTERS: Final = "counters"
 _GENERATION: Final = "generation"
+_FORGOTTEN: Final = "forgotten"
 
 MAX_METADATA_BYTES: Final = 262_144
 """The most bytes that the metadata of one plugin may have, as JSON in UTF-8."""
@@ -126,19 +128,23 @@ class Configs:
             if generation == self.generation():
                 return generation, wishes
 
-    def remember(self, specs: Iterable[PluginSpec], rules: HostRules) -> dict[Slug, Wish]:
+    def remember(
+        self, specs: Iterable[PluginSpec], rules: HostRules, *, again: bool = False
+    ) -> dict[Slug, Wish]:
         """Store plugins that were never seen before, and what has changed of the others.
 
         ``specs`` has one for each slug: two in turn would be news for ever. A new plugin gets a
         number that no plugin ever had, and the wish that the host has for new ones; a mandatory
-        one is wished active. No other wish is touched. Where nothing is new, nothing is written.
-        Returns all wishes.
+        one is wished active. ``again`` gives deleted plugins the wish of new ones, too. No other
+        wish is touched. Where nothing is new, nothing is written. Returns all wishes.
         """
         known = self.wishes()
-        due = [spec for spec in specs if _is_due(spec, known.get(spec.slug), rules)]
-        return {**known, **self.remember_few(due, rules)} if due else known
+        due = [s for s in specs if _is_due(s, known.get(s.slug), rules, again=again)]
+        return {**known, **self.remember_few(due, rules, again=again)} if due else known
 
-    def remember_few(self, specs: Iterable[PluginSpec], rules: HostRules) -> dict[Slug, Wish]:
+    def remember_few(
+        self, specs: Iterable[PluginSpec], rules: HostRules, *, again: bool = False
+    ) -> dict[Slug, Wish]:
         """Do as :meth:`remember`, and return the wishes of these plugins, looking at no others."""
         wishes: dict[Slug, Wish] = {}
         with self._storage.transaction() as transaction:
@@ -146,14 +152,16 @@ class Configs:
             for spec in specs:
                 row = transaction.get("plugins", spec.slug)
                 wish = None if row is None else _wish(spec.slug, row)
-                if wish is None or _is_due(spec, wish, rules):
+                if wish is None or _is_due(spec, wish, rules, again=again):
                     last += wish is None
+                    active = rules.wants(spec.slug, _seen(wish, again=again))
                     wish = Wish(
                         slug=spec.slug,
                         pk=last if wish is None else wish.pk,
-                        active=rules.wants(spec.slug, wish),
+                        active=active,
                         name=spec.name,
                         distribution=spec.distribution,
+                        is_forgotten=wish is not None and wish.is_forgotten and not active,
                     )
                     _put(transaction, wish)
                 wishes[spec.slug] = wish
@@ -181,23 +189,29 @@ class Configs:
             for slug in slugs:
                 row = transaction.get("plugins", slug)
                 if row is None:
-                    pk = _last_pk(transaction) + 1
-                    _put(transaction, Wish(slug=slug, pk=pk, active=active, name=slug))
-                    _put_last_pk(transaction, pk)
-                elif _wish(slug, row).active != active:
+                    _put_new(transaction, Wish(slug=slug, pk=0, active=active, name=slug))
+                elif (wish := _wish(slug, row)).active != active or wish.is_forgotten:
+                    row.pop(_FORGOTTEN, None)
                     transaction.put("plugins", slug, {**row, "active": active})
                 else:
                     continue
                 changed = True
             return _raise_generation(transaction) if changed else 0
 
-    def forget(self, slug: Slug) -> int:
+    def forget(self, slug: Slug, spec: PluginSpec | None = None) -> int:
         """Delete all that is stored of one plugin, probe and leases too; its number stays used.
 
-        Returns the generation that it made, 0 where nothing was stored.
+        A plugin that is still found, by its ``spec``, gets a new row that says off: where new
+        plugins are on it would else come back at once, in one process or another.
+
+        Returns the generation that it made, 0 where nothing was stored. Raises PluginActiveError
+        where the plugin is stored as on, by whichever process.
         """
         with self._writing.get():
             with self._storage.transaction() as transaction:
+                row = transaction.get("plugins", slug)
+                if row is not None and _wish(slug, row).active:
+                    raise PluginActiveError(slug)
                 found = transaction.delete("plugins", slug)
                 found |= transaction.delete("metadata", slug)
                 found |= transaction.delete(VERSIONS, slug)
@@ -210,6 +224,18 @@ class Configs:
                     if key.startswith(f"{PLUGINS}{slug}."):
                         found |= transaction.delete(LEASES, key)
                 raised = _raise_generation(transaction) if found else 0
+                if raised and spec is not None:
+                    _put_new(
+                        transaction,
+                        Wish(
+                            slug=slug,
+                            pk=0,
+                            active=False,
+                            name=spec.name,
+                            distribution=spec.distribution,
+                            is_forgotten=True,
+                        ),
+                    )
             self._metadata = MappingProxyType(
                 {each: data for each, data in self._metadata.items() if each != slug}
             )
@@ -259,13 +285,20 @@ class Configs:
 
 def _wish(slug: str, row: dict[str, Any]) -> Wish:
     with readable("plugins", slug):
+        active = field(row, "active", bool)
         return Wish(
             slug=Slug(slug),
             pk=field(row, "pk", int),
-            active=field(row, "active", bool),
+            active=active,
             name=field(row, "name", str),
             distribution=field(row, "distribution", str, type(None)),
+            is_forgotten=row.get(_FORGOTTEN) is True and not active,
         )
+
+
+def _seen(wish: Wish | None, *, again: bool) -> Wish | None:
+    """Return the wish that counts, None for a plugin that is to be as if never seen."""
+    return None if again and wish is not None and wish.is_forgotten else wish
 
 
 def _metadata(slug: str, row: Record) -> dict[str, Any]:
@@ -318,15 +351,23 @@ def _put(transaction: Transaction, wish: Wish) -> None:
             "active": wish.active,
             "name": wish.name,
             "distribution": wish.distribution,
+            **({_FORGOTTEN: True} if wish.is_forgotten else {}),
         },
     )
 
 
-def _is_due(spec: PluginSpec, wish: Wish | None, rules: HostRules) -> bool:
+def _put_new(transaction: Transaction, wish: Wish) -> None:
+    """Write the first row of a plugin, with the next number."""
+    pk = _last_pk(transaction) + 1
+    _put(transaction, replace(wish, pk=pk))
+    _put_last_pk(transaction, pk)
+
+
+def _is_due(spec: PluginSpec, wish: Wish | None, rules: HostRules, *, again: bool) -> bool:
     return (
         wish is None
         or wish.distribution != spec.distribution
-        or (spec.slug in rules.mandatory and not wish.active)
+        or wish.active != rules.wants(spec.slug, _seen(wish, again=again))
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
@@ -126,7 +127,8 @@ class LifeCycle:
     def reload(self, *, collect: bool, remake: Remake) -> LoadReport:
         """Look at the sources and the storage, and make anew what is to be made anew."""
         return self._change(
-            lambda: self._reload(collect=collect, remake=remake), share=(remake, collect)
+            lambda: self._reload(collect=collect, remake=remake, again=collect),
+            share=(remake, collect),
         )
 
     def reload_everywhere(self, *, collect: bool, remake: Remake) -> LoadReport:
@@ -134,7 +136,7 @@ class LifeCycle:
 
         def job() -> LoadReport:
             before = self._fresh.ask_all()
-            report = self._reload(collect=collect, remake=remake)
+            report = self._reload(collect=collect, remake=remake, again=collect)
             self._fresh.note_asked(before)
             return report
 
@@ -148,16 +150,22 @@ class LifeCycle:
         return self._change(self._catch_up, share="refresh") is not _NOTHING_YET
 
     def carry_out(
-        self, slugs: Collection[Slug], raised: int, *, wished: bool | None = None
+        self, store: Callable[[], tuple[Collection[Slug], int]], *, wished: bool | None = None
     ) -> None:
-        """Make these plugins, and those that need them, what the stored wishes say.
+        """Store wishes, and make the plugins concerned, and those that need them, what they say.
 
-        ``raised`` is the generation that storing these wishes has made, 0 for none. ``wished`` is
-        what they are, where plugins are to be told of it.
+        ``store`` is called when the turn has come, so that nothing is stored where that takes too
+        long, and what it checks still holds when it stores. Plugin code that is being loaded has
+        its turn already, and is told at once what is refused; the rest is deferred. ``store``
+        returns the plugins, and the generation that it made, 0 for none. ``wished`` is what they
+        are, where plugins are to be told of it.
         """
+        stored = store() if self._turns.are_mine() else None
 
         def job() -> LoadReport:
-            self._apply_wishes(slugs)
+            slugs, raised = stored or store()
+            if slugs:
+                self._apply_wishes(slugs)
             self._fresh.note_wishes(raised)
             if raised and wished is not None:
                 for slug in slugs:
@@ -259,7 +267,8 @@ class LifeCycle:
                 self._ledger.record(failure)
         return _NOTHING_YET
 
-    def _reload(self, *, collect: bool, remake: Remake) -> LoadReport:
+    def _reload(self, *, collect: bool, remake: Remake, again: bool = False) -> LoadReport:
+        """Make the next snapshot; ``again`` has deleted plugins count as never seen."""
         # What others store after this look is seen by the next refresh.
         look = self._fresh.look()
         forget_folders()
@@ -274,7 +283,7 @@ class LifeCycle:
         found = replace(found, failures=(*found.failures, *self._damage()))
         try:
             started = perf_counter()
-            built, failures = self._apply(found, remake=remake, collected=collected)
+            built, failures = self._apply(found, remake=remake, collected=collected, again=again)
             snapshot = built.snapshot
             report = LoadReport(
                 active=tuple(snapshot.active),
@@ -337,14 +346,15 @@ class LifeCycle:
         remake: Remake = Remake.CHANGED,
         only: frozenset[str] | None = None,
         collected: Discovery | None = None,
+        again: bool = False,
     ) -> tuple[Built, tuple[PluginFailure, ...]]:
         """Build the next snapshot, publish it, tear down what left; return what went wrong too."""
-        built = self._build(found, remake, only)
+        built = self._build(found, remake, only, again)
         while any(self._manager.is_reserved(each.slug) for each in built.added):
             # A plugin has registered another one's name on the manager while it was activated:
             # that other one fails the next time, so this ends when there are no more names.
             self._tear_down(built)
-            built = self._build(found, remake, only)
+            built = self._build(found, remake, only, again)
         self._publish(built, collected)
         self._retries.note(built.tried | built.gone, built.failures)
         for each in built.added:
@@ -365,9 +375,12 @@ class LifeCycle:
         late = (*torn_down, *replayed)
         return built, self._record(built, found, late, is_whole=only is None)
 
-    def _build(self, found: Discovery, remake: Remake, only: frozenset[str] | None) -> Built:
+    def _build(
+        self, found: Discovery, remake: Remake, only: frozenset[str] | None, again: bool
+    ) -> Built:
+        remember = partial(self._remember, again=again)
         return self._builder.build(
-            self.snapshot, found, self._manual, self._remember, remake=remake, only=only
+            self.snapshot, found, self._manual, remember, remake=remake, only=only
         )
 
     def _tear_down(self, built: Built) -> None:
@@ -377,12 +390,13 @@ class LifeCycle:
                 self._activator.deactivate(each)
 
     def _remember(
-        self, specs: Iterable[PluginSpec], /, *, few: bool = False
+        self, specs: Iterable[PluginSpec], /, *, few: bool = False, again: bool
     ) -> Mapping[Slug, Wish]:
         if self._rules.safe_mode:
             return self._configs.wishes()
         remember = self._configs.remember_few if few else self._configs.remember
-        return remember([each for each in specs if each.source is not Source.MANUAL], self._rules)
+        stored = [each for each in specs if each.source is not Source.MANUAL]
+        return remember(stored, self._rules, again=again)
 
     def _publish(self, built: Built, collected: Discovery | None) -> None:
         """Store what was learnt, and swap in hooks and snapshot, each with one assignment.

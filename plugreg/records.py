@@ -229,6 +229,8 @@ class Wish:
     """What is remembered of a plugin: its number, never used twice, and whether it is to be on.
 
     ``name`` and ``distribution`` are those of the last load, for plugins that are gone.
+    ``is_forgotten`` says that an operator has deleted what was stored: it is off, and counts as
+    never seen when plugins are looked for again.
     """
 
     slug: Slug
@@ -236,6 +238,7 @@ class Wish:
     active: bool
     name: str
     distribution: str | None = None
+    is_forgotten: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from plugreg._names import Slug, near, slug_fault, slugify
@@ -10,7 +10,6 @@ from plugreg.catalogue import Catalogue
 from plugreg.configs import Configs
 from plugreg.discovery import objects
 from plugreg.exceptions import (
-    PluginActiveError,
     PluginBlockedError,
     PluginMandatoryError,
     PluginNotFoundError,
@@ -58,9 +57,12 @@ class Wishes:
         It and the plugins that need it are touched, no others. A plugin that then fails, or does
         not suit the host's version, stays wished and is tried again at each reload; that is no
         error here. Asked for by plugin code that is itself being loaded, it is carried out right
-        after. Raises PluginNotFoundError for an unknown or missing one (unless ``allow_missing``:
-        the wish waits for it), PluginBlockedError, StorageError, RegistryBusyError (then the wish
-        is stored, and the next reload carries it out).
+        after. Where the store says so already, nothing is stored.
+
+        Raises PluginNotFoundError for an unknown or missing one (unless ``allow_missing``: the
+        wish waits for it), PluginBlockedError, and RegistryBusyError where its turn does not come
+        in time; then nothing has changed. After a StorageError the wish may be stored, and the
+        next refresh carries it out.
 
         With ``probe`` those of them that are not in service are first looked at, each in a child
         process of its own, as by ``registry.probe``. One that would take the host down (it ended
@@ -69,25 +71,18 @@ class Wishes:
         would without. What a plugin brings by ``plugreg_plugins`` is not known before it is
         activated, and is not looked at.
         """
-        snapshot = self._life.current()
-        plugins = snapshot.plugins
-        if self._life.is_manual(slug):
-            return self._catalogue.record(slug)
-        forbidden = self._rules.blocks(slug)
-        if forbidden is not None:
-            raise PluginBlockedError(slug, forbidden)
-        known = plugins.get(slug)
-        if known is None or known.spec is None:
-            if not allow_missing:
-                hint = near(slug, plugins) if known is None else "; it is not installed"
-                raise PluginNotFoundError(slug, hint)
-            if slugify(slug) != slug or slug_fault(Slug(slug), slug):
-                raise PluginSlugError(slug, "it is no slug; use lower case letters and digits")
-        elif probe:
-            for each in (slug, *snapshot.dependants(slug)):
-                self._look_at(plugins[each])
-        raised = self._configs.wish(True, [Slug(slug)])
-        self._life.carry_out({Slug(slug)}, raised, wished=True)
+        if probe:
+            # It takes long, so that other changes need not wait for it.
+            snapshot = self._life.current()
+            for permitted in self._permitted(slug, allow_missing=allow_missing):
+                for name in (permitted, *snapshot.dependants(permitted)):
+                    self._look_at(snapshot.plugins.get(name))
+
+        def store() -> tuple[Collection[Slug], int]:
+            slugs = self._permitted(slug, allow_missing=allow_missing)
+            return slugs, self._configs.wish(True, slugs)
+
+        self._life.carry_out(store, wished=True)
         return self._catalogue.record(slug)
 
     def deactivate(self, slug: str, *, cascade: bool = False) -> PluginRecord:
@@ -96,41 +91,45 @@ class Wishes:
         Once this returns no call reaches the plugin any more; one under way keeps the plugins it
         began with. With ``cascade`` the plugins that need it are switched off too. Raises
         PluginNotFoundError, PluginMandatoryError (one of them is), PluginRequiredError (an active
-        plugin needs it), PluginSlugError (registered by hand), StorageError; then nothing has
-        changed. RegistryBusyError as :meth:`activate`.
+        plugin needs it), PluginSlugError (registered by hand); then nothing has changed.
+        RegistryBusyError and StorageError as :meth:`activate`.
         """
-        known = self._known(slug)
-        if self._life.is_manual(slug):
-            raise PluginSlugError(slug, "it was registered by hand; use unregister()")
-        snapshot = self._life.current()
-        dependants = [each for each in snapshot.dependants(slug) if each in snapshot.active]
-        leaving = (known.slug, *dependants)
-        for each in leaving:
-            if each in self._rules.mandatory:
-                raise PluginMandatoryError(each)
-        if dependants and not cascade:
-            raise PluginRequiredError(slug, dependants)
-        raised = self._configs.wish(False, leaving)
-        self._life.carry_out(leaving, raised, wished=False)
+
+        def store() -> tuple[Collection[Slug], int]:
+            known = self._stored(slug)
+            snapshot = self._life.current()
+            dependants = [name for name in snapshot.dependants(slug) if name in snapshot.active]
+            leaving = (known.slug, *dependants)
+            for name in leaving:
+                if name in self._rules.mandatory:
+                    raise PluginMandatoryError(name)
+            if dependants and not cascade:
+                raise PluginRequiredError(slug, dependants)
+            return leaving, self._configs.wish(False, leaving)
+
+        self._life.carry_out(store, wished=False)
         return self._catalogue.record(slug)
 
     def delete(self, slug: str) -> None:
         """Forget wish, settings, metadata and what was learnt of a plugin that is off.
 
-        One that is still installed is then as if never seen. Its ``pk`` is not used again. Raises
-        PluginNotFoundError, PluginMandatoryError, PluginActiveError, StorageError.
+        A plugin that is still installed stays off, and is as if never seen when plugins are looked
+        for again (``reload(collect=True)``, or the next start). Its ``pk`` is not used again.
+        Raises PluginNotFoundError, PluginMandatoryError, PluginSlugError (registered by hand),
+        PluginActiveError (the store says on, whatever this process has taken in); then nothing has
+        changed. RegistryBusyError and StorageError as :meth:`activate`.
         """
-        known = self._known(slug)
-        if self._life.is_manual(slug):
-            raise PluginSlugError(slug, "it was registered by hand; use unregister()")
-        if slug in self._rules.mandatory:
-            raise PluginMandatoryError(slug)
-        if known.wanted:
-            raise PluginActiveError(slug)
-        raised = self._configs.forget(known.slug)
-        self._settings.forget(slug)
-        self._probes.forget(slug)
-        self._life.carry_out({known.slug}, raised)
+
+        def store() -> tuple[Collection[Slug], int]:
+            known = self._stored(slug)
+            if slug in self._rules.mandatory:
+                raise PluginMandatoryError(slug)
+            raised = self._configs.forget(known.slug, known.spec)
+            self._settings.forget(slug)
+            self._probes.forget(slug)
+            return (known.slug,), raised
+
+        self._life.carry_out(store)
 
     def register(self, obj: Any, slug: str | None) -> PluginRecord:
         """Take in an object by hand; see :meth:`plugreg.PluginRegistry.register`."""
@@ -154,17 +153,40 @@ class Wishes:
             raise PluginNotFoundError(slug, hint)
         self._life.unregister(slug)
 
-    def _look_at(self, known: KnownPlugin) -> None:
+    def _permitted(self, slug: str, *, allow_missing: bool) -> tuple[Slug, ...]:
+        """Return the plugin that is to be wished on; none where the host has registered it by hand.
+
+        Raises what :meth:`activate` raises for a wish that is refused.
+        """
+        plugins = self._life.current().plugins
+        if self._life.is_manual(slug):
+            return ()
+        forbidden = self._rules.blocks(slug)
+        if forbidden is not None:
+            raise PluginBlockedError(slug, forbidden)
+        known = plugins.get(slug)
+        if known is None or known.spec is None:
+            if not allow_missing:
+                hint = near(slug, plugins) if known is None else "; it is not installed"
+                raise PluginNotFoundError(slug, hint)
+            if slugify(slug) != slug or slug_fault(Slug(slug), slug):
+                raise PluginSlugError(slug, "it is no slug; use lower case letters and digits")
+        return (Slug(slug),)
+
+    def _look_at(self, known: KnownPlugin | None) -> None:
         """Probe a plugin that is installed and not in service. Raises ProbeFailedError."""
-        if known.spec is None or known.loaded is not None:
+        if known is None or known.spec is None or known.loaded is not None:
             return
         report = self._probe(known.slug)
         if report.ends_host:
             raise ProbeFailedError(report)
 
-    def _known(self, slug: str) -> KnownPlugin:
+    def _stored(self, slug: str) -> KnownPlugin:
+        """Return a plugin whose wish is stored. Raises PluginNotFoundError, PluginSlugError."""
         plugins = self._life.current().plugins
         known = plugins.get(slug)
         if known is None:
             raise PluginNotFoundError(slug, near(slug, plugins))
+        if self._life.is_manual(slug):
+            raise PluginSlugError(slug, "it was registered by hand; use unregister()")
         return known

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,12 @@ from hypothesis import strategies as st
 from plugreg import PluginRegistry
 from plugreg._names import Slug
 from plugreg.configs import MAX_METADATA_BYTES, Configs
-from plugreg.exceptions import SettingError, StorageError, StorageUnavailableError
+from plugreg.exceptions import (
+    PluginActiveError,
+    SettingError,
+    StorageError,
+    StorageUnavailableError,
+)
 from plugreg.leases import Leases
 from plugreg.records import PluginSpec, Source, Stage
 from plugreg.resolve import HostRules, settle
@@ -201,7 +207,8 @@ class TestRename:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["remember", "wish", "forget", "restart"]), st.sampled_from("abcd")
+            st.sampled_from(["remember", "wish", "unwish", "forget", "restart"]),
+            st.sampled_from("abcd"),
         ),
         max_size=40,
     )
@@ -217,8 +224,12 @@ def test_a_number_is_never_used_twice(steps):
             configs.remember([spec(name)], RULES)
         elif step == "wish":
             configs.wish(True, [Slug(name)])
+        elif step == "unwish":
+            configs.wish(False, [Slug(name)])
         elif step == "forget":
-            lives[name] += configs.forget(Slug(name))
+            with suppress(PluginActiveError):
+                lives[name] += configs.forget(Slug(name))
+                assert Slug(name) not in configs.wishes()
         else:
             configs = Configs(storage)
         for slug, each in configs.wishes().items():
@@ -266,7 +277,7 @@ class TestForget:
     def test_takes_what_is_stored_of_exactly_that_plugin(self, configs, storage):
         """Slugs that are the beginning of others are told apart, in every table."""
         slugs = ["tea", "tea-2", "te", "teapot", "a-tea"]
-        configs.remember(map(spec, slugs), ACTIVE)
+        configs.remember(map(spec, slugs), RULES)
         put_settings(storage, *(f"{each}:KEY" for each in slugs), "tea:OTHER")
         put_settings(
             storage,

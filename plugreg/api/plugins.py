@@ -85,41 +85,37 @@ def activate(call: Call) -> PluginActivate:
     record = call.plugin()
     wanted: bool = call.fields()["active"]
     registry = call.service.registry
-    if record.wanted is not wanted:
-        try:
-            record = (registry.activate if wanted else registry.deactivate)(record.slug)
-        except PluginNotFoundError:
-            raise _refused("Plugin is not installed") from None
-        except PluginMandatoryError:
-            raise _refused("INVE-E10: Mandatory plugin cannot be deactivated") from None
-        except PluginRequiredError as error:
-            names = ", ".join(f"'{each}'" for each in error.needed_by)
-            raise _refused(f"Plugin is needed by {names}; deactivate them first") from None
-        except PluginBlockedError as error:
-            raise _refused(f"Plugin {error.reason}") from None
-        except PluginSlugError as error:
-            raise _refused(f"Plugin cannot be deactivated: {error.reason}") from None
-        if record.wanted is not wanted:
-            raise _refused("Plugin was registered by hand, and only its host can switch it on")
+    try:
+        record = (registry.activate if wanted else registry.deactivate)(record.slug)
+    except PluginNotFoundError:
+        raise _refused("Plugin is not installed") from None
+    except PluginMandatoryError:
+        raise _refused("INVE-E10: Mandatory plugin cannot be deactivated") from None
+    except PluginRequiredError as error:
+        names = ", ".join(f"'{each}'" for each in error.needed_by)
+        raise _refused(f"Plugin is needed by {names}; deactivate them first") from None
+    except PluginBlockedError as error:
+        raise _refused(f"Plugin {error.reason}") from None
+    except PluginSlugError as error:
+        raise _refused(f"Plugin cannot be deactivated: {error.reason}") from None
+    if wanted and not record.wanted and not record.pk:
+        raise _refused("Plugin was registered by hand, and only its host can switch it on")
+    # A later wish may have come meanwhile, and is the one that is stored.
     return PluginActivate(active=record.wanted)
 
 
 def delete(call: Call) -> None:
     """Forget everything that is stored of a plugin that is off (section 2.7)."""
     record = call.plugin()
-    if record.is_mandatory:
-        raise _undeletable("mandatory")
-    if record.wanted:
-        raise _undeletable("currently active")
     try:
         call.service.registry.delete(record.slug)
     except PluginMandatoryError:
         raise _undeletable("mandatory") from None
     except PluginActiveError:
-        # It was switched on a moment ago.
         raise _undeletable("currently active") from None
     except PluginSlugError:
-        raise _undeletable("registered by hand") from None
+        by_hand = "currently active" if record.active else "registered by hand"
+        raise _undeletable(by_hand) from None
 
 
 def admin(call: Call) -> PluginAdminDetail:

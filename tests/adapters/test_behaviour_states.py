@@ -321,19 +321,42 @@ class TestWhileAnotherLoads:
         assert answer.status == 409
         assert answer.body == {"detail": "Plugin registry is currently loading"}
 
-    def test_a_change_waits_for_its_turn(self, make_client, make_registry, storage, gate):
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("PATCH", "/api/plugins/milk/activate/"),
+            ("PUT", "/api/plugins/milk/activate/"),
+            ("DELETE", "/api/plugins/milk/"),
+        ],
+    )
+    def test_a_change_that_waited_too_long_does_not_happen(
+        self, make_client, make_registry, storage, method, path
+    ):
+        """It is 409, nothing is stored, and no later reload does what was refused."""
+        registry = make_registry(reload_wait=0.05)
+        registry.set_metadata("milk", {"a": 1})
+        client, revision = make_client(PluginAPI(registry)), storage.revision()
+
+        assert client(method, path, SUPERUSER).status == 409
+        assert storage.revision() == revision
+        assert not registry.get("milk").wanted
+        assert registry.metadata("milk") == {"a": 1}
+
+    def test_a_change_waits_for_its_turn(self, make_client, make_registry, gate):
         """What is asked for while another load runs is done after it (weakness 68)."""
         registry = make_registry()
         client = make_client(PluginAPI(registry))
+        line = registry._life._turns._lines.get()
 
-        def release_once_wished():
+        def release_once_it_waits():
             for _ in range(3000):
-                if storage.read("plugins")["milk"]["active"]:
+                last = line.last()
+                if last is not None and last.before is not None:
                     break
                 time.sleep(0.01)
             gate["go on"].set()
 
-        helper = threading.Thread(target=release_once_wished)
+        helper = threading.Thread(target=release_once_it_waits)
         helper.start()
         answer = activate(client, "milk", {"active": True})
         helper.join(30)

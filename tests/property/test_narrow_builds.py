@@ -207,6 +207,8 @@ def copied(storage: MemoryStorage) -> MemoryStorage:
     with copy.transaction() as transaction:
         for table in ("plugins", "counters"):
             for key, row in storage.read(table).items():
+                # A start looks for plugins, and takes what was deleted for what was never seen.
+                row.pop("forgotten", None)
                 transaction.put(table, key, row)
     return copy
 
