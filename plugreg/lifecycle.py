@@ -357,9 +357,9 @@ class LifeCycle:
             built = self._build(found, remake, only, again)
         self._publish(built, collected)
         self._retries.note(built.tried | built.gone, built.failures)
-        for each in built.added:
+        for each in (*built.added, *built.removed):
             if each.slug not in built.kept:
-                # What another object has done is none of its own.
+                # What another object has done is none of its own, and one that is off has none.
                 self._dispatch.reset(each.slug)
         torn_down = [
             failure

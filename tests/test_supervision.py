@@ -138,6 +138,15 @@ class TestCircuits:
         with pytest.raises(PluginNotFoundError):
             registry.reset("coffee")
 
+    def test_a_plugin_that_is_off_has_none_that_is_open(self, open_registry):
+        """What is out of service gets no calls anyway, and is tried at once when it comes back."""
+        registry = open_registry(circuit=NEVER)
+        for _ in range(3):
+            registry.call(Specs.price, item="tea")
+        assert registry.get("tea").circuit == "open"
+
+        assert registry.deactivate("tea").circuit == "closed"
+
     def test_without_a_policy_a_plugin_is_called_for_ever(self, open_registry, tea):
         """It is off by default."""
         registry = open_registry()
