@@ -26,16 +26,18 @@ class _Turn:
 
     Its thread holds ``lock`` by a ``with`` from before others can see it until its job has ended
     or it has given up, and so lets go of it whatever is raised where. ``before`` becomes None as
-    its job begins, and never when it gives up. ``outcome`` is what its job has returned and what
-    it has raised, None as long as there is neither.
+    its job begins, and never when it gives up. ``behind`` keeps the next one, which leads to this
+    one even after it gave up. ``outcome`` is what its job has returned and what it has raised, None
+    as long as there is neither.
     """
 
-    __slots__ = ("__weakref__", "before", "lock", "outcome", "share")
+    __slots__ = ("__weakref__", "before", "behind", "lock", "outcome", "share")
 
     def __init__(self, share: Hashable | None) -> None:
         self.share = share
         self.lock = threading.RLock()
         self.before: _Turn | None = None
+        self.behind: _Turn | None = None
         self.outcome: tuple[Any, Exception | None] | None = None
 
 
@@ -58,6 +60,8 @@ class _Line:
                 if known.share == turn.share:
                     return known
                 known = known.before
+            if turn.before is not None:
+                turn.before.behind = turn
             self.last = ref(turn)
         return None
 
@@ -154,6 +158,7 @@ class Turns:
             raise
         finally:
             self._run_put_off(self._lines.get())
+            turn.behind = None
         return result
 
     def _run_put_off(self, line: _Line) -> None:

@@ -361,6 +361,18 @@ class TestBusy:
         assert turns.run(lambda: "next") == "next"
         assert done == []
 
+    def test_who_comes_after_one_that_gave_up_waits_too(self):
+        """A running job is alone, however many have given up behind it."""
+        turns = Turns(0.01)
+        running = Running(turns)
+        done = []
+        for share in (None, "reload", "reload", None):
+            with pytest.raises(RegistryBusyError):
+                turns.run(partial(done.append, 1), share)
+        assert running.end() is None
+        assert done == []
+        assert turns.run(lambda: "next") == "next"
+
     def test_one_in_the_middle_of_the_line_leaves_the_others_in_order(self, turns):
         """Whoever gives up takes only its own place away."""
         running = Running(turns)
