@@ -52,11 +52,8 @@ class Calling:
         # Where nobody asks for either, nothing stands round a call, and it costs nothing.
         supervised = circuit is not None or observers
         supervision = Supervision(self.circuits, observers) if supervised else None
-        self.manager: Final = PluginManager(
-            host,
-            implicit_prefix=implicit_prefix,
-            around=None if supervision is None else supervision.around,
-        )
+        around = None if supervision is None else supervision.around
+        self.manager: Final = PluginManager(host, implicit_prefix=implicit_prefix, around=around)
         for each in (PlugregSpecs, *hookspecs):
             self.manager.add_hookspecs(each)
         self.dispatch: Final = Dispatcher(
@@ -67,6 +64,7 @@ class Calling:
             observation,
             timeout=timeout,
             begin=None if supervision is None else supervision.begin,
+            around=around,
         )
 
     def still_holds(self, failure: PluginFailure) -> bool:

@@ -27,9 +27,10 @@ class CircuitPolicy:
     as long as before, ``longest`` at most. A trial that takes as long as the circuit was open, and
     has not ended when the plugin is wanted next, has failed.
 
-    What counts are calls of implementations of the host's hooks: no wrappers, no hooks of
-    plugreg's own (``plugreg_…``), no events, no tasks, and no methods of mixins. Neither does what
-    the host does count: a cancellation, or a synchronous call of what is async.
+    What counts are calls of implementations of the host's hooks, and of mixins' methods by
+    ``registry.capabilities``: no wrappers, no hooks of plugreg's own (``plugreg_…``), no events,
+    and no tasks. Neither does what the host does count: a cancellation, or a synchronous call of
+    what is async.
 
     Raises TypeError and ValueError, which name the field.
     """

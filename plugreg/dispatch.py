@@ -69,7 +69,8 @@ class Dispatcher:
 
     ``timeout`` is how many seconds each plugin may take in :meth:`acall` and :meth:`aoutcomes`,
     None is no limit. A synchronous call cannot be left, and has none. ``begin`` stands round each
-    implementation in these, as what the manager has put round it does in other calls.
+    implementation in these, as what the manager has put round it does in other calls, and
+    ``around`` in those of :meth:`run`.
 
     Each method raises UnknownHookError for a hook that nobody knows and HookCallError for
     arguments the spec does not have, lacks, or for a historic hook, and RegistryNotReady where
@@ -87,6 +88,7 @@ class Dispatcher:
         *,
         timeout: float | None = None,
         begin: Begin | None = None,
+        around: Callable[[Row], Row] | None = None,
     ) -> None:
         self._manager = manager
         self._circuits = Circuits(None) if circuits is None else circuits
@@ -96,6 +98,7 @@ class Dispatcher:
         self._check_ready = check_ready
         self._is_ready = False
         self._timeout = _positive(timeout)
+        self._around = around
         # It keeps which plugins are busy, and what hangs here does not hang in a forked child.
         self._async_calls = PerProcess(partial(_async_calls, self._on_fault, begin))
 
@@ -432,6 +435,22 @@ class Dispatcher:
         table = self._table(hook, args)
         steps = _steps(table.bare, table.values(table.arguments(kwargs)))
         answers = await self._async_calls.get().outcomes(table.hook.name, steps, self._timeout)
+        return [Outcome(*each) for each in answers]
+
+    def run(self, rows: Iterable[Row]) -> list[Outcome[Any]]:
+        """Call functions of plugins that implement no hook as :meth:`outcomes` calls those of one.
+
+        They take no values of a call.
+        """
+        around = self._around
+        return [self._outcome(row if around is None else around(row), ()) for row in rows]
+
+    async def arun(self, rows: Sequence[Row]) -> list[Outcome[Any]]:
+        """Call the functions as :meth:`run` does, from a coroutine; all are of one name."""
+        if not rows:
+            return []
+        calls, name = self._async_calls.get(), rows[0].hook
+        answers = await calls.outcomes(name, _steps(rows, ()), self._timeout)
         return [Outcome(*each) for each in answers]
 
     def tell(self, plugin: Implementations, hook: str, **kwargs: Any) -> None:

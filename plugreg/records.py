@@ -124,8 +124,9 @@ class PluginFailure:
 
     @classmethod
     def of_call(cls, slug: str, hook: str, error: BaseException) -> PluginFailure:
-        """Make the record of what an implementation of ``hook`` raised."""
-        return cls.of(Stage.CALL, slug, error, subject=hook, what=f"hook {hook!r}")
+        """Make the record of what an implementation of ``hook``, or a ``mixin.method``, raised."""
+        kind = "method" if "." in hook else "hook"
+        return cls.of(Stage.CALL, slug, error, subject=hook, what=f"{kind} {hook!r}")
 
     @property
     def identity(self) -> tuple[str, ...]:

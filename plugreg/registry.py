@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from plugreg.assets import Asset
+    from plugreg.capabilities import Capabilities
     from plugreg.circuits import CircuitPolicy
     from plugreg.encryption import Encryption
     from plugreg.events import Deliver
@@ -453,6 +454,13 @@ class PluginRegistry:
         except KeyError:
             pass  # Nobody has it, or it is spelt otherwise, or nothing is loaded.
         return self._life.current().by_mixin.get(key.strip().lower(), ())
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Isolated calls of mixins' methods: ``capabilities.outcomes("mail", "…", mail)``."""
+        from plugreg.capabilities import Capabilities
+
+        return Capabilities(self._life.current, self.dispatch)
 
     @property
     def hook(self) -> Any:

@@ -31,7 +31,7 @@ FLOORS = [
     {"declarations", "dispatch", "discovery", "resolve", "schemas", "stored"}
     | {"leases", "presence", "hints", "probes", "supervision"},
     {"plugin", "mixins", "overrides", "values"},
-    {"load", "modules", "activate", "configs", "settings", "migrations", "calling"}
+    {"load", "modules", "activate", "configs", "settings", "migrations", "calling", "capabilities"}
     | {"catalogue", "ui", "options", "assets", "health", "events", "schedules"},
     {"build", "binding", "configuration", "settings_health", "install"} | {"freshness"},
     {"lifecycle", "_probe_child"},

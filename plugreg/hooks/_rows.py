@@ -137,5 +137,5 @@ def refuse(coroutine: CoroutineType[Any, Any, Any]) -> Any:
 def _not_async(name: str) -> TypeError:
     return TypeError(
         f"{name!r} is async, but this call is not; "
-        f"make it a plain function, or let the host await registry.acall()"
+        f"make it a plain function, or let the host await registry.acall() or aoutcomes()"
     )

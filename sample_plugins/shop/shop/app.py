@@ -1,21 +1,16 @@
 """The shop itself: how a host embeds plugreg, and what it then asks its plugins."""
 
-import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
 from plugreg import PluginRegistry
-from plugreg.mixins import ValidationFault, ask_validators
+from plugreg.mixins import ValidationFault
 from plugreg.storage import TinyDBStorage
 from shop.hookspecs import Hooks
 
 SHELF = {"tea": 4.00, "honey": 8.00, "teapot": 24.00}
 """What the shop sells, at which price in euros."""
-
-logger = logging.getLogger("shop")
 
 
 def make_registry(storage_path: str | os.PathLike[str]) -> PluginRegistry:
@@ -38,35 +33,21 @@ def price_of(registry: PluginRegistry, item: str) -> float:
     return round(price + sum(registry.call(Hooks.price_change, item=item, price=price)), 2)
 
 
-# What follows calls methods of plugins' objects. plugreg isolates the hooks that it calls; what a
-# host calls by itself, it isolates by itself.
-
-
-@contextmanager
-def isolated(plugin: object) -> Iterator[None]:
-    """Log what a plugin raises, and go on with the next one."""
-    try:
-        yield
-    except (Exception, SystemExit):
-        logger.exception("plugin class %s failed", type(plugin).__name__)
+# What follows calls methods of plugins' mixins. As with hooks, one that fails costs its own answer.
 
 
 def tell(registry: PluginRegistry, event: str, **facts: Any) -> None:
     """Tell the plugins that listen of something that happened in the shop."""
-    for plugin in registry.with_mixin("events"):
-        with isolated(plugin):
-            if plugin.wants_process_event(event):
-                plugin.process_event(event, **facts)
+    wants = registry.capabilities.outcomes("events", "wants_process_event", event)
+    listeners = registry.capabilities.only(*(outcome.slug for outcome in wants if outcome.value))
+    listeners.outcomes("events", "process_event", event, **facts)
 
 
 def refusal(registry: PluginRegistry, item: str) -> str | None:
     """Return why a plugin does not want this item on the shelf, None if nobody minds."""
-    for plugin in registry.with_mixin("validation"):
-        with isolated(plugin):
-            try:
-                ask_validators([plugin], "validate_item", item)
-            except ValidationFault as fault:
-                return str(fault.message)
+    for outcome in registry.capabilities.outcomes("validation", "validate_item", item):
+        if isinstance(outcome.error, ValidationFault):
+            return str(outcome.error.message)
     return None
 
 
@@ -75,10 +56,11 @@ def act(registry: PluginRegistry, name: str, **data: Any) -> dict[str, Any] | No
 
     Returns the plugin's answer, None if there is none.
     """
-    for plugin in registry.with_mixin("action"):
-        with isolated(plugin):
-            if plugin.action_name() == name:
-                plugin.perform_action(data=data)
-                answer: dict[str, Any] = plugin.get_response(data=data)
-                return answer
+    for named in registry.capabilities.outcomes("action", "action_name"):
+        if named.value == name:
+            plugin = registry.capabilities.only(named.slug)
+            for done in plugin.outcomes("action", "perform_action", data=data):
+                for answer in plugin.outcomes("action", "get_response", data=data):
+                    if done.error is None and answer.error is None:
+                        return answer.value
     return None
