@@ -16,6 +16,7 @@ import plugreg
 import plugreg.mixins
 import plugreg.storage
 from plugreg.hooks import PlugregSpecs
+from plugreg.mixins import ActionMixin, NotificationMixin, ValidationMixin
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -54,6 +55,43 @@ def test_host_and_plugin_of_the_first_screen_run(site, tmp_path):
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.splitlines() == re.findall(r"^print\(.*  # (.*)$", host, re.MULTILINE)
     assert (tmp_path / "plugins.json").is_file()
+
+
+def test_the_page_on_capabilities_runs():
+    """A host that is written like that notifies, validates and acts, whatever a plugin raises."""
+
+    class Sound(NotificationMixin, ValidationMixin, ActionMixin, plugreg.Plugin):
+        ACTION_NAME = "count"
+
+        def send_notification(self, target, category, users, context):
+            return (target, category, users, context) == ("part", "stock", ["ann"], {})
+
+        def validate_item(self, item):
+            self.raise_error(f"{item} does not keep")
+
+        def perform_action(self, user=None, data=None):
+            self.data = data
+
+        def get_info(self, user=None, data=None):
+            return self.data
+
+    class Faulty(Sound):
+        def fail(self, *args, **kwargs):
+            raise ValueError("no")
+
+        send_notification = validate_item = perform_action = fail
+
+    [code] = re.findall(r"^```python\n(.*?)^```$", _page("host/capabilities.md"), re.M | re.S)
+    plugins = {"builtin": [("faulty", Faulty), ("sound", Sound)], "new_plugins": "active"}
+    with plugreg.PluginRegistry("shop", **plugins) as registry:
+        registry.load()
+        host = {"registry": registry}
+        exec(code, host)
+
+        assert host["notify"]("part", ["ann"]) == ["sound"]
+        assert host["refusals"]("ice") == ["ice does not keep"]
+        assert host["act"]("count", 7) == [{"action": "count", "result": False, "info": 7}]
+        assert [each.slug for each in registry.errors] == ["faulty"] * 3
 
 
 @pytest.mark.parametrize("language", ["python"])
