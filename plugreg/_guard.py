@@ -16,7 +16,7 @@ LONGEST_MESSAGE: Final = 1_000
 _LONGEST: Final = 50_000
 """How many characters of a message, and of a traceback, are kept."""
 
-_MOST_FRAMES: Final = 200
+_MOST_FRAMES: Final = 100
 _MOST_RELATED: Final = 50
 """How many frames of an exception are kept, and how many exceptions are formatted with it."""
 _MOST_PRINTED: Final = 15
@@ -163,21 +163,30 @@ def _related(error: BaseException) -> list[BaseException]:
 def _shorten(error: BaseException) -> None:
     """Drop the frames of earlier raises from a traceback, and the middle of an overlong one.
 
-    Python puts the frames of each raise in front of those that an exception has already. The
-    first is that of plugreg's function which has caught it: where its code comes again, an
-    earlier raise begins.
+    Python puts the frames of each raise in front of those that an exception has already.
     """
     kept: list[TracebackType] = []
     trace = error.__traceback__
     while trace is not None:
-        code = trace.tb_frame.f_code
-        if kept and code is kept[0].tb_frame.f_code and _is_own(code):
+        if kept and _begins_again(trace, kept):
             kept[-1].tb_next = None
             break
         kept.append(trace)
         trace = trace.tb_next
     if len(kept) > _MOST_FRAMES:
         kept[_MOST_FRAMES // 2 - 1].tb_next = kept[-_MOST_FRAMES // 2]
+
+
+def _begins_again(trace: TracebackType, before: list[TracebackType]) -> bool:
+    """Return whether an earlier raise of the same exception begins here.
+
+    The function that has caught it comes first each time. Where that is one of plugreg's it does
+    not come twice in one raise. Another one may call itself; its caller is the frame before then.
+    """
+    code, caller = trace.tb_frame.f_code, trace.tb_frame.f_back
+    return code is before[0].tb_frame.f_code and (
+        _is_own(code) or (caller is not None and caller is not before[-1].tb_frame)
+    )
 
 
 def _place_of(error: BaseException) -> str:

@@ -311,24 +311,69 @@ class TestRaisedAgain:
         assert record.count == 5
         assert [each() is None for each in given] == [True] * 4 + [False]
 
-    def test_what_is_raised_from_it_does_not_grow_without_limit(self):
-        """Of the causes, too, only so many frames are formatted and kept."""
+    def test_its_traceback_does_not_grow_as_a_cause(self):
+        """It does not where the plugin itself catches it, and raises another one from it."""
         shared = ValueError("no")
 
         def fail():
+            raise shared
+
+        def price():
+            try:
+                fail()
+            except ValueError as error:
+                raise KeyError("none") from error
+
+        texts = set()
+        for _ in range(5):
+            with Guard() as guard:
+                price()
+            texts.add(explain(guard.error).traceback)
+
+        assert entries(shared) == 2
+        assert len(texts) == 1
+
+    def test_its_traceback_does_not_grow_without_limit(self):
+        """In a coroutine, too, only so many frames are formatted and kept."""
+        shared = ValueError("no")
+
+        async def price():
             try:
                 raise shared
             except ValueError as error:
                 raise KeyError("none") from error
 
-        lengths = []
-        for _ in range(1_000):
-            with Guard() as guard:
-                fail()
-            lengths.append(len(explain(guard.error).traceback.splitlines()))
+        async def main():
+            lengths = []
+            for _ in range(300):
+                with Guard() as guard:
+                    await price()
+                lengths.append(len(explain(guard.error).traceback.splitlines()))
+            return lengths
 
-        assert entries(shared) <= 201
-        assert lengths[-1] == lengths[500] < 1_000
+        lengths = asyncio.run(main())
+
+        assert entries(shared) <= 100
+        assert lengths[-1] == lengths[-100]
+
+    def test_a_function_that_calls_itself_is_shown_to_its_end(self):
+        """What comes again in one raise is no earlier raise."""
+
+        def climb(depth):
+            if depth == 3:
+                raise ValueError("top")
+            try:
+                climb(depth + 1)
+            except ValueError as error:
+                if depth:
+                    raise
+                raise KeyError("none") from error
+
+        with Guard() as guard:
+            climb(0)
+
+        assert "raise ValueError" in explain(guard.error).traceback
+        assert entries(guard.error.__cause__) == 4
 
     def test_a_chain_that_grows_is_not_formatted_without_limit(self):
         """What was raised is shown, without what it came of where that is too much."""
@@ -370,7 +415,7 @@ class TestRaisedAgain:
 
         assert "in test_a_deep_stack_keeps_its_ends" in text
         assert "RecursionError" in text.splitlines()[-1]
-        assert entries(guard.error) <= 201
+        assert entries(guard.error) <= 100
 
 
 async def awaited(value):
