@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, islice
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from plugreg._guard import Guard, safe_repr
 from plugreg.context import PluginContext
@@ -13,13 +14,7 @@ from plugreg.declarations import parse_definitions
 from plugreg.discovery import objects
 from plugreg.hooks import Implementations
 from plugreg.mixins import MixinSpec, SettingsMixin
-from plugreg.mixins._spec import (
-    contract_faults,
-    has,
-    is_enabled,
-    run_activate,
-    run_deactivate,
-)
+from plugreg.mixins._spec import contract_faults, has, is_enabled, run_activate
 from plugreg.mixins.settings import SPEC as SETTINGS
 from plugreg.mixins.settings import version_fault
 from plugreg.plugin import Plugin, bind, unbind
@@ -61,11 +56,30 @@ class Activation:
     failures: tuple[PluginFailure, ...] = ()
 
 
-class Activator:
-    """Activates and deactivates plugins for one registry; keeps nothing of them.
+class _Step(NamedTuple):
+    """What is done when a plugin leaves, and how a failure of it is called."""
 
-    ``mixins`` is the table of capabilities, ``off`` the keys of those whose switch the host
-    turned off: their functions do not run.
+    function: Callable[[], object]
+    subject: str
+    what: str = ""
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class _Living:
+    """A plugin whose activation was begun, and what is to be undone of it, last step last."""
+
+    active: ActivePlugin
+    undo: list[_Step] = field(default_factory=list)
+    context: PluginContext | None = None
+
+
+class Activator:
+    """Activates and deactivates the plugins of one registry.
+
+    It keeps every plugin whose activation was begun until all of it was undone, so that none is
+    forgotten where Ctrl-C has come between: see :meth:`settle`. ``mixins`` is the table of
+    capabilities, ``off`` the keys of those whose switch the host turned off: their functions do
+    not run.
     """
 
     def __init__(
@@ -79,6 +93,7 @@ class Activator:
         self._off = off
         self._implement = implement
         self._settings = settings
+        self._living: list[_Living] = []
 
     def activate(self, loaded: LoadedPlugin, rank: tuple[Any, ...], *, full: bool) -> Activation:
         """Check what a plugin brings, bind it, and run its and its mixins' activation.
@@ -110,15 +125,10 @@ class Activator:
             user_settings=declared.user_settings,
             settings_version=declared.version,
         )
-        with Guard() as guard:
-            context = self._settings.take_in(slug, declared)
-            if _is_bound_kind(plugin):
-                bind(plugin, context)
-        if guard.error is not None:
-            return _failed(slug, guard.error)
-        done: list[MixinSpec] = []
+        living = _Living(active=active)
+        self._living.append(living)
         try:
-            failure = self._migrate(active, declared) or self._take_in(active, done, full=full)
+            failure = self._begin(living, declared, full=full)
             if failure is None:
                 brings, failures = _brought(active)
                 return Activation(
@@ -126,25 +136,31 @@ class Activator:
                     failures=(*_unread_settings(slug, plugin), *failures),
                 )
         except BaseException:
-            self._undo(active, done)
+            self._undo(living)
             raise
-        return Activation(failures=(failure, *self._undo(active, done)))
+        return Activation(failures=(failure, *self._undo(living)))
 
     def deactivate(self, active: ActivePlugin) -> tuple[PluginFailure, ...]:
         """Undo :meth:`activate` in reverse, after the plugin's hooks were taken out of service.
 
         Each step has a guard of its own; one that fails stops none of the others.
         """
-        failures = []
-        with Guard() as guard:
-            active.implementations.invoke("plugreg_deactivating")
-        if guard.error is not None:
-            failures.append(
-                PluginFailure.of(
-                    Stage.DEACTIVATE, active.slug, guard.error, subject="plugreg_deactivating"
-                )
-            )
-        return (*failures, *self._undo(active, self._running(active)))
+        return tuple(
+            failure
+            for living in [*self._living]
+            if living.active.slug == active.slug and living.active.plugin is active.plugin
+            for failure in self._undo(living)
+        )
+
+    def settle(self, in_service: Mapping[str, ActivePlugin]) -> Iterator[PluginFailure]:
+        """Deactivate all plugins that were activated and are not in service, last one first.
+
+        Yields the failures of each. What was begun and not ended is gone on with, so that no
+        step is done twice and none is left out.
+        """
+        left = [each for each in self._living if not _serves(each.active, in_service)]
+        for living in sorted(left, key=lambda each: each.active.place, reverse=True):
+            yield from self._undo(living)
 
     # -- the parts ---------------------------------------------------------------------------
 
@@ -173,53 +189,77 @@ class Activator:
                 failures.append(_mixin_failure(Stage.ACTIVATE, slug, mixin, guard.error))
         return present, enabled, failures
 
-    def _running(self, active: ActivePlugin) -> list[MixinSpec]:
-        """Return the mixins of this plugin whose functions run, in order of activation."""
-        return [
-            each
-            for each in self._mixins
-            if each.key in active.enabled and each.key not in self._off
-        ]
+    def _begin(self, living: _Living, declared: Declared, *, full: bool) -> PluginFailure | None:
+        """Bind, migrate and activate a plugin.
 
-    def _migrate(self, active: ActivePlugin, declared: Declared) -> PluginFailure | None:
-        with Guard() as guard:
-            self._settings.migrate(active.slug, active.plugin, declared)
-            return None
-        assert guard.error is not None
-        return PluginFailure.of(
-            Stage.ACTIVATE, active.slug, guard.error, subject="settings migration"
-        )
-
-    def _take_in(
-        self, active: ActivePlugin, done: list[MixinSpec], *, full: bool
-    ) -> PluginFailure | None:
+        What undoes a step is noted before it is taken, and left out if it then fails by itself.
+        """
+        active, undo = living.active, living.undo
         slug, plugin = active.slug, active.plugin
-        for mixin in self._running(active):
+        with Guard() as guard:
+            living.context = self._settings.take_in(slug, declared)
+            if _is_bound_kind(plugin):
+                bind(plugin, living.context)
+        if guard.error is not None:
+            others = [each.active for each in self._living if each is not living]
+            other = next((each.slug for each in others if each.plugin is plugin), None)
+            if other is not None:
+                message = f"its object is that of plugin {other!r}; give each slug one of its own"
+                return PluginFailure(stage=Stage.ACTIVATE, slug=slug, message=message)
+            return PluginFailure.of(Stage.ACTIVATE, slug, guard.error)
+        with Guard() as guard:
+            self._settings.migrate(slug, plugin, declared)
+        if guard.error is not None:
+            return PluginFailure.of(Stage.ACTIVATE, slug, guard.error, subject="settings migration")
+        for mixin in self._mixins:
+            if mixin.key not in active.enabled or mixin.key in self._off:
+                continue
+            before = len(undo)
             with Guard() as guard:
+                if mixin.deactivate is not None:
+                    deactivate = partial(mixin.deactivate, plugin)
+                    undo.append(_Step(deactivate, mixin.key, f"mixin {mixin.key!r}"))
                 run_activate(mixin, plugin, full=full)
             if guard.error is not None:
+                del undo[before:]
                 return _mixin_failure(Stage.ACTIVATE, slug, mixin, guard.error)
-            done.append(mixin)
+        before, hook = len(undo), "plugreg_deactivating"
         with Guard() as guard:
+            undo += [_Step(row.function, hook) for row in active.implementations.rows(hook)]
             active.implementations.invoke("plugreg_activated")
         if guard.error is not None:
+            del undo[before:]
             return PluginFailure.of(Stage.ACTIVATE, slug, guard.error, subject="plugreg_activated")
         return None
 
-    def _undo(self, active: ActivePlugin, done: list[MixinSpec]) -> list[PluginFailure]:
+    def _undo(self, living: _Living) -> list[PluginFailure]:
+        slug, plugin = living.active.slug, living.active.plugin
         failures = []
-        for mixin in reversed(done):
+        while living.undo:
+            function, subject, what = living.undo[-1]
             with Guard() as guard:
-                run_deactivate(mixin, active.plugin)
+                # Nothing is called between these two: if Ctrl-C comes, it is in the plugin's code.
+                del living.undo[-1]
+                function()
             if guard.error is not None:
-                failures.append(_mixin_failure(Stage.DEACTIVATE, active.slug, mixin, guard.error))
-        if _is_bound_kind(active.plugin):
+                failures.append(
+                    PluginFailure.of(
+                        Stage.DEACTIVATE, slug, guard.error, subject=subject, what=what
+                    )
+                )
+        if living.context is not None and _is_bound_kind(plugin):
             # The object's own dict is asked for, which a __getattribute__ of its own may refuse.
             with Guard() as guard:
-                unbind(active.plugin)
+                unbind(plugin, living.context)
             if guard.error is not None:
-                failures.append(PluginFailure.of(Stage.DEACTIVATE, active.slug, guard.error))
+                failures.append(PluginFailure.of(Stage.DEACTIVATE, slug, guard.error))
+        self._living.remove(living)
         return failures
+
+
+def _serves(active: ActivePlugin, in_service: Mapping[str, ActivePlugin]) -> bool:
+    now = in_service.get(active.slug)
+    return now is not None and now.plugin is active.plugin
 
 
 def _is_bound_kind(plugin: object) -> bool:

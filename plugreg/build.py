@@ -6,6 +6,7 @@ from bisect import bisect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from operator import attrgetter
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
@@ -137,18 +138,21 @@ class Builder:
         ``only`` must be among them. ``previous`` goes on serving meanwhile.
 
         Raises StorageError, and what belongs to the process; then everything that was newly made
-        is torn down again.
+        is torn down again, and modules are those of before.
         """
-        work = _Work(previous=previous, remake=remake, only=only, imported=self._imported)
+        work = _Work(previous=previous, remake=remake, only=only, imported=self._imported.copy())
         try:
             built = None if only is None else self._build_few(only, work, remember)
-            return built or self._build_all(discovery, manual, work, remember)
-        except BaseException:
-            for each in reversed(work.made.values()):
-                self._activator.deactivate(each)
-            raise
-        finally:
+            built = built or self._build_all(discovery, manual, work, remember)
             work.restore()
+        except BaseException:
+            for evicted in work.evicted.values():
+                evicted.restore(all_of_them=True)
+            for _ in self._activator.settle(previous.active):
+                pass  # Of what was never in service no failure is kept.
+            raise
+        self._imported = work.imported
+        return built
 
     # -- the parts ---------------------------------------------------------------------------
 
@@ -276,7 +280,7 @@ class Builder:
         # The host's modules stay, whatever its distribution brings.
         own = spec.distribution is not None and spec.distribution == self._rules.distribution
         with Guard() as guard:
-            evicted = Evicted({}) if own else work.evict(spec)
+            evicted = Evicted() if own else work.evict(spec)
         if guard.error is not None:
             work.failures.append(PluginFailure.of(Stage.IMPORT, slug, guard.error))
             work.held[slug] = FAILED
@@ -437,9 +441,7 @@ def _inserted(
     return dict(zip(slugs, plugins, strict=True))
 
 
-def _place(active: ActivePlugin) -> tuple[bool, tuple[Any, ...]]:
-    """Return the place in the order of activation, in which plugins that were brought come last."""
-    return active.loaded.spec.source is Source.BROUGHT, active.implementations.rank
+_place: Final = attrgetter("place")
 
 
 def _endless(found: Sequence[PluginSpec]) -> PluginFailure:
@@ -545,10 +547,12 @@ class _Work:
         code, own = (spec.path, spec.version, spec.stamp), unit_of(spec)
         is_old = self.imported.setdefault(own, code) != code
         if not (is_other or is_old or self.remake is Remake.CODE):
-            return Evicted({})
+            return Evicted()
         whole_folder = self.remake is Remake.CODE
         unit = unit_of(spec, whole_folder=whole_folder)
         if unit not in self.evicted:
-            self.evicted[unit] = evict(spec, whole_folder=whole_folder)
+            # Known before anything is taken, so that all of it is put back if Ctrl-C comes.
+            evicted = self.evicted[unit] = Evicted()
+            evict(spec, evicted, whole_folder=whole_folder)
         self.imported[own] = code
         return self.evicted[unit]

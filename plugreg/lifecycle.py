@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
 from typing import Any, Final
@@ -46,6 +46,16 @@ from plugreg.values import SettingsStore
 _logger = logging.getLogger("plugreg")
 
 _NOTHING_YET: Final = LoadReport(active=(), states={}, failures=(), seconds=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unfinished:
+    """A change that is published and has more to do, and what went wrong with that so far."""
+
+    built: Built
+    found: Discovery
+    is_whole: bool
+    late: list[PluginFailure] = field(default_factory=list)
 
 
 class LifeCycle:
@@ -99,6 +109,8 @@ class LifeCycle:
         self._fresh = Freshness(configs, rules)
         self._is_loaded = False
         self._is_closed = False
+        self._has_ended = False
+        self._unfinished: _Unfinished | None = None
 
     @property
     def is_loaded(self) -> bool:
@@ -210,7 +222,7 @@ class LifeCycle:
         def job() -> LoadReport:
             if spec.slug in self.snapshot.plugins:
                 raise PluginSlugError(spec.slug, "it is the slug of a known plugin; choose another")
-            self._apply_manual((*self._manual, spec), spec.slug)
+            self._apply_wishes({spec.slug}, (*self._manual, spec))
             return _NOTHING_YET
 
         self._change(job)
@@ -220,15 +232,18 @@ class LifeCycle:
 
         def job() -> LoadReport:
             others = tuple(each for each in self._manual if each.slug != slug)
-            self._apply_manual(others, Slug(slug))
+            self._apply_wishes({Slug(slug)}, others)
             return _NOTHING_YET
 
         self._change(job)
 
     def close(self) -> None:
-        """Let go of every plugin, last one first, and end. Closing again does nothing."""
-        if not self._is_closed:
-            self._change(self._end)
+        """Let go of every plugin, last one first, and end. Closing again does nothing.
+
+        Where Ctrl-C has ended it, closing again does the rest.
+        """
+        if not self._has_ended:
+            self._turns.run(self._end)
 
     # -- the parts ---------------------------------------------------------------------------
 
@@ -241,11 +256,10 @@ class LifeCycle:
         def unless_closed() -> LoadReport:
             if self._is_closed:
                 self._refuse()
+            # What Ctrl-C has kept back of the change before.
+            self._finish()
             report = job()
-            if self._is_closed:
-                self._presence.withdraw()
-            else:
-                self._presence.tell(self.running)
+            self._presence.tell(self.running)
             return report
 
         try:
@@ -256,16 +270,18 @@ class LifeCycle:
                 self._told.tell()
         return report or _NOTHING_YET
 
-    def _end(self) -> LoadReport:
-        old = self.snapshot
-        self._manager.exchange(old.active.keys(), ())
-        self.snapshot = Snapshot()
-        self._is_closed = True
-        self._health.forget(old.active)
-        for each in reversed([*old.active.values()]):
-            for failure in self._activator.deactivate(each):
-                self._ledger.record(failure)
-        return _NOTHING_YET
+    def _end(self) -> None:
+        def publish() -> None:
+            self.snapshot = Snapshot()
+            self._is_closed = True
+
+        active = self.snapshot.active
+        self._manager.exchange(active, (), publish)
+        self._health.forget(active)
+        for failure in self._activator.settle({}):
+            self._ledger.record(failure)
+        self._presence.withdraw()
+        self._has_ended = True
 
     def _reload(self, *, collect: bool, remake: Remake, again: bool = False) -> LoadReport:
         """Make the next snapshot; ``again`` has deleted plugins count as never seen."""
@@ -326,18 +342,12 @@ class LifeCycle:
                     active.implementations, "plugreg_settings_changed", changed=keys
                 )
 
-    def _apply_manual(self, manual: tuple[PluginSpec, ...], slug: Slug) -> None:
-        before, self._manual = self._manual, manual
-        try:
-            self._apply_wishes({slug})
-        except BaseException:
-            self._manual = before
-            raise
-
-    def _apply_wishes(self, slugs: Collection[Slug]) -> None:
+    def _apply_wishes(
+        self, slugs: Collection[Slug], manual: tuple[PluginSpec, ...] | None = None
+    ) -> None:
         snapshot = self.snapshot
         only = frozenset(slugs) | {each for slug in slugs for each in snapshot.dependants(slug)}
-        self._apply(snapshot.discovery, only=only)
+        self._apply(snapshot.discovery, only=only, manual=manual)
 
     def _apply(
         self,
@@ -347,47 +357,74 @@ class LifeCycle:
         only: frozenset[str] | None = None,
         collected: Discovery | None = None,
         again: bool = False,
+        manual: tuple[PluginSpec, ...] | None = None,
     ) -> tuple[Built, tuple[PluginFailure, ...]]:
         """Build the next snapshot, publish it, tear down what left; return what went wrong too."""
-        built = self._build(found, remake, only, again)
-        while any(self._manager.is_reserved(each.slug) for each in built.added):
-            # A plugin has registered another one's name on the manager while it was activated:
-            # that other one fails the next time, so this ends when there are no more names.
-            self._tear_down(built)
-            built = self._build(found, remake, only, again)
-        self._publish(built, collected)
+        manual = self._manual if manual is None else manual
+        remember = partial(self._remember, again=again)
+
+        def build() -> Built:
+            return self._builder.build(
+                self.snapshot, found, manual, remember, remake=remake, only=only
+            )
+
+        def publish() -> None:
+            self.snapshot = built.snapshot
+            self._collected = collected or self._collected
+            self._manual = manual
+            self._is_loaded = True
+            self._unfinished = _Unfinished(built, found, is_whole=only is None)
+
+        try:
+            built = build()
+            while any(self._manager.is_reserved(each.slug) for each in built.added):
+                # A plugin has registered another one's name on the manager while it was activated:
+                # that other one fails the next time, so this ends when there are no more names.
+                self._tear_down()
+                built = build()
+            if not self._rules.safe_mode:
+                self._configs.rename(built.renamed)
+            # Hooks and snapshot, or neither.
+            self._manager.exchange(
+                [each.slug for each in built.removed],
+                [each.implementations for each in built.added],
+                publish,
+            )
+        except BaseException:
+            self._tear_down()
+            raise
+        return built, self._finish()
+
+    def _finish(self) -> tuple[PluginFailure, ...]:
+        """Do what a published change has still to do; return what went wrong with it.
+
+        Nothing is done twice of what concerns plugins, wherever Ctrl-C has come before.
+        """
+        self._manager.settle()
+        rest = self._unfinished
+        if rest is None:
+            self._tear_down()
+            return ()
+        built = rest.built
         self._retries.note(built.tried | built.gone, built.failures)
         for each in (*built.added, *built.removed):
             if each.slug not in built.kept:
                 # What another object has done is none of its own, and one that is off has none.
                 self._dispatch.reset(each.slug)
-        torn_down = [
-            failure
-            for each in built.removed
-            if each.slug not in built.kept
-            for failure in self._activator.deactivate(each)
-        ]
+        for failure in self._activator.settle(self.snapshot.active):
+            rest.late.append(failure)
         # Before unknown hooks are looked for: what is replayed may add the specs that they lack.
-        replayed = [
-            PluginFailure.of_call(slug, hook, error)
-            for slug, hook, error in self._manager.replay(e.implementations for e in built.added)
-        ]
-        late = (*torn_down, *replayed)
-        return built, self._record(built, found, late, is_whole=only is None)
+        for slug, hook, error in self._manager.replay():
+            rest.late.append(PluginFailure.of_call(slug, hook, error))
+        kept = self._record(built, rest.found, rest.late, is_whole=rest.is_whole)
+        self._unfinished = None
+        return kept
 
-    def _build(
-        self, found: Discovery, remake: Remake, only: frozenset[str] | None, again: bool
-    ) -> Built:
-        remember = partial(self._remember, again=again)
-        return self._builder.build(
-            self.snapshot, found, self._manual, remember, remake=remake, only=only
-        )
-
-    def _tear_down(self, built: Built) -> None:
+    def _tear_down(self) -> None:
         """Let go of what was newly made for a snapshot that is not published."""
-        for each in reversed(built.added):
-            if each.slug not in built.kept:
-                self._activator.deactivate(each)
+        self._manager.settle()
+        for _ in self._activator.settle(self.snapshot.active):
+            pass  # Of what was never in service no failure is kept.
 
     def _remember(
         self, specs: Iterable[PluginSpec], /, *, few: bool = False, again: bool
@@ -397,25 +434,6 @@ class LifeCycle:
         remember = self._configs.remember_few if few else self._configs.remember
         stored = [each for each in specs if each.source is not Source.MANUAL]
         return remember(stored, self._rules, again=again)
-
-    def _publish(self, built: Built, collected: Discovery | None) -> None:
-        """Store what was learnt, and swap in hooks and snapshot, each with one assignment.
-
-        If that cannot be done, what was newly made is torn down and the old snapshot stays.
-        """
-        try:
-            if not self._rules.safe_mode:
-                self._configs.rename(built.renamed)
-            self._manager.exchange(
-                [each.slug for each in built.removed],
-                [each.implementations for each in built.added],
-            )
-        except BaseException:
-            self._tear_down(built)
-            raise
-        self.snapshot = built.snapshot
-        self._collected = collected or self._collected
-        self._is_loaded = True
 
     def _record(
         self,

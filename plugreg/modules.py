@@ -10,28 +10,26 @@ import os
 import sys
 from pathlib import Path, PurePosixPath
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 from plugreg._guard import Guard
 from plugreg.discovery import directories
+from plugreg.discovery._importing import forget, names_in
 from plugreg.records import PluginSpec, Source
 
 
-class Evicted:
-    """Modules taken from ``sys.modules``, which can be put back."""
+class Evicted(dict[str, ModuleType]):
+    """Modules by name that were taken from ``sys.modules``, which can be put back."""
 
-    def __init__(self, modules: dict[str, ModuleType]) -> None:
-        self._modules = modules
-
-    def __bool__(self) -> bool:
-        return bool(self._modules)
-
-    def restore(self) -> None:
-        """Put back those that were not imported anew; the others stay as they are now."""
-        for name, module in self._modules.items():
+    def restore(self, *, all_of_them: bool = False) -> None:
+        """Put back those that were not imported anew, or ``all_of_them``."""
+        for name, module in self.items():
+            if all_of_them:
+                sys.modules[name] = module
             if sys.modules.setdefault(name, module) is module:
                 parent, _, child = name.rpartition(".")
-                _names_in(sys.modules.get(parent)).setdefault(child, module)
+                names = names_in(sys.modules.get(parent))
+                names[child] = module if all_of_them else names.get(child, module)
 
 
 def forget_folders() -> None:
@@ -58,25 +56,17 @@ def unit_of(spec: PluginSpec, *, whole_folder: bool = False) -> str:
     return str(spec.folder) if whole_folder else f"{spec.path}:{spec.value}"
 
 
-def evict(spec: PluginSpec, *, whole_folder: bool = False) -> Evicted:
+def evict(spec: PluginSpec, taken: Evicted | None = None, *, whole_folder: bool = False) -> Evicted:
     """Take the modules of a plugin, and of all others of its distribution, from ``sys.modules``.
 
     Of a plugin in a folder that is its file or package, with ``whole_folder`` everything that was
     imported from the folder, neighbours that are no plugins included. Objects made of the old
-    code stay as they are. Of objects that a host gave, nothing is taken.
+    code stay as they are. Of objects that a host gave, nothing is taken. They are put into
+    ``taken``, which is returned.
     """
-    taken = {}
-    # Sorted, so that a package goes before its modules: those stay its attributes.
-    for name in sorted(_modules_of(spec, whole_folder=whole_folder)):
-        if name not in sys.modules:
-            continue  # Another thread was first.
-        taken[name] = sys.modules.pop(name)
-        # ``from namespace import name`` would find it there, and never import it anew.
-        parent, _, child = name.rpartition(".")
-        names = _names_in(sys.modules.get(parent))
-        if child in names and names[child] is taken[name]:
-            del names[child]
-    return Evicted(taken)
+    taken = Evicted() if taken is None else taken
+    forget(_modules_of(spec, whole_folder=whole_folder), taken)
+    return taken
 
 
 def _modules_of(spec: PluginSpec, *, whole_folder: bool) -> list[str]:
@@ -154,20 +144,11 @@ def _root_of(module: str) -> str:
 
 def _file_of(module: object) -> str | None:
     """Return the real path of a module's file, None for what has none."""
-    file = _names_in(module).get("__file__")
+    file = names_in(module).get("__file__")
     # A plugin may have put anything there.
     with Guard():
         return os.path.realpath(file) if type(file) is str else None
     return None
-
-
-def _names_in(module: object) -> dict[str, Any]:
-    """Return the names of a module, none for what is no module."""
-    if not issubclass(type(module), ModuleType):
-        return {}
-    # A lazy module would be run by an attribute that is read in the ordinary way.
-    names: dict[str, Any] = object.__getattribute__(module, "__dict__")
-    return names
 
 
 def _below(root: str) -> list[str]:

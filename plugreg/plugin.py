@@ -160,9 +160,10 @@ def bind(plugin: Plugin, context: PluginContext) -> None:
         )
 
 
-def unbind(plugin: Plugin) -> None:
-    """Take the context away again. An object that is not bound stays as it is."""
-    vars(plugin).pop("_plugreg_context", None)
+def unbind(plugin: Plugin, context: PluginContext) -> None:
+    """Take the context away again. An object that has another one, or none, stays as it is."""
+    if vars(plugin).get("_plugreg_context") is context:
+        del vars(plugin)["_plugreg_context"]
 
 
 def _is_missing(context: PluginContext, key: str) -> bool:

@@ -328,6 +328,11 @@ class ActivePlugin:
         """The plugin object."""
         return self.loaded.plugin
 
+    @property
+    def place(self) -> tuple[bool, tuple[Any, ...]]:
+        """The place in the order of activation, in which plugins that were brought come last."""
+        return self.loaded.spec.source is Source.BROUGHT, self.implementations.rank
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KnownPlugin:

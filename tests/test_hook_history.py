@@ -44,7 +44,7 @@ def enter(manager, remove=(), **plugins):
     """Exchange and replay history, as a registry does; return the faults of the replay."""
     added = [manager.implementations(plugin, name, (name,)) for name, plugin in plugins.items()]
     manager.exchange(remove, added)
-    return list(manager.replay(added))
+    return list(manager.replay())
 
 
 def test_a_newcomer_is_told_what_was(manager):

@@ -30,7 +30,7 @@ from plugreg.mixins import (
     navigation_tab_name,
     plugin_urls,
 )
-from plugreg.mixins._spec import contract_faults, has, is_enabled, run_activate, run_deactivate
+from plugreg.mixins._spec import contract_faults, has, is_enabled, run_activate
 from plugreg.mixins.schedule import ScheduledTask, scheduled_tasks
 from plugreg.mixins.ui import FEATURE_GETTERS, UIRequest
 from plugreg.mixins.validation import ValidationFault, ask_generators, ask_validators
@@ -188,14 +188,9 @@ class TestSpec:
             run_activate(MixinSpec("x", "x", object, activate=activate), 1)
         assert calls == [False]
 
-    def test_deactivate(self):
-        """Deactivate gets the plugin; a row without either function does nothing."""
-        seen = []
-        run_deactivate(MixinSpec("x", "x", object, deactivate=seen.append), 1)
-        run_deactivate(MixinSpec("x", "x", object), 2)
+    def test_a_row_without_a_function_does_nothing(self):
+        """There is nothing to activate then."""
         run_activate(MixinSpec("x", "x", object), 2, full=True)
-
-        assert seen == [1]
 
 
 class Label:

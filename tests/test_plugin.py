@@ -212,9 +212,10 @@ class TestUnbound:
             use(plugin)
         assert caught.value.plugin == "Early"
 
-        bind(plugin, Context())
+        context = Context()
+        bind(plugin, context)
         use(plugin)
-        unbind(plugin)
+        unbind(plugin, context)
         with pytest.raises(PluginNotBoundError):
             use(plugin)
 
@@ -257,12 +258,13 @@ class TestBound:
         assert plugin.slug == "first"
 
     def test_unbinding_makes_room(self):
-        """An object let go by one registry may be bound by another; unbinding twice is nothing."""
-        plugin = Plugin()
-        bind(plugin, Context("first"))
-        unbind(plugin)
-        unbind(plugin)
+        """An object let go by one registry may be bound by another; unbinding again is nothing."""
+        plugin, first = Plugin(), Context("first")
+        bind(plugin, first)
+        unbind(plugin, first)
+        unbind(plugin, first)
         bind(plugin, Context("second"))
+        unbind(plugin, first)
 
         assert plugin.slug == "second"
 

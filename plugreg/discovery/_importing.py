@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import _imp
 import importlib
 import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from importlib import _bootstrap
 from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
+from time import monotonic, sleep
 from types import CodeType, ModuleType
-from typing import Final
+from typing import Any, Final
 
 _LOCK: Final = "__plugreg_lock__"
 """The attribute of a folder's private package that holds the lock for imports from the folder."""
 
 _STAMP: Final = "__plugreg_stamp__"
 """The attribute of an imported module that holds the stamp of the spec it was imported for."""
+
+_LONGEST_IMPORT: Final = 5.0
+"""How many seconds an import that goes on in another thread is waited for."""
 
 
 def private_name(folder: str | os.PathLike[str], module: str) -> str:
@@ -57,13 +64,13 @@ def import_module(folder: str | os.PathLike[str], module: str, stamp: str = "") 
         name = f"{prefix}.{module}"
         known = sys.modules.get(name)
         if isinstance(known, ModuleType) and vars(known).get(_STAMP, stamp) != stamp:
-            _forget(_within(name))
+            forget(_within(name))
         try:
             imported = importlib.import_module(name)
         except BaseException:
-            _forget(_within(prefix) - before)
+            forget(_within(prefix) - before)
             if is_first and _within(prefix) == {prefix}:
-                _forget({prefix})
+                forget({prefix})
             raise
         # A module may have put another object in its place, which is then taken as it is.
         if isinstance(imported, ModuleType):
@@ -118,13 +125,61 @@ def _within(prefix: str) -> set[str]:
     return {each for each in names if each == prefix or each.startswith(f"{prefix}.")}
 
 
-def _forget(names: Iterable[str]) -> None:
-    """Take modules out of ``sys.modules``, and out of the packages that they are attributes of."""
-    for name in names:
-        module = sys.modules.pop(name, None)
-        parent, _, child = name.rpartition(".")
-        package = sys.modules.get(parent)
-        # A plugin may have put anything in the place of its package.
-        names = vars(package) if isinstance(package, ModuleType) else {}
-        if child in names and names[child] is module:
-            del names[child]
+def forget(names: Iterable[str], taken: dict[str, ModuleType] | None = None) -> None:
+    """Take modules out of ``sys.modules``, and out of the packages that they are attributes of.
+
+    Each is put into ``taken`` before it goes. Imports of them, and of modules below them, that go
+    on in other threads would raise KeyError without them: they are waited for, for some seconds.
+    """
+    # Sorted, so that a package goes before its modules: those stay its attributes.
+    names = sorted(names)
+    deadline = monotonic() + _LONGEST_IMPORT
+    while True:
+        try:
+            _imp.acquire_lock()
+            # As long as this lock is held, no thread begins to import what is not imported yet.
+            if monotonic() >= deadline or not _are_imported_elsewhere(names):
+                for name in names:
+                    _forget(name, {} if taken is None else taken)
+                return
+        finally:
+            # Ctrl-C may come when it is acquired, and not known to be.
+            with suppress(RuntimeError):
+                _imp.release_lock()
+        sleep(0.001)
+
+
+def names_in(module: object) -> dict[str, Any]:
+    """Return the names of a module, none for what is no module."""
+    if not issubclass(type(module), ModuleType):
+        return {}
+    # A lazy module would be run by an attribute that is read in the ordinary way.
+    names: dict[str, Any] = object.__getattribute__(module, "__dict__")
+    return names
+
+
+def _forget(name: str, taken: dict[str, ModuleType]) -> None:
+    if name not in sys.modules:
+        return  # Another thread was first.
+    module = taken[name] = sys.modules[name]
+    sys.modules.pop(name, None)
+    # ``from package import name`` would find it there, and never import it anew.
+    parent, _, child = name.rpartition(".")
+    names = names_in(sys.modules.get(parent))
+    if names.get(child) is module:
+        del names[child]
+
+
+def _are_imported_elsewhere(names: Collection[str]) -> bool:
+    """Return whether another thread is importing one of these modules, or one below them."""
+    me = threading.get_ident()
+    locks = _bootstrap._module_locks  # type: ignore[attr-defined]
+    for name, reference in list(locks.items()):
+        # It lives as long as somebody imports the module.
+        lock = reference()
+        if lock is None or lock.owner == me:
+            continue
+        parts = name.split(".")
+        if any(".".join(parts[:length]) in names for length in range(1, len(parts) + 1)):
+            return True
+    return False

@@ -7,7 +7,6 @@ import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import pluggy
 from pluggy import HookCaller, HookImpl
 from pluggy._compat import DistFacade
 from pluggy._hooks import _SubsetHookCaller
@@ -16,18 +15,29 @@ from pluggy._manager import _static_hook_attr
 from plugreg._guard import Guard, safe_repr, safe_str
 from plugreg._names import near
 from plugreg.exceptions import UnknownHookError
+from plugreg.hooks._exchanging import (
+    base_of,
+    caller_of,
+    exchange,
+    find_caller,
+    has_spec,
+    remember_history,
+    replay,
+    settle,
+    store,
+)
 from plugreg.hooks._finding import OBJECT_NAMES, Found, Marks, as_plain, find_at_once
-from plugreg.hooks._identity import Delivered, Identities
-from plugreg.hooks._order import Position, arrange, asks, explain_order
+from plugreg.hooks._identity import Identities
+from plugreg.hooks._order import Position, explain_order
 from plugreg.hooks._rows import Row
-from plugreg.hooks._state import State
+from plugreg.hooks._state import State, Stateful
 from plugreg.hooks._tables import HookTable, Implementations, Rank, make_table
 
 if TYPE_CHECKING:
     import importlib.metadata
 
 
-class PluginManager(pluggy.PluginManager):
+class PluginManager(Stateful):
     """pluggy's manager, with implementations that are exchanged instead of edited in place.
 
     It can be used wherever a ``pluggy.PluginManager`` is: same methods, same semantics, same
@@ -67,6 +77,13 @@ class PluginManager(pluggy.PluginManager):
             return opts
         implicit = {"firstresult": False, "historic": False}
         return _own_opts(self, module_or_class, name, "plugreg_spec", implicit)
+
+    def add_hookspecs(self, module_or_class: Any) -> None:
+        """Add the specs of a module or class, as ``pluggy.PluginManager.add_hookspecs`` does."""
+        for name in dir(module_or_class):
+            if self.parse_hookspec_opts(module_or_class, name) is not None:
+                caller_of(self, name)
+        super().add_hookspecs(module_or_class)
 
     def implementations(
         self, plugin: Any, name: str, rank: Rank = (), dist_info: str | None = None
@@ -117,22 +134,23 @@ class PluginManager(pluggy.PluginManager):
             )
         pairs = _parsed(self, plugin, plugin_name)
         self._name2plugin[plugin_name] = plugin
-        unchecked = {name for name, _ in pairs if not _has_spec(self, name)}
+        unchecked = {name for name, _ in pairs if not has_spec(self, name)}
         for hook_name, impl in pairs:
-            hook = _caller(self, hook_name)
+            hook = caller_of(self, hook_name)
             if hook_name in unchecked and hook.has_spec():
                 # A replay of history, below, has added the spec in the meantime.
                 self._verify_hook(hook, impl)
             hook._maybe_apply_history(impl)
             with self._plugreg.writing:
+                self.settle()
                 if self._name2plugin.get(plugin_name) is not plugin:
                     # A replay of history has unregistered it in the meantime.
                     break
                 # pluggy itself finds the place, in a list that nobody reads yet.
                 scratch = HookCaller(hook_name, self._hookexec)
-                scratch._hookimpls.extend(_base(self, hook))
+                scratch._hookimpls.extend(base_of(self, hook))
                 scratch._add_hookimpl(impl)
-                _store(self, hook, scratch._hookimpls, coming=[impl])
+                store(self, hook, scratch._hookimpls, coming=[impl])
         return plugin_name
 
     def unregister(self, plugin: Any = None, name: str | None = None) -> Any:
@@ -157,15 +175,16 @@ class PluginManager(pluggy.PluginManager):
                     f" plugin is registered as {registered_name!r})"
                 )
         with self._plugreg.writing:
+            self.settle()
             for hook in self.get_hookcallers(plugin) or ():
-                _store(self, hook, [e for e in _base(self, hook) if e.plugin is not plugin])
+                store(self, hook, [e for e in base_of(self, hook) if e.plugin is not plugin])
             if self._name2plugin.get(name) is not None:
                 del self._name2plugin[name]
                 if self._plugreg.before is not None:
                     # One that comes back is a later one.
                     self._plugreg.before -= {name}
                 if name in self._plugreg.taken:
-                    _remember_history(self, self._plugreg.drop(name))
+                    remember_history(self, self._plugreg.drop(name))
         return plugin
 
     def get_name(self, plugin: Any) -> str | None:
@@ -216,7 +235,12 @@ class PluginManager(pluggy.PluginManager):
 
     # -- exchange ----------------------------------------------------------------------------
 
-    def exchange(self, remove: Collection[str], add: Sequence[Implementations]) -> None:
+    def exchange(
+        self,
+        remove: Collection[str],
+        add: Sequence[Implementations],
+        publish: Callable[[], object] = lambda: None,
+    ) -> None:
         """Take the plugins named in ``remove`` out of service and those of ``add`` into it.
 
         Each hook concerned gets its new list with one assignment, so that a call sees all of the
@@ -224,54 +248,26 @@ class PluginManager(pluggy.PluginManager):
         runs, and what the host registered itself is not touched. Among plugins that were
         exchanged in, the order follows their ``rank``, whenever they came.
 
+        ``publish`` is called with it, and may be called again. Ctrl-C at any place leaves all as
+        it was, or the exchange done; one that comes while the other is dealt with, too, leaves it
+        decided, and to be done by :meth:`settle`.
+
         Raises ValueError, before anything is changed, when a name of ``add`` is taken.
         """
-        state = self._plugreg
-        with state.writing:
-            leaving = {name for name in remove if name in state.taken}
-            coming: set[str] = set()
-            for each in add:
-                taken = each.name in self._name2plugin and each.name not in leaving
-                if taken or each.name in coming:
-                    raise ValueError(f"plugin name {each.name!r} is taken on the plugin manager")
-                coming.add(each.name)
-            if state.before is None:
-                known = self._name2plugin.items()
-                state.before = frozenset(name for name, each in known if each is not None)
-            arriving: dict[str, list[HookImpl]] = {}
-            for name in leaving:
-                left = state.drop(name)
-                _remember_history(self, left)
-                del self._name2plugin[name]
-                for hook_name, _ in left.pairs:
-                    arriving.setdefault(hook_name, [])
-            for each in add:
-                state.put(each)
-                self._name2plugin[each.name] = each.plugin
-                for hook_name, impl in each.pairs:
-                    arriving.setdefault(hook_name, []).append(impl)
-            for hook_name, impls in arriving.items():
-                hook = _caller(self, hook_name)
-                staying = _base(self, hook).copy()
-                if leaving:
-                    staying = [each for each in staying if each.plugin_name not in leaving]
-                _store(self, hook, state.placed(staying, impls), coming=impls)
+        exchange(self, remove, add, publish)
 
-    def replay(self, added: Iterable[Implementations]) -> Iterator[tuple[str, str, BaseException]]:
-        """Give historic calls to plugins that were just exchanged in and have not had them.
+    def settle(self) -> None:
+        """Carry out an exchange that was decided on, where Ctrl-C has kept that from its end."""
+        settle(self)
 
-        Each plugin object gets each call once, however often it leaves and comes back. Gives
+    def replay(self) -> Iterator[tuple[str, str, BaseException]]:
+        """Give historic calls to plugins that were exchanged in and have not had them.
+
+        Each plugin object gets each call once, however often it leaves and comes back: those that
+        were made before it was exchanged in, since it has later ones directly. Gives
         ``(name, hook, exception)`` for each implementation that fails; the others go on.
         """
-        # Listed first: what is called from now on reaches these plugins directly.
-        for name, hook_name, impl, kwargs, callback in list(_due(self, added)):
-            with Guard() as guard:
-                results = self._hookexec(hook_name, [impl], kwargs, False)
-                if callback is not None and isinstance(results, list):
-                    for result in results:
-                        callback(result)
-            if guard.error is not None:
-                yield name, hook_name, guard.error
+        return replay(self)
 
     def is_taken_in(self, name: str) -> bool:
         """Tell whether a plugin was exchanged in under this name, and has not left."""
@@ -289,11 +285,11 @@ class PluginManager(pluggy.PluginManager):
         found = self._plugreg.taken.get(name)
         if found is None:
             return ()
-        known = [each for each in list(vars(self.hook)) if _has_spec(self, each)]
+        known = [each for each in list(vars(self.hook)) if has_spec(self, each)]
         return tuple(
             f"unknown hook {hook_name!r}, which no specification asks for{near(hook_name, known)}"
             for hook_name, impl in found.pairs
-            if not impl.optionalhook and not _has_spec(self, hook_name)
+            if not impl.optionalhook and not has_spec(self, hook_name)
         )
 
     def ignored_wishes(self) -> Mapping[str, tuple[str, ...]]:
@@ -366,7 +362,7 @@ def _parsed(manager: PluginManager, plugin: Any, name: str) -> list[tuple[str, H
         impl = HookImpl(plugin, name, function, as_plain(opts))
         # Refused if it is no text: a class's dict, or a __dir__, may have anything for a name.
         hook_name = impl.opts["specname"] or str.__str__(attribute)
-        hook = _find_caller(manager, hook_name)
+        hook = find_caller(manager, hook_name)
         if hook is not None and hook.has_spec():
             manager._verify_hook(hook, impl)
         pairs.append((hook_name, impl))
@@ -385,27 +381,10 @@ def _name_of(plugin: Any, manager: PluginManager) -> str | None:
     return None
 
 
-def _find_caller(manager: PluginManager, name: str) -> HookCaller | None:
-    return cast("HookCaller | None", vars(manager.hook).get(name))
-
-
-def _has_spec(manager: PluginManager, name: str) -> bool:
-    hook = _find_caller(manager, name)
-    return hook is not None and hook.has_spec()
-
-
-def _caller(manager: PluginManager, name: str) -> HookCaller:
-    hook = _find_caller(manager, name)
-    if hook is None:
-        # Another thread may be first; then its caller is the one.
-        hook = vars(manager.hook).setdefault(name, HookCaller(name, manager._hookexec))
-    return hook
-
-
 def _new_table(manager: PluginManager, hook: Any) -> HookTable:
     tables = manager._plugreg.tables
     if isinstance(hook, str):
-        caller = _find_caller(manager, hook)
+        caller = find_caller(manager, hook)
         if caller is None:
             raise UnknownHookError(hook, near(hook, vars(manager.hook)))
         table = tables[hook] = make_table(caller, manager._plugreg.around)
@@ -418,58 +397,6 @@ def _new_table(manager: PluginManager, hook: Any) -> HookTable:
         # Found at once from now on. The spec keeps this function anyway; no other is kept.
         tables[hook] = table
     return table
-
-
-def _base(manager: PluginManager, hook: HookCaller) -> list[HookImpl]:
-    """Return a hook's implementations in the order that they have without their wishes."""
-    arranged = manager._plugreg.arranged.get(hook.name)
-    return hook._hookimpls if arranged is None else arranged.base
-
-
-def _store(
-    manager: PluginManager,
-    hook: HookCaller,
-    impls: list[HookImpl],
-    coming: Sequence[HookImpl] = (),
-) -> None:
-    """Give a hook its new list, arranged as those in it ask; ``coming`` are new in it."""
-    arranged = manager._plugreg.arranged
-    # Where nobody has asked, and nobody who comes asks, the others need not be looked through.
-    if (hook.name in arranged or any(map(asks, coming))) and any(map(asks, impls)):
-        arranged[hook.name] = found = arrange(impls)
-        impls = found.impls
-    else:
-        arranged.pop(hook.name, None)
-    hook._hookimpls = impls  # type: ignore[misc]  # The one assignment that readers see.
-    # The table made from the old list would keep plugins alive that have left.
-    manager._plugreg.tables.pop(hook.name, None)
-    if hook.spec is not None:
-        manager._plugreg.tables.pop(hook.spec.function, None)
-
-
-def _history_of(manager: PluginManager, hook_name: str) -> Delivered:
-    return manager._plugreg.delivered.setdefault(hook_name, Delivered())
-
-
-def _remember_history(manager: PluginManager, leaving: Implementations) -> None:
-    for hook_name, _ in leaving.pairs:
-        hook = _caller(manager, hook_name)
-        if hook.is_historic():
-            count = len(hook._call_history or ())
-            _history_of(manager, hook_name).put(leaving.name, leaving.plugin, count)
-
-
-def _due(
-    manager: PluginManager, added: Iterable[Implementations]
-) -> Iterator[tuple[str, str, HookImpl, Mapping[str, object], Callable[[Any], None] | None]]:
-    """Yield the historic calls that plugins which were exchanged in have not had."""
-    for each in added:
-        for hook_name, impl in each.pairs:
-            hook = _caller(manager, hook_name)
-            if hook.is_historic():
-                had = _history_of(manager, hook_name).get(each.plugin)
-                for kwargs, callback in (hook._call_history or [])[had:]:
-                    yield each.name, hook_name, impl, kwargs, callback
 
 
 def _own_opts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -39,17 +39,25 @@ class Implementations:
 
         return None if self.dist_info is None else Distribution.at(self.dist_info)
 
+    def rows(self, hook: str, names: Iterable[str] = ()) -> list[Row]:
+        """Return this plugin's own implementations of ``hook``, without wrappers.
+
+        ``names`` are the arguments whose values they are to be given, in this order.
+        """
+        places = {name: place for place, name in enumerate(names)}
+        return [
+            make_row(impl, hook, places)
+            for name, impl in self.pairs
+            if name == hook and not (impl.wrapper or impl.hookwrapper)
+        ]
+
     def invoke(self, hook: str, **kwargs: object) -> list[Any]:
         """Run this plugin's own implementations of ``hook``, without wrappers; return all results.
 
         Nothing is guarded here.
         """
-        values, places = [*kwargs.values()], {name: place for place, name in enumerate(kwargs)}
-        return [
-            make_row(impl, hook, places).run(values)
-            for name, impl in self.pairs
-            if name == hook and not (impl.wrapper or impl.hookwrapper)
-        ]
+        values = [*kwargs.values()]
+        return [row.run(values) for row in self.rows(hook, kwargs)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

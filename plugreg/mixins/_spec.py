@@ -79,12 +79,6 @@ def run_activate(spec: MixinSpec, plugin: object, *, full: bool = False) -> None
         call_with_accepted(spec.activate, plugin, full=full)
 
 
-def run_deactivate(spec: MixinSpec, plugin: object) -> None:
-    """Run the row's ``deactivate``, if it has one. What it raises passes through."""
-    if spec.deactivate is not None:
-        spec.deactivate(plugin)
-
-
 def contract_faults(spec: MixinSpec, plugin: object) -> tuple[str, ...]:
     """Return what is wrong with a plugin that has the capability, a sentence for each attribute.
 
