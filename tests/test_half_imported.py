@@ -47,7 +47,8 @@ class Stepper:
 
     def find_spec(self, name, path=None, target=None):
         spec = PathFinder.find_spec(name, path)
-        if name.startswith(self.library + ".") and type(spec.loader) is SourceFileLoader:
+        package = self.library.partition(".")[0]
+        if name.startswith(package + ".") and type(spec.loader) is SourceFileLoader:
             spec.loader.exec_module = functools.partial(self.execute, spec.loader.exec_module)
             return spec
         return None
@@ -128,11 +129,33 @@ print(steps > 0, wrong, calls["plain"] == steps, [each.exception_type for each i
 """
 
 
+SETTINGS = """
+from plugreg import Plugin
+from plugreg.mixins import SettingsMixin
+
+
+class Typed(SettingsMixin, Plugin):
+    SETTINGS = {"RATE": {"name": "Rate", "type": int, "default": 1}}
+
+
+registry.call("price", item=1)
+steps = wrong = 0
+for _ in stepper.steps():
+    steps += 1
+    registry.register(Typed(), "typed")
+    registry.settings("typed").set("RATE", steps)
+    wrong += registry.settings("typed")["RATE"] != steps
+    registry.unregister("typed")
+print(steps > 0, wrong, True, [each.exception_type for each in registry.errors])
+"""
+
+
 @pytest.mark.parametrize(
-    ("library", "host"), [("trio", ASYNC), ("anyio", ASYNC), ("asyncio", SYNC)]
+    ("library", "host"),
+    [("trio", ASYNC), ("anyio", ASYNC), ("asyncio", SYNC), ("pydantic.types", SETTINGS)],
 )
-def test_calls_work_at_each_step_of_an_import(library, host):
-    """A half-imported library runs no loop: calls, faults, cancellations and observers go on."""
+def test_all_works_at_each_step_of_an_import(library, host):
+    """A half-imported library runs no loop and has no secrets: calls and settings go on."""
     done = subprocess.run(
         [sys.executable, "-c", HOST + host, library],
         capture_output=True,
