@@ -4,14 +4,20 @@ Stored and on the wire a value is text: a str as it is, a bool ``"True"`` or ``"
 its digits, None ``""``, and anything else compact JSON. A value whose text another value of its
 type has too is stored as JSON, and marked so. pydantic is imported when the first such type is
 asked for something, since importing it takes long.
+
+pydantic imports each entry point of the group ``pydantic`` when a process builds its first
+validator, whether a plugin of that distribution is on or off. Its switch against this, the variable
+``PYDANTIC_DISABLE_PLUGINS``, holds for the models of everybody. So :func:`without_plugins` makes
+its loader find none in a thread that builds something of plugreg's; all other models have theirs.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from enum import Enum, Flag
 from functools import cached_property
 from types import MappingProxyType, NoneType, UnionType
@@ -54,6 +60,45 @@ class Misfit(ValueError):  # noqa: N818 - it is a finding, which the caller make
         self.quoting = quoting
 
 
+_thread: Final = threading.local()
+"""Whether this thread builds for plugreg: ``is_building``, False where it is missing."""
+
+
+@contextmanager
+def without_plugins() -> Iterator[None]:
+    """Keep pydantic from loading and asking its plugins, in this thread, for a ``with`` block."""
+    # A pydantic that loads its plugins in another way goes on with them.
+    with suppress(ImportError, AttributeError):
+        _hold_back_plugins()
+    before = _is_building()
+    _thread.is_building = True
+    try:
+        yield
+    finally:
+        _thread.is_building = before
+
+
+def _is_building() -> bool:
+    return getattr(_thread, "is_building", False)
+
+
+def _hold_back_plugins() -> None:
+    """Put a function in the place of pydantic's loader that finds nothing while one builds here.
+
+    It stays: taking it away again would give plugins to another thread that builds right now.
+    """
+    from pydantic.plugin import _loader
+
+    get_plugins = _loader.get_plugins
+    if get_plugins.__module__ == __name__:
+        return
+
+    def get_plugins_of_others() -> Any:
+        return () if _is_building() else get_plugins()
+
+    vars(_loader)["get_plugins"] = get_plugins_of_others
+
+
 class Typed:
     """One type that pydantic knows. Its TypeAdapter is made once, when it is first needed.
 
@@ -69,12 +114,15 @@ class Typed:
         """Pydantic's adapter. What pydantic raises for a type it cannot handle passes through."""
         from pydantic import TypeAdapter
 
-        return TypeAdapter(self.declared)
+        with without_plugins():
+            return TypeAdapter(self.declared)
 
     @cached_property
     def schema(self) -> JsonSchemaValue:
         """The JSON Schema of the type alone."""
-        return self.adapter.json_schema()
+        # pydantic makes an adapter for each default in it.
+        with without_plugins():
+            return self.adapter.json_schema()
 
     def fault(self) -> str | None:
         """Return why no setting can have this type, None if one can. Raises nothing."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from plugreg._guard import Guard, plain, safe_str
 from plugreg._texts import MAX_VALUE_LENGTH, is_scalar
-from plugreg._typed import Typed
+from plugreg._typed import Typed, without_plugins
 from plugreg.definitions import SettingDefinition, choices_of, native_of
 from plugreg.exceptions import SettingError
 
@@ -66,10 +66,11 @@ def _typed_schemas(
         def default_schema(self, schema: Any) -> dict[str, Any]:
             return self.generate_inner(schema["schema"])
 
-    found, rest = TypeAdapter.json_schemas(
-        [(key, "validation", each.adapter) for key, each in typed.items()],
-        schema_generator=WithoutDefaults,
-    )
+    with without_plugins():
+        found, rest = TypeAdapter.json_schemas(
+            [(key, "validation", each.adapter) for key, each in typed.items()],
+            schema_generator=WithoutDefaults,
+        )
     return {key: found[key, "validation"] for key in typed}, rest.get("$defs", {})
 
 

@@ -1,23 +1,27 @@
 """The plugin API: every operation as a method, and as one table for whoever serves it."""
 
-from plugreg.api.access import Access, Actor, Grade
-from plugreg.api.errors import (
-    APIError,
-    ConflictError,
-    CrossSiteError,
-    InvalidError,
-    LengthRequiredError,
-    MethodNotAllowedError,
-    NotAuthenticatedError,
-    NotFoundError,
-    PermissionDeniedError,
-    TooLargeError,
-    UnavailableError,
-    UnsupportedMediaTypeError,
-)
-from plugreg.api.operations import Operation, Parameter
-from plugreg.api.plugin_api import PluginAPI
-from plugreg.api.service import Service
+from plugreg._typed import without_plugins
+
+with without_plugins():
+    # The models are built while these modules are imported.
+    from plugreg.api.access import Access, Actor, Grade
+    from plugreg.api.errors import (
+        APIError,
+        ConflictError,
+        CrossSiteError,
+        InvalidError,
+        LengthRequiredError,
+        MethodNotAllowedError,
+        NotAuthenticatedError,
+        NotFoundError,
+        PermissionDeniedError,
+        TooLargeError,
+        UnavailableError,
+        UnsupportedMediaTypeError,
+    )
+    from plugreg.api.operations import Operation, Parameter
+    from plugreg.api.plugin_api import PluginAPI
+    from plugreg.api.service import Service
 
 __all__ = [
     "APIError",

@@ -11,6 +11,7 @@ from typing import Any, Final
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
+from plugreg._typed import without_plugins
 from plugreg.api.access import SCOPES, Access
 from plugreg.api.errors import (
     APIError,
@@ -186,11 +187,12 @@ class _Schemas(GenerateJsonSchema):
 def schemas_of(operations: Iterable[Operation[Any]]) -> dict[str, Any]:
     """Return the schemas of all bodies and answers, and of what these are made of, by name."""
     models = {model for each in operations for model in (each.body, each.answer) if model}
-    _, found = models_json_schema(
-        [(each, "validation") for each in models],
-        ref_template="#/components/schemas/{model}",
-        schema_generator=_Schemas,
-    )
+    with without_plugins():
+        _, found = models_json_schema(
+            [(each, "validation") for each in models],
+            ref_template="#/components/schemas/{model}",
+            schema_generator=_Schemas,
+        )
     # There are none where there is no model.
     schemas: dict[str, Any] = found.get("$defs", {})
     return schemas

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from plugreg._guard import Guard, safe_str
 from plugreg._names import has_control_characters
+from plugreg._typed import without_plugins
 from plugreg.api.access import Access, Actor
 from plugreg.api.errors import (
     APIError,
@@ -146,7 +147,8 @@ class Operation(Generic[T]):
             for name, field in self.body.model_fields.items()
             if not (isinstance(extra := field.json_schema_extra, dict) and extra.get("readOnly"))
         }
-        return create_model(f"{self.body.__name__}Input", **fields)
+        with without_plugins():
+            return create_model(f"{self.body.__name__}Input", **fields)
 
 
 @dataclass(frozen=True, slots=True)
