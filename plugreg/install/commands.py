@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,26 +38,27 @@ from plugreg.install.policy import InstallPolicy
 from plugreg.install.processes import Completed, credentials_in, last_lines, run, variables
 from plugreg.install.unpacked import Unpacked, plugins_in
 
-_Failures = tuple[tuple[str, type[InstallError]], ...]
+Failures = tuple[tuple[str | Callable[[str], bool], type[InstallError]], ...]
+"""Patterns of an output, or functions that look at it, and what they tell of.
 
-_OF_THE_MACHINE: Final[_Failures] = (
+Each takes a time that grows with the output and no faster: a build may write anything, and a
+pattern keeps all threads waiting."""
+
+_OF_THE_MACHINE: Final[Failures] = (
     # What a build tells of does not begin like that.
-    (r"^\S*[\\/]\S*: No module named pip\b", InstallerMissingError),
+    (r"^(?=\S*[\\/])\S*: No module named pip\b", InstallerMissingError),
     (
         r"^error: (?:externally-managed-environment|The interpreter at .* is externally managed)",
         ExternallyManagedError,
     ),
     (r"No space left on device|os error 28", InstallSpaceError),
 )
-_OF_THE_REST: Final[_Failures] = (
+_OF_THE_REST: Final[Failures] = (
     (r"No solution found", InstallConflictError),
     (r"Failed (to build|building)", BuildFailedError),
     (r"Permission denied|Read-only file system|os error 13", InstallPermissionError),
 )
 """What an output tells of. A program's own patterns stand between both; the first found counts."""
-
-_JUDGED: Final = 20_000
-"""In so many of its last characters they are looked for: some cost the square of that."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,8 +116,8 @@ class CommandInstaller(ABC):
     netrc_variables: ClassVar[tuple[str, ...]] = ()
     """Those of its variables whose URLs it is given without credentials; it has them by NETRC."""
 
-    failures: ClassVar[_Failures] = ()
-    """Patterns of its output, and what they tell of."""
+    failures: ClassVar[Failures] = ()
+    """What its own output may tell of."""
 
     def __init__(
         self,
@@ -259,8 +260,8 @@ class CommandInstaller(ABC):
         reasons = last_lines(done.output.splitlines()) or [
             f"{self.program} ended with exit code {done.code} and told nothing"
         ]
-        for pattern, kind in (*_OF_THE_MACHINE, *self.failures, *_OF_THE_REST):
-            if re.search(pattern, done.output[-_JUDGED:], re.MULTILINE):
+        for sign, kind in (*_OF_THE_MACHINE, *self.failures, *_OF_THE_REST):
+            if sign(done.output) if callable(sign) else re.search(sign, done.output, re.MULTILINE):
                 if issubclass(kind, InstallConflictError):
                     raise kind(reasons, self._conflicts(done.output))
                 raise kind(reasons)

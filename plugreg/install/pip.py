@@ -43,6 +43,23 @@ _UNFOUND: Final = "satisfies the requirement "
 _CONFLICT: Final = re.compile(r"^The conflict is caused by:\n((?:[ \t]+.*\n?)+)", re.MULTILINE)
 
 
+def _is_for_other_pythons(output: str) -> bool:
+    """Return whether versions for other Pythons were passed over, and what was asked for is one."""
+    passed_over: set[str] | None = None
+    for line in output.splitlines():
+        _, found, versions = line.partition(_OTHERS)
+        if found:
+            passed_over = (passed_over or set()) | {
+                version.partition(" ")[0] for version in versions.split("; ")
+            }
+        _, found, asked = line.partition(_UNFOUND)
+        if found and passed_over is not None:
+            _, is_exact, version = asked.partition(" ")[0].partition("==")
+            if not is_exact or version in passed_over:
+                return True
+    return False
+
+
 class PipInstaller(CommandInstaller):
     """Installs with ``python -m pip`` of this interpreter, pip 22.2 at least.
 
@@ -64,14 +81,9 @@ class PipInstaller(CommandInstaller):
     own_variables = re.compile("|".join(_VARIABLES))
     netrc_variables = _URLS
     failures = (
-        (r"^\W*(?:git|hg|svn) .* did not run successfully", InstallError),
+        (r"^[^\w\n]*(?:git|hg|svn) .* did not run successfully", InstallError),
         (r"requires a different Python", PythonMismatchError),
-        # Versions for other Pythons were passed over; the one that was asked for among them?
-        (
-            rf"{_OTHERS}(?:.*; )?(\S+) Requires-Python [\s\S]*{_UNFOUND}\S+==\1 ",
-            PythonMismatchError,
-        ),
-        (rf"{_OTHERS}[\s\S]*{_UNFOUND}(?!\S*==)", PythonMismatchError),
+        (_is_for_other_pythons, PythonMismatchError),
         (r"ResolutionImpossible", InstallConflictError),
         (r"subprocess-exited-with-error|metadata-generation-failed", BuildFailedError),
     )
@@ -95,6 +107,8 @@ class PipInstaller(CommandInstaller):
     def _given(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
         given = {"PIP_USER": "0", "PIP_DRY_RUN": "0", "PIP_NO_DEPS": "0"}
         given |= {"PIP_REQUIREMENT": _NONE, "PIP_EDITABLE": _NONE}
+        if self.policy.indexes == ():
+            given["PIP_NO_INDEX"] = "1"
         if index_url is not None:
             given |= {"PIP_INDEX_URL": index_url, "PIP_EXTRA_INDEX_URL": _NONE}
         if links:

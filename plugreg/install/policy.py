@@ -39,6 +39,8 @@ class InstallPolicy:
     (``https://git.example/us`` has ``/us/shop``, not ``/usual``). With ``indexes``, each file must
     come from one of their hosts or from ``find_links``, and the first URL among them is the index
     where none is asked for. An index whose files lie on another host needs that host here as well.
+    None leaves the index to the configuration of the installer and lets a requirement name no other
+    one; an empty collection means no index at all, so that everything comes from ``find_links``.
     What a dependency asks for by URL is held to the same. Submodules of a git repository are not
     fetched (by git 2.31 at least), as they may be anywhere. But where an index, a file or a
     repository leads further, installers follow: redirects, subrepositories of hg, externals of
@@ -63,7 +65,7 @@ class InstallPolicy:
 
     allowed: Collection[str] | None = None
     denied: Collection[str] = ()
-    indexes: Collection[str] = field(default=(), repr=False)
+    indexes: Collection[str] | None = field(default=None, repr=False)
     vcs_hosts: Collection[str] = ()
     find_links: Collection[str | os.PathLike[str]] = ()
     wheels_only: bool = False
@@ -75,11 +77,11 @@ class InstallPolicy:
         checked: dict[str, Any] = {
             "allowed": None if self.allowed is None else _names("allowed", self.allowed),
             "denied": _names("denied", self.denied),
-            "indexes": _collected("indexes", self.indexes),
+            "indexes": None if self.indexes is None else _collected("indexes", self.indexes),
             "vcs_hosts": _collected("vcs_hosts", self.vcs_hosts),
             "find_links": tuple(map(_link, _collected("find_links", self.find_links, os.PathLike))),
         }
-        for each in checked["indexes"]:
+        for each in checked["indexes"] or ():
             parse_place("indexes", each, FILE_SCHEMES)
         for each in checked["vcs_hosts"]:
             parse_place("vcs_hosts", each, _ALL_SCHEMES, credentials=False)
@@ -125,7 +127,8 @@ class InstallPolicy:
     @property
     def secrets(self) -> tuple[str, ...]:
         """The credentials in ``indexes``, which no output may have."""
-        return tuple(dict.fromkeys(secret for each in self.indexes for secret in secrets_of(each)))
+        urls = self.indexes or ()
+        return tuple(dict.fromkeys(secret for each in urls for secret in secrets_of(each)))
 
     def index_url(self, target: Target) -> str | None:
         """Return the index to use, with its credentials.
@@ -135,7 +138,7 @@ class InstallPolicy:
         """
         if target.index_url is not None:
             return target.index_url
-        return next((each for each in self.indexes if "://" in each), None)
+        return next((each for each in self.indexes or () if "://" in each), None)
 
     def constraint_lines(self) -> tuple[str, ...]:
         """Return the requirements in ``constraints`` that hold here, without their hashes.
@@ -222,7 +225,7 @@ class InstallPolicy:
     def _of_source(self, change: Change) -> Iterator[Refusal]:
         what, source = f"{change.name} {change.after}", change.source
         if source is None:
-            if self.indexes:
+            if self.indexes is not None:
                 reason = f"{what!r} comes from where nobody tells; use an installer that does"
                 yield Refusal(rule="indexes", reason=reason)
         elif _is_repository(source):
@@ -231,7 +234,7 @@ class InstallPolicy:
             return
         elif change.direct:
             yield from self._of_place("indexes", source)
-        elif self.indexes:
+        elif self.indexes is not None:
             yield from self._of_file(what, source)
 
     def _of_file(self, what: str, source: str) -> Iterator[Refusal]:
@@ -284,7 +287,7 @@ class InstallPolicy:
 
     def _places(self, rule: str) -> list[Place]:
         entries = self.indexes if rule == "indexes" else self.vcs_hosts
-        return [parse_place(rule, each, _ALL_SCHEMES) for each in entries]
+        return [parse_place(rule, each, _ALL_SCHEMES) for each in entries or ()]
 
     def _pins(self) -> tuple[Pin, ...]:
         return () if self.constraints is None else read_pins(Path(self.constraints))

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 _HASH: Final = "--hash="
-_COMMENT: Final = re.compile(r"(^|\s+)#.*$")
+# A run of blanks is looked at from its start alone, since each other start costs its length again.
+_COMMENT: Final = re.compile(r"(^|(?<!\s)\s+)#.*$")
 _VARIABLE: Final = re.compile(r"\$\{[A-Z0-9_]+\}")
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,13 +53,42 @@ _NAME_AND_URL: Final = re.compile(r"([\w.-]+)(?:\[[^\]]*\])? ?@ ")
 
 _COUNT: Final = re.compile(r"^Would (uninstall|install|make no changes)(?: (\d+))?", re.MULTILINE)
 
-_NO_SOLUTION: Final = r"No solution found[^\n]*\n\W*(?:cause: )?"
+_NO_SOLUTION: Final = "No solution found"
+_LEAD: Final = re.compile(r"\W*(?:cause: )?")
 """How uv begins to tell why: with a word since uv 0.13, with a drawing before."""
+_OF_OTHERS: Final = re.compile(r"\bdepends? on (?!Python\b)")
+_OF_PYTHON: Final = re.compile(r"requires? Python|does not satisfy Python")
+_NO_WHEELS: Final = re.compile(r"(?:has|have) no (?:usable )?wheels")
+_NOT_THERE: Final = re.compile(
+    r"Because (?:\S+ was not found in [\w\s]+?"
+    r"|there is no version of \S+|only \S+ is available"
+    r"|only the following versions of \S+ are available:(?: (?=[^\d\s]*\d)\S+)+)"
+    r" and you require"
+)
 
-_ALONE: Final = rf"{_NO_SOLUTION}(?![\s\S]*\bdepends?\s+on\s+(?!Python\b))[\s\S]*"
-"""The same, where no requirement of another distribution has to do with it."""
 
-_SENTENCES: Final = re.compile(rf"{_NO_SOLUTION}(.+?)(?:\n\s*hint:|\Z)", re.DOTALL)
+def _reasons(output: str) -> str:
+    """Return what follows where uv says that it has found no solution, "" where it does not."""
+    return _LEAD.sub("", output.partition(_NO_SOLUTION)[2].partition("\n")[2], count=1)
+
+
+def _alone(output: str) -> str:
+    """Return the same in one line, "" where a requirement of others has to do with it."""
+    told = " ".join(_reasons(output).split())
+    return "" if _OF_OTHERS.search(told) else told
+
+
+def _is_for_other_pythons(output: str) -> bool:
+    return _OF_PYTHON.search(_alone(output)) is not None
+
+
+def _has_no_wheels(output: str) -> bool:
+    return _NO_WHEELS.search(_alone(output)) is not None
+
+
+def _is_not_there(output: str) -> bool:
+    """Return whether the distribution or version asked for is not there, which is no conflict."""
+    return _NOT_THERE.match(" ".join(_reasons(output).split())) is not None
 
 
 class UvInstaller(CommandInstaller):
@@ -69,8 +99,7 @@ class UvInstaller(CommandInstaller):
     ``uv`` is its path; without it, it is that of the package ``uv`` if that is installed, else
     that of ``uv`` on the path of programs. uv's own configuration (the variables ``UV_*`` on
     network, indexes and cache, ``uv.toml`` of the user and the system) holds too, unless the policy
-    is ``isolated``; that of pip does not, nor does what lies in a folder. There is no variable that
-    forbids uv all indexes: ``UV_OFFLINE`` forbids it the network.
+    is ``isolated``; that of pip does not, nor does what lies in a folder.
 
     uv knows no repositories but git's, and keeps in its cache what it has fetched of them, without
     submodules. It does not see what an environment shows of the system's
@@ -80,17 +109,10 @@ class UvInstaller(CommandInstaller):
     program = "uv"
     own_variables = re.compile(rf"UV_(?:{'|'.join(_VARIABLES)}|INDEX_\w+_(?:USERNAME|PASSWORD))")
     failures = (
-        (rf"{_ALONE}(?:requires?\s+Python|does\s+not\s+satisfy\s+Python)", PythonMismatchError),
-        (rf"{_ALONE}(?:has|have)\s+no\s+(?:usable\s+)?wheels", BuildFailedError),
+        (_is_for_other_pythons, PythonMismatchError),
+        (_has_no_wheels, BuildFailedError),
         (r"Building source distributions(?: for \S+)? is disabled", BuildFailedError),
-        (
-            # The distribution or version that was asked for is not there, which is no conflict.
-            rf"{_NO_SOLUTION}Because (?:\S+ was\s+not\s+found\s+in\s[\w\s]+?"
-            r"|there is no version of \S+|only \S+ is available"
-            r"|only the following versions of \S+ are available:(?:\s+\S*\d\S*)+)"
-            r"\s+and\s+you\s+require",
-            InstallError,
-        ),
+        (_is_not_there, InstallError),
     )
 
     def __init__(
@@ -201,14 +223,15 @@ class UvInstaller(CommandInstaller):
         return self._run(work, ("uninstall", "--python", sys.executable, "--", *names)).output
 
     def _conflicts(self, output: str) -> tuple[str, ...]:
-        found = _SENTENCES.search(output)
-        lines = found[1].splitlines() if found else []
-        return tuple(each.strip() for each in lines if each.strip())
+        lines = map(str.strip, _reasons(output).splitlines())
+        before_hints = takewhile(lambda line: not line.startswith("hint:"), lines)
+        return tuple(filter(None, before_hints))
 
     @property
     def _options(self) -> tuple[str, ...]:
         wheels = ("--only-binary", ":all:") if not self.policy.may_build else ()
-        return ("--python", sys.executable, *wheels)
+        index = ("--no-index",) if self.policy.indexes == () else ()
+        return ("--python", sys.executable, *wheels, *index)
 
     def _path(self) -> str:
         """Return where uv is. Raises InstallerMissingError."""

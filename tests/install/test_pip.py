@@ -687,6 +687,24 @@ class TestWhatPipIsGiven:
         assert versions(plan) == {"shop-tea": (None, "1.0")}
         assert {each.split("/")[1] for each in index.requests} == {"simple", "files"}
 
+    def test_no_index_at_all(self, pip, index, tmp_path, make_wheel):
+        """With an empty collection no index is asked, whatever the configuration names."""
+        links = tmp_path / "links"
+        make_wheel(links, "shop-tea", "1.0", entry_points=TEA)
+        make_wheel(links, "shop-cup", "1.0", entry_points=TEA, requires=["saucer"])
+        make_wheel(index.folder, "shop-tea", "2.0", entry_points=TEA)
+        make_wheel(index.folder, "saucer", "1.0")
+        for isolated in (False, True):
+            policy = {"indexes": [], "find_links": [str(links)], "isolated": isolated}
+            plan = pip.plan("shop-tea", policy=policy, PIP_INDEX_URL=index.url)
+            failed = pip.plan("shop-cup", policy=policy, PIP_EXTRA_INDEX_URL=index.url)
+
+            assert (versions(plan), plan["refusals"]) == ({"shop-tea": (None, "1.0")}, [])
+            assert failed["error"] == "InstallError"
+        asked = pip.run(f"outcome(plan, 'shop-tea', {index.url!r})", policy=policy)
+        assert [each["rule"] for each in asked["refusals"]] == ["indexes"]
+        assert index.requests == []
+
     def test_no_variable_of_the_host_leads_elsewhere(self, pip, venv, index, tmp_path, make_wheel):
         """Those that say where pip installs, or what else, or that it shall not, do not hold."""
         make_wheel(index.folder, "shop-tea", "1.0", entry_points=TEA)

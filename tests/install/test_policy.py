@@ -232,6 +232,27 @@ class TestEnvironment:
         assert change_rules(InstallPolicy(), upgrade, named=None) == ["environment"]
 
 
+class TestNoIndex:
+    def test_an_empty_collection_means_none(self, tmp_path):
+        """No index may be named, and each file must come from a folder of the host's."""
+        policy = InstallPolicy(indexes=(), find_links=[tmp_path])
+        linked = added(source=(tmp_path / "shop_tea-1.0-py3-none-any.whl").as_uri())
+
+        assert target_rules(policy, "shop-tea", "https://pypi.example/simple") == ["indexes"]
+        assert change_rules(policy, added(source=WHEEL)) == ["indexes"]
+        assert change_rules(policy, added()) == ["indexes"]
+        assert change_rules(policy, linked) == []
+
+    def test_none_means_the_configured_ones(self):
+        """The default lets a requirement name no index, and a file come from anywhere."""
+        policy = InstallPolicy()
+
+        assert policy.indexes is None
+        assert policy.index_url(parse_target("shop-tea")) is None
+        assert target_rules(policy, "shop-tea", "https://pypi.example/simple") == ["indexes"]
+        assert change_rules(policy, added(source=WHEEL)) == []
+
+
 class TestPlaces:
     @pytest.mark.parametrize(
         ("entry", "index", "allowed"),

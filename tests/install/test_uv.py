@@ -183,6 +183,25 @@ class TestPlan:
         assert unquote(change["source"]) == f"file://{file}"
         assert (change["sha256"], change["size"]) == (_sha256(file), file.stat().st_size)
 
+    def test_no_index_at_all(self, uv, index, tea, tmp_path, make_wheel) -> None:
+        """With an empty collection no index is asked, whatever the configuration names."""
+        links = tmp_path / "links"
+        tea("1.0", folder=links)
+        tea("2.0")
+        make_wheel(links, "shop-cup", "1.0", requires=["saucer"])
+        make_wheel(index.folder, "saucer", "1.0")
+        uv.variables = {"UV_INDEX_URL": index.url, "UV_EXTRA_INDEX_URL": index.url}
+        for isolated in (False, True):
+            uv.policy = {"indexes": [], "find_links": [str(links)], "isolated": isolated}
+            told = uv.plan("shop-tea", index=None)
+            failed = uv.plan("shop-cup", index=None)
+
+            assert told["refusals"] == {}
+            assert told["changes"]["shop-tea"]["after"] == "1.0"
+            assert failed["error"] in ("InstallError", "InstallConflictError")
+        assert list(uv.plan("shop-tea")["refusals"]) == ["indexes"]
+        assert index.requests == []
+
     def test_the_file_that_is_taken_is_the_one_shown(self, uv, tea, tmp_path) -> None:
         """Of several wheels the plan shows the one that uv installs: the best for this machine."""
         python = f"cp3{sys.version_info.minor}-none-any"

@@ -1,0 +1,125 @@
+"""What an installer has written is read in a time that grows with it, and no faster.
+
+A build may write what it likes, and a regular expression keeps all threads waiting. The inputs are
+so long that the square of their length would take hours.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from plugreg.exceptions import InstallError
+from plugreg.install import PipInstaller, UvInstaller
+from plugreg.install.exceptions import (
+    BuildFailedError,
+    InstallConflictError,
+    PythonMismatchError,
+)
+from plugreg.install.processes import Completed
+from plugreg.install.requirement_lines import lines_of
+
+LENGTH = 300_000
+PIP_OTHERS = "require a different python version: "
+OUTPUTS = {
+    "blank lines": "\n" * LENGTH,
+    "blanks": " " * LENGTH,
+    "slashes": "/" * LENGTH,
+    "backslashes": "\\/" * (LENGTH // 2),
+    "interpreters": "error: The interpreter at " * (LENGTH // 26),
+    "conflicts": "The conflict is caused by:\n \n" * (LENGTH // 29),
+    "other Pythons": PIP_OTHERS * (LENGTH // len(PIP_OTHERS)),
+    "versions": PIP_OTHERS + "1.0 Requires-Python >=4; " * (LENGTH // 25),
+    "unfound": PIP_OTHERS + "satisfies the requirement tea==1 " * (LENGTH // 33),
+    "no solutions": "No solution found when\n" * (LENGTH // 23),
+    "blank reasons": "No solution found\nBecause " + "\n" * LENGTH,
+    "dependencies": "No solution found\n" + "tea depends on Python " * (LENGTH // 22),
+    "digits": "No solution found\nBecause only the following versions of tea are available:"
+    + " 1.2.3.4.5" * (LENGTH // 10),
+    "words": "No solution found\nBecause only the following versions of tea are available:"
+    + " 1a" * (LENGTH // 3),
+    "packages": "No solution found\nBecause tea was not found in " + "a " * (LENGTH // 2),
+}
+
+
+@pytest.mark.parametrize("output", OUTPUTS.values(), ids=OUTPUTS.keys())
+@pytest.mark.parametrize("installer", [PipInstaller(), UvInstaller()], ids=["pip", "uv"])
+def test_no_output_keeps_the_host_waiting(installer, output: str) -> None:
+    """The error of a failed command is found however the output is made up."""
+    with pytest.raises(InstallError):
+        installer._completed(Completed(1, output))
+
+
+UV_LEAD = "  \N{MULTIPLICATION SIGN} No solution found when resolving dependencies:\n  ╰─▶ "
+
+
+@pytest.mark.parametrize(
+    ("installer", "output", "kind"),
+    [
+        (
+            PipInstaller(),
+            "ERROR: Ignored the following versions that require a different python version: "
+            "1.0 Requires-Python >=4; 2.0 Requires-Python >=4\n"
+            "ERROR: Could not find a version that satisfies the requirement tea==2.0 (from: 3.0)\n",
+            PythonMismatchError,
+        ),
+        (
+            PipInstaller(),
+            "ERROR: Ignored the following versions that require a different python version: "
+            "1.0 Requires-Python >=4\n"
+            "ERROR: Could not find a version that satisfies the requirement tea==2.0 (from: 3.0)\n",
+            InstallError,
+        ),
+        (
+            PipInstaller(),
+            "ERROR: Ignored the following versions that require a different python version: "
+            "1.0 Requires-Python >=4\n"
+            "ERROR: Could not find a version that satisfies the requirement tea (from: none)\n",
+            PythonMismatchError,
+        ),
+        (
+            UvInstaller(),
+            UV_LEAD + "Because the current Python version (3.11) does not\n      satisfy "
+            "Python>=4 and tea==1 depends on Python>=4, no version fits.\n",
+            PythonMismatchError,
+        ),
+        (
+            UvInstaller(),
+            UV_LEAD + "Because tea==1 depends on cup>=2 and cup==2 requires Python>=4, no.\n",
+            InstallConflictError,
+        ),
+        (
+            UvInstaller(),
+            UV_LEAD + "Because only tea==1 is available and you\n      require tea>1, no.\n",
+            InstallError,
+        ),
+        (
+            UvInstaller(),
+            UV_LEAD + "Because only the following versions of tea are available:\n"
+            "          tea==1\n          tea==2\n      and you require tea>2, no.\n",
+            InstallError,
+        ),
+        (UvInstaller(), UV_LEAD + "Because tea==1 has no\n  wheels, no.\n", BuildFailedError),
+    ],
+)
+def test_outputs_are_understood(installer, output: str, kind: type[InstallError]) -> None:
+    """The class of the error is that of what the program has written, broken lines included."""
+    with pytest.raises(InstallError) as caught:
+        installer._completed(Completed(1, output))
+
+    assert type(caught.value) is kind
+
+
+def test_conflicts_of_uv_are_its_sentences_without_hints() -> None:
+    """Lines before a hint, without drawings and blank lines."""
+    output = UV_LEAD + "Because a\n      b.\n\n      hint: c\n"
+    with pytest.raises(InstallConflictError) as caught:
+        UvInstaller()._completed(Completed(1, output))
+
+    assert caught.value.conflicts == ("Because a", "b.")
+
+
+def test_a_long_run_of_blanks_in_the_plugins_file_is_read() -> None:
+    """Blanks that no comment follows are no more work than others."""
+    [line] = lines_of("tea" + " " * LENGTH + "\\\n" + "\t" * LENGTH + "--pre # why\n")
+
+    assert (line.text, line.options) == ("tea", ("--pre",))
