@@ -385,7 +385,8 @@ class InstallError(PlugregError):
 class RequirementError(PlugregError, ValueError):
     """What was to be installed is no acceptable requirement; nothing was changed.
 
-    ``field`` is ``packagename``, ``url`` or ``version``, ``reason`` what was expected of it.
+    ``field`` is ``packagename``, ``url``, ``version`` or ``actor``, ``reason`` what was expected of
+    it.
     """
 
     def __init__(self, field: str, reason: str) -> None:

@@ -56,6 +56,20 @@ class TestInstalling:
         assert shop.get("tea").state is PluginState.INACTIVE
         assert "shop_tea_x" not in sys.modules
 
+    def test_an_actor_that_is_no_string(self, shop):
+        """The error names the field, for each verb, and nothing was changed."""
+        shop.install("shop-tea")
+        for act in (
+            lambda: shop.install("shop-tea", actor=7),
+            lambda: shop.uninstall("tea", actor=object()),
+            lambda: shop.packages.sync(actor=b"user"),
+        ):
+            with pytest.raises(RequirementError, match="it must be a string or None") as caught:
+                act()
+            assert caught.value.field == "actor"
+        assert shop.get("tea").is_installed
+        assert [each.action for each in shop.packages.audit()] == ["install"]
+
     def test_a_distribution_without_a_plugin_is_put_back(self, shop, site):
         """Success means that a plugin can be discovered; the report says what became of it."""
         with pytest.raises(NotAPluginError, match="shop-nothing") as caught:

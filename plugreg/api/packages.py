@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from plugreg.api.access import Actor
-from plugreg.api.errors import InvalidError, named
+from plugreg.api.errors import ConflictError, InvalidError, named
 from plugreg.api.models import PluginConfigInstall, PluginUninstall
 from plugreg.api.operations import Call
 from plugreg.exceptions import InstallError, RequirementError
+from plugreg.install.exceptions import InstallBusyError
+from plugreg.install.requirements import masked
 
 
 class InstallResult(PluginConfigInstall):
     """What was asked for, as clients know it, and what came of it (section 2.2).
 
     ``result`` and ``success`` are sentences, ``output`` is what the installer told, ``input``
-    the four fields again.
+    the four fields again. Credentials in them are masked.
     """
 
     result: str
@@ -38,10 +40,12 @@ def install(call: Call) -> PluginConfigInstall:
     try:
         report = packages.install(requirement, index_url=index_url, actor=_named(call.actor))
     except RequirementError as error:
-        # A name that stands in the URL's field is wrong there.
-        raise InvalidError({error.field: [error.reason]}) from None
+        # A name that stands in the URL's field is wrong there, and a URL in the name's.
+        field = next(name for name in (error.field, "packagename", "url") if fields[name].strip())
+        raise InvalidError({field: [error.reason]}) from None
     except InstallError as error:
-        raise InvalidError({"non_field_errors": error.reasons}) from None
+        raise _refusal(error) from None
+    fields |= {name: masked(fields[name]) for name in ("packagename", "url")}
     return InstallResult(
         **fields,
         result=f"Installed plugin into {report.location}",
@@ -62,8 +66,14 @@ def uninstall(call: Call) -> PluginUninstall:
     try:
         packages.uninstall(record.slug, delete_config=delete_config, actor=_named(call.actor))
     except InstallError as error:
-        raise InvalidError({"non_field_errors": error.reasons}) from None
+        raise _refusal(error) from None
     return PluginUninstall(delete_config=delete_config)
+
+
+def _refusal(error: InstallError) -> ConflictError | InvalidError:
+    if isinstance(error, InstallBusyError):
+        return ConflictError("Another installation is running")
+    return InvalidError({"non_field_errors": error.reasons})
 
 
 def _named(actor: Actor) -> str:

@@ -20,7 +20,7 @@ from plugreg._names import canonical
 from plugreg.exceptions import InstallError
 from plugreg.install.contents import contents
 from plugreg.install.environment import Environment, Found, visible
-from plugreg.install.exact import direct_url, exact, pinned, sha256_of, source_of
+from plugreg.install.exact import direct_url, exact, hide_credentials, pinned, sha256_of, source_of
 from plugreg.install.exceptions import (
     BuildFailedError,
     ExternallyManagedError,
@@ -32,6 +32,7 @@ from plugreg.install.exceptions import (
 )
 from plugreg.install.installer import Installed, Progress
 from plugreg.install.keeping import names_in, pins, unmet
+from plugreg.install.loaded import loaded_groups
 from plugreg.install.netrc import with_netrc
 from plugreg.install.plan import Change, InstallPlan, Refusal, Target
 from plugreg.install.policy import InstallPolicy
@@ -177,6 +178,10 @@ class CommandInstaller(ABC):
             output = self._put(work, lines)
         missing = [each.name for each in plan.changes if self._is_missing(each)]
         self._require_put(missing, sys.prefix, output)
+        installed = self.environment.distributions()
+        for change in plan.changes:
+            if change.direct:
+                hide_credentials(installed[change.name].path)
         return output
 
     def uninstall(self, names: Sequence[str], progress: Progress | None = None) -> str:
@@ -330,14 +335,27 @@ class CommandInstaller(ABC):
         forbidden = self._policy.of_changes(changes, name, names_in(others))
         refusals = [*forbidden, *conflicts, *unmet(before, changes)]
         data_files: tuple[str, ...] = ()
+        scripts: tuple[str, ...] = ()
         if not refusals:
             self._unpack(work, target, name, changes)
-            brought = contents(work.unpacked, Environment(), changes)
-            data_files, refusals = brought.data_files, list(brought.refusals)
+            brought = contents(work.unpacked, Environment(), changes, self._policy.scripts)
+            data_files, scripts = brought.data_files, brought.scripts
+            refusals = list(brought.refusals)
         found = plugins_in(work.unpacked.folders, group)
-        changes = tuple(replace(each, plugins=found.get(each.name, ())) for each in changes)
+        unpacked = work.unpacked.distributions()
+        changes = tuple(
+            replace(
+                change,
+                plugins=found.get(change.name, ()),
+                entry_points=loaded_groups(unpacked[change.name], group),
+            )
+            if change.name in unpacked
+            else change
+            for change in changes
+        )
+        refusals += self._policy.of_entry_points(changes)
         plugins = None
-        if name in work.unpacked.distributions():
+        if name in unpacked:
             plugins = found.get(name, ())
         elif name in before and not refusals:
             plugins = plugins_in([before[name].path.parent], group).get(name, ())
@@ -351,6 +369,7 @@ class CommandInstaller(ABC):
             refusals=tuple(refusals),
             plugins=plugins,
             data_files=data_files,
+            scripts=scripts,
         )
 
     def _changes(

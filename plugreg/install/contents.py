@@ -12,7 +12,7 @@ import csv
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import all_suffixes
@@ -21,8 +21,17 @@ from typing import Final
 
 from plugreg.exceptions import InstallError
 from plugreg.install.environment import METADATA, Environment, Found
-from plugreg.install.ownership import AT_EVERY_START, OF_PYTHON, of_python, run_at_start, shown
+from plugreg.install.ownership import (
+    AT_EVERY_START,
+    OF_OTHER_PROGRAMS,
+    OF_PYTHON,
+    of_other_programs,
+    of_python,
+    run_at_start,
+    shown,
+)
 from plugreg.install.plan import Change, Refusal
+from plugreg.install.processes import commands_path
 from plugreg.install.unpacked import Unpacked
 
 _SUFFIXES: Final = tuple(sorted(all_suffixes(), key=len, reverse=True))
@@ -50,14 +59,21 @@ _Modules = dict[str, dict[str, set[str]]]
 class Contents:
     """What would lie elsewhere than in the folders of an environment, and what is refused.
 
-    ``data_files`` are relative to ``sys.prefix``, sorted, with slashes.
+    ``data_files`` are relative to ``sys.prefix``, sorted, with slashes; ``scripts`` are the names
+    of what would lie among the environment's programs, sorted.
     """
 
     data_files: tuple[str, ...]
+    scripts: tuple[str, ...]
     refusals: tuple[Refusal, ...]
 
 
-def contents(unpacked: Unpacked, environment: Environment, changes: Sequence[Change]) -> Contents:
+def contents(
+    unpacked: Unpacked,
+    environment: Environment,
+    changes: Sequence[Change],
+    shadowing: Collection[str] = (),
+) -> Contents:
     """Judge what ``changes`` would bring, all of which was unpacked.
 
     Each distribution must have one metadata folder, of its planned version, and there may be no
@@ -65,7 +81,8 @@ def contents(unpacked: Unpacked, environment: Environment, changes: Sequence[Cha
 
     - its RECORD does not list, or lists in vain, or that two distributions bring;
     - would lie outside of ``sys.prefix``, where Python or plugreg write, or where Python would run
-      it at every start;
+      it at every start, or where another program would take it for its own;
+    - is a script of the name of a command that is there, unless ``shadowing`` has that name;
     - is there already, unless it belongs to what the changes replace;
     - is in a package of others, or of the name of a module of theirs that has another form. A
       namespace package, which has no ``__init__``, may be shared.
@@ -73,7 +90,7 @@ def contents(unpacked: Unpacked, environment: Environment, changes: Sequence[Cha
     A file that is compiled is judged as its source is. A link among the folders of the environment
     is followed. Raises InstallError where a RECORD cannot be read.
     """
-    return _Judgement(unpacked, environment, changes).result()
+    return _Judgement(unpacked, environment, changes).result(shadowing)
 
 
 class _Judgement:
@@ -114,14 +131,43 @@ class _Judgement:
         self._coming: defaultdict[str, _Modules] = defaultdict(dict)
         """What would come into a folder of modules: by module, and from which distributions."""
 
-    def result(self) -> Contents:
+    def result(self, shadowing: Collection[str]) -> Contents:
         self._place()
         self._judge_metadata()
         self._judge_places()
         for path, name in self._owners.items():
             self._judge(path, name)
-        refusals = (*self._other_versions(), *self._faulty())
-        return Contents(data_files=tuple(sorted(self._data_files())), refusals=refusals)
+        scripts = dict(sorted(self._scripts()))
+        shadowed = tuple(self._shadowed(scripts, shadowing))
+        return Contents(
+            data_files=tuple(sorted(self._data_files())),
+            scripts=tuple(scripts),
+            refusals=(*self._other_versions(), *self._faulty(), *shadowed),
+        )
+
+    def _scripts(self) -> Iterator[tuple[str, str]]:
+        """Find the names of programs, and who would bring each."""
+        for path, owner in self._owners.items():
+            folder, name = os.path.split(path)
+            if folder == str(self._environment.scripts):
+                yield name, owner
+
+    def _shadowed(
+        self, scripts: Mapping[str, str], shadowing: Collection[str]
+    ) -> Iterator[Refusal]:
+        """Refuse scripts that would be run in the place of a command that is there."""
+        import shutil
+
+        path = commands_path()
+        for name, owner in scripts.items():
+            command = None if name in shadowing else shutil.which(name, path=path)
+            if command is not None:
+                reason = (
+                    f"{owner} has a script {name!r}, which would be run in the place of "
+                    f"{command!r}; ask the host to add {name!r} to scripts of its policy, or for "
+                    f"a version without it"
+                )
+                yield Refusal(rule="scripts", reason=reason)
 
     def _faulty(self) -> Iterator[Refusal]:
         """Refuse each distribution that has some faults, in one sentence."""
@@ -203,6 +249,7 @@ class _Judgement:
             _OUTSIDE: [each for each in paths if not str(each).startswith(inside)],
             OF_PYTHON: of_python(self._environment, paths),
             AT_EVERY_START: run_at_start(self._environment, paths),
+            OF_OTHER_PROGRAMS: of_other_programs(self._environment, paths),
         }
         for what, some in found.items():
             for each in map(str, some):

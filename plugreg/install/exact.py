@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from plugreg.install.plan import Change, Target
-from plugreg.install.requirements import masked
+from plugreg.install.requirements import masked, without_credentials
+
+_DIRECT_URL: Final = "direct_url.json"
 
 
 def direct_url(metadata: Path) -> Mapping[str, Any]:
     """Return what an installer has written of the URL that a distribution came from (PEP 610)."""
     import json
 
-    found: Mapping[str, Any] = json.loads((metadata / "direct_url.json").read_text("utf-8"))
+    found: Mapping[str, Any] = json.loads((metadata / _DIRECT_URL).read_text("utf-8"))
     return found
+
+
+def hide_credentials(metadata: Path) -> None:
+    """Take the credentials out of the URL that an installer has written into ``metadata``.
+
+    Installers leave a token in its query, where everybody may read it. RECORD has the new hash.
+    """
+    import json
+    from base64 import urlsafe_b64encode
+    from hashlib import sha256
+
+    if not (metadata / _DIRECT_URL).is_file():
+        return
+    direct = direct_url(metadata)
+    url = without_credentials(str(direct["url"]))
+    if url == direct["url"]:
+        return
+    text = json.dumps({**direct, "url": url})
+    digest = urlsafe_b64encode(sha256(text.encode()).digest()).decode().rstrip("=")
+    own = f"{metadata.name}/{_DIRECT_URL}"
+    record = io.StringIO()
+    with (metadata / "RECORD").open(encoding="utf-8", newline="") as file:
+        csv.writer(record, lineterminator="\n").writerows(
+            [own, f"sha256={digest}", len(text)] if row and row[0] == own else row
+            for row in csv.reader(file)
+        )
+    for name, content in ((_DIRECT_URL, text), ("RECORD", record.getvalue())):
+        new = metadata / f"{name}.new"
+        new.write_text(content, encoding="utf-8", newline="")
+        new.replace(metadata / name)
 
 
 def source_of(direct: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from plugreg.install.removal import listed
 
 AT_EVERY_START: Final = "which Python would run at every start"
 OF_PYTHON: Final = "where only plugreg and Python write"
+OF_OTHER_PROGRAMS: Final = "where an installer, another Python or a shell would take it for its own"
 
 _AT_EVERY_START: Final = frozenset({"sitecustomize", "usercustomize"})
 """Modules that Python imports at every start (module :mod:`site`), whatever their form is."""
@@ -20,6 +22,15 @@ _AT_EVERY_START: Final = frozenset({"sitecustomize", "usercustomize"})
 _READ_AT_EVERY_START: Final = frozenset({".pth", ".start", ".egg-link"})
 """Suffixes of what is read at every start beside modules: by Python (``.start`` since 3.15, PEP
 829), and by what setuptools puts there."""
+
+
+_CONFIGURATION: Final = frozenset({"pip.conf", "pip.ini", "uv.toml"})
+"""Names that installers look for, in lower case."""
+
+_PROGRAMS: Final = frozenset({"bin", "sbin", "scripts"})
+"""Folders of programs, in lower case."""
+
+_OTHER_PYTHON: Final = re.compile(r"(?:local/)?lib(?:32|64)?/(?:python|pypy)[0-9.]*t?/")
 
 
 def require_own_files(environment: Environment, names: Collection[str]) -> None:
@@ -58,6 +69,7 @@ def require_apart(
         "which belongs to another distribution": _of_others(environment, names).intersection(files),
         "which was there before": set(scripts).intersection(files),
         AT_EVERY_START: run_at_start(environment, files),
+        OF_OTHER_PROGRAMS: of_other_programs(environment, files),
         OF_PYTHON: of_python(environment, files),
     }
     reasons = [f"it writes {shown(found)}, {what}" for what, found in faults.items() if found]
@@ -97,6 +109,35 @@ def of_python(environment: Environment, files: Iterable[Path]) -> set[Path]:
         or str(each) in sys.path
         or (any(map(each.is_relative_to, library)) and not any(map(each.is_relative_to, modules)))
     }
+
+
+def of_other_programs(environment: Environment, files: Iterable[Path]) -> set[Path]:
+    """Return those of ``files`` below ``sys.prefix`` that programs would find by their place alone.
+
+    Those are files at its top or in a hidden folder there, in a folder of programs or of another
+    Python's modules, and what is called like the configuration of an installer. What is in a folder
+    of the environment is none of them.
+    """
+    prefix = Path(sys.prefix).resolve()
+    return {
+        file
+        for file in files
+        if file.is_relative_to(prefix)
+        and not any(map(file.is_relative_to, environment.folders))
+        and _is_found_by_place(file.relative_to(prefix))
+    }
+
+
+def _is_found_by_place(file: Path) -> bool:
+    place = file.as_posix().lower()
+    top, _, rest = place.partition("/")
+    return (
+        not rest
+        or top.startswith(".")
+        or not _PROGRAMS.isdisjoint((top, place.removeprefix("local/").partition("/")[0]))
+        or file.name.lower() in _CONFIGURATION
+        or _OTHER_PYTHON.match(place) is not None
+    )
 
 
 def shown(files: Iterable[object]) -> str:

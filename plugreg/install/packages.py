@@ -12,7 +12,12 @@ from plugreg._names import Slug, canonical
 from plugreg.catalogue import Catalogue
 from plugreg.configs import Configs
 from plugreg.events import Tell
-from plugreg.exceptions import InstallError, PluginActiveError, PluginNotFoundError
+from plugreg.exceptions import (
+    InstallError,
+    PluginActiveError,
+    PluginNotFoundError,
+    RequirementError,
+)
 from plugreg.install.attempt import Attempt, taking_in
 from plugreg.install.audit import Action, Audit, AuditEntry
 from plugreg.install.changes import Changes, digest
@@ -179,6 +184,7 @@ class Packages:
         not removed; then nothing has changed. An InstallError whose report is an UninstallReport
         says that it is gone, and that the registry could not take that in.
         """
+        _check_actor(actor)
         self._refresh()
         record = self._catalogue.record(slug)
         attempt = Attempt("uninstall", record.distribution or slug, actor, progress)
@@ -227,6 +233,7 @@ class Packages:
         What the file does not list is left alone. Raises InstallError without a plugins file, and
         for one that cannot be read. Nothing does this by itself, at start least of all.
         """
+        _check_actor(actor)
         if self._file is None:
             raise InstallError(["there is no plugins file; give the installer plugins_file="])
         self._changes.recover_for(Attempt("sync", "the plugins file", actor))
@@ -260,6 +267,7 @@ class Packages:
         lines: Sequence[RequirementLine] | None = None,
     ) -> InstallReport:
         """Carry out a plan, or make one first; ``lines`` are those that it must agree with."""
+        _check_actor(actor)
         # A registry that is closed, or has lost its store, could not take in what came of it.
         self._refresh()
         action: Action = "install" if lines is None else "sync"
@@ -311,7 +319,8 @@ class Packages:
         if is_given:
             policy = self._installer.policy
             judged = policy.of_changes(plan.changes, plan.distribution)
-            refusals = (*policy.of_target(plan.target), *judged, *refusals)
+            loaded = policy.of_entry_points(plan.changes)
+            refusals = (*policy.of_target(plan.target), *judged, *loaded, *refusals)
         if refusals:
             # What is said of the target is said of its change once more.
             told = tuple(dict.fromkeys(refusals))
@@ -390,3 +399,10 @@ class Packages:
                 self._configs.wish(False, [slug])
                 self._refresh()
                 self._forget(slug)
+
+
+def _check_actor(actor: object) -> None:
+    if actor is not None and not isinstance(actor, str):
+        raise RequirementError(
+            "actor", f"it must be a string or None, not {type(actor).__name__}; write 'user 7'"
+        )

@@ -35,7 +35,8 @@ class Change:
     ``source`` is the URL that it would come from, without credentials, ``sha256`` the hash of that
     file in hexadecimal, ``size`` its bytes; None where neither index nor file tells. ``direct``
     says that a requirement names that URL, so that no index was asked for the distribution.
-    ``plugins`` are the names of the entry points that it would bring to the registry's group.
+    ``plugins`` are the names of the entry points that it would bring to the registry's group,
+    ``entry_points`` the groups of others that some library imports by itself (``pydantic``).
     """
 
     name: str
@@ -46,6 +47,7 @@ class Change:
     size: int | None = None
     direct: bool = False
     plugins: tuple[str, ...] = ()
+    entry_points: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Literal["add", "change", "remove"]:
@@ -84,6 +86,9 @@ class InstallPlan:
     scripts and, in a virtual environment, headers are, such as ``share/icons/tea.svg``. They are
     relative to ``sys.prefix``, sorted, with slashes; a plan that is refused may lack some.
 
+    ``scripts`` are the names of the programs that its distributions would put among those of the
+    environment, sorted.
+
     ``environment`` is a digest of what was installed when it was made, None where nobody has
     noted it: it is carried out only in the same.
     """
@@ -94,6 +99,7 @@ class InstallPlan:
     refusals: tuple[Refusal, ...] = ()
     plugins: tuple[str, ...] | None = None
     data_files: tuple[str, ...] = ()
+    scripts: tuple[str, ...] = ()
     environment: str | None = None
 
     @property

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from plugreg._names import canonical
 from plugreg.install.constraints import Pin, read_pins
+from plugreg.install.loaded import LOADED_BY
 from plugreg.install.plan import Change, Refusal, Target
 from plugreg.install.requirements import masked, secrets_of
 from plugreg.install.urls import (
@@ -56,6 +57,10 @@ class InstallPolicy:
     for its name and exact version. With ``isolated``, the configuration of the installer
     (variables, files) is not used.
 
+    ``entry_points`` are groups of entry points which some library imports by itself, and which may
+    come nevertheless (``pydantic``, ``pytest11``, …): what they name runs whether a plugin is on or
+    off. ``scripts`` are names of commands that scripts of distributions may shadow.
+
     One rule always holds, ``environment``: nothing that is installed may change or vanish but the
     distribution that was asked for, and what comes may bring only files of its own
     (:func:`plugreg.install.contents.contents`).
@@ -72,6 +77,8 @@ class InstallPolicy:
     require_hashes: bool = False
     constraints: str | os.PathLike[str] | None = None
     isolated: bool = False
+    entry_points: Collection[str] = ()
+    scripts: Collection[str] = ()
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {
@@ -79,6 +86,8 @@ class InstallPolicy:
             "denied": _names("denied", self.denied),
             "indexes": None if self.indexes is None else _collected("indexes", self.indexes),
             "vcs_hosts": _collected("vcs_hosts", self.vcs_hosts),
+            "entry_points": _collected("entry_points", self.entry_points),
+            "scripts": _collected("scripts", self.scripts),
             "find_links": tuple(map(_link, _collected("find_links", self.find_links, os.PathLike))),
         }
         for each in checked["indexes"] or ():
@@ -175,6 +184,15 @@ class InstallPolicy:
         named = None if target_name is None else canonical(target_name)
         return tuple(
             refusal for each in changes for refusal in self._of_change(each, named, others, pins)
+        )
+
+    def of_entry_points(self, changes: Iterable[Change]) -> tuple[Refusal, ...]:
+        """Return what of a plan would run by itself, as ``entry_points`` of its changes say."""
+        return tuple(
+            Refusal(rule="entry_points", reason=_loaded(change, group))
+            for change in changes
+            for group in change.entry_points
+            if group not in self.entry_points
         )
 
     def _of_change(
@@ -304,6 +322,15 @@ def _is_wheel(url: str) -> bool:
 def _no_wheel(rule: str, what: str) -> Refusal:
     reason = f"{what!r} is no wheel and would have to be built; ask for a version that has one"
     return Refusal(rule=rule, reason=reason)
+
+
+def _loaded(change: Change, group: str) -> str:
+    library, when = LOADED_BY[group]
+    return (
+        f"{change.name!r} has entry points of the group {group!r}, which {library} imports {when}: "
+        f"its code would run while its plugins are off; "
+        f"ask the host to add the group to entry_points of its policy, or for a version without it"
+    )
 
 
 def _disturbed(change: Change) -> str:

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from queue import Empty, Queue
 from threading import Event, Thread
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
@@ -21,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Final, NamedTuple
 from plugreg._children import group_exists, has_ended, waited
 from plugreg._guard import Guard
 from plugreg.exceptions import InstallError
+from plugreg.install.environment import Environment
 from plugreg.install.exceptions import InstallTimeoutError
 from plugreg.install.installer import Progress
 from plugreg.install.requirements import masker, secrets_of
@@ -41,7 +43,7 @@ _KEPT: Final = 1_000_000
 _REASONS: Final = 20
 """How many of its last lines are the reasons of an error."""
 
-_PASSED: Final = ("PATH", "HOME", "USERPROFILE", "LANG", "SYSTEMROOT", "SSL_CERT_FILE")
+_PASSED: Final = ("HOME", "USERPROFILE", "LANG", "SYSTEMROOT", "SSL_CERT_FILE")
 _PASSED_TOO: Final = ("SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _PASSED_GROUPS: Final = ("LC_", "XDG_")
 
@@ -243,7 +245,7 @@ def variables(own: re.Pattern[str], given: Mapping[str, str], *, isolated: bool)
     """Return the environment variables of a command: the few that it needs, and ``given``.
 
     ``own`` matches the names of the installer's own variables that are passed on unless
-    ``isolated``. Nothing else of this process's environment is.
+    ``isolated``. Nothing else of this process's environment is. ``PATH`` is ``commands_path()``.
     """
     passed = {
         name: value
@@ -252,7 +254,20 @@ def variables(own: re.Pattern[str], given: Mapping[str, str], *, isolated: bool)
         or name.startswith(_PASSED_GROUPS)
         or (not isolated and own.fullmatch(name))
     }
-    return passed | dict(given)
+    return passed | {"PATH": commands_path()} | dict(given)
+
+
+def commands_path() -> str:
+    """Return the PATH of this process without the folder of the environment's own programs.
+
+    Those are of distributions too, whose plugins may be off. A folder that depends on where a
+    command is run is left out as well.
+    """
+    own = Environment().scripts
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(
+        folder for folder in folders if Path(folder).is_absolute() and Path(folder).resolve() != own
+    )
 
 
 def credentials_in(variables: Mapping[str, str]) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def parse_target(requirement: object, index_url: object = None) -> Target:
         text=text,
         shown=masked(text),
         name=None if name is None else canonical(name),
-        line="" if text == name else _without_credentials(text),
+        line="" if text == name else without_credentials(text),
         url=url,
         index_url=index,
         secrets=tuple(dict.fromkeys((*secrets_of(url or ""), *secrets_of(index or "")))),
@@ -143,8 +143,8 @@ def _secret_in(pair: str) -> str:
     return value if _SECRET_KEY.search(key) or len(value) >= _LONG else ""
 
 
-def _without_credentials(text: str) -> str:
-    """Return a requirement as a file may have it, where others read it."""
+def without_credentials(text: str) -> str:
+    """Return a requirement or a URL as a file may have it, where others read it."""
     return _WHOLE_QUERY.sub(_public_query, _USER.sub("://", text))
 
 

@@ -25,7 +25,7 @@ from plugreg.install.exceptions import (
 from plugreg.install.installer import Progress
 from plugreg.install.plan import Change, Target
 from plugreg.install.policy import InstallPolicy
-from plugreg.install.processes import Completed, run, variables
+from plugreg.install.processes import Completed, commands_path, run, variables
 from plugreg.install.requirements import masked
 from plugreg.install.unpacked import Unpacked
 
@@ -238,7 +238,7 @@ class UvInstaller(CommandInstaller):
         import shutil
 
         given = self._uv
-        found = _installed_uv() if given is None else shutil.which(given)
+        found = _installed_uv() if given is None else shutil.which(given, path=commands_path())
         if found is None:
             where = "not on the path of programs" if given is None else f"not {os.fspath(given)!r}"
             raise InstallerMissingError([f"uv is {where}; run: python -m pip install uv"])
@@ -281,7 +281,7 @@ def _installed_uv() -> str | None:
     for each in () if package is None else files_of(package):
         if each.stem == "uv" and each.suffix in ("", ".exe") and os.access(each, os.X_OK):
             return str(each)
-    return shutil.which("uv")
+    return shutil.which("uv", path=commands_path())
 
 
 def _as_url(place: str) -> str:

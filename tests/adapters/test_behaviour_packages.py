@@ -108,6 +108,47 @@ class TestInstall:
         assert shelf.asked == [("shop-sauces", None)]
         assert registry.get("ketchup").state is PluginState.INACTIVE
 
+    @pytest.mark.parametrize(
+        ("body", "shown"),
+        [
+            (
+                {"packagename": "shop-sauces", "url": "https://me:s3cret@index.example/simple"},
+                ("shop-sauces", "https://****@index.example/simple"),
+            ),
+            (
+                {"url": "git+https://s3cret@git.example/shop-sauces.git"},
+                ("", "git+https://****@git.example/shop-sauces.git"),
+            ),
+            (
+                {"packagename": "shop-sauces @ https://f.example/a.whl?token=s3cret"},
+                ("shop-sauces @ https://f.example/a.whl?****", ""),
+            ),
+        ],
+    )
+    def test_the_answer_shows_no_credentials(self, client, registry, body, shown):
+        """Neither at the top nor in the input, and the audit has none."""
+        answer = install(client, confirm=True, **body)
+
+        assert answer.status == 201
+        assert (answer.body["packagename"], answer.body["url"]) == shown
+        assert "s3cret" not in f"{answer.body} {registry.packages.audit()}"
+
+    def test_another_installation_is_running(self, client, registry, shelf, monkeypatch):
+        """It is a conflict, for whoever installs and for whoever uninstalls."""
+        install(client, packagename="shop-sauces", confirm=True)
+        answers = []
+
+        def put(*arguments):
+            answers.append(result(install(client, packagename="shop-sauces", confirm=True)))
+            answers.append(result(uninstall(client, "ketchup")))
+            return "done"
+
+        monkeypatch.setattr(shelf, "install", put)
+        install(client, packagename="shop-failing", confirm=True)
+
+        conflict = (409, {"detail": "Another installation is running"})
+        assert answers == [conflict, conflict]
+
     def test_what_came_is_listed_at_once(self, client):
         """The plugins of the distribution are known, off, and of that package."""
         install(client, packagename="shop-sauces", confirm=True)
@@ -185,6 +226,9 @@ class TestInstall:
             ("packagename", {"packagename": "a b"}),
             ("url", {"packagename": "shop-sauces", "url": "file:///etc"}),
             ("url", {"packagename": "shop-sauces", "url": "http://plain.example"}),
+            ("packagename", {"packagename": "shop-sauces @ file:///etc"}),
+            ("packagename", {"packagename": "shop-sauces==newest"}),
+            ("url", {"url": "git+http://plain.example/x"}),
             ("version", {"packagename": "shop-sauces", "version": "newest"}),
             ("version", {"packagename": "shop-sauces", "version": "1; python_version > '3'"}),
             ("version", {"packagename": "shop-sauces", "version": "1\x00"}),

@@ -355,6 +355,22 @@ def sha256() -> Any:
     return _sha256
 
 
+@pytest.fixture
+def assert_recorded() -> Any:
+    """Give a function that checks the hashes and sizes in the RECORD of a metadata folder."""
+
+    def check(metadata: Path) -> None:
+        found = importlib.metadata.Distribution.at(metadata)
+        hashed = [each for each in found.files or () if each.hash is not None]
+        assert "direct_url.json" in [each.name for each in hashed]
+        for file in hashed:
+            content = file.read_binary()
+            recorded = (f"{file.hash.mode}={file.hash.value}", file.size)
+            assert (_record_hash(content), len(content)) == recorded
+
+    return check
+
+
 def _is_of(file: Path, name: str) -> bool:
     wheel = file.suffix == ".whl"
     own = file.name.partition("-")[0] if wheel else file.name.rpartition("-")[0]

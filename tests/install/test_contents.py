@@ -37,7 +37,7 @@ from plugreg.exceptions import InstallError
 from plugreg.install import InstallPolicy, PipInstaller, UvInstaller
 
 given, told = json.loads(sys.argv[1]), {}
-policy = InstallPolicy(find_links=[given["folder"]])
+policy = InstallPolicy(find_links=[given["folder"]], **given.get("policy", {}))
 uv = given["uv"]
 installer = UvInstaller(policy=policy, uv=uv) if uv else PipInstaller(policy=policy)
 with PluginRegistry("shop", installer=installer) as registry:
@@ -54,6 +54,8 @@ with PluginRegistry("shop", installer=installer) as registry:
                     "rules": [each.rule for each in plan.refusals],
                     "reasons": " ".join(each.reason for each in plan.refusals),
                     "plugins": {each.name: each.plugins for each in plan.changes},
+                    "scripts": plan.scripts,
+                    "entry_points": {each.name: each.entry_points for each in plan.changes},
                 }
         except InstallError as error:
             told[requirement] = {"error": type(error).__name__, "reasons": str(error.reasons)}
@@ -61,6 +63,7 @@ print(json.dumps(told))
 """
 
 METADATA = "which would be metadata of another distribution"
+PLACE = "where an installer, another Python or a shell would take it for its own"
 START = "which Python would run at every start"
 THERE = "which is there already"
 IN_THE_WAY = "which would take the place of modules, or be in the package, of another"
@@ -102,6 +105,16 @@ REFUSED = {
     "module": ({"shop_ns.py": ""}, IN_THE_WAY),
     "end-of-namespace": ({"shop_ns/__init__.py": ""}, IN_THE_WAY),
     "in-namespace": ({"shop_ns/one/__init__.py": ""}, IN_THE_WAY),
+    "pip-conf": ({"{}.data/data/pip.conf": "[global]\nindex-url = https://evil.example\n"}, PLACE),
+    "pip-ini": ({"{}.data/data/etc/xdg/pip/PIP.ini": ""}, PLACE),
+    "uv-toml": ({"{}.data/data/share/uv.toml": ""}, PLACE),
+    "top": ({"{}.data/data/README": ""}, PLACE),
+    "hidden": ({"{}.data/data/.config/git/config": ""}, PLACE),
+    "other-python": ({"{}.data/data/lib/python3.99/site-packages/sitecustomize.py": ""}, PLACE),
+    "debians": ({"{}.data/data/local/lib/python3/dist-packages/a.pth": ""}, PLACE),
+    "other-library": ({"{}.data/data/lib64/python3.99t/os.py": ""}, PLACE),
+    "programs": ({"{}.data/data/sbin/git": ""}, PLACE),
+    "local-programs": ({"{}.data/data/local/bin/git": ""}, PLACE),
     "pair": ({"pair_dep.py": "MINE = 1"}, "which another distribution that would come brings too"),
     "pair-form": ({"pair_dep/__init__.py": ""}, IN_THE_WAY),
 }
@@ -109,10 +122,16 @@ NEEDS = {"pair": "pair-dep", "pair-form": "pair-dep", "bringing": "pair-dep"}
 FINE = {
     "deep": {"deep/sitecustomize.py": "", "deep/model.pth": "", "deep/a.start": ""},
     "bringing": {},
+    "data": {
+        "{}.data/data/share/pip/a.conf": "",
+        "{}.data/data/lib/libtea.so": "",
+        "{}.data/data/etc/tea.toml": "",
+    },
 }
+SHADOWING = {"{}.data/scripts/sh": "#!/bin/sh\n", "{}.data/scripts/tea-pot": "#!python\n"}
 
 
-def wheel(folder, name, version, files, *, lies=(), unlisted=(), requires=None):
+def wheel(folder, name, version, files, *, lies=(), unlisted=(), requires=None, points=""):
     """Write a wheel of a plugin with ``files``; RECORD has ``lies`` and leaves out ``unlisted``."""
     stem = f"{name.replace('-', '_')}-{version}"
     module = f"own_{stem.partition('-')[0]}"
@@ -123,7 +142,7 @@ def wheel(folder, name, version, files, *, lies=(), unlisted=(), requires=None):
         f"{module}.py": PLUGIN,
         f"{stem}.dist-info/METADATA": metadata,
         f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{stem}.dist-info/entry_points.txt": f"[{GROUP}]\n{name} = {module}:Tea\n",
+        f"{stem}.dist-info/entry_points.txt": f"[{GROUP}]\n{name} = {module}:Tea\n{points}",
     }
     lines = [_line(each, text) for each, text in texts.items() if each not in unlisted]
     record = f"{stem}.dist-info/RECORD"
@@ -163,6 +182,10 @@ def shelf(tmp_path_factory):
         wheel(folder, name, "1.0", files, requires=NEEDS.get(name))
     for name, files in FINE.items():
         wheel(folder, name, "1.0", files, requires=NEEDS.get(name))
+    wheel(folder, "shadowing", "1.0", SHADOWING)
+    spy = {"spying_pot.py": "raise SystemExit\n"}
+    wheel(folder, "spying", "1.0", spy, points="[pydantic]\nspy = spying_pot:spy\n")
+    wheel(folder, "pytest", "1.0", {}, points="[pytest11]\na = b\n")
     wheel(folder, "unlisted", "1.0", {"a.pth": "", "lone/one.py": ""}, unlisted=["a.pth"])
     wheel(folder, "lying", "1.0", {}, lies=["hostapp.py,,", "lone,,"])
     return folder
@@ -180,7 +203,7 @@ class Shop:
         (folder / "bin" / "till").write_text("the host's")
         self.run("install ns-one")
         before = self.content()
-        asked = [*REFUSED, *FINE, "unlisted", "lying"]
+        asked = [*REFUSED, *FINE, "unlisted", "lying", "shadowing", "spying", "pytest"]
         self.told = self.run(*(f"plan {each}" for each in asked))
         self.is_untouched = self.content() == before
 
@@ -191,9 +214,10 @@ class Shop:
             if each.is_file() and each.parent.name != "__pycache__" and each.name != ".lock"
         }
 
-    def run(self, *steps):
+    def run(self, *steps, **policy):
         given = {
             "uv": self.uv,
+            "policy": policy,
             "folder": str(self.shelf),
             "steps": [each.split() for each in steps],
         }
@@ -262,6 +286,29 @@ class TestPlanning:
         assert told["rules"] == (["environment"] if shop.uv is None else [])
         if shop.uv is None:
             assert "'hostapp.py', 'lone', which is only in its RECORD" in told["reasons"]
+
+    def test_scripts_are_shown_and_shadow_no_command(self, shop):
+        """A script of the name of a command is refused by name, unless the policy has it."""
+        told = shop.told["shadowing"]
+        allowed = shop.run("plan shadowing", scripts=["sh"])["shadowing"]
+
+        assert (told["scripts"], told["rules"]) == (["sh", "tea-pot"], ["scripts"])
+        assert f"'sh', which would be run in the place of {shutil.which('sh')!r}" in told["reasons"]
+        assert (allowed["scripts"], allowed["rules"]) == (["sh", "tea-pot"], [])
+
+    def test_entry_points_that_a_library_imports_by_itself(self, shop):
+        """They are shown and refused, unless the policy has their group."""
+        told = shop.told["spying"]
+        allowed = shop.run("plan spying", entry_points=["pydantic"])["spying"]
+
+        assert told["entry_points"] == {"spying": ["pydantic"]}
+        assert told["rules"] == ["entry_points"]
+        assert "'pydantic', which pydantic imports with the first model" in told["reasons"]
+        assert (allowed["entry_points"], allowed["rules"]) == ({"spying": ["pydantic"]}, [])
+
+    def test_a_library_may_have_entry_points_of_its_own_group(self, shop):
+        """Whoever installs the library means it."""
+        assert shop.told["pytest"]["rules"] == []
 
     def test_nothing_was_touched(self, shop):
         """Not even where an installer would have written over a file in place."""

@@ -119,7 +119,7 @@ class TestPlanning:
                 "share/tea/leaf.txt": "green",
                 "share/tea/brew.py": "HOT = True\n",
                 "etc/tea.ini": "",
-                "a file 100%.txt": "",
+                "share/a file 100%.txt": "",
                 "bin/tea-pot": "#!/bin/sh\n",
                 "include/tea.h": "",
                 f"lib/{venv.purelib.parent.name}/site-packages/more_tea.py": "",
@@ -136,7 +136,7 @@ class TestPlanning:
         assert after_plan == before
         assert told["rules"] == []
         assert told["files"] == sorted(shop.files().keys() - before.keys())
-        expected = {"a file 100%.txt", "etc/tea.ini", "share/milk.txt", "share/tea/brew.py"}
+        expected = {"share/a file 100%.txt", "etc/tea.ini", "share/milk.txt", "share/tea/brew.py"}
         assert expected | {"share/tea/leaf.txt"} <= set(told["files"])
 
     def test_mostly_there_are_none(self, shop, tea):

@@ -395,6 +395,15 @@ class TestInstalling:
         assert change["sha256"] == sha256(wheel)
         assert direct_url(venv, "shop_tea-1.0")["url"] == address
 
+    def test_a_token_in_the_query(self, pip, venv, index, make_wheel, assert_recorded):
+        """It is nowhere in the environment afterwards, and RECORD is true."""
+        wheel = make_wheel(index.folder, "shop-tea", "1.0", entry_points=TEA)
+        address = f"{index.address}/files/{wheel.name}"
+        pip.install(f"shop-tea @ {address}?token=s3cret-canary")
+
+        assert direct_url(venv, "shop_tea-1.0")["url"] == address
+        assert_recorded(venv.purelib / "shop_tea-1.0.dist-info")
+
     def test_a_dependency_with_an_address_of_its_own(self, pip, venv, index, make_wheel):
         """It comes from there, and the plan says so."""
         milk = make_wheel(index.folder / "else", "shop-milk", "1.0")

@@ -53,6 +53,19 @@ class Planner:
         return self.venv.run(PROGRAM, json.dumps(given), **variables)
 
 
+def test_a_script_of_the_environment_is_not_run(plan, venv, index, make_repository, monkeypatch):
+    """One that is called like a program of the installer's may be that of a plugin that is off."""
+    make_repository(index.folder / "tea.git", "shop-tea", "1.0", entry_points=TEA)
+    script = venv.scripts / "git"
+    script.write_text(f"#!/bin/sh\necho run >> {venv.home / 'run'}\nexit 1\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join((str(venv.scripts), os.environ["PATH"])))
+    told = plan(f"git+{index.address}/files/tea.git")
+
+    assert told["changes"] == {"shop-tea": "1.0"}
+    assert not (venv.home / "run").exists()
+
+
 @pytest.fixture(params=["pip", "uv"])
 def plan(request, venv, index):
     uv = request.getfixturevalue("uv_path") if request.param == "uv" else None

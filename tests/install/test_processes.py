@@ -17,11 +17,13 @@ import pytest
 import plugreg
 from plugreg._children import has_ended
 from plugreg.exceptions import InstallError
+from plugreg.install.environment import Environment
 from plugreg.install.exceptions import InstallTimeoutError
 from plugreg.install.processes import (
     Completed,
     _follow,
     _Told,
+    commands_path,
     credentials_in,
     run,
     variables,
@@ -212,6 +214,17 @@ class TestSurroundings:
         own = re.compile("PIP_PROXY|PIP_CERT")
         assert variables(own, given, isolated=True) == passed | given
         assert variables(own, given, isolated=False) == passed | given | {"PIP_PROXY": "x"}
+
+
+def test_no_program_of_the_environment_is_on_the_path_of_commands(monkeypatch, tmp_path):
+    """Whatever the folder is called there; nor is one that depends on where a command is run."""
+    scripts = Environment().scripts
+    (tmp_path / "link").symlink_to(scripts)
+    folders = ["/bin", str(scripts), "", "bin", str(tmp_path / "link"), str(tmp_path)]
+    monkeypatch.setenv("PATH", os.pathsep.join(folders))
+
+    assert commands_path() == os.pathsep.join(["/bin", str(tmp_path)])
+    assert variables(re.compile(""), {}, isolated=True)["PATH"] == commands_path()
 
 
 @pytest.mark.parametrize(

@@ -616,6 +616,17 @@ class TestUrls:
         assert {"leaves": "1.0", "shop-tea": "1.0"}.items() <= uv.venv.installed.items()
         assert not any(each in json.dumps(told) for each in LOGIN)
 
+    def test_a_token_in_the_query(self, uv, index, tea, assert_recorded) -> None:
+        """It is nowhere in the environment afterwards, and RECORD is true."""
+        file = tea()
+        told = uv.install(f"shop-tea @ {index.address}/files/{file.name}?token=s3cret-canary")
+
+        metadata = uv.venv.purelib / "shop_tea-1.0.dist-info"
+        direct = json.loads((metadata / "direct_url.json").read_text())
+        assert direct["url"] == f"http://{index.host}/files/{file.name}"
+        assert "s3cret-canary" not in json.dumps(told)
+        assert_recorded(metadata)
+
     def test_another_file_at_the_same_url(self, uv, index, tea, tmp_path) -> None:
         """It is installed anew, with what is there now, though uv knows the URL already."""
         file = tea("1.0", folder=tmp_path)
