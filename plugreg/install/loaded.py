@@ -42,7 +42,6 @@ def loaded_groups(found: Found, group: str) -> tuple[str, ...]:
     Args:
         found: The distribution. What belongs to the library itself is left out.
         group: The group of the registry's plugins, which is left out as well.
-
     """
     from importlib.metadata import Distribution
 

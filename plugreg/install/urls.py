@@ -16,6 +16,8 @@ FILE_SCHEMES: Final = ("https", "http")
 REPOSITORY_SCHEMES: Final = ("git+https", "hg+https", "svn+https", "git+http")
 """Schemes of repositories; ``git+http`` only for this machine."""
 
+_LONGEST: Final = 8_192
+
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?"
 _URL: Final = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://"
@@ -103,6 +105,9 @@ def parse_address(url: str, schemes: tuple[str, ...]) -> Address:
     Raises ValueError with a sentence on what is wrong, which shows no credentials. The host is not
     looked up: whether its name leads to this machine is not known here.
     """
+    if len(url) > _LONGEST:
+        # Escapes may be escaped as often as there are characters, and each layer is a pass.
+        raise ValueError(f"the URL has more than {_LONGEST} characters")
     if not url.isprintable() or " " in url:
         # An installer may take what follows a blank for one more of its options.
         raise ValueError("a URL may have neither blanks nor control characters")

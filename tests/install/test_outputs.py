@@ -17,6 +17,7 @@ from plugreg.install.exceptions import (
 )
 from plugreg.install.processes import Completed
 from plugreg.install.requirement_lines import lines_of
+from plugreg.install.urls import FILE_SCHEMES, parse_address
 
 LENGTH = 300_000
 PIP_OTHERS = "require a different python version: "
@@ -116,6 +117,12 @@ def test_conflicts_of_uv_are_its_sentences_without_hints() -> None:
         UvInstaller()._completed(Completed(1, output))
 
     assert caught.value.conflicts == ("Because a", "b.")
+
+
+def test_a_url_of_many_escapes_is_refused() -> None:
+    """That of a dependency is whatever its distribution says."""
+    with pytest.raises(ValueError, match="more than 8192 characters"):
+        parse_address("https://tea.example/%" + "25" * LENGTH, FILE_SCHEMES)
 
 
 def test_a_long_run_of_blanks_in_the_plugins_file_is_read() -> None:
