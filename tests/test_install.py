@@ -186,7 +186,7 @@ class TestUninstalling:
     @pytest.mark.parametrize(
         ("slug", "reason"),
         [
-            ("must", "INVE-E10: Plugin cannot be uninstalled as it is mandatory"),
+            ("must", "Plugin cannot be uninstalled as it is currently active"),
             ("sample", "INVE-E10: Plugin cannot be uninstalled as it is a sample plugin"),
             ("built", "INVE-E10: Plugin cannot be uninstalled as it is a built-in plugin"),
             ("tea", "Plugin cannot be uninstalled as it is currently active"),
