@@ -403,10 +403,10 @@ class PluginRegistry:
         return self._wishes.deactivate(slug, cascade=cascade)
 
     def delete(self, slug: str) -> None:
-        """Forget everything that is stored of a plugin that is off.
+        """Forget everything that is stored of a plugin that is off, by what the store says.
 
         Raises PluginNotFoundError, PluginMandatoryError, PluginActiveError, PluginSlugError,
-        StorageError; see :meth:`plugreg.wishes.Wishes.delete`.
+        StorageError, RegistryBusyError; see :meth:`plugreg.wishes.Wishes.delete`.
         """
         self._wishes.delete(slug)
 

@@ -152,7 +152,10 @@ class UnsupportedMediaTypeError(APIError):
 
 
 class UnavailableError(APIError):
-    """The registry is not loaded, or its storage cannot be reached. Asking again may help."""
+    """The registry is not loaded, or its storage cannot be reached. Asking again may help.
+
+    A change whose storage fails meanwhile may be stored, and is carried out by the next refresh.
+    """
 
     status = 503
     code = "unavailable"
