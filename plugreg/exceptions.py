@@ -29,12 +29,14 @@ __all__ = [
     "PluginSlugError",
     "PluginTimeoutError",
     "PlugregError",
+    "RecordCorruptError",
     "RegistryBusyError",
     "RegistryNotReady",
     "RequirementError",
     "SettingError",
     "StorageCorruptError",
     "StorageError",
+    "StorageFormatError",
     "StorageLockedError",
     "StorageURLError",
     "StorageUnavailableError",
@@ -479,6 +481,42 @@ class StorageCorruptError(StorageError):
         return (
             f"store {self.path!r} is damaged: {self.reason}; it was left as it is: "
             f"restore it from a copy, or move it away to start with an empty store"
+        )
+
+
+class RecordCorruptError(StorageCorruptError):
+    """One record of a store is not what plugreg wrote. It was left untouched, and others serve."""
+
+    def __init__(self, table: str, key: str, reason: str) -> None:
+        super().__init__(f"{table}/{key}", reason)
+        self.args = (table, key, reason)
+        self.table = table
+        self.key = key
+
+    def __str__(self) -> str:
+        return (
+            f"record {self.key!r} of table {self.table!r} is damaged: {self.reason}; it was left "
+            f"as it is: restore it from a copy of the store, or delete it"
+        )
+
+
+class StorageFormatError(StorageError):
+    """A newer plugreg has written what is at ``path``, a file or an address. It is not damaged.
+
+    ``found`` is its format, and ``known`` the newest format that this plugreg reads. It was left
+    untouched, and is never set aside.
+    """
+
+    def __init__(self, path: str, found: int, known: int) -> None:
+        super().__init__(path, found, known)
+        self.path = path
+        self.found = found
+        self.known = known
+
+    def __str__(self) -> str:
+        return (
+            f"store {self.path!r} has format {self.found}, from a newer plugreg than this one, "
+            f"which knows format {self.known}; it was left as it is: update plugreg"
         )
 
 

@@ -7,8 +7,10 @@ so that no update can be lost between the two.
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -233,6 +235,36 @@ def is_unicode(text: str) -> bool:
 def refuse_constant(name: str) -> NoReturn:
     """Refuse NaN and the infinities, which Python's parser takes though they are no JSON."""
     raise ValueError(f"{name} is no JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("there is a number that is not finite")
+    return number
+
+
+_PARSER: Final = json.JSONDecoder(parse_constant=refuse_constant, parse_float=_finite)
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def parse_json(text: str) -> Any:
+    """Return the value that a JSON string has.
+
+    Raises:
+        ValueError: If it is not JSON, or holds a value that no store takes.
+        RecursionError: If it is nested too deeply.
+
+    """
+    value = _PARSER.decode(text)
+    # Most strings have no such escape, so that the values of few are looked through. Those of a
+    # whole file stand in two more levels, the table and the tables.
+    if _SURROGATE.search(text):
+        try:
+            _checked(value, -1)
+        except _Refused as refused:
+            raise ValueError(refused.reason) from None
+    return value
 
 
 class Gate:

@@ -21,6 +21,7 @@ from plugreg.exceptions import (
     MissingExtraError,
     StorageCorruptError,
     StorageError,
+    StorageFormatError,
     StorageLockedError,
     StorageUnavailableError,
     StorageURLError,
@@ -54,7 +55,7 @@ from plugreg.storage.sql_engines import (
     secrets_of,
 )
 from plugreg.storage.sql_hints import CommitHints
-from plugreg.storage.sql_schema import Changes, DamageError, Head, Schema
+from plugreg.storage.sql_schema import Changes, DamageError, Head, NewerError, Schema
 from plugreg.storage.sql_transaction import FAILURES, Begun, Tables, is_name
 
 T = TypeVar("T")
@@ -74,7 +75,7 @@ class SQLStorage:
     ``url_or_engine`` is a URL of SQLAlchemy (``sqlite:///path``, ``postgresql+psycopg://…``,
     ``mysql+pymysql://…``) or the host's own engine. Opening connects, makes the tables
     ``<prefix>records`` and ``<prefix>meta`` or brings them up to date, one process at a time, and
-    refuses with StorageCorruptError those of a newer plugreg. Two prefixes are two stores.
+    refuses with StorageFormatError those of a newer plugreg. Two prefixes are two stores.
 
     A transaction holds the store's lock from its beginning: in SQLite the file's write lock (BEGIN
     IMMEDIATE), elsewhere that of a row (SELECT … FOR UPDATE). It is had within ``lock_timeout``
@@ -314,6 +315,8 @@ class SQLStorage:
         """Return what a failure is to the caller, without the password."""
         if isinstance(error, DamageError):
             return StorageCorruptError(self._place, str(error))
+        if isinstance(error, NewerError):
+            return StorageFormatError(self._place, error.found, error.known)
         if isinstance(error, UnusableError):
             return StorageURLError(self._place, str(error))
         if isinstance(error, UnicodeDecodeError):

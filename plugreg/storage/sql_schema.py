@@ -16,7 +16,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from plugreg.storage.base import MAX_KEY_BYTES, MAX_TABLE_BYTES, Record, refuse_constant
+from plugreg.storage.base import MAX_KEY_BYTES, MAX_TABLE_BYTES, Record, parse_json
 
 Changes = Mapping[str, Mapping[str, Record | None]]
 """New records, or None for those that are deleted, by table and key."""
@@ -24,11 +24,19 @@ Changes = Mapping[str, Mapping[str, Record | None]]
 # What a record holds has been checked: nothing contains itself, and all text has a UTF-8 form.
 _JSON: Final = json.JSONEncoder(allow_nan=False, check_circular=False)
 _THE_ROW: Final = 1
-_PARSER: Final = json.JSONDecoder(parse_constant=refuse_constant)
 
 
 class DamageError(Exception):
     """What a table holds is not what plugreg wrote; the text says why."""
+
+
+class NewerError(Exception):
+    """The tables are those of a newer plugreg, with the version ``found``."""
+
+    def __init__(self, found: int, known: int) -> None:
+        super().__init__(found, known)
+        self.found = found
+        self.known = known
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +52,7 @@ class Schema:
     """The two tables of one store, whose names begin with ``prefix``, and all statements on them.
 
     ``dialect`` is SQLAlchemy's name of the database. Every verb raises what SQLAlchemy raises;
-    those that read raise DamageError for what plugreg has not written.
+    those that read raise DamageError for what plugreg has not written, and NewerError.
     """
 
     def __init__(self, prefix: str, dialect: str) -> None:
@@ -121,8 +129,15 @@ class Schema:
     def _found(self, connection: sa.Connection) -> int:
         if not sa.inspect(connection).has_table(self.meta.name):
             return 0
-        version = connection.execute(sa.select(self.meta.c.schema_version).where(self._row))
-        return int(version.scalar() or 0)
+        # The other columns of a newer version may be others.
+        statement = sa.select(self.meta.c.schema_version).where(self._row)
+        version = int(connection.execute(statement).scalar() or 0)
+        self._require_known(version)
+        return version
+
+    def _require_known(self, version: int) -> None:
+        if version > self.version:
+            raise NewerError(version, self.version)
 
     def _has_records(self, connection: sa.Connection) -> bool:
         if not sa.inspect(connection).has_table(self.records.name):
@@ -154,11 +169,7 @@ class Schema:
         version, revision, token = row
         if type(version) is not int or type(revision) is not int or type(token) is not str:
             raise DamageError(f"the row of table {self.meta.name!r} is not as plugreg writes it")
-        if version > self.version:
-            raise DamageError(
-                f"it has schema {version}, from a newer plugreg than this one, "
-                f"which knows schema {self.version}"
-            )
+        self._require_known(version)
         return Head(version=version, revision=revision, token=token)
 
     def one(self, connection: sa.Connection, table: str, key: str) -> Record | None:
@@ -230,7 +241,7 @@ def _name(name: Any) -> str:
 def _record(table: str, key: str, text: Any) -> Record:
     try:
         text = text.decode() if type(text) is bytes else text
-        record = _PARSER.decode(text)
+        record = parse_json(text)
     except (TypeError, ValueError, RecursionError):
         # Without the cause, which has the text, and so what may be a secret.
         place = f"record {key!r} of table {table!r}"

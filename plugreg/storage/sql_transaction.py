@@ -13,7 +13,7 @@ from plugreg.exceptions import StorageError
 from plugreg.storage.base import Record, is_unicode
 from plugreg.storage.sql_backends import SchemaLockedError, UnusableError
 from plugreg.storage.sql_connections import DriverError, raise_interrupt, roll_back
-from plugreg.storage.sql_schema import DamageError, Head, Schema
+from plugreg.storage.sql_schema import DamageError, Head, NewerError, Schema
 
 T = TypeVar("T")
 
@@ -21,6 +21,7 @@ FAILURES: Final = (
     sa.exc.SQLAlchemyError,
     DamageError,
     DriverError,
+    NewerError,
     SchemaLockedError,
     UnusableError,
     UnicodeDecodeError,

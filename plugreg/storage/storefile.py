@@ -24,8 +24,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
-from plugreg.exceptions import StorageCorruptError, StorageUnavailableError
-from plugreg.storage.base import refuse_constant
+from plugreg.exceptions import (
+    StorageCorruptError,
+    StorageFormatError,
+    StorageUnavailableError,
+)
+from plugreg.storage.base import parse_json
 from plugreg.storage.memory import State
 
 FORMAT: Final = 1
@@ -86,12 +90,15 @@ class StoreFile:
     def load(self) -> State:
         """Return what the file holds now, an empty state where there has never been one.
 
-        Raises StorageCorruptError when it holds something else than plugreg wrote.
+        Raises StorageCorruptError when it holds something else than plugreg wrote, and
+        StorageFormatError when a newer plugreg wrote it.
         """
         try:
             return self._loaded()
         except OSError as error:
             raise self._unavailable(_words(error)) from error
+        except _NewerError as newer:
+            raise StorageFormatError(str(self.path), newer.found, FORMAT) from None
         except _DamageError as damage:
             raise StorageCorruptError(str(self.path), str(damage)) from damage.__cause__
 
@@ -301,6 +308,14 @@ class _DamageError(Exception):
     """The bytes are not a store; the text says why."""
 
 
+class _NewerError(_DamageError):
+    """The bytes are a store of a newer plugreg, with the format ``found``."""
+
+    def __init__(self, found: int) -> None:
+        super().__init__(found)
+        self.found = found
+
+
 def _encode(state: State) -> tuple[bytes, bytes]:
     body = _JSON.encode(state.tables).encode() + b"\n"
     return _header(state.revision, _checksum(state.revision, body)), body
@@ -333,10 +348,7 @@ def _revision_of(header: bytes, body: bytes) -> int:
     if not isinstance(fields, dict) or type(fields.get("plugreg")) is not int:
         raise _DamageError("its first line is not the header of a plugreg store")
     if fields["plugreg"] > FORMAT:
-        raise _DamageError(
-            f"it has format {fields['plugreg']}, from a newer plugreg than this one, "
-            f"which knows format {FORMAT}"
-        )
+        raise _NewerError(fields["plugreg"])
     revision, checksum = fields.get("revision"), fields.get("sha256")
     if type(revision) is not int or type(checksum) is not str:
         raise _DamageError("its header has no revision and checksum")
@@ -350,7 +362,7 @@ def _revision_of(header: bytes, body: bytes) -> int:
 
 def _parsed(text: bytes, what: str) -> Any:
     try:
-        return json.loads(text.decode(), parse_constant=refuse_constant)
+        return parse_json(text.decode())
     except UnicodeDecodeError as error:
         raise _DamageError(f"{what} is not UTF-8 text") from error
     except ValueError as error:

@@ -39,7 +39,8 @@ class TinyDBStorage:
     and nothing is replaced. Who shares a store must be able to make files in its folder, and to
     read its lock file. Access lists (ACL) are not kept.
 
-    A damaged file is never written to. With ``on_corrupt="raise"`` it stays where it is, and
+    A file of a newer plugreg is refused with StorageFormatError, and stays where it is. A damaged
+    file is never written to. With ``on_corrupt="raise"`` it stays where it is, and
     StorageCorruptError refuses it at each opening and use. With ``"set_aside"`` it is renamed to
     ``<path>.corrupt-<UTC time>`` by whoever finds it first, at opening or later; an empty store
     takes its place, and :attr:`set_aside` tells of it. Any other value raises ValueError, as a

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from plugreg.exceptions import StorageError
+from plugreg.exceptions import StorageError, StorageFormatError
 from plugreg.storage.base import Record, Storage, Transaction, refuse_constant
 from plugreg.storage.quiet import TABLE as QUIET
 
@@ -63,7 +63,8 @@ def import_json(
 
     Returns (table, key) of each record that was skipped because its value had been left out; one
     that is in the store under that key stays. Raises StorageError, and changes nothing, with the
-    place of what is no such text, and as :func:`copy` does when the store is not empty.
+    place of what is no such text, StorageFormatError for that of a newer plugreg, and as
+    :func:`copy` does when the store is not empty.
     """
     tables = _read(text)
     masked = tuple(
@@ -118,6 +119,8 @@ def _read(text: str) -> Tables:
         raise _refused(f"it is no JSON that can be read ({error})") from error
     if type(data) is not dict or type(data.get("plugreg")) is not int:
         raise _refused("it has no field 'plugreg' with the version of its format")
+    if data["plugreg"] > FORMAT:
+        raise StorageFormatError("<text>", data["plugreg"], FORMAT)
     if data["plugreg"] != FORMAT:
         raise _refused(f"it has format {data['plugreg']}, but only format {FORMAT} is known here")
     tables: Any = data.get("tables")

@@ -18,6 +18,7 @@ from sqlalchemy import event
 from plugreg.exceptions import (
     CommitUnknownError,
     StorageCorruptError,
+    StorageFormatError,
     StorageLockedError,
     StorageUnavailableError,
     StorageURLError,
@@ -149,10 +150,22 @@ class TestSchema:
         self.change(database, "UPDATE META SET schema_version = 99")
 
         for use in (database.open, running.revision, lambda: put(running, "k", {"n": 2})):
-            with pytest.raises(StorageCorruptError, match="newer plugreg"):
+            with pytest.raises(
+                StorageFormatError, match=r"newer plugreg.*update plugreg"
+            ) as caught:
                 use()
+            assert (caught.value.found, caught.value.known) == (99, 1)
         self.change(database, "UPDATE META SET schema_version = 1")
         assert (running.read("t"), running.revision()) == ({"k": {"n": 1}}, 1)
+
+    def test_of_a_newer_plugreg_may_have_other_columns(self, database):
+        """Nothing but the version is asked of it, so that it is not taken for a damaged store."""
+        database.open().close()
+        self.change(database, "UPDATE META SET schema_version = 2")
+        self.change(database, "ALTER TABLE META DROP COLUMN last_commit")
+
+        with pytest.raises(StorageFormatError):
+            database.open()
 
     def test_that_was_broken_off_is_finished(self, database):
         """A process killed after making the tables, and before saying so, stops nobody."""

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from plugreg.exceptions import (
-    StorageCorruptError,
     StorageError,
+    StorageFormatError,
     StorageLockedError,
     StorageUnavailableError,
     StorageURLError,
@@ -146,7 +146,7 @@ class TestHostEngine:
         with database_of(database).begin() as connection:
             connection.exec_driver_sql(f"UPDATE {database.prefix}meta SET schema_version = 99")
         for each in (storage, other):
-            with pytest.raises(StorageCorruptError, match="newer plugreg"):
+            with pytest.raises(StorageFormatError, match="newer plugreg"):
                 put(each, "k", {})
 
     @pytest.mark.parametrize("pool", [sa.StaticPool, sa.SingletonThreadPool, sa.AssertionPool])

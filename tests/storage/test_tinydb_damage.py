@@ -13,8 +13,13 @@ from pathlib import Path
 import filelock
 import pytest
 
-from plugreg.exceptions import StorageCorruptError, StorageLockedError, StorageUnavailableError
-from plugreg.storage import TinyDBStorage
+from plugreg.exceptions import (
+    StorageCorruptError,
+    StorageFormatError,
+    StorageLockedError,
+    StorageUnavailableError,
+)
+from plugreg.storage import MemoryStorage, TinyDBStorage, copy, import_json, open_storage
 
 
 def put(storage, key, record, table="t"):
@@ -82,7 +87,6 @@ DAMAGE = {
     "revision-no-number": lambda content: content.replace(b": 2,", b": true,"),
     "format-no-number": lambda content: content.replace(b'"plugreg": 1', b'"plugreg": "1"'),
     "older-format": lambda content: content.replace(b'"plugreg": 1', b'"plugreg": 0'),
-    "newer-format": lambda content: content.replace(b'"plugreg": 1', b'"plugreg": 2'),
     "byte-order-mark": lambda content: b"\xef\xbb\xbf" + content,
     "utf-16": lambda content: content.decode().encode("utf-16"),
     "windows-line-ends": lambda content: content.replace(b"\n", b"\r\n"),
@@ -100,6 +104,12 @@ DAMAGE = {
     "sealed-record-no-object": lambda content: sealed(b'{"t": {"k": 1}}\n'),
     "sealed-too-deep": lambda content: sealed(b'{"t": {"k": {"x": ' + b"[" * 200_000),
     "sealed-huge-number": lambda content: sealed(b'{"t": {"k": {"x": ' + b"9" * 5000 + b"}}}\n"),
+    "sealed-infinity": lambda content: sealed(b'{"t": {"k": {"x": [1e999]}}}\n'),
+    "sealed-minus-infinity": lambda content: sealed(b'{"t": {"k": {"x": -1e999}}}\n'),
+    "sealed-surrogate": lambda content: sealed(b'{"t": {"k": {"x": "\\uD800"}}}\n'),
+    "sealed-surrogate-in-a-name": lambda content: sealed(b'{"t": {"k": {"\\udfff": 1}}}\n'),
+    "sealed-surrogate-in-a-key": lambda content: sealed(b'{"t": {"\\udc00": {}}}\n'),
+    "sealed-surrogate-in-a-table": lambda content: sealed(b'{"\\ud800": {"k": {}}}\n'),
 }
 
 REASONS = {
@@ -107,11 +117,12 @@ REASONS = {
     "half": "checksum",
     "noise": "UTF-8",
     "zeros": "JSON",
-    "newer-format": "newer plugreg",
     "an-object": "not the header",
     "sealed-list": "not tables of records",
     "sealed-too-deep": "nested too deeply",
     "sealed-huge-number": "JSON that can be read",
+    "sealed-infinity": "not finite",
+    "sealed-surrogate": "without a UTF-8 form",
 }
 
 
@@ -159,8 +170,8 @@ class TestDamage:
             path.write_bytes(damaged)
             try:
                 TinyDBStorage(path)
-            except StorageCorruptError:
-                continue
+            except (StorageCorruptError, StorageFormatError):
+                continue  # A bit of the format's number makes it that of a newer plugreg.
             unseen.append(bit)
 
         assert unseen == []
@@ -171,6 +182,58 @@ class TestDamage:
         storage = TinyDBStorage(path)
 
         assert (storage.read("t"), storage.revision()) == ({"k": {"x": 1}}, 7)
+
+    def test_is_not_in_an_escaped_pair_of_surrogates(self, path):
+        """Both halves of a character together are a string like others, at any depth there is."""
+        deepest = b"[" * 99 + b'"\\ud83d\\ude00 \\\\ud800"' + b"]" * 99
+        path.write_bytes(sealed(b'{"t": {"k": {"x": ' + deepest + b"}}}\n"))
+        storage = TinyDBStorage(path)
+        put(storage, "copy", storage.read("t")["k"])
+        value = storage.read("t")["copy"]["x"]
+        while type(value) is list:
+            (value,) = value
+
+        assert value == "\U0001f600 \\ud800"
+
+
+class TestNewerFormat:
+    @pytest.mark.parametrize("on_corrupt", ["raise", "set_aside"])
+    def test_is_refused_and_never_set_aside(self, path, content, on_corrupt):
+        """A store of a newer plugreg is healthy: it stays, and the remedy is to update plugreg."""
+        running = TinyDBStorage(path, on_corrupt=on_corrupt)
+        newer = content.replace(b'"plugreg": 1', b'"plugreg": 2')
+        path.write_bytes(newer)
+
+        for use in (
+            lambda: TinyDBStorage(path, on_corrupt=on_corrupt),
+            lambda: open_storage(f"tinydb:///{path}?on_corrupt={on_corrupt}"),
+            lambda: running.read("t"),
+            running.revision,
+            lambda: put(running, "k", {}),
+            lambda: copy(running, MemoryStorage()),
+            lambda: import_json(running, '{"plugreg": 1, "tables": {}}', replace=True),
+        ):
+            with pytest.raises(
+                StorageFormatError, match=r"newer plugreg.*update plugreg"
+            ) as caught:
+                use()
+            assert (caught.value.path, caught.value.found) == (str(path), 2)
+            assert "move it away" not in str(caught.value)
+        assert (aside(path), path.read_bytes(), running.set_aside) == ([], newer, ())
+
+    def test_that_comes_during_a_transaction_is_not_written_over(self, path, content):
+        """A commit that began before it changes nothing."""
+        storage = TinyDBStorage(path, on_corrupt="set_aside")
+        newer = content.replace(b'"plugreg": 1', b'"plugreg": 2')
+
+        def overtaken():
+            with storage.transaction() as transaction:
+                transaction.put("t", "k", {})
+                path.write_bytes(newer)
+
+        with pytest.raises(StorageUnavailableError, match="nothing was written"):
+            overtaken()
+        assert (aside(path), path.read_bytes()) == ([], newer)
 
 
 def aside(path):

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from plugreg.exceptions import StorageError, StorageLockedError
+from plugreg.exceptions import StorageError, StorageFormatError, StorageLockedError
 from plugreg.storage import MemoryStorage, SQLStorage, TinyDBStorage, copy, export_json, import_json
 
 CONTENTS = {
@@ -213,6 +213,11 @@ class TestImport:
 
         assert contents_of(target) == {"old": {"k": {}}}
 
+    def test_refuses_that_of_a_newer_plugreg(self, target):
+        """What a newer plugreg has exported is for it to import."""
+        with pytest.raises(StorageFormatError, match="update plugreg"):
+            import_json(target, '{"plugreg": 2, "tables": {}}')
+
     @pytest.mark.parametrize(
         ("text", "place"),
         [
@@ -222,7 +227,7 @@ class TestImport:
             ("[]", "'plugreg'"),
             ('{"tables": {}}', "'plugreg'"),
             ('{"plugreg": true, "tables": {}}', "'plugreg'"),
-            ('{"plugreg": 2, "tables": {}}', "format 2"),
+            ('{"plugreg": 0, "tables": {}}', "format 0"),
             ('{"plugreg": 1}', "['tables']"),
             ('{"plugreg": 1, "tables": []}', "['tables']"),
             ('{"plugreg": 1, "tables": {"t": 1}}', "['tables']['t']"),
