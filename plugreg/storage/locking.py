@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import stat
 import sys
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final
@@ -16,6 +17,12 @@ from plugreg.exceptions import StorageLockedError, StorageUnavailableError
 
 _PAUSE_SECONDS: Final = (0.0005, 0.0035)
 """How long to wait between two looks at a lock that another one holds."""
+
+# Reading is enough for a lock. A link or a named pipe may stand in its place, and is not to lead
+# elsewhere, or to wait for a writer.
+_OPENING: Final = (
+    os.O_RDONLY | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+)
 
 _FREE_SHARE: Final = 0.02
 _FREE_SECONDS: Final = 0.002
@@ -54,10 +61,21 @@ class FileLock:
 
     The system lets go of it when its process ends, however that ends. A child that is forked
     while it is held does not hold it. One thread at a time may ask, which a Gate sees to.
+
+    Args:
+        path: The file of the lock. Whoever may read it can hold the lock.
+        mode: The mode of a new one.
+        adapt: Called with the descriptor of the file each time that the lock was acquired, so that
+            it gets the owner and mode of what it protects. May raise OSError.
+
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(
+        self, path: str, *, mode: int = 0o644, adapt: Callable[[int], object] = lambda _: None
+    ) -> None:
         self.path = path
+        self._mode = mode
+        self._adapt = adapt
         self._descriptor: int | None = None
         self._kept_from_children = False
         self._courtesy = Courtesy()
@@ -75,6 +93,11 @@ class FileLock:
             # Acquired inside, so that an interrupt right after it does not leave it held.
             try:
                 self._acquire(seconds, deadline)
+            except PermissionError as error:
+                raise StorageUnavailableError(
+                    self.path,
+                    f"{error.strerror}; give it the owner, group and mode of what it locks",
+                ) from error
             except OSError as error:
                 raise StorageUnavailableError(self.path, error.strerror or str(error)) from error
             with self._courtesy.holding():
@@ -90,8 +113,12 @@ class FileLock:
         self._release()  # An interrupt may have kept the last one from it.
         self._keep_from_children()
         while True:
-            # Reading is enough for a lock, so that whoever may use the store may lock it.
-            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CREAT, 0o644)
+            self._descriptor = os.open(self.path, _OPENING, self._mode)
+            status = os.fstat(self._descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+                raise StorageUnavailableError(
+                    self.path, "it is no file of its own; remove it, and a new one is made"
+                )
             while not _locked(self._descriptor):
                 if time.monotonic() >= deadline:
                     raise StorageLockedError(self.path, seconds)
@@ -99,7 +126,8 @@ class FileLock:
                 time.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311 - it keeps no secret
             # If somebody has removed the file meanwhile, the others lock the one made since.
             with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(self._descriptor), os.stat(self.path)):  # noqa: PTH116 - a Path costs more
+                if os.path.samestat(status, os.stat(self.path)):  # noqa: PTH116 - a Path costs more
+                    self._adapt(self._descriptor)
                     return
             self._release()
 

@@ -192,6 +192,30 @@ class StoreFile:
             raise self._unavailable(reason) from cause
         raise self._unavailable(_words(cause)) from cause
 
+    def share(self, descriptor: int) -> None:
+        """Give the lock file the owner, group and mode of this file, so far as the system lets.
+
+        Whoever may not read the store is to keep nobody from writing it. Where there is no file
+        yet, and on Windows, nothing is done. Raises OSError.
+        """
+        if sys.platform == "win32":
+            return
+        try:
+            like = os.stat(self._name)  # noqa: PTH116 - a Path takes longer
+        except FileNotFoundError:
+            return
+        status, mode = os.fstat(descriptor), stat.S_IMODE(like.st_mode)
+        is_owned = (status.st_uid, status.st_gid) == (like.st_uid, like.st_gid)
+        if is_owned and stat.S_IMODE(status.st_mode) == mode:
+            return
+        # Another user's lock is brought up to date when that user commits.
+        with suppress(PermissionError):
+            try:
+                _keep_owner(descriptor, like)
+            except PermissionError:
+                mode &= ~0o070  # The group is another one.
+            os.fchmod(descriptor, mode)
+
     def set_aside(self, reason: str) -> SetAside:
         """Rename the file, which is damaged, to ``<name>.corrupt-<UTC time>``; start an empty one.
 

@@ -37,7 +37,8 @@ class TinyDBStorage:
     only another user give it its owner, the commit goes on if the group is kept, and may read and
     write it: the owner should be in that group. Otherwise StorageUnavailableError names the owner,
     and nothing is replaced. Who shares a store must be able to make files in its folder, and to
-    read its lock file. Access lists (ACL) are not kept.
+    read its lock file, which is given the same mode, owner and group by each commit of its owner.
+    Where a store is given to others, give them its lock file too. Access lists (ACL) are not kept.
 
     A file of a newer plugreg is refused with StorageFormatError, and stays where it is. A damaged
     file is never written to. With ``on_corrupt="raise"`` it stays where it is, and
@@ -67,7 +68,8 @@ class TinyDBStorage:
             raise ValueError(f"on_corrupt={on_corrupt!r} is neither 'raise' nor 'set_aside'")
         # A link is followed once, for renaming onto it would cut it off from the file it names.
         self._file = StoreFile(Path(os.path.realpath(path)))
-        self._lock = FileLock(f"{self._file.path}.lock")
+        lock = f"{self._file.path}.lock"
+        self._lock = FileLock(lock, mode=0o600, adapt=self._file.share)
         self._lock_timeout = lock_timeout
         self._gate = Gate(self._lock.path, lock_timeout)
         self._on_corrupt = on_corrupt

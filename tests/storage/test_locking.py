@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -180,6 +181,22 @@ class TestFileLock:
             pass
 
         assert caught.value.place == str(missing)
+
+    @pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+    def test_is_a_regular_file(self, path, kind):
+        """Whatever else is at its path is refused at once, and nothing is made through it."""
+        target = path.with_name("target")
+        make = {
+            "pipe": lambda: os.mkfifo(path),
+            "folder": path.mkdir,
+            "link": lambda: path.symlink_to(target),
+        }
+        make[kind]()
+        with pytest.raises(StorageUnavailableError) as caught, held(FileLock(str(path))):
+            pass
+
+        assert caught.value.place == str(path)
+        assert not target.exists()
 
     def test_leaves_no_descriptor_behind(self, path):
         """Locking, failing to lock and dropping the object leave nothing open."""

@@ -173,7 +173,7 @@ class TestFile:
         finally:
             os.umask(before)
 
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()} == {0o600}
 
     @pytest.mark.parametrize("mode", [0o640, 0o664, 0o600])
     def test_keeps_the_mode_it_was_given(self, path, mode):
@@ -183,7 +183,8 @@ class TestFile:
         path.chmod(mode)
         put(storage, "k", {"n": 2})
 
-        assert stat.S_IMODE(path.stat().st_mode) == mode
+        lock = path.with_name("plugins.json.lock")
+        assert [stat.S_IMODE(each.stat().st_mode) for each in (path, lock)] == [mode, mode]
 
     def test_of_a_killed_write_is_swept_up(self, path):
         """A temporary file that a killed process left stops nobody; the next commit takes it."""
@@ -282,9 +283,10 @@ def use(user, groups, key):
     os._exit(0)
 
 def give(group, mode):
-    '''Have the store be what an operator makes of it.'''
-    os.chown(path, -1, group)
-    os.chmod(path, mode)
+    '''Have the store and its lock be what an operator makes of them.'''
+    for each in (path, path + ".lock"):
+        os.chown(each, -1, group)
+        os.chmod(each, mode)
 
 def show():
     status = os.stat(path)
@@ -375,6 +377,35 @@ class TestOwner:
         )
 
         assert lines == ["a", "a b", f"{ANN} {CREW} 0o600", "a b c", f"{ANN} {ANN} 0o600"]
+
+    def test_is_that_of_the_lock(self, as_users):
+        """Nobody who may not read the store can hold its lock; an older lock is mended at once."""
+        lines = as_users(
+            "use(ANN, [ANN], 'a'); os.chmod(path + '.lock', 0o644); use(ANN, [ANN], 'b')\n"
+            "use(BOB, [BOB], 'c'); path += '.lock'; show(); path = path[:-5]\n"
+            "os.chown(path, -1, CREW); os.chmod(path, 0o660); use(0, [0], 'd')\n"
+            "use(BOB, [BOB, CREW], 'e'); path += '.lock'; show()"
+        )
+
+        assert lines == [
+            "a",
+            "a b",
+            "Permission denied",
+            f"{ANN} {ANN} 0o600",
+            "a b d",
+            "a b d e",
+            f"{ANN} {CREW} 0o660",
+        ]
+
+    def test_of_another_file_is_left_alone(self, as_users):
+        """A second name of somebody's file in the lock's place gives that file to nobody."""
+        lines = as_users(
+            "use(ANN, [ANN], 'a'); store, other = path, path + '.other'\n"
+            "open(other, 'w').close(); os.remove(path + '.lock'); os.link(other, path + '.lock')\n"
+            "use(0, [0], 'b'); path = other; show()"
+        )
+
+        assert lines == ["a", "it is no file of its own", "0 0 0o644"]
 
     def test_stays_when_a_damaged_store_is_set_aside(self, as_users):
         """The empty store is its owner's too, or the damaged one stays where it is."""
