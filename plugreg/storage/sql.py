@@ -46,6 +46,7 @@ from plugreg.storage.sql_backends import (
 )
 from plugreg.storage.sql_connections import Connections, raise_interrupt
 from plugreg.storage.sql_engines import (
+    ANSWER_SECONDS,
     EXAMPLES,
     open_engine,
     parsed,
@@ -88,6 +89,11 @@ class SQLStorage:
     reads too. A store made before a fork works in the child; where its parent was using a SQLite
     database at that moment, the child is refused with StorageError.
 
+    A server that is **silent** is given up within ``lock_timeout`` + 10 seconds, and so is a
+    statement that waits for a lock on a table: StorageUnavailableError. In a commit it is
+    CommitUnknownError, after a look at the store that may take as long again. That is so with
+    psycopg and PyMySQL; a host's engine has the limits that its host gives it.
+
     **SQLite**: a new file is its owner's alone (mode 0600). It is set to write-ahead logging (WAL)
     with ``synchronous = FULL``, and its tables are checked at each opening; StorageCorruptError
     refuses what SQLite finds to be damaged, and a log (``-wal``) whose file is gone, and leaves it.
@@ -122,13 +128,14 @@ class SQLStorage:
                 f"of a-z, 0-9 and _"
             )
         self._lock_timeout = lock_timeout
-        own = not isinstance(url_or_engine, sa.Engine)
+        given = url_or_engine if isinstance(url_or_engine, sa.Engine) else None
+        own = given is None
         url = parsed(url_or_engine.url if isinstance(url_or_engine, sa.Engine) else url_or_engine)
         self._place = place_of(url)
         self._secrets = secrets_of(url)
         self._backend = _backend(url)
         require_file_of_log(url)
-        engine = url_or_engine if isinstance(url_or_engine, sa.Engine) else open_engine(url)
+        engine = open_engine(url, lock_timeout) if given is None else given
         require_pool(engine)
         self._schema = Schema(prefix, engine.dialect.name)
         self._connections = Connections(engine, own=own)
@@ -294,7 +301,7 @@ class SQLStorage:
         It is done again while others are in the way, until ``deadline``, and once more where its
         connection turned out to be dead.
         """
-        reconnected, handled = False, sys.exception()
+        began, reconnected, handled = time.monotonic(), False, sys.exception()
         while True:
             try:
                 return work()
@@ -302,7 +309,7 @@ class SQLStorage:
                 raise_interrupt(error, handled)
                 if self._is_busy(error) and time.monotonic() < deadline:
                     pause = random.uniform(*_PAUSE_SECONDS)  # noqa: S311 - it keeps no secret
-                elif getattr(error, "connection_invalidated", False) and not reconnected:
+                elif self._is_dead(error, began) and not reconnected:
                     pause, reconnected = 0.0, True
                 else:
                     raise self._typed(error) from error
@@ -310,6 +317,12 @@ class SQLStorage:
 
     def _is_busy(self, error: Exception) -> bool:
         return self._backend.verdict(getattr(error, "orig", None)) is Verdict.BUSY
+
+    @staticmethod
+    def _is_dead(error: Exception, began: float) -> bool:
+        """Return whether a connection was found broken; of a silent server another is no better."""
+        is_silent = time.monotonic() - began >= ANSWER_SECONDS
+        return getattr(error, "connection_invalidated", False) and not is_silent
 
     def _typed(self, error: Exception) -> StorageError:
         """Return what a failure is to the caller, without the password."""

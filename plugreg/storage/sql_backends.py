@@ -194,8 +194,8 @@ class PostgreSQL(_Server):
 
     @staticmethod
     def _limit(connection: sa.Connection, seconds: float) -> None:
-        # 0 would mean to wait for ever.
-        milliseconds = max(1, math.ceil(seconds * 1000))
+        # 0 would mean to wait for ever, and the most is what fits into 32 bits.
+        milliseconds = min(max(1, math.ceil(seconds * 1000)), 2**31 - 1)
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {milliseconds}")
 
     def now(self, connection: sa.Connection) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import sqlite3
 from pathlib import Path
@@ -25,6 +27,12 @@ EXAMPLES: Final = (
 """What a URL looks like."""
 
 _CONNECT_SECONDS: Final = 10
+ANSWER_SECONDS: Final = 5.0
+"""How much longer than the lock may take a server may be silent before it is given up."""
+
+_LONGEST_SECONDS: Final = 2_000_000.0
+"""A limit that no server and no driver refuses: three weeks."""
+
 _NO_LIMIT: Final = -1
 """Of connections at a time: a thread has one or two, and one that Ctrl-C has cost the pool must not
 be waited for."""
@@ -110,11 +118,13 @@ def _size(file: str) -> int:
         return 0
 
 
-def open_engine(url: sa.URL) -> sa.Engine:
+def open_engine(url: sa.URL, lock_timeout: float) -> sa.Engine:
     """Return a new engine on a database that plugreg opens by itself; nothing is connected yet.
 
-    Raises StorageURLError, MissingExtraError where the driver cannot be imported, and
-    StorageUnavailableError where a file of SQLite cannot be made.
+    A server that is silent for ``lock_timeout`` and :data:`ANSWER_SECONDS` more is given up; it
+    ends a statement that waits for a lock on a table a little earlier. Raises StorageURLError,
+    MissingExtraError where the driver cannot be imported, and StorageUnavailableError where a file
+    of SQLite cannot be made.
     """
     place = place_of(url)
     try:
@@ -125,9 +135,12 @@ def open_engine(url: sa.URL) -> sa.Engine:
         raise StorageURLError(place, f"driver {driver!r} is for asyncio; {EXAMPLES}")
     if url.get_backend_name() == "sqlite":
         return _open_file(url)
+    silence = min(lock_timeout + ANSWER_SECONDS, _LONGEST_SECONDS)
+    # By then the server has said by itself that a statement took too long, and waits no more.
+    waiting = max(0.001, silence - 0.2 * ANSWER_SECONDS)
     try:
-        return sa.create_engine(
-            _with_defaults(url),
+        engine = sa.create_engine(
+            _with_defaults(url, silence, waiting),
             isolation_level="AUTOCOMMIT",
             hide_parameters=True,
             poolclass=LocklessPool,
@@ -142,9 +155,39 @@ def open_engine(url: sa.URL) -> sa.Engine:
     except (exc.ArgumentError, TypeError, ValueError):
         # The words may hold any part of the URL.
         raise StorageURLError(place, "SQLAlchemy does not understand it") from None
+    if engine.dialect.name == "postgresql":
+        _limit_statements(engine, waiting)
+    if engine.dialect.driver == "psycopg":
+        _limit_silence(engine, silence)
+    return engine
 
 
-def _with_defaults(url: sa.URL) -> sa.URL:
+def _limit_statements(engine: sa.Engine, seconds: float) -> None:
+    # What the operator has set for the role or in the URL stands.
+    statement = (
+        f"SELECT set_config('statement_timeout', '{math.ceil(seconds * 1000)}', false) "
+        f"WHERE current_setting('statement_timeout') = '0'"
+    )
+
+    def limit(connection: Any, _record: object) -> None:
+        with contextlib.closing(connection.cursor()) as cursor:
+            cursor.execute(statement)
+
+    event.listen(engine, "connect", limit)
+
+
+def _limit_silence(engine: sa.Engine, seconds: float) -> None:
+    def connect(_dialect: object, _record: object, args: Any, options: Any) -> Any:
+        from plugreg.storage.sql_psycopg import LimitedConnection
+
+        connection = LimitedConnection.connect(*args, **options)
+        connection.silence = seconds
+        return connection
+
+    event.listen(engine, "do_connect", connect)
+
+
+def _with_defaults(url: sa.URL, silence: float, waiting: float) -> sa.URL:
     # A server that is gone without a word must not be waited for until the kernel gives up.
     defaults: dict[str, dict[str, Any]] = {
         "psycopg": {
@@ -153,7 +196,17 @@ def _with_defaults(url: sa.URL) -> sa.URL:
             "keepalives_interval": 5,
             "keepalives_count": 3,
         },
-        "pymysql": {"connect_timeout": _CONNECT_SECONDS},
+        "pymysql": {
+            "connect_timeout": _CONNECT_SECONDS,
+            "read_timeout": math.ceil(silence),
+            "write_timeout": math.ceil(silence),
+            # MySQL takes the part for MariaDB for a comment.
+            "init_command": (
+                f"SET SESSION lock_wait_timeout = LEAST(@@lock_wait_timeout, {math.ceil(silence)}) "
+                f"/*M!100100 , SESSION max_statement_time = "
+                f"IF(@@max_statement_time = 0, {waiting:.3f}, @@max_statement_time) */"
+            ),
+        },
     }
     wanted = defaults.get(url.get_driver_name(), {})
     return url.update_query_dict({k: str(v) for k, v in wanted.items() if k not in url.query})

@@ -238,6 +238,8 @@ class Proxy:
         self._breaks_commit = ""
         self._then_refuses = self._loses_answer = False
         self.refuses = False
+        self._thawed = threading.Event()
+        self._thawed.set()
         # What goes through here must be readable.
         plain = {"sslmode": "disable"} if self._is_postgresql else {"ssl_disabled": "true"}
         self.url = (
@@ -249,6 +251,8 @@ class Proxy:
 
     def break_commit(self, when: str, *, refuses: bool = False) -> None:
         """Lose the next COMMIT ``"before"`` the server has it, or its answer ``"after"`` that.
+
+        ``"freeze"`` loses nothing, and passes nothing on from the COMMIT on.
 
         With ``refuses`` nobody can connect any more when that has happened.
         """
@@ -269,6 +273,14 @@ class Proxy:
         ):
             self._execute(f"KILL CONNECTION {each}")
 
+    def freeze(self) -> None:
+        """Pass nothing on from now, as a server that was stopped and whose kernel still answers."""
+        self._thawed.clear()
+
+    def thaw(self) -> None:
+        """Pass everything on again."""
+        self._thawed.set()
+
     def cut(self) -> None:
         """Close every connection, as a network that fails."""
         for pair in self._pairs:
@@ -277,6 +289,7 @@ class Proxy:
     def close(self) -> None:
         """Close everything."""
         self.refuses = True
+        self._thawed.set()
         _close(self._listener)
         self.cut()
 
@@ -295,7 +308,11 @@ class Proxy:
     def _pump_questions(self, down: socket.socket, up: socket.socket) -> None:
         with suppress(OSError):
             while data := down.recv(65536):
-                if self._breaks_commit and _COMMIT.search(data):
+                self._thawed.wait()
+                if self._breaks_commit == "freeze" and _COMMIT.search(data):
+                    self.freeze()
+                    self._thawed.wait()
+                elif self._breaks_commit and _COMMIT.search(data):
                     self._loses_answer = self._breaks_commit == "after"
                     self._breaks_commit = ""
                     self.refuses = self._then_refuses
@@ -307,6 +324,7 @@ class Proxy:
     def _pump_answers(self, down: socket.socket, up: socket.socket) -> None:
         with suppress(OSError):
             while data := up.recv(65536):
+                self._thawed.wait()
                 if self._loses_answer:
                     self._loses_answer = False
                     break

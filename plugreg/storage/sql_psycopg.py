@@ -1,0 +1,44 @@
+"""Connections of psycopg that give up a server which does not answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+import psycopg
+
+T = TypeVar("T")
+
+
+class LimitedConnection(psycopg.Connection[Any]):
+    """A connection that closes itself when its server is silent for ``silence`` seconds.
+
+    libpq limits how long connecting takes, and has no limit for an answer.
+    """
+
+    silence: float | None = None
+
+    def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:
+        """Consume a generator of psycopg, as every statement does."""
+        limited = gen if self.silence is None else self._limited(gen, self.silence)
+        return super().wait(limited, *args, **options)
+
+    def _limited(self, gen: Generator[Any, Any, T], seconds: float) -> Generator[Any, Any, T]:
+        deadline = time.monotonic() + seconds
+        try:
+            wanted = next(gen)
+            while True:
+                # Without anything to read or write, psycopg comes here ten times a second.
+                ready = yield wanted
+                if ready:
+                    deadline = time.monotonic() + seconds
+                elif time.monotonic() >= deadline:
+                    self.close()
+                    raise psycopg.OperationalError(
+                        f"the server has not answered for {seconds:g} seconds"
+                    )
+                wanted = gen.send(ready)
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
