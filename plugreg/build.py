@@ -487,8 +487,8 @@ class _Work:
         before = self.previous.wished
         return {
             slug: wish
-            if self.may_touch(slug) or wish.active == (slug in before)
-            else replace(wish, active=slug in before)
+            if self.may_touch(slug) or (wish.active == (slug in before) and not wish.faults)
+            else replace(wish, active=slug in before, faults=())
             for slug, wish in wishes.items()
         }
 

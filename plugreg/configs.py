@@ -13,14 +13,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from plugreg._forks import PerProcess
 from plugreg._names import Slug, has_control_characters
 from plugreg._scrub import Scrubber
 from plugreg._texts import CONTROL_CHARACTERS
 from plugreg._typed import strings_in
-from plugreg.exceptions import PluginActiveError, SettingError, StorageError
+from plugreg.exceptions import (
+    PluginActiveError,
+    RecordCorruptError,
+    SettingError,
+    StorageError,
+)
 from plugreg.leases import PLUGINS
 from plugreg.leases import TABLE as LEASES
 from plugreg.probes import PROBES
@@ -33,12 +38,14 @@ from plugreg.storage.base import (
     Record,
     checked_copy,
     field,
+    is_unicode,
+    parse_records,
     readable,
 )
 from plugreg.storage.quiet import is_quiet
 from plugreg.stored import TABLES, VERSIONS
 
-_COUNTERS: Final = "counters"
+COUNTERS: Final = "counters"
 _GENERATION: Final = "generation"
 _FORGOTTEN: Final = "forgotten"
 
@@ -51,13 +58,16 @@ _NOT_STORABLE: Final = (
     f"and at most {MAX_DEPTH - 1} levels."
 )
 
+T = TypeVar("T")
+
 
 class Configs:
     """Reads and writes wishes and metadata. Each write is one transaction.
 
     Metadata is also kept as a mapping that each write replaces with one assignment, so that
     reading it takes no lock and touches no storage. Every method that touches the storage may
-    raise StorageError; then nothing has changed.
+    raise StorageError; then nothing has changed. A damaged row is left as it is: reading goes on
+    without it, and writing it raises RecordCorruptError.
 
     Args:
         storage: Where the rows are kept.
@@ -72,14 +82,17 @@ class Configs:
         # Writers queue here until memory shows what they have stored; readers never do.
         self._writing = PerProcess(threading.Lock)
         self._metadata: Mapping[str, dict[str, Any]] = EMPTY
+        self._damaged: dict[str, tuple[RecordCorruptError, ...]] = {}
+
+    @property
+    def damaged(self) -> tuple[RecordCorruptError, ...]:
+        """An error for each row that was found damaged when its table was read last."""
+        return tuple(error for errors in list(self._damaged.values()) for error in errors)
 
     def load(self) -> None:
         """Read the metadata of all plugins again."""
         with self._writing.get():
-            rows = self._storage.read("metadata")
-            self._metadata = MappingProxyType(
-                {slug: _metadata(slug, row) for slug, row in rows.items()}
-            )
+            self._metadata = MappingProxyType(self._read("metadata", _metadata))
 
     def revision(self) -> int:
         """Return the storage's revision: what it has told of is as it was, while this is."""
@@ -91,7 +104,8 @@ class Configs:
 
     def generation(self) -> Generation:
         """Return how often wishes were changed. Writes nothing."""
-        return _generation(self._storage.read(_COUNTERS).get(_GENERATION))
+        found = self._read(COUNTERS, _counter).get(_GENERATION)
+        return found if isinstance(found, Generation) else Generation()
 
     def ask_all(self) -> Generation:
         """Ask every process that shares the storage to reload; return the generation before.
@@ -99,7 +113,7 @@ class Configs:
         The generation is raised by one, and both its numbers are then the same.
         """
         with self._storage.transaction() as transaction:
-            before = _generation(transaction.get(_COUNTERS, _GENERATION))
+            before = _generation(transaction)
             _put_generation(transaction, before.number + 1, asked=before.number + 1)
         return before
 
@@ -117,8 +131,13 @@ class Configs:
         )
 
     def wishes(self) -> dict[Slug, Wish]:
-        """Return what is stored of every plugin ever seen. Writes nothing."""
-        return {Slug(key): _wish(key, row) for key, row in self._storage.read("plugins").items()}
+        """Return what is stored of every plugin ever seen. Writes nothing.
+
+        Of a plugin whose row is damaged nothing but that is known.
+        """
+        found = self._read("plugins", _wish)
+        lost = {each.key: _lost(each) for each in self._damaged["plugins"] if is_unicode(each.key)}
+        return {Slug(slug): wish for slug, wish in sorted((found | lost).items())}
 
     def wishes_at(self) -> tuple[Generation, dict[Slug, Wish]]:
         """Return the generation, and all wishes as they were stored then. Writes nothing."""
@@ -136,7 +155,8 @@ class Configs:
         ``specs`` has one for each slug: two in turn would be news for ever. A new plugin gets a
         number that no plugin ever had, and the wish that the host has for new ones; a mandatory
         one is wished active. ``again`` gives deleted plugins the wish of new ones, too. No other
-        wish is touched. Where nothing is new, nothing is written. Returns all wishes.
+        wish is touched. Where nothing is new, nothing is written; where the counter of numbers is
+        damaged, no new plugin is. Returns all wishes.
         """
         known = self.wishes()
         due = [s for s in specs if _is_due(s, known.get(s.slug), rules, again=again)]
@@ -148,25 +168,27 @@ class Configs:
         """Do as :meth:`remember`, and return the wishes of these plugins, looking at no others."""
         wishes: dict[Slug, Wish] = {}
         with self._storage.transaction() as transaction:
-            last = before = _last_pk(transaction)
             for spec in specs:
                 row = transaction.get("plugins", spec.slug)
-                wish = None if row is None else _wish(spec.slug, row)
+                wish = None if row is None else _wish_or_faults(spec.slug, row)
                 if wish is None or _is_due(spec, wish, rules, again=again):
-                    last += wish is None
                     active = rules.wants(spec.slug, _seen(wish, again=again))
                     wish = Wish(
                         slug=spec.slug,
-                        pk=last if wish is None else wish.pk,
+                        pk=0 if wish is None else wish.pk,
                         active=active,
                         name=spec.name,
                         distribution=spec.distribution,
                         is_forgotten=wish is not None and wish.is_forgotten and not active,
                     )
-                    _put(transaction, wish)
+                    if row is not None:
+                        _put(transaction, wish)
+                    else:
+                        try:
+                            wish = _put_new(transaction, wish)
+                        except RecordCorruptError:
+                            continue  # It is stored once its number is known to be a new one.
                 wishes[spec.slug] = wish
-            if last > before:
-                _put_last_pk(transaction, last)
         return wishes
 
     def rename(self, names: Mapping[Slug, str]) -> None:
@@ -176,8 +198,9 @@ class Configs:
         with self._storage.transaction() as transaction:
             for slug, name in names.items():
                 row = transaction.get("plugins", slug)
-                if row is not None and row.get("name") != name:
-                    transaction.put("plugins", slug, {**row, "name": name})
+                if row is None or (wish := _wish_or_faults(slug, row)).faults or wish.name == name:
+                    continue
+                transaction.put("plugins", slug, {**row, "name": name})
 
     def wish(self, active: bool, slugs: Iterable[Slug]) -> int:
         """Store the wish for these plugins, seen before or not, in one transaction.
@@ -190,7 +213,7 @@ class Configs:
                 row = transaction.get("plugins", slug)
                 if row is None:
                     _put_new(transaction, Wish(slug=slug, pk=0, active=active, name=slug))
-                elif (wish := _wish(slug, row)).active != active or wish.is_forgotten:
+                elif (wish := _wish_in(slug, row)).active != active or wish.is_forgotten:
                     row.pop(_FORGOTTEN, None)
                     transaction.put("plugins", slug, {**row, "active": active})
                 else:
@@ -210,7 +233,8 @@ class Configs:
         with self._writing.get():
             with self._storage.transaction() as transaction:
                 row = transaction.get("plugins", slug)
-                if row is not None and _wish(slug, row).active:
+                # What cannot be read says nothing, and deleting is the way to be rid of it.
+                if row is not None and _wish_or_faults(slug, row).active:
                     raise PluginActiveError(slug)
                 found = transaction.delete("plugins", slug)
                 found |= transaction.delete("metadata", slug)
@@ -239,6 +263,9 @@ class Configs:
             self._metadata = MappingProxyType(
                 {each: data for each, data in self._metadata.items() if each != slug}
             )
+            for table in ("plugins", "metadata"):
+                errors = self._damaged.get(table, ())
+                self._damaged[table] = tuple(each for each in errors if each.key != slug)
         return raised
 
     def metadata(self, slug: str) -> dict[str, Any]:
@@ -272,28 +299,53 @@ class Configs:
         scrubber = self._scrubber_of(slug)
         with self._writing.get():
             with self._storage.transaction() as transaction:
-                row = transaction.get("metadata", slug) if merge else None
-                merged = {**({} if row is None else _metadata(slug, row)), **checked}
-                fault = _secret_in(merged, scrubber) or _length_fault(merged)
+                row = transaction.get("metadata", slug)
+                with readable("metadata", slug):
+                    before = {} if row is None else _metadata(slug, row)
+                new = {**before, **checked} if merge else checked
+                fault = _secret_in(new, scrubber) or _length_fault(new)
                 if fault is not None:
                     raise SettingError("metadata", fault)
-                transaction.put("metadata", slug, {"metadata": merged})
+                transaction.put("metadata", slug, {"metadata": new})
                 kept = _metadata(slug, transaction.get("metadata", slug) or {})
             self._metadata = MappingProxyType({**self._metadata, slug: kept})
         return self.metadata(slug)
 
+    def _read(self, table: str, parse: Callable[[str, Record], T]) -> dict[str, T]:
+        found, self._damaged[table] = parse_records(table, self._storage.read(table), parse)
+        return found
 
-def _wish(slug: str, row: dict[str, Any]) -> Wish:
+
+# -- the rows. Those that parse raise what `readable` and `parse_records` expect --------------
+
+
+def _wish(slug: str, row: Record) -> Wish:
+    active = field(row, "active", bool)
+    return Wish(
+        slug=Slug(slug),
+        pk=field(row, "pk", int),
+        active=active,
+        name=field(row, "name", str),
+        distribution=field(row, "distribution", str, type(None)),
+        is_forgotten=row.get(_FORGOTTEN) is True and not active,
+    )
+
+
+def _wish_in(slug: Slug, row: Record) -> Wish:
     with readable("plugins", slug):
-        active = field(row, "active", bool)
-        return Wish(
-            slug=Slug(slug),
-            pk=field(row, "pk", int),
-            active=active,
-            name=field(row, "name", str),
-            distribution=field(row, "distribution", str, type(None)),
-            is_forgotten=row.get(_FORGOTTEN) is True and not active,
-        )
+        return _wish(slug, row)
+
+
+def _lost(error: RecordCorruptError) -> Wish:
+    """Return what is known of a plugin whose row is damaged."""
+    return Wish(slug=Slug(error.key), pk=0, active=False, name=error.key, faults=(str(error),))
+
+
+def _wish_or_faults(slug: Slug, row: Record) -> Wish:
+    try:
+        return _wish_in(slug, row)
+    except RecordCorruptError as error:
+        return _lost(error)
 
 
 def _seen(wish: Wish | None, *, again: bool) -> Wish | None:
@@ -301,10 +353,16 @@ def _seen(wish: Wish | None, *, again: bool) -> Wish | None:
     return None if again and wish is not None and wish.is_forgotten else wish
 
 
-def _metadata(slug: str, row: Record) -> dict[str, Any]:
-    with readable("metadata", slug):
-        data: dict[str, Any] = field(row, "metadata", dict)
+def _metadata(_slug: str, row: Record) -> dict[str, Any]:
+    data: dict[str, Any] = field(row, "metadata", dict)
     return data
+
+
+def _counter(key: str, row: Record) -> Generation | int:
+    if key == _GENERATION:
+        return Generation(number=field(row, "number", int), asked=field(row, "asked", int))
+    last: int = field(row, "last", int) if key == "pk" else 0
+    return last
 
 
 def _checked(slug: str, data: Any) -> dict[str, Any]:
@@ -356,43 +414,39 @@ def _put(transaction: Transaction, wish: Wish) -> None:
     )
 
 
-def _put_new(transaction: Transaction, wish: Wish) -> None:
-    """Write the first row of a plugin, with the next number."""
-    pk = _last_pk(transaction) + 1
-    _put(transaction, replace(wish, pk=pk))
-    _put_last_pk(transaction, pk)
+def _put_new(transaction: Transaction, wish: Wish) -> Wish:
+    """Write the first row of a plugin, with the next number, and return what it says.
+
+    Raises RecordCorruptError where the last number cannot be read.
+    """
+    with readable(COUNTERS, "pk"):
+        last = field(transaction.get(COUNTERS, "pk") or {"last": 0}, "last", int)
+    transaction.put(COUNTERS, "pk", {"last": last + 1})
+    numbered = replace(wish, pk=last + 1)
+    _put(transaction, numbered)
+    return numbered
 
 
 def _is_due(spec: PluginSpec, wish: Wish | None, rules: HostRules, *, again: bool) -> bool:
-    return (
-        wish is None
-        or wish.distribution != spec.distribution
-        or wish.active != rules.wants(spec.slug, _seen(wish, again=again))
-    )
+    if wish is None or wish.faults:
+        return wish is None
+    wanted = rules.wants(spec.slug, _seen(wish, again=again))
+    return wish.distribution != spec.distribution or wish.active != wanted
 
 
-def _last_pk(transaction: Transaction) -> int:
-    with readable(_COUNTERS, "pk"):
-        last: int = field(transaction.get(_COUNTERS, "pk") or {"last": 0}, "last", int)
-    return last
-
-
-def _put_last_pk(transaction: Transaction, last: int) -> None:
-    transaction.put(_COUNTERS, "pk", {"last": last})
-
-
-def _generation(row: Record | None) -> Generation:
+def _generation(transaction: Transaction) -> Generation:
+    row = transaction.get(COUNTERS, _GENERATION)
     if row is None:
         return Generation()
-    with readable(_COUNTERS, _GENERATION):
+    with readable(COUNTERS, _GENERATION):
         return Generation(number=field(row, "number", int), asked=field(row, "asked", int))
 
 
 def _raise_generation(transaction: Transaction) -> int:
-    before = _generation(transaction.get(_COUNTERS, _GENERATION))
+    before = _generation(transaction)
     _put_generation(transaction, before.number + 1, asked=before.asked)
     return before.number + 1
 
 
 def _put_generation(transaction: Transaction, number: int, asked: int) -> None:
-    transaction.put(_COUNTERS, _GENERATION, {"number": number, "asked": asked})
+    transaction.put(COUNTERS, _GENERATION, {"number": number, "asked": asked})

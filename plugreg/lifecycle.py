@@ -14,11 +14,11 @@ from plugreg._turns import Turns
 from plugreg.activate import Activator
 from plugreg.build import Builder, Built, Remake
 from plugreg.calling import HOOK_ORDER, UNKNOWN_HOOKS
-from plugreg.configs import Configs
+from plugreg.configs import COUNTERS, Configs
 from plugreg.discovery import Sources, restricted
 from plugreg.dispatch import Dispatcher
 from plugreg.events import Tell, ToldLater
-from plugreg.exceptions import PluginSlugError, RegistryNotReady
+from plugreg.exceptions import PluginSlugError, RecordCorruptError, RegistryNotReady
 from plugreg.failures import FailureLedger
 from plugreg.freshness import Freshness
 from plugreg.hooks import PluginManager
@@ -316,6 +316,7 @@ class LifeCycle:
         return report
 
     def _catch_up(self) -> LoadReport:
+        damaged = {each.args for each in self._damaged()}
         revision, snapshot = self._configs.revision(), self.snapshot
         wished = self._fresh.wished(snapshot)
         if wished is None:
@@ -326,6 +327,8 @@ class LifeCycle:
         self._probes.load()
         self._health.renew(before)
         self._tell_changed(changed, snapshot.active)
+        if damaged != {each.args for each in self._damaged()}:
+            return self._reload(collect=True, remake=Remake.CHANGED)
         if wished != snapshot.wished:
             self.snapshot = replace(snapshot, wished=wished)
         self._fresh.note_values(revision)
@@ -430,10 +433,31 @@ class LifeCycle:
         self, specs: Iterable[PluginSpec], /, *, few: bool = False, again: bool
     ) -> Mapping[Slug, Wish]:
         if self._rules.safe_mode:
-            return self._configs.wishes()
+            return self._with_faults(self._configs.wishes(), specs)
         remember = self._configs.remember_few if few else self._configs.remember
         stored = [each for each in specs if each.source is not Source.MANUAL]
-        return remember(stored, self._rules, again=again)
+        return self._with_faults(remember(stored, self._rules, again=again), specs)
+
+    def _damaged(self) -> tuple[RecordCorruptError, ...]:
+        return (*self._configs.damaged, *self._settings.damaged, *self._probes.damaged)
+
+    def _with_faults(
+        self, wishes: Mapping[Slug, Wish], specs: Iterable[PluginSpec]
+    ) -> Mapping[Slug, Wish]:
+        """Return the wishes, each with the faults of all damaged rows of its plugin."""
+        damaged = self._damaged()
+        if not damaged:
+            return wishes
+        found, known = dict(wishes), {spec.slug: spec for spec in specs}
+        for error in damaged:
+            slug = _owner(error)
+            wish, spec = found.get(slug), known.get(slug)
+            if wish is None and spec is not None:
+                active = self._rules.wants(slug, None)
+                wish = Wish(slug=slug, pk=0, active=active, name=spec.name)
+            if wish is not None and str(error) not in wish.faults:
+                found[slug] = replace(wish, faults=(*wish.faults, str(error)))
+        return found
 
     def _record(
         self,
@@ -466,7 +490,8 @@ class LifeCycle:
                 return failure.slug in built.tried or failure.slug not in plugins
             return failure.slug in moved
 
-        discovered = found.failures if is_whole else ()
+        ownerless = [each for each in self._damaged() if _owner(each) not in plugins]
+        discovered = (*found.failures, *map(_failure_of, ownerless)) if is_whole else ()
         gone = {each.slug for each in built.removed}
         unknown = [
             each
@@ -514,3 +539,14 @@ class LifeCycle:
                     subject=HOOK_ORDER,
                     message="; ".join(ignored),
                 )
+
+
+def _owner(error: RecordCorruptError) -> Slug:
+    """Return the plugin that a damaged row belongs to, which need not be known; "" for none."""
+    return Slug("" if error.table == COUNTERS else error.key.partition(":")[0])
+
+
+def _failure_of(error: RecordCorruptError) -> PluginFailure:
+    return PluginFailure(
+        stage=Stage.DISCOVERY, slug=_owner(error) or error.table, message=str(error)
+    )

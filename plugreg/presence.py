@@ -18,7 +18,7 @@ from plugreg._outages import Outage
 from plugreg.exceptions import StorageError
 from plugreg.records import ProcessRecord
 from plugreg.storage import MemoryStorage, Storage
-from plugreg.storage.base import Record, field, readable
+from plugreg.storage.base import Record, field, parse_records
 from plugreg.storage.clock import now
 from plugreg.storage.quiet import mark_quiet
 
@@ -85,8 +85,10 @@ class Presence:
         try:
             with self._storage.transaction() as transaction:
                 time_now = now(self._storage)
-                for each, row in transaction.items(_TABLE):
-                    if each != key and not _is_recent(each, row, time_now):
+                # A damaged row is nobody's to remove.
+                seen, _ = parse_records(_TABLE, dict(transaction.items(_TABLE)), _seen)
+                for each, then in seen.items():
+                    if each != key and not _is_recent(then, time_now):
                         transaction.delete(_TABLE, each)
                 transaction.put(_TABLE, key, self._row(running, time_now))
                 mark_quiet(self._storage, transaction)
@@ -113,15 +115,16 @@ class Presence:
     def all(self, running: Running) -> tuple[ProcessRecord, ...]:
         """Return this process as it is now, then the others as they have told, by name.
 
-        Those that have told nothing for 3 minutes are left out. Writes nothing. Raises
-        StorageError.
+        Those that have told nothing for 3 minutes are left out, and damaged rows. Writes nothing.
+        Raises StorageError.
         """
         time_now = now(self._storage)
         own_key = self._own_key()
+        found, _ = parse_records(_TABLE, self._storage.read(_TABLE), _record)
         others = [
-            _record(key, row)
-            for key, row in self._storage.read(_TABLE).items()
-            if key != own_key and _is_recent(key, row, time_now)
+            record
+            for key, record in found.items()
+            if key != own_key and _is_recent(record.seen.timestamp(), time_now)
         ]
         others.sort(key=lambda each: (each.name, each.host, each.pid))
         return (_record(own_key, self._row(running, time_now)), *others)
@@ -150,20 +153,22 @@ class Presence:
         }
 
 
-def _is_recent(key: str, row: Record, time_now: float) -> bool:
-    with readable(_TABLE, key):
-        seen: float = field(row, "seen", float, int)
+def _is_recent(seen: float, time_now: float) -> bool:
     return abs(time_now - seen) < _SEEN_WITHIN
 
 
-def _record(key: str, row: Record) -> ProcessRecord:
-    with readable(_TABLE, key):
-        return ProcessRecord(
-            name=field(row, "name", str),
-            pid=field(row, "pid", int),
-            host=field(row, "host", str),
-            generation=field(row, "generation", int),
-            active=tuple(field(row, "active", list)),
-            errors=field(row, "errors", int),
-            seen=datetime.fromtimestamp(field(row, "seen", float, int), UTC),
-        )
+def _seen(_key: str, row: Record) -> float:
+    seen: float = field(row, "seen", float, int)
+    return seen
+
+
+def _record(_key: str, row: Record) -> ProcessRecord:
+    return ProcessRecord(
+        name=field(row, "name", str),
+        pid=field(row, "pid", int),
+        host=field(row, "host", str),
+        generation=field(row, "generation", int),
+        active=tuple(field(row, "active", list)),
+        errors=field(row, "errors", int),
+        seen=datetime.fromtimestamp(field(row, "seen", float, int), UTC),
+    )

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from plugreg._forks import PerProcess
 from plugreg._guard import LONGEST_MESSAGE, cut, plain
-from plugreg.exceptions import PlugregError
+from plugreg.exceptions import PlugregError, RecordCorruptError
 from plugreg.records import EMPTY, PluginSpec
 from plugreg.storage import Storage
-from plugreg.storage.base import Record, readable
+from plugreg.storage.base import Record, parse_records, readable
 from plugreg.storage.base import field as field_of
 
 PROBES: Final = "probes"
@@ -152,15 +152,13 @@ class Probes:
         # Writers queue here until memory shows what they have stored; readers never do.
         self._writing = PerProcess(threading.Lock)
         self._kept: Mapping[str, tuple[_Code, ProbeReport]] = EMPTY
+        self.damaged: tuple[RecordCorruptError, ...] = ()
+        """An error for each row that was found damaged when all reports were read last."""
 
     def load(self) -> None:
         """Read all reports again."""
         with self._writing.get():
-            rows = self._storage.read(PROBES)
-            kept = {}
-            for slug, row in rows.items():
-                with readable(PROBES, slug):
-                    kept[slug] = (_code_in(row), report_from(slug, row))
+            kept, self.damaged = parse_records(PROBES, self._storage.read(PROBES), _stored)
             # The same reports stay the same object, of which lists are made.
             if kept != self._kept:
                 self._kept = MappingProxyType(kept)
@@ -180,11 +178,18 @@ class Probes:
         return report if code == _code_of(spec) else None
 
     def put(self, spec: PluginSpec, report: ProbeReport) -> None:
-        """Remember a report of a plugin in place of the one before, without the print-out."""
+        """Remember a report of a plugin in place of the one before, without the print-out.
+
+        Raises RecordCorruptError where the row of the one before is damaged.
+        """
         code = _code_of(spec)
         row = {**as_record(report), **dict(zip(_CODE, code, strict=True))}
         with self._writing.get():
             with self._storage.transaction() as transaction:
+                before = transaction.get(PROBES, spec.slug)
+                if before is not None:
+                    with readable(PROBES, spec.slug):
+                        _stored(spec.slug, before)
                 transaction.put(PROBES, spec.slug, row)
             kept = (code, report_from(spec.slug, row))
             self._kept = MappingProxyType({**self._kept, spec.slug: kept})
@@ -194,6 +199,7 @@ class Probes:
         with self._writing.get():
             kept = {each: report for each, report in self._kept.items() if each != slug}
             self._kept = MappingProxyType(kept)
+            self.damaged = tuple(error for error in self.damaged if error.key != slug)
 
 
 _Code = tuple[str | None, str | None, str]
@@ -209,6 +215,10 @@ def version_of(spec: PluginSpec) -> str | None:
 def _code_of(spec: PluginSpec) -> _Code:
     # The stamp of a distribution is another one on each machine that shares the storage.
     return spec.distribution, version_of(spec), "" if spec.distribution else spec.stamp
+
+
+def _stored(slug: str, row: Record) -> tuple[_Code, ProbeReport]:
+    return _code_in(row), report_from(slug, row)
 
 
 def _code_in(row: Record) -> _Code:

@@ -231,7 +231,8 @@ class Wish:
 
     ``name`` and ``distribution`` are those of the last load, for plugins that are gone.
     ``is_forgotten`` says that an operator has deleted what was stored: it is off, and counts as
-    never seen when plugins are looked for again.
+    never seen when plugins are looked for again. ``faults`` are sentences on the rows of the plugin
+    that are damaged; it is not loaded while there are any.
     """
 
     slug: Slug
@@ -240,6 +241,7 @@ class Wish:
     name: str
     distribution: str | None = None
     is_forgotten: bool = False
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

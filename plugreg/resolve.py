@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from plugreg._guard import Guard, explain
 from plugreg._names import Slug, canonical, has_utf8
 from plugreg.records import (
+    FAILED,
     Held,
     LoadPlan,
     PluginFacts,
@@ -135,6 +136,7 @@ def resolve(
         _failure(slug, "is mandatory, but was not found; install it, or take it from mandatory=")
         for slug in sorted(rules.mandatory - chosen.keys())
     ]
+    failures += _faults(gone, wishes)
     failures += [*unfit, *_hold_cycles(needs, held)]
     return _plan(chosen, needs, {}, held, failures)
 
@@ -205,6 +207,13 @@ def _safe_mode() -> PluginFailure:
     )
 
 
+def _faults(slugs: Iterable[Slug], wishes: Mapping[Slug, Wish]) -> list[PluginFailure]:
+    """Return a failure for each damaged row of these plugins."""
+    return [
+        _failure(slug, fault) for slug in slugs if slug in wishes for fault in wishes[slug].faults
+    ]
+
+
 def _unwritable(spec: PluginSpec) -> PluginFailure | None:
     """Return a failure for a plugin whose names no store or answer could hold."""
     for text in (spec.name, spec.value, spec.distribution or "", spec.version or ""):
@@ -240,6 +249,8 @@ def _why_off(spec: PluginSpec, wish: Wish | None, rules: HostRules) -> Held | No
         return Held(state=PluginState.BLOCKED, reason=forbidden)
     if rules.safe_mode:
         return Held(state=PluginState.INACTIVE, reason="stays off in safe mode")
+    if wish is not None and wish.faults:
+        return FAILED
     if spec.source is not Source.MANUAL and not rules.wants(spec.slug, wish):
         return Held(state=PluginState.INACTIVE, reason="is inactive")
     return None
@@ -267,7 +278,7 @@ def _wanted(
     """
     needs: dict[Slug, tuple[Slug, ...]] = {}
     held: dict[Slug, Held] = {}
-    failures: list[PluginFailure] = []
+    failures = _faults(chosen, wishes)
     for slug, spec in chosen.items():
         reason = _why_off(spec, wishes.get(slug), rules)
         if reason is not None:
@@ -282,7 +293,7 @@ def _wanted(
                 None if slug in rules.ignore_compatibility else _unfit(spec, requirements, rules)
             )
         if guard.error is not None:
-            held[slug] = Held(state=PluginState.FAILED, reason="failed")
+            held[slug] = FAILED
             failures.append(PluginFailure.of(Stage.RESOLVE, slug, guard.error))
         elif unfit is not None:
             held[slug] = Held(state=PluginState.INCOMPATIBLE, reason=unfit)

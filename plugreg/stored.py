@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from plugreg.encryption import Encryption
-from plugreg.exceptions import EncryptionError, StorageError
+from plugreg.exceptions import EncryptionError, RecordCorruptError, StorageError
 from plugreg.records import EMPTY
 from plugreg.storage import Storage, Transaction
-from plugreg.storage.base import Record, readable
+from plugreg.storage.base import Record, parse_records, readable
 from plugreg.storage.base import field as field_of
 
 TABLES: Final = ("settings", "user_settings")
@@ -100,22 +101,26 @@ class Rows:
     def __init__(self, encryption: Encryption | None) -> None:
         self._encryption = encryption
 
-    def read(self, storage: Storage, only: str | None = None) -> dict[str, Stored]:
-        """Return what is stored, by slug; of all plugins or of one.
+    def read(
+        self, storage: Storage, only: str | None = None
+    ) -> tuple[dict[str, Stored], tuple[RecordCorruptError, ...]]:
+        """Return what is stored, by slug, and an error for each row that is damaged.
 
-        The tables are read one after the other, so that commits may fall in between.
+        That is of all plugins, or of ``only`` one. The tables are read one after the other, so that
+        commits may fall in between.
         """
         return self._collected({each: storage.read(each) for each in (*TABLES, VERSIONS)}, only)
 
     def read_again(self, transaction: Transaction, slug: str) -> Stored:
         """Return what is stored of one plugin, as a transaction sees it."""
         tables = {each: dict(transaction.items(each)) for each in (*TABLES, VERSIONS)}
-        return self._collected(tables, slug).get(slug, NOTHING)
+        return self._collected(tables, slug)[0].get(slug, NOTHING)
 
     def put(
         self, transaction: Transaction, slug: str, user: User, key: str, value: StoredValue
     ) -> None:
-        """Write one value."""
+        """Write one value. Raises RecordCorruptError where its row is damaged."""
+        self._require_readable(transaction, *place(slug, user, key))
         row: Record = {"value": value.text, "protected": value.is_protected}
         if value.is_json:
             row["reference"] = True
@@ -124,13 +129,17 @@ class Rows:
         transaction.put(*place(slug, user, key), row)
 
     def delete(self, transaction: Transaction, slug: str, user: User, key: str) -> None:
-        """Remove one value."""
+        """Remove one value. Raises RecordCorruptError where its row is damaged."""
+        self._require_readable(transaction, *place(slug, user, key))
         transaction.delete(*place(slug, user, key))
 
     def version(self, transaction: Transaction, slug: str) -> int | None:
         """Return the version stored for a plugin's settings, None where there is none."""
         row = transaction.get(VERSIONS, slug)
-        return None if row is None else _version(slug, row)
+        if row is None:
+            return None
+        with readable(VERSIONS, slug):
+            return _version(slug, row)
 
     def put_version(self, transaction: Transaction, slug: str, version: int) -> None:
         """Write the version of a plugin's settings."""
@@ -174,26 +183,36 @@ class Rows:
 
     # -- the parts ---------------------------------------------------------------------------
 
+    def _require_readable(self, transaction: Transaction, table: str, row_key: str) -> None:
+        row = transaction.get(table, row_key)
+        if row is not None:
+            with readable(table, row_key):
+                self._value(row)
+
     def _collected(
         self, tables: Mapping[str, Mapping[str, Record]], only: str | None
-    ) -> dict[str, Stored]:
+    ) -> tuple[dict[str, Stored], tuple[RecordCorruptError, ...]]:
+        if only is not None:
+            tables = {
+                table: {key: row for key, row in rows.items() if key.partition(":")[0] == only}
+                for table, rows in tables.items()
+            }
         values: dict[str, dict[User, dict[str, StoredValue]]] = {}
+        versions, damaged = parse_records(VERSIONS, tables[VERSIONS], _version)
         for table in TABLES:
-            for row_key, row in tables[table].items():
-                with readable(table, row_key):
-                    slug, user, key = _names(table, row_key)
-                    if only in (None, slug):
-                        own = values.setdefault(slug, {}).setdefault(user, {})
-                        own[key] = self._value(row)
-        versions = {
-            slug: _version(slug, row)
-            for slug, row in tables[VERSIONS].items()
-            if only in (None, slug)
-        }
+            found, errors = parse_records(table, tables[table], partial(self._named, table))
+            damaged += errors
+            for (slug, user, key), value in found.values():
+                values.setdefault(slug, {}).setdefault(user, {})[key] = value
         return {
             slug: Stored(versions.get(slug), values.get(slug, {}))
             for slug in values.keys() | versions.keys()
-        }
+        }, damaged
+
+    def _named(
+        self, table: str, row_key: str, row: Record
+    ) -> tuple[tuple[str, User, str], StoredValue]:
+        return _names(table, row_key), self._value(row)
 
     def _value(self, row: Record) -> StoredValue:
         text: str = field_of(row, "value", str)
@@ -230,9 +249,8 @@ def _names(table: str, row_key: str) -> tuple[str, User, str]:
     return slug, int(user), key
 
 
-def _version(slug: str, row: Record) -> int:
-    with readable(VERSIONS, slug):
-        version: int = field_of(row, "settings", int)
+def _version(_slug: str, row: Record) -> int:
+    version: int = field_of(row, "settings", int)
     return version
 
 

@@ -15,7 +15,7 @@ from plugreg._guard import Guard, explain
 from plugreg._scrub import Scrubber
 from plugreg.definitions import SettingDefinition, as_text, default_of, native_of, text_of
 from plugreg.encryption import Encryption
-from plugreg.exceptions import SettingError, StorageError
+from plugreg.exceptions import RecordCorruptError, SettingError, StorageError
 from plugreg.records import EMPTY, PluginFailure
 from plugreg.references import has_reference, resolve_some
 from plugreg.storage import Storage
@@ -260,6 +260,8 @@ class SettingsStore:
         encryption: Encryption | None = None,
     ) -> None:
         self.record: Final = record
+        self.damaged: tuple[RecordCorruptError, ...] = ()
+        """An error for each row that was found damaged when all values were read last."""
         self._storage = storage
         self._changed = changed
         self.overrides: Final = overrides
@@ -278,7 +280,7 @@ class SettingsStore:
         with self._writing.get():
             # What is stored after this look may be missing in what is read.
             revision = self._storage.revision()
-            found = self._rows.read(self._storage)
+            found, self.damaged = self._rows.read(self._storage)
             # A copy, since readers add shelves.
             slugs = sorted({*found, *list(self._shelves)})
             changed = {slug: self.shelf(slug).take(found.get(slug, NOTHING)) for slug in slugs}
@@ -346,6 +348,9 @@ class SettingsStore:
         """Drop the values of one plugin, whose rows were deleted, from memory."""
         with self._writing.get():
             self.shelf(slug).take(NOTHING)
+            self.damaged = tuple(
+                error for error in self.damaged if error.key.partition(":")[0] != slug
+            )
 
     def is_outdated(self, slug: str) -> bool:
         """Tell whether what memory has of a plugin is of an older version than it declares."""
@@ -414,7 +419,7 @@ class SettingsStore:
 
     def read_again(self, slug: str) -> Stored:
         """Return what the storage has of one plugin now; memory stays as it is."""
-        return self._rows.read(self._storage, slug).get(slug, NOTHING)
+        return self._rows.read(self._storage, slug)[0].get(slug, NOTHING)
 
     def exchange(self, slug: str, before: Stored, after: Stored) -> bool:
         """Put ``after`` in the place of all that is stored of one plugin, in one transaction.

@@ -18,6 +18,7 @@ from plugreg._names import Slug
 from plugreg.configs import MAX_METADATA_BYTES, Configs
 from plugreg.exceptions import (
     PluginActiveError,
+    RecordCorruptError,
     SettingError,
     StorageError,
     StorageUnavailableError,
@@ -418,12 +419,14 @@ class TestMetadata:
         assert configs.metadata("tea") == {"a": 1}
 
     def test_a_damaged_row_is_told_of_and_kept(self, configs, storage):
-        """What plugreg has not written is refused with its place, and may be replaced whole."""
+        """What plugreg has not written is never written over; deleting it is the way out."""
         with storage.transaction() as transaction:
             transaction.put("metadata", "tea", {"x": 1})
-        with pytest.raises(StorageError, match="'tea' of table 'metadata'"):
-            configs.set_metadata("tea", {"a": 1}, merge=True)
+        for merge in (True, False):
+            with pytest.raises(RecordCorruptError, match="'tea' of table 'metadata'"):
+                configs.set_metadata("tea", {"a": 1}, merge=merge)
         assert storage.read("metadata") == {"tea": {"x": 1}}
+        configs.forget("tea")
         assert configs.set_metadata("tea", {"a": 1}, merge=False) == {"a": 1}
 
     def test_load_reads_what_others_wrote(self, configs, storage):

@@ -9,7 +9,6 @@ from plugreg import (
     PluginMandatoryError,
     PluginRequiredError,
     RegistryNotReady,
-    StorageError,
     hookimpl,
     hookspec,
 )
@@ -22,6 +21,10 @@ class Hooks:
     @hookspec
     def price(self, item):
         """Give a price."""
+
+
+class Cup(Plugin):
+    NAME = "cup"
 
 
 class Tea(SettingsMixin, UserInterfaceMixin, Plugin):
@@ -197,26 +200,24 @@ class TestDamagedStore:
         ],
     )
     def test_rows_of_another_shape(self, table, key, row):
-        """What plugreg has not written stops the load, and the error names table and key.
+        """What plugreg has not written costs its plugin alone, and a record names table and key.
 
-        To go on without it would switch off, or forget, what an operator had decided. What is
-        stored stays as it is.
+        To overwrite it would forget what an operator had decided, so it stays as it is.
         """
         storage = MemoryStorage()
         with storage.transaction() as transaction:
             transaction.put(table, key, row)
-        revision = storage.revision()
-        registry = PluginRegistry("shop", builtin=[Tea], storage=storage, new_plugins="active")
-        with pytest.raises(StorageError, match=f"'{key}' of table '{table}'"):
-            registry.load()
-        assert storage.revision() == revision
-        with pytest.raises(RegistryNotReady):
-            registry.get("tea")
-        with storage.transaction() as transaction:
-            transaction.delete(table, key)
-        with registry:
-            registry.load()
-            assert registry.get("tea").active
+        options = {"hookspecs": [Hooks], "storage": storage, "new_plugins": "active"}
+        with PluginRegistry("shop", builtin=[Tea, Cup], **options) as registry:
+            (failure,) = registry.load().failures
+            assert f"'{key}' of table '{table}'" in failure.message
+            assert [*registry.active] == (["cup", "tea"] if table == "counters" else ["cup"])
+            assert storage.read(table)[key] == row
+            with storage.transaction() as transaction:
+                transaction.delete(table, key)
+            registry.reload()
+            assert [*registry.active] == ["cup", "tea"]
+            assert registry.errors == ()
 
     @pytest.mark.parametrize(
         ("table", "key", "row"),

@@ -680,12 +680,15 @@ class TestProcesses:
             each.close()
 
     def test_a_damaged_row_is_told_of(self, start):
-        """What is no process is refused, with its place."""
-        here = start()
+        """What is no process is in no list, and keeps no other one from it."""
+        here = start(process="web")
         with here.storage.transaction() as transaction:
             transaction.put("processes", "x", {"seen": time.time(), "name": 5})
-        with pytest.raises(StorageError, match="'x' of table 'processes'"):
-            here.shared.processes()
+            transaction.put("processes", "y", {"seen": "soon"})
+        assert [each.name for each in here.shared.processes()] == ["web"]
+        there = start(process="worker")
+        assert {each.name for each in there.shared.processes()} == {"web", "worker"}
+        assert {"x", "y"} <= here.storage.read("processes").keys()
 
     def test_the_program_is_the_name_where_none_is_given(self, start, monkeypatch):
         """It is what an operator would call it."""

@@ -12,19 +12,41 @@ import math
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol, TypeVar
 
 from plugreg._forks import PerProcess
-from plugreg.exceptions import StorageError, StorageLockedError
+from plugreg.exceptions import RecordCorruptError, StorageError, StorageLockedError
+
+T = TypeVar("T")
 
 Record = dict[str, Any]
 """One record: text keys, and values that are None, bool, int, float, str, list or dict of such."""
 
 
+class DamagedRecord(Record):
+    """Stands in a table for a record that cannot be read, so that the others can be.
+
+    It is empty, and no storage takes it. ``reason`` is what is wrong with the record.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+    def __bool__(self) -> bool:
+        # It is no empty record.
+        return True
+
+
 def field(record: Record, name: str, *kinds: type) -> Any:
-    """Return a field of a record of ours. Raises KeyError, or TypeError for another type."""
+    """Return a field of a record of ours.
+
+    Raises KeyError, TypeError for another type, and ValueError for a DamagedRecord.
+    """
+    if isinstance(record, DamagedRecord):
+        raise ValueError(record.reason)  # noqa: TRY004 - the type stands for what is wrong
     value = record[name]
     if type(value) not in kinds:
         raise TypeError(f"{name} is {type(value).__name__}, not {kinds[0].__name__}")
@@ -33,14 +55,42 @@ def field(record: Record, name: str, *kinds: type) -> Any:
 
 @contextmanager
 def readable(table: str, key: str) -> Iterator[None]:
-    """Turn what goes wrong in reading a record of ours into a StorageError that names its place."""
+    """Raise RecordCorruptError, which names the place, for what goes wrong in reading a record."""
     try:
         yield
-    except (KeyError, TypeError, ValueError) as error:
-        raise StorageError(
-            f"record {key!r} of table {table!r} is none that plugreg has written "
-            f"({type(error).__name__}: {error}); restore a copy of the store, or delete the record"
-        ) from error
+    except _UNREADABLE as error:
+        raise _damage(table, key, error) from error
+
+
+_UNREADABLE: Final = (KeyError, TypeError, ValueError, OverflowError, RecursionError)
+
+
+def _damage(table: str, key: str, error: BaseException) -> RecordCorruptError:
+    return RecordCorruptError(table, key, f"{type(error).__name__}: {error}")
+
+
+def parse_records(
+    table: str, records: Mapping[str, Record], parse: Callable[[str, Record], T]
+) -> tuple[dict[str, T], tuple[RecordCorruptError, ...]]:
+    """Parse the records of a table, each by itself.
+
+    Args:
+        table: The name of the table.
+        records: Its records by key.
+        parse: Called with key and record; raises KeyError, TypeError or ValueError for a record
+            that plugreg has not written.
+
+    Returns:
+        What *parse* returned, by key, and an error for each record that it raised for.
+
+    """
+    parsed, damaged = {}, []
+    for key, record in records.items():
+        try:
+            parsed[key] = parse(key, record)
+        except _UNREADABLE as error:
+            damaged.append(_damage(table, key, error))
+    return parsed, tuple(damaged)
 
 
 class Storage(Protocol):
@@ -56,7 +106,8 @@ class Storage(Protocol):
 
         The copy is consistent (never a part of a transaction) and the caller's own. A table that
         nobody has written to is empty. No lock is taken, so that a read never waits for a
-        transaction, and inside one it does not see that transaction's changes.
+        transaction, and inside one it does not see that transaction's changes. A record that
+        cannot be read, and is by itself, is a :class:`DamagedRecord`.
         """
         ...
 
@@ -96,7 +147,10 @@ class Transaction(Protocol):
     """
 
     def get(self, table: str, key: str) -> Record | None:
-        """Return a copy of the record, or None when there is none under this key."""
+        """Return a copy of the record, or None when there is none under this key.
+
+        One that cannot be read is a :class:`DamagedRecord`, here and in :meth:`items`.
+        """
         ...
 
     def tables(self) -> list[str]:
@@ -113,8 +167,9 @@ class Transaction(Protocol):
     def put(self, table: str, key: str, record: Record) -> None:
         """Store a copy of ``record`` under ``key``, in place of a record that was there.
 
-        StorageError, with table and key, refuses what :func:`checked_copy` refuses; nothing is
-        changed then, and the transaction may go on.
+        StorageError, with table and key, refuses what :func:`checked_copy` refuses, and
+        RecordCorruptError to replace a DamagedRecord; nothing is changed then, and the transaction
+        may go on.
         """
         ...
 

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from plugreg.exceptions import StorageError
-from plugreg.storage.base import Gate, Record, Transaction, checked_copy
+from plugreg.exceptions import RecordCorruptError, StorageError
+from plugreg.storage.base import DamagedRecord, Gate, Record, Transaction, checked_copy
 
 Tables = Mapping[str, Mapping[str, Record]]
 """Records by table and key. Nothing in it is changed once it is published."""
@@ -63,6 +63,9 @@ class BufferedTransaction:
         """See :meth:`Transaction.put`."""
         self.require_usable()
         copy = checked_copy(table, key, record)
+        before = self._peek(table, key)
+        if isinstance(before, DamagedRecord):
+            raise RecordCorruptError(table, key, before.reason)
         self.changes.setdefault(table, {})[key] = copy
 
     def delete(self, table: str, key: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from plugreg.storage.base import Storage, Transaction
+from plugreg.storage.base import DamagedRecord, Storage, Transaction
 
 TABLE: Final = "quiet"
 _KEY: Final = "last"
@@ -29,7 +29,10 @@ def mark_quiet(storage: Storage, transaction: Transaction) -> None:
     """
     # Nobody else can commit meanwhile, so that the next revision is known.
     before = storage.revision()
-    since, until = _run(transaction.get(TABLE, _KEY))
+    record = transaction.get(TABLE, _KEY)
+    if isinstance(record, DamagedRecord):
+        return  # It stays, and others read once more than they had to.
+    since, until = _run(record)
     if until != before:
         since = before
     transaction.put(TABLE, _KEY, {"since": since, "until": before + 1})

@@ -16,7 +16,13 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from plugreg.storage.base import MAX_KEY_BYTES, MAX_TABLE_BYTES, Record, parse_json
+from plugreg.storage.base import (
+    MAX_KEY_BYTES,
+    MAX_TABLE_BYTES,
+    DamagedRecord,
+    Record,
+    parse_json,
+)
 
 Changes = Mapping[str, Mapping[str, Record | None]]
 """New records, or None for those that are deleted, by table and key."""
@@ -52,7 +58,8 @@ class Schema:
     """The two tables of one store, whose names begin with ``prefix``, and all statements on them.
 
     ``dialect`` is SQLAlchemy's name of the database. Every verb raises what SQLAlchemy raises;
-    those that read raise DamageError for what plugreg has not written, and NewerError.
+    those that read raise DamageError for what plugreg has not written, and NewerError. A record
+    that is damaged by itself is a DamagedRecord.
     """
 
     def __init__(self, prefix: str, dialect: str) -> None:
@@ -176,17 +183,19 @@ class Schema:
         """Return one record, or None."""
         names = {"of_table": table.encode(), "of_key": key.encode()}
         found = connection.execute(self._one, names).one_or_none()
-        return None if found is None else _record(table, key, found[0])
+        return None if found is None else _record(found[0])
 
     def all(self, connection: sa.Connection, table: str) -> dict[str, Record]:
         """Return the records of one table, sorted by key."""
         rows = connection.execute(self._all, {"of_table": table.encode()})
-        keyed = ((_name(key), text) for key, text in rows.all())
-        return {key: _record(table, key, text) for key, text in keyed}
+        return dict(_keyed(key, text) for key, text in rows.all())
 
     def tables(self, connection: sa.Connection) -> list[str]:
         """Return the names of all tables that have records."""
-        return [_name(name) for name in connection.execute(self._names).scalars()]
+        try:
+            return [bytes.decode(name) for name in connection.execute(self._names).scalars()]
+        except (TypeError, UnicodeDecodeError) as error:
+            raise DamageError("the name of a table is no UTF-8 text") from error
 
     def write(self, connection: sa.Connection, changes: Changes) -> None:
         """Put and delete records."""
@@ -231,21 +240,19 @@ def _rows(changes: Changes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
     return puts, deletes
 
 
-def _name(name: Any) -> str:
+def _keyed(key: Any, text: Any) -> tuple[str, Record]:
     try:
-        return bytes.decode(name)
-    except (TypeError, UnicodeDecodeError) as error:
-        raise DamageError("there is a key that is no UTF-8 text") from error
+        return bytes.decode(key), _record(text)
+    except (TypeError, UnicodeDecodeError):
+        # No other key is written so, as surrogates have no UTF-8 form.
+        shown = bytes(key).decode(errors="surrogateescape")
+        return shown, DamagedRecord("its key is no UTF-8 text")
 
 
-def _record(table: str, key: str, text: Any) -> Record:
+def _record(text: Any) -> Record:
     try:
-        text = text.decode() if type(text) is bytes else text
-        record = parse_json(text)
+        record = parse_json(text.decode() if type(text) is bytes else text)
     except (TypeError, ValueError, RecursionError):
         # Without the cause, which has the text, and so what may be a secret.
-        place = f"record {key!r} of table {table!r}"
-        raise DamageError(f"{place} is not JSON that can be read") from None
-    if type(record) is not dict:
-        raise DamageError(f"record {key!r} of table {table!r} is no object")
-    return record
+        return DamagedRecord("it is not JSON that can be read")
+    return record if type(record) is dict else DamagedRecord("it is no object")

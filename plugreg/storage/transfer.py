@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from plugreg.exceptions import StorageError, StorageFormatError
-from plugreg.storage.base import Record, Storage, Transaction, refuse_constant
+from plugreg.exceptions import RecordCorruptError, StorageError, StorageFormatError
+from plugreg.storage.base import DamagedRecord, Record, Storage, Transaction, refuse_constant
 from plugreg.storage.quiet import TABLE as QUIET
 
 FORMAT: Final = 1
@@ -24,12 +24,13 @@ def copy(source: Storage, target: Storage, *, replace: bool = False) -> None:
 
     It is one commit of ``target``, whose revision goes on from its own, within a transaction of
     ``source``. Whoever has ``source`` open goes on with it: what is stored there afterwards is in
-    it alone. Raises StorageError, and changes nothing, when ``target`` holds records already,
-    unless ``replace`` says that they may go; when both are the same store; and whatever one of the
-    stores raises. Two stores with one lock cannot be open together, and that raises
-    StorageLockedError after the lock's time-out: the same store opened twice, and two prefixes in
-    one SQLite file, which are copied through a MemoryStorage. Two copies in opposite directions
-    wait for one another likewise, and for ever where both stores are in memory.
+    it alone. RecordCorruptError names a record of it that cannot be read. Raises StorageError, and
+    changes nothing, when ``target`` holds records already, unless ``replace`` says that they may
+    go; when both are the same store; and whatever one of the stores raises. Two stores with one
+    lock cannot be open together, and that raises StorageLockedError after the lock's time-out: the
+    same store opened twice, and two prefixes in one SQLite file, which are copied through a
+    MemoryStorage. Two copies in opposite directions wait for one another likewise, and for ever
+    where both stores are in memory.
     """
     if source is target:
         raise StorageError("a store cannot be copied onto itself; open another one as the target")
@@ -80,7 +81,13 @@ def import_json(
 
 
 def _everything(transaction: Transaction) -> dict[str, dict[str, Record]]:
-    return {table: dict(transaction.items(table)) for table in transaction.tables()}
+    tables = {table: dict(transaction.items(table)) for table in transaction.tables()}
+    for table, records in tables.items():
+        for key, record in records.items():
+            # What cannot be read must not be missing from a copy unseen.
+            if isinstance(record, DamagedRecord):
+                raise RecordCorruptError(table, key, record.reason)
+    return tables
 
 
 def _require_empty(transaction: Transaction, *, replace: bool) -> None:
@@ -99,6 +106,8 @@ def _put(transaction: Transaction, tables: Tables, kept: frozenset[tuple[str, st
             if (table, key) not in kept:
                 transaction.delete(table, key)
     for table, records in tables.items():
+        # A database reads all at once what each put looks at.
+        transaction.items(table)
         for key, record in records.items():
             # Which commits of another store were quiet says nothing of this one's.
             if (table, key) not in kept and table != QUIET:
