@@ -1,16 +1,17 @@
 """The wall between plugin code and everything else (design.md, invariant 1).
 
 Plugin code runs inside a :class:`Guard`. Whatever it raises is a fault of that plugin, kept for
-the record, but for what belongs to the process: KeyboardInterrupt, GeneratorExit, and the
-cancellation of the task that is running in this thread.
+the record, but for what belongs to the process: KeyboardInterrupt, GeneratorExit, the
+cancellation of the task that is running in this thread, and a RecursionError of a caller who was
+near the limit already.
 """
 
 from __future__ import annotations
 
 import sys
 import traceback
-from types import CodeType, TracebackType
-from typing import Any, Final, NamedTuple, Self
+from types import CodeType, FrameType, TracebackType
+from typing import Any, Final, NamedTuple, Self, cast
 
 LONGEST_MESSAGE: Final = 1_000
 _LONGEST: Final = 50_000
@@ -60,7 +61,7 @@ def belongs_to_process(error: BaseException) -> bool:
     # isinstance() would ask the error for its __class__, which it may lie about or refuse.
     kind = type(error)
     if issubclass(kind, Exception):
-        return False
+        return issubclass(kind, RecursionError) and _is_deep()
     if issubclass(kind, (KeyboardInterrupt, GeneratorExit)):
         return True
     # A plugin cannot make one of trio's cancellations itself.
@@ -80,6 +81,17 @@ def belongs_to_process(error: BaseException) -> bool:
         )
     except Exception:  # noqa: BLE001 - no loop runs, or a plugin has put something in its place
         return False
+
+
+def _is_deep() -> bool:
+    """Tell whether the caller of plugin code had used up half of what recursion may take itself.
+
+    Then it has left no plugin enough, and a RecursionError is its own.
+    """
+    depth, frame = 0, cast("FrameType | None", sys._getframe())
+    while frame is not None:
+        depth, frame = depth + 1, frame.f_back
+    return depth > sys.getrecursionlimit() // 2
 
 
 def running_trio() -> Any:

@@ -20,6 +20,9 @@ _logger = logging.getLogger("plugreg")
 _MOST_ROUNDS: Final = 20
 """How often jobs that were put off may put off others before it is taken for a loop."""
 
+_BETWEEN_LOOKS: Final = 0.2
+"""Seconds between two calls of what is done meanwhile."""
+
 
 class _Turn:
     """A caller's place in the line, behind that of the caller ``before`` it.
@@ -100,11 +103,16 @@ class Turns:
         self._lines = PerProcess(_Line)
         self._here = _Here()
 
-    def run(self, job: Callable[[], Any], share: Hashable | None = None) -> Any:
+    def run(
+        self,
+        job: Callable[[], Any],
+        share: Hashable | None = None,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> Any:
         """Run ``job`` when its turn comes and return what it returns, or raise what it raises.
 
         A job with the same ``share`` (not None) that still waits is joined instead: its result
-        is returned to all who joined it.
+        is returned to all who joined it. ``meanwhile`` is called again and again while it waits.
         """
         line = self._lines.get()
         if self.are_mine():
@@ -118,9 +126,9 @@ class Turns:
                 with turn.lock:
                     joined = line.enter(turn)
                     if joined is None:
-                        self._await(turn, deadline)
+                        self._await(turn, deadline, meanwhile)
                         return self._take(turn, job)
-                self._wait_for(joined, deadline)
+                self._wait_for(joined, deadline, meanwhile)
                 if joined.outcome is not None:
                     result, error = joined.outcome
                     if error is not None:
@@ -133,21 +141,26 @@ class Turns:
         """Tell whether the calling thread is running a job now, or waits to run one."""
         return self._here.busy.locked()
 
-    def _await(self, turn: _Turn, deadline: float) -> None:
+    def are_free(self) -> bool:
+        """Tell whether nobody runs a job, or waits to run one, or this thread itself does."""
+        last = self._lines.get().last()
+        return last is None or _ends(last, 0.0)
+
+    def _await(self, turn: _Turn, deadline: float, meanwhile: Callable[[], object] | None) -> None:
         while turn.before is not None:
-            self._wait_for(turn.before, deadline)
+            self._wait_for(turn.before, deadline, meanwhile)
             # It has ended, and nobody is before it; or it gave up, and whoever was before it is.
             turn.before = turn.before.before
 
-    def _wait_for(self, turn: _Turn, deadline: float) -> None:
-        try:
-            seconds = min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)
-            if not turn.lock.acquire(timeout=seconds):
+    def _wait_for(
+        self, turn: _Turn, deadline: float, meanwhile: Callable[[], object] | None
+    ) -> None:
+        longest = threading.TIMEOUT_MAX if meanwhile is None else _BETWEEN_LOOKS
+        while not _ends(turn, min(max(0.0, deadline - monotonic()), longest)):
+            if monotonic() >= deadline:
                 raise RegistryBusyError(self._wait)
-        finally:
-            # Ctrl-C may come when it is acquired, and not known to be.
-            with suppress(RuntimeError):
-                turn.lock.release()
+            if meanwhile is not None:
+                meanwhile()
 
     def _take(self, turn: _Turn, job: Callable[[], Any]) -> Any:
         try:
@@ -178,3 +191,13 @@ class Turns:
             # Each change asks for the next one: a plugin that reloads whenever it was loaded.
             _logger.error("changes ask for changes without end; %d are dropped", len(line.put_off))
             line.put_off.clear()
+
+
+def _ends(turn: _Turn, seconds: float) -> bool:
+    """Wait until a turn has ended or was given up; return whether it was within these seconds."""
+    try:
+        return turn.lock.acquire(timeout=seconds)
+    finally:
+        # Ctrl-C may come when it is acquired, and not known to be.
+        with suppress(RuntimeError):
+            turn.lock.release()

@@ -62,9 +62,9 @@ class Freshness:
         self._revision = look.revision if asked == look.generation.asked else None
         self._generation = replace(look.generation, asked=asked)
 
-    def note_values(self, revision: int) -> None:
-        """Take note that values were read after the storage had this revision."""
-        self._revision = revision
+    def note_values(self, revision: int, generation: Generation) -> None:
+        """Take note that values, and wishes of this generation, were read after a revision."""
+        self._revision, self._generation = revision, generation
 
     def note_wishes(self, raised: int) -> None:
         """Take note that wishes were carried out whose storing made this generation, 0 for none."""
@@ -81,8 +81,8 @@ class Freshness:
         if self._generation.asked == before.asked:
             self._generation = replace(self._generation, asked=before.number + 1)
 
-    def wished(self, snapshot: Snapshot) -> frozenset[str] | None:
-        """Return the plugins wished now, where that calls for no reload; None where it does.
+    def wished(self, snapshot: Snapshot) -> tuple[frozenset[str], Generation] | None:
+        """Return the plugins wished now and when, where that calls for no reload, else None.
 
         It does when these are others than the snapshot was made from, when all were asked to
         reload, and when a plugin was deleted, whose ``pk`` is another one since. A plugin that is
@@ -99,8 +99,7 @@ class Freshness:
             or any(_pk(wishes.get(each.slug)) != each.pk for each in snapshot.plugins.values())
         ):
             return None
-        self._generation = generation
-        return wished
+        return wished, generation
 
 
 def _pk(wish: Wish | None) -> int:

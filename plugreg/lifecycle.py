@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any, Final
 
 from plugreg._names import Slug
@@ -110,6 +111,10 @@ class LifeCycle:
         self._is_loaded = False
         self._is_closed = False
         self._has_ended = False
+        # What rows were damaged when plugins were reloaded last.
+        self._known_damage: set[tuple[object, ...]] = set()
+        # The revision that _take_in_values() has read all values of.
+        self._values_of: int | None = None
         self._unfinished: _Unfinished | None = None
 
     @property
@@ -155,11 +160,19 @@ class LifeCycle:
         return self._change(job, share=(remake, collect, "everywhere"))
 
     def refresh(self) -> bool:
-        """Take in what other processes have stored; tell whether that meant a reload."""
+        """Take in what other processes have stored; tell whether that meant a reload.
+
+        Values wait for no change that is under way in this process; wishes that are others do.
+        """
         self.current()
         if self._fresh.is_current():
             return False
-        return self._change(self._catch_up, share="refresh") is not _NOTHING_YET
+        if not self._turns.are_free():
+            self._take_in_values()
+            if self._fresh.wished(self.snapshot) is not None:
+                return False
+        report = self._change(self._catch_up, "refresh", meanwhile=self._take_in_values)
+        return report is not _NOTHING_YET
 
     def carry_out(
         self, store: Callable[[], tuple[Collection[Slug], int]], *, wished: bool | None = None
@@ -252,7 +265,12 @@ class LifeCycle:
             raise RegistryNotReady("closed", "make a new one")
         raise RegistryNotReady
 
-    def _change(self, job: Callable[[], LoadReport], share: Any = None) -> LoadReport:
+    def _change(
+        self,
+        job: Callable[[], LoadReport],
+        share: Any = None,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> LoadReport:
         def unless_closed() -> LoadReport:
             if self._is_closed:
                 self._refuse()
@@ -263,7 +281,7 @@ class LifeCycle:
             return report
 
         try:
-            report: LoadReport | None = self._turns.run(unless_closed, share)
+            report: LoadReport | None = self._turns.run(unless_closed, share, meanwhile)
         finally:
             # One that was put off is told at the end of the turn in which it is carried out.
             if not self._turns.are_mine():
@@ -296,6 +314,7 @@ class LifeCycle:
         changed = self._settings.load()
         self._configs.load()
         self._probes.load()
+        damaged = {each.args for each in self._damaged()}
         found = replace(found, failures=(*found.failures, *self._damage()))
         try:
             started = perf_counter()
@@ -310,29 +329,43 @@ class LifeCycle:
             )
         finally:
             self._tell_changed(changed, before)
+        self._known_damage = damaged
         self._fresh.note_reload(look, collected=collect)
-        self._dispatch.call("plugreg_plugins_loaded", report=report)
+        # A view, since the host has the report after them.
+        shown = replace(report, states=MappingProxyType(report.states))
+        self._dispatch.call("plugreg_plugins_loaded", report=shown)
         self._told.add("plugins_loaded")
         return report
 
     def _catch_up(self) -> LoadReport:
-        damaged = {each.args for each in self._damaged()}
         revision, snapshot = self._configs.revision(), self.snapshot
-        wished = self._fresh.wished(snapshot)
-        if wished is None:
+        found = self._fresh.wished(snapshot)
+        if found is None:
             return self._reload(collect=True, remake=Remake.CHANGED)
-        before = self._health.moment(snapshot.active.values())
+        self._take_in_values()
+        if self._known_damage != {each.args for each in self._damaged()}:
+            return self._reload(collect=True, remake=Remake.CHANGED)
+        wished, generation = found
+        if wished != snapshot.wished:
+            self.snapshot = replace(snapshot, wished=wished)
+        self._fresh.note_values(revision, generation)
+        return _NOTHING_YET
+
+    def _take_in_values(self) -> None:
+        """Read values again, if anything was stored since; tell plugins what has changed.
+
+        It has no turn, and changes nothing that those who have one go by.
+        """
+        revision, active = self._configs.revision(), self.snapshot.active
+        if revision == self._values_of:
+            return
+        before = self._health.moment(active.values())
         changed = self._settings.load()
         self._configs.load()
         self._probes.load()
         self._health.renew(before)
-        self._tell_changed(changed, snapshot.active)
-        if damaged != {each.args for each in self._damaged()}:
-            return self._reload(collect=True, remake=Remake.CHANGED)
-        if wished != snapshot.wished:
-            self.snapshot = replace(snapshot, wished=wished)
-        self._fresh.note_values(revision)
-        return _NOTHING_YET
+        self._tell_changed(changed, active)
+        self._values_of = revision
 
     def _tell_changed(
         self, changed: Mapping[str, frozenset[str]], before: Mapping[str, ActivePlugin]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 import weakref
 
 import pytest
@@ -210,3 +211,38 @@ def _reachable(root):
             found[id(each)] = each
             waiting.extend(gc.get_referents(each))
     return found.values()
+
+
+def test_a_call_made_between_exchange_and_replay_comes_once(manager):
+    """It reaches directly who is in service by then, and is not replayed to it."""
+    plugin = Opened()
+    manager.hook.opened.call_historic(kwargs={"shop": 1})
+    manager.exchange((), [manager.implementations(plugin, "a")])
+    manager.hook.opened.call_historic(kwargs={"shop": 2})
+
+    assert list(manager.replay()) == []
+    assert sorted(plugin.told) == [1, 2]
+
+
+def test_calls_of_other_threads_come_once(manager):
+    """Whoever makes them, and whenever plugins come."""
+    count, made, plugins = 300, [], []
+
+    def call():
+        for number in range(count):
+            manager.hook.opened.call_historic(kwargs={"shop": number})
+            made.append(number)
+
+    thread = threading.Thread(target=call)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        thread.start()
+        while len(made) < count:
+            plugins.append(Opened())
+            assert enter(manager, **{f"plugin-{len(plugins)}": plugins[-1]}) == []
+        thread.join()
+    finally:
+        sys.setswitchinterval(before)
+
+    assert all(sorted(each.told) == list(range(count)) for each in plugins)

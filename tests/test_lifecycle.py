@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+
 import pytest
 
 from plugreg import (
     Plugin,
     PluginMandatoryError,
     PluginRequiredError,
+    PluginState,
     RegistryNotReady,
     hookimpl,
     hookspec,
 )
 from plugreg.mixins import SettingsMixin, UserInterfaceMixin
 from plugreg.registry import PluginRegistry
-from plugreg.storage import MemoryStorage
+from plugreg.storage import MemoryStorage, open_storage
+
+PATIENCE = 20.0
+"""Seconds after which a test gives up; none takes that long unless it fails."""
 
 
 class Hooks:
@@ -267,3 +274,142 @@ class TestClosing:
                 change()
         assert storage.revision() == revision
         assert len(made) == 1
+
+
+class Slow(SettingsMixin, Plugin):
+    """Its constructor waits, where it is told to, until it may end."""
+
+    NAME = "slow"
+    SETTINGS = {"COLOUR": {"default": "red"}}
+    waits = False
+
+    def __init__(self):
+        if self.waits:
+            self.begun.set()
+            assert self.may_end.wait(PATIENCE)
+
+
+class TestValuesBesideAChange:
+    """Values and wishes are separate: a slow change keeps no value from anybody."""
+
+    @pytest.fixture
+    def here(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(Slow, "begun", threading.Event(), raising=False)
+        monkeypatch.setattr(Slow, "may_end", threading.Event(), raising=False)
+        with self.registry(tmp_path) as here:
+            here.load()
+            yield here
+
+    def registry(self, tmp_path):
+        storage = open_storage(f"tinydb:///{tmp_path}/store")
+        return PluginRegistry("shop", builtin=[Slow, Tea], storage=storage, new_plugins="active")
+
+    def change(self, monkeypatch, work):
+        monkeypatch.setattr(Slow, "waits", True)
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        assert Slow.begun.wait(PATIENCE)
+        return thread
+
+    def test_they_are_written_read_and_taken_in(self, here, tmp_path, monkeypatch):
+        """While a constructor has not ended: both ways, and a refresh does not wait for it."""
+        with self.registry(tmp_path) as there:
+            there.load()
+            thread = self.change(monkeypatch, lambda: here.reload(force=True))
+            there.settings("tea").set("COLOUR", "green")
+            assert here.shared.refresh() is False
+            assert here.settings("tea")["COLOUR"] == "green"
+            here.settings("slow").set("COLOUR", "blue")
+            assert there.shared.refresh() is False
+            assert there.settings("slow")["COLOUR"] == "blue"
+            assert thread.is_alive()
+            Slow.may_end.set()
+            thread.join(PATIENCE)
+            assert here.settings("tea")["COLOUR"] == "green"
+
+    def test_a_refresh_that_waits_for_wishes_takes_them_in_meanwhile(
+        self, here, tmp_path, monkeypatch
+    ):
+        """It has come when others want another plugin on, and goes on to see what they store."""
+        with self.registry(tmp_path) as there:
+            there.load()
+            thread = self.change(monkeypatch, lambda: here.reload(force=True))
+            there.deactivate("tea")
+            refreshing = threading.Thread(target=here.shared.refresh, daemon=True)
+            refreshing.start()
+            there.settings("slow").set("COLOUR", "green")
+            for _ in range(int(PATIENCE * 100)):
+                if here.settings("slow")["COLOUR"] == "green":
+                    break
+                threading.Event().wait(0.01)
+            assert thread.is_alive()
+            assert here.settings("slow")["COLOUR"] == "green"
+            assert "tea" in here.active
+            Slow.may_end.set()
+            refreshing.join(PATIENCE)
+            assert "tea" not in here.active
+            thread.join(PATIENCE)
+
+
+def test_a_plugin_cannot_change_the_report_that_it_is_handed():
+    """What the host and the next plugin get of a load says all that has happened."""
+    shown = []
+
+    class Emptying(Plugin):
+        NAME = "emptying"
+
+        @hookimpl
+        def plugreg_plugins_loaded(self, report):
+            shown.append(dict(report.states))
+            report.states.clear()
+
+    class Other(Emptying):
+        NAME = "other"
+
+    with PluginRegistry("shop", builtin=[Emptying, Other], new_plugins="active") as registry:
+        report = registry.load()
+        assert report.states == dict.fromkeys(["emptying", "other"], PluginState.ACTIVE)
+        assert shown == [report.states] * 2
+
+
+def test_an_object_under_two_slugs_is_refused_by_the_slug_that_has_it():
+    """No other registry is blamed for it."""
+    plugin = Tea()
+    with PluginRegistry(
+        "shop",
+        hookspecs=[Hooks],
+        builtin=[("a", plugin), ("b", plugin)],
+        new_plugins="active",
+    ) as registry:
+        registry.load()
+        (failure,) = registry.errors
+        assert failure.slug == "b"
+        assert failure.message == "its object is that of plugin 'a'; give each slug one of its own"
+
+
+def test_near_the_recursion_limit_nothing_changes():
+    """A caller that has left too little gets RecursionError; healthy plugins stay in service."""
+
+    def down(frames, work):
+        return work() if frames == 0 else down(frames - 1, work)
+
+    def used():
+        depth, frame = 0, sys._getframe()
+        while frame is not None:
+            depth, frame = depth + 1, frame.f_back
+        return depth
+
+    with PluginRegistry("shop", hookspecs=[Hooks], builtin=[Tea], new_plugins="active") as registry:
+        registry.load()
+        raised = 0
+        for left in range(20, 300, 3):
+            try:
+                down(sys.getrecursionlimit() - used() - left, lambda: registry.reload(force=True))
+            except RecursionError:
+                raised += 1
+            assert list(registry.active) == ["tea"]
+            assert registry.errors == ()
+            assert registry.call(Hooks.price, item="cup") == ["red"]
+        assert raised
+        registry.reload(force=True)
+        assert registry.errors == ()

@@ -6,7 +6,9 @@ import importlib
 import importlib.util
 import json
 import sys
+import threading
 import types
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
@@ -204,6 +206,30 @@ class TestEvict:
         assert {key for key, name in names.items() if name not in sys.modules} == {
             ("one", "mt_dir")
         }
+
+
+class TestBesideAnImport:
+    @pytest.mark.parametrize("lazy", ["mt_busy.lazy", "mt_busy.sub.lazy"])
+    def test_it_waits_for_an_import_that_goes_on(self, site, monkeypatch, lazy):
+        """A hook that imports late gets its module; its package is not taken away under it."""
+        gate = types.ModuleType("mt_gate")
+        gate.begun, gate.may_end = threading.Event(), threading.Event()
+        monkeypatch.setitem(sys.modules, "mt_gate", gate)
+        waits = "import mt_gate\nmt_gate.begun.set()\nassert mt_gate.may_end.wait(20)\n"
+        files = ["mt_busy/__init__.py", "mt_busy/sub/__init__.py"]
+        source = {**dict.fromkeys(files, ""), f"{lazy.replace('.', '/')}.py": waits}
+        info = site.dist("busy", modules=source)
+        imported("mt_busy", "mt_busy.sub")
+        with ThreadPoolExecutor(2) as threads:
+            importing = threads.submit(importlib.import_module, lazy)
+            assert gate.begun.wait(20)
+            evicting = threads.submit(evict, spec("mt_busy:Tea", info))
+            # Long enough to take them all away, if it did not wait.
+            wait([evicting], 0.2)
+            gate.may_end.set()
+            assert importing.result(20).__name__ == lazy
+            assert "mt_busy" in evicting.result(20)
+        assert "mt_busy" not in sys.modules
 
 
 class TestRestore:

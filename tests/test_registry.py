@@ -31,6 +31,7 @@ from plugreg import (
     hookimpl,
     hookspec,
 )
+from plugreg._turns import _ends
 from plugreg.mixins import EventMixin, MixinSpec, SettingsMixin, UserInterfaceMixin
 from plugreg.storage import MemoryStorage
 
@@ -603,7 +604,7 @@ class TestReload:
             for thread in threads[1:]:
                 thread.start()
             # The reload that runs is held until the other five have asked for theirs.
-            code = type(registry._life._turns)._wait_for.__code__
+            code = _ends.__code__
             deadline = time.monotonic() + 60
             while sum(each.f_code is code for each in sys._current_frames().values()) < 5:
                 assert time.monotonic() < deadline

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from plugreg._turns import Turns
+from plugreg._turns import Turns, _ends
 from plugreg.exceptions import RegistryBusyError
 
 PATIENCE = 20.0
@@ -82,7 +82,7 @@ def waiting(turns, threads):
     """Wait until this many threads sleep in ``run``."""
     for _ in range(int(PATIENCE * 1000)):
         frames = sys._current_frames().values()
-        if sum(frame.f_code is Turns._wait_for.__code__ for frame in frames) == threads:
+        if sum(frame.f_code is _ends.__code__ for frame in frames) == threads:
             return
         threading.Event().wait(0.001)
     pytest.fail(f"no {threads} threads came to wait")
@@ -410,9 +410,9 @@ class TestBusy:
         asked = {}
 
         class Recording(Turns):
-            def _wait_for(self, turn, deadline):
+            def _wait_for(self, turn, deadline, meanwhile):
                 asked.setdefault(threading.current_thread(), []).append(deadline)
-                super()._wait_for(turn, deadline)
+                super()._wait_for(turn, deadline, meanwhile)
 
         turns = Recording(PATIENCE)
         running = Running(turns)
