@@ -139,6 +139,7 @@ class TestPlanning:
                 "size": None,
                 "direct": False,
                 "plugins": ["tea"] if name == "shop-tea" else [],
+                "entry_points": [],
             }
             for name, version, file in [("shop-milk", "1.5", milk), ("shop-tea", "2.0", tea)]
         ]

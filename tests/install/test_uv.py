@@ -140,6 +140,7 @@ class TestPlan:
                 "size": files[name].stat().st_size,
                 "direct": False,
                 "plugins": {"shop-tea": ["tea"]}.get(name, []),
+                "entry_points": [],
             }
             for name, version in {"shop-tea": "1.0", "leaves": "1.5"}.items()
         }
