@@ -68,7 +68,9 @@ class _Step(NamedTuple):
 class _Living:
     """A plugin whose activation was begun, and what is to be undone of it, last step last."""
 
-    active: ActivePlugin
+    slug: str
+    plugin: Any
+    place: tuple[Any, ...]
     undo: list[_Step] = field(default_factory=list)
     context: PluginContext | None = None
 
@@ -125,10 +127,10 @@ class Activator:
             user_settings=declared.user_settings,
             settings_version=declared.version,
         )
-        living = _Living(active=active)
+        living = _Living(slug=slug, plugin=plugin, place=active.place)
         self._living.append(living)
         try:
-            failure = self._begin(living, declared, full=full)
+            failure = self._begin(living, active, declared, full=full)
             if failure is None:
                 brings, failures = _brought(active)
                 return Activation(
@@ -148,7 +150,7 @@ class Activator:
         return tuple(
             failure
             for living in [*self._living]
-            if living.active.slug == active.slug and living.active.plugin is active.plugin
+            if living.slug == active.slug and living.plugin is active.plugin
             for failure in self._undo(living)
         )
 
@@ -158,8 +160,14 @@ class Activator:
         Yields the failures of each. What was begun and not ended is gone on with, so that no
         step is done twice and none is left out.
         """
-        left = [each for each in self._living if not _serves(each.active, in_service)]
-        for living in sorted(left, key=lambda each: each.active.place, reverse=True):
+        if len(self._living) == len(in_service):
+            return  # Whoever serves is among them, so there is nobody else.
+        left = [
+            each
+            for each in self._living
+            if (now := in_service.get(each.slug)) is None or now.loaded.plugin is not each.plugin
+        ]
+        for living in sorted(left, key=lambda each: each.place, reverse=True):
             yield from self._undo(living)
 
     # -- the parts ---------------------------------------------------------------------------
@@ -189,19 +197,20 @@ class Activator:
                 failures.append(_mixin_failure(Stage.ACTIVATE, slug, mixin, guard.error))
         return present, enabled, failures
 
-    def _begin(self, living: _Living, declared: Declared, *, full: bool) -> PluginFailure | None:
+    def _begin(
+        self, living: _Living, active: ActivePlugin, declared: Declared, *, full: bool
+    ) -> PluginFailure | None:
         """Bind, migrate and activate a plugin.
 
         What undoes a step is noted before it is taken, and left out if it then fails by itself.
         """
-        active, undo = living.active, living.undo
-        slug, plugin = active.slug, active.plugin
+        slug, plugin, undo = living.slug, living.plugin, living.undo
         with Guard() as guard:
             living.context = self._settings.take_in(slug, declared)
             if _is_bound_kind(plugin):
                 bind(plugin, living.context)
         if guard.error is not None:
-            others = [each.active for each in self._living if each is not living]
+            others = [each for each in self._living if each is not living]
             other = next((each.slug for each in others if each.plugin is plugin), None)
             if other is not None:
                 message = f"its object is that of plugin {other!r}; give each slug one of its own"
@@ -233,7 +242,7 @@ class Activator:
         return None
 
     def _undo(self, living: _Living) -> list[PluginFailure]:
-        slug, plugin = living.active.slug, living.active.plugin
+        slug, plugin = living.slug, living.plugin
         failures = []
         while living.undo:
             function, subject, what = living.undo[-1]
@@ -255,11 +264,6 @@ class Activator:
                 failures.append(PluginFailure.of(Stage.DEACTIVATE, slug, guard.error))
         self._living.remove(living)
         return failures
-
-
-def _serves(active: ActivePlugin, in_service: Mapping[str, ActivePlugin]) -> bool:
-    now = in_service.get(active.slug)
-    return now is not None and now.plugin is active.plugin
 
 
 def _is_bound_kind(plugin: object) -> bool:
