@@ -122,14 +122,15 @@ test-newest: .venv/done build/samples/done build/pluggy/done
 
 # The oldest Python, and the lowest version of every dependency, of every extra, and of the tools
 # that test them. These tests use each of them; all tests would take many times as long.
-LOWEST := $(addprefix tests/, \
+OLDEST := $(addprefix tests/, \
 	adapters/test_adapters.py adapters/test_apscheduler.py adapters/test_otel.py \
-	api/test_models.py storage/test_conformance.py storage/test_opening.py storage/test_sql.py \
-	storage/test_tinydb.py test_async_calls.py test_discovery_entry_points.py test_encryption.py \
-	test_hints.py test_hooks.py test_pluggy_pin.py test_schedules.py test_start.py test_typed.py)
+	api/test_models.py storage/test_conformance.py storage/test_opening.py storage/sql/test_storage.py \
+	storage/file/test_tinydb.py _calls/test_aio.py discovery/test_entry_points.py \
+	hooks/test_manager.py hooks/test_pluggy_pin.py settings/test_types.py test_encryption.py \
+	test_hints.py test_schedules.py test_start.py)
 
 test-oldest: .venv-oldest/done build/samples/done
-	$(TESTS) .venv-oldest/bin/pytest $(AT_ONCE) $(LOWEST)
+	$(TESTS) .venv-oldest/bin/pytest $(AT_ONCE) $(OLDEST)
 
 .venv-oldest/done: build/wheels/done .venv/done
 	$(PYTHON) -m venv --clear --without-pip .venv-oldest
@@ -146,7 +147,7 @@ test-next-pluggy: .venv/done build/samples/done
 	$(PIP) download --quiet --pre --no-deps --dest build/next-pluggy pluggy
 	@if ls build/next-pluggy | grep -qE '^pluggy-[0-9.]+-'; then echo "pluggy has no pre-release"; \
 	else $(MAKE) --no-print-directory .venv-next-pluggy/done \
-		&& $(TESTS) .venv-next-pluggy/bin/pytest $(AT_ONCE) tests/test_hook*.py; fi
+		&& $(TESTS) .venv-next-pluggy/bin/pytest $(AT_ONCE) tests/hooks; fi
 
 .venv-next-pluggy/done: .venv/done
 	$(NEWEST) -m venv --clear --without-pip .venv-next-pluggy

@@ -40,10 +40,9 @@ from plugreg.plugin import Plugin
 from plugreg.registry import PluginRegistry
 
 if TYPE_CHECKING:
-    from plugreg.circuits import CircuitPolicy
-    from plugreg.definitions import SettingDefinition
-    from plugreg.dispatch import Outcome
-    from plugreg.probes import (
+    from plugreg._calls.circuits import CircuitPolicy
+    from plugreg._calls.dispatcher import Outcome
+    from plugreg._state.probe_rows import (
         ProbedSetting,
         ProbeFailedError,
         ProbeOutcome,
@@ -51,20 +50,21 @@ if TYPE_CHECKING:
         ProbeUnavailableError,
     )
     from plugreg.records import LoadReport, PluginFailure, PluginRecord, PluginState, Stage
+    from plugreg.settings.definition import SettingDefinition
 else:
 
     def __getattr__(name: str) -> object:
         # PEP 562: what few programs name is imported when it is asked for.
         if name == "CircuitPolicy":
-            from plugreg import circuits as module
+            from plugreg._calls import circuits as module
         elif name == "SettingDefinition":
-            from plugreg import definitions as module
+            from plugreg.settings import definition as module
         elif name == "Outcome":
-            from plugreg import dispatch as module
+            from plugreg._calls import dispatcher as module
         elif name in ("LoadReport", "PluginFailure", "PluginRecord", "PluginState", "Stage"):
             from plugreg import records as module
         elif name.startswith("Probe") and name in __all__:
-            from plugreg import probes as module
+            from plugreg._state import probe_rows as module
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(module, name)

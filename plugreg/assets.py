@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, Final
 
-from plugreg._names import near
+from plugreg._support.names import near
 from plugreg.exceptions import AssetNotFoundError, PluginNotActiveError, PluginNotFoundError
 from plugreg.records import ActivePlugin, Snapshot
 

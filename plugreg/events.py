@@ -10,9 +10,9 @@ from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
-from plugreg._guard import Guard, explain, plain, safe_repr
+from plugreg._state.ledger import FailureLedger
+from plugreg._support.guard import Guard, explain, plain, safe_repr
 from plugreg.exceptions import PlugregError, RegistryNotReady
-from plugreg.failures import FailureLedger
 from plugreg.hooks import refuse
 from plugreg.mixins.events import SPEC
 from plugreg.records import ActivePlugin, PluginFailure, Snapshot, Stage
@@ -122,7 +122,7 @@ class _Untold(threading.local):
         self.is_telling = False
 
 
-class ToldLater:
+class EventOutbox:
     """Keeps what plugins are to be told while it may not be, for each thread and in its order.
 
     A queue may wait for its worker, which may wait for the change that is carried out: so it is

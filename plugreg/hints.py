@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final, Protocol
 
-from plugreg._outages import Outage
+from plugreg._support.outages import Outage
 from plugreg.exceptions import MissingExtraError
 from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import Record
 from plugreg.storage.clock import now
-from plugreg.storage.storefile import SetAside
+from plugreg.storage.file.storefile import SetAside
 
 _SILENCE: Final = 5.0
 """Seconds without a hint after one that could not be given: trying may take a whole second."""
@@ -88,11 +88,11 @@ class Hinted:
 
     @property
     def gives_hints(self) -> bool:
-        """See :attr:`plugreg.watching.Hints.gives_hints`."""
+        """See :attr:`plugreg._state.watch.Hints.gives_hints`."""
         return True
 
     def wait(self, seconds: float) -> bool:
-        """See :meth:`plugreg.watching.Hints.wait`."""
+        """See :meth:`plugreg._state.watch.Hints.wait`."""
         return self._channel.wait(seconds)
 
     def close(self) -> None:

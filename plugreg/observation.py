@@ -12,7 +12,7 @@ from time import perf_counter
 from types import CoroutineType, FrameType
 from typing import Any, Protocol
 
-from plugreg._guard import running_trio
+from plugreg._support.guard import running_trio
 
 
 class CallObserver(Protocol):

@@ -6,18 +6,20 @@ specs can be pickled. See design.md, sections 2 and 4, for the words.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from plugreg import _guard
-from plugreg._names import Slug, has_utf8
-from plugreg.circuits import CircuitState
+from plugreg._support import guard as _guard
+from plugreg._support.names import Slug, has_utf8
 from plugreg.exceptions import NotReadyYet
+
+CircuitState = Literal["closed", "open", "half-open"]
+"""``closed`` lets calls through, ``open`` none, ``half-open`` one, on trial."""
 
 EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 """A mapping without entries that nobody can fill."""
@@ -226,7 +228,7 @@ class Discovery:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
+class PluginRow:
     """What is remembered of a plugin: its number, never used twice, and whether it is to be on.
 
     ``name`` and ``distribution`` are those of the last load, for plugins that are gone.
@@ -245,14 +247,50 @@ class Wish:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Held:
+class HostRules:
+    """What the host decides about its plugins.
+
+    ``version`` is the host's, by PEP 440, None for no check; ``distribution`` the canonical name
+    of its distribution. ``allowed`` None allows all that is not ``blocked``.
+    """
+
+    version: str | None = None
+    distribution: str = ""
+    mandatory: frozenset[Slug] = frozenset()
+    blocked: frozenset[Slug] = frozenset()
+    allowed: frozenset[Slug] | None = None
+    ignore_compatibility: frozenset[Slug] = frozenset()
+    new_plugins_active: bool = False
+    safe_mode: bool = False
+
+    def blocks(self, slug: str) -> str | None:
+        """Return why the host forbids this plugin, or None."""
+        if slug in self.blocked:
+            return "is blocked by the host"
+        if self.allowed is not None and slug not in self.allowed:
+            return "is not among the plugins that the host allows"
+        return None
+
+    def wants(self, slug: Slug, wish: PluginRow | None) -> bool:
+        """Tell whether the plugin is to be on: mandatory, or so wished."""
+        if slug in self.mandatory:
+            return True
+        return self.new_plugins_active if wish is None else wish.active
+
+    def wished(self, slugs: Iterable[str], wishes: Mapping[Slug, PluginRow]) -> frozenset[str]:
+        """Return those of ``slugs`` that are to be on."""
+        return frozenset(slug for slug in map(Slug, slugs) if self.wants(slug, wishes.get(slug)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NotLoaded:
     """Why a plugin will not be loaded: its state, and the end of a sentence about it for people."""
 
     state: PluginState
     reason: str
 
 
-FAILED: Final = Held(state=PluginState.FAILED, reason="failed")
+FAILED: Final = NotLoaded(state=PluginState.FAILED, reason="failed")
 """Why a plugin stays off that failed by itself; what it failed with is told once, in its record."""
 
 
@@ -271,7 +309,7 @@ class LoadPlan:
     order: tuple[PluginSpec, ...]
     ranks: Mapping[Slug, tuple[Any, ...]]
     needs: Mapping[Slug, tuple[Slug, ...]]
-    held: Mapping[Slug, Held]
+    held: Mapping[Slug, NotLoaded]
     failures: tuple[PluginFailure, ...]
 
 

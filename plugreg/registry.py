@@ -12,24 +12,24 @@ from plugreg.exceptions import InstallError, PluginFaultError
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from plugreg._calls.circuits import CircuitPolicy
+    from plugreg._calls.health import PluginHealth
+    from plugreg._probe.prober import Prober
+    from plugreg._state.ledger import OnFailure
+    from plugreg._state.probe_rows import ProbeReport
+    from plugreg._state.watch import Watch
     from plugreg.assets import Asset
     from plugreg.capabilities import Capabilities
-    from plugreg.circuits import CircuitPolicy
     from plugreg.encryption import Encryption
     from plugreg.events import Deliver
-    from plugreg.failures import OnFailure
-    from plugreg.health import PluginHealth
     from plugreg.install import Installer, InstallPlan, InstallReport, Packages, UninstallReport
     from plugreg.mixins import MixinSpec
     from plugreg.observation import CallObserver
-    from plugreg.probe import Prober
-    from plugreg.probes import ProbeReport
     from plugreg.records import LoadReport, PluginFailure, PluginRecord
-    from plugreg.settings import SettingsView
+    from plugreg.settings.store import Scope
+    from plugreg.settings.view import SettingsView
     from plugreg.storage import Storage
     from plugreg.ui import AdminDetails, UIFeature
-    from plugreg.values import Scope
-    from plugreg.watching import Watch
 
 
 class RegistryStatus(TypedDict):
@@ -112,32 +112,38 @@ class PluginRegistry:
         index_verify: bool = False,
     ) -> None:
         # Imported here, so that plugins, and what makes no registry, need not wait for it.
-        from plugreg._names import slugify
-        from plugreg._turns import Turns
-        from plugreg.activate import Activator
+        from plugreg._calls.calling import Calling
+        from plugreg._calls.health import Health
+        from plugreg._lifecycle.activate import Activator
+        from plugreg._lifecycle.binding import Binder
+        from plugreg._lifecycle.build import Builder
+        from plugreg._lifecycle.catalogue import Catalogue
+        from plugreg._lifecycle.change_queue import ChangeQueue
+        from plugreg._lifecycle.lifecycle import LifeCycle
+        from plugreg._lifecycle.operator import Operator
+        from plugreg._lifecycle.options import (
+            collected,
+            host_rules,
+            mixin_table,
+            sources,
+            switched_off,
+        )
+        from plugreg._lifecycle.settings_health import SettingsHealth
+        from plugreg._lifecycle.shared import Shared
+        from plugreg._state.configuration import Configuration
+        from plugreg._state.heartbeat import Heartbeat
+        from plugreg._state.ledger import FailureLedger
+        from plugreg._state.plugin_rows import Configs
+        from plugreg._state.probe_rows import Probes
+        from plugreg._support.names import slugify
         from plugreg.assets import Assets
-        from plugreg.binding import Binder
-        from plugreg.build import Builder
-        from plugreg.calling import Calling
-        from plugreg.catalogue import Catalogue
-        from plugreg.configs import Configs
-        from plugreg.configuration import Configuration
         from plugreg.discovery import Facts
         from plugreg.events import Events
-        from plugreg.failures import FailureLedger
-        from plugreg.health import Health
-        from plugreg.lifecycle import LifeCycle
-        from plugreg.options import collected, host_rules, mixin_table, sources, switched_off
-        from plugreg.overrides import parse_overrides
-        from plugreg.presence import Presence
-        from plugreg.probes import Probes
         from plugreg.schedules import Schedules
-        from plugreg.settings_health import SettingsHealth
-        from plugreg.shared import Shared
+        from plugreg.settings.overrides import parse_overrides
+        from plugreg.settings.store import SettingsStore
         from plugreg.storage import MemoryStorage
         from plugreg.ui import UserInterface
-        from plugreg.values import SettingsStore
-        from plugreg.wishes import Wishes
 
         group = group or f"{host}.plugins"
         rules = host_rules(
@@ -164,7 +170,7 @@ class PluginRegistry:
         self._rules = rules
         kept = MemoryStorage() if storage is None else storage
         self._probes = Probes(kept)
-        presence = Presence(kept, process, silent=rules.safe_mode)
+        presence = Heartbeat(kept, process, silent=rules.safe_mode)
         self._settings = SettingsStore(
             kept,
             self._tell_settings_changed,
@@ -231,7 +237,7 @@ class PluginRegistry:
             configs=self._configs,
             probes=self._probes,
             presence=presence,
-            turns=Turns(reload_wait),
+            turns=ChangeQueue(reload_wait),
             damage=self._damage,
             tell=self.events.tell,
         )
@@ -248,7 +254,7 @@ class PluginRegistry:
 
         def prober() -> Prober:
             # Few processes ever probe.
-            from plugreg.probe import Prober
+            from plugreg._probe.prober import Prober
 
             return Prober(
                 host=host,
@@ -261,7 +267,7 @@ class PluginRegistry:
             )
 
         self._prober = prober
-        self._wishes = Wishes(
+        self._wishes = Operator(
             rules=rules,
             life=self._life,
             catalogue=self.catalogue,
@@ -306,7 +312,7 @@ class PluginRegistry:
         failure record, always starts. Raises StorageError when the
         storage cannot be read: starting without wishes would switch everything off.
         """
-        from plugreg.build import Remake
+        from plugreg._lifecycle.build import Remake
 
         collect = not self._life.is_loaded
         report = self._life.reload(collect=collect, remake=Remake.CHANGED)
@@ -333,7 +339,7 @@ class PluginRegistry:
         after, and this returns an empty report. Raises StorageError, or RegistryBusyError after
         ``reload_wait`` seconds; then everything is as it was.
         """
-        from plugreg.build import Remake
+        from plugreg._lifecycle.build import Remake
 
         return self._life.reload(
             collect=collect or not self._life.is_loaded, remake=Remake.of(full=full, force=force)
@@ -372,7 +378,7 @@ class PluginRegistry:
         wanted plugin that waits for it, is looked at in a child process first, and one that would
         take the host down raises ProbeFailedError. Raises PluginNotFoundError (unless
         ``allow_missing``), PluginBlockedError, StorageError, RegistryBusyError; see
-        :meth:`plugreg.wishes.Wishes.activate`.
+        :meth:`plugreg._lifecycle.operator.Wishes.activate`.
         """
         return self._wishes.activate(slug, allow_missing=allow_missing, probe=probe)
 
@@ -382,7 +388,7 @@ class PluginRegistry:
         It takes ``timeout`` seconds, and some more where the plugin resists its end. What was
         learnt is remembered for its version, and shown while it is off. Raises PluginNotFoundError,
         PluginBlockedError, ProbeUnavailableError, StorageError, ValueError for a ``timeout`` that
-        is none; see :meth:`plugreg.probe.Prober.probe`.
+        is none; see :meth:`plugreg._probe.prober.Prober.probe`.
         """
         return self._prober().probe(slug, timeout)
 
@@ -398,7 +404,7 @@ class PluginRegistry:
 
         No call begun afterwards reaches it. Raises PluginNotFoundError, PluginMandatoryError,
         PluginRequiredError (unless ``cascade``), PluginSlugError, StorageError, RegistryBusyError;
-        see :meth:`plugreg.wishes.Wishes.deactivate`.
+        see :meth:`plugreg._lifecycle.operator.Wishes.deactivate`.
         """
         return self._wishes.deactivate(slug, cascade=cascade)
 
@@ -406,7 +412,7 @@ class PluginRegistry:
         """Forget everything that is stored of a plugin that is off, by what the store says.
 
         Raises PluginNotFoundError, PluginMandatoryError, PluginActiveError, PluginSlugError,
-        StorageError, RegistryBusyError; see :meth:`plugreg.wishes.Wishes.delete`.
+        StorageError, RegistryBusyError; see :meth:`plugreg._lifecycle.operator.Wishes.delete`.
         """
         self._wishes.delete(slug)
 
@@ -593,7 +599,7 @@ class PluginRegistry:
     def _packages(
         self, installer: Installer, *, group: str, host: str, storage: Storage
     ) -> Packages:
-        from plugreg.build import Remake
+        from plugreg._lifecycle.build import Remake
         from plugreg.install.packages import Packages
 
         def rediscover(anew: bool) -> None:

@@ -13,13 +13,13 @@ from time import perf_counter
 from types import CoroutineType
 from typing import Any, Final
 
-from plugreg._guard import Guard, safe_repr
-from plugreg._names import near
-from plugreg.dispatch import Outcome
+from plugreg._calls.dispatcher import Outcome
+from plugreg._state.leases import PLUGINS
+from plugreg._state.ledger import FailureLedger
+from plugreg._support.guard import Guard, safe_repr
+from plugreg._support.names import near
 from plugreg.exceptions import PluginNotActiveError, PluginNotFoundError, PlugregError
-from plugreg.failures import FailureLedger
 from plugreg.hooks import refuse
-from plugreg.leases import PLUGINS
 from plugreg.mixins.schedule import SPEC, ScheduledTask, parse_tasks
 from plugreg.records import ActivePlugin, PluginFailure, Snapshot, Stage
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from plugreg._guard import Guard
-from plugreg._scrub import MASK, Scrubber
-from plugreg.failures import FailureLedger, ScrubberOf
+from plugreg._state.ledger import FailureLedger, ScrubberOf
+from plugreg._support.guard import Guard
+from plugreg._support.redact import MASK, Scrubber
 from plugreg.mixins.ui import UIRequest
 from plugreg.plugin import Plugin
 from plugreg.records import ActivePlugin, PluginFailure, Snapshot, Stage

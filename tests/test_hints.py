@@ -13,10 +13,10 @@ import pytest
 import redis
 
 from plugreg import MissingExtraError, Plugin, PluginRegistry, StorageError
+from plugreg._state.watch import Hints
 from plugreg.hints import Hinted, RedisHints
 from plugreg.storage import MemoryStorage, TinyDBStorage
 from plugreg.storage.clock import HasClock, now
-from plugreg.watching import Hints
 
 REDIS = os.environ.get("PLUGREG_TEST_REDIS", "redis://127.0.0.1:6379")
 LONG = 30.0

@@ -31,7 +31,7 @@ from plugreg import (
     hookimpl,
     hookspec,
 )
-from plugreg._turns import _ends
+from plugreg._lifecycle.change_queue import _ends
 from plugreg.mixins import EventMixin, MixinSpec, SettingsMixin, UserInterfaceMixin
 from plugreg.storage import MemoryStorage
 

@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 
 import plugreg
-from plugreg import definitions, dispatch, records
+from plugreg import records
+from plugreg._calls import dispatcher
+from plugreg.settings import definition
 
 HEAVY = ("pydantic", "tinydb", "importlib_metadata", "sqlalchemy", "packaging.requirements")
 
@@ -120,7 +122,7 @@ class TestModules:
         )
 
         parts = {each.split(".")[1] for each in loaded if each.startswith("plugreg.")}
-        assert parts <= {"_guard", "_names", "context", "exceptions", "hooks", "plugin", "registry"}
+        assert parts <= {"_support", "exceptions", "hooks", "plugin", "registry"}
         assert {each for each in loaded if each.startswith("plugreg.hooks.")} == {
             "plugreg.hooks._specs",
             "plugreg.hooks._wishes",
@@ -148,8 +150,8 @@ print(json.dumps(sorted(sys.modules)))
         """What is imported when it is asked for is offered like the rest."""
         for name in ("LoadReport", "PluginFailure", "PluginRecord", "PluginState", "Stage"):
             assert getattr(plugreg, name) is getattr(records, name)
-        assert plugreg.SettingDefinition is definitions.SettingDefinition
-        assert plugreg.Outcome is dispatch.Outcome
+        assert plugreg.SettingDefinition is definition.SettingDefinition
+        assert plugreg.Outcome is dispatcher.Outcome
         assert set(plugreg.__all__) <= set(dir(plugreg))
 
     def test_the_annotations_of_a_plugin_can_be_evaluated(self):

@@ -10,9 +10,9 @@ from types import MappingProxyType
 import pytest
 
 from plugreg import Plugin
-from plugreg._names import Slug
-from plugreg._scrub import MASK, Scrubber
-from plugreg.failures import FailureLedger
+from plugreg._state.ledger import FailureLedger
+from plugreg._support.names import Slug
+from plugreg._support.redact import MASK, Scrubber
 from plugreg.mixins import UserInterfaceMixin
 from plugreg.plugin import bind
 from plugreg.records import ActivePlugin, LoadedPlugin, PluginSpec, Snapshot, Source, Stage

@@ -25,10 +25,10 @@ def import_loop(_: Place) -> Callable[[], object]:
 
 def load_step(place: Place) -> Callable[[], object]:
     """Take plugreg's load step alone, which has no public name."""
+    from plugreg._lifecycle.load import load
     from plugreg.discovery import discover
     from plugreg.hooks import PluginManager
-    from plugreg.load import load
-    from plugreg.resolve import HostRules
+    from plugreg.records import HostRules
 
     specs = discover(GROUP)
     assert len(specs) == place.size

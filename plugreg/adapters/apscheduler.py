@@ -11,9 +11,9 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final
 
-from plugreg._guard import Guard
+from plugreg._state.leases import PlannedTime
+from plugreg._support.guard import Guard
 from plugreg.exceptions import MissingExtraError, RegistryNotReady
-from plugreg.leases import PlannedTime
 from plugreg.mixins._cron import Cron, next_moment, parse_cron
 from plugreg.mixins.schedule import ScheduledTask
 from plugreg.registry import PluginRegistry
@@ -57,7 +57,7 @@ class ScheduleBridge:
     that they show twice is due the first time, and both times if it is due in every hour.
 
     One of the processes does the task, with a lease of ``lease`` seconds that is renewed meanwhile
-    (:meth:`plugreg.shared.Shared.once`). A task that has failed was done, and its failure is
+    (``registry.shared.once``). A task that has failed was done, and its failure is
     recorded; one whose process died comes at its next moment again. A machine whose clock is ahead
     of the storage's by more than a lease does none, and logs it. What is still running at its next
     moment leaves that out, in all processes. A moment at which no process runs the scheduler is

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
 
-from plugreg._guard import explain
+from plugreg._support.guard import explain
 from plugreg.exceptions import MissingExtraError
 
 try:

@@ -1,6 +1,6 @@
 """The plugin API: every operation as a method, and as one table for whoever serves it."""
 
-from plugreg._typed import without_plugins
+from plugreg.settings.types import without_plugins
 
 with without_plugins():
     # The models are built while these modules are imported.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Self
 
-from plugreg._guard import safe_repr
+from plugreg._support.guard import safe_repr
 from plugreg.api.errors import NotAuthenticatedError, PermissionDeniedError
 
 

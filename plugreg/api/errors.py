@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import ClassVar, Final
 
-from plugreg._guard import plain, safe_str
+from plugreg._support.guard import plain, safe_str
 from plugreg.exceptions import PlugregError
 
 LONGEST_NAME: Final = 255

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-from plugreg._guard import explain, places_of
+from plugreg._support.guard import explain, places_of
 from plugreg.api.access import ANY, READ, Actor
 from plugreg.api.bodies import LONGEST, file_refused, is_form, read_body, read_pairs
 from plugreg.api.errors import (

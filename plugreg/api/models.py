@@ -25,8 +25,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from plugreg._names import has_control_characters
-from plugreg._texts import CONTROL_CHARACTERS
+from plugreg._support.names import has_control_characters
+from plugreg._support.strings import CONTROL_CHARACTERS
 
 _TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "1"})
 _FALSE: Final = frozenset({"false", "f", "no", "n", "off", "0"})

@@ -11,7 +11,6 @@ from typing import Any, Final
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
-from plugreg._typed import without_plugins
 from plugreg.api.access import SCOPES, Access
 from plugreg.api.errors import (
     APIError,
@@ -23,6 +22,7 @@ from plugreg.api.errors import (
 )
 from plugreg.api.models import Model
 from plugreg.api.operations import Operation
+from plugreg.settings.types import without_plugins
 
 MEDIA_TYPES: Final = (
     "application/json",

@@ -11,9 +11,8 @@ from typing import Any, Final, Generic, Protocol, TypeVar, overload
 
 from pydantic import BaseModel, ValidationError, create_model
 
-from plugreg._guard import Guard, safe_str
-from plugreg._names import has_control_characters
-from plugreg._typed import without_plugins
+from plugreg._support.guard import Guard, safe_str
+from plugreg._support.names import has_control_characters
 from plugreg.api.access import Access, Actor
 from plugreg.api.errors import (
     APIError,
@@ -33,6 +32,7 @@ from plugreg.exceptions import (
     StorageError,
 )
 from plugreg.records import PluginRecord
+from plugreg.settings.types import without_plugins
 
 T = TypeVar("T")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from plugreg._guard import safe_str
+from plugreg._lifecycle.catalogue import Selection
+from plugreg._support.guard import safe_str
 from plugreg.api.access import Grade
 from plugreg.api.bodies import read_json
 from plugreg.api.errors import ConflictError, InvalidError
@@ -21,7 +22,6 @@ from plugreg.api.models import (
 )
 from plugreg.api.operations import Call, as_data
 from plugreg.api.paging import page_of
-from plugreg.catalogue import Selection
 from plugreg.exceptions import (
     PluginActiveError,
     PluginBlockedError,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
-from plugreg._guard import Guard, plain
-from plugreg._outages import Outage
+from plugreg._support.guard import Guard, plain
+from plugreg._support.outages import Outage
 from plugreg.records import PluginRecord
 from plugreg.registry import PluginRegistry
 

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from plugreg._guard import Guard, plain, safe_str
-from plugreg._scrub import MASK
+from plugreg._support.guard import Guard, plain, safe_str
+from plugreg._support.redact import MASK
 from plugreg.api.errors import InvalidError, NotFoundError, named
 from plugreg.api.models import PaginatedPluginSettingList, PluginSetting, PluginUserSetting
 from plugreg.api.operations import Call
 from plugreg.api.paging import page_of
 from plugreg.api.service import Service
-from plugreg.definitions import SettingDefinition, as_text, choice_text, choices_of
 from plugreg.exceptions import PluginNotActiveError, PluginNotFoundError, SettingError
 from plugreg.records import PluginRecord, PluginState
-from plugreg.references import NO_REFERENCE, has_reference
-from plugreg.settings import SettingsView
+from plugreg.settings.definition import SettingDefinition, as_text, choice_text, choices_of
+from plugreg.settings.references import NO_REFERENCE, has_reference
+from plugreg.settings.view import SettingsView
 
 
 def list_all(call: Call) -> PaginatedPluginSettingList:

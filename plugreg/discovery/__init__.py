@@ -3,7 +3,7 @@
 Four kinds of source, in this order of precedence: builtin objects, samples, directories, and
 the entry points of installed distributions. Each gives a :class:`~plugreg.records.Discovery`:
 the specs that it found, and a failure for each thing that it could not read. Nothing is written,
-and two plugins with the same slug are both given; :mod:`plugreg.resolve` decides between them.
+and two plugins with the same slug are both given; resolving decides between them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from plugreg._guard import Guard
+from plugreg._support.guard import Guard
 from plugreg.discovery import directories, entry_points, index, objects
 from plugreg.discovery.facts import Facts
 from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from plugreg._guard import Guard
-from plugreg._names import slug_fault, slugify
+from plugreg._support.guard import Guard
+from plugreg._support.names import slug_fault, slugify
 from plugreg.discovery._importing import import_module, private_name
 from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
 

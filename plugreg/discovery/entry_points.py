@@ -21,8 +21,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from plugreg._guard import Guard, safe_repr
-from plugreg._names import canonical, slug_fault, slugify
+from plugreg._support.guard import Guard, safe_repr
+from plugreg._support.names import canonical, slug_fault, slugify
 from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
 
 REFERENCE: Final = re.compile(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from plugreg._guard import Guard
+from plugreg._support.guard import Guard
 from plugreg.records import PluginFacts, PluginSpec
 
 _CHUNK: Final = 16 * 1024

@@ -19,7 +19,7 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from plugreg._guard import Guard, explain, safe_repr
+from plugreg._support.guard import Guard, explain, safe_repr
 from plugreg.discovery import entry_points
 from plugreg.records import Discovery, PluginSpec, Source
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
-from plugreg._guard import Guard
-from plugreg._names import slug_fault, slugify
+from plugreg._support.guard import Guard
+from plugreg._support.names import slug_fault, slugify
 from plugreg.discovery.entry_points import REFERENCE
 from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from pluggy import HookCaller, HookImpl
 
-from plugreg._guard import Guard
+from plugreg._support.guard import Guard
 from plugreg.hooks._identity import Delivered
 from plugreg.hooks._state import Exchange, HistoricCall, Stateful
 from plugreg.hooks._tables import Implementations

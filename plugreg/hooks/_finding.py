@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol, cast
 from pluggy import HookimplOpts
 from pluggy._manager import _static_hook_attr
 
-from plugreg._guard import safe_repr
+from plugreg._support.guard import safe_repr
 from plugreg.hooks._wishes import wishes_in
 
 OBJECT_NAMES: Final = frozenset(dir(object))

@@ -12,8 +12,8 @@ from pluggy._compat import DistFacade
 from pluggy._hooks import _SubsetHookCaller
 from pluggy._manager import _static_hook_attr
 
-from plugreg._guard import Guard, safe_repr, safe_str
-from plugreg._names import near
+from plugreg._support.guard import Guard, safe_repr, safe_str
+from plugreg._support.names import near
 from plugreg.exceptions import UnknownHookError
 from plugreg.hooks._exchanging import (
     base_of,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, Literal, cast
 
-from plugreg._guard import safe_repr
+from plugreg._support.guard import safe_repr
 
 Relation = Literal["before", "after"]
 RELATIONS: Final[tuple[Relation, Relation]] = ("before", "after")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Final
 
-from plugreg._guard import Guard, explain
+from plugreg._support.guard import Guard, explain
 from plugreg.exceptions import InstallError, PlugregError
 from plugreg.install.audit import Action, AuditEntry, AuditOutcome
 from plugreg.install.exceptions import InstallRefusedError

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from types import NoneType
 from typing import Any, Final, Literal, get_args
 
-from plugreg._guard import plain
+from plugreg._support.guard import plain
 from plugreg.install.plan import Change
 from plugreg.storage import Storage
 from plugreg.storage.base import Record, field, readable

@@ -23,7 +23,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 from plugreg.exceptions import InstallError
 from plugreg.install.exceptions import InstallPermissionError, InstallSpaceError
-from plugreg.storage.storefile import flush_folder
+from plugreg.storage.file.storefile import flush_folder
 
 SMALL: Final = 64 * 1024
 """The size up to which a file is copied, in bytes."""

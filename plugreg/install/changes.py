@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
-from plugreg._guard import explain
+from plugreg._support.guard import explain
 from plugreg.exceptions import InstallError, StorageError
 from plugreg.install.attempt import Attempt
 from plugreg.install.audit import Audit, AuditEntry

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from plugreg._guard import Guard
-from plugreg._names import canonical
+from plugreg._support.guard import Guard
+from plugreg._support.names import canonical
 from plugreg.install.plan import Change
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from plugreg.catalogue import Catalogue
+from plugreg._lifecycle.catalogue import Catalogue
 from plugreg.discovery import discover
 from plugreg.install.audit import Audit
 from plugreg.install.environment import Environment

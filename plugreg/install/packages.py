@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from plugreg._names import Slug, canonical
-from plugreg.catalogue import Catalogue
-from plugreg.configs import Configs
+from plugreg._lifecycle.catalogue import Catalogue
+from plugreg._state.plugin_rows import Configs
+from plugreg._support.names import Slug, canonical
 from plugreg.events import Tell
 from plugreg.exceptions import (
     InstallError,

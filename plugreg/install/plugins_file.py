@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from plugreg._names import canonical
+from plugreg._support.names import canonical
 from plugreg.exceptions import InstallError
 from plugreg.install.exceptions import InstallPermissionError, InstallSpaceError
 from plugreg.install.requirement_lines import (
@@ -26,7 +26,7 @@ from plugreg.install.requirement_lines import (
     with_lines_as_in,
     without_lines,
 )
-from plugreg.storage.storefile import flush_folder
+from plugreg.storage.file.storefile import flush_folder
 
 _HEADER: Final = (
     "# The distributions of plugins that are to be installed, one requirement a line.\n"

@@ -19,8 +19,8 @@ from queue import Empty, Queue
 from threading import Event, Thread
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
-from plugreg._children import group_exists, has_ended, waited
-from plugreg._guard import Guard
+from plugreg._support.guard import Guard
+from plugreg._support.process_groups import group_exists, has_ended, waited
 from plugreg.exceptions import InstallError
 from plugreg.install.environment import Environment
 from plugreg.install.exceptions import InstallTimeoutError

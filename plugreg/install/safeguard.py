@@ -49,8 +49,8 @@ from plugreg.install.environment import RESERVED, Environment
 from plugreg.install.exceptions import InstallBusyError, InstallPermissionError
 from plugreg.install.restoring import put_back
 from plugreg.storage.base import Gate
-from plugreg.storage.locking import FileLock
-from plugreg.storage.storefile import flush_folder
+from plugreg.storage.file.locking import FileLock
+from plugreg.storage.file.storefile import flush_folder
 
 _FORMAT: Final = 1
 _OWN: Final = re.compile(re.escape(RESERVED) + r"-[0-9a-f]{32}(\.json)?(\.tmp)?")

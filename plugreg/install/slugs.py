@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from plugreg._names import Slug, slugify
+from plugreg._lifecycle.resolve import settle
+from plugreg._support.names import Slug, slugify
 from plugreg.discovery import discover
 from plugreg.exceptions import RegistryNotReady
 from plugreg.install.changes import normal
 from plugreg.install.exceptions import NotAPluginError
 from plugreg.install.plan import InstallPlan, Refusal
-from plugreg.records import KnownPlugin, PluginSpec, Source, Wish
-from plugreg.resolve import settle
+from plugreg.records import KnownPlugin, PluginRow, PluginSpec, Source
 
 
 class Slugs:
@@ -26,7 +26,7 @@ class Slugs:
         self,
         group: str,
         known: Callable[[], Iterable[KnownPlugin]],
-        wishes: Callable[[], Mapping[Slug, Wish]],
+        wishes: Callable[[], Mapping[Slug, PluginRow]],
     ) -> None:
         self._group = group
         self._known = known

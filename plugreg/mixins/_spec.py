@@ -13,7 +13,7 @@ from functools import cached_property
 from types import FunctionType
 from typing import Any, Final
 
-from plugreg.definitions import call_with_accepted
+from plugreg.settings.definition import call_with_accepted
 
 _ABSENT: Final = object()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from plugreg._guard import safe_repr
+from plugreg._support.guard import safe_repr
 from plugreg.mixins._spec import MixinSpec
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plugreg._guard import safe_repr
+from plugreg._support.guard import safe_repr
 from plugreg.mixins._spec import MixinSpec
 
 

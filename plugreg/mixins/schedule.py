@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from plugreg._guard import cut, plain, safe_repr
+from plugreg._support.guard import cut, plain, safe_repr
 from plugreg.mixins._cron import parse_cron
 from plugreg.mixins._spec import MixinSpec, callable_fault
 from plugreg.records import EMPTY

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from plugreg._guard import safe_repr
-from plugreg.declarations import parse_definitions
-from plugreg.definitions import SettingDefinition
+from plugreg._support.guard import safe_repr
 from plugreg.mixins._spec import MixinSpec
 from plugreg.records import EMPTY
-from plugreg.stored import FIRST_VERSION
+from plugreg.settings.declaration import parse_definitions
+from plugreg.settings.definition import SettingDefinition
+from plugreg.settings.rows import FIRST_VERSION
 
 
 class SettingsMixin:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from plugreg._guard import safe_repr
+from plugreg._support.guard import safe_repr
 from plugreg.mixins._spec import MixinSpec
 
 

@@ -15,18 +15,18 @@ from plugreg.storage.opening import open_storage
 from plugreg.storage.transfer import copy, export_json, import_json
 
 if TYPE_CHECKING:
-    from plugreg.storage.sql import SQLStorage
-    from plugreg.storage.tinydb import TinyDBStorage
+    from plugreg.storage.file.tinydb import TinyDBStorage
+    from plugreg.storage.sql.storage import SQLStorage
 else:
 
     def __getattr__(name: str) -> object:
         # PEP 562: the backends that need a library are imported when they are asked for.
         if name == "TinyDBStorage":
-            from plugreg.storage.tinydb import TinyDBStorage
+            from plugreg.storage.file.tinydb import TinyDBStorage
 
             return TinyDBStorage
         if name == "SQLStorage":
-            from plugreg.storage.sql import SQLStorage
+            from plugreg.storage.sql.storage import SQLStorage
 
             return SQLStorage
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, NoReturn, Protocol, TypeVar
 
-from plugreg._forks import PerProcess
+from plugreg._support.per_process import PerProcess
 from plugreg.exceptions import RecordCorruptError, StorageError, StorageLockedError
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from plugreg._names import near
+from plugreg._support.names import near
 from plugreg.exceptions import StorageURLError
 from plugreg.storage.base import Storage
 from plugreg.storage.memory import MemoryStorage
@@ -81,7 +81,7 @@ def _path_and_query(scheme: str, rest: str) -> tuple[str, dict[str, str]]:
 
 
 def _open_tinydb(path: str, query: Mapping[str, str]) -> Storage:
-    from plugreg.storage.tinydb import TinyDBStorage
+    from plugreg.storage.file.tinydb import TinyDBStorage
 
     shown = f"tinydb:///{path}"
     options = _options(shown, query, ("lock_timeout", "on_corrupt"))
@@ -94,8 +94,8 @@ def _open_tinydb(path: str, query: Mapping[str, str]) -> Storage:
 
 def _open_sqlite(path: str, query: Mapping[str, str]) -> Storage:
     # SQLStorage first: it says what is missing where SQLAlchemy is not installed.
-    from plugreg.storage.sql import SQLStorage
-    from plugreg.storage.sql_engines import url_of_file
+    from plugreg.storage.sql.engines import url_of_file
+    from plugreg.storage.sql.storage import SQLStorage
 
     shown = f"sqlite:///{path}"
     options = _options(shown, query, ("lock_timeout", "prefix"))
@@ -110,8 +110,8 @@ def _open_sqlite(path: str, query: Mapping[str, str]) -> Storage:
 
 def _open_server(url: str) -> Storage:
     # SQLStorage first: it says what is missing where SQLAlchemy is not installed.
-    from plugreg.storage.sql import SQLStorage
-    from plugreg.storage.sql_engines import parsed, place_of
+    from plugreg.storage.sql.engines import parsed, place_of
+    from plugreg.storage.sql.storage import SQLStorage
 
     whole = parsed(url)
     options = _options(place_of(whole), whole.query, ("lock_timeout", "prefix"))

@@ -23,7 +23,7 @@ import pytest
 from pydantic import SecretStr
 
 from plugreg import Plugin, PluginRegistry, hookimpl, hookspec
-from plugreg._scrub import MASK
+from plugreg._support.redact import MASK
 from plugreg.api import Actor, APIError, PluginAPI
 from plugreg.encryption import Encryption
 from plugreg.mixins import SettingsMixin, UserInterfaceMixin

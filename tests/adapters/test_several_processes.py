@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from plugreg import Plugin, PluginRegistry, StorageUnavailableError, watching
+from plugreg import Plugin, PluginRegistry, StorageUnavailableError
+from plugreg._state import watch as watching
 from plugreg.api import Actor
 from plugreg.api.http import Request, Responder
 from plugreg.mixins import SettingsMixin

@@ -66,7 +66,7 @@ def release(version, answer, slugs=("tea",)):
     return version, {each: f"{MODULE}:{each.title()}" for each in slugs}, source(answer, slugs)
 
 
-class Shelf:
+class PluginValues:
     """An installer that has distributions ready, with what they require, and lets tests meddle.
 
     ``requires`` maps names to lines of metadata; what a distribution requires and is not there
@@ -147,7 +147,7 @@ class Flaky(MemoryStorage):
 def shelf(folder_installer, tmp_path):
     """Give an installer with a distribution of a plugin, and a plugins file."""
     sys.modules.pop(MODULE, None)
-    shelf = Shelf(folder_installer)
+    shelf = PluginValues(folder_installer)
     shelf.ready |= {
         "shop-tea": release("1.0", 1),
         "shop-leaf": ("3.0", {}, {"packages_leaf.py": ""}),
@@ -1585,7 +1585,7 @@ class TestBusy:
     @pytest.fixture
     def other(self, shelf):
         """Give another registry of the same environment, with an installer of its own."""
-        with PluginRegistry("shop", installer=Shelf(shelf._installer)) as registry:
+        with PluginRegistry("shop", installer=PluginValues(shelf._installer)) as registry:
             registry.load()
             yield registry
 

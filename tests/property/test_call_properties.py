@@ -10,7 +10,7 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugreg.dispatch import Dispatcher
+from plugreg._calls.dispatcher import Dispatcher
 from plugreg.hooks import PluginManager, hookimpl, hookspec
 
 # Names that the compiled loop uses itself, or builtins that it needs, are arguments like others.

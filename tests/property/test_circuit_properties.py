@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from plugreg.circuits import CircuitPolicy, Circuits
+from plugreg._calls.circuits import CircuitPolicy, Circuits
 
 POLICY = CircuitPolicy(max_failures=3, within=10, cool_down=4, longest=12)
 

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, EmailStr, JsonValue, StrictBool
 
-from plugreg._texts import MAX_VALUE_LENGTH
-from plugreg.declarations import parse_definitions
-from plugreg.definitions import (
+from plugreg._support.strings import MAX_VALUE_LENGTH
+from plugreg.exceptions import SettingError
+from plugreg.settings.declaration import parse_definitions
+from plugreg.settings.definition import (
     SettingDefinition,
     check,
     fault_of,
@@ -23,8 +24,7 @@ from plugreg.definitions import (
     to_text,
     to_value,
 )
-from plugreg.exceptions import SettingError
-from plugreg.stored import StoredValue
+from plugreg.settings.rows import StoredValue
 
 TEXT = SettingDefinition(key="K")
 BOOL = SettingDefinition(key="K", validator=(bool,))

@@ -9,7 +9,7 @@ import pluggy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugreg.dispatch import Dispatcher
+from plugreg._calls.dispatcher import Dispatcher
 from plugreg.hooks import PluginManager, hookimpl, hookspec
 
 

@@ -7,9 +7,9 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugreg._names import Slug
-from plugreg.records import PluginFacts, PluginSpec, PluginState, Source, Wish
-from plugreg.resolve import HostRules, resolve, settle
+from plugreg._lifecycle.resolve import resolve, settle
+from plugreg._support.names import Slug
+from plugreg.records import HostRules, PluginFacts, PluginRow, PluginSpec, PluginState, Source
 
 NAMES = [f"p{number}" for number in range(8)]
 KINDS = ["active", "active", "active", "inactive", "blocked", "missing"]
@@ -54,7 +54,9 @@ def resolved(kinds, needs, seed):
     ]
     random.Random(seed).shuffle(specs)
     wishes = {
-        name: Wish(slug=Slug(name), pk=1, active=kind != "inactive", name=name, distribution=name)
+        name: PluginRow(
+            slug=Slug(name), pk=1, active=kind != "inactive", name=name, distribution=name
+        )
         for name, kind in kinds.items()
     }
     rules = HostRules(blocked=frozenset(n for n, kind in kinds.items() if kind == "blocked"))

@@ -76,7 +76,7 @@ def import_for(url: str) -> None:
     if not url.startswith(("tinydb:", "hasty:")):
         import sqlalchemy
 
-        import plugreg.storage.sql  # noqa: F401
+        import plugreg.storage.sql.storage  # noqa: F401
 
         sqlalchemy.make_url(url).get_dialect().import_dbapi()
 

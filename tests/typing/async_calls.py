@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable
 from typing import Any, assert_type
 
 from plugreg import PluginRegistry, hookimpl, hookspec
-from plugreg.dispatch import Dispatcher, Outcome
+from plugreg._calls.dispatcher import Dispatcher, Outcome
 
 
 class Hooks:

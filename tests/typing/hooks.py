@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, assert_type
 
 from plugreg import PluginRegistry, hookspec
-from plugreg.dispatch import Dispatcher, Outcome
+from plugreg._calls.dispatcher import Dispatcher, Outcome
 
 
 class Hooks:

@@ -1,0 +1,1 @@
+"""Calling plugins: isolated, with circuits, observers and time limits."""

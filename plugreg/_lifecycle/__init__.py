@@ -1,0 +1,1 @@
+"""How plugins get from a source into service, and out of it again."""

@@ -1,0 +1,96 @@
+"""What a plugin object is bound to: its own settings, metadata and logger, nobody else's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from plugreg._lifecycle.migrate import migrate
+from plugreg._state.plugin_rows import Configs
+from plugreg._support.names import Slug
+from plugreg.settings.store import Declared, SettingsStore
+from plugreg.settings.view import SettingsView, user_view
+
+
+class Binder:
+    """What the activation of plugins asks of the settings of one registry."""
+
+    def __init__(self, store: SettingsStore, configs: Configs) -> None:
+        self._store = store
+        self._configs = configs
+
+    def take_in(self, slug: str, declared: Declared) -> BoundContext:
+        """Take in what a plugin declares, and return what its object is bound to."""
+        self._store.declare(slug, declared)
+        return BoundContext(Slug(slug), declared, self._store, self._configs)
+
+    def migrate(self, slug: str, plugin: Any, declared: Declared) -> None:
+        """See :func:`plugreg._lifecycle.migrate.migrate`."""
+        migrate(self._store, slug, plugin, declared)
+
+
+class BoundContext:
+    """Fills :class:`plugreg.context.PluginContext` from the stores of one registry.
+
+    It holds no registry. Values are live: what another thread stores is read at the next call.
+    """
+
+    def __init__(
+        self,
+        slug: Slug,
+        declared: Declared,
+        store: SettingsStore,
+        configs: Configs,
+    ) -> None:
+        self._slug = slug
+        self._settings = SettingsView(store, slug, declared.settings, version=declared.version)
+        self._declared = declared
+        self._store = store
+        self._configs = configs
+
+    @property
+    def slug(self) -> Slug:
+        """The plugin's identity."""
+        return self._slug
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The logger ``plugreg.plugin.<slug>``."""
+        return logging.getLogger(f"plugreg.plugin.{self._slug}")
+
+    def get_setting(self, key: str, backup_value: object = None) -> Any:
+        """Return the native value of a setting; see ``PluginContext.get_setting``."""
+        return _read(self._settings, key, backup_value)
+
+    def set_setting(self, key: str, value: object) -> None:
+        """Store a setting; see ``PluginContext.set_setting``."""
+        self._settings.set(key, value)
+
+    def get_user_setting(self, key: str, user: int, backup_value: object = None) -> Any:
+        """Return a user's value; see ``PluginContext.get_user_setting``."""
+        return _read(self._of_user(user), key, backup_value)
+
+    def set_user_setting(self, key: str, value: object, user: int) -> None:
+        """Store a user's value; see ``PluginContext.set_user_setting``."""
+        self._of_user(user).set(key, value)
+
+    def get_metadata(self) -> dict[str, Any]:
+        """Return a copy of the plugin's metadata."""
+        return self._configs.metadata(self._slug)
+
+    def set_metadata(self, data: Mapping[str, Any], merge: bool = True) -> None:
+        """Store the plugin's metadata; see ``PluginContext.set_metadata``."""
+        self._configs.set_metadata(self._slug, data, merge)
+
+    def _of_user(self, user: int) -> SettingsView:
+        declared = self._declared
+        return user_view(self._store, self._slug, declared.user_settings, user, declared.version)
+
+
+def _read(view: SettingsView, key: str, backup_value: object) -> Any:
+    value = view[key]
+    definition = view.definitions[key.upper()]
+    if backup_value is not None and not definition.has_default and not view.is_set(key):
+        return backup_value
+    return value

@@ -1,0 +1,130 @@
+"""Taking over settings that an older version of a plugin has stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from plugreg._support.guard import Guard, explain, safe_repr
+from plugreg._support.names import near
+from plugreg._support.strings import check_text
+from plugreg.exceptions import SettingError
+from plugreg.mixins import SettingsMixin
+from plugreg.settings.definition import check
+from plugreg.settings.references import NO_REFERENCE, copied, has_reference, reads_as_reference
+from plugreg.settings.rows import FIRST_VERSION, StoredSettings, StoredValue, User
+from plugreg.settings.store import Declared, Definitions, SettingsStore
+
+_MOST_TRIES: Final = 10
+"""How often others may change the settings in between before it is given up."""
+
+
+def migrate(store: SettingsStore, slug: str, plugin: SettingsMixin, declared: Declared) -> None:
+    """Let a plugin bring its stored settings to the version it declares, if they are older.
+
+    ``migrate_settings`` is called once for the plugin's own values, and once for each user's, where
+    there are any. What it gives is checked against the definitions and stored with the new version
+    in one transaction. No plugin code runs in there: if others have changed the settings
+    meanwhile, it is all done again, 10 times at most.
+
+    What the plugin raises passes through. Raises ValueError that tells all faults of what it gave,
+    StorageError, and RuntimeError after the last try. Then nothing has changed.
+    """
+    if not store.is_outdated(slug):
+        return
+    for attempt in range(_MOST_TRIES):
+        before = store.read_again(slug) if attempt else store.stored(slug)
+        after = before
+        if before.has_values and (before.version or FIRST_VERSION) < declared.version:
+            after = _migrated(slug, plugin, declared, before)
+        # Another process may have done it by now; then what it has stored is taken in.
+        if store.exchange(slug, before, after):
+            return
+    raise RuntimeError(
+        f"the settings were changed by others {_MOST_TRIES} times while they were migrated; "
+        "reload when they are at rest"
+    )
+
+
+def _migrated(
+    slug: str, plugin: SettingsMixin, declared: Declared, before: StoredSettings
+) -> StoredSettings:
+    version = before.version or FIRST_VERSION
+    values: dict[User, Mapping[str, StoredValue]] = {}
+    faults: list[str] = []
+    for user in sorted(before.values, key=lambda user: (user is not None, user or 0)):
+        old = before.of(user)
+        if not old:
+            continue
+        where = "" if user is None else f" of user {user}"
+        # What cannot be decrypted would be lost if the plugin never saw it.
+        faults += [f"{key}{where}: {each.fault}" for key, each in old.items() if each.fault]
+        if faults:
+            continue
+        stored = {key: each.given for key, each in old.items()}
+        # What a plugin gives need not be what it promises.
+        given: Any = plugin.migrate_settings(stored, version, user)
+        if not issubclass(type(given), Mapping):
+            faults.append(f"it must give a dict of key to value{where}, not a {_kind(given)}")
+            continue
+        passed_on = [each.given for each in old.values() if each.is_json]
+        values[user], wrong = _checked(slug, user, declared.of(user), given, passed_on)
+        faults += [f"{fault}{where}" for fault in wrong]
+    if faults:
+        raise ValueError(
+            f"migrate_settings() from version {version} to {declared.version}: {'; '.join(faults)}"
+        )
+    return StoredSettings(declared.version, values)
+
+
+def _checked(
+    slug: str,
+    user: User,
+    definitions: Definitions,
+    given: Mapping[str, Any],
+    passed_on: list[Any],
+) -> tuple[dict[str, StoredValue], list[str]]:
+    """Return the values to store, and every fault of what a plugin gave.
+
+    ``passed_on`` are the references that were stored: a text that a client has sent must not
+    become one by being parsed.
+    """
+    values: dict[str, StoredValue] = {}
+    faults: list[str] = []
+    for name, value in given.items():
+        # What a plugin gives need not be what it promises.
+        key = str.upper(name) if issubclass(type(name), str) else ""
+        definition = definitions.get(key)
+        if definition is None:
+            hint = near(key, definitions)
+            faults.append(f"{safe_repr(name)} is no setting of this version{hint}")
+            continue
+        with Guard() as guard:
+            is_json = is_reference = has_reference(value)
+            if is_reference:
+                text = json.dumps(copied(value), allow_nan=False)
+                check_text(key, text, [text])
+                refused = json.loads(text) not in passed_on
+            else:
+                _, text, is_json = check(definition, value, plugin=slug, user=user)
+                refused = definition.typed is not None and reads_as_reference(text)
+            if refused:
+                raise SettingError(key, NO_REFERENCE)
+            if text:
+                values[key] = StoredValue(text, definition.protected, is_json)
+        if guard.error is not None:
+            faults.append(f"{key}: {_reason(guard.error)}")
+    return values, faults
+
+
+def _reason(error: BaseException) -> str:
+    if issubclass(type(error), SettingError):
+        reason: str = error.reason  # type: ignore[attr-defined]
+        return reason
+    # It is the plugin's own, and may quote what is protected.
+    return explain(error).exception_type
+
+
+def _kind(value: object) -> str:
+    return safe_repr(type(value).__name__)

@@ -1,0 +1,1 @@
+"""Looking at a plugin in a child process before it is switched on."""

@@ -1,0 +1,135 @@
+"""``registry.config``: settings, user settings and metadata of the plugins there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from plugreg._state.plugin_rows import Configs
+from plugreg._support.names import near
+from plugreg.exceptions import PluginNotActiveError, PluginNotFoundError
+from plugreg.records import ActivePlugin, Snapshot
+from plugreg.settings.store import SettingsStore
+from plugreg.settings.view import SettingsView, user_view
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListedSetting:
+    """One setting in a list of all: of the plugin ``slug``, whose number is ``pk``.
+
+    ``view`` has its definition and value. It is None for a plugin that is not active: nothing is
+    known of the setting then but that a value is stored, which is nobody's to see.
+    """
+
+    slug: str
+    pk: int
+    key: str
+    view: SettingsView | None
+
+
+class Configuration:
+    """What hosts and operators read and write of a plugin's configuration, by slug.
+
+    Reads come from memory and take no lock. Each write is one transaction of the storage, on disk
+    when the call returns; it may raise StorageError, and then nothing has changed.
+    """
+
+    def __init__(
+        self, current: Callable[[], Snapshot], settings: SettingsStore, configs: Configs
+    ) -> None:
+        self._current = current
+        self._settings = settings
+        self._configs = configs
+
+    def settings(self, slug: str) -> SettingsView:
+        """Return the live settings of an active plugin. Raises PluginNotActiveError for others."""
+        return _view(self._settings, self._active(slug))
+
+    def user_settings(self, slug: str, user: int) -> SettingsView:
+        """Return one user's live settings with an active plugin; see :meth:`settings`.
+
+        ``user`` is a number; SettingError for anything else, None for nobody included.
+        """
+        active = self._active(slug)
+        return user_view(self._settings, slug, active.user_settings, user, active.settings_version)
+
+    def listed(self, *, wanted: bool | None = None, slug: str | None = None) -> list[ListedSetting]:
+        """Return the settings of all plugins, by slug, then in the order declared.
+
+        Of active plugins these are the declared ones, of others those that are stored, by key.
+        ``wanted`` and ``slug`` leave out other plugins.
+        """
+        snapshot = self._current()
+        found: list[ListedSetting] = []
+        for name, known in snapshot.plugins.items():
+            if wanted not in (None, known.wanted) or slug not in (None, name):
+                continue
+            active = snapshot.active.get(name)
+            view = None if active is None else _view(self._settings, active)
+            keys = sorted(self._settings.stored(name).of(None)) if view is None else view
+            found += [ListedSetting(slug=name, pk=known.pk, key=key, view=view) for key in keys]
+        return found
+
+    def rotate_secrets(self) -> int:
+        """Encrypt every protected value with the first key, and return how many rows changed.
+
+        Values stored in clear are encrypted too. Raises StorageError where the registry has no
+        keys, and EncryptionError where none opens a value; then nothing has changed.
+        """
+        return self._settings.rotate_secrets()
+
+    def scrubbed(self, slug: str, value: Any) -> Any:
+        """Return a copy of JSON-able ``value`` without the protected values of a plugin."""
+        return self._settings.scrubber(slug).value(value)
+
+    def metadata(self, slug: str) -> dict[str, Any]:
+        """Return a copy of the metadata of any known plugin, ``{}`` where there is none.
+
+        It is what was written, whatever has been protected since; see `metadata_fault`.
+        """
+        self._check_known(slug)
+        return self._configs.metadata(slug)
+
+    def metadata_fault(self, slug: str) -> str | None:
+        """Return why a plugin's metadata should be shown to nobody, None if it may be shown.
+
+        That is so where it holds the value of a protected setting that was set, or protected,
+        after the metadata was written. Values of under 8 characters are not looked for.
+        """
+        return self._configs.metadata_fault(slug)
+
+    def set_metadata(self, slug: str, data: dict[str, Any], merge: bool = True) -> dict[str, Any]:
+        """Merge *data* into a plugin's metadata at the first level, or replace the metadata.
+
+        Args:
+            slug: A known plugin.
+            data: A dict of JSON values, whose strings have no control characters.
+            merge: Whether the other keys of the first level stay.
+
+        Returns:
+            All metadata of the plugin, as it is then.
+
+        Raises:
+            SettingError: If *data* cannot be stored, or the metadata would be too long, or hold
+                the value of a protected setting of the plugin. Nothing has changed then.
+        """
+        self._check_known(slug)
+        return self._configs.set_metadata(slug, data, merge)
+
+    def _active(self, slug: str) -> ActivePlugin:
+        snapshot = self._current()
+        active = snapshot.active.get(slug)
+        if active is None:
+            self._check_known(slug)
+            raise PluginNotActiveError(slug, snapshot.plugins[slug].state)
+        return active
+
+    def _check_known(self, slug: str) -> None:
+        plugins = self._current().plugins
+        if slug not in plugins:
+            raise PluginNotFoundError(slug, near(slug, plugins))
+
+
+def _view(store: SettingsStore, active: ActivePlugin) -> SettingsView:
+    return SettingsView(store, active.slug, active.settings, version=active.settings_version)

@@ -1,0 +1,74 @@
+"""What a host fixes of its plugins' settings, checked when its registry is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
+
+from plugreg._support.guard import safe_repr
+from plugreg._support.names import near, slug_fault, slugify
+from plugreg.records import PluginFailure, Stage
+from plugreg.settings.declaration import parse_definitions
+from plugreg.settings.references import copied, has_reference
+
+Overrides: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Values by slug, then by upper-case key. A value may hold references."""
+
+UNKNOWN_PLUGIN: Final = "overrides"
+"""The subject of a record of overrides for a plugin that is not there."""
+
+
+def parse_overrides(given: Mapping[str, Mapping[str, object]]) -> Overrides:
+    """Return a host's overrides as a copy, slugs slugified and keys in upper case.
+
+    Whether a plugin has such a setting, and whether the value fits it, is not known yet. Raises
+    TypeError or ValueError for what cannot be, with slug and key, and never with a value.
+    """
+    _require_mapping("overrides", given, "slug to values")
+    parsed: dict[str, Mapping[str, Any]] = {}
+    for name, values in given.items():
+        where = f"overrides[{safe_repr(name)}]"
+        if not isinstance(name, str):
+            raise TypeError(f"{where}: a slug is a text, not a {type(name).__name__!r} object")
+        slug = slugify(name)
+        reason = slug_fault(slug, name)
+        if reason is not None:
+            raise ValueError(f"{where}: {reason}")
+        if slug in parsed:
+            raise ValueError(f"{where}: another name gives the slug {slug!r} too; use one of them")
+        _require_mapping(where, values, "setting to value")
+        # Keys follow the same rules as those that plugins declare.
+        _, faults = parse_definitions({key: {} for key in values}, where)
+        if faults:
+            raise ValueError("; ".join(faults))
+        parsed[slug] = MappingProxyType(
+            {key.upper(): _checked(f"{where}[{key!r}]", value) for key, value in values.items()}
+        )
+    return MappingProxyType(parsed)
+
+
+def unknown_plugins(overrides: Overrides, known: Mapping[str, object]) -> Iterator[PluginFailure]:
+    """Yield a record for each slug of the overrides that is none of the *known* plugins."""
+    for slug in (each for each in overrides if each not in known):
+        hint = near(slug, known)
+        yield PluginFailure(
+            stage=Stage.RESOLVE,
+            slug=slug,
+            subject=UNKNOWN_PLUGIN,
+            message=f"the host's overrides= has settings of {slug!r}, and there is no such plugin"
+            f"{hint or '; install it, or take them out'}",
+        )
+
+
+def _checked(where: str, value: object) -> Any:
+    try:
+        has_reference(value)
+        return copied(value)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _require_mapping(where: str, value: object, content: str) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{where} must be a dict of {content}, not a {type(value).__name__!r}")

@@ -1,0 +1,254 @@
+"""Ctrl-C at every place of a change where Python lets it come."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import sys
+import weakref
+from pathlib import Path
+
+import pytest
+
+import plugreg
+from plugreg import Plugin, PluginRegistry, RegistryNotReady, hookimpl, hookspec
+from plugreg._lifecycle.change_queue import ChangeQueue
+
+ROOT = Path(plugreg.__file__).parent
+CHANGES = tuple(
+    str(ROOT / name)
+    for name in (
+        *(f"_lifecycle/{name}.py" for name in ("lifecycle", "change_queue", "build", "load")),
+        *("_lifecycle/activate.py", "_lifecycle/settings_health.py", "plugin.py"),
+        *("hooks/_exchanging.py", "hooks/_state.py", "_state/ledger.py"),
+    )
+)
+"""What carries a change out. Finding plugins writes nothing, and stores have tests of their own."""
+
+assert all(Path(name).is_file() for name in CHANGES)
+
+
+class Hooks:
+    @hookspec
+    def price(self, item):
+        """Price of an item."""
+
+    @hookspec(historic=True)
+    def opened(self, shop):
+        """Told of each opened shop."""
+
+
+class Told(Plugin):
+    """Keeps what it was told."""
+
+    made: list[Told] = []
+
+    def __init__(self):
+        self.told = []
+        self.made.append(self)
+
+    @hookimpl
+    def plugreg_activated(self):
+        self.told.append("activated")
+
+    @hookimpl
+    def plugreg_deactivating(self):
+        self.told.append("deactivating")
+
+    @hookimpl
+    def price(self, item):
+        return self.slug
+
+    @hookimpl
+    def opened(self, shop):
+        self.told.append(shop)
+
+
+class Tea(Told):
+    NAME = "tea"
+
+
+class Milk(Told):
+    NAME = "milk"
+
+    @hookimpl(specname="price", tryfirst=True)
+    def cheaper(self, item):
+        return self.slug
+
+
+class CtrlC:
+    """Raises KeyboardInterrupt where Python would: as functions begin, or one in C has ended.
+
+    Not as a generator goes on: what is raised there in this way passes by its finally blocks,
+    which Ctrl-C does not. Nor where a weak reference ends: there Python itself drops it.
+    ``places`` are the lines of CHANGES where it may come, with the number of the last time; what
+    a plugin does with it is the plugin's own matter.
+    """
+
+    def __init__(self, at=0):
+        self.at = at
+        self.count = 0
+        self.places = {}
+
+    def __call__(self, frame, event, argument):
+        code = frame.f_code
+        resumed = event == "call" and code.co_flags & inspect.CO_GENERATOR
+        if event not in ("call", "c_return") or resumed or code.co_filename == weakref.__file__:
+            return
+        self.count += 1
+        if self.count == self.at:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+        while not frame.f_code.co_filename.startswith((str(ROOT), __file__)):
+            frame = frame.f_back
+        if frame.f_code.co_filename in CHANGES:
+            self.places[frame.f_code, frame.f_lineno, event] = self.count
+
+    def during(self, work):
+        gc.disable()  # It would come at another place each time.
+        sys.setprofile(self)
+        try:
+            return work()
+        finally:
+            sys.setprofile(None)
+            gc.enable()
+
+
+def every_place(prepare, work):
+    """Prepare and work anew for each place; yield what was prepared, and was interrupted there."""
+    work(prepare())  # What is imported or kept at the first time is so by now.
+    all_places = CtrlC()
+    thing = prepare()
+    all_places.during(lambda: work(thing))
+    assert len(all_places.places) > 10
+    for number in all_places.places.values():
+        thing = prepare()
+        with pytest.raises(KeyboardInterrupt):
+            CtrlC(number).during(lambda thing=thing: work(thing))
+        yield thing
+
+
+def test_turns_go_on():
+    """Whenever it comes, the next job is run, and by whoever brings it."""
+
+    def prepare():
+        turns = ChangeQueue(0.0)
+        turns.run(lambda: None)
+        return turns
+
+    def job(turns):
+        turns.run(int)
+
+    for turns in every_place(prepare, lambda turns: turns.run(lambda: job(turns))):
+        assert not turns.are_mine()
+        assert turns.run(turns.are_mine) is True
+
+
+def loaded():
+    Told.made.clear()
+    registry = PluginRegistry(
+        "shop", group="no.such", hookspecs=[Hooks], builtin=[Tea, Milk], new_plugins="active"
+    )
+    registry.load()
+    registry.hook.opened.call_historic(kwargs={"shop": "open"})
+    return registry
+
+
+def without_tea():
+    registry = loaded()
+    registry.deactivate("tea")
+    return registry
+
+
+def with_one_by_hand():
+    registry = loaded()
+    registry.register(Told(), "mine")
+    return registry
+
+
+def check_whole(registry):
+    """Snapshot and manager say the same, and no hook has a plugin twice."""
+    active = {slug: each.plugin for slug, each in registry.active.items()}
+    assert dict(registry.manager.list_name_plugin()) == active
+    for hook in ("price", "opened", "plugreg_deactivating"):
+        impls = getattr(registry.hook, hook).get_hookimpls()
+        names = [each.plugin_name for each in impls if each.function.__name__ == hook]
+        assert sorted(names) == sorted(active)
+        assert all(active[each.plugin_name] is each.plugin for each in impls)
+
+
+def check_objects(registry):
+    """Whoever serves was activated and told of history once, and nobody else is active."""
+    serving = [each.plugin for each in registry.active.values()]
+    for each in Told.made:
+        if any(each is plugin for plugin in serving):
+            assert each.told == ["activated", "open"]
+        else:
+            assert each.told.count("deactivating") in (each.told.count("activated"), 1)
+            assert "_plugreg_context" not in vars(each)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "change"),
+    [
+        (loaded, lambda registry: registry.reload(force=True)),
+        (loaded, lambda registry: registry.deactivate("tea")),
+        (without_tea, lambda registry: registry.activate("tea")),
+        (loaded, lambda registry: registry.register(Told(), "mine")),
+        (with_one_by_hand, lambda registry: registry.unregister("mine")),
+    ],
+    ids=["reload", "deactivate", "activate", "register", "unregister"],
+)
+def test_a_change_is_done_or_was_never_begun(prepare, change):
+    """Whenever it comes, hooks and snapshot agree at once, and later changes are really done."""
+    for registry in every_place(prepare, change):
+        check_whole(registry)
+        before = {slug: each.plugin for slug, each in registry.active.items()}
+        registry.reload(force=True)
+        check_objects(registry)
+        assert all(
+            registry.get(slug).plugin is not plugin
+            for slug, plugin in before.items()
+            if slug in registry.active and slug != "mine"
+        )
+        assert registry.activate("tea").active
+        assert not registry.deactivate("milk").active
+        if "mine" in registry.plugins:
+            registry.unregister("mine")
+        assert registry.register(Told(), "mine").active
+        assert sorted(registry.call(Hooks.price, item="cup")) == ["mine", "tea"]
+        check_whole(registry)
+        check_objects(registry)
+        assert registry.errors == ()
+
+
+def test_a_first_load_can_be_made_again():
+    """Whenever it comes, loading afterwards loads all."""
+
+    def prepare():
+        Told.made.clear()
+        return PluginRegistry(
+            "shop", group="no.such", hookspecs=[Hooks], builtin=[Tea, Milk], new_plugins="active"
+        )
+
+    for registry in every_place(prepare, PluginRegistry.load):
+        registry.hook.opened.call_historic(kwargs={"shop": "open"})
+        registry.load()
+        check_whole(registry)
+        check_objects(registry)
+        assert list(registry.active) == ["milk", "tea"]
+
+
+def test_closing_can_be_made_again():
+    """Whenever it comes, closing afterwards lets go of all."""
+    for registry in every_place(loaded, PluginRegistry.close):
+        registry.close()
+        check_objects_are_gone()
+        with pytest.raises(RegistryNotReady):
+            registry.reload()
+
+
+def check_objects_are_gone():
+    for each in Told.made:
+        assert each.told == ["activated", "open", "deactivating"]
+        assert "_plugreg_context" not in vars(each)

@@ -1,0 +1,352 @@
+"""What an operator wishes: the store decides, a change has its turn first, the later wish wins."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from plugreg import (
+    Plugin,
+    PluginActiveError,
+    PluginBlockedError,
+    PluginRegistry,
+    PluginRequiredError,
+    PluginState,
+    RegistryBusyError,
+    hookimpl,
+)
+from plugreg._state.plugin_rows import Configs
+from plugreg.api import Actor, InvalidError, PluginAPI
+from plugreg.storage import MemoryStorage
+
+PATIENCE = 20.0
+"""Seconds after which a test gives up; none takes that long unless it fails."""
+
+SUPERUSER = Actor(9, is_superuser=True)
+
+
+class Gate:
+    """Holds a plugin's activation until the test lets it go on."""
+
+    def __init__(self):
+        self.entered = threading.Event()
+        self.may_go_on = threading.Event()
+
+    def plugin(self, name):
+        gate = self
+
+        class Slow(Plugin):
+            NAME = name
+
+            @hookimpl
+            def plugreg_activated(self):
+                gate.entered.set()
+                assert gate.may_go_on.wait(PATIENCE)
+
+        return Slow
+
+
+class Call(threading.Thread):
+    """A call in another thread, and what came of it."""
+
+    def __init__(self, call, *args, **kwargs):
+        super().__init__(daemon=True)
+        self._call = lambda: call(*args, **kwargs)
+        self._outcome = None
+        self.start()
+
+    def run(self):
+        try:
+            self._outcome = self._call()
+        except Exception as error:
+            self._outcome = error
+
+    def outcome(self):
+        self.join(PATIENCE)
+        assert not self.is_alive()
+        return self._outcome
+
+
+class Tea(Plugin): ...
+
+
+@pytest.fixture
+def storage():
+    return MemoryStorage()
+
+
+@pytest.fixture
+def gate():
+    gate = Gate()
+    yield gate
+    gate.may_go_on.set()
+
+
+@pytest.fixture
+def start(storage, gate):
+    """Give a function that starts a registry on the storage, as one more process has it."""
+    started = []
+
+    def start(**options):
+        options.setdefault("builtin", [Tea, gate.plugin("slow")])
+        registry = PluginRegistry("shop", group="no.such", storage=storage, **options)
+        registry.load()
+        started.append(registry)
+        return registry
+
+    yield start
+    gate.may_go_on.set()
+    for registry in started:
+        registry.close()
+
+
+def switch(registry, slug, active):
+    """Switch a plugin over the API; return what is answered."""
+    api = PluginAPI(registry)
+    answer = api.plugins_activate_partial_update(SUPERUSER, plugin=slug, body={"active": active})
+    return answer.active
+
+
+def waits(registry):
+    """Wait until a change stands in the line."""
+    line = registry._life._turns._lines.get()
+    for _ in range(int(PATIENCE * 1000)):
+        last = line.last()
+        if last is not None and last.before is not None:
+            return
+        threading.Event().wait(0.001)
+    pytest.fail("no change came to wait")
+
+
+def wishes(storage):
+    return {slug: wish.active for slug, wish in Configs(storage).wishes().items()}
+
+
+class TestTheStoreDecides:
+    def test_off_asked_while_on_is_under_way(self, start, storage, gate):
+        """What the snapshot still shows as off is switched off all the same: it came later."""
+        registry = start()
+        on = Call(switch, registry, "slow", True)
+        assert gate.entered.wait(PATIENCE)
+        off = Call(switch, registry, "slow", False)
+        waits(registry)
+        gate.may_go_on.set()
+
+        assert off.outcome() is False
+        assert isinstance(on.outcome(), bool)
+        assert wishes(storage)["slow"] is False
+        assert registry.get("slow").state is PluginState.INACTIVE
+
+    def test_off_asked_in_another_process_while_on_is_under_way(self, start, storage, gate):
+        """It is stored there, and taken in here."""
+        here, there = start(), start()
+        on = Call(switch, here, "slow", True)
+        assert gate.entered.wait(PATIENCE)
+        assert switch(there, "slow", False) is False
+        gate.may_go_on.set()
+        on.outcome()
+        here.refresh()
+
+        assert wishes(storage)["slow"] is False
+        assert here.get("slow").state is PluginState.INACTIVE
+
+    def test_on_where_another_process_has_switched_it_off(self, start, storage):
+        """A snapshot that shows the plugin as on is no reason to store nothing."""
+        here, there = start(), start()
+        here.activate("tea")
+        there.refresh()
+        there.deactivate("tea")
+
+        assert switch(here, "tea", True) is True
+        assert wishes(storage)["tea"] is True
+        here.refresh()
+        there.refresh()
+        assert here.get("tea").active
+        assert there.get("tea").active
+
+    def test_on_where_another_process_has_switched_it_on(self, start, storage):
+        """The store agrees, so the generation stays; the plugin comes into service here."""
+        here, there = start(), start()
+        there.activate("tea")
+        revision = storage.revision()
+
+        assert switch(here, "tea", True) is True
+        assert here.get("tea").active
+        assert storage.revision() == revision
+
+    def test_on_again_makes_nothing_anew(self, start, storage):
+        """Where the store agrees nothing is stored, reloaded, or told."""
+        registry = start()
+        plugin, revision = registry.activate("tea").plugin, storage.revision()
+
+        assert switch(registry, "tea", True) is True
+        assert registry.get("tea").plugin is plugin
+        assert storage.revision() == revision
+        assert registry.refresh() is False
+
+    def test_a_wished_plugin_that_is_blocked(self, start):
+        """The API refuses what Python refuses."""
+        start().activate("tea")
+        registry = start(blocked=["tea"])
+        assert registry.get("tea").wanted
+        with pytest.raises(PluginBlockedError):
+            registry.activate("tea")
+        with pytest.raises(InvalidError, match="blocked"):
+            switch(registry, "tea", True)
+
+
+class TestDelete:
+    def test_what_another_process_has_switched_on_stays(self, start, storage):
+        """Neither wish nor metadata goes, whatever this process has taken in."""
+        here, there = start(), start()
+        here.set_metadata("tea", {"a": 1})
+        there.activate("tea")
+        with pytest.raises(PluginActiveError):
+            here.delete("tea")
+        with pytest.raises(InvalidError, match="currently active"):
+            PluginAPI(here).plugins_destroy(SUPERUSER, plugin="tea")
+
+        assert wishes(storage)["tea"] is True
+        assert storage.read("metadata")["tea"] == {"metadata": {"a": 1}}
+        assert here.metadata("tea") == {"a": 1}
+
+    def test_what_another_process_has_switched_off_goes(self, start, storage):
+        """It goes out of service here, too."""
+        here, there = start(), start()
+        here.activate("tea")
+        there.refresh()
+        there.deactivate("tea")
+        PluginAPI(here).plugins_destroy(SUPERUSER, plugin="tea")
+
+        assert here.get("tea").state is PluginState.INACTIVE
+        assert wishes(storage)["tea"] is False
+
+    def test_where_new_plugins_are_on_it_stays_off_until_they_are_looked_for(self, start, storage):
+        """Neither a reload nor another process brings back what an operator has deleted."""
+        here, there = (start(new_plugins="active", builtin=[Tea]) for _ in "12")
+        pk = here.deactivate("tea").pk
+        here.delete("tea")
+
+        assert here.get("tea").state is PluginState.INACTIVE
+        assert here.get("tea").pk > pk
+        there.refresh()
+        for registry in (here, there):
+            registry.reload(force=True)
+            assert registry.get("tea").state is PluginState.INACTIVE
+        revision = storage.revision()
+        assert (here.refresh(), there.refresh(), storage.revision()) == (False, False, revision)
+        pk = here.get("tea").pk
+        here.reload(collect=True)
+        assert here.get("tea").active
+        assert here.get("tea").pk == pk
+        assert there.refresh() is True
+        assert there.get("tea").active
+
+    def test_the_next_start_looks_for_it(self, start):
+        """It is then as if never seen, by the rules of that host."""
+        here = start(new_plugins="active", builtin=[Tea])
+        here.deactivate("tea")
+        here.delete("tea")
+
+        assert not start(builtin=[Tea]).get("tea").wanted
+        assert start(new_plugins="active", builtin=[Tea]).get("tea").active
+
+    @pytest.mark.parametrize("wish", [True, False])
+    def test_a_later_wish_is_a_wish(self, start, wish):
+        """What an operator says after it counts, and no rule for new plugins."""
+        registry = start(new_plugins="active", builtin=[Tea])
+        registry.deactivate("tea")
+        registry.delete("tea")
+        switch(registry, "tea", wish)
+        registry.reload(collect=True)
+
+        assert registry.get("tea").active is wish
+
+
+class TestTurns:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda registry: registry.activate("tea"),
+            lambda registry: registry.deactivate("milk"),
+            lambda registry: registry.delete("tea"),
+        ],
+    )
+    def test_what_was_refused_as_busy_does_not_happen(self, start, storage, gate, change):
+        """RegistryBusyError means that nothing was stored, so that no later reload does it."""
+        milk = type("Milk", (Plugin,), {})
+        registry = start(builtin=[Tea, milk, gate.plugin("slow")], reload_wait=0.05)
+        registry.activate("milk")
+        registry.set_metadata("tea", {"a": 1})
+        slow = Call(registry.activate, "slow")
+        assert gate.entered.wait(PATIENCE)
+        revision = storage.revision()
+        with pytest.raises(RegistryBusyError):
+            change(registry)
+        assert storage.revision() == revision
+        gate.may_go_on.set()
+        slow.outcome()
+        registry.refresh()
+
+        assert [*registry.active] == ["milk", "slow"]
+        assert registry.metadata("tea") == {"a": 1}
+
+    def test_a_refusal_holds_when_its_turn_comes(self, start, storage, gate):
+        """A plugin that has begun to need another one meanwhile keeps it on."""
+
+        class Mother(Plugin):
+            @hookimpl
+            def plugreg_plugins(self):
+                return [("child", gate.plugin("child"))]
+
+        registry = start(builtin=[Mother])
+        registry.activate("mother")
+        child = Call(registry.activate, "child")
+        assert gate.entered.wait(PATIENCE)
+        off = Call(registry.deactivate, "mother")
+        waits(registry)
+        gate.may_go_on.set()
+        child.outcome()
+
+        assert type(off.outcome()) is PluginRequiredError
+        assert wishes(storage) == {"mother": True, "child": True}
+        assert [*registry.active] == ["mother", "child"]
+
+    def test_plugin_code_has_its_turn_already(self, start, storage):
+        """Its wish is stored at once, refusals are raised to it, and the rest is done after it."""
+        seen = []
+
+        class Asking(Plugin):
+            @hookimpl
+            def plugreg_activated(self):
+                with pytest.raises(PluginActiveError):
+                    registry.delete("asking")
+                seen.append(registry.activate("tea").active)
+                seen.append(wishes(storage)["tea"])
+
+        registry = start(builtin=[Asking, Tea])
+        registry.activate("asking")
+
+        assert seen == [False, True]
+        assert registry.get("tea").active
+
+
+class TestSafeMode:
+    def test_is_seen(self, start):
+        """It is one record in the status for as long as it lasts, and is told once."""
+        told = []
+        registry = start(safe_mode=True, on_failure=told.append)
+        for change in (lambda: switch(registry, "tea", True), registry.reload, registry.refresh):
+            change()
+            (record,) = registry.status()["registry_errors"]
+            assert (record["stage"], record["name"]) == ("discovery", "safe-mode")
+            assert "safe mode" in record["message"]
+        assert [failure.slug for failure in told] == ["safe-mode"]
+        assert start().status()["registry_errors"] == []
+
+    def test_starts_where_every_failure_stops_a_host(self, start, storage):
+        """It is what a host is started with that does not start otherwise."""
+        registry = PluginRegistry("shop", group="no.such", storage=storage, safe_mode=True)
+        with registry:
+            assert registry.load(strict=True).active == ()

@@ -1,0 +1,598 @@
+"""What is protected: known over definitions, hidden in texts, encrypted where it is stored."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from contextlib import suppress
+from datetime import datetime
+
+import pytest
+from pydantic import HttpUrl
+
+from plugreg import (
+    EncryptionError,
+    Plugin,
+    PluginRegistry,
+    SettingError,
+    StorageError,
+    StorageUnavailableError,
+    hookimpl,
+)
+from plugreg.encryption import Encryption
+from plugreg.mixins import SettingsMixin, UserInterfaceMixin
+from plugreg.settings.declaration import parse_definitions
+from plugreg.settings.store import Declared, SettingsStore
+from plugreg.settings.view import SettingsView
+from plugreg.storage import MemoryStorage, TinyDBStorage, export_json
+
+SECRET = "canary-7f3a"
+OTHER = "parrot-90b1"
+
+
+class House:
+    """A settings store, and the definitions that the plugin ``tea`` declares."""
+
+    def __init__(self, storage=None, *, encryption=None, **overrides):
+        self.storage = storage or MemoryStorage()
+        self.store = SettingsStore(
+            self.storage, lambda *_: None, overrides={"tea": overrides}, encryption=encryption
+        )
+        self.store.load()
+        self.declared = Declared()
+
+    def declare(self, settings=(), user_settings=()):
+        own, faults = parse_definitions(dict(settings), "SETTINGS")
+        users, more = parse_definitions(dict(user_settings), "USER_SETTINGS")
+        assert (faults, more) == ((), ())
+        self.declared = Declared(own, users)
+        self.store.declare("tea", self.declared)
+        return self
+
+    def view(self, user=None):
+        return SettingsView(self.store, "tea", self.declared.of(user), user)
+
+    def hides(self, *texts, slug="tea"):
+        """Return which of these texts are hidden."""
+        scrubber = self.store.scrubber(slug)
+        return [each for each in texts if scrubber.text(f"<{each}>") != f"<{each}>"]
+
+
+TOKEN = {"TOKEN": {"protected": True}}
+
+
+class TestScrubber:
+    def test_hides_what_is_stored(self):
+        """Of the plugin's own and of all users' settings, and nothing of other ones."""
+        house = House().declare({**TOKEN, "NOTE": {}}, TOKEN)
+        house.view().set("TOKEN", SECRET)
+        house.view().set("NOTE", "open-note")
+        house.view(7).set("TOKEN", OTHER)
+        assert house.hides(SECRET, OTHER, "open-note") == [SECRET, OTHER]
+        assert house.hides(SECRET, slug="milk") == []
+
+    def test_is_the_same_until_something_changes(self):
+        """A new value is hidden at once; one that was deleted may still be held by the plugin."""
+        house = House().declare(TOKEN)
+        house.view().set("TOKEN", SECRET)
+        scrubber = house.store.scrubber("tea")
+        assert house.store.scrubber("tea") is scrubber
+        house.view().set("TOKEN", OTHER)
+        assert house.hides(SECRET, OTHER) == [SECRET, OTHER]
+        house.store.forget("tea")
+        assert house.hides(SECRET, OTHER) == [SECRET, OTHER]
+
+    def test_hides_what_was_replaced(self):
+        """The plugin may hold the old value still; short and very old ones are given up."""
+        house = House().declare(TOKEN)
+        for value in (SECRET, "abc", OTHER, ""):
+            house.view().set("TOKEN", value)
+        assert house.hides(SECRET, "abc", OTHER) == [SECRET, OTHER]
+        for number in range(20):
+            house.view().set("TOKEN", f"newer-{number:02}")
+        assert house.hides(SECRET, OTHER, "newer-10", "newer-19") == ["newer-10", "newer-19"]
+
+    def test_hides_what_another_process_has_replaced(self):
+        """What was read before is still held by the plugin of this process."""
+        house = House().declare(TOKEN)
+        house.view().set("TOKEN", SECRET)
+        other = House(house.storage).declare(TOKEN)
+        other.view().set("TOKEN", OTHER)
+        house.store.load()
+
+        assert house.hides(SECRET, OTHER) == [SECRET, OTHER]
+
+    @pytest.mark.parametrize(
+        ("definition", "given"),
+        [
+            ({"type": datetime}, "2031-02-03T04:05:06Z"),
+            ({"type": HttpUrl}, "https://k:Pass@Hooks.Example.COM/T\u00fc"),
+            ({"validator": int}, "0918273645"),
+            ({"validator": float}, "1e9"),
+        ],
+    )
+    def test_hides_the_value_that_the_plugin_holds(self, definition, given):
+        """A plugin tells of its value as it is native, not of the text that was given."""
+        house = House().declare({"TOKEN": {"protected": True, **definition}})
+        house.view().set("TOKEN", given)
+        native, scrubber = house.view()["TOKEN"], house.store.scrubber("tea")
+
+        assert scrubber.text(f"at {native} there") == "at *** there"
+        if isinstance(native, (int, float)):
+            assert scrubber.value([native, int(native), float(native)]) == ["***"] * 3
+
+    def test_knows_protection_without_a_definition(self):
+        """It is stored with the value: a plugin that is off has no definitions."""
+        first = House().declare(TOKEN, TOKEN)
+        first.view().set("TOKEN", SECRET)
+        first.view(7).set("TOKEN", OTHER)
+        assert House(first.storage).hides(SECRET, OTHER) == [SECRET, OTHER]
+
+    def test_what_was_once_protected_stays_so(self):
+        """In this process, whatever a later version of the plugin declares."""
+        house = House().declare(TOKEN)
+        house.declare({"TOKEN": {}})
+        house.view().set("TOKEN", SECRET)
+        assert house.hides(SECRET) == [SECRET]
+
+    def test_a_row_that_does_not_say_counts_as_protected(self):
+        """Somebody else has written it, and may have meant it to be."""
+        house = House()
+        with house.storage.transaction() as transaction:
+            transaction.put("settings", "tea:TOKEN", {"value": SECRET})
+        house.store.load()
+        assert house.hides(SECRET) == [SECRET]
+
+    def test_hides_overrides_of_protected_settings(self):
+        """And those of settings that nobody declares, whose protection is not known."""
+        house = House(TOKEN=SECRET, NOTE="open-note", MINE=OTHER)
+        assert house.hides(SECRET, OTHER, "open-note") == [SECRET, OTHER, "open-note"]
+        house.declare({**TOKEN, "NOTE": {}}, {"MINE": {"protected": True}})
+        assert house.hides(SECRET, OTHER, "open-note") == [SECRET, OTHER]
+
+    def test_hides_defaults_of_protected_settings(self):
+        """They are in force where nothing is set; one that fails costs nothing."""
+
+        def failing():
+            raise OSError
+
+        house = House().declare(
+            {
+                "A": {"protected": True, "default": SECRET},
+                "B": {"protected": True, "default": lambda: OTHER},
+                "C": {"protected": True, "default": failing},
+                "D": {"default": "open-note"},
+            }
+        )
+        assert house.hides(SECRET, OTHER, "open-note") == [SECRET, OTHER]
+
+    def test_a_default_may_ask_for_what_fails(self):
+        """Refusing that takes a scrubber, which takes the defaults again: it comes to an end."""
+        asked = []
+
+        def asking():
+            asked.append(1)
+            with suppress(SettingError):
+                house.view()["BAD"]
+            return SECRET
+
+        def failing():
+            raise OSError(f"no {OTHER}")
+
+        definitions = {key: {"protected": True, "default": asking} for key in ("A", "B", "C")}
+        house = House().declare({**definitions, "BAD": {"default": failing}, **TOKEN})
+        house.view().set("TOKEN", OTHER)
+        with pytest.raises(SettingError, match=r"OSError: no \*\*\*"):
+            house.view()["BAD"]
+        assert len(asked) == 3
+
+    def test_hides_what_references_stand_for(self, monkeypatch, tmp_path):
+        """As of now, and never the name, which an error must tell."""
+        file = tmp_path / "tea-file"
+        file.write_text(SECRET, encoding="utf-8")
+        monkeypatch.setenv("TEA_TOKEN", OTHER)
+        house = House(TOKEN={"$file": str(file)}).declare({**TOKEN, "KEY": {"protected": True}})
+        house.view().set("KEY", {"$env": "TEA_TOKEN"})
+        assert house.hides(SECRET, OTHER, str(file), "TEA_TOKEN") == [SECRET, OTHER]
+        file.write_text("renewed-one", encoding="utf-8")
+        monkeypatch.delenv("TEA_TOKEN")
+        assert house.hides(SECRET, OTHER, "renewed-one") == ["renewed-one"]
+
+    def test_hides_each_text_within_a_value(self, monkeypatch):
+        """A list or dict is hidden as a whole and in its parts, read from JSON too."""
+        monkeypatch.setenv("TEA_TOKEN", OTHER)
+        definitions = {
+            key: {"type": dict[str, list[str]], "protected": True} for key in ("A", "B", "C")
+        }
+        house = House(A={"x": ["first-part", {"$env": "TEA_TOKEN"}]}).declare(definitions)
+        house.view().set("B", {"x": [SECRET]})
+        house.view().set("C", {"x": ["third-part"]})
+        assert house.hides(SECRET, OTHER, "first-part", "third-part") == [
+            SECRET,
+            OTHER,
+            "first-part",
+            "third-part",
+        ]
+
+    def test_a_text_that_looks_like_a_reference_is_not_followed(self, monkeypatch):
+        """Or a value from outside would make the host read files."""
+        monkeypatch.setenv("TEA_TOKEN", OTHER)
+        house = House().declare(TOKEN)
+        house.view().set("TOKEN", '{"$env": "TEA_TOKEN"}')
+        assert house.hides(OTHER) == []
+
+
+class Leaky(SettingsMixin, UserInterfaceMixin, Plugin):
+    """It tells its secret wherever it can."""
+
+    NAME = "Tea"
+    SETTINGS = TOKEN
+
+    @hookimpl
+    def plugreg_settings_changed(self, changed):
+        raise OSError(self.get_setting("TOKEN"))
+
+    def get_ui_features(self, feature_type, context, request):
+        return [{"key": "a", "title": self.get_setting("TOKEN"), "context": {"a": [SECRET]}}]
+
+    def get_admin_context(self):
+        return {"token": self.get_setting("TOKEN")}
+
+
+class TestRegistry:
+    def test_a_protected_value_is_in_no_record_log_or_answer(self, caplog):
+        """Of a plugin that is active, and of one that failed and has no definitions any more."""
+        caplog.set_level(logging.DEBUG)
+        storage, told = MemoryStorage(), []
+
+        def serve(cls):
+            registry = PluginRegistry(
+                "shop",
+                builtin=[("tea", cls)],
+                storage=storage,
+                new_plugins="active",
+                on_failure=lambda failure: told.append(repr(failure) + failure.traceback),
+            )
+            registry.load()
+            return registry
+
+        with serve(Leaky) as registry:
+            registry.settings("tea").set("TOKEN", SECRET)
+            assert registry.settings("tea")["TOKEN"] == SECRET
+            told += [repr(registry.ui_features("panel")), repr(registry.admin("tea"))]
+            told += [each.message + each.traceback for each in registry.errors]
+            told += [repr(registry.status()), repr(registry.config.scrubbed("tea", [SECRET]))]
+            assert len(registry.errors) == 1
+
+        def broken(self):
+            raise OSError(f"cannot use {SECRET}")
+
+        with serve(type("Tea", (Plugin,), {"__init__": broken})) as registry:
+            told += [each.message + each.traceback for each in registry.errors]
+            told += [repr(registry.config.listed())]
+            assert len(registry.errors) == 1
+        assert "cannot use ***" in "".join(told)
+        assert SECRET not in "".join(told)
+        assert SECRET not in caplog.text
+
+    def test_what_after_save_raises_is_a_failure_of_the_plugin(self):
+        """Scrubbed, counted, and told of in the registry's errors."""
+
+        def failing(change):
+            raise OSError(f"cannot use {change.value}")
+
+        cls = type(
+            "Tea",
+            (SettingsMixin, Plugin),
+            {"SETTINGS": {"TOKEN": {"protected": True, "after_save": failing}}},
+        )
+        with PluginRegistry("shop", builtin=[cls], new_plugins="active") as registry:
+            registry.load()
+            registry.settings("tea").set("TOKEN", SECRET)
+            (failure,) = registry.errors
+            assert (failure.stage, failure.subject) == ("call", "after_save")
+            assert failure.message == "after_save of setting 'TOKEN': OSError: cannot use ***"
+            assert SECRET not in failure.traceback
+
+
+class Away(MemoryStorage):
+    """A store that can be out of reach for those who write."""
+
+    away = False
+
+    def transaction(self):
+        if self.away:
+            raise StorageUnavailableError("here", "it is away")
+        return super().transaction()
+
+
+class TestProtectedLater:
+    OPEN = {"TOKEN": {}, "NOTE": {}}
+    NOW = {**TOKEN, "NOTE": {}}
+
+    def stored(self, storage=None):
+        """Return a house whose values were stored before any of them was protected."""
+        house = House(storage).declare(self.OPEN, self.OPEN)
+        house.view().set("TOKEN", SECRET)
+        house.view().set("NOTE", "open-note")
+        house.view(7).set("TOKEN", OTHER)
+        return house
+
+    def test_values_are_protected_where_they_are_stored(self):
+        """In one commit, own and users' alike, so that an export leaves them out; no others."""
+        first = self.stored()
+        revision = first.storage.revision()
+        assert SECRET in export_json(first.storage)
+        second = House(first.storage).declare(self.NOW, self.NOW)
+        assert first.storage.revision() == revision + 1
+        assert SECRET not in export_json(first.storage)
+        assert OTHER not in export_json(first.storage)
+        assert first.storage.read("settings") == {
+            "tea:NOTE": {"value": "open-note", "protected": False},
+            "tea:TOKEN": {"value": SECRET, "protected": True},
+        }
+        # It is known here, too, so that nothing is done again.
+        second.declare(self.NOW, self.NOW)
+        House(first.storage).declare(self.NOW, self.NOW)
+        assert first.storage.revision() == revision + 1
+        assert second.store.load() == {}
+
+    def test_own_and_users_settings_are_told_apart(self):
+        """A key that is protected for users only stays open as the plugin's own."""
+        first = self.stored()
+        House(first.storage).declare(self.OPEN, self.NOW)
+        assert first.storage.read("settings")["tea:TOKEN"]["protected"] is False
+        assert first.storage.read("user_settings")["tea:7:TOKEN"]["protected"] is True
+
+    def test_what_cannot_be_had_stays_as_it_is(self):
+        """There is no text of it that could be stored as a protected one."""
+        row = {"value": "no token of these keys", "protected": False, "encrypted": True}
+        storage = MemoryStorage()
+        with storage.transaction() as transaction:
+            transaction.put("settings", "tea:TOKEN", row)
+        House(storage).declare(self.NOW)
+        assert storage.read("settings") == {"tea:TOKEN": row}
+
+    def test_what_others_have_stored_meanwhile_is_kept(self):
+        """The newer value is protected, not the one that was read before."""
+        first = self.stored()
+        second = House(first.storage)
+        first.view().set("TOKEN", "newer-secret")
+        second.declare(self.NOW, self.NOW)
+        assert first.storage.read("settings")["tea:TOKEN"] == {
+            "value": "newer-secret",
+            "protected": True,
+        }
+        assert second.view()["TOKEN"] == "newer-secret"
+
+    def test_a_storage_that_fails_keeps_no_plugin_off(self, caplog):
+        """It is logged, shown to nobody meanwhile, and done when the plugin is taken in again."""
+        storage = Away()
+        self.stored(storage)
+        second = House(storage)
+        storage.away = True
+        second.declare(self.NOW, self.NOW)
+        assert "'tea' are protected by now" in caplog.text
+        assert "it is away" in caplog.text
+        assert second.view().shown("TOKEN") == "***"
+        storage.away = False
+        second.declare(self.NOW, self.NOW)
+        assert SECRET not in export_json(storage)
+
+    def test_a_registry_does_so_as_it_loads(self):
+        """Its plugin's new version is all that it takes."""
+
+        def serve(settings):
+            cls = type("Tea", (SettingsMixin, Plugin), {"SETTINGS": settings})
+            registry = PluginRegistry("shop", builtin=[cls], storage=storage, mandatory=["tea"])
+            registry.load()
+            return registry
+
+        storage = MemoryStorage()
+        with serve(self.OPEN) as registry:
+            registry.settings("tea").set("TOKEN", SECRET)
+        with serve(self.NOW) as registry:
+            assert SECRET not in export_json(storage)
+            assert registry.settings("tea")["TOKEN"] == SECRET
+            assert registry.errors == ()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_waits_for_no_write_of_its_parents():
+    """Another thread that is storing a value as the process forks holds up nobody in the child."""
+
+    class Slow(MemoryStorage):
+        def transaction(self):
+            if threading.current_thread() is not threading.main_thread():
+                begun.set()
+                assert may_go_on.wait(30)
+            return super().transaction()
+
+    begun, may_go_on = threading.Event(), threading.Event()
+    house = House(Slow()).declare({"NOTE": {}})
+    writer = threading.Thread(target=house.view().set, args=("NOTE", "parent's"))
+    writer.start()
+    assert begun.wait(30)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.alarm(20)
+            house.view().set("NOTE", "child's")
+            os._exit(house.view()["NOTE"] != "child's")
+        finally:
+            os._exit(1)
+    status = os.waitpid(pid, 0)[1]
+    may_go_on.set()
+    writer.join()
+    assert status == 0
+    assert house.view()["NOTE"] == "parent's"
+
+
+class TestEncryption:
+    @pytest.fixture
+    def keys(self):
+        return [Encryption.new_key(), Encryption.new_key()]
+
+    def row(self, house, key="tea:TOKEN", table="settings"):
+        return house.storage.read(table)[key]
+
+    def test_protected_values_are_encrypted_where_they_are_stored(self, keys, tmp_path):
+        """Own and users', references too; others stay readable. The file shows no secret."""
+        storage = TinyDBStorage(tmp_path / "store.json")
+        house = House(storage, encryption=Encryption(keys))
+        house.declare({**TOKEN, "NOTE": {}, "REF": {"protected": True}}, TOKEN)
+        house.view().set("TOKEN", SECRET)
+        house.view().set("NOTE", "open-note")
+        house.view().set("REF", {"$env": "TEA_CANARY"})
+        house.view(7).set("TOKEN", OTHER)
+        text = (tmp_path / "store.json").read_text(encoding="utf-8")
+        for each in (SECRET, OTHER, "TEA_CANARY"):
+            assert each not in text
+        assert self.row(house, "tea:NOTE") == {"value": "open-note", "protected": False}
+        assert self.row(house, "tea:REF")["reference"] is True
+        assert {**self.row(house), "value": ""} == {
+            "value": "",
+            "protected": True,
+            "encrypted": True,
+        }
+        again = House(TinyDBStorage(tmp_path / "store.json"), encryption=Encryption(keys))
+        again.declare({**TOKEN, "REF": {"protected": True}}, TOKEN)
+        assert again.view()["TOKEN"] == SECRET
+        assert again.view(7)["TOKEN"] == OTHER
+        assert again.store.stored("tea").of(None)["REF"].given == {"$env": "TEA_CANARY"}
+
+    def test_values_in_clear_are_still_read(self, keys):
+        """Encryption may be added to a store that is in use."""
+        house = House().declare(TOKEN)
+        house.view().set("TOKEN", SECRET)
+        again = House(house.storage, encryption=Encryption(keys)).declare(TOKEN)
+        assert again.view()["TOKEN"] == SECRET
+        again.view().set("TOKEN", OTHER)
+        assert self.row(again)["encrypted"] is True
+
+    @pytest.mark.parametrize(
+        ("encryption", "told"),
+        [
+            (lambda: None, r"'plugreg\[secrets\]'.*encryption=Encryption"),
+            (lambda: Encryption([Encryption.new_key()]), "none of the registry's keys opens it"),
+        ],
+    )
+    def test_without_the_key_it_is_set_and_cannot_be_read(self, keys, encryption, told):
+        """The row stays as it is until it is written anew, or the key is back."""
+        house = House(encryption=Encryption(keys)).declare(TOKEN)
+        house.view().set("TOKEN", SECRET)
+        row = self.row(house)
+        keyless = House(house.storage, encryption=encryption()).declare({**TOKEN, "NOTE": {}})
+        view = keyless.view()
+        with pytest.raises(SettingError, match=told) as caught:
+            view["TOKEN"]
+        assert caught.value.field == "TOKEN"
+        assert (view.is_set("TOKEN"), view.shown("TOKEN")) == (True, "***")
+        assert view.fault("TOKEN") == caught.value.reason
+        view.set("TOKEN", "***")
+        view.set("NOTE", "x")
+        assert self.row(keyless) == row
+        house.store.load()
+        assert house.view()["TOKEN"] == SECRET
+        view.set("TOKEN", OTHER)
+        assert view["TOKEN"] == OTHER
+
+    def test_keys_are_rotated(self, keys):
+        """One commit: every protected row has the first key, those in clear before too."""
+        old, new = keys
+        clear = House().declare({**TOKEN, "NOTE": {}}, TOKEN)
+        clear.view().set("TOKEN", SECRET)
+        clear.view().set("NOTE", "open-note")
+        first = House(clear.storage, encryption=Encryption([old])).declare(TOKEN, TOKEN)
+        first.view(7).set("TOKEN", OTHER)
+        revision = clear.storage.revision()
+        both = House(clear.storage, encryption=Encryption([new, old]))
+        assert both.store.rotate_secrets() == 2
+        assert clear.storage.revision() == revision + 1
+        assert self.row(both, "tea:NOTE") == {"value": "open-note", "protected": False}
+        last = House(clear.storage, encryption=Encryption([new])).declare(TOKEN, TOKEN)
+        assert (last.view()["TOKEN"], last.view(7)["TOKEN"]) == (SECRET, OTHER)
+
+    def test_what_is_known_as_protected_is_encrypted_whatever_its_row_says(self, keys):
+        """A later version of the plugin may have protected a setting."""
+        house = House(encryption=Encryption(keys)).declare({"TOKEN": {}})
+        house.view().set("TOKEN", SECRET)
+        assert self.row(house)["value"] == SECRET
+        house.declare(TOKEN)
+        assert house.store.rotate_secrets() == 1
+        assert self.row(house)["protected"] is self.row(house)["encrypted"] is True
+        house.store.load()
+        assert house.view()["TOKEN"] == SECRET
+
+    def test_what_was_stored_open_is_encrypted_once_it_is_protected(self, keys):
+        """As a write would do it, when the plugin is taken in that declares it so."""
+        house = House().declare({"TOKEN": {}})
+        house.view().set("TOKEN", SECRET)
+        again = House(house.storage, encryption=Encryption(keys)).declare(TOKEN)
+        assert self.row(again)["protected"] is self.row(again)["encrypted"] is True
+        assert SECRET not in export_json(again.storage, secrets=True)
+        again.store.load()
+        assert again.view()["TOKEN"] == SECRET
+
+    def test_where_one_cannot_be_opened_nothing_is_rotated(self, keys):
+        """EncryptionError names its place; without any keys StorageError says what to give."""
+        house = House(encryption=Encryption(keys[:1])).declare(TOKEN, TOKEN)
+        house.view().set("TOKEN", SECRET)
+        other = House(house.storage, encryption=Encryption(keys[1:])).declare(TOKEN, TOKEN)
+        other.view(7).set("TOKEN", OTHER)
+        rows = [self.row(house), self.row(house, "tea:7:TOKEN", "user_settings")]
+        for each, told in (
+            (house, "'tea:7:TOKEN' of table 'user_settings'"),
+            (other, "'tea:TOKEN' of table 'settings'"),
+        ):
+            with pytest.raises(EncryptionError, match=told):
+                each.store.rotate_secrets()
+        with pytest.raises(StorageError, match="encryption=Encryption"):
+            House(house.storage).store.rotate_secrets()
+        assert rows == [self.row(house), self.row(house, "tea:7:TOKEN", "user_settings")]
+
+    def test_a_migration_waits_for_the_key(self, keys):
+        """What the plugin cannot be shown must not be lost."""
+
+        class Tea(SettingsMixin, Plugin):
+            SETTINGS = TOKEN
+
+        def serve(encryption):
+            registry = PluginRegistry(
+                "shop",
+                builtin=[Tea],
+                storage=storage,
+                new_plugins="active",
+                encryption=encryption,
+            )
+            registry.load()
+            return registry
+
+        storage = MemoryStorage()
+        with serve(Encryption(keys)) as registry:
+            registry.settings("tea").set("TOKEN", SECRET)
+            assert registry.config.rotate_secrets() == 1
+        row = storage.read("settings")
+        Tea.SETTINGS_VERSION = 2
+        with serve(None) as registry:
+            (failure,) = registry.errors
+            assert failure.subject == "settings migration"
+            assert "TOKEN: it is stored encrypted" in failure.message
+            assert storage.read("settings") == row
+        with serve(Encryption(keys)) as registry:
+            assert registry.settings("tea")["TOKEN"] == SECRET
+            assert registry.errors == ()
+
+
+def test_a_row_that_plugreg_has_not_written_is_told_of_by_place():
+    """Nothing of it is shown."""
+    house = House()
+    with house.storage.transaction() as transaction:
+        transaction.put("settings", "tea:TOKEN", {"value": [SECRET], "protected": True})
+    house.store.load()
+    (error,) = house.store.damaged
+    assert "'tea:TOKEN' of table 'settings'" in str(error)
+    assert SECRET not in str(error)
