@@ -3,19 +3,16 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from plugreg.settings.definition import SettingChange, SettingDefinition
-    from plugreg.settings.view import SettingsView
+    from plugreg.settings.view import SettingChange, SettingsView
 else:
 
     def __getattr__(name: str) -> object:
-        # PEP 562: most modules that import from this package need neither view nor definitions.
-        if name == "SettingsView":
-            from plugreg.settings import view as module
-        elif name in __all__:
-            from plugreg.settings import definition as module
-        else:
+        # PEP 562: the view is imported when it is asked for, since a start can do without it.
+        if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(module, name)
+        from plugreg.settings import view
+
+        return getattr(view, name)
 
 
-__all__ = ["SettingChange", "SettingDefinition", "SettingsView"]
+__all__ = ["SettingChange", "SettingsView"]
