@@ -133,8 +133,8 @@ class PluginRegistry:
         from plugreg._state.configuration import Configuration
         from plugreg._state.heartbeat import Heartbeat
         from plugreg._state.ledger import FailureLedger
-        from plugreg._state.plugin_rows import Configs
-        from plugreg._state.probe_rows import Probes
+        from plugreg._state.plugin_rows import PluginRows
+        from plugreg._state.probe_rows import ProbeRows
         from plugreg._support.names import slugify
         from plugreg.assets import Assets
         from plugreg.discovery import Facts
@@ -169,7 +169,7 @@ class PluginRegistry:
         off = switched_off(rows, switches)
         self._rules = rules
         kept = MemoryStorage() if storage is None else storage
-        self._probes = Probes(kept)
+        self._probe_rows = ProbeRows(kept)
         presence = Heartbeat(kept, process, silent=rules.safe_mode)
         self._settings = SettingsStore(
             kept,
@@ -178,7 +178,7 @@ class PluginRegistry:
             overrides=parse_overrides(overrides),
             encryption=encryption,
         )
-        self._configs = Configs(kept, self._settings.scrubber)
+        self._plugin_rows = PluginRows(kept, self._settings.scrubber)
         calling = Calling(
             host,
             hookspecs=collected("hookspecs", hookspecs),
@@ -215,7 +215,7 @@ class PluginRegistry:
         )
         """Telling plugins what happens in the host."""
         facts = Facts()
-        binder = Binder(self._settings, self._configs)
+        binder = Binder(self._settings, self._plugin_rows)
         activator = Activator(rows, off, self.manager.implementations, binder)
         self._life = LifeCycle(
             rules=rules,
@@ -234,8 +234,8 @@ class PluginRegistry:
             ledger=self._ledger,
             settings=self._settings,
             health=self._health,
-            configs=self._configs,
-            probes=self._probes,
+            plugin_rows=self._plugin_rows,
+            probe_rows=self._probe_rows,
             presence=presence,
             turns=ChangeQueue(reload_wait),
             damage=self._damage,
@@ -246,9 +246,9 @@ class PluginRegistry:
             current,
             self._ledger,
             facts.of,
-            self._probes.of,
+            self._probe_rows.of,
             calling.circuits.state,
-            learnt_by=lambda: self._probes.kept,
+            learnt_by=lambda: self._probe_rows.kept,
         )
         """All plugins as records, and lists of them: filtered, searched and ordered."""
 
@@ -262,7 +262,7 @@ class PluginRegistry:
                 rules=rules,
                 mixins=rows,
                 current=current,
-                probes=self._probes,
+                probe_rows=self._probe_rows,
                 scrubber=self._settings.scrubber,
             )
 
@@ -271,9 +271,9 @@ class PluginRegistry:
             rules=rules,
             life=self._life,
             catalogue=self.catalogue,
-            configs=self._configs,
+            plugin_rows=self._plugin_rows,
             settings=self._settings,
-            probes=self._probes,
+            probe_rows=self._probe_rows,
             probe=self.probe,
         )
         self.packages: Final = (
@@ -297,7 +297,7 @@ class PluginRegistry:
         self.schedules: Final = Schedules(current, self._ledger)
         """The tasks of plugins, and running one."""
         self._ui = UserInterface(current, self._ledger, self._settings.scrubber)
-        self.config: Final = Configuration(current, self._settings, self._configs)
+        self.config: Final = Configuration(current, self._settings, self._plugin_rows)
         """Settings, user settings and metadata."""
         self.shared: Final = Shared(self._life, kept, presence)
         """What the processes that share the storage have to do with one another."""
@@ -607,7 +607,7 @@ class PluginRegistry:
                 remake = Remake.of(full=anew, force=False)
                 self._life.reload_everywhere(collect=True, remake=remake)
             else:
-                self._configs.ask_all()
+                self._plugin_rows.ask_all()
 
         def refresh() -> None:
             if self._life.is_loaded:
@@ -632,7 +632,7 @@ class PluginRegistry:
 
     def _damage(self) -> tuple[PluginFailure, ...]:
         interrupted = () if self.packages is None else self.packages.failures()
-        return (*self._configs.lost(), *interrupted)
+        return (*self._plugin_rows.lost(), *interrupted)
 
     def _check_ready(self) -> None:
         # After close calls reach nobody, and what went wrong can still be read.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from plugreg._lifecycle.migrate import migrate
-from plugreg._state.plugin_rows import Configs
+from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.names import Slug
 from plugreg.settings.store import Declared, SettingsStore
 from plugreg.settings.view import SettingsView, user_view
@@ -16,14 +16,14 @@ from plugreg.settings.view import SettingsView, user_view
 class Binder:
     """What the activation of plugins asks of the settings of one registry."""
 
-    def __init__(self, store: SettingsStore, configs: Configs) -> None:
+    def __init__(self, store: SettingsStore, plugin_rows: PluginRows) -> None:
         self._store = store
-        self._configs = configs
+        self._plugin_rows = plugin_rows
 
     def take_in(self, slug: str, declared: Declared) -> BoundContext:
         """Take in what a plugin declares, and return what its object is bound to."""
         self._store.declare(slug, declared)
-        return BoundContext(Slug(slug), declared, self._store, self._configs)
+        return BoundContext(Slug(slug), declared, self._store, self._plugin_rows)
 
     def migrate(self, slug: str, plugin: Any, declared: Declared) -> None:
         """See :func:`plugreg._lifecycle.migrate.migrate`."""
@@ -41,13 +41,13 @@ class BoundContext:
         slug: Slug,
         declared: Declared,
         store: SettingsStore,
-        configs: Configs,
+        plugin_rows: PluginRows,
     ) -> None:
         self._slug = slug
         self._settings = SettingsView(store, slug, declared.settings, version=declared.version)
         self._declared = declared
         self._store = store
-        self._configs = configs
+        self._plugin_rows = plugin_rows
 
     @property
     def slug(self) -> Slug:
@@ -77,11 +77,11 @@ class BoundContext:
 
     def get_metadata(self) -> dict[str, Any]:
         """Return a copy of the plugin's metadata."""
-        return self._configs.metadata(self._slug)
+        return self._plugin_rows.metadata(self._slug)
 
     def set_metadata(self, data: Mapping[str, Any], merge: bool = True) -> None:
         """Store the plugin's metadata; see ``PluginContext.set_metadata``."""
-        self._configs.set_metadata(self._slug, data, merge)
+        self._plugin_rows.set_metadata(self._slug, data, merge)
 
     def _of_user(self, user: int) -> SettingsView:
         declared = self._declared

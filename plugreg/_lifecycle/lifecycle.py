@@ -20,8 +20,8 @@ from plugreg._lifecycle.retries import Retries
 from plugreg._lifecycle.settings_health import SettingsHealth
 from plugreg._state.heartbeat import Heartbeat, ProcessStatus
 from plugreg._state.ledger import FailureLedger
-from plugreg._state.plugin_rows import COUNTERS, Configs
-from plugreg._state.probe_rows import Probes
+from plugreg._state.plugin_rows import COUNTERS, PluginRows
+from plugreg._state.probe_rows import ProbeRows
 from plugreg._state.revision import RevisionTracker
 from plugreg._support.names import Slug
 from plugreg.discovery import Sources, restricted
@@ -80,8 +80,8 @@ class LifeCycle:
         ledger: FailureLedger,
         settings: SettingsStore,
         health: SettingsHealth,
-        configs: Configs,
-        probes: Probes,
+        plugin_rows: PluginRows,
+        probe_rows: ProbeRows,
         presence: Heartbeat,
         turns: ChangeQueue,
         damage: Callable[[], tuple[PluginFailure, ...]],
@@ -96,8 +96,8 @@ class LifeCycle:
         self._ledger = ledger
         self._settings = settings
         self._health = health
-        self._configs = configs
-        self._probes = probes
+        self._plugin_rows = plugin_rows
+        self._probe_rows = probe_rows
         self._presence = presence
         self._turns = turns
         self._damage = damage
@@ -107,7 +107,7 @@ class LifeCycle:
         self.snapshot = Snapshot()
         """The snapshot of this moment, empty before load and after close. It is assigned here."""
         self._collected = Discovery()
-        self._fresh = RevisionTracker(configs, rules)
+        self._fresh = RevisionTracker(plugin_rows, rules)
         self._is_loaded = False
         self._is_closed = False
         self._has_ended = False
@@ -312,8 +312,8 @@ class LifeCycle:
         found = restricted(found, collected)
         before = self.snapshot.active
         changed = self._settings.load()
-        self._configs.load()
-        self._probes.load()
+        self._plugin_rows.load()
+        self._probe_rows.load()
         damaged = {each.args for each in self._damaged()}
         found = replace(found, failures=(*found.failures, *self._damage()))
         try:
@@ -338,7 +338,7 @@ class LifeCycle:
         return report
 
     def _catch_up(self) -> LoadReport:
-        revision, snapshot = self._configs.revision(), self.snapshot
+        revision, snapshot = self._plugin_rows.revision(), self.snapshot
         found = self._fresh.wished(snapshot)
         if found is None:
             return self._reload(collect=True, remake=Remake.CHANGED)
@@ -356,13 +356,13 @@ class LifeCycle:
 
         It has no turn, and changes nothing that those who have one go by.
         """
-        revision, active = self._configs.revision(), self.snapshot.active
+        revision, active = self._plugin_rows.revision(), self.snapshot.active
         if revision == self._values_of:
             return
         before = self._health.moment(active.values())
         changed = self._settings.load()
-        self._configs.load()
-        self._probes.load()
+        self._plugin_rows.load()
+        self._probe_rows.load()
         self._health.renew(before)
         self._tell_changed(changed, active)
         self._values_of = revision
@@ -419,7 +419,7 @@ class LifeCycle:
                 self._tear_down()
                 built = build()
             if not self._rules.safe_mode:
-                self._configs.rename(built.renamed)
+                self._plugin_rows.rename(built.renamed)
             # Hooks and snapshot, or neither.
             self._manager.exchange(
                 [each.slug for each in built.removed],
@@ -466,13 +466,13 @@ class LifeCycle:
         self, specs: Iterable[PluginSpec], /, *, few: bool = False, again: bool
     ) -> Mapping[Slug, PluginRow]:
         if self._rules.safe_mode:
-            return self._with_faults(self._configs.wishes(), specs)
-        remember = self._configs.remember_few if few else self._configs.remember
+            return self._with_faults(self._plugin_rows.wishes(), specs)
+        remember = self._plugin_rows.remember_few if few else self._plugin_rows.remember
         stored = [each for each in specs if each.source is not Source.MANUAL]
         return self._with_faults(remember(stored, self._rules, again=again), specs)
 
     def _damaged(self) -> tuple[RecordCorruptError, ...]:
-        return (*self._configs.damaged, *self._settings.damaged, *self._probes.damaged)
+        return (*self._plugin_rows.damaged, *self._settings.damaged, *self._probe_rows.damaged)
 
     def _with_faults(
         self, wishes: Mapping[Slug, PluginRow], specs: Iterable[PluginSpec]

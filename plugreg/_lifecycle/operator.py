@@ -7,8 +7,8 @@ from typing import Any
 
 from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._lifecycle.lifecycle import LifeCycle
-from plugreg._state.plugin_rows import Configs
-from plugreg._state.probe_rows import ProbeFailedError, ProbeReport, Probes
+from plugreg._state.plugin_rows import PluginRows
+from plugreg._state.probe_rows import ProbeFailedError, ProbeReport, ProbeRows
 from plugreg._support.names import Slug, near, slug_fault, slugify
 from plugreg.discovery import objects
 from plugreg.exceptions import (
@@ -35,17 +35,17 @@ class Operator:
         rules: HostRules,
         life: LifeCycle,
         catalogue: Catalogue,
-        configs: Configs,
+        plugin_rows: PluginRows,
         settings: SettingsStore,
-        probes: Probes,
+        probe_rows: ProbeRows,
         probe: Callable[[str], ProbeReport],
     ) -> None:
         self._rules = rules
         self._life = life
         self._catalogue = catalogue
-        self._configs = configs
+        self._plugin_rows = plugin_rows
         self._settings = settings
-        self._probes = probes
+        self._probe_rows = probe_rows
         self._probe = probe
 
     def activate(
@@ -79,7 +79,7 @@ class Operator:
 
         def store() -> tuple[Collection[Slug], int]:
             slugs = self._permitted(slug, allow_missing=allow_missing)
-            return slugs, self._configs.wish(True, slugs)
+            return slugs, self._plugin_rows.wish(True, slugs)
 
         self._life.carry_out(store, wished=True)
         return self._catalogue.record(slug)
@@ -104,7 +104,7 @@ class Operator:
                     raise PluginMandatoryError(name)
             if dependants and not cascade:
                 raise PluginRequiredError(slug, dependants)
-            return leaving, self._configs.wish(False, leaving)
+            return leaving, self._plugin_rows.wish(False, leaving)
 
         self._life.carry_out(store, wished=False)
         return self._catalogue.record(slug)
@@ -123,9 +123,9 @@ class Operator:
             known = self._stored(slug)
             if slug in self._rules.mandatory:
                 raise PluginMandatoryError(slug)
-            raised = self._configs.forget(known.slug, known.spec)
+            raised = self._plugin_rows.forget(known.slug, known.spec)
             self._settings.forget(slug)
-            self._probes.forget(slug)
+            self._probe_rows.forget(slug)
             return (known.slug,), raised
 
         self._life.carry_out(store)

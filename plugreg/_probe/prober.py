@@ -26,7 +26,7 @@ from plugreg._probe.child import REPORT, REQUEST, Request, named
 from plugreg._state.probe_rows import (
     ProbeOutcome,
     ProbeReport,
-    Probes,
+    ProbeRows,
     ProbeUnavailableError,
     report_from,
     version_of,
@@ -79,7 +79,7 @@ class Prober:
         rules: HostRules,
         mixins: Sequence[MixinSpec],
         current: Callable[[], Snapshot],
-        probes: Probes,
+        probe_rows: ProbeRows,
         scrubber: Callable[[str], Scrubber],
     ) -> None:
         self._host = host
@@ -87,7 +87,7 @@ class Prober:
         self._rules = rules
         self._mixins = tuple(sorted(mixins, key=lambda each: each.order))
         self._current = current
-        self._probes = probes
+        self._probe_rows = probe_rows
         self._scrubber = scrubber
 
     def probe(self, slug: str, timeout: float) -> ProbeReport:
@@ -134,7 +134,7 @@ class Prober:
         except OSError as error:
             reason = f"{sys.executable!r} cannot be started ({error})"
             raise ProbeUnavailableError(slug, reason) from error
-        self._probes.put(known.spec, report)
+        self._probe_rows.put(known.spec, report)
         return report
 
     def _look(self, spec: PluginSpec, timeout: float, scrubber: Scrubber) -> ProbeReport:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from plugreg._state.plugin_rows import Configs
+from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.names import near
 from plugreg.exceptions import PluginNotActiveError, PluginNotFoundError
 from plugreg.records import ActivePlugin, Snapshot
@@ -36,11 +36,11 @@ class Configuration:
     """
 
     def __init__(
-        self, current: Callable[[], Snapshot], settings: SettingsStore, configs: Configs
+        self, current: Callable[[], Snapshot], settings: SettingsStore, plugin_rows: PluginRows
     ) -> None:
         self._current = current
         self._settings = settings
-        self._configs = configs
+        self._plugin_rows = plugin_rows
 
     def settings(self, slug: str) -> SettingsView:
         """Return the live settings of an active plugin. Raises PluginNotActiveError for others."""
@@ -89,7 +89,7 @@ class Configuration:
         It is what was written, whatever has been protected since; see `metadata_fault`.
         """
         self._check_known(slug)
-        return self._configs.metadata(slug)
+        return self._plugin_rows.metadata(slug)
 
     def metadata_fault(self, slug: str) -> str | None:
         """Return why a plugin's metadata should be shown to nobody, None if it may be shown.
@@ -97,7 +97,7 @@ class Configuration:
         That is so where it holds the value of a protected setting that was set, or protected,
         after the metadata was written. Values of under 8 characters are not looked for.
         """
-        return self._configs.metadata_fault(slug)
+        return self._plugin_rows.metadata_fault(slug)
 
     def set_metadata(self, slug: str, data: dict[str, Any], merge: bool = True) -> dict[str, Any]:
         """Merge *data* into a plugin's metadata at the first level, or replace the metadata.
@@ -115,7 +115,7 @@ class Configuration:
                 the value of a protected setting of the plugin. Nothing has changed then.
         """
         self._check_known(slug)
-        return self._configs.set_metadata(slug, data, merge)
+        return self._plugin_rows.set_metadata(slug, data, merge)
 
     def _active(self, slug: str) -> ActivePlugin:
         snapshot = self._current()

@@ -68,7 +68,7 @@ _NOT_STORABLE: Final = (
 T = TypeVar("T")
 
 
-class Configs:
+class PluginRows:
     """Reads and writes wishes and metadata. Each write is one transaction.
 
     Metadata is also kept as a mapping that each write replaces with one assignment, so that

@@ -139,12 +139,12 @@ class ProbeUnavailableError(PlugregError):
         )
 
 
-class Probes:
+class ProbeRows:
     """Remembers the last report of each plugin.
 
     Readers take no lock and touch no storage: they see a mapping that each write replaces with one
     assignment. Every method that touches the storage may raise StorageError; then nothing has
-    changed. The row of a plugin is deleted with its wish, by ``Configs.forget``.
+    changed. The row of a plugin is deleted with its wish, by ``PluginRows.forget``.
     """
 
     def __init__(self, storage: Storage) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from plugreg._state.plugin_rows import Configs
+from plugreg._state.plugin_rows import PluginRows
 from plugreg.records import Generation, HostRules, PluginRow, Snapshot
 
 
@@ -23,8 +23,8 @@ class RevisionTracker:
     that change something. It writes nothing but what :meth:`ask_all` asks.
     """
 
-    def __init__(self, configs: Configs, rules: HostRules) -> None:
-        self._configs = configs
+    def __init__(self, plugin_rows: PluginRows, rules: HostRules) -> None:
+        self._plugin_rows = plugin_rows
         self._rules = rules
         self._revision: int | None = None
         # The revision taken in, and a later one with the same values.
@@ -41,10 +41,10 @@ class RevisionTracker:
 
         That is one cheap look, and one more after commits that are marked as quiet.
         """
-        known, revision = self._revision, self._configs.revision()
+        known, revision = self._revision, self._plugin_rows.revision()
         if revision == known or self._same == (known, revision):
             return True
-        if known is None or not self._configs.is_quiet(known, revision):
+        if known is None or not self._plugin_rows.is_quiet(known, revision):
             return False
         # Kept beside the revision: a change that ends meanwhile may have asked for another look.
         self._same = (known, revision)
@@ -52,7 +52,7 @@ class RevisionTracker:
 
     def look(self) -> Look:
         """Return what :meth:`note_reload` is to be given, before anything is read."""
-        return Look(self._configs.revision(), self._configs.generation())
+        return Look(self._plugin_rows.revision(), self._plugin_rows.generation())
 
     def note_reload(self, look: Look, *, collected: bool) -> None:
         """Take note that values were read and plugins reloaded, or looked for too, after a look."""
@@ -72,7 +72,7 @@ class RevisionTracker:
 
     def ask_all(self) -> Generation:
         """Ask every process to reload; return what :meth:`note_asked` is to be given."""
-        return self._configs.ask_all()
+        return self._plugin_rows.ask_all()
 
     def note_asked(self, before: Generation) -> None:
         """Take note that this process has done what it has asked all of."""
@@ -88,7 +88,7 @@ class RevisionTracker:
         not known here may be stored as wished because another process has found it: that was
         nobody's wish, the generation is as before, and it calls for none.
         """
-        generation, wishes = self._configs.wishes_at()
+        generation, wishes = self._plugin_rows.wishes_at()
         wished = self._rules.wished({*snapshot.plugins, *snapshot.wished, *wishes}, wishes)
         changed = wished ^ snapshot.wished
         if (

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from plugreg._lifecycle.catalogue import Catalogue
-from plugreg._state.plugin_rows import Configs
+from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.names import Slug, canonical
 from plugreg.events import Tell
 from plugreg.exceptions import (
@@ -79,7 +79,7 @@ class Packages:
             installer.environment, self._audit, self._file, lambda: rediscover(False)
         )
         self._catalogue = catalogue
-        self._configs = Configs(storage)
+        self._plugin_rows = PluginRows(storage)
         self._departures = Departures(
             installer.environment,
             catalogue,
@@ -88,7 +88,7 @@ class Packages:
             group=group,
             protected=self._protected,
         )
-        self._slugs = Slugs(group, lambda: catalogue.select().plugins, self._configs.wishes)
+        self._slugs = Slugs(group, lambda: catalogue.select().plugins, self._plugin_rows.wishes)
         self._refresh = refresh
         self._rediscover = rediscover
         self._forget = forget
@@ -396,7 +396,7 @@ class Packages:
                 self._forget(slug)
             except PluginActiveError:
                 # Another process has switched on what was about to go.
-                self._configs.wish(False, [slug])
+                self._plugin_rows.wish(False, [slug])
                 self._refresh()
                 self._forget(slug)
 

@@ -8,7 +8,7 @@ import pytest
 
 from plugreg import Plugin, SettingError
 from plugreg._lifecycle.binding import Binder
-from plugreg._state.plugin_rows import Configs
+from plugreg._state.plugin_rows import PluginRows
 from plugreg.mixins import SettingsMixin
 from plugreg.registry import PluginRegistry
 from plugreg.settings.declaration import parse_definitions
@@ -42,12 +42,12 @@ def storage():
 def bound(storage):
     """Give a function that binds a slug; both kinds of setting have the same keys."""
     store = SettingsStore(storage, lambda *_: None)
-    configs = Configs(storage)
+    plugin_rows = PluginRows(storage)
 
     def bind(slug):
         settings, _ = parse_definitions(SETTINGS, "SETTINGS")
         user_settings, _ = parse_definitions(SETTINGS, "USER_SETTINGS")
-        return Binder(store, configs).take_in(slug, Declared(settings, user_settings))
+        return Binder(store, plugin_rows).take_in(slug, Declared(settings, user_settings))
 
     return bind
 

@@ -10,7 +10,7 @@ from plugreg import Plugin, PluginState, Stage, hookimpl, hookspec
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.binding import Binder
 from plugreg._lifecycle.build import Builder, Remake
-from plugreg._state.plugin_rows import Configs
+from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.names import Slug
 from plugreg.discovery import objects
 from plugreg.hooks import PluginManager, PlugregSpecs
@@ -59,7 +59,7 @@ class Yard:
         self.manager = PluginManager("build")
         self.manager.add_hookspecs(PlugregSpecs)
         storage = MemoryStorage()
-        self.configs = Configs(storage)
+        self.plugin_rows = PluginRows(storage)
         store = SettingsStore(storage, lambda *_: None)
         self.builder = Builder(
             rules=self.rules,
@@ -69,7 +69,7 @@ class Yard:
                 MIXINS,
                 frozenset(),
                 self.manager.implementations,
-                Binder(store, self.configs),
+                Binder(store, self.plugin_rows),
             ),
             in_service=lambda _: True,
             off=frozenset(),
@@ -81,7 +81,7 @@ class Yard:
 
     def remember(self, specs, *, few=False):
         self.remembered += [each.slug for each in specs]
-        remember = self.configs.remember_few if few else self.configs.remember
+        remember = self.plugin_rows.remember_few if few else self.plugin_rows.remember
         return remember(specs, self.rules)
 
     def build(self, *given, previous=None, **options):
@@ -132,10 +132,10 @@ class TestBuilder:
         """With ``only`` the others keep the state they have, even where another one is due."""
         yard = Yard()
         given = [(slug, Told) for slug in "abc"]
-        yard.configs.wish(False, [Slug("b"), Slug("c")])
+        yard.plugin_rows.wish(False, [Slug("b"), Slug("c")])
         first = yard.build(*given).snapshot
-        yard.configs.wish(True, [Slug("b"), Slug("c")])
-        yard.configs.wish(False, [Slug("a")])
+        yard.plugin_rows.wish(True, [Slug("b"), Slug("c")])
+        yard.plugin_rows.wish(False, [Slug("a")])
         built = yard.build(*given, previous=first, only=frozenset({"b"}))
         assert log == ["+a", "+b"]
         assert [each.slug for each in built.added] == ["b"]
@@ -153,10 +153,10 @@ class TestBuilder:
 
         yard = Yard()
         given = [("a", Told), ("b", Mother), ("c", Told)]
-        yard.configs.wish(False, [Slug("b"), Slug("c")])
+        yard.plugin_rows.wish(False, [Slug("b"), Slug("c")])
         first = yard.build(*given).snapshot
-        yard.configs.wish(True, [Slug("b"), Slug("c")])
-        yard.configs.wish(False, [Slug("a")])
+        yard.plugin_rows.wish(True, [Slug("b"), Slug("c")])
+        yard.plugin_rows.wish(False, [Slug("a")])
         built = yard.build(*given, previous=first, only=frozenset({"b"}))
         assert log == ["+a", "+b", "+z"]
         assert built.removed == ()
@@ -179,14 +179,14 @@ class TestBuilder:
 
         yard = Yard()
         given = [("a", Told), ("b", Mother)]
-        yard.configs.wish(False, [Slug("b")])
+        yard.plugin_rows.wish(False, [Slug("b")])
         first = yard.build(*given).snapshot
-        yard.configs.wish(True, [Slug("b")])
+        yard.plugin_rows.wish(True, [Slug("b")])
         remember = yard.remember
 
         def switched_off(specs, *, few=False):
             if not few:
-                yard.configs.wish(False, [Slug("b")])
+                yard.plugin_rows.wish(False, [Slug("b")])
             return remember(specs, few=few)
 
         yard.remember = switched_off
@@ -201,9 +201,9 @@ class TestBuilder:
         """Where one plugin is switched, neither facts nor wishes of others are asked for."""
         yard = Yard()
         given = [(slug, Told) for slug in "abc"]
-        yard.configs.wish(False, [Slug("b")])
+        yard.plugin_rows.wish(False, [Slug("b")])
         first = yard.build(*given).snapshot
-        yard.configs.wish(True, [Slug("b")])
+        yard.plugin_rows.wish(True, [Slug("b")])
         yard.described.clear()
         yard.remembered.clear()
         built = yard.build(*given, previous=first, only=frozenset({"b"}))

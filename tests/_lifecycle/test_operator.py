@@ -16,7 +16,7 @@ from plugreg import (
     RegistryBusyError,
     hookimpl,
 )
-from plugreg._state.plugin_rows import Configs
+from plugreg._state.plugin_rows import PluginRows
 from plugreg.api import Actor, InvalidError, PluginAPI
 from plugreg.storage import MemoryStorage
 
@@ -120,7 +120,7 @@ def waits(registry):
 
 
 def wishes(storage):
-    return {slug: wish.active for slug, wish in Configs(storage).wishes().items()}
+    return {slug: wish.active for slug, wish in PluginRows(storage).wishes().items()}
 
 
 class TestTheStoreDecides:

@@ -19,7 +19,7 @@ from plugreg import (
     StorageUnavailableError,
     hookimpl,
 )
-from plugreg._state.plugin_rows import Configs
+from plugreg._state.plugin_rows import PluginRows
 from plugreg.api import Actor, PluginAPI
 from plugreg.mixins import SettingsMixin
 from plugreg.records import Generation
@@ -129,7 +129,7 @@ def there(start):
 
 
 def generation(storage):
-    return Configs(storage).generation()
+    return PluginRows(storage).generation()
 
 
 class TestGeneration:
@@ -148,10 +148,10 @@ class TestGeneration:
 
     def test_several_wishes_of_one_change_raise_it_once(self, storage):
         """A plugin that goes with those that need it is one change."""
-        configs = Configs(storage)
-        assert configs.wish(True, ["tea", "milk"]) == 1
-        assert configs.wish(True, ["tea", "milk"]) == 0
-        assert configs.wish(False, ["tea", "milk", "sugar"]) == 2
+        plugin_rows = PluginRows(storage)
+        assert plugin_rows.wish(True, ["tea", "milk"]) == 1
+        assert plugin_rows.wish(True, ["tea", "milk"]) == 0
+        assert plugin_rows.wish(False, ["tea", "milk", "sugar"]) == 2
 
     def test_a_change_that_is_not_stored_does_not(self, here, storage):
         """The generation is part of the same transaction as the wish."""
@@ -591,7 +591,7 @@ def test_processes_with_other_plugins_converge(storage, seed):
     for each in everybody * 2:
         assert each.registry.refresh() is False
     assert [each.reloads for each in everybody] == quiet
-    wishes = Configs(storage).wishes()
+    wishes = PluginRows(storage).wishes()
     wanted = {slug for slug, wish in wishes.items() if wish.active}
     for each in everybody:
         assert each.active == wanted & each.loadable

@@ -23,7 +23,7 @@ from plugreg._state.probe_rows import (
     ProbedSetting,
     ProbeOutcome,
     ProbeReport,
-    Probes,
+    ProbeRows,
     ProbeUnavailableError,
 )
 from plugreg._support.guard import LONGEST_MESSAGE
@@ -54,7 +54,7 @@ class Shop:
     def __init__(self, site, **rules):
         self.site = site
         self.storage = MemoryStorage()
-        self.probes = Probes(self.storage)
+        self.probe_rows = ProbeRows(self.storage)
         self.rules = HostRules(**rules)
         self.sources = Sources(group="shop.plugins")
         self.mixins = MIXINS
@@ -93,7 +93,7 @@ class Shop:
             rules=self.rules,
             mixins=self.mixins,
             current=lambda: self.snapshot,
-            probes=self.probes,
+            probe_rows=self.probe_rows,
             scrubber=lambda _: self.scrubber,
         )
         return prober.probe(slug, timeout)
@@ -686,7 +686,7 @@ def run_host(code, *flags, path, **how):
         "from plugreg.discovery import Sources\n"
         "from plugreg.mixins import MIXINS\n"
         "from plugreg._probe.prober import Prober\n"
-        "from plugreg._state.probe_rows import Probes\n"
+        "from plugreg._state.probe_rows import ProbeRows\n"
         "from plugreg.records import KnownPlugin, Snapshot\n"
         "from plugreg.records import HostRules\n"
         "from plugreg.storage import MemoryStorage\n"
@@ -697,7 +697,8 @@ def run_host(code, *flags, path, **how):
         "                        distribution=None, spec=spec)\n"
         "    prober = Prober(host='shop', implicit_prefix=None, rules=HostRules(), mixins=MIXINS,\n"
         "                    current=lambda: Snapshot(plugins={'tea': known}),\n"
-        "                    probes=Probes(MemoryStorage()), scrubber=lambda _: Scrubber())\n"
+        "                    probe_rows=ProbeRows(MemoryStorage()),\n"
+        "                    scrubber=lambda _: Scrubber())\n"
         "    return prober.probe('tea', timeout)\n"
     )
     return subprocess.Popen(
@@ -935,10 +936,10 @@ class TestRemembering:
     def test_over_a_restart(self, tmp_path):
         """What was learnt is there again after a restart, but for the print-out."""
         storage = TinyDBStorage(tmp_path / "store.json")
-        Probes(storage).put(SPEC, REPORTED)
+        ProbeRows(storage).put(SPEC, REPORTED)
         storage.close()
 
-        again = Probes(TinyDBStorage(tmp_path / "store.json"))
+        again = ProbeRows(TinyDBStorage(tmp_path / "store.json"))
         again.load()
 
         kept = again.of(SPEC)
@@ -954,76 +955,76 @@ class TestRemembering:
 
     def test_the_last_one_counts(self):
         """A later probe takes the place of the earlier one."""
-        probes = Probes(MemoryStorage())
-        probes.put(SPEC, REPORTED)
+        probe_rows = ProbeRows(MemoryStorage())
+        probe_rows.put(SPEC, REPORTED)
         other = ProbeReport(
             slug="tea", version="1.0", at=REPORTED.at, outcome=ProbeOutcome.SIGNAL, detail="SIGSEGV"
         )
-        probes.put(SPEC, other)
+        probe_rows.put(SPEC, other)
 
-        assert probes.of(SPEC) == other
+        assert probe_rows.of(SPEC) == other
 
     def test_for_that_version(self):
         """A report is not shown of another version, nor of another distribution or file."""
         from dataclasses import replace
 
-        probes = Probes(MemoryStorage())
-        probes.put(SPEC, REPORTED)
+        probe_rows = ProbeRows(MemoryStorage())
+        probe_rows.put(SPEC, REPORTED)
 
-        assert probes.of(replace(SPEC, stamp="1.0:8")) == probes.of(SPEC) != None  # noqa: E711
-        assert probes.of(replace(SPEC, version="1.1")) is None
-        assert probes.of(replace(SPEC, distribution="other-tea")) is None
-        assert probes.of(FILE) is None
+        assert probe_rows.of(replace(SPEC, stamp="1.0:8")) == probe_rows.of(SPEC) != None  # noqa: E711
+        assert probe_rows.of(replace(SPEC, version="1.1")) is None
+        assert probe_rows.of(replace(SPEC, distribution="other-tea")) is None
+        assert probe_rows.of(FILE) is None
 
     def test_for_that_file(self):
         """A file that has no version is another one when it has changed."""
         from dataclasses import replace
 
-        probes = Probes(MemoryStorage())
-        probes.put(FILE, REPORTED)
+        probe_rows = ProbeRows(MemoryStorage())
+        probe_rows.put(FILE, REPORTED)
 
-        assert probes.of(FILE) is not None
-        assert probes.of(replace(FILE, stamp="8")) is None
+        assert probe_rows.of(FILE) is not None
+        assert probe_rows.of(replace(FILE, stamp="8")) is None
 
     def test_reading_takes_no_storage(self):
         """What was learnt is read from memory, and a read writes nothing."""
         storage = MemoryStorage()
-        probes = Probes(storage)
-        probes.put(SPEC, REPORTED)
+        probe_rows = ProbeRows(storage)
+        probe_rows.put(SPEC, REPORTED)
         assert storage.revision() == 1
         storage.close()
 
-        assert probes.of(SPEC) is not None
+        assert probe_rows.of(SPEC) is not None
 
     def test_forgetting(self):
         """What was forgotten is not shown any more."""
-        probes = Probes(MemoryStorage())
-        probes.put(SPEC, REPORTED)
-        probes.forget("tea")
+        probe_rows = ProbeRows(MemoryStorage())
+        probe_rows.put(SPEC, REPORTED)
+        probe_rows.forget("tea")
 
-        assert probes.of(SPEC) is None
+        assert probe_rows.of(SPEC) is None
 
     def test_a_failed_write_changes_nothing(self):
         """What the storage refuses is not shown as if it were remembered."""
         storage = MemoryStorage()
-        probes = Probes(storage)
+        probe_rows = ProbeRows(storage)
         storage.close()
 
         with pytest.raises(StorageError):
-            probes.put(SPEC, REPORTED)
-        assert probes.of(SPEC) is None
+            probe_rows.put(SPEC, REPORTED)
+        assert probe_rows.of(SPEC) is None
 
     @pytest.mark.parametrize("broken", [{}, {"outcome": "fine"}, {"settings": [3]}, {"at": "noon"}])
     def test_a_row_of_others_is_told(self, broken):
         """A row that plugreg has not written is an error that names it, and shows nothing."""
         storage = MemoryStorage()
-        Probes(storage).put(SPEC, REPORTED)
+        ProbeRows(storage).put(SPEC, REPORTED)
         with storage.transaction() as transaction:
             row = {**transaction.get(PROBES, "tea"), **broken} if broken else {}
             transaction.put(PROBES, "tea", row)
 
-        probes = Probes(storage)
-        probes.load()
+        probe_rows = ProbeRows(storage)
+        probe_rows.load()
 
-        assert [(error.table, error.key) for error in probes.damaged] == [(PROBES, "tea")]
-        assert probes.of(SPEC) is None
+        assert [(error.table, error.key) for error in probe_rows.damaged] == [(PROBES, "tea")]
+        assert probe_rows.of(SPEC) is None

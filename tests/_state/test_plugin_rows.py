@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from plugreg import PluginRegistry
 from plugreg._lifecycle.resolve import settle
 from plugreg._state.leases import Leases
-from plugreg._state.plugin_rows import MAX_METADATA_BYTES, Configs
+from plugreg._state.plugin_rows import MAX_METADATA_BYTES, PluginRows
 from plugreg._support.names import Slug
 from plugreg.exceptions import (
     PluginActiveError,
@@ -45,8 +45,8 @@ def storage():
 
 
 @pytest.fixture
-def configs(storage):
-    return Configs(storage)
+def plugin_rows(storage):
+    return PluginRows(storage)
 
 
 def put_settings(storage, *keys, table="settings"):
@@ -74,75 +74,75 @@ class Slow(MemoryStorage):
 def test_a_forked_child_waits_for_no_write_of_its_parents():
     """Another thread that is storing metadata as the process forks holds up nobody in the child."""
     storage = Slow()
-    configs = Configs(storage)
-    writer = threading.Thread(target=configs.set_metadata, args=("tea", {"a": 1}, True))
+    plugin_rows = PluginRows(storage)
+    writer = threading.Thread(target=plugin_rows.set_metadata, args=("tea", {"a": 1}, True))
     writer.start()
     assert storage.begun.wait(30)
     pid = os.fork()
     if pid == 0:
         try:
             signal.alarm(20)
-            os._exit(configs.set_metadata("milk", {"b": 2}, True) != {"b": 2})
+            os._exit(plugin_rows.set_metadata("milk", {"b": 2}, True) != {"b": 2})
         finally:
             os._exit(1)
     status = os.waitpid(pid, 0)[1]
     storage.may_go_on.set()
     writer.join()
     assert status == 0
-    assert configs.metadata("tea") == {"a": 1}
+    assert plugin_rows.metadata("tea") == {"a": 1}
 
 
 class TestRemember:
     @pytest.mark.parametrize(("rules", "active"), [(RULES, False), (ACTIVE, True)])
-    def test_a_new_plugin_gets_a_number_and_the_hosts_wish(self, configs, rules, active):
+    def test_a_new_plugin_gets_a_number_and_the_hosts_wish(self, plugin_rows, rules, active):
         """What was never seen is wished as ``new_plugins`` says."""
-        wishes = configs.remember([spec("tea"), spec("milk", "dairy")], rules)
+        wishes = plugin_rows.remember([spec("tea"), spec("milk", "dairy")], rules)
         assert {slug: each.active for slug, each in wishes.items()} == {
             "tea": active,
             "milk": active,
         }
         assert wishes["milk"].distribution == "dairy"
         assert len({each.pk for each in wishes.values()}) == 2
-        assert configs.wishes() == wishes
+        assert plugin_rows.wishes() == wishes
 
-    def test_where_nothing_is_new_nothing_is_written(self, configs, storage):
+    def test_where_nothing_is_new_nothing_is_written(self, plugin_rows, storage):
         """Loading again, in whatever order, leaves the revision as it is."""
         rules = HostRules(mandatory=frozenset({Slug("tea")}))
         specs = [spec("tea"), spec("milk"), spec("cup", source=Source.DIRECTORY)]
-        wishes = configs.remember(specs, rules)
+        wishes = plugin_rows.remember(specs, rules)
         revision = storage.revision()
-        assert configs.remember(reversed(specs), rules) == wishes
-        assert configs.remember([], rules) == wishes
+        assert plugin_rows.remember(reversed(specs), rules) == wishes
+        assert plugin_rows.remember([], rules) == wishes
         assert storage.revision() == revision
         refusing = Refusing()
         refusing.read = storage.read
-        assert Configs(refusing).remember(specs, rules) == wishes
+        assert PluginRows(refusing).remember(specs, rules) == wishes
 
-    def test_two_plugins_of_one_slug_are_no_news_for_ever(self, configs, storage):
+    def test_two_plugins_of_one_slug_are_no_news_for_ever(self, plugin_rows, storage):
         """The one that wins the slug is remembered, whoever else claims it."""
         specs = settle([spec("tea", "b-tea"), spec("tea", "a-tea")]).specs.values()
-        assert configs.remember(specs, RULES)["tea"].distribution == "a-tea"
+        assert plugin_rows.remember(specs, RULES)["tea"].distribution == "a-tea"
         revision = storage.revision()
-        configs.remember(specs, RULES)
+        plugin_rows.remember(specs, RULES)
         assert storage.revision() == revision
 
     @pytest.mark.parametrize("active", [True, False])
-    def test_no_other_wish_is_changed(self, configs, active):
+    def test_no_other_wish_is_changed(self, plugin_rows, active):
         """What an operator wished stays, whatever comes, goes, or moves elsewhere."""
-        configs.remember([spec("tea"), spec("gone")], RULES)
-        configs.wish(active, [Slug("tea"), Slug("gone")])
-        before = configs.wishes()
+        plugin_rows.remember([spec("tea"), spec("gone")], RULES)
+        plugin_rows.wish(active, [Slug("tea"), Slug("gone")])
+        before = plugin_rows.wishes()
         rules = HostRules(new_plugins_active=not active)
-        after = configs.remember([spec("tea", "other-tea"), spec("milk")], rules)
+        after = plugin_rows.remember([spec("tea", "other-tea"), spec("milk")], rules)
         assert after["gone"] == before["gone"]
         assert (after["tea"].pk, after["tea"].active) == (before["tea"].pk, active)
         assert after["tea"].distribution == "other-tea"
 
-    def test_a_mandatory_plugin_is_stored_active(self, configs):
+    def test_a_mandatory_plugin_is_stored_active(self, plugin_rows):
         """New or switched off before: mandatory is wished active from now on."""
-        configs.remember([spec("tea")], RULES)
+        plugin_rows.remember([spec("tea")], RULES)
         rules = HostRules(mandatory=frozenset({Slug("tea"), Slug("milk")}))
-        wishes = configs.remember([spec("tea"), spec("milk")], rules)
+        wishes = plugin_rows.remember([spec("tea"), spec("milk")], rules)
         assert all(each.active for each in wishes.values())
 
     def test_a_wish_that_came_meanwhile_is_not_overwritten(self, storage):
@@ -151,57 +151,57 @@ class TestRemember:
         class Late(MemoryStorage):
             def transaction(self):
                 if self.others:
-                    Configs(storage).wish(True, [self.others.pop()])
+                    PluginRows(storage).wish(True, [self.others.pop()])
                 return storage.transaction()
 
             def read(self, table):
                 return storage.read(table)
 
-        Configs(storage).remember([spec("tea")], RULES)
+        PluginRows(storage).remember([spec("tea")], RULES)
         late = Late()
         late.others = [Slug("tea")]
-        wishes = Configs(late).remember([spec("tea", "other"), spec("milk")], RULES)
+        wishes = PluginRows(late).remember([spec("tea", "other"), spec("milk")], RULES)
         assert wishes["tea"].active
         assert not wishes["milk"].active
 
-    def test_a_store_that_fails_changes_nothing(self, configs, storage):
+    def test_a_store_that_fails_changes_nothing(self, plugin_rows, storage):
         """StorageError passes, and the next try remembers."""
         storage.close()
         with pytest.raises(StorageError):
-            configs.remember([spec("tea")], RULES)
+            plugin_rows.remember([spec("tea")], RULES)
 
 
 class TestWish:
-    def test_known_and_unknown_plugins(self, configs):
+    def test_known_and_unknown_plugins(self, plugin_rows):
         """A wish for what was never seen waits for it, with a number of its own."""
-        configs.remember([spec("tea")], RULES)
-        configs.wish(True, [Slug("tea"), Slug("milk")])
-        wishes = configs.wishes()
+        plugin_rows.remember([spec("tea")], RULES)
+        plugin_rows.wish(True, [Slug("tea"), Slug("milk")])
+        wishes = plugin_rows.wishes()
         assert all(each.active for each in wishes.values())
         assert wishes["milk"].pk != wishes["tea"].pk
-        assert configs.remember([spec("milk", "dairy")], RULES)["milk"].active
+        assert plugin_rows.remember([spec("milk", "dairy")], RULES)["milk"].active
 
-    def test_the_same_wish_again_writes_nothing(self, configs, storage):
+    def test_the_same_wish_again_writes_nothing(self, plugin_rows, storage):
         """Switching on what is on is no change."""
-        configs.wish(True, [Slug("tea")])
+        plugin_rows.wish(True, [Slug("tea")])
         revision = storage.revision()
-        configs.wish(True, [Slug("tea")])
+        plugin_rows.wish(True, [Slug("tea")])
         assert storage.revision() == revision
 
 
 class TestRename:
-    def test_name_is_refreshed_and_the_rest_stays(self, configs, storage):
+    def test_name_is_refreshed_and_the_rest_stays(self, plugin_rows, storage):
         """The name that a load saw is stored; for plugins that are not stored it is not."""
-        before = configs.remember([spec("tea"), spec("milk")], ACTIVE)
-        configs.rename({Slug("tea"): "Fine tea", Slug("other"): "Other"})
-        after = configs.wishes()
+        before = plugin_rows.remember([spec("tea"), spec("milk")], ACTIVE)
+        plugin_rows.rename({Slug("tea"): "Fine tea", Slug("other"): "Other"})
+        after = plugin_rows.wishes()
         assert after["tea"].name == "Fine tea"
         assert (after["tea"].pk, after["tea"].active) == (before["tea"].pk, True)
         assert after["milk"] == before["milk"]
         assert "other" not in after
         revision = storage.revision()
-        configs.rename({Slug("tea"): "Fine tea", Slug("other"): "Other"})
-        configs.rename({})
+        plugin_rows.rename({Slug("tea"): "Fine tea", Slug("other"): "Other"})
+        plugin_rows.rename({})
         assert storage.revision() == revision
 
 
@@ -217,42 +217,42 @@ class TestRename:
 def test_a_number_is_never_used_twice(steps):
     """Whatever is seen, wished, forgotten and seen again: one number, one life of one plugin."""
     storage = MemoryStorage()
-    configs = Configs(storage)
+    plugin_rows = PluginRows(storage)
     given_to = {}
     lives = dict.fromkeys("abcd", 0)
     for step, name in steps:
         if step == "remember":
-            configs.remember([spec(name)], RULES)
+            plugin_rows.remember([spec(name)], RULES)
         elif step == "wish":
-            configs.wish(True, [Slug(name)])
+            plugin_rows.wish(True, [Slug(name)])
         elif step == "unwish":
-            configs.wish(False, [Slug(name)])
+            plugin_rows.wish(False, [Slug(name)])
         elif step == "forget":
             with suppress(PluginActiveError):
-                lives[name] += configs.forget(Slug(name))
-                assert Slug(name) not in configs.wishes()
+                lives[name] += plugin_rows.forget(Slug(name))
+                assert Slug(name) not in plugin_rows.wishes()
         else:
-            configs = Configs(storage)
-        for slug, each in configs.wishes().items():
+            plugin_rows = PluginRows(storage)
+        for slug, each in plugin_rows.wishes().items():
             assert each.pk > 0
             assert given_to.setdefault(each.pk, (slug, lives[slug])) == (slug, lives[slug])
 
 
 NUMBERS = """
 import sys
-from plugreg._state.plugin_rows import Configs
+from plugreg._state.plugin_rows import PluginRows
 from plugreg.records import PluginSpec, Source
 from plugreg.records import HostRules
 from plugreg.storage import TinyDBStorage
 
 store, *names = sys.argv[1:]
-configs = Configs(TinyDBStorage(store))
+plugin_rows = PluginRows(TinyDBStorage(store))
 for name in names:
     spec = PluginSpec(slug=name, name=name, value=name, source=Source.BUILTIN)
-    pk = configs.remember([spec], HostRules())[name].pk
+    pk = plugin_rows.remember([spec], HostRules())[name].pk
     print(pk)
     if name.startswith("gone"):
-        configs.forget(name)
+        plugin_rows.forget(name)
 """
 
 
@@ -275,10 +275,10 @@ def test_a_number_is_never_used_twice_by_processes(tmp_path):
 
 
 class TestForget:
-    def test_takes_what_is_stored_of_exactly_that_plugin(self, configs, storage):
+    def test_takes_what_is_stored_of_exactly_that_plugin(self, plugin_rows, storage):
         """Slugs that are the beginning of others are told apart, in every table."""
         slugs = ["tea", "tea-2", "te", "teapot", "a-tea"]
-        configs.remember(map(spec, slugs), RULES)
+        plugin_rows.remember(map(spec, slugs), RULES)
         put_settings(storage, *(f"{each}:KEY" for each in slugs), "tea:OTHER")
         put_settings(
             storage,
@@ -286,29 +286,29 @@ class TestForget:
             table="user_settings",
         )
         for each in slugs:
-            configs.set_metadata(each, {"of": each}, merge=True)
-        configs.load()
+            plugin_rows.set_metadata(each, {"of": each}, merge=True)
+        plugin_rows.load()
 
-        assert configs.forget(Slug("tea"))
+        assert plugin_rows.forget(Slug("tea"))
 
         others = sorted(set(slugs) - {"tea"})
-        assert sorted(configs.wishes()) == others
+        assert sorted(plugin_rows.wishes()) == others
         assert sorted(storage.read("metadata")) == others
         assert list(storage.read("settings")) == sorted(f"{each}:KEY" for each in others)
         assert len(storage.read("user_settings")) == 2 * len(others)
         assert not any(key.startswith("tea:") for key in storage.read("user_settings"))
-        assert configs.metadata("tea") == {}
-        assert [configs.metadata(each) for each in others] == [{"of": each} for each in others]
+        assert plugin_rows.metadata("tea") == {}
+        assert [plugin_rows.metadata(each) for each in others] == [{"of": each} for each in others]
 
-    def test_nothing_stored_is_nothing_written(self, configs, storage):
+    def test_nothing_stored_is_nothing_written(self, plugin_rows, storage):
         """It tells so, and the revision stays."""
-        assert not configs.forget(Slug("tea"))
+        assert not plugin_rows.forget(Slug("tea"))
         assert storage.revision() == 0
 
-    def test_settings_alone_are_something(self, configs, storage):
+    def test_settings_alone_are_something(self, plugin_rows, storage):
         """Leftovers of a plugin that has no row any more can be forgotten."""
         put_settings(storage, "tea:KEY")
-        assert configs.forget(Slug("tea"))
+        assert plugin_rows.forget(Slug("tea"))
 
 
 def test_leases_of_a_forgotten_plugin_go_with_it():
@@ -318,9 +318,9 @@ def test_leases_of_a_forgotten_plugin_go_with_it():
     for key in work:
         with Leases(storage).once(key, 60.0, turn=1):
             pass
-    assert Configs(storage).forget(Slug("tea"))
+    assert PluginRows(storage).forget(Slug("tea"))
     assert sorted(storage.read("leases")) == sorted(work[2:])
-    assert not Configs(storage).forget(Slug("tea"))
+    assert not PluginRows(storage).forget(Slug("tea"))
 
 
 class Refusing(MemoryStorage):
@@ -335,28 +335,28 @@ class Refusing(MemoryStorage):
 
 
 class TestMetadata:
-    def test_merge_is_shallow(self, configs):
+    def test_merge_is_shallow(self, plugin_rows):
         """Keys of the first level are replaced whole, others stay, None is a value (section 6)."""
-        configs.set_metadata("tea", {"a": {"x": 1}, "b": 1}, merge=True)
-        merged = configs.set_metadata("tea", {"a": {"y": 2}, "c": None}, merge=True)
+        plugin_rows.set_metadata("tea", {"a": {"x": 1}, "b": 1}, merge=True)
+        merged = plugin_rows.set_metadata("tea", {"a": {"y": 2}, "c": None}, merge=True)
         assert merged == {"a": {"y": 2}, "b": 1, "c": None}
-        assert configs.metadata("tea") == merged
+        assert plugin_rows.metadata("tea") == merged
 
-    def test_replace(self, configs):
+    def test_replace(self, plugin_rows):
         """Without merge, what was there is gone."""
-        configs.set_metadata("tea", {"a": 1}, merge=True)
-        assert configs.set_metadata("tea", {"b": 2}, merge=False) == {"b": 2}
+        plugin_rows.set_metadata("tea", {"a": 1}, merge=True)
+        assert plugin_rows.set_metadata("tea", {"b": 2}, merge=False) == {"b": 2}
 
-    def test_of_a_plugin_without_any(self, configs):
+    def test_of_a_plugin_without_any(self, plugin_rows):
         """It is empty, and reading it writes nothing."""
-        assert configs.metadata("tea") == {}
+        assert plugin_rows.metadata("tea") == {}
 
     @pytest.mark.parametrize("data", [None, [], "text", 5, [("a", 1)]])
     @pytest.mark.parametrize("merge", [True, False])
-    def test_what_is_no_dict_is_refused(self, configs, storage, data, merge):
+    def test_what_is_no_dict_is_refused(self, plugin_rows, storage, data, merge):
         """The words are those of section 6, and nothing is written."""
         with pytest.raises(SettingError) as caught:
-            configs.set_metadata("tea", data, merge)
+            plugin_rows.set_metadata("tea", data, merge)
         assert caught.value.field == "metadata"
         assert caught.value.reason == "Metadata must be a python dict object"
         assert storage.revision() == 0
@@ -375,70 +375,70 @@ class TestMetadata:
             {"a": [{"b\x07": 1}]},
         ],
     )
-    def test_what_no_client_could_send_is_refused(self, configs, storage, data):
+    def test_what_no_client_could_send_is_refused(self, plugin_rows, storage, data):
         """The error names the field, and neither store nor memory has changed then."""
-        configs.set_metadata("tea", {"a": 1}, merge=True)
+        plugin_rows.set_metadata("tea", {"a": 1}, merge=True)
         revision = storage.revision()
         with pytest.raises(SettingError) as caught:
-            configs.set_metadata("tea", data, merge=True)
+            plugin_rows.set_metadata("tea", data, merge=True)
         assert caught.value.field == "metadata"
         assert caught.value.reason.startswith("Value must")
-        assert configs.metadata("tea") == {"a": 1}
+        assert plugin_rows.metadata("tea") == {"a": 1}
         assert storage.revision() == revision
 
-    def test_the_length_of_all_is_limited(self, configs):
+    def test_the_length_of_all_is_limited(self, plugin_rows):
         """The limit is on what the metadata would be, so that merging does not grow it either."""
         whole = {"a": "é" * ((MAX_METADATA_BYTES - len('{"a":""}')) // 2)}
-        assert configs.set_metadata("tea", whole, merge=False) == whole
+        assert plugin_rows.set_metadata("tea", whole, merge=False) == whole
         for data, merge in (({"b": 1}, True), ({"a": whole["a"] + "é"}, False)):
             with pytest.raises(SettingError, match=f"at most {MAX_METADATA_BYTES} bytes"):
-                configs.set_metadata("tea", data, merge)
-        assert configs.metadata("tea") == whole
-        assert configs.set_metadata("tea", {"a": None}, merge=True) == {"a": None}
+                plugin_rows.set_metadata("tea", data, merge)
+        assert plugin_rows.metadata("tea") == whole
+        assert plugin_rows.set_metadata("tea", {"a": None}, merge=True) == {"a": None}
 
-    def test_what_goes_in_and_out_is_copied(self, configs):
+    def test_what_goes_in_and_out_is_copied(self, plugin_rows):
         """Changing a dict afterwards changes nothing that is kept."""
         data = {"a": {"x": [1]}}
-        given_back = configs.set_metadata("tea", data, merge=True)
+        given_back = plugin_rows.set_metadata("tea", data, merge=True)
         data["a"]["x"].append(2)
         given_back["a"]["x"].append(3)
-        configs.metadata("tea")["a"]["x"].append(4)
-        assert configs.metadata("tea") == {"a": {"x": [1]}}
-        configs.load()
-        assert configs.metadata("tea") == {"a": {"x": [1]}}
+        plugin_rows.metadata("tea")["a"]["x"].append(4)
+        assert plugin_rows.metadata("tea") == {"a": {"x": [1]}}
+        plugin_rows.load()
+        assert plugin_rows.metadata("tea") == {"a": {"x": [1]}}
 
     def test_a_store_that_fails_leaves_the_old_one_readable(self):
         """StorageError passes, and reads go on as before."""
         storage = Refusing()
         storage.refuses = False
-        configs = Configs(storage)
-        configs.set_metadata("tea", {"a": 1}, merge=True)
+        plugin_rows = PluginRows(storage)
+        plugin_rows.set_metadata("tea", {"a": 1}, merge=True)
         storage.refuses = True
         with pytest.raises(StorageUnavailableError):
-            configs.set_metadata("tea", {"a": 2}, merge=True)
-        assert configs.metadata("tea") == {"a": 1}
+            plugin_rows.set_metadata("tea", {"a": 2}, merge=True)
+        assert plugin_rows.metadata("tea") == {"a": 1}
 
-    def test_a_damaged_row_is_told_of_and_kept(self, configs, storage):
+    def test_a_damaged_row_is_told_of_and_kept(self, plugin_rows, storage):
         """What plugreg has not written is never written over; deleting it is the way out."""
         with storage.transaction() as transaction:
             transaction.put("metadata", "tea", {"x": 1})
         for merge in (True, False):
             with pytest.raises(RecordCorruptError, match="'tea' of table 'metadata'"):
-                configs.set_metadata("tea", {"a": 1}, merge=merge)
+                plugin_rows.set_metadata("tea", {"a": 1}, merge=merge)
         assert storage.read("metadata") == {"tea": {"x": 1}}
-        configs.forget("tea")
-        assert configs.set_metadata("tea", {"a": 1}, merge=False) == {"a": 1}
+        plugin_rows.forget("tea")
+        assert plugin_rows.set_metadata("tea", {"a": 1}, merge=False) == {"a": 1}
 
-    def test_load_reads_what_others_wrote(self, configs, storage):
+    def test_load_reads_what_others_wrote(self, plugin_rows, storage):
         """What another process stored is there after the next load."""
-        Configs(storage).set_metadata("tea", {"a": 1}, merge=True)
-        assert configs.metadata("tea") == {}
-        configs.load()
-        assert configs.metadata("tea") == {"a": 1}
+        PluginRows(storage).set_metadata("tea", {"a": 1}, merge=True)
+        assert plugin_rows.metadata("tea") == {}
+        plugin_rows.load()
+        assert plugin_rows.metadata("tea") == {"a": 1}
 
-    def test_two_writers_lose_nothing(self, configs, storage):
+    def test_two_writers_lose_nothing(self, plugin_rows, storage):
         """Merging is one operation of the store: 8 threads of two objects lose no key."""
-        writers = [configs, Configs(storage)]
+        writers = [plugin_rows, PluginRows(storage)]
 
         def write(number):
             for n in range(25):
@@ -455,23 +455,23 @@ class TestMetadata:
 def test_everything_is_there_again_after_a_restart(tmp_path):
     """Numbers, wishes and metadata come back from a file as they were."""
     path = tmp_path / "store.json"
-    with_file = Configs(TinyDBStorage(path))
+    with_file = PluginRows(TinyDBStorage(path))
     with_file.remember([spec("tea"), spec("milk")], RULES)
     with_file.wish(True, [Slug("tea")])
     with_file.set_metadata("tea", {"a": [1, {"b": None}]}, merge=True)
-    again = Configs(TinyDBStorage(path))
+    again = PluginRows(TinyDBStorage(path))
     again.load()
     assert again.wishes() == with_file.wishes()
     assert again.metadata("tea") == {"a": [1, {"b": None}]}
 
 
 @pytest.mark.parametrize("row", [{"x": 1}, {"active": "no"}])
-def test_a_wish_on_a_damaged_row_is_told_of(configs, storage, row):
+def test_a_wish_on_a_damaged_row_is_told_of(plugin_rows, storage, row):
     """What plugreg has not written is refused with its place, and stays."""
     with storage.transaction() as transaction:
         transaction.put("plugins", "tea", row)
     with pytest.raises(StorageError, match="'tea' of table 'plugins'"):
-        configs.wish(True, [Slug("milk"), Slug("tea")])
+        plugin_rows.wish(True, [Slug("milk"), Slug("tea")])
     assert storage.read("plugins") == {"tea": row}
 
 
