@@ -415,7 +415,7 @@ class KnownPlugin:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Generation:
+class Epoch:
     """How often wishes were changed in a store, for people to read and compare.
 
     ``number`` counts it: each activation, deactivation, deletion, installation and uninstallation,

@@ -170,7 +170,7 @@ class PluginRegistry:
         self._rules = rules
         kept = MemoryStorage() if storage is None else storage
         self._probe_rows = ProbeRows(kept)
-        presence = Heartbeat(kept, process, silent=rules.safe_mode)
+        heartbeat = Heartbeat(kept, process, silent=rules.safe_mode)
         self._settings = SettingsStore(
             kept,
             self._tell_settings_changed,
@@ -236,7 +236,7 @@ class PluginRegistry:
             health=self._health,
             plugin_rows=self._plugin_rows,
             probe_rows=self._probe_rows,
-            presence=presence,
+            heartbeat=heartbeat,
             turns=ChangeQueue(reload_wait),
             damage=self._damage,
             tell=self.events.tell,
@@ -299,7 +299,7 @@ class PluginRegistry:
         self._ui = UserInterface(current, self._ledger, self._settings.scrubber)
         self.config: Final = Configuration(current, self._settings, self._plugin_rows)
         """Settings, user settings and metadata."""
-        self.shared: Final = Shared(self._life, kept, presence)
+        self.shared: Final = Shared(self._life, kept, heartbeat)
         """What the processes that share the storage have to do with one another."""
 
     # -- life cycle --------------------------------------------------------------------------
@@ -632,7 +632,7 @@ class PluginRegistry:
 
     def _damage(self) -> tuple[PluginFailure, ...]:
         interrupted = () if self.packages is None else self.packages.failures()
-        return (*self._plugin_rows.lost(), *interrupted)
+        return (*self._plugin_rows.set_aside_failures(), *interrupted)
 
     def _check_ready(self) -> None:
         # After close calls reach nobody, and what went wrong can still be read.

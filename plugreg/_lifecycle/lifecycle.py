@@ -82,7 +82,7 @@ class LifeCycle:
         health: SettingsHealth,
         plugin_rows: PluginRows,
         probe_rows: ProbeRows,
-        presence: Heartbeat,
+        heartbeat: Heartbeat,
         turns: ChangeQueue,
         damage: Callable[[], tuple[PluginFailure, ...]],
         tell: Tell,
@@ -98,7 +98,7 @@ class LifeCycle:
         self._health = health
         self._plugin_rows = plugin_rows
         self._probe_rows = probe_rows
-        self._presence = presence
+        self._heartbeat = heartbeat
         self._turns = turns
         self._damage = damage
         self._told = EventOutbox(tell)
@@ -107,7 +107,7 @@ class LifeCycle:
         self.snapshot = Snapshot()
         """The snapshot of this moment, empty before load and after close. It is assigned here."""
         self._collected = Discovery()
-        self._fresh = RevisionTracker(plugin_rows, rules)
+        self._revisions = RevisionTracker(plugin_rows, rules)
         self._is_loaded = False
         self._is_closed = False
         self._has_ended = False
@@ -136,7 +136,7 @@ class LifeCycle:
     def running(self) -> ProcessStatus:
         """What is in service now, and by which wishes."""
         return ProcessStatus(
-            generation=self._fresh.generation,
+            generation=self._revisions.epoch,
             active=tuple(self.snapshot.active),
             errors=len(self._ledger.all()),
         )
@@ -152,9 +152,9 @@ class LifeCycle:
         """Ask the other processes to look for plugins and reload, and reload here."""
 
         def job() -> LoadReport:
-            before = self._fresh.ask_all()
+            before = self._plugin_rows.ask_all()
             report = self._reload(collect=collect, remake=remake, again=collect)
-            self._fresh.note_asked(before)
+            self._revisions.note_asked(before)
             return report
 
         return self._change(job, share=(remake, collect, "everywhere"))
@@ -165,11 +165,11 @@ class LifeCycle:
         Values wait for no change that is under way in this process; wishes that are others do.
         """
         self.current()
-        if self._fresh.is_current():
+        if self._revisions.is_current():
             return False
         if not self._turns.are_free():
             self._take_in_values()
-            if self._fresh.wished(self.snapshot) is not None:
+            if self._revisions.wanted_without_reload(self.snapshot) is not None:
                 return False
         report = self._change(self._catch_up, "refresh", meanwhile=self._take_in_values)
         return report is not _NOTHING_YET
@@ -191,7 +191,7 @@ class LifeCycle:
             slugs, raised = stored or store()
             if slugs:
                 self._apply_wishes(slugs)
-            self._fresh.note_wishes(raised)
+            self._revisions.note_own_change(raised)
             if raised and wished is not None:
                 for slug in slugs:
                     self._told.add("plugin_activated", slug=slug, active=wished)
@@ -218,7 +218,7 @@ class LifeCycle:
 
         From now on it is told with each change, too.
         """
-        if self._presence.serve():
+        if self._heartbeat.serve():
             self._change(lambda: _NOTHING_YET)
 
     def register(self, spec: PluginSpec) -> None:
@@ -277,7 +277,7 @@ class LifeCycle:
             # What Ctrl-C has kept back of the change before.
             self._finish()
             report = job()
-            self._presence.tell(self.running)
+            self._heartbeat.beat(self.running)
             return report
 
         try:
@@ -298,13 +298,13 @@ class LifeCycle:
         self._health.forget(active)
         for failure in self._activator.settle({}):
             self._ledger.record(failure)
-        self._presence.withdraw()
+        self._heartbeat.stop()
         self._has_ended = True
 
     def _reload(self, *, collect: bool, remake: Remake, again: bool = False) -> LoadReport:
         """Make the next snapshot; ``again`` has deleted plugins count as never seen."""
         # What others store after this look is seen by the next refresh.
-        look = self._fresh.look()
+        look = self._revisions.look()
         forget_folders()
         found = self._sources.find()
         # What was there then and is away now may come back without looking for new ones.
@@ -330,7 +330,7 @@ class LifeCycle:
         finally:
             self._tell_changed(changed, before)
         self._known_damage = damaged
-        self._fresh.note_reload(look, collected=collect)
+        self._revisions.note_reload(look, collected=collect)
         # A view, since the host has the report after them.
         shown = replace(report, states=MappingProxyType(report.states))
         self._dispatch.call("plugreg_plugins_loaded", report=shown)
@@ -339,16 +339,16 @@ class LifeCycle:
 
     def _catch_up(self) -> LoadReport:
         revision, snapshot = self._plugin_rows.revision(), self.snapshot
-        found = self._fresh.wished(snapshot)
+        found = self._revisions.wanted_without_reload(snapshot)
         if found is None:
             return self._reload(collect=True, remake=Remake.CHANGED)
         self._take_in_values()
         if self._known_damage != {each.args for each in self._damaged()}:
             return self._reload(collect=True, remake=Remake.CHANGED)
-        wished, generation = found
+        wished, epoch = found
         if wished != snapshot.wished:
             self.snapshot = replace(snapshot, wished=wished)
-        self._fresh.note_values(revision, generation)
+        self._revisions.note_values(revision, epoch)
         return _NOTHING_YET
 
     def _take_in_values(self) -> None:
@@ -466,7 +466,7 @@ class LifeCycle:
         self, specs: Iterable[PluginSpec], /, *, few: bool = False, again: bool
     ) -> Mapping[Slug, PluginRow]:
         if self._rules.safe_mode:
-            return self._with_faults(self._plugin_rows.wishes(), specs)
+            return self._with_faults(self._plugin_rows.all(), specs)
         remember = self._plugin_rows.remember_few if few else self._plugin_rows.remember
         stored = [each for each in specs if each.source is not Source.MANUAL]
         return self._with_faults(remember(stored, self._rules, again=again), specs)

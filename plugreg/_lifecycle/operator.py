@@ -79,7 +79,7 @@ class Operator:
 
         def store() -> tuple[Collection[Slug], int]:
             slugs = self._permitted(slug, allow_missing=allow_missing)
-            return slugs, self._plugin_rows.wish(True, slugs)
+            return slugs, self._plugin_rows.set_active(True, slugs)
 
         self._life.carry_out(store, wished=True)
         return self._catalogue.record(slug)
@@ -104,7 +104,7 @@ class Operator:
                     raise PluginMandatoryError(name)
             if dependants and not cascade:
                 raise PluginRequiredError(slug, dependants)
-            return leaving, self._plugin_rows.wish(False, leaving)
+            return leaving, self._plugin_rows.set_active(False, leaving)
 
         self._life.carry_out(store, wished=False)
         return self._catalogue.record(slug)

@@ -19,9 +19,9 @@ class Shared:
     Everything goes through the storage that they share; with a MemoryStorage there is nobody else.
     """
 
-    def __init__(self, life: LifeCycle, storage: Storage, presence: Heartbeat) -> None:
+    def __init__(self, life: LifeCycle, storage: Storage, heartbeat: Heartbeat) -> None:
         self._life = life
-        self._presence = presence
+        self._heartbeat = heartbeat
         self._leases = Leases(storage)
         self._hints = storage if isinstance(storage, Hints) and storage.gives_hints else None
         self._follower = Follower(self._tick)
@@ -98,7 +98,7 @@ class Shared:
             StorageError: If the storage cannot be read.
         """
         self._life.current()
-        return self._presence.all(self._life.running)
+        return self._heartbeat.processes(self._life.running)
 
     def reload_everywhere(
         self, *, full: bool = False, force: bool = False, collect: bool = False

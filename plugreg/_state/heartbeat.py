@@ -1,7 +1,7 @@
-"""What each of the processes that share a storage runs, told to the others through it.
+"""Heartbeats: one stored row for each process that serves, which the other processes read.
 
-Table: ``processes``, one row a process, by a name of chance. No commit of it makes others read
-anything.
+Table ``processes``: by a random key, one row for each process. Its commits are marked quiet, so
+that no other process reads values because of them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from plugreg.storage.clock import now
 from plugreg.storage.quiet import mark_quiet
 
 _TABLE: Final = "processes"
-_AGAIN_AFTER: Final = 30.0
-"""Seconds after which what has not changed is told again."""
-_SEEN_WITHIN: Final = 180.0
-"""Seconds after which a process that has told nothing counts as gone."""
+_INTERVAL: Final = 30.0
+"""Seconds after which an unchanged status is stored again."""
+_MAX_AGE: Final = 180.0
+"""Seconds without a heartbeat after which a process counts as gone."""
 
 
 class ProcessStatus(NamedTuple):
@@ -38,15 +38,15 @@ class ProcessStatus(NamedTuple):
 
 
 class Heartbeat:
-    """Keeps one row of its own, and reads those of others.
+    """Stores the row of this process, and reads those of the other processes.
 
-    Only a process that serves has a row: one that the host gave a name, or that follows the
-    others. A process that was forked has a row of its own. The row is not needed to go on: where
-    it cannot be stored, that is logged once, and it is stored with the next change or heartbeat.
+    Only a process that serves has a row: the host named it, or it follows the other processes.
+    A forked process has its own row. A row that cannot be stored stops nothing: that is logged
+    once, and the next change or heartbeat stores it.
 
     Args:
         storage: The storage that the processes share.
-        name: What the host calls this process. Defaults to the name of its program.
+        name: The host's name for this process. Defaults to the name of its program.
         silent: Whether to store nothing, ever. With a storage in memory nothing is stored either.
     """
 
@@ -56,66 +56,66 @@ class Heartbeat:
         self._silent = silent or isinstance(storage, MemoryStorage)
         self._is_serving = name is not None
         self._outage = Outage(
-            "what this process runs was not told to the others",
-            "what this process runs was told to the others again",
+            "the heartbeat of this process cannot be stored, so other processes do not see it",
+            "the heartbeat of this process is stored again",
         )
         self._key: tuple[int, str] = (0, "")
-        self._told: ProcessStatus | None = None
-        self._told_at = -math.inf
+        self._stored: ProcessStatus | None = None
+        self._tried_at = -math.inf
 
     def serve(self) -> bool:
-        """Take note that this process serves; return whether its row is to be stored again."""
+        """Note that this process serves; return whether a heartbeat is due."""
         self._is_serving = True
         self._own_key()
-        return not self._silent and time.monotonic() - self._told_at >= _AGAIN_AFTER
+        return not self._silent and time.monotonic() - self._tried_at >= _INTERVAL
 
-    def tell(self, running: ProcessStatus) -> None:
-        """Store what this process runs, if it serves and that is news or due.
+    def beat(self, status: ProcessStatus) -> None:
+        """Store the status of this process, if it serves and *status* is new or due.
 
-        Rows of processes that are gone are dropped. Raises nothing of the storage.
+        Drops the rows of processes that are gone. Raises nothing of the storage.
         """
         key = self._own_key()
         if self._silent or not self._is_serving:
             return
-        time_told = time.monotonic()
-        if running == self._told and time_told - self._told_at < _AGAIN_AFTER:
+        tried_at = time.monotonic()
+        if status == self._stored and tried_at - self._tried_at < _INTERVAL:
             return
-        # A storage that is out of order is asked again no sooner than one that is not.
-        self._told_at = time_told
+        # A storage that fails is tried no sooner than one that works.
+        self._tried_at = tried_at
         try:
             with self._storage.transaction() as transaction:
                 time_now = now(self._storage)
-                # A damaged row is nobody's to remove.
-                seen, _ = parse_records(_TABLE, dict(transaction.items(_TABLE)), _seen)
-                for each, then in seen.items():
-                    if each != key and not _is_recent(then, time_now):
-                        transaction.delete(_TABLE, each)
-                transaction.put(_TABLE, key, self._row(running, time_now))
+                # A damaged row is left as it is.
+                times, _ = parse_records(_TABLE, dict(transaction.items(_TABLE)), _seen)
+                for other, seen in times.items():
+                    if other != key and not _is_recent(seen, time_now):
+                        transaction.delete(_TABLE, other)
+                transaction.put(_TABLE, key, self._row(status, time_now))
                 mark_quiet(self._storage, transaction)
         except StorageError as error:
             self._outage.failed(error)
             return
-        self._told = running
+        self._stored = status
         self._outage.succeeded()
 
-    def withdraw(self) -> None:
-        """Remove what this process has told, as it ends."""
+    def stop(self) -> None:
+        """Delete the row of this process, if it stored one. Raises nothing of the storage."""
         key = self._own_key()
-        if self._told is None:
+        if self._stored is None:
             return
-        self._told = None
+        self._stored = None
         try:
             with self._storage.transaction() as transaction:
                 if transaction.delete(_TABLE, key):
                     mark_quiet(self._storage, transaction)
         except StorageError as error:
-            # Those who read it leave it out when it has got old.
+            # Readers leave the row out once it is too old.
             self._outage.failed(error)
 
-    def all(self, running: ProcessStatus) -> tuple[ProcessRecord, ...]:
-        """Return this process as it is now, then the others as they have told, by name.
+    def processes(self, status: ProcessStatus) -> tuple[ProcessRecord, ...]:
+        """Return this process with *status*, then the other processes by name.
 
-        Those that have told nothing for 3 minutes are left out, and damaged rows. Writes nothing.
+        Leaves out damaged rows, and processes without a heartbeat for 3 minutes. Writes nothing.
         Raises StorageError.
         """
         time_now = now(self._storage)
@@ -126,35 +126,32 @@ class Heartbeat:
             for key, record in found.items()
             if key != own_key and _is_recent(record.seen.timestamp(), time_now)
         ]
-        others.sort(key=lambda each: (each.name, each.host, each.pid))
-        return (_record(own_key, self._row(running, time_now)), *others)
-
-    # -- the parts ---------------------------------------------------------------------------
+        others.sort(key=lambda record: (record.name, record.host, record.pid))
+        return (_record(own_key, self._row(status, time_now)), *others)
 
     def _own_key(self) -> str:
         pid = os.getpid()
         if self._key[0] != pid:
-            # The row that was told before a fork is the parent's.
+            # The row that was stored before a fork is the parent's.
             self._key = (pid, os.urandom(8).hex())
-            self._told, self._told_at = None, -math.inf
+            self._stored, self._tried_at = None, -math.inf
         return self._key[1]
 
-    def _row(self, running: ProcessStatus, seen: float) -> Record:
+    def _row(self, status: ProcessStatus, seen: float) -> Record:
         from socket import gethostname
 
         return {
+            **status._asdict(),
+            "active": list(status.active),
             "name": self._name,
             "pid": os.getpid(),
             "host": gethostname(),
-            "generation": running.generation,
-            "active": list(running.active),
-            "errors": running.errors,
             "seen": seen,
         }
 
 
 def _is_recent(seen: float, time_now: float) -> bool:
-    return abs(time_now - seen) < _SEEN_WITHIN
+    return abs(time_now - seen) < _MAX_AGE
 
 
 def _seen(_key: str, row: Record) -> float:

@@ -30,7 +30,7 @@ from plugreg.exceptions import (
 )
 from plugreg.records import (
     EMPTY,
-    Generation,
+    Epoch,
     HostRules,
     PluginFailure,
     PluginRow,
@@ -109,12 +109,12 @@ class PluginRows:
         """Return whether nothing was stored between two revisions that another process reads."""
         return is_quiet(self._storage, known, revision)
 
-    def generation(self) -> Generation:
+    def epoch(self) -> Epoch:
         """Return how often wishes were changed. Writes nothing."""
         found = self._read(COUNTERS, _counter).get(_GENERATION)
-        return found if isinstance(found, Generation) else Generation()
+        return found if isinstance(found, Epoch) else Epoch()
 
-    def ask_all(self) -> Generation:
+    def ask_all(self) -> Epoch:
         """Ask every process that shares the storage to reload; return the generation before.
 
         The generation is raised by one, and both its numbers are then the same.
@@ -124,7 +124,7 @@ class PluginRows:
             _put_generation(transaction, before.number + 1, asked=before.number + 1)
         return before
 
-    def lost(self) -> tuple[PluginFailure, ...]:
+    def set_aside_failures(self) -> tuple[PluginFailure, ...]:
         """Return a record of each damaged store that the storage has put out of the way."""
         set_aside = getattr(self._storage, "set_aside", ())
         return tuple(
@@ -137,7 +137,7 @@ class PluginRows:
             for each in set_aside
         )
 
-    def wishes(self) -> dict[Slug, PluginRow]:
+    def all(self) -> dict[Slug, PluginRow]:
         """Return what is stored of every plugin ever seen. Writes nothing.
 
         Of a plugin whose row is damaged nothing but that is known.
@@ -146,12 +146,12 @@ class PluginRows:
         lost = {each.key: _lost(each) for each in self._damaged["plugins"] if is_unicode(each.key)}
         return {Slug(slug): wish for slug, wish in sorted((found | lost).items())}
 
-    def wishes_at(self) -> tuple[Generation, dict[Slug, PluginRow]]:
+    def all_at(self) -> tuple[Epoch, dict[Slug, PluginRow]]:
         """Return the generation, and all wishes as they were stored then. Writes nothing."""
         while True:
-            generation, wishes = self.generation(), self.wishes()
+            generation, wishes = self.epoch(), self.all()
             # Whoever changes a wish raises the generation.
-            if generation == self.generation():
+            if generation == self.epoch():
                 return generation, wishes
 
     def remember(
@@ -165,7 +165,7 @@ class PluginRows:
         wish is touched. Where nothing is new, nothing is written; where the counter of numbers is
         damaged, no new plugin is. Returns all wishes.
         """
-        known = self.wishes()
+        known = self.all()
         due = [s for s in specs if _is_due(s, known.get(s.slug), rules, again=again)]
         return {**known, **self.remember_few(due, rules, again=again)} if due else known
 
@@ -209,7 +209,7 @@ class PluginRows:
                     continue
                 transaction.put("plugins", slug, {**row, "name": name})
 
-    def wish(self, active: bool, slugs: Iterable[Slug]) -> int:
+    def set_active(self, active: bool, slugs: Iterable[Slug]) -> int:
         """Store the wish for these plugins, seen before or not, in one transaction.
 
         Returns the generation that it made, 0 where all was wished so before.
@@ -365,9 +365,9 @@ def _metadata(_slug: str, row: Record) -> dict[str, Any]:
     return data
 
 
-def _counter(key: str, row: Record) -> Generation | int:
+def _counter(key: str, row: Record) -> Epoch | int:
     if key == _GENERATION:
-        return Generation(number=field(row, "number", int), asked=field(row, "asked", int))
+        return Epoch(number=field(row, "number", int), asked=field(row, "asked", int))
     last: int = field(row, "last", int) if key == "pk" else 0
     return last
 
@@ -441,12 +441,12 @@ def _is_due(spec: PluginSpec, wish: PluginRow | None, rules: HostRules, *, again
     return wish.distribution != spec.distribution or wish.active != wanted
 
 
-def _generation(transaction: Transaction) -> Generation:
+def _generation(transaction: Transaction) -> Epoch:
     row = transaction.get(COUNTERS, _GENERATION)
     if row is None:
-        return Generation()
+        return Epoch()
     with readable(COUNTERS, _GENERATION):
-        return Generation(number=field(row, "number", int), asked=field(row, "asked", int))
+        return Epoch(number=field(row, "number", int), asked=field(row, "asked", int))
 
 
 def _raise_generation(transaction: Transaction) -> int:

@@ -1,4 +1,4 @@
-"""How much of what the processes of a host have stored one of them has taken in."""
+"""Which of the stored changes this process has read: revision tracking."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from plugreg._state.plugin_rows import PluginRows
-from plugreg.records import Generation, HostRules, PluginRow, Snapshot
+from plugreg.records import Epoch, HostRules, Snapshot
 
 
 class Look(NamedTuple):
-    """What stood in the storage before something else was read from it."""
+    """Revision and epoch of the storage before anything else is read from it."""
 
     revision: int
-    generation: Generation
+    epoch: Epoch
 
 
 class RevisionTracker:
-    """Keeps the revision whose values, and the generation whose wishes, are taken in.
+    """Remembers the revision and the epoch of the rows that this process has read.
 
-    Methods that look at the storage may raise StorageError. One thread at a time may call those
-    that change something. It writes nothing but what :meth:`ask_all` asks.
+    Writes nothing. Methods that read the storage raise StorageError. One thread at a time may
+    call the methods that change something.
     """
 
     def __init__(self, plugin_rows: PluginRows, rules: HostRules) -> None:
         self._plugin_rows = plugin_rows
         self._rules = rules
         self._revision: int | None = None
-        # The revision taken in, and a later one with the same values.
+        # The revision that was read, and a later one with the same values.
         self._same: tuple[int | None, int] = (None, 0)
-        self._generation = Generation()
+        self._epoch = Epoch()
 
     @property
-    def generation(self) -> int:
-        """The generation up to which changed wishes were taken in."""
-        return self._generation.number
+    def epoch(self) -> int:
+        """The number of the epoch whose plugin rows this process has carried out."""
+        return self._epoch.number
 
     def is_current(self) -> bool:
         """Return whether nothing that concerns this process was stored since values were read.
 
-        That is one cheap look, and one more after commits that are marked as quiet.
+        Costs one cheap read of the storage, and another after commits that are marked quiet.
         """
         known, revision = self._revision, self._plugin_rows.revision()
         if revision == known or self._same == (known, revision):
@@ -51,55 +51,50 @@ class RevisionTracker:
         return True
 
     def look(self) -> Look:
-        """Return what :meth:`note_reload` is to be given, before anything is read."""
-        return Look(self._plugin_rows.revision(), self._plugin_rows.generation())
+        """Return the stored revision and epoch, for `note_reload` after the reload."""
+        return Look(self._plugin_rows.revision(), self._plugin_rows.epoch())
 
     def note_reload(self, look: Look, *, collected: bool) -> None:
-        """Take note that values were read and plugins reloaded, or looked for too, after a look."""
-        asked = (look.generation if collected else self._generation).asked
-        # What was asked for and not done yet must be found at the next look.
-        self._revision = look.revision if asked == look.generation.asked else None
-        self._generation = replace(look.generation, asked=asked)
+        """Note a reload after *look*, and whether it searched for plugins."""
+        asked = (look.epoch if collected else self._epoch).asked
+        # A request that is still pending must be found at the next look.
+        self._revision = look.revision if asked == look.epoch.asked else None
+        self._epoch = replace(look.epoch, asked=asked)
 
-    def note_values(self, revision: int, generation: Generation) -> None:
-        """Take note that values, and wishes of this generation, were read after a revision."""
-        self._revision, self._generation = revision, generation
+    def note_values(self, revision: int, epoch: Epoch) -> None:
+        """Note that values and plugin rows were read, after the storage had *revision*."""
+        self._revision, self._epoch = revision, epoch
 
-    def note_wishes(self, raised: int) -> None:
-        """Take note that wishes were carried out whose storing made this generation, 0 for none."""
-        if raised == self._generation.number + 1:
-            self._generation = replace(self._generation, number=raised)
+    def note_own_change(self, raised: int) -> None:
+        """Note that this process carried out its change with epoch number *raised*, 0 for none."""
+        if raised == self._epoch.number + 1:
+            self._epoch = replace(self._epoch, number=raised)
 
-    def ask_all(self) -> Generation:
-        """Ask every process to reload; return what :meth:`note_asked` is to be given."""
-        return self._plugin_rows.ask_all()
+    def note_asked(self, before: Epoch) -> None:
+        """Note that this process did what it asked all processes for after epoch *before*."""
+        # An earlier request of another process still waits for a reload that searches.
+        if self._epoch.asked == before.asked:
+            self._epoch = replace(self._epoch, asked=before.number + 1)
 
-    def note_asked(self, before: Generation) -> None:
-        """Take note that this process has done what it has asked all of."""
-        # What another one has asked for before still waits for a reload that looks for plugins.
-        if self._generation.asked == before.asked:
-            self._generation = replace(self._generation, asked=before.number + 1)
+    def wanted_without_reload(self, snapshot: Snapshot) -> tuple[frozenset[str], Epoch] | None:
+        """Return the wanted slugs and the epoch as stored, None where they require a reload.
 
-    def wished(self, snapshot: Snapshot) -> tuple[frozenset[str], Generation] | None:
-        """Return the plugins wished now and when, where that calls for no reload, else None.
-
-        It does when these are others than the snapshot was made from, when all were asked to
-        reload, and when a plugin was deleted, whose ``pk`` is another one since. A plugin that is
-        not known here may be stored as wished because another process has found it: that was
-        nobody's wish, the generation is as before, and it calls for none.
+        A reload is required if other known plugins are wanted than in *snapshot*, if all processes
+        were asked to reload, or if a plugin was deleted, whose ``pk`` differs since. A plugin that
+        only another process has discovered requires none: no operator changed it, so the epoch is
+        the same.
         """
-        generation, wishes = self._plugin_rows.wishes_at()
-        wished = self._rules.wished({*snapshot.plugins, *snapshot.wished, *wishes}, wishes)
-        changed = wished ^ snapshot.wished
+        epoch, rows = self._plugin_rows.all_at()
+        wanted = self._rules.wished({*snapshot.plugins, *snapshot.wished, *rows}, rows)
+        changed = wanted ^ snapshot.wished
         if (
-            generation.asked != self._generation.asked
+            epoch.asked != self._epoch.asked
             or changed & snapshot.plugins.keys()
-            or (changed and generation.number != self._generation.number)
-            or any(_pk(wishes.get(each.slug)) != each.pk for each in snapshot.plugins.values())
+            or (changed and epoch.number != self._epoch.number)
         ):
             return None
-        return wished, generation
-
-
-def _pk(wish: PluginRow | None) -> int:
-    return 0 if wish is None else wish.pk
+        for plugin in snapshot.plugins.values():
+            row = rows.get(plugin.slug)
+            if plugin.pk != (0 if row is None else row.pk):
+                return None
+        return wanted, epoch

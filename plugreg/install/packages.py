@@ -88,7 +88,7 @@ class Packages:
             group=group,
             protected=self._protected,
         )
-        self._slugs = Slugs(group, lambda: catalogue.select().plugins, self._plugin_rows.wishes)
+        self._slugs = Slugs(group, lambda: catalogue.select().plugins, self._plugin_rows.all)
         self._refresh = refresh
         self._rediscover = rediscover
         self._forget = forget
@@ -396,7 +396,7 @@ class Packages:
                 self._forget(slug)
             except PluginActiveError:
                 # Another process has switched on what was about to go.
-                self._plugin_rows.wish(False, [slug])
+                self._plugin_rows.set_active(False, [slug])
                 self._refresh()
                 self._forget(slug)
 

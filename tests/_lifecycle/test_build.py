@@ -132,10 +132,10 @@ class TestBuilder:
         """With ``only`` the others keep the state they have, even where another one is due."""
         yard = Yard()
         given = [(slug, Told) for slug in "abc"]
-        yard.plugin_rows.wish(False, [Slug("b"), Slug("c")])
+        yard.plugin_rows.set_active(False, [Slug("b"), Slug("c")])
         first = yard.build(*given).snapshot
-        yard.plugin_rows.wish(True, [Slug("b"), Slug("c")])
-        yard.plugin_rows.wish(False, [Slug("a")])
+        yard.plugin_rows.set_active(True, [Slug("b"), Slug("c")])
+        yard.plugin_rows.set_active(False, [Slug("a")])
         built = yard.build(*given, previous=first, only=frozenset({"b"}))
         assert log == ["+a", "+b"]
         assert [each.slug for each in built.added] == ["b"]
@@ -153,10 +153,10 @@ class TestBuilder:
 
         yard = Yard()
         given = [("a", Told), ("b", Mother), ("c", Told)]
-        yard.plugin_rows.wish(False, [Slug("b"), Slug("c")])
+        yard.plugin_rows.set_active(False, [Slug("b"), Slug("c")])
         first = yard.build(*given).snapshot
-        yard.plugin_rows.wish(True, [Slug("b"), Slug("c")])
-        yard.plugin_rows.wish(False, [Slug("a")])
+        yard.plugin_rows.set_active(True, [Slug("b"), Slug("c")])
+        yard.plugin_rows.set_active(False, [Slug("a")])
         built = yard.build(*given, previous=first, only=frozenset({"b"}))
         assert log == ["+a", "+b", "+z"]
         assert built.removed == ()
@@ -179,14 +179,14 @@ class TestBuilder:
 
         yard = Yard()
         given = [("a", Told), ("b", Mother)]
-        yard.plugin_rows.wish(False, [Slug("b")])
+        yard.plugin_rows.set_active(False, [Slug("b")])
         first = yard.build(*given).snapshot
-        yard.plugin_rows.wish(True, [Slug("b")])
+        yard.plugin_rows.set_active(True, [Slug("b")])
         remember = yard.remember
 
         def switched_off(specs, *, few=False):
             if not few:
-                yard.plugin_rows.wish(False, [Slug("b")])
+                yard.plugin_rows.set_active(False, [Slug("b")])
             return remember(specs, few=few)
 
         yard.remember = switched_off
@@ -201,9 +201,9 @@ class TestBuilder:
         """Where one plugin is switched, neither facts nor wishes of others are asked for."""
         yard = Yard()
         given = [(slug, Told) for slug in "abc"]
-        yard.plugin_rows.wish(False, [Slug("b")])
+        yard.plugin_rows.set_active(False, [Slug("b")])
         first = yard.build(*given).snapshot
-        yard.plugin_rows.wish(True, [Slug("b")])
+        yard.plugin_rows.set_active(True, [Slug("b")])
         yard.described.clear()
         yard.remembered.clear()
         built = yard.build(*given, previous=first, only=frozenset({"b"}))

@@ -120,7 +120,7 @@ def waits(registry):
 
 
 def wishes(storage):
-    return {slug: wish.active for slug, wish in PluginRows(storage).wishes().items()}
+    return {slug: wish.active for slug, wish in PluginRows(storage).all().items()}
 
 
 class TestTheStoreDecides:

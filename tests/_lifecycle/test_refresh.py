@@ -22,7 +22,7 @@ from plugreg import (
 from plugreg._state.plugin_rows import PluginRows
 from plugreg.api import Actor, PluginAPI
 from plugreg.mixins import SettingsMixin
-from plugreg.records import Generation
+from plugreg.records import Epoch
 from plugreg.storage import MemoryStorage, TinyDBStorage
 
 
@@ -128,30 +128,30 @@ def there(start):
     return start()
 
 
-def generation(storage):
-    return PluginRows(storage).generation()
+def epoch(storage):
+    return PluginRows(storage).epoch()
 
 
-class TestGeneration:
+class TestEpoch:
     def test_each_changed_wish_raises_it_by_one(self, here, storage):
         """Activating, deactivating and deleting do, and what was wished so before does not."""
-        assert generation(storage) == Generation(number=0, asked=0)
+        assert epoch(storage) == Epoch(number=0, asked=0)
         here.registry.activate("tea")
-        assert generation(storage).number == 1
+        assert epoch(storage).number == 1
         here.registry.activate("tea")
-        assert generation(storage).number == 1
+        assert epoch(storage).number == 1
         here.registry.deactivate("tea")
         here.registry.deactivate("tea")
-        assert generation(storage).number == 2
+        assert epoch(storage).number == 2
         here.registry.delete("tea")
-        assert generation(storage) == Generation(number=3, asked=0)
+        assert epoch(storage) == Epoch(number=3, asked=0)
 
     def test_several_wishes_of_one_change_raise_it_once(self, storage):
         """A plugin that goes with those that need it is one change."""
         plugin_rows = PluginRows(storage)
-        assert plugin_rows.wish(True, ["tea", "milk"]) == 1
-        assert plugin_rows.wish(True, ["tea", "milk"]) == 0
-        assert plugin_rows.wish(False, ["tea", "milk", "sugar"]) == 2
+        assert plugin_rows.set_active(True, ["tea", "milk"]) == 1
+        assert plugin_rows.set_active(True, ["tea", "milk"]) == 0
+        assert plugin_rows.set_active(False, ["tea", "milk", "sugar"]) == 2
 
     def test_a_change_that_is_not_stored_does_not(self, here, storage):
         """The generation is part of the same transaction as the wish."""
@@ -159,18 +159,18 @@ class TestGeneration:
         with pytest.raises(StorageUnavailableError):
             here.registry.activate("tea")
         storage.away = False
-        assert generation(storage).number == 0
+        assert epoch(storage).number == 0
 
     def test_loading_and_refreshing_do_not(self, here, storage, start):
         """Nor does what they find new, or what they cannot load."""
         here.registry.activate("tea")
-        before = generation(storage)
+        before = epoch(storage)
         start(("broken", "no_such_module_x:Broken"), new_plugins="active")
         here.registry.reload(full=True, collect=True)
         here.registry.refresh()
         here.registry.settings("watchful").set("COUNT", 2)
         here.registry.set_metadata("tea", {"a": 1})
-        assert generation(storage) == before
+        assert epoch(storage) == before
 
     def test_installing_and_uninstalling_ask_all_to_reload(self, storage, folder_installer):
         """Every other process has to look for what has come and gone."""
@@ -180,13 +180,13 @@ class TestGeneration:
         here = Process(storage, installer=folder_installer)
         there = Process(storage)
         here.registry.install("shop-cup")
-        assert generation(storage) == Generation(number=1, asked=1)
+        assert epoch(storage) == Epoch(number=1, asked=1)
         assert not here.registry.refresh()
         assert there.registry.refresh()
         assert there.registry.get("cup").state is PluginState.INACTIVE
         here.registry.uninstall("cup")
         # Forgetting what is stored of it is one more change.
-        assert generation(storage) == Generation(number=3, asked=2)
+        assert epoch(storage) == Epoch(number=3, asked=2)
         assert not here.registry.refresh()
         assert there.registry.refresh()
         assert "cup" not in there.registry.plugins
@@ -197,7 +197,7 @@ class TestGeneration:
         """An operator who reloads means every process, and this one does so once."""
         api = PluginAPI(here.registry)
         api.plugins_reload_create(Actor(1, is_superuser=True), body={})
-        assert generation(storage) == Generation(number=1, asked=1)
+        assert epoch(storage) == Epoch(number=1, asked=1)
         assert here.reloads == 1
         assert not here.registry.refresh()
         assert there.registry.refresh()
@@ -564,7 +564,7 @@ def test_processes_with_other_plugins_converge(storage, seed):
     for _ in range(150):
         who, slug = chance.choice(everybody), chance.choice(slugs)
         action = chance.choice(["on", "off", "on", "off", "refresh", "refresh", "ask", "delete"])
-        before = generation(storage).number
+        before = epoch(storage).number
         if action == "refresh":
             who.registry.refresh()
         elif action == "ask":
@@ -580,7 +580,7 @@ def test_processes_with_other_plugins_converge(storage, seed):
                 # Whether it is on is for the store to say, and not for what one process knows.
                 with suppress(PluginActiveError):
                     who.registry.delete(slug)
-        changes += generation(storage).number - before
+        changes += epoch(storage).number - before
     for each in everybody:
         each.registry.refresh()
     assert changes > 30
@@ -591,7 +591,7 @@ def test_processes_with_other_plugins_converge(storage, seed):
     for each in everybody * 2:
         assert each.registry.refresh() is False
     assert [each.reloads for each in everybody] == quiet
-    wishes = PluginRows(storage).wishes()
+    wishes = PluginRows(storage).all()
     wanted = {slug for slug, wish in wishes.items() if wish.active}
     for each in everybody:
         assert each.active == wanted & each.loadable

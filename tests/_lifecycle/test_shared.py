@@ -531,7 +531,7 @@ class TestProcesses:
 
     def test_one_that_watches_tells_again(self, start, monkeypatch):
         """So it stays in the list though nothing changes."""
-        monkeypatch.setattr("plugreg._state.heartbeat._AGAIN_AFTER", 0.1)
+        monkeypatch.setattr("plugreg._state.heartbeat._INTERVAL", 0.1)
         here = start(process="web")
         with here.watch(every=0.01):
             for _ in range(3):
@@ -571,7 +571,7 @@ class TestProcesses:
 
         storage.transaction = fail_at_telling
         assert here.activate("tea").active
-        assert "was not told" in caplog.text
+        assert "heartbeat of this process cannot be stored" in caplog.text
         there = start(process="worker")
         assert told(there)["web"] == (0, ())
         here.reload()
@@ -580,7 +580,7 @@ class TestProcesses:
 
     def test_a_storage_that_stays_full_is_logged_once(self, start, caplog, monkeypatch):
         """Neither each look nor each change adds a line, and there is one when it ends."""
-        monkeypatch.setattr("plugreg._state.heartbeat._AGAIN_AFTER", 0.0)
+        monkeypatch.setattr("plugreg._state.heartbeat._INTERVAL", 0.0)
         caplog.set_level(logging.INFO, "plugreg")
         here = start(process="web")
         storage, transaction = here.storage, here.storage.transaction
@@ -596,9 +596,9 @@ class TestProcesses:
             here.reload()
             storage.transaction = transaction
             eventually(lambda: any("again" in each for each in caplog.messages))
-        told = [each for each in caplog.messages if "told to the others" in each]
-        assert len(told) == 2
-        assert "no space left on device" in told[0]
+        logged = [line for line in caplog.messages if "heartbeat of this process" in line]
+        assert len(logged) == 2
+        assert "no space left on device" in logged[0]
 
     def test_only_a_process_that_serves_is_listed(self, start):
         """One that watches, that answers requests or that was given a name; no other stores a row.
@@ -648,7 +648,7 @@ class TestProcesses:
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
     def test_a_forked_child_tells_at_its_first_look(self, start, monkeypatch):
         """A worker that was forked from a loaded registry is listed before anything changes."""
-        monkeypatch.setattr("plugreg._state.heartbeat._AGAIN_AFTER", 100 * LONG)
+        monkeypatch.setattr("plugreg._state.heartbeat._INTERVAL", 100 * LONG)
         here = start(process="web")
         storage = here.storage
         here.refresh()

@@ -103,7 +103,7 @@ class TestRemember:
         }
         assert wishes["milk"].distribution == "dairy"
         assert len({each.pk for each in wishes.values()}) == 2
-        assert plugin_rows.wishes() == wishes
+        assert plugin_rows.all() == wishes
 
     def test_where_nothing_is_new_nothing_is_written(self, plugin_rows, storage):
         """Loading again, in whatever order, leaves the revision as it is."""
@@ -130,8 +130,8 @@ class TestRemember:
     def test_no_other_wish_is_changed(self, plugin_rows, active):
         """What an operator wished stays, whatever comes, goes, or moves elsewhere."""
         plugin_rows.remember([spec("tea"), spec("gone")], RULES)
-        plugin_rows.wish(active, [Slug("tea"), Slug("gone")])
-        before = plugin_rows.wishes()
+        plugin_rows.set_active(active, [Slug("tea"), Slug("gone")])
+        before = plugin_rows.all()
         rules = HostRules(new_plugins_active=not active)
         after = plugin_rows.remember([spec("tea", "other-tea"), spec("milk")], rules)
         assert after["gone"] == before["gone"]
@@ -151,7 +151,7 @@ class TestRemember:
         class Late(MemoryStorage):
             def transaction(self):
                 if self.others:
-                    PluginRows(storage).wish(True, [self.others.pop()])
+                    PluginRows(storage).set_active(True, [self.others.pop()])
                 return storage.transaction()
 
             def read(self, table):
@@ -175,17 +175,17 @@ class TestWish:
     def test_known_and_unknown_plugins(self, plugin_rows):
         """A wish for what was never seen waits for it, with a number of its own."""
         plugin_rows.remember([spec("tea")], RULES)
-        plugin_rows.wish(True, [Slug("tea"), Slug("milk")])
-        wishes = plugin_rows.wishes()
+        plugin_rows.set_active(True, [Slug("tea"), Slug("milk")])
+        wishes = plugin_rows.all()
         assert all(each.active for each in wishes.values())
         assert wishes["milk"].pk != wishes["tea"].pk
         assert plugin_rows.remember([spec("milk", "dairy")], RULES)["milk"].active
 
     def test_the_same_wish_again_writes_nothing(self, plugin_rows, storage):
         """Switching on what is on is no change."""
-        plugin_rows.wish(True, [Slug("tea")])
+        plugin_rows.set_active(True, [Slug("tea")])
         revision = storage.revision()
-        plugin_rows.wish(True, [Slug("tea")])
+        plugin_rows.set_active(True, [Slug("tea")])
         assert storage.revision() == revision
 
 
@@ -194,7 +194,7 @@ class TestRename:
         """The name that a load saw is stored; for plugins that are not stored it is not."""
         before = plugin_rows.remember([spec("tea"), spec("milk")], ACTIVE)
         plugin_rows.rename({Slug("tea"): "Fine tea", Slug("other"): "Other"})
-        after = plugin_rows.wishes()
+        after = plugin_rows.all()
         assert after["tea"].name == "Fine tea"
         assert (after["tea"].pk, after["tea"].active) == (before["tea"].pk, True)
         assert after["milk"] == before["milk"]
@@ -224,16 +224,16 @@ def test_a_number_is_never_used_twice(steps):
         if step == "remember":
             plugin_rows.remember([spec(name)], RULES)
         elif step == "wish":
-            plugin_rows.wish(True, [Slug(name)])
+            plugin_rows.set_active(True, [Slug(name)])
         elif step == "unwish":
-            plugin_rows.wish(False, [Slug(name)])
+            plugin_rows.set_active(False, [Slug(name)])
         elif step == "forget":
             with suppress(PluginActiveError):
                 lives[name] += plugin_rows.forget(Slug(name))
-                assert Slug(name) not in plugin_rows.wishes()
+                assert Slug(name) not in plugin_rows.all()
         else:
             plugin_rows = PluginRows(storage)
-        for slug, each in plugin_rows.wishes().items():
+        for slug, each in plugin_rows.all().items():
             assert each.pk > 0
             assert given_to.setdefault(each.pk, (slug, lives[slug])) == (slug, lives[slug])
 
@@ -292,7 +292,7 @@ class TestForget:
         assert plugin_rows.forget(Slug("tea"))
 
         others = sorted(set(slugs) - {"tea"})
-        assert sorted(plugin_rows.wishes()) == others
+        assert sorted(plugin_rows.all()) == others
         assert sorted(storage.read("metadata")) == others
         assert list(storage.read("settings")) == sorted(f"{each}:KEY" for each in others)
         assert len(storage.read("user_settings")) == 2 * len(others)
@@ -457,11 +457,11 @@ def test_everything_is_there_again_after_a_restart(tmp_path):
     path = tmp_path / "store.json"
     with_file = PluginRows(TinyDBStorage(path))
     with_file.remember([spec("tea"), spec("milk")], RULES)
-    with_file.wish(True, [Slug("tea")])
+    with_file.set_active(True, [Slug("tea")])
     with_file.set_metadata("tea", {"a": [1, {"b": None}]}, merge=True)
     again = PluginRows(TinyDBStorage(path))
     again.load()
-    assert again.wishes() == with_file.wishes()
+    assert again.all() == with_file.all()
     assert again.metadata("tea") == {"a": [1, {"b": None}]}
 
 
@@ -471,7 +471,7 @@ def test_a_wish_on_a_damaged_row_is_told_of(plugin_rows, storage, row):
     with storage.transaction() as transaction:
         transaction.put("plugins", "tea", row)
     with pytest.raises(StorageError, match="'tea' of table 'plugins'"):
-        plugin_rows.wish(True, [Slug("milk"), Slug("tea")])
+        plugin_rows.set_active(True, [Slug("milk"), Slug("tea")])
     assert storage.read("plugins") == {"tea": row}
 
 

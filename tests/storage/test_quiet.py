@@ -73,7 +73,7 @@ def await_commits(registry, revision):
 
 def test_a_heartbeat_makes_nobody_read_values(start, monkeypatch):
     """Another process reads the mark of the commits once, and no table of values."""
-    monkeypatch.setattr("plugreg._state.heartbeat._AGAIN_AFTER", 0.0)
+    monkeypatch.setattr("plugreg._state.heartbeat._INTERVAL", 0.0)
     here, there = start(process="web"), start()
     here.activate("tea")
     for registry in (here, there):
