@@ -8,8 +8,8 @@ from inspect import isawaitable
 from typing import Any, TypeAlias
 
 from plugreg.api.access import Actor
-from plugreg.api.bodies import LONGEST, length_of, read_to_end
-from plugreg.api.errors import APIError, InvalidError, TooLargeError
+from plugreg.api.bodies import LONGEST, cut_short, length_of, read_to_end
+from plugreg.api.errors import APIError, TooLargeError
 from plugreg.api.http import API_PATH, ASSETS_PATH, Request, Responder, as_prefix
 from plugreg.api.plugin_api import PluginAPI
 from plugreg.exceptions import MissingExtraError
@@ -155,14 +155,10 @@ def _body(request: HttpRequest) -> bytes:
             )
         body: bytes = request.body
     except OSError:
-        raise _cut_short() from None
+        raise cut_short() from None
     if len(body) < length:
-        raise _cut_short()
+        raise cut_short()
     return body
-
-
-def _cut_short() -> InvalidError:
-    return InvalidError({"detail": ["The body ended before its end."]})
 
 
 async def _awaited(blocks: Iterator[bytes]) -> AsyncIterator[bytes]:

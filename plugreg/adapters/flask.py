@@ -7,7 +7,7 @@ from inspect import isawaitable
 from typing import IO, Any, TypeAlias, cast
 
 from plugreg.api.access import Actor
-from plugreg.api.bodies import LONGEST, length_of
+from plugreg.api.bodies import LONGEST, cut_short, length_of
 from plugreg.api.errors import APIError, TooLargeError
 from plugreg.api.http import API_PATH, ASSETS_PATH, Request, Responder, as_prefix
 from plugreg.api.plugin_api import PluginAPI
@@ -17,7 +17,7 @@ from plugreg.registry import PluginRegistry
 try:
     import flask
     from flask.sansio.blueprints import BlueprintSetupState
-    from werkzeug.exceptions import RequestEntityTooLarge
+    from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
     from werkzeug.routing import BaseConverter
     from werkzeug.wsgi import LimitedStream
 except ImportError as error:
@@ -138,11 +138,19 @@ def _request(path: str) -> Request:
 
 
 def _body(request: flask.Request) -> bytes:
-    if length_of(request.environ) is None:
+    length = length_of(request.environ)
+    if length is None:
         # Chunks end where the client likes; one byte more tells that there are too many.
         limited = LimitedStream(request.stream, LONGEST + 1, is_max=True)
         request.stream = cast("IO[bytes]", limited)
-    return request.get_data()
+    try:
+        body = request.get_data()
+    except (ClientDisconnected, OSError):
+        raise cut_short() from None
+    # A server that marks the end of each body marks it where the client left, too.
+    if length is not None and len(body) < length and "form" not in vars(request):
+        raise cut_short()
+    return body
 
 
 def _form(request: flask.Request) -> dict[str, str | None] | None:

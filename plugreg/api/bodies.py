@@ -151,6 +151,11 @@ def file_refused(name: str) -> InvalidError:
     return InvalidError({named(name): ["Must be text, not a file."]})
 
 
+def cut_short() -> InvalidError:
+    """Return the refusal of a body whose client left before it had sent all of it."""
+    return InvalidError({"detail": ["The body ended before its end."]})
+
+
 # -- the parts --------------------------------------------------------------------------------
 
 

@@ -181,12 +181,24 @@ class TestLengths:
         assert registry.get("tea").wanted
 
     @pytest.mark.parametrize("kind", [JSON, "application/x-www-form-urlencoded"])
-    def test_a_body_that_was_cut_short_is_refused(self, send, registry, kind):
+    @pytest.mark.parametrize("marks_end", [False, True])
+    def test_a_body_that_was_cut_short_is_refused(self, send, registry, kind, marks_end):
         """A client that left in the middle has not said what it wanted to say."""
         body = b"value=12" if "form" in kind else b'{"value": 12}'
+        sent = {"kind": kind, "CONTENT_LENGTH": str(len(body) + 2)}
+        if marks_end:
+            sent["wsgi.input_terminated"] = True
 
-        assert send(CUPS, body, kind=kind, CONTENT_LENGTH=str(len(body) + 2)) == 400
+        assert send(CUPS, body, **sent) == 400
         assert registry.settings("tea")["CUPS"] == 1
+
+    def test_a_body_of_which_nothing_came_is_refused(self, send, registry):
+        """It is no empty body, which switches a plugin on."""
+        registry.deactivate("tea")
+        environ = {"CONTENT_LENGTH": "17", "wsgi.input_terminated": True}
+
+        assert send(ACTIVATE, b"", **environ) == 400
+        assert not registry.get("tea").wanted
 
     def test_a_connection_that_breaks_is_refused(self, send, registry):
         """Whatever the server raises while the body is read."""
