@@ -281,6 +281,7 @@ for code in sys.argv[1:]:
             ("flask", "flask"): "import plugreg.adapters.flask",
             ("opentelemetry", "otel"): "import plugreg.adapters.otel",
             ("starlette", "starlette"): "import plugreg.adapters.starlette",
+            ("cronsim", "schedule"): "import plugreg.mixins._cron as c; c.parse_cron('* * * * *')",
             ("cryptography", "secrets"): "import plugreg.encryption as e; e.Encryption.new_key()",
             ("redis", "redis"): "import plugreg.hints as h; h.RedisHints('redis://127.0.0.1')",
             ("sqlalchemy", "sql"): "from plugreg.storage import SQLStorage",

@@ -14,7 +14,7 @@ from typing import Any, Final
 from plugreg._state.leases import PlannedTime
 from plugreg._support.guard import Guard
 from plugreg.exceptions import MissingExtraError, RegistryNotReady
-from plugreg.mixins._cron import Cron, next_moment, parse_cron
+from plugreg.mixins._cron import next_moment
 from plugreg.mixins.schedule import ScheduledTask
 from plugreg.registry import PluginRegistry
 from plugreg.schedules import PluginTask
@@ -177,14 +177,14 @@ class _Executor(ThreadPoolExecutor):  # type: ignore[misc]  # APScheduler has no
 
 
 class _CalendarTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types.
-    """Says when a cron expression is due; APScheduler's own trigger fails when clocks change.
+    """Fires when a cron expression is due; APScheduler's own trigger fails when clocks change.
 
-    That one adds intervals to what clocks show, so that it leaves out days and runs some times
-    twice. Moments are in UTC, as those of two times in one zone Python compares by what clocks
-    show, and so does the scheduler.
+    That one adds intervals to local times, so that it leaves out days and runs some times twice.
+    Moments are in UTC, because Python and the scheduler compare two moments of one zone by their
+    local times.
     """
 
-    def __init__(self, cron: Cron, timezone: tzinfo) -> None:
+    def __init__(self, cron: str, timezone: tzinfo) -> None:
         self._cron = cron
         self._timezone = timezone
 
@@ -201,4 +201,4 @@ class _CalendarTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler has no
 def _trigger(task: ScheduledTask, timezone: Any) -> Any:
     if task.calendar is None:
         return IntervalTrigger(minutes=task.minutes, start_date=_EPOCH, timezone=UTC)
-    return _CalendarTrigger(parse_cron(task.calendar), timezone)
+    return _CalendarTrigger(task.calendar, timezone)

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from plugreg._support.guard import cut, plain, safe_repr
+from plugreg.exceptions import MissingExtraError
 from plugreg.mixins._cron import parse_cron
 from plugreg.mixins._spec import MixinSpec, callable_fault
 from plugreg.records import EMPTY
@@ -192,6 +193,8 @@ def _cron_faults(where: str, cron: object) -> Iterator[str]:
         return
     try:
         parse_cron(cron)
+    except MissingExtraError as error:
+        yield f"{where}: {error}"
     except ValueError as error:
         yield f"{where}: Cron '{cron}' is not a valid option: {error}"
 

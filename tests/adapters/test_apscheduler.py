@@ -346,7 +346,7 @@ class TestChangesOfClocks:
         cron, zone, year = parse_cron(text), ZoneInfo(zone), ZONES[zone]
         changes = _changes(zone, year)
         assert len(changes) >= 2
-        trigger = _CalendarTrigger(cron, zone)
+        trigger = _CalendarTrigger(text, zone)
         for change in changes:
             first, end = change - timedelta(days=2), change + timedelta(days=3)
             found, due = [], trigger.get_next_fire_time(None, first)
@@ -379,7 +379,7 @@ class TestChangesOfClocks:
 
     def test_a_clock_that_was_ahead_and_is_set_is_followed(self):
         """What was due by the wrong time does not hold up what is due by the right one."""
-        trigger = _CalendarTrigger(parse_cron("0 0 * * *"), UTC)
+        trigger = _CalendarTrigger("0 0 * * *", UTC)
         assert trigger.get_next_fire_time(at(2036, 1, 1), at(2026, 1, 1, 5)) == at(2026, 1, 2)
 
 
@@ -419,8 +419,10 @@ def _suits(cron, minute):
 
 
 def _suits_day(cron, minute):
-    day, weekday = minute.day in cron.days, minute.isoweekday() % 7 in cron.weekdays
-    suits = (day or weekday) if cron.either_day else (day and weekday)
+    number = minute.isoweekday()
+    day = minute.day in cron.days
+    weekday = bool({number, number % 7} & cron.weekdays)
+    suits = (day and weekday) if cron.day_and else (day or weekday)
     return suits and minute.month in cron.months
 
 
