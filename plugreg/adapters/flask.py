@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import IO, Any, TypeAlias, cast
+from urllib.parse import quote
 
 from plugreg.api.access import Actor
 from plugreg.api.bodies import LONGEST, cut_short, length_of
@@ -126,7 +127,7 @@ def _request(path: str) -> Request:
     return Request(
         method=request.method,
         path=path,
-        url=request.base_url,
+        url=request.base_url if request.host else _url(request),
         query=request.query_string,
         content_type=request.headers.get("Content-Type", ""),
         if_none_match=request.headers.get("If-None-Match", ""),
@@ -135,6 +136,12 @@ def _request(path: str) -> Request:
         body=body,
         form=form,
     )
+
+
+def _url(request: flask.Request) -> str:
+    """Return the address of a request whose Host werkzeug leaves out, as one with an underscore."""
+    path = quote(f"{request.root_path}{request.path}")
+    return f"{request.scheme}://{request.headers.get('Host', '')}{path}"
 
 
 def _body(request: flask.Request) -> bytes:

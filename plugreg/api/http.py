@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from plugreg._support.guard import explain, places_of
 from plugreg.api.access import ANY, READ, Actor
@@ -234,10 +234,29 @@ def _check_site(request: Request, trusted: Collection[str]) -> None:
     if request.fetch_site:
         is_own = request.fetch_site in ("same-origin", "none")
     else:
-        host = urlsplit(request.url).netloc.lower()
-        is_own = not request.origin or request.origin.partition("://")[2].lower() == host
+        is_own = not request.origin or _is_at(request.url, request.origin)
     if not is_own:
         raise CrossSiteError(request.origin)
+
+
+def _is_at(url: str, origin: str) -> bool:
+    """Return whether *origin* names the host of *url*, whose schemes may differ behind a proxy.
+
+    Some proxies write the usual port of a scheme into Host, which no browser writes.
+    """
+    scheme, separator, own = origin.lower().partition("://")
+    port = {"http": ":80", "https": ":443"}.get(scheme, "")
+    host = _split(url).netloc.lower()
+    return bool(separator) and own.removesuffix(port) == host.removesuffix(port) != ""
+
+
+def _split(url: str) -> SplitResult:
+    """Return the parts of a URL, the path alone where the client's Host is no host."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        _, slash, path = url.partition("://")[2].partition("/")
+        return SplitResult("", "", slash + path, "", "")
 
 
 def _body(request: Request) -> Any:
@@ -263,7 +282,7 @@ def _placed(request: Request, value: dict[str, Any]) -> dict[str, Any]:
     """Return an answer whose script is where this API serves it, behind prefix and mount point."""
     source = value.get("source")
     if isinstance(source, str) and source.startswith(f"{ASSETS_PATH}/"):
-        before = urlsplit(request.url).path.rpartition(API_PATH)[0]
+        before = _split(request.url).path.rpartition(API_PATH)[0]
         return {**value, "source": before + source}
     return value
 

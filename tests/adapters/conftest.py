@@ -151,7 +151,7 @@ def in_process(api, *, identify=identify, prefix="", **_) -> Client:
             Request(
                 method=sent.method,
                 path=unquote(target.path).removeprefix(prefix),
-                url=f"http://testserver{target.path}",
+                url=f"http://{names.get('host', 'testserver')}{target.path}",
                 query=target.query.encode(),
                 content_type=names.get("content-type", ""),
                 if_none_match=names.get("if-none-match", ""),
