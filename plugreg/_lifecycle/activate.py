@@ -31,10 +31,26 @@ MOST_BROUGHT: Final = 1_000
 """How many plugins one plugin may bring: an answer without end would never be read."""
 
 
+class WatchfulContext(PluginContext, Protocol):
+    """A plugin's context, which knows what others store while the plugin is activated."""
+
+    def watch_settings(self) -> None:
+        """Begin to keep track of values that others store."""
+        ...
+
+    def changed_settings(self) -> frozenset[str]:
+        """Return the keys of values that others have stored since."""
+        ...
+
+    def unwatch_settings(self) -> None:
+        """Stop keeping track."""
+        ...
+
+
 class Settings(Protocol):
     """What activation asks of the settings."""
 
-    def take_in(self, slug: str, declared: Declared) -> PluginContext:
+    def take_in(self, slug: str, declared: Declared) -> WatchfulContext:
         """Take in what a plugin declares, and return what it reaches its settings through."""
         ...
 
@@ -71,7 +87,7 @@ class _Living:
     plugin: Any
     place: tuple[Any, ...]
     undo: list[_Step] = field(default_factory=list)
-    context: PluginContext | None = None
+    context: WatchfulContext | None = None
 
 
 class Activator:
@@ -95,6 +111,8 @@ class Activator:
         self._implement = implement
         self._settings = settings
         self._living: list[_Living] = []
+        # Those that were not in service when settings_changed() was asked last.
+        self._new: list[_Living] = []
 
     def activate(self, loaded: LoadedPlugin, rank: tuple[Any, ...], *, full: bool) -> Activation:
         """Check what a plugin brings, bind it, and run its and its mixins' activation.
@@ -169,6 +187,23 @@ class Activator:
         for living in sorted(left, key=lambda each: each.place, reverse=True):
             yield from self._undo(living)
 
+    def changed_settings(self) -> Iterator[tuple[str, Any, frozenset[str]]]:
+        """Yield the plugins whose settings others have stored while they were activated.
+
+        Yields:
+            Slug, object, and the keys of these settings. From then on the plugin is in service,
+            and hears of changes as they are made.
+        """
+        while self._new:
+            living = self._new[-1]
+            keys = frozenset() if living.context is None else living.context.changed_settings()
+            if keys:
+                yield living.slug, living.plugin, keys
+            # If Ctrl-C comes before, the plugin is yielded again.
+            del self._new[-1]
+            if living.context is not None:
+                living.context.unwatch_settings()
+
     # -- the parts ---------------------------------------------------------------------------
 
     def _check_mixins(
@@ -219,6 +254,9 @@ class Activator:
             self._settings.migrate(slug, plugin, declared)
         if guard.error is not None:
             return PluginFailure.of(Stage.ACTIVATE, slug, guard.error, subject="settings migration")
+        assert living.context is not None
+        self._new.append(living)
+        living.context.watch_settings()
         for mixin in self._mixins:
             if mixin.key not in active.enabled or mixin.key in self._off:
                 continue

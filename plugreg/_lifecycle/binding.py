@@ -9,6 +9,7 @@ from typing import Any
 from plugreg._lifecycle.migrate import migrate
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.names import Slug
+from plugreg.settings.rows import StoredSettings, User
 from plugreg.settings.store import Declared, SettingsStore
 from plugreg.settings.view import SettingsView, user_view
 
@@ -48,6 +49,21 @@ class BoundContext:
         self._declared = declared
         self._store = store
         self._plugin_rows = plugin_rows
+        # What was stored when the plugin's activation began, None once it is in service.
+        self._seen: StoredSettings | None = None
+
+    def watch_settings(self) -> None:
+        """Begin to keep track of values that others store."""
+        self._seen = self._store.stored(self._slug)
+
+    def changed_settings(self) -> frozenset[str]:
+        """Return the keys of values that others have stored since `watch_settings`."""
+        stored = self._store.stored(self._slug)
+        return frozenset() if self._seen is None else self._seen.changes(stored)
+
+    def unwatch_settings(self) -> None:
+        """Stop keeping track."""
+        self._seen = None
 
     @property
     def slug(self) -> Slug:
@@ -66,6 +82,7 @@ class BoundContext:
     def set_setting(self, key: str, value: object) -> None:
         """Store a setting; see ``PluginContext.set_setting``."""
         self._settings.set(key, value)
+        self._note_own(None, key)
 
     def get_user_setting(self, key: str, user: int, backup_value: object = None) -> Any:
         """Return a user's value; see ``PluginContext.get_user_setting``."""
@@ -74,6 +91,7 @@ class BoundContext:
     def set_user_setting(self, key: str, value: object, user: int) -> None:
         """Store a user's value; see ``PluginContext.set_user_setting``."""
         self._of_user(user).set(key, value)
+        self._note_own(user, key)
 
     def get_metadata(self) -> dict[str, Any]:
         """Return a copy of the plugin's metadata."""
@@ -82,6 +100,13 @@ class BoundContext:
     def set_metadata(self, data: Mapping[str, Any], merge: bool = True) -> None:
         """Store the plugin's metadata; see ``PluginContext.set_metadata``."""
         self._plugin_rows.set_metadata(self._slug, data, merge)
+
+    def _note_own(self, user: User, key: str) -> None:
+        # What the plugin writes itself is no news to it.
+        seen = self._seen
+        if seen is not None:
+            stored, key = self._store.stored(self._slug), key.upper()
+            self._seen = seen.but_for(user, key, stored.of(user).get(key), stored.version)
 
     def _of_user(self, user: int) -> SettingsView:
         declared = self._declared

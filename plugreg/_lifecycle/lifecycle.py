@@ -374,9 +374,10 @@ class LifeCycle:
         for slug, keys in changed.items():
             active = self.snapshot.active.get(slug)
             if active is not None and slug in before and before[slug].plugin is active.plugin:
-                self._dispatch.tell(
-                    active.implementations, "plugreg_settings_changed", changed=keys
-                )
+                self._tell_of_settings(active, keys)
+
+    def _tell_of_settings(self, active: ActivePlugin, keys: frozenset[str]) -> None:
+        self._dispatch.tell(active.implementations, "plugreg_settings_changed", changed=keys)
 
     def _apply_wishes(
         self, slugs: Collection[Slug], manual: tuple[PluginSpec, ...] | None = None
@@ -449,6 +450,10 @@ class LifeCycle:
                 self._dispatch.reset(each.slug)
         for failure in self._activator.settle(self.snapshot.active):
             rest.late.append(failure)
+        for slug, plugin, keys in self._activator.changed_settings():
+            active = self.snapshot.active.get(slug)
+            if active is not None and active.plugin is plugin:
+                self._tell_of_settings(active, keys)
         # Before unknown hooks are looked for: what is replayed may add the specs that they lack.
         for slug, hook, error in self._manager.replay():
             rest.late.append(PluginFailure.of_call(slug, hook, error))
@@ -461,6 +466,8 @@ class LifeCycle:
         self._manager.settle()
         for _ in self._activator.settle(self.snapshot.active):
             pass  # Of what was never in service no failure is kept.
+        for _ in self._activator.changed_settings():
+            pass  # Whoever was not published hears of nothing.
 
     def _remember(
         self, specs: Iterable[PluginSpec], /, *, few: bool = False, again: bool

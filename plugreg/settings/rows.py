@@ -68,6 +68,17 @@ class StoredSettings:
         """Whether any value is stored."""
         return any(self.values.values())
 
+    def changes(self, other: StoredSettings) -> frozenset[str]:
+        """Return the keys of values that differ, whosever they are."""
+        if other is self:
+            return frozenset()
+        return frozenset(
+            key
+            for user in self.values.keys() | other.values.keys()
+            for key in self.of(user).keys() | other.of(user).keys()
+            if self.of(user).get(key) != other.of(user).get(key)
+        )
+
     def but_for(
         self, user: User, key: str, value: StoredValue | None, version: int | None
     ) -> StoredSettings:

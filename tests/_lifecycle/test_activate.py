@@ -30,10 +30,19 @@ class Second:
 
 
 class Context:
-    """What a plugin is bound to; the activator does not look into it."""
+    """What a plugin is bound to; nobody stores anything."""
 
     def __init__(self, slug):
         self.slug = slug
+
+    def watch_settings(self):
+        pass
+
+    def changed_settings(self):
+        return frozenset()
+
+    def unwatch_settings(self):
+        pass
 
 
 def raising(error=None):

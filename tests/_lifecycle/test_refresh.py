@@ -312,6 +312,52 @@ class TestRefresh:
         here.registry.close()
         there.registry.close()
 
+    @pytest.mark.parametrize("how", ["refreshed meanwhile", "written here", "refreshed later"])
+    def test_an_object_hears_of_what_is_stored_while_it_is_activated(self, storage, how):
+        """It may have read the value before; its own writes are no news to it."""
+        begun, stored = threading.Event(), threading.Event()
+
+        class Slow(SettingsMixin, Plugin):
+            NAME = "slow"
+            SETTINGS = {"COLOUR": {"default": "red"}, "STARTS": {"default": "0"}}
+            USER_SETTINGS = {"BADGE": {}}
+
+            @hookimpl
+            def plugreg_activated(self):
+                self.told = []
+                self.set_setting("starts", self.get_setting("STARTS") + "1")
+                self.set_user_setting("badge", self.get_setting("STARTS"), 7)
+                self.colour = self.get_setting("COLOUR")
+                begun.set()
+                assert stored.wait(30)
+
+            @hookimpl
+            def plugreg_settings_changed(self, changed):
+                self.told.append(changed)
+                self.colour = self.get_setting("COLOUR")
+
+        stored.set()
+        here, there = (Process(storage, Slow, new_plugins="active") for _ in range(2))
+        begun.clear()
+        stored.clear()
+        thread = threading.Thread(target=here.registry.reload, kwargs={"force": True})
+        thread.start()
+        assert begun.wait(30)
+        writer = here if how == "written here" else there
+        writer.registry.settings("slow").set("COLOUR", "blue")
+        if how == "refreshed meanwhile":
+            here.registry.refresh()
+            assert here.registry.settings("slow")["COLOUR"] == "blue"
+        stored.set()
+        thread.join()
+        here.registry.refresh()
+        plugin = here.registry.get("slow").plugin
+        assert (plugin.colour, plugin.told) == ("blue", [frozenset({"COLOUR"})])
+        here.registry.settings("slow").set("COLOUR", "green")
+        assert (plugin.colour, len(plugin.told)) == ("green", 2)
+        here.registry.close()
+        there.registry.close()
+
     def test_changed_settings_are_told_where_the_reload_fails(self, here, there, storage):
         """The values are read by then, and a later reload finds no difference any more."""
         here.registry.settings("watchful").set("COLOUR", "blue")
