@@ -1,4 +1,4 @@
-"""Files that plugins bring for the browser: scripts, styles and pictures (behaviour.md, 15)."""
+"""Files that plugins bring for the browser: scripts, styles and pictures."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, Final
 
-from plugreg._support.names import near
-from plugreg.exceptions import AssetNotFoundError, PluginNotActiveError, PluginNotFoundError
+from plugreg.exceptions import AssetNotFoundError
 from plugreg.records import ActivePlugin, Snapshot
 
 FOLDER: Final = "static"
@@ -20,7 +19,7 @@ FOLDER: Final = "static"
 BLOCK: Final = 262_144
 """The most bytes of a file that are in memory at once, unless its whole content is asked for."""
 
-# What browsers insist on, in words that do not change with the version of Python.
+# The types that browsers insist on, which must not change with the version of Python.
 _WEB_TYPES: Final[Mapping[str, str]] = MappingProxyType(
     {
         ".css": "text/css",
@@ -39,10 +38,13 @@ _WEB_TYPES: Final[Mapping[str, str]] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asset:
-    """One file of a plugin, with its size in bytes.
+    """One file of a plugin.
 
-    ``content_type`` is a media type, with the charset where it is text; ``etag`` a strong entity
-    tag in its quotes (RFC 9110), made from the content.
+    Attributes:
+        file: Path of the file, with all links followed.
+        size: Its size in bytes.
+        content_type: Media type, with the charset of a text file.
+        etag: Strong entity tag in its quotes (RFC 9110), made from the content.
     """
 
     file: Path
@@ -63,59 +65,64 @@ class Asset:
 
 
 class Assets:
-    """Reads files of active plugins. Keeps nothing, so that what an author edits is seen."""
+    """Reads files of active plugins. Keeps nothing, so that an edited file is seen at once.
+
+    Args:
+        current: Returns the snapshot; raises RegistryNotReady before load and after close.
+    """
 
     def __init__(self, current: Callable[[], Snapshot]) -> None:
         self._current = current
 
     def read(self, slug: str, path: str) -> Asset:
-        """Return the file at ``path``, parted by ``/``, below the plugin's ``static`` folder.
+        """Return a file below the plugin's ``static`` folder.
 
-        That folder stands in the package that the plugin's module lies in. A plugin that a
-        distribution brings, and that has none there, shares the nearest one of the packages around;
-        all other plugins do not, since what is around may be the host's. A module in no package has
-        none. A path is taken as it is: it is not decoded, and ``..``, empty parts, backslashes,
-        names that begin with a dot, and links that lead out of the folder are refused.
+        The folder stands in the package of the plugin's module. Without it, a plugin of a
+        distribution shares the folder of the nearest enclosing package. Other plugins do not,
+        since their enclosing packages may be the host's. A module in no package has no assets.
 
-        Raises PluginNotFoundError, PluginNotActiveError, and AssetNotFoundError for what is not
-        there, is no plain file, or must not be read.
+        Args:
+            slug: An active plugin.
+            path: Path below the folder, with ``/`` between its parts. It is not decoded. ``..``,
+                empty parts, backslashes, names that begin with a dot, and links that lead out of
+                the folder are refused.
+
+        Raises:
+            PluginNotFoundError: If no plugin has this slug.
+            PluginNotActiveError: If the plugin is not active.
+            AssetNotFoundError: If no file is there, or it is no plain file, or is refused.
         """
-        root = _root(self._active(slug))
-        asset = None if root is None else _asset(root, path)
+        root = _find_root(self._current().get_active(slug))
+        asset = None if root is None else _read_asset(root, path)
         if asset is None:
             raise AssetNotFoundError(slug, path)
         return asset
 
     def files(self, slug: str) -> dict[str, Asset]:
-        """Return every asset of a plugin by its path; folders that are links are left out.
+        """Return every asset of a plugin by its path; linked folders are left out.
 
-        Raises PluginNotFoundError and PluginNotActiveError.
+        Args:
+            slug: An active plugin.
+
+        Raises:
+            PluginNotFoundError: If no plugin has this slug.
+            PluginNotActiveError: If the plugin is not active.
         """
-        root = _root(self._active(slug))
+        root = _find_root(self._current().get_active(slug))
         if root is None:
             return {}
-        names = sorted(file.relative_to(root).as_posix() for file in root.rglob("*"))
-        found = ((name, _asset(root, name)) for name in names)
-        return {name: asset for name, asset in found if asset is not None}
-
-    def _active(self, slug: str) -> ActivePlugin:
-        snapshot = self._current()
-        active = snapshot.active.get(slug)
-        if active is None:
-            known = snapshot.plugins.get(slug)
-            if known is None:
-                raise PluginNotFoundError(slug, near(slug, snapshot.plugins))
-            raise PluginNotActiveError(slug, known.state)
-        return active
+        paths = sorted(file.relative_to(root).as_posix() for file in root.rglob("*"))
+        assets = ((path, _read_asset(root, path)) for path in paths)
+        return {path: asset for path, asset in assets if asset is not None}
 
 
-def _root(active: ActivePlugin) -> Path | None:
+def _find_root(active: ActivePlugin) -> Path | None:
     """Return the folder of a plugin's assets, with all links followed, or None."""
     packages = _packages(active.plugin)
     if active.loaded.spec.distribution is None:
         packages = islice(packages, 1)
     try:
-        package = next((each for each in packages if (each / FOLDER).is_dir()), None)
+        package = next((package for package in packages if (package / FOLDER).is_dir()), None)
         if package is None:
             return None
         root = (package / FOLDER).resolve(strict=True)
@@ -125,8 +132,8 @@ def _root(active: ActivePlugin) -> Path | None:
     return root if root.is_relative_to(package.resolve()) else None
 
 
-def _asset(root: Path, path: str) -> Asset | None:
-    """Return a file below ``root`` that may be read, or None."""
+def _read_asset(root: Path, path: str) -> Asset | None:
+    """Return a file below *root* that may be read, or None."""
     from hashlib import blake2b
 
     parts = path.split("/")
@@ -151,12 +158,12 @@ def _asset(root: Path, path: str) -> Asset | None:
 
 
 def _packages(plugin: Any) -> Iterator[Path]:
-    """Yield the folders of the packages that a plugin's module lies in, the nearest first.
+    """Yield the folders of the packages around a plugin's module, the nearest first.
 
-    A package without a file is a namespace that others share, and so ends it.
+    The search ends at a package without a file, which is a shared namespace.
     """
-    own = issubclass(type(plugin), ModuleType)
-    name = vars(plugin).get("__name__") if own else type(plugin).__module__
+    is_module = issubclass(type(plugin), ModuleType)
+    name = vars(plugin).get("__name__") if is_module else type(plugin).__module__
     module = sys.modules.get(name) if isinstance(name, str) else None
     package = vars(module).get("__package__") if module is not None else None
     while isinstance(package, str) and package:

@@ -18,12 +18,12 @@ from plugreg.records import Snapshot
 class Capabilities:
     """Calls one method of a mixin on each active plugin that has the mixin.
 
-    A fault costs the plugin its own outcome and is recorded as that of a hook is, under the name
-    ``mixin.method``. The circuits, observers and time limits of hooks hold here, too. A
-    ValidationFault is an answer: its outcome has it as ``error``, without a record.
+    A fault costs the plugin its own outcome. It is recorded as a hook's fault is, under the name
+    ``mixin.method``. The circuits, observers and time limits of hooks apply. A ValidationFault is
+    an answer: its outcome has the exception as ``error``, without a record.
 
     Plugins are called in activation order. A plugin without the method is left out, and so is
-    every plugin where the host has switched the mixin off. It may be used from any thread.
+    every plugin where the host has switched the mixin off. Any thread may call.
 
     Args:
         current: Returns the snapshot; raises RegistryNotReady before load and after close.
@@ -36,13 +36,20 @@ class Capabilities:
         self._slugs: frozenset[str] | None = None
 
     def only(self, *slugs: str) -> Capabilities:
-        """Return the same for these plugins alone; a slug that is not active calls nobody."""
+        """Return the same calls, limited to some plugins.
+
+        Args:
+            *slugs: The plugins. A slug that is not active is ignored.
+        """
         bound = copy(self)
         bound._slugs = frozenset(slugs)
         return bound
 
     def bind(self, *, timeout: float | None) -> Capabilities:
-        """Return the same with another time limit for :meth:`aoutcomes`.
+        """Return the same calls with another time limit for :meth:`aoutcomes`.
+
+        Args:
+            timeout: Seconds that each plugin may take; None means no limit.
 
         Raises:
             ValueError: If *timeout* is not above 0.
@@ -57,8 +64,8 @@ class Capabilities:
         Args:
             mixin: The mixin's key, as in ``with_mixin``.
             method: The method's name.
-            *args: Handed to the method, as are *kwargs*.
-            **kwargs: See *args*.
+            *args: Positional arguments of the method.
+            **kwargs: Keyword arguments of the method.
 
         Returns:
             The outcomes in activation order; an empty list where no plugin has the method.
@@ -67,45 +74,52 @@ class Capabilities:
             RegistryNotReady: Before load and after close.
         """
         rows = self._rows(mixin, method, args, kwargs)
-        return [*map(_answered, self._dispatch.run(rows))]
+        return [*map(_unwrap_refusal, self._dispatch.run(rows))]
 
     async def aoutcomes(
         self, mixin: str, method: str, /, *args: Any, **kwargs: Any
     ) -> list[Outcome[Any]]:
         """Call a method on each plugin as :meth:`outcomes` does, from a coroutine.
 
-        Async methods run concurrently, the others one after the other in a worker thread, as
-        implementations of hooks do.
+        Async methods run concurrently, the others in turn in a worker thread.
+
+        Args:
+            mixin: The mixin's key, as in ``with_mixin``.
+            method: The method's name.
+            *args: Positional arguments of the method.
+            **kwargs: Keyword arguments of the method.
+
+        Returns:
+            The outcomes in activation order; an empty list where no plugin has the method.
+
+        Raises:
+            RegistryNotReady: Before load and after close.
         """
         rows = self._rows(mixin, method, args, kwargs)
-        return [*map(_answered, await self._dispatch.arun(rows))]
+        return [*map(_unwrap_refusal, await self._dispatch.arun(rows))]
 
     def _rows(
         self, mixin: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> list[Row]:
-        snapshot, key = self._current(), mixin.strip().lower()
-        if key not in snapshot.by_mixin:
-            # Nobody has it, or the host has switched it off.
-            return []
+        key = mixin.strip().lower()
         return [
-            Row(slug, f"{key}.{method}", _function(active.plugin, method, args, kwargs), ())
-            for slug, active in snapshot.active.items()
-            if key in active.enabled
-            and (self._slugs is None or slug in self._slugs)
+            Row(active.slug, f"{key}.{method}", _make_call(active.plugin, method, args, kwargs), ())
+            for active in self._current().with_mixin(key)
+            if (self._slugs is None or active.slug in self._slugs)
             and inspect.getattr_static(active.plugin, method, None) is not None
         ]
 
 
 class _Refusal(NamedTuple):
-    """Carries a ValidationFault through the call, which would take it for a fault."""
+    """Carries a ValidationFault through the call, which would record an exception."""
 
     fault: ValidationFault
 
 
-def _function(
+def _make_call(
     plugin: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Callable[[], Any]:
-    """Return what calls the method; the attribute is read inside of the call."""
+    """Return a function that calls the method; the attribute is read inside of the call."""
 
     def call() -> Any:
         try:
@@ -120,12 +134,12 @@ def _function(
             return _Refusal(fault)
 
     declared = inspect.getattr_static(plugin, method)
-    # Of a foreign object nothing is asked, since it may answer with code of its own.
+    # A foreign object is not asked, since its answer may be code of its own.
     is_async = type(declared) is FunctionType and inspect.iscoroutinefunction(declared)
     return AsyncOnly(acall, method) if is_async else call
 
 
-def _answered(outcome: Outcome[Any]) -> Outcome[Any]:
+def _unwrap_refusal(outcome: Outcome[Any]) -> Outcome[Any]:
     if type(outcome.value) is _Refusal:
         return replace(outcome, value=None, error=outcome.value.fault)
     return outcome

@@ -1,4 +1,4 @@
-"""``registry.events``: telling plugins what happens in the host (behaviour.md, section 14)."""
+"""``registry.events``: events of the host and of plugreg, handed to the plugins that want them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from plugreg._support.guard import Guard, explain, plain, safe_repr
 from plugreg.exceptions import PlugregError, RegistryNotReady
 from plugreg.hooks import refuse
 from plugreg.mixins.events import SPEC
-from plugreg.records import ActivePlugin, PluginFailure, Snapshot, Stage
+from plugreg.records import ActivePlugin, PluginFailure, Snapshot
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
 _logger = logging.getLogger("plugreg")
 
-_MIXIN: Final = SPEC.key
-
 
 class EventError(PlugregError, ValueError):
-    """An event, or what was taken from a queue as one, is not what it must be.
+    """An event, or an object that was taken from a queue as one, is malformed.
 
-    ``field`` is ``event``, ``slug``, ``args`` or ``kwargs``, ``reason`` what was expected of it.
+    Args:
+        field: ``event``, ``slug``, ``args`` or ``kwargs``.
+        reason: The expected value.
     """
 
     def __init__(self, field: str, reason: str) -> None:
@@ -43,8 +43,12 @@ class EventError(PlugregError, ValueError):
 class EventNotQueuedError(PlugregError):
     """The host's pool or queue has refused an event for some plugins.
 
-    ``missed`` are the slugs it was refused for, ``handed`` those it was taken for. The cause is
-    what pool or queue raised first.
+    The first exception of the pool or queue is the cause.
+
+    Args:
+        event: The event.
+        missed: Slugs of the plugins it was refused for.
+        handed: Slugs of the plugins it was taken for.
     """
 
     def __init__(self, event: str, missed: Iterable[str], handed: Iterable[str]) -> None:
@@ -61,9 +65,12 @@ class EventNotQueuedError(PlugregError):
 
 
 class EventFailedError(PlugregError):
-    """A plugin has failed to act on an event that a worker gave it; give it again later.
+    """A plugin has failed to process a delivery; hand the delivery to it again later.
 
-    ``message`` is that of the failure record, which has the traceback.
+    Args:
+        event: The event.
+        slug: The plugin.
+        message: Message of the failure record, which has the traceback.
     """
 
     def __init__(self, event: str, slug: str, message: str) -> None:
@@ -81,8 +88,16 @@ class EventDelivery:
     """One event on its way to one plugin, for a queue.
 
     It can be pickled, and be JSON, as far as its arguments can: ``dataclasses.asdict(delivery)``
-    one way, ``EventDelivery(**data)`` the other, whereby lists in ``args`` stay lists. Raises
-    EventError for what is no delivery.
+    writes it, ``EventDelivery(**data)`` reads it. Lists in ``args`` stay lists.
+
+    Args:
+        event: The event.
+        slug: The plugin.
+        args: Positional arguments of the event.
+        kwargs: Keyword arguments of the event.
+
+    Raises:
+        EventError: If an argument has another type.
     """
 
     event: str
@@ -92,13 +107,13 @@ class EventDelivery:
 
     def __post_init__(self) -> None:
         for name in ("event", "slug"):
-            object.__setattr__(self, name, _text(name, getattr(self, name)))
-        # From a queue comes what its format has for them.
+            object.__setattr__(self, name, _check_string(name, getattr(self, name)))
+        # A queue's format may have other types for them.
         args: object = self.args
         kwargs: object = self.kwargs
         if not isinstance(args, (list, tuple)):
             raise EventError("args", f"must be a list of arguments, not {safe_repr(args)}")
-        if not isinstance(kwargs, Mapping) or not all(isinstance(each, str) for each in kwargs):
+        if not isinstance(kwargs, Mapping) or not all(isinstance(name, str) for name in kwargs):
             raise EventError("kwargs", f"must be a dict by name, not {safe_repr(kwargs)}")
         object.__setattr__(self, "args", tuple(args))
         object.__setattr__(self, "kwargs", dict(kwargs))
@@ -107,82 +122,91 @@ class EventDelivery:
 Deliver = Callable[[EventDelivery], object]
 """The host's function that puts a delivery into its queue."""
 
-Tell = Callable[..., object]
-"""Tells plugins of one of plugreg's own events: its name, and its arguments by keyword."""
+Notify = Callable[..., object]
+"""Emits one of plugreg's own events: its name, and its arguments by keyword."""
 
 _MOST_ROUNDS: Final = 20
-"""How often those who hear may do what is told in turn, before it is taken for a loop."""
+"""How often events may cause further events before this counts as a loop."""
 
 
-class _Untold(threading.local):
-    """What this thread has to tell yet, and whether it is telling now."""
+class _Pending(threading.local):
+    """The events that this thread has yet to emit, and whether it is emitting now."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
-        self.is_telling = False
+        self.is_flushing = False
 
 
 class EventOutbox:
-    """Keeps what plugins are to be told while it may not be, for each thread and in its order.
+    """Collects plugreg's own events during a change, for each thread and in its order.
 
-    A queue may wait for its worker, which may wait for the change that is carried out: so it is
-    told once that has ended.
+    Emitting waits until the change has ended, since a queue may wait for its worker, which may
+    wait for the change.
     """
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-        self._untold = _Untold()
+    def __init__(self, notify: Notify) -> None:
+        self._notify = notify
+        self._pending = _Pending()
 
     def add(self, event: str, /, **kwargs: Any) -> None:
-        """Keep an event until :meth:`tell` is called in this thread."""
-        self._untold.events.append((event, kwargs))
+        """Keep an event until :meth:`flush` is called in this thread."""
+        self._pending.events.append((event, kwargs))
 
-    def tell(self) -> None:
-        """Tell what this thread has kept, and what comes of that, in order.
+    def flush(self) -> None:
+        """Emit the events of this thread, and those that they cause, in order.
 
-        Called by those who are being told, it does nothing: what they have caused is told after
-        it, 20 times over; what still comes then would never end, and is dropped with an error in
-        the log.
+        Within a flush of the same thread this does nothing: the outer flush goes on with the new
+        events, 20 times over. Events that still follow are dropped with an error in the log.
         """
-        untold = self._untold
-        if untold.is_telling:
+        pending = self._pending
+        if pending.is_flushing:
             return
-        untold.is_telling = True
+        pending.is_flushing = True
         try:
             for _ in range(_MOST_ROUNDS):
-                events, untold.events = untold.events, []
+                events, pending.events = pending.events, []
                 for event, kwargs in events:
-                    self._tell(event, **kwargs)
-            if untold.events:
-                _logger.error("events cause events without end; %d are dropped", len(untold.events))
+                    self._notify(event, **kwargs)
+            if pending.events:
+                _logger.error(
+                    "events cause events without end; %d are dropped", len(pending.events)
+                )
         finally:
-            untold.events = []
-            untold.is_telling = False
+            pending.events = []
+            pending.is_flushing = False
 
 
 class Events:
-    """Hands events to the active plugins that want them. It keeps nothing.
+    """Hands events to the active plugins that want them. Keeps nothing.
 
-    ``delivery`` says how: None, in the caller; an Executor, in a pool of threads of this process;
-    a function of the host's, in a queue, whose workers call :meth:`process`. What a plugin raises
-    is a failure record of stage ``call`` that names the event, and costs nobody else anything.
-    A plugin that is switched off meanwhile is not called, whatever was queued for it. The order
-    in which plugins hear is that of their activation in the caller, and any other way none.
+    An exception of a plugin is recorded at stage ``call``, with the event's name, and costs no
+    other plugin anything. A plugin that was deactivated meanwhile is not called, whatever was
+    queued for it. In the caller, plugins receive an event in activation order; in a pool or queue
+    there is no order.
 
-    plugreg's own events are told to plugins alike, each in the process that has made the change,
-    after it was published, outside of transactions, and before the call that made it returns. Who
-    hears one may ask for changes; what these tell comes after it. Of changes that several threads
-    make at a time, those of one thread come in their order:
+    plugreg emits events of its own, in the process that has made the change. The change is
+    published then, no transaction is open, and the call that made it has not returned yet. A
+    plugin may ask for changes; the events of these follow. Events of one thread keep their order:
 
     ``plugins_loaded``: after each load and reload;
-    ``plugin_activated`` (``slug``, ``active``): after a wish has changed, and was carried out;
-    ``active`` is the wish, and what came of it is in the plugin's record;
+    ``plugin_activated`` (``slug``, ``active``): after the desired state has changed and was
+    carried out; ``active`` is the desired state, and the plugin's record has the result;
     ``plugin_installed`` (``slug``, ``distribution``, ``version``), ``plugin_uninstalled``
     (``slug``, ``distribution``): for each plugin of a distribution;
     ``plugin_setting_changed`` (``slug``, ``key``, ``user``: a number, or None for the plugin's
-    own), without the value: after one was set to another value.
+    own), without the value: after a setting was set to another value.
 
-    A queue that refuses one of these is logged, and the change that it tells of stands.
+    A queue that refuses one of these is logged, and the change stands.
+
+    Args:
+        current: Returns the snapshot; raises RegistryNotReady before load and after close.
+        ledger: Records the faults.
+        refresh: Acquires the changes of other processes.
+        delivery: None calls plugins in the caller, an Executor in its threads. A function puts
+            each delivery into the host's queue, whose workers call :meth:`process`.
+
+    Raises:
+        TypeError: If *delivery* is none of these.
     """
 
     def __init__(
@@ -195,51 +219,74 @@ class Events:
         self._current = current
         self._ledger = ledger
         self._refresh = refresh
-        self._deliver = self._way(delivery)
+        self._deliver = self._choose_delivery(delivery)
 
     def emit(self, event: str, /, *args: Any, **kwargs: Any) -> tuple[str, ...]:
-        """Tell plugins of an event; return the slugs of those it was handed to.
+        """Hand an event to the plugins that want it.
 
-        ``event`` is any text, such as ``"order.placed"``. Arguments are handed on as they are: a
-        plugin that changes one changes it for all, so give values that nobody can change. Each
-        plugin is asked whether it wants the event, in the caller; one that fails at that, or
-        answers with something false, is left out. In the caller, a plugin that was handed the
-        event has acted on it, or failed.
+        Each plugin is asked in the caller whether it wants the event. A plugin that raises then,
+        or answers with something false, is left out. Without a pool or queue, each plugin has
+        processed the event, or failed, when this returns.
 
-        Raises EventError for ``event``, RegistryNotReady before load and after close, and
-        EventNotQueuedError when pool or queue refuse: each plugin was tried, and to emit again
-        reaches some of them twice.
+        Args:
+            event: Any string, such as ``"order.placed"``.
+            *args: Positional arguments. All plugins receive the same objects, so give values
+                that nobody can change.
+            **kwargs: Keyword arguments, likewise.
+
+        Returns:
+            The slugs of the plugins that the event was handed to.
+
+        Raises:
+            EventError: If *event* is no string, or empty.
+            RegistryNotReady: Before load and after close.
+            EventNotQueuedError: If the pool or queue refuses. Each plugin was tried; emitting
+                again reaches some of them twice.
         """
-        event = _text("event", event)
+        event = _check_string("event", event)
         handed, missed, error = self._hand_out(self._current(), event, args, kwargs)
         if error is not None:
             raise EventNotQueuedError(event, missed, handed) from error
         return handed
 
     def process(self, delivery: EventDelivery) -> bool:
-        """Have a plugin act on a delivery from the queue; False if it is not in service any more.
+        """Have a plugin process a delivery from the queue.
 
-        What other processes have changed is taken in first, so that a plugin that was switched
-        off there does not act here. Raises EventFailedError when the plugin fails, after that was
-        recorded, so that the queue gives it again; what the queue does not know to be done is
-        done again, too. Raises what a refresh raises: RegistryNotReady, StorageError,
-        RegistryBusyError.
+        A refresh comes first, so that a plugin that another process has deactivated does not run.
+        A queue that hands the same delivery over twice has it processed twice.
+
+        Args:
+            delivery: The delivery that the host's queue has kept.
+
+        Returns:
+            Whether the plugin was called; False if it is not active any more.
+
+        Raises:
+            EventFailedError: If the plugin fails. The fault is recorded; hand it over again.
+            RegistryNotReady: Before load and after close.
+            StorageError: If the refresh cannot read the storage.
+            RegistryBusyError: If the refresh waits too long for another change.
         """
         self._refresh()
-        active = self._listener(delivery.slug)
+        active = self._find_listener(delivery.slug)
         if active is None:
             return False
-        failure = self._act(active, delivery)
+        failure = self._call(active, delivery)
         if failure is not None:
             raise EventFailedError(delivery.event, delivery.slug, failure.message)
         return True
 
-    def tell(self, event: str, /, **kwargs: Any) -> None:
-        """Emit one of plugreg's own events. Raises nothing but what belongs to the process."""
+    def notify(self, event: str, /, **kwargs: Any) -> None:
+        """Emit one of plugreg's own events; a refusal of the queue is logged.
+
+        Args:
+            event: The event.
+            **kwargs: Its arguments.
+        """
         try:
             snapshot = self._current()
         except RegistryNotReady:
-            return  # Nobody is in service.
+            return  # No plugin is active.
         _, missed, error = self._hand_out(snapshot, event, (), kwargs)
         if error is not None:
             _logger.error(
@@ -248,9 +295,9 @@ class Events:
 
     # -- the parts ---------------------------------------------------------------------------
 
-    def _way(self, delivery: Executor | Deliver | None) -> Deliver:
+    def _choose_delivery(self, delivery: Executor | Deliver | None) -> Deliver:
         if delivery is None:
-            return self._act_if_active
+            return self._call_if_active
         from concurrent.futures import Executor
 
         if isinstance(delivery, Executor):
@@ -265,79 +312,68 @@ class Events:
     def _hand_out(
         self, snapshot: Snapshot, event: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[str, ...], tuple[str, ...], Exception | None]:
-        """Return who was handed the event, who was not because of an error, and the first error."""
+        """Return the slugs that took the event, those that missed it, and the first error."""
         handed: list[str] = []
         missed: list[str] = []
         first: Exception | None = None
-        # Where the host has switched events off, or nobody hears them, there is no such key.
-        known = snapshot.active.values() if _MIXIN in snapshot.by_mixin else ()
-        slugs = [each.slug for each in known if _MIXIN in each.enabled]
-        for slug in slugs:
-            # Those before it may have switched it off.
-            active = self._listener(slug)
-            if active is None or not self._wants(active, event):
+        for plugin in snapshot.with_mixin(SPEC.key):
+            # A plugin before it may have deactivated it.
+            active = self._find_listener(plugin.slug)
+            if active is None or not self._is_wanted(active, event):
                 continue
-            delivery = EventDelivery(event=event, slug=slug, args=args, kwargs=kwargs)
+            delivery = EventDelivery(event=event, slug=plugin.slug, args=args, kwargs=kwargs)
             try:
                 self._deliver(delivery)
             except Exception as error:  # noqa: BLE001 - the host's queue may raise anything
-                missed.append(slug)
+                missed.append(plugin.slug)
                 first = first or error
             else:
-                handed.append(slug)
+                handed.append(plugin.slug)
         return tuple(handed), tuple(missed), first
 
-    def _listener(self, slug: str) -> ActivePlugin | None:
-        """Return a plugin that is in service and hears events at this moment, else None."""
+    def _find_listener(self, slug: str) -> ActivePlugin | None:
+        """Return a plugin that is active and receives events at this moment, else None."""
         try:
             snapshot = self._current()
         except RegistryNotReady:
             return None  # It was closed meanwhile.
         active = snapshot.active.get(slug)
-        return active if active is not None and _hears(active, snapshot) else None
+        # Where the host has switched events off, there is no such key.
+        is_listening = (
+            active is not None and SPEC.key in snapshot.by_mixin and SPEC.key in active.enabled
+        )
+        return active if is_listening else None
 
-    def _wants(self, active: ActivePlugin, event: str) -> bool:
+    def _is_wanted(self, active: ActivePlugin, event: str) -> bool:
         with Guard() as guard:
             answer = active.plugin.wants_process_event(event)
             if type(answer) is CoroutineType:
                 refuse(answer)
             return bool(answer)
-        self._record(active, f"wants_process_event of event {event!r}", guard.error)
+        subject = f"wants_process_event of event {event!r}"
+        self._ledger.record_call(active.slug, subject, guard.error)
         return False
 
-    def _act(self, active: ActivePlugin, delivery: EventDelivery) -> PluginFailure | None:
+    def _call(self, active: ActivePlugin, delivery: EventDelivery) -> PluginFailure | None:
         with Guard() as guard:
-            done = active.plugin.process_event(delivery.event, *delivery.args, **delivery.kwargs)
-            if type(done) is CoroutineType:
-                refuse(done)
+            result = active.plugin.process_event(delivery.event, *delivery.args, **delivery.kwargs)
+            if type(result) is CoroutineType:
+                refuse(result)
             return None
-        return self._record(active, f"event {delivery.event!r}", guard.error)
+        return self._ledger.record_call(active.slug, f"event {delivery.event!r}", guard.error)
 
-    def _act_if_active(self, delivery: EventDelivery) -> None:
-        active = self._listener(delivery.slug)
+    def _call_if_active(self, delivery: EventDelivery) -> None:
+        active = self._find_listener(delivery.slug)
         if active is not None:
-            self._act(active, delivery)
+            self._call(active, delivery)
 
     def _submit(self, executor: Executor, delivery: EventDelivery) -> None:
-        future = executor.submit(self._act_if_active, delivery)
-        future.add_done_callback(partial(_tell_lost, delivery))
-
-    def _record(
-        self, active: ActivePlugin, subject: str, error: BaseException | None
-    ) -> PluginFailure:
-        assert error is not None
-        return self._ledger.record(
-            PluginFailure.of(Stage.CALL, active.slug, error, subject=subject, what=subject)
-        )
+        future = executor.submit(self._call_if_active, delivery)
+        future.add_done_callback(partial(_log_lost, delivery))
 
 
-def _hears(active: ActivePlugin, snapshot: Snapshot) -> bool:
-    # Where the host has switched events off, there is no such key.
-    return _MIXIN in snapshot.by_mixin and _MIXIN in active.enabled
-
-
-def _tell_lost(delivery: EventDelivery, future: Future[None]) -> None:
-    """Log that a job of the pool did not run: it was cancelled, or not taken by another process."""
+def _log_lost(delivery: EventDelivery, future: Future[None]) -> None:
+    """Log a delivery that did not run: the pool has cancelled it, or could not take it."""
     error = None if future.cancelled() else future.exception()
     if future.cancelled() or error is not None:
         _logger.error(
@@ -348,7 +384,7 @@ def _tell_lost(delivery: EventDelivery, future: Future[None]) -> None:
         )
 
 
-def _text(name: str, given: object) -> str:
+def _check_string(name: str, given: object) -> str:
     if not isinstance(given, str) or not given:
-        raise EventError(name, f"must be a text that is not empty, not {safe_repr(given)}")
+        raise EventError(name, f"must be a string that is not empty, not {safe_repr(given)}")
     return plain(given)

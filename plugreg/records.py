@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from plugreg._support import guard as _guard
-from plugreg._support.names import Slug, has_utf8
-from plugreg.exceptions import NotReadyYet
+from plugreg._support.names import Slug, has_utf8, near
+from plugreg.exceptions import NotReadyYet, PluginNotActiveError, PluginNotFoundError
 
 CircuitState = Literal["closed", "open", "half-open"]
 """``closed`` lets calls through, ``open`` none, ``half-open`` one, on trial."""
@@ -467,6 +467,34 @@ class Snapshot:
     composed: dict[str, PluginRecord] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    def get_active(self, slug: str) -> ActivePlugin:
+        """Return an active plugin.
+
+        Args:
+            slug: The plugin.
+
+        Raises:
+            PluginNotFoundError: If no plugin has this slug.
+            PluginNotActiveError: If the plugin is not active.
+        """
+        active = self.active.get(slug)
+        if active is not None:
+            return active
+        known = self.plugins.get(slug)
+        if known is None:
+            raise PluginNotFoundError(slug, near(slug, self.plugins))
+        raise PluginNotActiveError(slug, known.state)
+
+    def with_mixin(self, key: str) -> tuple[ActivePlugin, ...]:
+        """Return the active plugins with an enabled mixin, in activation order.
+
+        Args:
+            key: The mixin's key. A mixin that the host has switched off has no plugins.
+        """
+        if key not in self.by_mixin:
+            return ()
+        return tuple([active for active in self.active.values() if key in active.enabled])
 
     def dependants(self, slug: str) -> tuple[Slug, ...]:
         """Return the wanted plugins that need this one, directly or through others, sorted."""

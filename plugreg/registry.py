@@ -239,7 +239,7 @@ class PluginRegistry:
             heartbeat=heartbeat,
             turns=ChangeQueue(reload_wait),
             damage=self._damage,
-            tell=self.events.tell,
+            notify=self.events.notify,
         )
         current = self._life.current
         self.catalogue: Final = Catalogue(
@@ -622,7 +622,7 @@ class PluginRegistry:
             refresh=refresh,
             rediscover=rediscover,
             forget=self._wishes.delete,
-            tell=self.events.tell,
+            notify=self.events.notify,
         )
 
     def _installing(self) -> Packages:
@@ -647,6 +647,8 @@ class PluginRegistry:
         active = self._life.snapshot.active.get(slug)
         if active is not None:
             self._health.after_write(active, user, changed)
-            self.dispatch.tell(active.implementations, "plugreg_settings_changed", changed=changed)
+            self.dispatch.notify(
+                active.implementations, "plugreg_settings_changed", changed=changed
+            )
         for key in sorted(changed):
-            self.events.tell("plugin_setting_changed", slug=slug, key=key, user=user)
+            self.events.notify("plugin_setting_changed", slug=slug, key=key, user=user)

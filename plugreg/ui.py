@@ -1,7 +1,4 @@
-"""UI features and admin details: what active plugins show, collected in isolation.
-
-Sources: behaviour.md, sections 12 and 13.
-"""
+"""UI features and admin details: what active plugins show, collected in isolation."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from plugreg._support.guard import Guard
 from plugreg._support.redact import MASK, Scrubber
 from plugreg.mixins.ui import UIRequest
 from plugreg.plugin import Plugin
-from plugreg.records import ActivePlugin, PluginFailure, Snapshot, Stage
+from plugreg.records import ActivePlugin, Snapshot
 
 MOST_FEATURES: Final = 1_000
 """The most features of one type that a plugin may show: an iterable may have no end."""
@@ -22,7 +19,19 @@ MOST_FEATURES: Final = 1_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UIFeature:
-    """One feature of one plugin. ``plugin_name`` is the slug. Texts not given are None."""
+    """One feature of one plugin.
+
+    Attributes:
+        plugin_name: The plugin's slug.
+        feature_type: The type that was asked for.
+        key: Name of the feature within its plugin.
+        title: String to show, or None.
+        description: String to show, or None.
+        icon: Name of an icon, or None.
+        source: Address of the script, or None.
+        options: JSON values for the page.
+        context: JSON values for the script.
+    """
 
     plugin_name: str
     feature_type: str
@@ -37,16 +46,27 @@ class UIFeature:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AdminDetails:
-    """The script of a plugin's admin panel and what is handed to it; each may be None."""
+    """The admin panel of one plugin.
+
+    Attributes:
+        source: Address of the panel's script, or None.
+        context: JSON value that is handed to the script, or None.
+    """
 
     source: str | None = None
     context: Any = None
 
 
 class UserInterface:
-    """Asks active plugins what they show. Keeps nothing; a fault is a record in the ledger.
+    """Collects features and admin details of active plugins. Keeps nothing.
 
-    What a plugin shows is scrubbed of its own protected values.
+    A fault of a plugin is recorded and raises nothing. All values are scrubbed of the plugin's
+    own protected values.
+
+    Args:
+        current: Returns the snapshot; raises RegistryNotReady before load and after close.
+        ledger: Records the faults.
+        scrubber_of: Returns the scrubber of a plugin's protected values.
     """
 
     def __init__(
@@ -62,69 +82,74 @@ class UserInterface:
     def features(
         self, feature: str, context: Mapping[str, Any] | None, actor: Any
     ) -> tuple[UIFeature, ...]:
-        """Return the features of one type, in activation order, then in each plugin's own order.
+        """Return the features of one type, in activation order, then in each plugin's order.
 
-        A plugin that fails costs its features, and one that is no feature costs itself alone.
+        A plugin that raises has no features. A damaged feature costs itself alone.
+
+        Args:
+            feature: The type of the features.
+            context: Parameters of the request; each plugin receives its own copy.
+            actor: The user who asks.
+
+        Raises:
+            RegistryNotReady: Before load and after close.
         """
-        snapshot = self._current()
         params = dict(context or {})
-        shown = {id(each) for each in snapshot.by_mixin.get("ui", ())}
         return tuple(
-            found
-            for active in snapshot.active.values()
-            if id(active.plugin) in shown
-            for found in self._of_plugin(active, feature, params, actor)
+            shown
+            for active in self._current().with_mixin("ui")
+            for shown in self._collect(active, feature, params, actor)
         )
 
     def admin(self, active: ActivePlugin) -> AdminDetails:
-        """Return the admin details of a plugin in service; what fails is None."""
+        """Return the admin details of an active plugin; a part that fails is None.
+
+        Args:
+            active: The plugin.
+        """
         # isinstance() would ask the object for its __class__, which it may lie about or refuse.
         if not issubclass(type(active.plugin), Plugin):
             return AdminDetails()
         return AdminDetails(
-            source=self._asked(active, "get_admin_source", _text),
-            context=self._asked(active, "get_admin_context", _json_value),
+            source=self._ask(active, "get_admin_source", _optional_str),
+            context=self._ask(active, "get_admin_context", _json_value),
         )
 
-    def _asked(self, active: ActivePlugin, method: str, shape: Callable[[Any], Any]) -> Any:
+    def _ask(self, active: ActivePlugin, method: str, convert: Callable[[Any], Any]) -> Any:
         with Guard() as guard:
-            given = shape(getattr(active.plugin, method)())
-            return self._scrubber_of(active.slug).value(given)
-        self._keep(active, method, guard.error)
+            value = convert(getattr(active.plugin, method)())
+            return self._scrubber_of(active.slug).value(value)
+        self._ledger.record_call(active.slug, method, guard.error)
         return None
 
-    def _of_plugin(
+    def _collect(
         self, active: ActivePlugin, feature: str, params: Mapping[str, Any], actor: Any
     ) -> list[UIFeature]:
-        # Copies, so that what one plugin does to them no other one sees.
+        # Copies, so that a plugin that changes them does not change those of the others.
         request = UIRequest(actor=actor, feature=feature, params=dict(params))
-        found: list[UIFeature] = []
+        features: list[UIFeature] = []
         with Guard() as guard:
-            given: Iterable[Any] = active.plugin.get_ui_features(feature, dict(params), request)
+            shown: Iterable[Any] = active.plugin.get_ui_features(feature, dict(params), request)
             scrubber = self._scrubber_of(active.slug)
-            for number, each in enumerate(given, start=1):
+            for number, value in enumerate(shown, start=1):
                 if number > MOST_FEATURES:
                     raise ValueError(f"gave more than {MOST_FEATURES} features")
                 with Guard() as inner:
-                    found.append(_shaped(active.slug, feature, each, scrubber))
-                self._keep(active, f"ui feature {feature}", inner.error)
-        self._keep(active, f"ui features {feature}", guard.error)
-        return found if guard.error is None else []
-
-    def _keep(self, active: ActivePlugin, subject: str, error: BaseException | None) -> None:
-        if error is not None:
-            self._ledger.record(
-                PluginFailure.of(Stage.CALL, active.slug, error, subject=subject, what=subject)
-            )
+                    features.append(_parse_feature(active.slug, feature, value, scrubber))
+                if inner.error is not None:
+                    self._ledger.record_call(active.slug, f"ui feature {feature}", inner.error)
+            return features
+        self._ledger.record_call(active.slug, f"ui features {feature}", guard.error)
+        return []
 
 
-def _shaped(slug: str, feature: str, given: Any, scrubber: Scrubber) -> UIFeature:
-    """Make a feature of what a plugin gave, which is copied and not changed. Raises ValueError."""
+def _parse_feature(slug: str, feature: str, given: Any, scrubber: Scrubber) -> UIFeature:
+    """Return a plugin's value as a feature, copied. Raises TypeError and ValueError."""
     if not isinstance(given, Mapping):
         raise TypeError(f"a ui feature must be a mapping, not {type(given).__name__}")
     if not given.get("key"):
         raise ValueError("a ui feature must have a 'key'")
-    texts = {
+    strings = {
         name: scrubber.value(str(given[name]))
         for name in ("title", "description", "icon", "source")
         if given.get(name) is not None
@@ -135,7 +160,7 @@ def _shaped(slug: str, feature: str, given: Any, scrubber: Scrubber) -> UIFeatur
         key=scrubber.value(str(given["key"])),
         options=_json_object(given, "options", scrubber),
         context=_json_object(given, "context", scrubber),
-        **texts,
+        **strings,
     )
 
 
@@ -152,11 +177,11 @@ def _json_object(given: Mapping[str, Any], name: str, scrubber: Scrubber) -> Map
 
 
 def _json_value(value: Any) -> Any:
-    """Return a copy of ``value`` that JSON can hold. Raises TypeError or ValueError."""
+    """Return a copy of *value* that JSON can hold. Raises TypeError or ValueError."""
     import json
 
     return json.loads(json.dumps(value, allow_nan=False))
 
 
-def _text(value: Any) -> str | None:
+def _optional_str(value: Any) -> str | None:
     return None if value is None else str(value)

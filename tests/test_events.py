@@ -235,7 +235,7 @@ class TestInTheCaller:
     def test_the_name_of_an_event_is_a_text(self, make, event):
         """The error names the field, and nobody is asked."""
         registry = make(a=Quiet)
-        with pytest.raises(EventError, match="event, event: must be a text that is not") as caught:
+        with pytest.raises(EventError, match="event, event: must be a string that is not") as caught:
             registry.events.emit(event)
         assert caught.value.field == "event"
         assert heard(registry, "a") == []
@@ -807,4 +807,4 @@ class TestOwnEvents:
         def current():
             raise RegistryNotReady
 
-        Events(current, None, lambda: None).tell("plugins_loaded")
+        Events(current, None, lambda: None).notify("plugins_loaded")

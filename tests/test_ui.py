@@ -26,11 +26,11 @@ def raising(error=None):
     return method
 
 
-def active(plugin, slug):
+def active(plugin, slug, enabled=("ui",)):
     spec = PluginSpec(slug=Slug(slug), name=slug, value=slug, source=Source.BUILTIN)
     loaded = LoadedPlugin(spec=spec, plugin=plugin, name=slug, title=slug, version=None)
     return ActivePlugin(
-        loaded=loaded, mixins={"ui": "ui"}, enabled=frozenset({"ui"}), implementations=None
+        loaded=loaded, mixins={"ui": "ui"}, enabled=frozenset(enabled), implementations=None
     )
 
 
@@ -39,7 +39,10 @@ class House:
 
     def __init__(self, *, off=(), scrubber_of=lambda _: Scrubber(), **plugins):
         self.ledger = FailureLedger(scrubber_of=scrubber_of)
-        self.active = {slug: active(each, slug) for slug, each in plugins.items()}
+        self.active = {
+            slug: active(plugin, slug, () if slug in off else ("ui",))
+            for slug, plugin in plugins.items()
+        }
         shown = tuple(each for slug, each in plugins.items() if slug not in off)
         snapshot = Snapshot(active=self.active, by_mixin={"ui": shown})
         self.ui = UserInterface(lambda: snapshot, self.ledger, scrubber_of)

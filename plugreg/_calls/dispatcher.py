@@ -453,7 +453,7 @@ class Dispatcher:
         answers = await calls.outcomes(name, _steps(rows, ()), self._timeout)
         return [Outcome(*each) for each in answers]
 
-    def tell(self, plugin: Implementations, hook: str, **kwargs: Any) -> None:
+    def notify(self, plugin: Implementations, hook: str, **kwargs: Any) -> None:
         """Call a hook of one plugin alone, without wrappers; a fault is recorded as in a call."""
         with Guard() as guard:
             plugin.invoke(hook, **kwargs)

@@ -25,7 +25,7 @@ from plugreg._state.probe_rows import ProbeRows
 from plugreg._state.revision import RevisionTracker
 from plugreg._support.names import Slug
 from plugreg.discovery import Sources, restricted
-from plugreg.events import EventOutbox, Tell
+from plugreg.events import EventOutbox, Notify
 from plugreg.exceptions import PluginSlugError, RecordCorruptError, RegistryNotReady
 from plugreg.hooks import PluginManager
 from plugreg.records import (
@@ -85,7 +85,7 @@ class LifeCycle:
         heartbeat: Heartbeat,
         turns: ChangeQueue,
         damage: Callable[[], tuple[PluginFailure, ...]],
-        tell: Tell,
+        notify: Notify,
     ) -> None:
         self._rules = rules
         self._sources = sources
@@ -101,7 +101,7 @@ class LifeCycle:
         self._heartbeat = heartbeat
         self._turns = turns
         self._damage = damage
-        self._told = EventOutbox(tell)
+        self._outbox = EventOutbox(notify)
         self._retries = Retries()
         self._manual: tuple[PluginSpec, ...] = ()
         self.snapshot = Snapshot()
@@ -194,7 +194,7 @@ class LifeCycle:
             self._revisions.note_own_change(raised)
             if raised and wished is not None:
                 for slug in slugs:
-                    self._told.add("plugin_activated", slug=slug, active=wished)
+                    self._outbox.add("plugin_activated", slug=slug, active=wished)
             return _NOTHING_YET
 
         self._change(job)
@@ -285,7 +285,7 @@ class LifeCycle:
         finally:
             # One that was put off is told at the end of the turn in which it is carried out.
             if not self._turns.are_mine():
-                self._told.tell()
+                self._outbox.flush()
         return report or _NOTHING_YET
 
     def _end(self) -> None:
@@ -334,7 +334,7 @@ class LifeCycle:
         # A view, since the host has the report after them.
         shown = replace(report, states=MappingProxyType(report.states))
         self._dispatch.call("plugreg_plugins_loaded", report=shown)
-        self._told.add("plugins_loaded")
+        self._outbox.add("plugins_loaded")
         return report
 
     def _catch_up(self) -> LoadReport:
@@ -377,7 +377,7 @@ class LifeCycle:
                 self._tell_of_settings(active, keys)
 
     def _tell_of_settings(self, active: ActivePlugin, keys: frozenset[str]) -> None:
-        self._dispatch.tell(active.implementations, "plugreg_settings_changed", changed=keys)
+        self._dispatch.notify(active.implementations, "plugreg_settings_changed", changed=keys)
 
     def _apply_wishes(
         self, slugs: Collection[Slug], manual: tuple[PluginSpec, ...] | None = None

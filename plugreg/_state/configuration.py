@@ -8,7 +8,7 @@ from typing import Any
 
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.names import near
-from plugreg.exceptions import PluginNotActiveError, PluginNotFoundError
+from plugreg.exceptions import PluginNotFoundError
 from plugreg.records import ActivePlugin, Snapshot
 from plugreg.settings.store import SettingsStore
 from plugreg.settings.view import SettingsView, user_view
@@ -44,14 +44,14 @@ class Configuration:
 
     def settings(self, slug: str) -> SettingsView:
         """Return the live settings of an active plugin. Raises PluginNotActiveError for others."""
-        return _view(self._settings, self._active(slug))
+        return _view(self._settings, self._current().get_active(slug))
 
     def user_settings(self, slug: str, user: int) -> SettingsView:
         """Return one user's live settings with an active plugin; see :meth:`settings`.
 
         ``user`` is a number; SettingError for anything else, None for nobody included.
         """
-        active = self._active(slug)
+        active = self._current().get_active(slug)
         return user_view(self._settings, slug, active.user_settings, user, active.settings_version)
 
     def listed(self, *, wanted: bool | None = None, slug: str | None = None) -> list[ListedSetting]:
@@ -116,14 +116,6 @@ class Configuration:
         """
         self._check_known(slug)
         return self._plugin_rows.set_metadata(slug, data, merge)
-
-    def _active(self, slug: str) -> ActivePlugin:
-        snapshot = self._current()
-        active = snapshot.active.get(slug)
-        if active is None:
-            self._check_known(slug)
-            raise PluginNotActiveError(slug, snapshot.plugins[slug].state)
-        return active
 
     def _check_known(self, slug: str) -> None:
         plugins = self._current().plugins

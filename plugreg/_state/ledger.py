@@ -10,7 +10,7 @@ from typing import Final
 
 from plugreg._support.guard import Guard
 from plugreg._support.redact import Scrubber
-from plugreg.records import PluginFailure
+from plugreg.records import PluginFailure, Stage
 
 _logger = logging.getLogger("plugreg")
 
@@ -66,6 +66,11 @@ class FailureLedger:
         if known is None:
             self._tell(kept)
         return kept
+
+    def record_call(self, slug: str, subject: str, error: BaseException | None) -> PluginFailure:
+        """Record the exception that a plugin raised; *subject* names the call in the message."""
+        assert error is not None
+        return self.record(PluginFailure.of(Stage.CALL, slug, error, subject=subject, what=subject))
 
     def replace(
         self,

@@ -11,7 +11,7 @@ from pathlib import Path
 from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.names import Slug, canonical
-from plugreg.events import Tell
+from plugreg.events import Notify
 from plugreg.exceptions import (
     InstallError,
     PluginActiveError,
@@ -66,7 +66,7 @@ class Packages:
         refresh: Callable[[], object],
         rediscover: Callable[[bool], object],
         forget: Callable[[str], None],
-        tell: Tell,
+        notify: Notify,
     ) -> None:
         self._installer = installer
         self._group = group
@@ -92,7 +92,7 @@ class Packages:
         self._refresh = refresh
         self._rediscover = rediscover
         self._forget = forget
-        self._tell = tell
+        self._notify = notify
 
     @property
     def interrupted(self) -> Interrupted | None:
@@ -218,7 +218,7 @@ class Packages:
             for each in slugs if delete_config else ():
                 self._forget_even_wanted(each)
         for each in slugs:
-            self._tell("plugin_uninstalled", slug=each, distribution=leaving.distribution)
+            self._notify("plugin_uninstalled", slug=each, distribution=leaving.distribution)
         return report
 
     def sync(
@@ -287,7 +287,7 @@ class Packages:
             self._rediscover(any(each.before == each.after for each in plan.changes))
         for each in plugins if plan.changes else ():
             told = {"distribution": each.distribution, "version": each.version}
-            self._tell("plugin_installed", slug=each.slug, **told)
+            self._notify("plugin_installed", slug=each.slug, **told)
         return report
 
     def _planned(

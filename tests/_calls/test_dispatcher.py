@@ -441,8 +441,8 @@ class TestTell:
         parsed = bench.manager.implementations(one, "one")
         bench.add(other=lambda item: told.append("other"))
 
-        bench.dispatch.tell(parsed, "price", item="tea", currency="CHF")
-        bench.dispatch.tell(parsed, "owner", item="tea")
+        bench.dispatch.notify(parsed, "price", item="tea", currency="CHF")
+        bench.dispatch.notify(parsed, "owner", item="tea")
 
         assert told == ["CHF"]
 
@@ -454,8 +454,8 @@ class TestTell:
         both = SimpleNamespace(price=hookimpl(raising(SystemExit())), owner=hookimpl(owner))
         parsed = bench.manager.implementations(both, "both")
 
-        bench.dispatch.tell(parsed, "price", item="tea")
-        bench.dispatch.tell(parsed, "owner", item="tea")
+        bench.dispatch.notify(parsed, "price", item="tea")
+        bench.dispatch.notify(parsed, "owner", item="tea")
 
         assert bench.faults == [("both", "price", "SystemExit"), ("both", "owner", "TypeError")]
 
