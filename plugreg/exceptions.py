@@ -1,123 +1,121 @@
-"""The error tree. Everything may import this module; it imports nothing of plugreg's own.
+"""The errors that plugreg raises.
 
-Each error keeps what it was made from as fields and builds its message from them, so that it
-can be pickled, and answered to a client, without parsing text.
+Each error keeps its arguments as fields and formats its message from them. So it can be pickled,
+and sent to a client, without parsing a string. This module imports no other module of plugreg.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Self
-
-__all__ = [
-    "AssetNotFoundError",
-    "CircuitOpenError",
-    "CommitUnknownError",
-    "EncryptionError",
-    "InstallError",
-    "MissingExtraError",
-    "NotReadyYet",
-    "PluginActiveError",
-    "PluginBlockedError",
-    "PluginBusyError",
-    "PluginFaultError",
-    "PluginMandatoryError",
-    "PluginNotActiveError",
-    "PluginNotBoundError",
-    "PluginNotFoundError",
-    "PluginRequiredError",
-    "PluginSlugError",
-    "PluginTimeoutError",
-    "PlugregError",
-    "RecordCorruptError",
-    "RegistryBusyError",
-    "RegistryNotReady",
-    "RequirementError",
-    "SettingError",
-    "StorageCorruptError",
-    "StorageError",
-    "StorageFormatError",
-    "StorageLockedError",
-    "StorageURLError",
-    "StorageUnavailableError",
-    "UnknownHookError",
-]
-
-
-_LOOK_AT_PLUGINS = "; registry.plugins has all that are"
-_GIVE_A_SPEC = "; correct the name, or pass its specification as hookspecs="
+from typing import Any, ClassVar, Self, dataclass_transform
 
 
 class PlugregError(Exception):
-    """The root of all errors that plugreg raises on purpose."""
+    """Base of all errors that plugreg raises on purpose."""
 
 
-class PluginNotFoundError(PlugregError, LookupError):
-    """No plugin has this slug, or its package is gone.
+@dataclass_transform(eq_default=False)
+class FormattedError(PlugregError):
+    """Base of errors that keep their arguments as fields and format their message from them.
 
-    ``slug`` is what was asked for, ``hint`` an addition to the message (a near name, a remedy).
+    A subclass annotates its fields, which are the parameters in this order; a value that is
+    assigned to a field is its default. ``template`` is the message, as `str.format` takes it.
     """
 
-    def __init__(self, slug: str, hint: str = "") -> None:
-        super().__init__(slug, hint)
-        self.slug = slug
-        self.hint = hint
+    template = ""
+    _names: ClassVar[tuple[str, ...]] = ()
+    _defaults: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "__init__" not in vars(cls):
+            names = tuple(cls.__annotations__)
+            cls._names = (*cls._names, *names)
+            cls._defaults = cls._defaults | {n: vars(cls)[n] for n in names if n in vars(cls)}
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        names = self._names
+        fields = self._defaults | dict(zip(names, values, strict=False)) | named
+        are_doubled = not named.keys().isdisjoint(names[: len(values)])
+        if len(values) > len(names) or are_doubled or fields.keys() != set(names):
+            raise TypeError(f"{type(self).__name__} takes the arguments {', '.join(names)}")
+        vars(self).update(fields)
+        super().__init__(*(fields[name] for name in names))
 
     def __str__(self) -> str:
-        return f"plugin {self.slug!r} is not known here{self.hint or _LOOK_AT_PLUGINS}"
+        return self.template.format_map(vars(self))
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields by their names, in the order of the arguments."""
+        return {name: getattr(self, name) for name in self._names}
 
 
-class PluginNotActiveError(PlugregError):
-    """Something was asked of a plugin that only an active one can answer.
+class PluginNotFoundError(FormattedError, LookupError):
+    """No plugin has this slug, or its distribution is gone.
 
-    ``slug`` is the plugin, ``state`` the word of its state.
+    Args:
+        slug: The slug that was asked for.
+        hint: Addition to the message: a similar slug, or a remedy.
     """
 
-    def __init__(self, slug: str, state: str) -> None:
-        super().__init__(slug, state)
-        self.slug = slug
-        self.state = state
+    slug: str
+    hint: str = ""
 
     def __str__(self) -> str:
-        return (
-            f"plugin {self.slug!r} is {self.state}, but must be active for this; "
-            f"activate it, or look at its errors"
-        )
+        hint = self.hint or "; registry.plugins has all known plugins"
+        return f"plugin {self.slug!r} is not known here{hint}"
 
 
-class PluginBlockedError(PlugregError):
-    """The host forbids this plugin (``blocked=`` or ``allowed=``); no wish is stored.
+class PluginNotActiveError(FormattedError):
+    """The request needs an active plugin, and this plugin is not active.
 
-    ``reason`` is the end of a sentence about it: "is blocked by the host".
+    Args:
+        slug: The plugin.
+        state: The name of its state.
     """
 
-    def __init__(self, slug: str, reason: str) -> None:
-        super().__init__(slug, reason)
-        self.slug = slug
-        self.reason = reason
+    slug: str
+    state: str
+    template = (
+        "plugin {slug!r} is {state}, but must be active for this; "
+        "activate it, or look at its errors"
+    )
 
-    def __str__(self) -> str:
-        return f"plugin {self.slug!r} {self.reason}; change the host's blocked= or allowed= first"
+
+class PluginBlockedError(FormattedError):
+    """The host forbids this plugin (``blocked=`` or ``allowed=``); nothing was stored.
+
+    Args:
+        slug: The plugin.
+        reason: The end of a sentence about it: "is blocked by the host".
+    """
+
+    slug: str
+    reason: str
+    template = "plugin {slug!r} {reason}; change the host's blocked= or allowed= first"
 
 
-class PluginMandatoryError(PlugregError):
-    """A mandatory plugin was to be switched off, removed or forgotten; nothing was changed."""
+class PluginMandatoryError(FormattedError):
+    """A mandatory plugin cannot be deactivated, uninstalled or deleted; nothing was changed.
 
-    def __init__(self, slug: str) -> None:
-        super().__init__(slug)
-        self.slug = slug
+    Args:
+        slug: The plugin.
+    """
 
-    def __str__(self) -> str:
-        return (
-            f"plugin {self.slug!r} is mandatory and stays on; "
-            f"take it from the host's mandatory= to change that"
-        )
+    slug: str
+    template = (
+        "plugin {slug!r} is mandatory and stays active; "
+        "remove it from the host's mandatory= to change that"
+    )
 
 
 class PluginRequiredError(PlugregError):
-    """A plugin was to be switched off that active plugins need; nothing was changed.
+    """Active plugins depend on the plugin to deactivate; nothing was changed.
 
-    ``needed_by`` has the slugs of those that need it, directly or through others.
+    Args:
+        slug: The plugin.
+        needed_by: The slugs of the plugins that depend on it, directly or through others.
     """
 
     def __init__(self, slug: str, needed_by: Iterable[str]) -> None:
@@ -126,82 +124,86 @@ class PluginRequiredError(PlugregError):
         super().__init__(slug, self.needed_by)
 
     def __str__(self) -> str:
-        names = ", ".join(repr(each) for each in self.needed_by)
         return (
-            f"plugin {self.slug!r} is needed by {names}; "
+            f"plugin {self.slug!r} is needed by {', '.join(map(repr, self.needed_by))}; "
             f"deactivate them first, or pass cascade=True"
         )
 
 
-class PluginSlugError(PlugregError, ValueError):
-    """A slug does not suit what is asked: it is taken, empty, reserved, or of another kind."""
+class PluginSlugError(FormattedError, ValueError):
+    """A slug cannot be used for this: it is taken, empty, reserved, or of another kind.
 
-    def __init__(self, slug: str, reason: str) -> None:
-        super().__init__(slug, reason)
-        self.slug = slug
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"plugin slug {self.slug!r} cannot be used for this: {self.reason}"
-
-
-class PluginActiveError(PlugregError):
-    """What is stored of an active plugin was to be deleted; nothing was changed."""
-
-    def __init__(self, slug: str) -> None:
-        super().__init__(slug)
-        self.slug = slug
-
-    def __str__(self) -> str:
-        return f"plugin {self.slug!r} is wished active and cannot be deleted; deactivate it first"
-
-
-class PluginNotBoundError(PlugregError):
-    """A plugin object asked for its settings before a registry had taken it in."""
-
-    def __init__(self, plugin: str) -> None:
-        super().__init__(plugin)
-        self.plugin = plugin
-
-    def __str__(self) -> str:
-        return (
-            f"plugin object of class {self.plugin!r} is not bound to a registry; "
-            f"use settings in plugreg_activated() or later, not in the constructor"
-        )
-
-
-class MissingExtraError(PlugregError, ImportError):
-    """A part of plugreg was used whose package is not installed, or cannot be imported.
-
-    ``what`` is that part in words, ``package`` what it needs, ``extra`` what brings it along.
-    ``reason`` is why a package that is installed cannot be imported, empty for one that is not.
+    Args:
+        slug: The slug.
+        reason: Why it cannot be used, and the remedy.
     """
 
-    def __init__(self, what: str, package: str, extra: str, reason: str = "") -> None:
-        super().__init__(what, package, extra, reason)
-        self.what = what
-        self.package = package
-        self.extra = extra
-        self.reason = reason
+    slug: str
+    reason: str
+    template = "plugin slug {slug!r} cannot be used for this: {reason}"
+
+
+class PluginActiveError(FormattedError):
+    """The rows of an active plugin cannot be deleted; nothing was changed.
+
+    Args:
+        slug: The plugin.
+    """
+
+    slug: str
+    template = "plugin {slug!r} is stored as active and cannot be deleted; deactivate it first"
+
+
+class PluginNotBoundError(FormattedError):
+    """A plugin object read its settings before a registry had bound it.
+
+    Args:
+        plugin: The name of the object's class.
+    """
+
+    plugin: str
+    template = (
+        "plugin object of class {plugin!r} is not bound to a registry; "
+        "use settings in plugreg_activated() or later, not in the constructor"
+    )
+
+
+class MissingExtraError(FormattedError, ImportError):
+    """A part of plugreg needs a package that is not installed, or cannot be imported.
+
+    Args:
+        what: The part of plugreg, in words.
+        package: The package that it needs.
+        extra: The extra of plugreg that installs the package.
+        reason: Why an installed package cannot be imported, empty if it is not installed.
+    """
+
+    what: str
+    package: str
+    extra: str
+    reason: str = ""
 
     @classmethod
     def of(
         cls, error: ImportError, what: str, package: str, extra: str, module: str | None = None
     ) -> Self:
-        """Return the error for an import that has failed.
+        """Return the error for an import that failed.
 
         Args:
-            error: What the import has raised.
+            error: The exception that the import raised.
             what: The part of plugreg that needs the package.
             package: The name of the package.
-            extra: The extra of plugreg that brings it along.
+            extra: The extra of plugreg that installs it.
             module: The top-level module of the package. Defaults to its name.
+
+        Returns:
+            The error, whose ``reason`` is that of *error* where the package is installed.
         """
         from importlib.util import find_spec
 
-        # A package that is there may lack what it imports itself, or be another version.
-        is_there = find_spec(module or package) is not None
-        return cls(what, package, extra, str(error) if is_there else "")
+        # An installed package may lack what it imports itself, or be another version.
+        is_installed = find_spec(module or package) is not None
+        return cls(what, package, extra, str(error) if is_installed else "")
 
     def __str__(self) -> str:
         need = f"{self.what} needs {self.package!r}"
@@ -213,103 +215,112 @@ class MissingExtraError(PlugregError, ImportError):
         return f"{need}; install it: pip install 'plugreg[{self.extra}]'"
 
 
-class PluginFaultError(PlugregError):
-    """One failure record as an exception: what ``load(strict=True)`` raises a group of.
+class PluginFaultError(FormattedError):
+    """A failure record as an exception, as the group of ``load(strict=True)`` has it.
 
-    ``stage``, ``slug`` and ``message`` are those of the record.
+    Args:
+        stage: The stage of the record.
+        slug: Its plugin.
+        message: Its message.
     """
 
-    def __init__(self, stage: str, slug: str, message: str) -> None:
-        super().__init__(stage, slug, message)
-        self.stage = stage
-        self.slug = slug
-        self.message = message
+    stage: str
+    slug: str
+    message: str
+    template = "{stage}: {slug}: {message}"
+
+
+class PluginTimeoutError(FormattedError, TimeoutError):
+    """A plugin exceeded the time limit of the call.
+
+    Args:
+        slug: The plugin.
+        seconds: The limit.
+    """
+
+    slug: str
+    seconds: float
+    template = (
+        "plugin {slug!r} took longer than {seconds:g} seconds; "
+        "make it faster, or give more time with call_timeout= or bind(timeout=)"
+    )
+
+
+class PluginBusyError(FormattedError):
+    """A plugin was not called, because an abandoned call of it has not returned yet.
+
+    Args:
+        slug: The plugin.
+    """
+
+    slug: str
+    template = (
+        "plugin {slug!r} is still busy with a call that was abandoned after its time limit; "
+        "it is called again as soon as that call has returned"
+    )
+
+
+class AssetNotFoundError(FormattedError, LookupError):
+    """An active plugin has no such asset, or it cannot be read.
+
+    Args:
+        slug: The plugin.
+        path: The path of the asset, relative to the folder ``static``.
+    """
+
+    slug: str
+    path: str
+    template = (
+        "plugin {slug!r} has no asset {path!r}; "
+        "assets are plain files below the folder 'static' of its package"
+    )
+
+
+class UnknownHookError(FormattedError, LookupError):
+    """Neither a specification nor an implementation has this hook name.
+
+    Args:
+        hook: The name that was asked for.
+        hint: Addition to the message: a similar name.
+    """
+
+    hook: str
+    hint: str = ""
 
     def __str__(self) -> str:
-        return f"{self.stage}: {self.slug}: {self.message}"
+        hint = self.hint or "; correct the name, or pass its specification as hookspecs="
+        return f"hook {self.hook!r} is not known here{hint}"
 
 
-class PluginTimeoutError(PlugregError, TimeoutError):
-    """A plugin took longer than the time limit of the call, which is ``seconds``."""
+class CircuitOpenError(FormattedError):
+    """A plugin was not called, because it failed too often recently.
 
-    def __init__(self, slug: str, seconds: float) -> None:
-        super().__init__(slug, seconds)
-        self.slug = slug
-        self.seconds = seconds
+    Outcomes have it as their error; it is never raised to a host. ``is_refusal`` distinguishes
+    plugreg's own error from an error that a plugin raised.
 
-    def __str__(self) -> str:
-        return (
-            f"plugin {self.slug!r} took longer than {self.seconds:g} seconds; "
-            f"make it faster, or give more time with call_timeout= or bind(timeout=)"
-        )
-
-
-class PluginBusyError(PlugregError):
-    """A plugin was not called, since code of it that was given up on has not returned yet."""
-
-    def __init__(self, slug: str) -> None:
-        super().__init__(slug)
-        self.slug = slug
-
-    def __str__(self) -> str:
-        return (
-            f"plugin {self.slug!r} is still busy with a call that was given up on; "
-            f"it is called again as soon as that has returned"
-        )
-
-
-class AssetNotFoundError(PlugregError, LookupError):
-    """An active plugin has no such file to show, or none that may be read."""
-
-    def __init__(self, slug: str, path: str) -> None:
-        super().__init__(slug, path)
-        self.slug = slug
-        self.path = path
-
-    def __str__(self) -> str:
-        return (
-            f"plugin {self.slug!r} has no asset {self.path!r}; "
-            f"assets are plain files below the folder 'static' of its package"
-        )
-
-
-class UnknownHookError(PlugregError, LookupError):
-    """A hook was called, or asked for, that neither a spec nor an implementation names."""
-
-    def __init__(self, hook: str, hint: str = "") -> None:
-        super().__init__(hook, hint)
-        self.hook = hook
-        self.hint = hint
-
-    def __str__(self) -> str:
-        return f"hook {self.hook!r} is not known here{self.hint or _GIVE_A_SPEC}"
-
-
-class CircuitOpenError(PlugregError):
-    """A plugin was not called, since it has failed too often of late.
-
-    ``slug`` is the plugin's. It is what an outcome has, and is never raised to a host.
-    ``is_refusal`` tells plugreg's own from one that a plugin has raised.
+    Args:
+        slug: The plugin.
     """
 
     is_refusal = False
-
-    def __init__(self, slug: str) -> None:
-        super().__init__(slug)
-        self.slug = slug
-
-    def __str__(self) -> str:
-        return (
-            f"plugin {self.slug!r} is not called, as its circuit is open after repeated faults; "
-            f"wait for its trial call, or close it with registry.reset({self.slug!r})"
-        )
+    slug: str
+    template = (
+        "plugin {slug!r} is not called, as its circuit is open after repeated faults; "
+        "wait for its trial call, or close it with registry.reset({slug!r})"
+    )
 
 
-class NotReadyYet(PlugregError):  # noqa: N818 - what a plugin says, and no fault of its own
-    """For a plugin to raise while it is loaded, where what it needs is not there yet.
+class NotReadyYet(PlugregError):  # noqa: N818 - the message of a plugin, which is not at fault
+    """For a plugin to raise while it is loaded, if something that it needs is not ready yet.
 
-    After ``retry_after`` seconds it is tried again, by a process that watches or keeps up.
-    ``reason`` is one sentence. ValueError refuses what is no number of seconds over 0.
+    A process that watches or keeps up tries the plugin again.
+
+    Args:
+        reason: One sentence.
+        retry_after: Seconds until the next try.
+
+    Raises:
+        ValueError: If *retry_after* is not a finite number above 0.
     """
 
     def __init__(self, reason: str = "it is not ready yet", retry_after: float = 30.0) -> None:
@@ -323,56 +334,56 @@ class NotReadyYet(PlugregError):  # noqa: N818 - what a plugin says, and no faul
         return f"{self.reason}; it is tried again after {self.retry_after:g} seconds"
 
 
-class RegistryNotReady(PlugregError):  # noqa: N818 - the public name, without the suffix
-    """The registry was read before ``load()``, or used after ``close()``."""
+class RegistryNotReady(FormattedError):  # noqa: N818 - the public name, without the suffix
+    """The registry was read before ``load()``, or used after ``close()``.
 
-    def __init__(
-        self, what: str = "not loaded yet", remedy: str = "call registry.load() first"
-    ) -> None:
-        super().__init__(what, remedy)
-        self.what = what
-        self.remedy = remedy
-
-    def __str__(self) -> str:
-        return f"the registry is {self.what}; {self.remedy}"
-
-
-class RegistryBusyError(PlugregError):
-    """A change had to wait longer than ``reload_wait`` seconds for the one before it."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(seconds)
-        self.seconds = seconds
-
-    def __str__(self) -> str:
-        return (
-            f"the registry is still carrying out another change after {self.seconds:g} seconds; "
-            f"try again, or look for a plugin that hangs while it is loaded"
-        )
-
-
-class SettingError(PlugregError, ValueError):
-    """A setting's value or definition is refused; nothing was changed.
-
-    ``field`` is the setting's key, ``reason`` a sentence that is fit to be shown.
+    Args:
+        what: The state of the registry.
+        remedy: What the caller can do.
     """
 
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(field, reason)
-        self.field = field
-        self.reason = reason
+    what: str = "not loaded yet"
+    remedy: str = "call registry.load() first"
+    template = "the registry is {what}; {remedy}"
 
-    def __str__(self) -> str:
-        return f"setting {self.field!r}: {self.reason}"
+
+class RegistryBusyError(FormattedError):
+    """A change waited longer than ``reload_wait`` seconds for the change before it.
+
+    Args:
+        seconds: How long it waited.
+    """
+
+    seconds: float
+    template = (
+        "the registry is still carrying out another change after {seconds:g} seconds; "
+        "try again, or look for a plugin that hangs while it is loaded"
+    )
+
+
+class SettingError(FormattedError, ValueError):
+    """A setting's value or definition is refused; nothing was changed.
+
+    Args:
+        field: The setting's key.
+        reason: A sentence that is fit to be shown to users.
+    """
+
+    field: str
+    reason: str
+    template = "setting {field!r}: {reason}"
 
 
 class InstallError(PlugregError):
-    """A distribution was not installed, or not removed; ``reasons`` are sentences on why.
+    """A distribution was not installed, or not uninstalled.
 
-    ``report`` is a :class:`plugreg.install.InstallReport` of what became of the environment, None
-    where it was not touched. Where the change was made, and the registry could not take it in, its
-    ``success`` is True, or it is an :class:`plugreg.install.UninstallReport`.
-    :mod:`plugreg.install.exceptions` has a class for each reason.
+    ``report`` is a :class:`plugreg.install.InstallReport` or
+    :class:`plugreg.install.UninstallReport` on the environment, None where it was not touched. If
+    the environment was changed and only the registry could not use it, its ``success`` is True.
+    :mod:`plugreg.install.exceptions` has a class for each cause.
+
+    Args:
+        reasons: Sentences on the cause.
     """
 
     def __init__(self, reasons: Iterable[str]) -> None:
@@ -384,108 +395,109 @@ class InstallError(PlugregError):
         return "; ".join(self.reasons)
 
 
-class RequirementError(PlugregError, ValueError):
-    """What was to be installed is no acceptable requirement; nothing was changed.
+class RequirementError(FormattedError, ValueError):
+    """The requirement to install is refused; nothing was changed.
 
-    ``field`` is ``packagename``, ``url``, ``version`` or ``actor``, ``reason`` what was expected of
-    it.
+    Args:
+        field: ``packagename``, ``url``, ``version`` or ``actor``.
+        reason: What was expected of it.
     """
 
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(field, reason)
-        self.field = field
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"requirement, {self.field}: {self.reason}"
+    field: str
+    reason: str
+    template = "requirement, {field}: {reason}"
 
 
 class StorageError(PlugregError):
-    """A storage was used wrongly, or could not do what was asked.
+    """A storage was misused, or could not carry out the request.
 
-    What it held is unchanged, unless the message says otherwise.
+    Its contents are unchanged, unless the message says otherwise.
     """
 
 
-class EncryptionError(StorageError):
-    """A stored value was not encrypted with any of the keys at hand, or is damaged.
+class EncryptionError(FormattedError, StorageError):
+    """None of the keys decrypts a stored value, or the value is damaged.
 
-    ``what`` is the value in words, never its text, and ``keys`` how many keys were tried.
+    Args:
+        what: The value in words, never its string.
+        keys: How many keys were tried.
     """
 
-    def __init__(self, what: str = "a stored value", keys: int = 0) -> None:
-        super().__init__(what, keys)
-        self.what = what
-        self.keys = keys
+    what: str = "a stored value"
+    keys: int = 0
+    template = (
+        "{what} cannot be decrypted: no key opens it ({keys} tried); "
+        "add the key that it was encrypted with after the first one, or set the value again"
+    )
+
+
+class CommitUnknownError(FormattedError, StorageError):
+    """The connection broke during a commit, so that the change may or may not have been made.
+
+    Nothing was tried again, because a change that was made would be made twice.
+
+    Args:
+        place: The address of the store.
+        revision: The revision of the store after the commit.
+        committed: Whether the change was made, as read afterwards; None if that is unknown.
+    """
+
+    place: str
+    revision: int
+    committed: bool | None = None
 
     def __str__(self) -> str:
-        return (
-            f"{self.what} cannot be decrypted: no key opens it ({self.keys} tried); "
-            f"add the key that it was encrypted with after the first one, or set the value anew"
-        )
+        advice = {
+            None: "whether the change was made is not known; compare the store's revision and "
+            "contents with the intended ones before doing it again",
+            True: "a look at it showed that the change was made; do not do it again",
+            False: "a look at it showed that the change was not made; do it again",
+        }[self.committed]
+        return f"store {self.place!r} broke off while commit {self.revision} was made: {advice}"
 
 
-class CommitUnknownError(StorageError):
-    """The connection broke during a commit, so that the change may have been made or not.
+class StorageURLError(FormattedError, StorageError, ValueError):
+    """A string is not the URL of a store that plugreg can open.
 
-    ``place`` is the address of the store. A look at it afterwards told in ``committed`` which it
-    was, or None where there could be none. ``revision`` is what the commit would have made of the
-    store's. Nothing was tried again: what was done in fact would be done twice.
+    Args:
+        url: The string without its password.
+        reason: The fault, and a correct URL.
     """
 
-    def __init__(self, place: str, revision: int, committed: bool | None = None) -> None:
-        super().__init__(place, revision, committed)
-        self.place = place
-        self.revision = revision
-        self.committed = committed
-
-    def __str__(self) -> str:
-        begun = f"store {self.place!r} broke off while commit {self.revision} was made: "
-        if self.committed is None:
-            return (
-                f"{begun}whether the change was made is not known; compare the store's revision "
-                f"and contents with what was meant before doing it again"
-            )
-        if self.committed:
-            return f"{begun}a look at it showed that the change was made; do not do it again"
-        return f"{begun}a look at it showed that the change was not made; do it again"
+    url: str
+    reason: str
+    template = "storage URL {url!r} cannot be opened: {reason}"
 
 
-class StorageURLError(StorageError, ValueError):
-    """A text is no URL of a store that plugreg can open.
+class StorageCorruptError(FormattedError, StorageError):
+    """A file or address is not a store that plugreg wrote completely. It was left untouched.
 
-    ``url`` is the text without its password, ``reason`` what is wrong with it and what to write.
+    Args:
+        path: The file or the address.
+        reason: The fault.
     """
 
-    def __init__(self, url: str, reason: str) -> None:
-        super().__init__(url, reason)
-        self.url = url
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"storage URL {self.url!r} cannot be opened: {self.reason}"
-
-
-class StorageCorruptError(StorageError):
-    """What is at ``path``, a file or an address, is not a store that plugreg wrote whole.
-
-    It was left untouched.
-    """
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return (
-            f"store {self.path!r} is damaged: {self.reason}; it was left as it is: "
-            f"restore it from a copy, or move it away to start with an empty store"
-        )
+    path: str
+    reason: str
+    template = (
+        "store {path!r} is damaged: {reason}; it was left as it is: "
+        "restore it from a copy, or move it away to start with an empty store"
+    )
 
 
 class RecordCorruptError(StorageCorruptError):
-    """One record of a store is not what plugreg wrote. It was left untouched, and others serve."""
+    """One row of a store is not as plugreg wrote it. It was left untouched, and others serve.
+
+    Args:
+        table: The table of the row.
+        key: Its key.
+        reason: The fault.
+    """
+
+    template = (
+        "record {key!r} of table {table!r} is damaged: {reason}; it was left "
+        "as it is: restore it from a copy of the store, or delete it"
+    )
 
     def __init__(self, table: str, key: str, reason: str) -> None:
         super().__init__(f"{table}/{key}", reason)
@@ -493,60 +505,54 @@ class RecordCorruptError(StorageCorruptError):
         self.table = table
         self.key = key
 
-    def __str__(self) -> str:
-        return (
-            f"record {self.key!r} of table {self.table!r} is damaged: {self.reason}; it was left "
-            f"as it is: restore it from a copy of the store, or delete it"
-        )
 
+class StorageFormatError(FormattedError, StorageError):
+    """A newer plugreg wrote this store, which is not damaged. It was left untouched.
 
-class StorageFormatError(StorageError):
-    """A newer plugreg has written what is at ``path``, a file or an address. It is not damaged.
+    It is never set aside.
 
-    ``found`` is its format, and ``known`` the newest format that this plugreg reads. It was left
-    untouched, and is never set aside.
+    Args:
+        path: The file or the address.
+        found: The format of the store.
+        known: The newest format that this plugreg reads.
     """
 
-    def __init__(self, path: str, found: int, known: int) -> None:
-        super().__init__(path, found, known)
-        self.path = path
-        self.found = found
-        self.known = known
-
-    def __str__(self) -> str:
-        return (
-            f"store {self.path!r} has format {self.found}, from a newer plugreg than this one, "
-            f"which knows format {self.known}; it was left as it is: update plugreg"
-        )
+    path: str
+    found: int
+    known: int
+    template = (
+        "store {path!r} has format {found}, from a newer plugreg than this one, "
+        "which knows format {known}; it was left as it is: update plugreg"
+    )
 
 
-class StorageLockedError(StorageError):
-    """The lock ``lock``, a file or an address, was not had in ``seconds``; nothing was changed."""
+class StorageLockedError(FormattedError, StorageError):
+    """The lock of a store could not be acquired in time; nothing was changed.
 
-    def __init__(self, lock: str, seconds: float) -> None:
-        super().__init__(lock, seconds)
-        self.lock = lock
-        self.seconds = seconds
+    Args:
+        lock: The lock's file or address.
+        seconds: The timeout.
+    """
 
-    def __str__(self) -> str:
-        return (
-            f"lock {self.lock!r} could not be had within {self.seconds:g} seconds; "
-            f"another process or thread is writing, or hangs while it does: "
-            f"try again, give a longer lock_timeout=, or end the one that hangs"
-        )
+    lock: str
+    seconds: float
+    template = (
+        "lock {lock!r} could not be acquired within {seconds:g} seconds; "
+        "another process or thread is writing, or hangs while it does: "
+        "try again, give a longer lock_timeout=, or end the one that hangs"
+    )
 
 
-class StorageUnavailableError(StorageError):
+class StorageUnavailableError(FormattedError, StorageError):
     """The store cannot be reached or written now.
 
-    ``place`` is the file or the address, ``reason`` what the system said. What the store held is
-    unchanged, unless ``reason`` says otherwise.
+    Its contents are unchanged, unless *reason* says otherwise.
+
+    Args:
+        place: The file or the address.
+        reason: The message of the system.
     """
 
-    def __init__(self, place: str, reason: str) -> None:
-        super().__init__(place, reason)
-        self.place = place
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"store {self.place!r} is not available: {self.reason}"
+    place: str
+    reason: str
+    template = "store {place!r} is not available: {reason}"

@@ -19,6 +19,7 @@ from plugreg.exceptions import (
     CircuitOpenError,
     CommitUnknownError,
     EncryptionError,
+    FormattedError,
     InstallError,
     MissingExtraError,
     NotReadyYet,
@@ -67,7 +68,7 @@ ERRORS = [
         {"slug": "tea", "reason": "is blocked by the host"},
         ["'tea' is blocked by the host", "blocked=", "allowed="],
     ),
-    (PluginBusyError("tea"), {"slug": "tea"}, ["'tea'", "given up on", "again as soon as"]),
+    (PluginBusyError("tea"), {"slug": "tea"}, ["'tea'", "abandoned", "again as soon as"]),
     (
         PluginTimeoutError("tea", 0.5),
         {"slug": "tea", "seconds": 0.5},
@@ -193,7 +194,7 @@ ERRORS = [
     ),
 ]
 CASES = pytest.mark.parametrize(
-    ("error", "fields", "said"), ERRORS, ids=[type(each).__name__ for each, *_ in ERRORS]
+    ("error", "fields", "said"), ERRORS, ids=[type(error).__name__ for error, *_ in ERRORS]
 )
 
 
@@ -201,8 +202,8 @@ CASES = pytest.mark.parametrize(
 def test_fields_and_message(error, fields, said):
     """The fields are what the error was made from; the message has subject and remedy."""
     assert {name: getattr(error, name) for name in fields} == fields
-    for each in said:
-        assert each in str(error)
+    for words in said:
+        assert words in str(error)
 
 
 @CASES
@@ -224,14 +225,52 @@ def test_survives_copying(error, fields, said):
 def test_every_error_is_in_the_tables():
     """No error is left untested, and each is exported under one root."""
     defined = {
-        each
-        for _, each in inspect.getmembers(exceptions, inspect.isclass)
-        if each.__module__ == exceptions.__name__
+        kind
+        for _, kind in inspect.getmembers(exceptions, inspect.isclass)
+        if kind.__module__ == exceptions.__name__ and kind is not FormattedError
     }
-    assert defined == {type(each) for each, *_ in ERRORS}
-    assert {each.__name__ for each in defined} == set(exceptions.__all__)
-    assert all(issubclass(each, PlugregError) for each in defined)
-    assert all(getattr(plugreg, each.__name__) is each for each in defined)
+    assert defined == {type(error) for error, *_ in ERRORS}
+    assert all(issubclass(kind, PlugregError) for kind in defined)
+    assert all(getattr(plugreg, kind.__name__) is kind for kind in defined)
+
+
+def test_fields_by_name():
+    """Arguments may be given by name, and ``fields`` has them in the order of the arguments."""
+    error = PluginNotActiveError(state="failed", slug="tea")
+    assert list(error.fields.items()) == [("slug", "tea"), ("state", "failed")]
+    assert error.args == ("tea", "failed")
+    assert str(error) == str(PluginNotActiveError("tea", "failed"))
+    assert PluginNotFoundError("tea").fields == {"slug": "tea", "hint": ""}
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ((), {}),
+        (("tea",), {}),
+        (("tea", "failed", "more"), {}),
+        (("tea", "failed"), {"more": 1}),
+        (("tea", "failed"), {"slug": "tea"}),
+    ],
+)
+def test_wrong_arguments_are_refused(values, named):
+    """As of any function: none missing, none too many, none twice."""
+    with pytest.raises(TypeError, match="PluginNotActiveError takes the arguments slug, state"):
+        PluginNotActiveError(*values, **named)
+
+
+def test_a_subclass_of_a_host_may_have_its_own_constructor():
+    """Its annotations are its own business then."""
+
+    class ShopError(PluginNotActiveError):
+        shop: str
+
+        def __init__(self, shop):
+            super().__init__("tea", "failed")
+            self.shop = shop
+
+    assert "'tea' is failed" in str(ShopError("corner"))
+    assert ShopError("corner").fields == {"slug": "tea", "state": "failed"}
 
 
 @pytest.mark.parametrize(

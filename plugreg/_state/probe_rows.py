@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from plugreg._support.guard import LONGEST_MESSAGE, cut, plain
 from plugreg._support.per_process import PerProcess
-from plugreg.exceptions import PlugregError, RecordCorruptError
+from plugreg.exceptions import FormattedError, RecordCorruptError
 from plugreg.records import EMPTY, PluginSpec
 from plugreg.storage import Storage
 from plugreg.storage.base import Record, parse_records, readable
@@ -102,41 +102,36 @@ class ProbeReport:
         return self.outcome not in (ProbeOutcome.OK, ProbeOutcome.ERROR)
 
 
-class ProbeFailedError(PlugregError):
-    """No wish was stored, since a probe has shown that a plugin would take the host down.
+class ProbeFailedError(FormattedError):
+    """Nothing was stored, because a probe showed that a plugin would end the host's process.
 
-    ``report`` is what the probe has told of the plugin that was to be activated, or of one that
-    needs it and would have been activated with it.
+    Args:
+        report: The report on the plugin to activate, or on a plugin that depends on it and would
+            have been activated with it.
     """
 
-    def __init__(self, report: ProbeReport) -> None:
-        super().__init__(report)
-        self.report = report
-
-    def __str__(self) -> str:
-        return (
-            f"plugin {self.report.slug!r} was not activated: its probe ended with "
-            f"{str(self.report.outcome)!r} ({self.report.detail}); repair it, look at the report's "
-            f"print-out, or activate it without probe=True"
-        )
+    report: ProbeReport
+    template = (
+        "plugin {report.slug!r} was not activated: its probe ended with "
+        "'{report.outcome}' ({report.detail}); repair it, look at the report's "
+        "stdout and stderr, or activate it without probe=True"
+    )
 
 
-class ProbeUnavailableError(PlugregError):
-    """No child process could be started, so that nothing is known of the plugin ``slug``.
+class ProbeUnavailableError(FormattedError):
+    """No child process could be started, so that nothing was learnt about the plugin.
 
-    ``reason`` is what the system said.
+    Args:
+        slug: The plugin.
+        reason: The message of the system.
     """
 
-    def __init__(self, slug: str, reason: str) -> None:
-        super().__init__(slug, reason)
-        self.slug = slug
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return (
-            f"plugin {self.slug!r} cannot be probed: {self.reason}; a probe starts "
-            f"sys.executable, which must be a Python that has what this process has"
-        )
+    slug: str
+    reason: str
+    template = (
+        "plugin {slug!r} cannot be probed: {reason}; a probe starts "
+        "sys.executable, which must be a Python that has what this process has"
+    )
 
 
 class ProbeRows:
