@@ -223,9 +223,8 @@ class PluginRegistry:
             builder=Builder(
                 rules=rules,
                 describe=facts.of,
-                has_hooks=self.manager.has_implementations,
+                manager=self.manager,
                 activator=activator,
-                in_service=self.manager.is_taken_in,
                 off=off,
             ),
             activator=activator,
@@ -312,7 +311,7 @@ class PluginRegistry:
         failure record, always starts. Raises StorageError when the
         storage cannot be read: starting without wishes would switch everything off.
         """
-        from plugreg._lifecycle.build import Remake
+        from plugreg._lifecycle.snapshot import Remake
 
         collect = not self._life.is_loaded
         report = self._life.reload(collect=collect, remake=Remake.CHANGED)
@@ -339,7 +338,7 @@ class PluginRegistry:
         after, and this returns an empty report. Raises StorageError, or RegistryBusyError after
         ``reload_wait`` seconds; then everything is as it was.
         """
-        from plugreg._lifecycle.build import Remake
+        from plugreg._lifecycle.snapshot import Remake
 
         return self._life.reload(
             collect=collect or not self._life.is_loaded, remake=Remake.of(full=full, force=force)
@@ -599,7 +598,7 @@ class PluginRegistry:
     def _packages(
         self, installer: Installer, *, group: str, host: str, storage: Storage
     ) -> Packages:
-        from plugreg._lifecycle.build import Remake
+        from plugreg._lifecycle.snapshot import Remake
         from plugreg.install.packages import Packages
 
         def rediscover(anew: bool) -> None:

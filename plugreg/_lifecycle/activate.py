@@ -204,6 +204,13 @@ class Activator:
             if living.context is not None:
                 living.context.unwatch_settings()
 
+    def discard(self, in_service: Mapping[str, ActivePlugin]) -> None:
+        """Deactivate plugins as `settle` does; none was ever in service, so failures are dropped."""
+        for _ in self.settle(in_service):
+            pass
+        for _ in self.changed_settings():
+            pass
+
     # -- the parts ---------------------------------------------------------------------------
 
     def _check_mixins(

@@ -13,11 +13,12 @@ from typing import Any, Final
 from plugreg._calls.calling import HOOK_ORDER, UNKNOWN_HOOKS
 from plugreg._calls.dispatcher import Dispatcher
 from plugreg._lifecycle.activate import Activator
-from plugreg._lifecycle.build import Builder, Built, Remake
+from plugreg._lifecycle.build import Builder
 from plugreg._lifecycle.change_queue import ChangeQueue
 from plugreg._lifecycle.reimport import forget_folders
 from plugreg._lifecycle.retries import Retries
 from plugreg._lifecycle.settings_health import SettingsHealth
+from plugreg._lifecycle.snapshot import Built, Remake
 from plugreg._state.heartbeat import Heartbeat, ProcessStatus
 from plugreg._state.ledger import FailureLedger
 from plugreg._state.plugin_rows import COUNTERS, PluginRows
@@ -400,11 +401,6 @@ class LifeCycle:
         manual = self._manual if manual is None else manual
         remember = partial(self._remember, again=again)
 
-        def build() -> Built:
-            return self._builder.build(
-                self.snapshot, found, manual, remember, remake=remake, only=only
-            )
-
         def publish() -> None:
             self.snapshot = built.snapshot
             self._collected = collected or self._collected
@@ -413,12 +409,9 @@ class LifeCycle:
             self._unfinished = _Unfinished(built, found, is_whole=only is None)
 
         try:
-            built = build()
-            while any(self._manager.is_reserved(each.slug) for each in built.added):
-                # A plugin has registered another one's name on the manager while it was activated:
-                # that other one fails the next time, so this ends when there are no more names.
-                self._tear_down()
-                built = build()
+            built = self._builder.build(
+                self.snapshot, found, manual, remember, remake=remake, only=only
+            )
             if not self._rules.safe_mode:
                 self._plugin_rows.rename(built.renamed)
             # Hooks and snapshot, or neither.
@@ -445,7 +438,7 @@ class LifeCycle:
         built = rest.built
         self._retries.note(built.tried | built.gone, built.failures)
         for each in (*built.added, *built.removed):
-            if each.slug not in built.kept:
+            if each.slug not in built.updated:
                 # What another object has done is none of its own, and one that is off has none.
                 self._dispatch.reset(each.slug)
         for failure in self._activator.settle(self.snapshot.active):
@@ -464,10 +457,7 @@ class LifeCycle:
     def _tear_down(self) -> None:
         """Let go of what was newly made for a snapshot that is not published."""
         self._manager.settle()
-        for _ in self._activator.settle(self.snapshot.active):
-            pass  # Of what was never in service no failure is kept.
-        for _ in self._activator.changed_settings():
-            pass  # Whoever was not published hears of nothing.
+        self._activator.discard(self.snapshot.active)
 
     def _remember(
         self, specs: Iterable[PluginSpec], /, *, few: bool = False, again: bool
@@ -508,7 +498,7 @@ class LifeCycle:
         is_whole: bool,
     ) -> tuple[PluginFailure, ...]:
         """Let what is wrong now take the place of what was wrong before with the same plugins."""
-        moved = {each.slug for each in (*built.added, *built.removed)} - built.kept
+        moved = {each.slug for each in (*built.added, *built.removed)} - built.updated
         active, plugins = built.snapshot.active, built.snapshot.plugins
         self._health.forget(each.slug for each in built.removed if each.slug not in active)
         # A whole load has read all values anew.
@@ -562,7 +552,7 @@ class LifeCycle:
     def _unknown_hooks(self, built: Built) -> Iterable[PluginFailure]:
         for each in built.added:
             unknown = self._manager.unknown_hooks(each.slug)
-            if unknown and each.slug not in built.kept:
+            if unknown and each.slug not in built.updated:
                 yield PluginFailure(
                     stage=Stage.ACTIVATE,
                     slug=each.slug,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Final
@@ -30,6 +31,62 @@ class Evicted(dict[str, ModuleType]):
                 parent, _, child = name.rpartition(".")
                 names = names_in(sys.modules.get(parent))
                 names[child] = module if all_of_them else names.get(child, module)
+
+
+Code = tuple[str | None, str | None, str]
+"""The path, version and stamp of a spec: another value means other code."""
+
+_OLD_CODE: Final[Code] = (None, None, "")
+"""Stands for code from before an import that failed."""
+
+
+class Evictions:
+    """The modules that one build evicts, and the code that each unit was imported from.
+
+    ``imported`` is that of the last build, and is not changed.
+    """
+
+    def __init__(self, imported: Mapping[str, Code]) -> None:
+        self.imported = dict(imported)
+        self._evicted: dict[str, Evicted] = {}
+        self._units: dict[str, Evicted] = {}
+        self._failed: dict[str, Evicted] = {}
+
+    def evict(self, spec: PluginSpec, *, is_other: bool, full: bool) -> None:
+        """Evict the modules of a plugin if its code is to be imported again.
+
+        It is if the plugin ``is_other`` than before, or with ``full``. Modules are evicted once
+        for each distribution or folder, so that all plugins of it run the same code.
+        """
+        # While a plugin was off, or away, its code may have changed, and none of it was loaded.
+        code, unit = (spec.path, spec.version, spec.stamp), unit_of(spec)
+        is_old = self.imported.setdefault(unit, code) != code
+        if not (is_other or is_old or full):
+            return
+        group = unit_of(spec, whole_folder=full)
+        if group not in self._evicted:
+            # Known before anything is taken, so that all of it is restored if Ctrl-C comes.
+            self._evicted[group] = Evicted()
+            evict(spec, self._evicted[group], whole_folder=full)
+        self.imported[unit] = code
+        self._units[unit] = self._evicted[group]
+
+    def note_failure(self, spec: PluginSpec) -> None:
+        """Have :meth:`commit` restore the modules of a plugin that could not be imported."""
+        unit = unit_of(spec)
+        if self._units.get(unit):
+            self._failed[unit] = self._units[unit]
+
+    def commit(self) -> None:
+        """Restore modules that could not be imported, once all plugins have been loaded."""
+        for unit, evicted in self._failed.items():
+            evicted.restore()
+            self.imported[unit] = _OLD_CODE
+
+    def rollback(self) -> None:
+        """Restore all modules."""
+        for evicted in self._evicted.values():
+            evicted.restore(all_of_them=True)
 
 
 def forget_folders() -> None:

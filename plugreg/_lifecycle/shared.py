@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from plugreg._lifecycle.build import Remake
 from plugreg._lifecycle.lifecycle import LifeCycle
+from plugreg._lifecycle.snapshot import Remake
 from plugreg._state.heartbeat import Heartbeat
 from plugreg._state.leases import Leases
 from plugreg._state.watch import Follower, Hints, Watch

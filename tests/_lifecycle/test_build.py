@@ -9,7 +9,8 @@ import pytest
 from plugreg import Plugin, PluginState, Stage, hookimpl, hookspec
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.binding import Binder
-from plugreg._lifecycle.build import Builder, Remake
+from plugreg._lifecycle.build import Builder
+from plugreg._lifecycle.snapshot import Remake
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.names import Slug
 from plugreg.discovery import objects
@@ -49,6 +50,13 @@ def log(monkeypatch):
     return Told.log
 
 
+class Manager(PluginManager):
+    """Says of each plugin that it is in service, though nothing is put on it."""
+
+    def is_taken_in(self, name):
+        return True
+
+
 class Yard:
     """A builder with its real collaborators, and a manager that nothing is put on."""
 
@@ -56,7 +64,7 @@ class Yard:
         self.rules = HostRules(new_plugins_active=True)
         self.described: list[str] = []
         self.remembered: list[str] = []
-        self.manager = PluginManager("build")
+        self.manager = Manager("build")
         self.manager.add_hookspecs(PlugregSpecs)
         storage = MemoryStorage()
         self.plugin_rows = PluginRows(storage)
@@ -64,14 +72,13 @@ class Yard:
         self.builder = Builder(
             rules=self.rules,
             describe=self.describe,
-            has_hooks=self.manager.has_implementations,
+            manager=self.manager,
             activator=Activator(
                 MIXINS,
                 frozenset(),
                 self.manager.implementations,
                 Binder(store, self.plugin_rows),
             ),
-            in_service=lambda _: True,
             off=frozenset(),
         )
 
@@ -218,7 +225,7 @@ class TestBuilder:
         first = yard.build(("a", plugin)).snapshot
         built = yard.build(("a", plugin), previous=first, remake=Remake.OBJECTS)
         assert log == ["+a"]
-        assert built.kept == {"a"}
+        assert built.updated == {"a"}
         assert built.snapshot.active["a"].plugin is plugin
 
     def test_what_interrupts_it_leaves_no_trace(self, log):

@@ -18,8 +18,9 @@ ROOT = Path(plugreg.__file__).parent
 CHANGES = tuple(
     str(ROOT / name)
     for name in (
-        *(f"_lifecycle/{name}.py" for name in ("lifecycle", "change_queue", "build", "load")),
-        *("_lifecycle/activate.py", "_lifecycle/settings_health.py", "plugin.py"),
+        *(f"_lifecycle/{name}.py" for name in ("lifecycle", "change_queue", "build", "snapshot")),
+        *(f"_lifecycle/{name}.py" for name in ("load", "activate", "settings_health")),
+        "plugin.py",
         *("hooks/_exchanging.py", "hooks/_state.py", "_state/ledger.py"),
     )
 )
