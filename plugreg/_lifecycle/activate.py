@@ -205,7 +205,7 @@ class Activator:
                 living.context.unwatch_settings()
 
     def discard(self, in_service: Mapping[str, ActivePlugin]) -> None:
-        """Deactivate plugins as `settle` does; none was ever in service, so failures are dropped."""
+        """Deactivate plugins that were never in service, as `settle` does, and drop failures."""
         for _ in self.settle(in_service):
             pass
         for _ in self.changed_settings():
