@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NotRequired, Self, TypedDict
 
+from plugreg._support.lazy import lazy
 from plugreg.exceptions import InstallError, PluginFaultError
 
 if TYPE_CHECKING:
@@ -14,19 +15,21 @@ if TYPE_CHECKING:
 
     from plugreg._calls.circuits import CircuitPolicy
     from plugreg._calls.health import PluginHealth
+    from plugreg._lifecycle.shared import Shared
     from plugreg._probe.prober import Prober
+    from plugreg._state.configuration import Configuration
     from plugreg._state.ledger import OnFailure
     from plugreg._state.probe_rows import ProbeReport
     from plugreg._state.watch import Watch
     from plugreg.assets import Asset
     from plugreg.capabilities import Capabilities
     from plugreg.encryption import Encryption
-    from plugreg.events import Deliver
+    from plugreg.events import Deliver, Events
     from plugreg.install import Installer, InstallPlan, InstallReport, Packages, UninstallReport
     from plugreg.mixins import MixinSpec
     from plugreg.observation import CallObserver
     from plugreg.records import LoadReport, PluginFailure, PluginRecord
-    from plugreg.settings.store import Scope
+    from plugreg.schedules import Schedules
     from plugreg.settings.view import SettingsView
     from plugreg.storage import Storage
     from plugreg.ui import AdminDetails, UIFeature
@@ -76,7 +79,7 @@ class PluginRegistry:
     Raises ValueError for arguments that contradict each other or themselves, TypeError for some.
     """
 
-    def __init__(  # noqa: PLR0915 - a list of parts, and no branches.
+    def __init__(
         self,
         host: str,
         *,
@@ -111,195 +114,75 @@ class PluginRegistry:
         index: str | os.PathLike[str] | None = None,
         index_verify: bool = False,
     ) -> None:
-        # Imported here, so that plugins, and what makes no registry, need not wait for it.
-        from plugreg._calls.calling import Calling
-        from plugreg._calls.health import Health
-        from plugreg._lifecycle.activate import Activator
-        from plugreg._lifecycle.binding import Binder
-        from plugreg._lifecycle.build import Builder
-        from plugreg._lifecycle.catalogue import Catalogue
-        from plugreg._lifecycle.change_queue import ChangeQueue
-        from plugreg._lifecycle.lifecycle import LifeCycle
-        from plugreg._lifecycle.operator import Operator
-        from plugreg._lifecycle.options import (
-            collected,
-            host_rules,
-            mixin_table,
-            sources,
-            switched_off,
-        )
-        from plugreg._lifecycle.settings_health import SettingsHealth
-        from plugreg._lifecycle.shared import Shared
-        from plugreg._state.configuration import Configuration
-        from plugreg._state.heartbeat import Heartbeat
-        from plugreg._state.ledger import FailureLedger
-        from plugreg._state.plugin_rows import PluginRows
-        from plugreg._state.probe_rows import ProbeRows
-        from plugreg._support.names import slugify
-        from plugreg.assets import Assets
-        from plugreg.discovery import Facts
-        from plugreg.events import Events
-        from plugreg.schedules import Schedules
-        from plugreg.settings.overrides import parse_overrides
-        from plugreg.settings.store import SettingsStore
-        from plugreg.storage import MemoryStorage
-        from plugreg.ui import UserInterface
+        given = locals()
+        del given["self"]
+        given["index_file"] = given.pop("index")
+        # Imported here, so that plugins, and programs that make no registry, need not wait for it.
+        from plugreg._lifecycle.assembly import Assembly
+        from plugreg._lifecycle.options import Options
 
-        group = group or f"{host}.plugins"
-        rules = host_rules(
-            host_version=host_version,
-            host_distribution=host_distribution or host,
-            mandatory=mandatory,
-            blocked=blocked,
-            allowed=allowed,
-            ignore_compatibility=ignore_compatibility,
-            new_plugins=new_plugins,
-            safe_mode=safe_mode,
-        )
-        places = sources(
-            group=group,
-            builtin=builtin,
-            samples=samples,
-            directories=directories,
-            index=index,
-            index_verify=index_verify,
-            safe_mode=rules.safe_mode,
-        )
-        rows = mixin_table(collected("mixins", mixins))
-        off = switched_off(rows, switches)
-        self._rules = rules
-        kept = MemoryStorage() if storage is None else storage
-        self._probe_rows = ProbeRows(kept)
-        heartbeat = Heartbeat(kept, process, silent=rules.safe_mode)
-        self._settings = SettingsStore(
-            kept,
-            self._tell_settings_changed,
-            record=self._record,
-            overrides=parse_overrides(overrides),
-            encryption=encryption,
-        )
-        self._plugin_rows = PluginRows(kept, self._settings.scrubber)
-        calling = Calling(
-            host,
-            hookspecs=collected("hookspecs", hookspecs),
-            implicit_prefix=implicit_prefix,
-            circuit=circuit,
-            observe=observe,
-            timeout=call_timeout,
-            record=self._record,
-            check_ready=self._check_ready,
-        )
-        self.manager: Final = calling.manager
+        self._parts: Final = Assembly(Options(**given), self._interrupted_installation)
+        self._published: Final = self._parts.published
+        self._life: Final = self._parts.life
+        self.manager: Final = self._parts.calling.manager
         """The one pluggy manager, for as long as the registry lives. A host may register on it."""
-        self.dispatch: Final = calling.dispatch
+        self.dispatch: Final = self._parts.calling.dispatch
         """The isolated calls."""
+        self.catalogue: Final = self._parts.catalogue
+        """All plugins as records, and lists of them: filtered, searched and ordered."""
         self.call = self.dispatch.call
         self.first = self.dispatch.first
         self.outcomes = self.dispatch.outcomes
         self.acall = self.dispatch.acall
         self.aoutcomes = self.dispatch.aoutcomes
         self.explain = self.dispatch.explain
-        self._ledger = FailureLedger(
-            on_failure,
-            calling.still_holds,
-            self._settings.scrubber,
-            # Nothing can fail before the life cycle is made, below.
-            lambda slug: self._life.snapshot.composed.pop(slug, None),
-        )
-        self._health = SettingsHealth(self._settings, self._ledger)
-        self.events: Final = Events(
-            lambda: self._life.current(),  # noqa: PLW0108 - it is made later.
-            self._ledger,
-            self.refresh,
-            events,
-        )
-        """Telling plugins what happens in the host."""
-        facts = Facts()
-        binder = Binder(self._settings, self._plugin_rows)
-        activator = Activator(rows, off, self.manager.implementations, binder)
-        self._life = LifeCycle(
-            rules=rules,
-            sources=places,
-            builder=Builder(
-                rules=rules,
-                describe=facts.of,
-                manager=self.manager,
-                activator=activator,
-                off=off,
-            ),
-            activator=activator,
-            manager=self.manager,
-            dispatch=self.dispatch,
-            ledger=self._ledger,
-            settings=self._settings,
-            health=self._health,
-            plugin_rows=self._plugin_rows,
-            probe_rows=self._probe_rows,
-            heartbeat=heartbeat,
-            turns=ChangeQueue(reload_wait),
-            damage=self._damage,
-            notify=self.events.notify,
-        )
-        current = self._life.current
-        self.catalogue: Final = Catalogue(
-            current,
-            self._ledger,
-            facts.of,
-            self._probe_rows.of,
-            calling.circuits.state,
-            learnt_by=lambda: self._probe_rows.kept,
-        )
-        """All plugins as records, and lists of them: filtered, searched and ordered."""
 
-        def prober() -> Prober:
-            # Few processes ever probe.
-            from plugreg._probe.prober import Prober
+    # -- collaborators -----------------------------------------------------------------------
 
-            return Prober(
-                host=host,
-                implicit_prefix=implicit_prefix,
-                rules=rules,
-                mixins=rows,
-                current=current,
-                probe_rows=self._probe_rows,
-                scrubber=self._settings.scrubber,
-            )
-
-        self._prober = prober
-        self._wishes = Operator(
-            rules=rules,
-            life=self._life,
-            catalogue=self.catalogue,
-            plugin_rows=self._plugin_rows,
-            settings=self._settings,
-            probe_rows=self._probe_rows,
-            probe=self.probe,
-        )
-        self.packages: Final = (
-            None
-            if installer is None
-            else self._packages(
-                installer,
-                group=group,
-                host=host_distribution or host,
-                storage=kept,
-            )
-        )
-        """Installing and uninstalling distributions, None without an installer."""
-        self._health_of = Health(
-            current,
-            self.dispatch,
-            calling.circuits.state,
-            {*rules.mandatory, *map(slugify, collected("critical", critical))},
-        )
-        self._assets = Assets(current)
-        self.schedules: Final = Schedules(current, self._ledger)
-        """The tasks of plugins, and running one."""
-        self._ui = UserInterface(current, self._ledger, self._settings.scrubber)
-        self.config: Final = Configuration(current, self._settings, self._plugin_rows)
+    @property
+    def config(self) -> Configuration:
         """Settings, user settings and metadata."""
-        self.shared: Final = Shared(self._life, kept, heartbeat)
+        return self._parts.config
+
+    @property
+    def events(self) -> Events:
+        """Telling plugins what happens in the host."""
+        return self._parts.events
+
+    @property
+    def schedules(self) -> Schedules:
+        """The tasks of plugins, and running one."""
+        return self._parts.schedules
+
+    @property
+    def shared(self) -> Shared:
         """What the processes that share the storage have to do with one another."""
+        return self._parts.shared
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Isolated calls of mixins' methods: ``capabilities.outcomes("mail", "…", mail)``."""
+        return self._parts.capabilities
+
+    @lazy
+    def packages(self) -> Packages | None:
+        """Installing and uninstalling distributions, None without an installer."""
+        if self._parts.options.installer is None:
+            return None
+        from plugreg.install.packages import Packages
+
+        parts = self._parts
+        return Packages(
+            parts.options.installer,
+            group=parts.options.entry_point_group,
+            protected={parts.options.distribution},
+            storage=parts.storage,
+            catalogue=self.catalogue,
+            refresh=self._refresh_if_loaded,
+            rediscover=self._rediscover,
+            forget=parts.operator.delete,
+            notify=parts.own_events.emit,
+        )
 
     # -- life cycle --------------------------------------------------------------------------
 
@@ -311,11 +194,11 @@ class PluginRegistry:
         failure record, always starts. Raises StorageError when the
         storage cannot be read: starting without wishes would switch everything off.
         """
-        from plugreg._lifecycle.snapshot import Remake
+        from plugreg._lifecycle.build import Remake
 
-        collect = not self._life.is_loaded
+        collect = not self._published.is_loaded
         report = self._life.reload(collect=collect, remake=Remake.CHANGED)
-        if strict and report.failures and not self._rules.safe_mode:
+        if strict and report.failures and not self._parts.rules.safe_mode:
             raise ExceptionGroup(
                 f"{len(report.failures)} plugin failures",
                 [PluginFaultError(e.stage, e.slug, e.message) for e in report.failures],
@@ -338,10 +221,11 @@ class PluginRegistry:
         after, and this returns an empty report. Raises StorageError, or RegistryBusyError after
         ``reload_wait`` seconds; then everything is as it was.
         """
-        from plugreg._lifecycle.snapshot import Remake
+        from plugreg._lifecycle.build import Remake
 
         return self._life.reload(
-            collect=collect or not self._life.is_loaded, remake=Remake.of(full=full, force=force)
+            collect=collect or not self._published.is_loaded,
+            remake=Remake.of(full=full, force=force),
         )
 
     def refresh(self) -> bool:
@@ -379,7 +263,9 @@ class PluginRegistry:
         ``allow_missing``), PluginBlockedError, StorageError, RegistryBusyError; see
         :meth:`plugreg._lifecycle.operator.Wishes.activate`.
         """
-        return self._wishes.activate(slug, allow_missing=allow_missing, probe=probe)
+        return self._parts.operator.activate(
+            slug, allow_missing=allow_missing, probe=self.probe if probe else None
+        )
 
     def probe(self, slug: str, timeout: float = 10.0) -> ProbeReport:
         """Load a plugin in a child process, and tell what it would bring or how it died.
@@ -389,7 +275,7 @@ class PluginRegistry:
         PluginBlockedError, ProbeUnavailableError, StorageError, ValueError for a ``timeout`` that
         is none; see :meth:`plugreg._probe.prober.Prober.probe`.
         """
-        return self._prober().probe(slug, timeout)
+        return self._prober.probe(slug, timeout)
 
     def probed(self, slug: str) -> ProbeReport | None:
         """Return what the last probe told of this version of a plugin. Raises PluginNotFoundError.
@@ -405,7 +291,7 @@ class PluginRegistry:
         PluginRequiredError (unless ``cascade``), PluginSlugError, StorageError, RegistryBusyError;
         see :meth:`plugreg._lifecycle.operator.Wishes.deactivate`.
         """
-        return self._wishes.deactivate(slug, cascade=cascade)
+        return self._parts.operator.deactivate(slug, cascade=cascade)
 
     def delete(self, slug: str) -> None:
         """Forget everything that is stored of a plugin that is off, by what the store says.
@@ -413,7 +299,7 @@ class PluginRegistry:
         Raises PluginNotFoundError, PluginMandatoryError, PluginActiveError, PluginSlugError,
         StorageError, RegistryBusyError; see :meth:`plugreg._lifecycle.operator.Wishes.delete`.
         """
-        self._wishes.delete(slug)
+        self._parts.operator.delete(slug)
 
     def register(self, obj: Any, slug: str | None = None) -> PluginRecord:
         """Take in an object by hand: active at once, ``pk`` 0, no stored wish, over all reloads.
@@ -423,11 +309,11 @@ class PluginRegistry:
         slug that is known, empty or reserved, or when plugin code asks while it is being loaded;
         PluginBlockedError; RegistryNotReady before load.
         """
-        return self._wishes.register(obj, slug)
+        return self._parts.operator.register(obj, slug)
 
     def unregister(self, slug: str) -> None:
         """Let go of an object that was registered by hand. Raises PluginNotFoundError."""
-        self._wishes.unregister(slug)
+        self._parts.operator.unregister(slug)
 
     # -- look-up -----------------------------------------------------------------------------
 
@@ -444,7 +330,7 @@ class PluginRegistry:
     def get(self, slug: str) -> PluginRecord:
         """Return the record of one plugin. Raises PluginNotFoundError, with a near name."""
         try:
-            return self._life.snapshot.composed[slug]
+            return self._published.snapshot.composed[slug]
         except KeyError:
             pass  # It is not made yet, or has failed, or is none.
         return self.catalogue.record(slug)
@@ -455,17 +341,10 @@ class PluginRegistry:
         Empty where the host has switched the capability off, or nobody has it.
         """
         try:
-            return self._life.snapshot.by_mixin[key]
+            return self._published.snapshot.by_mixin[key]
         except KeyError:
             pass  # Nobody has it, or it is spelt otherwise, or nothing is loaded.
-        return self._life.current().by_mixin.get(key.strip().lower(), ())
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """Isolated calls of mixins' methods: ``capabilities.outcomes("mail", "…", mail)``."""
-        from plugreg.capabilities import Capabilities
-
-        return Capabilities(self._life.current, self.dispatch)
+        return self._published.current().by_mixin.get(key.strip().lower(), ())
 
     @property
     def hook(self) -> Any:
@@ -479,8 +358,8 @@ class PluginRegistry:
         Those of a plugin go when it is switched off, or comes into service anew. Raises
         RegistryNotReady before load.
         """
-        self._check_ready()
-        return self._ledger.all()
+        self._published.check_loaded()
+        return self._parts.ledger.all()
 
     def status(self, *, processes: bool = False) -> RegistryStatus:
         """Return how many plugins are in service, and what went wrong, as data for JSON.
@@ -489,7 +368,7 @@ class PluginRegistry:
         which reads the storage and may raise StorageError.
         """
         found = RegistryStatus(
-            active_plugins=len(self._life.current().active),
+            active_plugins=len(self._published.current().active),
             registry_errors=[
                 {"stage": str(e.stage), "name": e.slug, "message": e.message} for e in self.errors
             ],
@@ -507,11 +386,11 @@ class PluginRegistry:
 
         One serves that is active and whose circuit is not open. Calls no plugin and raises nothing.
         """
-        return self._health_of.ready
+        return self._parts.plugin_health.ready
 
     def health(self) -> tuple[PluginHealth, ...]:
         """Return what active plugins say of themselves (``plugreg_health``), in call order."""
-        return self._health_of.report()
+        return self._parts.plugin_health.report()
 
     def reset(self, slug: str) -> PluginRecord:
         """Close a plugin's circuit, so that it is called again at once; return its record.
@@ -541,14 +420,14 @@ class PluginRegistry:
         self, feature: str, context: Mapping[str, Any] | None = None, actor: Any = None
     ) -> tuple[UIFeature, ...]:
         """Return what active plugins show of one feature type (behaviour.md, section 12)."""
-        return self._ui.features(feature, context, actor)
+        return self._parts.ui.features(feature, context, actor)
 
     def admin(self, slug: str) -> AdminDetails:
         """Return script and context of a plugin's admin panel, both None unless it is active."""
         from plugreg.ui import AdminDetails
 
-        active = self._life.current().active.get(self.get(slug).slug)
-        return AdminDetails() if active is None else self._ui.admin(active)
+        active = self._published.current().active.get(self.get(slug).slug)
+        return AdminDetails() if active is None else self._parts.ui.admin(active)
 
     def plan(self, requirement: str, *, index_url: str | None = None) -> InstallPlan:
         """Forward to ``packages.plan``. Raises InstallError without an installer."""
@@ -587,67 +466,46 @@ class PluginRegistry:
 
     def assets(self, slug: str, path: str) -> Asset:
         """Return a file of an active plugin's ``static`` folder; see ``Assets.read``."""
-        return self._assets.read(slug, path)
+        return self._parts.assets.read(slug, path)
 
     def asset_files(self, slug: str) -> dict[str, Asset]:
         """Return all assets of an active plugin by path, as for a CDN; see ``Assets.files``."""
-        return self._assets.files(slug)
+        return self._parts.assets.files(slug)
 
     # -- the parts ---------------------------------------------------------------------------
 
-    def _packages(
-        self, installer: Installer, *, group: str, host: str, storage: Storage
-    ) -> Packages:
-        from plugreg._lifecycle.snapshot import Remake
-        from plugreg.install.packages import Packages
+    def _rediscover(self, anew: bool) -> None:
+        from plugreg._lifecycle.build import Remake
 
-        def rediscover(anew: bool) -> None:
-            if self._life.is_loaded:
-                remake = Remake.of(full=anew, force=False)
-                self._life.reload_everywhere(collect=True, remake=remake)
-            else:
-                self._plugin_rows.ask_all()
+        if self._published.is_loaded:
+            remake = Remake.of(full=anew, force=False)
+            self._life.reload_everywhere(collect=True, remake=remake)
+        else:
+            self._parts.plugin_rows.ask_all()
 
-        def refresh() -> None:
-            if self._life.is_loaded:
-                self._life.refresh()
-
-        return Packages(
-            installer,
-            group=group,
-            protected={host},
-            storage=storage,
-            catalogue=self.catalogue,
-            refresh=refresh,
-            rediscover=rediscover,
-            forget=self._wishes.delete,
-            notify=self.events.notify,
-        )
+    def _refresh_if_loaded(self) -> None:
+        if self._published.is_loaded:
+            self._life.refresh()
 
     def _installing(self) -> Packages:
         if self.packages is None:
             raise InstallError(["installing is disabled; give the registry an installer="])
         return self.packages
 
-    def _damage(self) -> tuple[PluginFailure, ...]:
-        interrupted = () if self.packages is None else self.packages.failures()
-        return (*self._plugin_rows.set_aside_failures(), *interrupted)
+    def _interrupted_installation(self) -> tuple[PluginFailure, ...]:
+        return () if self.packages is None else self.packages.failures()
 
-    def _check_ready(self) -> None:
-        # After close calls reach nobody, and what went wrong can still be read.
-        if not self._life.is_loaded:
-            self._life.current()
+    @lazy
+    def _prober(self) -> Prober:
+        from plugreg._probe.prober import Prober
 
-    def _record(self, failure: PluginFailure) -> PluginFailure:
-        return self._ledger.record(failure)
-
-    def _tell_settings_changed(self, scope: Scope, changed: frozenset[str]) -> None:
-        slug, user = scope
-        active = self._life.snapshot.active.get(slug)
-        if active is not None:
-            self._health.after_write(active, user, changed)
-            self.dispatch.notify(
-                active.implementations, "plugreg_settings_changed", changed=changed
-            )
-        for key in sorted(changed):
-            self.events.notify("plugin_setting_changed", slug=slug, key=key, user=user)
+        parts = self._parts
+        return Prober(
+            host=parts.options.host,
+            implicit_prefix=parts.options.implicit_prefix,
+            rules=parts.rules,
+            mixins=parts.mixins,
+            current=self._published.current,
+            probe_rows=parts.probe_rows,
+            scrubber=parts.settings.scrubber,
+        )

@@ -195,6 +195,7 @@ class TestFiles:
             COUNTING
             + """
 import json
+registry.settings("tax")  # Its module is imported at the first use.
 seen.clear()
 on = True
 for _ in range(10_000):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from plugreg._calls.circuits import CircuitPolicy, Circuits
@@ -67,15 +67,16 @@ class Calling:
             around=around,
         )
 
-    def still_holds(self, failure: PluginFailure) -> bool:
-        """Tell whether a failure is true now; those that are not of hooks and circuits are."""
-        if failure.subject == OPEN_CIRCUIT:
-            return self.circuits.state(failure.slug) != "closed"
-        # Another plugin, or the host, may have added the spec that a hook lacked.
-        if failure.subject == UNKNOWN_HOOKS:
-            return bool(self.manager.unknown_hooks(failure.slug))
-        # Or one that was part of the circle has left.
-        return failure.subject != HOOK_ORDER or failure.slug in self.manager.ignored_wishes()
+    @property
+    def conditions(self) -> Mapping[str, Callable[[str], bool]]:
+        """Functions by a failure's subject: given a slug, whether such a failure is true now."""
+        return {
+            OPEN_CIRCUIT: lambda slug: self.circuits.state(slug) != "closed",
+            # Another plugin, or the host, may have added the spec that a hook lacked.
+            UNKNOWN_HOOKS: lambda slug: bool(self.manager.unknown_hooks(slug)),
+            # A plugin that was part of the circle may have left.
+            HOOK_ORDER: lambda slug: slug in self.manager.ignored_wishes(),
+        }
 
     def _call_failed(self, slug: str, hook: str, error: BaseException) -> PluginFailure:
         return self._record(PluginFailure.of_call(slug, hook, error))

@@ -23,11 +23,12 @@ from plugreg._state.heartbeat import Heartbeat, ProcessStatus
 from plugreg._state.ledger import FailureLedger
 from plugreg._state.plugin_rows import COUNTERS, PluginRows
 from plugreg._state.probe_rows import ProbeRows
+from plugreg._state.published import Published
 from plugreg._state.revision import RevisionTracker
 from plugreg._support.names import Slug
 from plugreg.discovery import Sources, restricted
 from plugreg.events import EventOutbox, Notify
-from plugreg.exceptions import PluginSlugError, RecordCorruptError, RegistryNotReady
+from plugreg.exceptions import PluginSlugError, RecordCorruptError
 from plugreg.hooks import PluginManager
 from plugreg.records import (
     LOAD_STAGES,
@@ -72,6 +73,7 @@ class LifeCycle:
     def __init__(
         self,
         *,
+        published: Published,
         rules: HostRules,
         sources: Sources,
         builder: Builder,
@@ -105,29 +107,15 @@ class LifeCycle:
         self._outbox = EventOutbox(notify)
         self._retries = Retries()
         self._manual: tuple[PluginSpec, ...] = ()
-        self.snapshot = Snapshot()
-        """The snapshot of this moment, empty before load and after close. It is assigned here."""
+        self._published = published
         self._collected = Discovery()
         self._revisions = RevisionTracker(plugin_rows, rules)
-        self._is_loaded = False
-        self._is_closed = False
         self._has_ended = False
         # What rows were damaged when plugins were reloaded last.
         self._known_damage: set[tuple[object, ...]] = set()
         # The revision that _take_in_values() has read all values of.
         self._values_of: int | None = None
         self._unfinished: _Unfinished | None = None
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether a snapshot has been published."""
-        return self._is_loaded
-
-    def current(self) -> Snapshot:
-        """Return the snapshot of this moment. Raises RegistryNotReady before load, after close."""
-        if not self._is_loaded or self._is_closed:
-            self._refuse()
-        return self.snapshot
 
     def is_manual(self, slug: str) -> bool:
         """Tell whether a plugin was registered by hand."""
@@ -138,7 +126,7 @@ class LifeCycle:
         """What is in service now, and by which wishes."""
         return ProcessStatus(
             generation=self._revisions.epoch,
-            active=tuple(self.snapshot.active),
+            active=tuple(self._published.snapshot.active),
             errors=len(self._ledger.all()),
         )
 
@@ -165,12 +153,12 @@ class LifeCycle:
 
         Values wait for no change that is under way in this process; wishes that are others do.
         """
-        self.current()
+        self._published.current()
         if self._revisions.is_current():
             return False
         if not self._turns.are_free():
             self._take_in_values()
-            if self._revisions.wanted_without_reload(self.snapshot) is not None:
+            if self._revisions.wanted_without_reload(self._published.snapshot) is not None:
                 return False
         report = self._change(self._catch_up, "refresh", meanwhile=self._take_in_values)
         return report is not _NOTHING_YET
@@ -234,7 +222,7 @@ class LifeCycle:
             )
 
         def job() -> LoadReport:
-            if spec.slug in self.snapshot.plugins:
+            if spec.slug in self._published.snapshot.plugins:
                 raise PluginSlugError(spec.slug, "it is the slug of a known plugin; choose another")
             self._apply_wishes({spec.slug}, (*self._manual, spec))
             return _NOTHING_YET
@@ -261,11 +249,6 @@ class LifeCycle:
 
     # -- the parts ---------------------------------------------------------------------------
 
-    def _refuse(self) -> None:
-        if self._is_closed:
-            raise RegistryNotReady("closed", "make a new one")
-        raise RegistryNotReady
-
     def _change(
         self,
         job: Callable[[], LoadReport],
@@ -273,8 +256,8 @@ class LifeCycle:
         meanwhile: Callable[[], object] | None = None,
     ) -> LoadReport:
         def unless_closed() -> LoadReport:
-            if self._is_closed:
-                self._refuse()
+            if self._published.is_closed:
+                self._published.current()
             # What Ctrl-C has kept back of the change before.
             self._finish()
             report = job()
@@ -291,10 +274,10 @@ class LifeCycle:
 
     def _end(self) -> None:
         def publish() -> None:
-            self.snapshot = Snapshot()
-            self._is_closed = True
+            self._published.snapshot = Snapshot()
+            self._published.is_closed = True
 
-        active = self.snapshot.active
+        active = self._published.snapshot.active
         self._manager.exchange(active, (), publish)
         self._health.forget(active)
         for failure in self._activator.settle({}):
@@ -311,7 +294,7 @@ class LifeCycle:
         # What was there then and is away now may come back without looking for new ones.
         collected = found if collect else self._collected
         found = restricted(found, collected)
-        before = self.snapshot.active
+        before = self._published.snapshot.active
         changed = self._settings.load()
         self._plugin_rows.load()
         self._probe_rows.load()
@@ -339,7 +322,7 @@ class LifeCycle:
         return report
 
     def _catch_up(self) -> LoadReport:
-        revision, snapshot = self._plugin_rows.revision(), self.snapshot
+        revision, snapshot = self._plugin_rows.revision(), self._published.snapshot
         found = self._revisions.wanted_without_reload(snapshot)
         if found is None:
             return self._reload(collect=True, remake=Remake.CHANGED)
@@ -348,7 +331,7 @@ class LifeCycle:
             return self._reload(collect=True, remake=Remake.CHANGED)
         wished, epoch = found
         if wished != snapshot.wished:
-            self.snapshot = replace(snapshot, wished=wished)
+            self._published.snapshot = replace(snapshot, wished=wished)
         self._revisions.note_values(revision, epoch)
         return _NOTHING_YET
 
@@ -357,7 +340,7 @@ class LifeCycle:
 
         It has no turn, and changes nothing that those who have one go by.
         """
-        revision, active = self._plugin_rows.revision(), self.snapshot.active
+        revision, active = self._plugin_rows.revision(), self._published.snapshot.active
         if revision == self._values_of:
             return
         before = self._health.moment(active.values())
@@ -373,7 +356,7 @@ class LifeCycle:
     ) -> None:
         """Tell plugins whose settings have changed, but for objects made since, by the new ones."""
         for slug, keys in changed.items():
-            active = self.snapshot.active.get(slug)
+            active = self._published.snapshot.active.get(slug)
             if active is not None and slug in before and before[slug].plugin is active.plugin:
                 self._tell_of_settings(active, keys)
 
@@ -383,7 +366,7 @@ class LifeCycle:
     def _apply_wishes(
         self, slugs: Collection[Slug], manual: tuple[PluginSpec, ...] | None = None
     ) -> None:
-        snapshot = self.snapshot
+        snapshot = self._published.snapshot
         only = frozenset(slugs) | {each for slug in slugs for each in snapshot.dependants(slug)}
         self._apply(snapshot.discovery, only=only, manual=manual)
 
@@ -402,15 +385,15 @@ class LifeCycle:
         remember = partial(self._remember, again=again)
 
         def publish() -> None:
-            self.snapshot = built.snapshot
+            self._published.snapshot = built.snapshot
             self._collected = collected or self._collected
             self._manual = manual
-            self._is_loaded = True
+            self._published.is_loaded = True
             self._unfinished = _Unfinished(built, found, is_whole=only is None)
 
         try:
             built = self._builder.build(
-                self.snapshot, found, manual, remember, remake=remake, only=only
+                self._published.snapshot, found, manual, remember, remake=remake, only=only
             )
             if not self._rules.safe_mode:
                 self._plugin_rows.rename(built.renamed)
@@ -441,10 +424,10 @@ class LifeCycle:
             if each.slug not in built.updated:
                 # What another object has done is none of its own, and one that is off has none.
                 self._dispatch.reset(each.slug)
-        for failure in self._activator.settle(self.snapshot.active):
+        for failure in self._activator.settle(self._published.snapshot.active):
             rest.late.append(failure)
         for slug, plugin, keys in self._activator.changed_settings():
-            active = self.snapshot.active.get(slug)
+            active = self._published.snapshot.active.get(slug)
             if active is not None and active.plugin is plugin:
                 self._tell_of_settings(active, keys)
         # Before unknown hooks are looked for: what is replayed may add the specs that they lack.
@@ -457,7 +440,7 @@ class LifeCycle:
     def _tear_down(self) -> None:
         """Let go of what was newly made for a snapshot that is not published."""
         self._manager.settle()
-        self._activator.discard(self.snapshot.active)
+        self._activator.discard(self._published.snapshot.active)
 
     def _remember(
         self, specs: Iterable[PluginSpec], /, *, few: bool = False, again: bool

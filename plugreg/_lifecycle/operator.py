@@ -9,6 +9,7 @@ from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._lifecycle.lifecycle import LifeCycle
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._state.probe_rows import ProbeFailedError, ProbeReport, ProbeRows
+from plugreg._state.published import Published
 from plugreg._support.names import Slug, near, slug_fault, slugify
 from plugreg.discovery import objects
 from plugreg.exceptions import (
@@ -32,24 +33,28 @@ class Operator:
     def __init__(
         self,
         *,
+        published: Published,
         rules: HostRules,
         life: LifeCycle,
         catalogue: Catalogue,
         plugin_rows: PluginRows,
         settings: SettingsStore,
         probe_rows: ProbeRows,
-        probe: Callable[[str], ProbeReport],
     ) -> None:
+        self._published = published
         self._rules = rules
         self._life = life
         self._catalogue = catalogue
         self._plugin_rows = plugin_rows
         self._settings = settings
         self._probe_rows = probe_rows
-        self._probe = probe
 
     def activate(
-        self, slug: str, *, allow_missing: bool = False, probe: bool = False
+        self,
+        slug: str,
+        *,
+        allow_missing: bool = False,
+        probe: Callable[[str], ProbeReport] | None = None,
     ) -> PluginRecord:
         """Store the wish that a plugin is on, carry it out, and return its record.
 
@@ -70,12 +75,12 @@ class Operator:
         would without. What a plugin brings by ``plugreg_plugins`` is not known before it is
         activated, and is not looked at.
         """
-        if probe:
+        if probe is not None:
             # It takes long, so that other changes need not wait for it.
-            snapshot = self._life.current()
+            snapshot = self._published.current()
             for permitted in self._permitted(slug, allow_missing=allow_missing):
                 for name in (permitted, *snapshot.dependants(permitted)):
-                    self._look_at(snapshot.plugins.get(name))
+                    _look_at(snapshot.plugins.get(name), probe)
 
         def store() -> tuple[Collection[Slug], int]:
             slugs = self._permitted(slug, allow_missing=allow_missing)
@@ -96,7 +101,7 @@ class Operator:
 
         def store() -> tuple[Collection[Slug], int]:
             known = self._stored(slug)
-            snapshot = self._life.current()
+            snapshot = self._published.current()
             dependants = [name for name in snapshot.dependants(slug) if name in snapshot.active]
             leaving = (known.slug, *dependants)
             for name in leaving:
@@ -132,7 +137,7 @@ class Operator:
 
     def register(self, obj: Any, slug: str | None) -> PluginRecord:
         """Take in an object by hand; see :meth:`plugreg.PluginRegistry.register`."""
-        self._life.current()
+        self._published.current()
         if slug is not None and (reason := slug_fault(slugify(slug), slug)):
             raise PluginSlugError(slug, reason)
         found = objects.find([obj if slug is None else (slug, obj)], source=Source.MANUAL)
@@ -157,7 +162,7 @@ class Operator:
 
         Raises what :meth:`activate` raises for a wish that is refused.
         """
-        plugins = self._life.current().plugins
+        plugins = self._published.current().plugins
         if self._life.is_manual(slug):
             return ()
         forbidden = self._rules.blocks(slug)
@@ -172,20 +177,21 @@ class Operator:
                 raise PluginSlugError(slug, "it is no slug; use lower case letters and digits")
         return (Slug(slug),)
 
-    def _look_at(self, known: KnownPlugin | None) -> None:
-        """Probe a plugin that is installed and not in service. Raises ProbeFailedError."""
-        if known is None or known.spec is None or known.loaded is not None:
-            return
-        report = self._probe(known.slug)
-        if report.ends_host:
-            raise ProbeFailedError(report)
-
     def _stored(self, slug: str) -> KnownPlugin:
         """Return a plugin whose wish is stored. Raises PluginNotFoundError, PluginSlugError."""
-        plugins = self._life.current().plugins
+        plugins = self._published.current().plugins
         known = plugins.get(slug)
         if known is None:
             raise PluginNotFoundError(slug, near(slug, plugins))
         if self._life.is_manual(slug):
             raise PluginSlugError(slug, "it was registered by hand; use unregister()")
         return known
+
+
+def _look_at(known: KnownPlugin | None, probe: Callable[[str], ProbeReport]) -> None:
+    """Probe a plugin that is installed and not in service. Raises ProbeFailedError."""
+    if known is None or known.spec is None or known.loaded is not None:
+        return
+    report = probe(known.slug)
+    if report.ends_host:
+        raise ProbeFailedError(report)

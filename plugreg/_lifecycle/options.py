@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from plugreg._support.guard import safe_repr
 from plugreg._support.names import Slug, canonical, near, slug_fault, slugify
@@ -13,24 +13,73 @@ from plugreg.discovery import Sources
 from plugreg.mixins import MIXINS, MixinSpec
 from plugreg.records import HostRules
 
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from plugreg._calls.circuits import CircuitPolicy
+    from plugreg._state.ledger import OnFailure
+    from plugreg.encryption import Encryption
+    from plugreg.events import Deliver
+    from plugreg.observation import CallObserver
+    from plugreg.storage import Storage
+
 T = TypeVar("T")
 
 
-def host_rules(
-    *,
-    host_version: str | None,
-    host_distribution: str,
-    mandatory: Iterable[str],
-    blocked: Iterable[str],
-    allowed: Iterable[str] | None,
-    ignore_compatibility: Iterable[str],
-    new_plugins: str,
-    safe_mode: bool,
-) -> HostRules:
-    """Return the rules for resolving; slugs are slugified, and PLUGREG_SAFE_MODE is looked at.
+class Options(NamedTuple):
+    """The arguments of `plugreg.PluginRegistry`, which describes each of them."""
 
-    Raises ValueError, or TypeError for a text where a collection of slugs belongs.
+    host: str
+    host_version: str | None
+    group: str | None
+    host_distribution: str | None
+    hookspecs: Iterable[Any]
+    storage: Storage | None
+    directories: Iterable[str | os.PathLike[str]]
+    builtin: Iterable[Any]
+    samples: Iterable[Any]
+    mandatory: Iterable[str]
+    blocked: Iterable[str]
+    allowed: Iterable[str] | None
+    new_plugins: str
+    ignore_compatibility: Iterable[str]
+    mixins: Iterable[MixinSpec]
+    switches: Mapping[str, bool]
+    overrides: Mapping[str, Mapping[str, Any]]
+    encryption: Encryption | None
+    implicit_prefix: str | None
+    installer: Any
+    circuit: CircuitPolicy | None
+    observe: bool | Iterable[CallObserver]
+    critical: Iterable[str]
+    on_failure: OnFailure | None
+    events: Executor | Deliver | None
+    call_timeout: float | None
+    safe_mode: bool
+    reload_wait: float
+    process: str | None
+    index_file: str | os.PathLike[str] | None
+    index_verify: bool
+
+    @property
+    def distribution(self) -> str:
+        """The name of the host's distribution."""
+        return self.host_distribution or self.host
+
+    @property
+    def entry_point_group(self) -> str:
+        """The group of the entry points by which plugins are found."""
+        return self.group or f"{self.host}.plugins"
+
+
+def host_rules(options: Options) -> HostRules:
+    """Return the rules for resolving; slugs are slugified, and PLUGREG_SAFE_MODE is read.
+
+    Raises:
+        ValueError: If options contradict each other or themselves.
+        TypeError: If a string is given where a collection of slugs belongs.
     """
+    new_plugins, host_version = options.new_plugins, options.host_version
     if new_plugins not in ("inactive", "active"):
         raise ValueError(f"new_plugins must be 'inactive' or 'active', not {new_plugins!r}")
     if host_version is not None:
@@ -44,13 +93,13 @@ def host_rules(
             ) from None
     rules = HostRules(
         version=host_version,
-        distribution=canonical(host_distribution),
-        mandatory=_slugs("mandatory", mandatory),
-        blocked=_slugs("blocked", blocked),
-        allowed=None if allowed is None else _slugs("allowed", allowed),
-        ignore_compatibility=_slugs("ignore_compatibility", ignore_compatibility),
+        distribution=canonical(options.distribution),
+        mandatory=_slugs("mandatory", options.mandatory),
+        blocked=_slugs("blocked", options.blocked),
+        allowed=None if options.allowed is None else _slugs("allowed", options.allowed),
+        ignore_compatibility=_slugs("ignore_compatibility", options.ignore_compatibility),
         new_plugins_active=new_plugins == "active",
-        safe_mode=safe_mode or os.environ.get("PLUGREG_SAFE_MODE", "") not in ("", "0"),
+        safe_mode=options.safe_mode or os.environ.get("PLUGREG_SAFE_MODE", "") not in ("", "0"),
     )
     for slug in sorted(rules.mandatory):
         reason = rules.blocks(slug)
@@ -59,33 +108,30 @@ def host_rules(
     return rules
 
 
-def sources(
-    *,
-    group: str,
-    builtin: Iterable[Any],
-    samples: Iterable[Any],
-    directories: Iterable[str | os.PathLike[str]],
-    index: str | os.PathLike[str] | None,
-    index_verify: bool,
-    safe_mode: bool,
-) -> Sources:
-    """Return where plugins are looked for; a later change of the current folder changes nothing.
+def sources(options: Options, *, safe_mode: bool) -> Sources:
+    """Return where plugins are found; a later change of the working directory changes nothing.
 
-    In safe mode there is no index, since it would be written.
-    Raises ValueError for ``index_verify`` without an index, TypeError for what is no collection.
+    Args:
+        options: The host's.
+        safe_mode: Whether there is no index, since it would be written.
+
+    Raises:
+        ValueError: If ``index_verify`` is given without an index.
+        TypeError: If an option that must be a collection is none.
     """
-    if index_verify and index is None:
+    index = options.index_file
+    if options.index_verify and index is None:
         raise ValueError("index_verify=True needs an index=; give it a file, or leave it out")
     return Sources(
-        group=group,
-        builtin=collected("builtin", builtin),
+        group=options.entry_point_group,
+        builtin=collected("builtin", options.builtin),
         samples=tuple(
-            absolute(each) if isinstance(each, os.PathLike) else each
-            for each in collected("samples", samples)
+            absolute(sample) if isinstance(sample, os.PathLike) else sample
+            for sample in collected("samples", options.samples)
         ),
-        directories=tuple(map(absolute, collected("directories", directories))),
+        directories=tuple(map(absolute, collected("directories", options.directories))),
         index=None if index is None or safe_mode else absolute(index),
-        verify=index_verify,
+        verify=options.index_verify,
     )
 
 

@@ -8,6 +8,7 @@ from plugreg._lifecycle.lifecycle import LifeCycle
 from plugreg._lifecycle.snapshot import Remake
 from plugreg._state.heartbeat import Heartbeat
 from plugreg._state.leases import Leases
+from plugreg._state.published import Published
 from plugreg._state.watch import Follower, Hints, Watch
 from plugreg.records import LoadReport, ProcessRecord
 from plugreg.storage import Storage
@@ -19,7 +20,10 @@ class Shared:
     Everything goes through the storage that they share; with a MemoryStorage there is nobody else.
     """
 
-    def __init__(self, life: LifeCycle, storage: Storage, heartbeat: Heartbeat) -> None:
+    def __init__(
+        self, published: Published, life: LifeCycle, storage: Storage, heartbeat: Heartbeat
+    ) -> None:
+        self._published = published
         self._life = life
         self._heartbeat = heartbeat
         self._leases = Leases(storage)
@@ -48,7 +52,7 @@ class Shared:
         that were not ready yet are tried again when they have asked for it. Raises
         RegistryNotReady before load and after close, ValueError for ``every``.
         """
-        self._life.current()
+        self._published.current()
         return Watch(self._tick, every, self._hints)
 
     def keep_up(self) -> None:
@@ -97,7 +101,7 @@ class Shared:
             RegistryNotReady: Before load and after close.
             StorageError: If the storage cannot be read.
         """
-        self._life.current()
+        self._published.current()
         return self._heartbeat.processes(self._life.running)
 
     def reload_everywhere(
@@ -108,7 +112,8 @@ class Shared:
         They do so at their next refresh, and look for new plugins; the flags hold here only.
         """
         return self._life.reload_everywhere(
-            collect=collect or not self._life.is_loaded, remake=Remake.of(full=full, force=force)
+            collect=collect or not self._published.is_loaded,
+            remake=Remake.of(full=full, force=force),
         )
 
     # -- the parts ---------------------------------------------------------------------------

@@ -20,9 +20,6 @@ MOST_PER_PLUGIN: Final = 100
 OnFailure = Callable[[PluginFailure], object]
 
 
-StillHolds = Callable[[PluginFailure], bool]
-"""Tells whether a record that was made is true now; one that is not is not shown."""
-
 ScrubberOf = Callable[[str], Scrubber]
 """Gives what hides the protected values of the plugin with this slug, known or not."""
 
@@ -45,16 +42,19 @@ class FailureLedger:
     def __init__(
         self,
         on_failure: OnFailure | None = None,
-        still_holds: StillHolds = lambda _: True,
         scrubber_of: ScrubberOf = lambda _: Scrubber(),
         outdate: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._on_failure = on_failure
-        self._still_holds = still_holds
+        self._conditions: dict[str, Callable[[str], bool]] = {}
         self._scrubber_of = scrubber_of
         self._outdate = outdate
         self._lock = threading.Lock()
         self._failures: dict[str, dict[tuple[str, ...], PluginFailure]] = {}
+
+    def hide_unless(self, subject: str, holds: Callable[[str], bool]) -> None:
+        """Show failures with this subject only while *holds* is true of their slug."""
+        self._conditions[subject] = holds
 
     def record(self, failure: PluginFailure) -> PluginFailure:
         """Add one failure, or count it if it is known; return the record now kept."""
@@ -143,7 +143,11 @@ class FailureLedger:
         return replace(failure, message=message, traceback="", place="")
 
     def _shown(self, found: Iterable[PluginFailure]) -> tuple[PluginFailure, ...]:
-        true = [each for each in found if self._still_holds(each)]
+        true = [
+            failure
+            for failure in found
+            if (holds := self._conditions.get(failure.subject)) is None or holds(failure.slug)
+        ]
         return tuple(sorted(true, key=lambda each: each.first_seen))
 
     def _each(self) -> Iterator[PluginFailure]:

@@ -106,7 +106,7 @@ def test_objects_registered_by_hand_are_freed(registry):
     assert left_of_plugins(before) == []
     assert [each() for each in objects] == [None] * 500
     assert registry.errors == registry.dispatch.stats() == ()
-    assert registry._ledger._failures == {}
+    assert registry._parts.ledger._failures == {}
 
 
 def test_an_object_that_never_came_into_service_is_freed(registry):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
 
 from plugreg import hookspec
-from plugreg._lifecycle.options import collected, host_rules, mixin_table, switched_off
+from plugreg._lifecycle.options import Options, collected, host_rules, mixin_table, switched_off
 from plugreg.mixins import MIXINS, MixinSpec
 from plugreg.registry import PluginRegistry
 
@@ -19,19 +20,28 @@ class Hooks:
 
 
 def rules(**options):
+    given = dict.fromkeys(Options._fields, ())
     return host_rules(
-        **{
-            "host_version": None,
-            "host_distribution": "shop",
-            "mandatory": (),
-            "blocked": (),
-            "allowed": None,
-            "ignore_compatibility": (),
-            "new_plugins": "inactive",
-            "safe_mode": False,
-            **options,
-        }
+        Options(
+            **{
+                **given,
+                "host": "shop",
+                "host_version": None,
+                "host_distribution": None,
+                "allowed": None,
+                "new_plugins": "inactive",
+                "safe_mode": False,
+                **options,
+            }
+        )
     )
+
+
+def test_options_are_the_arguments_of_a_registry():
+    """Each argument of a registry is one option of the same name, in the same order."""
+    arguments = list(inspect.signature(PluginRegistry).parameters)
+
+    assert [name.removesuffix("_file") for name in Options._fields] == arguments
 
 
 @pytest.fixture(autouse=True)

@@ -460,7 +460,7 @@ class TestReprs:
             assert not leaks(repr(each), str(each))
         assert all(each.failure for each in outcomes)
 
-        found = list(reachable([registry, views, listed, api], registry._settings._storage))
+        found = list(reachable([registry, views, listed, api], registry._parts.settings._storage))
         assert len(found) > 100
         for each in found:
             assert not leaks(repr(each), str(each)), type(each)

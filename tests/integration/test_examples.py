@@ -33,6 +33,8 @@ def start():
             [sys.executable, *arguments],
             cwd=EXAMPLES,
             env={**ENVIRONMENT, **variables},
+            # A shell that runs the tests in the background has Ctrl-C ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
