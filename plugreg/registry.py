@@ -194,7 +194,7 @@ class PluginRegistry:
         failure record, always starts. Raises StorageError when the
         storage cannot be read: starting without wishes would switch everything off.
         """
-        from plugreg._lifecycle.build import Remake
+        from plugreg._lifecycle.snapshot import Remake
 
         collect = not self._published.is_loaded
         report = self._life.reload(collect=collect, remake=Remake.CHANGED)
@@ -221,7 +221,7 @@ class PluginRegistry:
         after, and this returns an empty report. Raises StorageError, or RegistryBusyError after
         ``reload_wait`` seconds; then everything is as it was.
         """
-        from plugreg._lifecycle.build import Remake
+        from plugreg._lifecycle.snapshot import Remake
 
         return self._life.reload(
             collect=collect or not self._published.is_loaded,
@@ -475,7 +475,7 @@ class PluginRegistry:
     # -- the parts ---------------------------------------------------------------------------
 
     def _rediscover(self, anew: bool) -> None:
-        from plugreg._lifecycle.build import Remake
+        from plugreg._lifecycle.snapshot import Remake
 
         if self._published.is_loaded:
             remake = Remake.of(full=anew, force=False)
