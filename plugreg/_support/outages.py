@@ -38,10 +38,15 @@ class Outage:
     def succeeded(self, work: str = "") -> None:
         """Note that work has succeeded; log the end of the outage in which it had failed."""
         # Without the lock first, as this is nearly always all.
-        if work not in self._failing:
+        if work in self._failing:
+            self.end()
+
+    def end(self) -> None:
+        """Log the end of the outage, if one is under way, whatever work has failed."""
+        if not self._failing:
             return
         with self._lock.get():
-            has_ended = work in self._failing
+            has_ended = bool(self._failing)
             self._failing.clear()
         if has_ended:
             _logger.info("%s", self._ended)

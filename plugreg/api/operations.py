@@ -202,9 +202,9 @@ class BoundOperation(Generic[T]):
         except PlugregError as error:
             if isinstance(error, StorageError):
                 # The client is not shown the cause, and an operator needs it.
-                self.service.outage.failed(error, operation.id)
+                self.service.note_failure(error, operation.id)
             raise refusal_of(error) from None
-        self.service.outage.succeeded(operation.id)
+        self.service.note_success(operation.id, is_change=operation.method != "GET")
         return answer
 
 

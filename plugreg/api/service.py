@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -9,8 +10,11 @@ from typing import Final
 
 from plugreg._support.guard import Guard, plain
 from plugreg._support.outages import Outage
+from plugreg.exceptions import RecordCorruptError, StorageError
 from plugreg.records import PluginRecord
 from plugreg.registry import PluginRegistry
+
+_logger = logging.getLogger("plugreg")
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s@A-Z]+")
 
@@ -47,6 +51,24 @@ class Service:
         repr=False,
         compare=False,
     )
+
+    damage: set[tuple[str, str]] = field(default_factory=set, init=False, repr=False, compare=False)
+
+    def note_failure(self, error: StorageError, operation: str) -> None:
+        """Log why an operation is answered with 503: once for each outage and damaged record."""
+        if not isinstance(error, RecordCorruptError):
+            self.outage.failed(error, operation)
+        elif (error.table, error.key) not in self.damage:
+            # The storage works, so that it is no outage, and ends none.
+            self.damage.add((error.table, error.key))
+            _logger.warning("an operation was answered with 503: %s", error)
+
+    def note_success(self, operation: str, *, is_change: bool) -> None:
+        """Log the end of an outage: a read needs the storage only where it has failed before."""
+        if is_change:
+            self.outage.end()
+        else:
+            self.outage.succeeded(operation)
 
     def __post_init__(self) -> None:
         for origin in self.trusted_origins:

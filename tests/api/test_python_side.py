@@ -298,6 +298,41 @@ class TestErrors:
                 api.plugins_settings_update(SUPERUSER, **setting)
             assert len(caplog.messages) == 2
 
+    def test_each_outage_is_logged_whatever_failed_in_the_last_one(self, api, storage, caplog):
+        """An operation that failed once need not be asked for again."""
+        caplog.set_level(logging.INFO, "plugreg")
+        tea = {"plugin": "tea"}
+        setting = {**tea, "key": "CUPS", "body": {"value": 9}}
+        metadata = {**tea, "body": {"metadata": {"a": 1}}}
+        storage.is_gone = True
+        with pytest.raises(UnavailableError):
+            api.plugins_settings_update(SUPERUSER, **setting)
+        storage.is_gone = False
+        api.plugins_metadata_update(SUPERUSER, **metadata)
+        assert len(caplog.messages) == 2
+        storage.is_gone = True
+        with pytest.raises(UnavailableError):
+            api.plugins_metadata_update(SUPERUSER, **metadata)
+        assert len(caplog.messages) == 3
+        assert "no such device" in caplog.messages[-1]
+
+    def test_a_damaged_record_is_no_outage(self, api, storage, caplog):
+        """It is logged once, and an outage beside it is logged too."""
+        caplog.set_level(logging.WARNING, "plugreg")
+        with storage.transaction() as transaction:
+            transaction.put("metadata", "tea", {"metadata": 5})
+        metadata = {"plugin": "tea", "body": {"metadata": {"a": 1}}}
+        for _ in range(3):
+            with pytest.raises(UnavailableError):
+                api.plugins_metadata_update(SUPERUSER, **metadata)
+            api.plugins_activate_update(SUPERUSER, plugin="tea", body={"active": True})
+        (message,) = caplog.messages
+        assert "'tea' of table 'metadata' is damaged" in message
+        storage.is_gone = True
+        with pytest.raises(UnavailableError):
+            api.plugins_activate_update(SUPERUSER, plugin="tea", body={"active": False})
+        assert len(caplog.messages) == 2
+
     def test_a_registry_that_is_busy(self, api, registry):
         """A change that must wait too long for another is refused with 409; reading goes on."""
         Blocking.started.clear()
