@@ -1,4 +1,4 @@
-"""PluginRegistry: the life cycle of plugins and looking them up; the rest are collaborators."""
+"""The registry: life cycle and look-up of plugins. Everything else is a collaborator of it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class RegistryStatus(TypedDict):
-    """What ``GET /plugins/status/`` answers (behaviour.md, section 2.5), and the processes."""
+    """Summary of a registry as data for JSON, as ``GET /plugins/status/`` answers it."""
 
     active_plugins: int
     registry_errors: list[dict[str, str]]
@@ -44,39 +44,60 @@ class RegistryStatus(TypedDict):
 
 
 class PluginRegistry:
-    """Which plugins a host has, which are on, what they can do, and what went wrong.
+    """Registry of the plugins of one host application.
 
-    Making one reads and loads nothing; :meth:`load` does. One instance lives as long as the host
-    needs plugins, and may be used from any thread: reads take no lock and see one whole snapshot,
-    changes take turns. A plugin's fault is a record in :attr:`errors`, never an exception here.
-    It is closed with :meth:`close` or as a context manager; a storage that was passed in stays
-    open, since others may use it.
+    Creating a registry performs no I/O; call `load`. Reads take no lock and see one
+    consistent snapshot; changes are queued. A failing plugin never raises here: it
+    becomes a `PluginFailure` in `errors`. Any thread may use a registry. Close it with
+    `close` or as a context manager; a storage that was passed in stays open.
 
-    ``host`` is the host's name, by which its own pluggy markers are honoured. ``group`` is the
-    entry point group, by default ``<host>.plugins``. ``host_version`` (PEP 440; None: no check)
-    is held against what plugins require of the distribution ``host_distribution``, by default
-    ``host``, and against their MIN_VERSION and MAX_VERSION. ``hookspecs`` are classes or modules.
-    ``builtin`` has classes, objects, ``"module:attr"`` texts or (name, any of these) pairs,
-    ``samples`` the same or folders, ``directories`` folders. ``mandatory``, ``blocked`` and
-    ``allowed`` are slugs; ``new_plugins`` says what a plugin never seen before is wished;
-    ``ignore_compatibility`` names plugins to run in spite of their range. ``mixins`` are the
-    host's own capabilities, ``switches`` turns capabilities off. ``overrides`` fixes settings, by
-    slug and key; a value may be, or hold, ``{"$env": "NAME"}`` or ``{"$file": "path"}``.
-    ``circuit`` says when a plugin that fails again and again gets no calls for a while, None that
-    it always does. ``observe`` counts and times the calls of plugins; observers of the host's own
-    are told of each call. ``critical`` names plugins that must serve for :attr:`ready`, beside
-    the mandatory ones. ``encryption`` encrypts protected values where they are stored. With
-    ``implicit_prefix`` unmarked functions with it count as hooks. ``on_failure`` is called with
-    each new PluginFailure. ``events`` says how plugins hear of events: None, in the caller; an
-    Executor, in its threads; a function, which puts each delivery into the host's own queue, for
-    ``registry.events.process``. ``call_timeout`` is how many seconds each plugin may take in
-    ``acall`` and ``aoutcomes``. ``safe_mode`` (or PLUGREG_SAFE_MODE=1) loads nothing and writes
-    nothing by itself. ``reload_wait`` is how many seconds a change waits for the one before it.
-    ``process`` is what this process is called among those that share the storage, by default its
-    program. A process with a name is listed among them from its load on, and another one when it
-    begins to watch or to answer requests.
+    Args:
+        host: pluggy project name, and prefix of the default *group*. The host's own pluggy
+            markers with this name count.
+        host_version: Version of the host by PEP 440. It is checked against the versions that
+            plugins require. None means no check.
+        group: Entry-point group. Defaults to ``f"{host}.plugins"``.
+        host_distribution: Distribution whose version range in a plugin's ``Requires-Dist`` is
+            checked. Defaults to *host*.
+        hookspecs: Classes or modules with hook specifications.
+        storage: Where settings, metadata and desired states are stored. Defaults to a
+            `MemoryStorage`, which forgets everything at its end.
+        directories: Folders with plugins.
+        builtin: Plugins of the host: classes, objects, ``"module:attr"`` strings, or (name, any
+            of these) pairs.
+        samples: The same, or folders, for plugins that show how plugins are written.
+        mandatory: Slugs of plugins that are always on.
+        blocked: Slugs of plugins that are never loaded.
+        allowed: Slugs of the only plugins that may be loaded. None allows all.
+        new_plugins: Desired state of a plugin that was never seen before.
+        ignore_compatibility: Slugs of plugins to load although the host's version is outside
+            their range.
+        mixins: Capabilities of the host, beside those of plugreg.
+        switches: Capabilities that are turned off, by the name of their switch.
+        overrides: Values of settings by slug and key. They win over stored values and are shown
+            as locked. A value may be or contain ``{"$env": "NAME"}`` or ``{"$file": "path"}``.
+        encryption: Keys that encrypt protected values where they are stored.
+        implicit_prefix: Prefix by which unmarked functions count as hook implementations.
+        installer: Installs distributions. None means that installing is refused.
+        circuit: When a plugin that fails repeatedly is not called for a while. None means never.
+        observe: Whether calls are counted and timed, or observers that are notified of them.
+        critical: Slugs of plugins that must be in service for `ready`, beside mandatory ones.
+        on_failure: Called with each new failure, in the thread in which it occurred.
+        events: How events are delivered: None, in the caller's thread; an Executor, in its
+            threads; a function, which puts each delivery into a queue of the host.
+        call_timeout: Seconds each plugin may take in `acall`; None means no limit.
+        safe_mode: Whether no plugin is loaded, and nothing is written unless an operator changes
+            it. ``PLUGREG_SAFE_MODE=1`` in the environment has the same effect.
+        reload_wait: Seconds a change waits for the changes before it.
+        process: Name of this process among those that share the storage. Defaults to its
+            program. A process with a name is listed from its load on, another one from the
+            moment it watches or answers requests.
+        index: File that keeps the result of discovery for the next start. None means no index.
+        index_verify: Whether files that were edited in place are noticed with an index.
 
-    Raises ValueError for arguments that contradict each other or themselves, TypeError for some.
+    Raises:
+        ValueError: If arguments contradict each other or themselves.
+        TypeError: If an argument has a wrong type, such as a string for a collection.
     """
 
     def __init__(
@@ -141,22 +162,22 @@ class PluginRegistry:
 
     @property
     def config(self) -> Configuration:
-        """Settings, user settings and metadata."""
+        """Settings, user settings and metadata of plugins."""
         return self._parts.config
 
     @property
     def events(self) -> Events:
-        """Telling plugins what happens in the host."""
+        """Delivery of events to plugins."""
         return self._parts.events
 
     @property
     def schedules(self) -> Schedules:
-        """The tasks of plugins, and running one."""
+        """The tasks of plugins."""
         return self._parts.schedules
 
     @property
     def shared(self) -> Shared:
-        """What the processes that share the storage have to do with one another."""
+        """Coordination with other processes that share the storage."""
         return self._parts.shared
 
     @property
@@ -166,7 +187,7 @@ class PluginRegistry:
 
     @lazy
     def packages(self) -> Packages | None:
-        """Installing and uninstalling distributions, None without an installer."""
+        """Installing and uninstalling distributions. None without an installer."""
         if self._parts.options.installer is None:
             return None
         from plugreg.install.packages import Packages
@@ -187,12 +208,21 @@ class PluginRegistry:
     # -- life cycle --------------------------------------------------------------------------
 
     def load(self, *, strict: bool = False) -> LoadReport:
-        """Discover, resolve, load and activate; the second time it is :meth:`reload`.
+        """Discover, resolve, load and activate plugins.
 
-        Raises nothing because of a plugin, unless ``strict``: then, after publishing, an
-        ExceptionGroup with one PluginFaultError for each failure. Safe mode, which is itself a
-        failure record, always starts. Raises StorageError when the
-        storage cannot be read: starting without wishes would switch everything off.
+        A second call is a `reload`. A failing plugin raises nothing, unless *strict* is given.
+        Safe mode, which is a failure record itself, always starts.
+
+        Args:
+            strict: Whether failures raise, after the snapshot was published.
+
+        Returns:
+            What became active, the state of each plugin, the failures and the times.
+
+        Raises:
+            StorageError: If the storage cannot be read. Starting without desired states would
+                switch every plugin off.
+            ExceptionGroup: With *strict*, of one PluginFaultError for each failure.
         """
         from plugreg._lifecycle.snapshot import Remake
 
@@ -201,25 +231,36 @@ class PluginRegistry:
         if strict and report.failures and not self._parts.rules.safe_mode:
             raise ExceptionGroup(
                 f"{len(report.failures)} plugin failures",
-                [PluginFaultError(e.stage, e.slug, e.message) for e in report.failures],
+                [
+                    PluginFaultError(failure.stage, failure.slug, failure.message)
+                    for failure in report.failures
+                ],
             )
         return report
 
     def reload(
         self, *, full: bool = False, force: bool = False, collect: bool = False
     ) -> LoadReport:
-        """Run the steps again, build the new state aside, and swap it in (behaviour.md, 9.6).
+        """Build the next snapshot beside the current one, and publish it.
 
-        Without a flag only plugins whose wish, version or source has changed are made anew, and
-        failed ones tried again. ``force`` makes every object of a plugin's class anew, ``full``
-        imports their modules again too and tells mixins so, ``collect`` looks for new and vanished
-        plugins first. Objects that the host gave, and modules that are not imported again, cannot
-        be made anew: they stay in service as they are. A registry that was not loaded yet is.
+        Only plugins whose desired state, version or source has changed are made again, and failed
+        ones are tried again. Objects that the host gave, and modules that are not imported again,
+        stay in service as they are. Callers that wait for the same reload share its report. A
+        reload that plugin code asks for while it is being loaded is deferred until after the load,
+        and this call returns an empty report.
 
-        It waits for a change that is being carried out, and callers that wait for the same share
-        its report. Asked for by plugin code that is itself being loaded, it is carried out right
-        after, and this returns an empty report. Raises StorageError, or RegistryBusyError after
-        ``reload_wait`` seconds; then everything is as it was.
+        Args:
+            full: Whether the modules of plugins are imported again, and their objects made again.
+            force: Whether every object of a plugin's class is made again.
+            collect: Whether new and vanished plugins are discovered first.
+
+        Returns:
+            What became active, the state of each plugin, the failures and the times.
+
+        Raises:
+            StorageError: If the storage cannot be read. Nothing has changed then.
+            RegistryBusyError: If changes before it took ``reload_wait`` seconds. Nothing has
+                changed then.
         """
         from plugreg._lifecycle.snapshot import Remake
 
@@ -229,18 +270,19 @@ class PluginRegistry:
         )
 
     def refresh(self) -> bool:
-        """Forward to ``shared.refresh``: take in what other processes have changed."""
+        """Take in changes of other processes; see ``shared.refresh``."""
         return self.shared.refresh()
 
     def watch(self, every: float = 1.0) -> Watch:
-        """Forward to ``shared.watch``: ``with registry.watch():`` refreshes in a thread."""
+        """Return a context manager that refreshes in a thread; see ``shared.watch``."""
         return self.shared.watch(every)
 
     def close(self) -> None:
-        """Deactivate every plugin, last one first, and end. Nothing stored is changed.
+        """Deactivate every plugin, in reverse order of activation, and end.
 
-        Closing again does nothing. Afterwards calls reach nobody, and ``errors`` can still be
-        read; every other read, and every change, raises RegistryNotReady.
+        Nothing that is stored changes. Closing again does nothing. Afterwards calls reach no
+        plugin, and `errors` can still be read; every other read and every change raises
+        RegistryNotReady.
         """
         self._life.close()
 
@@ -250,69 +292,146 @@ class PluginRegistry:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # -- wishes ------------------------------------------------------------------------------
+    # -- changes -----------------------------------------------------------------------------
 
     def activate(
         self, slug: str, *, allow_missing: bool = False, probe: bool = False
     ) -> PluginRecord:
-        """Switch a plugin on, now and at each start, and return its record.
+        """Switch a plugin on, now and at each start.
 
-        A plugin that then fails stays wished, and that is no error. With ``probe`` it, and each
-        wanted plugin that waits for it, is looked at in a child process first, and one that would
-        take the host down raises ProbeFailedError. Raises PluginNotFoundError (unless
-        ``allow_missing``), PluginBlockedError, StorageError, RegistryBusyError; see
-        :meth:`plugreg._lifecycle.operator.Wishes.activate`.
+        The plugin and those that depend on it are loaded, no others. A plugin that then fails, or
+        does not suit the host's version, stays switched on and is tried again at each reload. If
+        plugin code calls this while it is being loaded, loading is deferred until after that.
+
+        Args:
+            slug: The plugin.
+            allow_missing: Whether a plugin that is not installed is switched on for later.
+            probe: Whether the plugin, and each one that waits for it, is first loaded in a child
+                process.
+
+        Returns:
+            The plugin's record.
+
+        Raises:
+            PluginNotFoundError: If the plugin is unknown or missing, unless *allow_missing*.
+            PluginBlockedError: If the host forbids the plugin.
+            ProbeFailedError: With *probe*, if a plugin ended the child process or took too long.
+            RegistryBusyError: If changes before it took ``reload_wait`` seconds.
+            StorageError: If the storage fails. Only then may the change be stored all the same,
+                and the next refresh carries it out.
         """
         return self._parts.operator.activate(
             slug, allow_missing=allow_missing, probe=self.probe if probe else None
         )
 
     def probe(self, slug: str, timeout: float = 10.0) -> ProbeReport:
-        """Load a plugin in a child process, and tell what it would bring or how it died.
+        """Load a plugin in a child process, and report what it brings or how it died.
 
-        It takes ``timeout`` seconds, and some more where the plugin resists its end. What was
-        learnt is remembered for its version, and shown while it is off. Raises PluginNotFoundError,
-        PluginBlockedError, ProbeUnavailableError, StorageError, ValueError for a ``timeout`` that
-        is none; see :meth:`plugreg._probe.prober.Prober.probe`.
+        The report is stored for the plugin's version, and shown while the plugin is off.
+
+        Args:
+            slug: The plugin.
+            timeout: Seconds the child may take. A plugin that resists its end takes some more.
+
+        Returns:
+            Outcome, output, mixins, settings and hooks. Nothing of the plugin is raised.
+
+        Raises:
+            PluginNotFoundError: If the plugin is unknown.
+            PluginBlockedError: If the host forbids the plugin.
+            ProbeUnavailableError: If the plugin cannot be loaded in a child process.
+            StorageError: If the report cannot be stored.
+            ValueError: If *timeout* is no positive number.
         """
         return self._prober.probe(slug, timeout)
 
     def probed(self, slug: str) -> ProbeReport | None:
-        """Return what the last probe told of this version of a plugin. Raises PluginNotFoundError.
+        """Return the last report of a probe of this version of a plugin.
 
-        None where there was no probe of it. Nothing is run, and the print-out is not remembered.
+        Nothing is run. The output of the plugin is not stored.
+
+        Args:
+            slug: The plugin.
+
+        Returns:
+            The report, or None if this version was not probed.
+
+        Raises:
+            PluginNotFoundError: If the plugin is unknown.
         """
         return self.catalogue.probed(slug)
 
     def deactivate(self, slug: str, *, cascade: bool = False) -> PluginRecord:
-        """Switch a plugin off, now and at each start, and return its record.
+        """Switch a plugin off, now and at each start.
 
-        No call begun afterwards reaches it. Raises PluginNotFoundError, PluginMandatoryError,
-        PluginRequiredError (unless ``cascade``), PluginSlugError, StorageError, RegistryBusyError;
-        see :meth:`plugreg._lifecycle.operator.Wishes.deactivate`.
+        No call that begins after this returns reaches the plugin.
+
+        Args:
+            slug: The plugin.
+            cascade: Whether active plugins that depend on it are switched off, too.
+
+        Returns:
+            The plugin's record.
+
+        Raises:
+            PluginNotFoundError: If the plugin is unknown.
+            PluginMandatoryError: If the host requires the plugin.
+            PluginRequiredError: If an active plugin depends on it, unless *cascade*.
+            PluginSlugError: If it was registered by hand; use `unregister`.
+            RegistryBusyError: If changes before it took ``reload_wait`` seconds.
+            StorageError: If the storage fails; see `activate`.
         """
         return self._parts.operator.deactivate(slug, cascade=cascade)
 
     def delete(self, slug: str) -> None:
-        """Forget everything that is stored of a plugin that is off, by what the store says.
+        """Delete desired state, settings and metadata of a plugin that is off.
 
-        Raises PluginNotFoundError, PluginMandatoryError, PluginActiveError, PluginSlugError,
-        StorageError, RegistryBusyError; see :meth:`plugreg._lifecycle.operator.Wishes.delete`.
+        The store decides whether the plugin is off. A plugin that is still installed stays off
+        until plugins are discovered again, and counts as new then.
+
+        Args:
+            slug: The plugin.
+
+        Raises:
+            PluginNotFoundError: If the plugin is unknown.
+            PluginMandatoryError: If the host requires the plugin.
+            PluginActiveError: If the plugin is on.
+            PluginSlugError: If it was registered by hand; use `unregister`.
+            RegistryBusyError: If changes before it took ``reload_wait`` seconds.
+            StorageError: If the storage fails.
         """
         self._parts.operator.delete(slug)
 
     def register(self, obj: Any, slug: str | None = None) -> PluginRecord:
-        """Take in an object by hand: active at once, ``pk`` 0, no stored wish, over all reloads.
+        """Take an object into service by hand.
 
-        ``slug`` is slugified; without it SLUG, NAME or the class's name counts. A fault of the
-        object is a failure record, and its state then ``failed``. Raises PluginSlugError for a
-        slug that is known, empty or reserved, or when plugin code asks while it is being loaded;
-        PluginBlockedError; RegistryNotReady before load.
+        It is active at once and outlives reloads; its ``pk`` is 0, and nothing is stored of it.
+        A fault of the object is a failure record, and its state is ``failed`` then.
+
+        Args:
+            obj: A plugin: an object, a class or a module.
+            slug: Its identity, which is slugified. Defaults to SLUG, NAME or the class's name.
+
+        Returns:
+            The plugin's record.
+
+        Raises:
+            PluginSlugError: If the slug is known, empty or reserved, or if plugin code calls this
+                while it is being loaded.
+            PluginBlockedError: If the host forbids the slug.
+            RegistryNotReady: Before load and after close.
         """
         return self._parts.operator.register(obj, slug)
 
     def unregister(self, slug: str) -> None:
-        """Let go of an object that was registered by hand. Raises PluginNotFoundError."""
+        """Take an object out of service that was registered by hand.
+
+        Args:
+            slug: Its identity.
+
+        Raises:
+            PluginNotFoundError: If no object was registered by hand with this slug.
+        """
         self._parts.operator.unregister(slug)
 
     # -- look-up -----------------------------------------------------------------------------
@@ -328,22 +447,33 @@ class PluginRegistry:
         return self.catalogue.active()
 
     def get(self, slug: str) -> PluginRecord:
-        """Return the record of one plugin. Raises PluginNotFoundError, with a near name."""
+        """Return the record of one plugin.
+
+        Args:
+            slug: The plugin.
+
+        Raises:
+            PluginNotFoundError: If it is unknown. The message has a near slug.
+        """
         try:
             return self._published.snapshot.composed[slug]
         except KeyError:
-            pass  # It is not made yet, or has failed, or is none.
+            pass  # The record is not composed yet, or the plugin has failed, or is unknown.
         return self.catalogue.record(slug)
 
     def with_mixin(self, key: str) -> tuple[Any, ...]:
-        """Return the active plugin objects with this capability enabled, in activation order.
+        """Return the active plugin objects with a capability, in activation order.
 
-        Empty where the host has switched the capability off, or nobody has it.
+        Args:
+            key: Key of the capability, such as ``"schedule"``, in any case.
+
+        Returns:
+            The objects; none if the host has switched the capability off.
         """
         try:
             return self._published.snapshot.by_mixin[key]
         except KeyError:
-            pass  # Nobody has it, or it is spelt otherwise, or nothing is loaded.
+            pass  # No plugin has it, or its case differs, or nothing is loaded.
         return self._published.current().by_mixin.get(key.strip().lower(), ())
 
     @property
@@ -353,84 +483,118 @@ class PluginRegistry:
 
     @property
     def errors(self) -> tuple[PluginFailure, ...]:
-        """What is wrong now, each failure once with a count, in order of first appearance.
+        """Failures that hold now, each once with a count, in order of first appearance.
 
-        Those of a plugin go when it is switched off, or comes into service anew. Raises
-        RegistryNotReady before load.
+        Those of a plugin go when it is switched off or loaded again. Raises RegistryNotReady
+        before load.
         """
         self._published.check_loaded()
         return self._parts.ledger.all()
 
     def status(self, *, processes: bool = False) -> RegistryStatus:
-        """Return how many plugins are in service, and what went wrong, as data for JSON.
+        """Return the number of active plugins and the failures, as data for JSON.
 
-        These are of this process. With ``processes`` what ``shared.processes`` tells is added,
-        which reads the storage and may raise StorageError.
+        Args:
+            processes: Whether the processes that share the storage are added, which reads it.
+
+        Raises:
+            RegistryNotReady: Before load and after close.
+            StorageError: With *processes*, if the storage cannot be read.
         """
-        found = RegistryStatus(
+        status = RegistryStatus(
             active_plugins=len(self._published.current().active),
             registry_errors=[
-                {"stage": str(e.stage), "name": e.slug, "message": e.message} for e in self.errors
+                {"stage": str(failure.stage), "name": failure.slug, "message": failure.message}
+                for failure in self.errors
             ],
         )
         if processes:
             from dataclasses import asdict
 
-            told = self.shared.processes()
-            found["processes"] = [{**asdict(e), "seen": e.seen.isoformat()} for e in told]
-        return found
+            status["processes"] = [
+                {**asdict(process), "seen": process.seen.isoformat()}
+                for process in self.shared.processes()
+            ]
+        return status
 
     @property
     def ready(self) -> bool:
         """Whether the registry is loaded and every critical and mandatory plugin serves.
 
-        One serves that is active and whose circuit is not open. Calls no plugin and raises nothing.
+        A plugin serves if it is active and its circuit is not open. No plugin is called.
         """
         return self._parts.plugin_health.ready
 
     def health(self) -> tuple[PluginHealth, ...]:
-        """Return what active plugins say of themselves (``plugreg_health``), in call order."""
+        """Return the answers of active plugins to ``plugreg_health``, in call order."""
         return self._parts.plugin_health.report()
 
     def reset(self, slug: str) -> PluginRecord:
-        """Close a plugin's circuit, so that it is called again at once; return its record.
+        """Close a plugin's circuit, so that it is called again at once.
 
-        Raises PluginNotFoundError, and RegistryNotReady before load.
+        Args:
+            slug: The plugin.
+
+        Returns:
+            The plugin's record.
+
+        Raises:
+            PluginNotFoundError: If the plugin is unknown.
+            RegistryNotReady: Before load and after close.
         """
         self.dispatch.reset(self.get(slug).slug)
         return self.get(slug)
 
     def settings(self, slug: str) -> SettingsView:
-        """Forward to ``config.settings``."""
+        """Return the live settings of an active plugin; see ``config.settings``."""
         return self.config.settings(slug)
 
     def user_settings(self, slug: str, user: int) -> SettingsView:
-        """Forward to ``config.user_settings``."""
+        """Return the live settings of a user; see ``config.user_settings``."""
         return self.config.user_settings(slug, user)
 
     def metadata(self, slug: str) -> dict[str, Any]:
-        """Forward to ``config.metadata``."""
+        """Return the metadata of a plugin; see ``config.metadata``."""
         return self.config.metadata(slug)
 
     def set_metadata(self, slug: str, data: dict[str, Any], merge: bool = True) -> dict[str, Any]:
-        """Forward to ``config.set_metadata``."""
+        """Store the metadata of a plugin; see ``config.set_metadata``."""
         return self.config.set_metadata(slug, data, merge)
 
     def ui_features(
         self, feature: str, context: Mapping[str, Any] | None = None, actor: Any = None
     ) -> tuple[UIFeature, ...]:
-        """Return what active plugins show of one feature type (behaviour.md, section 12)."""
+        """Return the features of one type that active plugins show.
+
+        Args:
+            feature: The type, such as ``"panel"`` or ``"dashboard"``.
+            context: Parameters of the page.
+            actor: The user, by whom plugins may decide what they show.
+
+        Returns:
+            The features in activation order. A plugin that fails is left out and recorded.
+        """
         return self._parts.ui.features(feature, context, actor)
 
     def admin(self, slug: str) -> AdminDetails:
-        """Return script and context of a plugin's admin panel, both None unless it is active."""
+        """Return script and context of a plugin's admin panel.
+
+        Args:
+            slug: The plugin.
+
+        Returns:
+            The details; both are None unless the plugin is active.
+
+        Raises:
+            PluginNotFoundError: If the plugin is unknown.
+        """
         from plugreg.ui import AdminDetails
 
         active = self._published.current().active.get(self.get(slug).slug)
         return AdminDetails() if active is None else self._parts.ui.admin(active)
 
     def plan(self, requirement: str, *, index_url: str | None = None) -> InstallPlan:
-        """Forward to ``packages.plan``. Raises InstallError without an installer."""
+        """Return what an installation would change; see ``packages.plan``."""
         return self._installing().plan(requirement, index_url=index_url)
 
     def install(
@@ -441,7 +605,7 @@ class PluginRegistry:
         actor: str | None = None,
         progress: Callable[[str], object] | None = None,
     ) -> InstallReport:
-        """Forward to ``packages.install``. Raises InstallError without an installer."""
+        """Install a distribution; see ``packages.install``."""
         return self._installing().install(
             requirement, index_url=index_url, actor=actor, progress=progress
         )
@@ -455,7 +619,7 @@ class PluginRegistry:
         actor: str | None = None,
         progress: Callable[[str], object] | None = None,
     ) -> UninstallReport:
-        """Forward to ``packages.uninstall``. Raises InstallError without an installer."""
+        """Uninstall the distribution of a plugin; see ``packages.uninstall``."""
         return self._installing().uninstall(
             slug,
             delete_config=delete_config,
@@ -465,11 +629,11 @@ class PluginRegistry:
         )
 
     def assets(self, slug: str, path: str) -> Asset:
-        """Return a file of an active plugin's ``static`` folder; see ``Assets.read``."""
+        """Return a file that an active plugin brings for browsers; see ``Assets.read``."""
         return self._parts.assets.read(slug, path)
 
     def asset_files(self, slug: str) -> dict[str, Asset]:
-        """Return all assets of an active plugin by path, as for a CDN; see ``Assets.files``."""
+        """Return all such files of an active plugin by path; see ``Assets.files``."""
         return self._parts.assets.files(slug)
 
     # -- the parts ---------------------------------------------------------------------------
