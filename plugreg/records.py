@@ -1,7 +1,7 @@
-"""The values that travel through the house: frozen, and each made by one stage for the next.
+"""Values that are passed between the stages: each is frozen, and one stage makes it for the next.
 
-Text and numbers only, but for plugin objects and their classes, so that failures, reports and
-specs can be pickled. See design.md, sections 2 and 4, for the words.
+They hold strings and numbers beside plugin objects and their classes, so that failures, reports
+and specs can be pickled.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class PluginState(StrEnum):
-    """What the last load made of a plugin. The operator's wish is ``PluginRecord.wanted``."""
+    """State of a plugin after the last load. The desired state is ``PluginRecord.wanted``."""
 
     INACTIVE = "inactive"
     ACTIVE = "active"
@@ -37,7 +37,7 @@ class PluginState(StrEnum):
 
 
 class Stage(StrEnum):
-    """Where on a plugin's way something went wrong."""
+    """Stage at which a plugin fails."""
 
     DISCOVERY = "discovery"
     RESOLVE = "resolve"
@@ -54,7 +54,7 @@ LOAD_STAGES: Final = frozenset({Stage.RESOLVE, Stage.IMPORT, Stage.INIT, Stage.A
 
 
 class Source(StrEnum):
-    """Where a plugin was found. The order of the members is the order of precedence."""
+    """Kind of source of a plugin, in the order of precedence."""
 
     MANUAL = "manual"
     BUILTIN = "builtin"
@@ -65,7 +65,7 @@ class Source(StrEnum):
 
     @property
     def rank(self) -> int:
-        """The place of this source in the order of precedence, 0 first."""
+        """Position of this source in the order of precedence, from 0."""
         return _RANKS[self]
 
 
@@ -78,15 +78,21 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PluginFailure:
-    """What went wrong with one plugin at one stage, and how often. It is a value, never raised.
+    """One failure of one plugin at one stage, with a count. It is a value, and never raised.
 
-    ``slug`` is the plugin, or in discovery the module, file or distribution where there is no
-    slug yet. ``subject`` is the hook, mixin or feature concerned, or empty. ``exception_type`` is
-    the name of the exception's class with its module (builtins without), or None where no
-    exception was raised, and ``traceback`` then empty, as is ``place``: the line of code that
-    raised it, after the one by which plugreg's code was left. The times are aware, in UTC.
-    ``retry_after`` is in how many seconds a plugin that is not ready yet is tried again, None for
-    any other failure.
+    Attributes:
+        stage: Stage at which the plugin failed.
+        slug: The plugin, or in discovery the module, file or distribution that has no slug yet.
+        message: Sentence for people, at most 1,000 characters.
+        subject: Hook, mixin or feature concerned, or an empty string.
+        exception_type: Name of the exception's class, with its module unless that is builtins.
+            None where no exception was raised.
+        traceback: Formatted traceback of the exception, or an empty string.
+        place: Line of code that raised the exception, after the one that left plugreg's code.
+        first_seen: Time of the first occurrence, aware, in UTC.
+        last_seen: Time of the last occurrence.
+        count: Number of occurrences.
+        retry_after: Seconds after which a plugin that is not ready yet is retried, else None.
     """
 
     stage: Stage
@@ -111,7 +117,15 @@ class PluginFailure:
     def of(
         cls, stage: Stage, slug: str, error: BaseException, *, subject: str = "", what: str = ""
     ) -> PluginFailure:
-        """Make the record of ``error``. ``what`` goes before its message: what was being done."""
+        """Return the record of an exception.
+
+        Args:
+            stage: Stage at which it was raised.
+            slug: The plugin.
+            error: The exception.
+            subject: Hook, mixin or feature concerned.
+            what: Prefix of the message that says what was being done.
+        """
         words = _guard.explain(error)
         return cls(
             stage=stage,
@@ -126,18 +140,18 @@ class PluginFailure:
 
     @classmethod
     def of_call(cls, slug: str, hook: str, error: BaseException) -> PluginFailure:
-        """Make the record of what an implementation of ``hook``, or a ``mixin.method``, raised."""
+        """Return the record of an exception of a hook or a ``mixin.method``."""
         kind = "method" if "." in hook else "hook"
         return cls.of(Stage.CALL, slug, error, subject=hook, what=f"{kind} {hook!r}")
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """What two records have in common that are the same failure seen twice."""
-        told = (self.exception_type, self.place) if self.exception_type else (self.message,)
-        return (self.stage, self.slug, self.subject, *told)
+        """Key that two records of the same failure have in common."""
+        cause = (self.exception_type, self.place) if self.exception_type else (self.message,)
+        return (self.stage, self.slug, self.subject, *cause)
 
     def again(self, newer: PluginFailure) -> PluginFailure:
-        """Return ``newer`` as the continuation of this record: first time kept, counts added."""
+        """Return *newer* as a continuation of this record: counts added, first time kept."""
         return replace(newer, first_seen=self.first_seen, count=self.count + newer.count)
 
 
@@ -152,15 +166,23 @@ def _retry_after(error: BaseException) -> float | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PluginSpec:
-    """A plugin as it was found, before anything of it is imported.
+    """A plugin as it was discovered, before anything of it is imported.
 
-    ``name``, ``value``, ``group`` and ``distribution`` are the words of the entry point
-    specification of PyPA; ``distribution`` is the canonical name, ``version`` the one in the
-    folder's name. For other sources ``value`` says how the object is reached (``module:attr``).
-    ``path`` is the ``dist-info`` folder or the module's file. ``stamp`` differs when the source
-    has changed. ``attributes`` are class-level literals known without an import (NAME, TITLE,
-    MIN_VERSION …). ``target`` is the object itself where host or plugin gave one, and
-    ``brought_by`` the plugin that brought it.
+    Name, value, group and distribution are the words of the entry-points specification of PyPA.
+
+    Attributes:
+        slug: The plugin's identity.
+        name: Name of the entry point.
+        value: Value of the entry point, or ``module:attr`` for other sources.
+        source: Kind of source.
+        group: Group of the entry point.
+        distribution: Canonical name of the distribution.
+        version: Version in the name of its folder.
+        path: The ``dist-info`` folder, or the file of the module.
+        stamp: String that differs when the source has changed.
+        attributes: Class-level literals that are known without an import, such as TITLE.
+        target: The object itself, where the host or another plugin gave it.
+        brought_by: The plugin that brought it.
     """
 
     slug: Slug
@@ -178,28 +200,28 @@ class PluginSpec:
 
     @property
     def sort_key(self) -> tuple[int, str, str, str, str]:
-        """The order of precedence: source, then slug, distribution, name and value."""
+        """Key of the order of precedence: source, slug, distribution, name and value."""
         return (self.source.rank, self.slug, self.distribution or "", self.name, self.value)
 
     def stated(self, attribute: str) -> str | None:
-        """Return a class-level literal if it is a text that can be shown, else None."""
+        """Return a class-level literal if it is a string that can be shown, else None."""
         value = self.attributes.get(attribute)
         return value if isinstance(value, str) and value and has_utf8(value) else None
 
     @property
     def module(self) -> str:
-        """The dotted name of the module in ``value``, without attribute and extras."""
+        """Dotted name of the module in ``value``, without attribute and extras."""
         return self.value.partition("[")[0].partition(":")[0].strip()
 
     @property
     def folder(self) -> Path:
-        """The folder of plugins that a file or package at ``path`` lies in."""
+        """Folder of plugins that contains the file or package at ``path``."""
         file = Path(self.path or "")
         return file.parent.parent if file.name == "__init__.py" else file.parent
 
     @property
     def origin(self) -> str:
-        """A few words that tell a person where this plugin comes from."""
+        """Description of the source for people."""
         if self.distribution is not None:
             return f"distribution {self.distribution!r} ({self.value})"
         return f"{self.source} {self.value!r}"
@@ -207,9 +229,9 @@ class PluginSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PluginFacts:
-    """What a plugin's distribution, or its file, says of it without running it.
+    """Facts that a distribution or file states of a plugin without being run.
 
-    Each text may be None. ``requires`` are the ``Requires-Dist`` lines, as written.
+    Each string may be None. ``requires`` are the ``Requires-Dist`` lines as written.
     """
 
     summary: str | None = None
@@ -221,7 +243,7 @@ class PluginFacts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Discovery:
-    """What the sources gave: specs in order of precedence, and what could not be read."""
+    """Result of the sources: specs in order of precedence, and failures to read."""
 
     specs: tuple[PluginSpec, ...] = ()
     failures: tuple[PluginFailure, ...] = ()
@@ -229,12 +251,17 @@ class Discovery:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PluginRow:
-    """What is remembered of a plugin: its number, never used twice, and whether it is to be on.
+    """Row that is stored of a plugin.
 
-    ``name`` and ``distribution`` are those of the last load, for plugins that are gone.
-    ``is_forgotten`` says that an operator has deleted what was stored: it is off, and counts as
-    never seen when plugins are looked for again. ``faults`` are sentences on the rows of the plugin
-    that are damaged; it is not loaded while there are any.
+    Attributes:
+        slug: The plugin's identity.
+        pk: Its number, which is never used twice.
+        active: Desired state.
+        name: Name at the last load, for plugins that are gone.
+        distribution: Distribution at the last load.
+        is_forgotten: Whether an operator has deleted it: it is off, and counts as new when plugins
+            are discovered again.
+        faults: Sentences on damaged rows of the plugin, which is not loaded while there are any.
     """
 
     slug: Slug
@@ -248,10 +275,17 @@ class PluginRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostRules:
-    """What the host decides about its plugins.
+    """Decisions of the host about its plugins.
 
-    ``version`` is the host's, by PEP 440, None for no check; ``distribution`` the canonical name
-    of its distribution. ``allowed`` None allows all that is not ``blocked``.
+    Attributes:
+        version: Version of the host by PEP 440. None means no check.
+        distribution: Canonical name of the host's distribution.
+        mandatory: Slugs that are always on.
+        blocked: Slugs that are never loaded.
+        allowed: Slugs that alone may be loaded. None allows all.
+        ignore_compatibility: Slugs that are loaded although the host's version does not suit them.
+        new_plugins_active: Desired state of plugins that were never seen before.
+        safe_mode: Whether no plugin is loaded.
     """
 
     version: str | None = None
@@ -272,37 +306,39 @@ class HostRules:
         return None
 
     def wants(self, slug: Slug, wish: PluginRow | None) -> bool:
-        """Tell whether the plugin is to be on: mandatory, or so wished."""
+        """Return whether a plugin is to be on: because it is mandatory, or by its row."""
         if slug in self.mandatory:
             return True
         return self.new_plugins_active if wish is None else wish.active
 
     def wished(self, slugs: Iterable[str], wishes: Mapping[Slug, PluginRow]) -> frozenset[str]:
-        """Return those of ``slugs`` that are to be on."""
+        """Return those of *slugs* that are to be on."""
         return frozenset(slug for slug in map(Slug, slugs) if self.wants(slug, wishes.get(slug)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NotLoaded:
-    """Why a plugin will not be loaded: its state, and the end of a sentence about it for people."""
+    """Why a plugin is not loaded: its state, and the end of a sentence about it."""
 
     state: PluginState
     reason: str
 
 
 FAILED: Final = NotLoaded(state=PluginState.FAILED, reason="failed")
-"""Why a plugin stays off that failed by itself; what it failed with is told once, in its record."""
+"""Why a plugin that failed by itself is off. Its failure record has the cause."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadPlan:
-    """What is to be loaded, in which order, and why the rest is not.
+    """Plugins to load, in order, and why the others are not loaded.
 
-    ``specs`` has the one spec of each slug, in alphabetical order; ``order`` those to load, each
-    after the ones it needs; ``ranks`` the place of each of these among all, which does not depend
-    on the others that happen to be there; ``needs`` the slugs that each of them depends on;
-    ``held`` the reason of each plugin that stays off; ``failures`` what has to be told of
-    (duplicates, unmet needs, cycles).
+    Attributes:
+        specs: The one spec of each slug, in alphabetical order.
+        order: Specs to load, each after those that it depends on.
+        ranks: Position of each of these among all, independent of which others there are.
+        needs: Slugs that each of them depends on.
+        held: Reason of each plugin that is not loaded.
+        failures: Duplicates, unmet dependencies and cycles.
     """
 
     specs: Mapping[Slug, PluginSpec]
@@ -315,10 +351,10 @@ class LoadPlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedPlugin:
-    """A plugin that was imported and constructed, and has taken in nothing yet.
+    """A plugin that was imported and constructed, but not activated.
 
-    ``name``, ``title``, ``version`` and the like are what the object states, else what its
-    distribution says. ``failures`` are faults that do not keep it off (a bad PUBLISH_DATE).
+    Name, title, version and the like are those that the object states, else those of its
+    distribution. ``failures`` are faults that do not keep it from loading.
     """
 
     spec: PluginSpec
@@ -341,12 +377,17 @@ class LoadedPlugin:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ActivePlugin:
-    """A plugin in service. Two of them are the same only if they are one.
+    """A plugin in service. Two are equal only if they are the same object.
 
-    ``mixins`` maps the key of each mixin the plugin has to its human name, in order of
-    activation; ``enabled`` are those whose rule holds. ``implementations`` belong to hooks.py.
-    ``settings`` and ``user_settings`` are SettingDefinitions by key, of ``settings_version``.
-    ``brings`` are the specs of the plugins that this one brought.
+    Attributes:
+        loaded: The plugin as it was loaded.
+        mixins: Human name of each mixin of the plugin by key, in order of activation.
+        enabled: Keys of mixins whose rule holds.
+        implementations: Its hook implementations, which only `plugreg.hooks` reads.
+        settings: Setting definitions by key.
+        user_settings: Definitions of user settings by key.
+        settings_version: Version of the definitions.
+        brings: Specs of the plugins that this one brought.
     """
 
     loaded: LoadedPlugin
@@ -370,16 +411,25 @@ class ActivePlugin:
 
     @property
     def place(self) -> tuple[bool, tuple[Any, ...]]:
-        """The place in the order of activation, in which plugins that were brought come last."""
+        """Position in the order of activation, in which brought plugins come last."""
         return self.loaded.spec.source is Source.BROUGHT, self.implementations.rank
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KnownPlugin:
-    """A plugin's line in a snapshot: what was found, what is wished, and what came of it.
+    """A plugin in a snapshot: its spec, desired state and state.
 
-    ``spec`` is None for a plugin whose package is gone. ``pk`` is 0 where nothing is stored.
-    ``loaded`` is there when the state is active.
+    Attributes:
+        slug: The plugin's identity.
+        pk: Its number, 0 where nothing is stored.
+        wanted: Desired state.
+        state: State after the last load.
+        reason: Why it is not active, as the end of a sentence.
+        name: Name of its entry point, or NAME once it was loaded.
+        distribution: Canonical name of its distribution.
+        spec: None for a plugin whose package is gone.
+        loaded: The loaded plugin while the state is active.
+        is_mandatory: Whether the host requires it.
     """
 
     slug: Slug
@@ -410,7 +460,7 @@ class KnownPlugin:
 
     @property
     def is_installed(self) -> bool:
-        """Whether it was found, loaded or not."""
+        """Whether it was discovered, loaded or not."""
         return self.spec is not None
 
 
@@ -429,11 +479,16 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProcessRecord:
-    """What one of the processes that share a storage runs, as it has told itself.
+    """One of the processes that share a storage, by its last heartbeat.
 
-    ``name`` is what its host calls it. ``generation`` is the number up to which it has taken in
-    changed wishes, ``active`` the slugs in service, in activation order, ``errors`` how many
-    failure records it has. ``seen`` is when it told (aware, UTC).
+    Attributes:
+        name: Name that its host gave it.
+        pid: Process number.
+        host: Name of its machine.
+        generation: Number of changes of desired states that it has taken in.
+        active: Slugs in service, in activation order.
+        errors: Number of its failure records.
+        seen: Time of the heartbeat, aware, in UTC.
     """
 
     name: str
@@ -447,15 +502,16 @@ class ProcessRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
-    """All that readers see of the plugins at one moment. It never changes; it is replaced.
+    """The plugins at one moment, as readers see them. It never changes; it is replaced.
 
-    ``plugins`` has every known plugin by slug, in alphabetical order; ``active`` those in
-    service, in activation order; ``by_mixin`` the plugin objects of each enabled mixin, in the
-    same order; ``needs`` the slugs that a wanted plugin depends on, of each that needs any;
-    ``discovery`` what was found; ``wished`` the slugs that were to be on by the wishes it was made
-    from, known or not.
-    ``composed`` has records that were made of it, and of no other one: those of active plugins
-    that have not failed since, and of these only what was asked for.
+    Attributes:
+        plugins: Every known plugin by slug, in alphabetical order.
+        active: Plugins in service by slug, in activation order.
+        by_mixin: Plugin objects by key of each enabled mixin, in activation order.
+        needs: Slugs that a wanted plugin depends on, for each that depends on any.
+        discovery: Result of discovery that the snapshot was made from.
+        wished: Slugs that were to be on, known or not.
+        composed: Records made from this snapshot, of active plugins that have not failed since.
     """
 
     plugins: Mapping[str, KnownPlugin] = field(default_factory=dict)
@@ -497,12 +553,12 @@ class Snapshot:
         return tuple([active for active in self.active.values() if key in active.enabled])
 
     def dependants(self, slug: str) -> tuple[Slug, ...]:
-        """Return the wanted plugins that need this one, directly or through others, sorted."""
+        """Return the wanted plugins that depend on *slug*, also indirectly, sorted."""
         found: set[Slug] = set()
         waiting = [slug]
         while waiting:
             need = waiting.pop()
-            direct = {each for each, needs in self.needs.items() if need in needs}
+            direct = {slug for slug, needs in self.needs.items() if need in needs}
             waiting += direct - found
             found |= direct
         return tuple(sorted(found))
@@ -510,10 +566,10 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageTime:
-    """How many ``seconds`` one plugin took at one stage of a load, whether it failed there or not.
+    """Seconds that one plugin took at one stage of a load, whether it failed there or not.
 
-    ``stage`` is IMPORT, for import and construction together, or ACTIVATE. A module that several
-    plugins import counts for the first of them.
+    Stage IMPORT is import and construction together. A module that several plugins import counts
+    for the first of them.
     """
 
     slug: str
@@ -523,11 +579,14 @@ class StageTime:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadReport:
-    """What a load, a reload or an activation came to.
+    """Result of a load or a reload.
 
-    ``active`` are the slugs in service, in activation order; ``states`` the state of every known
-    plugin; ``failures`` the records that this load made or repeated; ``seconds`` the time it took;
-    ``times`` how much of it each plugin took that was made anew, slowest first.
+    Attributes:
+        active: Slugs in service, in activation order.
+        states: State of every known plugin by slug.
+        failures: Records that this load made or repeated.
+        seconds: Duration of the load.
+        times: Duration for each plugin that was made, slowest first.
     """
 
     active: tuple[str, ...]
@@ -539,16 +598,28 @@ class LoadReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PluginRecord:
-    """A plugin as a host or an operator sees it, composed when it is asked for.
+    """A plugin as hosts and operators see it, composed when it is asked for.
 
-    ``pk`` is the number stored for the plugin, 0 where nothing is stored. ``wanted`` is the wish
-    (mandatory, or switched on by an operator), ``state`` what came of it, ``reason`` one sentence
-    on why it is not active. ``plugin`` is the object, None unless active. ``mixins`` maps keys to
-    human names: those of the object or, unless active, those that a probe of this version found.
-    ``errors`` are this plugin's failure records; ``circuit`` says whether it gets calls: all when
-    ``closed``, none when ``open``, one on trial when ``half-open``.
-    ``is_builtin`` … ``is_mandatory`` are those of behaviour.md, section 3; ``is_installed`` means
-    that the plugin was found, loaded or not.
+    Attributes:
+        slug: The plugin's identity.
+        pk: Number that is stored for the plugin, 0 where nothing is stored.
+        wanted: Desired state: mandatory, or switched on by an operator.
+        state: State after the last load.
+        reason: Why the plugin is not active.
+        plugin: The object, None unless active.
+        name: Name of the entry point until a load has read NAME.
+        title: Human-readable name.
+        version: Version of the plugin or its distribution.
+        distribution: Canonical name of the distribution.
+        mixins: Human names of mixins by key: those of the object or, unless active, those that a
+            probe of this version found.
+        errors: Failure records of this plugin.
+        circuit: ``closed`` if it is called, ``open`` if not, ``half-open`` during a trial call.
+        is_builtin: Whether the host brings it.
+        is_sample: Whether it is a sample.
+        is_package: Whether it comes, or came, from a distribution.
+        is_installed: Whether it was discovered, loaded or not.
+        is_mandatory: Whether the host requires it.
     """
 
     slug: str
@@ -580,23 +651,23 @@ class PluginRecord:
 
     @property
     def description(self) -> str | None:
-        """What the plugin states, else the Summary of its distribution. May read a file."""
+        """Description that the plugin states, else Summary of its distribution. May read a file."""
         stated = self._loaded.description if self._loaded else None
         return stated or self._facts().summary
 
     @property
     def author(self) -> str | None:
-        """What the plugin states, else the author of its distribution. May read a file."""
+        """Author that the plugin states, else that of its distribution. May read a file."""
         return (self._loaded.author if self._loaded else None) or self._facts().author
 
     @property
     def website(self) -> str | None:
-        """What the plugin states, else the first link of its distribution. May read a file."""
+        """Website that the plugin states, else first link of its distribution. May read a file."""
         return (self._loaded.website if self._loaded else None) or self._facts().website
 
     @property
     def license(self) -> str | None:
-        """What the plugin states, else the licence of its distribution. May read a file."""
+        """Licence that the plugin states, else that of its distribution. May read a file."""
         return (self._loaded.license if self._loaded else None) or self._facts().license
 
     @property
@@ -613,5 +684,5 @@ class PluginRecord:
 
     @property
     def published(self) -> datetime | None:
-        """When the plugin states that it was published (PUBLISH_DATE), else None."""
+        """Time of publication that the plugin states (PUBLISH_DATE), else None."""
         return self._loaded.published if self._loaded else None
