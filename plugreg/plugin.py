@@ -1,4 +1,4 @@
-"""Plugin: what an author subclasses, and how its objects are bound to a registry."""
+"""The base class of plugins, and how plugin objects are bound to a registry."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class PluginContext(Protocol):
-    """The way of one plugin object to what is kept for it, and for no other plugin.
+    """Settings, metadata and logger of one plugin object.
 
-    It lives from the plugin's construction to its unloading. Every key is taken in any case.
-    Reads write nothing; each write is one transaction of the store, and is on disk when the call
-    returns.
+    A context lives from the plugin's construction to its unloading, and reaches no other plugin.
+    Keys may be given in any case. Reads write nothing; each write is one transaction of the store,
+    and durable when the call returns.
     """
 
     @property
@@ -29,51 +29,69 @@ class PluginContext(Protocol):
         """The plugin's own logger."""
 
     def get_setting(self, key: str, backup_value: object = None) -> Any:
-        """Return the native value of a setting: what is fixed, what is stored, or its default.
+        """Return the value of a setting: fixed by the host, stored, or the default.
 
-        ``backup_value`` is given where nothing is set and no default exists, ``""`` if that is
-        None too. Raises KeyError if the plugin declares no such setting, SettingError if what was
-        set cannot be had, such as a reference to a variable that is not there.
+        Args:
+            key: Key of a setting that the plugin declares.
+            backup_value: Returned where nothing is set and there is no default. None means ``""``,
+                or None for a typed setting.
+
+        Raises:
+            KeyError: If the plugin declares no such setting.
+            SettingError: If the value cannot be read, such as a reference to a missing variable.
         """
 
     def set_setting(self, key: str, value: object) -> None:
-        """Store a setting; None or ``""`` unsets it, ``{"$env": "NAME"}`` makes it a reference.
+        """Store the value of a setting.
 
-        Raises SettingError if the value is refused or the host fixes it, and KeyError as
-        :meth:`get_setting` does.
+        Args:
+            key: Key of a setting that the plugin declares.
+            value: The value. None or ``""`` removes it, ``{"$env": "NAME"}`` is a reference.
+
+        Raises:
+            KeyError: If the plugin declares no such setting.
+            SettingError: If the value is refused, or the host fixes the setting.
+            StorageError: If the value cannot be stored. Nothing has changed then.
         """
 
     def get_user_setting(self, key: str, user: int, backup_value: object = None) -> Any:
-        """Return a user's value of a user setting, as :meth:`get_setting` does.
+        """Return a user's value of a user setting, as `get_setting` does.
 
-        There is no fall-back to the setting of the same name that holds for all users.
+        Args:
+            key: Key of a user setting that the plugin declares.
+            user: Number of the user.
+            backup_value: As for `get_setting`. The setting of the same name for all users is no
+                default.
         """
 
     def set_user_setting(self, key: str, value: object, user: int) -> None:
-        """Store a user's value of a user setting, as :meth:`set_setting` does."""
+        """Store a user's value of a user setting, as `set_setting` does."""
 
     def get_metadata(self) -> Mapping[str, Any]:
-        """Return the metadata of the plugin, empty if none was stored."""
+        """Return the metadata of the plugin, empty if none is stored."""
 
     def set_metadata(self, data: Mapping[str, Any], merge: bool = True) -> None:
-        """Store metadata that JSON can hold.
+        """Store metadata of the plugin.
 
-        With ``merge`` the first level's keys are added to what is there, or replace it; without,
-        ``data`` takes the place of everything. Raises SettingError for what cannot be stored, and
-        for the value of a protected setting of the plugin.
+        Args:
+            data: Values that JSON can hold.
+            merge: Whether other keys of the first level stay.
+
+        Raises:
+            SettingError: If *data* cannot be stored, or holds the value of a protected setting of
+                the plugin.
+            StorageError: If it cannot be stored now. Nothing has changed then.
         """
 
 
 class Plugin:
-    """The base class of plugins that have a name, settings or capabilities.
+    """Base class of plugins that have a name, settings or capabilities.
 
     Combine it with mixins in any order. No ``__init__`` is needed, and one that does not call
-    ``super().__init__()`` does no harm. What a class does not state is taken from the plugin's
-    distribution (behaviour.md, section 10). Settings and metadata can be reached once a registry
-    has bound the object, which is after construction and before activation; till then
-    PluginNotBoundError is raised.
-
-    Members marked as final may not be overridden: such a class raises TypeError when it is made.
+    ``super().__init__()`` does no harm. Attributes that a class does not state are taken from the
+    plugin's distribution. A registry binds the object after its construction and before its
+    activation; settings and metadata raise PluginNotBoundError until then. A class that overrides
+    a final member raises TypeError when it is created.
     """
 
     NAME: str | None = None
@@ -89,13 +107,13 @@ class Plugin:
     MAX_VERSION: str | None = None
     ADMIN_SOURCE: str | None = None
 
-    # The class holds the default, so that it is there when no constructor of ours has run.
+    # The class holds the default, which is there although no constructor of plugreg has run.
     _plugreg_context: PluginContext | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name in _FINAL:
-            owner = next(each for each in cls.__mro__ if name in vars(each))
+            owner = next(base for base in cls.__mro__ if name in vars(base))
             if owner is not Plugin:
                 raise TypeError(
                     f"Plugin {cls.__name__!r} cannot override final method {name!r} from Plugin; "
@@ -105,7 +123,7 @@ class Plugin:
     @property
     @final
     def slug(self) -> Slug:
-        """The plugin's identity; before binding, what SLUG, NAME or the class's name give."""
+        """Identity of the plugin; before binding, that of SLUG, NAME or the class's name."""
         if self._plugreg_context is not None:
             return self._plugreg_context.slug
         return slugify(self.SLUG or self.NAME or type(self).__name__)
@@ -113,7 +131,7 @@ class Plugin:
     @property
     @final
     def name(self) -> str:
-        """NAME; where that is not stated the slug, before binding the class's name."""
+        """NAME, else the slug, or the class's name before binding."""
         if self.NAME:
             return self.NAME
         return type(self).__name__ if self._plugreg_context is None else self.slug
@@ -121,7 +139,7 @@ class Plugin:
     @property
     @final
     def title(self) -> str:
-        """TITLE, else the name. The title that a distribution states is in the plugin's record."""
+        """TITLE, else the name. The plugin's record has the title that its distribution states."""
         return self.TITLE or self.name
 
     @property
@@ -132,39 +150,41 @@ class Plugin:
 
     @final
     def get_setting(self, key: str, backup_value: object = None) -> Any:
-        """Return a setting's native value; see :meth:`PluginContext.get_setting`."""
+        """Return the value of a setting; see `PluginContext.get_setting`."""
         return _context_of(self).get_setting(key, backup_value)
 
     @final
     def set_setting(self, key: str, value: object) -> None:
-        """Store a setting; see :meth:`PluginContext.set_setting`."""
+        """Store the value of a setting; see `PluginContext.set_setting`."""
         _context_of(self).set_setting(key, value)
 
     @final
     def get_user_setting(self, key: str, user: int, backup_value: object = None) -> Any:
-        """Return a user's native value; see :meth:`PluginContext.get_user_setting`."""
+        """Return a user's value; see `PluginContext.get_user_setting`."""
         return _context_of(self).get_user_setting(key, user, backup_value)
 
     @final
     def set_user_setting(self, key: str, value: object, user: int) -> None:
-        """Store a user's value; see :meth:`PluginContext.set_user_setting`."""
+        """Store a user's value; see `PluginContext.set_user_setting`."""
         _context_of(self).set_user_setting(key, value, user)
 
     @final
     def get_metadata(self) -> Mapping[str, Any]:
-        """Return the plugin's metadata; see :meth:`PluginContext.get_metadata`."""
+        """Return the plugin's metadata; see `PluginContext.get_metadata`."""
         return _context_of(self).get_metadata()
 
     @final
     def set_metadata(self, data: Mapping[str, Any], merge: bool = True) -> None:
-        """Store metadata; see :meth:`PluginContext.set_metadata`."""
+        """Store metadata; see `PluginContext.set_metadata`."""
         _context_of(self).set_metadata(data, merge)
 
     @final
     def check_settings(self) -> tuple[bool, tuple[str, ...]]:
-        """Tell whether every required setting has a value or a default, and which have not.
+        """Return whether every required setting has a value or a default.
 
-        The missing keys are in upper case, in the order declared. User settings are not looked at.
+        Returns:
+            Whether none is missing, and the missing keys in upper case, in the order declared.
+            User settings do not count.
         """
         from plugreg.settings.declaration import parse_definitions
 
@@ -178,13 +198,13 @@ class Plugin:
         return not missing, missing
 
     def get_admin_source(self) -> str | None:
-        """Return the address of the script for the admin panel, None where there is none."""
+        """Return the address of the script of the admin panel, None without a panel."""
         if not self.ADMIN_SOURCE:
             return None
         return f"/static/plugins/{self.slug}/{self.ADMIN_SOURCE}"
 
     def get_admin_context(self) -> Any:
-        """Return what is handed to that script: anything that JSON can hold."""
+        """Return the argument of that script: any value that JSON can hold."""
         return None
 
 
@@ -196,23 +216,25 @@ _FINAL: Final = tuple(
 
 
 def bind(plugin: Plugin, context: PluginContext) -> None:
-    """Give a plugin object the context of its registry.
+    """Bind a plugin object to the context of its registry.
 
-    The same context may be given again. Raises PlugregError if the object has another one, and
-    changes nothing then.
+    Binding it to the same context again changes nothing.
+
+    Raises:
+        PlugregError: If the object is bound to another context. Nothing has changed then.
     """
-    # One setdefault on the object's own dict: two registries at once cannot both have it, and no
-    # __setattr__ of the plugin's is run.
-    held = vars(plugin).setdefault("_plugreg_context", context)
-    if held is not context:
+    # One setdefault on the object's own dict: two registries at once cannot both bind it, and the
+    # plugin's __setattr__ does not run.
+    bound = vars(plugin).setdefault("_plugreg_context", context)
+    if bound is not context:
         raise PlugregError(
             f"plugin object of class {type(plugin).__name__!r} is already bound to another "
-            f"registry, as {held.slug!r}; give each registry an object of its own"
+            f"registry, as {bound.slug!r}; give each registry an object of its own"
         )
 
 
 def unbind(plugin: Plugin, context: PluginContext) -> None:
-    """Take the context away again. An object that has another one, or none, stays as it is."""
+    """Remove a context from a plugin object, unless it is bound to another context."""
     if vars(plugin).get("_plugreg_context") is context:
         del vars(plugin)["_plugreg_context"]
 
@@ -223,7 +245,7 @@ def _is_missing(context: PluginContext, key: str) -> bool:
     try:
         return as_text(context.get_setting(key)) == ""
     except SettingError:
-        # A reference leads nowhere, or the default fails.
+        # The reference has no target, or the default fails.
         return True
 
 

@@ -15,7 +15,7 @@ from plugreg._lifecycle.lifecycle import LifeCycle
 from plugreg._lifecycle.operator import Operator
 from plugreg._lifecycle.options import (
     Options,
-    collected,
+    as_tuple,
     host_rules,
     mixin_table,
     sources,
@@ -64,7 +64,7 @@ class Assembly:
     def __init__(self, options: Options, damage: Callable[[], tuple[PluginFailure, ...]]) -> None:
         self.options = options
         self.rules = host_rules(options)
-        self.mixins = mixin_table(collected("mixins", options.mixins))
+        self.mixins = mixin_table(as_tuple("mixins", options.mixins))
         self.storage = MemoryStorage() if options.storage is None else options.storage
         self.published = Published()
         self.own_events, setting_changed, setting_failed = Signal(), Signal(), Signal()
@@ -86,7 +86,7 @@ class Assembly:
         self.health = SettingsHealth(self.settings, self.ledger)
         self.calling = Calling(
             options.host,
-            hookspecs=collected("hookspecs", options.hookspecs),
+            hookspecs=as_tuple("hookspecs", options.hookspecs),
             implicit_prefix=options.implicit_prefix,
             circuit=options.circuit,
             observe=options.observe,
@@ -99,7 +99,7 @@ class Assembly:
         self.facts = Facts()
         self.heartbeat = Heartbeat(self.storage, options.process, silent=self.rules.safe_mode)
         self._damage = damage
-        self._critical = collected("critical", options.critical)
+        self._critical = as_tuple("critical", options.critical)
         self.life = self._life()
         self.catalogue = Catalogue(
             self.published.current,
@@ -107,7 +107,7 @@ class Assembly:
             self.facts.of,
             self.probe_rows.of,
             self.calling.circuits.state,
-            learnt_by=lambda: self.probe_rows.kept,
+            reports=lambda: self.probe_rows.kept,
         )
         self.operator = Operator(
             published=self.published,

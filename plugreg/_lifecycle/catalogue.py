@@ -1,4 +1,4 @@
-"""Records of plugins, composed from a snapshot and the ledger when they are asked for."""
+"""Records of plugins, composed from a snapshot and the ledger when they are read."""
 
 from __future__ import annotations
 
@@ -28,14 +28,19 @@ _NO_FACTS = PluginFacts()
 _ALL = Filters()
 
 ProbeLookup = Callable[[PluginSpec], ProbeReport | None]
-"""Gives what a probe has learnt of a plugin of this version, if one has."""
+"""Returns the report of the last probe of this version of a plugin, if there is one."""
 
 
 class Catalogue:
-    """Composes records. It reads, and writes nothing; ``describe`` is asked only when facts are.
+    """Composes records of plugins. It reads, and writes nothing.
 
-    ``learnt`` is asked of plugins that are off. ``learnt_by`` returns an object that is another one
-    whenever ``learnt`` may answer otherwise.
+    Args:
+        current: Returns the current snapshot.
+        ledger: Failures of plugins.
+        describe: Returns the facts that a distribution states, when a record is asked for them.
+        probed: Returns the last report of a probe, for plugins that are off.
+        circuit_of: Returns the state of a plugin's circuit.
+        reports: Returns an object that is another one whenever *probed* may answer otherwise.
     """
 
     def __init__(
@@ -43,34 +48,35 @@ class Catalogue:
         current: Callable[[], Snapshot],
         ledger: FailureLedger,
         describe: Describe,
-        learnt: ProbeLookup = lambda _: None,
+        probed: ProbeLookup = lambda _: None,
         circuit_of: Callable[[str], CircuitState] = lambda _: "closed",
         *,
-        learnt_by: Callable[[], object] = lambda: None,
+        reports: Callable[[], object] = lambda: None,
     ) -> None:
         self._current = current
         self._ledger = ledger
         self._describe = describe
-        self._learnt = learnt
+        self._probed = probed
         self._circuit_of = circuit_of
-        self._learnt_by = learnt_by
+        self._reports = reports
         self._index: tuple[PluginIndex, object] = PluginIndex(Snapshot()), None
 
     def record(self, slug: str) -> PluginRecord:
-        """Return the record of one plugin. Raises PluginNotFoundError, with a near name."""
+        """Return the record of a plugin. Raises PluginNotFoundError, with a near slug."""
         snapshot = self._current()
         return self.compose(_known(slug, snapshot), snapshot)
 
     def probed(self, slug: str) -> ProbeReport | None:
-        """Return what the last probe told of a plugin, None if it was of another version.
+        """Return the report of the last probe of a plugin, None if it was of another version.
 
-        Raises PluginNotFoundError, with a near name.
+        Raises:
+            PluginNotFoundError: If the plugin is unknown.
         """
-        return self.learnt_of(_known(slug, self._current()))
+        return self.report_of(_known(slug, self._current()))
 
-    def learnt_of(self, known: KnownPlugin) -> ProbeReport | None:
-        """Return the same of a plugin of a snapshot."""
-        return None if known.spec is None else self._learnt(known.spec)
+    def report_of(self, known: KnownPlugin) -> ProbeReport | None:
+        """Return the same for a plugin of a snapshot."""
+        return None if known.spec is None else self._probed(known.spec)
 
     def all(self) -> Mapping[str, PluginRecord]:
         """Return every known plugin by slug, in alphabetical order, as of now."""
@@ -85,36 +91,45 @@ class Catalogue:
     def select(
         self, filters: Filters = _ALL, *, search: str = "", ordering: Iterable[str] = ()
     ) -> Selection:
-        """Return the plugins that pass the filters and hold every word of ``search``, in order.
+        """Return plugins that pass all filters and contain every word of *search*.
 
-        See :meth:`plugreg.selection.PluginIndex.select`; ValueError for an ordering that is none.
+        Args:
+            filters: Conditions on the plugins.
+            search: Words, each of which slug or name must contain.
+            ordering: Fields to sort by, with a leading ``-`` for descending.
+
+        Returns:
+            The plugins in order. Their records are composed when they are read.
+
+        Raises:
+            ValueError: If a field of *ordering* is unknown.
         """
         snapshot = self._current()
-        learnt = self._learnt_by()
+        reports = self._reports()
         index, of = self._index
-        if index.snapshot is not snapshot or of is not learnt:
+        if index.snapshot is not snapshot or of is not reports:
             index = PluginIndex(snapshot, lambda known: self._mixins(known, snapshot))
-            self._index = index, learnt
+            self._index = index, reports
         return Selection(self, snapshot, index.select(filters, search, ordering))
 
     def compose(self, known: KnownPlugin, snapshot: Snapshot) -> PluginRecord:
-        """Make the record of one plugin of a snapshot, unless it is made already.
+        """Return the record of a plugin of a snapshot.
 
-        It is kept where nothing in it can change: that of an active plugin without failures. The
-        ledger takes it out with the first one.
+        The record of an active plugin without failures is composed once and kept with the
+        snapshot; the ledger drops it with the first failure.
         """
         slug, composed = known.slug, snapshot.composed
         record = composed.get(slug)
         if record is None or self._ledger.has(slug):
-            record = self._made(known, snapshot)
+            record = self._compose(known, snapshot)
             if record.active and not record.errors and not self._ledger.has(slug):
                 composed[slug] = record
-                # A failure that came since the look above has found nothing to take out.
+                # A failure recorded since the check above has found no record to drop.
                 if self._ledger.has(slug):
                     composed.pop(slug, None)
         return record
 
-    def _made(self, known: KnownPlugin, snapshot: Snapshot) -> PluginRecord:
+    def _compose(self, known: KnownPlugin, snapshot: Snapshot) -> PluginRecord:
         spec, loaded = known.spec, known.loaded
         stated = None if spec is None else spec.stated("TITLE")
         errors = self._ledger.of(known.slug)
@@ -146,15 +161,15 @@ class Catalogue:
         active = snapshot.active.get(known.slug)
         if active is not None:
             return MappingProxyType(dict(active.mixins))
-        learnt = self.learnt_of(known)
-        return {} if learnt is None else dict(learnt.mixins)
+        report = self.report_of(known)
+        return {} if report is None else dict(report.mixins)
 
 
 class Records(Mapping[str, PluginRecord]):
-    """Plugins of one snapshot by slug. Records are composed when they are looked at.
+    """Plugins of one snapshot by slug. Records are composed when they are read.
 
-    It goes on showing the plugins and states of the moment it was asked for; failures in the
-    records are those of the moment a record is looked at.
+    The plugins and states stay those of the snapshot; the failures in a record are those of the
+    moment at which it is read.
     """
 
     def __init__(self, catalogue: Catalogue, snapshot: Snapshot, slugs: Collection[str]) -> None:
@@ -181,13 +196,13 @@ class Records(Mapping[str, PluginRecord]):
 
 
 class Selection(Sequence[PluginRecord]):
-    """Plugins of one snapshot in the order asked for. Records are composed when looked at."""
+    """Plugins of one snapshot, in order. Records are composed when they are read."""
 
     def __init__(
         self, catalogue: Catalogue, snapshot: Snapshot, plugins: Sequence[KnownPlugin]
     ) -> None:
         self.plugins: Final = plugins
-        """The same plugins as they stand in the snapshot, which costs nothing."""
+        """The same plugins as they are in the snapshot, without composing records."""
         self._catalogue = catalogue
         self._snapshot = snapshot
 
@@ -215,10 +230,10 @@ def _known(slug: str, snapshot: Snapshot) -> KnownPlugin:
 
 
 def _reason(known: KnownPlugin, errors: Iterable[PluginFailure]) -> str:
-    """Return why a plugin is not active; for one that failed by itself, what was the last fault."""
+    """Return why a plugin is not active; if it failed by itself, its last fault."""
     if known.reason != FAILED.reason:
         return known.reason
-    faults = [each for each in errors if each.stage in LOAD_STAGES]
+    faults = [failure for failure in errors if failure.stage in LOAD_STAGES]
     return f"failed at {faults[-1].stage}: {faults[-1].message}" if faults else known.reason
 
 

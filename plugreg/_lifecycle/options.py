@@ -1,4 +1,4 @@
-"""What a host asks for, checked when its registry is made: a contradiction is told at once."""
+"""The options of a registry, which are checked when it is created."""
 
 from __future__ import annotations
 
@@ -124,39 +124,40 @@ def sources(options: Options, *, safe_mode: bool) -> Sources:
         raise ValueError("index_verify=True needs an index=; give it a file, or leave it out")
     return Sources(
         group=options.entry_point_group,
-        builtin=collected("builtin", options.builtin),
+        builtin=as_tuple("builtin", options.builtin),
         samples=tuple(
-            absolute(sample) if isinstance(sample, os.PathLike) else sample
-            for sample in collected("samples", options.samples)
+            absolute_path(sample) if isinstance(sample, os.PathLike) else sample
+            for sample in as_tuple("samples", options.samples)
         ),
-        directories=tuple(map(absolute, collected("directories", options.directories))),
-        index=None if index is None or safe_mode else absolute(index),
+        directories=tuple(map(absolute_path, as_tuple("directories", options.directories))),
+        index=None if index is None or safe_mode else absolute_path(index),
         verify=options.index_verify,
     )
 
 
-def collected(argument: str, given: Iterable[T]) -> tuple[T, ...]:
-    """Return what a host gave as a tuple. Raises TypeError for a text, and for what is no iterable.
+def as_tuple(argument: str, given: Iterable[T]) -> tuple[T, ...]:
+    """Return the collection that a host gave for *argument* as a tuple.
 
-    A text is an iterable of its letters, which nobody means.
+    Raises:
+        TypeError: If it is no iterable, or a string: an iterable of letters that nobody means.
     """
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
         raise TypeError(f"{argument} must be a collection, not {safe_repr(given)}; write [it]")
     return tuple(given)
 
 
-def absolute(folder: str | bytes | os.PathLike[Any]) -> Path:
-    """Return the path of a folder, which a later change of the current folder does not change."""
+def absolute_path(folder: str | bytes | os.PathLike[Any]) -> Path:
+    """Return an absolute path, which a later change of the working directory keeps."""
     path = Path(os.fsdecode(folder))
     try:
         return path.absolute()
     except OSError:
-        # There is no current folder any more; discovery tells of what cannot be found.
+        # The working directory was deleted; discovery reports the folders that are not found.
         return path
 
 
 def _slugs(argument: str, names: Iterable[str]) -> frozenset[Slug]:
-    slugs = {slugify(each): each for each in collected(argument, names)}
+    slugs = {slugify(name): name for name in as_tuple(argument, names)}
     for slug, name in slugs.items():
         reason = slug_fault(slug, name)
         if reason is not None:
@@ -165,25 +166,34 @@ def _slugs(argument: str, names: Iterable[str]) -> frozenset[Slug]:
 
 
 def mixin_table(own: Iterable[MixinSpec]) -> tuple[MixinSpec, ...]:
-    """Return plugreg's capabilities and the host's. Raises ValueError for a key that is taken."""
-    table = {each.key: each for each in MIXINS}
-    for each in own:
-        if not isinstance(each, MixinSpec):
-            raise TypeError(f"mixins must hold MixinSpec rows, not {safe_repr(each)}")
-        if each.key in table:
-            raise ValueError(f"mixin key {each.key!r} is taken; give the host's row another key")
-        table[each.key] = each
+    """Return plugreg's capabilities and the host's.
+
+    Raises:
+        TypeError: If a row is no MixinSpec.
+        ValueError: If a key is taken.
+    """
+    table = {spec.key: spec for spec in MIXINS}
+    for spec in own:
+        if not isinstance(spec, MixinSpec):
+            raise TypeError(f"mixins must hold MixinSpec rows, not {safe_repr(spec)}")
+        if spec.key in table:
+            raise ValueError(f"mixin key {spec.key!r} is taken; give the host's row another key")
+        table[spec.key] = spec
     return tuple(table.values())
 
 
 def switched_off(rows: Iterable[MixinSpec], switches: Mapping[str, bool]) -> frozenset[str]:
-    """Return the keys of the capabilities that are turned off. Raises ValueError for no switch."""
-    known = {each.switch for each in rows if each.switch is not None}
+    """Return the keys of the capabilities that are turned off.
+
+    Raises:
+        ValueError: If a name in *switches* is no switch of any row.
+    """
+    known = {spec.switch for spec in rows if spec.switch is not None}
     for name in switches:
         if name not in known:
             raise ValueError(
                 f"switch {name!r} is not known{near(name, known)}; there are {sorted(known)}"
             )
     return frozenset(
-        each.key for each in rows if each.switch is not None and not switches.get(each.switch, True)
+        spec.key for spec in rows if spec.switch is not None and not switches.get(spec.switch, True)
     )

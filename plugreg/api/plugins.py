@@ -202,7 +202,7 @@ def _rows(call: Call, selection: Selection) -> list[dict[str, Any]]:
 
 def _says_more(call: Call, known: KnownPlugin) -> bool:
     """Tell whether the record of a plugin has more to show than its line in the snapshot."""
-    learnt = call.service.registry.catalogue.learnt_of
+    learnt = call.service.registry.catalogue.report_of
     return known.state is PluginState.ACTIVE or learnt(known) is not None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from plugreg import hookspec
-from plugreg._lifecycle.options import Options, collected, host_rules, mixin_table, switched_off
+from plugreg._lifecycle.options import Options, as_tuple, host_rules, mixin_table, switched_off
 from plugreg.mixins import MIXINS, MixinSpec
 from plugreg.registry import PluginRegistry
 
@@ -75,7 +75,7 @@ class TestCollections:
 
     def test_any_iterable_is_one(self):
         """It is looked at once, so that a generator does too."""
-        assert collected("builtin", (each for each in "ab")) == ("a", "b")
+        assert as_tuple("builtin", (each for each in "ab")) == ("a", "b")
 
 
 class TestSlugs:
