@@ -13,6 +13,7 @@ from types import CoroutineType, FrameType
 from typing import Any, Protocol
 
 from plugreg._support.guard import running_trio
+from plugreg._support.per_process import PerProcess
 
 
 class CallObserver(Protocol):
@@ -87,7 +88,7 @@ class Observation:
     """Counts and times calls. It is a :class:`CallObserver`, and may be asked from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = PerProcess(threading.Lock)
         self._totals: dict[tuple[str, str], _Total] = {}
         self._running: dict[int, _Running] = {}
 
@@ -107,7 +108,7 @@ class Observation:
         """See :meth:`CallObserver.ended`."""
         seconds = perf_counter() - token.began
         self._running.pop(id(token), None)
-        with self._lock:
+        with self._lock.get():
             total = self._totals.setdefault((token.slug, token.hook), _Total())
             total.calls += 1
             total.errors += error is not None
@@ -116,13 +117,13 @@ class Observation:
 
     def forget(self, slug: str) -> None:
         """Forget the calls of a plugin that is gone."""
-        with self._lock:
+        with self._lock.get():
             for key in [key for key in self._totals if key[0] == slug]:
                 del self._totals[key]
 
     def stats(self) -> tuple[CallStats, ...]:
         """Return what was counted so far, what took most time in all first."""
-        with self._lock:
+        with self._lock.get():
             found = [
                 CallStats(
                     slug=slug,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Final, NamedTuple
 
+from plugreg._support.per_process import PerProcess
 from plugreg.records import CircuitState
 
 
@@ -94,7 +95,7 @@ class Circuits:
         self._policy: Final = policy
         self._opened = opened
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = PerProcess(threading.Lock)
         self._circuits: dict[str, _Circuit] = {}
 
     @property
@@ -104,7 +105,7 @@ class Circuits:
 
     def state(self, slug: str) -> CircuitState:
         """Return whether calls get through to a plugin now. Changes nothing."""
-        with self._lock:
+        with self._lock.get():
             circuit = self._circuits.get(slug)
             if circuit is None or circuit.open_until is None:
                 return "closed"
@@ -119,7 +120,7 @@ class Circuits:
         # Of a plugin that has never failed nothing is kept, and no lock is needed to know it.
         if slug not in self._circuits:
             return Admission(slug, 0, False)
-        with self._lock:
+        with self._lock.get():
             circuit = self._circuits.get(slug)
             if circuit is None:
                 return Admission(slug, 0, False)
@@ -141,7 +142,7 @@ class Circuits:
         """Take note of a call that had no fault."""
         if not admission.is_trial:
             return
-        with self._lock:
+        with self._lock.get():
             circuit = self._circuits.get(admission.slug)
             if circuit is not None and circuit.period == admission.period:
                 self._closed(circuit)
@@ -151,7 +152,7 @@ class Circuits:
         if self._policy is None:
             return
         slug, now = admission.slug, self._clock()
-        with self._lock:
+        with self._lock.get():
             circuit = self._circuits.get(slug)
             if circuit is None:
                 circuit = _Circuit(deque(maxlen=self._policy.max_failures))
@@ -171,21 +172,21 @@ class Circuits:
         """Take note of a call that ended for no reason of the plugin's, as by Ctrl-C."""
         if not admission.is_trial:
             return
-        with self._lock:
+        with self._lock.get():
             circuit = self._circuits.get(admission.slug)
             if circuit is not None and circuit.period == admission.period:
                 circuit.tried_at = None
 
     def reset(self, slug: str) -> None:
         """Close a plugin's circuit and forget its faults; one that is closed stays so."""
-        with self._lock:
+        with self._lock.get():
             circuit = self._circuits.get(slug)
             if circuit is not None:
                 self._closed(circuit)
 
     def forget(self, slug: str) -> None:
         """Forget a plugin that is gone."""
-        with self._lock:
+        with self._lock.get():
             self._circuits.pop(slug, None)
 
     # -- the parts, with the lock ------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 from plugreg._state.ledger import FailureLedger
 from plugreg._support.names import near
+from plugreg._support.per_process import PerProcess
 from plugreg.records import ActivePlugin, PluginFailure, Stage
 from plugreg.settings.rows import StoredSettings, User
 from plugreg.settings.store import SettingsStore
@@ -55,7 +56,7 @@ class SettingsHealth:
     def __init__(self, store: SettingsStore, ledger: FailureLedger) -> None:
         self._store = store
         self._ledger = ledger
-        self._lock = threading.Lock()
+        self._lock = PerProcess(threading.Lock)
         self._found: dict[str, Findings] = {}
         self._here = threading.local()
 
@@ -90,7 +91,7 @@ class SettingsHealth:
 
     def forget(self, slugs: Iterable[str]) -> None:
         """Drop what was found of plugins that leave. Their records are the caller's to remove."""
-        with self._lock:
+        with self._lock.get():
             for slug in slugs:
                 self._found.pop(slug, None)
 
@@ -130,14 +131,14 @@ class SettingsHealth:
 
     def _look(self, active: ActivePlugin) -> Findings:
         slug = active.slug
-        with self._lock:
+        with self._lock.get():
             # Those who write meanwhile note here what they find.
             if slug not in self._found or self._found[slug].active is not active:
                 self._found[slug] = Findings(active)
         before = self._store.stored(slug)
         with self._looking():
             faults = dict(self._faults(active, before))
-        with self._lock:
+        with self._lock.get():
             newer = self._found[slug].faults
             for spot in _differing(before, self._store.stored(slug)):
                 faults.pop(spot, None)
@@ -151,7 +152,7 @@ class SettingsHealth:
     ) -> Findings | None:
         """Keep what was found at one spot; return all findings if that has changed them."""
         slug, (user, key) = active.slug, spot
-        with self._lock:
+        with self._lock.get():
             found = self._found.get(slug)
             # A plugin that is not looked at yet will be, and a newer value is another's to tell of.
             if (

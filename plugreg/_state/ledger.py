@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from plugreg._support.guard import Guard
+from plugreg._support.per_process import PerProcess
 from plugreg._support.redact import Scrubber
 from plugreg.records import PluginFailure, Stage
 
@@ -49,7 +50,7 @@ class FailureLedger:
         self._conditions: dict[str, Callable[[str], bool]] = {}
         self._scrubber_of = scrubber_of
         self._outdate = outdate
-        self._lock = threading.Lock()
+        self._lock = PerProcess(threading.Lock)
         self._failures: dict[str, dict[tuple[str, ...], PluginFailure]] = {}
 
     def hide_unless(self, subject: str, holds: Callable[[str], bool]) -> None:
@@ -59,7 +60,7 @@ class FailureLedger:
     def record(self, failure: PluginFailure) -> PluginFailure:
         """Add one failure, or count it if it is known; return the record now kept."""
         failure = self._scrubbed(failure)
-        with self._lock:
+        with self._lock.get():
             known = self._failures.get(failure.slug, {}).get(failure.identity)
             kept = failure if known is None else known.again(failure)
             self._put(kept)
@@ -86,7 +87,7 @@ class FailureLedger:
         """
         new, kept = [], []
         failures = [self._scrubbed(each) for each in failures]
-        with self._lock:
+        with self._lock.get():
             if unless():
                 return ()
             before = {each.identity: each for each in self._each() if outdated(each)}
@@ -109,7 +110,7 @@ class FailureLedger:
 
     def all(self) -> tuple[PluginFailure, ...]:
         """Return every record, in the order in which they were first seen."""
-        with self._lock:
+        with self._lock.get():
             found = list(self._each())
         return self._shown(found)
 
@@ -119,7 +120,7 @@ class FailureLedger:
 
     def of(self, slug: str) -> tuple[PluginFailure, ...]:
         """Return the records of one plugin, in the order in which they were first seen."""
-        with self._lock:
+        with self._lock.get():
             found = list(self._failures.get(slug, {}).values())
         return self._shown(found)
 

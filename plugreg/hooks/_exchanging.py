@@ -36,7 +36,7 @@ class Caller(HookCaller):
         kwargs = self._apply_defaults(kwargs or {})
         self._verify_all_args_are_provided(kwargs)
         manager = cast("Stateful", self._hookexec.__self__)  # type: ignore[attr-defined]
-        with manager._plugreg.writing:
+        with manager._plugreg.writing.get():
             self._call_history.append((kwargs, result_callback))
             impls = self._hookimpls.copy()
         results = self._hookexec(self.name, impls, kwargs, False)
@@ -52,7 +52,7 @@ def exchange(
     publish: Callable[[], object],
 ) -> None:
     """See :meth:`plugreg.hooks.PluginManager.exchange`."""
-    with manager._plugreg.writing:
+    with manager._plugreg.writing.get():
         settle(manager)
         state = manager._plugreg.next()
         leaving = {name for name in remove if name in state.taken}
@@ -98,7 +98,7 @@ def exchange(
 
 def settle(manager: Stateful) -> None:
     """See :meth:`plugreg.hooks.PluginManager.settle`."""
-    with manager._plugreg.writing:
+    with manager._plugreg.writing.get():
         exchange = manager._plugreg.exchange
         if exchange is None:
             return

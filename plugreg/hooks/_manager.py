@@ -141,7 +141,7 @@ class PluginManager(Stateful):
                 # A replay of history, below, has added the spec in the meantime.
                 self._verify_hook(hook, impl)
             hook._maybe_apply_history(impl)
-            with self._plugreg.writing:
+            with self._plugreg.writing.get():
                 self.settle()
                 if self._name2plugin.get(plugin_name) is not plugin:
                     # A replay of history has unregistered it in the meantime.
@@ -174,7 +174,7 @@ class PluginManager(Stateful):
                     f" (name is registered to {safe_repr(registered)},"
                     f" plugin is registered as {registered_name!r})"
                 )
-        with self._plugreg.writing:
+        with self._plugreg.writing.get():
             self.settle()
             for hook in self.get_hookcallers(plugin) or ():
                 store(self, hook, [e for e in base_of(self, hook) if e.plugin is not plugin])

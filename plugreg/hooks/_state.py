@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pluggy
 from pluggy import HookCaller, HookImpl
 
+from plugreg._support.per_process import PerProcess
 from plugreg.hooks._identity import Delivered
 from plugreg.hooks._order import Arranged, arrange, asks
 from plugreg.hooks._rows import Row
@@ -51,7 +52,7 @@ class State:
 
     def __init__(self, around: Callable[[Row], Row] | None = None) -> None:
         self.around = around
-        self.writing = threading.RLock()
+        self.writing = PerProcess(threading.RLock)
         self.taken: dict[str, Implementations] = {}
         # Of each implementation: its section, and its place among those taken in.
         self.places: dict[HookImpl, tuple[int, tuple[Rank, int]]] = {}
