@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
+from plugreg._lifecycle.binding import BoundContext
 from plugreg._support.guard import Guard, safe_repr
 from plugreg.discovery import objects
 from plugreg.hooks import Implementations
@@ -15,7 +16,7 @@ from plugreg.mixins import MixinSpec, SettingsMixin
 from plugreg.mixins._spec import contract_faults, has, is_enabled, run_activate
 from plugreg.mixins.settings import SPEC as SETTINGS
 from plugreg.mixins.settings import version_fault
-from plugreg.plugin import Plugin, PluginContext, bind, unbind
+from plugreg.plugin import Plugin, bind, unbind
 from plugreg.records import (
     ActivePlugin,
     LoadedPlugin,
@@ -31,72 +32,47 @@ MOST_BROUGHT: Final = 1_000
 """How many plugins one plugin may bring: an answer without end would never be read."""
 
 
-class WatchfulContext(PluginContext, Protocol):
-    """A plugin's context, which knows what others store while the plugin is activated."""
-
-    def watch_settings(self) -> None:
-        """Begin to keep track of values that others store."""
-        ...
-
-    def changed_settings(self) -> frozenset[str]:
-        """Return the keys of values that others have stored since."""
-        ...
-
-    def unwatch_settings(self) -> None:
-        """Stop keeping track."""
-        ...
-
-
-class Settings(Protocol):
-    """What activation asks of the settings."""
-
-    def take_in(self, slug: str, declared: Declared) -> WatchfulContext:
-        """Take in what a plugin declares, and return what it reaches its settings through."""
-        ...
-
-    def migrate(self, slug: str, plugin: Any, declared: Declared) -> None:
-        """Bring what is stored to the version that is declared. What it raises is a fault."""
-        ...
-
-
 Implement = Callable[[Any, str, tuple[Any, ...], str | None], Implementations]
 """Parses an object's hook implementations: object, name, rank, metadata folder."""
 
+OpenContext = Callable[[str, Declared], BoundContext]
+"""Returns the context of the plugin with this slug, which declares these settings."""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Activation:
-    """What came of activating one plugin: ``active``, or None, and all failures."""
+
+class Activation(NamedTuple):
+    """The result of activating one plugin: ``active``, or None, and all failures."""
 
     active: ActivePlugin | None = None
     failures: tuple[PluginFailure, ...] = ()
 
 
 class _Step(NamedTuple):
-    """What is done when a plugin leaves, and how a failure of it is called."""
+    """A call that undoes a part of the activation, and what its failure is recorded under."""
 
     function: Callable[[], object]
     subject: str
     what: str = ""
 
 
-@dataclass(kw_only=True, slots=True, eq=False)
-class _Living:
-    """A plugin whose activation was begun, and what is to be undone of it, last step last."""
+class _Begun:
+    """A plugin whose activation has begun, and the steps that undo it, last step last."""
 
-    slug: str
-    plugin: Any
-    place: tuple[Any, ...]
-    undo: list[_Step] = field(default_factory=list)
-    context: WatchfulContext | None = None
+    __slots__ = ("context", "place", "plugin", "slug", "undo")
+
+    def __init__(self, active: ActivePlugin) -> None:
+        self.slug = active.slug
+        self.plugin = active.plugin
+        self.place = active.place
+        self.undo: list[_Step] = []
+        self.context: BoundContext | None = None
 
 
 class Activator:
     """Activates and deactivates the plugins of one registry.
 
-    It keeps every plugin whose activation was begun until all of it was undone, so that none is
-    forgotten where Ctrl-C has come between: see :meth:`settle`. ``mixins`` is the table of
-    capabilities, ``off`` the keys of those whose switch the host turned off: their functions do
-    not run.
+    It keeps every plugin whose activation has begun until all of it was undone, so that none is
+    forgotten where Ctrl-C comes between: see `settle`. ``mixins`` is the table of capabilities,
+    ``off`` the keys of those whose switch the host turned off: their functions do not run.
     """
 
     def __init__(
@@ -104,88 +80,87 @@ class Activator:
         mixins: Iterable[MixinSpec],
         off: frozenset[str],
         implement: Implement,
-        settings: Settings,
+        open_context: OpenContext,
     ) -> None:
-        self._mixins = tuple(sorted(mixins, key=lambda each: each.order))
+        self._mixins = tuple(sorted(mixins, key=lambda mixin: mixin.order))
         self._off = off
         self._implement = implement
-        self._settings = settings
-        self._living: list[_Living] = []
-        # Those that were not in service when settings_changed() was asked last.
-        self._new: list[_Living] = []
+        self._open_context = open_context
+        self._begun: list[_Begun] = []
+        # Plugins that were not in service when changed_settings() was called last.
+        self._new: list[tuple[_Begun, BoundContext]] = []
 
     def activate(self, loaded: LoadedPlugin, rank: tuple[Any, ...], *, full: bool) -> Activation:
         """Check what a plugin brings, bind it, and run its and its mixins' activation.
 
-        In this order: hook implementations against their specs, contracts of all mixins (every
-        fault is told), settings, binding, migration of stored settings, activation of the enabled
-        mixins by their ``order``, ``plugreg_activated``, ``plugreg_plugins``. The first that fails
-        ends it, and what was done is undone in reverse. The plugin's hooks are not in service yet.
-        Raises nothing because of a plugin; what belongs to the process passes, after the undoing.
+        In this order: hook implementations against their specs, contracts of all mixins, settings,
+        binding, migration of stored settings, activation of the enabled mixins by their ``order``,
+        ``plugreg_activated``, ``plugreg_plugins``. Every fault of the contracts is recorded; else
+        the first fault ends the activation, and the steps before it are undone in reverse. The
+        plugin's hooks are not in service yet. Raises nothing because of a plugin; an exception that
+        belongs to the process passes once the steps are undone.
         """
         slug, plugin = loaded.slug, loaded.plugin
         with Guard() as guard:
             dist_info = loaded.spec.path if loaded.spec.distribution is not None else None
             implementations = self._implement(plugin, slug, rank, dist_info)
         if guard.error is not None:
-            return _failed(slug, guard.error)
+            return Activation(failures=(PluginFailure.of(Stage.ACTIVATE, slug, guard.error),))
         present, enabled, faults = self._check_mixins(slug, plugin)
         if faults:
             return Activation(failures=tuple(faults))
-        declared, bad = _declared(slug, plugin)
-        if bad is not None:
-            return Activation(failures=(bad,))
+        declared = _read_declared(slug, plugin)
+        if isinstance(declared, PluginFailure):
+            return Activation(failures=(declared,))
         active = ActivePlugin(
             loaded=loaded,
-            mixins={each.key: each.human_name for each in present},
+            mixins={mixin.key: mixin.human_name for mixin in present},
             enabled=frozenset(enabled),
             implementations=implementations,
             settings=declared.settings,
             user_settings=declared.user_settings,
             settings_version=declared.version,
         )
-        living = _Living(slug=slug, plugin=plugin, place=active.place)
-        self._living.append(living)
+        begun = _Begun(active)
+        self._begun.append(begun)
         try:
-            failure = self._begin(living, active, declared, full=full)
+            failure = self._begin(begun, active, declared, full=full)
             if failure is None:
-                brings, failures = _brought(active)
-                return Activation(
-                    active=replace(active, brings=brings),
-                    failures=(*_unread_settings(slug, plugin), *failures),
-                )
+                brings, failures = _find_brought(active)
+                failures += _unread_settings(slug, plugin)
+                return Activation(replace(active, brings=brings), failures)
         except BaseException:
-            self._undo(living)
+            self._undo(begun)
             raise
-        return Activation(failures=(failure, *self._undo(living)))
+        return Activation(failures=(failure, *self._undo(begun)))
 
     def deactivate(self, active: ActivePlugin) -> tuple[PluginFailure, ...]:
-        """Undo :meth:`activate` in reverse, after the plugin's hooks were taken out of service.
+        """Undo `activate` in reverse, after the plugin's hooks were taken out of service.
 
         Each step has a guard of its own; one that fails stops none of the others.
         """
         return tuple(
             failure
-            for living in [*self._living]
-            if living.slug == active.slug and living.plugin is active.plugin
-            for failure in self._undo(living)
+            for begun in [*self._begun]
+            if begun.slug == active.slug and begun.plugin is active.plugin
+            for failure in self._undo(begun)
         )
 
     def settle(self, in_service: Mapping[str, ActivePlugin]) -> Iterator[PluginFailure]:
         """Deactivate all plugins that were activated and are not in service, last one first.
 
-        Yields the failures of each. What was begun and not ended is gone on with, so that no
+        Yields the failures of each. A deactivation that was interrupted is continued, so that no
         step is done twice and none is left out.
         """
-        if len(self._living) == len(in_service):
-            return  # Whoever serves is among them, so there is nobody else.
+        if len(self._begun) == len(in_service):
+            return  # Every plugin in service is among them, so there is no other.
         left = [
-            each
-            for each in self._living
-            if (now := in_service.get(each.slug)) is None or now.loaded.plugin is not each.plugin
+            begun
+            for begun in self._begun
+            if (now := in_service.get(begun.slug)) is None or now.loaded.plugin is not begun.plugin
         ]
-        for living in sorted(left, key=lambda each: each.place, reverse=True):
-            yield from self._undo(living)
+        for begun in sorted(left, key=lambda begun: begun.place, reverse=True):
+            yield from self._undo(begun)
 
     def changed_settings(self) -> Iterator[tuple[str, Any, frozenset[str]]]:
         """Yield the plugins whose settings others have stored while they were activated.
@@ -195,14 +170,13 @@ class Activator:
             and hears of changes as they are made.
         """
         while self._new:
-            living = self._new[-1]
-            keys = frozenset() if living.context is None else living.context.changed_settings()
+            begun, context = self._new[-1]
+            keys = context.changed_settings()
             if keys:
-                yield living.slug, living.plugin, keys
+                yield begun.slug, begun.plugin, keys
             # If Ctrl-C comes before, the plugin is yielded again.
             del self._new[-1]
-            if living.context is not None:
-                living.context.unwatch_settings()
+            context.unwatch_settings()
 
     def discard(self, in_service: Mapping[str, ActivePlugin]) -> None:
         """Deactivate plugins that were never in service, as `settle` does, and drop failures."""
@@ -224,46 +198,39 @@ class Activator:
                 present.append(mixin)
                 faults = contract_faults(mixin, plugin)
                 if faults:
-                    failures.append(
-                        PluginFailure(
-                            stage=Stage.ACTIVATE,
-                            slug=slug,
-                            subject=mixin.key,
-                            message=f"mixin {mixin.key!r}: {'; '.join(faults)}",
-                        )
-                    )
+                    message = f"mixin {mixin.key!r}: {'; '.join(faults)}"
+                    failures.append(_failure(slug, message, mixin.key))
                 elif is_enabled(mixin, plugin):
                     enabled.append(mixin.key)
             if guard.error is not None:
-                failures.append(_mixin_failure(Stage.ACTIVATE, slug, mixin, guard.error))
+                failures.append(_mixin_failure(slug, mixin, guard.error))
         return present, enabled, failures
 
     def _begin(
-        self, living: _Living, active: ActivePlugin, declared: Declared, *, full: bool
+        self, begun: _Begun, active: ActivePlugin, declared: Declared, *, full: bool
     ) -> PluginFailure | None:
         """Bind, migrate and activate a plugin.
 
-        What undoes a step is noted before it is taken, and left out if it then fails by itself.
+        The call that undoes a step is noted before the step, and left out if the step itself fails.
         """
-        slug, plugin, undo = living.slug, living.plugin, living.undo
+        slug, plugin, undo = begun.slug, begun.plugin, begun.undo
         with Guard() as guard:
-            living.context = self._settings.take_in(slug, declared)
-            if _is_bound_kind(plugin):
-                bind(plugin, living.context)
+            context = begun.context = self._open_context(slug, declared)
+            if _is_plugin(plugin):
+                bind(plugin, context)
         if guard.error is not None:
-            others = [each for each in self._living if each is not living]
-            other = next((each.slug for each in others if each.plugin is plugin), None)
-            if other is not None:
-                message = f"its object is that of plugin {other!r}; give each slug one of its own"
-                return PluginFailure(stage=Stage.ACTIVATE, slug=slug, message=message)
+            others = [other for other in self._begun if other is not begun]
+            twin = next((other.slug for other in others if other.plugin is plugin), None)
+            if twin is not None:
+                message = f"its object is that of plugin {twin!r}; give each slug one of its own"
+                return _failure(slug, message)
             return PluginFailure.of(Stage.ACTIVATE, slug, guard.error)
         with Guard() as guard:
-            self._settings.migrate(slug, plugin, declared)
+            context.migrate(plugin)
         if guard.error is not None:
             return PluginFailure.of(Stage.ACTIVATE, slug, guard.error, subject="settings migration")
-        assert living.context is not None
-        self._new.append(living)
-        living.context.watch_settings()
+        self._new.append((begun, context))
+        context.watch_settings()
         for mixin in self._mixins:
             if mixin.key not in active.enabled or mixin.key in self._off:
                 continue
@@ -275,7 +242,7 @@ class Activator:
                 run_activate(mixin, plugin, full=full)
             if guard.error is not None:
                 del undo[before:]
-                return _mixin_failure(Stage.ACTIVATE, slug, mixin, guard.error)
+                return _mixin_failure(slug, mixin, guard.error)
         before, hook = len(undo), "plugreg_deactivating"
         with Guard() as guard:
             undo += [_Step(row.function, hook) for row in active.implementations.rows(hook)]
@@ -285,14 +252,14 @@ class Activator:
             return PluginFailure.of(Stage.ACTIVATE, slug, guard.error, subject="plugreg_activated")
         return None
 
-    def _undo(self, living: _Living) -> list[PluginFailure]:
-        slug, plugin = living.slug, living.plugin
+    def _undo(self, begun: _Begun) -> list[PluginFailure]:
+        slug, plugin = begun.slug, begun.plugin
         failures = []
-        while living.undo:
-            function, subject, what = living.undo[-1]
+        while begun.undo:
+            function, subject, what = begun.undo[-1]
             with Guard() as guard:
                 # Nothing is called between these two: if Ctrl-C comes, it is in the plugin's code.
-                del living.undo[-1]
+                del begun.undo[-1]
                 function()
             if guard.error is not None:
                 failures.append(
@@ -300,84 +267,81 @@ class Activator:
                         Stage.DEACTIVATE, slug, guard.error, subject=subject, what=what
                     )
                 )
-        if living.context is not None and _is_bound_kind(plugin):
+        if begun.context is not None and _is_plugin(plugin):
             # The object's own dict is asked for, which a __getattribute__ of its own may refuse.
             with Guard() as guard:
-                unbind(plugin, living.context)
+                unbind(plugin, begun.context)
             if guard.error is not None:
                 failures.append(PluginFailure.of(Stage.DEACTIVATE, slug, guard.error))
-        self._living.remove(living)
+        self._begun.remove(begun)
         return failures
 
 
-def _is_bound_kind(plugin: object) -> bool:
+def _is_plugin(plugin: object) -> bool:
     # isinstance() would ask the object for its __class__, which it may lie about or refuse.
     return issubclass(type(plugin), Plugin)
 
 
-def _failed(slug: str, error: BaseException) -> Activation:
-    return Activation(failures=(PluginFailure.of(Stage.ACTIVATE, slug, error),))
+def _failure(slug: str, message: str, subject: str = "") -> PluginFailure:
+    return PluginFailure(stage=Stage.ACTIVATE, slug=slug, message=message, subject=subject)
 
 
-def _mixin_failure(
-    stage: Stage, slug: str, mixin: MixinSpec, error: BaseException
-) -> PluginFailure:
-    return PluginFailure.of(stage, slug, error, subject=mixin.key, what=f"mixin {mixin.key!r}")
+def _mixin_failure(slug: str, mixin: MixinSpec, error: BaseException) -> PluginFailure:
+    what = f"mixin {mixin.key!r}"
+    return PluginFailure.of(Stage.ACTIVATE, slug, error, subject=mixin.key, what=what)
 
 
-def _declared(slug: str, plugin: Any) -> tuple[Declared, PluginFailure | None]:
-    """Read what is declared; it was checked with the contract, but may be other each time."""
+def _read_declared(slug: str, plugin: Any) -> Declared | PluginFailure:
+    """Read the declared settings, which were checked with the contract but may differ each time."""
     if not issubclass(type(plugin), SettingsMixin):
-        return Declared(), None
+        return Declared()
     with Guard() as guard:
         settings, faults = parse_definitions(plugin.SETTINGS, "SETTINGS")
         user_settings, more = parse_definitions(plugin.USER_SETTINGS, "USER_SETTINGS")
         version = plugin.SETTINGS_VERSION
         wrong = [*faults, *more, *filter(None, [version_fault(version)])]
     if guard.error is not None:
-        return Declared(), _mixin_failure(Stage.ACTIVATE, slug, SETTINGS, guard.error)
+        return _mixin_failure(slug, SETTINGS, guard.error)
     if wrong:
-        message = f"mixin 'settings': {'; '.join(wrong)}"
-        return Declared(), PluginFailure(
-            stage=Stage.ACTIVATE, slug=slug, subject="settings", message=message
-        )
-    return Declared(settings, user_settings, version), None
+        return _failure(slug, f"mixin 'settings': {'; '.join(wrong)}", "settings")
+    return Declared(settings, user_settings, version)
 
 
 def _unread_settings(slug: str, plugin: object) -> tuple[PluginFailure, ...]:
     """Return a record where a plugin declares settings and lacks the mixin that reads them."""
     names: list[str] = []
-    if _is_bound_kind(plugin) and not issubclass(type(plugin), SettingsMixin):
+    if _is_plugin(plugin) and not issubclass(type(plugin), SettingsMixin):
         with Guard():
-            names = [each for each in ("SETTINGS", "USER_SETTINGS") if getattr(plugin, each, None)]
+            names = [name for name in ("SETTINGS", "USER_SETTINGS") if getattr(plugin, name, None)]
     message = (
         f"{' and '.join(names)} cannot be used, since the plugin's class has no SettingsMixin; "
         "add plugreg.mixins.SettingsMixin to its bases, before Plugin"
     )
-    failure = PluginFailure(stage=Stage.ACTIVATE, slug=slug, subject=SETTINGS.key, message=message)
-    return (failure,) if names else ()
+    return (_failure(slug, message, SETTINGS.key),) if names else ()
 
 
-def _brought(active: ActivePlugin) -> tuple[tuple[PluginSpec, ...], tuple[PluginFailure, ...]]:
-    """Ask a plugin for the further plugins it brings. A fault here does not switch it off."""
+def _find_brought(
+    active: ActivePlugin,
+) -> tuple[tuple[PluginSpec, ...], tuple[PluginFailure, ...]]:
+    """Return the plugins that a plugin brings. A fault here does not switch it off."""
     slug = active.slug
     with Guard() as guard:
         answers = active.implementations.invoke("plugreg_plugins")
-        given = chain.from_iterable(each for each in answers if each is not None)
-        pairs = [_pair(each) for each in islice(given, MOST_BROUGHT + 1)]
+        items = chain.from_iterable(answer for answer in answers if answer is not None)
+        pairs = [_checked_pair(item) for item in islice(items, MOST_BROUGHT + 1)]
         if len(pairs) > MOST_BROUGHT:
             raise ValueError(f"a plugin may bring no more than {MOST_BROUGHT} others")
         found = objects.find(pairs, source=Source.BROUGHT)
-        specs = tuple(replace(each, brought_by=slug) for each in found.specs)
-        return specs, tuple(
-            replace(each, stage=Stage.ACTIVATE, slug=slug) for each in found.failures
+        return (
+            tuple(replace(spec, brought_by=slug) for spec in found.specs),
+            tuple(replace(fault, stage=Stage.ACTIVATE, slug=slug) for fault in found.failures),
         )
     assert guard.error is not None
     return (), (PluginFailure.of(Stage.ACTIVATE, slug, guard.error, subject="plugreg_plugins"),)
 
 
-def _pair(each: object) -> tuple[str, object]:
-    if isinstance(each, tuple) and len(each) == 2 and isinstance(each[0], str):
-        # A plain one, since no other kind of tuple counts as a pair further on.
-        return str.__str__(each[0]), each[1]
-    raise TypeError(f"plugreg_plugins must give (name, object) pairs, not {safe_repr(each)}")
+def _checked_pair(item: object) -> tuple[str, object]:
+    if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
+        # A plain string, since no other kind of tuple counts as a pair further on.
+        return str.__str__(item[0]), item[1]
+    raise TypeError(f"plugreg_plugins must return (name, object) pairs, not {safe_repr(item)}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from plugreg._calls.calling import Calling
 from plugreg._lifecycle.activate import Activator
-from plugreg._lifecycle.binding import Binder
+from plugreg._lifecycle.binding import BoundContext
 from plugreg._lifecycle.build import Builder
 from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._lifecycle.change_queue import ChangeQueue
@@ -188,8 +189,8 @@ class Assembly:
     def _life(self) -> LifeCycle:
         manager = self.calling.manager
         off = switched_off(self.mixins, self.options.switches)
-        binder = Binder(self.settings, self.plugin_rows)
-        activator = Activator(self.mixins, off, manager.implementations, binder)
+        open_context = partial(BoundContext, self.settings, self.plugin_rows)
+        activator = Activator(self.mixins, off, manager.implementations, open_context)
         return LifeCycle(
             published=self.published,
             rules=self.rules,

@@ -1,4 +1,4 @@
-"""What a plugin object is bound to: its own settings, metadata and logger, nobody else's."""
+"""The context that a plugin object is bound to: its own settings, metadata and logger."""
 
 from __future__ import annotations
 
@@ -14,43 +14,28 @@ from plugreg.settings.store import Declared, SettingsStore
 from plugreg.settings.view import SettingsView, user_view
 
 
-class Binder:
-    """What the activation of plugins asks of the settings of one registry."""
-
-    def __init__(self, store: SettingsStore, plugin_rows: PluginRows) -> None:
-        self._store = store
-        self._plugin_rows = plugin_rows
-
-    def take_in(self, slug: str, declared: Declared) -> BoundContext:
-        """Take in what a plugin declares, and return what its object is bound to."""
-        self._store.declare(slug, declared)
-        return BoundContext(Slug(slug), declared, self._store, self._plugin_rows)
-
-    def migrate(self, slug: str, plugin: Any, declared: Declared) -> None:
-        """See :func:`plugreg._lifecycle.migrate.migrate`."""
-        migrate(self._store, slug, plugin, declared)
-
-
 class BoundContext:
-    """Fills :class:`plugreg.context.PluginContext` from the stores of one registry.
+    """Fills `plugreg.plugin.PluginContext` from the stores of one registry.
 
-    It holds no registry. Values are live: what another thread stores is read at the next call.
+    It holds no registry. Values are live: a value that another thread stores is read at the next
+    call. Making one declares the plugin's settings to the store.
     """
 
     def __init__(
-        self,
-        slug: Slug,
-        declared: Declared,
-        store: SettingsStore,
-        plugin_rows: PluginRows,
+        self, store: SettingsStore, plugin_rows: PluginRows, slug: str, declared: Declared
     ) -> None:
-        self._slug = slug
+        self._slug = Slug(slug)
+        store.declare(slug, declared)
         self._settings = SettingsView(store, slug, declared.settings, version=declared.version)
         self._declared = declared
         self._store = store
         self._plugin_rows = plugin_rows
-        # What was stored when the plugin's activation began, None once it is in service.
+        # The values that were stored when the activation began, None once the plugin is in service.
         self._seen: StoredSettings | None = None
+
+    def migrate(self, plugin: Any) -> None:
+        """Migrate stored settings to the declared version; see `plugreg._lifecycle.migrate`."""
+        migrate(self._store, self._slug, plugin, self._declared)
 
     def watch_settings(self) -> None:
         """Begin to keep track of values that others store."""

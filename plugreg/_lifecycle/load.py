@@ -5,9 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, NamedTuple, TypeVar
 
 from plugreg._lifecycle.resolve import bounds_fault
 from plugreg._support.guard import Guard, safe_repr
@@ -26,13 +25,14 @@ from plugreg.records import (
     Stage,
 )
 
+T = TypeVar("T")
+
 HasHooks = Callable[[object], bool]
-"""Tells whether an object has hook implementations, without evaluating its attributes."""
+"""Returns whether an object has hook implementations, without evaluating its attributes."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Loading:
-    """What came of loading one plugin: ``loaded``, or why it is ``held``, and all failures."""
+class Loading(NamedTuple):
+    """The result of loading one plugin: ``loaded``, or why it is ``held``, and all failures."""
 
     loaded: LoadedPlugin | None = None
     held: NotLoaded | None = None
@@ -40,37 +40,33 @@ class Loading:
 
 
 def load(spec: PluginSpec, rules: HostRules, has_hooks: HasHooks) -> Loading:
-    """Import and construct one plugin. Plugin code runs; nothing it does here is undone.
+    """Import and construct one plugin.
 
-    A class is constructed without arguments, a module or another object is taken as it is
-    (design.md, section 4). What is neither a ``Plugin`` nor has hook implementations is refused.
-    The host's version is checked before the constructor runs. Raises nothing because of a plugin.
+    Plugin code runs; nothing that it does here is undone. A class is constructed without
+    arguments, a module or another object is taken as it is. An object that is neither a ``Plugin``
+    nor has hook implementations is refused. The host's version is checked before the constructor
+    runs. Raises nothing because of a plugin.
     """
+    stage = Stage.IMPORT
     with Guard() as guard:
-        target = import_target(spec)
-    if guard.error is not None:
-        return _failed(PluginFailure.of(Stage.IMPORT, spec.slug, guard.error))
-    with Guard() as guard:
-        _require_plugin(target, spec, has_hooks)
-    if guard.error is not None:
-        return _failed(PluginFailure.of(Stage.INIT, spec.slug, guard.error))
-    with Guard() as guard:
+        target = plugin = import_target(spec)
+        stage = Stage.INIT
+        _check_plugin(target, spec, has_hooks)
+        stage = Stage.RESOLVE
         unfit = _bounds_fault(target, spec, rules)
+        if unfit is None and _is_class(target):
+            stage = Stage.INIT
+            plugin = target()
+            # A class may well return something else than an instance of its own.
+            _check_plugin(plugin, spec, has_hooks)
     if guard.error is not None:
-        return _failed(PluginFailure.of(Stage.RESOLVE, spec.slug, guard.error))
+        failure = PluginFailure.of(stage, spec.slug, guard.error)
+        return Loading(held=FAILED, failures=(failure,))
     if unfit is not None:
         return Loading(
             held=NotLoaded(state=PluginState.INCOMPATIBLE, reason=unfit),
             failures=(PluginFailure(stage=Stage.RESOLVE, slug=spec.slug, message=unfit),),
         )
-    plugin = target
-    if _is_class(target):
-        with Guard() as guard:
-            plugin = target()
-            # A class may well give something else than an instance of its own.
-            _require_plugin(plugin, spec, has_hooks)
-        if guard.error is not None:
-            return _failed(PluginFailure.of(Stage.INIT, spec.slug, guard.error))
     return Loading(loaded=_with_attributes(spec, plugin))
 
 
@@ -94,10 +90,6 @@ def import_target(spec: PluginSpec) -> Any:
 # -- the parts -------------------------------------------------------------------------------
 
 
-def _failed(failure: PluginFailure) -> Loading:
-    return Loading(held=FAILED, failures=(failure,))
-
-
 # isinstance() would ask the object for its __class__, which it may lie about or refuse.
 def _is_class(target: object) -> bool:
     return issubclass(type(target), type)
@@ -107,7 +99,7 @@ def _is_plugin(target: Any) -> bool:
     return issubclass(target if _is_class(target) else type(target), Plugin)
 
 
-def _require_plugin(target: object, spec: PluginSpec, has_hooks: HasHooks) -> None:
+def _check_plugin(target: object, spec: PluginSpec, has_hooks: HasHooks) -> None:
     if not _is_plugin(target) and not has_hooks(target):
         raise TypeError(
             f"{safe_repr(target)} is no plugin; expected a subclass of plugreg.Plugin, or a "
@@ -119,53 +111,55 @@ def _bounds_fault(target: object, spec: PluginSpec, rules: HostRules) -> str | N
     """Return why the host's version does not suit what the object states; no code of it runs."""
     if rules.version is None or spec.slug in rules.ignore_compatibility or not _is_plugin(target):
         return None
-    stated = {
-        attribute: inspect.getattr_static(target, attribute, None)
-        for attribute in ("MIN_VERSION", "MAX_VERSION")
-    }
-    return bounds_fault(stated, rules)
+    bounds = ("MIN_VERSION", "MAX_VERSION")
+    return bounds_fault({key: inspect.getattr_static(target, key, None) for key in bounds}, rules)
 
 
 class _Attributes:
-    """Reads what a plugin states of itself, and turns each fault into a failure record."""
+    """Reads the attributes of a plugin, and turns each fault into a failure record."""
 
     def __init__(self, spec: PluginSpec, plugin: object) -> None:
         self._spec = spec
         self._plugin = plugin
         self.failures: list[PluginFailure] = []
 
-    def text(self, attribute: str) -> str | None:
-        """Return the attribute if it is a text that is not empty, else None."""
+    def read(self, attribute: str, parse: Callable[[str, Any], T]) -> T | None:
+        """Return the parsed attribute, None where it is missing, None or faulty."""
         with Guard() as guard:
             value = getattr(self._plugin, attribute, None)
-            if value is None:
-                return None
-            if not issubclass(type(value), str):
-                raise TypeError(f"{attribute} must be a text, not {type(value).__name__}")
-            # A subclass may do anything in the methods that others call later.
-            text = str.__str__(value)
-            text.encode()
-            return text or None
-        self._keep(attribute, guard.error)
-        return None
-
-    def date(self, attribute: str) -> datetime | None:
-        """Return the attribute, ISO text or a date, as a date-time, else None."""
-        with Guard() as guard:
-            value = getattr(self._plugin, attribute, None)
-            if value is None or value == "":
-                return None
-            return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-        self._keep(attribute, guard.error)
-        return None
-
-    def _keep(self, attribute: str, error: BaseException | None) -> None:
-        assert error is not None
+            return None if value is None else parse(attribute, value)
+        assert guard.error is not None
         self.failures.append(
             PluginFailure.of(
-                Stage.INIT, self._spec.slug, error, subject=attribute, what=f"attribute {attribute}"
+                Stage.INIT,
+                self._spec.slug,
+                guard.error,
+                subject=attribute,
+                what=f"attribute {attribute}",
             )
         )
+        return None
+
+
+def _parse_string(attribute: str, value: Any) -> str | None:
+    if not issubclass(type(value), str):
+        raise TypeError(f"{attribute} must be a string, not {type(value).__name__}")
+    # A subclass may do anything in the methods that others call later.
+    string = str.__str__(value)
+    string.encode()
+    return string or None
+
+
+def _parse_date(_attribute: str, value: Any) -> datetime | None:
+    if value == "":
+        return None
+    return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+
+
+_STRINGS: Final = (
+    *("NAME", "SLUG", "TITLE", "VERSION"),
+    *("DESCRIPTION", "AUTHOR", "WEBSITE", "LICENSE"),
+)
 
 
 def _with_attributes(spec: PluginSpec, plugin: object) -> LoadedPlugin:
@@ -175,12 +169,12 @@ def _with_attributes(spec: PluginSpec, plugin: object) -> LoadedPlugin:
         return LoadedPlugin(
             spec=spec, plugin=plugin, name=spec.name, title=spec.name, version=spec.version
         )
-    stated = _Attributes(spec, plugin)
-    name = stated.text("NAME") or spec.name
-    slug = stated.text("SLUG")
-    failures = stated.failures
+    attributes = _Attributes(spec, plugin)
+    stated = {key: attributes.read(key, _parse_string) for key in _STRINGS}
+    name = stated["NAME"] or spec.name
+    slug = stated["SLUG"]
     if slug is not None and slugify(slug) != spec.slug:
-        failures.append(
+        attributes.failures.append(
             PluginFailure(
                 stage=Stage.INIT,
                 slug=spec.slug,
@@ -195,12 +189,12 @@ def _with_attributes(spec: PluginSpec, plugin: object) -> LoadedPlugin:
         spec=spec,
         plugin=plugin,
         name=name,
-        title=stated.text("TITLE") or name,
-        version=stated.text("VERSION") or spec.version,
-        description=stated.text("DESCRIPTION"),
-        author=stated.text("AUTHOR"),
-        published=stated.date("PUBLISH_DATE"),
-        website=stated.text("WEBSITE"),
-        license=stated.text("LICENSE"),
-        failures=tuple(failures),
+        title=stated["TITLE"] or name,
+        version=stated["VERSION"] or spec.version,
+        description=stated["DESCRIPTION"],
+        author=stated["AUTHOR"],
+        published=attributes.read("PUBLISH_DATE", _parse_date),
+        website=stated["WEBSITE"],
+        license=stated["LICENSE"],
+        failures=tuple(attributes.failures),
     )

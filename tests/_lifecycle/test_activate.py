@@ -32,8 +32,9 @@ class Second:
 class Context:
     """What a plugin is bound to; nobody stores anything."""
 
-    def __init__(self, slug):
+    def __init__(self, house, slug, declared):
         self.slug = slug
+        self.migrate = lambda plugin: house.migrate(slug, plugin, declared)
 
     def watch_settings(self):
         pass
@@ -82,11 +83,14 @@ class House:
             self.log.row("second", Second, 60, **dict(second)),
             self.log.row("first", First, 50, **dict(first)),
         )
-        self.activator = Activator(rows, frozenset(off), self.manager.implementations, self)
+        self.activator = Activator(rows, frozenset(off), self.manager.implementations, self.open)
 
-    def take_in(self, slug, declared):
+    def open(self, slug, declared):
+        return self.open_context(slug, declared)
+
+    def open_context(self, slug, declared):
         self.bound.append((slug, declared.settings, declared.user_settings))
-        return Context(slug)
+        return Context(self, slug, declared)
 
     def migrate(self, slug, plugin, declared):
         self.migrated.append((slug, declared.version, is_bound(plugin), [*self.log]))
@@ -272,7 +276,7 @@ class TestFailures:
     def test_a_context_that_cannot_be_made(self):
         """The plugin stays unbound."""
         house = House()
-        house.take_in = raising()
+        house.open_context = raising()
         plugin = house.plugin()
         failed(house.activate(plugin), "")
         assert house.log == []
@@ -346,7 +350,7 @@ class TestFailures:
         """Its binding is not touched."""
         house = House()
         plugin = house.plugin()
-        elsewhere = Context("milk")
+        elsewhere = Context(house, "milk", None)
         bind(plugin, elsewhere)
         (failure,) = failed(house.activate(plugin), "")
         assert "'milk'" in failure.message

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import pytest
 
 from plugreg import Plugin, SettingError
-from plugreg._lifecycle.binding import Binder
+from plugreg._lifecycle.binding import BoundContext
 from plugreg._state.plugin_rows import PluginRows
 from plugreg.mixins import SettingsMixin
 from plugreg.registry import PluginRegistry
@@ -47,7 +47,7 @@ def bound(storage):
     def bind(slug):
         settings, _ = parse_definitions(SETTINGS, "SETTINGS")
         user_settings, _ = parse_definitions(SETTINGS, "USER_SETTINGS")
-        return Binder(store, plugin_rows).take_in(slug, Declared(settings, user_settings))
+        return BoundContext(store, plugin_rows, slug, Declared(settings, user_settings))
 
     return bind
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import pytest
 
 from plugreg import Plugin, PluginState, Stage, hookimpl, hookspec
 from plugreg._lifecycle.activate import Activator
-from plugreg._lifecycle.binding import Binder
+from plugreg._lifecycle.binding import BoundContext
 from plugreg._lifecycle.build import Builder
 from plugreg._lifecycle.snapshot import Remake
 from plugreg._state.plugin_rows import PluginRows
@@ -77,7 +78,7 @@ class Yard:
                 MIXINS,
                 frozenset(),
                 self.manager.implementations,
-                Binder(store, self.plugin_rows),
+                partial(BoundContext, store, self.plugin_rows),
             ),
             off=frozenset(),
         )
