@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from importlib import import_module
 
-from model import Case, How, Place, floor, ours, peer
+from model import Budget, Case, How, Kind, Place, floor, ours, peer
 from sites import GROUP, HOST, PLUX_GROUP, SITES, slug
 
 from cases.discovery import scan
@@ -110,9 +110,63 @@ def plux(place: Place) -> Callable[[], object]:
     return run
 
 
+def plugreg_without_plugins(_: Place) -> Callable[[], object]:
+    """Go the whole way in a host that has no plugins: import, construct, load and call."""
+    load_usual()
+
+    def run() -> None:
+        from plugreg import PluginRegistry, hookspec
+
+        class Hooks:
+            @hookspec
+            def price(self, item: str) -> float | None: ...
+
+        registry = PluginRegistry(HOST, hookspecs=[Hooks])
+        registry.load()
+        assert registry.call(Hooks.price, item="tea") == []
+
+    return run
+
+
+def pluggy_without_plugins(_: Place) -> Callable[[], object]:
+    """Go the same way with pluggy, which searches for entry points by importlib.metadata."""
+    load_usual()
+
+    def run() -> None:
+        import pluggy
+
+        class Hooks:
+            @pluggy.HookspecMarker(HOST)
+            def price(self, item: str) -> float | None: ...
+
+        manager = pluggy.PluginManager(HOST)
+        manager.add_hookspecs(Hooks)
+        manager.load_setuptools_entrypoints(GROUP)
+        assert manager.hook.price(item="tea") == []
+
+    return run
+
+
 CASES = {
     each.name: each
     for each in (
+        Case(
+            name="no plugins",
+            how=How.ONCE,
+            together=False,
+            contestants=(
+                ours("plugreg", plugreg_without_plugins),
+                peer("pluggy, load_setuptools_entrypoints", pluggy_without_plugins),
+            ),
+            budgets=(
+                Budget(
+                    of="plugreg",
+                    limit=0.010,
+                    kind=Kind.PLUS,
+                    against="pluggy, load_setuptools_entrypoints",
+                ),
+            ),
+        ),
         Case(
             name="ten plugins of all that are installed",
             how=How.ONCE,
