@@ -130,7 +130,8 @@ class UserInterface:
         features: list[UIFeature] = []
         with Guard() as guard:
             shown: Iterable[Any] = active.plugin.get_ui_features(feature, dict(params), request)
-            scrubber = self._scrubber_of(active.slug)
+            sent = [each for pair in params.items() for each in pair if type(each) is str]
+            scrubber = self._scrubber_of(active.slug).but_for_those_in(sent)
             for number, value in enumerate(shown, start=1):
                 if number > MOST_FEATURES:
                     raise ValueError(f"gave more than {MOST_FEATURES} features")

@@ -78,7 +78,7 @@ class Assembly:
             overrides=parse_overrides(options.overrides),
             encryption=options.encryption,
         )
-        self.plugin_rows = PluginRows(self.storage, self.settings.scrubber)
+        self.plugin_rows = PluginRows(self.storage, self.settings.scrubber_for)
         self.probe_rows = ProbeRows(self.storage)
         self.ledger = FailureLedger(
             options.on_failure, self.settings.scrubber, self.published.drop_record

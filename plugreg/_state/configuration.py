@@ -79,9 +79,16 @@ class Configuration:
         """
         return self._settings.rotate_secrets()
 
-    def scrubbed(self, slug: str, value: Any) -> Any:
-        """Return a copy of JSON-able ``value`` without the protected values of a plugin."""
-        return self._settings.scrubber(slug).value(value)
+    def scrubbed(self, slug: str, value: Any, user: int | None = None) -> Any:
+        """Return a copy of JSON-able *value* without the protected values of a plugin.
+
+        Args:
+            slug: The plugin.
+            value: What a client is to be shown.
+            user: The user whose own protected values are taken out, too. Those of other users
+                stay, since each of them could choose what nobody would see.
+        """
+        return self._settings.scrubber_for(slug, user).value(value)
 
     def metadata(self, slug: str) -> dict[str, Any]:
         """Return a copy of the metadata of any known plugin, ``{}`` where there is none.
@@ -95,7 +102,8 @@ class Configuration:
         """Return why a plugin's metadata should be shown to nobody, None if it may be shown.
 
         That is so where it holds the value of a protected setting that was set, or protected,
-        after the metadata was written. Values of under 8 characters are not looked for.
+        after the metadata was written. Values of under 8 characters, and those of users, are not
+        looked for.
         """
         return self._plugin_rows.metadata_fault(slug)
 

@@ -107,6 +107,23 @@ class Scrubber:
         found: bool = self._unguessable.value(value) != value
         return found
 
+    def but_for_those_in(self, sent: Iterable[str]) -> Scrubber:
+        """Return a scrubber that leaves alone the protected values that stand in *sent*.
+
+        Where what a client has sent comes back, a mask in its place would tell the client that it
+        has guessed a protected value.
+        """
+        if not self._values:
+            return self
+        texts = "\n".join(sent).lower()
+        guessed = {
+            secret
+            for secret, forms in self._found.items()
+            if any(form.lower() in texts for form in forms)
+        }
+        left = (e for e in self._values if e not in guessed and e.strip() not in guessed)
+        return Scrubber(left, known=self) if guessed else self
+
     @cached_property
     def _unguessable(self) -> Scrubber:
         return Scrubber((e for e in self._values if len(e.strip()) >= _GUESSABLE), known=self)

@@ -175,10 +175,11 @@ class _Settings:
                 "model_filters": _json_object(definition.model_filters),
                 "api_url": self.service.url_of_model(definition.model),
             },
+            self.user,
         )
         value = self._value(definition)
         if self.view.layer(key) == "default":
-            value = self.service.registry.config.scrubbed(self.slug, value)
+            value = self.service.registry.config.scrubbed(self.slug, value, self.user)
         return {
             **told,
             "pk": _number(self.pk, key, self.user),

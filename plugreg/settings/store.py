@@ -91,7 +91,7 @@ class PluginValues:
         self._seen: tuple[StoredSettings, Declared, list[str], list[_Given]] | None = None
         self._scrubbed: tuple[list[str], Scrubber] = ([], _NOTHING_HIDDEN)
         self._asking: set[int] = set()
-        self._replaced: tuple[tuple[SettingDefinition | None, StoredValue], ...] = ()
+        self._replaced: tuple[tuple[User, SettingDefinition | None, StoredValue], ...] = ()
 
     def declare(self, declared: Declared) -> None:
         """Take in what the plugin declares now."""
@@ -148,17 +148,21 @@ class PluginValues:
         # The plugin may still hold a secret, and tell of it in what it raises next.
         if self.is_protected(user, key):
             definition = self.declared.of(user).get(key)
-            self._replaced = ((definition, old), *self._replaced)[:_MOST_REPLACED]
+            self._replaced = ((user, definition, old), *self._replaced)[:_MOST_REPLACED]
 
     def let_go(self) -> None:
         """Forget what the plugin declares, which is gone; its secrets stay hidden.
 
         A call that is under way may still tell of them.
         """
-        replaced = [(each, old.given) for each, old in self._replaced if not old.fault]
-        given = [*replaced, *self._protected_defaults()]
-        texts = dict.fromkeys(text for each in given for text in _texts_of(*each))
-        hidden = [(None, StoredValue(text, is_protected=True)) for text in texts if text]
+        replaced = [
+            (user, (each, old.given)) for user, each, old in self._replaced if not old.fault
+        ]
+        given = [*replaced, *((None, each) for each in self._protected_defaults())]
+        texts = dict.fromkeys((user, text) for user, each in given for text in _texts_of(*each))
+        hidden = [
+            (user, None, StoredValue(text, is_protected=True)) for user, text in texts if text
+        ]
         self._replaced = tuple(hidden[:_MOST_REPLACED])
         self.declared = Declared(version=self.declared.version)
         self._seen = None
@@ -197,7 +201,7 @@ class PluginValues:
         me = threading.get_ident()
         if me in self._asking:
             # The plugin's own code, asked what a value is, has asked for what takes a scrubber.
-            given = [value for _, value in self._protected_values()]
+            given = [value for *_, value in self._protected_values()]
             return Scrubber(text for each in given for text in _texts_of(None, each))
         self._asking.add(me)
         try:
@@ -210,10 +214,29 @@ class PluginValues:
             self._scrubbed = (texts, scrubber)
         return scrubber
 
+    def scrubber_for(self, user: User) -> Scrubber:
+        """Return what hides the plugin's own values and those of one user, if any.
+
+        The values of other users are left out: each of them can choose one, and would change
+        what everybody is shown.
+        """
+        everything = self.scrubber()
+        others = {
+            text
+            for whose, *value in self._protected_values()
+            if whose not in (None, user)
+            for text in _texts_of(*value)
+        }
+        if not others:
+            return everything
+        own = [value for whose, *value in self._protected_values() if whose in (None, user)]
+        own += map(list, self._protected_defaults())
+        return Scrubber((text for value in own for text in _texts_of(*value)), known=everything)
+
     def _protected_texts(self) -> list[str]:
         seen = self._seen
         if seen is None or seen[0] is not self.stored or seen[1] is not self.declared:
-            values = [*self._protected_values()]
+            values = [(definition, given) for _, definition, given in self._protected_values()]
             lasting = [each for each in values if not has_reference(each[1])]
             varying = [each for each in values if has_reference(each[1])]
             texts = [text for each in lasting for text in _texts_of(*each)]
@@ -232,22 +255,22 @@ class PluginValues:
                     if guard.error is None:
                         yield definition, value
 
-    def _protected_values(self) -> Iterator[_Given]:
-        """Give each as it was given, with its definition where there is one."""
-        for definition, value in self._replaced:
+    def _protected_values(self) -> Iterator[tuple[User, SettingDefinition | None, Any]]:
+        """Yield each as it was given, with its user, and its definition where there is one."""
+        for user, definition, value in self._replaced:
             # A short one would hide whole texts for what is no secret any more.
             if len(value.text) >= _SHORT and not value.fault:
-                yield definition, value.given
+                yield user, definition, value.given
         for user, values in self.stored.values.items():
             definitions = self.declared.of(user)
             for key, value in values.items():
                 if self.is_protected(user, key) and not value.fault:
-                    yield definitions.get(key), value.given
+                    yield user, definitions.get(key), value.given
         for key, given in self.overrides.items():
             kinds = [user for user in _KINDS if key in self.declared.of(user)]
             # Of a setting that nobody declares it is not known whether it is protected.
             if not kinds or any(self.was_protected(user, key) for user in kinds):
-                yield self.declared.of(kinds[0]).get(key) if kinds else None, given
+                yield None, self.declared.of(kinds[0]).get(key) if kinds else None, given
 
 
 class SettingsStore:
@@ -316,6 +339,14 @@ class SettingsStore:
         """
         known = slug in self._shelves or slug in self.overrides
         return self.shelf(slug).scrubber() if known else _NOTHING_HIDDEN
+
+    def scrubber_for(self, slug: str, user: User = None) -> Scrubber:
+        """Return what hides the protected values of one plugin and, at most, of one user with it.
+
+        It is for what everybody, or that user, is shown and could compare.
+        """
+        known = slug in self._shelves or slug in self.overrides
+        return self.shelf(slug).scrubber_for(user) if known else _NOTHING_HIDDEN
 
     def declare(self, slug: str, declared: Declared) -> None:
         """Take in what a plugin declares. What was once protected stays so in this process.

@@ -136,7 +136,7 @@ class SettingsView(Mapping[str, Any]):
         }
         schema = schema_of(definitions, locked, title=self._scope[0])
         # Keys are the plugin's, and stay; what they stand for may tell what it keeps.
-        scrubbed = self._shelf.scrubber().value
+        scrubbed = self._shelf.scrubber_for(self._scope[1]).value
         schema["properties"] = {key: scrubbed(each) for key, each in schema["properties"].items()}
         return schema
 
