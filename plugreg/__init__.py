@@ -42,7 +42,7 @@ from plugreg.registry import PluginRegistry
 if TYPE_CHECKING:
     from plugreg._calls.circuits import CircuitPolicy
     from plugreg._calls.dispatcher import Outcome
-    from plugreg._state.probe_rows import (
+    from plugreg._state.probe_report import (
         ProbedSetting,
         ProbeFailedError,
         ProbeOutcome,
@@ -64,7 +64,7 @@ else:
         elif name in ("LoadReport", "PluginFailure", "PluginRecord", "PluginState", "Stage"):
             from plugreg import records as module
         elif name.startswith("Probe") and name in __all__:
-            from plugreg._state import probe_rows as module
+            from plugreg._state import probe_report as module
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(module, name)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plugreg._probe.prober import Prober
     from plugreg._state.configuration import Configuration
     from plugreg._state.ledger import OnFailure
-    from plugreg._state.probe_rows import ProbeReport
+    from plugreg._state.probe_report import ProbeReport
     from plugreg._state.watch import Watch
     from plugreg.assets import Asset
     from plugreg.capabilities import Capabilities

@@ -108,7 +108,7 @@ class Assembly:
             self.facts.of,
             self.probe_rows.of,
             self.calling.circuits.state,
-            reports=lambda: self.probe_rows.kept,
+            reports=lambda: self.probe_rows.mark,
         )
         self.operator = Operator(
             published=self.published,

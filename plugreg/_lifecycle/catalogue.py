@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, overload
+from typing import TYPE_CHECKING, Final, overload
 
 from plugreg._lifecycle.resolve import Describe
 from plugreg._state.ledger import FailureLedger
-from plugreg._state.probe_rows import ProbeReport
 from plugreg._support.names import near
 from plugreg.exceptions import PluginNotFoundError
 from plugreg.records import (
@@ -24,10 +23,13 @@ from plugreg.records import (
 )
 from plugreg.selection import Filters, PluginIndex
 
+if TYPE_CHECKING:
+    from plugreg._state.probe_report import ProbeReport
+
 _NO_FACTS = PluginFacts()
 _ALL = Filters()
 
-ProbeLookup = Callable[[PluginSpec], ProbeReport | None]
+ProbeLookup = Callable[[PluginSpec], "ProbeReport | None"]
 """Returns the report of the last probe of this version of a plugin, if there is one."""
 
 

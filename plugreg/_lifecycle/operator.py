@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._lifecycle.lifecycle import LifeCycle
 from plugreg._state.plugin_rows import PluginRows
-from plugreg._state.probe_rows import ProbeFailedError, ProbeReport, ProbeRows
+from plugreg._state.probe_rows import ProbeRows
 from plugreg._state.published import Published
 from plugreg._support.names import Slug, near, slug_fault, slugify
 from plugreg.discovery import objects
@@ -21,6 +21,9 @@ from plugreg.exceptions import (
 )
 from plugreg.records import HostRules, KnownPlugin, PluginRecord, Source
 from plugreg.settings.store import SettingsStore
+
+if TYPE_CHECKING:
+    from plugreg._state.probe_report import ProbeReport
 
 
 class Operator:
@@ -194,4 +197,6 @@ def _look_at(known: KnownPlugin | None, probe: Callable[[str], ProbeReport]) -> 
         return
     report = probe(known.slug)
     if report.ends_host:
+        from plugreg._state.probe_report import ProbeFailedError
+
         raise ProbeFailedError(report)

@@ -1,8 +1,8 @@
-"""What runs in the child process of a probe: one plugin is loaded, and looked at.
+"""The program of a probe's child process: it loads one plugin and reports on it.
 
-Nothing of a registry is here: no storage, no settings, no other plugin. What the plugin prints goes
-to the process's own streams; what was learnt goes into a file of its own, as JSON. The process is
-ended at once when that is written, whatever threads and exit functions the plugin has left.
+Nothing of a registry is here: no storage, no settings, no other plugin. The plugin prints to the
+process's own streams; the answer is a file of its own, as JSON. The process ends at once after
+writing it, whatever threads and exit functions the plugin has left.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import signal
 import sys
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from plugreg._lifecycle.load import load
 from plugreg._support.guard import LONGEST_MESSAGE, Guard, cut, plain, safe_str
@@ -36,20 +35,19 @@ from plugreg.settings.definition import (
 
 REQUEST: Final = "request"
 REPORT: Final = "report"
-"""The files of a probe's folder: what the child is asked, and what it answers."""
+"""The files of a probe's folder: the request, and the child's answer."""
 
 _MOST_WARNINGS: Final = 100
 _GRACE: Final = 1
 """Seconds beyond its time after which a child ends itself whose host was killed."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
-    """What a child has to know: the plugin, and what of the host decides how it is loaded.
+class Request(NamedTuple):
+    """The plugin to probe, and the options of its host that decide how it is loaded.
 
-    ``token`` tells the child's answer from what a plugin has written by mistake. ``spec`` has no
-    ``target``. ``mixins`` are key, module and qualified name of each class by which a plugin has a
-    capability. ``seconds`` is how long the parent waits. The last two say how Python keeps
+    ``token`` distinguishes the child's answer from a file that the plugin wrote by mistake.
+    ``spec`` has no ``target``. ``mixins`` are key, module and qualified name of the class of each
+    capability. ``seconds`` is how long the parent waits. The last two are Python's options on
     compiled modules.
     """
 
@@ -70,9 +68,9 @@ def main(folder: str) -> NoReturn:
     file = Path(folder, REQUEST)
     request: Request = pickle.loads(file.read_bytes())  # noqa: S301 - the parent's own
     _prepare(request)
-    # By this the parent knows that whatever comes now is the plugin's doing.
+    # From here on the parent blames the plugin for everything.
     file.unlink()
-    answer = {"token": request.token, **_look(request)}
+    answer = {"token": request.token, **_probe(request)}
     # The plugin may have forked, and let the copy go on.
     if os.getpid() == process:
         with Guard():
@@ -88,7 +86,7 @@ def _prepare(request: Request) -> None:
     # A probe leaves the compiled modules that an import in the host would leave.
     sys.dont_write_bytecode = request.dont_write_bytecode
     sys.pycache_prefix = request.pycache_prefix
-    # Where it crashed, or hung when it was ended, is told on stderr.
+    # It writes to stderr where the process crashed, or hung when it was ended.
     faulthandler.enable()
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -96,12 +94,12 @@ def _prepare(request: Request) -> None:
     with suppress(ImportError, ValueError, OSError):
         import resource
 
-        # What crashes leaves no core file in the host's folder.
+        # A crash leaves no core file in the host's folder.
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
-def _look(request: Request) -> dict[str, Any]:
-    """Return what was learnt, as :func:`plugreg._state.probe_rows.report_from` takes it."""
+def _probe(request: Request) -> dict[str, Any]:
+    """Return the answer, as :func:`plugreg._state.probe_report.report_from` takes it."""
     manager = PluginManager(request.host, implicit_prefix=request.implicit_prefix)
     manager.add_hookspecs(PlugregSpecs)
     before, started = _peak_memory(), perf_counter()
@@ -119,33 +117,32 @@ def _look(request: Request) -> dict[str, Any]:
         "settings": [],
         "user_settings": [],
         "hooks": [],
-        "warnings": [_sentence(each) for each in caught[:_MOST_WARNINGS]],
+        "warnings": [_sentence(warning) for warning in caught[:_MOST_WARNINGS]],
     }
     if loading.loaded is None:
-        return {**answer, **_fault(loading.failures[-1])}
-    answer["warnings"] += [each.message for each in loading.loaded.failures]
+        return answer | _fault(loading.failures[-1])
+    answer["warnings"] += [failure.message for failure in loading.loaded.failures]
     with Guard() as guard:
-        answer |= _brings(loading.loaded, request, manager)
+        answer |= _inspect(loading.loaded, request, manager)
     if guard.error is not None:
-        failure = PluginFailure.of(Stage.ACTIVATE, request.spec.slug, guard.error)
-        answer |= _fault(failure)
+        answer |= _fault(PluginFailure.of(Stage.ACTIVATE, request.spec.slug, guard.error))
     return answer
 
 
 def _fault(failure: PluginFailure) -> dict[str, str]:
-    """Return outcome and detail of what went wrong; its traceback goes to stderr."""
+    """Return outcome and detail of a failure, whose traceback goes to stderr."""
     with suppress(OSError):
         os.write(2, failure.traceback.encode())
-    # A host outlives it, but it was not meant to.
+    # A host outlives SystemExit, but a plugin must not raise it.
     outcome = "exit" if failure.exception_type == "SystemExit" else "error"
     return {"outcome": outcome, "detail": f"{failure.stage}: {failure.message}"}
 
 
-def _brings(loaded: LoadedPlugin, request: Request, manager: PluginManager) -> dict[str, Any]:
+def _inspect(loaded: LoadedPlugin, request: Request, manager: PluginManager) -> dict[str, Any]:
+    """Return the plugin's hooks, mixins and settings."""
     plugin = loaded.plugin
-    pairs = manager.implementations(plugin, loaded.slug).pairs
     found: dict[str, Any] = {
-        "hooks": sorted({name for name, _ in pairs}),
+        "hooks": sorted({name for name, _ in manager.implementations(plugin, loaded.slug).pairs}),
         "mixins": [
             key
             for key, module, qualname in request.mixins
@@ -155,18 +152,18 @@ def _brings(loaded: LoadedPlugin, request: Request, manager: PluginManager) -> d
     if issubclass(type(plugin), SettingsMixin):
         faults: list[str] = []
         for attribute in ("SETTINGS", "USER_SETTINGS"):
-            definitions, wrong = parse_definitions(getattr(plugin, attribute), attribute)
-            found[attribute.lower()] = [_setting(each) for each in definitions.values()]
-            faults += wrong
+            definitions, new_faults = parse_definitions(getattr(plugin, attribute), attribute)
+            found[attribute.lower()] = [_setting(setting) for setting in definitions.values()]
+            faults += new_faults
         if faults:
             found |= {"outcome": "error", "detail": f"mixin 'settings': {'; '.join(faults)}"}
     return found
 
 
 def named(module: str, qualname: str) -> Any:
-    """Return what an imported module has under a dotted name, None where there is none.
+    """Return the attribute of an imported module by its dotted name, None where there is none.
 
-    Nothing is imported: a plugin that derives from a class has its module imported. No code runs.
+    Nothing is imported: a plugin that derives from a class has imported its module. No code runs.
     """
     found: Any = sys.modules.get(module)
     for name in qualname.split("."):
@@ -176,10 +173,10 @@ def named(module: str, qualname: str) -> Any:
 
 def _setting(definition: SettingDefinition) -> dict[str, Any]:
     default = None
-    told = not definition.protected and not callable(definition.default)
-    if told and definition.has_default:
+    is_shown = not definition.protected and not callable(definition.default)
+    if is_shown and definition.has_default:
         default = text_of(definition, default_of(definition))
-    asked = () if callable(definition.choices) else choices_of(definition)
+    choices = () if callable(definition.choices) else choices_of(definition)
     return {
         "key": definition.key,
         "name": safe_str(definition.name),
@@ -187,7 +184,7 @@ def _setting(definition: SettingDefinition) -> dict[str, Any]:
         "units": safe_str(definition.units),
         "type": definition.wire_type,
         "default": default,
-        "choices": [[choice_text(definition, each), safe_str(label)] for each, label in asked],
+        "choices": [[choice_text(definition, value), safe_str(label)] for value, label in choices],
         "required": definition.required,
         "protected": definition.protected,
         "hidden": definition.hidden,
@@ -203,8 +200,8 @@ def _sentence(warning: warnings.WarningMessage) -> str:
 
 
 def _peak_memory() -> int | None:
-    """Return the most memory that this process ever had, in bytes, None where nobody tells."""
-    # On Linux ru_maxrss begins with that of the process that has started this one.
+    """Return the peak memory of this process in bytes, None where that is unknown."""
+    # On Linux ru_maxrss begins with the peak of the parent process.
     with suppress(OSError):
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
         for line in status.splitlines():

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.names import near
@@ -14,12 +13,15 @@ from plugreg.settings.store import SettingsStore
 from plugreg.settings.view import SettingsView, user_view
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ListedSetting:
-    """One setting in a list of all: of the plugin ``slug``, whose number is ``pk``.
+class ListedSetting(NamedTuple):
+    """One setting in the list of all plugins' settings.
 
-    ``view`` has its definition and value. It is None for a plugin that is not active: nothing is
-    known of the setting then but that a value is stored, which is nobody's to see.
+    Attributes:
+        slug: The plugin.
+        pk: The plugin's number.
+        key: The setting's key.
+        view: Its definition and value. None for a plugin that is not active: then it is only
+            known that a value is stored, and the value is not shown.
     """
 
     slug: str

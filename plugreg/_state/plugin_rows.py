@@ -1,7 +1,7 @@
-"""What is remembered of plugins: wishes and metadata, as rows of a storage.
+"""Stored rows of plugins: whether each is wanted, and its metadata.
 
-Tables: ``plugins`` (one row a plugin, by slug), ``metadata`` (by slug), ``counters`` (``pk`` and
-``generation``). Rows of plugins that are not installed stay as they are until someone deletes them.
+Tables: ``plugins`` and ``metadata`` (by slug), ``counters`` (``pk`` and ``generation``). Rows
+of plugins that are not installed stay as they are until they are deleted.
 """
 
 from __future__ import annotations
@@ -22,21 +22,8 @@ from plugreg._support.names import Slug, has_control_characters
 from plugreg._support.per_process import PerProcess
 from plugreg._support.redact import Scrubber
 from plugreg._support.strings import CONTROL_CHARACTERS
-from plugreg.exceptions import (
-    PluginActiveError,
-    RecordCorruptError,
-    SettingError,
-    StorageError,
-)
-from plugreg.records import (
-    EMPTY,
-    Epoch,
-    HostRules,
-    PluginFailure,
-    PluginRow,
-    PluginSpec,
-    Stage,
-)
+from plugreg.exceptions import PluginActiveError, RecordCorruptError, SettingError, StorageError
+from plugreg.records import EMPTY, Epoch, HostRules, PluginFailure, PluginRow, PluginSpec, Stage
 from plugreg.settings.rows import TABLES, VERSIONS
 from plugreg.settings.types import strings_in
 from plugreg.storage import Storage, Transaction
@@ -69,16 +56,16 @@ T = TypeVar("T")
 
 
 class PluginRows:
-    """Reads and writes wishes and metadata. Each write is one transaction.
+    """Reads and writes plugin rows and metadata. Each write is one transaction.
 
-    Metadata is also kept as a mapping that each write replaces with one assignment, so that
-    reading it takes no lock and touches no storage. Every method that touches the storage may
-    raise StorageError; then nothing has changed. A damaged row is left as it is: reading goes on
-    without it, and writing it raises RecordCorruptError.
+    Metadata is kept in memory, too, as a mapping that each write replaces with one assignment:
+    reading it takes no lock and no storage. Methods that use the storage raise StorageError; then
+    nothing has changed. A damaged row is left as it is: reading goes on without it, and writing it
+    raises RecordCorruptError.
 
     Args:
         storage: Where the rows are kept.
-        scrubber_of: Returns what finds the protected values of the plugin with a slug.
+        scrubber_of: Returns the scrubber of the protected values of the plugin with a slug.
     """
 
     def __init__(
@@ -93,77 +80,81 @@ class PluginRows:
 
     @property
     def damaged(self) -> tuple[RecordCorruptError, ...]:
-        """An error for each row that was found damaged when its table was read last."""
+        """An error for each row that was damaged when its table was read last."""
         return tuple(error for errors in list(self._damaged.values()) for error in errors)
 
     def load(self) -> None:
         """Read the metadata of all plugins again."""
         with self._writing.get():
-            self._metadata = MappingProxyType(self._read("metadata", _metadata))
+            self._metadata = MappingProxyType(self._read("metadata", _parse_metadata))
 
     def revision(self) -> int:
-        """Return the storage's revision: what it has told of is as it was, while this is."""
+        """Return the revision of the storage: while it is the same, all rows are."""
         return self._storage.revision()
 
     def is_quiet(self, known: int, revision: int) -> bool:
-        """Return whether nothing was stored between two revisions that another process reads."""
+        """Return whether nothing was stored between two revisions that other processes read."""
         return is_quiet(self._storage, known, revision)
 
     def epoch(self) -> Epoch:
-        """Return how often wishes were changed. Writes nothing."""
-        found = self._read(COUNTERS, _counter).get(_GENERATION)
+        """Return how often plugins were changed. Writes nothing."""
+        found = self._read(COUNTERS, _parse_counter).get(_GENERATION)
         return found if isinstance(found, Epoch) else Epoch()
 
     def ask_all(self) -> Epoch:
-        """Ask every process that shares the storage to reload; return the generation before.
+        """Ask every process that shares the storage to reload; return the epoch before.
 
-        The generation is raised by one, and both its numbers are then the same.
+        The epoch is raised by one, and both its numbers are then the same.
         """
         with self._storage.transaction() as transaction:
-            before = _generation(transaction)
-            _put_generation(transaction, before.number + 1, asked=before.number + 1)
-        return before
+            return _raise_epoch(transaction, is_asked=True)
 
     def set_aside_failures(self) -> tuple[PluginFailure, ...]:
-        """Return a record of each damaged store that the storage has put out of the way."""
-        set_aside = getattr(self._storage, "set_aside", ())
+        """Return a failure for each damaged store that the storage has set aside."""
         return tuple(
             PluginFailure(
                 stage=Stage.DISCOVERY,
-                slug=Path(each.path).name,
-                message=f"the store was damaged ({each.reason}); it was set aside as "
-                f"{each.path!r}, and an empty one was started: restore a copy of it",
+                slug=Path(error.path).name,
+                message=f"the store was damaged ({error.reason}); it was set aside as "
+                f"{error.path!r}, and an empty one was started: restore a copy of it",
             )
-            for each in set_aside
+            for error in getattr(self._storage, "set_aside", ())
         )
 
     def all(self) -> dict[Slug, PluginRow]:
-        """Return what is stored of every plugin ever seen. Writes nothing.
+        """Return the row of every plugin ever seen, by slug. Writes nothing.
 
-        Of a plugin whose row is damaged nothing but that is known.
+        A damaged row is one that is not active, with its fault.
         """
-        found = self._read("plugins", _wish)
-        lost = {each.key: _lost(each) for each in self._damaged["plugins"] if is_unicode(each.key)}
-        return {Slug(slug): wish for slug, wish in sorted((found | lost).items())}
+        rows = self._read("plugins", _parse_row)
+        errors = [error for error in self._damaged["plugins"] if is_unicode(error.key)]
+        rows |= {error.key: _damaged_row(error) for error in errors}
+        return {Slug(slug): row for slug, row in sorted(rows.items())}
 
     def all_at(self) -> tuple[Epoch, dict[Slug, PluginRow]]:
-        """Return the generation, and all wishes as they were stored then. Writes nothing."""
+        """Return the epoch, and all rows as they were stored then. Writes nothing."""
         while True:
-            generation, wishes = self.epoch(), self.all()
-            # Whoever changes a wish raises the generation.
-            if generation == self.epoch():
-                return generation, wishes
+            epoch, rows = self.epoch(), self.all()
+            # Each change of a row raises the epoch.
+            if epoch == self.epoch():
+                return epoch, rows
 
     def remember(
         self, specs: Iterable[PluginSpec], rules: HostRules, *, again: bool = False
     ) -> dict[Slug, PluginRow]:
-        """Store plugins that were never seen before, and what has changed of the others.
+        """Store plugins that were never seen before, and changes of the others.
 
-        ``specs`` has one for each slug: two in turn would be news for ever. A new plugin gets a
-        number that no plugin ever had, and the wish that the host has for new ones; a mandatory
-        one is wished active. ``again`` gives deleted plugins the wish of new ones, too. No other
-        wish is touched. Where nothing is new, nothing is written; where the counter of numbers is
-        damaged, no new plugin is. Returns all wishes.
+        A new plugin gets a number that no plugin ever had, and the host's choice for new plugins;
+        a mandatory plugin becomes active. No other plugin is activated or deactivated. If nothing
+        is new, nothing is written; if the counter of numbers is damaged, no new plugin is.
+
+        Args:
+            specs: One for each slug. Two of one slug would be news at each load.
+            rules: The host's rules.
+            again: Whether deleted plugins count as new, too.
+
+        Returns:
+            All rows.
         """
         known = self.all()
         due = [s for s in specs if _is_due(s, known.get(s.slug), rules, again=again)]
@@ -172,107 +163,95 @@ class PluginRows:
     def remember_few(
         self, specs: Iterable[PluginSpec], rules: HostRules, *, again: bool = False
     ) -> dict[Slug, PluginRow]:
-        """Do as :meth:`remember`, and return the wishes of these plugins, looking at no others."""
-        wishes: dict[Slug, PluginRow] = {}
+        """Do as :meth:`remember`, and return the rows of these plugins, reading no others."""
+        rows: dict[Slug, PluginRow] = {}
         with self._storage.transaction() as transaction:
             for spec in specs:
-                row = transaction.get("plugins", spec.slug)
-                wish = None if row is None else _wish_or_faults(spec.slug, row)
-                if wish is None or _is_due(spec, wish, rules, again=again):
-                    active = rules.wants(spec.slug, _seen(wish, again=again))
-                    wish = PluginRow(
-                        slug=spec.slug,
-                        pk=0 if wish is None else wish.pk,
-                        active=active,
-                        name=spec.name,
-                        distribution=spec.distribution,
-                        is_forgotten=wish is not None and wish.is_forgotten and not active,
-                    )
-                    if row is not None:
-                        _put(transaction, wish)
-                    else:
-                        try:
-                            wish = _put_new(transaction, wish)
-                        except RecordCorruptError:
-                            continue  # It is stored once its number is known to be a new one.
-                wishes[spec.slug] = wish
-        return wishes
+                before = _stored_row(transaction, spec.slug)
+                if before is not None and not _is_due(spec, before, rules, again=again):
+                    rows[spec.slug] = before
+                    continue
+                active = rules.wants(spec.slug, _counted(before, again=again))
+                row = PluginRow(
+                    slug=spec.slug,
+                    pk=0 if before is None else before.pk,
+                    active=active,
+                    name=spec.name,
+                    distribution=spec.distribution,
+                    is_forgotten=before is not None and before.is_forgotten and not active,
+                )
+                try:
+                    rows[spec.slug] = _put(transaction, row)
+                except RecordCorruptError:
+                    continue  # It is stored once its number is known to be a new one.
+        return rows
 
     def rename(self, names: Mapping[Slug, str]) -> None:
-        """Store the names that a load has seen, where they are others than before."""
+        """Store the names that a load found, where they differ from the stored ones."""
         if not names:
             return
         with self._storage.transaction() as transaction:
             for slug, name in names.items():
-                row = transaction.get("plugins", slug)
-                if row is None or (wish := _wish_or_faults(slug, row)).faults or wish.name == name:
-                    continue
-                transaction.put("plugins", slug, {**row, "name": name})
+                row = _stored_row(transaction, slug)
+                if row is not None and not row.faults and row.name != name:
+                    _put(transaction, replace(row, name=name))
 
     def set_active(self, active: bool, slugs: Iterable[Slug]) -> int:
-        """Store the wish for these plugins, seen before or not, in one transaction.
+        """Store whether these plugins, seen before or not, are to be active, in one transaction.
 
-        Returns the generation that it made, 0 where all was wished so before.
+        Returns the number of the epoch that this made, 0 if nothing changed.
         """
         with self._storage.transaction() as transaction:
             changed = False
             for slug in slugs:
-                row = transaction.get("plugins", slug)
+                row = _stored_row(transaction, slug, is_damage_raised=True)
                 if row is None:
-                    _put_new(transaction, PluginRow(slug=slug, pk=0, active=active, name=slug))
-                elif (wish := _wish_in(slug, row)).active != active or wish.is_forgotten:
-                    row.pop(_FORGOTTEN, None)
-                    transaction.put("plugins", slug, {**row, "active": active})
-                else:
+                    row = PluginRow(slug=slug, pk=0, active=active, name=slug)
+                elif row.active == active and not row.is_forgotten:
                     continue
+                _put(transaction, replace(row, active=active, is_forgotten=False))
                 changed = True
-            return _raise_generation(transaction) if changed else 0
+            return _raise_epoch(transaction).number + 1 if changed else 0
 
     def forget(self, slug: Slug, spec: PluginSpec | None = None) -> int:
-        """Delete all that is stored of one plugin, probe and leases too; its number stays used.
+        """Delete all rows of one plugin, probe and leases too; its number stays used.
 
-        A plugin that is still found, by its ``spec``, gets a new row that says off: where new
-        plugins are on it would else come back at once, in one process or another.
+        A plugin that is still found, by its *spec*, gets a new row that is not active. Otherwise it
+        would return at once in some process, where new plugins are active.
 
-        Returns the generation that it made, 0 where nothing was stored. Raises PluginActiveError
-        where the plugin is stored as on, by whichever process.
+        Returns the number of the epoch that this made, 0 if nothing was stored. Raises
+        PluginActiveError if the plugin is stored as active, by whichever process.
         """
         with self._writing.get():
             with self._storage.transaction() as transaction:
-                row = transaction.get("plugins", slug)
-                # What cannot be read says nothing, and deleting is the way to be rid of it.
-                if row is not None and _wish_or_faults(slug, row).active:
+                # A damaged row says nothing, and deleting is the way to get rid of it.
+                row = _stored_row(transaction, slug)
+                if row is not None and row.active:
                     raise PluginActiveError(slug)
-                found = transaction.delete("plugins", slug)
-                found |= transaction.delete("metadata", slug)
-                found |= transaction.delete(VERSIONS, slug)
-                found |= transaction.delete(PROBES, slug)
-                for table in TABLES:
+                found = False
+                for table in ("plugins", "metadata", VERSIONS, PROBES):
+                    found |= transaction.delete(table, slug)
+                prefixes = dict.fromkeys(TABLES, f"{slug}:") | {LEASES: f"{PLUGINS}{slug}."}
+                for table, prefix in prefixes.items():
                     for key in [key for key, _ in transaction.items(table)]:
-                        if key.partition(":")[0] == slug:
+                        if key.startswith(prefix):
                             found |= transaction.delete(table, key)
-                for key in [key for key, _ in transaction.items(LEASES)]:
-                    if key.startswith(f"{PLUGINS}{slug}."):
-                        found |= transaction.delete(LEASES, key)
-                raised = _raise_generation(transaction) if found else 0
+                raised = _raise_epoch(transaction).number + 1 if found else 0
                 if raised and spec is not None:
-                    _put_new(
-                        transaction,
-                        PluginRow(
-                            slug=slug,
-                            pk=0,
-                            active=False,
-                            name=spec.name,
-                            distribution=spec.distribution,
-                            is_forgotten=True,
-                        ),
+                    new = PluginRow(
+                        slug=slug,
+                        pk=0,
+                        active=False,
+                        name=spec.name,
+                        distribution=spec.distribution,
+                        is_forgotten=True,
                     )
-            self._metadata = MappingProxyType(
-                {each: data for each, data in self._metadata.items() if each != slug}
-            )
+                    _put(transaction, new)
+            others = {name: data for name, data in self._metadata.items() if name != slug}
+            self._metadata = MappingProxyType(others)
             for table in ("plugins", "metadata"):
                 errors = self._damaged.get(table, ())
-                self._damaged[table] = tuple(each for each in errors if each.key != slug)
+                self._damaged[table] = tuple(error for error in errors if error.key != slug)
         return raised
 
     def metadata(self, slug: str) -> dict[str, Any]:
@@ -280,11 +259,11 @@ class PluginRows:
         return copy.deepcopy(self._metadata.get(slug, {}))
 
     def metadata_fault(self, slug: str) -> str | None:
-        """Return why the plugin's metadata may be shown to nobody, None if it may.
+        """Return why the plugin's metadata must not be shown, None if it may be shown.
 
         A value may have been protected, or set, after the metadata that holds it was written.
         """
-        return _secret_in(self._metadata.get(slug, {}), self._scrubber_of(slug))
+        return _secret_fault(self._metadata.get(slug, {}), self._scrubber_of(slug))
 
     def set_metadata(self, slug: str, data: Any, merge: bool) -> dict[str, Any]:
         """Store the metadata of one plugin.
@@ -301,21 +280,21 @@ class PluginRows:
             SettingError: If *data* cannot be stored, the metadata would hold a protected value of
                 the plugin, or be longer than `MAX_METADATA_BYTES`. Nothing has changed then.
         """
-        checked = _checked(slug, data)
+        data = _copy_metadata(slug, data)
         # It may run the plugin's own code, which no lock and no transaction is held for.
         scrubber = self._scrubber_of(slug)
         with self._writing.get():
             with self._storage.transaction() as transaction:
                 row = transaction.get("metadata", slug)
                 with readable("metadata", slug):
-                    before = {} if row is None else _metadata(slug, row)
-                new = {**before, **checked} if merge else checked
-                fault = _secret_in(new, scrubber) or _length_fault(new)
+                    before = {} if row is None else _parse_metadata(slug, row)
+                new = {**before, **data} if merge else data
+                fault = _secret_fault(new, scrubber) or _length_fault(new)
                 if fault is not None:
                     raise SettingError("metadata", fault)
                 transaction.put("metadata", slug, {"metadata": new})
-                kept = _metadata(slug, transaction.get("metadata", slug) or {})
-            self._metadata = MappingProxyType({**self._metadata, slug: kept})
+                stored = _parse_metadata(slug, transaction.get("metadata", slug) or {})
+            self._metadata = MappingProxyType({**self._metadata, slug: stored})
         return self.metadata(slug)
 
     def _read(self, table: str, parse: Callable[[str, Record], T]) -> dict[str, T]:
@@ -323,10 +302,10 @@ class PluginRows:
         return found
 
 
-# -- the rows. Those that parse raise what `readable` and `parse_records` expect --------------
+# -- plugin rows. Functions that parse raise what `readable` and `parse_records` expect --------
 
 
-def _wish(slug: str, row: Record) -> PluginRow:
+def _parse_row(slug: str, row: Record) -> PluginRow:
     active = field(row, "active", bool)
     return PluginRow(
         slug=Slug(slug),
@@ -338,51 +317,96 @@ def _wish(slug: str, row: Record) -> PluginRow:
     )
 
 
-def _wish_in(slug: Slug, row: Record) -> PluginRow:
-    with readable("plugins", slug):
-        return _wish(slug, row)
+def _stored_row(
+    transaction: Transaction, slug: Slug, *, is_damage_raised: bool = False
+) -> PluginRow | None:
+    """Return the row of a plugin, None if there is none. A damaged row is one with its fault."""
+    row = transaction.get("plugins", slug)
+    if row is None:
+        return None
+    try:
+        with readable("plugins", slug):
+            return _parse_row(slug, row)
+    except RecordCorruptError as error:
+        if is_damage_raised:
+            raise
+        return _damaged_row(error)
 
 
-def _lost(error: RecordCorruptError) -> PluginRow:
-    """Return what is known of a plugin whose row is damaged."""
+def _damaged_row(error: RecordCorruptError) -> PluginRow:
     return PluginRow(slug=Slug(error.key), pk=0, active=False, name=error.key, faults=(str(error),))
 
 
-def _wish_or_faults(slug: Slug, row: Record) -> PluginRow:
-    try:
-        return _wish_in(slug, row)
-    except RecordCorruptError as error:
-        return _lost(error)
+def _put(transaction: Transaction, row: PluginRow) -> PluginRow:
+    """Write a row, and return it as it is then. The first row of a plugin gets the next number.
+
+    Raises RecordCorruptError where the last number cannot be read.
+    """
+    if row.pk == 0:
+        with readable(COUNTERS, "pk"):
+            last = field(transaction.get(COUNTERS, "pk") or {"last": 0}, "last", int)
+        transaction.put(COUNTERS, "pk", {"last": last + 1})
+        row = replace(row, pk=last + 1)
+    record = {
+        "pk": row.pk,
+        "active": row.active,
+        "name": row.name,
+        "distribution": row.distribution,
+    }
+    transaction.put("plugins", row.slug, record | ({_FORGOTTEN: True} if row.is_forgotten else {}))
+    return row
 
 
-def _seen(wish: PluginRow | None, *, again: bool) -> PluginRow | None:
-    """Return the wish that counts, None for a plugin that is to be as if never seen."""
-    return None if again and wish is not None and wish.is_forgotten else wish
+def _counted(row: PluginRow | None, *, again: bool) -> PluginRow | None:
+    """Return the row that counts, None for a plugin that counts as never seen."""
+    return None if again and row is not None and row.is_forgotten else row
 
 
-def _metadata(_slug: str, row: Record) -> dict[str, Any]:
-    data: dict[str, Any] = field(row, "metadata", dict)
-    return data
+def _is_due(spec: PluginSpec, row: PluginRow | None, rules: HostRules, *, again: bool) -> bool:
+    if row is None or row.faults:
+        return row is None
+    wanted = rules.wants(spec.slug, _counted(row, again=again))
+    return row.distribution != spec.distribution or row.active != wanted
 
 
-def _counter(key: str, row: Record) -> Epoch | int:
+def _parse_counter(key: str, row: Record) -> Epoch | int:
     if key == _GENERATION:
         return Epoch(number=field(row, "number", int), asked=field(row, "asked", int))
     last: int = field(row, "last", int) if key == "pk" else 0
     return last
 
 
-def _checked(slug: str, data: Any) -> dict[str, Any]:
-    """Return metadata to store as a copy of its own. Raises SettingError for what cannot be."""
+def _raise_epoch(transaction: Transaction, *, is_asked: bool = False) -> Epoch:
+    """Raise the epoch by one, and return the epoch before."""
+    before, row = Epoch(), transaction.get(COUNTERS, _GENERATION)
+    if row is not None:
+        with readable(COUNTERS, _GENERATION):
+            before = Epoch(number=field(row, "number", int), asked=field(row, "asked", int))
+    number = before.number + 1
+    asked = number if is_asked else before.asked
+    transaction.put(COUNTERS, _GENERATION, {"number": number, "asked": asked})
+    return before
+
+
+# -- metadata ----------------------------------------------------------------------------------
+
+
+def _parse_metadata(_slug: str, row: Record) -> dict[str, Any]:
+    data: dict[str, Any] = field(row, "metadata", dict)
+    return data
+
+
+def _copy_metadata(slug: str, data: Any) -> dict[str, Any]:
+    """Return a copy of metadata to store. Raises SettingError if it cannot be stored."""
     if not isinstance(data, Mapping):
         raise SettingError("metadata", "Metadata must be a python dict object")
     try:
-        checked: dict[str, Any] = checked_copy("metadata", slug, {"metadata": {**data}})["metadata"]
+        copied: dict[str, Any] = checked_copy("metadata", slug, {"metadata": {**data}})["metadata"]
     except StorageError as error:
         raise SettingError("metadata", _NOT_STORABLE) from error
-    if any(map(has_control_characters, strings_in(checked))):
+    if any(map(has_control_characters, strings_in(copied))):
         raise SettingError("metadata", CONTROL_CHARACTERS)
-    return checked
+    return copied
 
 
 def _length_fault(metadata: dict[str, Any]) -> str | None:
@@ -395,7 +419,7 @@ def _length_fault(metadata: dict[str, Any]) -> str | None:
     )
 
 
-def _secret_in(metadata: dict[str, Any], scrubber: Scrubber) -> str | None:
+def _secret_fault(metadata: dict[str, Any], scrubber: Scrubber) -> str | None:
     """Return which key holds a protected value, as a sentence, None if none does."""
     for key, value in metadata.items():
         if scrubber.found_in({key: value}):
@@ -405,55 +429,3 @@ def _secret_in(metadata: dict[str, Any], scrubber: Scrubber) -> str | None:
                 "write the metadata without that value"
             )
     return None
-
-
-def _put(transaction: Transaction, wish: PluginRow) -> None:
-    transaction.put(
-        "plugins",
-        wish.slug,
-        {
-            "pk": wish.pk,
-            "active": wish.active,
-            "name": wish.name,
-            "distribution": wish.distribution,
-            **({_FORGOTTEN: True} if wish.is_forgotten else {}),
-        },
-    )
-
-
-def _put_new(transaction: Transaction, wish: PluginRow) -> PluginRow:
-    """Write the first row of a plugin, with the next number, and return what it says.
-
-    Raises RecordCorruptError where the last number cannot be read.
-    """
-    with readable(COUNTERS, "pk"):
-        last = field(transaction.get(COUNTERS, "pk") or {"last": 0}, "last", int)
-    transaction.put(COUNTERS, "pk", {"last": last + 1})
-    numbered = replace(wish, pk=last + 1)
-    _put(transaction, numbered)
-    return numbered
-
-
-def _is_due(spec: PluginSpec, wish: PluginRow | None, rules: HostRules, *, again: bool) -> bool:
-    if wish is None or wish.faults:
-        return wish is None
-    wanted = rules.wants(spec.slug, _seen(wish, again=again))
-    return wish.distribution != spec.distribution or wish.active != wanted
-
-
-def _generation(transaction: Transaction) -> Epoch:
-    row = transaction.get(COUNTERS, _GENERATION)
-    if row is None:
-        return Epoch()
-    with readable(COUNTERS, _GENERATION):
-        return Epoch(number=field(row, "number", int), asked=field(row, "asked", int))
-
-
-def _raise_generation(transaction: Transaction) -> int:
-    before = _generation(transaction)
-    _put_generation(transaction, before.number + 1, asked=before.asked)
-    return before.number + 1
-
-
-def _put_generation(transaction: Transaction, number: int, asked: int) -> None:
-    transaction.put(COUNTERS, _GENERATION, {"number": number, "asked": asked})

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
 import time
 from collections import deque
@@ -20,7 +19,7 @@ from threading import Event, Thread
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from plugreg._support.guard import Guard
-from plugreg._support.process_groups import group_exists, has_ended, waited
+from plugreg._support.process import GRACE, end, has_ended, start, wait_for_group
 from plugreg.exceptions import InstallError
 from plugreg.install.environment import Environment
 from plugreg.install.exceptions import InstallTimeoutError
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 
 _TICK: Final = 0.02
 """Seconds between two looks at a command that tells nothing."""
-_GRACE: Final = 2.0
-"""Seconds that a command has to end when it is asked to."""
 _LINE: Final = 8_192
 """The longest line that is kept, in bytes."""
 _WAITING: Final = 1_000
@@ -104,7 +101,8 @@ def run(
             # The reader may wait for room, and would for ever.
             while True:
                 lines.get_nowait()
-        _end(process)
+        end(process, GRACE)
+        wait_for_group(process)
     return Completed(process.returncode, str(told))
 
 
@@ -114,7 +112,6 @@ def _started(
     folder: str | os.PathLike[str] | None,
 ) -> Popen[bytes]:
     import shutil
-    from subprocess import DEVNULL, PIPE, STDOUT, Popen
 
     if shutil.which(arguments[0]) is None:
         raise InstallError([f"{arguments[0]!r} is no program that can be started"])
@@ -122,15 +119,7 @@ def _started(
         leash = [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid())]
         arguments = [*leash, *arguments]
     try:
-        return Popen(  # noqa: S603 - there is no shell, and arguments are never a requirement
-            arguments,
-            stdin=DEVNULL,
-            stdout=PIPE,
-            stderr=STDOUT,
-            env=environment,
-            cwd=folder,
-            start_new_session=True,
-        )
+        return start(arguments, environment, folder, are_streams_joined=True)
     except OSError as error:
         raise InstallError([f"{arguments[0]!r} cannot be started: {error}"]) from error
 
@@ -196,15 +185,15 @@ def _follow(
     process: Popen[bytes], lines: Queue[bytes | None], told: _Told, deadline: float
 ) -> None:
     """Take in what is told until the process has ended. Raises TimeoutError."""
-    finished, ended = False, None
+    finished, ended_at = False, None
     while (now := time.monotonic()) < deadline:
         try:
             line = lines.get(timeout=_TICK)
         except Empty:
             if has_ended(process):
-                ended = now if ended is None else ended
+                ended_at = now if ended_at is None else ended_at
                 # What was left behind may keep the stream open, which is no reason to wait.
-                if finished or now - ended > _GRACE:
+                if finished or now - ended_at > GRACE:
                     return
         else:
             if line is None:
@@ -219,26 +208,6 @@ def _follow(
             if (line := lines.get(timeout=_TICK)) is None:
                 break
             told.add(line)
-
-
-def _end(process: Popen[bytes]) -> None:
-    """End all that is left of a session, and wait until it has."""
-    try:
-        _signal(process, signal.SIGTERM)
-        waited(lambda: has_ended(process), _GRACE)
-    finally:
-        _signal(process, signal.SIGKILL)
-        process.wait()
-    waited(lambda: not group_exists(process.pid), _GRACE)
-
-
-def _signal(process: Popen[bytes], number: int) -> None:
-    if sys.platform == "win32":
-        process.terminate()
-    else:
-        # The group has the number of its first process, which was not waited for yet.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
 
 
 def variables(own: re.Pattern[str], given: Mapping[str, str], *, isolated: bool) -> dict[str, str]:

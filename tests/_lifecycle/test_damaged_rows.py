@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from plugreg import Plugin, PluginRegistry
-from plugreg._state.probe_rows import ProbeOutcome, ProbeReport, as_record
+from plugreg._state.probe_report import ProbeOutcome, ProbeReport, as_record
 from plugreg.exceptions import RecordCorruptError, StorageCorruptError
 from plugreg.mixins import SettingsMixin
 from plugreg.records import PluginState

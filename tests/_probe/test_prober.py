@@ -18,14 +18,13 @@ import plugreg
 from plugreg import Plugin, PluginBlockedError, PluginNotFoundError, PluginState, StorageError
 from plugreg._probe.child import REPORT
 from plugreg._probe.prober import KEPT, MARK, Prober
-from plugreg._state.probe_rows import (
-    PROBES,
+from plugreg._state.probe_report import (
     ProbedSetting,
     ProbeOutcome,
     ProbeReport,
-    ProbeRows,
     ProbeUnavailableError,
 )
+from plugreg._state.probe_rows import PROBES, ProbeRows
 from plugreg._support.guard import LONGEST_MESSAGE
 from plugreg._support.redact import MASK, Scrubber
 from plugreg.discovery import Sources

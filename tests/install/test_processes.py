@@ -15,7 +15,7 @@ from queue import Queue
 import pytest
 
 import plugreg
-from plugreg._support.process_groups import has_ended
+from plugreg._support.process import has_ended
 from plugreg.exceptions import InstallError
 from plugreg.install.environment import Environment
 from plugreg.install.exceptions import InstallTimeoutError

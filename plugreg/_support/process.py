@@ -1,0 +1,96 @@
+"""Child processes that lead a session of their own: start them, wait for them, end them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+GRACE: Final = 2.0
+"""Seconds that ended processes have to be gone."""
+_TICK: Final = 0.01
+"""Seconds between two looks."""
+
+
+def start(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    are_streams_joined: bool = False,
+) -> Popen[bytes]:
+    """Start a program without a shell and without input, with pipes for stdout and stderr.
+
+    Joined streams share the pipe of stdout. Raises OSError.
+    """
+    from subprocess import DEVNULL, PIPE, STDOUT, Popen
+
+    return Popen(  # noqa: S603 - there is no shell, and the arguments are plugreg's own
+        arguments,
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=STDOUT if are_streams_joined else PIPE,
+        env=environment,
+        cwd=folder,
+        start_new_session=True,
+    )
+
+
+def has_ended(process: Popen[bytes]) -> bool:
+    """Return whether *process* ended, without reaping it: its group must still be ended."""
+    if sys.platform == "win32":
+        return process.poll() is not None
+    try:
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, process.pid, options) is not None
+    except ChildProcessError:
+        return True  # The host lets the system take its children's exit codes.
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait until *condition* holds; return whether it did within *seconds*."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_TICK)
+    return True
+
+
+def end(process: Popen[bytes], grace: float = 0.0) -> None:
+    """Kill the group of *process* and reap *process*; ask first, if there is a *grace* period."""
+    try:
+        if grace:
+            _signal_group(process, signal.SIGTERM)
+            wait_until(lambda: has_ended(process), grace)
+    finally:
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            _signal_group(process, signal.SIGKILL)
+        process.wait()
+
+
+def wait_for_group(process: Popen[bytes]) -> None:
+    """Wait until no process of an ended group is left, a grace period at most."""
+    if sys.platform != "win32":
+        wait_until(lambda: not _signal_group(process, 0), GRACE)
+
+
+def _signal_group(process: Popen[bytes], number: int) -> bool:
+    """Signal the group of *process*; return whether it has a process that may be signalled."""
+    if sys.platform == "win32":
+        process.terminate()
+        return True
+    # The group has the number of its first process, until that process is reaped.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+        return True
+    return False
