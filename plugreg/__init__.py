@@ -41,7 +41,7 @@ from plugreg.registry import PluginRegistry
 
 if TYPE_CHECKING:
     from plugreg._calls.circuits import CircuitPolicy
-    from plugreg._calls.dispatcher import Outcome
+    from plugreg._calls.outcome import Outcome
     from plugreg._state.probe_report import (
         ProbedSetting,
         ProbeFailedError,
@@ -60,7 +60,7 @@ else:
         elif name == "SettingDefinition":
             from plugreg.settings import definition as module
         elif name == "Outcome":
-            from plugreg._calls import dispatcher as module
+            from plugreg._calls import outcome as module
         elif name in ("LoadReport", "PluginFailure", "PluginRecord", "PluginState", "Stage"):
             from plugreg import records as module
         elif name.startswith("Probe") and name in __all__:

@@ -9,7 +9,8 @@ from dataclasses import replace
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from plugreg._calls.dispatcher import Dispatcher, Outcome
+from plugreg._calls.dispatcher import Dispatcher
+from plugreg._calls.outcome import Outcome
 from plugreg.hooks import AsyncOnly, Row
 from plugreg.mixins import ValidationFault
 from plugreg.records import Snapshot

@@ -13,7 +13,7 @@ from time import perf_counter
 from types import CoroutineType
 from typing import Any
 
-from plugreg._calls.dispatcher import Outcome
+from plugreg._calls.outcome import Outcome
 from plugreg._state.leases import PLUGINS
 from plugreg._state.ledger import FailureLedger
 from plugreg._support.guard import Guard, safe_repr

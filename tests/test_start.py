@@ -18,7 +18,7 @@ import pytest
 
 import plugreg
 from plugreg import records
-from plugreg._calls import dispatcher
+from plugreg._calls import outcome
 from plugreg.settings import definition
 
 HEAVY = ("pydantic", "tinydb", "importlib_metadata", "sqlalchemy", "packaging.requirements")
@@ -151,7 +151,7 @@ print(json.dumps(sorted(sys.modules)))
         for name in ("LoadReport", "PluginFailure", "PluginRecord", "PluginState", "Stage"):
             assert getattr(plugreg, name) is getattr(records, name)
         assert plugreg.SettingDefinition is definition.SettingDefinition
-        assert plugreg.Outcome is dispatcher.Outcome
+        assert plugreg.Outcome is outcome.Outcome
         assert set(plugreg.__all__) <= set(dir(plugreg))
 
     def test_the_annotations_of_a_plugin_can_be_evaluated(self):

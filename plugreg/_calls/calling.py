@@ -1,4 +1,4 @@
-"""Everything by which one host calls its plugins: the manager, circuits, observers, the calls."""
+"""One host's calls of its plugins: the manager, circuits, observers, and the dispatcher."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from plugreg.observation import CallObserver, Observation
 from plugreg.records import PluginFailure, Stage
 
 UNKNOWN_HOOKS: Final = "unknown hooks"
-"""The subject of failures about implementations that no spec asks for."""
+"""Subject of the failures of implementations without a spec."""
 
 HOOK_ORDER: Final = "order of hooks"
-"""The subject of failures about implementations whose wishes for an order form a circle."""
+"""Subject of the failures of implementations whose ordering constraints form a circle."""
 
 OPEN_CIRCUIT: Final = "circuit"
-"""The subject of a failure that says that a plugin's circuit has opened."""
+"""Subject of the failure of a plugin whose circuit has opened."""
 
 RecordFailure = Callable[[PluginFailure], PluginFailure]
-"""Takes what went wrong, and gives the record that is kept of it."""
+"""Keeps a failure, and returns the record that is kept of it."""
 
 
 class Calling:
-    """Makes these parts, joined to one another, and knows which failures of theirs still hold.
+    """Makes these parts, and knows which of their failures still hold.
 
-    Arguments are those of :class:`plugreg.PluginRegistry`. ``record`` is handed what goes wrong,
-    ``check_ready`` raises RegistryNotReady where nothing may be called yet. Nothing is called
-    here. It lives as long as its registry, and has nothing to close.
+    Arguments are those of :class:`plugreg.PluginRegistry`. ``record`` keeps a failure,
+    ``check_ready`` raises RegistryNotReady while nothing may be called. Nothing is called here.
+    It lives as long as its registry, and has nothing to close.
     """
 
     def __init__(
@@ -46,25 +46,29 @@ class Calling:
         check_ready: Callable[[], object],
     ) -> None:
         self._record = record
-        self.circuits: Final = Circuits(circuit, self._circuit_opened)
-        observation = Observation() if observe else None
-        observers = (*filter(None, [observation]), *(() if isinstance(observe, bool) else observe))
-        # Where nobody asks for either, nothing stands round a call, and it costs nothing.
-        supervised = circuit is not None or observers
-        supervision = Supervision(self.circuits, observers) if supervised else None
-        around = None if supervision is None else supervision.around
-        self.manager: Final = PluginManager(host, implicit_prefix=implicit_prefix, around=around)
-        for each in (PlugregSpecs, *hookspecs):
-            self.manager.add_hookspecs(each)
+        self.circuits: Final = Circuits(circuit, self._record_opening)
+        observation = Observation()
+        observers: tuple[CallObserver, ...] = (observation,) if observe else ()
+        if not isinstance(observe, bool):
+            observers += tuple(observe)
+        # Without circuits and observers a call has no supervision, which costs time.
+        is_supervised = circuit is not None or observers
+        supervision = Supervision(self.circuits, observers) if is_supervised else None
+        self.manager: Final = PluginManager(
+            host,
+            implicit_prefix=implicit_prefix,
+            around=None if supervision is None else supervision.around,
+        )
+        for spec in (PlugregSpecs, *hookspecs):
+            self.manager.add_hookspecs(spec)
         self.dispatch: Final = Dispatcher(
             self.manager,
-            self._call_failed,
+            self._record_call,
             check_ready,
             self.circuits,
             observation,
             timeout=timeout,
-            begin=None if supervision is None else supervision.begin,
-            around=around,
+            supervision=supervision,
         )
 
     @property
@@ -78,10 +82,10 @@ class Calling:
             HOOK_ORDER: lambda slug: slug in self.manager.ignored_wishes(),
         }
 
-    def _call_failed(self, slug: str, hook: str, error: BaseException) -> PluginFailure:
+    def _record_call(self, slug: str, hook: str, error: BaseException) -> PluginFailure:
         return self._record(PluginFailure.of_call(slug, hook, error))
 
-    def _circuit_opened(self, slug: str, seconds: float) -> None:
+    def _record_opening(self, slug: str, seconds: float) -> None:
         message = (
             f"its circuit has opened after repeated failures: no calls for {seconds:g} seconds, "
             f"then one on trial; registry.reset({slug!r}) closes it"

@@ -1,6 +1,6 @@
 """Circuits: a plugin that fails again and again gets no more calls for a while.
 
-They live beside the snapshots, as the failures do: of one process, and gone with it.
+They belong to one process, as failures do, and end with it.
 """
 
 from __future__ import annotations
@@ -19,20 +19,26 @@ from plugreg.records import CircuitState
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CircuitPolicy:
-    """When a circuit opens, and for how long. All times are in seconds.
+    """When a circuit opens, and for how long.
 
-    It opens at the fault that makes ``max_failures`` of them ``within`` so many seconds, whatever
-    has gone well between; a time-out is one. After ``cool_down`` seconds one call is let through on
-    trial: if it goes well the circuit closes and all is forgotten, else it opens again for twice
-    as long as before, ``longest`` at most. A trial that takes as long as the circuit was open, and
-    has not ended when the plugin is wanted next, has failed.
+    The circuit opens after *max_failures* failures (timeouts included) within *within* seconds.
+    Successes between them do not count. After *cool_down* seconds one trial call is allowed:
+    success closes the circuit, failure reopens it for twice as long, at most *longest*. A trial
+    that runs as long as the circuit was open has failed.
 
-    What counts are calls of implementations of the host's hooks, and of mixins' methods by
-    ``registry.capabilities``: no wrappers, no hooks of plugreg's own (``plugreg_…``), no events,
-    and no tasks. Neither does what the host does count: a cancellation, or a synchronous call of
-    what is async.
+    Calls of the host's hooks count, and of mixins' methods by ``registry.capabilities``. Wrappers,
+    plugreg's own hooks (``plugreg_…``), events and tasks do not. Nor do faults of the host: a
+    cancellation, or a synchronous call of an async implementation.
 
-    Raises TypeError and ValueError, which name the field.
+    Args:
+        max_failures: Failures that open the circuit.
+        within: Seconds in which they must fall.
+        cool_down: Seconds that the circuit stays open first.
+        longest: Seconds that the circuit stays open at most.
+
+    Raises:
+        TypeError: If an argument is no number; the message names it.
+        ValueError: If an argument is too small or infinite, or *longest* is below *cool_down*.
     """
 
     max_failures: int = 5
@@ -56,10 +62,10 @@ class CircuitPolicy:
 
 
 class Admission(NamedTuple):
-    """The leave to make one call, to be handed back with what came of it.
+    """Permission for one call, to be handed back with its result.
 
-    ``period`` counts how often the circuit has opened or closed, so that a call which was begun
-    before says nothing of the time after.
+    ``period`` counts how often the circuit has opened or closed, so that a call of an earlier
+    period changes nothing in this one.
     """
 
     slug: str
@@ -67,41 +73,52 @@ class Admission(NamedTuple):
     is_trial: bool
 
 
-@dataclass(slots=True)
 class _Circuit:
-    """What is kept of a plugin that has failed. It is only touched with the lock."""
+    """The circuit of a plugin that has failed. It is only used with the lock."""
 
-    times: deque[float]
-    period: int = 0
-    cool_down: float = 0.0
-    open_until: float | None = None
-    tried_at: float | None = None
+    __slots__ = ("cool_down", "open_until", "period", "times", "tried_at")
+
+    def __init__(self, max_failures: int) -> None:
+        self.times: deque[float] = deque(maxlen=max_failures)
+        self.period = 0
+        self.cool_down = 0.0
+        self.open_until: float | None = None
+        self.tried_at: float | None = None
+
+    def open(self, now: float, seconds: float) -> None:
+        self.period += 1
+        self.cool_down = seconds
+        self.open_until = now + seconds
+        self.tried_at = None
+
+    def close(self) -> None:
+        # The object stays, so that calls that began before belong to an earlier period.
+        self.times.clear()
+        self.period += 1
+        self.cool_down = 0.0
+        self.open_until = None
+        self.tried_at = None
 
 
 class Circuits:
     """The circuits of one registry's plugins; without a policy they are always closed.
 
-    ``opened`` is called, without the lock, with the slug of a plugin whose circuit has just
-    opened and the seconds until a call is tried; what it raises passes. ``clock`` gives seconds
-    that never go back. Calls may come from any thread.
+    ``on_open`` is called, without the lock, with the slug of a plugin whose circuit has opened,
+    and the seconds until the trial; its exceptions pass. ``clock`` returns seconds that never go
+    back. Calls may come from any thread.
     """
 
     def __init__(
         self,
         policy: CircuitPolicy | None,
-        opened: Callable[[str, float], object] = lambda *_: None,
+        on_open: Callable[[str, float], object] = lambda *_: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._policy: Final = policy
-        self._opened = opened
+        self._on_open = on_open
         self._clock = clock
         self._lock = PerProcess(threading.Lock)
         self._circuits: dict[str, _Circuit] = {}
-
-    @property
-    def policy(self) -> CircuitPolicy | None:
-        """When circuits open, None where they never do."""
-        return self._policy
 
     def state(self, slug: str) -> CircuitState:
         """Return whether calls get through to a plugin now. Changes nothing."""
@@ -112,12 +129,12 @@ class Circuits:
             return "half-open" if self._clock() >= circuit.open_until else "open"
 
     def admit(self, slug: str) -> Admission | None:
-        """Return the leave to call a plugin once, None where its circuit is open.
+        """Return the permission to call a plugin once, None where its circuit is open.
 
-        While a call is on trial, there is none for others. One that has not ended after as long as
-        the circuit was open is a fault, so that what hangs keeps nobody out for ever.
+        During a trial call there is no other. A trial that has run as long as the circuit was
+        open has failed, so that code that hangs does not lock its plugin out for ever.
         """
-        # Of a plugin that has never failed nothing is kept, and no lock is needed to know it.
+        # A plugin that has never failed has no circuit, and this needs no lock.
         if slug not in self._circuits:
             return Admission(slug, 0, False)
         with self._lock.get():
@@ -129,76 +146,65 @@ class Circuits:
             now = self._clock()
             if now < circuit.open_until:
                 return None
+            trial = Admission(slug, circuit.period, True)
             if circuit.tried_at is None:
                 circuit.tried_at = now
-                return Admission(slug, circuit.period, True)
+                return trial
             if now < circuit.tried_at + circuit.cool_down:
                 return None
-            trial = Admission(slug, circuit.period, True)
-        self.went_wrong(trial)
+        self.record_failure(trial)
         return None
 
-    def went_well(self, admission: Admission) -> None:
-        """Take note of a call that had no fault."""
-        if not admission.is_trial:
-            return
-        with self._lock.get():
-            circuit = self._circuits.get(admission.slug)
-            if circuit is not None and circuit.period == admission.period:
-                self._closed(circuit)
+    def record_success(self, admission: Admission) -> None:
+        """Close the circuit if this was its trial call."""
+        if admission.is_trial:
+            with self._lock.get():
+                circuit = self._of_period(admission)
+                if circuit is not None:
+                    circuit.close()
 
-    def went_wrong(self, admission: Admission) -> None:
-        """Take note of a fault of the plugin, a time-out among them."""
+    def record_failure(self, admission: Admission) -> None:
+        """Count a fault of the plugin, a timeout included; it may open the circuit."""
         if self._policy is None:
             return
         slug, now = admission.slug, self._clock()
         with self._lock.get():
-            circuit = self._circuits.get(slug)
+            if slug not in self._circuits and admission.period == 0:
+                self._circuits[slug] = _Circuit(self._policy.max_failures)
+            circuit = self._of_period(admission)
             if circuit is None:
-                circuit = _Circuit(deque(maxlen=self._policy.max_failures))
-            if circuit.period != admission.period:
                 return
-            self._circuits[slug] = circuit
             seconds = self._seconds_open(circuit, now, self._policy, is_trial=admission.is_trial)
             if seconds is None:
                 return
-            circuit.open_until = now + seconds
-            circuit.cool_down = seconds
-            circuit.tried_at = None
-            circuit.period += 1
-        self._opened(slug, seconds)
+            circuit.open(now, seconds)
+        self._on_open(slug, seconds)
 
-    def broke_off(self, admission: Admission) -> None:
-        """Take note of a call that ended for no reason of the plugin's, as by Ctrl-C."""
-        if not admission.is_trial:
-            return
-        with self._lock.get():
-            circuit = self._circuits.get(admission.slug)
-            if circuit is not None and circuit.period == admission.period:
-                circuit.tried_at = None
+    def record_abort(self, admission: Admission) -> None:
+        """Allow another trial if this one ended for a reason of the host's, such as Ctrl-C."""
+        if admission.is_trial:
+            with self._lock.get():
+                circuit = self._of_period(admission)
+                if circuit is not None:
+                    circuit.tried_at = None
 
     def reset(self, slug: str) -> None:
-        """Close a plugin's circuit and forget its faults; one that is closed stays so."""
+        """Close a plugin's circuit and forget its faults; a closed circuit stays closed."""
         with self._lock.get():
             circuit = self._circuits.get(slug)
             if circuit is not None:
-                self._closed(circuit)
+                circuit.close()
 
     def forget(self, slug: str) -> None:
         """Forget a plugin that is gone."""
         with self._lock.get():
             self._circuits.pop(slug, None)
 
-    # -- the parts, with the lock ------------------------------------------------------------
-
-    @staticmethod
-    def _closed(circuit: _Circuit) -> None:
-        # It is kept, so that calls which were begun before belong to an earlier period still.
-        circuit.times.clear()
-        circuit.period += 1
-        circuit.cool_down = 0.0
-        circuit.open_until = None
-        circuit.tried_at = None
+    def _of_period(self, admission: Admission) -> _Circuit | None:
+        """Return the plugin's circuit, None if it has opened or closed since."""
+        circuit = self._circuits.get(admission.slug)
+        is_current = circuit is not None and circuit.period == admission.period
+        return circuit if is_current else None
 
     @staticmethod
     def _seconds_open(

@@ -1,19 +1,20 @@
-"""Calling hooks so that one plugin's fault costs one result, and is known by that plugin's name.
+"""Calling hooks in isolation: a plugin's fault costs one result, and is recorded for the plugin.
 
 ``registry.hook`` is pluggy's relay and has pluggy's semantics; everything here is isolated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar, overload
 
 from plugreg._calls.circuits import Circuits
+from plugreg._calls.outcome import FaultRecorder, Outcome
+from plugreg._calls.wrapping import Wrapper, enter_wrapper, leave_wrapper
 from plugreg._support.guard import Guard, belongs_to_process
 from plugreg._support.per_process import PerProcess
 from plugreg.exceptions import CircuitOpenError
@@ -32,50 +33,44 @@ from plugreg.observation import CallStats, Observation, RunningCall
 from plugreg.records import PluginFailure
 
 if TYPE_CHECKING:
-    from plugreg._calls.aio import AsyncCalls, Begin, Step
+    from plugreg._calls.aio import AsyncCalls, Step
+    from plugreg._calls.supervision import Supervision
 
 P = ParamSpec("P")
 R = TypeVar("R")
 V = TypeVar("V")
 
-FaultRecorder = Callable[[str, str, BaseException], PluginFailure | None]
-"""Takes a plugin's name, a hook's name and what was raised; gives the record it kept of it."""
+Method: TypeAlias = Callable[Concatenate[Any, P], R]
+"""A spec that stands in a class, and so has a *self*."""
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[R]):
-    """What one implementation gave: a value, which may be None, or an error.
-
-    ``slug`` is the plugin (or the name a host registered on the manager itself), ``error`` the
-    exception and ``failure`` the record kept of it, both None when there was none, ``seconds``
-    the time the implementation took. The error is CircuitOpenError, without a record, where the
-    plugin was not called since its circuit is open. The repr leaves out the exception, which may
-    quote a secret.
-    """
-
-    slug: str
-    value: R | None = None
-    error: BaseException | None = field(default=None, repr=False)
-    failure: PluginFailure | None = None
-    seconds: float = 0.0
+Function: TypeAlias = Callable[P, R]
+"""A spec that stands in a module."""
 
 
 class Dispatcher:
     """Calls hooks in isolation. It holds no implementations and lives as long as its manager.
 
     A hook is named by its spec function (``Hooks.price``, which types arguments and results), or
-    by a text. Arguments are passed by keyword. All implementations that are in service when the
-    call begins take part, whatever is activated or deactivated meanwhile.
+    by a string. Arguments are passed by keyword. All implementations in service when the call
+    begins take part, whatever is activated or deactivated meanwhile. Any thread may call.
 
-    ``timeout`` is how many seconds each plugin may take in :meth:`acall` and :meth:`aoutcomes`,
-    None is no limit. A synchronous call cannot be left, and has none. ``begin`` stands round each
-    implementation in these, as what the manager has put round it does in other calls, and
-    ``around`` in those of :meth:`run`.
+    No method raises because of a plugin, except what belongs to the process (KeyboardInterrupt
+    and the like). Every method that calls a hook raises UnknownHookError for an unknown hook, and
+    HookCallError for wrong arguments or a historic hook.
 
-    Each method raises UnknownHookError for a hook that nobody knows and HookCallError for
-    arguments the spec does not have, lacks, or for a historic hook, and RegistryNotReady where
-    ``check_ready`` does, which is asked until it has let one call pass. It raises nothing because
-    of a plugin, but for what belongs to the process (KeyboardInterrupt and the like).
+    Args:
+        manager: Holds the implementations.
+        on_fault: Records the exception of an implementation.
+        check_ready: Raises RegistryNotReady while hooks must not be called. It is not asked again
+            once it has let a call pass.
+        circuits: The circuits that :meth:`reset` closes.
+        observation: The numbers that :meth:`stats` and :meth:`running` return.
+        timeout: Seconds that each plugin may take in :meth:`acall` and :meth:`aoutcomes`; None
+            means no limit. A synchronous call cannot be left, and has no limit.
+        supervision: Supervises each call that the manager's own tables do not.
+
+    Raises:
+        ValueError: If *timeout* is not above 0.
     """
 
     def __init__(
@@ -87,44 +82,44 @@ class Dispatcher:
         observation: Observation | None = None,
         *,
         timeout: float | None = None,
-        begin: Begin | None = None,
-        around: Callable[[Row], Row] | None = None,
+        supervision: Supervision | None = None,
     ) -> None:
         self._manager = manager
-        self._circuits = Circuits(None) if circuits is None else circuits
-        self._on_fault = _unless_refused(on_fault)
-        self._keep = _keeper(self._on_fault)
-        self._observation = observation
+        self._circuits = circuits or Circuits(None)
+        self._on_fault = _without_refusals(on_fault)
+        self._keep = _make_keep(self._on_fault)
+        self._observation = observation or Observation()
         self._check_ready = check_ready
         self._is_ready = False
-        self._timeout = _positive(timeout)
-        self._around = around
-        # It keeps which plugins are busy, and what hangs here does not hang in a forked child.
-        self._async_calls = PerProcess(partial(_async_calls, self._on_fault, begin))
+        self._timeout = _check_timeout(timeout)
+        self._supervision = supervision
+        # They know the busy plugins, and a thread that hangs here does not exist in a fork.
+        self._async_calls = PerProcess(partial(_make_async_calls, self._on_fault, supervision))
 
     def bind(self, *, timeout: float | None) -> Dispatcher:
-        """Return a dispatcher with another time limit, which shares everything else with this one.
+        """Return a dispatcher with another time limit, which shares all else with this one.
 
-        Raises ValueError for a limit that is not above 0.
+        Args:
+            timeout: Seconds that each plugin may take in :meth:`acall` and :meth:`aoutcomes`;
+                None means no limit.
+
+        Raises:
+            ValueError: If *timeout* is not above 0.
         """
         bound = copy(self)
-        bound._timeout = _positive(timeout)
+        bound._timeout = _check_timeout(timeout)
         return bound
 
-    # A hook that only tells comes first: of None no type of results can be inferred.
+    # A spec that returns nothing comes first: from None no type of results can be inferred.
+    @overload
+    def call(self, hook: Method[P, None], /, *args: P.args, **kwargs: P.kwargs) -> list[None]: ...
+    @overload
+    def call(self, hook: Function[P, None], /, *args: P.args, **kwargs: P.kwargs) -> list[None]: ...
+    @overload
+    def call(self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs) -> list[R]: ...
     @overload
     def call(
-        self, hook: Callable[Concatenate[Any, P], None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[None]: ...
-    @overload
-    def call(self, hook: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs) -> list[None]: ...
-    @overload
-    def call(
-        self, hook: Callable[Concatenate[Any, P], R | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[R]: ...
-    @overload
-    def call(
-        self, hook: Callable[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Function[P, R | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[R]: ...
     @overload
     def call(self, hook: str, /, **kwargs: Any) -> list[Any]: ...
@@ -132,11 +127,23 @@ class Dispatcher:
     def call(self, hook: Any, /, *args: Any, **kwargs: Any) -> list[Any]:
         """Call every implementation and return the results that are not None, in call order.
 
-        Always a list. Of a hook specified with ``firstresult`` it has at most the first result,
-        and later implementations are not called. Wrappers run round the call, outermost first;
-        one that fails costs only itself.
+        Wrappers run round the call, outermost first; a wrapper that fails costs only itself.
+
+        Args:
+            hook: The spec function, or the hook's name.
+            *args: Refused; they stand here for the type checker.
+            **kwargs: Arguments of the hook.
+
+        Returns:
+            Always a list. For a ``firstresult`` hook it has at most the first result, and later
+            implementations are not called.
+
+        Raises:
+            UnknownHookError: If neither a spec nor an implementation has this name.
+            HookCallError: If arguments are missing, unknown or positional, or the hook is historic.
+            RegistryNotReady: Before load and after close.
         """
-        # Written out as it is, since another method here would cost a tenth of a call of ten.
+        # Written out, since another method here would cost a tenth of a call of ten.
         if args or not self._is_ready:
             self._check(hook, args)
         table = self._manager.table(hook)
@@ -146,21 +153,19 @@ class Dispatcher:
             try:
                 picked = pick(kwargs)
             except KeyError:
-                pass  # One is missing; which one is found out below.
+                pass  # An argument is missing; table.arguments() below names it.
             else:
                 return collect(table.calls, self._keep, picked)
-        value = self._wrapped(table, table.arguments(kwargs), first=table.firstresult)
-        if table.firstresult:
-            return [] if value is None else [value]
-        return [each for each in value if each is not None]
+        value = self._call_wrapped(table, table.arguments(kwargs), first=table.firstresult)
+        return _drop_none(value, is_list=not table.firstresult)
 
     @overload
     def first(
-        self, hook: Callable[Concatenate[Any, P], R | None], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> R | None: ...
     @overload
     def first(
-        self, hook: Callable[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Function[P, R | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> R | None: ...
     @overload
     def first(self, hook: str, /, **kwargs: Any) -> Any: ...
@@ -168,30 +173,39 @@ class Dispatcher:
     def first(self, hook: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Return the first result that is not None, or None; later ones are not called.
 
-        Wrappers see what the spec says they see: a single value if it says ``firstresult``,
-        else a list of at most one.
+        Wrappers see the shape of the spec: a single value for a ``firstresult`` hook, else a list
+        of at most one.
+
+        Args:
+            hook: The spec function, or the hook's name.
+            *args: Refused; they stand here for the type checker.
+            **kwargs: Arguments of the hook.
+
+        Raises:
+            UnknownHookError: If neither a spec nor an implementation has this name.
+            HookCallError: If arguments are missing, unknown or positional, or the hook is historic.
+            RegistryNotReady: Before load and after close.
         """
         table = self._table(hook, args)
-        value = self._wrapped(table, table.arguments(kwargs), first=True)
-        if table.firstresult:
-            return value
-        return next((each for each in value if each is not None), None)
+        value = self._call_wrapped(table, table.arguments(kwargs), first=True)
+        results = _drop_none(value, is_list=not table.firstresult)
+        return results[0] if results else None
 
     @overload
     def outcomes(
-        self, hook: Callable[Concatenate[Any, P], None], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Method[P, None], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[Outcome[None]]: ...
     @overload
     def outcomes(
-        self, hook: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Function[P, None], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[Outcome[None]]: ...
     @overload
     def outcomes(
-        self, hook: Callable[Concatenate[Any, P], R | None], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[Outcome[R]]: ...
     @overload
     def outcomes(
-        self, hook: Callable[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Function[P, R | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[Outcome[R]]: ...
     @overload
     def outcomes(self, hook: str, /, **kwargs: Any) -> list[Outcome[Any]]: ...
@@ -200,38 +214,61 @@ class Dispatcher:
         """Call every implementation and return one outcome for each, None results included.
 
         Wrappers do not run, and ``firstresult`` stops nothing here.
+
+        Args:
+            hook: The spec function, or the hook's name.
+            *args: Refused; they stand here for the type checker.
+            **kwargs: Arguments of the hook.
+
+        Returns:
+            The outcomes in call order.
+
+        Raises:
+            UnknownHookError: If neither a spec nor an implementation has this name.
+            HookCallError: If arguments are missing, unknown or positional, or the hook is historic.
+            RegistryNotReady: Before load and after close.
         """
         return [*self.iterate(hook, *args, **kwargs)]
 
     @overload
     def iterate(
-        self, hook: Callable[Concatenate[Any, P], None], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Method[P, None], /, *args: P.args, **kwargs: P.kwargs
     ) -> Iterator[Outcome[None]]: ...
     @overload
     def iterate(
-        self, hook: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Function[P, None], /, *args: P.args, **kwargs: P.kwargs
     ) -> Iterator[Outcome[None]]: ...
     @overload
     def iterate(
-        self, hook: Callable[Concatenate[Any, P], R | None], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> Iterator[Outcome[R]]: ...
     @overload
     def iterate(
-        self, hook: Callable[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Function[P, R | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> Iterator[Outcome[R]]: ...
     @overload
     def iterate(self, hook: str, /, **kwargs: Any) -> Iterator[Outcome[Any]]: ...
 
     def iterate(self, hook: Any, /, *args: Any, **kwargs: Any) -> Iterator[Outcome[Any]]:
-        """Give the outcomes one by one, each as it comes, in call order.
+        """Yield the outcomes in call order; each implementation is called when it is asked for.
 
-        An implementation is called when its outcome is asked for, in the thread that asks: who
-        stops asking calls no more of them. The arguments are checked, and it is settled who takes
-        part, before this returns. Wrappers do not run, and ``firstresult`` stops nothing here.
+        Implementations run in the thread that asks, and no more of them once it stops asking. The
+        arguments are checked, and the implementations chosen, before this returns. Wrappers do
+        not run, and ``firstresult`` stops nothing here.
+
+        Args:
+            hook: The spec function, or the hook's name.
+            *args: Refused; they stand here for the type checker.
+            **kwargs: Arguments of the hook.
+
+        Raises:
+            UnknownHookError: If neither a spec nor an implementation has this name.
+            HookCallError: If arguments are missing, unknown or positional, or the hook is historic.
+            RegistryNotReady: Before load and after close.
         """
         table = self._table(hook, args)
         values = table.values(table.arguments(kwargs))
-        return (self._outcome(row, values) for row in table.rows)
+        return (self._call_row(row, values) for row in table.rows)
 
     @overload
     def reduce(
@@ -255,15 +292,27 @@ class Dispatcher:
     def reduce(self, hook: str, seed: Any, /, **kwargs: Any) -> Any: ...
 
     def reduce(self, hook: Any, seed: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Hand a value through all implementations and return what they have made of it.
+        """Pass a value through all implementations and return the last result.
 
-        The first argument of the hook's spec is the value: ``seed`` for the implementation that
-        is called first, and for each later one what those before it have made of it. What one
-        gives takes the value's place, unless it is None. One that fails costs only itself: the
-        value stays as it was, but for what was changed inside of it. Without implementations
-        ``seed`` is returned. Wrappers do not run, and ``firstresult`` stops nothing here.
+        The value is the first argument of the hook's spec. Each result that is not None becomes
+        the value of the next implementation. An implementation that fails leaves the value as it
+        was, unless it has changed the object itself. Wrappers do not run, and ``firstresult``
+        stops nothing here.
 
-        Raises HookCallError also for a hook without a spec, or whose spec takes no argument.
+        Args:
+            hook: The spec function, or the hook's name.
+            seed: The value of the implementation that is called first.
+            *args: Refused; they stand here for the type checker.
+            **kwargs: The other arguments of the hook.
+
+        Returns:
+            The last result; *seed* without any.
+
+        Raises:
+            UnknownHookError: If neither a spec nor an implementation has this name.
+            HookCallError: If arguments are missing, unknown or positional, or the hook is historic,
+                or has no spec with an argument.
+            RegistryNotReady: Before load and after close.
         """
         table = self._table(hook, args)
         name = table.hook.name
@@ -276,84 +325,88 @@ class Dispatcher:
             )
         value, *others = table.values(table.arguments({argument: seed, **kwargs}))
         for row in table.rows:
-            outcome = self._outcome(row, (value, *others))
+            outcome = self._call_row(row, (value, *others))
             if outcome.value is not None:
                 value = outcome.value
         return value
 
     def explain(self, hook: Callable[..., Any] | str) -> tuple[Position, ...]:
-        """Return all implementations of a hook in call order: ``(slug, reason)`` each.
+        """Return all implementations of a hook in call order, each with the reason of its place.
 
-        Wrappers come first, outermost first. The reason is a sentence: tryfirst or trylast, load
-        order, or the plugins that it asks to be before or after, and which wishes are ignored.
+        Args:
+            hook: The spec function, or the hook's name.
+
+        Returns:
+            ``(slug, reason)`` pairs, wrappers first, outermost first. The reason is a sentence:
+            tryfirst or trylast, load order, or the plugins that it asks to be before or after,
+            and which of these constraints are ignored.
+
+        Raises:
+            UnknownHookError: If neither a spec nor an implementation has this name.
+            RegistryNotReady: Before load and after close.
         """
         self._check_ready()
         return self._manager.explain(hook)
 
     def reset(self, slug: str) -> None:
-        """Close a plugin's circuit, so that it is called again at once; a closed one stays so."""
+        """Close a plugin's circuit, so that the plugin is called again at once.
+
+        Args:
+            slug: The plugin. A closed circuit stays closed.
+        """
         self._circuits.reset(slug)
 
     def forget(self, slugs: Iterable[str]) -> None:
-        """Forget circuits and numbers of plugins that are gone."""
+        """Forget circuits and numbers of plugins that are gone.
+
+        Args:
+            slugs: The plugins.
+        """
         for slug in slugs:
             self._circuits.forget(slug)
-            if self._observation is not None:
-                self._observation.forget(slug)
+            self._observation.forget(slug)
 
     def stats(self) -> tuple[CallStats, ...]:
-        """Return the calls of each hook of each plugin in numbers, what took most time first.
+        """Return the numbers of calls of each plugin's hooks, the most time first.
 
         Empty unless the host observes (``observe=True``).
         """
-        return () if self._observation is None else self._observation.stats()
+        return self._observation.stats()
 
     def running(self, longer_than: float = 0.0) -> tuple[RunningCall, ...]:
-        """Return the calls under way since more than so many seconds, each with its stack.
+        """Return the calls under way, each with its stack, the longest first.
 
-        Empty unless the host observes (``observe=True``).
+        Args:
+            longer_than: Seconds since which a call must be under way.
+
+        Returns:
+            The calls; an empty tuple unless the host observes (``observe=True``).
         """
-        return () if self._observation is None else self._observation.running(longer_than)
+        return self._observation.running(longer_than)
 
     @overload
     async def acall(
-        self, hook: Callable[Concatenate[Any, P], None], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Method[P, Awaitable[None] | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[None]: ...
     @overload
     async def acall(
-        self, hook: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Function[P, Awaitable[None] | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[None]: ...
     @overload
     async def acall(
-        self,
-        hook: Callable[Concatenate[Any, P], Awaitable[None]],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> list[None]: ...
-    @overload
-    async def acall(
-        self, hook: Callable[P, Awaitable[None]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[None]: ...
-    @overload
-    async def acall(
-        self,
-        hook: Callable[Concatenate[Any, P], Awaitable[R | None]],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, hook: Method[P, Awaitable[R | None]], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[R]: ...
     @overload
     async def acall(
-        self, hook: Callable[P, Awaitable[R | None]], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Function[P, Awaitable[R | None]], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[R]: ...
     @overload
     async def acall(
-        self, hook: Callable[Concatenate[Any, P], R | None], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[R]: ...
     @overload
     async def acall(
-        self, hook: Callable[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Function[P, R | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[R]: ...
     @overload
     async def acall(self, hook: str, /, **kwargs: Any) -> list[Any]: ...
@@ -361,68 +414,64 @@ class Dispatcher:
     async def acall(self, hook: Any, /, *args: Any, **kwargs: Any) -> list[Any]:
         """Call every implementation as :meth:`call` does, from a coroutine, on asyncio or trio.
 
-        Async implementations run concurrently, synchronous ones one after the other in a worker
-        thread, with the caller's context variables; the loop is never blocked. The results are in
-        call order, whatever ends first. What a synchronous implementation returns to be awaited
-        is awaited. Of a ``firstresult`` hook one implementation waits for the other, since later
-        ones must not be called. A wrapper that is an async generator changes the result with a
-        second yield. Faults, which a plugin that overruns the time limit or is busy has too, are
-        recorded in the worker thread. Raises what :meth:`call` raises, and RuntimeError on
-        another loop. See :class:`plugreg._calls.aio.AsyncCalls` for time limits, cancellation
-        and plugins that are busy.
+        Async implementations run concurrently, synchronous ones in turn in a worker thread, with
+        the caller's context variables; the loop is never blocked. An awaitable that a synchronous
+        implementation returns is awaited. The implementations of a ``firstresult`` hook run in
+        turn. A wrapper that is an async generator changes the result with a second yield.
+
+        An implementation that overruns the time limit is cancelled and has two seconds to clean
+        up. A synchronous one cannot be cancelled. Code that goes on is left alone, and its plugin
+        is busy: other calls of the plugin fail until the code returns. When the caller is
+        cancelled, all that runs has two seconds to end. Faults are recorded in the worker thread.
+
+        Args:
+            hook: The spec function, or the hook's name.
+            *args: Refused; they stand here for the type checker.
+            **kwargs: Arguments of the hook.
+
+        Returns:
+            The results that are not None, in call order, whichever ends first.
+
+        Raises:
+            UnknownHookError: If neither a spec nor an implementation has this name.
+            HookCallError: If arguments are missing, unknown or positional, or the hook is historic.
+            RegistryNotReady: Before load and after close.
+            RuntimeError: If neither asyncio nor trio runs here.
         """
         table = self._table(hook, args)
         values = table.values(table.arguments(kwargs))
         value = await self._async_calls.get().results(
             table.hook.name,
-            _steps(table.bare, values),
-            _steps(table.wrappers, values),
+            _make_steps(table.bare, values),
+            _make_steps(table.wrappers, values),
             self._timeout,
             first=table.firstresult,
         )
-        if table.firstresult:
-            return [] if value is None else [value]
-        return [each for each in value if each is not None]
+        return _drop_none(value, is_list=not table.firstresult)
 
     @overload
     async def aoutcomes(
-        self, hook: Callable[Concatenate[Any, P], None], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Method[P, Awaitable[None] | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[Outcome[None]]: ...
     @overload
     async def aoutcomes(
-        self, hook: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Function[P, Awaitable[None] | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[Outcome[None]]: ...
     @overload
     async def aoutcomes(
-        self,
-        hook: Callable[Concatenate[Any, P], Awaitable[None]],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> list[Outcome[None]]: ...
-    @overload
-    async def aoutcomes(
-        self, hook: Callable[P, Awaitable[None]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[Outcome[None]]: ...
-    @overload
-    async def aoutcomes(
-        self,
-        hook: Callable[Concatenate[Any, P], Awaitable[R | None]],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, hook: Method[P, Awaitable[R | None]], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[Outcome[R]]: ...
     @overload
     async def aoutcomes(
-        self, hook: Callable[P, Awaitable[R | None]], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Function[P, Awaitable[R | None]], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[Outcome[R]]: ...
     @overload
     async def aoutcomes(
-        self, hook: Callable[Concatenate[Any, P], R | None], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[Outcome[R]]: ...
     @overload
     async def aoutcomes(
-        self, hook: Callable[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Function[P, R | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[Outcome[R]]: ...
     @overload
     async def aoutcomes(self, hook: str, /, **kwargs: Any) -> list[Outcome[Any]]: ...
@@ -431,30 +480,53 @@ class Dispatcher:
         """Call every implementation as :meth:`acall` does, and return one outcome for each.
 
         None results are included, wrappers do not run, and ``firstresult`` stops nothing here.
+
+        Args:
+            hook: The spec function, or the hook's name.
+            *args: Refused; they stand here for the type checker.
+            **kwargs: Arguments of the hook.
+
+        Returns:
+            The outcomes in call order.
+
+        Raises:
+            UnknownHookError: If neither a spec nor an implementation has this name.
+            HookCallError: If arguments are missing, unknown or positional, or the hook is historic.
+            RegistryNotReady: Before load and after close.
+            RuntimeError: If neither asyncio nor trio runs here.
         """
         table = self._table(hook, args)
-        steps = _steps(table.bare, table.values(table.arguments(kwargs)))
-        answers = await self._async_calls.get().outcomes(table.hook.name, steps, self._timeout)
-        return [Outcome(*each) for each in answers]
+        steps = _make_steps(table.bare, table.values(table.arguments(kwargs)))
+        return await self._async_calls.get().outcomes(table.hook.name, steps, self._timeout)
 
     def run(self, rows: Iterable[Row]) -> list[Outcome[Any]]:
-        """Call functions of plugins that implement no hook as :meth:`outcomes` calls those of one.
+        """Call functions of plugins that implement no hook, as :meth:`outcomes` calls a hook's.
 
-        They take no values of a call.
+        Args:
+            rows: The functions, which take no values.
         """
-        around = self._around
-        return [self._outcome(row if around is None else around(row), ()) for row in rows]
+        around = self._supervision.around if self._supervision is not None else lambda row: row
+        return [self._call_row(around(row), ()) for row in rows]
 
     async def arun(self, rows: Sequence[Row]) -> list[Outcome[Any]]:
-        """Call the functions as :meth:`run` does, from a coroutine; all are of one name."""
+        """Call the functions as :meth:`run` does, from a coroutine.
+
+        Args:
+            rows: The functions, which take no values, and all have one name.
+        """
         if not rows:
             return []
-        calls, name = self._async_calls.get(), rows[0].hook
-        answers = await calls.outcomes(name, _steps(rows, ()), self._timeout)
-        return [Outcome(*each) for each in answers]
+        steps = _make_steps(rows, ())
+        return await self._async_calls.get().outcomes(rows[0].hook, steps, self._timeout)
 
     def notify(self, plugin: Implementations, hook: str, **kwargs: Any) -> None:
-        """Call a hook of one plugin alone, without wrappers; a fault is recorded as in a call."""
+        """Call a hook of one plugin alone, without wrappers; a fault is recorded as in a call.
+
+        Args:
+            plugin: The plugin's implementations.
+            hook: The hook's name.
+            **kwargs: Arguments of the hook.
+        """
         with Guard() as guard:
             plugin.invoke(hook, **kwargs)
         if guard.error is not None:
@@ -469,14 +541,14 @@ class Dispatcher:
 
     def _check(self, hook: Any, args: tuple[Any, ...]) -> None:
         self._check_ready()
-        # Who may call once may call ever after.
+        # A caller that may call once may call ever after.
         self._is_ready = True
         if args:
             name = self._manager.table(hook).hook.name
             raise HookCallError(f"arguments of hook {name!r} must be given by keyword")
 
-    def _outcome(self, row: Row, values: Sequence[Any]) -> Outcome[Any]:
-        """Call one implementation; what it raises is recorded."""
+    def _call_row(self, row: Row, values: Sequence[Any]) -> Outcome[Any]:
+        """Call one implementation, and record its exception."""
         started = perf_counter()
         with Guard() as guard:
             value = row.run(values)
@@ -488,67 +560,44 @@ class Dispatcher:
         failure = self._on_fault(row.slug, row.hook, guard.error)
         return Outcome(row.slug, error=guard.error, failure=failure, seconds=seconds)
 
-    def _wrapped(self, table: HookTable, arguments: dict[str, Any], *, first: bool) -> Any:
-        """Run the implementations inside the wrappers; the shape of the value is the spec's."""
+    def _call_wrapped(self, table: HookTable, arguments: dict[str, Any], *, first: bool) -> Any:
+        """Run the implementations inside the wrappers; the spec decides the value's shape."""
         values = table.values(arguments)
-        inside: list[tuple[Row, Generator[None, Any, Any]]] = []
+        is_list = not table.firstresult
+        entered: list[tuple[Row, Wrapper]] = []
         try:
             for row in table.wrappers:
-                generator = self._enter(row, values)
-                if generator is not None:
-                    inside.append((row, generator))
+                with Guard() as guard:
+                    entered.append((row, enter_wrapper(row.run(values))))
+                if guard.error is not None:
+                    self._keep(row, guard.error)
             results = table.run(arguments, self._keep, first=first)
-            value: Any = next(iter(results), None) if table.firstresult else results
-            while inside:
-                value = self._leave(*inside.pop(), table, value)
+            value: Any = results if is_list else next(iter(results), None)
+            while entered:
+                row, wrapper = entered.pop()
+                with Guard() as guard:
+                    value = leave_wrapper(wrapper, value, is_list=is_list)
+                if guard.error is not None:
+                    self._keep(row, guard.error)
         finally:
-            # Some are left when what was raised belongs to the process: they are told to end,
-            # whatever they make of it.
-            for _, generator in reversed(inside):
+            # Some are left when the exception belongs to the process. They are closed, whatever
+            # they make of it.
+            for _, wrapper in reversed(entered):
                 with Guard():
-                    generator.close()
-        return value
-
-    def _enter(self, row: Row, values: Sequence[Any]) -> Generator[None, Any, Any] | None:
-        with Guard() as guard:
-            generator: Generator[None, Any, Any] = row.run(values)
-            try:
-                next(generator)
-            except StopIteration:
-                raise RuntimeError("hook wrapper did not yield") from None
-            return generator
-        assert guard.error is not None
-        self._keep(row, guard.error)
-        return None
-
-    def _leave(
-        self, row: Row, generator: Generator[None, Any, Any], table: HookTable, value: Any
-    ) -> Any:
-        """Hand ``value`` to a wrapper and return what it makes of it; if it fails, ``value``."""
-        with Guard() as guard:
-            try:
-                # A copy, since a wrapper that empties the list and then fails costs only itself.
-                generator.send(value if table.firstresult else value.copy())
-            except StopIteration as end:
-                changed = end.value
-            else:
-                generator.close()
-                raise RuntimeError("hook wrapper has a second yield")
-            if table.firstresult:
-                return changed
-            if not issubclass(type(changed), list):
-                raise TypeError(f"hook wrapper must return a list, not {type(changed).__name__}")
-            return list(changed)
-        assert guard.error is not None
-        self._keep(row, guard.error)
+                    wrapper.close()
         return value
 
 
-def _unless_refused(on_fault: FaultRecorder) -> FaultRecorder:
-    """Return what keeps no record of a call that was not made: that the circuit is open has one."""
+def _drop_none(value: Any, *, is_list: bool) -> list[Any]:
+    """Return the results in a value that a call has made: a list, or a single result."""
+    return [result for result in (value if is_list else [value]) if result is not None]
+
+
+def _without_refusals(on_fault: FaultRecorder) -> FaultRecorder:
+    """Return a recorder that skips refused calls: the open circuit has its own record."""
 
     def record(slug: str, hook: str, error: BaseException) -> PluginFailure | None:
-        # A plugin may raise the same error itself, also one that another plugin's outcome had.
+        # A plugin may raise the same error itself, also that of another plugin's outcome.
         if type(error) is CircuitOpenError and error.slug == slug and error.is_refusal:
             return None
         return on_fault(slug, hook, error)
@@ -556,8 +605,8 @@ def _unless_refused(on_fault: FaultRecorder) -> FaultRecorder:
     return record
 
 
-def _keeper(on_fault: FaultRecorder) -> Keep:
-    """Return what records a fault, and raises again what belongs to the process."""
+def _make_keep(on_fault: FaultRecorder) -> Keep:
+    """Return a function that records a fault, or raises what belongs to the process again."""
 
     def keep(row: Row, error: BaseException) -> None:
         if belongs_to_process(error):
@@ -567,15 +616,15 @@ def _keeper(on_fault: FaultRecorder) -> Keep:
     return keep
 
 
-def _async_calls(on_fault: FaultRecorder, begin: Begin | None) -> AsyncCalls:
+def _make_async_calls(on_fault: FaultRecorder, supervision: Supervision | None) -> AsyncCalls:
     # Imported at the first such call, as few hosts make one.
     from plugreg._calls.aio import AsyncCalls
 
-    return AsyncCalls(on_fault, begin)
+    return AsyncCalls(on_fault, None if supervision is None else supervision.begin)
 
 
-def _steps(rows: Sequence[Row], values: Sequence[Any]) -> list[Step]:
-    """Return what an asynchronous call runs, with async implementations as they really are."""
+def _make_steps(rows: Sequence[Row], values: Sequence[Any]) -> list[Step]:
+    """Return the steps of an asynchronous call, with the real async implementations."""
     from plugreg._calls.aio import Step
 
     steps = []
@@ -587,7 +636,7 @@ def _steps(rows: Sequence[Row], values: Sequence[Any]) -> list[Step]:
     return steps
 
 
-def _positive(timeout: float | None) -> float | None:
+def _check_timeout(timeout: float | None) -> float | None:
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout is a number of seconds above 0, or None, not {timeout!r}")
     return timeout

@@ -1,14 +1,12 @@
-"""How plugins are: what they say of themselves, and whether those serve without which nothing does.
-
-design.md, section 4 (``plugreg_health``), and requirement O5.
-"""
+"""Health of the plugins: their own reports, and whether the critical plugins are in service."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from plugreg._calls.dispatcher import Dispatcher, Outcome
+from plugreg._calls.dispatcher import Dispatcher
+from plugreg._calls.outcome import Outcome
 from plugreg._support.guard import plain, safe_repr
 from plugreg.exceptions import RegistryNotReady
 from plugreg.records import CircuitState, Snapshot
@@ -16,7 +14,13 @@ from plugreg.records import CircuitState, Snapshot
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PluginHealth:
-    """What an active plugin says of itself; ``detail`` is what is wrong, "" if it ``is_well``."""
+    """An active plugin's report on itself.
+
+    Attributes:
+        slug: The plugin.
+        is_well: Whether it works.
+        detail: The fault; an empty string if it is well.
+    """
 
     slug: str
     is_well: bool
@@ -24,9 +28,9 @@ class PluginHealth:
 
 
 class Health:
-    """Asks plugins how they are. ``critical`` are the slugs of those that must serve.
+    """Asks plugins for their health. ``critical`` are the slugs of those that must be in service.
 
-    ``current`` gives the snapshot; it raises RegistryNotReady before load and after close.
+    ``current`` returns the snapshot; it raises RegistryNotReady before load and after close.
     """
 
     def __init__(
@@ -43,10 +47,10 @@ class Health:
 
     @property
     def ready(self) -> bool:
-        """Whether all critical plugins are in service, and none has an open circuit. Calls none.
+        """Whether all critical plugins are in service, without an open circuit. Calls no plugin.
 
-        A half-open one is no hindrance: without calls, which a host that is not ready may not get,
-        it would stay so for ever.
+        A half-open circuit counts as ready. A host that is not ready may get no calls, and
+        without calls the circuit would stay half-open for ever.
         """
         try:
             active = self._current().active
@@ -57,24 +61,24 @@ class Health:
     def report(self) -> tuple[PluginHealth, ...]:
         """Ask all active plugins that implement ``plugreg_health``, in call order.
 
-        One that raises, or whose circuit is open, is not well, and that is the detail.
+        A plugin that raises, or whose circuit is open, is not well, and that is the detail.
         """
-        return tuple(map(_judged, self._dispatch.iterate("plugreg_health")))
+        return tuple(map(_parse_answer, self._dispatch.iterate("plugreg_health")))
 
 
-def _judged(outcome: Outcome[object]) -> PluginHealth:
-    told = outcome.value
+def _parse_answer(outcome: Outcome[object]) -> PluginHealth:
+    answer = outcome.value
     if outcome.failure is not None:
         detail = outcome.failure.message
     elif outcome.error is not None:
         detail = str(outcome.error)
-    elif told is None or told is True:
+    elif answer is None or answer is True:
         return PluginHealth(slug=outcome.slug, is_well=True)
-    elif issubclass(type(told), str):
-        # A subclass may do anything in the methods that others call later.
-        detail = plain(str.__str__(told))
-    elif told is False:
+    elif issubclass(type(answer), str):
+        # The methods of a subclass may run code of the plugin later.
+        detail = plain(str.__str__(answer))
+    elif answer is False:
         detail = "it says that it is not well"
     else:
-        detail = f"its plugreg_health() must give None, True or a text, not {safe_repr(told)}"
+        detail = f"its plugreg_health() must return None, True or a string, not {safe_repr(answer)}"
     return PluginHealth(slug=outcome.slug, is_well=False, detail=detail)

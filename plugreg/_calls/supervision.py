@@ -1,4 +1,4 @@
-"""What stands round each implementation where the host asks for it: circuits and observers."""
+"""Supervision of each call where the host asks for it: circuits and observers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ _logger = logging.getLogger("plugreg")
 
 
 class Supervision:
-    """Lets calls through whose plugin's circuit is closed, and tells observers of them.
+    """Lets calls through whose plugin's circuit is closed, and reports them to observers.
 
-    Wrappers are not among what it supervises, nor what plugreg itself tells a single plugin. Hooks
-    of plugreg's own (``plugreg_…``) are observed, but are no matter of circuits: they get through,
-    are no trial, and their faults do not count. Only ``plugreg_health`` is not called while the
-    circuit is open.
+    Wrappers are not supervised, nor the hooks that plugreg calls of a single plugin. Hooks of
+    plugreg's own (``plugreg_…``) are observed, but circuits neither stop nor count them. Only
+    ``plugreg_health`` is not called while the circuit is open.
     """
 
     def __init__(self, circuits: Circuits, observers: Iterable[CallObserver]) -> None:
@@ -31,13 +30,10 @@ class Supervision:
         self._observers = tuple(observers)
 
     def around(self, row: Row) -> Row:
-        """Return an implementation that is called under supervision.
-
-        It raises CircuitOpenError, and the plugin is not called, while that's circuit is open.
-        """
+        """Return the implementation under supervision; an open circuit raises CircuitOpenError."""
         function = row.function
         if type(function) is AsyncOnly:
-            # It is the host that calls it in the wrong way, and nothing of the plugin runs.
+            # The host calls it in the wrong way, and no code of the plugin runs.
             return row
 
         def supervised(*values: Any) -> Any:
@@ -48,8 +44,8 @@ class Supervision:
                 call.end(error)
                 raise
             if type(value) is CoroutineType:
-                # The same mistake of the host's: who has called refuses it.
-                call.break_off()
+                # The same mistake of the host's; the caller refuses the coroutine.
+                call.abort()
             else:
                 call.end()
             return value
@@ -57,9 +53,9 @@ class Supervision:
         return row._replace(function=supervised)
 
     def begin(self, slug: str, hook: str) -> SupervisedCall:
-        """Begin a call, here and now; it has to be ended. Raises CircuitOpenError.
+        """Begin a call, in this thread and context; it has to be ended. Raises CircuitOpenError.
 
-        That error has the mark ``is_refusal``, by which it is told from one of a plugin's own.
+        The error has the mark ``is_refusal``, which an error of a plugin's own has not.
         """
         circuits = self._always_closed if hook.startswith("plugreg_") else self._circuits
         admission = circuits.admit(slug)
@@ -69,10 +65,10 @@ class Supervision:
             raise refusal
         call = SupervisedCall(circuits, admission)
         try:
-            for each in self._observers:
-                call.observe(each, hook)
+            for observer in self._observers:
+                call.observe(observer, hook)
         except BaseException:
-            call.break_off()
+            call.abort()
             raise
         return call
 
@@ -87,64 +83,64 @@ class SupervisedCall:
         self._has_overrun = False
 
     def observe(self, observer: CallObserver, hook: str) -> None:
-        """Tell an observer that it begins; it is told of the end, too, unless it fails."""
+        """Report the beginning to an observer; unless this fails, it receives the end, too."""
         with Guard() as guard:
             self._tokens.append((observer, observer.began(self._admission.slug, hook)))
-        _log(observer, guard.error)
+        _log_fault(observer, guard.error)
 
     def move(self) -> None:
-        """Take note that it goes on here and now, where what it has returned is awaited."""
-        for each, token in self._tokens:
-            if type(each) is Observation:
-                each.moved(token)
+        """Note that the call goes on in this task, which awaits the returned awaitable."""
+        for observer, token in self._tokens:
+            if type(observer) is Observation:
+                observer.moved(token)
 
     def overrun(self) -> None:
-        """Count it as a fault now, though it has not ended."""
+        """Count a timeout now, though the call has not ended."""
         self._has_overrun = True
-        self._circuits.went_wrong(self._admission)
+        self._circuits.record_failure(self._admission)
 
     def end(self, error: BaseException | None = None) -> None:
-        """Tell what came of it; ``error`` is what was raised."""
+        """Report the result; *error* is the exception."""
         if error is None:
-            self._end(None, self._circuits.went_well)
-        elif _is_broken_off(error) and not self._has_overrun:
-            self.break_off()
+            self._end(None, self._circuits.record_success)
+        elif _is_abort(error) and not self._has_overrun:
+            self.abort()
         else:
-            self._end(error, self._circuits.went_wrong)
+            self._end(error, self._circuits.record_failure)
 
-    def break_off(self) -> None:
-        """Tell that it has ended for no reason of the plugin's."""
-        self._end(None, self._circuits.broke_off)
+    def abort(self) -> None:
+        """Report that the call has ended for no reason of the plugin's."""
+        self._end(None, self._circuits.record_abort)
 
-    def _end(self, error: BaseException | None, judge: Callable[[Admission], None]) -> None:
+    def _end(self, error: BaseException | None, record: Callable[[Admission], None]) -> None:
         try:
             while self._tokens:
-                each, token = self._tokens.pop()
+                observer, token = self._tokens.pop()
                 with Guard() as guard:
-                    each.ended(token, error)
-                _log(each, guard.error)
+                    observer.ended(token, error)
+                _log_fault(observer, guard.error)
         finally:
-            # What one raises may belong to the process: the others are told nevertheless.
+            # An observer's exception may belong to the process: the others receive the end, too.
             if self._tokens:
-                self._end(error, judge)
+                self._end(error, record)
             elif not self._has_overrun:
-                judge(self._admission)
+                record(self._admission)
 
 
-def _is_broken_off(error: BaseException) -> bool:
-    """Tell whether this is Ctrl-C, a cancellation, or a group of nothing else."""
-    found = [error]
-    while found:
-        each = found.pop()
-        if issubclass(type(each), BaseExceptionGroup):
-            # A subclass may say anything of what is in it.
-            found += BaseExceptionGroup.exceptions.__get__(each)
-        elif not belongs_to_process(each):
+def _is_abort(error: BaseException) -> bool:
+    """Return whether this is Ctrl-C, a cancellation, or a group of nothing else."""
+    errors = [error]
+    while errors:
+        error = errors.pop()
+        if issubclass(type(error), BaseExceptionGroup):
+            # A subclass may show other members than it has.
+            errors += BaseExceptionGroup.exceptions.__get__(error)
+        elif not belongs_to_process(error):
             return False
     return True
 
 
-def _log(observer: CallObserver, error: BaseException | None) -> None:
+def _log_fault(observer: CallObserver, error: BaseException | None) -> None:
     if error is not None:
         _logger.warning(
             "an observer of calls, a %s, failed: %s",

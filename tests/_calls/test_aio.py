@@ -29,7 +29,7 @@ from plugreg import (
 )
 from plugreg._calls import aio as async_calls
 from plugreg._calls.aio import Step, _jobs, _loops
-from plugreg._calls.aio._steps import supervised
+from plugreg._calls.aio._steps import supervise
 from plugreg._calls.circuits import CircuitPolicy
 from plugreg._calls.dispatcher import Dispatcher
 from plugreg.exceptions import UnknownHookError
@@ -1548,7 +1548,7 @@ class TestRegistry:
         """A call whose coroutine is thrown away ends, once, and keeps no circuit on trial."""
         ended = []
         call = SimpleNamespace(end=lambda error=None: ended.append(type(error)))
-        step = supervised(Step("a", False, lambda: forever("tea")), "price", lambda *_: call)
+        step = supervise(Step("a", False, lambda: forever("tea")), "price", lambda *_: call)
 
         handed = step.run()
         assert ended == []
@@ -1594,13 +1594,13 @@ class TestLoops:
     def test_a_scope_of_anyios_that_is_cancelled(self, hanging, monkeypatch):
         """While the call waits for a plugin to clean up, the loop has nothing to do for it."""
         bench, waits = Bench(), []
-        wait = _loops._Asyncio.wait
+        wait = _loops.AsyncioLoop.wait
 
         def counted(*args, **kwargs):
             waits.append(args)
             return wait(*args, **kwargs)
 
-        monkeypatch.setattr(_loops._Asyncio, "wait", counted)
+        monkeypatch.setattr(_loops.AsyncioLoop, "wait", counted)
         monkeypatch.setattr(_jobs, "CLEAN_UP_SECONDS", LONG)
 
         async def main():

@@ -40,7 +40,7 @@ def circuits(clock, opened):
 
 def fail(circuits, times=3, slug="tea"):
     for _ in range(times):
-        circuits.went_wrong(circuits.admit(slug))
+        circuits.record_failure(circuits.admit(slug))
 
 
 def test_repeated_faults_open_it(circuits, opened):
@@ -73,7 +73,7 @@ def test_faults_that_lie_far_apart_do_not_open_it(circuits, clock):
 def test_calls_that_go_well_between_are_no_excuse(circuits):
     """A plugin with a hook that works may have another one that never does."""
     for _ in range(3):
-        circuits.went_well(circuits.admit("tea"))
+        circuits.record_success(circuits.admit("tea"))
         fail(circuits, 1)
 
     assert circuits.state("tea") == "open"
@@ -91,7 +91,7 @@ def test_one_call_is_tried_after_the_back_off(circuits, clock):
     assert circuits.admit("tea") is None
     assert circuits.state("tea") == "half-open"
 
-    circuits.went_well(trial)
+    circuits.record_success(trial)
     assert circuits.state("tea") == "closed"
     fail(circuits, 2)
     assert circuits.state("tea") == "closed"
@@ -106,7 +106,7 @@ def test_each_failed_trial_doubles_the_back_off_up_to_the_longest(circuits, cloc
         assert opened[-1] == ("tea", seconds)
 
     clock.now += 15
-    circuits.went_well(circuits.admit("tea"))
+    circuits.record_success(circuits.admit("tea"))
     fail(circuits)
     assert opened[-1] == ("tea", 5)
 
@@ -115,7 +115,7 @@ def test_a_trial_that_is_broken_off_is_tried_again(circuits, clock):
     """Ctrl-C in the trial says nothing of the plugin."""
     fail(circuits)
     clock.now += 5
-    circuits.broke_off(circuits.admit("tea"))
+    circuits.record_abort(circuits.admit("tea"))
 
     assert circuits.admit("tea") is not None
 
@@ -131,10 +131,10 @@ def test_a_trial_that_does_not_end_has_failed(circuits, clock, opened):
     assert (circuits.admit("tea"), circuits.state("tea")) == (None, "open")
     assert opened == [("tea", 5), ("tea", 10)]
 
-    circuits.went_well(lost)
+    circuits.record_success(lost)
     assert circuits.state("tea") == "open"
     clock.now += 10
-    circuits.went_well(circuits.admit("tea"))
+    circuits.record_success(circuits.admit("tea"))
     assert circuits.state("tea") == "closed"
 
 
@@ -144,7 +144,7 @@ def test_a_slow_trial_counts_if_nobody_has_asked_since(circuits, clock):
     clock.now += 5
     slow = circuits.admit("tea")
     clock.now += 60
-    circuits.went_well(slow)
+    circuits.record_success(slow)
 
     assert circuits.state("tea") == "closed"
 
@@ -153,14 +153,14 @@ def test_calls_that_were_begun_before_do_not_count_after(circuits, clock):
     """Neither does a fault open it again, nor a success close it, nor either of them later."""
     old = [circuits.admit("tea") for _ in range(4)]
     fail(circuits)
-    circuits.went_well(old[0])
+    circuits.record_success(old[0])
     assert circuits.state("tea") == "open"
     clock.now += 5
-    circuits.went_wrong(old[1])
+    circuits.record_failure(old[1])
     assert circuits.state("tea") == "half-open"
-    circuits.went_well(circuits.admit("tea"))
+    circuits.record_success(circuits.admit("tea"))
     fail(circuits, 2)
-    circuits.went_wrong(old[2])
+    circuits.record_failure(old[2])
     assert circuits.state("tea") == "closed"
 
 

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pluggy
 import pytest
 
-from plugreg._calls.dispatcher import Dispatcher, Outcome
+from plugreg._calls.dispatcher import Dispatcher
+from plugreg._calls.outcome import Outcome
 from plugreg.exceptions import UnknownHookError
 from plugreg.hooks import (
     HookCallError,

@@ -474,7 +474,7 @@ class TestHealth:
             (True, ""),
             ("the kettle is empty", "the kettle is empty"),
             (False, "it says that it is not well"),
-            (7, "its plugreg_health() must give None, True or a text, not 7"),
+            (7, "its plugreg_health() must return None, True or a string, not 7"),
             (OSError("no water"), "hook 'plugreg_health': OSError: no water"),
         ],
     )

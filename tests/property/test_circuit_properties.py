@@ -87,14 +87,14 @@ class CircuitMachine(RuleBasedStateMachine):
         real, model = self.under_way.pop(at)
         is_current = model[0] == self.model.period
         if end == "wrong":
-            self.real.went_wrong(real)
+            self.real.record_failure(real)
             self.model.wrong(model, self.now)
         elif end == "well":
-            self.real.went_well(real)
+            self.real.record_success(real)
             if model[1] and is_current:
                 self.model.close()
         else:
-            self.real.broke_off(real)
+            self.real.record_abort(real)
             if model[1] and is_current:
                 self.model.tried_at = None
 
@@ -105,7 +105,7 @@ class CircuitMachine(RuleBasedStateMachine):
             self.begin()
             if self.under_way:
                 real, model = self.under_way.pop()
-                self.real.went_wrong(real)
+                self.real.record_failure(real)
                 self.model.wrong(model, self.now)
 
     @rule()

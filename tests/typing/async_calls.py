@@ -9,7 +9,8 @@ from collections.abc import AsyncGenerator, Awaitable
 from typing import Any, assert_type
 
 from plugreg import PluginRegistry, hookimpl, hookspec
-from plugreg._calls.dispatcher import Dispatcher, Outcome
+from plugreg._calls.dispatcher import Dispatcher
+from plugreg._calls.outcome import Outcome
 
 
 class Hooks:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any, assert_type
 
 from plugreg import PluginRegistry, hookspec
-from plugreg._calls.dispatcher import Dispatcher, Outcome
+from plugreg._calls.dispatcher import Dispatcher
+from plugreg._calls.outcome import Outcome
 
 
 class Hooks:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, assert_type
 
 from plugreg import Plugin, PluginRegistry, hookimpl, hookspec
-from plugreg._calls.dispatcher import Outcome
+from plugreg._calls.outcome import Outcome
 
 
 class Hooks:

@@ -1,4 +1,4 @@
-"""Pieces of plugin code with a time limit, and the running of some of them together."""
+"""Jobs, which are pieces of plugin code with a time limit, and the teams that run them together."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import Any, Final, NamedTuple
 
 from plugreg._calls.aio._loops import Loop
 from plugreg._calls.aio._steps import close
-from plugreg._calls.aio._workers import Busy, Work, Worker
+from plugreg._calls.aio._workers import BusyPlugins, ThreadTask, Worker
 from plugreg._support.guard import Guard
 from plugreg.exceptions import PluginTimeoutError
 
 CLEAN_UP_SECONDS: Final = 2.0
-"""How long code that was cancelled may take to clean up before it is given up on."""
+"""Time that cancelled code has to clean up before it is given up on."""
 
 PROCESS: Final = (KeyboardInterrupt, GeneratorExit)
-"""What belongs to the process. In a task of its own, a plugin's CancelledError is its fault."""
+"""These belong to the process. In a task of its own, a plugin's CancelledError is its fault."""
 
 
 class _Awaitable(NamedTuple):
-    """What a synchronous implementation returned, to be awaited on the loop."""
+    """The return value of a synchronous implementation that the loop has to await."""
 
     value: Awaitable[Any]
 
 
 class Job:
-    """One piece of plugin code, and when ``is_over`` what became of it: ``value`` or ``error``.
+    """One piece of plugin code, and its result when it ``is_over``: ``value`` or ``error``.
 
-    ``start`` sets it going, with one of the methods that run. It may take ``limit`` seconds, None
-    is no limit. Then a task is cancelled, and has CLEAN_UP_SECONDS to end; one that goes on
-    nevertheless, and a thread at once, is given up on: the job is over, and the plugin, if it
-    ``makes_busy``, is busy until the code returns. ``is_stopped`` tells that it was told to end,
-    for any reason; ``overrun`` is called when the limit is over.
-    All methods are called in the loop's thread.
+    ``start`` sets it going: in a thread, in a task, or as a part of a task. It may take ``limit``
+    seconds; None means no limit. Then a task is cancelled and has CLEAN_UP_SECONDS to end. Code
+    that goes on nevertheless, and a thread at once, is given up on. The job is over then, and the
+    plugin, if it ``makes_busy``, is busy until the code returns. ``is_stopped`` says that the job
+    was asked to end, for any reason. ``overrun`` is called when the limit is over, ``cancel``
+    cancels the job's task. All methods are called in the loop's thread.
     """
 
     def __init__(
@@ -56,36 +56,36 @@ class Job:
         self.is_stopped = False
         self.start = start
         self._makes_busy = makes_busy
-        # It stands for the job, which would keep its task, where the busy plugins are known.
+        # It stands for the job among the busy plugins; the job itself would keep its task alive.
         self._piece = object()
         self._overrun = overrun
         self._team = team
         self._limit = limit
         self._begun: float | None = None
         self._until: float | None = None
-        self._work: Work | None = None
-        self._cancel: Callable[[], object] | None = None
+        self._thread_task: ThreadTask | None = None
+        self.cancel: Callable[[], object] | None = None
 
     # -- ways to run -------------------------------------------------------------------------
 
     def run_in_thread(
         self, function: Callable[[], Any], discard: Callable[[Any], object] = lambda _: None
     ) -> None:
-        """Call ``function`` in the worker's thread; await on the loop what it gives to await.
+        """Call ``function`` in the worker's thread; an awaitable that it returns is awaited.
 
-        ``discard`` takes what it returns when that is too late.
+        ``discard`` takes a return value that comes too late.
         """
         busy, loop = self._team.busy, self._team.loop
 
         def run() -> Any:
             value = function()
-            # A plugin's class is asked, which may do anything: so it is done in this thread.
+            # Asking a plugin's class may run its code, so it is done in this thread.
             if hasattr(type(value), "__await__"):
-                work.goes_on = True
+                task.goes_on = True
                 return _Awaitable(value)
             return value
 
-        def too_late(value: Any) -> None:
+        def discard_late(value: Any) -> None:
             try:
                 with Guard():
                     if type(value) is _Awaitable:
@@ -93,48 +93,42 @@ class Job:
                     else:
                         discard(value)
             finally:
-                busy.release(self._piece)
+                busy.discard(self._piece)
 
-        work = self._work = Work(run, lambda: loop.soon(self._thread_ended), too_late)
-        self._team.worker.put(work)
+        task = ThreadTask(run, lambda: loop.soon(self._end_in_thread), discard_late)
+        self._thread_task = task
+        self._team.worker.put(task)
 
     def run_in_task(self, function: Callable[[], Awaitable[Any]]) -> None:
-        """Await what ``function`` returns, in a task of its own."""
-        self._cancel = self._spawned(function, self.end)
-
-    def run_with(self, spawn: Callable[[], Callable[[], object]]) -> None:
-        """Run as a task, or as a part of one, that ``spawn`` makes; it gives what cancels it.
-
-        The task calls :meth:`begin`, and :meth:`end` is called when it, or the part, has ended.
-        """
-        self._cancel = spawn()
+        """Await the result of ``function`` in a task of its own."""
+        self.cancel = self._spawn(function, self.end)
 
     def begin(self) -> None:
-        """Count the time from now: what a loop that is late takes to come to it is not its own."""
+        """Count the time from now: the delay of a busy loop is not the plugin's."""
         self._begun = monotonic()
 
     def end(self, value: Any, error: BaseException | None) -> None:
-        """Be over with what the code gave; what comes when it is over already is too late."""
+        """End the job with the code's result; a result of a job that is over comes too late."""
         if self.is_over:
-            self._team.busy.release(self._piece)
+            self._team.busy.discard(self._piece)
             return
         if self.error is None:
-            # What was told to end is expected to end with the loop's cancellation.
+            # A stopped job is expected to end with the loop's cancellation.
             if not (self.is_stopped and self._team.is_cancellation(error)):
                 self.error = error
             self.value = value
         self._finish()
 
-    def _thread_ended(self) -> None:
-        work = self._work
-        assert work is not None
-        self._begun, self._work = work.begun, None
-        awaitable = work.value
+    def _end_in_thread(self) -> None:
+        task = self._thread_task
+        assert task is not None
+        assert task.context is not None
+        self._begun, self._thread_task = task.begun, None
+        awaitable = task.value
         if type(awaitable) is not _Awaitable:
-            self.end(work.value, work.error)
+            self.end(task.value, task.error)
         elif self.is_stopped:
-            assert work.context is not None
-            work.context.run(close, awaitable.value)
+            task.context.run(close, awaitable.value)
             self.end(None, None)
         else:
             self._until = None
@@ -147,10 +141,10 @@ class Job:
                 close(awaitable.value)
                 self.end(value, error)
 
-            # What was begun in the thread ends in the context in which it began.
-            self._cancel = self._spawned(wait, ended, work.context)
+            # An awaitable of the thread runs in the context in which it began.
+            self.cancel = self._spawn(wait, ended, task.context)
 
-    def _spawned(
+    def _spawn(
         self,
         function: Callable[[], Awaitable[Any]],
         ended: Callable[[Any, BaseException | None], object],
@@ -165,7 +159,7 @@ class Job:
                 self.begin()
             try:
                 value = await function()
-            except BaseException as error:  # noqa: BLE001 - who waits for it has to judge
+            except BaseException as error:  # noqa: BLE001 - the job has to judge
                 raised = error
 
         return self._team.spawn(body, lambda: ended(value, raised), context)
@@ -174,21 +168,21 @@ class Job:
         if self._begun is not None:
             self.seconds = monotonic() - self._begun
         self.is_over = True
-        self._team.tell(self)
+        self._team.take_result(self)
 
     # -- time --------------------------------------------------------------------------------
 
     def until(self, now: float) -> float:
-        """Return when to look after it again, by ``time.monotonic``."""
+        """Return the next time to call :meth:`look_after`, by ``time.monotonic``."""
         if self._until is not None:
             return self._until
         if self._limit is None:
             return inf
-        begun = self._begun if self._work is None else self._work.begun
+        begun = self._begun if self._thread_task is None else self._thread_task.begun
         return (now if begun is None else begun) + self._limit
 
     def look_after(self, now: float) -> None:
-        """Stop it when it is out of time, and give up on it when it was stopped and goes on."""
+        """Stop it at its time limit, and give up on it if it was stopped and goes on."""
         if self.is_over or now < self.until(now):
             return
         if self.is_stopped:
@@ -196,7 +190,7 @@ class Job:
             return
         assert self._limit is not None
         out_of_time = PluginTimeoutError(self.slug, self._limit)
-        if self._work is None:
+        if self._thread_task is None:
             self.error = out_of_time
             self.stop()
         elif self._give_up():
@@ -205,48 +199,48 @@ class Job:
             self._overrun()
 
     def stop(self) -> None:
-        """Tell it to end, and give it time for that. What has not begun never will."""
+        """Ask it to end, within CLEAN_UP_SECONDS. A job that has not begun never will."""
         if self.is_over or self.is_stopped:
             return
         self.is_stopped = True
         self._until = monotonic() + CLEAN_UP_SECONDS
-        if self._cancel is not None:
+        if self.cancel is not None:
             with Guard():  # Where the loop is closed, there is nothing to cancel.
-                self._cancel()
-        elif self._work is None:
+                self.cancel()
+        elif self._thread_task is None:
             self._finish()
-        elif self._work.begun is None:
+        elif self._thread_task.begun is None:
             self._give_up()
 
     def _give_up(self) -> bool:
-        """Be over, whatever the code does. False when it has ended by itself at this moment."""
-        busy, work = self._team.busy, self._work
+        """End the job without the code's result. False if the code has ended at this moment."""
+        busy, task = self._team.busy, self._thread_task
         if self._makes_busy:
-            busy.hold(self._piece, self.slug)
-        if work is not None:
-            if not self._team.worker.give_up(work):
-                busy.release(self._piece)
-                # The loop is about to be told.
+            busy.add(self._piece, self.slug)
+        if task is not None:
+            if not self._team.worker.give_up(task):
+                busy.discard(self._piece)
+                # The loop is about to call _end_in_thread.
                 self._until = inf
                 return False
-            self._begun = work.begun
-            if work.begun is None:
-                busy.release(self._piece)
+            self._begun = task.begun
+            if task.begun is None:
+                busy.discard(self._piece)
         self._finish()
         return True
 
 
 class Team:
-    """Runs jobs together, those in threads one after the other, and waits for all of them.
+    """Runs jobs together, those in threads in turn, and waits for all of them.
 
-    When the waiting is cancelled, or what a job raised belongs to the process, the others are
-    stopped and have their time to end; then the exception goes on, and ``is_leaving`` is true.
-    From then on jobs have CLEAN_UP_SECONDS, the waiting for them cannot be cancelled, and what
-    belongs to the process is kept in ``urgent`` alone. ``is_dead`` tells that the coroutine was
-    closed: jobs are started then, and nothing is waited for.
+    When the waiting is cancelled, or the exception of a job belongs to the process, the other
+    jobs are stopped and have their time to end. Then the exception goes on, and ``is_leaving`` is
+    true. From then on jobs have CLEAN_UP_SECONDS, the waiting for them cannot be cancelled, and
+    an exception that belongs to the process is only kept in ``urgent``. ``is_dead`` says that the
+    coroutine was closed: jobs are still started then, and nothing is waited for.
     """
 
-    def __init__(self, loop: Loop, busy: Busy) -> None:
+    def __init__(self, loop: Loop, busy: BusyPlugins) -> None:
         self.loop = loop
         self.busy = busy
         self.worker = Worker(copy_context())
@@ -259,19 +253,19 @@ class Team:
     async def run(self, jobs: Sequence[Job]) -> None:
         """Start the jobs, and wait until all are over."""
         if self.is_dead:
-            for each in jobs:
+            for job in jobs:
                 with Guard():  # Where the loop is closed, nothing can be started.
-                    each.start(each)
+                    job.start(job)
             return
         self._open = len(jobs)
         try:
-            for each in jobs:
-                each.start(each)
+            for job in jobs:
+                job.start(job)
             await self._all_over(jobs)
         except BaseException:
             self.is_leaving = True
-            for each in jobs:
-                each.stop()
+            for job in jobs:
+                job.stop()
             if not self.is_dead:
                 await self._all_over(jobs)
             raise
@@ -279,13 +273,13 @@ class Team:
     async def _all_over(self, jobs: Sequence[Job]) -> None:
         while True:
             now = monotonic()
-            for each in jobs:
-                each.look_after(now)
+            for job in jobs:
+                job.look_after(now)
             if self.urgent is not None and not self.is_leaving:
                 raise self.urgent
             if not self._open:
                 return
-            until = min(each.until(now) for each in jobs if not each.is_over)
+            until = min(job.until(now) for job in jobs if not job.is_over)
             seconds = None if until == inf else max(until - now, 0)
             try:
                 await self.loop.wait(self._woken, seconds, shielded=self.is_leaving)
@@ -300,20 +294,20 @@ class Team:
         done: Callable[[], object],
         context: Context | None = None,
     ) -> Callable[[], object]:
-        """Start a task, and return what cancels it; its context is as that of the call is now."""
+        """Start a task, and return a function to cancel it; its context is that of the call."""
         if context is None:
             context = self.worker.context.copy()
         return self.loop.spawn(body, done, context)
 
     def take_context(self) -> None:
-        """Let what comes later see the context variables as they are here."""
+        """Let later code see the context variables as they are here."""
         context = self.worker.context
         for variable, value in copy_context().items():
             if context.get(variable, self) is not value:
                 context.run(variable.set, value)
 
-    def tell(self, job: Job) -> None:
-        """Be told that a job is over."""
+    def take_result(self, job: Job) -> None:
+        """Note that a job is over."""
         self._open -= 1
         if issubclass(type(job.error), PROCESS):
             self.urgent = self.urgent or job.error
@@ -321,7 +315,7 @@ class Team:
             self._woken.set()
 
     def is_cancellation(self, error: BaseException | None) -> bool:
-        """Tell whether this is what the loop raises in a task that is cancelled."""
+        """Return whether this is the exception that the loop raises in a cancelled task."""
         kind = type(error)
         # Tasks inside a task give a group, which is an Exception if all in it are.
         return issubclass(kind, self.loop.cancelled) or (

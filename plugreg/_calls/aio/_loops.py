@@ -1,6 +1,6 @@
-"""What an asynchronous call needs of the event loop that it runs on: asyncio's or trio's.
+"""The event loop that an asynchronous call runs on: asyncio's or trio's.
 
-Neither is imported unless it runs: what the caller's coroutine runs on is there already.
+Neither is imported unless it runs: the loop of the caller's coroutine is imported already.
 """
 
 from __future__ import annotations
@@ -9,93 +9,46 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from contextvars import Context
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from plugreg._support.guard import Guard, running_trio
 
 
-class Event(Protocol):
-    """A one-way flag: ``asyncio.Event`` and ``trio.Event`` have the same methods."""
+class AsyncioLoop:
+    """The few operations that differ between the loops. Made, and used, in the loop's thread.
 
-    def set(self) -> object:
-        """Let all who wait go on."""
-
-    async def wait(self) -> object:
-        """Wait until it is set."""
-
-
-class Loop(Protocol):
-    """The few things that differ between the loops. Made, and used, in the loop's thread.
-
-    ``cancelled`` is what is raised in a task that is cancelled.
+    ``cancelled`` is the exception class of a cancellation, ``event`` makes an event.
     """
 
-    @property
-    def cancelled(self) -> type[BaseException]:
-        """The class."""
-        ...
-
-    def event(self) -> Event:
-        """Make an event."""
-
-    def soon(self, callback: Callable[[], object]) -> None:
-        """Call something soon in the loop's thread. This alone may be used in any thread."""
-
-    def spawn(
-        self, body: Callable[[], Awaitable[None]], done: Callable[[], object], context: Context
-    ) -> Callable[[], object]:
-        """Start a task that outlives its maker if need be, and return what cancels it.
-
-        ``body`` must not raise. ``done`` is called, in ``context``, when the task has ended, also
-        when it was cancelled before its first step, or was thrown away with its loop.
-        """
-
-    async def wait(self, event: Event, seconds: float | None, *, shielded: bool) -> None:
-        """Wait for ``event``, or so many seconds. A shielded wait is not cancelled.
-
-        ``event`` may be set when the time is over.
-        """
-
-
-def running_loop() -> Loop:
-    """Return the loop that the calling coroutine runs on. Raises RuntimeError for another one."""
-    # Asked first, since trio may run as a guest of asyncio's loop.
-    trio = running_trio()
-    if trio is not None:
-        return _Trio(trio)
-    try:
-        return _Asyncio()
-    except RuntimeError:
-        raise RuntimeError(
-            "acall and aoutcomes run on asyncio or trio, and neither is running here; "
-            "await them in a coroutine of one of these"
-        ) from None
-
-
-class _Asyncio:
     def __init__(self) -> None:
         import asyncio
 
         self._loop = asyncio.get_running_loop()
         self.cancelled: type[BaseException] = asyncio.CancelledError
-        self.event = asyncio.Event
+        self.event: Callable[[], Any] = asyncio.Event
 
     def soon(self, callback: Callable[[], object]) -> None:
+        """Call a function soon in the loop's thread. This alone may be used in any thread."""
         try:
             self._loop.call_soon_threadsafe(callback)
         except RuntimeError:
-            # The loop is closed, and nobody waits any more.
+            # The loop is closed, and no coroutine waits any more.
             return
 
     def spawn(
         self, body: Callable[[], Awaitable[None]], done: Callable[[], object], context: Context
     ) -> Callable[[], object]:
+        """Start a task that outlives its maker if need be, and return a function to cancel it.
+
+        ``body`` must not raise. ``done`` is called, in ``context``, when the task has ended, also
+        when it was cancelled before its first step, or was thrown away with its loop.
+        """
+
         async def run() -> None:
             try:
                 await body()
             except GeneratorExit:
-                # It is thrown away, as what is pending when the loop is closed: then no callback
-                # is called.
+                # A pending task is thrown away when its loop is closed, without callbacks.
                 with Guard():
                     done()
                 raise
@@ -104,9 +57,13 @@ class _Asyncio:
         task.add_done_callback(lambda _: done(), context=context)
         return task.cancel
 
-    async def wait(self, event: Event, seconds: float | None, *, shielded: bool) -> None:
+    async def wait(self, event: Any, seconds: float | None, *, shielded: bool) -> None:
+        """Wait for an event, or so many seconds. A shielded wait is not cancelled.
+
+        The event may be set when the time is over.
+        """
         timer = None if seconds is None else self._loop.call_later(seconds, event.set)
-        # A cancelled scope of anyio's cancels at each turn of the loop what it does not shield.
+        # A cancelled scope of anyio's cancels at each turn of the loop unless it is shielded.
         # While another thread imports it, it has no such class, and no scope of it is open.
         scope: Any = getattr(sys.modules.get("anyio"), "CancelScope", None) if shielded else None
         try:
@@ -122,18 +79,20 @@ class _Asyncio:
                 timer.cancel()
 
 
-class _Trio:
+class TrioLoop:
+    """The same operations on trio."""
+
     def __init__(self, trio: Any) -> None:
         self._trio = trio
         self.cancelled: type[BaseException] = trio.Cancelled
         self._token = trio.lowlevel.current_trio_token()
-        self.event = trio.Event
+        self.event: Callable[[], Any] = trio.Event
 
     def soon(self, callback: Callable[[], object]) -> None:
         try:
             self._token.run_sync_soon(callback)
         except self._trio.RunFinishedError:
-            # As with asyncio: nobody waits any more.
+            # As with asyncio: no coroutine waits any more.
             return
 
     def spawn(
@@ -148,14 +107,32 @@ class _Trio:
             finally:
                 done()
 
-        # A task of the system's, since one of a nursery could not be given up on.
+        # A system task, since a task of a nursery could not be left behind.
         self._trio.lowlevel.spawn_system_task(run, name="plugreg acall", context=context)
         cancel: Callable[[], object] = scope.cancel
         return cancel
 
-    async def wait(self, event: Event, seconds: float | None, *, shielded: bool) -> None:
+    async def wait(self, event: Any, seconds: float | None, *, shielded: bool) -> None:
         scope = self._trio.CancelScope(shield=shielded)
         if seconds is not None:
             scope.deadline = self._trio.current_time() + seconds
         with scope:
             await event.wait()
+
+
+Loop: TypeAlias = AsyncioLoop | TrioLoop
+
+
+def running_loop() -> Loop:
+    """Return the loop that the calling coroutine runs on. Raises RuntimeError for another one."""
+    # Asked first, since trio may run as a guest of asyncio's loop.
+    trio = running_trio()
+    if trio is not None:
+        return TrioLoop(trio)
+    try:
+        return AsyncioLoop()
+    except RuntimeError:
+        raise RuntimeError(
+            "acall and aoutcomes run on asyncio or trio, and neither is running here; "
+            "await them in a coroutine of one of these"
+        ) from None

@@ -1,12 +1,13 @@
-"""What an asynchronous call runs, alone or with what the host has put round each call."""
+"""The steps of an asynchronous call: implementations and wrappers, supervised if the host asks."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
 from types import CoroutineType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from plugreg._calls.aio._workers import Busy
+from plugreg._calls.aio._workers import BusyPlugins
+from plugreg._calls.supervision import SupervisedCall
 from plugreg.exceptions import PluginBusyError
 
 
@@ -14,7 +15,7 @@ class Step(NamedTuple):
     """An implementation or a wrapper with its arguments: ``run()`` calls it.
 
     ``is_async`` says that it is an async function, or an async generator function if a wrapper.
-    ``overrun()`` is called when an implementation is out of time.
+    ``overrun()`` is called when an implementation exceeds its time limit.
     """
 
     slug: str
@@ -23,26 +24,13 @@ class Step(NamedTuple):
     overrun: Callable[[], object] = lambda: None
 
 
-class Call(Protocol):
-    """A call under way, as :class:`plugreg._calls.supervision.SupervisedCall` is one."""
-
-    def overrun(self) -> None:
-        """Take note that it is out of time, though it has not ended."""
-
-    def move(self) -> None:
-        """Take note that it goes on here and now."""
-
-    def end(self, error: BaseException | None = None) -> None:
-        """Take note of what came of it."""
-
-
-Begin = Callable[[str, str], Call]
+Begin = Callable[[str, str], SupervisedCall]
 """Takes a plugin's name and a hook's; notes that a call begins, or raises to prevent it."""
 
 
-def supervised(step: Step, hook: str, begin: Begin) -> Step:
+def supervise(step: Step, hook: str, begin: Begin) -> Step:
     """Return the step with ``begin`` round it, called where and when the plugin's code runs."""
-    calls: list[Call] = []
+    calls: list[SupervisedCall] = []
 
     def run() -> Any:
         call = begin(step.slug, hook)
@@ -53,22 +41,21 @@ def supervised(step: Step, hook: str, begin: Begin) -> Step:
             call.end(error)
             raise
         if hasattr(type(value), "__await__"):
-            return Supervised(value, call)
+            return SupervisedAwaitable(value, call)
         call.end()
         return value
 
     def overrun() -> None:
-        for each in calls:
-            each.overrun()
+        for call in calls:
+            call.overrun()
 
     return step._replace(run=run, overrun=overrun)
 
 
-def unless_busy(step: Step, busy: Busy) -> Step:
-    """Return the step that raises PluginBusyError, and does not run, while its plugin is busy.
+def refuse_if_busy(step: Step, busy: BusyPlugins) -> Step:
+    """Return a step that raises PluginBusyError, and does not run, while its plugin is busy.
 
-    Inside of what is ``supervised`` this is a fault of the plugin's as any other: a plugin that
-    hangs for ever opens its circuit.
+    Within a supervised step this is a fault of the plugin: code that hangs opens its circuit.
     """
 
     def run() -> Any:
@@ -79,12 +66,12 @@ def unless_busy(step: Step, busy: Busy) -> Step:
     return step._replace(run=run)
 
 
-class Supervised:
-    """Something to await that is part of a call, which ends with it."""
+class SupervisedAwaitable:
+    """An awaitable that is part of a call, which ends with it."""
 
-    def __init__(self, awaitable: Awaitable[Any], call: Call) -> None:
+    def __init__(self, awaitable: Awaitable[Any], call: SupervisedCall) -> None:
         self._awaitable = awaitable
-        self._call: Call | None = call
+        self._call: SupervisedCall | None = call
 
     def __await__(self) -> Generator[Any, Any, Any]:
         if self._call is not None:
@@ -98,7 +85,7 @@ class Supervised:
         return value
 
     def close(self) -> None:
-        """Close what was not awaited; nothing of its code runs."""
+        """Close an awaitable that was not awaited; none of its code runs."""
         close(self._awaitable)
         self._end(GeneratorExit())
 
@@ -109,6 +96,6 @@ class Supervised:
 
 
 def close(awaitable: Awaitable[Any]) -> None:
-    """Close a coroutine that is not awaited any more; nothing of its code runs, if it never was."""
-    if type(awaitable) in (CoroutineType, Supervised):
+    """Close a coroutine that nobody awaits any more; if nobody ever did, none of its code runs."""
+    if type(awaitable) in (CoroutineType, SupervisedAwaitable):
         awaitable.close()  # type: ignore[attr-defined]

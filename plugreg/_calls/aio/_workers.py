@@ -1,7 +1,7 @@
 """Threads for plugin code that may hang: each is a daemon, and can be given up on.
 
-A thread cannot be ended from outside. One whose function does not return in time is left to it;
-what was to come after it goes on in another thread, and the first one ends when it returns.
+A thread cannot be ended from outside. A thread whose function does not return in time is left
+alone; the tasks behind it go on in another thread, and the first thread ends when it returns.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from time import monotonic
 from typing import Any, Final, Literal
 
 
-class Work:
-    """A function for a worker's thread, and what became of it.
+class ThreadTask:
+    """A function for a worker's thread, and its result: ``value`` or ``error``.
 
-    ``ended`` is called in that thread when the function has returned or raised, unless it was
-    given up on; ``discard`` then takes what it returned too late. ``begun`` is the time at which
-    it began, by ``time.monotonic``, None before. It runs in a ``context`` of its own, which is
-    that of what comes later too, unless it ``goes_on`` elsewhere.
+    ``ended`` is called in that thread when the function has returned or raised, unless the task
+    was given up on. Then ``discard`` takes the late return value. ``begun`` is the time at which
+    it began, by ``time.monotonic``, None before. The function runs in a ``context`` of its own.
+    Later tasks inherit that context, unless the task ``goes_on`` elsewhere.
     """
 
     def __init__(
@@ -41,9 +41,9 @@ class Work:
         self._state: Literal["waiting", "running", "ended", "given up"] = "waiting"
 
     def give_up(self) -> bool:
-        """Do not wait for it any longer. False when it has ended, so that ``ended`` is called.
+        """Stop waiting for it. False when it has ended, so that ``ended`` is called.
 
-        One that has not begun will never begin.
+        A task that has not begun will never begin.
         """
         with self._lock:
             if self._state == "ended":
@@ -61,7 +61,7 @@ class Work:
         self.context = worker.context.copy()
         try:
             self.value = self.context.run(self._function)
-        except BaseException as error:  # noqa: BLE001 - who waits for it has to judge
+        except BaseException as error:  # noqa: BLE001 - the job that waits for it has to judge
             self.error = error
         with self._lock:
             in_time = self._state == "running"
@@ -77,38 +77,38 @@ class Work:
 
 
 class Worker:
-    """Runs works one after the other in a daemon thread, which ends when the worker is closed.
+    """Runs tasks in turn in a daemon thread, which ends when the worker is closed.
 
-    Each work sees in ``context`` what those before it have set, as the parts of a synchronous call
-    do. It belongs to one event loop, from whose thread everything here is called. ``close`` must be
-    called, or a thread stays.
+    Each task sees in ``context`` the variables that earlier tasks have set, as the parts of a
+    synchronous call do. All methods are called from the thread of one event loop. ``close`` must
+    be called, or a thread stays.
     """
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self._queue: SimpleQueue[Work | None] = SimpleQueue()
+        self._queue: SimpleQueue[ThreadTask | None] = SimpleQueue()
         self._has_thread = False
 
-    def put(self, work: Work) -> None:
-        """Run ``work`` after those before it. Raises RuntimeError when no thread can be had."""
-        self._queue.put(work)
+    def put(self, task: ThreadTask) -> None:
+        """Run a task after those before it. Raises RuntimeError when no thread can be started."""
+        self._queue.put(task)
         self._serve()
 
-    def give_up(self, work: Work) -> bool:
-        """Give up on ``work``, and leave the thread to it if it is running; False if it has ended.
+    def give_up(self, task: ThreadTask) -> bool:
+        """Give up on a task, and leave its thread to it; False if it has ended.
 
-        What waits behind it goes on in another thread.
+        The tasks behind it go on in another thread.
         """
-        if not work.give_up():
+        if not task.give_up():
             return False
-        if work.begun is not None:
+        if task.begun is not None:
             self._has_thread = False
             if not self._queue.empty():
                 self._serve()
         return True
 
     def close(self) -> None:
-        """Let the thread end after what it is doing. Nothing is waited for."""
+        """Let the thread end after its task. This waits for nothing."""
         if self._has_thread:
             self._has_thread = False
             self._queue.put(None)
@@ -121,28 +121,28 @@ class Worker:
             self._has_thread = True
 
 
-def _serve(worker: Worker, queue: SimpleQueue[Work | None]) -> None:
-    while (work := queue.get()) is not None:
-        if not work.run(worker):
+def _serve(worker: Worker, queue: SimpleQueue[ThreadTask | None]) -> None:
+    while (task := queue.get()) is not None:
+        if not task.run(worker):
             # Another thread serves the queue by now.
             return
-        del work
+        del task
 
 
-class Busy:
-    """Which plugins have code that was given up on and has not returned. Safe in all threads."""
+class BusyPlugins:
+    """The plugins whose code was given up on and has not returned. Safe in all threads."""
 
     def __init__(self) -> None:
-        self._held: Final[dict[object, str]] = {}
+        self._slugs: Final[dict[object, str]] = {}
 
-    def hold(self, piece: object, slug: str) -> None:
-        """Count the plugin as busy until this piece of its code is released."""
-        self._held[piece] = slug
+    def add(self, piece: object, slug: str) -> None:
+        """Count the plugin as busy until this piece of its code is discarded."""
+        self._slugs[piece] = slug
 
-    def release(self, piece: object) -> None:
-        """Count it no longer, whether or not it was."""
-        self._held.pop(piece, None)
+    def discard(self, piece: object) -> None:
+        """Forget a piece of code, whether or not it was added."""
+        self._slugs.pop(piece, None)
 
     def has(self, slug: str) -> bool:
-        """Tell whether any code of this plugin is held."""
-        return bool(self._held) and slug in list(self._held.values())
+        """Return whether any code of this plugin was given up on and has not returned."""
+        return bool(self._slugs) and slug in list(self._slugs.values())

@@ -1,65 +1,41 @@
-"""Wrappers round an asynchronous call: generators in the worker's thread, async ones in a task."""
+"""Wrappers round an asynchronous call: generators in the worker's thread, async ones in a task.
+
+Each method of a wrapper starts one part of it for a job, and ends the job with that part:
+``enter`` runs it to its yield, ``leave`` from there to its end with the value inside, and ``close``
+ends it without a value. A job that left has the value outside.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, TypeAlias
 
+from plugreg._calls import wrapping
 from plugreg._calls.aio._jobs import Job, Team
 from plugreg._calls.aio._steps import Step
 
 
-class Wrapper(Protocol):
-    """A wrapper of one call; each method starts a part of it, and ends the job with that part."""
-
-    def enter(self, job: Job) -> None:
-        """Run it to its yield."""
-
-    def leave(self, job: Job, value: Any, *, is_list: bool) -> None:
-        """Run it from there, with the value inside; the job gets the value outside."""
-
-    def close(self, job: Job) -> None:
-        """Make it end without a value, if it is at its yield."""
-
-
 class SyncWrapper:
-    """A generator function: what it returns is the value outside."""
+    """A generator function: its return value is the value outside."""
 
     def __init__(self, step: Step) -> None:
         self._step = step
         self._entering: Job | None = None
 
     def enter(self, job: Job) -> None:
-        """Run it to its yield; if it comes there too late, it is closed there."""
+        """Run it to its yield; a wrapper that arrives there too late is closed there."""
 
-        def run() -> Generator[None, Any, Any]:
-            generator: Generator[None, Any, Any] = self._step.run()
-            try:
-                next(generator)
-            except StopIteration:
-                raise RuntimeError("hook wrapper did not yield") from None
-            return generator
-
-        def discard(generator: Generator[None, Any, Any] | None) -> None:
+        def discard(generator: wrapping.Wrapper | None) -> None:
             if generator is not None:
                 generator.close()
 
         self._entering = job
-        job.run_in_thread(run, discard)
+        job.run_in_thread(lambda: wrapping.enter_wrapper(self._step.run()), discard)
 
     def leave(self, job: Job, value: Any, *, is_list: bool) -> None:
         """Send it the value."""
         generator = self._generator()
-
-        def run() -> Any:
-            try:
-                generator.send(value)
-            except StopIteration as end:
-                return _checked(end.value, is_list)
-            generator.close()
-            raise RuntimeError("hook wrapper has a second yield")
-
-        job.run_in_thread(run)
+        job.run_in_thread(lambda: wrapping.leave_wrapper(generator, value, is_list=is_list))
 
     def close(self, job: Job) -> None:
         """Close the generator."""
@@ -74,14 +50,14 @@ class SyncWrapper:
 
 
 class AsyncWrapper:
-    """An async generator function, which cannot return: a second yield gives the value outside.
+    """An async generator function, which cannot return: a second yield sends the value outside.
 
-    It lives in one task from its beginning to its end, as what it opens may demand. Without a
+    It lives in one task from its beginning to its end, as its resources may demand. Without a
     second yield the value stays as it is.
     """
 
     _job: Job
-    """The job that the task is at work for, from :meth:`enter` on."""
+    """The job that the task works for, from :meth:`enter` on."""
 
     def __init__(self, step: Step, team: Team) -> None:
         self._step = step
@@ -96,13 +72,8 @@ class AsyncWrapper:
 
     def enter(self, job: Job) -> None:
         """Begin the task."""
-
-        def spawn() -> Callable[[], object]:
-            self._cancel = self._team.spawn(self._live, self._ended)
-            return self._cancel
-
         self._job = job
-        job.run_with(spawn)
+        job.cancel = self._cancel = self._team.spawn(self._live, self._end)
 
     def leave(self, job: Job, value: Any, *, is_list: bool) -> None:
         """Let the task go on with the value."""
@@ -122,21 +93,22 @@ class AsyncWrapper:
     def _go_on(self, job: Job) -> None:
         self._job = job
         self._gate.set()
-        job.run_with(lambda: self._cancel)
+        job.cancel = self._cancel
 
     async def _live(self) -> None:
         try:
             generator: AsyncGenerator[Any, Any] = self._step.run()
             try:
-                await self._to_yield(generator)
+                await self._run_to_yield(generator)
                 if self._is_sent:
-                    self._value = _checked(await self._send(generator), self._is_list)
+                    value = await self._send(generator)
+                    self._value = wrapping.check_result(value, is_list=self._is_list)
             finally:
                 await generator.aclose()
-        except BaseException as error:  # noqa: BLE001 - who waits for it has to judge
+        except BaseException as error:  # noqa: BLE001 - the job that waits for it has to judge
             self._error = error
 
-    async def _to_yield(self, generator: AsyncGenerator[Any, Any]) -> None:
+    async def _run_to_yield(self, generator: AsyncGenerator[Any, Any]) -> None:
         job = self._job
         job.begin()
         try:
@@ -152,26 +124,20 @@ class AsyncWrapper:
         self._job.begin()
 
     async def _send(self, generator: AsyncGenerator[Any, Any]) -> Any:
-        # If the wrapper changes what it is sent, that is no result.
-        unchanged = self._sent.copy() if self._is_list else self._sent
+        # A copy, since a wrapper that changes the list without a second yield has no result.
         try:
-            changed = await generator.asend(self._sent)
+            changed = await generator.asend(self._sent.copy() if self._is_list else self._sent)
         except StopAsyncIteration:
-            return unchanged
+            return self._sent
         try:
             await anext(generator)
         except StopAsyncIteration:
             return changed
         raise RuntimeError("async hook wrapper has a third yield")
 
-    def _ended(self) -> None:
+    def _end(self) -> None:
         self._is_at_yield = False
         self._job.end(self._value, self._error)
 
 
-def _checked(value: Any, is_list: bool) -> Any:
-    if not is_list:
-        return value
-    if not issubclass(type(value), list):
-        raise TypeError(f"hook wrapper must give a list, not {type(value).__name__}")
-    return list(value)
+AnyWrapper: TypeAlias = SyncWrapper | AsyncWrapper

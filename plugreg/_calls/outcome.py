@@ -1,0 +1,36 @@
+"""Results of single implementations, and how faults among them are recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from plugreg.records import PluginFailure
+
+R = TypeVar("R")
+
+FaultRecorder = Callable[[str, str, BaseException], PluginFailure | None]
+"""Takes a plugin's name, a hook's name and an exception; returns the record of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[R]):
+    """Result of one implementation: a value, which may be None, or an exception.
+
+    An implementation that was skipped, because its plugin's circuit is open, has a
+    CircuitOpenError and no record. The repr leaves out the exception, which may quote a secret.
+
+    Attributes:
+        slug: The plugin, or the name that a host registered on the manager itself.
+        value: The returned value; None if there is an exception.
+        error: The exception, or None.
+        failure: The record of the exception, or None.
+        seconds: Duration of the implementation.
+    """
+
+    slug: str
+    value: R | None = None
+    error: BaseException | None = field(default=None, repr=False)
+    failure: PluginFailure | None = None
+    seconds: float = 0.0
