@@ -344,7 +344,7 @@ class TestCron:
                 "Task 't' must have 'schedule' or 'cron', not both",
             ),
             ({"cron": "", "schedule": ""}, "Task 't' is missing 'schedule' parameter"),
-            ({"cron": 5}, "Task 't': 'cron' must be a text of five fields, not 5"),
+            ({"cron": 5}, "Task 't': 'cron' must be a string of five fields, not 5"),
             (
                 {"cron": "* * *"},
                 "Task 't': Cron '* * *' is not a valid option: it must have five fields "
@@ -365,7 +365,7 @@ class TestCron:
         tasks = {name: {"func": "tick", "schedule": "D"}}
         registry = make(bad=type("Bad", (Busy,), {"SCHEDULED_TASKS": tasks}))
         (failure,) = registry.errors
-        assert "the name of a task must be text without control characters" in failure.message
+        assert "the name of a task must be printable and not empty" in failure.message
         json.dumps(failure.message).encode()
 
     def test_an_interval_is_at_most_a_year(self, make):
@@ -376,7 +376,7 @@ class TestCron:
             assert names(registry) == ["plugin.one.t"] * is_fine
             assert [each.message for each in registry.errors] == [
                 f"mixin 'schedule': Task 't': 'minutes' must be at most 525600, which is a year, "
-                f"not {minutes}; what is rarer has 'cron'"
+                f"not {minutes}; use 'cron' for rarer tasks"
             ] * (not is_fine)
 
     def test_a_name_of_a_task_fits_every_store(self, make):

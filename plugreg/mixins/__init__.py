@@ -1,6 +1,6 @@
-"""Capabilities: what a plugin can bring, one file each, and the table of them.
+"""Capabilities of plugins, one file each, and the table of them.
 
-A host adds rows of its own (``PluginRegistry(mixins=[…])``), which behave like these.
+A host adds rows of its own with ``PluginRegistry(mixins=[…])``, which behave like these.
 """
 
 from typing import Final

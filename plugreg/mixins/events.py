@@ -1,4 +1,4 @@
-"""The capability to hear of what happens in the host (behaviour.md, section 14)."""
+"""The capability to receive events of the host."""
 
 # The defaults have no use for the arguments that a plugin's own methods get.
 # ruff: noqa: ARG002
@@ -13,26 +13,38 @@ from plugreg.mixins._spec import MixinSpec
 class EventMixin:
     """For plugins that act on events.
 
-    The names of events are free: a host emits what it likes, and says what it is. plugreg's own
-    are ``plugins_loaded``, ``plugin_activated``, ``plugin_installed``, ``plugin_uninstalled`` and
+    A host chooses and documents the names of its events. plugreg's own are ``plugins_loaded``,
+    ``plugin_activated``, ``plugin_installed``, ``plugin_uninstalled`` and
     ``plugin_setting_changed`` (see :class:`plugreg.events.Events`). Their arguments come by
-    keyword, and may become more.
+    keyword, and later versions may add some.
     """
 
     def wants_process_event(self, event: str) -> bool:
-        """Tell whether the plugin wants this event; called before each, so be quick.
+        """Return whether the plugin wants this event. It must be quick.
 
-        It is called in the thread that emits. What is neither True nor False counts as ``bool()``
-        of it does; an exception is a failure record, and the event goes to the others only.
+        It is called before each event, in the thread that emits. Other results than True and
+        False count by their ``bool()``. If it raises, that is a failure record, and only the
+        other plugins get the event.
+
+        Args:
+            event: Name of the event.
         """
         return True
 
     def process_event(self, event: str, *args: Any, **kwargs: Any) -> None:
-        """Act on an event, whose arguments are its own. To be implemented by the plugin.
+        """Act on an event. The plugin must implement it.
 
-        The host decides in which thread or process it is called, and when; with a queue it may be
-        called twice for one event, and after an exception it is called again. It may ask the
-        registry for anything: a reload that it asks for while one is carried out comes after it.
+        The host decides in which thread or process it is called, and when. With a queue it may be
+        called twice for one event, and it is called again after an exception. It may use the
+        registry; a reload that it starts during another one follows that one.
+
+        Args:
+            event: Name of the event.
+            *args: Positional arguments of the event.
+            **kwargs: Keyword arguments of the event.
+
+        Raises:
+            NotImplementedError: If the plugin does not implement it.
         """
         raise NotImplementedError(
             f"plugin class {type(self).__name__!r} must implement "

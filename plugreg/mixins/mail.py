@@ -1,4 +1,4 @@
-"""The capability to see mail that the host sends and receives."""
+"""The capability to process mail that the host sends and receives."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ from plugreg.mixins._spec import MixinSpec
 
 
 class MailMixin:
-    """For plugins that look at mail, which is in the host's terms. By default nothing is done."""
+    """For plugins that process mail, as the host represents it. The defaults do nothing."""
 
     def process_mail_out(self, mail: Any) -> None:
-        """Act on mail that is sent."""
+        """Process mail that is sent.
+
+        Args:
+            mail: The host's object for it.
+        """
 
     def process_mail_in(self, mail: Any) -> None:
-        """Act on mail that was received."""
+        """Process mail that was received.
+
+        Args:
+            mail: The host's object for it.
+        """
 
 
 SPEC = MixinSpec(key="mail", human_name="Mail", cls=MailMixin, switch="mail")

@@ -1,4 +1,4 @@
-"""The capability to bring links for the host's navigation, as data."""
+"""The capability to add links to the host's navigation, as data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from plugreg.mixins._spec import MixinSpec
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NavigationLink:
-    """A link: its text, where it leads, and the name of an icon, None if it has none."""
+    """A link in the host's navigation.
+
+    Args:
+        name: Label of the link.
+        link: Target of the link.
+        icon: Name of an icon, None for none.
+    """
 
     name: str
     link: str
@@ -22,8 +28,8 @@ class NavigationLink:
 class NavigationMixin:
     """For plugins with links.
 
-    ``NAVIGATION`` is a list of dicts with ``name``, ``link`` and optionally ``icon``. Name and
-    icon of the tab that holds them may be stated; the name is the plugin's title otherwise.
+    ``NAVIGATION`` is a list of dicts with ``name``, ``link`` and optionally ``icon``. The tab with
+    the links has the plugin's title, unless ``NAVIGATION_TAB_NAME`` states a name.
     """
 
     NAVIGATION: Sequence[Mapping[str, Any]] = ()
@@ -32,42 +38,50 @@ class NavigationMixin:
 
 
 def navigation_links(plugin: NavigationMixin) -> tuple[NavigationLink, ...]:
-    """Return the links of a plugin whose contract has no faults, in the order declared."""
+    """Return the links of a plugin in the order declared.
+
+    Args:
+        plugin: A plugin whose contract has no faults, as that of every active plugin.
+    """
     return tuple(
-        NavigationLink(name=each["name"], link=each["link"], icon=each.get("icon"))
-        for each in plugin.NAVIGATION
+        NavigationLink(name=link["name"], link=link["link"], icon=link.get("icon"))
+        for link in plugin.NAVIGATION
     )
 
 
 def navigation_tab_name(plugin: NavigationMixin) -> str:
-    """Return the name of the tab that holds the links."""
+    """Return the name of the tab that has the links.
+
+    Args:
+        plugin: A plugin whose contract has no faults, as that of every active plugin.
+    """
     return plugin.NAVIGATION_TAB_NAME or str(getattr(plugin, "title", type(plugin).__name__))
 
 
 def _check(plugin: NavigationMixin) -> Iterator[str]:
     links: object = plugin.NAVIGATION
     if isinstance(links, (list, tuple)):
-        for place, each in enumerate(links):
-            yield from _link_faults(f"NAVIGATION[{place}]", each)
+        for index, link in enumerate(links):
+            yield from _link_faults(f"NAVIGATION[{index}]", link)
     else:
         yield f"NAVIGATION must be a list of links, not {safe_repr(links)}"
     for attribute in ("NAVIGATION_TAB_NAME", "NAVIGATION_TAB_ICON"):
         value = getattr(plugin, attribute)
         if value is not None and not isinstance(value, str):
-            yield f"{attribute} must be text or None, not {safe_repr(value)}"
+            yield f"{attribute} must be a string or None, not {safe_repr(value)}"
 
 
 def _link_faults(where: str, link: object) -> Iterator[str]:
     if not isinstance(link, Mapping):
         yield f"{where} must be a dict with 'name' and 'link', not {safe_repr(link)}"
         return
-    for field in ("name", "link"):
-        if field not in link:
-            yield f"{where}: {field!r} is missing"
     for field in ("name", "link", "icon"):
         value = link.get(field)
-        if field in link and not (isinstance(value, str) or (field == "icon" and value is None)):
-            yield f"{where}: {field!r} must be text, not {safe_repr(value)}"
+        if field not in link:
+            if field != "icon":
+                yield f"{where}: {field!r} is missing"
+        elif not (isinstance(value, str) or (field == "icon" and value is None)):
+            yield f"{where}: {field!r} must be a string, not {safe_repr(value)}"
 
 
 SPEC = MixinSpec(

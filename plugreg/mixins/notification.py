@@ -1,4 +1,4 @@
-"""The capability to carry the host's notifications to people."""
+"""The capability to deliver the host's notifications to people."""
 
 # The defaults have no use for the arguments that a plugin's own methods get.
 # ruff: noqa: ARG002
@@ -12,16 +12,30 @@ from plugreg.mixins._spec import MixinSpec
 
 
 class NotificationMixin:
-    """For plugins that are a way to reach people. Users are in the host's terms."""
+    """For plugins that deliver notifications, to users as the host represents them."""
 
     def filter_targets(self, targets: Iterable[Any]) -> Iterable[Any]:
-        """Return those of ``targets`` that this plugin can and may reach."""
+        """Return the targets that this plugin can and may reach.
+
+        Args:
+            targets: All targets of a notification.
+        """
         return targets
 
     def send_notification(
         self, target: Any, category: str, users: Iterable[Any], context: Mapping[str, Any]
     ) -> bool:
-        """Tell ``users`` of ``target``; return whether that was done."""
+        """Send a notification.
+
+        Args:
+            target: The object that the notification is about.
+            category: Kind of the notification, as the host names it.
+            users: Recipients.
+            context: Values for the text of the notification.
+
+        Returns:
+            Whether it was sent.
+        """
         return False
 
 

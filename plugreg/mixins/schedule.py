@@ -1,6 +1,6 @@
-"""The capability to have work done at intervals, as data (behaviour.md, section 11.1).
+"""The capability to schedule tasks, as data.
 
-Nothing runs here: ``registry.schedules`` runs a task, and the host's own scheduler says when.
+Nothing runs here: ``registry.schedules`` runs a task, and a scheduler of the host decides when.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ CALENDAR: Final = MappingProxyType(
         "Y": "0 0 1 1 *",
     }
 )
-"""The schedules that go by the calendar, as cron expressions: at full hours; at midnight; of
+"""Cron expressions of the schedules that go by the calendar: at full hours; at midnight; of
 Mondays; of the first day of each month, of January, April, July and October, of January."""
 
 SCHEDULES: Final = ("I", *CALENDAR)
-"""Every so many minutes; hourly, daily, weekly, monthly, quarterly, yearly."""
+"""Interval in minutes; hourly, daily, weekly, monthly, quarterly, yearly."""
 
 LONGEST_INTERVAL: Final = 525_600
-"""The most ``minutes`` between two runs: a year. What is rarer has a date, and thus ``cron``."""
+"""The most ``minutes`` between two runs: a year. Rarer tasks use ``cron``."""
 
 LONGEST_NAME: Final = 190
-"""The most characters of a task's name: with any slug, it is a key that every store takes."""
+"""The most characters of a task's name: with any slug, every storage takes it as a key."""
 
 FOR_EVER: Final = -1
 """The ``repeats`` of a task that never ends."""
@@ -45,12 +45,15 @@ FOR_EVER: Final = -1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScheduledTask:
-    """Work that a plugin wants done at intervals.
+    """A task that a plugin wants done at intervals.
 
-    ``func`` is the dotted name of a function, or without a dot the name of one of the plugin's
-    methods. Either ``schedule`` is there, one of :data:`SCHEDULES`, with ``minutes`` for ``"I"``;
-    or ``cron``, five fields in the scheduler's time zone. ``repeats`` is how often it is done in
-    all; below 0 is for ever.
+    Args:
+        name: Name of the task, unique in the plugin.
+        func: Dotted name of a function, or name of a method of the plugin.
+        schedule: One of ``SCHEDULES``, None if *cron* is given.
+        cron: Cron expression of five fields, in the scheduler's time zone.
+        minutes: Interval of the schedule ``"I"``.
+        repeats: How often the task is done in all. Below 0 means for ever.
     """
 
     name: str
@@ -67,7 +70,7 @@ class ScheduledTask:
 
     @property
     def calendar(self) -> str | None:
-        """The cron expression by which it is due, None if it is due every ``minutes``."""
+        """The cron expression of the task, None if it is due every ``minutes``."""
         return self.cron if self.schedule is None else CALENDAR.get(self.schedule)
 
 
@@ -81,22 +84,27 @@ class ScheduleMixin:
     SCHEDULED_TASKS: Mapping[str, Mapping[str, Any]] = EMPTY
 
     def get_scheduled_tasks(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return the tasks; override it where they depend on something."""
+        """Return the tasks. Override it to compute them."""
         return self.SCHEDULED_TASKS
 
 
 def scheduled_tasks(plugin: ScheduleMixin) -> tuple[ScheduledTask, ...]:
     """Return the tasks of a plugin that have no faults, in the order declared.
 
-    It runs the plugin's code; what that raises passes through.
+    Args:
+        plugin: The plugin, whose code is run; its exceptions pass through.
     """
     return parse_tasks(plugin)[0]
 
 
 def parse_tasks(plugin: ScheduleMixin) -> tuple[tuple[ScheduledTask, ...], tuple[str, ...]]:
-    """Ask a plugin once for its tasks; return those without faults, and a sentence for each fault.
+    """Get the tasks of a plugin once, and parse them.
 
-    What the plugin raises passes through.
+    Args:
+        plugin: The plugin, whose code is run; its exceptions pass through.
+
+    Returns:
+        The tasks without faults, and a sentence for each fault.
     """
     given: object = plugin.get_scheduled_tasks()
     if given is None:
@@ -107,23 +115,21 @@ def parse_tasks(plugin: ScheduleMixin) -> tuple[tuple[ScheduledTask, ...], tuple
     tasks: list[ScheduledTask] = []
     faults: list[str] = []
     for name, task in given.items():
-        wrong = tuple(_faults(name, task, plugin))
-        faults += wrong
-        if not wrong:
-            tasks.append(_task(name, task))
+        own_faults = tuple(_faults(name, task, plugin))
+        faults += own_faults
+        if not own_faults:
+            schedule, cron = task.get("schedule"), task.get("cron")
+            tasks.append(
+                ScheduledTask(
+                    name=plain(name),
+                    func=plain(task["func"]),
+                    schedule=plain(schedule).upper() if schedule else None,
+                    cron=plain(cron) if cron else None,
+                    minutes=task.get("minutes"),
+                    repeats=task.get("repeats", FOR_EVER),
+                )
+            )
     return tuple(tasks), tuple(faults)
-
-
-def _task(name: str, task: Mapping[str, Any]) -> ScheduledTask:
-    schedule, cron = task.get("schedule"), task.get("cron")
-    return ScheduledTask(
-        name=plain(name),
-        func=plain(task["func"]),
-        schedule=plain(schedule).upper() if schedule else None,
-        cron=plain(cron) if cron else None,
-        minutes=task.get("minutes"),
-        repeats=task.get("repeats", FOR_EVER),
-    )
 
 
 def _check(plugin: ScheduleMixin) -> tuple[str, ...]:
@@ -133,70 +139,68 @@ def _check(plugin: ScheduleMixin) -> tuple[str, ...]:
 def _faults(name: object, task: object, plugin: ScheduleMixin) -> Iterator[str]:
     where = f"Task {safe_repr(name)}"
     if not isinstance(name, str):
-        yield f"{where}: the name of a task must be text"
+        yield f"{where}: the name of a task must be a string"
     elif not name or not name.isprintable():
-        yield f"{where}: the name of a task must be text without control characters, and not empty"
+        yield f"{where}: the name of a task must be printable and not empty"
     elif len(name) > LONGEST_NAME:
-        where = f"Task {cut(name, LONGEST_NAME)!r}"
         yield (
-            f"{where}: the name of a task must have at most {LONGEST_NAME} characters, "
-            f"not {len(name)}"
+            f"Task {cut(name, LONGEST_NAME)!r}: the name of a task must have at most "
+            f"{LONGEST_NAME} characters, not {len(name)}"
         )
     elif not isinstance(task, Mapping):
         yield f"{where} must be a dict, not {safe_repr(task)}"
     else:
-        yield from _function_faults(where, task.get("func"), plugin)
-        yield from _interval_faults(where, task)
+        faults = (*_function_faults(task.get("func"), plugin), *_time_faults(task))
+        yield from (f"{where}{fault}" for fault in faults)
 
 
-def _function_faults(where: str, func: object, plugin: ScheduleMixin) -> Iterator[str]:
+def _function_faults(func: object, plugin: ScheduleMixin) -> Iterator[str]:
     if func is None or func == "":
-        yield f"{where} is missing 'func' parameter"
+        yield " is missing 'func' parameter"
     elif not isinstance(func, str):
-        yield f"{where}: 'func' must be the name of a function or method, not {safe_repr(func)}"
+        yield f": 'func' must be the name of a function or method, not {safe_repr(func)}"
     elif "." not in func:
         method = inspect.getattr_static(plugin, func, None)
         fault = "does not exist" if method is None else callable_fault(method)
         if fault is not None:
-            yield f"{where}: 'func' {func!r} {fault}"
+            yield f": 'func' {func!r} {fault}"
 
 
-def _interval_faults(where: str, task: Mapping[str, Any]) -> Iterator[str]:
+def _time_faults(task: Mapping[str, Any]) -> Iterator[str]:
     schedule, cron = task.get("schedule"), task.get("cron")
+    minutes, repeats = task.get("minutes"), task.get("repeats", FOR_EVER)
     if cron is not None and cron != "":
         if schedule is not None and schedule != "":
-            yield f"{where} must have 'schedule' or 'cron', not both"
-        yield from _cron_faults(where, cron)
+            yield " must have 'schedule' or 'cron', not both"
+        yield from _cron_faults(cron)
     elif schedule is None or schedule == "":
-        yield f"{where} is missing 'schedule' parameter"
+        yield " is missing 'schedule' parameter"
     elif not isinstance(schedule, str) or schedule.upper() not in SCHEDULES:
         shown = schedule if isinstance(schedule, str) else safe_repr(schedule)
-        yield f"{where}: Schedule '{shown}' is not a valid option"
-    elif schedule.upper() == "I" and task.get("minutes") is None:
-        yield f"{where} is missing 'minutes' parameter"
-    minutes = task.get("minutes")
+        yield f": Schedule '{shown}' is not a valid option"
+    elif schedule.upper() == "I" and minutes is None:
+        yield " is missing 'minutes' parameter"
     if minutes is not None and not (_is_whole(minutes) and minutes > 0):
-        yield f"{where}: 'minutes' must be a whole number above 0, not {safe_repr(minutes)}"
+        yield f": 'minutes' must be a whole number above 0, not {safe_repr(minutes)}"
     elif minutes is not None and minutes > LONGEST_INTERVAL:
         yield (
-            f"{where}: 'minutes' must be at most {LONGEST_INTERVAL}, which is a year, "
-            f"not {safe_repr(minutes)}; what is rarer has 'cron'"
+            f": 'minutes' must be at most {LONGEST_INTERVAL}, which is a year, "
+            f"not {safe_repr(minutes)}; use 'cron' for rarer tasks"
         )
-    repeats = task.get("repeats", FOR_EVER)
     if not _is_whole(repeats):
-        yield f"{where}: 'repeats' must be a whole number, not {safe_repr(repeats)}"
+        yield f": 'repeats' must be a whole number, not {safe_repr(repeats)}"
 
 
-def _cron_faults(where: str, cron: object) -> Iterator[str]:
+def _cron_faults(cron: object) -> Iterator[str]:
     if not isinstance(cron, str):
-        yield f"{where}: 'cron' must be a text of five fields, not {safe_repr(cron)}"
+        yield f": 'cron' must be a string of five fields, not {safe_repr(cron)}"
         return
     try:
         parse_cron(cron)
     except MissingExtraError as error:
-        yield f"{where}: {error}"
+        yield f": {error}"
     except ValueError as error:
-        yield f"{where}: Cron '{cron}' is not a valid option: {error}"
+        yield f": Cron '{cron}' is not a valid option: {error}"
 
 
 def _is_whole(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""The capability to be configured (behaviour.md, sections 4 and 5)."""
+"""The capability to declare settings."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from plugreg.settings.rows import FIRST_VERSION
 class SettingsMixin:
     """For plugins that declare settings.
 
-    ``SETTINGS`` and ``USER_SETTINGS`` map keys to definitions; the latter have one value for each
-    user. ``SETTINGS_VERSION`` is the version of both, a whole number from 1 on: raise it where
-    values stored by an older version would no longer fit. They are read when the plugin is
-    activated and never changed.
+    ``SETTINGS`` and ``USER_SETTINGS`` map keys to definitions. User settings have one value for
+    each user. ``SETTINGS_VERSION`` is the version of both, a whole number from 1 on. Raise it when
+    values that an older version stored would no longer fit. All three are read when the plugin is
+    activated, and never changed.
     """
 
     SETTINGS: Mapping[str, Mapping[str, Any] | SettingDefinition] = EMPTY
@@ -32,14 +32,21 @@ class SettingsMixin:
         version: int,  # noqa: ARG002 - for those who override this
         user: int | None = None,  # noqa: ARG002
     ) -> Mapping[str, Any]:
-        """Return the values of SETTINGS_VERSION for ``values``, stored by an older ``version``.
+        """Convert values that an older version of the plugin has stored.
 
-        ``values`` are the stored texts by upper-case key, references as dicts; those of the plugin
-        itself, or of one ``user``. Only keys declared now may be given, with any value that suits
-        them; keys left out are removed. It is called before activation, for each owner of values
-        once, and may be called again where others write at that moment; so it is to do nothing but
-        give values. All is stored together or, where anything raises or does not fit, nothing: then
-        the plugin fails, and it is tried again at the next reload.
+        It is called before activation, once for each owner of values, and again if others write
+        at that moment. So it must have no effect but its result. The results are stored together.
+        If anything raises or does not fit, nothing is stored: the plugin fails, and the next
+        reload tries again.
+
+        Args:
+            values: The stored strings by upper-case key, references as dicts.
+            version: The version that stored them.
+            user: The user whose values they are, None for the plugin's own.
+
+        Returns:
+            Values for the current ``SETTINGS_VERSION``, by declared keys. Keys that are left out
+            are removed.
         """
         return values
 
@@ -58,8 +65,8 @@ def _check(plugin: SettingsMixin) -> Iterator[str]:
 
 
 def version_fault(version: object) -> str | None:
-    """Return why a plugin's SETTINGS_VERSION cannot be one, or None."""
-    # A bool is an int, and True is meant for something else.
+    """Return why a plugin's SETTINGS_VERSION is not valid, or None."""
+    # A bool is an int, but True as a version is a mistake.
     if type(version) is int and version >= FIRST_VERSION:
         return None
     return f"SETTINGS_VERSION must be a whole number from 1 on, not {safe_repr(version)}"

@@ -1,4 +1,4 @@
-"""The capability to add to the host's interface (behaviour.md, section 12)."""
+"""The capability to add features to the host's user interface."""
 
 # The defaults have no use for the arguments that a plugin's own methods get.
 # ruff: noqa: ARG002
@@ -13,8 +13,8 @@ from typing import Any, Final, TypeAlias
 from plugreg.mixins._spec import MixinSpec
 
 Features: TypeAlias = Iterable[Mapping[str, Any]]
-"""Each has a ``key``, and of ``title``, ``description``, ``icon``, ``options``, ``context`` and
-``source`` what it needs."""
+"""Mappings with a ``key``, and optionally ``title``, ``description``, ``icon``, ``options``,
+``context`` and ``source``."""
 
 FEATURE_GETTERS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -26,15 +26,17 @@ FEATURE_GETTERS: Final[Mapping[str, str]] = MappingProxyType(
         "navigation": "get_ui_navigation_items",
     }
 )
-"""The method that gives the features of each type."""
+"""Name of the method that returns the features of a type, by type."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UIRequest:
-    """Who asks for which features: a plugin decides by it who sees what.
+    """A request for features, by which a plugin decides who sees which.
 
-    ``actor`` is the host's ``plugreg.api.Actor``, or None in Python; ``feature`` the type asked
-    for; ``params`` the parameters of the call, as text.
+    Args:
+        actor: The host's ``plugreg.api.Actor``, or None in Python.
+        feature: Type of the features.
+        params: Parameters of the call, as strings.
     """
 
     actor: Any
@@ -43,18 +45,18 @@ class UIRequest:
 
 
 class UserInterfaceMixin:
-    """For plugins that add to the interface; override the getters that are needed.
-
-    Each takes the request (:class:`UIRequest`) and the context (the parameters of the call), and
-    gives an iterable of mappings.
-    """
+    """For plugins that add to the interface; override the getters that are needed."""
 
     def get_ui_features(
         self, feature_type: str, context: Mapping[str, Any], request: Any, **kwargs: Any
     ) -> Features:
-        """Return the features of one type, none for a type that is not known.
+        """Return the features of one type. Override it to add types of the plugin's own.
 
-        Override it to bring types of the plugin's own.
+        Args:
+            feature_type: A key of ``FEATURE_GETTERS``; another type has no features.
+            context: Parameters of the call.
+            request: A :class:`UIRequest`.
+            **kwargs: Passed on to the getter.
         """
         getter = FEATURE_GETTERS.get(feature_type)
         if getter is None:
@@ -65,35 +67,71 @@ class UserInterfaceMixin:
     def get_ui_spotlight_actions(
         self, request: Any, context: Mapping[str, Any], **kwargs: Any
     ) -> Features:
-        """Return entries of the host's command search."""
+        """Return entries of the host's command search.
+
+        Args:
+            request: A :class:`UIRequest`.
+            context: Parameters of the call.
+            **kwargs: Room for later additions.
+        """
         return []
 
     def get_ui_dashboard_items(
         self, request: Any, context: Mapping[str, Any], **kwargs: Any
     ) -> Features:
-        """Return items for the dashboard."""
+        """Return items for the dashboard.
+
+        Args:
+            request: A :class:`UIRequest`.
+            context: Parameters of the call.
+            **kwargs: Room for later additions.
+        """
         return []
 
     def get_ui_panels(self, request: Any, context: Mapping[str, Any], **kwargs: Any) -> Features:
-        """Return panels for the page that ``context`` names."""
+        """Return panels for the page that *context* names.
+
+        Args:
+            request: A :class:`UIRequest`.
+            context: Parameters of the call.
+            **kwargs: Room for later additions.
+        """
         return []
 
     def get_ui_template_editors(
         self, request: Any, context: Mapping[str, Any], **kwargs: Any
     ) -> Features:
-        """Return editors for templates."""
+        """Return editors for templates.
+
+        Args:
+            request: A :class:`UIRequest`.
+            context: Parameters of the call.
+            **kwargs: Room for later additions.
+        """
         return []
 
     def get_ui_template_previews(
         self, request: Any, context: Mapping[str, Any], **kwargs: Any
     ) -> Features:
-        """Return previews of templates."""
+        """Return previews of templates.
+
+        Args:
+            request: A :class:`UIRequest`.
+            context: Parameters of the call.
+            **kwargs: Room for later additions.
+        """
         return []
 
     def get_ui_navigation_items(
         self, request: Any, context: Mapping[str, Any], **kwargs: Any
     ) -> Features:
-        """Return entries of the navigation."""
+        """Return entries of the navigation.
+
+        Args:
+            request: A :class:`UIRequest`.
+            context: Parameters of the call.
+            **kwargs: Room for later additions.
+        """
         return []
 
 

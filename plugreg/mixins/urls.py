@@ -1,4 +1,4 @@
-"""The capability to bring addresses, as data: what an item means is the host's to say."""
+"""The capability to add URLs to the host, as data whose meaning the host defines."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from plugreg.mixins._spec import MixinSpec
 
 
 class UrlsMixin:
-    """For plugins that answer at addresses of their own, which a host puts below their slug."""
+    """For plugins with URLs of their own, which a host puts below their slug."""
 
     URLS: Sequence[Any] = ()
 
     def setup_urls(self) -> Sequence[Any] | None:
-        """Return the addresses where they depend on something; None means ``URLS``."""
+        """Return the URLs where they are computed. None means ``URLS``."""
         return None
 
 
 def plugin_urls(plugin: UrlsMixin) -> Sequence[Any]:
-    """Return the addresses that a plugin brings, in its order, as it wrote them."""
-    made = plugin.setup_urls()
-    return plugin.URLS if made is None else made
+    """Return the URLs of a plugin, in its order and as it wrote them.
+
+    Args:
+        plugin: A plugin whose contract has no faults, as that of every active plugin.
+    """
+    computed = plugin.setup_urls()
+    return plugin.URLS if computed is None else computed
 
 
 def _has_urls(plugin: UrlsMixin) -> bool:
@@ -33,9 +37,9 @@ def _check(plugin: UrlsMixin) -> Iterator[str]:
     urls: object = plugin.URLS
     if not isinstance(urls, (list, tuple)):
         yield f"URLS must be a list or tuple, not {safe_repr(urls)}"
-    made: object = plugin.setup_urls()
-    if made is not None and not isinstance(made, (list, tuple)):
-        yield f"setup_urls() must return a list, a tuple or None, not {safe_repr(made)}"
+    computed: object = plugin.setup_urls()
+    if computed is not None and not isinstance(computed, (list, tuple)):
+        yield f"setup_urls() must return a list, a tuple or None, not {safe_repr(computed)}"
 
 
 SPEC = MixinSpec(

@@ -1,7 +1,6 @@
-"""The capability to have a say in what is valid, and to make up values.
+"""The capability to validate and to generate values of the host.
 
-What there is to validate or to generate is the host's domain: it chooses the names
-``validate_…`` and ``generate_…`` and asks for them.
+The host chooses the names of the methods, ``validate_…`` and ``generate_…``, and calls them.
 """
 
 from __future__ import annotations
@@ -16,10 +15,11 @@ from plugreg.mixins._spec import MixinSpec, callable_fault
 _PREFIXES: Final = ("validate_", "generate_")
 
 
-class ValidationFault(PlugregError, ValueError):  # noqa: N818 - what was found, not what failed
-    """A plugin finds something invalid.
+class ValidationFault(PlugregError, ValueError):  # noqa: N818 - a finding
+    """A plugin refuses a value.
 
-    ``message`` is a sentence that is fit to be shown, or a mapping of field names to such.
+    Args:
+        message: A sentence fit for users, or a mapping from field names to such sentences.
     """
 
     def __init__(self, message: str | Mapping[str, Any]) -> None:
@@ -31,21 +31,47 @@ class ValidationMixin:
     """For plugins that validate or generate; it declares no such method itself."""
 
     def raise_error(self, message: str | Mapping[str, Any]) -> NoReturn:
-        """Refuse what is validated: raises ValidationFault."""
+        """Refuse the value that is validated.
+
+        Args:
+            message: A sentence fit for users, or a mapping from field names to such sentences.
+
+        Raises:
+            ValidationFault: Always.
+        """
         raise ValidationFault(message)
 
 
 def ask_validators(plugins: Iterable[object], method: str, *args: Any, **kwargs: Any) -> bool:
-    """Ask each plugin that has ``method``, in order, until one raises or returns True.
+    """Call the validators of plugins in order until one raises or returns True.
 
-    Returns whether one returned True. What one raises passes through: to refuse is what a
-    validator is for, and which exceptions are faults instead is the host's to decide.
+    Exceptions pass through, since validators refuse by raising; the host decides which of them
+    are faults of the plugin.
+
+    Args:
+        plugins: Plugin objects; those without *method* are left out.
+        method: Name of the validating method.
+        *args: Positional arguments of the method.
+        **kwargs: Keyword arguments of the method.
+
+    Returns:
+        Whether one returned True.
     """
     return any(answer is True for answer in _answers(plugins, method, args, kwargs))
 
 
 def ask_generators(plugins: Iterable[object], method: str, *args: Any, **kwargs: Any) -> Any:
-    """Return the first answer that is not None, in order, or None; errors pass through."""
+    """Return the first value that a plugin generates. Exceptions pass through.
+
+    Args:
+        plugins: Plugin objects; those without *method* are left out.
+        method: Name of the generating method.
+        *args: Positional arguments of the method.
+        **kwargs: Keyword arguments of the method.
+
+    Returns:
+        The first result that is not None, or None.
+    """
     answers = _answers(plugins, method, args, kwargs)
     return next((answer for answer in answers if answer is not None), None)
 
@@ -60,8 +86,8 @@ def _answers(
 
 
 def _check(plugin: ValidationMixin) -> Iterator[str]:
-    names = {name for each in type(plugin).__mro__ for name in vars(each)} | set(vars(plugin))
-    for name in sorted(each for each in names if each.startswith(_PREFIXES)):
+    names = {name for base in type(plugin).__mro__ for name in vars(base)} | set(vars(plugin))
+    for name in sorted(name for name in names if name.startswith(_PREFIXES)):
         fault = callable_fault(inspect.getattr_static(plugin, name))
         if fault is not None:
             yield f"{name} {fault}"

@@ -392,7 +392,7 @@ class TestContract:
                 {"perform_action": lambda self: None},
                 "perform_action must accept the arguments (user=None, data=None)",
             ),
-            ("action", {"ACTION_NAME": 5}, "ACTION_NAME must be text or None, not 5"),
+            ("action", {"ACTION_NAME": 5}, "ACTION_NAME must be a string or None, not 5"),
             (
                 "notification",
                 {"filter_targets": lambda self: None},
@@ -464,22 +464,22 @@ class TestContract:
             (
                 "navigation",
                 {"NAVIGATION": [{"name": "a", "link": None}]},
-                "NAVIGATION[0]: 'link' must be text, not None",
+                "NAVIGATION[0]: 'link' must be a string, not None",
             ),
             (
                 "navigation",
                 {"NAVIGATION": [{"name": "a", "link": "/", "icon": 5}]},
-                "NAVIGATION[0]: 'icon' must be text, not 5",
+                "NAVIGATION[0]: 'icon' must be a string, not 5",
             ),
             (
                 "navigation",
                 {"NAVIGATION_TAB_NAME": 5},
-                "NAVIGATION_TAB_NAME must be text or None, not 5",
+                "NAVIGATION_TAB_NAME must be a string or None, not 5",
             ),
             (
                 "navigation",
                 {"NAVIGATION_TAB_ICON": 5},
-                "NAVIGATION_TAB_ICON must be text or None, not 5",
+                "NAVIGATION_TAB_ICON must be a string or None, not 5",
             ),
         ],
     )
@@ -538,7 +538,7 @@ class TestSchedule:
         [
             (None, "SCHEDULED_TASKS not defined"),
             ([], "SCHEDULED_TASKS must be a dict of name to task, not a 'list' object"),
-            ({5: {}}, "Task 5: the name of a task must be text"),
+            ({5: {}}, "Task 5: the name of a task must be a string"),
         ],
     )
     def test_faulty_tasks(self, tasks, fault):
