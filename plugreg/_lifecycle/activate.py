@@ -26,7 +26,7 @@ from plugreg.records import (
     Stage,
 )
 from plugreg.settings.declaration import parse_definitions
-from plugreg.settings.store import Declared
+from plugreg.settings.values import Declared
 
 MOST_BROUGHT: Final = 1_000
 """How many plugins one plugin may bring: an answer without end would never be read."""

@@ -10,7 +10,8 @@ from plugreg._lifecycle.migrate import migrate
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.names import Slug
 from plugreg.settings.rows import StoredSettings, User
-from plugreg.settings.store import Declared, SettingsStore
+from plugreg.settings.store import SettingsStore
+from plugreg.settings.values import Declared
 from plugreg.settings.view import SettingsView, user_view
 
 
@@ -91,7 +92,7 @@ class BoundContext:
         seen = self._seen
         if seen is not None:
             stored, key = self._store.stored(self._slug), key.upper()
-            self._seen = seen.but_for(user, key, stored.of(user).get(key), stored.version)
+            self._seen = seen.with_value(user, key, stored.of(user).get(key), stored.version)
 
     def _of_user(self, user: int) -> SettingsView:
         declared = self._declared

@@ -526,7 +526,7 @@ class LifeCycle:
         )
         self._health.catch_up(looked_at)
         self._dispatch.forget(built.gone)
-        self._settings.let_go(built.gone)
+        self._settings.release(built.gone)
         _logger.info(
             "%d plugins active of %d known, %d failures", len(active), len(plugins), len(kept)
         )

@@ -14,7 +14,8 @@ from plugreg.mixins import SettingsMixin
 from plugreg.settings.definition import check
 from plugreg.settings.references import NO_REFERENCE, copied, has_reference, reads_as_reference
 from plugreg.settings.rows import FIRST_VERSION, StoredSettings, StoredValue, User
-from plugreg.settings.store import Declared, Definitions, SettingsStore
+from plugreg.settings.store import SettingsStore
+from plugreg.settings.values import Declared, Definitions
 
 _MOST_TRIES: Final = 10
 """How often others may change the settings in between before it is given up."""
@@ -34,7 +35,7 @@ def migrate(store: SettingsStore, slug: str, plugin: SettingsMixin, declared: De
     if not store.is_outdated(slug):
         return
     for attempt in range(_MOST_TRIES):
-        before = store.read_again(slug) if attempt else store.stored(slug)
+        before = store.read_stored(slug) if attempt else store.stored(slug)
         after = before
         if before.has_values and (before.version or FIRST_VERSION) < declared.version:
             after = _migrated(slug, plugin, declared, before)

@@ -225,7 +225,7 @@ class SettingsHealth:
             if key in of_users:
                 yield f"user setting {key}: {of_users[key]}"
         known = {**active.settings, **active.user_settings}
-        for key in self._store.shelf(active.slug).overrides:
+        for key in self._store.of(active.slug).overrides:
             if key not in known:
                 hint = near(key, known)
                 yield f"{key}: the host overrides it, and the plugin has no such setting{hint}"

@@ -1,7 +1,6 @@
-"""What a plugin's author wrote in SETTINGS and USER_SETTINGS, read into definitions.
+"""SETTINGS and USER_SETTINGS of a plugin, parsed into definitions.
 
-Source: behaviour.md, sections 4.2 and 4.3. All faults are told at once, and nothing that was
-written is changed.
+All faults are reported at once, and the plugin's objects are never changed.
 """
 
 from __future__ import annotations
@@ -36,14 +35,19 @@ _KEY: Final = re.compile(rf"[A-Za-z0-9_]{{1,{MAX_KEY_LENGTH}}}")
 def parse_definitions(
     raw: object, attribute: str
 ) -> tuple[Mapping[str, SettingDefinition], tuple[str, ...]]:
-    """Read a plugin's ``SETTINGS`` or ``USER_SETTINGS``, whose name is ``attribute``.
+    """Parse a plugin's ``SETTINGS`` or ``USER_SETTINGS``.
 
-    ``raw`` maps keys to dicts as behaviour.md, section 4.2, has them, or to SettingDefinitions;
-    None counts as empty. It is not changed and not kept. Returned are the definitions that are
-    sound, by upper-case key in the order declared, and every fault as a sentence that names
-    attribute and key. A fault shows no default, and nothing of a protected setting's values.
+    Exceptions that *raw* and its values raise when they are read pass through.
 
-    Raises nothing itself; what ``raw`` and its values raise when they are read passes through.
+    Args:
+        raw: Mapping of keys to dicts of fields or to SettingDefinitions; None counts as empty.
+            It is neither changed nor kept.
+        attribute: Name of the attribute, for the faults.
+
+    Returns:
+        The valid definitions, by upper-case key in the order declared, and every fault as a
+        sentence with attribute and key. A fault shows no default, and no value of a protected
+        setting.
     """
     if raw is None:
         return EMPTY, ()
@@ -68,19 +72,21 @@ def parse_definitions(
             )
             continue
         spellings[key] = spelling
-        definition, own_faults = _parse_one(key, value, where)
+        definition, own_faults = _parse_definition(key, value, where)
         faults.extend(own_faults)
         if definition is not None:
             definitions[key] = definition
     return MappingProxyType(definitions), tuple(faults)
 
 
-def _parse_one(key: str, value: object, where: str) -> tuple[SettingDefinition | None, list[str]]:
+def _parse_definition(
+    key: str, value: object, where: str
+) -> tuple[SettingDefinition | None, list[str]]:
     """Return the definition, None if it has a fault, and its faults."""
     faults: list[str] = []
     given: dict[Any, Any]
     if isinstance(value, SettingDefinition):
-        given = {each.name: getattr(value, each.name) for each in fields(value) if each.init}
+        given = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
         own_key = given.pop("key")
         if own_key and str(own_key).upper() != key:
             faults.append(f"{where}: the definition's own key is {own_key!r}; use one name")
@@ -88,97 +94,81 @@ def _parse_one(key: str, value: object, where: str) -> tuple[SettingDefinition |
         given = dict(value)
     else:
         return None, [f"{where} must be a dict or a SettingDefinition, not {safe_repr(value)}"]
-    secret = given.get("protected", False) is not False or is_secret_text(given.get("type"))
-    taken: dict[str, Any] = {}
+    is_secret = given.get("protected", False) is not False or is_secret_text(given.get("type"))
+    parsed: dict[str, Any] = {}
     for name, content in given.items():
-        known = _FIELDS.get(name) if isinstance(name, str) else None
-        if known is None:
+        field = _FIELDS.get(name) if isinstance(name, str) else None
+        if field is None:
             hint = near(name, _FIELDS) if isinstance(name, str) else ""
             faults.append(f"{where}: field {safe_repr(name)} is not known{hint}")
-        elif content is not None:  # None says as little as leaving the field out.
+        elif content is not None:  # None is the same as leaving the field out.
             try:
-                taken[name] = known.take(content)
+                parsed[name] = field.parse(content)
             except TypeError:
-                shown = f"a {type(content).__name__!r} object" if secret else safe_repr(content)
-                faults.append(f"{where}: field {name!r} must be {known.expected}, not {shown}")
+                kind = f"a {type(content).__name__!r} object"
+                shown = kind if is_secret else safe_repr(content)
+                faults.append(f"{where}: field {name!r} must be {field.expected}, not {shown}")
     if faults:
         return None, faults
-    definition = SettingDefinition(key=key, **taken)
-    faults.extend(f"{where}: {each}" for each in _faults_of_type(definition))
+    definition = SettingDefinition(key=key, **parsed)
+    faults += [f"{where}: {fault}" for fault in _faults_of_type(definition)]
     if not faults and not callable(definition.default):
         with Guard() as guard:
             native = default_of(definition)
             if definition.typed is not None:
                 text_of(definition, native)
         if guard.error is not None:
-            told = issubclass(type(guard.error), SettingError)
-            reason = own_words(guard.error) if told else NOT_VALID
+            is_refusal = isinstance(guard.error, SettingError)
+            reason = own_words(guard.error) if is_refusal else NOT_VALID
             fitting = "validator" if definition.type is None else "type"
             faults.append(f"{where}: field 'default' must fit its {fitting}: {reason}")
     return (None if faults else definition), faults
 
 
 def _faults_of_type(definition: SettingDefinition) -> Iterator[str]:
-    """Yield what is wrong with the type, alone or together with the validators."""
+    """Yield the faults of the type, alone or together with the validators."""
     if definition.type is None:
         return
     for kind in CONVERTERS:
-        if kind is not definition.type and any(kind is each for each in definition.validators):
+        if kind is not definition.type and any(kind is item for item in definition.validators):
             yield (
-                f"field 'validator' must not hold {kind.__name__!r}, since field 'type' says "
-                f"what the value is, and says something else; leave one of them out"
+                f"field 'validator' must not hold {kind.__name__!r}, since field 'type' states "
+                f"another type; leave one of them out"
             )
     fault = None if definition.typed is None else definition.typed.fault()
     if fault is not None:
         yield f"field 'type' {fault}"
 
 
-# Each of these takes a field's content in, or raises TypeError.
+def _require(is_valid: Callable[[Any], object]) -> Callable[[Any], Any]:
+    """Return a function that returns its argument if it is valid, and else raises TypeError."""
 
-
-def _words(value: object) -> object:
-    # What is no str but has a __str__ of its own is a lazy text; numbers and containers have none.
-    lazy = type(value).__str__ is not object.__str__ and not isinstance(value, (bytes, bytearray))
-    if isinstance(value, str) or lazy:
-        return value
-    raise TypeError
-
-
-def _flag(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise TypeError
-
-
-def _function(value: object) -> object:
-    if callable(value):
-        return value
-    raise TypeError
-
-
-def _type(value: object) -> object:
-    # Whether an object is a type pydantic can tell, but it takes a text for the name of one.
-    if isinstance(value, (str, bytes)):
+    def parse(value: Any) -> Any:
+        if is_valid(value):
+            return value
         raise TypeError
-    return value
+
+    return parse
+
+
+def _is_words(value: object) -> bool:
+    # A lazy text is no str, but has a __str__ of its own; numbers and containers have none.
+    is_lazy = type(value).__str__ is not object.__str__ and not isinstance(
+        value, (bytes, bytearray)
+    )
+    return isinstance(value, str) or is_lazy
 
 
 def _validators(value: object) -> tuple[object, ...]:
     validators = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-    if all(callable(each) for each in validators):
+    if all(map(callable, validators)):
         return validators
     raise TypeError
 
 
 def _choices(value: object) -> object:
-    # No choices, written as an empty list, means that anything may be chosen.
+    # An empty list of choices allows any value.
     return value if callable(value) else (as_pairs(value) or None)
-
-
-def _model(value: object) -> str | None:
-    if isinstance(value, str):
-        return value or None
-    raise TypeError
 
 
 def _filters(value: object) -> Mapping[str, Any]:
@@ -187,31 +177,30 @@ def _filters(value: object) -> Mapping[str, Any]:
     raise TypeError
 
 
-def _anything(value: object) -> object:
-    return value
-
-
 class _Field(NamedTuple):
-    """A field of a definition: what it must be, and how it is taken in."""
+    """A field of a definition: the expected content, and a parser that may raise TypeError."""
 
     expected: str
-    take: Callable[[object], Any]
+    parse: Callable[[Any], Any]
 
 
-_TEXT: Final = _Field("text", _words)
-_BOOLEAN: Final = _Field("True or False", _flag)
-_HOOK: Final = _Field("a callable that takes the setting", _function)
+_string: Final = _require(lambda value: isinstance(value, str))
+
+_TEXT: Final = _Field("a string", _require(_is_words))
+_BOOLEAN: Final = _Field("True or False", _require(lambda value: isinstance(value, bool)))
+_HOOK: Final = _Field("a callable that takes the setting", _require(callable))
 
 _FIELDS: Final[Mapping[str, _Field]] = MappingProxyType(
     {
         "name": _TEXT,
         "description": _TEXT,
         "units": _TEXT,
-        "default": _Field("a value or a callable without arguments", _anything),
-        "type": _Field("a type", _type),
+        "default": _Field("a value or a callable without arguments", lambda value: value),
+        # pydantic takes a string for the name of a type.
+        "type": _Field("a type", _require(lambda value: not isinstance(value, (str, bytes)))),
         "validator": _Field("bool, int, float, a callable or a list of these", _validators),
-        "choices": _Field("a list of (value, label) pairs or a callable that gives one", _choices),
-        "model": _Field("text as 'app.model'", _model),
+        "choices": _Field("a list of (value, label) pairs or a callable that returns it", _choices),
+        "model": _Field("a string as 'app.model'", lambda value: _string(value) or None),
         "model_filters": _Field("a dict", _filters),
         "hidden": _BOOLEAN,
         "protected": _BOOLEAN,

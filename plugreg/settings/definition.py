@@ -1,7 +1,6 @@
-"""What a setting is, and the way from a value to its text and back.
+"""The definition of one setting, and the way from a value to its string and back.
 
-Sources: behaviour.md, sections 4.2 to 4.7. Nothing here knows a store, an override or a mask that
-is written back: a definition, a value and a text is all there is.
+No store, override or mask is known here: only a definition, a value and a string.
 """
 
 from __future__ import annotations
@@ -28,17 +27,17 @@ from plugreg.settings.types import (
 )
 
 MOST_CHOICES: Final = 100_000
-"""The most choices that a setting may have."""
+"""The most choices of a setting."""
 
 
 class LazyText(Protocol):
-    """A text that is made anew each time ``str()`` is called, as lazy translations are."""
+    """An object whose ``str()`` may differ each time, as that of a lazy translation."""
 
     def __str__(self) -> str: ...
 
 
 Validator: TypeAlias = Callable[[Any], object]
-"""``bool``, ``int`` or ``float``, which convert, or a function that raises ValueError."""
+"""``bool``, ``int`` or ``float``, which convert, or a function that refuses by ValueError."""
 
 Converter: TypeAlias = type[bool] | type[int] | type[float]
 """A type of native values that needs no pydantic."""
@@ -51,22 +50,34 @@ Choice: TypeAlias = tuple[Any, "str | LazyText"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SettingDefinition:
-    """What a plugin declares of one setting (behaviour.md, section 4.2).
+    """Declaration of one setting of a plugin.
 
-    ``key`` is upper case; it may be left out where the key in SETTINGS says it. ``name``,
-    ``description``, ``units`` and ``confirm_text`` are for people; take ``str()`` of them, since
-    they may be lazy. ``default`` is a value or a callable without arguments, None where there is
-    none. ``type`` is any type that pydantic knows; its values are checked by pydantic, and kept as
-    text or, where they are no text or number, as JSON. With neither value nor default a setting
-    whose type is another than ``str`` reads as None, and any other setting as ``""``. A SecretStr
-    or SecretBytes is text of a setting that is ``protected``. ``validator`` is one or a list of
-    ``bool``, ``int`` and ``float``, which do the same as these as ``type``, and of functions, which
-    get the native value and refuse it with a ValueError. ``choices`` are (value, label) pairs, a
-    callable that gives them, or None where anything may be chosen. ``before_save`` and
-    ``after_save`` are called by the settings of the registry, with the setting.
+    Nothing is checked here; the definition is checked when the plugin is loaded. Names and other
+    texts for people may be lazy translations: call ``str()`` on them. The repr shows no value,
+    since the setting may be protected.
 
-    Nothing is checked here, but by parse_definitions when a plugin is loaded. The repr shows no
-    value, since the setting may be protected.
+    Args:
+        key: Upper-case key. It may be left out where the key in SETTINGS says it.
+        name: Label for people.
+        description: Explanation for people.
+        units: Unit of the value.
+        default: Value, or callable without arguments that returns one. None means no default.
+        type: Any type that pydantic knows. Its values are stored as strings, or as JSON if they
+            are neither string nor number. With neither value nor default a type other than
+            ``str`` reads as None, anything else as ``""``. A SecretStr or SecretBytes is the
+            string of a protected setting.
+        validator: One, or a list, of ``bool``, ``int`` and ``float``, which convert as they do
+            as *type*, and of functions that get the native value and refuse it by ValueError.
+        choices: (value, label) pairs, or a callable that returns them. None allows any value.
+        model: Model of a related record, as ``"app.model"``.
+        model_filters: Filters for such records.
+        hidden: Whether pages of settings leave the setting out.
+        protected: Whether the value is never shown.
+        required: Whether the setting must have a value.
+        before_save: Called with a ``SettingChange`` before a write; it refuses by raising.
+        after_save: Called with a ``SettingChange`` after a write.
+        confirm: Whether a client asks for confirmation of a change.
+        confirm_text: Question of that confirmation.
     """
 
     key: str = ""
@@ -89,18 +100,17 @@ class SettingDefinition:
     confirm: bool = False
     confirm_text: str | LazyText = ""
     typed: Typed | None = field(default=None, init=False, repr=False, compare=False)
-    """What does the work of ``type``; None where the value is text or made by a converter."""
+    """The pydantic side of ``type``; None where the value is a string or has a converter."""
 
     def __post_init__(self) -> None:
-        # A frozen record is complete once this has run.
         if is_secret_text(self.type):
             object.__setattr__(self, "protected", True)
-        elif self.type is not None and all(self.type is not each for each in (*CONVERTERS, str)):
+        elif self.type is not None and not any(self.type is kind for kind in (*CONVERTERS, str)):
             object.__setattr__(self, "typed", Typed(self.type))
 
     @property
     def validators(self) -> tuple[Validator, ...]:
-        """The validators, converting ones included, in their order."""
+        """All validators in their order, converters included."""
         if self.validator is None:
             return ()
         if isinstance(self.validator, (list, tuple)):
@@ -109,14 +119,14 @@ class SettingDefinition:
 
     @property
     def converter(self) -> Converter | None:
-        """The type of the native value: bool, int or float, or None where it is another."""
+        """The type of the native value if it is bool, int or float, else None."""
         # Identity, because a validator is a plugin's object and its __eq__ may do anything.
-        given = {id(self.type), *(id(each) for each in self.validators)}
+        given = {id(self.type), *map(id, self.validators)}
         return next((kind for kind in CONVERTERS if id(kind) in given), None)
 
     @property
     def wire_type(self) -> str:
-        """One of the four words that clients switch on (behaviour.md, section 4.4)."""
+        """``"boolean"``, ``"integer"``, ``"string"`` or ``"related field"``, for clients."""
         if self.converter is bool:
             return "boolean"
         if self.converter is int:
@@ -126,20 +136,17 @@ class SettingDefinition:
 
     @property
     def has_default(self) -> bool:
-        """Whether the plugin states a default. An empty text is one, None is not."""
+        """Whether the plugin states a default. An empty string is one, None is not."""
         return self.default is not None
 
     @property
     def unset(self) -> str | None:
-        """What the setting reads as with neither value nor default.
-
-        None where ``type`` states something other than a plain string, else an empty string.
-        """
+        """The value with neither stored value nor default: None for a type other than str."""
         is_text = self.type is None or self.type is str or is_secret_text(self.type)
         return "" if is_text else None
 
 
-# --- The write and the read path ----------------------------------------------------------------
+# -- writing and reading --------------------------------------------------------------------------
 
 _TRUE: Final = frozenset({"1", "y", "yes", "t", "true", "ok", "on"})
 _FALSE: Final = frozenset({"0", "n", "no", "f", "false", "off"})
@@ -156,38 +163,39 @@ NOT_VALID: Final = "Value does not pass validation checks"
 
 
 def as_text(value: object) -> str:
-    """Return the text form of a plain native value: None is ``""``, True is ``"True"``."""
+    """Return the string of a plain native value: None is ``""``, True is ``"True"``."""
     return "" if value is None else str(value)
 
 
 class Checked(NamedTuple):
-    """A value that its definition accepts: native, and what is stored of it, text or JSON."""
+    """A value that its definition accepts: native, and the string or JSON to store."""
 
     native: object
     text: str
     is_json: bool = False
 
 
-def to_text(
-    definition: SettingDefinition, value: object, *, plugin: Any = None, user: Any = None
-) -> str:
-    """Return the text of what `check` accepts."""
-    return check(definition, value, plugin=plugin, user=user).text
-
-
 def check(
     definition: SettingDefinition, value: object, *, plugin: Any = None, user: Any = None
 ) -> Checked:
-    """Return what to store for ``value``; an empty text means that nothing is set.
+    """Check a value against the whole definition.
 
-    None and an empty text give ``""``, so do blanks unless the value is text itself. Other text is
-    never altered. ``plugin`` and ``user`` are for callable choices and otherwise unused.
-    A :data:`MASK` has no meaning here: whoever writes a protected setting looks for it first.
+    None and an empty string unset the setting; so do blanks, unless the value is a string itself.
+    Other strings are never altered. The mask has no meaning here.
 
-    Raises SettingError with the reasons of behaviour.md, section 4.5. What a callable for choices
-    raises passes through.
+    Args:
+        definition: Definition of the setting.
+        value: The value to check.
+        plugin: Passed on to callable choices.
+        user: Passed on to callable choices.
+
+    Returns:
+        The native value and what to store. An empty text means that nothing is set.
+
+    Raises:
+        SettingError: If the value is refused. Exceptions of callable choices pass through.
     """
-    given = _given(definition, value)
+    given = _as_given(definition, value)
     if type(given) is str and not given.strip():
         if definition.required:
             raise SettingError(definition.key, _REQUIRED)
@@ -208,29 +216,16 @@ def check(
     return Checked(native, kept, is_json)
 
 
-def to_value(definition: SettingDefinition, text: str) -> object:
-    """Return the native value of stored ``text``; the default if it is empty or fits no more."""
-    if not text:
-        return default_of(definition)
-    try:
-        return native_of(definition, text)
-    except SettingError:
-        return default_of(definition)
-
-
 def native_of_stored(definition: SettingDefinition, given: object) -> object:
-    """Return the native value of what is stored: a text, or what its JSON gives.
+    """Return the native value of a stored string, or of the content of stored JSON.
 
-    Raises SettingError if there is none.
+    Raises SettingError if it does not convert.
     """
-    return native_of(definition, given if type(given) is str else _given(definition, given))
+    return native_of(definition, given if type(given) is str else _as_given(definition, given))
 
 
 def native_of(definition: SettingDefinition, given: object) -> object:
-    """Return the native value of a text, or of any object that stands for one.
-
-    Raises SettingError if there is none.
-    """
+    """Return the native value of a string or other object. Raises SettingError if it has none."""
     if definition.typed is not None:
         return _typed_call(definition, definition.typed.value_from, given)
     kind = definition.converter
@@ -253,10 +248,9 @@ def native_of(definition: SettingDefinition, given: object) -> object:
 
 
 def text_of(definition: SettingDefinition, native: object) -> str:
-    """Return the text of a native value, as it is stored and shown on the wire.
+    """Return the string of a native value, as it is stored and shown to clients.
 
-    Raises SettingError if it has none: it is too long, holds characters that cannot be stored, or
-    is nothing that JSON can hold.
+    Raises SettingError if it is too long, has control characters, or does not fit into JSON.
     """
     if definition.typed is None or native is None or (type(native) is str and not native):
         text = as_text(native)
@@ -272,10 +266,10 @@ def text_of(definition: SettingDefinition, native: object) -> str:
 def fault_of(
     definition: SettingDefinition, given: object, *, was_checked: bool = False
 ) -> str | None:
-    """Return why what is stored does not fit the definition any more, None if it does.
+    """Return why a stored value no longer fits the definition, or None.
 
-    Callable choices are not asked, nor validators for what ``was_checked`` when it was written.
-    Raises nothing of the plugin's. The reason shows nothing of a protected value.
+    Callable choices are not called, nor validators if the value ``was_checked`` when written.
+    Exceptions of the plugin's code do not pass. The reason shows no protected value.
     """
     with Guard() as guard:
         native = native_of_stored(definition, given)
@@ -290,11 +284,10 @@ def fault_of(
 
 
 def default_of(definition: SettingDefinition) -> object:
-    """Return the default in its native type, and where there is none what is read while unset.
+    """Return the default in its native type, or the value of an unset setting if there is none.
 
-    Without a type and a bool, int or float validator it is what the plugin gave, as it is. A
-    callable is called each time; what it raises passes through, and SettingError is raised if its
-    result does not convert.
+    Without type and converter it is the plugin's object itself. A callable is called each time;
+    its exceptions pass through. Raises SettingError if the result does not convert.
     """
     default = definition.default() if callable(definition.default) else definition.default
     if default is None:
@@ -311,11 +304,11 @@ def default_of(definition: SettingDefinition) -> object:
 def choices_of(
     definition: SettingDefinition, *, plugin: Any = None, user: Any = None
 ) -> tuple[Choice, ...]:
-    """Return the (value, label) pairs that may be chosen, none where anything may.
+    """Return the (value, label) pairs that are allowed; none means that any value is.
 
-    Where the definition states none, a type that is a Literal or an Enum gives its own.
-    A callable is called each time, with those of the keywords ``plugin`` and ``user`` that its
-    signature accepts; what it raises passes through. SettingError is raised if it gives no pairs.
+    A type that is a Literal or an Enum has choices of its own, unless the definition states some.
+    A callable is called each time, with the keywords ``plugin`` and ``user`` if it accepts them;
+    its exceptions pass through. Raises SettingError if it returns no pairs.
     """
     if definition.choices is None:
         return () if definition.typed is None else definition.typed.members()
@@ -332,9 +325,9 @@ def choices_of(
 
 
 def choice_text(definition: SettingDefinition, value: object) -> str:
-    """Return a choice as it would be stored, so that 1, 1.0 and "1" meet as the type says.
+    """Return the string that is stored for a choice, so that 1, 1.0 and "1" may be equal.
 
-    A choice that is no value of the setting is shown as it is, and cannot be chosen.
+    A choice that is no value of the setting is shown by its ``str()``, and cannot be chosen.
     """
     try:
         return text_of(definition, native_of(definition, value))
@@ -343,37 +336,37 @@ def choice_text(definition: SettingDefinition, value: object) -> str:
 
 
 def as_pairs(value: object) -> tuple[Choice, ...]:
-    """Return (value, label) pairs as tuples. Raises TypeError for anything else, and too many."""
+    """Return (value, label) pairs as tuples. Raises TypeError for other objects or too many."""
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise TypeError
     # A generator may have no end.
     pairs = tuple(islice(value, MOST_CHOICES + 1))
     if len(pairs) <= MOST_CHOICES and all(
-        isinstance(each, (list, tuple)) and len(each) == 2 for each in pairs
+        isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs
     ):
         return tuple((chosen, label) for chosen, label in pairs)
     raise TypeError
 
 
 def call_with_accepted(function: Callable[..., Any], *args: Any, **offered: Any) -> Any:
-    """Call ``function`` with ``args`` and those of the ``offered`` keywords that it can take.
+    """Call *function* with *args* and the *offered* keywords that its signature accepts.
 
-    The signature decides, so that a TypeError from within is never mistaken for a refusal. A
-    callable that has no signature, as some builtins, gets no keyword.
+    So a TypeError from within is never mistaken for a refusal of a keyword. A callable without a
+    signature, as some builtins, gets no keyword.
     """
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return function(*args)
-    if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         by_keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-        names = {each.name for each in parameters if each.kind in by_keyword}
+        names = {parameter.name for parameter in parameters if parameter.kind in by_keyword}
         offered = {name: value for name, value in offered.items() if name in names}
     return function(*args, **offered)
 
 
-def _given(definition: SettingDefinition, value: object) -> object:
-    """Return what is to be converted: a plain text, or the value as it is for pydantic."""
+def _as_given(definition: SettingDefinition, value: object) -> object:
+    """Return a plain string to convert, or the value as it is for pydantic."""
     if value is None:
         return ""
     if definition.typed is not None and not issubclass(type(value), str):
@@ -388,22 +381,23 @@ def _given(definition: SettingDefinition, value: object) -> object:
     if guard.error is not None:
         raise SettingError(
             definition.key,
-            "Value cannot be turned into text; give a text, a number or a boolean value",
+            "Value cannot be converted to a string; give a string, a number or a boolean value",
         )
     if text is None:
         raise SettingError(
-            definition.key, "Value must be text, a number or a boolean value; give it as text"
+            definition.key,
+            "Value must be a string, a number or a boolean value; give it as a string",
         )
     check_text(definition.key, text, [text])
     return text
 
 
 def _takes_blanks(definition: SettingDefinition) -> bool:
-    """Tell whether blanks are a text like any other, rather than nothing."""
+    """Return whether blanks are a value, rather than none."""
     if definition.typed is None:
         return definition.converter is None
     with Guard():
-        definition.typed.value_of("")
+        definition.typed.value_from("")
         return True
     return False
 
@@ -411,9 +405,9 @@ def _takes_blanks(definition: SettingDefinition) -> bool:
 def _typed_call(
     definition: SettingDefinition, function: Callable[..., Any], *arguments: object
 ) -> Any:
-    """Return what a method of ``definition.typed`` gives; what it raises is a refusal.
+    """Call a method of ``definition.typed``; raise SettingError if it raises.
 
-    The refusal carries no other exception, since pydantic's hold what was given.
+    The error carries no other exception, since those of pydantic hold the value.
     """
     with Guard() as guard:
         return function(*arguments)
@@ -425,13 +419,13 @@ def _typed_call(
 
 
 def _choose(definition: SettingDefinition, text: str, offered: Iterable[Choice]) -> None:
-    if all(text != choice_text(definition, each) for each, _ in offered):
+    if all(text != choice_text(definition, choice) for choice, _ in offered):
         raise SettingError(definition.key, "Chosen value is not a valid option")
 
 
 def _validate(definition: SettingDefinition, native: object, text: str) -> None:
     for validator in definition.validators:
-        if any(validator is each for each in CONVERTERS):
+        if any(validator is kind for kind in CONVERTERS):
             continue
         with Guard() as guard:
             validator(native)

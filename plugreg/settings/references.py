@@ -1,8 +1,8 @@
-"""Values that stand elsewhere: in an environment variable, or in a file.
+"""References to values in environment variables and files.
 
-A reference is ``{"$env": "NAME"}`` or ``{"$file": "path"}``, a dict with that one key and a text,
-alone or at any depth of dicts, lists and tuples. Here references are found and resolved; who may
-give one is decided by those who call.
+A reference is ``{"$env": "NAME"}`` or ``{"$file": "path"}``, a dict with that one key and a string,
+alone or at any depth of dicts, lists and tuples. This module finds and resolves references; its
+callers decide who may give one.
 """
 
 from __future__ import annotations
@@ -17,48 +17,48 @@ from typing import Any, Final
 from plugreg._support.names import has_utf8
 
 MAX_FILE_BYTES: Final = 65_536
-"""The longest file that is read."""
+"""The longest file that a reference may name."""
 
 NO_REFERENCE: Final = (
     "Value must not hold a reference ({'$env': …} or {'$file': …}) in its text; "
     "only the host's own code gives one, as a dict"
 )
-"""What is said of a text that reads as a reference."""
+"""Reason to refuse a string that reads as a reference."""
 
 _MAX_DEPTH: Final = 100
-"""How many dicts and lists may stand inside one another, as in what a storage keeps."""
+"""How deep dicts and lists may be nested, as in a record of a storage."""
 
 
 class UnresolvedError(ValueError):
-    """What a reference names cannot be had now. Its text says why, and what to do."""
+    """A reference cannot be resolved now. The message says why, and how to repair it."""
 
 
 def has_reference(value: object) -> bool:
-    """Tell whether ``value`` is a reference or holds one.
+    """Return whether *value* is a reference or contains one.
 
-    Raises ValueError for what is meant as one and is none: another key beside ``$env`` or
-    ``$file``, or no text. Its message shows no part of the value.
+    Raises ValueError for a malformed reference: another key beside ``$env`` or ``$file``, or no
+    string. Its message shows no part of the value.
     """
     found = False
-    waiting: list[Any] = [value]
+    pending: list[Any] = [value]
     seen: set[int] = set()
-    while waiting:
-        each = waiting.pop()
+    while pending:
+        item = pending.pop()
         # isinstance() would ask the object for its __class__, which may do anything.
-        kind = type(each)
-        if not issubclass(kind, (dict, list, tuple)) or id(each) in seen:
+        kind = type(item)
+        if not issubclass(kind, (dict, list, tuple)) or id(item) in seen:
             continue
-        seen.add(id(each))
+        seen.add(id(item))
         if issubclass(kind, dict):
-            found = _reference(each) is not None or found
-        waiting += dict.values(each) if issubclass(kind, dict) else each
+            found = _reference(item) is not None or found
+        pending += dict.values(item) if issubclass(kind, dict) else item
     return found
 
 
 def reads_as_reference(text: str) -> bool:
-    """Tell whether the JSON of a text is a reference, holds one, or is meant as one.
+    """Return whether the JSON in a string is, contains or resembles a reference.
 
-    What reads such a text gets a dict, and may hand it on as if the host had given it.
+    A reader of such a string gets a dict, and may pass it on as if the host had given it.
     """
     if text.lstrip()[:1] not in ("{", "["):
         return False
@@ -67,48 +67,60 @@ def reads_as_reference(text: str) -> bool:
     except RecursionError:
         return False
     except ValueError:
-        # It is no JSON, or a reference that is not well made.
-        return any(f'"{each}"' in text for each in _SOURCES)
+        # It is no JSON, or a malformed reference.
+        return any(f'"{kind}"' in text for kind in _SOURCES)
 
 
 def copied(value: Any) -> Any:
-    """Return ``value`` with dicts, lists and tuples of its own. Raises ValueError for a cycle."""
+    """Return *value* with dicts, lists and tuples of its own. Raises ValueError for a cycle."""
     return _mapped(value, dict)
 
 
-def resolve(value: Any) -> Any:
-    """Return a copy of ``value`` with the text each reference stands for in its place.
+def resolve(value: Any, *, strict: bool = True) -> Any:
+    """Return a copy of *value* with the string of each reference in its place.
 
-    Variables and files are looked up now, a relative path from the current folder. A file is
-    UTF-8, and loses one newline at its end. Raises UnresolvedError for one that is not there, is
-    empty, or cannot be read, and ValueError as :func:`has_reference` does.
+    Variables and files are read now. A relative path starts at the current folder. A file is
+    UTF-8, and loses one newline at its end.
+
+    Args:
+        value: Any value, which may contain references.
+        strict: Whether to raise for a reference that cannot be resolved, rather than to put None.
+
+    Raises:
+        UnresolvedError: If a variable or file is missing, empty or not readable.
+        ValueError: If a reference is malformed, or *value* is nested too deep.
     """
-    return _mapped(value, _resolved)
+
+    def look_up(reference: dict[str, Any]) -> str | None:
+        ((kind, name),) = reference.items()
+        try:
+            return _SOURCES[kind](name)
+        except UnresolvedError:
+            if strict:
+                raise
+            return None
+
+    return _mapped(value, look_up)
 
 
-def resolve_some(value: Any) -> Any:
-    """Return what :func:`resolve` does, with None for each reference that cannot be resolved."""
-    return _mapped(value, _resolved_or_none)
-
-
-def _mapped(value: Any, take: Callable[[dict[str, Any]], Any], depth: int = 0) -> Any:
-    """Return a copy of ``value`` with what ``take`` gives for each reference."""
+def _mapped(value: Any, convert: Callable[[dict[str, Any]], Any], depth: int = 0) -> Any:
+    """Return a copy of *value* with every reference converted."""
     if depth > _MAX_DEPTH:
         raise ValueError(f"a value must not have more than {_MAX_DEPTH} levels, or contain itself")
     if isinstance(value, dict):
         if _reference(value) is not None:
-            return take(value)
-        return {name: _mapped(each, take, depth + 1) for name, each in value.items()}
+            return convert(value)
+        return {name: _mapped(item, convert, depth + 1) for name, item in value.items()}
     if isinstance(value, list):
-        return [_mapped(each, take, depth + 1) for each in value]
+        return [_mapped(item, convert, depth + 1) for item in value]
     if isinstance(value, tuple):
-        return tuple(_mapped(each, take, depth + 1) for each in value)
+        return tuple(_mapped(item, convert, depth + 1) for item in value)
     return value
 
 
 def _reference(value: Any) -> tuple[str, str] | None:
     """Return the kind and the name of a reference, None for another dict."""
-    kind = next((each for each in _SOURCES if each in value), None)
+    kind = next((kind for kind in _SOURCES if kind in value), None)
     if kind is None:
         return None
     name = value[kind]
@@ -121,18 +133,6 @@ def _reference(value: Any) -> tuple[str, str] | None:
     return kind, name
 
 
-def _resolved(reference: dict[str, Any]) -> str:
-    ((kind, name),) = reference.items()
-    return _SOURCES[kind](name)
-
-
-def _resolved_or_none(reference: dict[str, Any]) -> str | None:
-    try:
-        return _resolved(reference)
-    except UnresolvedError:
-        return None
-
-
 def _from_environment(name: str) -> str:
     text = os.environ.get(name)
     if text is None:
@@ -140,7 +140,7 @@ def _from_environment(name: str) -> str:
     if not text:
         raise UnresolvedError(f"environment variable {name!r} is empty; give it a value")
     if not has_utf8(text):
-        raise UnresolvedError(f"environment variable {name!r} is not UTF-8; write it anew")
+        raise UnresolvedError(f"environment variable {name!r} is not UTF-8; encode it as UTF-8")
     return text
 
 
@@ -158,13 +158,9 @@ def _from_file(path: str) -> str:
         ) from None
     if len(content) > MAX_FILE_BYTES:
         raise UnresolvedError(f"file {path!r} is too long; at most {MAX_FILE_BYTES} bytes are read")
-    try:
-        text = content.decode()
-    except UnicodeDecodeError:
-        # The error's own words would show a byte of what may be a secret.
-        text = None
-    if text is None:
-        raise UnresolvedError(f"file {path!r} is not UTF-8; write it anew")
+    text = content.decode(errors="surrogateescape")
+    if not has_utf8(text):
+        raise UnresolvedError(f"file {path!r} is not UTF-8; encode it as UTF-8")
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
         raise UnresolvedError(f"file {path!r} is empty; write the value into it")

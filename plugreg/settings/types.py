@@ -1,14 +1,14 @@
-"""Settings whose type pydantic knows: the way from a value to its text and back.
+"""Settings of types that pydantic knows: the way from a value to its string and back.
 
-Stored and on the wire a value is text: a str as it is, a bool ``"True"`` or ``"False"``, a number
-its digits, None ``""``, and anything else compact JSON. A value whose text another value of its
-type has too is stored as JSON, and marked so. pydantic is imported when the first such type is
-asked for something, since importing it takes long.
+A value is stored and sent as a string: a str as it is, a bool as ``"True"`` or ``"False"``, a
+number by its digits, None as ``""``, and anything else as compact JSON. A value whose string
+another value of its type has too is stored as JSON, and marked so. pydantic is imported when the
+first such type is used, since the import is slow.
 
 pydantic imports each entry point of the group ``pydantic`` when a process builds its first
-validator, whether a plugin of that distribution is on or off. Its switch against this, the variable
-``PYDANTIC_DISABLE_PLUGINS``, holds for the models of everybody. So :func:`without_plugins` makes
-its loader find none in a thread that builds something of plugreg's; all other models have theirs.
+validator, whether a plugin of that distribution is active or not. The variable
+``PYDANTIC_DISABLE_PLUGINS`` would switch that off for all models of the process. So
+:func:`without_plugins` hides them only from a thread that builds something of plugreg's.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 _MOST_FAULTS: Final = 20
 _LONGEST_FAULT: Final = 500
-"""How many faults of a value are told, and how many characters of each."""
+"""How many faults of a value are reported, and how many characters of each."""
 
 _EXPECTED: Final[Mapping[str, str]] = MappingProxyType(
     {
         "boolean": "a boolean value",
         "integer": "a whole number",
         "number": "a number",
-        "string": "a text",
+        "string": "a string",
         "array": "a list",
         "object": "an object",
     }
@@ -48,10 +48,10 @@ _EXPECTED: Final[Mapping[str, str]] = MappingProxyType(
 _JSON_WORDS: Final[Mapping[str, str]] = MappingProxyType({"True": "true", "False": "false"})
 
 
-class Misfit(ValueError):  # noqa: N818 - it is a finding, which the caller makes an error of
+class Misfit(ValueError):  # noqa: N818 - a finding, which the caller makes an error of
     """A value does not fit its type; ``reason`` is a sentence.
 
-    ``quoting`` tells that the reason may repeat parts of the value.
+    ``quoting`` is true if the reason may quote parts of the value.
     """
 
     def __init__(self, reason: str, *, quoting: bool = False) -> None:
@@ -61,13 +61,13 @@ class Misfit(ValueError):  # noqa: N818 - it is a finding, which the caller make
 
 
 _thread: Final = threading.local()
-"""Whether this thread builds for plugreg: ``is_building``, False where it is missing."""
+"""``is_building`` is true while this thread builds for plugreg."""
 
 
 @contextmanager
 def without_plugins() -> Iterator[None]:
-    """Keep pydantic from loading and asking its plugins, in this thread, for a ``with`` block."""
-    # A pydantic that loads its plugins in another way goes on with them.
+    """Keep pydantic from loading and calling its plugins, in this thread, for a ``with`` block."""
+    # A pydantic that loads its plugins in another way keeps them.
     with suppress(ImportError, AttributeError):
         _hold_back_plugins()
     before = _is_building()
@@ -83,9 +83,9 @@ def _is_building() -> bool:
 
 
 def _hold_back_plugins() -> None:
-    """Put a function in the place of pydantic's loader that finds nothing while one builds here.
+    """Wrap pydantic's loader so that it finds nothing in a thread that builds for plugreg.
 
-    It stays: taking it away again would give plugins to another thread that builds right now.
+    The wrapper stays: without it another thread that builds right now would get plugins.
     """
     from pydantic.plugin import _loader
 
@@ -93,17 +93,17 @@ def _hold_back_plugins() -> None:
     if get_plugins.__module__ == __name__:
         return
 
-    def get_plugins_of_others() -> Any:
+    def get_plugins_elsewhere() -> Any:
         return () if _is_building() else get_plugins()
 
-    vars(_loader)["get_plugins"] = get_plugins_of_others
+    vars(_loader)["get_plugins"] = get_plugins_elsewhere
 
 
 class Typed:
-    """One type that pydantic knows. Its TypeAdapter is made once, when it is first needed.
+    """A type that pydantic knows. Its TypeAdapter is made when it is first needed.
 
-    Methods raise Misfit for a value that does not fit, and pass on what the code of the type
-    raises. Once :meth:`fault` has given None, making the adapter raises no more.
+    Methods raise Misfit for a value that does not fit; exceptions of the type's own code pass
+    through. Once :meth:`fault` has returned None, making the adapter raises no more.
     """
 
     def __init__(self, declared: Any) -> None:
@@ -111,7 +111,7 @@ class Typed:
 
     @cached_property
     def adapter(self) -> TypeAdapter[Any]:
-        """Pydantic's adapter. What pydantic raises for a type it cannot handle passes through."""
+        """Pydantic's adapter. Pydantic's exceptions for an unknown type pass through."""
         from pydantic import TypeAdapter
 
         with without_plugins():
@@ -120,53 +120,44 @@ class Typed:
     @cached_property
     def schema(self) -> JsonSchemaValue:
         """The JSON Schema of the type alone."""
-        # pydantic makes an adapter for each default in it.
+        # pydantic builds an adapter for each default in it.
         with without_plugins():
             return self.adapter.json_schema()
 
     def fault(self) -> str | None:
-        """Return why no setting can have this type, None if one can. Raises nothing."""
+        """Return why no setting can have this type, or None. Raises nothing."""
         with Guard() as guard:
             if _is_sealed(_bare(self.declared)) or _has_secret(self.schema):
                 return (
                     "must not hold a secret type of pydantic's, whose value cannot be stored; "
                     "use plain types, with protected=True for the whole setting"
                 )
-            self.members()  # Their values are written as JSON, which may fail.
+            self.members()  # Their conversion to JSON may fail.
             return None
         assert guard.error is not None
         lines = safe_str(guard.error).strip().splitlines() or [type(guard.error).__name__]
         return f"must be a type that pydantic can handle: {cut(lines[0], _LONGEST_FAULT)}"
 
-    def value_of(self, text: str) -> object:
-        """Return the value that a text stands for, as itself or as JSON."""
-        from pydantic import ValidationError
-
-        try:
-            return self.adapter.validate_python(text)
-        except ValidationError as error:
-            first = error
-        try:
-            return self.adapter.validate_json(_JSON_WORDS.get(text, text))
-        except ValidationError as error:
-            # Of a text that is meant as JSON its parts are of interest, else the text itself.
-            reason = _sentence(error if text.lstrip()[:1] in ("[", "{") else first)
-        raise Misfit(reason, quoting=True)
-
     def value_from(self, given: object) -> object:
-        """Return the value that an object stands for; a str is taken as :meth:`value_of` does."""
+        """Return the value of an object; a string is tried as itself, then as JSON."""
         from pydantic import ValidationError
 
-        if isinstance(given, str):
-            return self.value_of(given)
+        text = given if isinstance(given, str) else None
         try:
             return self.adapter.validate_python(given)
         except ValidationError as error:
             reason = _sentence(error)
+        if text is not None:
+            try:
+                return self.adapter.validate_json(_JSON_WORDS.get(text, text))
+            except ValidationError as error:
+                # The faults within JSON are of use only for a string that is meant as JSON.
+                if text.lstrip()[:1] in ("[", "{"):
+                    reason = _sentence(error)
         raise Misfit(reason, quoting=True)
 
     def json_of(self, value: object) -> Any:
-        """Return a value of the type as dicts, lists, texts, finite numbers, booleans and None."""
+        """Return a value of the type as JSON has it, without NaN and infinity."""
         with suppress(TypeError, ValueError, RecursionError):
             found = self.adapter.dump_python(
                 value, mode="json", by_alias=True, round_trip=True, warnings=False
@@ -177,27 +168,24 @@ class Typed:
             if found is not None or value is None:  # Pydantic makes None of some NaNs.
                 return found
         raise Misfit(
-            "Value must be one that JSON can hold: texts, booleans, finite numbers, and lists and "
-            "objects of these that do not hold themselves and are not too deep"
+            "Value must be one that JSON can hold: strings, booleans, finite numbers, and lists "
+            "and objects of these that do not hold themselves and are not too deep"
         )
 
     def kept_as(self, value: object, text: str) -> tuple[str, bool]:
-        """Return what a value of the bare *text* is stored as, and whether that is JSON.
+        """Return the string to store for a value whose own string is *text*, and if it is JSON.
 
-        The bare text of 5 is read as a string where the type has strings too; the value is
-        stored as JSON then.
-
-        Raises:
-            Misfit: If the value cannot be told from others by its JSON either.
+        The string of 5 reads as a string where the type has strings too; then 5 is stored as JSON.
+        Raises Misfit if the JSON reads as another value, too.
         """
         if self._is_read_from(value, text):
             return text, False
         found = self.json_of(value)
         if not isinstance(found, str) and self._is_read_from(value, found):
-            return json.dumps(found, ensure_ascii=False, separators=(",", ":")), True
+            return _compact(found), True
         raise Misfit(
-            "Value cannot be stored, since its text would be read as another value; "
-            "the type of this setting must tell its values apart by their texts"
+            "Value cannot be stored, since its string would be read as another value; "
+            "the values of this setting's type must have different strings"
         )
 
     def _is_read_from(self, value: object, given: object) -> bool:
@@ -209,18 +197,18 @@ class Typed:
 
     @property
     def json_type(self) -> str | None:
-        """The type that values which are set have in JSON, None where they have several."""
+        """The JSON type of values other than None, or None if they have several."""
         kind: str | None = _without_null(self.schema).get("type")
         return kind
 
     @property
     def wire_type(self) -> str:
-        """``"boolean"``, ``"integer"`` or ``"string"`` (behaviour.md, section 4.4)."""
+        """``"boolean"``, ``"integer"`` or ``"string"``, for clients."""
         return kind if (kind := self.json_type) in ("boolean", "integer") else "string"
 
     @property
     def expected(self) -> str:
-        """What a value must be, in words that are taken from the type alone."""
+        """The expected value in words, made from the type alone."""
         schema = _without_null(self.schema)
         kind = _EXPECTED.get(str(schema.get("type")), "a value")
         form = f" of the format {schema['format']!r}" if "format" in schema else ""
@@ -229,58 +217,57 @@ class Typed:
     def members(self) -> tuple[tuple[object, str], ...]:
         """Return the (value, label) pairs of a Literal or an Enum, else none.
 
-        The values are as JSON has them. None is left out, since it means that nothing is set.
+        The values are as JSON has them, without None, which means that nothing is set.
         """
         declared = _bare(self.declared)
         if get_origin(declared) is Literal:
-            values = [each for each in get_args(declared) if each is not None]
-            found = [self.json_of(each) for each in values]
-            return tuple((each, str(each)) for each in found)
+            found = [self.json_of(value) for value in get_args(declared) if value is not None]
+            return tuple((value, str(value)) for value in found)
         if isinstance(declared, type) and issubclass(declared, Enum):
             if issubclass(declared, Flag):
-                return ()  # Its members may be combined, so that they are not all there is.
-            return tuple((self.json_of(each), _readable(each.name)) for each in declared)
+                return ()  # Combinations of its members are values, too.
+            return tuple((self.json_of(member), _readable(member.name)) for member in declared)
         return ()
 
 
 def text_from_json(value: Any) -> str:
-    """Return the text of a JSON value: how it is stored, and shown on the wire."""
+    """Return the string of a JSON value, as it is stored and sent to clients."""
     if value is None:
         return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (bool, int, float)):
-        return str(value)
+    return str(value) if isinstance(value, (str, bool, int, float)) else _compact(value)
+
+
+def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def strings_in(value: Any) -> Iterator[str]:
-    """Yield every text in a JSON value, those of the keys included."""
+    """Yield every string in a JSON value, keys included."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for key, each in value.items():
+        for key, item in value.items():
             yield key
-            yield from strings_in(each)
+            yield from strings_in(item)
     elif isinstance(value, list):
-        for each in value:
-            yield from strings_in(each)
+        for item in value:
+            yield from strings_in(item)
 
 
 def is_secret_text(declared: object) -> bool:
-    """Tell whether a type is pydantic's SecretStr or SecretBytes."""
+    """Return whether a type is pydantic's SecretStr or SecretBytes."""
     return any(declared is secret for secret in _secrets("SecretStr", "SecretBytes"))
 
 
 def is_sealed(value: object) -> bool:
-    """Tell whether a value is one of pydantic's secrets, whose text is stars."""
+    """Return whether a value is one of pydantic's secrets, whose ``str()`` is stars."""
     return _is_sealed(type(value))
 
 
 def unsealed(value: Any) -> object:
-    """Return what is in a SecretStr or SecretBytes; what is none of them is given back.
+    """Return the content of a SecretStr or SecretBytes, or the value if it is neither.
 
-    Raises UnicodeDecodeError for bytes that are no text.
+    Raises UnicodeDecodeError for bytes that are not UTF-8.
     """
     if not is_sealed(value):
         return value
@@ -295,36 +282,36 @@ def _is_sealed(declared: object) -> bool:
 
 
 def _secrets(*names: str) -> tuple[type, ...]:
-    # Whoever has one of these has imported the module. While another thread imports it, it lacks
-    # some, and nobody has any.
+    # A process with such a type has imported the module. While another thread imports it, some
+    # names are missing, and nobody has such a type yet.
     types = sys.modules.get("pydantic.types")
     return tuple(kind for name in names if (kind := getattr(types, name, None)) is not None)
 
 
 def _has_secret(schema: Any) -> bool:
-    """Tell whether a JSON Schema is, at any depth, that of a secret type."""
+    """Return whether a JSON Schema is, at any depth, that of a secret type."""
     if isinstance(schema, Mapping):
         if schema.get("writeOnly") is True and schema.get("format") == "password":
             return True
-        return any(_has_secret(each) for each in schema.values())
-    return isinstance(schema, list) and any(_has_secret(each) for each in schema)
+        return any(map(_has_secret, schema.values()))
+    return isinstance(schema, list) and any(map(_has_secret, schema))
 
 
 def _without_null(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the schema of a value that is set: that of ``int`` for ``int | None``."""
-    others = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
+    """Return the schema of values other than None: that of ``int`` for ``int | None``."""
+    others = [item for item in schema.get("anyOf", ()) if item.get("type") != "null"]
     found: Mapping[str, Any] = others[0] if len(others) == 1 else schema
     place = str(found.get("$ref", "")).removeprefix("#/$defs/")
     return schema.get("$defs", {}).get(place, found)  # type: ignore[no-any-return]
 
 
 def _bare(declared: Any) -> Any:
-    """Return a type without ``Annotated``, without ``| None`` and without an alias's name."""
+    """Return a type without ``Annotated``, ``| None`` and the name of an alias."""
     while True:
         if get_origin(declared) is Annotated:
             declared = get_args(declared)[0]
         elif get_origin(declared) in (Union, UnionType):
-            others = [each for each in get_args(declared) if each is not NoneType]
+            others = [item for item in get_args(declared) if item is not NoneType]
             if len(others) != 1:
                 return declared
             declared = others[0]
@@ -340,13 +327,13 @@ def _readable(name: str) -> str:
 
 
 def _sentence(error: ValidationError) -> str:
-    """Return all faults of a value, each with its place, without what was given."""
+    """Return all faults of a value, each with its place, without the input."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     faults = []
-    for each in found[:_MOST_FAULTS]:
-        place = ".".join(str(part) for part in each["loc"])
-        told = f"{place}: {each['msg']}" if place else each["msg"]
-        faults.append(cut(plain(told), _LONGEST_FAULT))
+    for fault in found[:_MOST_FAULTS]:
+        place = ".".join(map(str, fault["loc"]))
+        shown = f"{place}: {fault['msg']}" if place else fault["msg"]
+        faults.append(cut(plain(shown), _LONGEST_FAULT))
     if len(found) > _MOST_FAULTS:
         faults.append(f"and {len(found) - _MOST_FAULTS} more")
     return "; ".join(faults)

@@ -1,7 +1,7 @@
-"""Settings of plugins: stored text and definitions in, typed values out (behaviour.md, 4 and 5).
+"""The live view of one plugin's settings: stored strings and definitions in, typed values out.
 
-A value comes from the host's overrides, else from what is stored, else from the default. A value
-that was never set has no row.
+A value comes from the host's overrides, else from the store, else from the default. A value that
+was never set has no row.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from copy import deepcopy
 from dataclasses import replace
 from enum import Enum
 from types import NoneType
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias
 
 from plugreg._support.guard import Guard, explain, safe_repr, safe_str
 from plugreg._support.names import near
@@ -41,27 +41,27 @@ from plugreg.settings.schema import schema_of
 from plugreg.settings.store import Scope, SettingsStore
 
 Layer: TypeAlias = Literal["default", "stored", "override"]
-"""Where a value comes from; a later one wins."""
+"""Source of a value; a later one wins."""
 
 _LOCKED: Final = "its value is fixed by the host's configuration (overrides=); change it there"
 _MISSING: Final = "it is required, and has neither a value nor a default"
-_NEVER_CHANGING: Final = (str, int, float, bool, Enum, NoneType)
+_IMMUTABLE: Final = (str, int, float, bool, Enum, NoneType)
 _Converted: TypeAlias = tuple[StoredSettings, Mapping[str, StoredValue], dict[str, Any]]
 
 
 class SettingsView(Mapping[str, Any]):
-    """The settings of one plugin, or of one user with it: a live mapping from key to native value.
+    """The settings of one plugin, or of one user of it: a live mapping of key to native value.
 
-    Keys are those of the definitions, in their order, whatever was stored; any case is accepted.
-    What the host overrides wins over what is stored, and that over the default. A stored value
-    that no longer converts reads as the default. Reading takes no lock and touches no storage; a
-    reference is looked up each time. The repr shows no value. A view of settings of an older
-    ``version`` than the plugin's of now still reads, and refuses to write.
+    Keys are those of the definitions, in their order, in any case. An override of the host wins
+    over a stored value, and that over the default. A stored value that no longer converts reads
+    as the default. References are looked up at each read. Reading takes no lock and touches no
+    storage. A view of an older version of the settings than the plugin's current one refuses to
+    write. The repr shows no value.
 
-    Reading raises KeyError for an unknown key, and SettingError for a value that cannot be had: a
-    reference to what is not there, what is encrypted with another key, a default that fails, and a
-    reference or an override that does not fit its definition. There a default would be dangerous,
-    for somebody has said what is to hold.
+    Reading raises KeyError for an unknown key. It raises SettingError for a value that is not
+    available: a reference that cannot be resolved, a value encrypted with another key, a default
+    that fails, a reference or an override that does not fit its definition. A default in their
+    place would be dangerous, since somebody has decided on a value.
     """
 
     def __init__(
@@ -73,22 +73,22 @@ class SettingsView(Mapping[str, Any]):
         version: int = FIRST_VERSION,
     ) -> None:
         self.definitions: Final = definitions
-        """The definitions by upper-case key, in the order in which the plugin declares them."""
+        """Definitions by upper-case key, in the order in which the plugin declares them."""
         self._store = store
         self._scope: Scope = (slug, user)
         self._version = version
-        self._shelf = store.shelf(slug)
-        self._fixed = self._shelf.fixed(user)
-        # All that is stored, this user's part of it, and what that was read as so far. One value,
-        # so that no thread pairs the texts of one moment with the values of another.
+        self._values = store.of(slug)
+        self._fixed = self._values.fixed(user)
+        # All stored values, this owner's part of them, and the native values made of it so far.
+        # One object, so that no thread pairs strings and native values of different moments.
         self._converted: _Converted = (NOTHING, EMPTY, {})
 
     def __getitem__(self, key: str) -> Any:
-        stored = self._shelf.stored
+        stored = self._values.stored
         seen, own, values = self._converted
         if stored is not seen:
             before, own = own, stored.of(self._scope[1])
-            # A write leaves the part of every other user as it is.
+            # A write leaves the values of other users as they are.
             values = values if own is before else {}
             self._converted = (stored, own, values)
         try:
@@ -99,8 +99,8 @@ class SettingsView(Mapping[str, Any]):
         if name not in values:
             value = own.get(name)
             native = self._value(definition, value)
-            # A list would be every reader's own to change.
-            if not issubclass(type(native), _NEVER_CHANGING) or self._varies(definition, value):
+            # Readers could change a list that they share.
+            if not issubclass(type(native), _IMMUTABLE) or self._varies(definition, value):
                 return native
             values[name] = native
         return values[name]
@@ -116,34 +116,42 @@ class SettingsView(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         slug, user = self._scope
-        whose = "" if user is None else f" of user {user}"
-        return f"<settings of {slug!r}{whose}: {', '.join(self.definitions) or 'none'}>"
+        owner = "" if user is None else f" of user {user}"
+        return f"<settings of {slug!r}{owner}: {', '.join(self.definitions) or 'none'}>"
 
     def visible(self) -> tuple[SettingDefinition, ...]:
-        """Return the definitions for a page of settings: none hidden, none beginning with "_"."""
+        """Return the definitions for a page of settings: not hidden, and without leading "_"."""
         return tuple(
-            each
-            for key, each in self.definitions.items()
-            if not each.hidden and not key.startswith("_")
+            definition
+            for key, definition in self.definitions.items()
+            if not definition.hidden and not key.startswith("_")
         )
 
     def schema(self) -> dict[str, Any]:
-        """Return a JSON Schema (2020-12) of all these settings; what is locked is read-only."""
+        """Return a JSON Schema (2020-12) of all settings; locked ones are read-only."""
         locked = [key for key in self.definitions if key in self._fixed]
         definitions = {
-            key: replace(each, protected=self._is_protected(each))
-            for key, each in self.definitions.items()
+            key: replace(definition, protected=self._is_protected(definition))
+            for key, definition in self.definitions.items()
         }
         schema = schema_of(definitions, locked, title=self._scope[0])
-        # Keys are the plugin's, and stay; what they stand for may tell what it keeps.
-        scrubbed = self._shelf.scrubber_for(self._scope[1]).value
-        schema["properties"] = {key: scrubbed(each) for key, each in schema["properties"].items()}
+        # Keys are the plugin's; other strings may quote a protected value.
+        scrubbed = self._values.scrubber_for(self._scope[1]).value
+        schema["properties"] = {key: scrubbed(item) for key, item in schema["properties"].items()}
         return schema
 
     def layer(self, key: str) -> Layer:
-        """Tell where the value of a setting comes from. KeyError for an unknown key.
+        """Return the source of a value.
 
-        What is stored and no longer converts counts as stored, though its default is read.
+        Args:
+            key: Key of the setting, in any case.
+
+        Returns:
+            ``"override"``, ``"stored"`` (also where the stored value no longer converts, so that
+            the default is read) or ``"default"``.
+
+        Raises:
+            KeyError: If the key is unknown.
         """
         name = self._definition(key).key
         if name in self._fixed:
@@ -151,22 +159,50 @@ class SettingsView(Mapping[str, Any]):
         return "default" if self._stored(name) is None else "stored"
 
     def is_locked(self, key: str) -> bool:
-        """Tell whether the host fixes this setting, so that writing it is refused."""
+        """Return whether the host fixes the value, so that writing it is refused.
+
+        Args:
+            key: Key of the setting, in any case.
+
+        Raises:
+            KeyError: If the key is unknown.
+        """
         return self.layer(key) == "override"
 
     def is_protected(self, key: str) -> bool:
-        """Tell whether the value is shown to nobody, for what is declared or was stored."""
+        """Return whether the value is never shown, as it is declared or was stored.
+
+        Args:
+            key: Key of the setting, in any case.
+
+        Raises:
+            KeyError: If the key is unknown.
+        """
         return self._is_protected(self._definition(key))
 
     def is_set(self, key: str) -> bool:
-        """Tell whether a value is stored, or fixed by the host. KeyError for an unknown key."""
+        """Return whether a value is stored, or fixed by the host.
+
+        Args:
+            key: Key of the setting, in any case.
+
+        Raises:
+            KeyError: If the key is unknown.
+        """
         return self.layer(key) != "default"
 
     def shown(self, key: str) -> str:
-        """Return the value as text for clients; ``""`` where there is none or it cannot be had.
+        """Return the value as a string for clients. Exceptions of the plugin's code are hidden.
 
-        Of a protected value it is ``"***"``, or ``""`` where none is set. KeyError for an unknown
-        key; what the plugin's own code raises is kept in.
+        Args:
+            key: Key of the setting, in any case.
+
+        Returns:
+            ``""`` where there is no value or it is not available, ``"***"`` for a protected value
+            that is set, else the value.
+
+        Raises:
+            KeyError: If the key is unknown.
         """
         definition = self._definition(key)
         if self._is_protected(definition):
@@ -178,14 +214,21 @@ class SettingsView(Mapping[str, Any]):
     def fault(self, key: str, *, was_checked: bool = False) -> str | None:
         """Return why the value of a setting is missing or cannot be used, or None.
 
-        A stored value is held against the whole definition, but for choices that are a callable,
-        and for validators where it ``was_checked`` as it was written. References are not.
-        Nothing of a protected value is shown. KeyError for an unknown key.
+        A stored value is checked against the whole definition, except callable choices.
+        References are resolved and checked. The reason shows no protected value.
+
+        Args:
+            key: Key of the setting, in any case.
+            was_checked: Whether validators accepted the stored value when it was written, so
+                that they are not called.
+
+        Raises:
+            KeyError: If the key is unknown.
         """
         definition = self._definition(key)
         with Guard() as guard:
             value = self._stored(definition.key)
-            if definition.key in self._fixed or (value is not None and _changes(value)):
+            if definition.key in self._fixed or (value is not None and _may_change(value)):
                 self._value(definition, value)
             elif value is not None:
                 if definition.protected is not self._is_protected(definition):
@@ -200,28 +243,37 @@ class SettingsView(Mapping[str, Any]):
         return self._refusal(definition, guard.error).reason
 
     def set(self, key: str, value: object) -> None:
-        """Check and store one value; on return it is on disk and every later read gives it.
+        """Check and store one value; on return it is on disk, and every later read returns it.
 
-        None and ``""`` mean "unset", so that the default holds again. Writing the mask of a
-        protected setting back leaves it as it is. A dict ``{"$env": "NAME"}`` or ``{"$file":
-        "path"}``, alone or within lists and dicts, is stored as it is and looked up at each read;
-        a text that looks like one is a text. Whoever passes on what others sent must pass texts.
-        ``before_save`` of the definition may refuse by raising; what ``after_save`` raises is
-        recorded, and the value stands.
+        ``before_save`` of the definition may refuse by raising. If ``after_save`` raises, that
+        is a failure record, and the value stays stored. After an error nothing has changed.
 
-        Raises KeyError for an unknown key, SettingError for a value that is refused, for one that
-        the host fixes and for settings that are stored or declared in another version than this
-        view's, and StorageError. After an error nothing has changed.
+        Args:
+            key: Key of the setting, in any case.
+            value: The value. None and ``""`` unset the setting, so that the default is read. The
+                mask of a protected setting changes nothing. A dict ``{"$env": "NAME"}`` or
+                ``{"$file": "path"}``, also within lists and dicts, is stored as a reference and
+                looked up at each read. A string never becomes a reference: pass on only strings
+                of what others sent.
+
+        Raises:
+            KeyError: If the key is unknown.
+            SettingError: If the value is refused, the host fixes it, or the stored or declared
+                settings have another version than this view.
+            StorageError: If the storage fails.
         """
         definition = self._definition(key)
-        if self._is_protected(definition) and _is_mask(value):
-            return
+        if self._is_protected(definition):
+            with Guard():
+                # An object may do anything when it is compared.
+                if isinstance(value, str) and value == MASK:
+                    return
         slug, user = self._scope
         fault = self._store.version_fault(slug, self._version)
         reason = _LOCKED if definition.key in self._fixed else fault
         if reason is not None:
             raise SettingError(definition.key, reason)
-        text, is_json = self._given(definition, value)
+        text, is_json = self._storable(definition, value)
         change = SettingChange(slug, user, definition.key, text)
         if definition.before_save is not None:
             with Guard() as guard:
@@ -233,22 +285,24 @@ class SettingsView(Mapping[str, Any]):
             with Guard() as guard:
                 definition.after_save(change)
             if guard.error is not None:
-                what = f"after_save of setting {definition.key!r}"
+                subject = f"after_save of setting {definition.key!r}"
                 self._store.record(
-                    PluginFailure.of(Stage.CALL, slug, guard.error, subject="after_save", what=what)
+                    PluginFailure.of(
+                        Stage.CALL, slug, guard.error, subject="after_save", what=subject
+                    )
                 )
 
     # -- the parts ---------------------------------------------------------------------------
 
     def _varies(self, definition: SettingDefinition, value: StoredValue | None) -> bool:
-        """Tell whether a setting may read as something else before it is written again."""
+        """Return whether a setting may read as something else before it is written again."""
         is_fixed = definition.key in self._fixed
         given = self._fixed[definition.key] if is_fixed else value
-        if given is not None and _changes(given):
+        if given is not None and _may_change(given):
             return True
         if not callable(definition.default):
             return False
-        # It is called each time, also where it stands in for a text that fits no more.
+        # It is called each time, also in place of a stored value that no longer fits.
         if value is not None and not is_fixed:
             with Guard():
                 native_of_stored(definition, value.given)
@@ -259,23 +313,21 @@ class SettingsView(Mapping[str, Any]):
         name = key.upper() if isinstance(key, str) else ""
         definition = self.definitions.get(name)
         if definition is None:
-            slug = self._scope[0]
             hint = near(name, self.definitions)
-            raise KeyError(f"plugin {slug!r} has no setting {safe_repr(key)}{hint}")
+            raise KeyError(f"plugin {self._scope[0]!r} has no setting {safe_repr(key)}{hint}")
         return definition
 
     def _stored(self, key: str) -> StoredValue | None:
-        return self._shelf.stored.of(self._scope[1]).get(key)
+        return self._values.stored.of(self._scope[1]).get(key)
 
     def _value(self, definition: SettingDefinition, value: StoredValue | None) -> Any:
-        """Work out the value of a setting of which ``value`` is stored."""
-        key = definition.key
-        if key in self._fixed:
-            return self._resolved(definition, self._fixed[key])
+        """Return the native value of a setting whose stored value is *value*."""
+        if definition.key in self._fixed:
+            return self._resolved(definition, self._fixed[definition.key])
         if value is None:
             return self._native_or_default(definition, "")
         if value.fault:
-            raise SettingError(key, value.fault)
+            raise SettingError(definition.key, value.fault)
         given = value.given
         if value.is_json and has_reference(given):
             return self._resolved(definition, given)
@@ -289,6 +341,7 @@ class SettingsView(Mapping[str, Any]):
         else:
             native, text, is_json = self._checked(definition, value)
             return native if is_json else self._native_or_default(definition, text)
+        # Raised here, so that it carries no other exception.
         raise SettingError(definition.key, reason)
 
     def _native_or_default(self, definition: SettingDefinition, given: object) -> Any:
@@ -297,19 +350,19 @@ class SettingsView(Mapping[str, Any]):
                 return native_of_stored(definition, given)
         with Guard() as guard:
             default = default_of(definition)
-            if callable(definition.default) or issubclass(type(default), _NEVER_CHANGING):
+            if callable(definition.default) or issubclass(type(default), _IMMUTABLE):
                 return default
             # It may be, or hold, a list of the plugin's own, which every reader could change.
             return deepcopy(default)
         assert guard.error is not None
         fault = explain(guard.error)
-        told = fault.exception_type if definition.protected else self._scrubbed(fault.message)
-        raise SettingError(definition.key, f"its default cannot be had: {told}")
+        shown = fault.exception_type if definition.protected else self._scrubbed(fault.message)
+        raise SettingError(definition.key, f"its default is not available: {shown}")
 
-    def _given(self, definition: SettingDefinition, value: object) -> tuple[str, bool]:
-        """Return the text to store, and whether it is JSON."""
+    def _storable(self, definition: SettingDefinition, value: object) -> tuple[str, bool]:
+        """Return the string to store for *value*, and whether it is JSON."""
         text = None
-        # A dict or a list may be of a class of its own, whose methods do anything.
+        # A dict or a list may be of a subclass, whose methods do anything.
         with Guard() as guard:
             if has_reference(value):
                 text = json.dumps(copied(value), allow_nan=False)
@@ -324,10 +377,10 @@ class SettingsView(Mapping[str, Any]):
         return text, is_json
 
     def _unreadable(self, error: BaseException) -> str:
-        """Return why a value that was given cannot be looked through for references."""
+        """Return why a value cannot be searched for references."""
         if type(error) in (TypeError, ValueError):
             return self._scrubbed(safe_str(error))
-        return f"Value cannot be looked through ({explain(error).exception_type}); give plain dicts"
+        return f"Value cannot be read ({explain(error).exception_type}); give plain dicts"
 
     def _checked(self, definition: SettingDefinition, value: object) -> Checked:
         slug, user = self._scope
@@ -337,27 +390,25 @@ class SettingsView(Mapping[str, Any]):
         raise self._refusal(definition, guard.error)
 
     def _refusal(self, definition: SettingDefinition, error: BaseException) -> SettingError:
-        """Return what to raise for a value that could not be checked, or was refused.
+        """Return the error for a value that could not be checked, or was refused.
 
-        It quotes no protected value, and neither does a chained exception, which would end in
-        logs and tracebacks.
+        Neither it nor a chained exception, which logs and tracebacks show, quotes a protected
+        value.
         """
-        refused = issubclass(type(error), SettingError)
-        if refused:
-            reason: str = error.reason  # type: ignore[attr-defined]
+        if isinstance(error, SettingError):
+            reason, cause = error.reason, error.__cause__
         else:
-            reason = f"its choices cannot be had: {explain(error).message}"
+            reason, cause = f"its choices are not available: {explain(error).message}", error
         refusal = SettingError(definition.key, self._scrubbed(reason))
-        refusal.__cause__ = self._cause(definition, error.__cause__ if refused else error)
+        refusal.__cause__ = self._cause(definition, cause)
         return refusal
 
     def _veto(self, definition: SettingDefinition, error: BaseException) -> SettingError:
-        """Return the refusal of ``before_save``, whose words may quote a protected value."""
+        """Return the refusal of ``before_save``, whose message may quote a protected value."""
         reason = ""
         if not definition.protected:
             with Guard():
-                said = str(getattr(error, "reason", error))
-                reason = self._scrubbed(str.__str__(said))
+                reason = self._scrubbed(str(getattr(error, "reason", error)))
         veto = SettingError(definition.key, reason or "Value was refused")
         veto.__cause__ = self._cause(definition, error)
         return veto
@@ -365,19 +416,18 @@ class SettingsView(Mapping[str, Any]):
     def _cause(
         self, definition: SettingDefinition, error: BaseException | None
     ) -> BaseException | None:
-        hides = definition.protected or self._shelf.scrubber()
-        return None if hides else error
+        return None if definition.protected or self._values.scrubber() else error
 
     def _scrubbed(self, text: str) -> str:
-        return self._shelf.scrubber().text(text)
+        return self._values.scrubber().text(text)
 
     def _is_protected(self, definition: SettingDefinition) -> bool:
-        """Tell whether a value is protected, now or by the definition it was stored under."""
+        """Return whether a value is protected, now or by the definition it was stored under."""
         value = self._stored(definition.key)
         if definition.protected:
             return True
         if value is None or definition.key in self._fixed:
-            return self._shelf.was_protected(self._scope[1], definition.key)
+            return self._values.was_protected(self._scope[1], definition.key)
         return value.is_protected
 
 
@@ -388,9 +438,9 @@ def user_view(
     user: int,
     version: int = FIRST_VERSION,
 ) -> SettingsView:
-    """Return one user's settings with a plugin. Raises SettingError for what is no number.
+    """Return one user's settings of a plugin. Raises SettingError for another user than an int.
 
-    None, which is what many hosts have for nobody, would mean the plugin's own values.
+    Many hosts have None for nobody, which would mean the plugin's own values.
     """
     if type(user) is not int:
         raise SettingError("user", f"a user is a whole number, not {safe_repr(user)}")
@@ -398,7 +448,14 @@ def user_view(
 
 
 class SettingChange:
-    """What ``before_save`` and ``after_save`` are given; ``value`` is text. The repr hides it."""
+    """A change that ``before_save`` and ``after_save`` are called with. The repr hides the value.
+
+    Args:
+        slug: Slug of the plugin.
+        user: The user whose setting it is, None for the plugin's own.
+        key: Upper-case key of the setting.
+        value: The string to store, ``""`` to unset the setting.
+    """
 
     __slots__ = ("key", "slug", "user", "value")
 
@@ -412,13 +469,8 @@ class SettingChange:
         return f"<change of setting {self.key!r} of {self.slug!r}>"
 
 
-def _changes(given: object) -> bool:
-    """Tell whether an override or a stored value may read as something else the next time."""
+def _may_change(given: object) -> bool:
+    """Return whether an override or a stored value may read as something else the next time."""
     if isinstance(given, StoredValue):
         return bool(given.fault) or (given.is_json and has_reference(given.given))
     return has_reference(given)
-
-
-def _is_mask(value: object) -> bool:
-    # isinstance() and == would ask the object, which may do anything.
-    return issubclass(type(value), str) and str.__eq__(cast("str", value), MASK)

@@ -12,7 +12,8 @@ from plugreg._state.plugin_rows import PluginRows
 from plugreg.mixins import SettingsMixin
 from plugreg.registry import PluginRegistry
 from plugreg.settings.declaration import parse_definitions
-from plugreg.settings.store import Declared, SettingsStore
+from plugreg.settings.store import SettingsStore
+from plugreg.settings.values import Declared
 from plugreg.storage import MemoryStorage
 
 SETTINGS = {

@@ -122,7 +122,7 @@ class TestRecord:
             raise OSError("no")
 
         monkeypatch.setitem(Tea.SETTINGS, "URL", {"required": True, "default": failing})
-        assert told(serve()) == {"URL": "its default cannot be had: OSError: no"}
+        assert told(serve()) == {"URL": "its default is not available: OSError: no"}
 
     def test_a_default_that_fails_is_told_where_it_is_not(self, storage, serve, monkeypatch):
         """Whoever reads the setting gets the error, required or not."""
@@ -130,7 +130,7 @@ class TestRecord:
         monkeypatch.setitem(Tea.SETTINGS, "NOTE", {"default": lambda: 1 / 0})
         monkeypatch.setitem(Tea.USER_SETTINGS, "BADGE", {"default": lambda: 1 / 0})
         registry = serve()
-        reason = "its default cannot be had: ZeroDivisionError: division by zero"
+        reason = "its default is not available: ZeroDivisionError: division by zero"
         assert told(registry) == {"NOTE": reason, "user setting BADGE": reason}
         registry.settings("tea").set("NOTE", "y")
         assert told(registry) == {"user setting BADGE": reason}

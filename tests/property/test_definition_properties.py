@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -19,12 +20,26 @@ from plugreg.settings.declaration import parse_definitions
 from plugreg.settings.definition import (
     SettingDefinition,
     check,
+    default_of,
     fault_of,
+    native_of,
     native_of_stored,
-    to_text,
-    to_value,
 )
 from plugreg.settings.rows import StoredValue
+
+
+def to_text(definition, value, **who):
+    """Return the text that is stored for a value."""
+    return check(definition, value, **who).text
+
+
+def to_value(definition, text):
+    """Return what a stored text reads as: the default if it is empty or fits no more."""
+    if text:
+        with suppress(SettingError):
+            return native_of(definition, text)
+    return default_of(definition)
+
 
 TEXT = SettingDefinition(key="K")
 BOOL = SettingDefinition(key="K", validator=(bool,))

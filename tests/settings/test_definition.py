@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -18,11 +19,24 @@ from plugreg.settings.declaration import parse_definitions
 from plugreg.settings.definition import (
     SettingDefinition,
     as_text,
+    check,
     choices_of,
     default_of,
-    to_text,
-    to_value,
+    native_of,
 )
+
+
+def to_text(definition, value, **who):
+    """Return the text that is stored for a value."""
+    return check(definition, value, **who).text
+
+
+def to_value(definition, text):
+    """Return what a stored text reads as: the default if it is empty or fits no more."""
+    if text:
+        with suppress(SettingError):
+            return native_of(definition, text)
+    return default_of(definition)
 
 
 def one(**fields):
@@ -193,10 +207,10 @@ class TestParsing:
                 "or a list of these, not [<class 'int'>, 'x']",
             ),
             *(
-                ({"K": {name: 5}}, f"SETTINGS['K']: field {name!r} must be text, not 5")
+                ({"K": {name: 5}}, f"SETTINGS['K']: field {name!r} must be a string, not 5")
                 for name in ("name", "description", "units", "confirm_text")
             ),
-            ({"K": {"name": b"x"}}, "SETTINGS['K']: field 'name' must be text, not b'x'"),
+            ({"K": {"name": b"x"}}, "SETTINGS['K']: field 'name' must be a string, not b'x'"),
             *(
                 ({"K": {name: 1}}, f"SETTINGS['K']: field {name!r} must be True or False, not 1")
                 for name in ("hidden", "required", "confirm")
@@ -217,13 +231,13 @@ class TestParsing:
                 (
                     {"K": {"choices": choices}},
                     "SETTINGS['K']: field 'choices' must be a list of (value, label) pairs or a "
-                    f"callable that gives one, not {choices!r}",
+                    f"callable that returns it, not {choices!r}",
                 )
                 for choices in (["ab"], "ab", 5, [(1, 2, 3)])
             ),
             (
                 {"K": {"model": 5}},
-                "SETTINGS['K']: field 'model' must be text as 'app.model', not 5",
+                "SETTINGS['K']: field 'model' must be a string as 'app.model', not 5",
             ),
             (
                 {"K": {"model_filters": 5}},
@@ -289,7 +303,7 @@ class TestParsing:
             f"SETTINGS['K'] must be a dict or a SettingDefinition, not {shown}"
         ]
         assert faults_of({"K": {"model": hostile}}) == [
-            f"SETTINGS['K']: field 'model' must be text as 'app.model', not {shown}"
+            f"SETTINGS['K']: field 'model' must be a string as 'app.model', not {shown}"
         ]
         assert one(validator=[hostile, int]).wire_type == "integer"
         assert to_text(one(validator=[hostile, int]), "3") == "3"
@@ -415,7 +429,7 @@ class TestToText:
         """A value that cannot be turned into text, or only at great length, is refused."""
         for value in (10**5000, Unspeakable()):
             assert refusal(one(), value) == (
-                "Value cannot be turned into text; give a text, a number or a boolean value"
+                "Value cannot be converted to a string; give a string, a number or a boolean value"
             )
 
     @pytest.mark.parametrize(
@@ -430,7 +444,7 @@ class TestToText:
     def test_what_is_no_single_value(self, validator, value):
         """The text of a list, of bytes or of an odd object is never what was meant."""
         assert refusal(one(validator=validator), value) == (
-            "Value must be text, a number or a boolean value; give it as text"
+            "Value must be a string, a number or a boolean value; give it as a string"
         )
 
     def test_an_endless_list_is_refused_unread(self):

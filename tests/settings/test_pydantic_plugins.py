@@ -108,7 +108,7 @@ def test_another_thread_has_its_plugins_meanwhile(asked: list[str]) -> None:
         return handler(source)
 
     declared = Annotated[int, GetPydanticSchema(build_beside)]
-    assert Typed(declared).value_of("1") == 1
+    assert Typed(declared).value_from("1") == 1
     assert asked == ["Beside"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 
 import pytest
 
@@ -13,8 +14,9 @@ from plugreg.settings.references import (
     copied,
     has_reference,
     resolve,
-    resolve_some,
 )
+
+resolve_some = partial(resolve, strict=False)
 
 SECRET = "canary-7f3a"
 ENV = {"$env": "TEA_KEY"}

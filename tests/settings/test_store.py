@@ -24,7 +24,8 @@ from plugreg import (
 from plugreg.encryption import Encryption
 from plugreg.mixins import SettingsMixin, UserInterfaceMixin
 from plugreg.settings.declaration import parse_definitions
-from plugreg.settings.store import Declared, SettingsStore
+from plugreg.settings.store import SettingsStore
+from plugreg.settings.values import Declared
 from plugreg.settings.view import SettingsView
 from plugreg.storage import MemoryStorage, TinyDBStorage, export_json
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -36,12 +37,25 @@ from plugreg.settings.definition import (
     choices_of,
     default_of,
     fault_of,
+    native_of,
     native_of_stored,
     text_of,
-    to_text,
-    to_value,
 )
 from plugreg.settings.rows import StoredValue
+
+
+def to_text(definition, value, **who):
+    """Return the text that is stored for a value."""
+    return check(definition, value, **who).text
+
+
+def to_value(definition, text):
+    """Return what a stored text reads as: the default if it is empty or fits no more."""
+    if text:
+        with suppress(SettingError):
+            return native_of(definition, text)
+    return default_of(definition)
+
 
 SECRET = "hunter2-and-more"
 
@@ -176,8 +190,8 @@ class TestForm:
     def test_what_would_be_read_as_another_value_is_refused(self, declared, value):
         """A type that cannot tell its values apart by their texts never swaps one for another."""
         assert refusal(one(type=declared), value) == (
-            "Value cannot be stored, since its text would be read as another value; "
-            "the type of this setting must tell its values apart by their texts"
+            "Value cannot be stored, since its string would be read as another value; "
+            "the values of this setting's type must have different strings"
         )
 
     @pytest.mark.parametrize(
@@ -289,14 +303,14 @@ class TestPlainTypes:
         code = (
             "import sys\n"
             "from plugreg.settings.declaration import parse_definitions\n"
-            "from plugreg.settings.definition import to_text, to_value, choices_of, fault_of\n"
+            "from plugreg.settings.definition import check, native_of, choices_of, fault_of\n"
             "from plugreg.settings.schema import schema_of\n"
             "raw = {kind.__name__: {'type': kind, 'default': '1'} for kind in (bool, int, float)}\n"
             "definitions, faults = parse_definitions({**raw, 'T': {'type': str}}, 'SETTINGS')\n"
             "assert not faults\n"
             "for each in definitions.values():\n"
             "    each.wire_type, choices_of(each), fault_of(each, '1')\n"
-            "    assert to_text(each, to_value(each, '1'))\n"
+            "    assert check(each, native_of(each, '1')).text\n"
             "schema_of(definitions)\n"
             "print('pydantic' in sys.modules)\n"
         )
@@ -403,7 +417,7 @@ class TestReasons:
         odd = type("Odd", (BaseModel,), {"__eq__": compare, "__hash__": None})
 
         assert refusal(one(type=Annotated[str, AfterValidator(break_down)]), "x") == (
-            "Value must be a text that fits the type of this setting"
+            "Value must be a string that fits the type of this setting"
         )
         assert refusal(one(type=odd), {}) == (
             "Value must be an object that fits the type of this setting"
@@ -471,7 +485,7 @@ class TestProtected:
     def test_the_reason_names_the_form(self):
         """The words are taken from the type: kind and format."""
         assert refusal(one(type=EmailStr, protected=True), "x") == (
-            "Value must be a text of the format 'email' that fits the type of this setting"
+            "Value must be a string of the format 'email' that fits the type of this setting"
         )
 
     def test_a_validator_does_not_tell_a_part(self):
@@ -510,7 +524,7 @@ class TestProtected:
     def test_a_secret_is_not_put_into_an_open_setting(self):
         """Neither the secret nor its stars are stored where everyone may read them."""
         assert refusal(one(), SecretStr(SECRET)) == (
-            "Value must be text, a number or a boolean value; give it as text"
+            "Value must be a string, a number or a boolean value; give it as a string"
         )
 
 
@@ -572,7 +586,7 @@ class TestFaults:
         """Two statements of what a value is, which differ, are a fault."""
         assert faults_of(type=declared, validator=[kind, print]) == [
             f"SETTINGS['KEY']: field 'validator' must not hold {kind.__name__!r}, since field "
-            "'type' says what the value is, and says something else; leave one of them out"
+            "'type' states another type; leave one of them out"
         ]
         assert faults_of(type=kind, validator=[kind, print]) == []
 

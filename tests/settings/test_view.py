@@ -16,7 +16,8 @@ from plugreg.exceptions import SettingError, StorageUnavailableError
 from plugreg.mixins import SettingsMixin
 from plugreg.records import Stage
 from plugreg.settings.declaration import parse_definitions
-from plugreg.settings.store import Declared, SettingsStore
+from plugreg.settings.store import SettingsStore
+from plugreg.settings.values import Declared
 from plugreg.settings.view import SettingsView
 from plugreg.storage import MemoryStorage
 
@@ -193,7 +194,7 @@ class TestView:
         """It is the plugin's object, and may refuse anything."""
         odd = type("Odd", (list,), {"__deepcopy__": raising()})()
         view = store.view({"A": {"default": odd}, "B": {"default": "fine"}})
-        with pytest.raises(SettingError, match="its default cannot be had") as caught:
+        with pytest.raises(SettingError, match="its default is not available") as caught:
             view["A"]
         assert caught.value.field == "A"
         assert view["B"] == "fine"
