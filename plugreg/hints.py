@@ -1,7 +1,7 @@
-"""Hints between processes: told at once what a look at the storage would find a second later.
+"""Hints between processes: a commit is noticed at once, not at the next look a second later.
 
-They need a server that passes messages on; here that is Redis (``plugreg[redis]``). A
-:class:`plugreg.storage.SQLStorage` on PostgreSQL has hints of its own, and needs none of these.
+They need a server that forwards messages; here that is Redis (``plugreg[redis]``). A
+`plugreg.storage.SQLStorage` on PostgreSQL has hints of its own, and needs none of these.
 """
 
 from __future__ import annotations
@@ -11,48 +11,61 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from plugreg._support.outages import Outage
 from plugreg.exceptions import MissingExtraError
 from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import Record
 from plugreg.storage.clock import now
-from plugreg.storage.file.storefile import SetAside
+
+if TYPE_CHECKING:
+    from plugreg.storage.file.storefile import SetAside
 
 _SILENCE: Final = 5.0
-"""Seconds without a hint after one that could not be given: trying may take a whole second."""
+"""Seconds without a hint after a hint that failed: each attempt may take a whole second."""
 
 
 class Channel(Protocol):
-    """Passes on, to every process that listens, that something was stored. It may lose any of it.
+    """A channel that carries hints of commits to every process that listens. It may lose any.
 
-    One thread in each process waits; any may tell.
+    One thread of each process waits; any thread may send. `Hinted` closes its channel.
     """
 
     def tell(self) -> None:
-        """Give a hint. Raises nothing because nobody can be told."""
+        """Send a hint. Does not raise if nobody can receive it."""
         ...
 
     def wait(self, seconds: float) -> bool:
-        """Wait for a hint, ``seconds`` at most; tell whether there was one. May raise anything.
+        """Wait for a hint.
 
-        It begins with one: what was told before anybody listened is not known.
+        The first call returns True at once, because hints that were sent before it are lost. It may
+        raise any exception; the caller goes on without hints, and calls again later.
+
+        Args:
+            seconds: The longest time to wait.
+
+        Returns:
+            Whether there was a hint.
         """
         ...
 
     def close(self) -> None:
-        """Let go of the server. Closing twice does nothing."""
+        """Disconnect from the server. Closing twice does nothing."""
         ...
 
 
 class Hinted:
-    """A :class:`plugreg.storage.Storage` that gives a hint after each commit, and waits for them.
+    """A `plugreg.storage.Storage` that sends a hint after each transaction, and waits for hints.
 
-    It gives one after a transaction that has changed nothing, too: that costs the others a look.
-    ``Hinted(open_storage(url), RedisHints(address))`` is given to the registry in the place of the
-    storage itself; ``registry.watch`` then looks at once when another process has stored something.
-    What is stored and read is the inner storage's alone; closing closes both.
+    Pass ``Hinted(open_storage(url), RedisHints(address))`` to the registry in place of the storage;
+    ``registry.watch`` then looks at once when another process has committed. A transaction that
+    changes nothing sends a hint, too, which costs the others one look. All records are those of the
+    inner storage, and this object is as thread-safe as that storage.
+
+    Args:
+        storage: The storage. Closing this object closes it.
+        channel: The channel of the hints. Closing this object closes it.
     """
 
     def __init__(self, storage: Storage, channel: Channel) -> None:
@@ -60,11 +73,11 @@ class Hinted:
         self._channel = channel
 
     def read(self, table: str) -> Mapping[str, Record]:
-        """See :meth:`Storage.read`."""
+        """See `Storage.read`."""
         return self._storage.read(table)
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """See :meth:`Storage.transaction`."""
+        """See `Storage.transaction`."""
         return self._transaction(self._storage.transaction())
 
     @contextmanager
@@ -74,42 +87,47 @@ class Hinted:
         self._channel.tell()
 
     def revision(self) -> int:
-        """See :meth:`Storage.revision`."""
+        """See `Storage.revision`."""
         return self._storage.revision()
 
     def now(self) -> float:
-        """See :meth:`plugreg.storage.clock.HasClock.now`."""
+        """See `plugreg.storage.clock.HasClock.now`."""
         return now(self._storage)
 
     @property
     def set_aside(self) -> tuple[SetAside, ...]:
-        """See :attr:`plugreg.storage.TinyDBStorage.set_aside`; empty for all other storages."""
+        """See `plugreg.storage.TinyDBStorage.set_aside`; empty for all other storages."""
         return getattr(self._storage, "set_aside", ())
 
     @property
     def gives_hints(self) -> bool:
-        """See :attr:`plugreg._state.watch.Hints.gives_hints`."""
+        """Always True: a watching registry waits for the hints of the channel."""
         return True
 
     def wait(self, seconds: float) -> bool:
-        """See :meth:`plugreg._state.watch.Hints.wait`."""
+        """See `Channel.wait`."""
         return self._channel.wait(seconds)
 
     def close(self) -> None:
-        """See :meth:`Storage.close`."""
+        """Close the storage, then the channel."""
         self._storage.close()
         self._channel.close()
 
 
 class RedisHints:
-    """A :class:`Channel` on a Redis server, which needs to keep nothing for it.
+    """A `Channel` on a Redis server, which stores nothing for it.
 
-    ``url`` is one of redis-py (``redis://user:password@host:6379/0``), ``channel`` a name that
-    those who share a storage agree on. Opening connects to nothing. A hint that cannot be given is
-    logged, once till it can be again, and holds up whoever has stored something for a second at
-    most; after it none is given for 5 seconds. A forked child has connections of its own. Raises
-    MissingExtraError without redis-py, ValueError, which shows nothing of it, for what is no such
-    URL.
+    Constructing it connects to nothing. If a hint cannot be sent, the outage is logged once, and
+    once more when it ends. A commit is delayed by a second at most; then no hint is sent for 5
+    seconds. Any thread may send, and one thread waits. A forked child opens its own connections.
+
+    Args:
+        url: A URL of redis-py (``redis://user:password@host:6379/0``).
+        channel: The name of the channel, the same for all processes that share a storage.
+
+    Raises:
+        MissingExtraError: If redis-py is not installed.
+        ValueError: If *url* is no such URL. The message does not show it.
     """
 
     def __init__(self, url: str, *, channel: str = "plugreg") -> None:
@@ -120,24 +138,24 @@ class RedisHints:
                 error, "plugreg.hints.RedisHints", "redis", "redis"
             ) from error
         self._errors = redis.RedisError
-        # A server that does not answer must not hold up whoever has stored something.
+        # A server that does not answer must not delay commits.
         try:
             self._redis = redis.Redis.from_url(url, socket_connect_timeout=1.0, socket_timeout=1.0)
         except ValueError:
-            # The words may hold any part of the password.
+            # The message may contain any part of the password.
             raise ValueError(
-                "the URL of a Redis server is none that redis-py understands; it must be like "
+                "the URL of the Redis server is not one of redis-py; it must be like "
                 "redis://user:password@host:6379/0, with %-codes in user and password"
             ) from None
         self._channel = channel
         self._listening: tuple[int, redis.client.PubSub] | None = None
         self._outage = Outage(
-            "no hints can be given, so that changes are seen later", "hints can be given again"
+            "no hints can be sent, so that changes are seen later", "hints can be sent again"
         )
         self._silent_until = -math.inf
 
     def tell(self) -> None:
-        """See :meth:`Channel.tell`."""
+        """See `Channel.tell`."""
         if time.monotonic() < self._silent_until:
             return
         try:
@@ -149,10 +167,10 @@ class RedisHints:
             self._outage.succeeded()
 
     def wait(self, seconds: float) -> bool:
-        """See :meth:`Channel.wait`. Raises what redis-py raises; the next call connects anew."""
+        """See `Channel.wait`. Raises the errors of redis-py; the next call connects again."""
         if self._listening is None or self._listening[0] != os.getpid():
-            # The server's word that it listens, now and after each new connection, is a message
-            # like others: what was committed before was told to nobody.
+            # The server confirms each subscription by a message, which counts as a hint: nobody was
+            # notified of the commits before it.
             listener = self._redis.pubsub()  # type: ignore[no-untyped-call]
             listener.subscribe(self._channel)
             self._listening = (os.getpid(), listener)
@@ -163,7 +181,7 @@ class RedisHints:
             raise
 
     def close(self) -> None:
-        """See :meth:`Channel.close`."""
+        """See `Channel.close`."""
         if self._listening is not None:
             self._listening[1].close()
             self._listening = None

@@ -123,7 +123,7 @@ def test_a_server_that_is_away_costs_nothing_but_the_hint(caplog):
         with storage.transaction() as transaction:
             transaction.put("drinks", f"tea {number}", {})
     assert len(storage.read("drinks")) == 3
-    assert caplog.text.count("no hints can be given") == 1
+    assert caplog.text.count("no hints can be sent") == 1
     with pytest.raises(redis.ConnectionError):
         storage.wait(0.1)
     storage.close()

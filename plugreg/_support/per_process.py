@@ -1,8 +1,9 @@
-"""What each process has for itself, so that a forked child waits for no thread of its parent's."""
+"""Objects that each process makes for itself, and calls around the fork of a process."""
 
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -26,3 +27,28 @@ class PerProcess(Generic[T]):
         found = self._made.get(process)
         # dict.setdefault gives two threads at once the same one.
         return self._made.setdefault(process, self._make()) if found is None else found
+
+
+def call_at_fork(**methods: Callable[[], None]) -> None:
+    """Call bound methods at each fork of this process, for as long as their objects live.
+
+    Nothing happens on systems that cannot fork.
+
+    Args:
+        methods: The methods by keyword of `os.register_at_fork`: ``before``, ``after_in_parent``
+            and ``after_in_child``.
+    """
+    if hasattr(os, "register_at_fork"):
+        # Python keeps such functions until the process ends, so they must not keep the object.
+        os.register_at_fork(**{when: _weakly(method) for when, method in methods.items()})
+
+
+def _weakly(method: Callable[[], None]) -> Callable[[], None]:
+    reference = weakref.WeakMethod(method)
+
+    def call() -> None:
+        alive = reference()
+        if alive is not None:
+            alive()
+
+    return call

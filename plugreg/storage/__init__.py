@@ -1,8 +1,8 @@
-"""Where wishes, settings and metadata are kept: the contract, and the stores that fulfil it.
+"""Stores of desired states, settings and metadata: the contract, and its implementations.
 
+`open_storage` opens a store by its URL; `copy`, `export_json` and `import_json` move its contents.
 Importing this package imports none of the libraries that a store needs; the first use of that
-store does. :func:`open_storage` opens a store by its URL; :func:`copy`, :func:`export_json` and
-:func:`import_json` move what is in one.
+store does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
-        # PEP 562: the backends that need a library are imported when they are asked for.
+        # The stores that need a library are imported when they are first asked for (PEP 562).
         if name == "TinyDBStorage":
             from plugreg.storage.file.tinydb import TinyDBStorage
 

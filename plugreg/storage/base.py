@@ -1,8 +1,8 @@
-"""The storage contract (design.md, section 4), and the two rules that every backend enforces alike.
+"""The storage contract, and the two rules that every backend enforces alike.
 
-A storage keeps *records*, dicts of JSON values, under a key in a table; tables need no making. It
-knows nothing of plugins. Reading and then writing is one operation of the store, a transaction,
-so that no update can be lost between the two.
+A storage has *records*, dicts of JSON values, under a key in a table; a table exists as soon as it
+has a record. A storage knows nothing of plugins. Reading and then writing is one operation, a
+transaction, so that no update can be lost between the two.
 """
 
 from __future__ import annotations
@@ -22,13 +22,22 @@ from plugreg.exceptions import RecordCorruptError, StorageError, StorageLockedEr
 T = TypeVar("T")
 
 Record = dict[str, Any]
-"""One record: text keys, and values that are None, bool, int, float, str, list or dict of such."""
+"""One record: string keys, and JSON values (None, bool, int, float, str, list, dict)."""
+
+Tables = Mapping[str, Mapping[str, Record]]
+"""Records by table and key."""
+
+Changes = Mapping[str, Mapping[str, Record | None]]
+"""New records, or None for deleted ones, by table and key."""
 
 
 class DamagedRecord(Record):
-    """Stands in a table for a record that cannot be read, so that the others can be.
+    """A placeholder for a record that cannot be read, so that the others of its table can be.
 
-    It is empty, and no storage takes it. ``reason`` is what is wrong with the record.
+    It is empty, and no storage accepts it.
+
+    Args:
+        reason: The fault of the record.
     """
 
     def __init__(self, reason: str) -> None:
@@ -36,17 +45,25 @@ class DamagedRecord(Record):
         self.reason = reason
 
     def __bool__(self) -> bool:
-        # It is no empty record.
+        # It is not an empty record.
         return True
 
 
 def field(record: Record, name: str, *kinds: type) -> Any:
-    """Return a field of a record of ours.
+    """Return a field of a record that plugreg has written.
 
-    Raises KeyError, TypeError for another type, and ValueError for a DamagedRecord.
+    Args:
+        record: The record.
+        name: The name of the field.
+        kinds: The types that its value may have.
+
+    Raises:
+        KeyError: If there is no such field.
+        TypeError: If its value has another type.
+        ValueError: If the record is a `DamagedRecord`.
     """
     if isinstance(record, DamagedRecord):
-        raise ValueError(record.reason)  # noqa: TRY004 - the type stands for what is wrong
+        raise ValueError(record.reason)  # noqa: TRY004 - the fault is that of the contents
     value = record[name]
     if type(value) not in kinds:
         raise TypeError(f"{name} is {type(value).__name__}, not {kinds[0].__name__}")
@@ -55,7 +72,12 @@ def field(record: Record, name: str, *kinds: type) -> Any:
 
 @contextmanager
 def readable(table: str, key: str) -> Iterator[None]:
-    """Raise RecordCorruptError, which names the place, for what goes wrong in reading a record."""
+    """Raise RecordCorruptError, which names the record, for an error of reading it.
+
+    Args:
+        table: The table of the record.
+        key: Its key.
+    """
     try:
         yield
     except _UNREADABLE as error:
@@ -81,8 +103,7 @@ def parse_records(
             that plugreg has not written.
 
     Returns:
-        What *parse* returned, by key, and an error for each record that it raised for.
-
+        The parsed records by key, and an error for each record for which *parse* raised.
     """
     parsed, damaged = {}, []
     for key, record in records.items():
@@ -94,62 +115,78 @@ def parse_records(
 
 
 class Storage(Protocol):
-    """A place that keeps records. Opening is constructing; one object serves all threads.
+    """A store of records, opened by constructing it.
 
-    Every verb but :meth:`close` raises StorageError after the storage was closed,
-    StorageUnavailableError when the store cannot be reached, and StorageCorruptError when what is
-    found there is not what plugreg wrote. A store that raised the latter is never written to.
+    One object serves all threads until `close`. Every method but `close` raises StorageError if
+    the storage is closed, and StorageUnavailableError if the store cannot be reached. It raises
+    StorageCorruptError if the store is not as plugreg wrote it; such a store is never written to.
     """
 
     def read(self, table: str) -> Mapping[str, Record]:
-        """Return a copy of one table as the last commit left it: records by key, sorted by key.
+        """Return a copy of one table as of the latest commit.
 
-        The copy is consistent (never a part of a transaction) and the caller's own. A table that
-        nobody has written to is empty. No lock is taken, so that a read never waits for a
-        transaction, and inside one it does not see that transaction's changes. A record that
-        cannot be read, and is by itself, is a :class:`DamagedRecord`.
+        A read takes no lock, so it never waits for a transaction. Within a transaction it does
+        not show that transaction's changes.
+
+        Args:
+            table: The name of the table.
+
+        Returns:
+            The records by key, sorted by key. The copy is the caller's own, and never shows a part
+            of a transaction. A table without records is empty. A single damaged record is a
+            `DamagedRecord`.
         """
         ...
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """Return a context manager that gives a :class:`Transaction` on everything in the store.
+        """Return a context manager that begins a `Transaction` on the whole store.
 
-        There is one at a time, over all threads and processes; others wait. When the ``with``
-        block ends, all its changes are on disk (where the backend has one); when it raises,
-        whatever the exception, nothing has changed. One inside another in the same thread raises
-        StorageError. A lock that cannot be had in time raises StorageLockedError. When the commit
-        itself raises, nothing has changed either, unless its message says otherwise.
+        There is one transaction at a time, over all threads and processes; others wait. When the
+        ``with`` block ends, all its changes are committed, and on disk where the backend has one.
+        When the block raises any exception, nothing has changed. When the commit raises, nothing
+        has changed either, unless the message says otherwise.
+
+        Raises:
+            StorageError: On entering, if this thread is already in a transaction of this storage.
+            StorageLockedError: On entering, if the lock was not acquired in time.
         """
         ...
 
     def revision(self) -> int:
-        """Return how many commits have changed this store: 0 for a new one.
+        """Return the number of commits that have changed this store, 0 for a new one.
 
-        Each commit raises it by exactly one. A transaction that has put nothing and deleted
-        nothing commits nothing, and does not. Putting what is there already counts as a put.
-        It is cheap to ask, and equal revisions mean equal contents, for as long as nobody puts
-        an older copy of the store in its place: its revision may come to one that was seen, with
-        other contents. Whoever does that restarts the processes, or has them reload.
+        Each commit increments it by one. A transaction that puts and deletes nothing commits
+        nothing; putting an equal record counts as a put. The call is cheap.
+
+        Equal revisions mean equal contents, as long as nobody restores an older copy of the
+        store. Its revision may reach a number that was seen, with other contents. After restoring
+        a copy, restart the processes or reload.
         """
         ...
 
     def close(self) -> None:
-        """Let go of the store. Closing twice does nothing; a transaction under way may end."""
+        """Release the store. Closing twice does nothing; an open transaction may end."""
         ...
 
 
 class Transaction(Protocol):
-    """What may be done inside ``with storage.transaction() as transaction``.
+    """The operations inside ``with storage.transaction() as transaction``.
 
-    Reads show the transaction's own changes. What is given out, and what is taken in, is copied:
-    changing a record afterwards changes nothing in the store. Once its block has ended, or in a
-    process forked from the one that began it, every verb raises StorageError.
+    Reads show the transaction's own changes. Records are copied on the way in and out: changing
+    a record afterwards changes nothing in the store. It is not thread-safe: use it in the thread
+    that began it. Every method raises StorageError after the block, and in a process that was
+    forked inside it.
     """
 
     def get(self, table: str, key: str) -> Record | None:
-        """Return a copy of the record, or None when there is none under this key.
+        """Return a copy of a record.
 
-        One that cannot be read is a :class:`DamagedRecord`, here and in :meth:`items`.
+        Args:
+            table: The name of the table.
+            key: The key of the record.
+
+        Returns:
+            The record, None if there is none, or a `DamagedRecord` if it cannot be read.
         """
         ...
 
@@ -158,33 +195,52 @@ class Transaction(Protocol):
         ...
 
     def items(self, table: str) -> Iterable[tuple[str, Record]]:
-        """Return all (key, record) pairs of a table, sorted by key.
+        """Return all pairs of key and record of a table.
 
-        They are those of the moment of the call: putting and deleting meanwhile is safe.
+        Args:
+            table: The name of the table.
+
+        Returns:
+            The pairs at the moment of the call, sorted by key: putting and deleting meanwhile is
+            safe. A record that cannot be read is a `DamagedRecord`.
         """
         ...
 
     def put(self, table: str, key: str, record: Record) -> None:
-        """Store a copy of ``record`` under ``key``, in place of a record that was there.
+        """Store a copy of a record, and replace one with the same key.
 
-        StorageError, with table and key, refuses what :func:`checked_copy` refuses, and
-        RecordCorruptError to replace a DamagedRecord; nothing is changed then, and the transaction
-        may go on.
+        After an error nothing has changed, and the transaction may continue.
+
+        Args:
+            table: The name of the table, at most `MAX_TABLE_BYTES` long.
+            key: The key, at most `MAX_KEY_BYTES` long.
+            record: The record, as `checked_copy` accepts it.
+
+        Raises:
+            StorageError: If the record, its key or its table cannot be stored.
+            RecordCorruptError: If it would replace a `DamagedRecord`.
         """
         ...
 
     def delete(self, table: str, key: str) -> bool:
-        """Remove the record under ``key``; return whether there was one."""
+        """Remove a record, a damaged one too.
+
+        Args:
+            table: The name of the table.
+            key: The key of the record.
+
+        Returns:
+            Whether there was one.
+        """
         ...
 
 
 MAX_DEPTH: Final = 100
-"""How many dicts and lists may stand inside one another: every parser and copier manages these."""
+"""The most levels of dicts and lists: every parser and copier handles these."""
 
 MAX_INT_BITS: Final = 2048
-"""The widest integer. Python can be told to refuse reading integers of more than 640 digits, but
-no fewer (``sys.set_int_max_str_digits``), so those of 2048 bits, 617 digits, can always be read."""
-
+"""The widest integer. The limit of Python for reading integers is 640 digits or more
+(``sys.set_int_max_str_digits``), so those of 2048 bits, 617 digits, can always be read."""
 
 MAX_TABLE_BYTES: Final = 255
 """The longest name of a table, in bytes of UTF-8."""
@@ -203,47 +259,52 @@ class _Refused(Exception):  # noqa: N818 - it never leaves this module
 
 
 def checked_copy(table: str, key: str, record: Record) -> Record:
-    """Return a copy of ``record`` that shares nothing mutable with it, once it is fit to be stored.
+    """Return a copy of a record that shares nothing mutable with it.
 
-    StorageError refuses whatever would not come back from JSON as it is: other types than those
-    of :data:`Record` (subclasses too, and tuples), keys that are no text, NaN and infinities, text
-    that has no UTF-8 form (lone surrogates), integers over :data:`MAX_INT_BITS`, more levels than
-    :data:`MAX_DEPTH`, and so cycles; and longer names than :data:`MAX_TABLE_BYTES` and
-    :data:`MAX_KEY_BYTES`. Its message gives the place, and never the value, which may be a secret.
+    Args:
+        table: The name of the table, at most `MAX_TABLE_BYTES` long.
+        key: The key, at most `MAX_KEY_BYTES` long.
+        record: A dict of values that JSON returns unchanged. It has no subclasses of its types, no
+            tuples, NaN, infinities or lone surrogates, no integers over `MAX_INT_BITS`, and at most
+            `MAX_DEPTH` levels, so no cycles.
+
+    Raises:
+        StorageError: If one of them cannot be stored. The message has the place of a value, and
+            never the value itself, which may be a secret.
     """
-    for word, name, most in (("table", table, MAX_TABLE_BYTES), ("key", key, MAX_KEY_BYTES)):
+    for word, name, longest in (("table", table, MAX_TABLE_BYTES), ("key", key, MAX_KEY_BYTES)):
         if type(name) is not str or not is_unicode(name):
             raise StorageError(
                 f"record {key!r} of table {table!r} was refused: its {word} must be a str "
                 f"that has a UTF-8 form"
             )
-        if len(name) * 4 > most and len(name.encode()) > most:
+        if len(name) * 4 > longest and len(name.encode()) > longest:
             raise StorageError(
                 f"a record was refused: its {word}, which begins with {name[:40]!r}, has "
-                f"{len(name.encode())} bytes of UTF-8, but may have at most {most}"
+                f"{len(name.encode())} bytes of UTF-8, but may have at most {longest}"
             )
     try:
         if type(record) is not dict:
             raise _Refused(f"it is of type {type(record).__qualname__!r}, not 'dict'")
-        copy: Record = _checked(record, 1)
+        copy: Record = _copy_checked(record, 1)
     except _Refused as refused:
         shown = "".join(refused.place[:5]) + ("…" if len(refused.place) > 5 else "")
         where = f"at {shown} " if shown else ""
         raise StorageError(
             f"record {key!r} of table {table!r} was refused: {where}{refused.reason}; "
-            f"a record is a dict of JSON values with text keys"
+            f"a record is a dict of JSON values with string keys"
         ) from None
     return copy
 
 
-def _checked(value: Any, depth: int) -> Any:
-    # Exact types, because a subclass (an enum's member, say) would come back as something else.
+def _copy_checked(value: Any, depth: int) -> Any:
+    # Exact types, because JSON would return a subclass (an enum member, say) as another type.
     kind = type(value)
     if value is None or kind is bool:
         return value
     if kind is str:
         if not is_unicode(value):
-            raise _Refused("there is a text without a UTF-8 form")
+            raise _Refused("there is a string without a UTF-8 form")
         return value
     if kind is int:
         if value.bit_length() > MAX_INT_BITS:
@@ -256,21 +317,21 @@ def _checked(value: Any, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise _Refused(f"it has more than {MAX_DEPTH} levels, or contains itself")
     if kind is dict:
-        return {_checked_name(name): _inside(name, each, depth) for name, each in value.items()}
+        return {_check_name(name): _copy_inner(name, field, depth) for name, field in value.items()}
     if kind is list:
-        return [_inside(index, each, depth) for index, each in enumerate(value)]
+        return [_copy_inner(index, item, depth) for index, item in enumerate(value)]
     raise _Refused(f"there is a value of type {kind.__qualname__!r}")
 
 
-def _inside(name: str | int, value: Any, depth: int) -> Any:
+def _copy_inner(name: str | int, value: Any, depth: int) -> Any:
     try:
-        return _checked(value, depth + 1)
+        return _copy_checked(value, depth + 1)
     except _Refused as refused:
         refused.place.insert(0, f"[{name!r}]")
         raise
 
 
-def _checked_name(name: Any) -> str:
+def _check_name(name: Any) -> str:
     if type(name) is not str:
         raise _Refused(f"there is a key of type {type(name).__qualname__!r}, not 'str'")
     if not is_unicode(name):
@@ -278,18 +339,22 @@ def _checked_name(name: Any) -> str:
     return name
 
 
-def is_unicode(text: str) -> bool:
-    """Tell whether a text has a UTF-8 form: one with lone surrogates has none."""
+def is_unicode(string: str) -> bool:
+    """Return whether a string has a UTF-8 form: a string with lone surrogates has none.
+
+    Args:
+        string: The string.
+    """
     try:
-        text.encode()
+        string.encode()
     except UnicodeEncodeError:
         return False
     return True
 
 
 def refuse_constant(name: str) -> NoReturn:
-    """Refuse NaN and the infinities, which Python's parser takes though they are no JSON."""
-    raise ValueError(f"{name} is no JSON")
+    """Refuse NaN and the infinities, which Python's parser accepts though they are not JSON."""
+    raise ValueError(f"{name} is not JSON")
 
 
 def _finite(digits: str) -> float:
@@ -304,38 +369,44 @@ _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def parse_json(text: str) -> Any:
-    """Return the value that a JSON string has.
+    """Return the value of a JSON string.
+
+    Args:
+        text: The string.
 
     Raises:
-        ValueError: If it is not JSON, or holds a value that no store takes.
+        ValueError: If it is not JSON, or has a value that no store accepts.
         RecursionError: If it is nested too deeply.
-
     """
     value = _PARSER.decode(text)
-    # Most strings have no such escape, so that the values of few are looked through. Those of a
-    # whole file stand in two more levels, the table and the tables.
+    # Few strings have such an escape, so the values of most need no check. The records of a whole
+    # file are two levels deeper, below the table and the tables.
     if _SURROGATE.search(text):
         try:
-            _checked(value, -1)
+            _copy_checked(value, -1)
         except _Refused as refused:
             raise ValueError(refused.reason) from None
     return value
 
 
 class Gate:
-    """Lets one transaction at a time into a storage of this process, and none once it is closed.
+    """Admits one transaction at a time to a storage in this process, and none after `close`.
 
-    ``lock`` is what a StorageLockedError names after ``timeout`` seconds of waiting; a timeout of
-    None waits for ever, and one that is no number of seconds raises ValueError.
+    Args:
+        lock: The name of the lock in a StorageLockedError.
+        timeout: Seconds to wait before that error, None for no limit.
+
+    Raises:
+        ValueError: If *timeout* is no number of seconds.
     """
 
     def __init__(self, lock: str, timeout: float | None) -> None:
         if timeout is not None and not 0 <= timeout <= threading.TIMEOUT_MAX:
-            raise ValueError(f"lock_timeout={timeout!r} is no number of seconds from 0 on")
+            raise ValueError(f"lock_timeout={timeout!r} must be a number of seconds, at least 0")
         self._lock = lock
         self._timeout = timeout
         self._locks = PerProcess(threading.RLock)
-        # Of each thread: the process that entered. A forked child's one thread has its parent's.
+        # The process in which each thread entered. The thread of a forked child has its parent's.
         self._inside = threading.local()
         self._closed = False
 
@@ -346,15 +417,20 @@ class Gate:
     def require_open(self) -> None:
         """Raise StorageError if the storage was closed."""
         if self._closed:
-            raise StorageError("the storage is closed; open it anew to use it")
+            raise StorageError("the storage is closed; open it again to use it")
 
     def is_inside(self) -> bool:
-        """Tell whether this thread holds the gate, or held it when its process was forked."""
+        """Return whether this thread holds the gate, or held it when its process was forked."""
         return getattr(self._inside, "process", None) is not None
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Hold the gate for a ``with`` block; refuse a thread that holds it already."""
+        """Hold the gate for a ``with`` block.
+
+        Raises:
+            StorageError: If this thread holds it already, or the storage is closed.
+            StorageLockedError: If it was not acquired in time.
+        """
         process = os.getpid()
         if self.is_inside():
             raise StorageError(
@@ -366,8 +442,8 @@ class Gate:
             )
         lock = self._locks.get()
         try:
-            # Acquired inside, so that an interrupt right after it does not leave it held; a lock
-            # that knows its holder can be released without knowing how far this has come.
+            # Acquired inside, so that an interrupt right after it does not leave it held. An RLock
+            # knows its holder, so it can be released without knowing how far this has come.
             if not lock.acquire(timeout=-1 if self._timeout is None else self._timeout):
                 raise StorageLockedError(self._lock, self._timeout or 0)
             self.require_open()
@@ -375,10 +451,10 @@ class Gate:
             yield
         finally:
             self._inside.process = None
-            # Nothing is called before the release that is written in Python, suppress() neither:
-            # an interrupt could come there, and keep all other threads out for ever.
+            # Before the release, no function written in Python is called, suppress() neither: an
+            # interrupt could come there, and keep all other threads out for ever.
             try:
                 while True:
                     lock.release()
             except RuntimeError:
-                pass  # It is held no more.
+                pass  # It is not held any more.

@@ -1,4 +1,4 @@
-"""The time that a store goes by, so that processes on several machines agree on what is over."""
+"""The time of a store, so that processes on several machines agree on which lease is over."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ class HasClock(Protocol):
     """A storage whose store has a clock of its own, as a database server does."""
 
     def now(self) -> float:
-        """Return the store's time in seconds since the epoch. It may be asked in a transaction."""
+        """Return the store's time in seconds since the epoch, within transactions too."""
         ...
 
 
 def now(storage: Storage) -> float:
     """Return the time of a store in seconds since the epoch.
 
-    Without a clock of its own it is this machine's, which its processes share. Raises StorageError
-    where the store cannot be reached.
+    Args:
+        storage: The storage. Without a clock of its own, the time is that of this machine, which
+            its processes share.
+
+    Raises:
+        StorageError: If the store cannot be reached.
     """
     return storage.now() if isinstance(storage, HasClock) else time.time()

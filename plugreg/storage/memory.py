@@ -1,66 +1,107 @@
-"""Tables held in memory: a storage by themselves, and the working copy of one that is a file."""
+"""Tables in memory: a storage of its own, and the changes of one transaction of any storage."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from plugreg.exceptions import RecordCorruptError, StorageError
-from plugreg.storage.base import DamagedRecord, Gate, Record, Transaction, checked_copy
+from plugreg.storage.base import (
+    Changes,
+    DamagedRecord,
+    Gate,
+    Record,
+    Tables,
+    Transaction,
+    checked_copy,
+)
 
-Tables = Mapping[str, Mapping[str, Record]]
-"""Records by table and key. Nothing in it is changed once it is published."""
+
+class Source(Protocol):
+    """The records that a transaction found when it began. Callers change none of them."""
+
+    def names(self) -> Iterable[str]:
+        """Return the names of all tables."""
+        ...
+
+    def records(self, table: str) -> Mapping[str, Record]:
+        """Return the records of one table."""
+        ...
+
+    def record(self, table: str, key: str) -> Record | None:
+        """Return one record, or None."""
+        ...
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class State:
-    """All that a store holds after one commit. It is replaced, never changed."""
+class StoreState(NamedTuple):
+    """The contents of a store after one commit. They are replaced, never changed."""
 
     revision: int = 0
-    tables: Tables = field(default_factory=dict)
+    tables: Tables = {}  # noqa: RUF012 - nothing in a state is changed
 
-    def copy(self, table: str) -> dict[str, Record]:
+    def names(self) -> Iterable[str]:
+        """See `Source.names`."""
+        return self.tables
+
+    def records(self, table: str) -> Mapping[str, Record]:
+        """See `Source.records`."""
+        return self.tables.get(table, {})
+
+    def record(self, table: str, key: str) -> Record | None:
+        """See `Source.record`."""
+        return self.records(table).get(key)
+
+    def copy_table(self, table: str) -> dict[str, Record]:
         """Return the caller's own copy of one table, sorted by key; empty if there is none."""
-        records = self.tables.get(table, {})
+        records = self.records(table)
         return {key: _copy(records[key]) for key in sorted(records)}
+
+    def apply(self, changes: Changes) -> StoreState:
+        """Return the state after a commit of these changes."""
+        tables: dict[str, Any] = dict(self.tables)
+        for table, records in changes.items():
+            tables[table] = {**self.records(table), **records}
+            for key, record in records.items():
+                if record is None:
+                    del tables[table][key]
+        return StoreState(self.revision + 1, tables)
 
 
 class BufferedTransaction:
-    """The changes of one transaction, kept apart from the state it began with.
+    """The changes of one transaction, held apart from the records that it found.
 
-    ``changes`` has, by table and key, each new record, or None for one that was deleted. The
-    storage that made it applies them after :meth:`end`; nothing is committed here.
+    ``changes`` has each new record by table and key, or None for a deleted record. The storage
+    applies them when the transaction ends; nothing is committed here.
     """
 
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self._process = os.getpid()
         self._ended = False
         self.changes: dict[str, dict[str, Record | None]] = {}
 
     def get(self, table: str, key: str) -> Record | None:
-        """See :meth:`Transaction.get`."""
+        """See `Transaction.get`."""
         self.require_usable()
-        record = self._peek(table, key)
-        return None if record is None else _copy(record)
+        copy: Record | None = _copy(self._peek(table, key))
+        return copy
 
     def tables(self) -> list[str]:
-        """See :meth:`Transaction.tables`."""
+        """See `Transaction.tables`."""
         self.require_usable()
-        names = sorted({*self._tables, *self.changes})
-        return [name for name in names if self._merged(name)]
+        names = sorted({*self._source.names(), *self.changes})
+        return [name for name in names if self._merge(name)]
 
     def items(self, table: str) -> list[tuple[str, Record]]:
-        """See :meth:`Transaction.items`."""
+        """See `Transaction.items`."""
         self.require_usable()
-        merged = self._merged(table)
+        merged = self._merge(table)
         return [(key, _copy(merged[key])) for key in sorted(merged)]
 
     def put(self, table: str, key: str, record: Record) -> None:
-        """See :meth:`Transaction.put`."""
+        """See `Transaction.put`."""
         self.require_usable()
         copy = checked_copy(table, key, record)
         before = self._peek(table, key)
@@ -69,7 +110,7 @@ class BufferedTransaction:
         self.changes.setdefault(table, {})[key] = copy
 
     def delete(self, table: str, key: str) -> bool:
-        """See :meth:`Transaction.delete`."""
+        """See `Transaction.delete`."""
         self.require_usable()
         if self._peek(table, key) is None:
             return False
@@ -90,33 +131,33 @@ class BufferedTransaction:
                 "begin another one in a process that was forked from it"
             )
 
-    def _merged(self, table: str) -> dict[str, Record]:
-        merged = {**self._tables.get(table, {}), **self.changes.get(table, {})}
+    def _merge(self, table: str) -> dict[str, Record]:
+        merged = {**self._source.records(table), **self.changes.get(table, {})}
         return {key: record for key, record in merged.items() if record is not None}
 
     def _peek(self, table: str, key: str) -> Record | None:
         changed = self.changes.get(table, {})
-        return changed[key] if key in changed else self._tables.get(table, {}).get(key)
+        return changed[key] if key in changed else self._source.record(table, key)
 
 
 class MemoryStorage:
-    """A :class:`Storage` that lasts as long as this object, in this process only.
+    """A `Storage` that lasts as long as this object, in this process only.
 
-    A forked child has a copy of its own from then on. A transaction waits without limit for the
-    one before it.
+    Nothing is written to disk. All threads may use it; a transaction waits without limit for the
+    one before it. A forked child has a copy of its own from then on.
     """
 
     def __init__(self) -> None:
         self._gate = Gate("the lock of a MemoryStorage", timeout=None)
-        self._state = State()
+        self._state = StoreState()
 
     def read(self, table: str) -> dict[str, Record]:
-        """See :meth:`Storage.read`."""
+        """See `Storage.read`."""
         self._gate.require_open()
-        return self._state.copy(table)
+        return self._state.copy_table(table)
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """See :meth:`Storage.transaction`."""
+        """See `Storage.transaction`."""
         self._gate.require_open()
         return self._transaction()
 
@@ -127,27 +168,27 @@ class MemoryStorage:
             with buffered(state) as transaction:
                 yield transaction
             if transaction.changes:
-                # Readers take the state with one look, so they see all of a commit or nothing.
-                self._state = _changed(state, transaction.changes)
+                # Readers take the state once, so they see a whole commit or nothing of it.
+                self._state = state.apply(transaction.changes)
 
     def revision(self) -> int:
-        """See :meth:`Storage.revision`."""
+        """See `Storage.revision`."""
         self._gate.require_open()
         return self._state.revision
 
     def close(self) -> None:
-        """See :meth:`Storage.close`."""
+        """See `Storage.close`."""
         self._gate.close()
 
 
 @contextmanager
-def buffered(state: State) -> Iterator[BufferedTransaction]:
-    """Give a transaction on ``state`` for a ``with`` block, at whose end it may be committed.
+def buffered(source: Source) -> Iterator[BufferedTransaction]:
+    """Provide a transaction for a ``with`` block; the caller commits its changes afterwards.
 
-    StorageError is raised there in a process that was forked inside the block: the transaction is
-    still its parent's, and only there may it take effect.
+    The end of the block raises StorageError in a process that was forked inside it: the
+    transaction is still its parent's, and only the parent may commit it.
     """
-    transaction = BufferedTransaction(state.tables)
+    transaction = BufferedTransaction(source)
     try:
         yield transaction
         transaction.require_usable()
@@ -155,23 +196,11 @@ def buffered(state: State) -> Iterator[BufferedTransaction]:
         transaction.end()
 
 
-def _changed(state: State, changes: Mapping[str, Mapping[str, Record | None]]) -> State:
-    tables = dict(state.tables)
-    for table, records in changes.items():
-        merged = dict(tables.get(table, {}))
-        for key, record in records.items():
-            if record is None:
-                merged.pop(key, None)
-            else:
-                merged[key] = record
-        tables[table] = merged
-    return State(revision=state.revision + 1, tables=tables)
-
-
 def _copy(value: Any) -> Any:
-    # The types are exact, because checked_copy lets in, and JSON gives, no others.
+    # The types are exact, because checked_copy and JSON allow no others. A DamagedRecord, which
+    # nobody can change, stays the same object.
     if type(value) is dict:
-        return {name: _copy(each) for name, each in value.items()}
+        return {name: _copy(field) for name, field in value.items()}
     if type(value) is list:
-        return [_copy(each) for each in value]
+        return [_copy(item) for item in value]
     return value

@@ -1,9 +1,10 @@
-"""A store by its URL, as a configuration file or an environment variable has it."""
+"""Opening a store by its URL, as a configuration file or an environment variable has it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from plugreg._support.names import near
@@ -12,13 +13,13 @@ from plugreg.storage.base import Storage
 from plugreg.storage.memory import MemoryStorage
 
 SCHEMES: Final = ("memory", "tinydb", "sqlite", "postgresql+psycopg", "mysql+pymysql")
-"""What may stand before the ``://`` of a URL."""
+"""The schemes of the URLs."""
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}")
 
 
 def open_storage(url: str) -> Storage:
-    """Open the store that ``url`` names, and return it.
+    """Open the store that a URL names.
 
     These are the forms of a URL::
 
@@ -28,116 +29,120 @@ def open_storage(url: str) -> Storage:
         postgresql+psycopg://user:password@host:5432/database
         mysql+pymysql://user:password@host:3306/database
 
-    A path stands as it is, after three slashes, so that an absolute one makes four
-    (``sqlite:////srv/plugins.db``); any other one begins at the working folder. Options of all but
-    ``memory`` are ``?lock_timeout=`` (seconds), for TinyDB ``on_corrupt=``, for databases
-    ``prefix=``; see :class:`TinyDBStorage` and :class:`SQLStorage`. Whatever else a server's URL
-    has is its driver's.
+    A path is written unencoded, after three slashes, so that an absolute one makes four
+    (``sqlite:////srv/plugins.db``); any other is relative to the working folder.
 
-    Raises StorageURLError, which does not show a password, for a text that is none of these,
-    MissingExtraError when a library is not installed, and what the store raises at its opening.
+    All but ``memory`` accept the option ``?lock_timeout=`` (seconds), ``tinydb`` also
+    ``on_corrupt=``, and databases ``prefix=``; see `TinyDBStorage` and `SQLStorage`. Other options
+    of a server's URL are passed to its driver.
+
+    Args:
+        url: The URL.
+
+    Returns:
+        The open storage, which the caller closes.
+
+    Raises:
+        StorageURLError: If the URL is none of these. It does not show a password.
+        MissingExtraError: If a library is not installed.
+        StorageError: Any other error of opening the store.
     """
     if not isinstance(url, str):
-        raise StorageURLError(f"<{type(url).__qualname__}>", f"it must be a text, {_listed()}…")
-    scheme, found, rest = url.partition("://")
-    if not found or scheme not in SCHEMES:
-        shown = f"{scheme}://…" if found and _SCHEME.fullmatch(scheme) else "…"
-        raise StorageURLError(shown, f"it must begin with {_listed()}{_nearest(scheme)}")
+        name = f"<{type(url).__qualname__}>"
+        raise StorageURLError(name, f"it must be a string, {_list_schemes()}…")
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in SCHEMES:
+        shown = f"{scheme}://…" if separator and _SCHEME.fullmatch(scheme) else "…"
+        raise StorageURLError(shown, f"it must begin with {_list_schemes()}{_suggest(scheme)}")
     if scheme == "memory":
         if rest:
-            raise StorageURLError("memory://…", "one in memory has no path and no options")
+            raise StorageURLError("memory://…", "a store in memory has no path and no options")
         return MemoryStorage()
     if scheme == "tinydb":
-        return _open_tinydb(*_path_and_query(scheme, rest))
-    if scheme == "sqlite":
-        return _open_sqlite(*_path_and_query(scheme, rest))
-    return _open_server(url)
+        return _open_tinydb(rest)
+    return _open_sqlite(rest) if scheme == "sqlite" else _open_server(url)
 
 
-def _listed() -> str:
-    return f"{', '.join(f'{each}://' for each in SCHEMES[:-1])} or {SCHEMES[-1]}://"
+def _list_schemes() -> str:
+    return f"{', '.join(f'{scheme}://' for scheme in SCHEMES[:-1])} or {SCHEMES[-1]}://"
 
 
-def _nearest(scheme: str) -> str:
-    # The same database with another driver, or with none, is nearer than what is spelt alike.
+def _suggest(scheme: str) -> str:
+    # The same database with another driver, or with none, is nearer than a similar spelling.
     database = scheme.partition("+")[0].lower()
-    for each in SCHEMES:
-        if database and each.partition("+")[0] == database:
-            return f"; did you mean {each!r}?"
+    for known in SCHEMES:
+        if database and known.partition("+")[0] == database:
+            return f"; did you mean {known!r}?"
     return near(scheme, SCHEMES)
 
 
-def _path_and_query(scheme: str, rest: str) -> tuple[str, dict[str, str]]:
+def _open_tinydb(rest: str) -> Storage:
+    from plugreg.storage.file.tinydb import TinyDBStorage
+
+    path, options = _parse_file("tinydb", rest, "on_corrupt")
+    with _naming(f"tinydb:///{path}"):
+        return TinyDBStorage(path, **options)
+
+
+def _open_sqlite(rest: str) -> Storage:
+    from plugreg.storage.sql.engines import url_of_file
+    from plugreg.storage.sql.storage import SQLStorage
+
+    path, options = _parse_file("sqlite", rest, "prefix")
+    with _naming(f"sqlite:///{path}"):
+        return SQLStorage(url_of_file(path), **options)
+
+
+def _open_server(url: str) -> Storage:
+    from plugreg.storage.sql.engines import parse_url, place_of
+    from plugreg.storage.sql.storage import SQLStorage
+
+    parsed = parse_url(url)
+    place = place_of(parsed)
+    options = _parse_options(place, parsed.query, ("lock_timeout", "prefix"))
+    with _naming(place):
+        return SQLStorage(parsed.difference_update_query(list(options)), **options)
+
+
+@contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Raise StorageURLError, which names the URL, for an option with an invalid value."""
+    try:
+        yield
+    except StorageURLError:
+        raise
+    except ValueError as error:
+        raise StorageURLError(place, str(error)) from error
+
+
+def _parse_file(scheme: str, rest: str, option: str) -> tuple[str, dict[str, Any]]:
+    """Return the path and the options of the URL of a file."""
     from urllib.parse import parse_qsl
 
     address, _, query = rest.partition("?")
     if not address.startswith("/") or address == "/":
-        # What stands in the path's place may have a password.
+        # The string in place of the path may have a password.
         raise StorageURLError(
             f"{scheme}://…",
             f"a path must stand after three slashes: {scheme}:///file, or {scheme}:////folder/file",
         )
-    return address[1:], dict(parse_qsl(query, keep_blank_values=True))
+    place, given = f"{scheme}://{address}", dict(parse_qsl(query, keep_blank_values=True))
+    options = _parse_options(place, given, ("lock_timeout", option))
+    for name in given.keys() - options.keys():
+        raise StorageURLError(place, f"there is no option {name!r}")
+    return address[1:], options
 
 
-def _open_tinydb(path: str, query: Mapping[str, str]) -> Storage:
-    from plugreg.storage.file.tinydb import TinyDBStorage
-
-    shown = f"tinydb:///{path}"
-    options = _options(shown, query, ("lock_timeout", "on_corrupt"))
-    _refuse_others(shown, query, options)
-    try:
-        return TinyDBStorage(path, **options)
-    except ValueError as error:
-        raise StorageURLError(shown, str(error)) from error
-
-
-def _open_sqlite(path: str, query: Mapping[str, str]) -> Storage:
-    # SQLStorage first: it says what is missing where SQLAlchemy is not installed.
-    from plugreg.storage.sql.engines import url_of_file
-    from plugreg.storage.sql.storage import SQLStorage
-
-    shown = f"sqlite:///{path}"
-    options = _options(shown, query, ("lock_timeout", "prefix"))
-    _refuse_others(shown, query, options)
-    try:
-        return SQLStorage(url_of_file(path), **options)
-    except StorageURLError:
-        raise
-    except ValueError as error:
-        raise StorageURLError(shown, str(error)) from error
-
-
-def _open_server(url: str) -> Storage:
-    # SQLStorage first: it says what is missing where SQLAlchemy is not installed.
-    from plugreg.storage.sql.engines import parsed, place_of
-    from plugreg.storage.sql.storage import SQLStorage
-
-    whole = parsed(url)
-    options = _options(place_of(whole), whole.query, ("lock_timeout", "prefix"))
-    try:
-        return SQLStorage(whole.difference_update_query(list(options)), **options)
-    except StorageURLError:
-        raise
-    except ValueError as error:
-        raise StorageURLError(place_of(whole), str(error)) from error
-
-
-def _options(
-    shown: str, query: Mapping[str, str | tuple[str, ...]], names: tuple[str, ...]
+def _parse_options(
+    place: str, query: Mapping[str, str | tuple[str, ...]], names: tuple[str, ...]
 ) -> dict[str, Any]:
     options: dict[str, Any] = {name: query[name] for name in names if name in query}
     for name, value in options.items():
         if not isinstance(value, str):
-            raise StorageURLError(shown, f"option {name!r} stands there more than once")
+            raise StorageURLError(place, f"option {name!r} is there more than once")
     if "lock_timeout" in options:
         try:
             options["lock_timeout"] = float(options["lock_timeout"])
-        except (TypeError, ValueError):
-            raise StorageURLError(shown, "lock_timeout must be a number of seconds") from None
+        except ValueError:
+            raise StorageURLError(place, "lock_timeout must be a number of seconds") from None
     return options
-
-
-def _refuse_others(shown: str, query: Mapping[str, str], known: Mapping[str, Any]) -> None:
-    for name in query.keys() - known.keys():
-        raise StorageURLError(shown, f"there is no option {name!r}")

@@ -1,7 +1,7 @@
-"""Commits that concern nobody else, and how a reader of values recognises them.
+"""Commits that no other process has to read, and how a reader of values recognises them.
 
 Heartbeats and leases raise the revision like every commit. The record ``last`` of table ``quiet``
-says which of the latest commits changed nothing else: those above ``since``, up to ``until``.
+has the range of the latest commits that changed nothing else: above ``since``, up to ``until``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ _KEY: Final = "last"
 def mark_quiet(storage: Storage, transaction: Transaction) -> None:
     """Mark that a transaction changes nothing that another process has to read.
 
-    Call it inside the transaction, and only if it changes something. It then changes nothing but
-    records that nobody keeps in memory.
+    Call it inside the transaction, and only if that changes something. All its changes must be to
+    records that no process holds in memory.
 
     Args:
         storage: The storage that the transaction belongs to.
@@ -27,12 +27,12 @@ def mark_quiet(storage: Storage, transaction: Transaction) -> None:
     Raises:
         StorageError: If the storage cannot be read.
     """
-    # Nobody else can commit meanwhile, so that the next revision is known.
+    # Nobody else can commit meanwhile, so the next revision is known.
     before = storage.revision()
     record = transaction.get(TABLE, _KEY)
     if isinstance(record, DamagedRecord):
-        return  # It stays, and others read once more than they had to.
-    since, until = _run(record)
+        return  # It stays, and others read once more than necessary.
+    since, until = _parse_range(record)
     if until != before:
         since = before
     transaction.put(TABLE, _KEY, {"since": since, "until": before + 1})
@@ -44,16 +44,16 @@ def is_quiet(storage: Storage, known: int, revision: int) -> bool:
     Args:
         storage: The storage, which is read once.
         known: The revision whose contents the caller has.
-        revision: The revision that the storage has given since.
+        revision: A later revision of the storage.
 
     Raises:
         StorageError: If the storage cannot be read.
     """
-    since, until = _run(storage.read(TABLE).get(_KEY))
+    since, until = _parse_range(storage.read(TABLE).get(_KEY))
     return since <= known < revision <= until
 
 
-def _run(record: dict[str, object] | None) -> tuple[int, int]:
-    """Return the latest quiet commits; none where the record is not as plugreg writes it."""
+def _parse_range(record: dict[str, object] | None) -> tuple[int, int]:
+    """Return the range of quiet commits, an empty one for a record that plugreg did not write."""
     since, until = (record or {}).get("since"), (record or {}).get("until")
     return (since, until) if type(since) is int and type(until) is int else (0, 0)

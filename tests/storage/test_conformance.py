@@ -1,4 +1,4 @@
-"""What every storage promises (design.md, section 4): each test runs on each backend."""
+"""The contract of every storage: each test runs on each backend."""
 
 from __future__ import annotations
 

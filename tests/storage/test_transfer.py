@@ -221,9 +221,9 @@ class TestImport:
     @pytest.mark.parametrize(
         ("text", "place"),
         [
-            ("", "no JSON"),
-            ("{", "no JSON"),
-            ("[" * 100_000, "no JSON"),
+            ("", "not JSON"),
+            ("{", "not JSON"),
+            ("[" * 100_000, "not JSON"),
             ("[]", "'plugreg'"),
             ('{"tables": {}}', "'plugreg'"),
             ('{"plugreg": true, "tables": {}}', "'plugreg'"),
@@ -233,7 +233,7 @@ class TestImport:
             ('{"plugreg": 1, "tables": {"t": 1}}', "['tables']['t']"),
             ('{"plugreg": 1, "tables": {"t": {"k": [1]}}}', "['tables']['t']['k']"),
             ('{"plugreg": 1, "tables": {"t": {"k": {"x": NaN}}}}', "NaN"),
-            ('{"plugreg": 1, "tables": {"t": {"k": {"x": 1, "x": 2}}}}', "'x' stands twice"),
+            ('{"plugreg": 1, "tables": {"t": {"k": {"x": 1, "x": 2}}}}', "'x' is twice"),
             ('{"plugreg": 1, "tables": {"t": {"k": {"x": 1e999}}}}', "'k' of table 't'"),
             ('{"plugreg": 1, "tables": {"t": {"k": {"x": "\\ud800"}}}}', "'k' of table 't'"),
         ],

@@ -1,4 +1,4 @@
-"""What differs between the databases: how a lock is taken, and what an error means."""
+"""Differences between the databases: how a lock is acquired, and what an error means."""
 
 from __future__ import annotations
 
@@ -6,270 +6,314 @@ import enum
 import hashlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Final, Protocol
+from types import MappingProxyType
+from typing import ClassVar, Final
 
 import sqlalchemy as sa
 
+from plugreg.exceptions import (
+    StorageCorruptError,
+    StorageError,
+    StorageLockedError,
+    StorageUnavailableError,
+    StorageURLError,
+)
 from plugreg.storage.sql.connections import roll_back
-from plugreg.storage.sql.schema import DamageError, Head, Schema
+from plugreg.storage.sql.engines import place_of, secrets_of
+from plugreg.storage.sql.schema import Head, Schema
 
 _SCHEMA_LOCK: Final = 0x706C7567
-"""The number of the advisory lock of a database of PostgreSQL under which tables are made."""
+"""The number of the advisory lock of a PostgreSQL database under which tables are created."""
 
-# A plain BEGIN would take the lock only at the first write, after what was read has gone stale.
+# A plain BEGIN would acquire the lock only at the first write, after the reads have become stale.
 _BEGIN_IMMEDIATE: Final = "BEGIN IMMEDIATE"
-# With a stricter level, what another one committed while this one waited is an error.
+# With a stricter level, a commit of another transaction during the wait would be an error.
 _BEGIN_READ_COMMITTED: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
 
-class SchemaLockedError(Exception):
-    """Another process is making or migrating the tables, and was waited for long enough."""
-
-
-class UnusableError(Exception):
-    """What an address leads to cannot be a store; the text says why."""
-
-
 class Verdict(enum.Enum):
-    """What an error of a database means for what was asked of it."""
+    """What an error of a database means for the request that it failed."""
 
     BUSY = enum.auto()
-    """Another one was in the way for the moment; nothing was done, and it may be tried again."""
+    """Another transaction was in the way; nothing was done, and a retry may succeed."""
     LOCKED = enum.auto()
-    """The lock was waited for as long as was said."""
+    """The lock was not acquired within the time limit."""
     DAMAGED = enum.auto()
-    """What is on disk is no database, or not a whole one."""
+    """The files on disk are no database, or not a complete one."""
     UNAVAILABLE = enum.auto()
-    """Anything else: no connection, no room, no right, no table."""
+    """Anything else: no connection, no room, no permission, no table."""
 
 
-class Backend(Protocol):
-    """One kind of database. Connections are in autocommit mode, so that each verb says what begins.
+class Backend:
+    """One kind of database.
 
-    ``seconds`` is how long a lock may be waited for; where the database cannot wait by itself, its
-    error has the verdict BUSY. Every verb but :meth:`verdict` raises what
-    SQLAlchemy raises, and the errors of this module.
+    Connections are in autocommit mode, so each method begins the transaction that it needs. Every
+    method but `is_busy` and `translate` raises the errors of SQLAlchemy, and StorageError.
+
+    Args:
+        url: The address of the database.
+        lock_timeout: Seconds to wait for the store's lock, as StorageLockedError reports them.
     """
 
+    verdicts: ClassVar[Mapping[object, Verdict]]
+    """The verdicts by error code; any other code means `Verdict.UNAVAILABLE`."""
+
+    def __init__(self, url: sa.URL, lock_timeout: float) -> None:
+        self.place = place_of(url)
+        self._secrets = secrets_of(url)
+        self._lock_timeout = lock_timeout
+
     def require(self, connection: sa.Connection) -> None:
-        """Raise UnusableError unless there is a database that lasts."""
-        ...
+        """Raise StorageURLError unless there is a database that lasts."""
 
     def check(self, connection: sa.Connection, schema: Schema) -> None:
-        """Raise DamageError when the database finds fault with the tables, which are there."""
-        ...
+        """Raise StorageCorruptError if the database finds its existing tables damaged."""
 
     def prepare(self, connection: sa.Connection) -> None:
-        """Set what a database of plugreg's own must have, or raise UnusableError."""
-        ...
+        """Set the options that a database of plugreg's own must have."""
 
-    def alone(
+    def lock_schema(
         self, connection: sa.Connection, schema: Schema, seconds: float
     ) -> AbstractContextManager[None]:
-        """Keep everybody else from making and migrating these tables for a ``with`` block."""
-        ...
+        """Let nobody else create or migrate these tables during a ``with`` block.
+
+        Args:
+            connection: The connection that holds the lock.
+            schema: The tables.
+            seconds: How long the database waits for the lock. Where it cannot wait, it fails with
+                an error that is `Verdict.BUSY`.
+        """
+        raise NotImplementedError
 
     def begin(self, connection: sa.Connection, schema: Schema, seconds: float) -> Head:
-        """Begin a transaction that holds the store's lock, and return the row that it found.
+        """Begin a transaction that holds the store's lock, and return the row of ``meta``.
 
-        When this raises, no transaction is open.
+        If this raises, no transaction is open. The arguments are those of `lock_schema`.
         """
-        ...
+        raise NotImplementedError
 
     def now(self, connection: sa.Connection) -> float:
         """Return the time of the database, in seconds since the epoch."""
-        ...
+        raise NotImplementedError
 
-    def verdict(self, error: BaseException | None) -> Verdict:
-        """Tell what an error of the driver means."""
-        ...
+    def code_of(self, error: BaseException) -> object:
+        """Return the code of a driver's error."""
+        raise NotImplementedError
+
+    def is_busy(self, error: Exception) -> bool:
+        """Return whether an error was caused by another transaction, so that a retry may help."""
+        return self._judge(error) is Verdict.BUSY
+
+    def translate(self, error: Exception) -> StorageError:
+        """Return the StorageError for an error of SQLAlchemy, without any password."""
+        if isinstance(error, UnicodeDecodeError):
+            return StorageCorruptError(self.place, "the definition of a table is not UTF-8")
+        verdict = self._judge(error)
+        if verdict in {Verdict.BUSY, Verdict.LOCKED}:
+            return self.locked_error()
+        cause = getattr(error, "orig", None) or error
+        # The detail of a PostgreSQL error may be contents; PyMySQL puts a number before the words.
+        primary = getattr(getattr(cause, "diag", None), "message_primary", None)
+        reason = " ".join(str(primary or (cause.args[-1] if cause.args else cause)).split())
+        for secret in self._secrets:
+            reason = reason.replace(secret, "…")
+        kind = StorageCorruptError if verdict is Verdict.DAMAGED else StorageUnavailableError
+        return kind(self.place, reason or type(cause).__name__)
+
+    def locked_error(self) -> StorageLockedError:
+        """Return the error for a lock that was not acquired in time."""
+        return StorageLockedError(f"the lock of {self.place}", self._lock_timeout)
+
+    def _judge(self, error: Exception) -> Verdict:
+        cause = getattr(error, "orig", None)
+        code = None if cause is None else self.code_of(cause)
+        return self.verdicts.get(code, Verdict.UNAVAILABLE)
 
 
-class SQLite:
-    """A file of SQLite, whose own write lock is the store's. It never waits here: callers do."""
+class SQLite(Backend):
+    """A SQLite file, whose own write lock is the store's. It never waits here: callers retry."""
+
+    # Primary codes, https://sqlite.org/rescode.html: BUSY, LOCKED; CORRUPT, NOTADB.
+    verdicts = MappingProxyType(
+        {5: Verdict.BUSY, 6: Verdict.BUSY, 11: Verdict.DAMAGED, 26: Verdict.DAMAGED}
+    )
 
     def require(self, connection: sa.Connection) -> None:
-        """See :meth:`Backend.require`."""
-        named = connection.exec_driver_sql("PRAGMA database_list").all()
-        if not any(file for _, name, file in named if name == "main"):
-            raise UnusableError("it is in memory; use MemoryStorage")
+        """See `Backend.require`."""
+        databases = connection.exec_driver_sql("PRAGMA database_list").all()
+        if not any(file for _, name, file in databases if name == "main"):
+            raise StorageURLError(self.place, "it is in memory; use MemoryStorage")
 
     def check(self, connection: sa.Connection, schema: Schema) -> None:
-        """See :meth:`Backend.check`."""
+        """See `Backend.check`."""
         for table in (schema.meta, schema.records):
-            found = connection.exec_driver_sql(f'PRAGMA integrity_check("{table.name}")')
-            words = found.scalars().all()
-            if words != ["ok"]:
-                raise DamageError("; ".join(map(str, words[:3])))
+            result = connection.exec_driver_sql(f'PRAGMA integrity_check("{table.name}")')
+            faults = result.scalars().all()
+            if faults != ["ok"]:
+                raise StorageCorruptError(self.place, "; ".join(map(str, faults[:3])))
 
     def prepare(self, connection: sa.Connection) -> None:
-        """See :meth:`Backend.prepare`."""
-        # It is kept in the file, and setting it again would wait for readers.
+        """See `Backend.prepare`."""
+        # The mode is stored in the file, and setting it again would wait for readers.
         for pragma in ("PRAGMA journal_mode", "PRAGMA journal_mode = WAL"):
             if connection.exec_driver_sql(pragma).scalar() == "wal":
                 return
-        raise UnusableError(
-            "it cannot have a write-ahead log there, as on a file system of the network"
+        raise StorageURLError(
+            self.place, "it cannot have a write-ahead log there, as on a network file system"
         )
 
     @contextmanager
-    def alone(self, connection: sa.Connection, schema: Schema, seconds: float) -> Iterator[None]:
-        """See :meth:`Backend.alone`."""
+    def lock_schema(
+        self, connection: sa.Connection, schema: Schema, seconds: float
+    ) -> Iterator[None]:
+        """See `Backend.lock_schema`."""
         del schema, seconds
-        with _undone_if_raised(connection, _BEGIN_IMMEDIATE):
+        with _rolled_back_on_error(connection, _BEGIN_IMMEDIATE):
             yield
             connection.exec_driver_sql("COMMIT")
 
     def begin(self, connection: sa.Connection, schema: Schema, seconds: float) -> Head:
-        """See :meth:`Backend.begin`."""
+        """See `Backend.begin`."""
         del seconds
-        with _undone_if_raised(connection, _BEGIN_IMMEDIATE):
+        with _rolled_back_on_error(connection, _BEGIN_IMMEDIATE):
             return schema.head(connection)
 
     def now(self, connection: sa.Connection) -> float:
-        """See :meth:`Backend.now`."""
-        # All that share a file share this machine.
+        """See `Backend.now`."""
+        # All processes that share a file share this machine.
         del connection
         return time.time()
 
-    def verdict(self, error: BaseException | None) -> Verdict:
-        """See :meth:`Backend.verdict`."""
-        # Extended codes have the primary one in their lower byte (https://sqlite.org/rescode.html).
+    def code_of(self, error: BaseException) -> object:
+        """See `Backend.code_of`."""
+        # Extended codes have the primary one in their lower byte.
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in {5, 6}:  # SQLITE_BUSY, SQLITE_LOCKED
-            return Verdict.BUSY
-        if code in {11, 26}:  # SQLITE_CORRUPT, SQLITE_NOTADB
-            return Verdict.DAMAGED
-        # The definition of a table has changed under it.
-        if code == 1 and "no such column" in str(error):
-            return Verdict.DAMAGED
-        return Verdict.UNAVAILABLE
+        # A column that is missing means that the definition of a table was damaged.
+        return 11 if code == 1 and "no such column" in str(error) else code
 
 
-@contextmanager
-def _undone_if_raised(connection: sa.Connection, begin: str) -> Iterator[None]:
-    """Begin a transaction, and undo it when the ``with`` block raises."""
-    connection.exec_driver_sql(begin)
-    try:
-        yield
-    except BaseException:
-        # Not every pool of a host's does that.
-        roll_back(connection)
-        raise
+class PostgreSQL(Backend):
+    """A PostgreSQL database: the lock is that of the one row of ``meta``."""
 
-
-class _Server:
-    """What looks after its own files and settings."""
-
-    def require(self, connection: sa.Connection) -> None:
-        """See :meth:`Backend.require`."""
-
-    def check(self, connection: sa.Connection, schema: Schema) -> None:
-        """See :meth:`Backend.check`."""
-
-    def prepare(self, connection: sa.Connection) -> None:
-        """See :meth:`Backend.prepare`."""
-
-
-class PostgreSQL(_Server):
-    """A database of PostgreSQL: the lock is that of the one row of ``meta``."""
+    # https://www.postgresql.org/docs/current/errcodes-appendix.html: serialization_failure,
+    # deadlock_detected; lock_not_available; data_corrupted, index_corrupted.
+    verdicts = MappingProxyType(
+        {
+            "40001": Verdict.BUSY,
+            "40P01": Verdict.BUSY,
+            "55P03": Verdict.LOCKED,
+            "XX001": Verdict.DAMAGED,
+            "XX002": Verdict.DAMAGED,
+        }
+    )
 
     @contextmanager
-    def alone(self, connection: sa.Connection, schema: Schema, seconds: float) -> Iterator[None]:
-        """See :meth:`Backend.alone`."""
+    def lock_schema(
+        self, connection: sa.Connection, schema: Schema, seconds: float
+    ) -> Iterator[None]:
+        """See `Backend.lock_schema`."""
         del schema
-        with _undone_if_raised(connection, _BEGIN_READ_COMMITTED):
+        with _rolled_back_on_error(connection, _BEGIN_READ_COMMITTED):
             self._limit(connection, seconds)
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
             yield
             connection.exec_driver_sql("COMMIT")
 
     def begin(self, connection: sa.Connection, schema: Schema, seconds: float) -> Head:
-        """See :meth:`Backend.begin`."""
-        with _undone_if_raised(connection, _BEGIN_READ_COMMITTED):
+        """See `Backend.begin`."""
+        with _rolled_back_on_error(connection, _BEGIN_READ_COMMITTED):
             self._limit(connection, seconds)
             return schema.head(connection, "FOR UPDATE")
 
     @staticmethod
     def _limit(connection: sa.Connection, seconds: float) -> None:
-        # 0 would mean to wait for ever, and the most is what fits into 32 bits.
+        # 0 would mean no limit, and the value must fit into 32 bits.
         milliseconds = min(max(1, math.ceil(seconds * 1000)), 2**31 - 1)
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {milliseconds}")
 
     def now(self, connection: sa.Connection) -> float:
-        """See :meth:`Backend.now`."""
+        """See `Backend.now`."""
         return float(connection.scalar(sa.text("SELECT extract(epoch FROM clock_timestamp())")))
 
-    def verdict(self, error: BaseException | None) -> Verdict:
-        """See :meth:`Backend.verdict`."""
-        # https://www.postgresql.org/docs/current/errcodes-appendix.html; psycopg 2 says pgcode.
-        code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-        if code in {"40001", "40P01"}:  # serialization_failure, deadlock_detected
-            return Verdict.BUSY
-        if code == "55P03":  # lock_not_available
-            return Verdict.LOCKED
-        if code in {"XX001", "XX002"}:  # data_corrupted, index_corrupted
-            return Verdict.DAMAGED
-        return Verdict.UNAVAILABLE
+    def code_of(self, error: BaseException) -> object:
+        """See `Backend.code_of`."""
+        # The attribute of psycopg 2 is pgcode.
+        return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
 
 
-class MariaDB(_Server):
-    """A database of MariaDB: the lock is that of the one row of ``meta``.
+class MariaDB(Backend):
+    """A MariaDB database: the lock is that of the one row of ``meta``.
 
-    MySQL has no way to say how long to wait for it: there its own ``innodb_lock_wait_timeout``
-    decides.
+    MySQL cannot be told how long to wait for it: its own ``innodb_lock_wait_timeout`` decides.
     """
 
+    # https://mariadb.com/kb/en/mariadb-error-code-reference/: CHECKREAD, LOCK_DEADLOCK;
+    # LOCK_WAIT_TIMEOUT, and MySQL's LOCK_NOWAIT; damaged files or indexes of a table.
+    verdicts = MappingProxyType(
+        {
+            **dict.fromkeys((1020, 1213), Verdict.BUSY),
+            **dict.fromkeys((1205, 3572), Verdict.LOCKED),
+            **dict.fromkeys((126, 127, 145, 1034, 1194, 1712), Verdict.DAMAGED),
+        }
+    )
+
     def require(self, connection: sa.Connection) -> None:
-        """See :meth:`Backend.require`."""
+        """See `Backend.require`."""
         if connection.dialect.default_schema_name is None:
-            raise UnusableError("it names no database; write one after the host: …host/database")
+            reason = "it names no database; write one after the host: …host/database"
+            raise StorageURLError(self.place, reason)
 
     @contextmanager
-    def alone(self, connection: sa.Connection, schema: Schema, seconds: float) -> Iterator[None]:
-        """See :meth:`Backend.alone`."""
-        # Making a table ends a transaction here, so that a lock of its own must do.
+    def lock_schema(
+        self, connection: sa.Connection, schema: Schema, seconds: float
+    ) -> Iterator[None]:
+        """See `Backend.lock_schema`."""
+        # Creating a table ends a transaction here, so a named lock is needed.
         lock = _lock_name(connection.dialect.default_schema_name, schema.meta.name)
         try:
             if not connection.scalar(sa.select(sa.func.get_lock(lock, math.ceil(seconds)))):
-                raise SchemaLockedError
+                raise self.locked_error()
             yield
         finally:
-            # The pool keeps the connection, and with it the lock. One that is not held is no error.
+            # The pool keeps the connection, and with it the lock. Releasing a lock that is not
+            # held is no error.
             try:
                 connection.execute(sa.select(sa.func.release_lock(lock)))
             except sa.exc.SQLAlchemyError:
                 connection.invalidate()
 
     def begin(self, connection: sa.Connection, schema: Schema, seconds: float) -> Head:
-        """See :meth:`Backend.begin`."""
+        """See `Backend.begin`."""
         is_mariadb = getattr(connection.dialect, "is_mariadb", False)
-        waits = f" WAIT {math.ceil(seconds)}" if is_mariadb else ""
-        with _undone_if_raised(connection, "START TRANSACTION READ WRITE"):
-            return schema.head(connection, f"FOR UPDATE{waits}")
+        limit = f" WAIT {math.ceil(seconds)}" if is_mariadb else ""
+        with _rolled_back_on_error(connection, "START TRANSACTION READ WRITE"):
+            return schema.head(connection, f"FOR UPDATE{limit}")
 
     def now(self, connection: sa.Connection) -> float:
-        """See :meth:`Backend.now`."""
+        """See `Backend.now`."""
         return float(connection.scalar(sa.text("SELECT unix_timestamp(sysdate(6))")))
 
-    def verdict(self, error: BaseException | None) -> Verdict:
-        """See :meth:`Backend.verdict`."""
-        # https://mariadb.com/kb/en/mariadb-error-code-reference/
-        arguments = getattr(error, "args", ())
-        code = arguments[0] if arguments else 0
-        if code in {1020, 1213}:  # ER_CHECKREAD, ER_LOCK_DEADLOCK
-            return Verdict.BUSY
-        if code in {1205, 3572}:  # ER_LOCK_WAIT_TIMEOUT, and MySQL's ER_LOCK_NOWAIT
-            return Verdict.LOCKED
-        if code in {126, 127, 145, 1034, 1194, 1712}:  # the files or the index of a table are bad
-            return Verdict.DAMAGED
-        return Verdict.UNAVAILABLE
+    def code_of(self, error: BaseException) -> object:
+        """See `Backend.code_of`."""
+        return error.args[0] if error.args else None
+
+
+@contextmanager
+def _rolled_back_on_error(connection: sa.Connection, begin: str) -> Iterator[None]:
+    """Begin a transaction, and roll it back if the ``with`` block raises."""
+    connection.exec_driver_sql(begin)
+    try:
+        yield
+    except BaseException:
+        # Not every pool of a host does that.
+        roll_back(connection)
+        raise
 
 
 def _lock_name(database: str | None, table: str) -> str:
-    # Names of locks are those of the whole server, and have 64 characters at most. A server may
-    # take two spellings of a database for one.
+    # Names of locks belong to the whole server, and have 64 characters at most. A server may
+    # treat two spellings of a database as the same.
     place = f"{database}.{table}".lower().encode()
     return f"plugreg {hashlib.sha256(place).hexdigest()[:32]}"

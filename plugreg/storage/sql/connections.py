@@ -1,29 +1,36 @@
-"""Connections to a database, for whoever asks and in whichever process."""
+"""Connections to a database, for any thread and any process."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
 import sqlalchemy as sa
 
+from plugreg._support.per_process import call_at_fork
 from plugreg.exceptions import StorageError
 
 _FORK_SECONDS: Final = 1.0
-"""How long a fork waits until no thread reads from a database of SQLite."""
+"""How long a fork waits until no other thread uses a SQLite database."""
 
 
 class DriverError(Exception):
-    """A driver could not connect, and raised what is none of SQLAlchemy's errors."""
+    """A driver could not connect, and raised an error that SQLAlchemy does not wrap."""
+
+
+FAILURES: Final = (sa.exc.SQLAlchemyError, DriverError, UnicodeDecodeError)
+"""The errors that a use of a connection may raise, and that become a StorageError.
+
+Python raises the last one while it reads SQLite's message about a damaged definition.
+"""
 
 
 def roll_back(connection: sa.Connection) -> None:
-    """Undo the transaction that is open on a connection; one that cannot is thrown away."""
+    """Roll back the open transaction of a connection, and discard a connection that cannot."""
     if connection.closed or connection.invalidated:
         return
     handled = sys.exception()
@@ -35,34 +42,42 @@ def roll_back(connection: sa.Connection) -> None:
 
 
 class Connections:
-    """Gives out connections in autocommit mode. They come back to the pool of ``engine``.
+    """Connections in autocommit mode, taken from the pool of an engine.
 
-    ``own`` says that the engine is nobody else's: then its listeners are plugreg's, and closing
-    disposes of it. A host's engine lends its pool and its dialect alone: its own listeners for
-    transactions, options and logging stay out of it, and nothing is set on it.
+    The own listeners of a host's engine for transactions, options and logging are not called,
+    and nothing is set on it.
 
-    **Forks.** A child begins with an empty pool: it neither uses nor closes what it inherited.
-    SQLite must not be carried over a fork at all, since a child takes its parent's locks for its
-    own; so the connections in the pool are closed before each fork. One that is in use then is
-    waited for, for a second unless its own thread is the one that forks; if it is in use still,
+    **Forks.** A child begins with an empty pool: it neither uses nor closes the connections that
+    it inherited. SQLite must not be carried over a fork at all, because a child takes the locks
+    of its parent for its own; so idle connections are closed before each fork. A fork waits for
+    connections in use, for a second unless its own thread uses one; if one is still in use then,
     the child is refused.
+
+    Args:
+        engine: The engine whose pool and dialect are used.
+        own: Whether nobody else uses the engine. Then plugreg's listeners are called, and `close`
+            disposes of the engine.
     """
 
     def __init__(self, engine: sa.Engine, *, own: bool) -> None:
         self._engine = engine
         self._own = own
-        self._lent = engine if own else _lent(engine)
+        self._lent = engine if own else _lend(engine)
         self._closed = False
         self._is_file = engine.dialect.name == "sqlite"
         self._is_lost = False
-        # Ctrl-C may come inside Condition.__enter__, which is written in Python, and leave it held.
-        # So this is what is entered.
+        # Ctrl-C may come inside Condition.__enter__, which is written in Python, and leave it
+        # acquired. So the lock itself is entered instead.
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
         # The thread of each use.
         self._users: dict[object, int] = {}
         self._inherited: list[object] = []
-        self._watch_forks()
+        call_at_fork(
+            before=self._before_fork,
+            after_in_parent=self._in_parent,
+            after_in_child=self._in_child,
+        )
 
     @property
     def dialect(self) -> sa.Dialect:
@@ -70,22 +85,32 @@ class Connections:
         return self._engine.dialect
 
     def close(self) -> None:
-        """Close what is idle, if the engine is plugreg's own; what is in use is closed after it."""
+        """Close idle connections of plugreg's own engine; others are closed after their use."""
         self._closed = True
         if self._own:
             self._engine.dispose()
 
     @contextmanager
-    def one(self) -> Iterator[sa.Connection]:
-        """Give a connection for a ``with`` block. Raises what SQLAlchemy raises, and DriverError.
+    def acquired(self) -> Iterator[sa.Connection]:
+        """Provide a connection for a ``with`` block.
 
-        Raises StorageError in a child process that may not have one. Where the block ends in a
-        child that was forked inside it, the connection stays its parent's.
+        Where the block ends in a child that was forked inside it, the connection stays its
+        parent's.
+
+        Raises:
+            StorageError: If this process was forked while its parent used a SQLite database.
+            SQLAlchemyError: If connecting fails, or giving the connection back does.
+            DriverError: If the driver raises an error of another kind.
         """
         process, use = os.getpid(), object()
         try:
             with self._lock:
-                self._require_usable()
+                if self._is_lost:
+                    raise StorageError(
+                        "this process was forked while its parent used the store, and a SQLite "
+                        "database cannot be carried over that; fork outside of transactions, or "
+                        "start a new process"
+                    )
                 self._users[use] = threading.get_ident()
             connection = self._connect()
             try:
@@ -94,7 +119,10 @@ class Connections:
                 if os.getpid() == process:
                     self._give_back(connection)
                 else:
-                    self._inherited.append(_let_go(connection))
+                    # The inherited pool would talk to the parent's server.
+                    fairy = connection.connection
+                    fairy.detach()
+                    self._inherited.append(fairy)
         finally:
             # Nothing is called before, as Ctrl-C might come there. A forked child knows no such
             # use.
@@ -102,28 +130,20 @@ class Connections:
                 self._users.pop(use, None)
                 self._idle.notify_all()
 
-    def apart(self) -> sa.Connection:
-        """Return a connection that is the caller's, to keep and to close.
+    def detached(self) -> sa.Connection:
+        """Return a connection that the caller keeps and closes.
 
-        It is taken from the pool, which may open another one in its place: so it comes on top of
-        what the pool may have. Raises what :meth:`one` raises. It is for servers, whose connections
-        a fork does not harm.
+        It comes on top of the pool's limit, because the pool may open another in its place. Use
+        it for servers only, whose connections a fork does not harm. Raises as `acquired` does.
         """
         connection = self._connect()
         connection.detach()
         return connection
 
-    def _require_usable(self) -> None:
-        if self._is_lost:
-            raise StorageError(
-                "this process was forked while its parent used the store, and a database of SQLite "
-                "cannot be carried over that; fork outside of transactions, or start a new process"
-            )
-
     def _connect(self) -> sa.Connection:
         # Disposing of an engine gives it a new pool.
         if self._lent.pool is not self._engine.pool:
-            self._lent = _lent(self._engine)
+            self._lent = _lend(self._engine)
         try:
             return self._lent.connect()
         except (sa.exc.SQLAlchemyError, UnicodeDecodeError):
@@ -139,27 +159,18 @@ class Connections:
                 connection.detach()
             connection.close()
         except (sa.exc.SQLAlchemyError, AssertionError, AttributeError) as error:
-            # Ctrl-C in the middle of SQLAlchemy leaves a connection in a state that it does not
-            # know itself. The work is done or undone by now, so that such a one is thrown away,
-            # and what is raised stays what it was.
+            # Ctrl-C in the middle of SQLAlchemy leaves a connection in a state that SQLAlchemy
+            # does not expect. The work is committed or rolled back by now, so the connection is
+            # discarded, and the exception under way stays the same.
             with suppress(sa.exc.SQLAlchemyError):
                 connection.invalidate()
             raise_interrupt(error, handled)
 
-    def _watch_forks(self) -> None:
-        # Python keeps such functions for as long as the process lives, so they must not keep this.
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(
-                before=_weakly(self._before_fork),
-                after_in_parent=_weakly(self._in_parent),
-                after_in_child=_weakly(self._in_child),
-            )
-
     def _before_fork(self) -> None:
         self._lock.acquire()
         if self._is_file:
-            me, users = threading.get_ident(), self._users
-            self._idle.wait_for(lambda: not users or me in users.values(), _FORK_SECONDS)
+            thread, users = threading.get_ident(), self._users
+            self._idle.wait_for(lambda: not users or thread in users.values(), _FORK_SECONDS)
             self._engine.dispose()
 
     def _in_parent(self) -> None:
@@ -176,10 +187,12 @@ class Connections:
 
 
 def raise_interrupt(error: BaseException, handled: BaseException | None) -> None:
-    """Raise the Ctrl-C that a driver has raised ``error`` for, as it was busy then, if it has.
+    """Raise the KeyboardInterrupt behind an error, if the driver has replaced one by *error*.
 
-    ``handled`` is the exception that was being handled before the driver was asked: what lies
-    behind that one is over.
+    Args:
+        error: The error that was raised.
+        handled: The exception that was being handled before the driver was called. Interrupts
+            behind that one are over.
     """
     cause: BaseException | None = error
     while cause is not None and cause is not handled:
@@ -188,24 +201,7 @@ def raise_interrupt(error: BaseException, handled: BaseException | None) -> None
         cause = cause.__context__
 
 
-def _weakly(method: Callable[[], None]) -> Callable[[], None]:
-    reference = weakref.WeakMethod(method)
-
-    def call() -> None:
-        alive = reference()
-        if alive is not None:
-            alive()
-
-    return call
-
-
-def _let_go(connection: sa.Connection) -> object:
-    """Take an inherited connection from its pool, which would talk to the parent's server."""
-    fairy = connection.connection
-    fairy.detach()
-    return fairy
-
-
-def _lent(engine: sa.Engine) -> sa.Engine:
+def _lend(engine: sa.Engine) -> sa.Engine:
+    """Return an engine on the same pool that has no listeners of the host."""
     lent = sa.Engine(engine.pool, engine.dialect, engine.url, hide_parameters=True)
     return lent.execution_options(isolation_level="AUTOCOMMIT")

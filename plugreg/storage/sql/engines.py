@@ -1,4 +1,4 @@
-"""URLs of databases, and the engines that plugreg opens by them."""
+"""URLs of databases, and the engines that plugreg opens for them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,46 +25,58 @@ EXAMPLES: Final = (
     "write sqlite:///path, postgresql+psycopg://user@host/database, or "
     "mysql+pymysql://user@host/database"
 )
-"""What a URL looks like."""
+"""The end of each message about a URL that is refused."""
 
 _CONNECT_SECONDS: Final = 10
 ANSWER_SECONDS: Final = 5.0
-"""How much longer than the lock may take a server may be silent before it is given up."""
+"""Seconds beyond the lock's time limit that a server may be silent before it is given up."""
 
 _LONGEST_SECONDS: Final = 2_000_000.0
 """A limit that no server and no driver refuses: three weeks."""
 
-_NO_LIMIT: Final = -1
-"""Of connections at a time: a thread has one or two, and one that Ctrl-C has cost the pool must not
-be waited for."""
+_POOL: Final[Mapping[str, Any]] = {
+    "poolclass": LocklessPool,
+    # No limit: a thread has one or two connections, and nobody must wait for one that Ctrl-C has
+    # cost the pool.
+    "max_overflow": -1,
+    "hide_parameters": True,
+}
 
 
-def parsed(url: str | sa.URL) -> sa.URL:
-    """Return a URL in its parts. Raises StorageURLError."""
+def parse_url(url: str | sa.URL) -> sa.URL:
+    """Return the parts of a URL.
+
+    Args:
+        url: A URL of SQLAlchemy.
+
+    Raises:
+        StorageURLError: If it is none, or has an unescaped ``@`` in its password, or a host before
+            the path of a file.
+    """
     if not isinstance(url, (str, sa.URL)):
         name = f"<{type(url).__qualname__}>"
         raise StorageURLError(name, f"it is neither a URL nor a sqlalchemy.Engine; {EXAMPLES}")
     try:
-        found = sa.make_url(url)
+        parsed = sa.make_url(url)
     except (exc.ArgumentError, ValueError):
-        # The text has the password somewhere, if it has one.
+        # The string may have the password anywhere.
         raise StorageURLError("…", f"it is no URL of a database; {EXAMPLES}") from None
-    is_file = found.get_backend_name() == "sqlite"
-    # The rest of a password that was cut at its @ is taken for a part of the address.
-    if "@" in (found.host or "") or (not is_file and "@" in (found.database or "")):
+    is_file = parsed.get_backend_name() == "sqlite"
+    # The rest of a password that was cut at its @ is parsed as a part of the address.
+    if "@" in (parsed.host or "") or (not is_file and "@" in (parsed.database or "")):
         raise StorageURLError("…", "there is an @ in the user's name or password; write %40 for it")
-    if is_file and (found.host or found.username):
+    if is_file and (parsed.host or parsed.username):
         raise StorageURLError("…", f"a file has no user and no host before it; {EXAMPLES}")
-    return found
+    return parsed
 
 
 def url_of_file(path: str) -> sa.URL:
-    """Return the URL of a file. In a text SQLAlchemy 2.1 decodes the path, and 2.0 does not."""
+    """Return the URL of a file. SQLAlchemy 2.1 decodes the path in a string, and 2.0 does not."""
     return sa.URL.create("sqlite", database=path)
 
 
 def place_of(url: sa.URL) -> str:
-    """Return where a URL leads, without user, password and options."""
+    """Return the address in a URL, without user, password and options."""
     if url.get_backend_name() == "sqlite":
         return os.path.realpath(url.database) if url.database else ":memory:"
     rest = sa.URL.create(url.drivername, host=url.host, port=url.port, database=url.database)
@@ -71,20 +84,19 @@ def place_of(url: sa.URL) -> str:
 
 
 def secrets_of(url: sa.URL) -> tuple[str, ...]:
-    """Return the passwords in a URL, which no text may show."""
-    options = [value for name, value in url.query.items() if "pass" in name.lower()]
-    found = [url.password, *(each for value in options for each in _listed(value))]
-    return tuple(str(each) for each in found if each)
-
-
-def _listed(value: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else value
+    """Return the passwords in a URL, which no message may show."""
+    options = url.normalized_query.items()
+    secrets = [value for name, values in options if "pass" in name.lower() for value in values]
+    return tuple(filter(None, (*secrets, str(url.password or ""))))
 
 
 def require_pool(engine: sa.Engine) -> None:
-    """Raise StorageURLError for a host's engine that may give one connection to two at once.
+    """Refuse a host's engine whose pool may give one connection to two threads at once.
 
-    Its pool undoes the transaction of one when the other one gives the connection back.
+    When one thread gives the connection back, the pool rolls back the transaction of the other.
+
+    Raises:
+        StorageURLError: If the pool is neither a QueuePool nor a NullPool.
     """
     if not isinstance(engine.pool, (pool.QueuePool, pool.NullPool)):
         raise StorageURLError(
@@ -96,13 +108,15 @@ def require_pool(engine: sa.Engine) -> None:
 
 
 def require_file_of_log(url: sa.URL) -> None:
-    """Raise StorageCorruptError where a file of SQLite is gone, and its write-ahead log is there.
+    """Refuse a SQLite file that is gone while its write-ahead log is there.
 
-    SQLite would remove the log when it makes a new file, and with it the commits that are nowhere
-    else.
+    SQLite would remove the log with a new file, and so the commits that are nowhere else.
+
+    Raises:
+        StorageCorruptError: If only the log is there.
     """
     file = place_of(url)
-    # In this order: whoever makes both right now makes the file first.
+    # In this order, because a process that creates both creates the file first.
     if url.get_backend_name() == "sqlite" and _size(f"{file}-wal") and not _size(file):
         raise StorageCorruptError(
             file,
@@ -119,12 +133,18 @@ def _size(file: str) -> int:
 
 
 def open_engine(url: sa.URL, lock_timeout: float) -> sa.Engine:
-    """Return a new engine on a database that plugreg opens by itself; nothing is connected yet.
+    """Return a new engine of plugreg's own; nothing is connected yet.
 
-    A server that is silent for ``lock_timeout`` and :data:`ANSWER_SECONDS` more is given up; it
-    ends a statement that waits for a lock on a table a little earlier. Raises StorageURLError,
-    MissingExtraError where the driver cannot be imported, and StorageUnavailableError where a file
-    of SQLite cannot be made.
+    Args:
+        url: The address.
+        lock_timeout: Seconds to wait for the store's lock. A server that is silent for
+            `ANSWER_SECONDS` more is given up. A statement that waits for a lock on a table is
+            ended by the server a little earlier.
+
+    Raises:
+        StorageURLError: If the URL does not name a database that plugreg can open.
+        MissingExtraError: If the driver cannot be imported.
+        StorageUnavailableError: If a SQLite file cannot be created.
     """
     place = place_of(url)
     try:
@@ -136,15 +156,13 @@ def open_engine(url: sa.URL, lock_timeout: float) -> sa.Engine:
     if url.get_backend_name() == "sqlite":
         return _open_file(url)
     silence = min(lock_timeout + ANSWER_SECONDS, _LONGEST_SECONDS)
-    # By then the server has said by itself that a statement took too long, and waits no more.
+    # By then the server has ended a statement that took too long, and does not wait any more.
     waiting = max(0.001, silence - 0.2 * ANSWER_SECONDS)
     try:
         engine = sa.create_engine(
             _with_defaults(url, silence, waiting),
             isolation_level="AUTOCOMMIT",
-            hide_parameters=True,
-            poolclass=LocklessPool,
-            max_overflow=_NO_LIMIT,
+            **_POOL,
         )
     except ImportError as error:
         extra = {"psycopg": "postgresql", "pymysql": "mariadb"}.get(driver)
@@ -153,7 +171,7 @@ def open_engine(url: sa.URL, lock_timeout: float) -> sa.Engine:
             raise StorageURLError(place, f"{reason}or {EXAMPLES}") from error
         raise MissingExtraError.of(error, f"the store at {place!r}", driver, extra) from error
     except (exc.ArgumentError, TypeError, ValueError):
-        # The words may hold any part of the URL.
+        # The message may contain any part of the URL.
         raise StorageURLError(place, "SQLAlchemy does not understand it") from None
     if engine.dialect.name == "postgresql":
         _limit_statements(engine, waiting)
@@ -163,7 +181,7 @@ def open_engine(url: sa.URL, lock_timeout: float) -> sa.Engine:
 
 
 def _limit_statements(engine: sa.Engine, seconds: float) -> None:
-    # What the operator has set for the role or in the URL stands.
+    # A limit that the operator has set for the role or in the URL stays.
     statement = (
         f"SELECT set_config('statement_timeout', '{math.ceil(seconds * 1000)}', false) "
         f"WHERE current_setting('statement_timeout') = '0'"
@@ -188,7 +206,7 @@ def _limit_silence(engine: sa.Engine, seconds: float) -> None:
 
 
 def _with_defaults(url: sa.URL, silence: float, waiting: float) -> sa.URL:
-    # A server that is gone without a word must not be waited for until the kernel gives up.
+    # Nobody must wait for a server that vanished until the kernel gives up.
     defaults: dict[str, dict[str, Any]] = {
         "psycopg": {
             "connect_timeout": _CONNECT_SECONDS,
@@ -200,7 +218,7 @@ def _with_defaults(url: sa.URL, silence: float, waiting: float) -> sa.URL:
             "connect_timeout": _CONNECT_SECONDS,
             "read_timeout": math.ceil(silence),
             "write_timeout": math.ceil(silence),
-            # MySQL takes the part for MariaDB for a comment.
+            # MySQL reads the part for MariaDB as a comment.
             "init_command": (
                 f"SET SESSION lock_wait_timeout = LEAST(@@lock_wait_timeout, {math.ceil(silence)}) "
                 f"/*M!100100 , SESSION max_statement_time = "
@@ -208,8 +226,10 @@ def _with_defaults(url: sa.URL, silence: float, waiting: float) -> sa.URL:
             ),
         },
     }
-    wanted = defaults.get(url.get_driver_name(), {})
-    return url.update_query_dict({k: str(v) for k, v in wanted.items() if k not in url.query})
+    options = defaults.get(url.get_driver_name(), {})
+    return url.update_query_dict(
+        {name: str(value) for name, value in options.items() if name not in url.query}
+    )
 
 
 def _open_file(url: sa.URL) -> sa.Engine:
@@ -221,13 +241,14 @@ def _open_file(url: sa.URL) -> sa.Engine:
             shown, "options and other drivers need an engine of your own: SQLStorage(engine)"
         )
     file = Path(os.path.realpath(path))
-    _make(file)
+    _create(file)
     return _file_engine(file)
 
 
-def _make(file: Path) -> None:
+def _create(file: Path) -> None:
+    """Create the file if there is none, readable and writable for its owner alone."""
     # Settings hold secrets: nobody else may read a new file, nor those that SQLite puts beside it.
-    # One that is there is not opened, as closing it would take the locks of this process off it.
+    # An existing file is not opened, because closing it would release the locks of this process.
     try:
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
@@ -240,11 +261,11 @@ def _make(file: Path) -> None:
 
 
 def _file_engine(file: Path) -> sa.Engine:
-    # A file that was removed while it was in use is not made anew, which would forget everything.
+    # A file that was removed during use is not created again, which would forget everything.
     address = f"{file.as_uri()}?mode=rw"
 
     def connect() -> sqlite3.Connection:
-        # Without a time-out, since waiting in SQLite would hold up Ctrl-C.
+        # Without a timeout, because a wait inside SQLite would delay Ctrl-C.
         connection = sqlite3.connect(
             address, uri=True, timeout=0, isolation_level=None, check_same_thread=False
         )
@@ -255,39 +276,23 @@ def _file_engine(file: Path) -> sa.Engine:
             raise
         return connection
 
-    engine = sa.create_engine(
-        "sqlite://",
-        creator=connect,
-        poolclass=LocklessPool,
-        max_overflow=_NO_LIMIT,
-        hide_parameters=True,
-    )
-    mark = _Mark(file)
-    event.listen(engine, "connect", mark.remember)
-    event.listen(engine, "checkout", mark.compare)
-    return engine
-
-
-class _Mark:
-    """Sees that a connection is to the file that is there now, and not to one that was replaced."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-
-    def remember(self, _connection: object, record: pool.ConnectionPoolEntry) -> None:
-        """Note on a new connection which file it has open."""
-        record.info["file"] = self._now()
-
-    def compare(
-        self, _connection: object, record: pool.ConnectionPoolEntry, _proxy: object
-    ) -> None:
-        """Have SQLAlchemy connect anew where the file is another one now."""
-        if record.info["file"] != self._now():
-            raise exc.DisconnectionError
-
-    def _now(self) -> tuple[int, int] | None:
+    def identity() -> tuple[int, int] | None:
         try:
-            status = self._file.stat()
+            status = file.stat()
         except FileNotFoundError:
             return None
         return status.st_dev, status.st_ino
+
+    engine = sa.create_engine("sqlite://", creator=connect, **_POOL)
+
+    @event.listens_for(engine, "connect")
+    def remember(_connection: object, record: pool.ConnectionPoolEntry) -> None:
+        record.info["file"] = identity()
+
+    @event.listens_for(engine, "checkout")
+    def compare(_connection: object, record: pool.ConnectionPoolEntry, _proxy: object) -> None:
+        # SQLAlchemy connects again, to the file that has replaced the one in use.
+        if record.info["file"] != identity():
+            raise exc.DisconnectionError
+
+    return engine

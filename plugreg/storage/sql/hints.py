@@ -1,4 +1,4 @@
-"""PostgreSQL's own hints that something was stored: LISTEN, and NOTIFY in each commit."""
+"""Hints of commits through PostgreSQL itself: LISTEN, and NOTIFY in each commit."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ import sqlalchemy as sa
 from plugreg.storage.sql.connections import Connections
 
 _SLICE_SECONDS: Final = 0.1
-"""After how long a wait looks whether the storage was closed."""
+"""Seconds after which a wait checks whether the storage was closed."""
 
 
 class CommitHints:
-    """Tells those who wait of each commit, and waits for what others tell.
+    """Notifications of commits, sent and received.
 
-    PostgreSQL alone has this, and psycopg is the driver that can wait for it; with any other one
-    nothing is told, or waiting is sleeping. One thread at a time may wait. It has a connection of
-    its own, opened at the first wait and kept; a forked child opens another.
+    Only PostgreSQL can send them, and only psycopg can wait for them; otherwise `notify` does
+    nothing, or `wait` sleeps. One thread at a time may wait. It has a connection of its own, opened
+    at the first wait and held until `close`; a forked child opens another.
+
+    Args:
+        connections: The connections of the store.
+        prefix: The prefix of the store's tables, and of the channel's name.
     """
 
     def __init__(self, connections: Connections, prefix: str) -> None:
@@ -32,44 +36,45 @@ class CommitHints:
         # A child does not close what it inherited: that would end its parent's listening.
         self._inherited: list[sa.Connection] = []
 
-    def tell(self, connection: sa.Connection) -> None:
-        """Have the commit of this connection's transaction tell, if there is one."""
+    def notify(self, connection: sa.Connection) -> None:
+        """Have the commit of this connection's open transaction notify the waiting processes."""
         if self._channel is not None:
             connection.exec_driver_sql(f"NOTIFY {self._channel}")
 
     def wait(self, seconds: float) -> bool:
-        """Wait for a hint, ``seconds`` at most; tell whether there was one. Closing ends it.
+        """Wait for a hint at most *seconds*, and return whether there was one.
 
-        Raises what SQLAlchemy and psycopg raise; the next wait connects anew.
+        The first wait returns True at once: nobody knows of the commits before it. `close` ends
+        every wait. Raises the errors of SQLAlchemy and psycopg; the next wait connects again.
         """
         deadline = time.monotonic() + seconds
         while True:
             left = max(0.0, deadline - time.monotonic())
-            is_told = self._is_told(min(left, _SLICE_SECONDS))
+            is_hinted = self._wait_slice(min(left, _SLICE_SECONDS))
             if self._closed:
                 # It may have connected meanwhile.
                 self._disconnect()
-            if is_told or self._closed or left <= _SLICE_SECONDS:
-                return is_told
+            if is_hinted or self._closed or left <= _SLICE_SECONDS:
+                return is_hinted
 
     def close(self) -> None:
-        """End every wait, and let go of the connection. Closing twice does nothing."""
+        """End every wait, and close the connection. Closing twice does nothing."""
         self._closed = True
-        # Where another thread waits, psycopg gives the connection out after its slice of time.
+        # Where another thread waits, psycopg lets go of the connection after its slice of time.
         self._disconnect()
 
-    def _is_told(self, seconds: float) -> bool:
+    def _wait_slice(self, seconds: float) -> bool:
         if not self.can_wait:
             time.sleep(seconds)
             return False
-        before = self._listening
-        connection = self._connected()
-        if self._listening is not before:
-            # What was committed before it listened was told to nobody.
+        # Another thread may close it meanwhile.
+        listening = self._listening
+        if listening is None or listening[0] != os.getpid():
+            self._listen()
             return True
         try:
             # https://www.psycopg.org/psycopg3/docs/advanced/async.html#asynchronous-notifications
-            driver: Any = connection.connection.dbapi_connection
+            driver: Any = listening[1].connection.dbapi_connection
             return any(True for _ in driver.notifies(timeout=seconds, stop_after=1))
         except BaseException as error:
             self._disconnect()
@@ -82,16 +87,13 @@ class CommitHints:
         if listening is not None and listening[0] == os.getpid():
             listening[1].close()
 
-    def _connected(self) -> sa.Connection:
+    def _listen(self) -> None:
         if self._listening is not None:
-            if self._listening[0] == os.getpid():
-                return self._listening[1]
             self._inherited.append(self._listening[1])
-        connection = self._connections.apart()
+        connection = self._connections.detached()
         self._listening = (os.getpid(), connection)
         try:
             connection.exec_driver_sql(f"LISTEN {self._channel}")
         except BaseException:
             self._disconnect()
             raise
-        return connection

@@ -1,4 +1,4 @@
-"""The pool of the engines that plugreg opens by itself."""
+"""The pool of plugreg's own engines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy.util import queue
 
 
 class _Idle(queue.QueueCommon[pool.ConnectionPoolEntry]):
-    """Connections that nobody uses. The last one in is the first one out, and nobody waits."""
+    """Idle connections. The latest is used first, and nobody waits."""
 
     def __init__(self, maxsize: int = 0, use_lifo: bool = True) -> None:
         self.maxsize = maxsize
@@ -37,10 +37,10 @@ class _Idle(queue.QueueCommon[pool.ConnectionPoolEntry]):
 
 
 class LocklessPool(pool.QueuePool):
-    """A pool without a limit, in which no thread waits for another.
+    """A QueuePool without a limit, in which no thread waits for another.
 
-    The lock of a QueuePool is acquired in Python (threading.Condition). Where Ctrl-C comes right
-    then, it stays held, and no other thread has a connection any more.
+    A QueuePool acquires its lock in Python (threading.Condition). If Ctrl-C comes at that moment,
+    the lock is never released, and no other thread can get a connection.
     """
 
     _queue_class = _Idle

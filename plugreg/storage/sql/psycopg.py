@@ -1,4 +1,4 @@
-"""Connections of psycopg that give up a server which does not answer."""
+"""Connections of psycopg that give up a server that does not answer."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ T = TypeVar("T")
 
 
 class LimitedConnection(psycopg.Connection[Any]):
-    """A connection that closes itself when its server is silent for ``silence`` seconds.
+    """A connection that closes itself when its server is silent for *silence* seconds.
 
-    libpq limits how long connecting takes, and has no limit for an answer.
+    libpq has a limit for connecting, and none for an answer.
     """
 
     silence: float | None = None
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:
-        """Consume a generator of psycopg, as every statement does."""
+        """Run a generator of psycopg, as every statement does, with the limit."""
         limited = gen if self.silence is None else self._limited(gen, self.silence)
         return super().wait(limited, *args, **options)
 

@@ -1,7 +1,7 @@
-"""The tables of a SQLStorage, and how they are made and brought up to date.
+"""The tables of a SQLStorage, and how they are created and migrated.
 
-``<prefix>records`` has the records, as JSON in ASCII, by name of table and key. Both are kept as
-bytes of UTF-8, so that every database compares them as Python does, whatever its encoding and
+``<prefix>records`` has the records, as JSON in ASCII, by name of table and key. Both are stored
+as UTF-8 bytes, so that every database compares them as Python does, whatever its encoding and
 collation. ``<prefix>meta`` has one row: version of the schema, revision, and a token of the last
 commit.
 """
@@ -9,44 +9,27 @@ commit.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, NoReturn
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
+from plugreg.exceptions import StorageCorruptError, StorageFormatError
 from plugreg.storage.base import (
     MAX_KEY_BYTES,
     MAX_TABLE_BYTES,
+    Changes,
     DamagedRecord,
     Record,
     parse_json,
 )
 
-Changes = Mapping[str, Mapping[str, Record | None]]
-"""New records, or None for those that are deleted, by table and key."""
-
-# What a record holds has been checked: nothing contains itself, and all text has a UTF-8 form.
+# Records were checked before: none contains itself, and every string has a UTF-8 form.
 _JSON: Final = json.JSONEncoder(allow_nan=False, check_circular=False)
 _THE_ROW: Final = 1
 
 
-class DamageError(Exception):
-    """What a table holds is not what plugreg wrote; the text says why."""
-
-
-class NewerError(Exception):
-    """The tables are those of a newer plugreg, with the version ``found``."""
-
-    def __init__(self, found: int, known: int) -> None:
-        super().__init__(found, known)
-        self.found = found
-        self.known = known
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The one row of ``meta``."""
 
     version: int
@@ -55,14 +38,20 @@ class Head:
 
 
 class Schema:
-    """The two tables of one store, whose names begin with ``prefix``, and all statements on them.
+    """The two tables of one store, and all statements on them.
 
-    ``dialect`` is SQLAlchemy's name of the database. Every verb raises what SQLAlchemy raises;
-    those that read raise DamageError for what plugreg has not written, and NewerError. A record
-    that is damaged by itself is a DamagedRecord.
+    Every method raises the errors of SQLAlchemy. Methods that read raise StorageCorruptError for
+    contents that plugreg has not written, and StorageFormatError for tables of a newer plugreg. A
+    single damaged record is returned as a DamagedRecord.
+
+    Args:
+        place: The address of the store, for errors.
+        prefix: The beginning of the names of the tables.
+        dialect: SQLAlchemy's name of the database.
     """
 
-    def __init__(self, prefix: str, dialect: str) -> None:
+    def __init__(self, place: str, prefix: str, dialect: str) -> None:
+        self._place = place
         tables = sa.MetaData()
         innodb: dict[str, Any] = {"mysql_engine": "InnoDB", "mariadb_engine": "InnoDB"}
         self.meta = sa.Table(
@@ -83,17 +72,17 @@ class Schema:
             sqlite_with_rowid=False,
             **innodb,
         )
-        # Each step leads from the version that is its place to the next one. It runs while nobody
-        # else makes or migrates, and again if it was broken off.
+        # The step at index n migrates from version n to n + 1. It runs while nobody else creates
+        # or migrates tables, and again if it was interrupted.
         self._steps = (tables.create_all,)
-        self._make_statements(dialect)
+        self._build_statements(dialect)
 
-    def _make_statements(self, dialect: str) -> None:
-        # Made once, because that takes longer than executing them does.
+    def _build_statements(self, dialect: str) -> None:
+        # Built once, because that takes longer than their execution.
         meta, columns = self.meta.c, self.records.c
         in_table = columns.table_name == sa.bindparam("of_table")
         of_key = columns.record_key == sa.bindparam("of_key")
-        # Python shows a text of SQLite that is not UTF-8 in its error, and records hold secrets.
+        # Python shows a SQLite string that is not UTF-8 in its error, and records hold secrets.
         text: sa.ColumnElement[Any] = columns.record
         if dialect == "sqlite":
             text = sa.cast(columns.record, sa.LargeBinary)
@@ -114,29 +103,31 @@ class Schema:
 
     @property
     def version(self) -> int:
-        """The version that this plugreg makes, and the newest that it knows."""
+        """The version that this plugreg creates, and the newest that it reads."""
         return len(self._steps)
 
-    def found(self, connection: sa.Connection) -> int:
-        """Return the version that is there, 0 where there is none yet.
+    def found_version(self, connection: sa.Connection) -> int:
+        """Return the version of the existing tables, 0 where there are none.
 
-        Raises DamageError where it is gone, and records are left.
+        Raises:
+            StorageCorruptError: If the version is gone, and records are left.
+            StorageFormatError: If the version is newer than `version`.
         """
-        found = self._found(connection)
+        found = self._read_version(connection)
         if not found and self._has_records(connection):
-            # Others may have made the tables, and stored something, since the first look.
-            found = self._found(connection)
+            # Others may have created the tables, and stored records, since the first look.
+            found = self._read_version(connection)
             if not found:
-                raise DamageError(
+                self._report_damage(
                     f"table {self.records.name!r} has records, and table {self.meta.name!r}, "
-                    f"which says what they are, is gone or has lost its row"
+                    f"which has their format, is gone or has lost its row"
                 )
         return found
 
-    def _found(self, connection: sa.Connection) -> int:
+    def _read_version(self, connection: sa.Connection) -> int:
         if not sa.inspect(connection).has_table(self.meta.name):
             return 0
-        # The other columns of a newer version may be others.
+        # A newer version may have other columns besides this one.
         statement = sa.select(self.meta.c.schema_version).where(self._row)
         version = int(connection.execute(statement).scalar() or 0)
         self._require_known(version)
@@ -144,7 +135,10 @@ class Schema:
 
     def _require_known(self, version: int) -> None:
         if version > self.version:
-            raise NewerError(version, self.version)
+            raise StorageFormatError(self._place, version, self.version)
+
+    def _report_damage(self, reason: str) -> NoReturn:
+        raise StorageCorruptError(self._place, reason)
 
     def _has_records(self, connection: sa.Connection) -> bool:
         if not sa.inspect(connection).has_table(self.records.name):
@@ -153,8 +147,8 @@ class Schema:
         return connection.execute(any_record).one_or_none() is not None
 
     def migrate(self, connection: sa.Connection) -> None:
-        """Do what is missing. The caller keeps everybody else out meanwhile."""
-        found = self.found(connection)
+        """Create or migrate the tables. The caller holds the lock of the schema."""
+        found = self.found_version(connection)
         for step in self._steps[found:]:
             step(connection)
         if found >= self.version:
@@ -168,45 +162,58 @@ class Schema:
             )
 
     def head(self, connection: sa.Connection, lock: str = "") -> Head:
-        """Return the row of ``meta``; ``lock`` is the clause that locks it."""
+        """Return the row of ``meta``.
+
+        Args:
+            connection: The connection.
+            lock: The clause that locks the row.
+        """
         statement = self._head.suffix_with(sa.text(lock)) if lock else self._head
         row = connection.execute(statement).one_or_none()
         if row is None:
-            raise DamageError(f"table {self.meta.name!r} has lost its row")
+            self._report_damage(f"table {self.meta.name!r} has lost its row")
         version, revision, token = row
         if type(version) is not int or type(revision) is not int or type(token) is not str:
-            raise DamageError(f"the row of table {self.meta.name!r} is not as plugreg writes it")
+            self._report_damage(f"the row of table {self.meta.name!r} is not as plugreg writes it")
         self._require_known(version)
-        return Head(version=version, revision=revision, token=token)
+        return Head(version, revision, token)
 
     def one(self, connection: sa.Connection, table: str, key: str) -> Record | None:
         """Return one record, or None."""
         names = {"of_table": table.encode(), "of_key": key.encode()}
         found = connection.execute(self._one, names).one_or_none()
-        return None if found is None else _record(found[0])
+        return None if found is None else _parse_record(found[0])
 
     def all(self, connection: sa.Connection, table: str) -> dict[str, Record]:
         """Return the records of one table, sorted by key."""
         rows = connection.execute(self._all, {"of_table": table.encode()})
-        return dict(_keyed(key, text) for key, text in rows.all())
+        return dict(_parse_row(key, text) for key, text in rows.all())
 
     def tables(self, connection: sa.Connection) -> list[str]:
         """Return the names of all tables that have records."""
         try:
             return [bytes.decode(name) for name in connection.execute(self._names).scalars()]
         except (TypeError, UnicodeDecodeError) as error:
-            raise DamageError("the name of a table is no UTF-8 text") from error
+            reason = "the name of a table is not UTF-8"
+            raise StorageCorruptError(self._place, reason) from error
 
     def write(self, connection: sa.Connection, changes: Changes) -> None:
         """Put and delete records."""
-        puts, deletes = _rows(changes)
+        puts, deletes = [], []
+        for table, records in changes.items():
+            for key, record in records.items():
+                if record is None:
+                    deletes.append({"of_table": table.encode(), "of_key": key.encode()})
+                else:
+                    names = {"table_name": table.encode(), "record_key": key.encode()}
+                    puts.append({**names, "record": _JSON.encode(record)})
         if deletes:
             connection.execute(self._delete, deletes)
         if puts:
             connection.execute(self._upsert, puts)
 
     def raise_revision(self, connection: sa.Connection, revision: int, token: str) -> None:
-        """Write what the commit leaves behind in ``meta``."""
+        """Write the revision and the token of a commit to ``meta``."""
         connection.execute(self._raise, {"to_revision": revision, "token": token})
 
 
@@ -228,31 +235,19 @@ def _text() -> sa.types.TypeEngine[str]:
     return sa.Text().with_variant(mysql.LONGTEXT(charset="ascii"), "mysql", "mariadb")
 
 
-def _rows(changes: Changes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    puts, deletes = [], []
-    for table, records in changes.items():
-        for key, record in records.items():
-            if record is None:
-                deletes.append({"of_table": table.encode(), "of_key": key.encode()})
-            else:
-                names = {"table_name": table.encode(), "record_key": key.encode()}
-                puts.append({**names, "record": _JSON.encode(record)})
-    return puts, deletes
-
-
-def _keyed(key: Any, text: Any) -> tuple[str, Record]:
+def _parse_row(key: Any, text: Any) -> tuple[str, Record]:
     try:
-        return bytes.decode(key), _record(text)
+        return bytes.decode(key), _parse_record(text)
     except (TypeError, UnicodeDecodeError):
-        # No other key is written so, as surrogates have no UTF-8 form.
+        # No valid key is shown like this, because surrogates have no UTF-8 form.
         shown = bytes(key).decode(errors="surrogateescape")
-        return shown, DamagedRecord("its key is no UTF-8 text")
+        return shown, DamagedRecord("its key is not UTF-8")
 
 
-def _record(text: Any) -> Record:
+def _parse_record(text: Any) -> Record:
     try:
         record = parse_json(text.decode() if type(text) is bytes else text)
     except (TypeError, ValueError, RecursionError):
-        # Without the cause, which has the text, and so what may be a secret.
+        # Without the cause, which has the string, and so perhaps a secret.
         return DamagedRecord("it is not JSON that can be read")
     return record if type(record) is dict else DamagedRecord("it is no object")

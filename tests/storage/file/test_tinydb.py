@@ -405,7 +405,7 @@ class TestOwner:
             "use(0, [0], 'b'); path = other; show()"
         )
 
-        assert lines == ["a", "it is no file of its own", "0 0 0o644"]
+        assert lines == ["a", "it is no plain file with one name", "0 0 0o644"]
 
     def test_stays_when_a_damaged_store_is_set_aside(self, as_users):
         """The empty store is its owner's too, or the damaged one stays where it is."""

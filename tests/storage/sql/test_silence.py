@@ -220,5 +220,5 @@ class TestPatience:
         database = new_database("postgresql")
         url = sa.make_url(database.url).update_query_dict({"options": "-c statement_timeout=77s"})
         storage = database.open(url.render_as_string(hide_password=False))
-        with storage._connections.one() as connection:
+        with storage._connections.acquired() as connection:
             assert connection.exec_driver_sql("SHOW statement_timeout").scalar() == "77s"

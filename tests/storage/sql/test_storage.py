@@ -299,10 +299,10 @@ class TestMaking:
     def test_holds_up_no_other_store(self, mariadb):
         """Two processes that make the same tables take turns; those of another store need not."""
         other = mariadb.server.prefix()
-        schema = Schema(mariadb.prefix, "mysql")
+        schema = Schema("here", mariadb.prefix, "mysql")
         with (
             mariadb.server.engine.connect() as connection,
-            MariaDB().alone(connection, schema, 1),
+            MariaDB(mariadb.server.engine.url, 1).lock_schema(connection, schema, 1),
         ):
             with pytest.raises(StorageLockedError):
                 mariadb.open(lock_timeout=0)
