@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -34,13 +35,15 @@ ANSWER_SECONDS: Final = 5.0
 _LONGEST_SECONDS: Final = 2_000_000.0
 """A limit that no server and no driver refuses: three weeks."""
 
-_POOL: Final[Mapping[str, Any]] = {
-    "poolclass": LocklessPool,
-    # No limit: a thread has one or two connections, and nobody must wait for one that Ctrl-C has
-    # cost the pool.
-    "max_overflow": -1,
-    "hide_parameters": True,
-}
+_POOL: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "poolclass": LocklessPool,
+        # No limit: a thread has one or two connections, and nobody must wait for one that Ctrl-C
+        # has cost the pool.
+        "max_overflow": -1,
+        "hide_parameters": True,
+    }
+)
 
 
 def parse_url(url: str | sa.URL) -> sa.URL:

@@ -99,7 +99,7 @@ class TestFork:
         lines = run_python(FORKED, path, "left").splitlines()
 
         assert lines[0].startswith("this transaction belongs to the process that began it")
-        assert lines[1].startswith(f"lock '{path}.lock' could not be had")
+        assert lines[1].startswith(f"lock '{path}.lock' could not be acquired")
         assert lines[2] == "begun|['parent']"
 
     def test_does_not_keep_the_lock_of_a_killed_parent(self, path, start_python):
