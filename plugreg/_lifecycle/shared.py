@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from plugreg._lifecycle.lifecycle import LifeCycle
 from plugreg._lifecycle.snapshot import Remake
 from plugreg._state.heartbeat import Heartbeat
-from plugreg._state.leases import Leases
+from plugreg._state import leases
 from plugreg._state.published import Published
 from plugreg._state.watch import Follower, Hints, Watch
 from plugreg.records import LoadReport, ProcessRecord
@@ -26,7 +26,7 @@ class Shared:
         self._published = published
         self._life = life
         self._heartbeat = heartbeat
-        self._leases = Leases(storage)
+        self._storage = storage
         self._hints = storage if isinstance(storage, Hints) and storage.gives_hints else None
         self._follower = Follower(self._tick)
 
@@ -87,7 +87,7 @@ class Shared:
         cannot be, and StorageError, at the end too: then it is not known to be done. In a process
         forked inside the block, leaving it does nothing. It needs no loaded registry.
         """
-        return self._leases.once(key, lease, turn=turn, most=most)
+        return leases.once(self._storage, key, lease, turn=turn, most=most)
 
     def processes(self) -> tuple[ProcessRecord, ...]:
         """Return what runs in this process, then what the others have stored last, by name.

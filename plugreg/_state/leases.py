@@ -1,8 +1,8 @@
-"""Work that is to be done once, whichever process does it.
+"""Leases on work that one process does for all.
 
-Table: ``leases`` (by the name of the work): ``holder``, ``until`` (seconds, the store's clock) and
-``done``; of work that comes in turns also ``turn``, the last one that was done or None, and
-``count``, how many were.
+Table ``leases`` (by the name of the work): ``holder``, ``until`` (seconds, the store's clock) and
+``done``. Recurring work also has ``turn``, the last turn that was done or None, and ``count``, the
+number of turns that were done.
 """
 
 from __future__ import annotations
@@ -28,51 +28,45 @@ _logger = logging.getLogger("plugreg")
 TABLE: Final = "leases"
 
 PLUGINS: Final = "plugin."
-"""What the name of work begins with that is a plugin's; its slug and a dot come next."""
+"""The prefix of the names of plugins' work, before the slug and a dot."""
 
 
 class PlannedTime(float):
     """A turn that is the time for which the work was planned, in seconds since the epoch.
 
-    One that lies more than a lease ahead of the store's clock is not begun, which is logged: the
-    clock of its machine is wrong, and once done it would keep all others from earlier turns.
+    A time that lies more than a lease ahead of the store's clock is logged, and its work not done:
+    the clock of its machine is wrong, and once done it would keep all others from earlier turns.
     """
 
 
-class Leases:
-    """Hands out the right to do a piece of work, to one holder at a time over all processes."""
-
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-
-    @contextmanager
-    def once(
-        self, key: str, lease: float, *, turn: float | None = None, most: int | None = None
-    ) -> Iterator[bool]:
-        """See :meth:`plugreg._lifecycle.shared.Shared.once`."""
-        if not (lease > 0 and math.isfinite(lease)):
-            raise ValueError(f"lease={lease!r} is no number of seconds over 0")
-        if turn is not None and not math.isfinite(turn):
-            raise ValueError(f"turn={turn!r} is no number that a later one can be over")
-        if most is not None and turn is None:
-            raise ValueError(f"most={most!r} counts turns; give turn= too")
-        # A name that no store takes is refused before one is asked for it.
-        checked_copy(TABLE, key, {})
-        holder = _Holder(self._storage, key, lease, turn, most)
-        if not holder.take():
-            yield False
-            return
-        try:
-            with holder.renewing():
-                yield True
-        except BaseException:
-            holder.release()
-            raise
-        holder.finish()
+@contextmanager
+def once(
+    storage: Storage, key: str, lease: float, *, turn: float | None = None, most: int | None = None
+) -> Iterator[bool]:
+    """See :meth:`plugreg._lifecycle.shared.Shared.once`."""
+    if not (lease > 0 and math.isfinite(lease)):
+        raise ValueError(f"lease={lease!r} is no number of seconds over 0")
+    if turn is not None and not math.isfinite(turn):
+        raise ValueError(f"turn={turn!r} is no number that a later one can be over")
+    if most is not None and turn is None:
+        raise ValueError(f"most={most!r} counts turns; give turn= too")
+    # A name that no store takes is refused before the storage is used.
+    checked_copy(TABLE, key, {})
+    held = _Lease(storage, key, lease, turn, most)
+    if not held.acquire():
+        yield False
+        return
+    try:
+        with held.renewing():
+            yield True
+    except BaseException:
+        held.release()
+        raise
+    held.finish()
 
 
-class _Holder:
-    """One that has taken, or tries to take, the lease of a piece of work."""
+class _Lease:
+    """The lease of a piece of work, which this process tries to acquire."""
 
     def __init__(
         self, storage: Storage, key: str, lease: float, turn: float | None, most: int | None
@@ -82,14 +76,17 @@ class _Holder:
         self._lease = lease
         self._turn = turn
         self._most = most
-        # What stays in the row whoever holds it, and what of it is other once the work is done.
+        # Fields of the row that stay while the lease is held, and those once the work is done.
         self._before: Record = {}
         self._after: Record = {}
         self._token = os.urandom(8).hex()
         self._process = os.getpid()
 
-    def take(self) -> bool:
-        """Take the lease unless the work is done or another one has it; tell whether it is had."""
+    def acquire(self) -> bool:
+        """Acquire the lease, unless the work is done or another process holds it.
+
+        Returns whether the lease was acquired.
+        """
         with self._storage.transaction() as transaction:
             row = transaction.get(TABLE, self._key)
             time_now = now(self._storage)
@@ -99,7 +96,7 @@ class _Holder:
                 is_held = row is not None and field(row, "until", float, int) > time_now
                 if is_held or self._is_done(row):
                     return False
-            self._put(transaction, self._row(time_now))
+            self._put(transaction, self._row(until=time_now + self._lease))
             return True
 
     @contextmanager
@@ -118,29 +115,23 @@ class _Holder:
             thread.join()
 
     def finish(self) -> None:
-        """Mark the work as done, unless another one has taken the lease meanwhile."""
-        row = {"holder": self._token, "until": 0.0, "done": True, **self._after}
-        if not self._replace(row):
+        """Mark the work as done, unless another process has acquired the lease meanwhile."""
+        if not self._replace(self._row(done=True) | self._after):
             _logger.warning(
-                "the lease of %r ran out while its work was done, and another process has taken "
-                "it: the work may be done twice; give it a longer lease",
+                "the lease of %r expired before its work was done, and another process has "
+                "acquired it: the work may be done twice; give it a longer lease",
                 self._key,
             )
 
     def release(self) -> None:
-        """Let others take the lease at once. Raises nothing of the storage: it will run out."""
+        """Let others acquire the lease at once. Raises nothing of the storage: it will expire."""
         try:
-            row = {"holder": self._token, "until": 0.0, "done": False, **self._before}
-            self._replace(row if self._before else None)
+            self._replace(self._row() if self._before else None)
         except StorageError as error:
-            _logger.warning(
-                "the lease of %r was not released: %s", self._key, explain(error).message
-            )
-
-    # -- the parts ---------------------------------------------------------------------------
+            self._warn("released", error)
 
     def _is_ahead(self, time_now: float) -> bool:
-        """Tell whether the turn was planned for a time that is still to come; log that."""
+        """Return whether the turn was planned for a time that is still to come, and log that."""
         turn = self._turn
         if not isinstance(turn, PlannedTime) or turn <= time_now + self._lease:
             return False
@@ -153,7 +144,7 @@ class _Holder:
         return True
 
     def _is_done(self, row: Record | None) -> bool:
-        """Tell whether nothing is left to do; keep what the row says of the turns before."""
+        """Return whether no work is left, and remember the turns before."""
         if self._turn is None:
             return row is not None and bool(field(row, "done", bool))
         last, count = None, 0
@@ -168,34 +159,37 @@ class _Holder:
         while not ended.wait(self._lease / 3):
             try:
                 with self._storage.transaction() as transaction:
-                    row = transaction.get(TABLE, self._key)
-                    if row is None or row.get("holder") != self._token:
+                    if not self._is_mine(transaction):
                         return
-                    self._put(transaction, self._row(now(self._storage)))
+                    until = now(self._storage) + self._lease
+                    self._put(transaction, self._row(until=until))
             except StorageError as error:
-                _logger.warning(
-                    "the lease of %r was not renewed: %s", self._key, explain(error).message
-                )
+                self._warn("renewed", error)
 
-    def _replace(self, record: Record | None) -> bool:
-        """Put a record in the place of the own one; tell whether that was still there."""
+    def _replace(self, row: Record | None) -> bool:
+        """Replace the own row; return whether it was still there."""
         if os.getpid() != self._process:
             # The lease is still the parent's, which goes on with the work.
             return True
         with self._storage.transaction() as transaction:
-            row = transaction.get(TABLE, self._key)
-            if row is None or row.get("holder") != self._token:
-                return False
-            self._put(transaction, record)
-        return True
+            is_mine = self._is_mine(transaction)
+            if is_mine:
+                self._put(transaction, row)
+        return is_mine
 
-    def _put(self, transaction: Transaction, record: Record | None) -> None:
-        if record is None:
+    def _is_mine(self, transaction: Transaction) -> bool:
+        row = transaction.get(TABLE, self._key)
+        return row is not None and row.get("holder") == self._token
+
+    def _put(self, transaction: Transaction, row: Record | None) -> None:
+        if row is None:
             transaction.delete(TABLE, self._key)
         else:
-            transaction.put(TABLE, self._key, record)
+            transaction.put(TABLE, self._key, row)
         mark_quiet(self._storage, transaction)
 
-    def _row(self, time_now: float) -> Record:
-        until = time_now + self._lease
-        return {"holder": self._token, "until": until, "done": False, **self._before}
+    def _row(self, *, until: float = 0.0, done: bool = False) -> Record:
+        return {"holder": self._token, "until": until, "done": done, **self._before}
+
+    def _warn(self, verb: str, error: StorageError) -> None:
+        _logger.warning("the lease of %r was not %s: %s", self._key, verb, explain(error).message)

@@ -1,4 +1,4 @@
-"""The ledger of what went wrong: a small locked table beside the snapshots."""
+"""The ledger of failures: a small locked table beside the snapshots."""
 
 from __future__ import annotations
 
@@ -16,28 +16,31 @@ from plugreg.records import PluginFailure, Stage
 _logger = logging.getLogger("plugreg")
 
 MOST_PER_PLUGIN: Final = 100
-"""How many records of one plugin are kept: a plugin may raise a class of its own each time."""
+"""How many records of one plugin are kept: each may have an exception type of its own."""
 
 OnFailure = Callable[[PluginFailure], object]
 
 
 ScrubberOf = Callable[[str], Scrubber]
-"""Gives what hides the protected values of the plugin with this slug, known or not."""
+"""Returns the scrubber of a plugin's protected values by its slug, known or not."""
 
 
 class FailureLedger:
-    """Keeps each failure once, with a count; tells of each new one once.
+    """Keeps each failure once, with a count, and reports each new failure once.
 
-    Two records are the same failure when stage, slug, subject, exception type and the place where
-    it was raised agree; the newer message is kept. Of one plugin the 100 last seen are kept.
-    ``on_failure`` is called in the thread that recorded it, without the lock; it is guarded and
-    may read the ledger. Nothing is written anywhere else, so the ledger is of one process and ends
-    with it.
+    Two records are the same failure if stage, slug, subject, exception type and the place where it
+    was raised agree; the newer message is kept. Of one plugin the 100 last seen are kept. Nothing
+    is stored: the ledger belongs to one process and ends with it.
 
-    What comes in is scrubbed of the plugin's protected values before it is compared, kept, logged
-    or told of. ``scrubber_of`` is asked without the lock; if it raises, of the record's texts only
-    the type of the exception is kept. ``outdate`` is called, with the lock, with the slug of each
-    plugin that a record is kept of, so that nothing goes on saying that it has none.
+    Failures are scrubbed of the plugin's protected values before they are compared, kept, logged
+    or reported. If *scrubber_of* raises, only the exception type of a record is kept.
+
+    Args:
+        on_failure: Called with each new failure in the thread that recorded it, without the lock.
+            It is guarded and may read the ledger.
+        scrubber_of: Called without the lock.
+        outdate: Called with the slug of each plugin that a failure is kept of, with the lock, so
+            that no older record of the plugin says that there is none.
     """
 
     def __init__(
@@ -58,15 +61,14 @@ class FailureLedger:
         self._conditions[subject] = holds
 
     def record(self, failure: PluginFailure) -> PluginFailure:
-        """Add one failure, or count it if it is known; return the record now kept."""
-        failure = self._scrubbed(failure)
+        """Add a failure, or count it if it is known; return the record that is kept."""
+        failure = self._scrub(failure)
         with self._lock.get():
             known = self._failures.get(failure.slug, {}).get(failure.identity)
-            kept = failure if known is None else known.again(failure)
-            self._put(kept)
+            record = self._add(failure, known)
         if known is None:
-            self._tell(kept)
-        return kept
+            self._report(record)
+        return record
 
     def record_call(self, slug: str, subject: str, error: BaseException | None) -> PluginFailure:
         """Record the exception that a plugin raised; *subject* names the call in the message."""
@@ -79,55 +81,54 @@ class FailureLedger:
         outdated: Callable[[PluginFailure], bool],
         unless: Callable[[], bool] = lambda: False,
     ) -> tuple[PluginFailure, ...]:
-        """Let ``failures`` take the place of all records that are ``outdated``.
+        """Replace all records that are *outdated* by *failures*.
 
-        One that is there before and after goes on counting; an outdated one that is not repeated
-        is gone. Returns the records now kept for ``failures``. ``unless`` is asked at the last
-        moment, with the lock; if it holds, nothing changes and no record is returned.
+        A failure that is there before and after goes on counting. *unless* is called at the last
+        moment, with the lock: if it holds, nothing changes and no record is returned.
+
+        Returns the records that are kept for *failures*.
         """
-        new, kept = [], []
-        failures = [self._scrubbed(each) for each in failures]
+        new, records = [], []
+        failures = [self._scrub(failure) for failure in failures]
         with self._lock.get():
             if unless():
                 return ()
-            before = {each.identity: each for each in self._each() if outdated(each)}
-            for each in before.values():
-                own = self._failures[each.slug]
-                del own[each.identity]
+            before = {record.identity: record for record in self._records() if outdated(record)}
+            for record in before.values():
+                own = self._failures[record.slug]
+                del own[record.identity]
                 if not own:
-                    del self._failures[each.slug]
+                    del self._failures[record.slug]
             for failure in failures:
                 own = self._failures.get(failure.slug, {})
                 known = own.get(failure.identity) or before.get(failure.identity)
-                record = failure if known is None else known.again(failure)
-                self._put(record)
-                kept.append(record)
+                records.append(self._add(failure, known))
                 if known is None:
-                    new.append(record)
+                    new.append(records[-1])
         for record in new:
-            self._tell(record)
-        return tuple(kept)
+            self._report(record)
+        return tuple(records)
 
     def all(self) -> tuple[PluginFailure, ...]:
         """Return every record, in the order in which they were first seen."""
         with self._lock.get():
-            found = list(self._each())
-        return self._shown(found)
+            records = list(self._records())
+        return self._shown(records)
 
     def has(self, slug: str) -> bool:
-        """Tell whether there are records of one plugin. Takes no lock."""
+        """Return whether there are records of one plugin. Takes no lock."""
         return bool(self._failures.get(slug))
 
     def of(self, slug: str) -> tuple[PluginFailure, ...]:
         """Return the records of one plugin, in the order in which they were first seen."""
         with self._lock.get():
-            found = list(self._failures.get(slug, {}).values())
-        return self._shown(found)
+            records = list(self._failures.get(slug, {}).values())
+        return self._shown(records)
 
-    def _scrubbed(self, failure: PluginFailure) -> PluginFailure:
+    def _scrub(self, failure: PluginFailure) -> PluginFailure:
         with Guard() as guard:
             scrubber = self._scrubber_of(failure.slug)
-            # Names stand for what they name, so that of these no short value hides the whole.
+            # A name is replaced only where it equals a short protected value, not where it has one.
             return replace(
                 failure,
                 message=scrubber.cut_text(failure.message),
@@ -138,38 +139,41 @@ class FailureLedger:
             )
         reason = type(guard.error).__name__
         _logger.error(
-            "texts of plugin %s are withheld: they cannot be scrubbed (%s)", failure.slug, reason
+            "messages of plugin %s are withheld: they cannot be scrubbed (%s)", failure.slug, reason
         )
-        message = failure.exception_type or "its text is withheld, since it could not be scrubbed"
+        message = failure.exception_type or "message is withheld, since it could not be scrubbed"
         return replace(failure, message=message, traceback="", place="")
 
-    def _shown(self, found: Iterable[PluginFailure]) -> tuple[PluginFailure, ...]:
-        true = [
-            failure
-            for failure in found
-            if (holds := self._conditions.get(failure.subject)) is None or holds(failure.slug)
+    def _shown(self, records: Iterable[PluginFailure]) -> tuple[PluginFailure, ...]:
+        shown = [
+            record
+            for record in records
+            if (holds := self._conditions.get(record.subject)) is None or holds(record.slug)
         ]
-        return tuple(sorted(true, key=lambda each: each.first_seen))
+        return tuple(sorted(shown, key=lambda record: record.first_seen))
 
-    def _each(self) -> Iterator[PluginFailure]:
-        return (each for own in self._failures.values() for each in own.values())
+    def _records(self) -> Iterator[PluginFailure]:
+        return (record for own in self._failures.values() for record in own.values())
 
-    def _put(self, failure: PluginFailure) -> None:
-        own = self._failures.setdefault(failure.slug, {})
-        own[failure.identity] = failure
+    def _add(self, failure: PluginFailure, known: PluginFailure | None) -> PluginFailure:
+        """Keep a failure, counted on from its known record, and return the record."""
+        record = failure if known is None else known.again(failure)
+        own = self._failures.setdefault(record.slug, {})
+        own[record.identity] = record
         if len(own) > MOST_PER_PLUGIN:
-            oldest = min(own.values(), key=lambda each: each.last_seen)
+            oldest = min(own.values(), key=lambda record: record.last_seen)
             del own[oldest.identity]
-        self._outdate(failure.slug)
+        self._outdate(record.slug)
+        return record
 
-    def _tell(self, failure: PluginFailure) -> None:
-        # A record need not mean that the plugin failed: one that must be set up is in service.
+    def _report(self, failure: PluginFailure) -> None:
+        # A record need not mean that the plugin failed: a plugin that must be set up is active.
         _logger.warning("plugin %s, at %s: %s", failure.slug, failure.stage, failure.message)
         if self._on_failure is None:
             return
         with Guard() as guard:
             self._on_failure(failure)
         if guard.error is not None:
-            # It may have been called, and so be chained to, where a plugin's exception is handled.
-            fault = self._scrubbed(PluginFailure.of(failure.stage, failure.slug, guard.error))
+            # It may be chained to a plugin's exception, which was being handled.
+            fault = self._scrub(PluginFailure.of(failure.stage, failure.slug, guard.error))
             _logger.error("on_failure itself failed\n%s", fault.traceback or fault.message)

@@ -1,4 +1,4 @@
-"""Refreshing by itself: in a thread of its own, or beside the requests that a host answers."""
+"""Refreshes without being asked: in a thread of its own, or beside the requests of a host."""
 
 from __future__ import annotations
 
@@ -16,47 +16,47 @@ from plugreg.exceptions import RegistryNotReady
 _LONGEST_PAUSE: Final = 1.5
 """Seconds between two looks while the storage is away, so that it is back in use within two."""
 _SLICE: Final = 0.2
-"""Seconds after which a wait for a hint is broken off, to see whether the watch has ended."""
+"""Seconds after which waiting for a hint is interrupted, to see whether the watch has ended."""
 _BETWEEN_LOOKS: Final = 0.5
-"""Seconds between two looks that requests ask for (design.md, section 4)."""
+"""Seconds between two looks that requests ask for."""
 _LONGEST_WAIT: Final = 0.25
 """Seconds that a request waits for its look: a look takes a part of that, a reload may not."""
 
 
 @runtime_checkable
 class Hints(Protocol):
-    """What tells that something was stored, sooner than a look would. It may miss any of it."""
+    """Source of hints that something was stored, sooner than a look finds it. It may miss any."""
 
     @property
     def gives_hints(self) -> bool:
-        """Whether anything is ever told. Where not, nobody need wait."""
+        """Whether there are ever any hints. If not, nobody need wait."""
         ...
 
     def wait(self, seconds: float) -> bool:
-        """Wait for a hint, ``seconds`` at most; tell whether there was one.
+        """Wait for a hint, at most *seconds*; return whether there was one.
 
-        One that came since the last call counts. May raise anything; looks go on without.
+        A hint since the last call counts. May raise anything; looks go on without hints.
         """
         ...
 
 
 class Looker:
-    """Refreshes a registry when it is told to, and logs once that it cannot, and once that it can.
+    """Refreshes a registry on request, and logs the beginning and the end of an outage once.
 
-    ``error`` is why the last look failed, None where it did not.
+    ``error`` is the exception of the last refresh, None if it succeeded.
     """
 
     def __init__(self, refresh: Callable[[], object]) -> None:
         self._refresh = refresh
         self._outage = Outage(
-            "other processes' changes cannot be seen; the state in hand is served, and it is "
-            "tried again",
-            "other processes' changes can be seen again",
+            "changes of other processes cannot be read; the plugins in service stay as they are, "
+            "and it is tried again",
+            "changes of other processes can be read again",
         )
         self.error: BaseException | None = None
 
     def look(self) -> bool:
-        """Refresh; tell whether there is a registry to look for. Raises nothing of the refresh."""
+        """Refresh; return whether the registry is in use. Raises nothing of the refresh."""
         with Guard() as guard:
             self._refresh()
         if isinstance(guard.error, RegistryNotReady):
@@ -70,11 +70,11 @@ class Looker:
 
 
 class Follower:
-    """Refreshes a registry beside the requests that its host answers, each half second at most.
+    """Refreshes a registry beside the requests of its host, each half second at most.
 
-    A look is a daemon thread's, so that a reload that takes long, or a storage that does not
-    answer, holds up nobody: the request that asked for it waits for a quarter of a second, and all
-    others go on at once. It works in a forked child.
+    A daemon thread does it, so that neither a long reload nor a silent storage delays anybody: the
+    request that asked for it waits for a quarter of a second, and all others go on at once. It
+    works in a forked child.
     """
 
     def __init__(self, refresh: Callable[[], object]) -> None:
@@ -83,7 +83,7 @@ class Follower:
         self._worker: threading.Thread | None = None
 
     def keep_up(self) -> None:
-        """Have a look made if one is due, and none is being made. Raises nothing."""
+        """Start a look if one is due and none is under way. Raises nothing."""
         now = monotonic()
         if now < self._due or (self._worker is not None and self._worker.is_alive()):
             return
@@ -91,22 +91,29 @@ class Follower:
         self._due = now + _BETWEEN_LOOKS
         worker = threading.Thread(target=self._looker.look, name="plugreg follow", daemon=True)
         self._worker = worker
-        # A process that is ending, or has no room for a thread, answers from what it has.
+        # A process that is ending, or cannot start a thread, answers from its snapshot.
         with suppress(RuntimeError):
             worker.start()
             worker.join(_LONGEST_WAIT)
 
 
 class Watch:
-    """A context manager with a daemon thread that refreshes a registry till its block ends.
+    """Context manager with a daemon thread that refreshes a registry until its block ends.
 
-    ``every`` is how many seconds lie between two looks at the storage; with ``hints`` it looks at
-    once when one comes. Where a refresh fails, :attr:`error` has the reason, which is logged once,
-    and it goes on, more slowly at first where ``every`` is short. The registry serves what it has
-    meanwhile. It ends by itself when the registry is closed.
+    If a refresh fails, :attr:`error` has the exception, which is logged once; the thread goes on,
+    more slowly at first where *every* is short, and the plugins in service stay as they are. It
+    ends by itself when the registry is closed.
 
-    A process that is forked has no such thread, whatever its parent has: watch in each process,
-    after the fork.
+    A forked process has no such thread, whatever its parent has: watch in each process, after the
+    fork.
+
+    Args:
+        refresh: Called for each look.
+        every: Seconds between two looks at the storage.
+        hints: A source of hints, each of which causes a look at once.
+
+    Raises:
+        ValueError: If *every* is not a finite number above 0.
     """
 
     def __init__(
@@ -122,7 +129,7 @@ class Watch:
 
     @property
     def error(self) -> BaseException | None:
-        """Why the last refresh failed, None where it did not."""
+        """The exception of the last refresh, None if it succeeded."""
         return self._looker.error
 
     def __enter__(self) -> Self:
@@ -137,9 +144,7 @@ class Watch:
 
     def _run(self) -> None:
         pause = self._every
-        while not self._ended.is_set():
-            if not self._looker.look():
-                return
+        while not self._ended.is_set() and self._looker.look():
             pause = self._every if self.error is None else min(2 * pause, _LONGEST_PAUSE)
             self._pause(pause)
 
@@ -153,6 +158,6 @@ class Watch:
                 if self._hints.wait(min(left, _SLICE)):
                     return
             if guard.error is not None:
-                # What it would have told of must be looked for.
+                # Without hints only a look finds out.
                 self._ended.wait(min(left, _LONGEST_PAUSE))
                 return

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from plugreg import PluginRegistry
 from plugreg._lifecycle.resolve import settle
-from plugreg._state.leases import Leases
+from plugreg._state.leases import once
 from plugreg._state.plugin_rows import MAX_METADATA_BYTES, PluginRows
 from plugreg._support.names import Slug
 from plugreg.exceptions import (
@@ -316,7 +316,7 @@ def test_leases_of_a_forgotten_plugin_go_with_it():
     storage = MemoryStorage()
     work = ["plugin.tea.tick", "plugin.tea.a.b", "plugin.tea-2.tick", "plugin.te.tick", "tea"]
     for key in work:
-        with Leases(storage).once(key, 60.0, turn=1):
+        with once(storage, key, 60.0, turn=1):
             pass
     assert PluginRows(storage).forget(Slug("tea"))
     assert sorted(storage.read("leases")) == sorted(work[2:])

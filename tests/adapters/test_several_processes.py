@@ -145,7 +145,7 @@ def test_a_storage_that_is_away_costs_no_answer(ask, storage, there, caplog):
     for _ in range(2):
         pause()
         assert ask(COLOUR)["value"] == "red"
-    assert caplog.text.count("other processes' changes cannot be seen") == 1
+    assert caplog.text.count("changes of other processes cannot be read") == 1
     storage.away = False
     pause()
     assert ask(COLOUR)["value"] == "blue"
