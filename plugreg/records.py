@@ -524,6 +524,20 @@ class Snapshot:
         default_factory=dict, init=False, repr=False, compare=False
     )
 
+    def get_known(self, slug: str) -> KnownPlugin:
+        """Return a plugin, active or not.
+
+        Args:
+            slug: The plugin.
+
+        Raises:
+            PluginNotFoundError: If no plugin has this slug.
+        """
+        known = self.plugins.get(slug)
+        if known is None:
+            raise PluginNotFoundError(slug, near(slug, self.plugins))
+        return known
+
     def get_active(self, slug: str) -> ActivePlugin:
         """Return an active plugin.
 
@@ -537,10 +551,7 @@ class Snapshot:
         active = self.active.get(slug)
         if active is not None:
             return active
-        known = self.plugins.get(slug)
-        if known is None:
-            raise PluginNotFoundError(slug, near(slug, self.plugins))
-        raise PluginNotActiveError(slug, known.state)
+        raise PluginNotActiveError(slug, self.get_known(slug).state)
 
     def with_mixin(self, key: str) -> tuple[ActivePlugin, ...]:
         """Return the active plugins with an enabled mixin, in activation order.

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Final, overload
 
 from plugreg._lifecycle.resolve import Describe
 from plugreg._state.ledger import FailureLedger
-from plugreg._support.names import near
-from plugreg.exceptions import PluginNotFoundError
 from plugreg.records import (
     FAILED,
     LOAD_STAGES,
@@ -66,7 +64,7 @@ class Catalogue:
     def record(self, slug: str) -> PluginRecord:
         """Return the record of a plugin. Raises PluginNotFoundError, with a near slug."""
         snapshot = self._current()
-        return self.compose(_known(slug, snapshot), snapshot)
+        return self.compose(snapshot.get_known(slug), snapshot)
 
     def probed(self, slug: str) -> ProbeReport | None:
         """Return the report of the last probe of a plugin, None if it was of another version.
@@ -74,7 +72,7 @@ class Catalogue:
         Raises:
             PluginNotFoundError: If the plugin is unknown.
         """
-        return self.report_of(_known(slug, self._current()))
+        return self.report_of(self._current().get_known(slug))
 
     def report_of(self, known: KnownPlugin) -> ProbeReport | None:
         """Return the same for a plugin of a snapshot."""
@@ -222,13 +220,6 @@ class Selection(Sequence[PluginRecord]):
 
     def __repr__(self) -> str:
         return f"<selection of {len(self.plugins)} plugins>"
-
-
-def _known(slug: str, snapshot: Snapshot) -> KnownPlugin:
-    known = snapshot.plugins.get(slug)
-    if known is None:
-        raise PluginNotFoundError(slug, near(slug, snapshot.plugins))
-    return known
 
 
 def _reason(known: KnownPlugin, errors: Iterable[PluginFailure]) -> str:

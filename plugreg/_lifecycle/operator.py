@@ -182,10 +182,7 @@ class Operator:
 
     def _stored(self, slug: str) -> KnownPlugin:
         """Return a plugin whose wish is stored. Raises PluginNotFoundError, PluginSlugError."""
-        plugins = self._published.current().plugins
-        known = plugins.get(slug)
-        if known is None:
-            raise PluginNotFoundError(slug, near(slug, plugins))
+        known = self._published.current().get_known(slug)
         if self._life.is_manual(slug):
             raise PluginSlugError(slug, "it was registered by hand; use unregister()")
         return known

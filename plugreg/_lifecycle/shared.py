@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 
 from plugreg._lifecycle.lifecycle import LifeCycle
 from plugreg._lifecycle.snapshot import Remake
-from plugreg._state.heartbeat import Heartbeat
 from plugreg._state import leases
+from plugreg._state.heartbeat import Heartbeat
 from plugreg._state.published import Published
 from plugreg._state.watch import Follower, Hints, Watch
 from plugreg.records import LoadReport, ProcessRecord

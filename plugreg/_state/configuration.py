@@ -1,4 +1,4 @@
-"""``registry.config``: settings, user settings and metadata of the plugins there are."""
+"""``registry.config``: settings, user settings and metadata of plugins."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from plugreg._state.plugin_rows import PluginRows
-from plugreg._support.names import near
-from plugreg.exceptions import PluginNotFoundError
 from plugreg.records import ActivePlugin, Snapshot
 from plugreg.settings.store import SettingsStore
 from plugreg.settings.view import SettingsView, user_view
@@ -31,10 +29,15 @@ class ListedSetting(NamedTuple):
 
 
 class Configuration:
-    """What hosts and operators read and write of a plugin's configuration, by slug.
+    """Reads and writes the configuration of plugins by slug, for hosts and operators.
 
     Reads come from memory and take no lock. Each write is one transaction of the storage, on disk
-    when the call returns; it may raise StorageError, and then nothing has changed.
+    when the call returns; if it raises StorageError, nothing has changed.
+
+    Args:
+        current: Returns the snapshot.
+        settings: The store of settings.
+        plugin_rows: The store of metadata.
     """
 
     def __init__(
@@ -45,13 +48,34 @@ class Configuration:
         self._plugin_rows = plugin_rows
 
     def settings(self, slug: str) -> SettingsView:
-        """Return the live settings of an active plugin. Raises PluginNotActiveError for others."""
+        """Return the live settings of an active plugin.
+
+        Args:
+            slug: The plugin.
+
+        Returns:
+            A mapping of keys to values, for as long as the plugin is active.
+
+        Raises:
+            PluginNotFoundError: If the plugin is not known.
+            PluginNotActiveError: If the plugin is not active.
+        """
         return _view(self._settings, self._current().get_active(slug))
 
     def user_settings(self, slug: str, user: int) -> SettingsView:
-        """Return one user's live settings with an active plugin; see :meth:`settings`.
+        """Return one user's live settings of an active plugin.
 
-        ``user`` is a number; SettingError for anything else, None for nobody included.
+        Args:
+            slug: The plugin.
+            user: The user's number.
+
+        Returns:
+            A mapping of keys to values, for as long as the plugin is active.
+
+        Raises:
+            PluginNotFoundError: If the plugin is not known.
+            PluginNotActiveError: If the plugin is not active.
+            SettingError: If *user* is not a number.
         """
         active = self._current().get_active(slug)
         return user_view(self._settings, slug, active.user_settings, user, active.settings_version)
@@ -59,8 +83,12 @@ class Configuration:
     def listed(self, *, wanted: bool | None = None, slug: str | None = None) -> list[ListedSetting]:
         """Return the settings of all plugins, by slug, then in the order declared.
 
-        Of active plugins these are the declared ones, of others those that are stored, by key.
-        ``wanted`` and ``slug`` leave out other plugins.
+        Args:
+            wanted: Whether the plugins are wanted active. None includes all.
+            slug: The only plugin to include. None includes all.
+
+        Returns:
+            The declared settings of active plugins, the stored settings of others by key.
         """
         snapshot = self._current()
         found: list[ListedSetting] = []
@@ -74,10 +102,14 @@ class Configuration:
         return found
 
     def rotate_secrets(self) -> int:
-        """Encrypt every protected value with the first key, and return how many rows changed.
+        """Encrypt every protected value with the first key, also values stored in clear.
 
-        Values stored in clear are encrypted too. Raises StorageError where the registry has no
-        keys, and EncryptionError where none opens a value; then nothing has changed.
+        Returns:
+            How many rows changed.
+
+        Raises:
+            StorageError: If the registry has no keys. Nothing has changed then.
+            EncryptionError: If no key decrypts a value. Nothing has changed then.
         """
         return self._settings.rotate_secrets()
 
@@ -86,26 +118,43 @@ class Configuration:
 
         Args:
             slug: The plugin.
-            value: What a client is to be shown.
-            user: The user whose own protected values are taken out, too. Those of other users
-                stay, since each of them could choose what nobody would see.
+            value: The value to show to a client.
+            user: The user whose own protected values are removed, too. Those of other users stay,
+                because any user could choose a value and so hide it from everybody.
+
+        Returns:
+            The copy, with a mask in place of each protected value.
         """
         return self._settings.scrubber_for(slug, user).value(value)
 
     def metadata(self, slug: str) -> dict[str, Any]:
         """Return a copy of the metadata of any known plugin, ``{}`` where there is none.
 
-        It is what was written, whatever has been protected since; see `metadata_fault`.
+        It is the metadata as written, whatever was protected since; see `metadata_fault`.
+
+        Args:
+            slug: The plugin.
+
+        Returns:
+            The metadata.
+
+        Raises:
+            PluginNotFoundError: If the plugin is not known.
         """
-        self._check_known(slug)
+        self._current().get_known(slug)
         return self._plugin_rows.metadata(slug)
 
     def metadata_fault(self, slug: str) -> str | None:
-        """Return why a plugin's metadata should be shown to nobody, None if it may be shown.
+        """Return why a plugin's metadata must not be shown, None if it may be shown.
 
-        That is so where it holds the value of a protected setting that was set, or protected,
-        after the metadata was written. Values of under 8 characters, and those of users, are not
-        looked for.
+        It must not be if it holds the value of a protected setting that was set, or protected,
+        after the metadata was written. Values of under 8 characters and users' values do not count.
+
+        Args:
+            slug: The plugin.
+
+        Returns:
+            A sentence, or None.
         """
         return self._plugin_rows.metadata_fault(slug)
 
@@ -121,16 +170,12 @@ class Configuration:
             All metadata of the plugin, as it is then.
 
         Raises:
+            PluginNotFoundError: If the plugin is not known.
             SettingError: If *data* cannot be stored, or the metadata would be too long, or hold
                 the value of a protected setting of the plugin. Nothing has changed then.
         """
-        self._check_known(slug)
+        self._current().get_known(slug)
         return self._plugin_rows.set_metadata(slug, data, merge)
-
-    def _check_known(self, slug: str) -> None:
-        plugins = self._current().plugins
-        if slug not in plugins:
-            raise PluginNotFoundError(slug, near(slug, plugins))
 
 
 def _view(store: SettingsStore, active: ActivePlugin) -> SettingsView:

@@ -291,7 +291,7 @@ class TestOnce:
         taken = registry.shared.once("migrate")
         assert taken.__enter__()
         late.__exit__(None, None, None)
-        assert "'migrate' ran out" in caplog.text
+        assert "'migrate' expired" in caplog.text
         error = ValueError("no")
         assert not taken.__exit__(ValueError, error, None)
         with registry.shared.once("migrate") as mine:
