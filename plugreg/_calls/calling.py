@@ -16,7 +16,7 @@ UNKNOWN_HOOKS: Final = "unknown hooks"
 """Subject of the failures of implementations without a spec."""
 
 HOOK_ORDER: Final = "order of hooks"
-"""Subject of the failures of implementations whose ordering constraints form a circle."""
+"""Subject of the failures of implementations whose ordering constraints form a cycle."""
 
 OPEN_CIRCUIT: Final = "circuit"
 """Subject of the failure of a plugin whose circuit has opened."""
@@ -78,8 +78,8 @@ class Calling:
             OPEN_CIRCUIT: lambda slug: self.circuits.state(slug) != "closed",
             # Another plugin, or the host, may have added the spec that a hook lacked.
             UNKNOWN_HOOKS: lambda slug: bool(self.manager.unknown_hooks(slug)),
-            # A plugin that was part of the circle may have left.
-            HOOK_ORDER: lambda slug: slug in self.manager.ignored_wishes(),
+            # A plugin that was part of the cycle may have left.
+            HOOK_ORDER: lambda slug: slug in self.manager.ignored_constraints(),
         }
 
     def _record_call(self, slug: str, hook: str, error: BaseException) -> PluginFailure:

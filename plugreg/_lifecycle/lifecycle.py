@@ -544,7 +544,7 @@ class LifeCycle:
                 )
 
     def _circles(self, active: Container[str]) -> Iterable[PluginFailure]:
-        for slug, ignored in self._manager.ignored_wishes().items():
+        for slug, ignored in self._manager.ignored_constraints().items():
             if slug in active:
                 yield PluginFailure(
                     stage=Stage.ACTIVATE,

@@ -1,7 +1,4 @@
-"""Exchanging implementations: prepared aside, decided by one assignment, and then carried out.
-
-These are functions, so that no method of a host's subclass of the manager can take their place.
-"""
+"""Exchanging implementations: prepared aside, decided at once, and then carried out."""
 
 from __future__ import annotations
 
@@ -10,18 +7,19 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any, cast
 
+import pluggy
 from pluggy import HookCaller, HookImpl
 
 from plugreg._support.guard import Guard
 from plugreg.hooks._identity import Delivered
-from plugreg.hooks._state import Exchange, HistoricCall, Stateful
+from plugreg.hooks._state import Exchange, HistoricCall, ManagerState
 from plugreg.hooks._tables import Implementations
 
 
 class Caller(HookCaller):
-    """pluggy's, whose historic calls are made before an exchange or after it, never beside one.
+    """pluggy's caller, whose historic calls are made before or after an exchange, never during it.
 
-    So each of them is replayed to a plugin that comes, or reaches it directly.
+    So each of them is replayed to an exchanged plugin, or reaches it directly.
     """
 
     __slots__ = ()
@@ -35,7 +33,7 @@ class Caller(HookCaller):
         assert self._call_history is not None
         kwargs = self._apply_defaults(kwargs or {})
         self._verify_all_args_are_provided(kwargs)
-        manager = cast("Stateful", self._hookexec.__self__)  # type: ignore[attr-defined]
+        manager = cast("ExchangingManager", self._hookexec.__self__)  # type: ignore[attr-defined]
         with manager._plugreg.writing.get():
             self._call_history.append((kwargs, result_callback))
             impls = self._hookimpls.copy()
@@ -45,92 +43,121 @@ class Caller(HookCaller):
                 result_callback(result)
 
 
-def exchange(
-    manager: Stateful,
-    remove: Collection[str],
-    add: Sequence[Implementations],
-    publish: Callable[[], object],
-) -> None:
-    """See :meth:`plugreg.hooks.PluginManager.exchange`."""
-    with manager._plugreg.writing.get():
-        settle(manager)
-        state = manager._plugreg.next()
-        leaving = {name for name in remove if name in state.taken}
-        coming: dict[str, Any] = {}
-        for each in add:
-            taken = each.name in manager._name2plugin and each.name not in leaving
-            if taken or each.name in coming:
-                raise ValueError(f"plugin name {each.name!r} is taken on the plugin manager")
-            coming[each.name] = each.plugin
-        if state.before is None:
-            known = manager._name2plugin.items()
-            state.before = frozenset(name for name, each in known if each is not None)
-        arriving: dict[str, list[HookImpl]] = {}
-        for name in leaving:
-            left = state.drop(name)
-            remember_history(manager, left)
-            for hook_name, _ in left.pairs:
-                arriving.setdefault(hook_name, [])
-        # Nobody who has left is to be told any more.
-        state.due = deque(each for each in state.due if each.impl.plugin_name not in leaving)
-        for each in add:
-            state.put(each)
-            for hook_name, impl in each.pairs:
-                arriving.setdefault(hook_name, []).append(impl)
-                state.due += _due(manager, each.plugin, hook_name, impl)
-        lists = []
-        for hook_name, impls in arriving.items():
-            hook = caller_of(manager, hook_name)
-            staying = base_of(manager, hook).copy()
-            if leaving:
-                staying = [each for each in staying if each.plugin_name not in leaving]
-            new = state.arrange(hook_name, state.placed(staying, impls), impls)
-            lists.append((hook, new))
-        state.exchange = Exchange(lists=lists, gone=leaving, came=coming, publish=publish)
-        try:
-            # The one assignment that decides: what comes after it is done, once or twice.
-            manager._plugreg = state
-            settle(manager)
-        except BaseException:
-            settle(manager)
-            raise
+class ExchangingManager(pluggy.PluginManager):
+    """pluggy's manager, with implementations that are exchanged instead of edited in place."""
+
+    _plugreg: ManagerState
+
+    def exchange(
+        self,
+        remove: Collection[str],
+        add: Sequence[Implementations],
+        publish: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Take plugins out of service and others into it.
+
+        Each hook concerned gets its new list with one assignment, so that a call sees the whole
+        change to that hook or none of it. No plugin code runs, and the host's own registrations
+        are not touched. Exchanged plugins are ordered by ``rank``, whenever they came.
+
+        Ctrl-C leaves the exchange undone or done. A second Ctrl-C, while the first is handled,
+        leaves it decided, and :meth:`settle` carries it out.
+
+        Args:
+            remove: Names of the plugins to take out; unknown names are ignored.
+            add: Plugins to take in; their names may be in *remove*.
+            publish: Called with the change, and perhaps called again.
+
+        Raises:
+            ValueError: If a name of *add* is taken. Nothing has changed then.
+        """
+        with self._plugreg.writing.get():
+            self.settle()
+            state = self._plugreg.next()
+            leaving = {name for name in remove if name in state.taken}
+            coming: dict[str, Any] = {}
+            for plugin in add:
+                taken = plugin.name in self._name2plugin and plugin.name not in leaving
+                if taken or plugin.name in coming:
+                    raise ValueError(f"plugin name {plugin.name!r} is taken on the plugin manager")
+                coming[plugin.name] = plugin.plugin
+            if state.before is None:
+                known = self._name2plugin.items()
+                state.before = frozenset(name for name, plugin in known if plugin is not None)
+            arriving: dict[str, list[HookImpl]] = {}
+            for name in leaving:
+                left = state.drop(name)
+                remember_history(self, left)
+                for hook_name, _ in left.pairs:
+                    arriving.setdefault(hook_name, [])
+            # Plugins that have left receive no more historic calls.
+            state.due = deque(call for call in state.due if call.impl.plugin_name not in leaving)
+            for plugin in add:
+                state.put(plugin)
+                for hook_name, impl in plugin.pairs:
+                    arriving.setdefault(hook_name, []).append(impl)
+                    state.due += _due(self, plugin.plugin, hook_name, impl)
+            lists = []
+            for hook_name, impls in arriving.items():
+                hook = caller_of(self, hook_name)
+                staying = base_of(self, hook).copy()
+                if leaving:
+                    staying = [impl for impl in staying if impl.plugin_name not in leaving]
+                new = state.arrange(hook_name, state.placed(staying, impls), impls)
+                lists.append((hook, new))
+            state.exchange = Exchange(lists=lists, removed=leaving, added=coming, publish=publish)
+            try:
+                # The one assignment that decides: the rest is carried out, once or twice.
+                self._plugreg = state
+                self.settle()
+            except BaseException:
+                self.settle()
+                raise
+
+    def settle(self) -> None:
+        """Carry out a decided exchange that Ctrl-C has interrupted."""
+        with self._plugreg.writing.get():
+            exchange = self._plugreg.exchange
+            if exchange is None:
+                return
+            for name in exchange.removed:
+                self._name2plugin.pop(name, None)
+            self._name2plugin.update(exchange.added)
+            for hook, impls in exchange.lists:
+                _publish(self, hook, impls)
+            exchange.publish()
+            self._plugreg.exchange = None
+
+    def replay(self) -> Iterator[tuple[str, str, BaseException]]:
+        """Make the historic calls that exchanged plugins have not received.
+
+        Each plugin object receives each call once, however often it leaves and comes back. Calls
+        after its exchange reach it directly.
+
+        Yields:
+            ``(name, hook, exception)`` for each implementation that fails; the others go on.
+        """
+        while due := self._plugreg.due:
+            call = due[0]
+            with Guard() as guard:
+                results = self._hookexec(
+                    call.hook_name, [_begun(call.impl, due)], call.kwargs, False
+                )
+                if call.callback is not None and isinstance(results, list):
+                    for result in results:
+                        call.callback(result)
+            if due and due[0] is call:
+                # It has failed before the plugin's code began.
+                del due[0]
+            if guard.error is not None:
+                yield call.impl.plugin_name, call.hook_name, guard.error
 
 
-def settle(manager: Stateful) -> None:
-    """See :meth:`plugreg.hooks.PluginManager.settle`."""
-    with manager._plugreg.writing.get():
-        exchange = manager._plugreg.exchange
-        if exchange is None:
-            return
-        for name in exchange.gone:
-            manager._name2plugin.pop(name, None)
-        manager._name2plugin.update(exchange.came)
-        for hook, impls in exchange.lists:
-            _publish(manager, hook, impls)
-        exchange.publish()
-        manager._plugreg.exchange = None
-
-
-def replay(manager: Stateful) -> Iterator[tuple[str, str, BaseException]]:
-    """See :meth:`plugreg.hooks.PluginManager.replay`."""
-    while due := manager._plugreg.due:
-        call = due[0]
-        with Guard() as guard:
-            results = manager._hookexec(
-                call.hook_name, [_begun(call.impl, due)], call.kwargs, False
-            )
-            if call.callback is not None and isinstance(results, list):
-                for result in results:
-                    call.callback(result)
-        if due and due[0] is call:
-            # It has failed before the plugin's code began.
-            del due[0]
-        if guard.error is not None:
-            yield call.impl.plugin_name, call.hook_name, guard.error
+# The parts are functions, so that no method of a host's subclass can take their place.
 
 
 def _begun(impl: HookImpl, due: deque[HistoricCall]) -> HookImpl:
-    """Return an implementation that takes its call off those due as the plugin's code begins.
+    """Return an implementation that removes its call from *due* as the plugin's code begins.
 
     If Ctrl-C comes before that, the call stays due.
     """
@@ -144,16 +171,16 @@ def _begun(impl: HookImpl, due: deque[HistoricCall]) -> HookImpl:
     return begun
 
 
-def find_caller(manager: Stateful, name: str) -> HookCaller | None:
+def find_caller(manager: ExchangingManager, name: str) -> HookCaller | None:
     return cast("HookCaller | None", vars(manager.hook).get(name))
 
 
-def has_spec(manager: Stateful, name: str) -> bool:
+def has_spec(manager: ExchangingManager, name: str) -> bool:
     hook = find_caller(manager, name)
     return hook is not None and hook.has_spec()
 
 
-def caller_of(manager: Stateful, name: str) -> HookCaller:
+def caller_of(manager: ExchangingManager, name: str) -> HookCaller:
     hook = find_caller(manager, name)
     if hook is None:
         # Another thread may be first; then its caller is the one.
@@ -161,23 +188,23 @@ def caller_of(manager: Stateful, name: str) -> HookCaller:
     return hook
 
 
-def base_of(manager: Stateful, hook: HookCaller) -> list[HookImpl]:
-    """Return a hook's implementations in the order that they have without their wishes."""
+def base_of(manager: ExchangingManager, hook: HookCaller) -> list[HookImpl]:
+    """Return a hook's implementations in their order without constraints."""
     arranged = manager._plugreg.arranged.get(hook.name)
     return hook._hookimpls if arranged is None else arranged.base
 
 
 def store(
-    manager: Stateful,
+    manager: ExchangingManager,
     hook: HookCaller,
     impls: list[HookImpl],
     coming: Sequence[HookImpl] = (),
 ) -> None:
-    """Give a hook its new list, arranged as those in it ask; ``coming`` are new in it."""
+    """Publish a hook's new list, ordered by its constraints; ``coming`` are new in it."""
     _publish(manager, hook, manager._plugreg.arrange(hook.name, impls, coming))
 
 
-def _publish(manager: Stateful, hook: HookCaller, impls: list[HookImpl]) -> None:
+def _publish(manager: ExchangingManager, hook: HookCaller, impls: list[HookImpl]) -> None:
     hook._hookimpls = impls  # type: ignore[misc]  # The one assignment that readers see.
     # The table made from the old list would keep plugins alive that have left.
     manager._plugreg.tables.pop(hook.name, None)
@@ -185,11 +212,11 @@ def _publish(manager: Stateful, hook: HookCaller, impls: list[HookImpl]) -> None
         manager._plugreg.tables.pop(hook.spec.function, None)
 
 
-def _history_of(manager: Stateful, hook_name: str) -> Delivered:
+def _history_of(manager: ExchangingManager, hook_name: str) -> Delivered:
     return manager._plugreg.delivered.setdefault(hook_name, Delivered())
 
 
-def remember_history(manager: Stateful, leaving: Implementations) -> None:
+def remember_history(manager: ExchangingManager, leaving: Implementations) -> None:
     for hook_name, _ in leaving.pairs:
         hook = caller_of(manager, hook_name)
         if hook.is_historic():
@@ -197,11 +224,13 @@ def remember_history(manager: Stateful, leaving: Implementations) -> None:
             _history_of(manager, hook_name).put(leaving.name, leaving.plugin, count)
 
 
-def _due(manager: Stateful, plugin: object, hook_name: str, impl: HookImpl) -> list[HistoricCall]:
-    """Return the historic calls made until now that a plugin has not had, none for other hooks."""
+def _due(
+    manager: ExchangingManager, plugin: object, hook_name: str, impl: HookImpl
+) -> list[HistoricCall]:
+    """Return the historic calls until now that a plugin has not received."""
     hook = find_caller(manager, hook_name)
     history = None if hook is None else hook._call_history
     if not history:
         return []
-    had = _history_of(manager, hook_name).get(plugin)
-    return [HistoricCall(impl, hook_name, *each) for each in history[had:]]
+    count = _history_of(manager, hook_name).get(plugin)
+    return [HistoricCall(impl, hook_name, *call) for call in history[count:]]

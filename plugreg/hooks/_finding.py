@@ -12,15 +12,15 @@ from pluggy import HookimplOpts
 from pluggy._manager import _static_hook_attr
 
 from plugreg._support.guard import safe_repr
-from plugreg.hooks._wishes import wishes_in
+from plugreg.hooks._constraints import parse_constraints
 
 OBJECT_NAMES: Final = frozenset(dir(object))
-"""What every object has is no hook, and is a third of what ``dir`` lists."""
+"""The names of every object are no hooks, and are a third of those that ``dir`` lists."""
 
-# What may be an implementation besides functions. In a slot there may be either.
+# The types of implementations besides functions. A slot may hold either.
 _HOOKABLE: Final = (staticmethod, classmethod, MethodType, MemberDescriptorType)
 
-# Other metaclasses may say themselves what their classes, and the objects of these, have.
+# Other metaclasses may define the attributes of their classes and objects themselves.
 _PLAIN_METACLASSES: Final = (type, ABCMeta, type(Protocol))
 
 # type's own descriptors are asked, since a metaclass may define properties of these names.
@@ -28,8 +28,8 @@ _mro_of: Final = type.__dict__["__mro__"].__get__
 _dict_of: Final = type.__dict__["__dict__"].__get__
 
 
-class Found(NamedTuple):
-    """An attribute that is a hook implementation: its name, its options, and what to call."""
+class MarkedFunction(NamedTuple):
+    """An attribute that is a hook implementation: its name, its options, and the function."""
 
     name: str
     options: HookimplOpts
@@ -37,27 +37,27 @@ class Found(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """What makes a function an implementation: attributes that markers leave, or a prefix."""
+    """The marks of implementations: attributes that markers set, or a prefix of the name."""
 
     attributes: tuple[str, ...]
     prefix: str | None
 
     def options(self, name: str, holder: object) -> dict[str, Any] | None:
-        """Return the options of an implementation, None for what is none."""
+        """Return the options of an implementation, None for other attributes."""
         for attribute in self.attributes:
-            for each in (holder, getattr(holder, "__func__", None)):
-                found = getattr(each, attribute, None)
+            for function in (holder, getattr(holder, "__func__", None)):
+                found = getattr(function, attribute, None)
                 if isinstance(found, dict):
                     return found
         return {} if self.prefix is not None and name.startswith(self.prefix) else None
 
 
-def find_at_once(plugin: object, marks: Marks) -> list[Found] | None:
+def find_at_once(plugin: object, marks: Marks) -> list[MarkedFunction] | None:
     """Find all implementations by one look at the dicts of the plugin and its classes.
 
-    It finds what pluggy does, which looks up each name that ``dir`` lists, in a twentieth of the
-    time. None for what may have attributes that are not in these dicts: objects whose class
-    defines ``__dir__`` or the like, and what a metaclass may speak for.
+    This finds the same as pluggy, which looks up each name of ``dir``, in a twentieth of the time.
+    Returns None where these dicts may not have all attributes: for a class with ``__dir__`` or the
+    like, or with an unknown metaclass.
     """
     attributes = _attributes(plugin)
     if attributes is None:
@@ -78,20 +78,20 @@ def find_at_once(plugin: object, marks: Marks) -> list[Found] | None:
                 and (prefix is None or not name.startswith(prefix))
             ):
                 continue
-            # What stands in the plugin's own dict is not bound to it.
+            # A function in the plugin's own dict is not bound to it.
             static = (value, value if name in own else value.__get__(plugin))
         elif not issubclass(kind, _HOOKABLE) or not (static := _static_hook_attr(plugin, name)):
             continue
         options = marks.options(name, static[0])
         if options is not None:
-            found.append(Found(name, cast("HookimplOpts", options), static[1]))
+            found.append(MarkedFunction(name, cast("HookimplOpts", options), static[1]))
     return sorted(found, key=itemgetter(0))
 
 
 def _attributes(plugin: object) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
-    """Return what an object has of its own, and what it has from its classes.
+    """Return an object's own attributes, and those from its classes.
 
-    A class hands out what its bases have as it does its own, so that it is all one.
+    Attributes of a class and of its bases are all its own.
     """
     kind = type(plugin)
     if kind is ModuleType:
@@ -99,30 +99,30 @@ def _attributes(plugin: object) -> tuple[Mapping[str, Any], Mapping[str, Any]] |
         return None if "__dir__" in own else (own, {})
     is_class = issubclass(kind, type)
     inherited: dict[str, Any] = {}
-    for each in reversed(_mro_of(plugin if is_class else kind)[:-1]):
-        if type(each) not in _PLAIN_METACLASSES:
+    for base in reversed(_mro_of(plugin if is_class else kind)[:-1]):
+        if type(base) not in _PLAIN_METACLASSES:
             return None
-        # Copied in one step, since a thread of the plugin's may be at work on its attributes.
-        inherited = inherited | _dict_of(each)
+        # Copied in one step, since a thread of the plugin's may change its attributes.
+        inherited = inherited | _dict_of(base)
     if is_class:
         return inherited, {}
     if "__dir__" in inherited or "__class__" in inherited or "__getattribute__" in inherited:
-        # Such a class says itself what its objects have.
+        # Such a class defines the attributes of its objects itself.
         return None
     if "__dict__" not in inherited:
         return {}, inherited
     if type(inherited["__dict__"]) is not GetSetDescriptorType:
         return None
     own = object.__getattribute__(plugin, "__dict__")
-    # A subclass of dict may say itself what is in it.
+    # A subclass of dict may show other items than it has.
     return (own, inherited) if type(own) is dict else None
 
 
 def as_plain(opts: HookimplOpts) -> HookimplOpts:
-    """Return options whose values are looked at again and again, and so must be harmless.
+    """Return options with plain values, which run no code of the plugin when they are read.
 
-    What is not given is False, or None, as pluggy has it. Raises TypeError for a ``specname`` that
-    is no text, and for wishes that are no names.
+    Options that are not given are False, or None, as in pluggy. Raises TypeError for a ``specname``
+    that is no string, and for constraints that are no names.
     """
     specname = opts.get("specname")
     if specname is not None and not issubclass(type(specname), str):
@@ -135,6 +135,4 @@ def as_plain(opts: HookimplOpts) -> HookimplOpts:
         "trylast": bool(opts.get("trylast")),
         "specname": None if specname is None else str.__str__(specname),
     }
-    # pluggy knows no wishes: where there are none, its own options are all there is.
-    wishes = wishes_in(opts)
-    return cast("HookimplOpts", plain | wishes) if wishes else plain
+    return cast("HookimplOpts", plain | parse_constraints(opts))

@@ -8,41 +8,41 @@ from typing import Any
 
 
 class Identities:
-    """A set of objects told apart by identity alone."""
+    """A set of objects that compares by identity alone."""
 
     def __init__(self, objects: Iterable[Any]) -> None:
-        self._objects = {id(each): each for each in objects}
+        self._objects = {id(item): item for item in objects}
 
     def __contains__(self, item: object) -> bool:
         return id(item) in self._objects
 
 
 class Delivered:
-    """How many historic calls of one hook each plugin object has had.
+    """The number of historic calls of one hook that each plugin object has received.
 
-    It keeps no object alive, but for the last one under each name of those that have no weak
-    references: while such an object is known, no other can have its id.
+    It keeps no object alive that has weak references. Of the others it keeps the last object under
+    each name: while it is alive, no other object can have its id.
     """
 
     def __init__(self) -> None:
         self._counts: dict[int, tuple[object, int]] = {}
-        self._held: dict[str, object] = {}
+        self._last: dict[str, object] = {}
 
     def get(self, plugin: object) -> int:
-        """Return how many calls this object has had."""
+        """Return the number of calls that this object has received."""
         _, count = self._counts.get(id(plugin), (None, 0))
         return count
 
     def put(self, name: str, plugin: object, count: int) -> None:
-        """Remember how many calls this object has had, when it leaves."""
+        """Remember the number of calls that a leaving object has received."""
         key = id(plugin)
         holder: object = None
         try:
             # The entry goes with the object, before another one can get the same id.
             holder = weakref.ref(plugin, lambda _: self._counts.pop(key, None))
         except TypeError:
-            before = self._held.get(name)
-            self._held[name] = plugin
+            before = self._last.get(name)
+            self._last[name] = plugin
             if before is not None and before is not plugin:
                 self._counts.pop(id(before), None)
         self._counts[key] = (holder, count)

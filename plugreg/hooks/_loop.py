@@ -11,20 +11,20 @@ from typing import Any, Final
 from plugreg.hooks._rows import Row, Shape, refuse, with_all
 
 Calls = tuple[tuple[Callable[..., Any], int, Row], ...]
-"""Functions, each with the number of the shape of its arguments, and the row it is of."""
+"""Functions, each with the number of the shape of its arguments, and its row."""
 
 Keep = Callable[[Row, BaseException], None]
-"""Records what an implementation has raised, or raises it again."""
+"""Records the exception of an implementation, or raises it again."""
 
 Pick = Callable[[Mapping[str, Any]], Any]
-"""Takes the arguments of a call; gives the values of some: one as it is, several as a tuple."""
+"""Takes the arguments of a call; returns the values of some: one as it is, several as a tuple."""
 
 Loop = Callable[[Calls, Keep, Any], list[Any]]
-"""Takes calls, a ``Keep`` and what was picked; gives the results that are not None."""
+"""Takes calls, a ``Keep`` and the picked values; returns the results that are not None."""
 
 # Calling a function takes half the time when its arguments are written out, and a hook call does
-# little else. So the text of the loop is made for the arguments that the implementations take. It
-# knows these by numbers: no name that a plugin or a host has chosen is ever compiled.
+# little else. So the source of the loop is made for the arguments that the implementations take.
+# It has numbers for them: no name that a plugin or a host has chosen is ever compiled.
 _LOOP: Final = """
 def loop(calls, keep, picked{defaults}):
     {values} = picked
@@ -48,45 +48,45 @@ _MOST_SHAPES: Final = 16
 def _code(shapes: tuple[Shape, ...], given: int, defaults: int, first: bool) -> CodeType:
     """Compile the loop for functions that take these shapes of ``given + defaults`` values."""
     values = [f"value{place}" for place in range(given + defaults)]
-    *others, call = (f"function({', '.join(values[each] for each in shape)})" for shape in shapes)
+    *others, call = (f"function({', '.join(values[place] for place in shape)})" for shape in shapes)
     for number, other in enumerate(others):
         call = f"{other} if shape == {number} else {call}"
-    text = _LOOP.format(
-        defaults="".join(f", {each}" for each in values[given:]),
+    source = _LOOP.format(
+        defaults="".join(f", {value}" for value in values[given:]),
         # One value comes as it is, several as a tuple, as itemgetter gives them.
         values=", ".join(values[:given]) or "_",
         call=call,
         end="\n                break" if first else "",
     )
-    module = compile(text, f"<{__name__}>", "exec")
-    return next(each for each in module.co_consts if isinstance(each, CodeType))
+    module = compile(source, f"<{__name__}>", "exec")
+    return next(const for const in module.co_consts if isinstance(const, CodeType))
 
 
 def make_loop(
     shapes: tuple[Shape, ...], given: int, defaults: tuple[Any, ...] = (), *, first: bool = False
 ) -> Loop:
-    """Make the loop of calls that pick ``given`` values; ``defaults`` are what follows these.
+    """Make the loop of calls that pick ``given`` values, which ``defaults`` follow.
 
     It calls all implementations, or with ``first`` those up to the first result.
     """
     if not shapes:
-        return _nobody
+        return _no_results
     code = _code(shapes, given, len(defaults), first)
     names = {"CoroutineType": CoroutineType, "refuse": refuse}
     return FunctionType(code, names, argdefs=defaults)
 
 
-def _nobody(_calls: Calls, _keep: Keep, _picked: Any) -> list[Any]:
+def _no_results(_calls: Calls, _keep: Keep, _picked: Any) -> list[Any]:
     return []
 
 
 def make_pick(names: tuple[str, ...]) -> Pick:
-    """Make what takes the values of these arguments; KeyError where one is not given."""
+    """Make a function that takes the values of these arguments; KeyError if one is missing."""
     return itemgetter(*names) if names else len
 
 
-def shaped(rows: Sequence[Row], count: int) -> tuple[tuple[Shape, ...], Calls]:
-    """Return the different lists of arguments that the functions take, and the calls."""
+def make_calls(rows: Sequence[Row], count: int) -> tuple[tuple[Shape, ...], Calls]:
+    """Return the different shapes of the functions' arguments, and the calls."""
     numbers: dict[Shape, int] = {}
     calls = tuple((row.function, numbers.setdefault(row.takes, len(numbers)), row) for row in rows)
     if len(numbers) > _MOST_SHAPES:

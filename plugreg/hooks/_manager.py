@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pluggy import HookCaller, HookImpl
@@ -16,40 +16,40 @@ from plugreg._support.guard import Guard, safe_repr, safe_str
 from plugreg._support.names import near
 from plugreg.exceptions import UnknownHookError
 from plugreg.hooks._exchanging import (
+    ExchangingManager,
     base_of,
     caller_of,
-    exchange,
     find_caller,
     has_spec,
     remember_history,
-    replay,
-    settle,
     store,
 )
-from plugreg.hooks._finding import OBJECT_NAMES, Found, Marks, as_plain, find_at_once
+from plugreg.hooks._finding import OBJECT_NAMES, MarkedFunction, Marks, as_plain, find_at_once
 from plugreg.hooks._identity import Identities
 from plugreg.hooks._order import Position, explain_order
 from plugreg.hooks._rows import Row
-from plugreg.hooks._state import State, Stateful
+from plugreg.hooks._state import ManagerState
 from plugreg.hooks._tables import HookTable, Implementations, Rank, make_table
 
 if TYPE_CHECKING:
     import importlib.metadata
 
 
-class PluginManager(Stateful):
+class PluginManager(ExchangingManager):
     """pluggy's manager, with implementations that are exchanged instead of edited in place.
 
     It can be used wherever a ``pluggy.PluginManager`` is: same methods, same semantics, same
-    errors. Beyond that, implementations and specs with plugreg's own markers count, and with
-    ``implicit_prefix`` unmarked functions whose name begins with it. Lists of implementations are
-    replaced, never changed, by registrations too. Plugins that were exchanged in are told apart
-    by identity and never compared, since a plugin's ``__eq__`` or ``__hash__`` may fail.
-
-    ``around`` makes of each implementation the one that isolated calls are to call in its place;
-    pluggy's own calls know nothing of it.
+    errors. Implementations and specs with plugreg's own markers count, too. Lists of
+    implementations are replaced, never changed, by registrations too. Exchanged plugins are
+    identified without comparing them, since a plugin's ``__eq__`` or ``__hash__`` may fail.
 
     It lives as long as its owner wants; it has nothing to close. Calls may come from any thread.
+
+    Args:
+        project_name: The host's name, by which its own markers are known.
+        implicit_prefix: Unmarked functions whose name begins with it count as hooks.
+        around: Returns the implementation that isolated calls are to call instead of a given
+            one; pluggy's own calls do not use it.
     """
 
     def __init__(
@@ -61,25 +61,39 @@ class PluginManager(Stateful):
     ) -> None:
         super().__init__(project_name)
         self.implicit_prefix: Final = implicit_prefix
-        self._plugreg = State(around)
+        self._plugreg = ManagerState(around)
 
     # -- what counts as a hook ---------------------------------------------------------------
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
-        """Return the options of an implementation: the host's marker, plugreg's, or the prefix."""
+        """Return the options of an implementation: the host's marker, plugreg's, or the prefix.
+
+        Args:
+            plugin: The plugin object.
+            name: Name of one of its attributes.
+        """
         opts = super().parse_hookimpl_opts(plugin, name)
-        return _own_opts(self, plugin, name, "plugreg_impl", {}) if opts is None else opts
+        return _plugreg_opts(self, plugin, name, "plugreg_impl", {}) if opts is None else opts
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
-        """Return the options of a spec: the host's marker, plugreg's, or the prefix."""
+        """Return the options of a spec: the host's marker, plugreg's, or the prefix.
+
+        Args:
+            module_or_class: The module or class of the spec.
+            name: Name of one of its attributes.
+        """
         opts = super().parse_hookspec_opts(module_or_class, name)
         if opts is not None:
             return opts
         implicit = {"firstresult": False, "historic": False}
-        return _own_opts(self, module_or_class, name, "plugreg_spec", implicit)
+        return _plugreg_opts(self, module_or_class, name, "plugreg_spec", implicit)
 
     def add_hookspecs(self, module_or_class: Any) -> None:
-        """Add the specs of a module or class, as ``pluggy.PluginManager.add_hookspecs`` does."""
+        """Add the specs of a module or class, as ``pluggy.PluginManager.add_hookspecs`` does.
+
+        Args:
+            module_or_class: The module or class.
+        """
         for name in dir(module_or_class):
             if self.parse_hookspec_opts(module_or_class, name) is not None:
                 caller_of(self, name)
@@ -88,35 +102,56 @@ class PluginManager(Stateful):
     def implementations(
         self, plugin: Any, name: str, rank: Rank = (), dist_info: str | None = None
     ) -> Implementations:
-        """Parse the hook implementations of ``plugin`` and check them against the specs there are.
+        """Parse the hook implementations of a plugin and check them against the present specs.
 
-        No attribute is evaluated and nothing is registered. Raises PluginValidationError, as
-        ``pluggy.PluginManager.register`` does, and ValueError for a name that the host itself has
-        registered or blocked.
+        No attribute is evaluated and nothing is registered.
+
+        Args:
+            plugin: The plugin object.
+            name: Its name on the manager.
+            rank: Its place among the other exchanged plugins.
+            dist_info: Metadata folder of its distribution, or None.
+
+        Raises:
+            PluginValidationError: If an implementation does not match its spec.
+            ValueError: If the host itself has registered or blocked the name.
         """
         if self.is_reserved(name):
             raise ValueError(f"plugin name {name!r} is taken or blocked on the plugin manager")
-        pairs = tuple(_parsed(self, plugin, name))
+        pairs = tuple(_parse(self, plugin, name))
         return Implementations(
             name=name, plugin=plugin, pairs=pairs, rank=rank, dist_info=dist_info
         )
 
     def _verify_hook(self, hook: HookCaller, hookimpl: HookImpl) -> None:
-        """Check an implementation as pluggy does, but for wrappers that are async generators."""
+        """Check an implementation as pluggy does; a wrapper may be an async generator, too."""
         if hookimpl.wrapper and inspect.isasyncgenfunction(hookimpl.function):
-            # pluggy wants a generator function, and is shown one that asks for the same.
+            # pluggy requires a generator function, and gets one for the same arguments.
             hookimpl = copy.copy(hookimpl)
             hookimpl.function = _any_wrapper  # type: ignore[misc]
         super()._verify_hook(hook, hookimpl)
 
     def has_implementations(self, plugin: Any) -> bool:
-        """Tell whether an object has any hook implementation. Nothing is evaluated or checked."""
-        return any(True for _ in _found(self, plugin))
+        """Return whether an object has any hook implementation. Nothing is evaluated or checked.
+
+        Args:
+            plugin: The object.
+        """
+        return any(True for _ in _find_functions(self, plugin))
 
     # -- pluggy's own way in and out ---------------------------------------------------------
 
     def register(self, plugin: Any, name: str | None = None) -> str | None:
-        """Register a plugin and return its name, as ``pluggy.PluginManager.register`` does."""
+        """Register a plugin and return its name, as ``pluggy.PluginManager.register`` does.
+
+        Args:
+            plugin: The plugin object.
+            name: Its name; None means the canonical name.
+
+        Raises:
+            ValueError: If the plugin or the name is registered.
+            PluginValidationError: If an implementation does not match its spec.
+        """
         if plugin is None:
             return None
         plugin_name = name or self.get_canonical_name(plugin)
@@ -132,7 +167,7 @@ class PluginManager(Stateful):
                 f"Plugin already registered under a different name: "
                 f"{plugin_name}={safe_str(plugin)}\n{safe_repr(self._name2plugin)}"
             )
-        pairs = _parsed(self, plugin, plugin_name)
+        pairs = _parse(self, plugin, plugin_name)
         self._name2plugin[plugin_name] = plugin
         unchecked = {name for name, _ in pairs if not has_spec(self, name)}
         for hook_name, impl in pairs:
@@ -154,7 +189,15 @@ class PluginManager(Stateful):
         return plugin_name
 
     def unregister(self, plugin: Any = None, name: str | None = None) -> Any:
-        """Unregister a plugin and return it, or None, as ``pluggy.PluginManager`` does."""
+        """Unregister a plugin and return it, or None, as ``pluggy.PluginManager`` does.
+
+        Args:
+            plugin: The plugin object; None means the plugin of that name.
+            name: Its name; None means the name of that plugin.
+
+        Raises:
+            ValueError: If plugin and name do not agree.
+        """
         if name is None:
             assert plugin is not None, "one of name or plugin needs to be specified"
             name = self.get_name(plugin)
@@ -177,170 +220,172 @@ class PluginManager(Stateful):
         with self._plugreg.writing.get():
             self.settle()
             for hook in self.get_hookcallers(plugin) or ():
-                store(self, hook, [e for e in base_of(self, hook) if e.plugin is not plugin])
+                store(
+                    self, hook, [impl for impl in base_of(self, hook) if impl.plugin is not plugin]
+                )
             if self._name2plugin.get(name) is not None:
                 del self._name2plugin[name]
                 if self._plugreg.before is not None:
-                    # One that comes back is a later one.
+                    # A plugin that comes back counts as a later one.
                     self._plugreg.before -= {name}
                 if name in self._plugreg.taken:
                     remember_history(self, self._plugreg.drop(name))
         return plugin
 
     def get_name(self, plugin: Any) -> str | None:
-        """Return the name the plugin is registered under, or None."""
+        """Return the name the plugin is registered under, or None.
+
+        Args:
+            plugin: The plugin object.
+        """
         return _name_of(plugin, self)
 
     def is_registered(self, plugin: Any) -> bool:
-        """Return whether the plugin is registered."""
+        """Return whether the plugin is registered.
+
+        Args:
+            plugin: The plugin object.
+        """
         return self.get_name(plugin) is not None
 
     def get_plugins(self) -> set[Any]:
         """Return the registered plugin objects, without those that cannot be hashed."""
         plugins = set()
-        for name, each in list(self._name2plugin.items()):
-            if each is None:
+        for name, plugin in list(self._name2plugin.items()):
+            if plugin is None:
                 continue
             if name not in self._plugreg.taken:
-                plugins.add(each)
+                plugins.add(plugin)
                 continue
             with Guard():
-                plugins.add(each)
+                plugins.add(plugin)
         return plugins
 
     def subset_hook_caller(self, name: str, remove_plugins: Iterable[Any]) -> HookCaller:
-        """Return a caller of the named hook that leaves out the given plugins."""
+        """Return a caller of the named hook that leaves out the given plugins.
+
+        Args:
+            name: The hook's name.
+            remove_plugins: The plugin objects to leave out.
+        """
         caller: HookCaller = getattr(self.hook, name)
-        if not any(each.plugin_name in self._plugreg.taken for each in caller._hookimpls):
+        if not any(impl.plugin_name in self._plugreg.taken for impl in caller._hookimpls):
             return super().subset_hook_caller(name, remove_plugins)
         removed = Identities(remove_plugins)
-        if not any(each.plugin in removed for each in caller._hookimpls):
+        if not any(impl.plugin in removed for impl in caller._hookimpls):
             return caller
         return _SubsetHookCaller(caller, cast("Any", removed))
 
     def list_plugin_distributions(self) -> list[tuple[Any, importlib.metadata.Distribution]]:
-        """Return (plugin, distribution) pairs of what came from entry points, here or exchanged in.
+        """Return (plugin, distribution) pairs of the plugins from entry points.
 
         The distributions of exchanged plugins are looked up when this is called.
         """
         taken = list(self._plugreg.taken.values())
         return [
             *super().list_plugin_distributions(),
-            *((each.plugin, found) for each in taken if (found := each.distribution()) is not None),
+            *(
+                (plugin.plugin, dist)
+                for plugin in taken
+                if (dist := plugin.distribution()) is not None
+            ),
         ]
 
     def list_plugin_distinfo(self) -> list[tuple[Any, DistFacade]]:
         """Return (plugin, distinfo) pairs, as :meth:`list_plugin_distributions`."""
-        return [(plugin, DistFacade(found)) for plugin, found in self.list_plugin_distributions()]
+        return [(plugin, DistFacade(dist)) for plugin, dist in self.list_plugin_distributions()]
 
-    # -- exchange ----------------------------------------------------------------------------
-
-    def exchange(
-        self,
-        remove: Collection[str],
-        add: Sequence[Implementations],
-        publish: Callable[[], object] = lambda: None,
-    ) -> None:
-        """Take the plugins named in ``remove`` out of service and those of ``add`` into it.
-
-        Each hook concerned gets its new list with one assignment, so that a call sees all of the
-        change to that hook or nothing of it. A name may be in both. Nothing of a plugin's code
-        runs, and what the host registered itself is not touched. Among plugins that were
-        exchanged in, the order follows their ``rank``, whenever they came.
-
-        ``publish`` is called with it, and may be called again. Ctrl-C at any place leaves all as
-        it was, or the exchange done; one that comes while the other is dealt with, too, leaves it
-        decided, and to be done by :meth:`settle`.
-
-        Raises ValueError, before anything is changed, when a name of ``add`` is taken.
-        """
-        exchange(self, remove, add, publish)
-
-    def settle(self) -> None:
-        """Carry out an exchange that was decided on, where Ctrl-C has kept that from its end."""
-        settle(self)
-
-    def replay(self) -> Iterator[tuple[str, str, BaseException]]:
-        """Give historic calls to plugins that were exchanged in and have not had them.
-
-        Each plugin object gets each call once, however often it leaves and comes back: those that
-        were made before it was exchanged in, since it has later ones directly. Gives
-        ``(name, hook, exception)`` for each implementation that fails; the others go on.
-        """
-        return replay(self)
+    # -- what was exchanged ------------------------------------------------------------------
 
     def is_taken_in(self, name: str) -> bool:
-        """Tell whether a plugin was exchanged in under this name, and has not left."""
+        """Return whether a plugin was exchanged in under this name, and has not left.
+
+        Args:
+            name: The plugin's name.
+        """
         return name in self._plugreg.taken
 
     def is_reserved(self, name: str) -> bool:
-        """Tell whether the host has registered or blocked this name itself."""
+        """Return whether the host has registered or blocked this name itself.
+
+        Args:
+            name: The plugin's name.
+        """
         return name in self._name2plugin and name not in self._plugreg.taken
 
     def unknown_hooks(self, name: str) -> tuple[str, ...]:
-        """Return a sentence for each implementation of this plugin that no spec asks for.
+        """Return a sentence for each implementation of an exchanged plugin without a spec.
 
-        Implementations marked ``optionalhook`` are none of them.
+        Args:
+            name: The plugin's name. Implementations marked ``optionalhook`` need no spec.
         """
         found = self._plugreg.taken.get(name)
         if found is None:
             return ()
-        known = [each for each in list(vars(self.hook)) if has_spec(self, each)]
+        known = [hook_name for hook_name in list(vars(self.hook)) if has_spec(self, hook_name)]
         return tuple(
             f"unknown hook {hook_name!r}, which no specification asks for{near(hook_name, known)}"
             for hook_name, impl in found.pairs
             if not impl.optionalhook and not has_spec(self, hook_name)
         )
 
-    def ignored_wishes(self) -> Mapping[str, tuple[str, ...]]:
-        """Return, by plugin, a sentence for each circle of wishes for an order that it is part of.
-
-        Those that are part of none are left out.
-        """
-        found: dict[str, tuple[str, ...]] = {}
+    def ignored_constraints(self) -> Mapping[str, tuple[str, ...]]:
+        """Return a sentence for each cycle of ordering constraints, by each plugin in it."""
+        messages: dict[str, tuple[str, ...]] = {}
         for hook_name, arranged in sorted([*self._plugreg.arranged.items()]):
-            for each in arranged.circles:
-                text = f"hook {hook_name!r}: wishes that form a circle are ignored: {each.text}"
-                for name in sorted(each.names):
-                    found[name] = (*found.get(name, ()), text)
-        return found
+            for cycle in arranged.cycles:
+                message = (
+                    f"hook {hook_name!r}: ignored constraints, which form a cycle: {cycle.text}"
+                )
+                for name in sorted(cycle.names):
+                    messages[name] = (*messages.get(name, ()), message)
+        return messages
 
     def explain(self, hook: Any) -> tuple[Position, ...]:
         """Return all implementations of a hook in call order, wrappers first, each with a reason.
 
-        Raises UnknownHookError, and TypeError for what is no hook, as :meth:`table`.
+        Args:
+            hook: The spec function, or the hook's name.
+
+        Raises:
+            UnknownHookError: If neither a spec nor an implementation has this name.
+            TypeError: If *hook* is neither.
         """
         return explain_order(self.table(hook).impls)
 
     def table(self, hook: Any) -> HookTable:
-        """Return a hook as the isolated call needs it, by its name or its spec function.
+        """Return a hook as the isolated call needs it; it is kept until its list or spec changes.
 
-        It is made anew only when the hook's list or spec is another one. Raises UnknownHookError,
-        and TypeError for what is neither.
+        Args:
+            hook: The spec function, or the hook's name.
+
+        Raises:
+            UnknownHookError: If neither a spec nor an implementation has this name.
+            TypeError: If *hook* is neither.
         """
         try:
             table = self._plugreg.tables[hook]
         except (KeyError, TypeError):
-            return _new_table(self, hook)
+            return _make_table(self, hook)
         if table.impls is table.hook._hookimpls and table.spec is table.hook.spec:
             return table
-        return _new_table(self, hook)
+        return _make_table(self, hook)
 
 
 # The parts are functions, so that no method of a host's subclass can take their place.
 
 
-def _found(manager: PluginManager, plugin: Any) -> Iterable[Found]:
-    """Find the implementations of a plugin, by name; a host's own way of parsing is kept to."""
+def _find_functions(manager: PluginManager, plugin: Any) -> Iterable[MarkedFunction]:
+    """Find the implementations of a plugin, by name; a host may parse in its own way."""
     if getattr(manager.parse_hookimpl_opts, "__func__", None) is PluginManager.parse_hookimpl_opts:
         markers = (f"{manager.project_name}_impl", "plugreg_impl")
         found = find_at_once(plugin, Marks(markers, manager.implicit_prefix))
         if found is not None:
             return found
-    return _found_one_by_one(manager, plugin)
+    return _find_one_by_one(manager, plugin)
 
 
-def _found_one_by_one(manager: PluginManager, plugin: Any) -> Iterator[Found]:
+def _find_one_by_one(manager: PluginManager, plugin: Any) -> Iterator[MarkedFunction]:
     for attribute in dir(plugin):
         if attribute in OBJECT_NAMES:
             continue
@@ -349,18 +394,18 @@ def _found_one_by_one(manager: PluginManager, plugin: Any) -> Iterator[Found]:
             continue
         found = _static_hook_attr(plugin, attribute)
         assert found is not None, f"{plugin!r}.{attribute} is not a hookable attribute"
-        yield Found(attribute, opts, found[1])
+        yield MarkedFunction(attribute, opts, found[1])
 
 
 def _any_wrapper() -> Iterator[None]:
     yield
 
 
-def _parsed(manager: PluginManager, plugin: Any, name: str) -> list[tuple[str, HookImpl]]:
+def _parse(manager: PluginManager, plugin: Any, name: str) -> list[tuple[str, HookImpl]]:
     pairs = []
-    for attribute, opts, function in _found(manager, plugin):
+    for attribute, opts, function in _find_functions(manager, plugin):
         impl = HookImpl(plugin, name, function, as_plain(opts))
-        # Refused if it is no text: a class's dict, or a __dir__, may have anything for a name.
+        # Raises if it is no string: a class's dict, or a __dir__, may have other names.
         hook_name = impl.opts["specname"] or str.__str__(attribute)
         hook = find_caller(manager, hook_name)
         if hook is not None and hook.has_spec():
@@ -370,18 +415,18 @@ def _parsed(manager: PluginManager, plugin: Any, name: str) -> list[tuple[str, H
 
 
 def _name_of(plugin: Any, manager: PluginManager) -> str | None:
-    """Return the name of a registered plugin; one that was exchanged in is never compared."""
+    """Return the name of a registered plugin; exchanged plugins are never compared."""
     known = list(manager._name2plugin.items())
-    for name, each in known:
-        if each is plugin:
+    for name, registered in known:
+        if registered is plugin:
             return name
-    for name, each in known:
-        if name not in manager._plugreg.taken and each is not None and plugin == each:
+    for name, registered in known:
+        if name not in manager._plugreg.taken and registered is not None and plugin == registered:
             return name
     return None
 
 
-def _new_table(manager: PluginManager, hook: Any) -> HookTable:
+def _make_table(manager: PluginManager, hook: Any) -> HookTable:
     tables = manager._plugreg.tables
     if isinstance(hook, str):
         caller = find_caller(manager, hook)
@@ -394,15 +439,15 @@ def _new_table(manager: PluginManager, hook: Any) -> HookTable:
         raise TypeError(f"a hook is its spec function or its name, not {safe_repr(hook)}")
     table = manager.table(name)
     if table.spec is not None and table.spec.function is hook:
-        # Found at once from now on. The spec keeps this function anyway; no other is kept.
+        # MarkedFunction at once from now on. The spec keeps this function anyway; no other is kept.
         tables[hook] = table
     return table
 
 
-def _own_opts(
+def _plugreg_opts(
     manager: PluginManager, holder: Any, name: str, marker: str, implicit: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """Return the options that plugreg's own marker left, or those that the prefix implies."""
+    """Return the options that plugreg's own marker has set, or those that the prefix implies."""
     found = _static_hook_attr(holder, name)
     if found is None:
         return None

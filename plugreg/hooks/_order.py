@@ -1,4 +1,4 @@
-"""The order of a hook's implementations where some ask to be before or after named plugins."""
+"""The order of a hook's implementations under constraints: before or after a plugin."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import NamedTuple, cast
 
 from pluggy import HookImpl
 
-from plugreg.hooks._wishes import RELATIONS, Relation
+from plugreg.hooks._constraints import RELATIONS, Relation
 
 At = Mapping[str, Sequence[int]]
 """The places of each plugin's implementations."""
 
 Edges = Mapping[int, Sequence[int]]
-"""The places that come after each place, or before it."""
+"""The places after each place, or before it."""
 
 
-class Asking(NamedTuple):
-    """What an implementation asks for: the plugin it is of, and those to be before and after."""
+class OrderRequest(NamedTuple):
+    """An implementation's plugin, and the plugins that it asks to be before and after."""
 
     name: str
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
 
 
-class Wish(NamedTuple):
-    """That the implementation at ``place`` be before, or after, all those of the plugin ``other``.
+class Constraint(NamedTuple):
+    """The implementation at ``place`` must be before, or after, all those of the plugin ``other``.
 
-    ``place`` is the one it has without any wish.
+    ``place`` is its place without any constraint.
     """
 
     place: int
@@ -37,102 +37,102 @@ class Wish(NamedTuple):
 
 
 class Order(NamedTuple):
-    """The places that implementations had without wishes, in the order found.
+    """The places that implementations had without constraints, in their new order.
 
-    Each of ``circles`` has wishes that cannot hold together, and were ignored.
+    Each of ``cycles`` has constraints that cannot hold together, and were ignored.
     """
 
     places: tuple[int, ...]
-    circles: tuple[tuple[Wish, ...], ...]
+    cycles: tuple[tuple[Constraint, ...], ...]
 
 
 class Position(NamedTuple):
-    """Which plugin an implementation is of, and why it stands where it stands, as a sentence."""
+    """An implementation's plugin, and the reason of its place in the call order, as a sentence."""
 
     slug: str
     reason: str
 
 
-class Circle(NamedTuple):
-    """The plugins whose wishes form a circle, and these wishes in words."""
+class Cycle(NamedTuple):
+    """The plugins whose constraints form a cycle, and a description of these constraints."""
 
     names: frozenset[str]
     text: str
 
 
 class Arranged(NamedTuple):
-    """A hook's list as pluggy would have it, ``base``, and as the wishes make it, ``impls``."""
+    """A hook's list in pluggy's own order, ``base``, and with its constraints, ``impls``."""
 
     base: list[HookImpl]
     impls: list[HookImpl]
-    circles: tuple[Circle, ...]
+    cycles: tuple[Cycle, ...]
 
 
 # -- the order of places ---------------------------------------------------------------------
 
 
-def find_order(asking: Sequence[Asking]) -> Order:
-    """Find the order of implementations that are called in the given one as long as none asks.
+def find_order(requests: Sequence[OrderRequest]) -> Order:
+    """Find the order of implementations, whose given order holds where nothing is constrained.
 
-    Who asks is moved, and no farther than it must be: forwards to the first of those it asks to
-    be before, backwards to the last of those it asks to be after. Who does not ask stays, unless
-    wishes of others leave no other way. A plugin that is not there is no constraint. A wish that
-    lies on a circle is ignored, and no other one is; one about its own plugin is a circle.
+    An implementation with a constraint is moved no farther than it must be: forwards to the first
+    of those it must be before, backwards to the last of those it must be after. The others stay,
+    unless there is no other way. A plugin that is not there is no constraint. Constraints on a
+    cycle are ignored, and no others; a constraint on its own plugin is a cycle.
     """
     at: dict[str, list[int]] = defaultdict(list)
-    for place, each in enumerate(asking):
-        at[each.name].append(place)
-    wishes = [
-        wish
-        for place, each in enumerate(asking)
-        for wish in _wishes(place, each)
-        if wish.other in at
+    for place, request in enumerate(requests):
+        at[request.name].append(place)
+    constraints = [
+        constraint
+        for place, request in enumerate(requests)
+        for constraint in _constraints(place, request)
+        if constraint.other in at
     ]
-    places = [*range(len(asking))]
-    following, preceding = _edges(wishes, at)
+    places = [*range(len(requests))]
+    following, preceding = _edges(constraints, at)
     valid = _sorted(places, following, preceding)
-    circles: tuple[tuple[Wish, ...], ...] = ()
+    cycles: tuple[tuple[Constraint, ...], ...] = ()
     if len(valid) < len(places):
-        circles = _circles(wishes, at, following, preceding)
-        ignored = {wish for circle in circles for wish in circle}
-        wishes = [each for each in wishes if each not in ignored]
-        following, preceding = _edges(wishes, at)
+        cycles = _cycles(constraints, at, following, preceding)
+        ignored = {constraint for cycle in cycles for constraint in cycle}
+        constraints = [constraint for constraint in constraints if constraint not in ignored]
+        following, preceding = _edges(constraints, at)
         valid = _sorted(places, following, preceding)
-    # Each goes where those it asks about have gone, so these have their turn before it.
-    turns = {place: turn for turn, place in enumerate(valid)}
-    wishes.sort(key=lambda wish: turns[wish.place])
-    for place, relation, other in reversed(wishes):
+    # An implementation is moved after those that its constraints name.
+    turn_of = {place: turn for turn, place in enumerate(valid)}
+    constraints.sort(key=lambda constraint: turn_of[constraint.place])
+    for place, relation, other in reversed(constraints):
         if relation == "before":
-            places[place] = min(places[place], *(places[each] for each in at[other]))
-    for place, relation, other in wishes:
+            places[place] = min(places[place], *(places[index] for index in at[other]))
+    for place, relation, other in constraints:
         if relation == "after":
-            places[place] = max(places[place], *(places[each] for each in at[other]))
-    return Order(tuple(_sorted(places, following, preceding)), circles)
+            places[place] = max(places[place], *(places[index] for index in at[other]))
+    return Order(tuple(_sorted(places, following, preceding)), cycles)
 
 
-def _wishes(place: int, asking: Asking) -> list[Wish]:
+def _constraints(place: int, request: OrderRequest) -> list[Constraint]:
     return [
-        *(Wish(place, "before", other) for other in asking.before),
-        *(Wish(place, "after", other) for other in asking.after),
+        *(Constraint(place, "before", other) for other in request.before),
+        *(Constraint(place, "after", other) for other in request.after),
     ]
 
 
-def _edges(wishes: Iterable[Wish], at: At) -> tuple[Edges, Edges]:
-    """Return what comes after each place, and what comes before it."""
+def _edges(constraints: Iterable[Constraint], at: At) -> tuple[Edges, Edges]:
+    """Return the places after each place, and those before it."""
     following: dict[int, list[int]] = defaultdict(list)
     preceding: dict[int, list[int]] = defaultdict(list)
-    for place, relation, other in wishes:
-        for each in at[other]:
-            first, second = (place, each) if relation == "before" else (each, place)
+    for place, relation, other in constraints:
+        for index in at[other]:
+            first, second = (place, index) if relation == "before" else (index, place)
             following[first].append(second)
             preceding[second].append(first)
     return following, preceding
 
 
 def _sorted(keys: Sequence[int], following: Edges, preceding: Edges) -> list[int]:
-    """Return all places but those on circles, and behind them: always the smallest key next.
+    """Return all places except those on cycles, and behind them: always the smallest key next.
 
-    Of two with the same key the one that was first stays first.
+    Places with the same key keep their order.
     """
     from heapq import heapify, heappop, heappush
 
@@ -143,31 +143,31 @@ def _sorted(keys: Sequence[int], following: Edges, preceding: Edges) -> list[int
     while free:
         _, place = heappop(free)
         found.append(place)
-        for each in following.get(place, ()):
-            missing[each] -= 1
-            if not missing[each]:
-                heappush(free, (keys[each], each))
+        for follower in following.get(place, ()):
+            missing[follower] -= 1
+            if not missing[follower]:
+                heappush(free, (keys[follower], follower))
     return found
 
 
-def _circles(
-    wishes: Sequence[Wish], at: At, following: Edges, preceding: Edges
-) -> tuple[tuple[Wish, ...], ...]:
-    """Return the wishes on circles, those together whose circles hang together."""
+def _cycles(
+    constraints: Sequence[Constraint], at: At, following: Edges, preceding: Edges
+) -> tuple[tuple[Constraint, ...], ...]:
+    """Return the constraints on cycles; cycles that share a place are one."""
     found = []
     done: set[int] = set()
     for start in sorted(following):
         if start in done:
             continue
-        # What can be reached both ways, the start itself included, is on a circle with it.
+        # Places that can be reached both ways, the start itself included, are on a cycle with it.
         members = _reached(start, following) & _reached(start, preceding)
         done |= members
         if members:
             found.append(
                 tuple(
-                    wish
-                    for wish in wishes
-                    if wish.place in members and not members.isdisjoint(at[wish.other])
+                    constraint
+                    for constraint in constraints
+                    if constraint.place in members and not members.isdisjoint(at[constraint.other])
                 )
             )
     return tuple(found)
@@ -186,65 +186,71 @@ def _reached(start: int, edges: Edges) -> set[int]:
 # -- the order of implementations ------------------------------------------------------------
 
 
-def asks(impl: HookImpl) -> bool:
-    """Tell whether an implementation asks for a place."""
-    return any(each in impl.opts for each in RELATIONS)
+def has_constraints(impl: HookImpl) -> bool:
+    """Return whether an implementation has ordering constraints."""
+    return any(relation in impl.opts for relation in RELATIONS)
 
 
 def arrange(base: list[HookImpl]) -> Arranged:
-    """Arrange a hook's list, which pluggy keeps in reverse, as the implementations ask.
+    """Order a hook's list, which pluggy keeps in reverse, by its constraints.
 
-    Wrappers stay behind the others, since they run outside of these. Within both a wish is
-    stronger than tryfirst and trylast.
+    Wrappers stay behind the others, since they run outside of these. Within each part a constraint
+    is stronger than tryfirst and trylast.
     """
     impls: list[HookImpl] = []
-    circles = []
+    cycles = []
     for called in _in_call_order(base):
-        order = find_order([_asking(each) for each in called])
+        order = find_order([_request_of(impl) for impl in called])
         impls += (called[place] for place in reversed(order.places))
-        for circle in order.circles:
-            named = [(called[wish.place].plugin_name, wish) for wish in circle]
-            text = ", ".join(f"{name!r} {wish.relation} {wish.other!r}" for name, wish in named)
-            circles.append(Circle(frozenset(name for name, _ in named), text))
-    return Arranged(base, impls, tuple(circles))
+        for cycle in order.cycles:
+            named = [(called[constraint.place].plugin_name, constraint) for constraint in cycle]
+            text = ", ".join(
+                f"{name!r} {constraint.relation} {constraint.other!r}" for name, constraint in named
+            )
+            cycles.append(Cycle(frozenset(name for name, _ in named), text))
+    return Arranged(base, impls, tuple(cycles))
 
 
 def explain_order(impls: Sequence[HookImpl]) -> tuple[Position, ...]:
-    """Tell of each implementation in a hook's list why it has its place, in call order."""
+    """Return each implementation of a hook's list with the reason of its place, in call order."""
     found = []
     for called in reversed(_in_call_order(impls)):
-        asking = [_asking(each) for each in called]
-        present = {each.name for each in asking}
-        ignored = {wish for circle in find_order(asking).circles for wish in circle}
-        for place, (impl, own) in enumerate(zip(called, asking, strict=True)):
-            wishes = _wishes(place, own)
-            refused = {wish for wish in wishes if wish.other not in present or wish in ignored}
+        requests = [_request_of(impl) for impl in called]
+        present = {request.name for request in requests}
+        ignored = {constraint for cycle in find_order(requests).cycles for constraint in cycle}
+        for place, (impl, request) in enumerate(zip(called, requests, strict=True)):
+            constraints = _constraints(place, request)
+            refused = {
+                constraint
+                for constraint in constraints
+                if constraint.other not in present or constraint in ignored
+            }
             reasons = ["wrapper"] if impl.wrapper or impl.hookwrapper else []
             if impl.tryfirst or impl.trylast:
                 reasons.append("trylast" if impl.trylast else "tryfirst")
-            elif len(refused) == len(wishes):
+            elif len(refused) == len(constraints):
                 reasons.append("by load order, the latest first")
-            for wish in wishes:
-                _, relation, other = wish
-                if wish not in refused:
+            for constraint in constraints:
+                _, relation, other = constraint
+                if constraint not in refused:
                     reasons.append(f"{relation} {other!r} as it asks")
                 elif other in present:
-                    reasons.append(f"not {relation} {other!r}, since that wish is on a circle")
+                    reasons.append(f"not {relation} {other!r}, which would close a cycle")
                 else:
                     reasons.append(f"no {other!r} to be {relation}")
-            found.append(Position(own.name, "; ".join(reasons)))
+            found.append(Position(request.name, "; ".join(reasons)))
     return tuple(found)
 
 
 def _in_call_order(impls: Sequence[HookImpl]) -> tuple[list[HookImpl], list[HookImpl]]:
     """Return the plain implementations of a hook's list, and the wrappers, each in call order."""
     halves: tuple[list[HookImpl], list[HookImpl]] = ([], [])
-    for each in reversed(impls):
-        halves[bool(each.wrapper or each.hookwrapper)].append(each)
+    for impl in reversed(impls):
+        halves[bool(impl.wrapper or impl.hookwrapper)].append(impl)
     return halves
 
 
-def _asking(impl: HookImpl) -> Asking:
-    # What is not pluggy's own stands in the same options, as plugreg's manager has parsed it.
+def _request_of(impl: HookImpl) -> OrderRequest:
+    # plugreg's manager has parsed its own options into those of pluggy.
     opts = cast("Mapping[str, tuple[str, ...]]", impl.opts)
-    return Asking(impl.plugin_name, *(opts.get(each, ()) for each in RELATIONS))
+    return OrderRequest(impl.plugin_name, *(opts.get(relation, ()) for relation in RELATIONS))

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from pluggy import HookCallError, HookImpl, Result
 
 Shape = tuple[int, ...]
-"""Which values of a call a function takes, in its own order, by their places."""
+"""The places of the values of a call that a function takes, in its own order."""
 
 ABSENT: Final = object()
 """Stands for an argument that a call of a hook without a spec does not give."""
@@ -19,7 +19,7 @@ ABSENT: Final = object()
 class Row(NamedTuple):
     """One implementation as the isolated call needs it.
 
-    ``takes`` says which values of the call the function is given, in this order, by their places.
+    ``takes`` are the places of the values that the function is called with, in this order.
     """
 
     slug: str
@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
     def run(self, values: Sequence[Any]) -> Any:
         """Call the function with those of ``values`` that it takes."""
-        return self.function(*[values[each] for each in self.takes])
+        return self.function(*[values[place] for place in self.takes])
 
 
 class AsyncOnly:
@@ -53,24 +53,24 @@ def make_row(
     With ``may_lack`` the values that it has defaults for may be ``ABSENT``.
     """
     function: Callable[..., Any] = impl.function
-    optional = tuple(each for each in impl.kwargnames if each in places)
-    unknown = [each for each in impl.argnames if each not in places]
+    optional = tuple(name for name in impl.kwargnames if name in places)
+    unknown = [name for name in impl.argnames if name not in places]
     if unknown:
-        return Row(impl.plugin_name, hook, _refusal_for(unknown[0]), ())
+        return Row(impl.plugin_name, hook, _make_refusal(unknown[0]), ())
     if (may_lack and optional) or not _takes_by_place(impl, optional):
-        function = _by_keyword(function, len(impl.argnames), optional)
+        function = _pass_by_keyword(function, len(impl.argnames), optional)
     if inspect.iscoroutinefunction(impl.function) or inspect.isasyncgenfunction(impl.function):
         function = AsyncOnly(function, getattr(impl.function, "__qualname__", ""))
     elif impl.hookwrapper:
-        function = _in_new_style(function)
-    takes = tuple(places[each] for each in (*impl.argnames, *optional))
+        function = _make_new_style(function)
+    takes = tuple(places[name] for name in (*impl.argnames, *optional))
     return Row(impl.plugin_name, hook, function, takes)
 
 
 def _takes_by_place(impl: HookImpl, optional: tuple[str, ...]) -> bool:
-    """Tell whether the values of ``optional`` come right after the others in the parameters.
+    """Return whether the values of ``optional`` come right after the others in the parameters.
 
-    Of a function that wraps another one pluggy has told the parameters of that one.
+    pluggy reports for a function with ``__wrapped__`` the parameters of the wrapped function.
     """
     if not optional:
         return True
@@ -79,26 +79,26 @@ def _takes_by_place(impl: HookImpl, optional: tuple[str, ...]) -> bool:
     return is_plain and impl.kwargnames[: len(optional)] == optional
 
 
-def _by_keyword(
+def _pass_by_keyword(
     function: Callable[..., Any], count: int, names: tuple[str, ...]
 ) -> Callable[..., Any]:
-    """Make a function whose values after the first ``count`` are handed on by these names."""
+    """Make a function that passes its values after the first ``count`` by these names."""
 
     def caller(*values: Any) -> Any:
         optional = zip(names, values[count:], strict=True)
         return function(
-            *values[:count], **{name: each for name, each in optional if each is not ABSENT}
+            *values[:count], **{name: value for name, value in optional if value is not ABSENT}
         )
 
     return caller
 
 
 def with_all(row: Row) -> Callable[..., Any]:
-    """Make a function that is given all values of a call."""
+    """Make a function that is called with all values of a call."""
     return lambda *values: row.run(values)
 
 
-def _in_new_style(function: Callable[..., Any]) -> Callable[..., Any]:
+def _make_new_style(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make an old-style wrapper, which is sent a ``Result``, work like a new-style one."""
 
     def wrapper(*args: Any, **kwargs: Any) -> Generator[None, Any, Any]:
@@ -119,17 +119,24 @@ def _in_new_style(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def _refusal_for(absent: str) -> Callable[..., Any]:
-    """Stand in for an implementation that asks for what no call gives."""
+def _make_refusal(absent: str) -> Callable[..., Any]:
+    """Stand in for an implementation with an argument that no call has."""
 
-    def stand_in(*_: Any) -> Any:
+    def refuse_call(*_: Any) -> Any:
         raise HookCallError(f"hook call must provide argument {absent!r}")
 
-    return stand_in
+    return refuse_call
 
 
 def refuse(coroutine: CoroutineType[Any, Any, Any]) -> Any:
-    """Close a coroutine that an implementation has returned. Raises TypeError."""
+    """Close a coroutine that an implementation has returned.
+
+    Args:
+        coroutine: The coroutine; none of its code has run.
+
+    Raises:
+        TypeError: Always, since a synchronous call cannot wait.
+    """
     coroutine.close()
     raise _not_async(coroutine.__qualname__)
 

@@ -7,7 +7,7 @@ from typing import Any, Final, TypedDict, TypeVar, Unpack, overload
 
 from pluggy import HookimplMarker, HookspecMarker
 
-from plugreg.hooks._wishes import wishes_in
+from plugreg.hooks._constraints import parse_constraints
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -61,23 +61,31 @@ def hookimpl(
 ) -> Any:
     """Mark a function as a hook's implementation, whatever the host is called.
 
-    ``before`` and ``after`` name plugins, by slug, or by the name under which a host registered
-    them itself: the implementation is called before, or after, all those of the same hook that
-    these have. Both are stronger than ``tryfirst`` and ``trylast``. A plugin that is not in
-    service is no constraint. Wishes that form a circle are ignored, and are a failure of each
-    plugin in it. Wrappers, which run outside of all others, are ordered among themselves. The
-    other options are those of ``pluggy.HookimplMarker``.
+    Constraints are stronger than ``tryfirst`` and ``trylast``. A plugin that is not in service is
+    no constraint. Constraints that form a cycle are ignored, and are a failure of each plugin in
+    it. Wrappers, which run outside of all others, are ordered among themselves.
 
-    The function is returned as it is. Raises TypeError for names that are no texts.
+    Args:
+        function: The function; without it a decorator is returned.
+        before: Plugins that are called after this one. They are named by slug, or by the name
+            under which a host registered them itself.
+        after: Plugins that are called before this one, named likewise.
+        **options: The options of ``pluggy.HookimplMarker``.
+
+    Returns:
+        The function as it is, or a decorator.
+
+    Raises:
+        TypeError: If *before* or *after* are no names.
     """
     mark = _hookimpl(**options)
-    wishes = wishes_in({"before": before, "after": after})
+    constraints = parse_constraints({"before": before, "after": after})
 
-    def marked(implementation: Any) -> Any:
-        mark(implementation).plugreg_impl.update(wishes)
+    def decorate(implementation: Any) -> Any:
+        mark(implementation).plugreg_impl.update(constraints)
         return implementation
 
-    return marked if function is None else marked(function)
+    return decorate if function is None else decorate(function)
 
 
 class PlugregSpecs:
@@ -85,39 +93,47 @@ class PlugregSpecs:
 
     @hookspec
     def plugreg_activated(self) -> None:
-        """Told to a plugin at the end of its activation, once for each object.
+        """Prepare for service, at the end of the activation; once for each object.
 
-        Settings can be used. What it raises makes the activation fail. Other plugins of the same
-        load are not in service yet; ``plugreg_plugins_loaded`` comes when they are.
+        Settings can be used. An exception makes the activation fail. Other plugins of the same
+        load are not in service yet; ``plugreg_plugins_loaded`` follows when they are.
         """
 
     @hookspec
     def plugreg_deactivating(self) -> None:
-        """Told to a plugin when it is taken out of service, after the last call could begin."""
+        """Clean up after the plugin was taken out of service; no call can begin any more."""
 
     @hookspec
     def plugreg_settings_changed(self, changed: frozenset[str]) -> None:
-        """Told to a plugin when values have changed; ``changed`` has their keys.
+        """React to changed values of the plugin's settings, or of a user's.
 
-        Its own settings, or those of a user; which of the two is not told.
+        Args:
+            changed: Keys of the settings.
         """
 
     @hookspec
     def plugreg_plugins_loaded(self, report: object) -> None:
-        """Told to all active plugins after each load and reload, with its ``LoadReport``."""
+        """React to a load or reload; called on all active plugins.
+
+        Args:
+            report: The ``LoadReport``.
+        """
 
     @hookspec
     def plugreg_health(self) -> bool | str | None:
-        """Tell how the plugin is: None or True for well, a text that says what is wrong.
+        """Report the plugin's health to ``registry.health()``.
 
-        Asked by ``registry.health()``.
+        Returns:
+            None or True if it is well, else a string that describes the fault.
         """
 
     @hookspec
     def plugreg_plugins(self) -> Iterable[tuple[str, object]]:
-        """Bring further plugins: pairs of a name and an object, class, or ``"module:attr"``.
+        """Bring further plugins. Called once, when the implementing plugin has been activated.
 
-        Asked once, when the plugin that implements it has been activated. What it brings is found
-        after the entry points, is off until wanted, and depends on the plugin that brought it.
+        Returns:
+            Pairs of a name and an object, class, or ``"module:attr"``. These plugins are found
+            after the entry points, are off until wanted, and depend on the plugin that brings
+            them.
         """
         return ()

@@ -1,4 +1,4 @@
-"""What the manager keeps beside pluggy's own state, and how it orders what was exchanged in."""
+"""The manager's state beside pluggy's own, and the order of exchanged implementations."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import pluggy
 from pluggy import HookCaller, HookImpl
 
 from plugreg._support.per_process import PerProcess
 from plugreg.hooks._identity import Delivered
-from plugreg.hooks._order import Arranged, arrange, asks
+from plugreg.hooks._order import Arranged, arrange, has_constraints
 from plugreg.hooks._rows import Row
 from plugreg.hooks._tables import HookTable, Implementations, Rank, section
 
@@ -30,31 +29,31 @@ class HistoricCall(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exchange:
-    """What an exchange that was decided on changes beside the state; to do it twice is no harm.
+    """The changes of a decided exchange beside the state; carrying them out twice does no harm.
 
-    ``lists`` has the new list of each hook concerned, ``gone`` and ``came`` are names of plugins,
-    ``publish`` is the owner's part.
+    ``lists`` has the new list of each hook concerned. ``removed`` are names of plugins, ``added``
+    plugins by their names. ``publish`` is the owner's part.
     """
 
     lists: Sequence[tuple[HookCaller, list[HookImpl]]]
-    gone: Collection[str]
-    came: Mapping[str, Any]
+    removed: Collection[str]
+    added: Mapping[str, Any]
     publish: Callable[[], object]
 
 
-class State:
-    """One attribute for all of it, so that a host's subclass is free in its own names.
+class ManagerState:
+    """All state in one attribute, so that a host's subclass is free in its own names.
 
-    A copied or unpickled manager begins with a state of its own: what was exchanged into the
-    original counts as registered by the host there. ``exchange`` is one that is not carried out
-    to its end yet, ``due`` the historic calls that plugins which were exchanged in have not had.
+    A copied or unpickled manager begins with a state of its own: plugins exchanged into the
+    original count as registered by the host there. ``exchange`` is not carried out to its end
+    yet. ``due`` are the historic calls that exchanged plugins have not received.
     """
 
     def __init__(self, around: Callable[[Row], Row] | None = None) -> None:
         self.around = around
         self.writing = PerProcess(threading.RLock)
         self.taken: dict[str, Implementations] = {}
-        # Of each implementation: its section, and its place among those taken in.
+        # For each implementation: its section, and its place among the exchanged ones.
         self.places: dict[HookImpl, tuple[int, tuple[Rank, int]]] = {}
         self.before: frozenset[str] | None = None
         self.tables: dict[Any, HookTable] = {}
@@ -63,25 +62,25 @@ class State:
         self.due: deque[HistoricCall] = deque()
         self.exchange: Exchange | None = None
 
-    def __reduce__(self) -> tuple[type[State], tuple[()]]:
-        return State, ()
+    def __reduce__(self) -> tuple[type[ManagerState], tuple[()]]:
+        return ManagerState, ()
 
-    def next(self) -> State:
-        """Return a state to prepare an exchange in; what readers see of this one stays as it is."""
-        state = State(self.around)
+    def next(self) -> ManagerState:
+        """Return a copy to prepare an exchange in; readers go on with this state."""
+        state = ManagerState(self.around)
         vars(state).update(vars(self))
         state.taken, state.places = self.taken.copy(), self.places.copy()
         state.arranged, state.due = self.arranged.copy(), self.due.copy()
         return state
 
     def put(self, added: Implementations) -> None:
-        """Take a plugin in. Its place is its rank, then the order in which it lists its hooks."""
+        """Add a plugin. Its place is its rank, then the order in which it lists its hooks."""
         self.taken[added.name] = added
         for index, (_, impl) in enumerate(added.pairs):
             self.places[impl] = (section(impl), (added.rank, index))
 
     def drop(self, name: str) -> Implementations:
-        """Let a plugin go, and return what it had brought."""
+        """Remove a plugin, and return its implementations."""
         left = self.taken.pop(name)
         for _, impl in left.pairs:
             self.places.pop(impl, None)
@@ -90,26 +89,28 @@ class State:
     def arrange(
         self, hook_name: str, impls: list[HookImpl], coming: Sequence[HookImpl]
     ) -> list[HookImpl]:
-        """Return a hook's new list, arranged as those in it ask; ``coming`` are new in it."""
-        # Where nobody has asked, and nobody who comes asks, the others need not be looked through.
-        if (hook_name in self.arranged or any(map(asks, coming))) and any(map(asks, impls)):
+        """Return a hook's new list, ordered by its constraints; ``coming`` are new in it."""
+        # Without constraints before and among the new ones, the others need not be looked through.
+        if (hook_name in self.arranged or any(map(has_constraints, coming))) and any(
+            map(has_constraints, impls)
+        ):
             self.arranged[hook_name] = found = arrange(impls)
             return found.impls
         self.arranged.pop(hook_name, None)
         return impls
 
     def placed(self, impls: list[HookImpl], arriving: Iterable[HookImpl]) -> list[HookImpl]:
-        """Put implementations that were taken in at their places among those of a hook.
+        """Insert exchanged implementations at their places among those of a hook.
 
         There are six parts (wrappers behind the rest, and in both trylast, plain, tryfirst). In
-        each, what was exchanged in stands together in the order of its places, behind what the
-        host had registered before the first exchange and before what it has registered since;
+        each part the exchanged implementations stand together, in the order of their places. The
+        host's own from before the first exchange stand before them, its later ones behind them;
         each of these two keeps its own order. Among trylast all of this is the other way round.
         """
         end = 0
         for new in arriving:
             follows = self._follows(new)
-            # Many come in the order of their places, and so each right after the one before it.
+            # Many come in the order of their places, and so each right after its predecessor.
             low, high = 0, len(impls)
             if end and not follows(impls[end - 1]):
                 low = end
@@ -121,7 +122,7 @@ class State:
         return impls
 
     def _follows(self, new: HookImpl) -> Callable[[HookImpl], bool]:
-        """Return what tells which implementations stand after one that was taken in."""
+        """Return a function that says whether an implementation stands after this exchanged one."""
         places, before = self.places, self.before or ()
         new_part, new_place = places[new]
         is_trylast = new_part in (0, 3)
@@ -135,9 +136,3 @@ class State:
             return place < new_place if is_trylast else new_place < place
 
         return follows
-
-
-class Stateful(pluggy.PluginManager):
-    """pluggy's manager, with plugreg's state beside its own."""
-
-    _plugreg: State

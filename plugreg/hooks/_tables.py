@@ -9,22 +9,26 @@ from typing import TYPE_CHECKING, Any
 from pluggy import HookCaller, HookCallError, HookImpl
 from pluggy._hooks import HookSpec
 
-from plugreg.hooks._loop import Calls, Keep, Loop, Pick, make_loop, make_pick, shaped
+from plugreg.hooks._loop import Calls, Keep, Loop, Pick, make_calls, make_loop, make_pick
 from plugreg.hooks._rows import ABSENT, Row, Shape, make_row
 
 if TYPE_CHECKING:
     import importlib.metadata
 
 Rank = tuple[Any, ...]
-"""The place of a plugin among the others: those registered later have a greater one."""
+"""The place of a plugin among the others: plugins registered later have a greater rank."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Implementations:
     """The hook implementations of one plugin, parsed and checked, but not in service.
 
-    ``pairs`` has ``(hook name, implementation)`` in the order in which the plugin lists them,
-    ``dist_info`` the metadata folder of the distribution that brought it, if one did.
+    Attributes:
+        name: The plugin's name on the manager.
+        plugin: The plugin object.
+        pairs: ``(hook name, implementation)`` in the order in which the plugin lists them.
+        rank: The plugin's place among the others.
+        dist_info: Metadata folder of the plugin's distribution, or None.
     """
 
     name: str
@@ -34,15 +38,17 @@ class Implementations:
     dist_info: str | None = None
 
     def distribution(self) -> importlib.metadata.Distribution | None:
-        """Look up the distribution that brought the plugin; None where none did."""
+        """Read the plugin's distribution; None for a plugin without."""
         from importlib.metadata import Distribution
 
         return None if self.dist_info is None else Distribution.at(self.dist_info)
 
     def rows(self, hook: str, names: Iterable[str] = ()) -> list[Row]:
-        """Return this plugin's own implementations of ``hook``, without wrappers.
+        """Return this plugin's own implementations of a hook, without wrappers.
 
-        ``names`` are the arguments whose values they are to be given, in this order.
+        Args:
+            hook: The hook's name.
+            names: The arguments of the calls, in the order of their values.
         """
         places = {name: place for place, name in enumerate(names)}
         return [
@@ -52,9 +58,14 @@ class Implementations:
         ]
 
     def invoke(self, hook: str, **kwargs: object) -> list[Any]:
-        """Run this plugin's own implementations of ``hook``, without wrappers; return all results.
+        """Run this plugin's own implementations of a hook, without wrappers and without a guard.
 
-        Nothing is guarded here.
+        Args:
+            hook: The hook's name.
+            **kwargs: Arguments of the hook.
+
+        Returns:
+            All results, None included.
         """
         values = [*kwargs.values()]
         return [row.run(values) for row in self.rows(hook, kwargs)]
@@ -64,14 +75,15 @@ class Implementations:
 class HookTable:
     """A hook as the isolated call needs it, made from one list of implementations and one spec.
 
-    As long as ``hook`` holds the same two objects the table is current. ``rows`` and ``wrappers``
-    are in call order, wrappers outermost first and all in new style; ``bare`` has the rows with
-    nothing round them. A call has a value for each of ``parameters``, whose ``names`` are a set;
-    ``defaults`` has those that the spec gives.
+    The table is current as long as ``hook`` holds the same two objects. ``rows`` and ``wrappers``
+    are in call order, wrappers outermost first and all in new style. ``bare`` has the rows without
+    supervision. A call has a value for each of ``parameters``, whose ``names`` are a set;
+    ``defaults`` has the spec's default values.
 
-    ``shortcuts`` are for calls that are no more than a loop over all rows: by how many arguments
-    one gives, all or those without a default, what picks their values, and the loop, which takes
-    ``calls``, a ``Keep`` and these. ``loops`` are those of other calls, made when first needed.
+    ``shortcuts`` are for calls that are no more than a loop over all rows. By the number of
+    arguments, all or those without a default, they have the function that picks their values, and
+    the loop, which takes ``calls``, a ``Keep`` and these. ``loops`` are the loops of other calls,
+    made when first needed.
     """
 
     hook: HookCaller
@@ -94,26 +106,37 @@ class HookTable:
     def arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of a call: one for each parameter, and no others.
 
-        Raises HookCallError when one is missing, or unknown to the spec, and for a historic hook.
+        Args:
+            given: The arguments of the caller.
+
+        Raises:
+            HookCallError: If one is missing, or unknown to the spec, or the hook is historic.
         """
         found = {**self.defaults, **given}
-        return self._checked(found) if self.is_historic or found.keys() != self.names else found
+        return self._check(found) if self.is_historic or found.keys() != self.names else found
 
     def values(self, arguments: Mapping[str, Any]) -> list[Any]:
-        """Return the values that rows take: those of the arguments, in the order of parameters."""
-        return [arguments[each] for each in self.parameters]
+        """Return the values for the rows, in the order of parameters.
+
+        Args:
+            arguments: The arguments that :meth:`arguments` has returned.
+        """
+        return [arguments[name] for name in self.parameters]
 
     def run(self, arguments: Mapping[str, Any], keep: Keep, *, first: bool) -> list[Any]:
-        """Call the rows, all or up to the ``first`` result; return the results that are not None.
+        """Call the rows, and return the results that are not None.
 
-        ``arguments`` are those that :meth:`arguments` returns.
+        Args:
+            arguments: The arguments that :meth:`arguments` has returned.
+            keep: Records an exception, or raises it.
+            first: Whether to end at the first result.
         """
         loop = self.loops.get(first)
         if loop is None:
             loop = self.loops[first] = make_loop(self.shapes, len(self.parameters), first=first)
         return loop(self.calls, keep, self.pick(arguments))
 
-    def _checked(self, found: dict[str, Any]) -> dict[str, Any]:
+    def _check(self, found: dict[str, Any]) -> dict[str, Any]:
         name = self.hook.name
         if self.is_historic:
             raise HookCallError(
@@ -127,13 +150,13 @@ class HookTable:
         if unknown and self.spec is not None:
             names = ", ".join(map(repr, sorted(unknown)))
             raise HookCallError(f"hook {name!r} has no argument {names}")
-        return {each: found[each] for each in self.parameters}
+        return {name: found[name] for name in self.parameters}
 
 
 def make_table(hook: HookCaller, around: Callable[[Row], Row] | None = None) -> HookTable:
-    """Make the table of a hook from the list of implementations that it has now.
+    """Make the table of a hook from its present list of implementations.
 
-    ``around`` makes of each row the one that stands in its place; of wrappers it is not asked.
+    ``around`` replaces each row by the supervised one; wrappers are not supervised.
     """
     impls, spec = hook._hookimpls, hook.spec
     in_call_order = impls[::-1]
@@ -141,18 +164,16 @@ def make_table(hook: HookCaller, around: Callable[[Row], Row] | None = None) -> 
     parameters = (*required, *defaults)
     places = {name: place for place, name in enumerate(parameters)}
 
-    def made(is_wrapper: bool) -> tuple[Row, ...]:
+    def make_rows(is_wrapper: bool) -> tuple[Row, ...]:
         return tuple(
-            make_row(each, hook.name, places, may_lack=spec is None)
-            for each in in_call_order
-            if is_wrapper is (section(each) >= 3)
+            make_row(impl, hook.name, places, may_lack=spec is None)
+            for impl in in_call_order
+            if is_wrapper is (section(impl) >= 3)
         )
 
-    rows, wrappers = made(False), made(True)
-    bare = rows
-    if around is not None:
-        rows = tuple(map(around, rows))
-    shapes, calls = shaped(rows, len(parameters))
+    bare, wrappers = make_rows(False), make_rows(True)
+    rows = bare if around is None else tuple(map(around, bare))
+    shapes, calls = make_calls(rows, len(parameters))
     firstresult = spec is not None and bool(spec.opts.get("firstresult"))
     is_historic = spec is not None and bool(spec.opts.get("historic"))
     shortcuts = {}
@@ -183,16 +204,16 @@ def make_table(hook: HookCaller, around: Callable[[Row], Row] | None = None) -> 
 def _parameters(
     impls: Sequence[HookImpl], spec: HookSpec | None
 ) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Return the names of what each call must give, and the defaults of what it may leave out."""
+    """Return the names of the required arguments, and the defaults of the others."""
     if spec is not None:
         return spec.argnames, spec.kwargdefaults
-    # Without a spec, a call must give what the implementations ask for.
-    required = dict.fromkeys(name for each in impls for name in each.argnames)
-    optional = dict.fromkeys(name for each in impls for name in each.kwargnames)
+    # Without a spec, a call needs the arguments of the implementations.
+    required = dict.fromkeys(name for impl in impls for name in impl.argnames)
+    optional = dict.fromkeys(name for impl in impls for name in impl.kwargnames)
     return (*required,), {name: ABSENT for name in optional if name not in required}
 
 
 def section(impl: HookImpl) -> int:
-    """Return in which of the six parts of a hook's list pluggy keeps an implementation."""
+    """Return the number of the part, of six, of a hook's list that has an implementation."""
     position = 0 if impl.trylast else 2 if impl.tryfirst else 1
     return position + 3 if impl.wrapper or impl.hookwrapper else position

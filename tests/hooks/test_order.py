@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from plugreg import Plugin, PluginRegistry
 from plugreg._calls.dispatcher import Dispatcher
 from plugreg.hooks import PluginManager, hookimpl, hookspec
-from plugreg.hooks._order import Asking, find_order
+from plugreg.hooks._order import OrderRequest, find_order
 from plugreg.records import Stage
 
 host_impl = pluggy.HookimplMarker("shop")
@@ -235,15 +235,15 @@ class TestOrder:
     def test_a_long_chain(self, circle):
         """It is as long as one likes, also where it is a circle."""
         count = 3000
-        asking = [Asking(str(n), before=(str(n - 1),)) for n in range(count)]
+        asking = [OrderRequest(str(n), before=(str(n - 1),)) for n in range(count)]
         if circle:
-            asking[0] = Asking("0", before=(str(count - 1),))
+            asking[0] = OrderRequest("0", before=(str(count - 1),))
 
         order = find_order(asking)
 
         expected = [*range(count)] if circle else [*reversed(range(count))]
         assert order.places == tuple(expected)
-        assert len(order.circles) == circle
+        assert len(order.cycles) == circle
 
     @given(st.permutations("abcdef"), st.lists(st.sampled_from("abcdef"), max_size=3))
     def test_it_does_not_depend_on_who_came_when(self, names, leaving):
@@ -273,9 +273,11 @@ class TestCircles:
         """Others keep theirs, also those about members, and members keep theirs about others."""
         bench.add("a", before="e").add("b", "c").add("d", before="a").add("m")
         bench.add("e", before="a", after="m").add("f", before="e")
-        ignored = bench.manager.ignored_wishes
+        ignored = bench.manager.ignored_constraints
 
-        text = "hook 'order': wishes that form a circle are ignored: 'a' before 'e', 'e' before 'a'"
+        text = (
+            "hook 'order': ignored constraints, which form a cycle: 'a' before 'e', 'e' before 'a'"
+        )
         assert ignored() == {"a": (text,), "e": (text,)}
         # Without any wish it is abcdefm.
         assert bench.order == "dabcfme"
@@ -284,11 +286,11 @@ class TestCircles:
         """A circle is told as long as there is one."""
         bench.add("a", after="b").add("b", after="c").add("c", after="a")
         assert bench.order == "abc"
-        assert bench.manager.ignored_wishes().keys() == {*"abc"}
+        assert bench.manager.ignored_constraints().keys() == {*"abc"}
 
         bench.manager.exchange(["b"], ())
 
-        assert bench.manager.ignored_wishes() == {}
+        assert bench.manager.ignored_constraints() == {}
         assert bench.order == "ac"
 
     def test_itself(self, bench):
@@ -296,7 +298,7 @@ class TestCircles:
         bench.add("a", before=["a", "b"]).add("b")
 
         assert bench.order == "ab"
-        (text,) = bench.manager.ignored_wishes()["a"]
+        (text,) = bench.manager.ignored_constraints()["a"]
         assert text.endswith("'a' before 'a'")
 
     def test_one_sentence_for_each_hook(self, bench):
@@ -305,7 +307,7 @@ class TestCircles:
         several = SimpleNamespace(two=wishing, one=wishing, three=hookimpl(lambda: None))
         bench.manager.exchange((), [bench.manager.implementations(several, "a")])
 
-        assert [each.split(":")[0] for each in bench.manager.ignored_wishes()["a"]] == [
+        assert [each.split(":")[0] for each in bench.manager.ignored_constraints()["a"]] == [
             "hook 'one'",
             "hook 'two'",
         ]
@@ -319,13 +321,13 @@ class TestExplain:
 
         assert bench.manager.explain("order") == (
             ("w", "wrapper; by load order, the latest first"),
-            ("e", "before 'c' as it asks; not before 'f', since that wish is on a circle"),
+            ("e", "before 'c' as it asks; not before 'f', which would close a cycle"),
             ("c", "by load order, the latest first"),
             ("a", "tryfirst; after 'c' as it asks; no 'x' to be after"),
             ("d", "by load order, the latest first"),
             (
                 "f",
-                "by load order, the latest first; not before 'e', since that wish is on a circle",
+                "by load order, the latest first; not before 'e', which would close a cycle",
             ),
             ("b", "trylast"),
         )
@@ -386,7 +388,7 @@ class TestRegistry:
         self.activate(registry, "audit", "discount", "tax", "ship")
 
         sentence = (
-            "hook 'price': wishes that form a circle are ignored:"
+            "hook 'price': ignored constraints, which form a cycle:"
             " 'ship' before 'discount', 'discount' before 'ship'"
         )
         assert [(e.stage, e.slug, e.message) for e in told] == [

@@ -7,7 +7,7 @@ from itertools import permutations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from plugreg.hooks._order import Asking, find_order
+from plugreg.hooks._order import OrderRequest, find_order
 
 # "x" is a plugin that never has an implementation.
 names = st.sampled_from("abcdx")
@@ -16,7 +16,7 @@ some_names = st.frozensets(names, max_size=2).map(lambda found: tuple(sorted(fou
 
 def askings(most):
     """Implementations of four plugins, so that one often has several; most ask for something."""
-    one = st.builds(Asking, st.sampled_from("abcd"), some_names, some_names)
+    one = st.builds(OrderRequest, st.sampled_from("abcd"), some_names, some_names)
     return st.lists(one, max_size=most)
 
 
@@ -78,13 +78,13 @@ def best_of_all(asking):
 
 
 @given(askings(6))
-@example([Asking("a", before=("b",)), Asking("b", before=("a",))])
-@example([Asking("a", after=("a",)), Asking("a")])
+@example([OrderRequest("a", before=("b",)), OrderRequest("b", before=("a",))])
+@example([OrderRequest("a", after=("a",)), OrderRequest("a")])
 def test_the_order_is_the_best_of_all(asking):
     """Of all orders there are it is the one the model picks, and the same wishes are ignored."""
     order = find_order(asking)
 
-    assert {wish for circle in order.circles for wish in circle} == on_circles(asking)
+    assert {wish for circle in order.cycles for wish in circle} == on_circles(asking)
     assert order.places == best_of_all(asking)
 
 
@@ -110,9 +110,9 @@ def test_every_wish_holds_that_is_on_no_circle(asking):
 def test_who_does_not_ask_stays(earlier, later, others, relation):
     """One that asks moves among the others, which keep their order, and no farther than needed."""
     asking = [
-        *map(Asking, earlier),
-        Asking("one", **{relation: tuple(others)}),
-        *map(Asking, later),
+        *map(OrderRequest, earlier),
+        OrderRequest("one", **{relation: tuple(others)}),
+        *map(OrderRequest, later),
     ]
 
     found = find_order(asking).places
@@ -130,9 +130,9 @@ def test_who_does_not_ask_stays(earlier, later, others, relation):
 def test_a_circle_costs_nobody_else(asking):
     """Without the ignored wishes the order is the same one, and nothing is ignored."""
     order = find_order(asking)
-    ignored = {wish for circle in order.circles for wish in circle}
+    ignored = {wish for circle in order.cycles for wish in circle}
     tame = [
-        Asking(
+        OrderRequest(
             each.name,
             tuple(n for n in each.before if (place, "before", n) not in ignored),
             tuple(n for n in each.after if (place, "after", n) not in ignored),
