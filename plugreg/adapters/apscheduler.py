@@ -1,7 +1,7 @@
 """A bridge to APScheduler 3, with the extra ``plugreg[schedule]``: tasks of plugins as its jobs.
 
-The host's scheduler says when, ``registry.schedules`` runs a task, and the leases in the storage
-see to it that of several processes one does it (behaviour.md, section 11.1).
+The host's scheduler fires the jobs, ``registry.schedules`` runs the tasks, and a lease in the
+storage ensures that only one of several processes runs each.
 """
 
 from __future__ import annotations
@@ -41,30 +41,36 @@ _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class ScheduleBridge:
-    """Keeps the jobs of a scheduler the same as the tasks of the active plugins.
+    """Keeps the jobs of a scheduler equal to the tasks of the active plugins.
 
-    ``scheduler`` is any scheduler of APScheduler 3, started or not; the host starts it and shuts
-    it down. It can have one bridge, which brings a job store in memory and an executor of threads,
-    both named ``plugreg``. :meth:`sync` makes the jobs, named ``plugin.<slug>.<task>``, and one
-    more that looks every so many seconds (``every``) at what was switched on and off since, here
-    or in another process. Nothing else is needed to follow.
+    :meth:`sync` makes the jobs, named ``plugin.<slug>.<task>``, and one more that follows switched
+    plugins, of this process and of others. The host starts the scheduler and shuts it down. A
+    scheduler can have one bridge, which adds a job store in memory and an executor of threads,
+    both named ``plugreg``.
 
-    Before a task runs, its plugin is looked at once more, as all processes know it: of one that
-    was switched off none begins. In each process the same moments are due: every so many minutes
-    counts from the year 2000, and the rest goes by the calendar, in the scheduler's time zone,
-    which all processes must agree on. Where its clocks are put forward, what is due at a time that
-    they leave out is due as soon as they go on; where they are put back, what is due at a time
-    that they show twice is due the first time, and both times if it is due in every hour.
+    Before a task runs, the state of its plugin is read again: no task of a deactivated plugin
+    begins. Moments are the same in each process. Intervals count from the year 2000; calendars
+    follow the scheduler's time zone, which must be the same in all processes. If the clocks skip
+    a moment, the task is due right after. If they show a moment twice, the task is due the first
+    time; a task of every hour is due both times.
 
-    One of the processes does the task, with a lease of ``lease`` seconds that is renewed meanwhile
-    (``registry.shared.once``). A task that has failed was done, and its failure is
-    recorded; one whose process died comes at its next moment again. A machine whose clock is ahead
-    of the storage's by more than a lease does none, and logs it. What is still running at its next
-    moment leaves that out, in all processes. A moment at which no process runs the scheduler is
-    not made up for, one for which a scheduler was late is, once.
+    One process runs the task, under a lease that is renewed meanwhile (``registry.shared.once``).
+    A failed task is done, and its failure is recorded. If the process dies, the task runs at its
+    next moment. A machine whose clock is ahead of the storage's by more than a lease runs no task,
+    and logs it. A task that is still running skips its next moment, in all processes. A moment
+    without any running scheduler is skipped; a late scheduler runs a missed task once.
 
-    ``repeats`` counts over all processes and over restarts, as long as the storage remembers: with
-    a MemoryStorage, as long as the process lives. A task of another name begins anew.
+    ``repeats`` counts over all processes and restarts, as long as the storage lives; a
+    MemoryStorage lives as long as its process. A task with a new name is counted from zero.
+
+    Args:
+        registry: The registry.
+        scheduler: Any scheduler of APScheduler 3, started or not.
+        every: Seconds between two looks for switched plugins.
+        lease: Seconds of the lease under which a task runs.
+
+    Raises:
+        ValueError: If the scheduler has a bridge already.
     """
 
     def __init__(
@@ -75,7 +81,6 @@ class ScheduleBridge:
         every: float = 5.0,
         lease: float = 60.0,
     ) -> None:
-        """Bring in job store and executor. Raises ValueError for a scheduler that has a bridge."""
         self._registry = registry
         self._scheduler = scheduler
         self._every = every
@@ -86,13 +91,15 @@ class ScheduleBridge:
         scheduler.add_executor(_Executor(), ALIAS)
 
     def sync(self) -> None:
-        """Add, exchange and remove jobs, so that they are the tasks of the active plugins now.
+        """Add, replace and remove jobs, so that they equal the tasks of the active plugins.
 
-        A job whose task has not changed stays as it is. A task of which no job can be made is a
-        failure record of its plugin, and tried again the next time. After :meth:`close` nothing is
-        done. Raises RegistryNotReady before load and after the registry's close.
+        A job whose task has not changed stays. If no job can be made of a task, the plugin has a
+        failure record, and the next call retries. After :meth:`close` nothing is done.
+
+        Raises:
+            RegistryNotReady: Before load, and after the registry's close.
         """
-        wanted = {each.name: each for each in self._registry.schedules.tasks()}
+        wanted = {task.name: task for task in self._registry.schedules.tasks()}
         with self._syncing:
             if self._is_closed:
                 return
@@ -103,7 +110,7 @@ class ScheduleBridge:
                         job.remove()
                 else:
                     wanted.pop(name, None)
-            # First, as it makes good what may go wrong with the others.
+            # First, because it retries the others.
             if _FOLLOW not in there:
                 every = IntervalTrigger(seconds=self._every, timezone=UTC)
                 self._add(self._follow, every, _FOLLOW)
@@ -115,12 +122,10 @@ class ScheduleBridge:
                     self._registry.schedules.record(task, guard.error)
 
     def close(self) -> None:
-        """Remove all jobs of the bridge, for good; those that run end by themselves."""
+        """Remove all jobs of the bridge for good. Running jobs end by themselves."""
         with self._syncing:
             self._is_closed = True
             self._scheduler.remove_all_jobs(jobstore=ALIAS)
-
-    # -- the parts ---------------------------------------------------------------------------
 
     def _add(self, function: Any, trigger: Any, name: str, *args: PluginTask) -> None:
         self._scheduler.add_job(
@@ -132,7 +137,7 @@ class ScheduleBridge:
             name=name,
             jobstore=ALIAS,
             executor=ALIAS,
-            # However late it is, and however often it was missed: once.
+            # A late or missed job runs once.
             misfire_grace_time=None,
             coalesce=True,
             max_instances=1,
@@ -146,9 +151,9 @@ class ScheduleBridge:
             self.close()
 
     def _run(self, task: PluginTask, planned: datetime) -> None:
-        """Run a task if it is still wanted, and no other process does it.
+        """Run a task if its plugin is still active, and no other process runs it.
 
-        Where the storage cannot tell, it raises StorageError, which the scheduler logs.
+        If the storage fails, StorageError is raised, which the scheduler logs.
         """
         try:
             self._registry.refresh()
@@ -169,7 +174,7 @@ class ScheduleBridge:
 
 
 class _Executor(ThreadPoolExecutor):  # type: ignore[misc]  # APScheduler has no types.
-    """Tells each job the moment for which it runs, which the scheduler keeps to itself."""
+    """Passes each job the moment for which it runs, which the scheduler does not."""
 
     def _do_submit_job(self, job: Any, run_times: list[datetime]) -> None:
         job.kwargs = {"planned": run_times[-1]}
@@ -191,7 +196,12 @@ class _CalendarTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler has no
     def get_next_fire_time(
         self, previous_fire_time: datetime | None, now: datetime
     ) -> datetime | None:
-        """Return the moment after the previous one, or if that is still to come, after now."""
+        """Return the moment after the previous one, or after now if that is in the future.
+
+        Args:
+            previous_fire_time: The previous moment, None before the first.
+            now: The current time.
+        """
         start = now.astimezone(UTC)
         if previous_fire_time is not None and previous_fire_time.astimezone(UTC) <= start:
             start = previous_fire_time.astimezone(UTC) + timedelta(microseconds=1)

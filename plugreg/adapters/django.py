@@ -8,7 +8,7 @@ from inspect import isawaitable
 from typing import Any, TypeAlias
 
 from plugreg.api.access import Actor
-from plugreg.api.bodies import LONGEST, cut_short, length_of, read_to_end
+from plugreg.api.bodies import LONGEST, cut_short, parse_length, read_to_end
 from plugreg.api.errors import APIError, TooLargeError
 from plugreg.api.http import API_PATH, ASSETS_PATH, Request, Responder, as_prefix
 from plugreg.api.plugin_api import PluginAPI
@@ -32,7 +32,7 @@ except ImportError as error:
     raise MissingExtraError.of(error, "plugreg.adapters.django", "django", "django") from error
 
 Identify: TypeAlias = Callable[[HttpRequest], Actor | Awaitable[Actor | None] | None]
-"""The host's function that says who makes a request; None is nobody."""
+"""The host's function that returns the actor of a request; None is anonymous."""
 
 
 def urlpatterns(
@@ -42,18 +42,21 @@ def urlpatterns(
     prefix: str = "",
     csrf_exempt: bool = False,
 ) -> list[URLPattern]:
-    """Return URL patterns for the plugin API of ``registry``, to be used or to be included.
+    """Return URL patterns for the plugin API of a registry, to use or to include.
 
-    Their paths are ``/api/plugins/…`` and ``/static/plugins/…``, behind ``prefix``; each operation
-    has its id as name, and ``plugins_asset`` is the name of plugins' files. A host whose own static
-    files are at ``/static/`` serves those first. ``identify`` is the host's: a function, sync or
-    async, that makes an Actor of a request; what it raises is Django's to answer. Without it every
-    operation is refused with 401. A PluginAPI instead of the registry brings its options along.
-    The view is sync; under ASGI Django runs it in a worker thread.
+    Their paths are ``/api/plugins/…`` and ``/static/plugins/…``, behind *prefix*. Their names are
+    the ids of the operations, and ``plugins_asset`` for files of plugins. A host whose own static
+    files are at ``/static/`` serves those first. The view is sync; under ASGI Django runs it in a
+    worker thread.
 
-    Django's CSRF middleware stays in force, for an ``identify`` that trusts the session's cookie
-    needs it. Say ``csrf_exempt=True`` only if identity comes from a header that no other site's
-    page could make a browser send, as with a token.
+    Args:
+        registry: The registry, or a PluginAPI with the options of the host.
+        identify: Returns the actor of a request; sync or async. Django answers its exceptions.
+            Without it every operation is refused with 401.
+        prefix: Put before each path.
+        csrf_exempt: Whether Django's CSRF middleware ignores the paths. An *identify* that trusts
+            the session's cookie needs the middleware. One that reads a header, as a token, which
+            no page of another site can make a browser send, does not.
     """
     responder = Responder(registry)
 
@@ -62,11 +65,11 @@ def urlpatterns(
             within = template.format(**names)
             actor = None
             if identify is not None and not responder.is_public(within):
-                actor = _actor(identify(request))
+                actor = _await_actor(identify(request))
             answer = responder.respond(_request(request, within), actor)
             headers = dict(answer.headers)
             if answer.blocks is not None:
-                blocks = _awaited(answer.blocks) if _is_asgi(request) else answer.blocks
+                blocks = _stream(answer.blocks) if _is_asgi(request) else answer.blocks
                 return StreamingHttpResponse(blocks, status=answer.status, headers=headers)
             response = HttpResponse(answer.body, status=answer.status, headers=headers)
             if "Content-Type" not in answer.headers:
@@ -77,12 +80,12 @@ def urlpatterns(
 
     start = f"{as_prefix(prefix)}/".lstrip("/")
     operations = [
-        path(start + _rule(each.path), view_of(each.path), name=each.id)
-        for each in responder.api.operations
+        path(start + _rule(operation.path), view_of(operation.path), name=operation.id)
+        for operation in responder.api.operations
     ]
     asset = f"{ASSETS_PATH}/{{plugin}}/{{path}}"
     rest = r"(?P<rest>(?:/[\s\S]*)?)\Z"
-    # All else, so that neither Django's pages nor its redirects show.
+    # Every other path, so that neither Django's pages nor its redirects show.
     return [
         *operations,
         path(
@@ -102,11 +105,11 @@ def _rule(template: str) -> str:
     return template[1:].replace("{", "<str:").replace("}", ">")
 
 
-def _actor(found: Any) -> Actor | None:
-    async def awaited() -> Any:
-        return await found
+def _await_actor(answer: Any) -> Actor | None:
+    async def wait() -> Any:
+        return await answer
 
-    actor: Actor | None = async_to_sync(awaited)() if isawaitable(found) else found
+    actor: Actor | None = async_to_sync(wait)() if isawaitable(answer) else answer
     return actor
 
 
@@ -114,25 +117,22 @@ def _request(request: HttpRequest, within: str) -> Request:
     body: bytes | APIError = b""
     form = None
     try:
-        body = _body(request)
+        body = _read_body(request)
     except RequestDataTooBig:
         body = TooLargeError()
     except APIError as error:
         body = error
     except RawPostDataException:
-        # The CSRF middleware has looked for its token in a multipart form.
+        # The CSRF middleware has parsed a multipart form in search of its token.
         form = {**request.POST.dict(), **dict.fromkeys(request.FILES)}
-    # Under WSGI what came as bytes is text of Latin-1, under ASGI it was read as UTF-8.
+    # Bytes of the query are decoded as Latin-1 under WSGI, as UTF-8 under ASGI.
     encoding = "utf-8" if _is_asgi(request) else "latin-1"
     return Request(
         method=request.method or "",
         path=within,
         url=request.build_absolute_uri(request.path),
         query=request.META.get("QUERY_STRING", "").encode(encoding),
-        content_type=request.headers.get("Content-Type", ""),
-        if_none_match=request.headers.get("If-None-Match", ""),
-        origin=request.headers.get("Origin", ""),
-        fetch_site=request.headers.get("Sec-Fetch-Site", ""),
+        headers=request.headers,
         body=body,
         form=form,
     )
@@ -142,10 +142,10 @@ def _is_asgi(request: HttpRequest) -> bool:
     return hasattr(request, "scope")
 
 
-def _body(request: HttpRequest) -> bytes:
-    """Return the body as it was sent. Django itself takes a body without a length for empty."""
+def _read_body(request: HttpRequest) -> bytes:
+    """Return the body as it was sent. For Django a body without a length is empty."""
     # An ASGI server always marks the end.
-    length = length_of({"wsgi.input_terminated": _is_asgi(request), **request.META})
+    length = parse_length({"wsgi.input_terminated": _is_asgi(request), **request.META})
     try:
         if length is None:
             most = conf.settings.DATA_UPLOAD_MAX_MEMORY_SIZE
@@ -161,7 +161,7 @@ def _body(request: HttpRequest) -> bytes:
     return body
 
 
-async def _awaited(blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _stream(blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
     read = sync_to_async(lambda: next(blocks, b""))
     while block := await read():
         yield block

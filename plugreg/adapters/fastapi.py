@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from plugreg.api.http import API_PATH, ASSETS_PATH, Responder, as_prefix
-from plugreg.api.openapi import document as openapi_document
+from plugreg.api.openapi import make_document
 from plugreg.api.operations import Operation
 from plugreg.api.plugin_api import PluginAPI
 from plugreg.exceptions import MissingExtraError
@@ -31,23 +31,26 @@ def create_router(
 ) -> APIRouter:
     """Return a router with the operations of the plugin API, for ``app.include_router``.
 
-    Each operation is a route of its own, named by its id, so that FastAPI's document has it.
-    ``dependencies`` are FastAPI's and run before every answer, refusals included, but not before
-    public assets; like ``identify`` they must leave the body alone. How a client identifies is the
-    host's to know, so the document does not say it until ``dependencies=[Security(scheme)]`` brings
-    the scheme along.
-    ``identify``, ``prefix`` and a PluginAPI instead of the registry are as with
-    :func:`plugreg.adapters.starlette.create_app`.
+    Each operation is a route of its own, named by its id, so that FastAPI's document has it. The
+    document names no security scheme unless ``dependencies=[Security(scheme)]`` adds the host's.
+
+    Args:
+        registry: The registry, or a PluginAPI with the options of the host.
+        identify: Returns the actor of a request, as for
+            :func:`plugreg.adapters.starlette.create_app`.
+        prefix: Put before each path.
+        dependencies: FastAPI's dependencies. They run before every answer, refusals included, but
+            not before public assets. They must not read the body.
     """
     responder = Responder(registry)
     forward = Forwarder(responder, identify)
-    document = openapi_document(responder.api.operations)
+    document = make_document(responder.api.operations)
     router = APIRouter(prefix=as_prefix(prefix))
 
     def endpoint(template: str) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             path = template.format(**request.path_params)
-            # The "$" that ends the routes' patterns lets one newline pass.
+            # The "$" that ends the routes' patterns matches before a last newline.
             end = "" if request.scope["path"].endswith(path) else "\n"
             return await forward(request, path + end)
 
@@ -60,12 +63,12 @@ def create_router(
             methods=[operation.method],
             name=operation.id,
             dependencies=list(dependencies),
-            **_documented(operation, document),
+            **_describe(operation, document),
         )
-    register_url_convertor("plugreg_rest", _Rest())
+    register_url_convertor("plugreg_rest", _RestConvertor())
     for template in (f"{API_PATH}{{rest}}", f"{ASSETS_PATH}/{{plugin}}{{rest}}"):
-        # All else, so that neither the framework's pages nor its redirects show. Without methods
-        # a route takes any; it needs an id, since it would make one of its methods.
+        # Every other path, so that neither the framework's pages nor its redirects show. A route
+        # without methods accepts any; it needs an id, which would else be made of its methods.
         router.add_api_route(
             template.replace("{rest}", "{rest:plugreg_rest}"),
             endpoint(template),
@@ -77,23 +80,23 @@ def create_router(
     return router
 
 
-class _Rest(PathConvertor):
-    """Takes the rest of a path, newlines too."""
+class _RestConvertor(PathConvertor):
+    """Matches the rest of a path, newlines too."""
 
     regex = "(?s:/.*)?"
 
 
-def _documented(operation: Operation[Any], document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what FastAPI's document is to say of an operation, from that of the plugin API.
+def _describe(operation: Operation[Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the description of an operation for FastAPI's document.
 
-    Bodies are described in place, for a router cannot add to the named schemas of its host.
+    Bodies are described in place, since a router cannot add to the named schemas of its host.
     """
     own = document["paths"][operation.path][operation.method.lower()]
     refusals = document["components"]["responses"]
     extra = {"parameters": own["parameters"]} if "parameters" in own else {}
     if body := own.get("requestBody"):
         schema = operation.input.model_json_schema()
-        content = {each: {"schema": schema} for each in body["content"]}
+        content = {kind: {"schema": schema} for kind in body["content"]}
         extra["requestBody"] = {**body, "content": content}
     answer: Any = operation.answer
     return {
@@ -103,9 +106,9 @@ def _documented(operation: Operation[Any], document: Mapping[str, Any]) -> dict[
         "status_code": operation.status,
         "response_model": list[answer] if operation.many else answer,
         "responses": {
-            int(status): refusals[refused["$ref"].rpartition("/")[2]]
-            for status, refused in own["responses"].items()
-            if "$ref" in refused
+            int(status): refusals[response["$ref"].rpartition("/")[2]]
+            for status, response in own["responses"].items()
+            if "$ref" in response
         },
         "openapi_extra": extra,
     }

@@ -8,7 +8,7 @@ from typing import IO, Any, TypeAlias, cast
 from urllib.parse import quote
 
 from plugreg.api.access import Actor
-from plugreg.api.bodies import LONGEST, cut_short, length_of
+from plugreg.api.bodies import LONGEST, cut_short, parse_length
 from plugreg.api.errors import APIError, TooLargeError
 from plugreg.api.http import API_PATH, ASSETS_PATH, Request, Responder, as_prefix
 from plugreg.api.plugin_api import PluginAPI
@@ -25,7 +25,7 @@ except ImportError as error:
     raise MissingExtraError.of(error, "plugreg.adapters.flask", "flask", "flask") from error
 
 Identify: TypeAlias = Callable[[flask.Request], Actor | Awaitable[Actor | None] | None]
-"""The host's function that says who makes a request; None is nobody."""
+"""The host's function that returns the actor of a request; None is anonymous."""
 
 
 def create_blueprint(
@@ -35,17 +35,22 @@ def create_blueprint(
     prefix: str = "",
     name: str = "plugreg",
 ) -> flask.Blueprint:
-    """Return a blueprint that serves the plugin API of ``registry``, and plugins' files.
+    """Return a blueprint that serves the plugin API of a registry, and the files of plugins.
 
-    Its paths are ``/api/plugins/…`` and ``/static/plugins/…``, behind ``prefix``; the endpoints
-    are named by the ids of the operations, so that ``url_for("plugreg.plugins_list")`` works, and
-    ``plugins_asset``. ``identify`` is the host's: a function that makes an Actor of a request; an
-    async one needs ``flask[async]``. What it raises is Flask's to answer. Without it every
-    operation is refused with 401. A PluginAPI instead of the registry brings its options along.
+    Its paths are ``/api/plugins/…`` and ``/static/plugins/…``, behind *prefix*. The endpoints have
+    the ids of the operations, so that ``url_for("plugreg.plugins_list")`` works; the endpoint of
+    files is ``plugins_asset``.
+
+    Args:
+        registry: The registry, or a PluginAPI with the options of the host.
+        identify: Returns the actor of a request. An async function needs ``flask[async]``. Flask
+            answers its exceptions. Without it every operation is refused with 401.
+        prefix: Put before each path.
+        name: The name of the blueprint.
     """
     responder = Responder(registry)
     blueprint = flask.Blueprint(name, __name__, url_prefix=as_prefix(prefix) or None)
-    blueprint.record(_know_rest)
+    blueprint.record(_add_converter)
 
     def add(rule: str, template: str, endpoint: str, method: str = "GET") -> None:
         def view(**names: str) -> flask.Response:
@@ -55,7 +60,7 @@ def create_blueprint(
                 path = flask.request.path
             actor = None
             if identify is not None and not responder.is_public(path):
-                actor = _actor(identify(flask.request))
+                actor = _await_actor(identify(flask.request))
             answer = responder.respond(_request(path), actor)
             response = flask.Response(answer.blocks or answer.body, answer.status)
             response.headers.clear()
@@ -72,43 +77,41 @@ def create_blueprint(
             strict_slashes=False,
         )
 
-    for each in responder.api.operations:
-        rule = each.path.replace("{", "<").replace("}", ">")
-        add(rule, each.path, each.id, each.method)
+    for operation in responder.api.operations:
+        rule = operation.path.replace("{", "<").replace("}", ">")
+        add(rule, operation.path, operation.id, operation.method)
     asset = f"{ASSETS_PATH}/<plugin>"
     add(f"{asset}/<path:path>", f"{ASSETS_PATH}/{{plugin}}/{{path}}", "plugins_asset")
-    # All else, so that neither the framework's pages nor its redirects show.
+    # Every other path, so that neither the framework's pages nor its redirects show.
     add(f"{asset}<plugreg_rest:rest>", f"{ASSETS_PATH}/{{plugin}}{{rest}}", "plugins_other_asset")
     add(f"{API_PATH}<plugreg_rest:rest>", f"{API_PATH}{{rest}}", "plugins_other")
     blueprint.record(_allow_any_method)
     return blueprint
 
 
-class _Rest(BaseConverter):
-    """Takes the rest of a path, whatever is in it."""
+class _RestConverter(BaseConverter):
+    """Matches the rest of a path, newlines too."""
 
     regex = r"(?s:/.*)?"
     part_isolating = False
 
 
-def _know_rest(state: BlueprintSetupState) -> None:
-    state.app.url_map.converters.setdefault("plugreg_rest", _Rest)
+def _add_converter(state: BlueprintSetupState) -> None:
+    state.app.url_map.converters.setdefault("plugreg_rest", _RestConverter)
 
 
 def _allow_any_method(state: BlueprintSetupState) -> None:
-    # Flask has no word for it; in werkzeug's it is a rule without methods.
+    # Flask has no option for it; a rule of werkzeug without methods matches any.
     for rule in state.app.url_map.iter_rules():
         if "<plugreg_rest:" in rule.rule:
             rule.methods = None
 
 
-def _actor(found: Any) -> Actor | None:
-    async def awaited() -> Any:
-        return await found
+def _await_actor(answer: Any) -> Actor | None:
+    async def wait() -> Any:
+        return await answer
 
-    if isawaitable(found):
-        found = flask.current_app.async_to_sync(awaited)()
-    actor: Actor | None = found
+    actor: Actor | None = flask.current_app.async_to_sync(wait)() if isawaitable(answer) else answer
     return actor
 
 
@@ -117,7 +120,7 @@ def _request(path: str) -> Request:
     body: bytes | APIError
     form = None
     try:
-        body = _body(request)
+        body = _read_body(request)
         # The host may have read a form in search of its token; then no bytes are left.
         form = None if body else _form(request)
     except RequestEntityTooLarge:
@@ -129,10 +132,7 @@ def _request(path: str) -> Request:
         path=path,
         url=request.base_url if request.host else _url(request),
         query=request.query_string,
-        content_type=request.headers.get("Content-Type", ""),
-        if_none_match=request.headers.get("If-None-Match", ""),
-        origin=request.headers.get("Origin", ""),
-        fetch_site=request.headers.get("Sec-Fetch-Site", ""),
+        headers=request.headers,
         body=body,
         form=form,
     )
@@ -144,10 +144,10 @@ def _url(request: flask.Request) -> str:
     return f"{request.scheme}://{request.headers.get('Host', '')}{path}"
 
 
-def _body(request: flask.Request) -> bytes:
-    length = length_of(request.environ)
+def _read_body(request: flask.Request) -> bytes:
+    length = parse_length(request.environ)
     if length is None:
-        # Chunks end where the client likes; one byte more tells that there are too many.
+        # The client ends the chunks; one byte more shows that there are too many.
         limited = LimitedStream(request.stream, LONGEST + 1, is_max=True)
         request.stream = cast("IO[bytes]", limited)
     try:
@@ -162,5 +162,5 @@ def _body(request: flask.Request) -> bytes:
 
 def _form(request: flask.Request) -> dict[str, str | None] | None:
     """Return the fields of a form, the last of each name, if there are any."""
-    texts = {name: values[-1] for name, values in request.form.lists()}
-    return {**texts, **dict.fromkeys(request.files)} or None
+    fields = {name: values[-1] for name, values in request.form.lists()}
+    return {**fields, **dict.fromkeys(request.files)} or None

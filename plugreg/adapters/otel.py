@@ -1,11 +1,10 @@
-"""Calls of plugins as spans and metrics of OpenTelemetry, with the extra ``plugreg[otel]``."""
+"""Spans and metrics of OpenTelemetry for calls of plugins, with the extra ``plugreg[otel]``."""
 
 from __future__ import annotations
 
 from contextvars import Token
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Final
+from typing import Final, NamedTuple
 
 from plugreg._support.guard import explain
 from plugreg.exceptions import MissingExtraError
@@ -24,9 +23,8 @@ _BOUNDARIES: Final = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 
 """Seconds. OpenTelemetry's own boundaries are meant for milliseconds, and the first is 5."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Call:
-    """A call under way: its span, what makes that the current one, and when it began."""
+class _CallSpan(NamedTuple):
+    """A call in progress: its span, the token that detaches the span, and the start time."""
 
     attributes: dict[str, str]
     span: trace.Span
@@ -37,21 +35,23 @@ class _Call:
 class OpenTelemetryObserver:
     """Makes a span of each call of a plugin, and counts and times calls by plugin and hook.
 
-    It is a :class:`plugreg.observation.CallObserver`: ``PluginRegistry(observe=[…])``. Without
-    providers the global ones are used, which may be set before or after. It keeps nothing itself,
-    and serves any number of threads, tasks and registries.
+    It is a :class:`plugreg.observation.CallObserver`: ``PluginRegistry(observe=[…])``. It has no
+    state of its own, and serves any number of threads, tasks and registries.
 
     A span is named ``plugreg.call <hook>`` and is current while the plugin runs: spans that the
     plugin makes are its children, and it is a child of the one that was current before. Spans and
     metrics have the attributes ``plugreg.plugin.slug`` and ``plugreg.hook``. The metrics are
     ``plugreg.call.duration``, a histogram of seconds, and ``plugreg.call.errors``, a counter.
 
-    A span of a call that has raised has the status ERROR and an event ``exception`` with the
-    ``exception.type`` alone. Neither its message nor its stack trace, which ends with it, is told:
-    they may quote protected settings, and more people read telemetry than may read those. They
-    are in the plugin's failure records. A call that was broken off, as by a cancellation, has none
-    of this. What a plugin writes on spans itself is not looked at; a span that it makes with
+    The span of a call that raised has the status ERROR and an event ``exception`` with the
+    ``exception.type`` alone. Message and stack trace stay in the plugin's failure records: they
+    may quote protected settings, and telemetry has more readers. A cancelled call has neither
+    status nor event. Spans of the plugin itself are not changed; one that it makes with
     OpenTelemetry's ``start_as_current_span`` records messages.
+
+    Args:
+        tracer_provider: Provider of tracers. Defaults to the global one, set before or after.
+        meter_provider: Provider of meters. Defaults to the global one, set before or after.
     """
 
     def __init__(
@@ -73,19 +73,28 @@ class OpenTelemetryObserver:
             description="Calls of plugins that have raised.",
         )
 
-    def began(self, slug: str, hook: str) -> _Call:
-        """See :meth:`plugreg.observation.CallObserver.began`."""
+    def began(self, slug: str, hook: str) -> _CallSpan:
+        """Start the span of a call.
+
+        Args:
+            slug: The plugin.
+            hook: The hook, or ``mixin.method``.
+
+        Returns:
+            The token for `ended`.
+        """
         attributes = {"plugreg.plugin.slug": slug, "plugreg.hook": hook}
         span = self._tracer.start_span(f"plugreg.call {hook}", attributes=attributes)
-        return _Call(
-            attributes=attributes,
-            span=span,
-            attached=context.attach(trace.set_span_in_context(span)),
-            began=perf_counter(),
-        )
+        attached = context.attach(trace.set_span_in_context(span))
+        return _CallSpan(attributes, span, attached, perf_counter())
 
-    def ended(self, token: _Call, error: BaseException | None) -> None:
-        """See :meth:`plugreg.observation.CallObserver.ended`."""
+    def ended(self, token: _CallSpan, error: BaseException | None) -> None:
+        """End the span of a call.
+
+        Args:
+            token: The token that `began` returned.
+            error: The exception of the call, or None.
+        """
         seconds = perf_counter() - token.began
         try:
             # While the span is current, so that an exemplar of a metric leads to it.

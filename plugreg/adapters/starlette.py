@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from plugreg.api.access import Actor
 from plugreg.api.bodies import LONGEST
+from plugreg.api.errors import TooLargeError
 from plugreg.api.http import Request, Responder, as_prefix
 from plugreg.api.plugin_api import PluginAPI
 from plugreg.exceptions import MissingExtraError
@@ -27,26 +28,30 @@ except ImportError as error:
     ) from error
 
 Identify: TypeAlias = Callable[[requests.Request], Actor | Awaitable[Actor | None] | None]
-"""The host's function that says who makes a request; None is nobody."""
+"""The host's function that returns the actor of a request; None is anonymous."""
 
 
 def create_app(
     registry: PluginRegistry | PluginAPI, *, identify: Identify | None = None, prefix: str = ""
 ) -> Starlette:
-    """Return an ASGI application that serves the plugin API of ``registry``, and plugins' files.
+    """Return an ASGI application that serves the plugin API of a registry, and files of plugins.
 
-    It stands alone, or is mounted in another application (``Mount("/shop", app)``); its paths are
-    ``/api/plugins/…`` and ``/static/plugins/…``, behind ``prefix``. ``identify`` is the host's: a
-    function, sync or async, that makes an Actor of a request from its headers, session or state.
-    It must leave the body alone; what it raises is the framework's to answer. Without it every
-    operation is refused with 401. Sync functions and all work of plugreg run in a worker thread.
-    A PluginAPI instead of the registry brings its options along.
+    It stands alone, or is mounted in another application (``Mount("/shop", app)``). Its paths are
+    ``/api/plugins/…`` and ``/static/plugins/…``, behind *prefix*. All work of plugreg runs in a
+    worker thread.
+
+    Args:
+        registry: The registry, or a PluginAPI with the options of the host.
+        identify: Returns the actor of a request from its headers, session or state; sync (in a
+            worker thread) or async. It must not read the body. Starlette answers its exceptions.
+            Without it every operation is refused with 401.
+        prefix: Put before each path.
     """
     forward = Forwarder(Responder(registry), identify)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         request = requests.Request(scope, receive, send)
-        # What is mounted sees the whole path, and in the root path what is not its own.
+        # A mounted application sees the whole path; its own part follows the root path.
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         await (await forward(request, path))(scope, receive, send)
 
@@ -57,19 +62,29 @@ def create_app(
 
 
 class Forwarder:
-    """Brings requests of the framework's to a responder, and back what it answers."""
+    """Passes requests of Starlette to a responder, and its answers back.
+
+    Args:
+        responder: The responder.
+        identify: Returns the actor of a request.
+    """
 
     def __init__(self, responder: Responder, identify: Identify | None) -> None:
         self._responder = responder
         self._identify = identify
 
     async def __call__(self, request: requests.Request, path: str) -> responses.Response:
-        """Return the answer to a request at ``path``, which is that within the plugin API."""
+        """Return the answer to a request.
+
+        Args:
+            request: The request of the framework.
+            path: Its path without mount point and prefix.
+        """
         actor = None if self._responder.is_public(path) else await self._actor(request)
         try:
-            body = await _body(request)
+            body = await _read_body(request)
         except requests.ClientDisconnect:
-            # Nobody waits for an answer.
+            # The client has left.
             return responses.Response(status_code=400)
         answer = await run_in_threadpool(
             self._responder.respond,
@@ -78,10 +93,7 @@ class Forwarder:
                 path=path,
                 url=_url(request),
                 query=request.scope.get("query_string", b""),
-                content_type=request.headers.get("content-type", ""),
-                if_none_match=request.headers.get("if-none-match", ""),
-                origin=request.headers.get("origin", ""),
-                fetch_site=request.headers.get("sec-fetch-site", ""),
+                headers=request.headers,
                 body=body,
             ),
             actor,
@@ -94,18 +106,18 @@ class Forwarder:
     async def _actor(self, request: requests.Request) -> Actor | None:
         if self._identify is None:
             return None
-        # An async function does nothing there yet, and gives what is awaited here.
-        found: Any = await run_in_threadpool(self._identify, request)
-        actor: Actor | None = await found if isawaitable(found) else found
+        # An async function runs no code in the thread, and returns an awaitable.
+        answer: Any = await run_in_threadpool(self._identify, request)
+        actor: Actor | None = await answer if isawaitable(answer) else answer
         return actor
 
 
-async def _body(request: requests.Request) -> bytes | None:
+async def _read_body(request: requests.Request) -> bytes | TooLargeError:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > LONGEST:
-            return None
+            return TooLargeError()
     return bytes(body)
 
 

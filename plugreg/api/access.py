@@ -1,4 +1,4 @@
-"""Who may do what: actors, grades, scopes, and the rule of each operation (behaviour.md, 1.1)."""
+"""Access rules: actors, grades, scopes, and the rule of each operation."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from enum import IntEnum
 from typing import Final, Self
 
 from plugreg._support.guard import safe_repr
-from plugreg.api.errors import NotAuthenticatedError, PermissionDeniedError
+from plugreg.api.errors import APIError, NotAuthenticatedError, PermissionDeniedError
 
 
 class Grade(IntEnum):
-    """What a caller is to the host. A grade includes the lower ones."""
+    """Standing of a caller with the host. A grade includes the lower ones."""
 
     ANONYMOUS = 0
     AUTHENTICATED = 1
@@ -21,19 +21,25 @@ class Grade(IntEnum):
 
 
 SCOPES: Final = ("g:read", "a:staff", "a:superuser")
-"""The OAuth2 scopes that operations ask for. A later one includes those before it."""
+"""The OAuth2 scopes that operations require. A scope includes those before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who asks. The host makes one for each request; nothing is looked up here.
+    """Caller of an operation. The host makes one for each request; nothing is looked up here.
 
-    ``id`` is the number of the user, whose user settings are the actor's own; None where there is
-    no user, as with a service. ``scopes`` are those of an OAuth2 token, None for callers that come
-    another way: with scopes both the grade and a scope must allow the call. What is not
-    authenticated is anonymous, whatever else it is said to be.
+    An actor that is not authenticated is anonymous, whatever its other fields say. With
+    ``scopes`` both the grade and a scope must allow the call.
 
-    Raises TypeError for fields of other types: a text "False" would count as true.
+    Args:
+        id: Number of the user, to whom user settings belong. None for a service.
+        is_authenticated: Whether the host knows the caller.
+        is_staff: Whether the caller is staff.
+        is_superuser: Whether the caller is a superuser.
+        scopes: Scopes of an OAuth2 token. None for callers without a token.
+
+    Raises:
+        TypeError: If a field has another type. The string "False" would count as true.
     """
 
     id: int | None
@@ -53,16 +59,16 @@ class Actor:
             if type(value) is not bool:
                 raise TypeError(f"Actor.{name} must be True or False, not {safe_repr(value)}")
         if self.scopes is not None:
-            object.__setattr__(self, "scopes", _scopes(self.scopes))
+            object.__setattr__(self, "scopes", _check_scopes(self.scopes))
 
     @classmethod
     def anonymous(cls) -> Self:
-        """Return the actor that nobody is: every operation refuses it."""
+        """Return the anonymous actor, which every operation refuses."""
         return cls(None, is_authenticated=False)
 
     @property
     def grade(self) -> Grade:
-        """The highest grade that this actor has."""
+        """The highest grade of this actor."""
         if not self.is_authenticated:
             return Grade.ANONYMOUS
         if self.is_superuser:
@@ -72,10 +78,12 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The rule of an operation: the lowest grade, and the scope that an OAuth2 caller needs.
+    """Access rule of an operation.
 
-    ``scope`` is one of :data:`SCOPES`, or None where any scope does. With ``needs_user`` an actor
-    without ``id``, as a service, is refused.
+    Args:
+        grade: The lowest grade that is allowed.
+        scope: The scope that an OAuth2 caller needs, of :data:`SCOPES`. None for any scope.
+        needs_user: Whether an actor without ``id``, as a service, is refused.
     """
 
     grade: Grade
@@ -83,24 +91,32 @@ class Access:
     needs_user: bool = False
 
     def check(self, actor: Actor | None) -> Actor:
-        """Return the actor if it may. What is no Actor is nobody.
+        """Return the actor if the rule allows it.
 
-        Raises NotAuthenticatedError for nobody, PermissionDeniedError for a grade or scope that
-        is too low, and for a service where a user is needed.
+        Args:
+            actor: The caller. Any other object than an Actor is anonymous.
+
+        Raises:
+            NotAuthenticatedError: If the caller is anonymous.
+            PermissionDeniedError: If grade or scope are too low, or a user is needed.
         """
-        # A subclass is refused too: it may answer anything when it is asked for its grade.
+        # A subclass is refused too: its grade may be anything.
         if type(actor) is not Actor or actor.grade is Grade.ANONYMOUS:
             raise NotAuthenticatedError
-        is_nobody = self.needs_user and actor.id is None
-        if is_nobody or actor.grade < self.grade or not self._covers(actor.scopes):
+        lacks_user = self.needs_user and actor.id is None
+        if lacks_user or actor.grade < self.grade or not self._covers(actor.scopes):
             raise PermissionDeniedError
         return actor
 
     def allows(self, actor: Actor | None) -> bool:
-        """Return whether `check` accepts the actor."""
+        """Return whether `check` accepts the actor.
+
+        Args:
+            actor: The caller.
+        """
         try:
             self.check(actor)
-        except (NotAuthenticatedError, PermissionDeniedError):
+        except APIError:
             return False
         return True
 
@@ -119,13 +135,13 @@ STAFF: Final = Access(Grade.STAFF, "a:staff")
 SUPERUSER: Final = Access(Grade.SUPERUSER, "a:superuser")
 
 
-def _scopes(given: Iterable[str]) -> frozenset[str]:
+def _check_scopes(given: Iterable[str]) -> frozenset[str]:
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
         raise TypeError(
-            f"Actor.scopes must be a set of texts or None, not {safe_repr(given)}; "
+            f"Actor.scopes must be a set of strings or None, not {safe_repr(given)}; "
             f"split the token's scope at blanks"
         )
     scopes = frozenset(given)
-    if not all(isinstance(each, str) for each in scopes):
-        raise TypeError(f"Actor.scopes must hold texts only, not {safe_repr(given)}")
+    if not all(isinstance(scope, str) for scope in scopes):
+        raise TypeError(f"Actor.scopes must hold strings only, not {safe_repr(given)}")
     return scopes

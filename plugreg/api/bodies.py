@@ -1,4 +1,4 @@
-"""What a client sends: JSON, forms and queries, read with nothing but the standard library."""
+"""Bodies and queries: JSON and forms, parsed with the standard library only."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from plugreg.api.errors import (
     LengthRequiredError,
     TooLargeError,
     UnsupportedMediaTypeError,
-    named,
+    shorten_name,
 )
 
 LONGEST: Final = 2_500_000
 """The most bytes that a body may have."""
 
 DEEPEST: Final = 100
-"""How many arrays and objects may stand in each other."""
+"""How deep arrays and objects may be nested."""
 
 MOST_FIELDS: Final = 1_000
 """The most fields that a form or a query may have."""
@@ -36,7 +36,7 @@ _URLENCODED: Final = "application/x-www-form-urlencoded"
 _MULTIPART: Final = "multipart/form-data"
 _PLAIN_ENCODINGS: Final = frozenset({"7bit", "8bit", "binary"})
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
-# Nothing that was matched is tried in another way, so that long headers cost no more than reading.
+# Possessive quantifiers: a long header is matched in linear time.
 _PARAMETER: Final = re.compile(
     r';\s*+([\w*]++)\s*+=\s*+(?:"((?:[^"\\]++|\\.)*+)"|([^\s;"]*+))', re.ASCII | re.DOTALL
 )
@@ -46,18 +46,18 @@ _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 
 
-def length_of(environ: Mapping[str, Any]) -> int | None:
+def parse_length(environ: Mapping[str, Any]) -> int | None:
     """Return the length of a WSGI request's body.
 
     Args:
-        environ: The variables of the request, as the server has set them.
+        environ: The WSGI environment.
 
     Returns:
-        The number of bytes, or None if the body is to be read to the end that the server marks.
+        The number of bytes, or None if the server marks the end of the body.
 
     Raises:
         InvalidError: If the length is not a number.
-        LengthRequiredError: If the body comes in chunks whose end the server does not mark.
+        LengthRequiredError: If the body is chunked and the server does not mark its end.
         TooLargeError: If the length exceeds `LONGEST`.
 
     """
@@ -70,7 +70,7 @@ def length_of(environ: Mapping[str, Any]) -> int | None:
             raise LengthRequiredError
         return 0
     if not _LENGTH.fullmatch(length):
-        sentence = f"Content-Length must be a number of bytes, not '{named(length)}'."
+        sentence = f"Content-Length must be a number of bytes, not '{shorten_name(length)}'."
         raise InvalidError({"detail": [sentence]})
     if int(length) > LONGEST:
         raise TooLargeError
@@ -78,7 +78,15 @@ def length_of(environ: Mapping[str, Any]) -> int | None:
 
 
 def read_to_end(stream: BinaryIO, most: int = LONGEST) -> bytes:
-    """Return what is left in a stream. Raises TooLargeError after more than *most* bytes."""
+    """Return the rest of a stream.
+
+    Args:
+        stream: The stream.
+        most: The most bytes allowed.
+
+    Raises:
+        TooLargeError: If there are more.
+    """
     body = bytearray()
     while block := stream.read(min(most + 1 - len(body), 65_536)):
         body += block
@@ -88,15 +96,26 @@ def read_to_end(stream: BinaryIO, most: int = LONGEST) -> bytes:
 
 
 def is_form(content_type: str) -> bool:
-    """Tell whether a body of this media type is a form, which knows texts alone."""
+    """Return whether a body is a form, whose values are all strings.
+
+    Args:
+        content_type: The Content-Type header.
+    """
     return _media_type(content_type) in (_URLENCODED, _MULTIPART)
 
 
 def read_body(content_type: str, body: bytes) -> Any:
-    """Return what a body says: any value of JSON, or the fields of a form, the last of each name.
+    """Return the value of a body: any value of JSON, or the fields of a form as a dict.
 
-    An empty body is an empty object, whatever its type. Raises UnsupportedMediaTypeError for what
-    is neither JSON nor a form, InvalidError for what cannot be read and for files.
+    Of fields with the same name the last is kept.
+
+    Args:
+        content_type: The Content-Type header.
+        body: The body. An empty one is an empty object, whatever its type.
+
+    Raises:
+        UnsupportedMediaTypeError: If the body is neither JSON nor a form.
+        InvalidError: If it cannot be parsed, or has a file.
     """
     if not body:
         return {}
@@ -104,51 +123,75 @@ def read_body(content_type: str, body: bytes) -> Any:
     if media_type == _URLENCODED:
         return dict(read_pairs(body, "Form"))
     if media_type == _MULTIPART:
-        return dict(_parts(content_type, body))
+        return dict(_parse_multipart(content_type, body))
     if media_type == "application/json" or re.fullmatch(r"application/[^/]+\+json", media_type):
-        return _json(body)
+        try:
+            return read_json(body.decode("utf-8-sig"))
+        except UnicodeDecodeError:
+            raise _parse_error("JSON", "it must be UTF-8") from None
+        except ValueError as error:
+            raise _parse_error("JSON", str(error)) from None
     raise UnsupportedMediaTypeError(media_type)
 
 
 def read_json(text: str) -> Any:
-    """Return the value of a JSON text, of which a name's last value counts.
+    """Return the value of a JSON document. Of members with the same name the last is kept.
 
-    Raises ValueError for what is no JSON of RFC 8259, for numbers that are too large, and for
-    values nested deeper than :data:`DEEPEST`.
+    Args:
+        text: The document.
+
+    Raises:
+        ValueError: If it is not JSON by RFC 8259, has a number that is too large, or nests
+            deeper than :data:`DEEPEST`.
     """
+    too_deep = ValueError(f"more than {DEEPEST} arrays and objects in each other")
     try:
-        value = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_no_constant)
+        value = json.loads(
+            text,
+            parse_int=_parse_integer,
+            parse_float=_parse_float,
+            parse_constant=_refuse_constant,
+        )
     except RecursionError:
-        raise _too_deep() from None
+        raise too_deep from None
     level = [value]
     for _ in range(DEEPEST + 1):
-        level = [inner for each in level for inner in _inside(each)]
+        level = [child for parent in level for child in _children(parent)]
         if not level:
             return value
-    raise _too_deep()
+    raise too_deep
 
 
-def read_pairs(encoded: bytes, what: str = "Query") -> list[tuple[str, str]]:
+def read_pairs(encoded: bytes, kind: str = "Query") -> list[tuple[str, str]]:
     """Return names and values of a query or of a URL-encoded form, in their order.
 
-    ``what`` is its name in the InvalidError that is raised for what is no UTF-8, has broken
-    escapes, or more than :data:`MOST_FIELDS` fields.
+    Args:
+        encoded: The query or the form.
+        kind: Its name in errors.
+
+    Raises:
+        InvalidError: If it is not UTF-8, has a broken escape, or more than :data:`MOST_FIELDS`
+            fields.
     """
     try:
         encoded.decode()
         if _BROKEN_ESCAPE.search(encoded):
-            raise _unreadable(what, "'%' must be followed by two hexadecimal digits")
+            raise _parse_error(kind, "'%' must be followed by two hexadecimal digits")
         if encoded.count(b"&") >= MOST_FIELDS:
-            raise _unreadable(what, f"it may have {MOST_FIELDS} fields at most")
-        pairs = (each.partition(b"=") for each in encoded.split(b"&") if each)
-        return [(_unquoted(name), _unquoted(value)) for name, _, value in pairs]
+            raise _parse_error(kind, f"it may have {MOST_FIELDS} fields at most")
+        pairs = (pair.partition(b"=") for pair in encoded.split(b"&") if pair)
+        return [(_unquote(name), _unquote(value)) for name, _, value in pairs]
     except UnicodeDecodeError:
-        raise _unreadable(what, "it must be UTF-8") from None
+        raise _parse_error(kind, "it must be UTF-8") from None
 
 
 def file_refused(name: str) -> InvalidError:
-    """Return what to raise for a field of a form that is a file."""
-    return InvalidError({named(name): ["Must be text, not a file."]})
+    """Return the refusal of a form's field that is a file.
+
+    Args:
+        name: The name of the field.
+    """
+    return InvalidError({shorten_name(name): ["Must be text, not a file."]})
 
 
 def cut_short() -> InvalidError:
@@ -156,10 +199,7 @@ def cut_short() -> InvalidError:
     return InvalidError({"detail": ["The body ended before its end."]})
 
 
-# -- the parts --------------------------------------------------------------------------------
-
-
-def _unquoted(encoded: bytes) -> str:
+def _unquote(encoded: bytes) -> str:
     # The standard library decodes each escape by itself, which takes seconds for a long value.
     escaped = encoded.replace(b"+", b" ").replace(b"\\", rb"\\").replace(b"%", rb"\x")
     return escaped.decode("unicode_escape").encode("latin-1").decode()
@@ -169,83 +209,72 @@ def _media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def _unreadable(what: str, why: str) -> InvalidError:
-    return InvalidError({"detail": [f"{what} parse error - {why}"]})
+def _parse_error(kind: str, reason: str) -> InvalidError:
+    return InvalidError({"detail": [f"{kind} parse error - {reason}"]})
 
 
-def _json(body: bytes) -> Any:
-    try:
-        return read_json(body.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise _unreadable("JSON", "it must be UTF-8") from None
-    except ValueError as error:
-        raise _unreadable("JSON", str(error)) from None
-
-
-def _too_deep() -> ValueError:
-    return ValueError(f"more than {DEEPEST} arrays and objects in each other")
-
-
-def _no_constant(name: str) -> None:
+def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _whole(text: str) -> int:
+def _parse_integer(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        # Python reads no integer of thousands of digits, for it would take long.
+        # Python parses no integer of thousands of digits, which would take long.
         raise ValueError("a number is too large") from None
 
 
-def _finite(text: str) -> float:
+def _parse_float(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError("a number is too large")
     return number
 
 
-def _inside(value: Any) -> Iterable[Any]:
+def _children(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
 
 
-def _parts(content_type: str, body: bytes) -> list[tuple[str, str]]:
-    """Return names and texts of a multipart form (RFC 7578), in their order.
+def _parse_multipart(content_type: str, body: bytes) -> list[tuple[str, str]]:
+    """Return names and values of a multipart form (RFC 7578), in their order.
 
     The standard library's parser is for mails: it takes minutes for some forms of 2 MB.
     """
     if len(content_type) > LONGEST_TYPE:
         raise _bad_form(f"the content type may have {LONGEST_TYPE} characters at most")
-    boundary = _parameters(content_type).get("boundary", "")
+    boundary = _parse_parameters(content_type).get("boundary", "")
     if not _BOUNDARY.fullmatch(boundary):
         raise _bad_form("the content type must name a boundary")
-    # The newline before it belongs to the boundary, and not to the text (RFC 2046, 5.1.1).
-    line = rb"(?:\A|\r?\n)--%b(--)?[ \t]*+(?=\r?\n|\Z)" % re.escape(boundary.encode())
-    found = list(islice(re.finditer(line, body), MOST_FIELDS + 1))
-    end = next((at for at, each in enumerate(found) if each[1]), None)
-    if end is None and len(found) > MOST_FIELDS:
+    # The newline before it belongs to the boundary, and not to the value (RFC 2046, 5.1.1).
+    delimiter = rb"(?:\A|\r?\n)--%b(--)?[ \t]*+(?=\r?\n|\Z)" % re.escape(boundary.encode())
+    matches = list(islice(re.finditer(delimiter, body), MOST_FIELDS + 1))
+    end = next((index for index, match in enumerate(matches) if match[1]), None)
+    if end is None and len(matches) > MOST_FIELDS:
         raise _bad_form(f"it may have {MOST_FIELDS} fields at most")
     if end is None:
         raise _bad_form("it must begin and end with its boundary")
-    return [_field(body[one.end() : two.start()]) for one, two in pairwise(found[: end + 1])]
+    between = pairwise(matches[: end + 1])
+    return [_parse_part(body[first.end() : second.start()]) for first, second in between]
 
 
-def _field(part: bytes) -> tuple[str, str]:
-    """Return name and text of one part, which begins with the newline after its boundary."""
+def _parse_part(part: bytes) -> tuple[str, str]:
+    """Return name and value of one part, which begins with the newline after its boundary."""
     headers = _HEADERS.match(part)
     if headers is None:
         raise _bad_form(
             f"each part must begin with headers of {LONGEST_HEADER} bytes at most and a blank line"
         )
-    lines = (each.partition(":") for each in _NEW_HEADER.split(headers[1].decode(errors="replace")))
-    values = {name.strip().lower(): value.strip() for name, _, value in lines}
-    said = _parameters(values.get("content-disposition", ""))
-    name = said.get("name")
+    lines = _NEW_HEADER.split(headers[1].decode(errors="replace"))
+    pairs = (line.partition(":") for line in lines)
+    values = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    disposition = _parse_parameters(values.get("content-disposition", ""))
+    name = disposition.get("name")
     if name is None:
         raise _bad_form("each part must have a name")
-    if any(each.startswith("filename") for each in said):
+    if any(parameter.startswith("filename") for parameter in disposition):
         raise file_refused(name)
     is_plain = values.get("content-transfer-encoding", "binary").lower() in _PLAIN_ENCODINGS
     try:
@@ -253,16 +282,16 @@ def _field(part: bytes) -> tuple[str, str]:
             return name, part[headers.end() :].decode()
     except UnicodeDecodeError:
         pass
-    raise InvalidError({named(name): ["Must be text in UTF-8."]})
+    raise InvalidError({shorten_name(name): ["Must be text in UTF-8."]})
 
 
-def _parameters(header: str) -> dict[str, str]:
+def _parse_parameters(header: str) -> dict[str, str]:
     """Return the parameters that follow the first word of a header, their names in lower case."""
     return {
-        each[1].lower(): each[3] if each[2] is None else re.sub(r"\\(.)", r"\1", each[2])
-        for each in _PARAMETER.finditer(header)
+        match[1].lower(): match[3] if match[2] is None else re.sub(r"\\(.)", r"\1", match[2])
+        for match in _PARAMETER.finditer(header)
     }
 
 
-def _bad_form(why: str) -> InvalidError:
-    return _unreadable("Multipart form", why)
+def _bad_form(reason: str) -> InvalidError:
+    return _parse_error("Multipart form", reason)

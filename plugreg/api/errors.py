@@ -1,4 +1,4 @@
-"""What the plugin API refuses, one class for each status (behaviour.md, section 1.2)."""
+"""Refusals of the plugin API, one class for each status."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from plugreg._support.guard import plain, safe_str
 from plugreg.exceptions import PlugregError
 
 LONGEST_NAME: Final = 255
-"""How much of a name that a caller gave is repeated to it, in characters."""
+"""Length to which a name from the caller is cut where an answer repeats it, in characters."""
 
 
 class APIError(PlugregError):
-    """The request is refused, and nothing was changed.
+    """Refused request; nothing was changed.
 
-    ``status`` is the status code of HTTP, ``code`` a word for programs, ``errors`` the sentences
-    by field: ``non_field_errors`` where the request as a whole is meant, ``detail`` where no field
-    has part in it.
+    Args:
+        errors: The sentences by field. ``non_field_errors`` stands for the request as a whole,
+            ``detail`` for faults outside of any field.
+
+    Attributes:
+        status: The HTTP status code.
+        code: A word for programs.
+        errors: The sentences by field, as plain strings.
     """
 
     status: ClassVar[int] = 500
@@ -25,19 +30,22 @@ class APIError(PlugregError):
 
     def __init__(self, errors: Mapping[str, Iterable[str]]) -> None:
         self.errors: dict[str, list[str]] = {
-            field: [plain(each) for each in sentences] for field, sentences in errors.items()
+            field: [plain(sentence) for sentence in sentences]
+            for field, sentences in errors.items()
         }
         super().__init__(self.errors)
 
     def __str__(self) -> str:
-        told = "; ".join(
-            f"{field}: {each}" for field, sentences in self.errors.items() for each in sentences
+        faults = (
+            f"{field}: {sentence}"
+            for field, sentences in self.errors.items()
+            for sentence in sentences
         )
-        return f"{self.status} {self.code}: {told}"
+        return f"{self.status} {self.code}: {'; '.join(faults)}"
 
     @property
     def body(self) -> dict[str, str | list[str]]:
-        """What is answered as JSON: sentences by field, or ``detail`` alone as one text."""
+        """The JSON answer: sentences by field, or ``detail`` alone as one string."""
         if set(self.errors) == {"detail"}:
             return {"detail": " ".join(self.errors["detail"])}
         return dict(self.errors)
@@ -51,7 +59,7 @@ class InvalidError(APIError):
 
 
 class NotAuthenticatedError(APIError):
-    """Nobody asks, and everything needs somebody."""
+    """The caller is anonymous; every operation needs an actor."""
 
     status = 401
     code = "not_authenticated"
@@ -73,19 +81,27 @@ class PermissionDeniedError(APIError):
 
 
 class CrossSiteError(APIError):
-    """A page of another site has made a browser send this change."""
+    """A page of another site has made a browser send this change.
+
+    Args:
+        origin: The Origin header, empty if the browser sent none.
+    """
 
     status = 403
     code = "cross_site"
 
     def __init__(self, origin: str) -> None:
-        told = f"'{named(origin)}'" if origin else "another site"
-        super().__init__({"detail": [f"Changes from pages of {told} are not trusted here."]})
+        site = f"'{shorten_name(origin)}'" if origin else "another site"
+        super().__init__({"detail": [f"Changes from pages of {site} are not trusted here."]})
         self.args = (origin,)
 
 
 class NotFoundError(APIError):
-    """There is no such plugin, setting or path."""
+    """There is no such plugin, setting or path.
+
+    Args:
+        detail: The sentence of the answer.
+    """
 
     status = 404
     code = "not_found"
@@ -96,19 +112,28 @@ class NotFoundError(APIError):
 
 
 class MethodNotAllowedError(APIError):
-    """The path has operations, but none with this method; ``allowed`` are those it has."""
+    """The path has operations, but none with this method.
+
+    Args:
+        method: The method of the request.
+        allowed: The methods that the path has.
+    """
 
     status = 405
     code = "method_not_allowed"
 
     def __init__(self, method: str, allowed: Iterable[str]) -> None:
-        super().__init__({"detail": [f'Method "{named(method)}" not allowed.']})
+        super().__init__({"detail": [f'Method "{shorten_name(method)}" not allowed.']})
         self.allowed = tuple(allowed)
         self.args = (method, self.allowed)
 
 
 class ConflictError(APIError):
-    """Something else is being done that must end first."""
+    """Another change is under way and must end first.
+
+    Args:
+        detail: The sentence of the answer.
+    """
 
     status = 409
     code = "conflict"
@@ -141,20 +166,29 @@ class TooLargeError(APIError):
 
 
 class UnsupportedMediaTypeError(APIError):
-    """The body is neither JSON nor a form."""
+    """The body is neither JSON nor a form.
+
+    Args:
+        media_type: The media type of the body.
+    """
 
     status = 415
     code = "unsupported_media_type"
 
     def __init__(self, media_type: str) -> None:
-        super().__init__({"detail": [f'Unsupported media type "{named(media_type)}" in request.']})
+        super().__init__(
+            {"detail": [f'Unsupported media type "{shorten_name(media_type)}" in request.']}
+        )
         self.args = (media_type,)
 
 
 class UnavailableError(APIError):
-    """The registry is not loaded, or its storage cannot be reached. Asking again may help.
+    """The registry is not loaded, or its storage is unreachable. A retry may succeed.
 
-    A change whose storage fails meanwhile may be stored, and is carried out by the next refresh.
+    A change whose storage fails meanwhile may be stored; the next refresh carries it out.
+
+    Args:
+        detail: The sentence of the answer.
     """
 
     status = 503
@@ -165,6 +199,10 @@ class UnavailableError(APIError):
         self.args = (detail,)
 
 
-def named(name: object) -> str:
-    """Return a name that a caller gave, fit to be repeated in a sentence."""
+def shorten_name(name: object) -> str:
+    """Return a name from the caller as a string that an answer may repeat.
+
+    Args:
+        name: The name; in Python it may be any object.
+    """
     return safe_str(name)[:LONGEST_NAME]

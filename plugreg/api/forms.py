@@ -1,4 +1,4 @@
-"""What clients ask with OPTIONS before they build a form: the fields of each change.
+"""Answers to OPTIONS, from which clients build forms: the fields of each change.
 
 The shape is that of Django REST framework's SimpleMetadata.
 """
@@ -9,55 +9,40 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from plugreg.api.openapi import MEDIA_TYPES, schemas_of
+from plugreg.api.openapi import MEDIA_TYPES, make_schemas
 from plugreg.api.operations import Operation
 
 _TYPES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "array": "list",
-        "boolean": "boolean",
-        "integer": "integer",
-        "number": "float",
-        "object": "nested object",
-        "string": "string",
-    }
+    {"array": "list", "number": "float", "object": "nested object", "": "field"}
 )
 _FORMATS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "date": "date",
-        "date-time": "datetime",
-        "duration": "duration",
-        "email": "email",
-        "time": "time",
-        "uri": "url",
-    }
+    {name: name for name in ("date", "duration", "email", "time")}
+    | {"date-time": "datetime", "uri": "url"}
 )
-_LIMITS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "minLength": "min_length",
-        "maxLength": "max_length",
-        "minItems": "min_length",
-        "maxItems": "max_length",
-        "minimum": "min_value",
-        "maximum": "max_value",
-    }
+_LIMITS: Final = (
+    ("minLength", "min_length"),
+    ("maxLength", "max_length"),
+    ("minItems", "min_length"),
+    ("maxItems", "max_length"),
+    ("minimum", "min_value"),
+    ("maximum", "max_value"),
 )
 
 
 def describe(path: str, operations: Sequence[Operation[Any]]) -> dict[str, Any]:
-    """Return what OPTIONS answers.
+    """Return the answer to OPTIONS.
 
     Args:
         path: The path of the operations, with its parameters in braces.
         operations: Those at this path that the client may use.
 
     Returns:
-        Name, description, media types and, where there is a change that the client may make, the
+        Name, description, media types and, if there is a change that the client may make, the
         fields of each method. PATCH has those of PUT, none of which it requires.
 
     """
     words = [part for part in path.split("/") if part and part[0] != "{"][1:]
-    schemas = schemas_of(operations)
+    schemas = make_schemas(operations)
     actions = {
         operation.method: (
             {} if operation.body is None else _fields(schemas[operation.body.__name__], schemas)
@@ -90,22 +75,23 @@ def _field(
             schema = {**schemas[part["$ref"].rpartition("/")[2]], **schema}
     choices = schema.get("enum", [schema["const"]] if "const" in schema else None)
     read_only = schema.get("readOnly", False)
-    kind = _TYPES.get(schema.get("type", ""), "field")
-    found: dict[str, Any] = {
-        "type": "choice" if choices else _FORMATS.get(schema.get("format", ""), kind),
+    json_type = schema.get("type", "")
+    kind = _FORMATS.get(schema.get("format", "")) or _TYPES.get(json_type, json_type)
+    field: dict[str, Any] = {
+        "type": "choice" if choices else kind,
         "required": required and not read_only,
         "read_only": read_only,
     }
     if name:
-        found["label"] = name.replace("_", " ").capitalize()
+        field["label"] = name.replace("_", " ").capitalize()
     if help_text := schema.get("description"):
-        found["help_text"] = help_text
-    found |= {theirs: schema[ours] for ours, theirs in _LIMITS.items() if ours in schema}
+        field["help_text"] = help_text
+    field |= {limit: schema[keyword] for keyword, limit in _LIMITS if keyword in schema}
     child = schema.get("items", schema.get("additionalProperties"))
     if isinstance(child, Mapping):
-        found["child"] = _field("", child, True, schemas)
+        field["child"] = _field("", child, True, schemas)
     elif "properties" in schema:
-        found["children"] = _fields(schema, schemas)
+        field["children"] = _fields(schema, schemas)
     if choices and not read_only:
-        found["choices"] = [{"value": each, "display_name": str(each)} for each in choices]
-    return found
+        field["choices"] = [{"value": value, "display_name": str(value)} for value in choices]
+    return field

@@ -1,6 +1,6 @@
-"""HTTP without a framework: a request comes in, its answer goes out (behaviour.md, section 1).
+"""HTTP without a framework: the answer to each request.
 
-The adapters bring requests here; what is a rule of the API is decided here or further down.
+The adapters pass requests on to here and decide no rule of the API themselves.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ import json
 import logging
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from plugreg._support.guard import explain, places_of
@@ -40,10 +39,10 @@ from plugreg.exceptions import (
 from plugreg.registry import PluginRegistry
 
 API_PATH: Final = "/api/plugins"
-"""Where all operations are; adapters hand on everything below it, known or not."""
+"""Path of all operations. Adapters pass on every path below it, known or not."""
 
 ASSETS_PATH: Final = "/static/plugins"
-"""Where the files of plugins are, as admin details name them (behaviour.md, section 13)."""
+"""Path of the files of plugins, as admin details name them."""
 
 _logger = logging.getLogger("plugreg")
 _ASSET: Final = re.compile(rf"{ASSETS_PATH}/(?P<slug>[^/]+)/(?P<path>.+)", re.DOTALL)
@@ -51,33 +50,47 @@ _ASSET: Final = re.compile(rf"{ASSETS_PATH}/(?P<slug>[^/]+)/(?P<path>.+)", re.DO
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What a client asks.
+    """Request of a client.
 
-    ``path`` is decoded, and begins with :data:`API_PATH` or :data:`ASSETS_PATH`: what is before
-    them is the adapter's. ``url`` is the address as the client sees it, without the query.
-    ``query`` and ``body`` are as they came; ``body`` is None if it was too long to be read, and
-    the APIError to answer if it could not be read otherwise. ``origin`` and ``fetch_site`` are the
-    headers Origin and Sec-Fetch-Site. ``form`` are the fields of a form that the framework has read
-    already, the value of a file being None; it is None itself for all other bodies.
+    Args:
+        method: The HTTP method.
+        path: The decoded path, from :data:`API_PATH` or :data:`ASSETS_PATH` on. Prefix and mount
+            point belong to the adapter.
+        url: The address as the client sees it, without the query.
+        query: The query as it was sent.
+        headers: The headers. A plain dict has its names in lower case; the mappings of
+            frameworks ignore case.
+        body: The body as it was sent, or the refusal to answer if it could not be read.
+        form: The fields of a form that the framework has read already, None for a file. None for
+            all other bodies.
     """
 
     method: str
     path: str
     url: str = ""
     query: bytes = b""
-    content_type: str = ""
-    if_none_match: str = ""
-    origin: str = ""
-    fetch_site: str = ""
-    body: bytes | APIError | None = field(default=b"", repr=False)
+    headers: Any = field(default_factory=dict, repr=False)
+    body: bytes | APIError = field(default=b"", repr=False)
     form: Mapping[str, str | None] | None = field(default=None, repr=False)
 
+    def header(self, name: str) -> str:
+        """Return a header, empty if it was not sent.
 
-@dataclass(frozen=True, slots=True)
-class Response:
-    """What is answered: a status code, headers with their names in title case, and the body.
+        Args:
+            name: The name of the header, in lower case.
+        """
+        value: str = self.headers.get(name, "")
+        return value
 
-    ``blocks`` is not None for a long file, whose content they yield instead of ``body``.
+
+class Response(NamedTuple):
+    """Answer to a request.
+
+    Attributes:
+        status: The status code.
+        headers: The headers, with their names in title case.
+        body: The body.
+        blocks: The content of a long file, in place of the body; None for all other answers.
     """
 
     status: int
@@ -87,10 +100,10 @@ class Response:
 
 
 class Responder:
-    """Answers requests to the plugin API of one registry. Never changes; serves many threads.
+    """Answers requests to the plugin API of one registry. Immutable; serves many threads.
 
-    Over a PluginRegistry it makes a PluginAPI without options; a host that wants options hands
-    over the PluginAPI.
+    Args:
+        registry: The registry, or a PluginAPI with the options of the host.
     """
 
     def __init__(self, registry: PluginRegistry | PluginAPI) -> None:
@@ -98,77 +111,84 @@ class Responder:
         paths: dict[str, dict[str, Operation[Any]]] = {}
         for operation in self.api.operations:
             paths.setdefault(operation.path, {})[operation.method] = operation
-        # A fixed name wins over a parameter at the same place (section 1.5).
+        # A fixed name wins over a parameter at the same place.
         ordered = sorted(paths, key=lambda path: [part[:1] == "{" for part in path.split("/")])
-        self._routes = tuple((_pattern(path), MappingProxyType(paths[path])) for path in ordered)
+        self._routes = tuple((_compile_path(path), paths[path]) for path in ordered)
 
     def respond(self, request: Request, actor: Actor | None) -> Response:
-        """Return the answer to ``request``, which ``actor`` made; None is nobody.
+        """Return the answer to a request. Nothing is raised: refusals and faults are answers too.
 
-        Nothing is raised: what is refused, and what fails without having been foreseen, is an
-        answer too. The order of refusals is the path (404), the method (405), the actor (401,
-        403), a change that a page of another site has sent (403), the query (400), the plugin or
-        setting (404), the body (400, 411, 413, 415). What other processes have stored is taken in
-        before, by ``registry.shared.keep_up``.
+        Checked in this order: the path (404), the method (405), the actor (401, 403), the site
+        that has sent a change (403), the query (400), the plugin or setting (404), the body (400,
+        411, 413, 415). Changes that other processes have stored are applied before.
+
+        Args:
+            request: The request.
+            actor: The caller; None is anonymous.
         """
         try:
-            self.api.service.registry.shared.keep_up()
+            self.api.registry.shared.keep_up()
             response = self._answer(request, actor)
         except APIError as refusal:
-            response = _refused(refusal)
+            response = _answer_refusal(refusal)
         except Exception as error:  # noqa: BLE001 - a fault of ours is logged, and ends no server
-            response = _failed(request, error)
+            response = _answer_fault(request, error)
         if request.method == "HEAD":
-            return replace(response, body=b"", blocks=None)
+            return response._replace(body=b"", blocks=None)
         return response
 
     def is_public(self, path: str) -> bool:
-        """Return whether ``path`` is answered without asking who made the request."""
-        return self.api.service.public_assets and path.startswith(f"{ASSETS_PATH}/")
+        """Return whether a path is answered without asking for the actor.
+
+        Args:
+            path: The path, as in :class:`Request`.
+        """
+        return self.api.public_assets and path.startswith(f"{ASSETS_PATH}/")
 
     def _answer(self, request: Request, actor: Actor | None) -> Response:
         if asset := _ASSET.fullmatch(request.path):
-            _chosen({"GET": None}, request.method)
-            if not self.api.service.public_assets:
+            _choose({"GET": None}, request.method)
+            if not self.api.public_assets:
                 READ.check(actor)
-            return self._asset(request, asset["slug"], asset["path"])
-        methods, names = self._routed(request)
+            return self._answer_asset(request, asset["slug"], asset["path"])
+        methods, names = self._route(request.path)
         if request.method == "OPTIONS" and "OPTIONS" not in methods:
-            return _described(methods, ANY.check(actor))
-        operation = _chosen({"OPTIONS": None, **methods}, request.method)
+            return _answer_options(methods, ANY.check(actor))
+        operation = _choose({"OPTIONS": None, **methods}, request.method)
         operation.access.check(actor)
-        _check_site(request, self.api.service.trusted_origins)
+        _check_site(request, self.api.trusted_origins)
         query = read_pairs(request.query)
         given = dict(query)
         answer = getattr(self.api, operation.id).run(
             actor,
             {**given, **names},
-            lambda: _body(request),
-            form=request.form is not None or is_form(request.content_type),
+            lambda: _read_body(request),
+            form=request.form is not None or is_form(request.header("content-type")),
         )
         if answer is None:
             return Response(operation.status, {"Cache-Control": "no-store"})
         if operation.many:
-            return _json(operation.status, [_placed(request, each.to_json()) for each in answer])
-        value = _placed(request, answer.to_json())
+            value: Any = [_with_source(request, item.to_json()) for item in answer]
+        else:
+            value = _with_source(request, answer.to_json())
         if PAGING[0] in operation.query:
-            if self.api.service.bare_list_without_limit and not given.get("limit"):
+            if self.api.bare_list_without_limit and not given.get("limit"):
                 return _json(operation.status, value["results"])
             value["next"] = _link(request, query, answer.next)
             value["previous"] = _link(request, query, answer.previous)
         return _json(operation.status, value)
 
-    def _routed(self, request: Request) -> tuple[Mapping[str, Operation[Any]], dict[str, str]]:
-        """Return the operations of a path by their methods, and what the path names."""
+    def _route(self, path: str) -> tuple[Mapping[str, Operation[Any]], dict[str, str]]:
+        """Return the operations of a path by their methods, and the parameters in it."""
         for pattern, methods in self._routes:
-            if found := pattern.fullmatch(request.path):
-                return methods, found.groupdict()
+            if match := pattern.fullmatch(path):
+                return methods, match.groupdict()
         raise NotFoundError
 
-    def _asset(self, request: Request, slug: str, path: str) -> Response:
+    def _answer_asset(self, request: Request, slug: str, path: str) -> Response:
         """Answer a file of an active plugin. One address may have other content tomorrow."""
         try:
-            asset = self.api.service.registry.assets(slug, path)
+            asset = self.api.registry.assets(slug, path)
             body = asset.content if asset.size <= BLOCK else b""
         except (AssetNotFoundError, PluginNotActiveError, PluginNotFoundError, OSError):
             raise NotFoundError from None
@@ -176,35 +196,36 @@ class Responder:
             raise refusal_of(error) from None
         headers = {
             "ETag": asset.etag,
-            "Cache-Control": "no-cache" if self.api.service.public_assets else "private, no-cache",
+            "Cache-Control": "no-cache" if self.api.public_assets else "private, no-cache",
             "X-Content-Type-Options": "nosniff",
         }
-        tags = (each.strip().removeprefix("W/") for each in request.if_none_match.split(","))
-        if any(each in (asset.etag, "*") for each in tags):
+        tags = request.header("if-none-match").split(",")
+        if any(tag.strip().removeprefix("W/") in (asset.etag, "*") for tag in tags):
             return Response(304, headers)
         if re.search("html|xml", asset.content_type):
             # A document that is opened itself would run its scripts as the host's own.
             headers["Content-Security-Policy"] = "sandbox"
-        told = {"Content-Type": asset.content_type, "Content-Length": str(asset.size)}
+        content = {"Content-Type": asset.content_type, "Content-Length": str(asset.size)}
         blocks = asset.blocks() if asset.size > BLOCK else None
-        return Response(200, {**told, **headers}, body, blocks)
+        return Response(200, {**content, **headers}, body, blocks)
 
 
 def as_prefix(prefix: str) -> str:
-    """Return a prefix of paths with one slash before it and none behind; "" stays empty."""
-    named = prefix.strip("/")
-    return f"/{named}" if named else ""
+    """Return a prefix of paths with one slash before it and none behind; "" stays empty.
+
+    Args:
+        prefix: The prefix, with slashes or without.
+    """
+    name = prefix.strip("/")
+    return f"/{name}" if name else ""
 
 
-# -- the parts --------------------------------------------------------------------------------
-
-
-def _pattern(path: str) -> re.Pattern[str]:
+def _compile_path(path: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path))
 
 
-def _chosen(methods: Mapping[str, Any], method: str) -> Any:
-    """Return what is there for a method; HEAD is GET. Raises MethodNotAllowedError."""
+def _choose(methods: Mapping[str, Any], method: str) -> Any:
+    """Return the item of a method; HEAD is GET. Raises MethodNotAllowedError."""
     wanted = "GET" if method == "HEAD" else method
     if wanted not in methods:
         raise MethodNotAllowedError(
@@ -213,10 +234,10 @@ def _chosen(methods: Mapping[str, Any], method: str) -> Any:
     return methods[wanted]
 
 
-def _described(methods: Mapping[str, Operation[Any]], actor: Actor) -> Response:
-    """Answer OPTIONS with what this actor may do at a path, and nothing else."""
-    usable = [each for each in methods.values() if each.access.allows(actor)]
-    names = {each.method for each in usable}
+def _answer_options(methods: Mapping[str, Operation[Any]], actor: Actor) -> Response:
+    """Answer OPTIONS with the operations that this actor may use at a path, and no others."""
+    usable = [operation for operation in methods.values() if operation.access.allows(actor)]
+    names = {operation.method for operation in usable}
     allow = sorted({*names, "OPTIONS", *({"HEAD"} if "GET" in names else ())})
     described = describe(next(iter(methods.values())).path, usable)
     return _json(200, described, {"Allow": ", ".join(allow)})
@@ -226,17 +247,18 @@ def _check_site(request: Request, trusted: Collection[str]) -> None:
     """Refuse a change that a page of another site has made a browser send.
 
     Where a browser says how the sites are related, that decides: behind a proxy the Host may be
-    another one than its user sees. A sibling ("same-site") is as foreign as any other, since who
-    owns one domain below another need not own all. Other clients send neither header.
+    another one than its user sees. A sibling ("same-site") is as foreign as any other, since
+    domains below the same domain may have different owners. Other clients send neither header.
     """
-    if request.method in ("GET", "HEAD") or "*" in trusted or request.origin in trusted:
+    origin, fetch_site = request.header("origin"), request.header("sec-fetch-site")
+    if request.method in ("GET", "HEAD") or "*" in trusted or origin in trusted:
         return
-    if request.fetch_site:
-        is_own = request.fetch_site in ("same-origin", "none")
+    if fetch_site:
+        is_own = fetch_site in ("same-origin", "none")
     else:
-        is_own = not request.origin or _is_at(request.url, request.origin)
+        is_own = not origin or _is_at(request.url, origin)
     if not is_own:
-        raise CrossSiteError(request.origin)
+        raise CrossSiteError(origin)
 
 
 def _is_at(url: str, origin: str) -> bool:
@@ -259,26 +281,26 @@ def _split(url: str) -> SplitResult:
         return SplitResult("", "", slash + path, "", "")
 
 
-def _body(request: Request) -> Any:
+def _read_body(request: Request) -> Any:
     if request.form is not None:
-        for name, text in request.form.items():
-            if text is None:
+        for name, value in request.form.items():
+            if value is None:
                 raise file_refused(name)
         return request.form
     if isinstance(request.body, APIError):
         raise request.body
-    if request.body is None or len(request.body) > LONGEST:
+    if len(request.body) > LONGEST:
         raise TooLargeError
-    body = read_body(request.content_type, request.body)
+    body = read_body(request.header("content-type"), request.body)
     if body is None:
-        # In Python None is no body at all; null is one, and none that says anything.
+        # In Python None stands for no body; in JSON null is a body, of the wrong type.
         raise InvalidError(
             {"non_field_errors": ["Invalid data. Expected a dictionary, but got null."]}
         )
     return body
 
 
-def _placed(request: Request, value: dict[str, Any]) -> dict[str, Any]:
+def _with_source(request: Request, value: dict[str, Any]) -> dict[str, Any]:
     """Return an answer whose script is where this API serves it, behind prefix and mount point."""
     source = value.get("source")
     if isinstance(source, str) and source.startswith(f"{ASSETS_PATH}/"):
@@ -290,7 +312,7 @@ def _placed(request: Request, value: dict[str, Any]) -> dict[str, Any]:
 def _link(
     request: Request, query: Iterable[tuple[str, str]], page: tuple[int, int] | None
 ) -> str | None:
-    """Return the address of another page, with all else in the query kept (section 1.4)."""
+    """Return the address of another page, with the other parameters of the query."""
     if page is None:
         return None
     limit, offset = page
@@ -299,7 +321,7 @@ def _link(
     return f"{request.url}?{urlencode(pairs)}"
 
 
-def _refused(refusal: APIError) -> Response:
+def _answer_refusal(refusal: APIError) -> Response:
     headers = {}
     if isinstance(refusal, NotAuthenticatedError):
         headers["WWW-Authenticate"] = "Token"
@@ -308,30 +330,28 @@ def _refused(refusal: APIError) -> Response:
     return _json(refusal.status, refusal.body, headers)
 
 
-def _failed(request: Request, error: Exception) -> Response:
-    """Log an unforeseen exception and answer it. Its text is in neither: it may hold a secret."""
+def _answer_fault(request: Request, error: Exception) -> Response:
+    """Log an unforeseen exception and answer it, both without its message and its secrets."""
     kind = explain(error).exception_type
     places = places_of(error)
     _logger.error("%s %r failed with %s at %s", request.method, request.path, kind, places)
-    return _json(
-        500,
-        {
-            "error": kind.rpartition(".")[2],
-            "error_class": kind,
-            "detail": "The request failed; the log of the server says where.",
-            "path": request.path,
-            "status_code": 500,
-        },
-    )
+    fault = {
+        "error": kind.rpartition(".")[2],
+        "error_class": kind,
+        "detail": "The request failed; the log of the server says where.",
+        "path": request.path,
+        "status_code": 500,
+    }
+    return _json(500, fault)
 
 
 def _json(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Response:
     content = json.dumps(value, allow_nan=False).encode()
-    plain = {
+    common = {
         "Content-Type": "application/json",
         # An answer to HEAD has the length too, but no content to count.
         "Content-Length": str(len(content)),
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
     }
-    return Response(status, {**plain, **(headers or {})}, content)
+    return Response(status, {**common, **(headers or {})}, content)

@@ -1,8 +1,8 @@
-"""The objects of the plugin API, named and shaped as its clients know them (behaviour.md, 2 to 12).
+"""The objects of the plugin API, with the names and shapes that its clients know.
 
-The same classes describe bodies and answers. Of a body only the fields count that are not
-``readOnly``; others, and fields that are not known, are ignored (section 1.3). The docstrings of
-models, and the descriptions of fields, are what clients read in the OpenAPI document.
+The same classes describe bodies and answers. A body sets the fields that are not ``readOnly``;
+those and unknown fields are ignored. Docstrings of models and descriptions of fields appear in
+the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FALSE: Final = frozenset({"false", "f", "no", "n", "off", "0"})
 
 
 def _boolean(value: object) -> bool:
-    """Read a boolean as section 1.3 says: JSON's own, 0 and 1, and words in any case."""
+    """Read a boolean: JSON's own, 0 and 1, and words in any case."""
     if isinstance(value, (bool, int, float)) and value in (0, 1):
         return bool(value)
     word = value.lower() if isinstance(value, str) else ""
@@ -47,9 +47,9 @@ def _boolean(value: object) -> bool:
 
 
 def _string(value: object) -> object:
-    """Read a text; numbers are taken as such, for forms and JSON are to mean the same."""
+    """Read a string, or a number as its string, so that forms and JSON mean the same."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = _text_of_number(value)
+        value = _format_number(value)
     if value is None:
         raise _NULL
     if not isinstance(value, str):
@@ -60,14 +60,14 @@ def _string(value: object) -> object:
 
 
 def _value(value: object, _: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
-    """Read the value of a setting: null, a text, or a boolean or number, which become text.
+    """Read the value of a setting: null, a string, or a boolean or number as its string.
 
-    Where native values are wanted, everything that JSON has is taken as it is.
+    With native values every value of JSON is accepted as it is.
     """
-    # The characters of a text are judged with the setting, which knows where they stand.
+    # The characters of a string are checked with the setting.
     if isinstance(value, (int, float)):
-        text = str(value) if isinstance(value, bool) else _text_of_number(value)
-        return value if info.context == NATIVE else text
+        string = str(value) if isinstance(value, bool) else _format_number(value)
+        return value if info.context == NATIVE else string
     if value is None or isinstance(value, str):
         return value
     if info.context == NATIVE and isinstance(value, (list, dict)):
@@ -75,7 +75,7 @@ def _value(value: object, _: ValidatorFunctionWrapHandler, info: ValidationInfo)
     raise _NOT_A_STRING
 
 
-def _text_of_number(value: int | float) -> str:
+def _format_number(value: int | float) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         raise _NOT_A_STRING
     try:
@@ -95,10 +95,10 @@ String = Annotated[str, BeforeValidator(_string)]
 SettingValue = Annotated[str | None, WrapValidator(_value)]
 
 NATIVE: Final = "native"
-"""The context of a validation that takes values of settings as they are in JSON."""
+"""Validation context in which values of settings are JSON's own."""
 
 PageLink = Annotated[tuple[int, int] | str, WithJsonSchema({"type": "string", "format": "uri"})]
-"""Where another page is: (limit, offset) in Python, an address over HTTP."""
+"""Link to another page: (limit, offset) in Python, an address over HTTP."""
 
 
 def _read_only(**extra: Any) -> Any:
@@ -106,16 +106,16 @@ def _read_only(**extra: Any) -> Any:
 
 
 def _absent() -> None:
-    """Be the default of fields that may be left out: the document shows none for a factory."""
+    """Default factory of optional fields, since the document shows no default for a factory."""
 
 
 class Model(BaseModel):
-    """The base of all. Objects are frozen; what was not given is left out of the answer."""
+    """Base of all models. Objects are frozen; answers omit fields that were not set."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     def to_json(self) -> dict[str, Any]:
-        """Return what JSON can hold of it, without the fields that were not given."""
+        """Return the fields that were set, as JSON data."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
@@ -131,16 +131,13 @@ def _patched(model: type[Model]) -> type[Model]:
         f"Patched{model.__name__}", __base__=Model, __module__=__name__, **fields
     )
     patched.__doc__ = (
-        f"A change, as {model.__name__}. What is left out has its default, or stays as it is."
+        f"A change, as {model.__name__}. Absent fields have their default, or stay unchanged."
     )
     return patched
 
 
-# -- plugins (sections 2, 3, 6, 9, 12, 13) -----------------------------------------------------
-
-
 class PluginConfig(Model):
-    """A plugin that is known. ``active`` is the wish."""
+    """A known plugin. ``active`` is the desired state."""
 
     pk: int = _read_only()
     key: str = _read_only()
@@ -166,32 +163,30 @@ class PaginatedPluginConfigList(Model):
 
 
 class PluginActivate(Model):
-    """Whether a plugin is to be on, or is."""
+    """Whether a plugin is wanted active, or is active."""
 
-    active: Boolean = Field(default=True, description="Whether the plugin is to be on")
+    active: Boolean = Field(default=True, description="Whether the plugin is wanted active")
 
 
 PatchedPluginActivate = _patched(PluginActivate)
 
 
 class PluginConfigInstall(Model):
-    """What to install."""
+    """A distribution to install."""
 
     packagename: String = Field(
         default_factory=str, description="The distribution, as a requirement of PEP 508"
     )
-    url: String = Field(
-        default_factory=str, description="Where it comes from: an index or a repository"
-    )
+    url: String = Field(default_factory=str, description="Its source: an index or a repository")
     version: String = Field(default_factory=str, description="Its version; empty for the newest")
-    confirm: Boolean = Field(description="That this is really meant")
+    confirm: Boolean = Field(description="Confirmation of the installation")
 
 
 class PluginUninstall(Model):
-    """Whether what is stored of the plugin goes with it."""
+    """Whether the stored data of the plugin are deleted as well."""
 
     delete_config: Boolean = Field(
-        default=True, description="Whether wish, settings and metadata are deleted too"
+        default=True, description="Whether desired state, settings and metadata are deleted as well"
     )
 
 
@@ -199,15 +194,15 @@ PatchedPluginUninstall = _patched(PluginUninstall)
 
 
 class PluginReload(Model):
-    """How much is made anew."""
+    """Extent of a reload."""
 
-    full_reload: Boolean = Field(default=False, description="Import modules anew")
-    force_reload: Boolean = Field(default=False, description="Make every plugin anew")
+    full_reload: Boolean = Field(default=False, description="Import modules again")
+    force_reload: Boolean = Field(default=False, description="Create every plugin again")
     collect_plugins: Boolean = Field(default=False, description="Look for new plugins first")
 
 
 class PluginRegistryError(Model):
-    """What went wrong with one plugin."""
+    """A failure of one plugin."""
 
     stage: str
     name: str
@@ -215,23 +210,21 @@ class PluginRegistryError(Model):
 
 
 class PluginRegistryStatus(Model):
-    """How the registry of the process that answers is doing."""
+    """Status of the registry of the process that answers."""
 
     active_plugins: int = _read_only()
     registry_errors: list[PluginRegistryError]
 
 
 class PluginAdminDetail(Model):
-    """The script of a plugin's admin panel, and what is handed to it."""
+    """The script of a plugin's admin panel, and its context."""
 
     source: str | None = Field(description="Address of the script")
-    context: Any = Field(
-        description="What the script is given", json_schema_extra={"nullable": True}
-    )
+    context: Any = Field(description="Argument of the script", json_schema_extra={"nullable": True})
 
 
 class PluginUIFeature(Model):
-    """Something that a plugin shows."""
+    """A UI feature of a plugin."""
 
     plugin_name: str
     feature_type: str
@@ -245,7 +238,7 @@ class PluginUIFeature(Model):
 
 
 class Metadata(Model):
-    """What is stored of a plugin for programs; plugreg never reads it."""
+    """Data of a plugin for programs; plugreg never reads them."""
 
     metadata: Any
 
@@ -253,11 +246,8 @@ class Metadata(Model):
 PatchedMetadata = _patched(Metadata)
 
 
-# -- settings (sections 4, 5) -------------------------------------------------------------------
-
-
 class PluginSetting(Model):
-    """A setting of a plugin and its value. ``value`` is text, or ``***``."""
+    """A setting of a plugin and its value. ``value`` is a string; ``***`` is masked."""
 
     pk: int = _read_only()
     key: str = _read_only()
@@ -276,9 +266,9 @@ class PluginSetting(Model):
 
 
 class PluginUserSetting(PluginSetting):
-    """A setting that has one value for each user."""
+    """A setting with one value for each user."""
 
-    user: int = _read_only(description="Whose value it is")
+    user: int = _read_only(description="The user")
 
 
 PatchedPluginSetting = _patched(PluginSetting)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
-from plugreg.api.access import SCOPES, Access
+from plugreg.api.access import SCOPES
 from plugreg.api.errors import (
     APIError,
     ConflictError,
@@ -42,94 +42,90 @@ _REFUSALS: Final[tuple[type[APIError], ...]] = (
 )
 
 
-def document(
+def make_document(
     operations: Sequence[Operation[Any]], *, prefix: str = "", server: str | None = None
 ) -> dict[str, Any]:
-    """Return the OpenAPI 3.0.3 document of these operations, made of what JSON can hold.
+    """Return the OpenAPI 3.0.3 document of operations, as JSON data.
 
-    ``prefix`` is put before each path, ``server`` is the address that the paths follow. The
-    document is a new one at each call, so that a host may change it: the security schemes are
-    those that clients know, and a host that knows its callers another way states its own.
+    Each call makes a new document, which a host may change. The security schemes are those that
+    clients know; a host with another authentication states its own.
+
+    Args:
+        operations: The rows of the table.
+        prefix: Put before each path.
+        server: The address that the paths follow.
     """
     paths: dict[str, dict[str, Any]] = {}
-    for each in operations:
-        paths.setdefault(prefix + each.path, {})[each.method.lower()] = _operation(each)
+    for operation in operations:
+        methods = paths.setdefault(prefix + operation.path, {})
+        methods[operation.method.lower()] = _describe_operation(operation)
+    try:
+        own_version = version("plugreg")
+    except PackageNotFoundError:
+        # A source tree that was not installed has none, and the document must have one.
+        own_version = "0"
     return {
         "openapi": "3.0.3",
-        "info": {"title": "plugreg", "version": _version()},
+        "info": {"title": "plugreg", "version": own_version},
         **({} if server is None else {"servers": [{"url": server}]}),
         "paths": paths,
         "components": {
-            "schemas": schemas_of(operations),
-            "responses": {each.code: _refused(each) for each in _REFUSALS},
+            "schemas": make_schemas(operations),
+            "responses": {error.code: _describe_refusal(error) for error in _REFUSALS},
             "securitySchemes": _security_schemes(),
         },
     }
 
 
-def _version() -> str:
-    try:
-        return version("plugreg")
-    except PackageNotFoundError:
-        # A source tree that was not installed has none, and the document must have one.
-        return "0"
-
-
-def _operation(operation: Operation[Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {
+def _describe_operation(operation: Operation[Any]) -> dict[str, Any]:
+    described: dict[str, Any] = {
         "operationId": operation.id,
         "summary": operation.summary,
         "tags": ["plugins"],
     }
-    if parameters := _parameters(operation):
-        found["parameters"] = parameters
+    if parameters := _describe_parameters(operation):
+        described["parameters"] = parameters
     if operation.body is not None:
-        found["requestBody"] = {
-            "content": {each: {"schema": _reference(operation.body)} for each in MEDIA_TYPES},
+        described["requestBody"] = {
+            "content": {kind: {"schema": _reference(operation.body)} for kind in MEDIA_TYPES},
             "required": operation.body_required,
         }
-    return {
-        **found,
-        "responses": {
-            str(operation.status): _answer(operation),
-            **{
-                str(each.status): {"$ref": f"#/components/responses/{each.code}"}
-                for each in _refusals_of(operation)
-            },
-        },
-        "security": _security(operation.access),
+    answer: dict[str, Any] = {"description": HTTPStatus(operation.status).phrase}
+    if operation.answer is not None:
+        schema: dict[str, Any] = _reference(operation.answer)
+        if operation.many:
+            schema = {"type": "array", "items": schema}
+        answer["content"] = {"application/json": {"schema": schema}}
+    described["responses"] = {str(operation.status): answer} | {
+        str(error.status): {"$ref": f"#/components/responses/{error.code}"}
+        for error in _refusals_of(operation)
     }
+    scopes = [] if operation.access.scope is None else [operation.access.scope]
+    described["security"] = [
+        {"tokenAuth": []},
+        {"basicAuth": []},
+        {"cookieAuth": []},
+        {"oauth2": scopes},
+    ]
+    return described
 
 
-def _parameters(operation: Operation[Any]) -> list[dict[str, Any]]:
+def _describe_parameters(operation: Operation[Any]) -> list[dict[str, Any]]:
     in_path = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in operation.path_parameters
     ]
     in_query = [
         {
-            "name": each.name,
+            "name": parameter.name,
             "in": "query",
             "required": False,
-            "schema": {"type": _TYPES[each.type]},
-            "description": each.description,
+            "schema": {"type": _TYPES[parameter.type]},
+            "description": parameter.description,
         }
-        for each in operation.query
+        for parameter in operation.query
     ]
     return in_path + in_query
-
-
-# -- answers ----------------------------------------------------------------------------------
-
-
-def _answer(operation: Operation[Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {"description": HTTPStatus(operation.status).phrase}
-    if operation.answer is not None:
-        schema: dict[str, Any] = _reference(operation.answer)
-        if operation.many:
-            schema = {"type": "array", "items": schema}
-        found["content"] = {"application/json": {"schema": schema}}
-    return found
 
 
 def _refusals_of(operation: Operation[Any]) -> Iterable[type[APIError]]:
@@ -143,24 +139,19 @@ def _refusals_of(operation: Operation[Any]) -> Iterable[type[APIError]]:
         yield ConflictError
 
 
-def _refused(error: type[APIError]) -> dict[str, Any]:
-    detail: dict[str, Any] = {
+def _describe_refusal(error: type[APIError]) -> dict[str, Any]:
+    schema: dict[str, Any] = {
         "type": "object",
         "properties": {"detail": {"type": "string"}},
         "required": ["detail"],
     }
-    by_field = {
-        "type": "object",
-        "additionalProperties": {"type": "array", "items": {"type": "string"}},
-    }
-    schema = {"anyOf": [by_field, detail]} if error is InvalidError else detail
+    if error is InvalidError:
+        sentences = {"type": "array", "items": {"type": "string"}}
+        schema = {"anyOf": [{"type": "object", "additionalProperties": sentences}, schema]}
     return {
-        "description": error.__doc__ or error.code,
+        "description": (error.__doc__ or error.code).partition("\n")[0],
         "content": {"application/json": {"schema": schema}},
     }
-
-
-# -- schemas ----------------------------------------------------------------------------------
 
 
 class _Schemas(GenerateJsonSchema):
@@ -170,31 +161,40 @@ class _Schemas(GenerateJsonSchema):
         return {**self.generate_inner(schema["schema"]), "nullable": True}
 
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
-        found = super().dict_schema(schema)
-        if found.get("additionalProperties") is True:
-            found["additionalProperties"] = {}
-        return found
+        json_schema = super().dict_schema(schema)
+        if json_schema.get("additionalProperties") is True:
+            json_schema["additionalProperties"] = {}
+        return json_schema
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        found = super().model_schema(schema)
-        del found["title"]
-        return found
+        json_schema = super().model_schema(schema)
+        del json_schema["title"]
+        return json_schema
 
     def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002 - none should
         return False
 
 
-def schemas_of(operations: Iterable[Operation[Any]]) -> dict[str, Any]:
-    """Return the schemas of all bodies and answers, and of what these are made of, by name."""
-    models = {model for each in operations for model in (each.body, each.answer) if model}
+def make_schemas(operations: Iterable[Operation[Any]]) -> dict[str, Any]:
+    """Return the schemas of all bodies and answers, and of the models in them, by name.
+
+    Args:
+        operations: The rows of the table.
+    """
+    models = {
+        model
+        for operation in operations
+        for model in (operation.body, operation.answer)
+        if model is not None
+    }
     with without_plugins():
-        _, found = models_json_schema(
-            [(each, "validation") for each in models],
+        _, definitions = models_json_schema(
+            [(model, "validation") for model in models],
             ref_template="#/components/schemas/{model}",
             schema_generator=_Schemas,
         )
-    # There are none where there is no model.
-    schemas: dict[str, Any] = found.get("$defs", {})
+    # There are none without a model.
+    schemas: dict[str, Any] = definitions.get("$defs", {})
     return schemas
 
 
@@ -202,16 +202,10 @@ def _reference(model: type[Model]) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
-# -- access -----------------------------------------------------------------------------------
-
-
-def _security(access: Access) -> list[dict[str, list[str]]]:
-    scopes = [] if access.scope is None else [access.scope]
-    return [{"tokenAuth": []}, {"basicAuth": []}, {"cookieAuth": []}, {"oauth2": scopes}]
-
-
 def _security_schemes() -> dict[str, Any]:
-    scopes = dict(zip(SCOPES, ("Read", "What staff may", "What superusers may"), strict=True))
+    scopes = dict(
+        zip(SCOPES, ("Read", "All that staff may do", "All that superusers may do"), strict=True)
+    )
     urls = {"tokenUrl": "/o/token/", "refreshUrl": "/o/token/", "scopes": scopes}
     return {
         "tokenAuth": {

@@ -1,13 +1,13 @@
-"""What an operation is, and the way of a call through it: actor, parameters, object, body."""
+"""Operations: a row of the table, and its call with actor, parameters, object and body."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Final, Generic, Protocol, TypeVar, overload
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, overload
 
 from pydantic import BaseModel, ValidationError, create_model
 
@@ -20,7 +20,7 @@ from plugreg.api.errors import (
     InvalidError,
     NotFoundError,
     UnavailableError,
-    named,
+    shorten_name,
 )
 from plugreg.api.models import NATIVE, Model
 from plugreg.api.service import Service
@@ -36,27 +36,21 @@ from plugreg.settings.types import without_plugins
 
 T = TypeVar("T")
 
-
-class HasService(Protocol):
-    """What holds the table: a class whose objects have a service."""
-
-    @property
-    def service(self) -> Service:
-        """The registry behind the operations, and what the host says."""
-
-
 _NUMBER: Final = re.compile(r"[0-9]{1,19}")
 _LARGEST: Final = 10**19 - 1
-_BOOLEANS: Final[Mapping[str, bool]] = MappingProxyType(
-    {"true": True, "1": True, "false": False, "0": False}
+_BOOLEANS: Final[Mapping[object, bool]] = MappingProxyType(
+    {"true": True, "1": True, 1: True, "false": False, "0": False, 0: False}
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A parameter in the query: its name, the type of its value, and what it is for.
+class Parameter(NamedTuple):
+    """Parameter of the query.
 
-    ``minimum`` is the least number allowed.
+    Attributes:
+        name: Its name.
+        type: The type of its value.
+        description: Its purpose, in the OpenAPI document.
+        minimum: The least number allowed.
     """
 
     name: str
@@ -65,55 +59,65 @@ class Parameter:
     minimum: int = 0
 
     def read(self, given: object) -> bool | int | str | None:
-        """Return the value of what was given, which is text over HTTP and may be native in Python.
+        """Return the value of a parameter, None if it is absent, None or empty.
 
-        None and an empty text say as little as leaving the parameter out. Raises InvalidError.
+        Args:
+            given: The string of the query, or in Python a value of the type.
+
+        Raises:
+            InvalidError: If it cannot be read as a value of the type.
         """
         given = as_data(given)
         if given is None or given == "":
             return None
-        if type(given) is self.type and not isinstance(given, str):
-            value: bool | int | str | None = given
-        elif not isinstance(given, (str, int)):
-            value = None
-        elif self.type is bool:
-            value = _BOOLEANS.get(str(given).lower()) if _can_be_written(given) else None
+        value: bool | int | str | None = None
+        if self.type is bool:
+            if isinstance(given, (str, int)):
+                value = _BOOLEANS.get(given.lower() if isinstance(given, str) else given)
+            fault = "Must be a valid boolean: true, false, 1 or 0."
         elif self.type is int:
-            value = int(given) if isinstance(given, str) and _NUMBER.fullmatch(given) else None
+            number = int(given) if isinstance(given, str) and _NUMBER.fullmatch(given) else given
+            if type(number) is int and self.minimum <= number <= _LARGEST:
+                value = number
+            fault = f"Must be a whole number, {self.minimum} or more."
         else:
-            is_text = isinstance(given, str) and not has_control_characters(given)
-            value = given if is_text else None
-        if value is None or (type(value) is int and not self.minimum <= value <= _LARGEST):
-            raise InvalidError({self.name: [self._expected]})
+            if isinstance(given, str) and not has_control_characters(given):
+                value = given
+            fault = "Must be text without control characters."
+        if value is None:
+            raise InvalidError({self.name: [fault]})
         return value
 
-    @property
-    def _expected(self) -> str:
-        if self.type is bool:
-            return "Must be a valid boolean: true, false, 1 or 0."
-        if self.type is int:
-            return f"Must be a whole number, {self.minimum} or more."
-        return "Must be text without control characters."
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Operation(Generic[T]):
-    """One row of the table of operations.
+    """Row of the table of operations, and a method of the objects of its class.
 
-    ``id`` is the name of the attribute that holds the row. ``path`` has its parameters in braces.
-    ``access`` is the rule, ``status`` the status code of success. ``query`` are the parameters,
-    and where ``any_query`` is True all others are taken too. ``body`` and ``answer`` are models or
-    None, ``many`` says that a list of ``answer`` is given, ``body_required`` that a body must be
-    sent. ``in_turn`` says that it takes its turn with loads and reloads, and is refused with 409
-    if that takes too long. ``handler`` is given the :class:`Call` and gives the answer.
+    Args:
+        method: The HTTP method.
+        path: The path, with its parameters in braces.
+        access: The access rule.
+        summary: Its purpose, in the OpenAPI document.
+        handler: Carries a call out and returns the answer.
+        answer: The model of the answer, None for an empty one.
+        many: Whether the answer is a list of *answer*.
+        status: The status code of success.
+        query: The parameters of the query.
+        any_query: Whether other parameters are accepted as well.
+        body: The model of the body, None for no body.
+        body_required: Whether a body must be sent.
+        in_turn: Whether the operation waits for loads and reloads. It is refused with 409 if
+            that takes too long.
+        id: The name of the attribute that holds the row; set by the class.
     """
 
     method: str
     path: str
     access: Access
     summary: str
-    handler: Callable[[Call], T]
+    handler: Callable[[OperationCall], T]
     answer: type[Model] | None
+    _: KW_ONLY
     many: bool = False
     status: int = 200
     query: tuple[Parameter, ...] = ()
@@ -129,9 +133,9 @@ class Operation(Generic[T]):
     @overload
     def __get__(self, api: None, owner: type) -> Operation[T]: ...
     @overload
-    def __get__(self, api: HasService, owner: type) -> BoundOperation[T]: ...
-    def __get__(self, api: HasService | None, owner: type) -> Operation[T] | BoundOperation[T]:
-        return self if api is None else BoundOperation(self, api.service)
+    def __get__(self, api: Service, owner: type) -> BoundOperation[T]: ...
+    def __get__(self, api: Service | None, owner: type) -> Operation[T] | BoundOperation[T]:
+        return self if api is None else BoundOperation(self, api)
 
     @cached_property
     def path_parameters(self) -> tuple[str, ...]:
@@ -151,24 +155,84 @@ class Operation(Generic[T]):
             return create_model(f"{self.body.__name__}Input", **fields)
 
 
+Handler: TypeAlias = "Callable[[OperationCall], T]"
+
+
+def operation(
+    method: str,
+    path: str,
+    access: Access,
+    answer: type[Model] | None,
+    **options: Any,
+) -> Callable[[Handler[T]], Operation[T]]:
+    """Return a decorator that makes a row of a handler, whose docstring is the summary.
+
+    Args:
+        method: The HTTP method.
+        path: The path, with its parameters in braces.
+        access: The access rule.
+        answer: The model of the answer, None for an empty one.
+        **options: The other arguments of :class:`Operation`.
+    """
+
+    def make_row(handler: Handler[T]) -> Operation[T]:
+        # Python drops docstrings on request (-OO).
+        summary = (handler.__doc__ or handler.__name__).partition("\n")[0]
+        return Operation(method, path, access, summary, handler, answer, **options)
+
+    return make_row
+
+
+def update_operation(
+    path: str,
+    access: Access,
+    partial: type[Model],
+    whole: type[Model],
+    **options: Any,
+) -> Callable[[Handler[T]], tuple[Operation[T], Operation[T]]]:
+    """Return a decorator that makes the rows for PATCH and PUT of a handler, as `operation`.
+
+    Args:
+        path: The path, with its parameters in braces.
+        access: The access rule.
+        partial: The model of the body of PATCH.
+        whole: The model of the body of PUT, and of the answers. The body must be sent if one of
+            its fields has no default.
+        **options: The other arguments of :class:`Operation`.
+    """
+
+    def make_rows(handler: Handler[T]) -> tuple[Operation[T], Operation[T]]:
+        patch = operation("PATCH", path, access, whole, body=partial, **options)(handler)
+        is_required = any(field.is_required() for field in whole.model_fields.values())
+        return patch, replace(patch, method="PUT", body=whole, body_required=is_required)
+
+    return make_rows
+
+
 @dataclass(frozen=True, slots=True)
 class BoundOperation(Generic[T]):
-    """An operation of one PluginAPI, to be called."""
+    """An operation of one service, to be called."""
 
     operation: Operation[T]
     service: Service
 
     def __call__(self, actor: Actor | None = None, *, body: Any = None, **parameters: Any) -> T:
-        """Carry the operation out for ``actor`` and return its answer.
+        """Carry the operation out and return its answer.
 
-        Path and query parameters are given by name, the body as a mapping or as its model. Raises
-        an APIError for what is refused, in this order: the actor, the parameters, the plugin or
-        setting, the body. Raises TypeError for a parameter that the operation does not have.
+        Args:
+            actor: The caller; None is anonymous.
+            body: A mapping of fields, or the model of the body.
+            **parameters: Parameters of path and query by name.
+
+        Raises:
+            APIError: If the call is refused. The actor is checked first, then the parameters,
+                the plugin or setting, and the body.
+            TypeError: If the operation lacks a parameter, or has no such parameter.
         """
         operation = self.operation
-        known = {*operation.path_parameters, *(each.name for each in operation.query)}
+        known = {*operation.path_parameters, *(parameter.name for parameter in operation.query)}
         unknown = set() if operation.any_query else parameters.keys() - known
-        missing = [each for each in operation.path_parameters if each not in parameters]
+        missing = [name for name in operation.path_parameters if name not in parameters]
         if unknown or missing:
             fault = f"got {sorted(unknown)}" if unknown else f"lacks {missing}"
             raise TypeError(f"{operation.id}() {fault}; its parameters are {sorted(known)}")
@@ -176,26 +240,33 @@ class BoundOperation(Generic[T]):
         return self.run(actor, parameters, lambda: body)
 
     def run(
-        self, actor: Actor | None, parameters: Mapping[str, Any], body: Any, *, form: bool = False
+        self,
+        actor: Actor | None,
+        parameters: Mapping[str, Any],
+        body: Callable[[], Any],
+        *,
+        form: bool = False,
     ) -> T:
-        """Carry it out; ``form`` says that the body was sent as a form.
+        """Carry the operation out and return its answer.
 
-        ``body`` may be a function that gives it, called no earlier than its turn comes.
+        Args:
+            actor: The caller; None is anonymous.
+            parameters: Parameters of path and query.
+            body: Returns the body. It is called after all other checks.
+            form: Whether the body was sent as a form.
+
+        Raises:
+            APIError: If the call is refused.
         """
         operation = self.operation
         try:
             actor = operation.access.check(actor)
-            query = {each.name: each.read(parameters.get(each.name)) for each in operation.query}
+            query = {
+                parameter.name: parameter.read(parameters.get(parameter.name))
+                for parameter in operation.query
+            }
             answer = operation.handler(
-                Call(
-                    service=self.service,
-                    operation=operation,
-                    actor=actor,
-                    parameters=parameters,
-                    query=query,
-                    body=body,
-                    form=form,
-                )
+                OperationCall(self.service, operation, actor, parameters, query, body, form)
             )
         except APIError:
             raise
@@ -208,12 +279,18 @@ class BoundOperation(Generic[T]):
         return answer
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Call:
-    """One call of an operation by an actor who may.
+@dataclass(frozen=True, slots=True)
+class OperationCall:
+    """One call of an operation by an actor that its access rule allows.
 
-    ``parameters`` are those of path and query as they came, ``query`` the values of the declared
-    ones, None where not given. ``body`` is not looked at before :meth:`fields` is asked for.
+    Attributes:
+        service: The registry and the options of the host.
+        operation: The row of the table.
+        actor: The caller.
+        parameters: Parameters of path and query as they were sent.
+        query: Values of the declared parameters, None for absent ones.
+        body: Returns the body; see :meth:`fields`.
+        form: Whether the body was sent as a form.
     """
 
     service: Service
@@ -221,49 +298,53 @@ class Call:
     actor: Actor
     parameters: Mapping[str, Any]
     query: Mapping[str, Any]
-    body: Any
+    body: Callable[[], Any]
     form: bool
 
     @property
     def slug(self) -> str:
-        """The plugin in the path, as it was given, and so of any length."""
+        """The plugin in the path as it was sent, of any length."""
         return safe_str(self.parameters["plugin"])
 
     def plugin(self) -> PluginRecord:
-        """Return the record of the plugin in the path. Raises NotFoundError."""
+        """Return the record of the plugin in the path.
+
+        Raises:
+            NotFoundError: If there is no such plugin.
+        """
         try:
             return self.service.registry.get(self.slug)
         except PluginNotFoundError as error:
             raise refusal_of(error) from None
 
     def fields(self) -> Mapping[str, Any]:
-        """Return the fields of the body that were given, read; defaults count as given.
+        """Return the validated fields of the body that were sent, and the defaults.
 
-        Raises InvalidError with all that is wrong, by field.
+        Raises:
+            InvalidError: With every fault, by field.
         """
-        given = self.body() if callable(self.body) else self.body
-        body = {} if given is None else as_data(given)
+        sent = self.body()
+        body = {} if sent is None else as_data(sent)
         if not isinstance(body, dict):
-            # The class may have a metaclass of its own, which would be asked for its name.
-            kind = safe_str(type.__dict__["__name__"].__get__(type(given)))
+            # The class may have a metaclass with a name of its own.
+            kind = safe_str(type.__dict__["__name__"].__get__(type(sent)))
             raise InvalidError(
                 {"non_field_errors": [f"Invalid data. Expected a dictionary, but got {kind}."]}
             )
         fields = self.operation.input.model_fields
-        # Other keys than texts may be compared with a name in any way.
-        named_in = {name: value for name, value in body.items() if type(name) is str}
-        given = {name: as_data(named_in[name]) for name in fields if name in named_in}
+        # A key that is no plain string may compare equal to any name.
+        by_name = {name: value for name, value in body.items() if type(name) is str}
+        given = {name: as_data(by_name[name]) for name in fields if name in by_name}
         if self.form:
             # A form does not send a box that was not ticked.
-            given = {
-                **{n: False for n, f in fields.items() if f.annotation is bool and f.is_required()},
-                **given,
-            }
+            for name, field in fields.items():
+                if field.annotation is bool and field.is_required():
+                    given.setdefault(name, False)
         try:
             context = NATIVE if self.service.native_values else None
             read = self.operation.input.model_validate(given, context=context)
         except ValidationError as error:
-            raise InvalidError(_sentences(error)) from None
+            raise InvalidError(_sentences_of(error)) from None
         return {
             name: getattr(read, name)
             for name, field in fields.items()
@@ -272,20 +353,24 @@ class Call:
 
 
 def as_data(given: object) -> object:
-    """Return what a caller in Python gave as plain data, whose methods do what they say.
+    """Return an object from a Python caller as plain data, whose methods run no foreign code.
 
-    That is a text, number, boolean, list or dict, or None; a model is a dict of the fields that it
-    was given. What is neither of these, or fails, is an object that is equal to nothing. What is
-    inside lists and dicts stays as it is.
+    Args:
+        given: Any object. A model becomes a dict of the fields that were set. The items of lists
+            and dicts stay as they are.
+
+    Returns:
+        A string, number, boolean, list, dict or None. For anything else, and for an object whose
+        conversion fails, an object that is equal to nothing.
     """
     kind = type(given)
     if given is None or kind in (bool, int, float, str, list, dict):
         return given
     with Guard():
         # The methods of the built-in types are called, not those of the object.
-        for plain, copied in _COPIED.items():
-            if issubclass(kind, plain):
-                return copied(given)
+        for plain_type, copy in _COPIES.items():
+            if issubclass(kind, plain_type):
+                return copy(given)
     return object()
 
 
@@ -293,7 +378,7 @@ def _fields_set(model: BaseModel) -> dict[str, Any]:
     return {name: value for name, value in model if name in model.model_fields_set}
 
 
-_COPIED: Final[Mapping[type, Callable[[Any], object]]] = MappingProxyType(
+_COPIES: Final[Mapping[type, Callable[[Any], object]]] = MappingProxyType(
     {
         str: str.__str__,
         int: int.__int__,
@@ -305,31 +390,30 @@ _COPIED: Final[Mapping[type, Callable[[Any], object]]] = MappingProxyType(
 )
 
 
-def _can_be_written(given: object) -> bool:
-    # Python refuses to write out an integer of thousands of digits.
-    return isinstance(given, str) or given in (0, 1)
-
-
-def _sentences(error: ValidationError) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for each in error.errors(include_input=False, include_url=False, include_context=False):
-        field = str(each["loc"][0]) if each["loc"] else "non_field_errors"
-        sentence = "This field is required." if each["type"] == "missing" else each["msg"]
-        found.setdefault(field, []).append(sentence)
-    return found
+def _sentences_of(error: ValidationError) -> dict[str, list[str]]:
+    sentences: dict[str, list[str]] = {}
+    for fault in error.errors(include_input=False, include_url=False, include_context=False):
+        field = str(fault["loc"][0]) if fault["loc"] else "non_field_errors"
+        sentence = "This field is required." if fault["type"] == "missing" else fault["msg"]
+        sentences.setdefault(field, []).append(sentence)
+    return sentences
 
 
 def refusal_of(error: PlugregError) -> APIError:
-    """Return what to raise for an error of plugreg's own that no handler has expected."""
+    """Return the refusal for an error of plugreg that no handler has caught.
+
+    Args:
+        error: The error.
+    """
     if isinstance(error, PluginNotFoundError):
         # It was there when the operation began.
-        return NotFoundError(f"Plugin '{named(error.slug)}' not found")
+        return NotFoundError(f"Plugin '{shorten_name(error.slug)}' not found")
     if isinstance(error, RegistryBusyError):
         return ConflictError("Plugin registry is currently loading")
     if isinstance(error, RegistryNotReady):
         return UnavailableError("Plugin registry is not loaded")
     if isinstance(error, StorageError):
-        # Its own words name files and hosts, which are no business of a client's.
+        # Its message names files and hosts, which clients must not see.
         return UnavailableError("Plugin storage is not available")
-    # What is left speaks of what was asked for, in words for people.
+    # The message of any other error is about the request, in words for people.
     return InvalidError({"non_field_errors": [str(error)]})

@@ -1,24 +1,24 @@
-"""Operations that install and uninstall distributions (behaviour.md, sections 2.2, 2.19, 8)."""
+"""Operations that install and uninstall distributions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from plugreg.api.access import Actor
-from plugreg.api.errors import ConflictError, InvalidError, named
-from plugreg.api.models import PluginConfigInstall, PluginUninstall
-from plugreg.api.operations import Call
+from plugreg.api.access import SUPERUSER, Actor
+from plugreg.api.errors import ConflictError, InvalidError, shorten_name
+from plugreg.api.models import PatchedPluginUninstall, PluginConfigInstall, PluginUninstall
+from plugreg.api.operations import OperationCall, operation, update_operation
 from plugreg.exceptions import InstallError, RequirementError
 from plugreg.install.exceptions import InstallBusyError
 from plugreg.install.requirements import masked
 
 
 class InstallResult(PluginConfigInstall):
-    """What was asked for, as clients know it, and what came of it (section 2.2).
+    """Request and outcome of an installation.
 
-    ``result`` and ``success`` are sentences, ``output`` is what the installer told, ``input``
-    the four fields again. Credentials in them are masked.
+    ``result`` and ``success`` are sentences, ``output`` is the installer's output, ``input``
+    repeats the four fields. Credentials in them are masked.
     """
 
     result: str
@@ -28,19 +28,29 @@ class InstallResult(PluginConfigInstall):
     input: dict[str, Any]
 
 
-def install(call: Call) -> PluginConfigInstall:
-    """Install a distribution (section 2.2)."""
+@operation(
+    "POST",
+    "/api/plugins/install/",
+    SUPERUSER,
+    PluginConfigInstall,
+    body=PluginConfigInstall,
+    body_required=True,
+    status=201,
+    in_turn=True,
+)
+def install(call: OperationCall) -> PluginConfigInstall:
+    """Install a distribution."""
     fields = {"packagename": "", "url": "", "version": "", **call.fields()}
     if not fields["confirm"]:
         raise InvalidError({"confirm": ["Installation not confirmed"]})
-    requirement, index_url = _wanted(fields)
+    requirement, index_url = _parse_requirement(fields)
     packages = call.service.registry.packages
     if packages is None:
         raise InvalidError({"non_field_errors": ["Plugin installation is disabled"]})
     try:
-        report = packages.install(requirement, index_url=index_url, actor=_named(call.actor))
+        report = packages.install(requirement, index_url=index_url, actor=_audit_name(call.actor))
     except RequirementError as error:
-        # A name that stands in the URL's field is wrong there, and a URL in the name's.
+        # The fault belongs to the field that holds the requirement.
         field = next(name for name in (error.field, "packagename", "url") if fields[name].strip())
         raise InvalidError({field: [error.reason]}) from None
     except InstallError as error:
@@ -49,22 +59,29 @@ def install(call: Call) -> PluginConfigInstall:
     return InstallResult(
         **fields,
         result=f"Installed plugin into {report.location}",
-        success=f"Found plugins: {', '.join(repr(each) for each in report.plugins)}",
+        success=f"Found plugins: {', '.join(repr(slug) for slug in report.plugins)}",
         output=report.output,
         installed_version=report.version,
         input=dict(fields),
     )
 
 
-def uninstall(call: Call) -> PluginUninstall:
-    """Uninstall the distribution of a plugin (sections 2.19, 8.2)."""
+@update_operation(
+    "/api/plugins/{plugin}/uninstall/",
+    SUPERUSER,
+    PatchedPluginUninstall,
+    PluginUninstall,
+    in_turn=True,
+)
+def uninstall(call: OperationCall) -> PluginUninstall:
+    """Uninstall the distribution of a plugin."""
     record = call.plugin()
     delete_config: bool = call.fields()["delete_config"]
     packages = call.service.registry.packages
     if packages is None:
         raise InvalidError({"non_field_errors": ["Plugin uninstalling is disabled"]})
     try:
-        packages.uninstall(record.slug, delete_config=delete_config, actor=_named(call.actor))
+        packages.uninstall(record.slug, delete_config=delete_config, actor=_audit_name(call.actor))
     except InstallError as error:
         raise _refusal(error) from None
     return PluginUninstall(delete_config=delete_config)
@@ -76,19 +93,19 @@ def _refusal(error: InstallError) -> ConflictError | InvalidError:
     return InvalidError({"non_field_errors": error.reasons})
 
 
-def _named(actor: Actor) -> str:
-    """Return who asks, as the audit has it."""
+def _audit_name(actor: Actor) -> str:
+    """Return the name of a caller in the audit."""
     return "a service" if actor.id is None else f"user {actor.id}"
 
 
-def _wanted(fields: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Return the requirement and the index that the fields of a body mean (section 8.1)."""
-    name, url, version = (fields[each].strip() for each in ("packagename", "url", "version"))
+def _parse_requirement(fields: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return requirement and index of the fields of a body."""
+    name, url, version = (fields[field].strip() for field in ("packagename", "url", "version"))
     if not name and not url:
         sentence = "Either packagename or URL must be provided"
         raise InvalidError({"packagename": [sentence], "url": [sentence]})
     if "+" in url.partition("://")[0]:
-        # A repository says itself which version it is.
+        # A repository determines the version itself.
         return (f"{name} @ {url}" if name else url), None
     if not name:
         raise InvalidError({"packagename": ["An index needs the name of a package in it"]})
@@ -99,7 +116,7 @@ def _wanted(fields: Mapping[str, Any]) -> tuple[str, str | None]:
 
 
 def _specifier(version: str) -> str:
-    """Return what asks for a version, or for one of a range; what is neither is refused."""
+    """Return the specifier for a version or a range. Raises InvalidError for anything else."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     is_exact = bool(version) and not version.startswith(("=", "<", ">", "!", "~"))
@@ -107,6 +124,6 @@ def _specifier(version: str) -> str:
     try:
         SpecifierSet(specifier)
     except InvalidSpecifier:
-        sentence = f"'{named(version)}' is no version by PEP 440; write one such as '2.4'"
+        sentence = f"'{shorten_name(version)}' is no version by PEP 440; write one such as '2.4'"
         raise InvalidError({"version": [sentence]}) from None
     return specifier

@@ -1,35 +1,35 @@
-"""The two lists that come in pages (behaviour.md, section 1.4)."""
+"""Pages of the two lists that have them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 
-from plugreg.api.operations import Call, Parameter
+from plugreg.api.operations import OperationCall, Parameter
 
 Rows = TypeVar("Rows", bound=Sequence[Any])
 
 PAGING: Final = (
-    Parameter("limit", int, "The most rows to give; without it all are given.", minimum=1),
-    Parameter("offset", int, "How many rows to leave out before the first."),
+    Parameter("limit", int, "The most rows to return; all without it", minimum=1),
+    Parameter("offset", int, "The number of rows to skip"),
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[Rows]):
-    """One page of rows. ``next`` and ``previous`` are (limit, offset), None where there is none."""
+class Page(NamedTuple, Generic[Rows]):
+    """One page of rows. ``next`` and ``previous`` are (limit, offset), None if there is none."""
 
     rows: Rows
-    count: int
+    total: int
     next: tuple[int, int] | None = None
     previous: tuple[int, int] | None = None
 
 
-def page_of(call: Call, rows: Rows) -> Page[Rows]:
-    """Return the page of ``rows`` that limit and offset of the call ask for; without a limit, all.
+def page_of(call: OperationCall, rows: Rows) -> Page[Rows]:
+    """Return the page that limit and offset of a call select; all rows without a limit.
 
-    The parameters are those of :data:`PAGING`.
+    Args:
+        call: A call of an operation with the parameters of :data:`PAGING`.
+        rows: All rows.
     """
     limit, offset = call.query["limit"], call.query["offset"] or 0
     if limit is None:
@@ -37,7 +37,7 @@ def page_of(call: Call, rows: Rows) -> Page[Rows]:
     following, before = offset + limit, max(offset - limit, 0)
     return Page(
         rows=cast("Rows", rows[offset:following]),
-        count=len(rows),
+        total=len(rows),
         next=(limit, following) if following < len(rows) else None,
         previous=(limit, before) if offset > 0 else None,
     )

@@ -1,4 +1,4 @@
-"""Operations on plugins: lists, states, metadata, what they show, and the registry itself."""
+"""Operations on plugins: lists, states, metadata and UI features, and on the registry."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from typing import Any, Final
 
 from plugreg._lifecycle.catalogue import Selection
 from plugreg._support.guard import safe_str
-from plugreg.api.access import Grade
+from plugreg.api.access import READ, STAFF, SUPERUSER, Grade
 from plugreg.api.bodies import read_json
 from plugreg.api.errors import ConflictError, InvalidError
 from plugreg.api.models import (
     Metadata,
     PaginatedPluginConfigList,
+    PatchedMetadata,
+    PatchedPluginActivate,
     PluginActivate,
     PluginAdminDetail,
     PluginConfig,
-    PluginRegistryError,
     PluginRegistryStatus,
     PluginReload,
     PluginUIFeature,
 )
-from plugreg.api.operations import Call, as_data
-from plugreg.api.paging import page_of
+from plugreg.api.operations import OperationCall, Parameter, as_data, operation, update_operation
+from plugreg.api.paging import PAGING, page_of
 from plugreg.exceptions import (
     PluginActiveError,
     PluginBlockedError,
@@ -48,8 +49,25 @@ _META: Final = (
 )
 
 
-def list_plugins(call: Call) -> PaginatedPluginConfigList:
-    """Return one page of the plugins that pass the filters (sections 1.4, 2.1)."""
+@operation(
+    "GET",
+    "/api/plugins/",
+    READ,
+    PaginatedPluginConfigList,
+    query=(
+        Parameter("active", bool, "Whether the plugin is wanted active"),
+        Parameter("builtin", bool, "Whether the host brings it"),
+        Parameter("installed", bool, "Whether it is there"),
+        Parameter("mandatory", bool, "Whether it must be active"),
+        Parameter("mixin", str, "Mixin keys, separated by commas; the plugin must have all"),
+        Parameter("ordering", str, "key, name or active, with - in front for descending"),
+        Parameter("sample", bool, "Whether it is a sample"),
+        Parameter("search", str, "Words that must all be in key or name"),
+        *PAGING,
+    ),
+)
+def list_plugins(call: OperationCall) -> PaginatedPluginConfigList:
+    """Return one page of the plugins that pass the filters."""
     query = call.query
     selection = call.service.registry.catalogue.select(
         Filters(
@@ -58,16 +76,16 @@ def list_plugins(call: Call) -> PaginatedPluginConfigList:
             sample=query["sample"],
             installed=query["installed"],
             mandatory=query["mandatory"],
-            mixins=frozenset(_listed(query["mixin"])),
+            mixins=frozenset(_split_names(query["mixin"])),
         ),
         search=query["search"] or "",
-        ordering=_ordering(query["ordering"]),
+        ordering=_check_ordering(query["ordering"]),
     )
     page = page_of(call, selection)
-    # All rows go through one validation, since one for each would take longer than the search.
+    # One validation of all rows; one for each row would take longer than the search.
     return PaginatedPluginConfigList.model_validate(
         {
-            "count": page.count,
+            "count": page.total,
             "next": page.next,
             "previous": page.previous,
             "results": _rows(call, page.rows),
@@ -75,37 +93,46 @@ def list_plugins(call: Call) -> PaginatedPluginConfigList:
     )
 
 
-def retrieve(call: Call) -> PluginConfig:
-    """Return one plugin (section 2.8)."""
+@operation("GET", "/api/plugins/{plugin}/", READ, PluginConfig)
+def retrieve(call: OperationCall) -> PluginConfig:
+    """Return one plugin."""
     return PluginConfig(**_plugin_config(call, call.plugin()))
 
 
-def activate(call: Call) -> PluginActivate:
-    """Store the wish that a plugin is on, or off, and carry it out (sections 2.9, 7)."""
+@update_operation(
+    "/api/plugins/{plugin}/activate/",
+    SUPERUSER,
+    PatchedPluginActivate,
+    PluginActivate,
+    in_turn=True,
+)
+def activate(call: OperationCall) -> PluginActivate:
+    """Store whether a plugin is wanted active, and switch it."""
     record = call.plugin()
     wanted: bool = call.fields()["active"]
     registry = call.service.registry
     try:
         record = (registry.activate if wanted else registry.deactivate)(record.slug)
     except PluginNotFoundError:
-        raise _refused("Plugin is not installed") from None
+        raise _invalid("Plugin is not installed") from None
     except PluginMandatoryError:
-        raise _refused("INVE-E10: Mandatory plugin cannot be deactivated") from None
+        raise _invalid("INVE-E10: Mandatory plugin cannot be deactivated") from None
     except PluginRequiredError as error:
-        names = ", ".join(f"'{each}'" for each in error.needed_by)
-        raise _refused(f"Plugin is needed by {names}; deactivate them first") from None
+        names = ", ".join(f"'{slug}'" for slug in error.needed_by)
+        raise _invalid(f"Plugin is needed by {names}; deactivate them first") from None
     except PluginBlockedError as error:
-        raise _refused(f"Plugin {error.reason}") from None
+        raise _invalid(f"Plugin {error.reason}") from None
     except PluginSlugError as error:
-        raise _refused(f"Plugin cannot be deactivated: {error.reason}") from None
+        raise _invalid(f"Plugin cannot be deactivated: {error.reason}") from None
     if wanted and not record.wanted and not record.pk:
-        raise _refused("Plugin was registered by hand, and only its host can switch it on")
-    # A later wish may have come meanwhile, and is the one that is stored.
+        raise _invalid("Plugin was registered by hand, and only its host can switch it on")
+    # A later change may have come meanwhile, and is the stored one.
     return PluginActivate(active=record.wanted)
 
 
-def delete(call: Call) -> None:
-    """Forget everything that is stored of a plugin that is off (section 2.7)."""
+@operation("DELETE", "/api/plugins/{plugin}/", SUPERUSER, None, status=204, in_turn=True)
+def delete(call: OperationCall) -> None:
+    """Forget everything that is stored of a plugin that is off."""
     record = call.plugin()
     try:
         call.service.registry.delete(record.slug)
@@ -114,40 +141,59 @@ def delete(call: Call) -> None:
     except PluginActiveError:
         raise _undeletable("currently active") from None
     except PluginSlugError:
-        by_hand = "currently active" if record.active else "registered by hand"
-        raise _undeletable(by_hand) from None
+        reason = "currently active" if record.active else "registered by hand"
+        raise _undeletable(reason) from None
 
 
-def admin(call: Call) -> PluginAdminDetail:
-    """Return script and context of a plugin's admin panel, both null unless it is active (13)."""
+@operation("GET", "/api/plugins/{plugin}/admin/", STAFF, PluginAdminDetail)
+def admin(call: OperationCall) -> PluginAdminDetail:
+    """Return script and context of a plugin's admin panel, both null unless it is active."""
     details = call.service.registry.admin(call.plugin().slug)
     return PluginAdminDetail(source=details.source, context=details.context)
 
 
-def metadata(call: Call) -> Metadata:
-    """Return what is stored of a plugin for programs, as it was written (section 6)."""
-    return _metadata(call, call.plugin())
+@operation("GET", "/api/plugins/{plugin}/metadata/", STAFF, Metadata)
+def metadata(call: OperationCall) -> Metadata:
+    """Return the metadata of a plugin, as it was written."""
+    return _metadata_of(call, call.plugin().slug)
 
 
-def merge_metadata(call: Call) -> Metadata:
-    """Replace keys at the first level, keep the others (section 6)."""
-    record = call.plugin()
+@update_operation("/api/plugins/{plugin}/metadata/", STAFF, PatchedMetadata, Metadata)
+def change_metadata(call: OperationCall) -> Metadata:
+    """Replace the metadata of a plugin, or with PATCH its keys at the first level."""
+    slug = call.plugin().slug
     fields = call.fields()
-    if "metadata" in fields:
-        return _set_metadata(call, record, fields["metadata"], merge=True)
-    return _metadata(call, record)
+    if "metadata" not in fields:
+        return _metadata_of(call, slug)
+    data = fields["metadata"]
+    if call.form and isinstance(data, str):
+        # A form has strings only, so an object is sent as its JSON.
+        try:
+            data = read_json(data)
+        except ValueError:
+            raise InvalidError({"metadata": ["Value must be valid JSON."]}) from None
+    if data is None:
+        raise InvalidError({"metadata": ["This field may not be null."]})
+    merge = call.operation.method == "PATCH"
+    try:
+        stored = call.service.registry.config.set_metadata(slug, data, merge)
+    except SettingError as error:
+        raise InvalidError({"metadata": [error.reason]}) from None
+    return Metadata(metadata=stored)
 
 
-def replace_metadata(call: Call) -> Metadata:
-    """Replace everything (section 6)."""
-    record = call.plugin()
-    return _set_metadata(call, record, call.fields()["metadata"], merge=False)
-
-
-def reload(call: Call) -> PluginReload:
-    """Reload the registry and echo what was asked for (sections 2.3, 9.6)."""
+@operation(
+    "POST",
+    "/api/plugins/reload/",
+    SUPERUSER,
+    PluginReload,
+    body=PluginReload,
+    status=201,
+    in_turn=True,
+)
+def reload(call: OperationCall) -> PluginReload:
+    """Reload the registries of all processes, and echo the body."""
     fields = call.fields()
-    # An operator who reloads means all processes.
     call.service.registry.shared.reload_everywhere(
         full=fields["full_reload"],
         force=fields["force_reload"],
@@ -156,69 +202,74 @@ def reload(call: Call) -> PluginReload:
     return PluginReload(**fields)
 
 
-def status(call: Call) -> PluginRegistryStatus:
-    """Return how the registry of this process is doing (sections 2.5, 9.5)."""
-    found = call.service.registry.status()
-    return PluginRegistryStatus(
-        active_plugins=found["active_plugins"],
-        registry_errors=[PluginRegistryError(**each) for each in found["registry_errors"]],
-    )
+@operation("GET", "/api/plugins/status/", SUPERUSER, PluginRegistryStatus)
+def status(call: OperationCall) -> PluginRegistryStatus:
+    """Return the status of the registry of this process."""
+    return PluginRegistryStatus.model_validate(call.service.registry.status())
 
 
-def ui_features(call: Call) -> list[PluginUIFeature]:
-    """Return what active plugins show of one type to this actor (section 12)."""
+@operation(
+    "GET",
+    "/api/plugins/ui/features/{feature}/",
+    READ,
+    PluginUIFeature,
+    many=True,
+    any_query=True,
+)
+def ui_features(call: OperationCall) -> list[PluginUIFeature]:
+    """Return the UI features of one type that active plugins offer to this actor."""
     context = {name: value for name, value in call.parameters.items() if name != "feature"}
     if isinstance(given := as_data(context.get("context")), dict):
-        # In Python the parameters of the page may be given as one mapping.
+        # In Python the parameters of the page may come as one mapping.
         del context["context"]
         context = {**given, **context}
-    found = call.service.registry.ui_features(
+    features = call.service.registry.ui_features(
         safe_str(call.parameters["feature"]), context=context, actor=call.actor
     )
     texts = ("title", "description", "icon", "source")
     return [
         PluginUIFeature(
-            plugin_name=each.plugin_name,
-            feature_type=each.feature_type,
-            key=each.key,
-            options=dict(each.options),
-            context=dict(each.context),
-            **{name: getattr(each, name) for name in texts if getattr(each, name) is not None},
+            plugin_name=feature.plugin_name,
+            feature_type=feature.feature_type,
+            key=feature.key,
+            options=dict(feature.options),
+            context=dict(feature.context),
+            **{name: text for name in texts if (text := getattr(feature, name)) is not None},
         )
-        for each in found
+        for feature in features
     ]
 
 
-# -- the parts --------------------------------------------------------------------------------
-
-
-def _rows(call: Call, selection: Selection) -> list[dict[str, Any]]:
-    # Records cost more than lines of the snapshot, which say all of most plugins that are off.
+def _rows(call: OperationCall, selection: Selection) -> list[dict[str, Any]]:
+    # A record costs more than a line of the snapshot, which says all of most inactive plugins.
+    report_of = call.service.registry.catalogue.report_of
     return [
-        _plugin_config(call, selection[at] if _says_more(call, known) else known)
-        for at, known in enumerate(selection.plugins)
+        _plugin_config(
+            call,
+            selection[index]
+            if known.state is PluginState.ACTIVE or report_of(known) is not None
+            else known,
+        )
+        for index, known in enumerate(selection.plugins)
     ]
 
 
-def _says_more(call: Call, known: KnownPlugin) -> bool:
-    """Tell whether the record of a plugin has more to show than its line in the snapshot."""
-    learnt = call.service.registry.catalogue.report_of
-    return known.state is PluginState.ACTIVE or learnt(known) is not None
-
-
-def _plugin_config(call: Call, plugin: KnownPlugin | PluginRecord) -> dict[str, Any]:
-    """Return the fields of a plugin's PluginConfig (section 3)."""
-    record = plugin if isinstance(plugin, PluginRecord) else None
+def _plugin_config(call: OperationCall, plugin: KnownPlugin | PluginRecord) -> dict[str, Any]:
+    """Return the fields of a plugin's PluginConfig."""
+    meta: dict[str, Any] = dict.fromkeys(_META)
+    mixins: dict[str, Any] = {}
+    if isinstance(plugin, PluginRecord):
+        mixins = {key: {"key": key, "human_name": name} for key, name in plugin.mixins.items()}
+        if plugin.active:
+            meta = _meta(call, plugin)
     return {
         "pk": plugin.pk,
         "key": plugin.slug,
         "name": plugin.name,
         "package_name": plugin.distribution,
         "active": plugin.wanted,
-        "meta": _meta(call, record)
-        if record is not None and record.active
-        else dict.fromkeys(_META),
-        "mixins": {} if record is None else _mixins(record),
+        "meta": meta,
+        "mixins": mixins,
         "is_builtin": plugin.is_builtin,
         "is_sample": plugin.is_sample,
         "is_installed": plugin.is_installed,
@@ -227,11 +278,7 @@ def _plugin_config(call: Call, plugin: KnownPlugin | PluginRecord) -> dict[str, 
     }
 
 
-def _mixins(record: PluginRecord) -> dict[str, dict[str, str]]:
-    return {key: {"key": key, "human_name": name} for key, name in record.mixins.items()}
-
-
-def _meta(call: Call, record: PluginRecord) -> dict[str, str | None]:
+def _meta(call: OperationCall, record: PluginRecord) -> Any:
     published = record.published
     meta = {
         "slug": record.slug,
@@ -245,64 +292,47 @@ def _meta(call: Call, record: PluginRecord) -> dict[str, str | None]:
         "package_path": _package_path(call, record),
         "settings_url": call.service.url_of_settings(record),
     }
-    scrubbed: dict[str, str | None] = call.service.registry.config.scrubbed(record.slug, meta)
-    return scrubbed
+    return call.service.registry.config.scrubbed(record.slug, meta)
 
 
-def _package_path(call: Call, record: PluginRecord) -> str | None:
+def _package_path(call: OperationCall, record: PluginRecord) -> str | None:
     """Return the module of a plugin, or its file: from its source's folder on, but for superusers.
 
-    Where a server keeps its files is no business of every reader.
+    The folders of a server are not for every reader.
     """
     if record.path is None:
         return record.module
     if call.actor.grade is Grade.SUPERUSER:
         return str(record.path)
-    package = record.path.name == "__init__.py"
-    return "/".join(record.path.parts[-3 if package else -2 :])
+    is_package = record.path.name == "__init__.py"
+    return "/".join(record.path.parts[-3 if is_package else -2 :])
 
 
-def _listed(text: str | None) -> list[str]:
-    """Return the names in a text that parts them by commas, in lower case."""
-    names = (each.strip().lower() for each in (text or "").split(","))
-    return [each for each in names if each]
+def _split_names(value: str | None) -> list[str]:
+    """Return the names in a string that separates them by commas, in lower case."""
+    names = (name.strip().lower() for name in (value or "").split(","))
+    return [name for name in names if name]
 
 
-def _ordering(text: str | None) -> list[str]:
-    names = _listed(text)
-    wrong = [each for each in names if each.removeprefix("-") not in ORDERINGS]
+def _check_ordering(value: str | None) -> list[str]:
+    names = _split_names(value)
+    wrong = [name for name in names if name.removeprefix("-") not in ORDERINGS]
     if wrong:
-        allowed = ", ".join(f"{each}, -{each}" for each in ORDERINGS)
+        allowed = ", ".join(f"{name}, -{name}" for name in ORDERINGS)
         raise InvalidError({"ordering": [f"Cannot order by '{wrong[0]}'; allowed are {allowed}."]})
     return names
 
 
-def _metadata(call: Call, record: PluginRecord) -> Metadata:
+def _metadata_of(call: OperationCall, slug: str) -> Metadata:
     config = call.service.registry.config
-    # A copy with the value masked would be stored so by whoever writes back what was read.
-    fault = config.metadata_fault(record.slug)
+    # A client that writes back a copy with a masked value would store the mask.
+    fault = config.metadata_fault(slug)
     if fault is not None:
         raise ConflictError(fault)
-    return Metadata(metadata=config.metadata(record.slug))
+    return Metadata(metadata=config.metadata(slug))
 
 
-def _set_metadata(call: Call, record: PluginRecord, data: Any, *, merge: bool) -> Metadata:
-    if call.form and isinstance(data, str):
-        # A form has nothing but texts, so an object is sent as its JSON.
-        try:
-            data = read_json(data)
-        except ValueError:
-            raise InvalidError({"metadata": ["Value must be valid JSON."]}) from None
-    if data is None:
-        raise InvalidError({"metadata": ["This field may not be null."]})
-    try:
-        config = call.service.registry.config
-        return Metadata(metadata=config.set_metadata(record.slug, data, merge))
-    except SettingError as error:
-        raise InvalidError({"metadata": [error.reason]}) from None
-
-
-def _refused(sentence: str) -> InvalidError:
+def _invalid(sentence: str) -> InvalidError:
     return InvalidError({"non_field_errors": [sentence]})
 
 

@@ -343,7 +343,7 @@ def test_anything(row, plugin, key, query, request):
             method=row.method,
             path=path_of(row, plugin=plugin, key=key),
             query=query,
-            content_type=kind,
+            headers={"content-type": kind},
             body=body,
         ),
         SUPERUSER,

@@ -122,7 +122,7 @@ class TestFields:
             "required": False,
             "read_only": False,
             "label": "Active",
-            "help_text": "Whether the plugin is to be on",
+            "help_text": "Whether the plugin is wanted active",
         }
         install = self.ask(client, "/api/plugins/install/", "POST")
         assert {name: field["required"] for name, field in install.items()} == {

@@ -290,13 +290,13 @@ class TestActor:
     @pytest.mark.parametrize("scopes", ["g:read", b"g:read", 5, True])
     def test_scopes_are_a_set(self, scopes):
         """One text would count as its letters."""
-        with pytest.raises(TypeError, match=r"Actor\.scopes must be a set of texts or None"):
+        with pytest.raises(TypeError, match=r"Actor\.scopes must be a set of strings or None"):
             Actor(7, scopes=scopes)
 
     @pytest.mark.parametrize("scopes", [[1], {None}, ["g:read", b"a:staff"]])
     def test_scopes_are_texts(self, scopes):
         """A scope that is no text can never allow anything, so it is a mistake."""
-        with pytest.raises(TypeError, match=r"Actor\.scopes must hold texts only"):
+        with pytest.raises(TypeError, match=r"Actor\.scopes must hold strings only"):
             Actor(7, scopes=scopes)
 
     def test_a_fault_whose_repr_fails(self):

@@ -221,7 +221,7 @@ def test_what_a_client_sent_is_repeated_in_part(kind):
 
 def test_a_name_that_cannot_be_written_out():
     """In Python a name may be any object; it is told of as well as it can be."""
-    assert errors.named(10**5_000) == "<int object, whose repr fails>"
+    assert errors.shorten_name(10**5_000) == "<int object, whose repr fails>"
 
 
 def test_sentences_have_a_utf8_form():

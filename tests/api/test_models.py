@@ -20,7 +20,7 @@ from plugreg.api.models import (
     PluginSetting,
     PluginUIFeature,
 )
-from plugreg.api.operations import Call
+from plugreg.api.operations import OperationCall
 from plugreg.mixins import SettingsMixin
 from plugreg.storage.base import MAX_DEPTH
 
@@ -53,13 +53,13 @@ def api():
 def read(api, operation, body, *, form=False):
     """Return the fields that a handler of this operation is given."""
     row = getattr(PluginAPI, operation)
-    call = Call(
+    call = OperationCall(
         service=api.service,
         operation=row,
         actor=SUPERUSER,
         parameters={},
         query={},
-        body=body,
+        body=lambda: body,
         form=form,
     )
     return dict(call.fields())
@@ -202,7 +202,7 @@ class TestValuesOfSettings:
         """Text that no store can write is told of under its field, and is not stored."""
         change, where = getattr(api, operation), {"plugin": "tea", "key": "SUGAR"}
         with pytest.raises(InvalidError) as refused:
-            change.run(SUPERUSER, where, {"value": given})
+            change.run(SUPERUSER, where, lambda: {"value": given})
 
         assert list(refused.value.errors) == ["value"]
         assert api.service.registry.settings("tea")["SUGAR"] == "1"
@@ -469,7 +469,7 @@ class TestAnythingAtAll:
         method = "plugins_metadata_partial_update" if partial else "plugins_metadata_update"
         before = api.plugins_metadata_retrieve(SUPERUSER, plugin="tea")
         try:
-            answer = getattr(api, method).run(SUPERUSER, {"plugin": "tea"}, body, form=form)
+            answer = getattr(api, method).run(SUPERUSER, {"plugin": "tea"}, lambda: body, form=form)
         except APIError as error:
             assert error.status == 400
             assert api.plugins_metadata_retrieve(SUPERUSER, plugin="tea") == before

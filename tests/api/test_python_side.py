@@ -466,7 +466,7 @@ class TestTable:
                 path=path,
                 query=query,
                 body=body,
-                content_type="application/json",
+                headers={"content-type": "application/json"},
             )
             response = Responder(api).respond(request, actor)
             return response.status, json.loads(response.body)
