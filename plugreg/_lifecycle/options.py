@@ -61,6 +61,10 @@ class Options(NamedTuple):
     index_file: str | os.PathLike[str] | None
     index_verify: bool
 
+    def __repr__(self) -> str:
+        """Name the host only: overrides may be secret."""
+        return f"Options(host={self.host!r})"
+
     @property
     def distribution(self) -> str:
         """The name of the host's distribution."""
