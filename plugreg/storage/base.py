@@ -84,7 +84,8 @@ def readable(table: str, key: str) -> Iterator[None]:
         raise _damage(table, key, error) from error
 
 
-_UNREADABLE: Final = (KeyError, TypeError, ValueError, OverflowError, RecursionError)
+# No RecursionError: what stands in a store is not that deep, so that it is the caller's.
+_UNREADABLE: Final = (KeyError, TypeError, ValueError, OverflowError)
 
 
 def _damage(table: str, key: str, error: BaseException) -> RecordCorruptError:
@@ -366,6 +367,23 @@ def _finite(digits: str) -> float:
 
 _PARSER: Final = json.JSONDecoder(parse_constant=refuse_constant, parse_float=_finite)
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+
+
+def levels_of(text: str) -> int:
+    """Return how many objects and arrays stand inside one another in a JSON string, at most."""
+    brackets = text.count("[") + text.count("{")
+    if brackets <= MAX_DEPTH:
+        return brackets
+    level = deepest = 0
+    for found in _STRING_OR_BRACKET.finditer(text):
+        bracket = found[0]
+        if bracket in ("[", "{"):
+            level += 1
+            deepest = max(deepest, level)
+        elif bracket in ("]", "}"):
+            level -= 1
+    return deepest
 
 
 def parse_json(text: str) -> Any:
@@ -375,10 +393,15 @@ def parse_json(text: str) -> Any:
         text: The string.
 
     Raises:
-        ValueError: If it is not JSON, or has a value that no store accepts.
-        RecursionError: If it is nested too deeply.
+        ValueError: If it is not JSON, is nested too deeply, or has a value that no store accepts.
+        RecursionError: If the caller has left too little of the stack, whatever the string is.
     """
-    value = _PARSER.decode(text)
+    try:
+        value = _PARSER.decode(text)
+    except RecursionError:
+        if levels_of(text) <= MAX_DEPTH + 2:
+            raise
+        raise ValueError("it is nested too deeply") from None
     # Few strings have such an escape, so the values of most need no check. The records of a whole
     # file are two levels deeper, below the table and the tables.
     if _SURROGATE.search(text):

@@ -15,6 +15,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import sys
 from contextlib import suppress
@@ -32,6 +33,7 @@ FORMAT: Final = 1
 """The version of the file's layout. A file with a higher one is refused, never rewritten."""
 
 _MAX_HEADER: Final = 512
+_FORMAT_FIRST: Final = re.compile(rb'\s*\{\s*"plugreg"\s*:\s*([0-9]{1,9})\b')
 # No record contains itself: neither a checked copy does, nor a parsed record.
 _JSON: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False)
 _BINARY: Final = getattr(os, "O_BINARY", 0)
@@ -392,6 +394,10 @@ def _decode(header: bytes, body: bytes) -> StoreState:
 def _revision_of(header: bytes, body: bytes) -> int:
     if not header:
         raise _DamageError("it is empty")
+    # A newer plugreg may write a longer first line, or several: its format comes first.
+    newer = _FORMAT_FIRST.match(header + body[:_MAX_HEADER])
+    if newer and int(newer[1]) > FORMAT:
+        raise _NewerError(int(newer[1]))
     fields = _parse(header, "its first line")
     if not isinstance(fields, dict) or type(fields.get("plugreg")) is not int:
         raise _DamageError("its first line is not the header of a plugreg store")
@@ -415,8 +421,6 @@ def _parse(content: bytes, part: str) -> Any:
         raise _DamageError(f"{part} is not UTF-8") from error
     except ValueError as error:
         raise _DamageError(f"{part} is not JSON that can be read ({error})") from error
-    except RecursionError as error:
-        raise _DamageError(f"{part} is nested too deeply to be read") from error
 
 
 def _is_tables(value: Any) -> bool:

@@ -16,11 +16,13 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from plugreg.exceptions import StorageCorruptError, StorageFormatError
 from plugreg.storage.base import (
+    MAX_DEPTH,
     MAX_KEY_BYTES,
     MAX_TABLE_BYTES,
     Changes,
     DamagedRecord,
     Record,
+    levels_of,
     parse_json,
 )
 
@@ -246,8 +248,11 @@ def _parse_row(key: Any, text: Any) -> tuple[str, Record]:
 
 def _parse_record(text: Any) -> Record:
     try:
-        record = parse_json(text.decode() if type(text) is bytes else text)
-    except (TypeError, ValueError, RecursionError):
+        text = text.decode() if type(text) is bytes else text
+        record = parse_json(text)
+        if levels_of(text) > MAX_DEPTH:
+            return DamagedRecord("it is nested too deeply")
+    except (TypeError, ValueError):
         # Without the cause, which has the string, and so perhaps a secret.
         return DamagedRecord("it is not JSON that can be read")
     return record if type(record) is dict else DamagedRecord("it is no object")

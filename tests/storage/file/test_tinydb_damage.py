@@ -7,6 +7,7 @@ import json
 import os
 import random
 import stat
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -196,7 +197,53 @@ class TestDamage:
         assert value == "\U0001f600 \\ud800"
 
 
+@pytest.mark.parametrize("levels", [1, 90])
+def test_a_caller_near_the_recursion_limit_is_no_damage(path, levels):
+    """It gets RecursionError, and the healthy store stays where it is."""
+    value = json.loads("[" * levels + "]" * levels)
+    writer = TinyDBStorage(path)
+    put(writer, "k", {"x": value})
+    storage = TinyDBStorage(path, on_corrupt="set_aside")
+
+    def down(frames):
+        return down(frames - 1) if frames else storage.read("t")
+
+    raised = 0
+    for left in range(1, 150):
+        put(writer, "l", {"left": left})
+        try:
+            assert down(sys.getrecursionlimit() - depth() - left)["l"] == {"left": left}
+        except RecursionError:
+            raised += 1
+        assert (aside(path), storage.set_aside) == ([], ())
+    assert raised
+    assert storage.read("t")["k"] == {"x": value}
+
+
+def depth():
+    frames, frame = 0, sys._getframe()
+    while frame is not None:
+        frames, frame = frames + 1, frame.f_back
+    return frames
+
+
 class TestNewerFormat:
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b'{"plugreg": 2, "x": "' + b"y" * 600 + b'"}\n{}\n',
+            b'{\n  "plugreg": 2\n}\n',
+            b'{"plugreg": 2}\n\x00\xff',
+        ],
+        ids=["long", "indented", "binary"],
+    )
+    def test_is_known_by_how_it_begins(self, path, content):
+        """A newer layout may have a longer first line than this one, or several."""
+        path.write_bytes(content)
+        with pytest.raises(StorageFormatError):
+            TinyDBStorage(path, on_corrupt="set_aside")
+        assert (aside(path), path.read_bytes()) == ([], content)
+
     @pytest.mark.parametrize("on_corrupt", ["raise", "set_aside"])
     def test_is_refused_and_never_set_aside(self, path, content, on_corrupt):
         """A store of a newer plugreg is healthy: it stays, and the remedy is to update plugreg."""

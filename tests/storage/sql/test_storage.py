@@ -218,7 +218,11 @@ class TestSchema:
 
     @pytest.mark.parametrize(
         "text",
-        ["", "{", "[]", "1", '{"x": NaN}', '{"x": 1e999}', r'{"x": "\ud800"}', "[" * 90_000],
+        [
+            *("", "{", "[]", "1", '{"x": NaN}', '{"x": 1e999}', r'{"x": "\ud800"}', "[" * 90_000),
+            '{"x": ' + "[" * 100 + "]" * 100 + "}",
+            '{"x": ' + "[" * 700 + "]" * 700 + "}",
+        ],
     )
     def test_with_a_record_that_is_none_keeps_the_others(self, database, text):
         """What is no JSON object is shown as damaged and never written over; others are as ever."""
