@@ -643,7 +643,7 @@ class PluginRegistry:
 
         if self._published.is_loaded:
             remake = Remake.of(full=anew, force=False)
-            self._life.reload_everywhere(collect=True, remake=remake)
+            self._life.reload(collect=True, remake=remake, everywhere=True)
         else:
             self._parts.plugin_rows.ask_all()
 

@@ -31,7 +31,7 @@ from plugreg import (
     hookimpl,
     hookspec,
 )
-from plugreg._lifecycle.change_queue import _ends
+from plugreg._lifecycle.change_queue import _has_ended
 from plugreg.mixins import EventMixin, MixinSpec, SettingsMixin, UserInterfaceMixin
 from plugreg.storage import MemoryStorage
 
@@ -604,7 +604,7 @@ class TestReload:
             for thread in threads[1:]:
                 thread.start()
             # The reload that runs is held until the other five have asked for theirs.
-            code = _ends.__code__
+            code = _has_ended.__code__
             deadline = time.monotonic() + 60
             while sum(each.f_code is code for each in sys._current_frames().values()) < 5:
                 assert time.monotonic() < deadline

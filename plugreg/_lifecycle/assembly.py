@@ -11,7 +11,6 @@ from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.binding import BoundContext
 from plugreg._lifecycle.build import Builder
 from plugreg._lifecycle.catalogue import Catalogue
-from plugreg._lifecycle.change_queue import ChangeQueue
 from plugreg._lifecycle.lifecycle import LifeCycle
 from plugreg._lifecycle.operator import Operator
 from plugreg._lifecycle.options import (
@@ -22,12 +21,15 @@ from plugreg._lifecycle.options import (
     sources,
     switched_off,
 )
+from plugreg._lifecycle.recording import Recorder
 from plugreg._lifecycle.settings_health import SettingsHealth
+from plugreg._lifecycle.stored import StoredRows
 from plugreg._state.heartbeat import Heartbeat
 from plugreg._state.ledger import FailureLedger
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._state.probe_rows import ProbeRows
 from plugreg._state.published import Published
+from plugreg._state.revision import RevisionTracker
 from plugreg._support.lazy import lazy
 from plugreg._support.names import slugify
 from plugreg._support.signal import Signal
@@ -191,9 +193,9 @@ class Assembly:
         off = switched_off(self.mixins, self.options.switches)
         open_context = partial(BoundContext, self.settings, self.plugin_rows)
         activator = Activator(self.mixins, off, manager.implementations, open_context)
+        stored = StoredRows(self.rules, self.settings, self.plugin_rows, self.probe_rows)
         return LifeCycle(
             published=self.published,
-            rules=self.rules,
             sources=sources(self.options, safe_mode=self.rules.safe_mode),
             builder=Builder(
                 rules=self.rules,
@@ -209,9 +211,17 @@ class Assembly:
             settings=self.settings,
             health=self.health,
             plugin_rows=self.plugin_rows,
-            probe_rows=self.probe_rows,
+            stored=stored,
+            recorder=Recorder(
+                manager=manager,
+                ledger=self.ledger,
+                settings=self.settings,
+                health=self.health,
+                stored=stored,
+            ),
+            revisions=RevisionTracker(self.plugin_rows, self.rules),
             heartbeat=self.heartbeat,
-            turns=ChangeQueue(self.options.reload_wait),
+            wait=self.options.reload_wait,
             damage=self._find_damage,
             notify=self.own_events.emit,
         )

@@ -85,36 +85,13 @@ class Builder:
         Raises StorageError, and exceptions that belong to the process. Then everything that was
         newly made is torn down again, and modules are those of before.
         """
+        evictions = Evictions(self._imported)
+        work = Work(previous, remake, only, evictions)
+        rounds = 0
         try:
-            while True:
-                work = Work(previous, remake, only, Evictions(self._imported))
-                built = self._attempt(work, discovery, manual, remember)
-                if not any(self._manager.is_reserved(active.slug) for active in built.added):
-                    return built
-                # A plugin has registered another one's name on the manager while it was
-                # activated. That other plugin fails the next time, so this ends when there are
-                # no more names.
-                self._activator.discard(previous.active)
-        except BaseException:
-            self._activator.discard(previous.active)
-            raise
-
-    # -- the parts ---------------------------------------------------------------------------
-
-    def _attempt(
-        self,
-        work: Work,
-        discovery: Discovery,
-        manual: Sequence[PluginSpec],
-        remember: Remember,
-    ) -> Built:
-        """Decide on plugins until none brings others that are not decided on yet.
-
-        The first round decides on ``only`` alone, where the others have no say in that.
-        """
-        try:
+            # The first round is about ``only`` alone, where the others have no say in that.
             few = self._plan_few(work, remember)
-            for _ in range(_MOST_ROUNDS):
+            while True:
                 if few is None:
                     brought = [spec for active in work.active.values() for spec in active.brings]
                     settled = settle([*manual, *discovery.specs, *brought])
@@ -123,25 +100,35 @@ class Builder:
                 else:
                     plan, rows = few
                 found = self._carry_out(plan, work)
-                if not found:
+                if found and rounds < _MOST_ROUNDS:
+                    rounds += 1
+                    work.widen(found)
+                elif any(map(self._manager.is_reserved, work.made)):
+                    # While it was activated, a plugin registered another one's name on the manager.
+                    # That other plugin fails the next time, so this ends when no names are left.
+                    self._activator.discard(previous.active)
+                    work = Work(previous, remake, only, evictions)
+                else:
                     break
-                work.widen(found)
                 if few is not None:
-                    # All plugins have a say now; what was made until here is in work.made.
+                    # All plugins have a say now; the objects made until here are in work.made.
                     few, work.active = None, {}
-            else:
+            if found:
                 work.failures.append(_endless(found))
-            base = Snapshot(discovery=discovery) if few is None else work.previous
             # A wish may have changed, or a plugin gone, between the look at a few and that at all.
             for slug in [slug for slug in reversed(work.made) if slug not in work.active]:
                 work.failures += self._activator.deactivate(work.made.pop(slug))
+            base = Snapshot(discovery=discovery) if few is None else previous
             built = derive(base, plan, rows, work, rules=self._rules, off=self._off)
-            work.evictions.commit()
+            evictions.commit()
         except BaseException:
-            work.evictions.rollback()
+            evictions.rollback()
+            self._activator.discard(previous.active)
             raise
-        self._imported = work.evictions.imported
+        self._imported = evictions.imported
         return built
+
+    # -- the parts ---------------------------------------------------------------------------
 
     def _plan_few(
         self, work: Work, remember: Remember

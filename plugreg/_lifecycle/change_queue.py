@@ -1,4 +1,4 @@
-"""One change at a time: jobs take turns, and equal ones share one."""
+"""One change at a time: jobs wait in a queue, and equal ones are joined."""
 
 from __future__ import annotations
 
@@ -8,36 +8,38 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from weakref import ref
 
 from plugreg._support.guard import Guard, explain, places_of
 from plugreg._support.per_process import PerProcess
 from plugreg.exceptions import RegistryBusyError
 
+T = TypeVar("T")
+
 _logger = logging.getLogger("plugreg")
 
 _MOST_ROUNDS: Final = 20
-"""How often jobs that were put off may put off others before it is taken for a loop."""
+"""How often deferred jobs may defer others before that is taken for a loop."""
 
 _BETWEEN_LOOKS: Final = 0.2
-"""Seconds between two calls of what is done meanwhile."""
+"""Seconds between two calls of ``meanwhile``."""
 
 
 class _Change:
-    """A caller's place in the line, behind that of the caller ``before`` it.
+    """A caller's place in the queue, behind the change ``before`` it.
 
-    Its thread holds ``lock`` by a ``with`` from before others can see it until its job has ended
-    or it has given up, and so lets go of it whatever is raised where. ``before`` becomes None as
-    its job begins, and never when it gives up. ``behind`` keeps the next one, which leads to this
-    one even after it gave up. ``outcome`` is what its job has returned and what it has raised, None
+    Its thread holds ``lock`` by a ``with`` from before others can see the change until its job has
+    ended or it has given up, and so releases it whatever is raised where. ``before`` becomes None
+    as the job begins, and never when the change gives up. ``behind`` keeps the next change, which
+    leads to this one even after it gave up. ``outcome`` is the job's result and exception, None
     as long as there is neither.
     """
 
-    __slots__ = ("__weakref__", "before", "behind", "lock", "outcome", "share")
+    __slots__ = ("__weakref__", "before", "behind", "key", "lock", "outcome")
 
-    def __init__(self, share: Hashable | None) -> None:
-        self.share = share
+    def __init__(self, key: Hashable | None) -> None:
+        self.key = key
         self.lock = threading.RLock()
         self.before: _Change | None = None
         self.behind: _Change | None = None
@@ -45,34 +47,34 @@ class _Change:
 
 
 class _Line:
-    """The turns of one process, from the last one backwards, and the jobs that are put off."""
+    """The changes of one process, linked from the last one backwards, and the deferred jobs."""
 
-    __slots__ = ("last", "lock", "put_off")
+    __slots__ = ("deferred", "last", "lock")
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        # Who is in the line is held by its thread, and by who waits for it; nobody is kept after.
+        # A change is held by its thread, and by those that wait for it; none is kept after that.
         self.last: Callable[[], _Change | None] = lambda: None
-        self.put_off: deque[tuple[Callable[[], Any], Hashable | None]] = deque()
+        self.deferred: deque[tuple[Callable[[], Any], Hashable | None]] = deque()
 
-    def enter(self, turn: _Change) -> _Change | None:
-        """Let a turn be the last one, or return the equal one that waits already."""
+    def enter(self, change: _Change) -> _Change | None:
+        """Let a change be the last one, or return the equal one that waits already."""
         with self.lock:
-            turn.before = known = self.last()
-            while turn.share is not None and known is not None and known.before is not None:
-                if known.share == turn.share:
+            change.before = known = self.last()
+            while change.key is not None and known is not None and known.before is not None:
+                if known.key == change.key:
                     return known
                 known = known.before
-            if turn.before is not None:
-                turn.before.behind = turn
-            self.last = ref(turn)
+            if change.before is not None:
+                change.before.behind = change
+            self.last = ref(change)
         return None
 
 
 class _Here(threading.local):
-    """Of each thread: a lock that it holds while it waits in a line or runs a job.
+    """Of each thread: a lock that it holds while it waits in the queue or runs a job.
 
-    A forked child's one thread has its parent's.
+    The one thread of a forked child has its parent's.
     """
 
     def __init__(self) -> None:
@@ -80,126 +82,129 @@ class _Here(threading.local):
 
 
 class ChangeQueue:
-    """Runs jobs one after the other, each in the thread that brought it, in the order they came.
+    """Runs jobs one after the other, each in the thread of its caller, in the order of the calls.
 
-    A job that is brought while it is the running job's own thread that asks (plugin code that
-    wants a reload while it is being loaded) cannot wait for its turn: it is put off until the
-    running one has ended, once for equal ones, and ``run`` returns None at once. Such jobs may
-    put off others, 20 times over: what still comes then would never end, and is dropped with an
-    error in the log. Readers have nothing to do with this.
+    Plugin code that asks for a change while it is being loaded cannot wait for its turn, since its
+    own thread runs the current job. Its job is deferred until the current one has ended, once for
+    equal jobs. Deferred jobs may defer others, 20 times over; those left then are dropped with an
+    error in the log, since there would be no end. Readers never wait here.
 
-    A process that was forked begins with an empty line, and waits for nothing that its parent has
-    begun. Only a thread that was forked inside a job is inside it still, and its own are put off.
+    A forked process begins with an empty queue, and waits for nothing that its parent has begun.
+    Only a thread that was forked inside a job is inside it still, and its own jobs are deferred.
 
-    Whether a job runs, and whose it is, no flag says: it is who holds which lock. Each is one of
-    the interpreter's own, held by a ``with``, so that Ctrl-C can come at any place.
+    No flag says whether a job runs, and in which thread: that is known by which thread holds which
+    lock. Each is a lock of the interpreter, held by a ``with``, so that Ctrl-C can come anywhere.
 
-    ``wait`` is how many seconds a caller waits in all, whether it has brought the job or has joined
-    one, before RegistryBusyError is raised.
+    Args:
+        wait: Seconds that a caller waits in all, for its own job or for one that it has joined.
+        after: Called in a caller's thread once that has left the queue, whatever has come of it.
     """
 
-    def __init__(self, wait: float) -> None:
+    def __init__(self, wait: float, after: Callable[[], object] = lambda: None) -> None:
         self._wait = wait
+        self._after = after
         self._lines = PerProcess(_Line)
         self._here = _Here()
 
     def run(
         self,
-        job: Callable[[], Any],
-        share: Hashable | None = None,
+        job: Callable[[], T],
+        key: Hashable | None = None,
         meanwhile: Callable[[], object] | None = None,
-    ) -> Any:
-        """Run ``job`` when its turn comes and return what it returns, or raise what it raises.
+    ) -> T | None:
+        """Run a job when its turn comes, and return its result.
 
-        A job with the same ``share`` (not None) that still waits is joined instead: its result
-        is returned to all who joined it. ``meanwhile`` is called again and again while it waits.
+        Args:
+            job: The change.
+            key: Equal jobs have equal keys. If such a job still waits, it is joined: all callers
+                get its result. None joins no other job.
+            meanwhile: Called again and again while the caller waits.
+
+        Returns:
+            The job's result. None if the job was deferred.
+
+        Raises:
+            RegistryBusyError: If the turn did not come in time. Nothing has changed then.
         """
         line = self._lines.get()
-        if self.are_mine():
-            if share is None or all(share != other for _, other in line.put_off):
-                line.put_off.append((job, share))
+        if self.is_inside():
+            if key is None or all(key != other for _, other in line.deferred):
+                line.deferred.append((job, key))
             return None
-        deadline = monotonic() + self._wait
-        with self._here.busy:
-            while True:
-                turn = _Change(share)
-                with turn.lock:
-                    joined = line.enter(turn)
-                    if joined is None:
-                        self._await(turn, deadline, meanwhile)
-                        return self._take(turn, job)
-                self._wait_for(joined, deadline, meanwhile)
-                if joined.outcome is not None:
-                    result, error = joined.outcome
-                    if error is not None:
-                        raise error
-                    return result
-                # It gave up, or Ctrl-C has ended it: nobody is to join it any more.
-                joined.share = None
+        deadline, change = monotonic() + self._wait, _Change(key)
+        try:
+            with self._here.busy, change.lock:
+                while (joined := line.enter(change)) is not None:
+                    self._wait_for(joined, deadline, meanwhile)
+                    if joined.outcome is not None:
+                        result: T
+                        result, error = joined.outcome
+                        if error is not None:
+                            raise error
+                        return result
+                    # It gave up, or Ctrl-C has ended it: nobody is to join it any more.
+                    joined.key = None
+                while change.before is not None:
+                    self._wait_for(change.before, deadline, meanwhile)
+                    # It has ended, and none is before it; or it gave up, and one may be.
+                    change.before = change.before.before
+                try:
+                    result = job()
+                    change.outcome = (result, None)
+                except Exception as error:
+                    change.outcome = (None, error)
+                    raise
+                finally:
+                    _run_deferred(self._lines.get())
+                    change.behind = None
+                return result
+        finally:
+            self._after()
 
-    def are_mine(self) -> bool:
-        """Tell whether the calling thread is running a job now, or waits to run one."""
+    def is_inside(self) -> bool:
+        """Return whether the calling thread is running a job now, or waits to run one."""
         return self._here.busy.locked()
 
-    def are_free(self) -> bool:
-        """Tell whether nobody runs a job, or waits to run one, or this thread itself does."""
+    def is_free(self) -> bool:
+        """Return whether no other thread runs a job, or waits to run one."""
         last = self._lines.get().last()
-        return last is None or _ends(last, 0.0)
-
-    def _await(
-        self, turn: _Change, deadline: float, meanwhile: Callable[[], object] | None
-    ) -> None:
-        while turn.before is not None:
-            self._wait_for(turn.before, deadline, meanwhile)
-            # It has ended, and nobody is before it; or it gave up, and whoever was before it is.
-            turn.before = turn.before.before
+        return last is None or _has_ended(last, 0.0)
 
     def _wait_for(
-        self, turn: _Change, deadline: float, meanwhile: Callable[[], object] | None
+        self, change: _Change, deadline: float, meanwhile: Callable[[], object] | None
     ) -> None:
         longest = threading.TIMEOUT_MAX if meanwhile is None else _BETWEEN_LOOKS
-        while not _ends(turn, min(max(0.0, deadline - monotonic()), longest)):
+        while not _has_ended(change, min(max(0.0, deadline - monotonic()), longest)):
             if monotonic() >= deadline:
                 raise RegistryBusyError(self._wait)
             if meanwhile is not None:
                 meanwhile()
 
-    def _take(self, turn: _Change, job: Callable[[], Any]) -> Any:
-        try:
-            result = job()
-            turn.outcome = (result, None)
-        except Exception as error:
-            turn.outcome = (None, error)
-            raise
-        finally:
-            self._run_put_off(self._lines.get())
-            turn.behind = None
-        return result
 
-    def _run_put_off(self, line: _Line) -> None:
-        for _ in range(_MOST_ROUNDS):
-            # Where Ctrl-C ends this, what is left is done at the end of the next turn.
-            for _ in range(len(line.put_off)):
-                job, _ = line.put_off.popleft()
-                with Guard() as guard:
-                    job()
-                if guard.error is not None:
-                    _logger.error(
-                        "a change that was put off has failed with %s at %s",
-                        explain(guard.error).exception_type,
-                        places_of(guard.error),
-                    )
-        if line.put_off:
-            # Each change asks for the next one: a plugin that reloads whenever it was loaded.
-            _logger.error("changes ask for changes without end; %d are dropped", len(line.put_off))
-            line.put_off.clear()
-
-
-def _ends(turn: _Change, seconds: float) -> bool:
-    """Wait until a turn has ended or was given up; return whether it was within these seconds."""
+def _has_ended(change: _Change, seconds: float) -> bool:
+    """Wait until a change has ended or was given up; return whether it was within *seconds*."""
     try:
-        return turn.lock.acquire(timeout=seconds)
+        return change.lock.acquire(timeout=seconds)
     finally:
-        # Ctrl-C may come when it is acquired, and not known to be.
+        # Ctrl-C may come when the lock is acquired, and not known to be.
         with suppress(RuntimeError):
-            turn.lock.release()
+            change.lock.release()
+
+
+def _run_deferred(line: _Line) -> None:
+    for _ in range(_MOST_ROUNDS):
+        # If Ctrl-C ends this, the rest is done at the end of the next change.
+        for _ in range(len(line.deferred)):
+            job, _ = line.deferred.popleft()
+            with Guard() as guard:
+                job()
+            if guard.error is not None:
+                _logger.error(
+                    "a deferred change has failed with %s at %s",
+                    explain(guard.error).exception_type,
+                    places_of(guard.error),
+                )
+    if line.deferred:
+        # Each change asks for the next one: a plugin that reloads whenever it was loaded.
+        _logger.error("changes ask for changes without end; %d are dropped", len(line.deferred))
+        line.deferred.clear()

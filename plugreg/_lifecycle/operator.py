@@ -1,4 +1,4 @@
-"""What an operator wishes of a plugin: on, off, gone; and what a host registers by hand."""
+"""Changes that operators make: plugins on, off or gone; and what a host registers by hand."""
 
 from __future__ import annotations
 
@@ -27,10 +27,15 @@ if TYPE_CHECKING:
 
 
 class Operator:
-    """Stores what an operator wishes, and has it carried out. What a host registers is not stored.
+    """Stores the desired state of plugins, and has the life cycle carry it out.
 
-    Nothing is stored that the host's rules forbid. Every method raises RegistryNotReady before
-    load and after close.
+    Objects that the host registers by hand are not stored. A change that the host's rules forbid
+    is not stored either.
+
+    Every method raises RegistryNotReady before load and after close. Those that store raise
+    RegistryBusyError if their turn did not come in time; nothing has changed then. They raise
+    StorageError too: the desired state may be stored then, and the next refresh carries it out.
+    Called by plugin code that is being loaded, they check at once and are carried out later.
     """
 
     def __init__(
@@ -59,51 +64,64 @@ class Operator:
         allow_missing: bool = False,
         probe: Callable[[str], ProbeReport] | None = None,
     ) -> PluginRecord:
-        """Store the wish that a plugin is on, carry it out, and return its record.
+        """Store that a plugin is wanted, activate it, and return its record.
 
-        It and the plugins that need it are touched, no others. A plugin that then fails, or does
-        not suit the host's version, stays wished and is tried again at each reload; that is no
-        error here. Asked for by plugin code that is itself being loaded, it is carried out right
-        after. Where the store says so already, nothing is stored.
+        Only this plugin and those that need it are touched. If it fails, or does not suit the
+        host's version, it stays wanted and is tried again at each reload. If it is wanted already,
+        nothing is stored.
 
-        Raises PluginNotFoundError for an unknown or missing one (unless ``allow_missing``: the
-        wish waits for it), PluginBlockedError, and RegistryBusyError where its turn does not come
-        in time; then nothing has changed. After a StorageError the wish may be stored, and the
-        next refresh carries it out.
+        Args:
+            slug: The plugin.
+            allow_missing: Whether the plugin need not be known yet.
+            probe: Loads a plugin in a child process. It is called for each of the plugins that is
+                not in service. A failure there is no reason not to activate the plugin, unless it
+                would end the host. Plugins that it would bring are not probed.
 
-        With ``probe`` those of them that are not in service are first looked at, each in a child
-        process of its own, as by ``registry.probe``. One that would take the host down (it ended
-        the process, a signal did, or it took too long) raises ProbeFailedError, and no wish is
-        stored. One that raised an exception does a host no harm, and becomes a failed plugin as it
-        would without. What a plugin brings by ``plugreg_plugins`` is not known before it is
-        activated, and is not looked at.
+        Returns:
+            The plugin's record, whatever its state.
+
+        Raises:
+            PluginNotFoundError: If the plugin is unknown or missing, unless *allow_missing*.
+            PluginBlockedError: If the host forbids it.
+            PluginSlugError: If *slug* is unknown and is no slug.
+            ProbeFailedError: If the plugin ended its process or took too long when probed.
         """
         if probe is not None:
-            # It takes long, so that other changes need not wait for it.
+            # Outside the queue, since it takes long.
             snapshot = self._published.current()
-            for permitted in self._permitted(slug, allow_missing=allow_missing):
-                for name in (permitted, *snapshot.dependants(permitted)):
-                    _look_at(snapshot.plugins.get(name), probe)
+            for target in self._check_permitted(slug, allow_missing=allow_missing):
+                for name in (target, *snapshot.dependants(target)):
+                    _check_probe(snapshot.plugins.get(name), probe)
 
         def store() -> tuple[Collection[Slug], int]:
-            slugs = self._permitted(slug, allow_missing=allow_missing)
+            slugs = self._check_permitted(slug, allow_missing=allow_missing)
             return slugs, self._plugin_rows.set_active(True, slugs)
 
-        self._life.carry_out(store, wished=True)
+        self._life.carry_out(store, wanted=True)
         return self._catalogue.record(slug)
 
     def deactivate(self, slug: str, *, cascade: bool = False) -> PluginRecord:
-        """Store the wish that a plugin is off, carry it out, and return its record.
+        """Store that a plugin is not wanted, deactivate it, and return its record.
 
-        Once this returns no call reaches the plugin any more; one under way keeps the plugins it
-        began with. With ``cascade`` the plugins that need it are switched off too. Raises
-        PluginNotFoundError, PluginMandatoryError (one of them is), PluginRequiredError (an active
-        plugin needs it), PluginSlugError (registered by hand); then nothing has changed.
-        RegistryBusyError and StorageError as :meth:`activate`.
+        No call that begins after this returns reaches the plugin; a call under way keeps the
+        plugins that it began with.
+
+        Args:
+            slug: The plugin.
+            cascade: Whether active plugins that need it are switched off too.
+
+        Returns:
+            The plugin's record.
+
+        Raises:
+            PluginNotFoundError: If the plugin is unknown.
+            PluginMandatoryError: If one of the plugins is mandatory.
+            PluginRequiredError: If an active plugin needs it, unless *cascade*.
+            PluginSlugError: If it was registered by hand.
         """
 
         def store() -> tuple[Collection[Slug], int]:
-            known = self._stored(slug)
+            known = self._find_stored(slug)
             snapshot = self._published.current()
             dependants = [name for name in snapshot.dependants(slug) if name in snapshot.active]
             leaving = (known.slug, *dependants)
@@ -114,21 +132,27 @@ class Operator:
                 raise PluginRequiredError(slug, dependants)
             return leaving, self._plugin_rows.set_active(False, leaving)
 
-        self._life.carry_out(store, wished=False)
+        self._life.carry_out(store, wanted=False)
         return self._catalogue.record(slug)
 
     def delete(self, slug: str) -> None:
-        """Forget wish, settings, metadata and what was learnt of a plugin that is off.
+        """Delete everything that is stored of a plugin that is off.
 
-        A plugin that is still installed stays off, and is as if never seen when plugins are looked
-        for again (``reload(collect=True)``, or the next start). Its ``pk`` is not used again.
-        Raises PluginNotFoundError, PluginMandatoryError, PluginSlugError (registered by hand),
-        PluginActiveError (the store says on, whatever this process has taken in); then nothing has
-        changed. RegistryBusyError and StorageError as :meth:`activate`.
+        A plugin that is still installed stays off until plugins are looked for again; then it
+        counts as never seen. Its ``pk`` is not used again.
+
+        Args:
+            slug: The plugin.
+
+        Raises:
+            PluginNotFoundError: If the plugin is unknown.
+            PluginMandatoryError: If it is mandatory.
+            PluginActiveError: If it is stored as wanted, by whichever process.
+            PluginSlugError: If it was registered by hand.
         """
 
         def store() -> tuple[Collection[Slug], int]:
-            known = self._stored(slug)
+            known = self._find_stored(slug)
             if slug in self._rules.mandatory:
                 raise PluginMandatoryError(slug)
             raised = self._plugin_rows.forget(known.slug, known.spec)
@@ -139,7 +163,7 @@ class Operator:
         self._life.carry_out(store)
 
     def register(self, obj: Any, slug: str | None) -> PluginRecord:
-        """Take in an object by hand; see :meth:`plugreg.PluginRegistry.register`."""
+        """Take an object into service; see `plugreg.PluginRegistry.register`."""
         self._published.current()
         if slug is not None and (reason := slug_fault(slugify(slug), slug)):
             raise PluginSlugError(slug, reason)
@@ -154,24 +178,29 @@ class Operator:
         return self._catalogue.record(spec.slug)
 
     def unregister(self, slug: str) -> None:
-        """Let go of an object that was registered by hand. Raises PluginNotFoundError."""
-        if not self._life.is_manual(slug):
+        """Take an object out of service that was registered by hand.
+
+        Raises:
+            PluginNotFoundError: If there is none of this slug.
+        """
+        known = self._published.current().plugins.get(slug)
+        if known is None or not _is_manual(known):
             hint = "; only what was registered by hand can be unregistered"
             raise PluginNotFoundError(slug, hint)
-        self._life.unregister(slug)
+        self._life.unregister(known.slug)
 
-    def _permitted(self, slug: str, *, allow_missing: bool) -> tuple[Slug, ...]:
-        """Return the plugin that is to be wished on; none where the host has registered it by hand.
+    def _check_permitted(self, slug: str, *, allow_missing: bool) -> tuple[Slug, ...]:
+        """Return the plugin that is to be wanted; none if it was registered by hand.
 
-        Raises what :meth:`activate` raises for a wish that is refused.
+        Raises the exceptions of `activate`.
         """
         plugins = self._published.current().plugins
-        if self._life.is_manual(slug):
+        known = plugins.get(slug)
+        if known is not None and _is_manual(known):
             return ()
         forbidden = self._rules.blocks(slug)
         if forbidden is not None:
             raise PluginBlockedError(slug, forbidden)
-        known = plugins.get(slug)
         if known is None or known.spec is None:
             if not allow_missing:
                 hint = near(slug, plugins) if known is None else "; it is not installed"
@@ -180,15 +209,19 @@ class Operator:
                 raise PluginSlugError(slug, "it is no slug; use lower case letters and digits")
         return (Slug(slug),)
 
-    def _stored(self, slug: str) -> KnownPlugin:
-        """Return a plugin whose wish is stored. Raises PluginNotFoundError, PluginSlugError."""
+    def _find_stored(self, slug: str) -> KnownPlugin:
+        """Return a plugin that has rows. Raises PluginNotFoundError, PluginSlugError."""
         known = self._published.current().get_known(slug)
-        if self._life.is_manual(slug):
+        if _is_manual(known):
             raise PluginSlugError(slug, "it was registered by hand; use unregister()")
         return known
 
 
-def _look_at(known: KnownPlugin | None, probe: Callable[[str], ProbeReport]) -> None:
+def _is_manual(known: KnownPlugin) -> bool:
+    return known.spec is not None and known.spec.source is Source.MANUAL
+
+
+def _check_probe(known: KnownPlugin | None, probe: Callable[[str], ProbeReport]) -> None:
     """Probe a plugin that is installed and not in service. Raises ProbeFailedError."""
     if known is None or known.spec is None or known.loaded is not None:
         return

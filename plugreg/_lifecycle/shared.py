@@ -102,7 +102,7 @@ class Shared:
             StorageError: If the storage cannot be read.
         """
         self._published.current()
-        return self._heartbeat.processes(self._life.running)
+        return self._heartbeat.processes(self._life.status())
 
     def reload_everywhere(
         self, *, full: bool = False, force: bool = False, collect: bool = False
@@ -111,9 +111,10 @@ class Shared:
 
         They do so at their next refresh, and look for new plugins; the flags hold here only.
         """
-        return self._life.reload_everywhere(
+        return self._life.reload(
             collect=collect or not self._published.is_loaded,
             remake=Remake.of(full=full, force=force),
+            everywhere=True,
         )
 
     # -- the parts ---------------------------------------------------------------------------
@@ -121,4 +122,4 @@ class Shared:
     def _tick(self) -> None:
         self._life.refresh()
         self._life.retry()
-        self._life.tell_again()
+        self._life.beat()

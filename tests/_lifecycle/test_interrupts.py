@@ -19,7 +19,7 @@ CHANGES = tuple(
     str(ROOT / name)
     for name in (
         *(f"_lifecycle/{name}.py" for name in ("lifecycle", "change_queue", "build", "snapshot")),
-        *(f"_lifecycle/{name}.py" for name in ("load", "activate", "settings_health")),
+        *(f"_lifecycle/{name}.py" for name in ("load", "activate", "settings_health", "recording")),
         "plugin.py",
         *("hooks/_exchanging.py", "hooks/_state.py", "_state/ledger.py"),
     )
@@ -133,16 +133,16 @@ def test_turns_go_on():
     """Whenever it comes, the next job is run, and by whoever brings it."""
 
     def prepare():
-        turns = ChangeQueue(0.0)
-        turns.run(lambda: None)
-        return turns
+        queue = ChangeQueue(0.0)
+        queue.run(lambda: None)
+        return queue
 
-    def job(turns):
-        turns.run(int)
+    def job(queue):
+        queue.run(int)
 
-    for turns in every_place(prepare, lambda turns: turns.run(lambda: job(turns))):
-        assert not turns.are_mine()
-        assert turns.run(turns.are_mine) is True
+    for queue in every_place(prepare, lambda queue: queue.run(lambda: job(queue))):
+        assert not queue.is_inside()
+        assert queue.run(queue.is_inside) is True
 
 
 def loaded():

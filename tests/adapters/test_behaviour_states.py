@@ -346,7 +346,7 @@ class TestWhileAnotherLoads:
         """What is asked for while another load runs is done after it (weakness 68)."""
         registry = make_registry()
         client = make_client(PluginAPI(registry))
-        line = registry._life._turns._lines.get()
+        line = registry._life._queue._lines.get()
 
         def release_once_it_waits():
             for _ in range(3000):

@@ -230,7 +230,7 @@ def take(registry: PluginRegistry, verb: str, slug: str) -> None:
 
 def account(registry: PluginRegistry) -> dict[str, Any]:
     """Tell all that there is to see of the plugins, but for the objects themselves."""
-    snapshot: Snapshot = registry._life.snapshot
+    snapshot: Snapshot = registry._published.snapshot
     slugs = {id(each.plugin): slug for slug, each in snapshot.active.items()}
     return {
         "plugins": [
