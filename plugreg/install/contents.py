@@ -25,6 +25,8 @@ from plugreg.install.ownership import (
     AT_EVERY_START,
     OF_OTHER_PROGRAMS,
     OF_PYTHON,
+    UNASKED,
+    imported_unasked,
     of_other_programs,
     of_python,
     run_at_start,
@@ -80,8 +82,9 @@ def contents(
     other one. A file is refused that
 
     - its RECORD does not list, or lists in vain, or that two distributions bring;
-    - would lie outside of ``sys.prefix``, where Python or plugreg write, or where Python would run
-      it at every start, or where another program would take it for its own;
+    - would lie outside of ``sys.prefix``, where Python or plugreg write, where Python would run it
+      at every start, where Python or an installer would import it to see whether it is there, or
+      where another program would take it for its own;
     - is a script of the name of a command that is there, unless ``shadowing`` has that name;
     - is there already, unless it belongs to what the changes replace;
     - is in a package of others, or of the name of a module of theirs that has another form. A
@@ -249,6 +252,7 @@ class _Judgement:
             _OUTSIDE: [each for each in paths if not str(each).startswith(inside)],
             OF_PYTHON: of_python(self._environment, paths),
             AT_EVERY_START: run_at_start(self._environment, paths),
+            UNASKED: imported_unasked(self._environment, paths),
             OF_OTHER_PROGRAMS: of_other_programs(self._environment, paths),
         }
         for what, some in found.items():

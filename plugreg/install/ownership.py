@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Collection, Iterable
+from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Final
 
@@ -13,11 +15,15 @@ from plugreg.install.environment import Environment, reserved
 from plugreg.install.removal import listed
 
 AT_EVERY_START: Final = "which Python would run at every start"
+UNASKED: Final = "which Python or an installer would import unasked"
 OF_PYTHON: Final = "where only plugreg and Python write"
 OF_OTHER_PROGRAMS: Final = "where an installer, another Python or a shell would take it for its own"
 
 _AT_EVERY_START: Final = frozenset({"sitecustomize", "usercustomize"})
 """Modules that Python imports at every start (module :mod:`site`), whatever their form is."""
+
+_UNASKED: Final = frozenset({"_manylinux", "org", "urllib3_secure_extra"})
+"""Modules that pip, uv or the standard library import if they are there: of no library's own."""
 
 _READ_AT_EVERY_START: Final = frozenset({".pth", ".start", ".egg-link"})
 """Suffixes of what is read at every start beside modules: by Python (``.start`` since 3.15, PEP
@@ -27,8 +33,14 @@ _READ_AT_EVERY_START: Final = frozenset({".pth", ".start", ".egg-link"})
 _CONFIGURATION: Final = frozenset({"pip.conf", "pip.ini", "uv.toml"})
 """Names that installers look for, in lower case."""
 
-_PROGRAMS: Final = frozenset({"bin", "sbin", "scripts"})
+_PROGRAMS: Final = frozenset({"bin", "games", "sbin", "scripts"})
 """Folders of programs, in lower case."""
+
+_OF_SHELLS: Final = (
+    *("conda-meta/", "etc/conda/", "etc/fish/conf.d/", "etc/profile.d/"),
+    "share/fish/vendor_conf.d/",
+)
+"""Folders whose files conda and shells run, in lower case."""
 
 _OTHER_PYTHON: Final = re.compile(r"(?:local/)?lib(?:32|64)?/(?:python|pypy)[0-9.]*t?/")
 
@@ -60,7 +72,7 @@ def require_apart(
     """Raise InstallError when distributions, now installed, have files that they may not have.
 
     Those are files of other distributions, ``scripts`` that were there before, files in the folder
-    of plugreg's own, files that Python runs at every start, whatever is on or off, and the
+    of plugreg's own, files that Python or an installer runs, whatever is on or off, and the
     interpreter's own. A plan has refused them already, by what it has seen
     (:mod:`plugreg.install.contents`); but another file may have been installed.
     """
@@ -69,6 +81,7 @@ def require_apart(
         "which belongs to another distribution": _of_others(environment, names).intersection(files),
         "which was there before": set(scripts).intersection(files),
         AT_EVERY_START: run_at_start(environment, files),
+        UNASKED: imported_unasked(environment, files),
         OF_OTHER_PROGRAMS: of_other_programs(environment, files),
         OF_PYTHON: of_python(environment, files),
     }
@@ -92,6 +105,35 @@ def run_at_start(environment: Environment, files: Iterable[Path]) -> set[Path]:
                 if is_read or top.partition(".")[0].lower() in _AT_EVERY_START:
                     found.add(each)
     return found
+
+
+def imported_unasked(environment: Environment, files: Iterable[Path]) -> set[Path]:
+    """Return those of *files* that are of a module which others import to see whether it is there.
+
+    That are a few by name, and the modules of the standard library for other systems: the module
+    ``subprocess`` imports ``msvcrt``, on whatever system it is.
+    """
+    found = set()
+    for file in files:
+        for root in (environment.purelib, environment.platlib):
+            if file.is_relative_to(root):
+                name = file.relative_to(root).parts[0].partition(".")[0]
+                if name in _UNASKED or _is_of_other_systems(name):
+                    found.add(file)
+    return found
+
+
+@cache
+def _is_of_other_systems(name: str) -> bool:
+    """Return whether a module of the standard library is missing in this interpreter's."""
+    import sysconfig
+
+    # Some images leave out the tests, which nothing imports.
+    if name not in sys.stdlib_module_names or name in (*sys.builtin_module_names, "test"):
+        return False
+    folders = [Path(sysconfig.get_path(each)) for each in ("stdlib", "platstdlib")]
+    folders += [folder / "lib-dynload" for folder in folders]
+    return PathFinder.find_spec(name, [*map(str, folders)]) is None
 
 
 def of_python(environment: Environment, files: Iterable[Path]) -> set[Path]:
@@ -135,6 +177,7 @@ def _is_found_by_place(file: Path) -> bool:
         not rest
         or top.startswith(".")
         or not _PROGRAMS.isdisjoint((top, place.removeprefix("local/").partition("/")[0]))
+        or place.startswith(_OF_SHELLS)
         or file.name.lower() in _CONFIGURATION
         or _OTHER_PYTHON.match(place) is not None
     )

@@ -66,6 +66,7 @@ METADATA = "which would be metadata of another distribution"
 PLACE = "where an installer, another Python or a shell would take it for its own"
 START = "which Python would run at every start"
 THERE = "which is there already"
+UNASKED = "which Python or an installer would import unasked"
 IN_THE_WAY = "which would take the place of modules, or be in the package, of another"
 
 # What each wheel has beside its own module, and what is said of it.
@@ -91,6 +92,11 @@ REFUSED = {
     "site-compiled": ({"sitecustomize.pyc": ""}, START),
     "site-extension": ({f"usercustomize.{TAG}-x86_64-linux-gnu.so": ""}, START),
     "by-link": ({f"{{}}.data/data/{SITE}/sitecustomize.py": ""}, START),
+    "manylinux": ({"_manylinux.py": "raise SystemExit(3)"}, UNASKED),
+    "manylinux-package": ({"_manylinux/__init__.py": "raise SystemExit(3)"}, UNASKED),
+    "other-system": ({"msvcrt.py": "raise SystemExit(3)"}, UNASKED),
+    "other-extension": ({f"{{}}.data/platlib/winreg.{TAG}-x86_64-linux-gnu.so": ""}, UNASKED),
+    "jython": ({"org/python/core.py": "raise SystemExit(3)"}, UNASKED),
     "reserved": ({".plugreg-x/lock": ""}, "only plugreg and Python write"),
     "of-the-host": ({"hostapp.py": "MINE = 1"}, THERE),
     "of-another": ({"lone/one.py": "MINE = 1"}, THERE),
@@ -120,6 +126,7 @@ REFUSED = {
 }
 NEEDS = {"pair": "pair-dep", "pair-form": "pair-dep", "bringing": "pair-dep"}
 FINE = {
+    "standard": {"test/__init__.py": "", "colorsys.py": "", "shop_org/msvcrt.py": ""},
     "deep": {"deep/sitecustomize.py": "", "deep/model.pth": "", "deep/a.start": ""},
     "bringing": {},
     "data": {

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from plugreg import InstallError, PluginRegistry
+from plugreg.install.environment import Environment
 from plugreg.install.exceptions import InstallRefusedError
+from plugreg.install.ownership import of_other_programs
 from plugreg.storage import MemoryStorage
 
 TEA = {"ownership_tea.py": "from plugreg import Plugin\nclass Tea(Plugin): ...\n"}
@@ -51,6 +54,8 @@ def content(site):
         ("usercustomize.py", "at every start"),
         ("sitecustomize/__init__.py", "at every start"),
         ("sitecustomize.pyc", "at every start"),
+        ("_manylinux.py", "an installer would import unasked"),
+        ("msvcrt.py", "an installer would import unasked"),
         ("pyvenv.cfg", "only plugreg and Python write"),
     ],
 )
@@ -129,3 +134,25 @@ def test_in_safe_mode_it_can_be_removed(folder_installer, site):
         registry.install("shop-tea")
         assert registry.uninstall("tea").plugins == ("tea",)
         assert "shop_tea" not in " ".join(content(site))
+
+
+@pytest.mark.parametrize(
+    ("place", "is_found"),
+    [
+        ("etc/conda/activate.d/tea.sh", True),
+        ("conda-meta/pinned", True),
+        ("games/git", True),
+        ("local/games/git", True),
+        ("etc/profile.d/tea.sh", True),
+        ("share/fish/vendor_conf.d/tea.fish", True),
+        ("share/fish/vendor_completions.d/tea.fish", False),
+        ("etc/conda.d/tea.sh", False),
+        ("share/games/tea.txt", False),
+    ],
+)
+def test_what_programs_find_by_its_place(site, place, is_found):
+    """Conda and shells run files of some folders, whoever has put them there."""
+    file = Path(sys.prefix).resolve() / place
+    found = of_other_programs(Environment((site.folder,) * 3), [file])
+
+    assert found == ({file} if is_found else set())
