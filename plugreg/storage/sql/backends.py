@@ -54,40 +54,41 @@ class Backend:
 
     Args:
         url: The address of the database.
+        prefix: The beginning of the names of the tables.
         lock_timeout: Seconds to wait for the store's lock, as StorageLockedError reports them.
     """
 
     verdicts: ClassVar[Mapping[object, Verdict]]
     """The verdicts by error code; any other code means `Verdict.UNAVAILABLE`."""
 
-    def __init__(self, url: sa.URL, lock_timeout: float) -> None:
+    def __init__(self, url: sa.URL, prefix: str, lock_timeout: float) -> None:
         self.place = place_of(url)
+        self.schema = Schema(self.place, prefix, url.get_backend_name())
         self._secrets = secrets_of(url)
         self._lock_timeout = lock_timeout
 
     def require(self, connection: sa.Connection) -> None:
         """Raise StorageURLError unless there is a database that lasts."""
 
-    def check(self, connection: sa.Connection, schema: Schema) -> None:
+    def check(self, connection: sa.Connection) -> None:
         """Raise StorageCorruptError if the database finds its existing tables damaged."""
 
     def prepare(self, connection: sa.Connection) -> None:
         """Set the options that a database of plugreg's own must have."""
 
     def lock_schema(
-        self, connection: sa.Connection, schema: Schema, seconds: float
+        self, connection: sa.Connection, seconds: float
     ) -> AbstractContextManager[None]:
         """Let nobody else create or migrate these tables during a ``with`` block.
 
         Args:
             connection: The connection that holds the lock.
-            schema: The tables.
             seconds: How long the database waits for the lock. Where it cannot wait, it fails with
                 an error that is `Verdict.BUSY`.
         """
         raise NotImplementedError
 
-    def begin(self, connection: sa.Connection, schema: Schema, seconds: float) -> Head:
+    def begin(self, connection: sa.Connection, seconds: float) -> Head:
         """Begin a transaction that holds the store's lock, and return the row of ``meta``.
 
         If this raises, no transaction is open. The arguments are those of `lock_schema`.
@@ -146,9 +147,9 @@ class SQLite(Backend):
         if not any(file for _, name, file in databases if name == "main"):
             raise StorageURLError(self.place, "it is in memory; use MemoryStorage")
 
-    def check(self, connection: sa.Connection, schema: Schema) -> None:
+    def check(self, connection: sa.Connection) -> None:
         """See `Backend.check`."""
-        for table in (schema.meta, schema.records):
+        for table in (self.schema.meta, self.schema.records):
             result = connection.exec_driver_sql(f'PRAGMA integrity_check("{table.name}")')
             faults = result.scalars().all()
             if faults != ["ok"]:
@@ -165,20 +166,18 @@ class SQLite(Backend):
         )
 
     @contextmanager
-    def lock_schema(
-        self, connection: sa.Connection, schema: Schema, seconds: float
-    ) -> Iterator[None]:
+    def lock_schema(self, connection: sa.Connection, seconds: float) -> Iterator[None]:
         """See `Backend.lock_schema`."""
-        del schema, seconds
+        del seconds
         with _rolled_back_on_error(connection, _BEGIN_IMMEDIATE):
             yield
             connection.exec_driver_sql("COMMIT")
 
-    def begin(self, connection: sa.Connection, schema: Schema, seconds: float) -> Head:
+    def begin(self, connection: sa.Connection, seconds: float) -> Head:
         """See `Backend.begin`."""
         del seconds
         with _rolled_back_on_error(connection, _BEGIN_IMMEDIATE):
-            return schema.head(connection)
+            return self.schema.head(connection)
 
     def now(self, connection: sa.Connection) -> float:
         """See `Backend.now`."""
@@ -210,22 +209,19 @@ class PostgreSQL(Backend):
     )
 
     @contextmanager
-    def lock_schema(
-        self, connection: sa.Connection, schema: Schema, seconds: float
-    ) -> Iterator[None]:
+    def lock_schema(self, connection: sa.Connection, seconds: float) -> Iterator[None]:
         """See `Backend.lock_schema`."""
-        del schema
         with _rolled_back_on_error(connection, _BEGIN_READ_COMMITTED):
             self._limit(connection, seconds)
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
             yield
             connection.exec_driver_sql("COMMIT")
 
-    def begin(self, connection: sa.Connection, schema: Schema, seconds: float) -> Head:
+    def begin(self, connection: sa.Connection, seconds: float) -> Head:
         """See `Backend.begin`."""
         with _rolled_back_on_error(connection, _BEGIN_READ_COMMITTED):
             self._limit(connection, seconds)
-            return schema.head(connection, "FOR UPDATE")
+            return self.schema.head(connection, "FOR UPDATE")
 
     @staticmethod
     def _limit(connection: sa.Connection, seconds: float) -> None:
@@ -266,12 +262,10 @@ class MariaDB(Backend):
             raise StorageURLError(self.place, reason)
 
     @contextmanager
-    def lock_schema(
-        self, connection: sa.Connection, schema: Schema, seconds: float
-    ) -> Iterator[None]:
+    def lock_schema(self, connection: sa.Connection, seconds: float) -> Iterator[None]:
         """See `Backend.lock_schema`."""
         # Creating a table ends a transaction here, so a named lock is needed.
-        lock = _lock_name(connection.dialect.default_schema_name, schema.meta.name)
+        lock = _lock_name(connection.dialect.default_schema_name, self.schema.meta.name)
         try:
             if not connection.scalar(sa.select(sa.func.get_lock(lock, math.ceil(seconds)))):
                 raise self.locked_error()
@@ -284,12 +278,12 @@ class MariaDB(Backend):
             except sa.exc.SQLAlchemyError:
                 connection.invalidate()
 
-    def begin(self, connection: sa.Connection, schema: Schema, seconds: float) -> Head:
+    def begin(self, connection: sa.Connection, seconds: float) -> Head:
         """See `Backend.begin`."""
         is_mariadb = getattr(connection.dialect, "is_mariadb", False)
         limit = f" WAIT {math.ceil(seconds)}" if is_mariadb else ""
         with _rolled_back_on_error(connection, "START TRANSACTION READ WRITE"):
-            return schema.head(connection, f"FOR UPDATE{limit}")
+            return self.schema.head(connection, f"FOR UPDATE{limit}")
 
     def now(self, connection: sa.Connection) -> float:
         """See `Backend.now`."""

@@ -180,13 +180,13 @@ class Schema:
         self._require_known(version)
         return Head(version, revision, token)
 
-    def one(self, connection: sa.Connection, table: str, key: str) -> Record | None:
+    def read_one(self, connection: sa.Connection, table: str, key: str) -> Record | None:
         """Return one record, or None."""
         names = {"of_table": table.encode(), "of_key": key.encode()}
         found = connection.execute(self._one, names).one_or_none()
         return None if found is None else _parse_record(found[0])
 
-    def all(self, connection: sa.Connection, table: str) -> dict[str, Record]:
+    def read_all(self, connection: sa.Connection, table: str) -> dict[str, Record]:
         """Return the records of one table, sorted by key."""
         rows = connection.execute(self._all, {"of_table": table.encode()})
         return dict(_parse_row(key, text) for key, text in rows.all())

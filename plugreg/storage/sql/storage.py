@@ -34,7 +34,7 @@ from plugreg.storage.sql.engines import (
     require_pool,
 )
 from plugreg.storage.sql.hints import CommitHints
-from plugreg.storage.sql.schema import Head, Schema
+from plugreg.storage.sql.schema import Head
 from plugreg.storage.sql.transaction import OpenTransaction, is_name
 
 T = TypeVar("T")
@@ -121,11 +121,11 @@ class SQLStorage:
         self._place = place_of(url)
         self._gate = Gate(f"the lock of {self._place}", lock_timeout)
         self._lock_timeout = lock_timeout
-        self._backend = _find_backend(url)(url, lock_timeout)
+        self._backend = _find_backend(url)(url, prefix, lock_timeout)
+        self._schema = self._backend.schema
         require_file_of_log(url)
         engine = open_engine(url, lock_timeout) if given is None else given
         require_pool(engine)
-        self._schema = Schema(self._place, prefix, engine.dialect.name)
         self._connections = Connections(engine, own=own)
         self._hints = CommitHints(self._connections, prefix)
         self._back_off = BackOff()
@@ -145,7 +145,7 @@ class SQLStorage:
         self._gate.require_open()
         if not is_name(table):
             return {}
-        return self._query(lambda connection: self._schema.all(connection, table))
+        return self._query(lambda connection: self._schema.read_all(connection, table))
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """See `Storage.transaction`."""
@@ -257,8 +257,8 @@ class SQLStorage:
         # once.
         with self._connections.acquired() as connection:
             seconds = max(0.0, deadline - time.monotonic())
-            head = self._backend.begin(connection, self._schema, seconds)
-            begun = OpenTransaction(connection, head, self._schema, self._backend)
+            head = self._backend.begin(connection, seconds)
+            begun = OpenTransaction(connection, head, self._backend)
             try:
                 yield begun
             finally:
@@ -269,7 +269,7 @@ class SQLStorage:
         self._query(self._backend.require)
         found = self._query(self._schema.found_version)
         if found:
-            self._query(lambda connection: self._backend.check(connection, self._schema))
+            self._query(self._backend.check)
             self._query(self._schema.head)
         if own:
             self._query(self._backend.prepare)
@@ -280,7 +280,7 @@ class SQLStorage:
         seconds = max(0.0, deadline - time.monotonic())
         with (
             self._connections.acquired() as connection,
-            self._backend.lock_schema(connection, self._schema, seconds),
+            self._backend.lock_schema(connection, seconds),
         ):
             self._schema.migrate(connection)
 

@@ -13,7 +13,7 @@ from plugreg.exceptions import StorageError
 from plugreg.storage.base import Record, is_unicode
 from plugreg.storage.sql.backends import Backend
 from plugreg.storage.sql.connections import FAILURES, raise_interrupt, roll_back
-from plugreg.storage.sql.schema import Head, Schema
+from plugreg.storage.sql.schema import Head
 
 T = TypeVar("T")
 
@@ -25,12 +25,10 @@ class OpenTransaction:
     `plugreg.storage.memory.Source`.
     """
 
-    def __init__(
-        self, connection: sa.Connection, head: Head, schema: Schema, backend: Backend
-    ) -> None:
+    def __init__(self, connection: sa.Connection, head: Head, backend: Backend) -> None:
         self.head = head
         self._connection = connection
-        self._schema = schema
+        self._schema = backend.schema
         self._backend = backend
         self._process = os.getpid()
         self._fault: StorageError | None = None
@@ -71,7 +69,7 @@ class OpenTransaction:
         """Return the records of one table."""
         if table not in self._tables:
             self._tables[table] = (
-                self.run(lambda connection: self._schema.all(connection, table))
+                self.run(lambda connection: self._schema.read_all(connection, table))
                 if is_name(table)
                 else {}
             )
@@ -84,7 +82,7 @@ class OpenTransaction:
         place = (table, key)
         if place not in self._records:
             self._records[place] = (
-                self.run(lambda connection: self._schema.one(connection, table, key))
+                self.run(lambda connection: self._schema.read_one(connection, table, key))
                 if is_name(table) and is_name(key)
                 else None
             )

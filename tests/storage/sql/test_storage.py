@@ -28,7 +28,6 @@ from plugreg.exceptions import (
 from plugreg.storage import SQLStorage, export_json
 from plugreg.storage.base import DamagedRecord
 from plugreg.storage.sql.backends import MariaDB
-from plugreg.storage.sql.schema import Schema
 
 
 def put(storage, key, record, table="t"):
@@ -303,10 +302,9 @@ class TestMaking:
     def test_holds_up_no_other_store(self, mariadb):
         """Two processes that make the same tables take turns; those of another store need not."""
         other = mariadb.server.prefix()
-        schema = Schema("here", mariadb.prefix, "mysql")
         with (
             mariadb.server.engine.connect() as connection,
-            MariaDB(mariadb.server.engine.url, 1).lock_schema(connection, schema, 1),
+            MariaDB(mariadb.server.engine.url, mariadb.prefix, 1).lock_schema(connection, 1),
         ):
             with pytest.raises(StorageLockedError):
                 mariadb.open(lock_timeout=0)
