@@ -2,7 +2,7 @@
 
 No code of a folder runs while it is searched, and nothing is ever written into it. The prefix
 is made from the folder's path, so that two files ``sample.py`` in two folders never clash, and
-none of them shadows a real package (behaviour.md, section 9.3).
+none of them shadows a real package.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from plugreg._support.guard import Guard
 from plugreg._support.names import slug_fault, slugify
+from plugreg.discovery._findings import Findings
 from plugreg.discovery._importing import import_module, private_name
-from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
+from plugreg.records import Discovery, PluginSpec, Source
 
 __all__ = ["LARGEST_SOURCE", "find", "import_module", "private_name"]
 
@@ -25,7 +26,7 @@ LARGEST_SOURCE: Final = 4 * 1024 * 1024
 
 
 def find(folder: str | os.PathLike[str], *, source: Source = Source.DIRECTORY) -> Discovery:
-    """Return the plugins in the modules and packages that lie in ``folder``, sorted.
+    """Return the plugins in the modules and packages of a folder.
 
     A plugin is a public top-level class (one in ``__all__``, where there is one) that states a
     NAME or SLUG, derives from something whose name ends in ``Plugin``, or has methods marked with
@@ -35,46 +36,50 @@ def find(folder: str | os.PathLike[str], *, source: Source = Source.DIRECTORY) -
 
     Names that begin with ``_`` or ``.`` are left out. A folder or a file that cannot be read is a
     failure with the folder's path or the module's name as ``slug``. Nothing is imported, created
-    or written, and nothing is raised because of a file.
+    or written, and no file makes it raise.
+
+    Args:
+        folder: The folder.
+        source: The source of the specs.
+
+    Returns:
+        The specs and the failures, sorted.
     """
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow links.
+    findings = Findings()
     try:
         children = sorted(folder.iterdir())
     except (OSError, ValueError) as error:
         what = f"plugin directory {str(folder)!r} cannot be read; create it, or leave it out"
-        failure = PluginFailure.of(Stage.DISCOVERY, str(folder), error, what=what)
-        return Discovery(failures=(failure,))
-    specs: list[PluginSpec] = []
-    failures: list[PluginFailure] = []
+        findings.fail(str(folder), error, what)
+        return findings.result()
     packages: set[str] = set()
     for child in children:
         if child.name.startswith(("_", ".")):
             continue
         with Guard() as guard:
+            found = Findings()
             package = child / "__init__.py"
             if package.is_file():
                 packages.add(child.name)
-                found = _find_in(child.name, package, source)
+                _find_in(child.name, package, source, found)
             elif child.suffix == ".py" and child.is_file():
-                found = _find_in(child.stem, child, source)
+                _find_in(child.stem, child, source, found)
                 if child.stem in packages and found.specs:
+                    found = Findings()
                     reason = f"the package {child.stem!r} beside it hides it; rename one of them"
-                    found = Discovery(failures=(_refusal(child.stem, child, reason),))
-            else:
-                continue
-            specs += found.specs
-            failures += found.failures
+                    found.refuse(child.stem, _refusal(child, reason))
+            findings.update(found)
         if guard.error is not None:
-            failures.append(_unreadable(child.stem, child, guard.error))
-    specs.sort(key=lambda spec: spec.sort_key)
-    return Discovery(specs=tuple(specs), failures=tuple(failures))
+            findings.fail(child.stem, guard.error, _unreadable(child, guard.error))
+    return findings.result()
 
 
-# --- what a file says
+# --- the contents of a file
 
 
 class _Class(NamedTuple):
-    """A class as it is written: the last names of its bases, and its literals."""
+    """A class in its source: the last names of its bases, and its literals."""
 
     name: str
     bases: tuple[str, ...]
@@ -83,12 +88,12 @@ class _Class(NamedTuple):
 
     @property
     def is_named(self) -> bool:
-        """Whether the class itself states what it is called."""
+        """Whether the class itself states its name or slug."""
         return bool(_stated(self.literals, "SLUG") or _stated(self.literals, "NAME"))
 
 
 class _Module(NamedTuple):
-    """A module as it is written.
+    """A module in its source.
 
     ``imports`` maps a name to the submodule of the same package that it is imported from, and
     to its name there. ``exported`` is ``__all__``, None where it is missing or no literal.
@@ -106,7 +111,7 @@ _Visible: TypeAlias = dict[str, tuple[_Class, Mapping[str, _Class]]]
 
 
 class _Unknown:
-    """Stands for a value that only running the code would tell."""
+    """Stands for a value that is only known once the code runs."""
 
 
 class _Candidate(NamedTuple):
@@ -117,61 +122,57 @@ class _Candidate(NamedTuple):
     attributes: dict[str, Any]
 
 
-def _find_in(module: str, file: Path, source: Source) -> Discovery:
-    specs: list[PluginSpec] = []
-    failures: list[PluginFailure] = []
+def _find_in(module: str, file: Path, source: Source, findings: Findings) -> None:
     stamp = ""
-    for each in _candidates(module, file, failures):
-        name = _stated(each.attributes, "NAME") or each.name
-        slug = slugify(_stated(each.attributes, "SLUG") or name)
+    for candidate in _candidates(module, file, findings):
+        attributes = candidate.attributes
+        name = _stated(attributes, "NAME") or candidate.name
+        slug = slugify(_stated(attributes, "SLUG") or name)
         fault = slug_fault(slug, name)
         if fault is None and not module.isidentifier():
             fault = f"{module!r} is no module name; use letters, digits and underscores"
         if fault is not None:
-            failures.append(_refusal(slug or each.reference, file, fault))
+            findings.refuse(slug or candidate.reference, _refusal(file, fault))
             continue
         stamp = stamp or _stamp(file)
-        specs.append(
-            PluginSpec(
-                slug=slug,
-                name=name,
-                value=each.reference,
-                source=source,
-                path=str(file),
-                stamp=stamp,
-                attributes=each.attributes,
-            )
+        findings.specs[candidate.reference, file] = PluginSpec(
+            slug=slug,
+            name=name,
+            value=candidate.reference,
+            source=source,
+            path=str(file),
+            stamp=stamp,
+            attributes=attributes,
         )
-    return Discovery(specs=tuple(specs), failures=tuple(failures))
 
 
-def _candidates(module: str, file: Path, failures: list[PluginFailure]) -> Iterator[_Candidate]:
-    """Yield what looks like a plugin in a module, or in a package and its direct submodules."""
+def _candidates(module: str, file: Path, findings: Findings) -> Iterator[_Candidate]:
+    """Yield the plugins in a module, or in a package and its direct submodules."""
     try:
         written = _parse(file)
     except Exception as error:  # noqa: BLE001 - ast raises five kinds, RecursionError among them.
-        failures.append(_unreadable(module, file, error))
+        findings.fail(module, error, _unreadable(file, error))
         return
     if written.is_marked:
         yield _Candidate(module, module, written.literals)
-    visible: _Visible = {name: (each, written.classes) for name, each in written.classes.items()}
+    visible: _Visible = {name: (cls, written.classes) for name, cls in written.classes.items()}
     if file.name == "__init__.py":
-        visible |= _imported(module, file, written, failures)
+        visible |= _imported(module, file, written, findings)
     plugins = [
-        (name, each, attributes)
-        for name, (each, neighbours) in sorted(visible.items())
-        if (attributes := _plugin_attributes(each, neighbours)) is not None
+        (name, cls, attributes)
+        for name, (cls, neighbours) in sorted(visible.items())
+        if (attributes := _plugin_attributes(cls, neighbours)) is not None
     ]
-    bases = {base for _, each, _ in plugins for base in each.bases if base != each.name}
-    for name, each, attributes in plugins:
+    bases = {base for _, cls, _ in plugins for base in cls.bases if base != cls.name}
+    for name, cls, attributes in plugins:
         is_public = not name.startswith("_") and (
             written.exported is None or name in written.exported
         )
-        if is_public and (each.is_named or not {name, each.name} & bases):
+        if is_public and (cls.is_named or not {name, cls.name} & bases):
             yield _Candidate(f"{module}:{name}", name, attributes)
 
 
-def _imported(module: str, file: Path, written: _Module, failures: list[PluginFailure]) -> _Visible:
+def _imported(module: str, file: Path, written: _Module, findings: Findings) -> _Visible:
     """Return the classes that a package imports from its submodules."""
     found: _Visible = {}
     submodules: dict[str, Mapping[str, _Class]] = {}
@@ -185,17 +186,18 @@ def _imported(module: str, file: Path, written: _Module, failures: list[PluginFa
                 try:
                     submodules[submodule] = _parse(candidate).classes
                 except Exception as error:  # noqa: BLE001 - as above.
-                    failures.append(_unreadable(f"{module}.{submodule}", candidate, error))
+                    what = _unreadable(candidate, error)
+                    findings.fail(f"{module}.{submodule}", error, what)
                 break
         if name in submodules[submodule] and local not in written.classes:
             found[local] = (submodules[submodule][name], submodules[submodule])
     return found
 
 
-def _plugin_attributes(each: _Class, classes: Mapping[str, _Class]) -> dict[str, Any] | None:
-    """Return what a class states, inherited things included; None if it is no plugin."""
+def _plugin_attributes(cls: _Class, classes: Mapping[str, _Class]) -> dict[str, Any] | None:
+    """Return the literals of a class, inherited literals included; None if it is no plugin."""
     lineage: dict[str, _Class] = {}
-    waiting = [each]
+    waiting = [cls]
     while waiting:
         ancestor = waiting.pop()
         if ancestor.name not in lineage:
@@ -226,10 +228,10 @@ def _parse(file: Path) -> _Module:
     imports: dict[str, tuple[str, str]] = {}
     for node in statements:
         if isinstance(node, ast.ImportFrom):
-            for each in node.names:
-                aliases[each.asname or each.name] = each.name
+            for alias in node.names:
+                aliases[alias.asname or alias.name] = alias.name
                 if node.level == 1 and node.module is not None:
-                    imports[each.asname or each.name] = (node.module, each.name)
+                    imports[alias.asname or alias.name] = (node.module, alias.name)
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             original = _last_name(node.value, aliases)
             if isinstance(node.value, ast.Call):
@@ -267,7 +269,7 @@ def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _last_name(node: ast.expr, aliases: Mapping[str, str]) -> str:
-    """Return what an expression calls at the end of its dotted name, before it was renamed here."""
+    """Return the last name of an expression, as it was before an alias in this module."""
     while isinstance(node, (ast.Call, ast.Subscript)):
         node = node.func if isinstance(node, ast.Call) else node.value
     if isinstance(node, ast.Attribute):
@@ -314,7 +316,7 @@ def _exported(body: Iterable[ast.stmt]) -> frozenset[str] | None:
             if not isinstance(listed, (list, tuple)):
                 return None
             earlier = names if isinstance(node, ast.AugAssign) and names else set()
-            names = earlier | {each for each in listed if isinstance(each, str)}
+            names = earlier | {item for item in listed if isinstance(item, str)}
     return None if names is None else frozenset(names)
 
 
@@ -331,28 +333,25 @@ def _stated(attributes: Mapping[str, Any], name: str) -> str:
 
 
 def _stamp(file: Path) -> str:
-    """Return a text that differs when a module, or any source file of a package, has changed."""
+    """Return a string that differs when a module, or any source file of a package, has changed."""
     if file.name != "__init__.py":
         status = file.stat()
         return f"{status.st_mtime_ns}:{status.st_size}"
     import hashlib
 
     digest = hashlib.sha256()
-    for each in sorted(file.parent.rglob("*.py")):
+    for module in sorted(file.parent.rglob("*.py")):
         with Guard():
-            status = each.stat()
-            name = each.relative_to(file.parent)
+            status = module.stat()
+            name = module.relative_to(file.parent)
             digest.update(f"{name}:{status.st_mtime_ns}:{status.st_size}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def _unreadable(module: str, file: Path, error: BaseException) -> PluginFailure:
+def _unreadable(file: Path, error: BaseException) -> str:
     line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-    return PluginFailure.of(
-        Stage.DISCOVERY, module, error, what=f"{str(file)!r}{line} cannot be read as Python source"
-    )
+    return f"{str(file)!r}{line} cannot be read as Python source"
 
 
-def _refusal(slug: str, file: Path, reason: str) -> PluginFailure:
-    message = f"plugin in {str(file)!r} is refused: {reason}"
-    return PluginFailure(stage=Stage.DISCOVERY, slug=slug, message=message)
+def _refusal(file: Path, reason: str) -> str:
+    return f"plugin in {str(file)!r} is refused: {reason}"

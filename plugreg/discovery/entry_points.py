@@ -6,7 +6,7 @@ answer is the measure, and a property test holds the two together. What is no pl
 serves, and it is imported only then.
 
 See the PyPA specifications "Entry points", "Recording installed projects" and "Name
-normalization", and requirements D7 and D8.
+normalization".
 """
 
 # ruff: noqa: PTH100, PTH113, PTH116, PTH118, PTH119, PTH208
@@ -23,7 +23,8 @@ from typing import Any, Final, NamedTuple
 
 from plugreg._support.guard import Guard, safe_repr
 from plugreg._support.names import canonical, slug_fault, slugify
-from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
+from plugreg.discovery._findings import Findings
+from plugreg.records import Discovery, PluginSpec, Source
 
 REFERENCE: Final = re.compile(
     r"(?P<module>[\w.]+)\s*(:\s*(?P<attr>[\w.]+)\s*)?((?P<extras>\[.*\])\s*)?$"
@@ -34,21 +35,28 @@ _UNESCAPED: Final = re.compile(r"(.+?)-(\d.*)")
 
 
 def find(group: str, path: Sequence[str] | None = None) -> Discovery:
-    """Return the plugins named by the entry points of ``group``, and what could not be read.
+    """Return the plugins named by the entry points of a group.
 
-    ``path`` is a sequence of folders and zip files; without it ``sys.path`` is searched, and the
-    finders of ``sys.meta_path`` that know distributions are asked first. As in importlib-metadata
-    the first distribution of a name hides those after it, and ``''`` is the current folder; what
-    is not there is skipped. Unlike there, what is broken hides nothing:
+    As in importlib-metadata the first distribution of a name hides those after it, ``''`` is the
+    current folder, and missing folders are skipped. Unlike there, a broken distribution hides
+    nothing:
 
     - a metadata folder without METADATA, or whose ``entry_points.txt`` cannot be read, gives no
       spec, and a failure whose ``slug`` is the folder's path;
     - of several folders of one distribution beside each other the highest version counts, and
-      each of the others that says something different is such a failure;
+      each of the others that differs is such a failure;
     - an entry whose value is no object reference, or whose name gives no good slug, is a failure
       of that entry alone.
 
-    Nothing is imported of a plugin and nothing is raised because of one.
+    No plugin is imported, and no distribution makes it raise.
+
+    Args:
+        group: The entry-point group.
+        path: Folders and zip files. Defaults to ``sys.path``, after the finders of
+            ``sys.meta_path`` that bring their own distributions.
+
+    Returns:
+        The specs and the failures, sorted.
     """
     scan = _Scan(group)
     if path is None:
@@ -61,11 +69,18 @@ def find(group: str, path: Sequence[str] | None = None) -> Discovery:
             scan.add_path_entry(entry)
         place = entry if type(entry) is str else safe_repr(entry)
         scan.record(guard.error, place, "path entry cannot be searched for distributions")
-    return scan.result()
+    return scan.findings.result()
 
 
 def knows_distributions(finder: Any) -> bool:
-    """Tell whether a finder of ``sys.meta_path`` brings distributions of its own."""
+    """Return whether a finder of ``sys.meta_path`` brings distributions of its own.
+
+    Args:
+        finder: The finder.
+
+    Returns:
+        False for finders that only search ``sys.path``.
+    """
     if getattr(finder, "find_distributions", None) is None:
         return False
     # Python's path finder and that of importlib-metadata only search sys.path. Copies of the
@@ -75,10 +90,17 @@ def knows_distributions(finder: Any) -> bool:
 
 
 def parse(text: str, group: str) -> Iterator[tuple[str, str | None]]:
-    """Yield name and value of each line of ``group`` in the text of an ``entry_points.txt``.
+    """Yield name and value of each entry point of a group.
 
-    The value is None where a line has no ``=``. The rules are those of importlib-metadata, which
-    differ from configparser's: repeated sections and names are kept, values are not interpolated.
+    The rules are those of importlib-metadata, which differ from configparser's: repeated sections
+    and names are kept, values are not interpolated.
+
+    Args:
+        text: The contents of an ``entry_points.txt``.
+        group: The entry-point group.
+
+    Yields:
+        Name and value of each line. The value is None where the line has no ``=``.
     """
     section = None
     for line in map(str.strip, text.splitlines()):
@@ -92,7 +114,7 @@ def parse(text: str, group: str) -> Iterator[tuple[str, str | None]]:
 
 
 class _Info(NamedTuple):
-    """A metadata folder: where it is, and what its name says. ``name`` is canonical."""
+    """A metadata folder, with the canonical name and the version in its own name."""
 
     path: str
     name: str
@@ -100,7 +122,7 @@ class _Info(NamedTuple):
 
 
 class _Entries(NamedTuple):
-    """What a metadata folder says of the group, and when that was written."""
+    """The entries of the group in a metadata folder, and the time of their file."""
 
     pairs: tuple[tuple[str, str | None], ...]
     stamp: str
@@ -110,26 +132,18 @@ _NO_ENTRIES: Final = _Entries((), "")
 
 
 class _Scan:
-    """One search: what it has found so far, and the distributions that may not be found again."""
+    """One search: its findings so far, and the names and places that it has been to."""
 
     def __init__(self, group: str) -> None:
         self._group = group
         self._names: set[str] = set()
         self._places: set[tuple[int, int]] = set()
-        self._specs: dict[tuple[str, str, str], PluginSpec] = {}
-        self._failures: list[PluginFailure] = []
-
-    def result(self) -> Discovery:
-        """Return everything, sorted."""
-        return Discovery(
-            specs=tuple(sorted(self._specs.values(), key=lambda spec: spec.sort_key)),
-            failures=tuple(sorted(self._failures, key=lambda each: (each.slug, each.message))),
-        )
+        self.findings = Findings()
 
     def record(self, error: BaseException | None, slug: str, what: str) -> None:
-        """Keep ``error``, if there is one, as a failure of ``slug``."""
+        """Add a failure, if there is an exception."""
         if error is not None:
-            self._failures.append(PluginFailure.of(Stage.DISCOVERY, slug, error, what=what))
+            self.findings.fail(slug, error, what)
 
     def add_path_entry(self, entry: str) -> None:
         """Take in one entry of the path, once, whatever spellings of it are given."""
@@ -192,7 +206,7 @@ class _Scan:
                 return
 
     def _is_whole(self, info: _Info) -> bool:
-        """Tell whether a metadata folder is one, and record it if not."""
+        """Return whether a metadata folder is complete, and record it if not."""
         path, name, version = info
         if not name[:1].isalnum():
             # pip renames what it removes to "~name", and leaves it there when it is interrupted.
@@ -233,7 +247,7 @@ class _Scan:
         return _Entries(tuple(parse(text, self._group)), stamp)
 
     def _pass_over(self, other: _Info, chosen: _Info, entries: _Entries) -> None:
-        """Record a metadata folder beside the chosen one, unless it says the same (D8)."""
+        """Record a metadata folder beside the chosen one, unless both are equal."""
         theirs = self._read(other)
         if theirs is None or (other.version, theirs.pairs) == (chosen.version, entries.pairs):
             return
@@ -241,13 +255,10 @@ class _Scan:
             self._fail(other.path, f"it is passed over for {chosen.path!r}, of the same name")
 
     def _fail(self, path: str, reason: str) -> None:
-        message = (
-            f"metadata folder {path!r} is broken: {reason}; "
-            f"reinstall the distribution, or remove the folder"
-        )
-        self._failures.append(PluginFailure(stage=Stage.DISCOVERY, slug=path, message=message))
+        remedy = "reinstall the distribution, or remove the folder"
+        self.findings.refuse(path, f"metadata folder {path!r} is broken: {reason}; {remedy}")
 
-    # --- what importlib-metadata serves
+    # --- distributions that importlib-metadata reads
 
     def _add_foreign(self, distributions: Iterable[Any], place: str, stamp: str) -> None:
         """Take in ``Distribution`` objects of importlib-metadata, or of the standard library."""
@@ -283,15 +294,11 @@ class _Scan:
                 if fault is None and not REFERENCE.match(value):
                     fault = f"value {value!r} is no object reference; write module:attribute"
             if fault is not None or value is None:
-                message = (
-                    f"entry point {name!r} of distribution {info.name!r} in {info.path!r} "
-                    f"is refused: {fault}"
-                )
-                self._failures.append(
-                    PluginFailure(stage=Stage.DISCOVERY, slug=slug_or_place, message=message)
-                )
+                place = f"distribution {info.name!r} in {info.path!r}"
+                message = f"entry point {name!r} of {place} is refused: {fault}"
+                self.findings.refuse(slug_or_place, message)
                 continue
-            self._specs[info.name, name, value] = PluginSpec(
+            self.findings.specs[info.name, name, value] = PluginSpec(
                 slug=slug,
                 name=name,
                 value=value,
@@ -317,9 +324,9 @@ def _kind(finder: Any) -> str:
 
 
 def _metadata_folders(folder: str) -> dict[str, list[_Info]]:
-    """Return what in a folder, by its name, holds the metadata of each distribution."""
+    """Return the metadata folders and files in a folder, by the names of distributions."""
     prefix = os.path.join(folder, "")
-    egg, is_egg = _strip_suffix(os.path.basename(folder), ".egg")
+    egg, is_dotted, suffix = os.path.basename(folder).rpartition(".")
     found: dict[str, list[_Info]] = {}
     for child in os.listdir(folder):
         stem, dot, kind = child.rpartition(".")
@@ -330,20 +337,28 @@ def _metadata_folders(folder: str) -> dict[str, list[_Info]]:
         elif kind != "egg-info":
             continue
         elif not dot:
-            if not is_egg:
+            if not is_dotted or suffix.lower() != "egg":
                 continue
             stem = egg
         name, version = _split(stem, kind)
         info = _Info(prefix + child, name, version)
-        if name in found:
-            found[name].append(info)
-        else:
-            found[name] = [info]
+        found.setdefault(name, []).append(info)
     return found
 
 
 def contents(file: str) -> tuple[int, str]:
-    """Return when a file was written, in nanoseconds, and its text. Raises what that raises."""
+    """Return the modification time of a file, and its contents.
+
+    Args:
+        file: The path of a regular file.
+
+    Returns:
+        The time in nanoseconds, and the decoded string.
+
+    Raises:
+        OSError: If it cannot be read, or is not a regular file.
+        UnicodeError: If it is not UTF-8.
+    """
     # Without a file object this takes half the time, and what is no file does not block.
     descriptor = os.open(file, os.O_RDONLY | _FLAGS)
     try:
@@ -369,14 +384,8 @@ def _split(stem: str, kind: str) -> tuple[str, str | None]:
     return canonical(name), version or None
 
 
-def _strip_suffix(name: str, suffix: str) -> tuple[str, bool]:
-    if name.lower().endswith(suffix):
-        return name[: -len(suffix)], True
-    return name, False
-
-
 def _has_other_metadata(path: str) -> bool:
-    """Tell whether there is METADATA after all, or what egg-info has instead.
+    """Return whether there is METADATA after all, or the file that egg-info has instead.
 
     Raises OSError when that cannot be known, because permission is missing.
     """

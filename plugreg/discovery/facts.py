@@ -1,7 +1,7 @@
-"""What a plugin's distribution says of it, read from METADATA without running anything.
+"""Facts on a plugin from the METADATA of its distribution, read without running anything.
 
-Only for plugins that are wanted and for records that are looked at (design.md, section 2). See
-the PyPA specification "Core metadata".
+They are read only for plugins that are wanted and for records that are looked at. See the PyPA
+specification "Core metadata".
 """
 
 # ruff: noqa: PTH110, PTH113, PTH123
@@ -21,20 +21,24 @@ _LARGEST_HEAD: Final = 1024 * 1024
 
 
 def describe(spec: PluginSpec) -> PluginFacts:
-    """Return what is known of a plugin before it is imported.
+    """Return the facts on a plugin that are known before it is imported.
 
-    For a plugin of a distribution that is what the headers of METADATA say (PKG-INFO and
-    ``requires.txt`` for ``egg-info``); the description is not read. For any other plugin it is
-    what the class or module states (DESCRIPTION, AUTHOR, LICENSE, WEBSITE). Never raises because
-    of a file or distribution: what cannot be read is None, or empty (requirement D11).
+    For a plugin of a distribution these are the headers of METADATA (PKG-INFO and ``requires.txt``
+    for ``egg-info``); the description is not read. For any other plugin they are the attributes
+    DESCRIPTION, AUTHOR, LICENSE and WEBSITE of its class or module.
+
+    Args:
+        spec: The plugin.
+
+    Returns:
+        The facts. A fact that cannot be read is None, or empty; no file makes it raise.
     """
     if spec.distribution is None:
-        stated = spec.attributes
         return PluginFacts(
-            summary=_text(stated.get("DESCRIPTION")),
-            author=_text(stated.get("AUTHOR")),
-            license=_text(stated.get("LICENSE")),
-            website=_text(stated.get("WEBSITE")),
+            summary=spec.stated("DESCRIPTION"),
+            author=spec.stated("AUTHOR"),
+            license=spec.stated("LICENSE"),
+            website=spec.stated("WEBSITE"),
         )
     with Guard():
         return _read(spec, spec.distribution)
@@ -42,13 +46,20 @@ def describe(spec: PluginSpec) -> PluginFacts:
 
 
 class Facts:
-    """Remembers facts, so that a file is read again only when the plugin's stamp has changed."""
+    """Cache of facts, so that a file is read again only when the plugin's stamp has changed."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, ...], tuple[PluginSpec, PluginFacts]] = {}
 
     def of(self, spec: PluginSpec) -> PluginFacts:
-        """Return what :func:`describe` says of a plugin, the same facts for the same spec."""
+        """Return the facts on a plugin, the same object for the same spec.
+
+        Args:
+            spec: The plugin.
+
+        Returns:
+            The facts that :func:`describe` returns.
+        """
         if spec.distribution is None:
             # No file is read for it, and its spec would keep the host's object alive.
             return describe(spec)
@@ -61,10 +72,16 @@ class Facts:
 
 
 def headers(text: str) -> Iterator[tuple[str, str]]:
-    """Yield name, in lower case, and value of each header up to the first line that is none.
+    """Yield the headers of a METADATA file, up to the first line that is no header.
 
-    The continuation lines of a folded header are joined by one space each. The standard library's
-    ``email`` is the measure; it takes ten times as long, and is read for every plugin at start.
+    The continuation lines of a folded header are joined by one space each. The result is that of
+    the standard library's ``email``, which takes ten times as long for each plugin at start.
+
+    Args:
+        text: The contents of the file.
+
+    Yields:
+        Name, in lower case, and value of each header.
     """
     name = ""
     lines: list[str] = []
@@ -84,7 +101,7 @@ def headers(text: str) -> Iterator[tuple[str, str]]:
 
 def _read(spec: PluginSpec, distribution: str) -> PluginFacts:
     path = spec.path
-    # Texts, for a Path for each of these takes as long as reading the file.
+    # Strings, since a Path for each of these takes as long as reading the file.
     if path is not None and os.path.exists(path):
         for file in (f"{path}/METADATA", f"{path}/PKG-INFO", path):
             if os.path.isfile(file):
@@ -103,7 +120,7 @@ def _read(spec: PluginSpec, distribution: str) -> PluginFacts:
 
 
 def _foreign(path: Path | None, distribution: str) -> Any:
-    """Return a distribution that is in no plain folder: in a zip file, or with some finder."""
+    """Return a distribution that is not in a folder, but in a zip file or with a finder."""
     import importlib_metadata
 
     if path is not None:
@@ -151,7 +168,7 @@ def _facts(found: Iterable[tuple[str, str]]) -> PluginFacts:
 
 
 def _people(addresses: str | None) -> str | None:
-    """Return the names in an Author-email, or the address of one who gives no name."""
+    """Return the names in an Author-email, or the addresses of authors without a name."""
     if addresses is None:
         return None
     if not any(character in addresses for character in ',"(\\'):
@@ -162,7 +179,3 @@ def _people(addresses: str | None) -> str | None:
 
     people = [name or address for name, address in getaddresses([addresses])]
     return ", ".join(filter(None, people)) or None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from plugreg._support.guard import Guard, explain, safe_repr
@@ -41,24 +40,32 @@ _NO_TIME: Final = 2_000_000_000
 def find(
     file: str | os.PathLike[str], group: str, path: Sequence[str] | None = None, *, verify: bool
 ) -> Discovery:
-    """Return what :func:`plugreg.discovery.entry_points.find` does, from the index where it holds.
+    """Return the plugins of installed distributions, from the index where it is valid.
 
-    The index at ``file`` holds while group and path are the same and no folder or zip file of the
-    path has another time of modification or of its last change (``st_mtime_ns``, ``st_ctime_ns``);
-    folders without metadata of distributions may change. Installing, upgrading and uninstalling
-    change those times; an ``entry_points.txt`` that is edited in place does not. A ``dist-info``
-    without ``RECORD`` is looked at too, since an installer may not be done with it. With ``verify``
-    each metadata folder and each ``entry_points.txt`` is looked at, which sees every change. Where
-    the second time is that of creation, as on Windows, a change that leaves the first as it was is
-    not seen.
+    The index is valid while group and path are the same and no folder or zip file of the path has
+    another time of modification or of its last change (``st_mtime_ns``, ``st_ctime_ns``); folders
+    without metadata of distributions may change. Installing, upgrading and uninstalling change
+    those times; editing an ``entry_points.txt`` in place does not. A ``dist-info`` without
+    ``RECORD`` is looked at too, since an installer may not be done with it. Where the second time
+    is that of creation, as on Windows, a change that leaves the first as it was is not seen.
 
-    Where it does not hold, the path is searched and the index written anew, in one step; its
-    folder must be there. No answer is kept that has failures, or that comes from finders on
-    ``sys.meta_path``, since no time tells when those change; nor one of a path that was written a
-    few seconds ago, or whose times are those of 1970, as some packagers set them. An index that
-    cannot be read, used or written is no error: the search goes on without it, and the logger
-    ``plugreg.discovery`` is told at level DEBUG. One file serves one group and one path; with
-    several they take turns.
+    If the index is not valid, the path is searched and the index replaced in one step; its folder
+    must exist. No answer is kept that has failures, or that comes from finders on
+    ``sys.meta_path``, since no time changes with those; nor of a path that was written a few
+    seconds ago, or whose times are those of 1970, as some packagers set them. An index that cannot
+    be read, used or written is no error: the search goes on without it, and the logger
+    ``plugreg.discovery`` says so at level DEBUG. One file serves one group and one path; several
+    replace each other.
+
+    Args:
+        file: The path of the index.
+        group: The entry-point group.
+        path: Folders and zip files to search instead of ``sys.path``.
+        verify: Whether to look at each metadata folder and each ``entry_points.txt``, which sees
+            every change.
+
+    Returns:
+        The answer of :func:`plugreg.discovery.entry_points.find`.
     """
     with Guard() as guard:
         if path is not None or not any(map(entry_points.knows_distributions, tuple(sys.meta_path))):
@@ -68,8 +75,8 @@ def find(
             head = [_FORMAT, group, verify, places]
             return _read(file, head) or _search(file, head, entries)
     if guard.error is not None:
-        # It is the search that tells of a finder that fails, and of an entry that is no folder.
-        _tell("cannot be used", file, guard.error)
+        # The search records a finder that fails, and an entry that is no folder.
+        _log("cannot be used", file, guard.error)
     return entry_points.find(group, path)
 
 
@@ -92,7 +99,7 @@ list stands for times that were too fresh.
 
 def _place(entry: object) -> str:
     if type(entry) is not str:
-        raise TypeError(f"path entry {safe_repr(entry)} is no text")
+        raise TypeError(f"path entry {safe_repr(entry)} is no string")
     return os.path.abspath(entry)
 
 
@@ -116,14 +123,14 @@ def _state(place: str, settled: int, *, verify: bool) -> _State:
         return [False, [], times]
     names = _metadata_names(place)
     if not names:
-        are_old = all(each is not None and each < settled for each in times)
+        are_old = all(time_ns is not None and time_ns < settled for time_ns in times)
         return [True, [], times if are_old else []]
     looked_at = list(_looked_at(place, names) if verify else _unfinished(place, names))
     return [False, looked_at, times + _times(looked_at)]
 
 
 def _holds(place: str, kept: _State) -> bool:
-    """Tell whether a path entry is in the state that was kept. Raises what :func:`_state` does."""
+    """Return whether a path entry is in the state that was kept. Raises OSError."""
     is_bare, looked_at, times = kept
     if _times([place, *looked_at]) == times:
         return True
@@ -131,13 +138,14 @@ def _holds(place: str, kept: _State) -> bool:
 
 
 def _has_settled(state: _State, settled: int) -> bool:
-    """Tell whether the next change will leave other times behind."""
+    """Return whether the next change will leave other times behind."""
     is_bare, _, times = state
-    return is_bare or all(each is None or _NO_TIME < each < settled for each in times[::2])
+    return is_bare or all(time_ns is None or _NO_TIME < time_ns < settled for time_ns in times[::2])
 
 
 def _metadata_names(folder: str) -> list[str]:
-    return [each for each in os.listdir(folder) if each.lower().endswith(("dist-info", "egg-info"))]
+    suffixes = ("dist-info", "egg-info")
+    return [name for name in os.listdir(folder) if name.lower().endswith(suffixes)]
 
 
 def _unfinished(place: str, names: Iterable[str]) -> Iterator[str]:
@@ -164,15 +172,17 @@ def _looked_at(place: str, names: Iterable[str]) -> Iterator[str]:
 def _read(file: str | os.PathLike[str], head: list[Any]) -> Discovery | None:
     """Return what is kept under ``head`` if it holds, else None."""
     with Guard() as guard:
-        # Whatever is in the file, of whatever shape: what cannot be used is searched for.
+        # The file may hold anything, in any shape; if it cannot be used, the path is searched.
         kept_head, states, columns = json.loads(entry_points.contents(os.fspath(file))[1])
         _, group, _, places = head
-        if kept_head != head or not all(_holds(*each) for each in zip(places, states, strict=True)):
+        if kept_head != head or not all(
+            _holds(*state) for state in zip(places, states, strict=True)
+        ):
             return None
         return Discovery(specs=tuple(_specs(columns, group)))
     assert guard.error is not None
     if not isinstance(guard.error, FileNotFoundError):
-        _tell("is not used", file, guard.error)
+        _log("is not used", file, guard.error)
     return None
 
 
@@ -183,7 +193,7 @@ def _search(file: str | os.PathLike[str], head: list[Any], entries: Sequence[str
     # What changes from here on makes another state than the one that is kept.
     states = [_state(place, settled, verify=verify) for place in places]
     found = entry_points.find(group, entries)
-    if not found.failures and all(_has_settled(each, settled) for each in states):
+    if not found.failures and all(_has_settled(state, settled) for state in states):
         _write(file, head, states, found)
     return found
 
@@ -192,48 +202,36 @@ def _write(
     file: str | os.PathLike[str], head: list[Any], states: list[_State], found: Discovery
 ) -> None:
     """Put a new index in the place of the old one. It is no loss if that, or a part, gets lost."""
-    columns = [[getattr(each, name) for each in found.specs] for name in _COLUMNS]
+    columns = [[getattr(spec, name) for spec in found.specs] for name in _COLUMNS]
     draft = f"{os.fspath(file)}.{os.urandom(8).hex()}"
     try:
         with open(draft, "x", encoding="utf-8") as stream:
             stream.write(json.dumps([head, states, columns]))
         os.replace(draft, file)
     except (OSError, ValueError) as error:
-        _tell("is not written", file, error)
+        _log("is not written", file, error)
     finally:
         # It is gone already where it has taken its place.
         with suppress(OSError, ValueError):
             os.unlink(draft)
 
 
-def _tell(what: str, file: str | os.PathLike[str], error: BaseException) -> None:
+def _log(what: str, file: str | os.PathLike[str], error: BaseException) -> None:
     _logger.debug("the index %r %s: %s", os.fspath(file), what, explain(error).message)
 
 
-_TEXT: Final = frozenset({str})
-_OPTIONAL: Final = frozenset({str, type(None)})
-_COLUMNS: Final = MappingProxyType(
-    {
-        "slug": _TEXT,
-        "name": _TEXT,
-        "value": _TEXT,
-        "distribution": _TEXT,
-        "version": _OPTIONAL,
-        "path": _OPTIONAL,
-        "stamp": _TEXT,
-    }
-)
-"""What is kept of the specs, in this order, and of which types it is.
-
-Columns are read faster than rows.
-"""
+_COLUMNS: Final = ("slug", "name", "value", "distribution", "version", "path", "stamp")
+"""The fields of specs that are kept, in this order. Columns are read faster than rows."""
+_OPTIONAL: Final = ("version", "path")
+"""The columns that may have None beside strings."""
 
 
 def _specs(columns: list[list[Any]], group: str) -> list[PluginSpec]:
     """Return the specs that were kept. Raises TypeError or ValueError where there are none."""
-    for column, (name, types) in zip(columns, _COLUMNS.items(), strict=True):
+    for name, column in zip(_COLUMNS, columns, strict=True):
+        types = {str, type(None)} if name in _OPTIONAL else {str}
         if type(column) is not list or not types.issuperset(map(type, column)):
-            raise TypeError(f"the column {name!r} has something that it cannot have")
+            raise TypeError(f"the column {name!r} has a value of another type")
     return [
         PluginSpec(
             slug=slug,

@@ -1,7 +1,7 @@
-"""Plugins that the host gives as objects, or as references to objects (requirement D16).
+"""Plugins that the host gives as objects, or as references to objects.
 
-Nothing of an object runs: what it states is looked up with :func:`inspect.getattr_static`, so
-that no property, ``__getattr__`` or metaclass has a say, and a reference is not imported.
+No code of an object runs: its attributes are read with :func:`inspect.getattr_static`, so that no
+property, ``__getattr__`` or metaclass is called, and a reference is not imported.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any, Final, NamedTuple
 
 from plugreg._support.guard import Guard
 from plugreg._support.names import slug_fault, slugify
+from plugreg.discovery._findings import Findings
 from plugreg.discovery.entry_points import REFERENCE
-from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
+from plugreg.records import Discovery, PluginSpec, Source
 
 STATED: Final = (
     "NAME",
@@ -28,20 +29,25 @@ STATED: Final = (
     "LICENSE",
     "WEBSITE",
 )
-"""The texts that a plugin may state of itself (behaviour.md, section 10)."""
+"""The attributes by which a plugin describes itself."""
 
 
 def find(objects: Iterable[Any], *, source: Source) -> Discovery:
-    """Return a spec for each of ``objects``, sorted.
+    """Return a spec for each of the objects that a host gave, sorted.
 
-    Each is a class, a module, an instance, the text of a reference (``module`` or
-    ``module:attr``), or a pair of a name and one of these. The slug is made from the pair's name,
-    else from SLUG, NAME, or the last name of the class, module or reference. ``target`` of a spec
-    is the object, None for a reference. What gives no slug, or is no reference, is a failure;
-    nothing is raised because of an object.
+    The slug is made from the name in a pair, else from SLUG, NAME, or the last name of the class,
+    module or reference. ``target`` of a spec is the object, None for a reference. An object without
+    a good slug and a string that is no reference are failures.
+
+    Args:
+        objects: Classes, modules, instances, references (``module`` or ``module:attr``), or pairs
+            of a name and one of these.
+        source: The source of the specs.
+
+    Returns:
+        The specs, and a failure for each object that is refused. No object makes it raise.
     """
-    specs: dict[tuple[str, str, int], PluginSpec] = {}
-    failures: list[PluginFailure] = []
+    findings = Findings()
     for given in objects:
         name, candidate = _unpair(given)
         with Guard() as guard:
@@ -50,41 +56,26 @@ def find(objects: Iterable[Any], *, source: Source) -> Discovery:
             own_name = name or stated.get("SLUG") or stated.get("NAME") or found.last_name
             slug = slugify(own_name)
             fault = found.fault or slug_fault(slug, own_name)
-            if fault is None:
-                key = (own_name, found.value, id(found.target))
-                specs[key] = PluginSpec(
-                    slug=slug,
-                    name=name or stated.get("NAME") or found.last_name,
-                    value=found.value,
-                    source=source,
-                    attributes=stated,
-                    target=found.target,
-                )
-            else:
-                failures.append(
-                    PluginFailure(
-                        stage=Stage.DISCOVERY,
-                        slug=slug or found.value,
-                        message=f"{source} plugin {found.value!r} is refused: {fault}",
-                    )
-                )
-        if guard.error is not None:
-            failures.append(
-                PluginFailure.of(
-                    Stage.DISCOVERY,
-                    name or _qualname(_class_of(candidate)),
-                    guard.error,
-                    what=f"{source} plugin cannot be looked at",
-                )
+            if fault is not None:
+                reason = f"{source} plugin {found.value!r} is refused: {fault}"
+                findings.refuse(slug or found.value, reason)
+                continue
+            findings.specs[own_name, found.value, id(found.target)] = PluginSpec(
+                slug=slug,
+                name=name or stated.get("NAME") or found.last_name,
+                value=found.value,
+                source=source,
+                attributes=stated,
+                target=found.target,
             )
-    return Discovery(
-        specs=tuple(sorted(specs.values(), key=lambda spec: spec.sort_key)),
-        failures=tuple(sorted(failures, key=lambda each: (each.slug, each.message))),
-    )
+        if guard.error is not None:
+            place = name or _qualname(_class_of(candidate))
+            findings.fail(place, guard.error, f"{source} plugin cannot be inspected")
+    return findings.result()
 
 
 class _Found(NamedTuple):
-    """What an object is called, how it is reached, and what it states."""
+    """The names, the target and the described attributes of an object."""
 
     value: str
     last_name: str
@@ -125,15 +116,15 @@ def _qualname(of: type) -> str:
     return str(type.__dict__["__qualname__"].__get__(of))
 
 
-def _describe_reference(text: str) -> _Found:
-    match = REFERENCE.match(text)
+def _describe_reference(reference: str) -> _Found:
+    match = REFERENCE.match(reference)
     if match is None or match["extras"]:
         fault = "it is no reference; write module or module:attribute"
-        return _Found(text, text, {}, None, fault)
-    return _Found(text, (match["attr"] or match["module"]).rpartition(".")[2], {}, None)
+        return _Found(reference, reference, {}, None, fault)
+    return _Found(reference, (match["attr"] or match["module"]).rpartition(".")[2], {}, None)
 
 
 def _stated(candidate: Any) -> dict[str, str]:
-    """Return those of the texts that the object, or its class, holds as a plain str."""
+    """Return the attributes that the object, or its class, has as a plain str."""
     values = ((name, inspect.getattr_static(candidate, name, None)) for name in STATED)
     return {name: value for name, value in values if type(value) is str}
