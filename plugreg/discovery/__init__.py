@@ -1,9 +1,9 @@
-"""Discovery: which plugins there are, found without importing any (design.md, section 2).
+"""Discovery: finds plugins without importing any.
 
-Four kinds of source, in this order of precedence: builtin objects, samples, directories, and
-the entry points of installed distributions. Each gives a :class:`~plugreg.records.Discovery`:
-the specs that it found, and a failure for each thing that it could not read. Nothing is written,
-and two plugins with the same slug are both given; resolving decides between them.
+Four kinds of source, in this order of precedence: builtin objects, samples, directories, and the
+entry points of installed distributions. Each returns a :class:`~plugreg.records.Discovery`: specs,
+and a failure for everything that it could not read. Nothing is written. Two plugins with the same
+slug are both returned; resolving decides between them.
 """
 
 from __future__ import annotations
@@ -24,25 +24,33 @@ __all__ = ["Facts", "Sources", "discover", "restricted"]
 
 
 def discover(group: str, path: Sequence[str] | None = None) -> tuple[PluginSpec, ...]:
-    """Return the plugins that the entry points of ``group`` name, sorted by slug.
+    """Return the plugins that the entry points of a group name, sorted by slug.
 
-    ``path`` is a sequence of folders to search instead of ``sys.path``. Nothing is imported, and
-    nothing is raised because of a distribution: a broken one is left out, and
-    :func:`plugreg.discovery.entry_points.find` tells which and why.
+    Nothing is imported. A broken distribution is left out;
+    :func:`plugreg.discovery.entry_points.find` returns its failure, too.
+
+    Args:
+        group: The entry-point group.
+        path: Folders to search instead of ``sys.path``.
+
+    Returns:
+        The specs, each with ``load()``.
     """
     return entry_points.find(group, path).specs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sources:
-    """Where a host's plugins come from.
+    """The places where a host's plugins are.
 
-    ``group`` is the entry-point group. ``builtin`` holds objects as
-    :func:`plugreg.discovery.objects.find` takes them, ``samples`` such objects or folders (an
-    ``os.PathLike``, or the text of an existing folder), ``directories`` folders. ``path`` is
-    searched for distributions instead of ``sys.path``. ``index`` is the file that keeps what was
-    found there, ``verify`` whether it is held against each distribution; see
-    :func:`plugreg.discovery.index.find`.
+    Attributes:
+        group: The entry-point group.
+        builtin: Objects, as :func:`plugreg.discovery.objects.find` takes them.
+        samples: Such objects, or folders (an ``os.PathLike``, or the string of an existing one).
+        directories: Folders of plugins.
+        path: Folders to search for distributions instead of ``sys.path``.
+        index: The file of the index of distributions; see :func:`plugreg.discovery.index.find`.
+        verify: Whether each distribution is compared with the index.
     """
 
     group: str
@@ -54,26 +62,29 @@ class Sources:
     verify: bool = False
 
     def find(self) -> Discovery:
-        """Search all of them anew, and return specs in order of precedence.
+        """Search all sources again.
 
-        The same folder given twice counts once. What fails as a whole is a failure with its own
-        name as ``slug``, and the others go on. Nothing is imported, and but for the index nothing
-        is written.
+        The same folder given twice counts once. A source that fails as a whole is a failure with
+        its own name as ``slug``, and the others go on. Nothing is imported, and only the index is
+        written.
+
+        Returns:
+            The specs in order of precedence, and the failures.
         """
-        folders = [each for each in self.samples if _is_folder(each)]
-        sample_objects = [each for each in self.samples if not _is_folder(each)]
-        given = [
-            *_searched_objects(self.builtin, Source.BUILTIN),
-            *_searched_objects(sample_objects, Source.SAMPLE),
-            *_searched_folders(folders, Source.SAMPLE),
-            *_searched_folders(self.directories, Source.DIRECTORY),
+        sample_objects = [sample for sample in self.samples if not _is_folder(sample)]
+        sample_folders = [sample for sample in self.samples if _is_folder(sample)]
+        found = [
+            _search(Source.BUILTIN, partial(objects.find, self.builtin, source=Source.BUILTIN)),
+            _search(Source.SAMPLE, partial(objects.find, sample_objects, source=Source.SAMPLE)),
+            *_search_folders(sample_folders, Source.SAMPLE),
+            *_search_folders(self.directories, Source.DIRECTORY),
         ]
-        installed = _searched(Source.ENTRY_POINT, self._find_installed)
-        specs = [spec for each in given for spec in each.specs]
+        installed = _search(Source.ENTRY_POINT, self._find_installed)
+        specs = [spec for discovery in found for spec in discovery.specs]
         return Discovery(
-            # Those installed come last in the order of precedence, and are sorted already.
+            # Installed plugins come last in the order of precedence, and are sorted already.
             specs=(*sorted(specs, key=lambda spec: spec.sort_key), *installed.specs),
-            failures=tuple(fault for each in (*given, installed) for fault in each.failures),
+            failures=tuple(f for discovery in (*found, installed) for f in discovery.failures),
         )
 
     def _find_installed(self) -> Discovery:
@@ -83,10 +94,17 @@ class Sources:
 
 
 def restricted(found: Discovery, known: Discovery) -> Discovery:
-    """Return of ``found`` what ``known`` has too, as it is now: nothing that is new.
+    """Return the specs of *found* whose plugins are in *known*, for a reload without ``collect``.
 
-    A plugin is the same one while source, slug and distribution are the same; its version, value
-    and file may differ (behaviour.md, section 9.6: a reload without ``collect``).
+    A plugin is the same while source, slug and distribution are; its version, value and file may
+    differ.
+
+    Args:
+        found: The current findings.
+        known: The earlier findings.
+
+    Returns:
+        The specs, and all failures of *found*.
     """
     plugins = {(spec.source, spec.slug, spec.distribution) for spec in known.specs}
     return Discovery(
@@ -106,29 +124,24 @@ def _is_folder(sample: Any) -> bool:
     return issubclass(type(sample), os.PathLike)
 
 
-def _searched(name: str, search: Callable[[], Discovery]) -> Discovery:
+def _search(name: str, search: Callable[[], Discovery]) -> Discovery:
     with Guard() as guard:
         return search()
     assert guard.error is not None
     return Discovery(failures=(PluginFailure.of(Stage.DISCOVERY, name, guard.error),))
 
 
-def _searched_objects(given: Sequence[Any], source: Source) -> Iterator[Discovery]:
-    if given:
-        yield _searched(source, partial(objects.find, given, source=source))
-
-
-def _searched_folders(
+def _search_folders(
     folders: Iterable[str | os.PathLike[str]], source: Source
 ) -> Iterator[Discovery]:
     places: set[str] = set()
+
+    def search(folder: str | os.PathLike[str]) -> Discovery:
+        place = os.path.realpath(folder)
+        if place in places:
+            return Discovery()
+        places.add(place)
+        return directories.find(folder, source=source)
+
     for folder in folders:
-        yield _searched(str(folder), partial(_search_once, folder, source, places))
-
-
-def _search_once(folder: str | os.PathLike[str], source: Source, places: set[str]) -> Discovery:
-    place = os.path.realpath(folder)
-    if place in places:
-        return Discovery()
-    places.add(place)
-    return directories.find(folder, source=source)
+        yield _search(str(folder), partial(search, folder))

@@ -27,27 +27,43 @@ _LONGEST_IMPORT: Final = 5.0
 
 
 def private_name(folder: str | os.PathLike[str], module: str) -> str:
-    """Return the name under which :func:`import_module` imports ``module`` of ``folder``.
+    """Return the name under which :func:`import_module` imports a module of a folder.
 
-    It is ``_plugreg_<12 hex digits>.<module>``; the digits are the beginning of the SHA-256 of
-    the folder's real path.
+    Args:
+        folder: The folder.
+        module: The name of the module in it.
+
+    Returns:
+        ``_plugreg_<12 hex digits>.<module>``; the digits are the beginning of the SHA-256 of the
+        folder's real path.
     """
     return f"{_prefix(os.path.realpath(folder))}.{module}"
 
 
 def import_module(folder: str | os.PathLike[str], module: str, stamp: str = "") -> ModuleType:
-    """Import ``module`` of ``folder``, or return it where it is imported already.
+    """Import a module of a folder, or return it where it is imported already.
 
-    ``stamp`` is that of the module's spec. One that was imported with another stamp, by another
-    registry perhaps, is imported anew; objects made of its old code stay as they are.
-    ``module`` may be dotted. It finds its neighbours with ``from . import neighbour``; an
-    ``__init__.py`` of the folder itself is not run. Everything in the folder is compiled from its
-    source each time: Python takes bytecode for fresh when the whole seconds and the size agree,
-    and would run the old code of a file that was just repaired. ``sys.path`` is not touched.
+    A module that was imported with another stamp, by another registry perhaps, is imported again;
+    objects of its old code stay as they are. The module finds its neighbours with
+    ``from . import neighbour``; an ``__init__.py`` of the folder itself is not run. ``sys.path`` is
+    not changed. Everything in the folder is compiled from its source each time: Python uses
+    bytecode if the whole seconds and the size agree, and so runs the old code of a file that was
+    just repaired.
 
-    Raises what the module raises, and ModuleNotFoundError when it is not there. Then nothing of
-    this folder stays in ``sys.modules`` that was not there before; what else the module had
-    imported stays, as with any import.
+    If the module raises, all modules of this folder that it added to ``sys.modules`` are removed;
+    other imports of the module stay, as after any import.
+
+    Args:
+        folder: The folder.
+        module: The name of the module in it, which may be dotted.
+        stamp: The stamp of the module's spec.
+
+    Returns:
+        The module.
+
+    Raises:
+        ModuleNotFoundError: If it does not exist.
+        BaseException: The exception that the module raises.
     """
     folder = os.path.realpath(folder)
     prefix = _prefix(folder)
@@ -57,8 +73,8 @@ def import_module(folder: str | os.PathLike[str], module: str, stamp: str = "") 
         spec = ModuleSpec(prefix, None, is_package=True)
         spec.submodule_search_locations = [place]
         sys.modules.setdefault(prefix, importlib.util.module_from_spec(spec))
-    # Each folder has a lock of its own, so that one that hangs in an import stops no other. It is
-    # held so that what a failed import leaves behind can be told apart.
+    # Each folder has a lock of its own, so that an import that hangs stops no other folder. With it
+    # the modules that a failed import leaves behind are known.
     with vars(sys.modules[prefix]).setdefault(_LOCK, threading.RLock()):
         before = _within(prefix)
         name = f"{prefix}.{module}"
@@ -120,16 +136,20 @@ def _prefix(folder: str) -> str:
 
 def _within(prefix: str) -> set[str]:
     """Return the names of the imported modules at and below a dotted name."""
-    # A copy, since other threads import too; and a plugin may have put in any key.
-    names = [each for each in list(sys.modules) if type(each) is str]
-    return {each for each in names if each == prefix or each.startswith(f"{prefix}.")}
+    # A copy, since other threads import too; and a plugin may have added any key.
+    names = [name for name in list(sys.modules) if type(name) is str]
+    return {name for name in names if name == prefix or name.startswith(f"{prefix}.")}
 
 
 def forget(names: Iterable[str], taken: dict[str, ModuleType] | None = None) -> None:
-    """Take modules out of ``sys.modules``, and out of the packages that they are attributes of.
+    """Remove modules from ``sys.modules``, and from the packages that they are attributes of.
 
-    Each is put into ``taken`` before it goes. Imports of them, and of modules below them, that go
-    on in other threads would raise KeyError without them: they are waited for, for some seconds.
+    Imports of them, and of modules below them, in other threads would raise KeyError without them,
+    so these are waited for, for some seconds.
+
+    Args:
+        names: The dotted names of the modules.
+        taken: Each module is put here before it is removed.
     """
     # Sorted, so that a package goes before its modules: those stay its attributes.
     names = sorted(names)
@@ -150,10 +170,17 @@ def forget(names: Iterable[str], taken: dict[str, ModuleType] | None = None) -> 
 
 
 def names_in(module: object) -> dict[str, Any]:
-    """Return the names of a module, none for what is no module."""
+    """Return the namespace of a module, without running a lazy module.
+
+    Args:
+        module: Any object.
+
+    Returns:
+        The dict of a module, an empty dict for other objects.
+    """
     if not issubclass(type(module), ModuleType):
         return {}
-    # A lazy module would be run by an attribute that is read in the ordinary way.
+    # Reading an attribute in the ordinary way would run a lazy module.
     names: dict[str, Any] = object.__getattribute__(module, "__dict__")
     return names
 
