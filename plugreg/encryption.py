@@ -1,7 +1,7 @@
-"""Encryption of stored texts, with the extra ``plugreg[secrets]``.
+"""Encryption of stored settings, with the extra ``plugreg[secrets]``.
 
-Fernet of the package cryptography (https://cryptography.io): AES in CBC mode with an HMAC, the
-time of encryption in clear within the token.
+It uses Fernet of the package cryptography (https://cryptography.io): AES in CBC mode with an HMAC.
+A token shows the time of its encryption.
 """
 
 from __future__ import annotations
@@ -15,56 +15,90 @@ _REMEDY = "make one with Encryption.new_key()"
 
 
 class Encryption:
-    """Encrypts texts with the first of its keys, and decrypts what any of them has encrypted.
+    """Encrypts strings with the first of its keys, and decrypts with any of them.
 
-    ``keys`` are 32 bytes each, in URL-safe base64, as str or bytes. To change keys, put the new
-    one first, :meth:`rotate` every token, and leave the old one out. It never changes, may be used
-    by many threads, and its repr shows the number of keys alone.
+    To change keys, put the new key first, :meth:`rotate` every token, and leave the old key out.
+    An object never changes and may be used by many threads. The repr shows the number of keys.
 
-    Raises MissingExtraError without the package, TypeError for a lone text instead of a list, and
-    ValueError for no key at all or for one that is none; the error shows no key.
+    Args:
+        keys: Keys of 32 bytes in URL-safe base64, as str or bytes.
+
+    Raises:
+        MissingExtraError: If the package cryptography is not installed.
+        TypeError: If *keys* is a single string.
+        ValueError: If there is no key, or a key is not valid. The message shows no key.
     """
 
     def __init__(self, keys: Iterable[str | bytes]) -> None:
         if isinstance(keys, (str, bytes)):
             raise TypeError(f"keys must be a list of keys, not {type(keys).__name__}; write [key]")
         fernet = _fernet()
-        opened = [_opened(fernet.Fernet, place, key) for place, key in enumerate(keys, start=1)]
-        if not opened:
+        parsed = [
+            _parse_key(fernet.Fernet, number, key) for number, key in enumerate(keys, start=1)
+        ]
+        if not parsed:
             raise ValueError(f"encryption needs at least one key; {_REMEDY}")
-        self._count = len(opened)
-        self._fernet = fernet.MultiFernet(opened)
+        self._count = len(parsed)
+        self._fernet = fernet.MultiFernet(parsed)
         self._invalid = fernet.InvalidToken
 
     @staticmethod
     def new_key() -> str:
-        """Return a new random key. Raises MissingExtraError without the package."""
+        """Return a new random key.
+
+        Raises:
+            MissingExtraError: If the package cryptography is not installed.
+        """
         key: bytes = _fernet().Fernet.generate_key()
         return key.decode()
 
     def encrypt(self, text: str) -> str:
-        """Return ``text`` as a token of ASCII characters; the same text gives ever new ones."""
+        """Encrypt a string.
+
+        Args:
+            text: Any string.
+
+        Returns:
+            A token of ASCII characters, a different one each time.
+        """
         token: bytes = self._fernet.encrypt(text.encode("utf-8", "surrogatepass"))
         return token.decode()
 
     def decrypt(self, token: str) -> str:
-        """Return the text that ``token`` was made of. Raises EncryptionError if no key opens it."""
+        """Decrypt a token.
+
+        Args:
+            token: A result of `encrypt` or `rotate`.
+
+        Returns:
+            The encrypted string.
+
+        Raises:
+            EncryptionError: If no key decrypts the token.
+        """
         return self._with_keys(self._fernet.decrypt, token).decode("utf-8", "surrogatepass")
 
     def rotate(self, token: str) -> str:
-        """Return a token of the first key with the text of ``token``, and its time.
+        """Encrypt the content of a token with the first key.
 
-        Raises EncryptionError if no key opens it.
+        Args:
+            token: A result of `encrypt` or `rotate`.
+
+        Returns:
+            A new token with the time of the old one.
+
+        Raises:
+            EncryptionError: If no key decrypts the token.
         """
         return self._with_keys(self._fernet.rotate, token).decode()
 
     def __repr__(self) -> str:
         return f"<Encryption with {self._count} key{'s' * (self._count != 1)}>"
 
-    def _with_keys(self, work: Callable[[bytes], bytes], token: str) -> bytes:
+    def _with_keys(self, decrypt: Callable[[bytes], bytes], token: str) -> bytes:
         try:
-            # What is no token at all may hold any character.
-            return work(token.encode("utf-8", "backslashreplace"))
+            # A string that is no token may hold any character.
+            return decrypt(token.encode("utf-8", "backslashreplace"))
         except self._invalid:
             raise EncryptionError(keys=self._count) from None
 
@@ -79,12 +113,12 @@ def _fernet() -> ModuleType:
     return fernet
 
 
-def _opened(make: Callable[[str | bytes], object], place: int, key: str | bytes) -> object:
+def _parse_key(make: Callable[[str | bytes], object], number: int, key: str | bytes) -> object:
     try:
         return make(key)
     except (ValueError, TypeError):
-        # Without the cause, which would be free to show the key.
+        # Without the cause, whose message could show the key.
         raise ValueError(
-            f"key {place} is none: it must be 32 bytes in URL-safe base64, as str or bytes; "
+            f"key {number} is not valid: it must be 32 bytes in URL-safe base64, as str or bytes; "
             f"{_REMEDY}"
         ) from None

@@ -1,4 +1,4 @@
-"""What a host fixes of its plugins' settings, checked when its registry is made."""
+"""Overrides: settings of plugins that a host fixes, checked when its registry is made."""
 
 from __future__ import annotations
 
@@ -16,52 +16,58 @@ Overrides: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Values by slug, then by upper-case key. A value may hold references."""
 
 UNKNOWN_PLUGIN: Final = "overrides"
-"""The subject of a record of overrides for a plugin that is not there."""
+"""Subject of a failure record of overrides for an unknown plugin."""
 
 
 def parse_overrides(given: Mapping[str, Mapping[str, object]]) -> Overrides:
-    """Return a host's overrides as a copy, slugs slugified and keys in upper case.
+    """Return a copy of a host's overrides, slugs slugified and keys in upper case.
 
-    Whether a plugin has such a setting, and whether the value fits it, is not known yet. Raises
-    TypeError or ValueError for what cannot be, with slug and key, and never with a value.
+    Whether a plugin has such a setting, and whether the value fits it, is not known yet.
+
+    Args:
+        given: Values by name of plugin, then by key in any case.
+
+    Raises:
+        TypeError: If *given* is no mapping of strings to mappings.
+        ValueError: If a slug, key or reference is not valid. Messages show no value.
     """
     _require_mapping("overrides", given, "slug to values")
     parsed: dict[str, Mapping[str, Any]] = {}
     for name, values in given.items():
         where = f"overrides[{safe_repr(name)}]"
         if not isinstance(name, str):
-            raise TypeError(f"{where}: a slug is a text, not a {type(name).__name__!r} object")
+            raise TypeError(f"{where}: a slug is a string, not a {type(name).__name__!r} object")
         slug = slugify(name)
         reason = slug_fault(slug, name)
         if reason is not None:
             raise ValueError(f"{where}: {reason}")
         if slug in parsed:
-            raise ValueError(f"{where}: another name gives the slug {slug!r} too; use one of them")
+            raise ValueError(f"{where}: another name has the slug {slug!r} too; use one of them")
         _require_mapping(where, values, "setting to value")
         # Keys follow the same rules as those that plugins declare.
         _, faults = parse_definitions({key: {} for key in values}, where)
         if faults:
             raise ValueError("; ".join(faults))
         parsed[slug] = MappingProxyType(
-            {key.upper(): _checked(f"{where}[{key!r}]", value) for key, value in values.items()}
+            {key.upper(): _parse_value(f"{where}[{key!r}]", value) for key, value in values.items()}
         )
     return MappingProxyType(parsed)
 
 
 def unknown_plugins(overrides: Overrides, known: Mapping[str, object]) -> Iterator[PluginFailure]:
-    """Yield a record for each slug of the overrides that is none of the *known* plugins."""
-    for slug in (each for each in overrides if each not in known):
+    """Yield a failure record for each slug of the overrides that is no *known* plugin."""
+    for slug in (slug for slug in overrides if slug not in known):
         hint = near(slug, known)
         yield PluginFailure(
             stage=Stage.RESOLVE,
             slug=slug,
             subject=UNKNOWN_PLUGIN,
             message=f"the host's overrides= has settings of {slug!r}, and there is no such plugin"
-            f"{hint or '; install it, or take them out'}",
+            f"{hint or '; install it, or remove them'}",
         )
 
 
-def _checked(where: str, value: object) -> Any:
+def _parse_value(where: str, value: object) -> Any:
     try:
         has_reference(value)
         return copied(value)

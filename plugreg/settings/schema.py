@@ -23,30 +23,39 @@ _PLAIN: Final[Mapping[type, str]] = MappingProxyType(
 def schema_of(
     definitions: Mapping[str, SettingDefinition], locked: Collection[str] = (), title: str = ""
 ) -> dict[str, Any]:
-    """Return the schema of an object that has the native value of each setting by its key.
+    """Return the schema of an object with the native value of each setting by its key.
 
-    ``definitions`` have passed parse_definitions; ``locked`` are the upper-case keys whose value
-    the host decides. Properties are in the order of the definitions. Each has the schema of its
-    type, and what it says of itself: ``title``, ``description``, ``default``, ``oneOf`` with a
-    ``title`` for each choice, ``writeOnly`` where it is protected, ``readOnly`` where it is locked,
-    and ``x-units``. Schemas of models are in ``$defs``.
+    Properties are in the order of the definitions. Each has the schema of its type, and where
+    stated ``title``, ``description``, ``default``, ``oneOf`` with a ``title`` for each choice,
+    ``writeOnly`` if protected, ``readOnly`` if locked, and ``x-units``. Schemas of models are in
+    ``$defs``. Protected defaults and defaults within a model are not shown. Callable defaults and
+    choices are not called, but left out. Raises nothing.
 
-    Nothing is shown of a protected default, nor are defaults within a model. Callable defaults and
-    choices are not asked and left out. The result is new each time. Raises nothing.
+    Args:
+        definitions: Valid definitions by upper-case key.
+        locked: Keys of values that the host fixes.
+        title: Title of the schema.
+
+    Returns:
+        A new dict.
     """
-    typed = {key: each.typed for key, each in definitions.items() if each.typed is not None}
+    typed = {
+        key: definition.typed
+        for key, definition in definitions.items()
+        if definition.typed is not None
+    }
     schemas, models = _typed_schemas(typed) if typed else ({}, {})
     schema: dict[str, Any] = {"$schema": DIALECT, "type": "object"}
     if title:
         schema["title"] = title
     schema["properties"] = {
-        key: (schemas[key] if key in schemas else _plain_schema(each))
-        | _words(each)
-        | _values(each)
-        | _flags(each, key in locked)
-        for key, each in definitions.items()
+        key: (schemas[key] if key in schemas else _plain_schema(definition))
+        | _words(definition)
+        | _values(definition)
+        | _flags(definition, key in locked)
+        for key, definition in definitions.items()
     }
-    schema["required"] = [key for key, each in definitions.items() if each.required]
+    schema["required"] = [key for key, item in definitions.items() if item.required]
     schema["additionalProperties"] = False
     if models:
         schema["$defs"] = models
@@ -56,19 +65,19 @@ def schema_of(
 def _typed_schemas(
     typed: Mapping[str, Typed],
 ) -> tuple[Mapping[str, dict[str, Any]], dict[str, Any]]:
-    """Return what pydantic says of each type, by key, and the models that they refer to."""
+    """Return pydantic's schema of each type, by key, and the models that they refer to."""
     from pydantic import TypeAdapter
     from pydantic.json_schema import GenerateJsonSchema
 
     class WithoutDefaults(GenerateJsonSchema):
-        """Leaves out the defaults within types, since one may be that of a protected setting."""
+        """Generator that leaves out defaults within types, since they may be protected."""
 
         def default_schema(self, schema: Any) -> dict[str, Any]:
             return self.generate_inner(schema["schema"])
 
     with without_plugins():
         found, rest = TypeAdapter.json_schemas(
-            [(key, "validation", each.adapter) for key, each in typed.items()],
+            [(key, "validation", item.adapter) for key, item in typed.items()],
             schema_generator=WithoutDefaults,
         )
     return {key: found[key, "validation"] for key in typed}, rest.get("$defs", {})
@@ -86,12 +95,11 @@ def _words(definition: SettingDefinition) -> dict[str, Any]:
         "description": definition.description,
         "x-units": definition.units,
     }
-    told = {name: safe_str(each) for name, each in words.items()}
-    return {name: text for name, text in told.items() if text}
+    return {name: shown for name, text in words.items() if (shown := safe_str(text))}
 
 
 def _values(definition: SettingDefinition) -> dict[str, Any]:
-    """Return the default and the choices, as far as they are known without asking the plugin."""
+    """Return the default and the choices that are known without calling the plugin's code."""
     values: dict[str, Any] = {}
     if definition.has_default and not definition.protected and not callable(definition.default):
         with Guard():
@@ -100,7 +108,7 @@ def _values(definition: SettingDefinition) -> dict[str, Any]:
         choices: dict[str, Any] = {}
         for value, label in choices_of(definition):
             with Guard():
-                # A choice that is no value of the setting cannot be chosen, and is left out.
+                # A choice that is no value of the setting is left out.
                 chosen = _as_json(definition, value)
                 choices.setdefault(json.dumps(chosen), {"const": chosen, "title": safe_str(label)})
         if choices:
@@ -109,12 +117,12 @@ def _values(definition: SettingDefinition) -> dict[str, Any]:
 
 
 def _as_json(definition: SettingDefinition, value: object) -> Any:
-    """Return a default or a choice as JSON has it. Raises SettingError where it cannot."""
+    """Return a default or a choice as JSON has it. Raises SettingError if it does not convert."""
     native = native_of(definition, value)
     if definition.typed is not None:
         return definition.typed.json_of(native)
     if not is_scalar(type(value)):
-        raise SettingError(definition.key, "A text cannot be made of this")
+        raise SettingError(definition.key, "It cannot be converted to a string")
     return plain(native) if isinstance(native, str) else native
 
 
