@@ -132,10 +132,6 @@ def parse_tasks(plugin: ScheduleMixin) -> tuple[tuple[ScheduledTask, ...], tuple
     return tuple(tasks), tuple(faults)
 
 
-def _check(plugin: ScheduleMixin) -> tuple[str, ...]:
-    return parse_tasks(plugin)[1]
-
-
 def _faults(name: object, task: object, plugin: ScheduleMixin) -> Iterator[str]:
     where = f"Task {safe_repr(name)}"
     if not isinstance(name, str):
@@ -214,5 +210,5 @@ SPEC = MixinSpec(
     enabled="get_scheduled_tasks",
     switch="schedule",
     order=20,
-    check=_check,
+    check=lambda plugin: parse_tasks(plugin)[1],
 )

@@ -12,6 +12,9 @@ from typing import Any, Final, TypeAlias
 
 from plugreg.mixins._spec import MixinSpec
 
+Context: TypeAlias = Mapping[str, Any]
+"""Parameters of a call, by name."""
+
 Features: TypeAlias = Iterable[Mapping[str, Any]]
 """Mappings with a ``key``, and optionally ``title``, ``description``, ``icon``, ``options``,
 ``context`` and ``source``."""
@@ -48,7 +51,7 @@ class UserInterfaceMixin:
     """For plugins that add to the interface; override the getters that are needed."""
 
     def get_ui_features(
-        self, feature_type: str, context: Mapping[str, Any], request: Any, **kwargs: Any
+        self, feature_type: str, context: Context, request: Any, **kwargs: Any
     ) -> Features:
         """Return the features of one type. Override it to add types of the plugin's own.
 
@@ -64,9 +67,7 @@ class UserInterfaceMixin:
         features: Features = getattr(self, getter)(request, context, **kwargs)
         return features
 
-    def get_ui_spotlight_actions(
-        self, request: Any, context: Mapping[str, Any], **kwargs: Any
-    ) -> Features:
+    def get_ui_spotlight_actions(self, request: Any, context: Context, **kwargs: Any) -> Features:
         """Return entries of the host's command search.
 
         Args:
@@ -76,9 +77,7 @@ class UserInterfaceMixin:
         """
         return []
 
-    def get_ui_dashboard_items(
-        self, request: Any, context: Mapping[str, Any], **kwargs: Any
-    ) -> Features:
+    def get_ui_dashboard_items(self, request: Any, context: Context, **kwargs: Any) -> Features:
         """Return items for the dashboard.
 
         Args:
@@ -88,7 +87,7 @@ class UserInterfaceMixin:
         """
         return []
 
-    def get_ui_panels(self, request: Any, context: Mapping[str, Any], **kwargs: Any) -> Features:
+    def get_ui_panels(self, request: Any, context: Context, **kwargs: Any) -> Features:
         """Return panels for the page that *context* names.
 
         Args:
@@ -98,9 +97,7 @@ class UserInterfaceMixin:
         """
         return []
 
-    def get_ui_template_editors(
-        self, request: Any, context: Mapping[str, Any], **kwargs: Any
-    ) -> Features:
+    def get_ui_template_editors(self, request: Any, context: Context, **kwargs: Any) -> Features:
         """Return editors for templates.
 
         Args:
@@ -110,9 +107,7 @@ class UserInterfaceMixin:
         """
         return []
 
-    def get_ui_template_previews(
-        self, request: Any, context: Mapping[str, Any], **kwargs: Any
-    ) -> Features:
+    def get_ui_template_previews(self, request: Any, context: Context, **kwargs: Any) -> Features:
         """Return previews of templates.
 
         Args:
@@ -122,9 +117,7 @@ class UserInterfaceMixin:
         """
         return []
 
-    def get_ui_navigation_items(
-        self, request: Any, context: Mapping[str, Any], **kwargs: Any
-    ) -> Features:
+    def get_ui_navigation_items(self, request: Any, context: Context, **kwargs: Any) -> Features:
         """Return entries of the navigation.
 
         Args:

@@ -29,10 +29,6 @@ def plugin_urls(plugin: UrlsMixin) -> Sequence[Any]:
     return plugin.URLS if computed is None else computed
 
 
-def _has_urls(plugin: UrlsMixin) -> bool:
-    return bool(plugin_urls(plugin))
-
-
 def _check(plugin: UrlsMixin) -> Iterator[str]:
     urls: object = plugin.URLS
     if not isinstance(urls, (list, tuple)):
@@ -46,7 +42,7 @@ SPEC = MixinSpec(
     key="urls",
     human_name="URLs",
     cls=UrlsMixin,
-    enabled=_has_urls,
+    enabled=plugin_urls,
     switch="urls",
     order=30,
     check=_check,

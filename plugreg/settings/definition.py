@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from plugreg._support.guard import Guard, safe_str
@@ -151,13 +150,11 @@ class SettingDefinition:
 _TRUE: Final = frozenset({"1", "y", "yes", "t", "true", "ok", "on"})
 _FALSE: Final = frozenset({"0", "n", "no", "f", "false", "off"})
 
-_NOT_CONVERTED: Final[Mapping[type, str]] = MappingProxyType(
-    {
-        bool: "Value must be a boolean value",
-        int: "Provided value is not a valid integer",
-        float: "Provided value is not a valid float",
-    }
-)
+_NOT_CONVERTED: Final = {
+    bool: "Value must be a boolean value",
+    int: "Provided value is not a valid integer",
+    float: "Provided value is not a valid float",
+}
 _REQUIRED: Final = "This setting is required"
 NOT_VALID: Final = "Value does not pass validation checks"
 
@@ -372,17 +369,12 @@ def _as_given(definition: SettingDefinition, value: object) -> object:
     if definition.typed is not None and not issubclass(type(value), str):
         return value
     text = None
-    with Guard() as guard:
+    with Guard():
         if definition.protected:
             value = unsealed(value)
         if is_scalar(type(value)) and not is_sealed(value):
             # The result of str() may be of a subclass, whose methods do anything.
             text = str.__str__(str(value))
-    if guard.error is not None:
-        raise SettingError(
-            definition.key,
-            "Value cannot be converted to a string; give a string, a number or a boolean value",
-        )
     if text is None:
         raise SettingError(
             definition.key,

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 from plugreg._support.names import has_utf8
@@ -167,6 +166,4 @@ def _from_file(path: str) -> str:
     return text
 
 
-_SOURCES: Final[Mapping[str, Callable[[str], str]]] = MappingProxyType(
-    {"$env": _from_environment, "$file": _from_file}
-)
+_SOURCES: Final = {"$env": _from_environment, "$file": _from_file}

@@ -176,13 +176,10 @@ class SettingsStore:
     def version_fault(self, slug: str, version: int | None = None) -> str | None:
         """Return why settings of *version*, by default the declared one, are read-only, or None."""
         values = self.of(slug)
-        stored, declared = values.stored, values.declared.version
-        return _version_fault(
-            stored.version,
-            declared if version is None else version,
-            declared,
-            lambda: stored.has_values,
-        )
+        declared = values.declared.version
+        known = declared if version is None else version
+        stored = values.stored.version or FIRST_VERSION
+        return _version_fault(stored if values.stored.has_values else known, known, declared)
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -215,12 +212,10 @@ class SettingsStore:
             values = self.of(slug)
             with self._storage.transaction() as transaction:
                 stored = self._rows.version(transaction, slug)
-                fault = _version_fault(
-                    stored,
-                    version,
-                    values.declared.version,
-                    lambda: self._rows.has_values(transaction, slug),
-                )
+                found = stored or FIRST_VERSION
+                if found != version and not self._rows.has_values(transaction, slug):
+                    found = version
+                fault = _version_fault(found, version, values.declared.version)
                 if fault is not None:
                     raise SettingError(key, fault)
                 # Looked up here, since the plugin may have been reloaded while others wrote.
@@ -291,24 +286,21 @@ class SettingsStore:
             )
 
 
-def _version_fault(
-    stored: int | None, known: int, declared: int, has_values: Callable[[], bool]
-) -> str | None:
+def _version_fault(stored: int, known: int, declared: int) -> str | None:
     """Return why settings of version *known* cannot be written now, or None."""
     if known != declared:
         return (
             f"it is a setting of version {known}, and the plugin was reloaded with version "
             f"{declared}; write through the current plugin"
         )
-    version = FIRST_VERSION if stored is None else stored
-    if version == known or not has_values():
-        return None
-    if version > known:
+    if stored > known:
         return (
-            f"the stored settings are of version {version}, and this plugin knows version "
+            f"the stored settings are of version {stored}, and this plugin knows version "
             f"{known}; they can only be read: update the plugin"
         )
-    return (
-        f"the stored settings are of version {version}, older than the plugin's {known}; "
-        "reload(force=True) migrates them"
-    )
+    if stored < known:
+        return (
+            f"the stored settings are of version {stored}, older than the plugin's {known}; "
+            "reload(force=True) migrates them"
+        )
+    return None

@@ -14,7 +14,7 @@ from enum import Enum
 from types import NoneType
 from typing import Any, Final, Literal, TypeAlias
 
-from plugreg._support.guard import Guard, explain, safe_repr, safe_str
+from plugreg._support.guard import Guard, explain, plain, safe_repr, safe_str
 from plugreg._support.names import near
 from plugreg._support.redact import MASK
 from plugreg._support.strings import check_text
@@ -390,33 +390,28 @@ class SettingsView(Mapping[str, Any]):
         raise self._refusal(definition, guard.error)
 
     def _refusal(self, definition: SettingDefinition, error: BaseException) -> SettingError:
-        """Return the error for a value that could not be checked, or was refused.
-
-        Neither it nor a chained exception, which logs and tracebacks show, quotes a protected
-        value.
-        """
+        """Return the error for a value that could not be checked, or was refused."""
         if isinstance(error, SettingError):
-            reason, cause = error.reason, error.__cause__
-        else:
-            reason, cause = f"its choices are not available: {explain(error).message}", error
-        refusal = SettingError(definition.key, self._scrubbed(reason))
-        refusal.__cause__ = self._cause(definition, cause)
-        return refusal
+            return self._error(definition, error.reason, error.__cause__)
+        reason = f"its choices are not available: {explain(error).message}"
+        return self._error(definition, reason, error)
 
     def _veto(self, definition: SettingDefinition, error: BaseException) -> SettingError:
         """Return the refusal of ``before_save``, whose message may quote a protected value."""
         reason = ""
         if not definition.protected:
             with Guard():
-                reason = self._scrubbed(str(getattr(error, "reason", error)))
-        veto = SettingError(definition.key, reason or "Value was refused")
-        veto.__cause__ = self._cause(definition, error)
-        return veto
+                reason = plain(str(getattr(error, "reason", error)))
+        return self._error(definition, reason or "Value was refused", error)
 
-    def _cause(
-        self, definition: SettingDefinition, error: BaseException | None
-    ) -> BaseException | None:
-        return None if definition.protected or self._values.scrubber() else error
+    def _error(
+        self, definition: SettingDefinition, reason: str, cause: BaseException | None
+    ) -> SettingError:
+        """Return an error that quotes no protected value, nor does its cause."""
+        refusal = SettingError(definition.key, self._scrubbed(reason))
+        hides = definition.protected or self._values.scrubber()
+        refusal.__cause__ = None if hides else cause
+        return refusal
 
     def _scrubbed(self, text: str) -> str:
         return self._values.scrubber().text(text)

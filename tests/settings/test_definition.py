@@ -429,7 +429,7 @@ class TestToText:
         """A value that cannot be turned into text, or only at great length, is refused."""
         for value in (10**5000, Unspeakable()):
             assert refusal(one(), value) == (
-                "Value cannot be converted to a string; give a string, a number or a boolean value"
+                "Value must be a string, a number or a boolean value; give it as a string"
             )
 
     @pytest.mark.parametrize(

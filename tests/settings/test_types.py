@@ -519,7 +519,7 @@ class TestProtected:
             assert to_value(definition, SECRET) == SECRET
             assert default_of(definition) == "d"
         assert default_of(one(type=SecretStr, default=SecretStr("d"))) == "d"
-        assert refusal(one(type=SecretStr), SecretBytes(b"\xff")).startswith("Value cannot be")
+        assert refusal(one(type=SecretStr), SecretBytes(b"\xff")).startswith("Value must be a string")
 
     def test_a_secret_is_not_put_into_an_open_setting(self):
         """Neither the secret nor its stars are stored where everyone may read them."""
