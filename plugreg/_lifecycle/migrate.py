@@ -32,12 +32,12 @@ def migrate(store: SettingsStore, slug: str, plugin: SettingsMixin, declared: De
     What the plugin raises passes through. Raises ValueError that tells all faults of what it gave,
     StorageError, and RuntimeError after the last try. Then nothing has changed.
     """
-    if not store.is_outdated(slug):
+    if not store.stored(slug).is_older_than(declared.version):
         return
     for attempt in range(_MOST_TRIES):
         before = store.read_stored(slug) if attempt else store.stored(slug)
         after = before
-        if before.has_values and (before.version or FIRST_VERSION) < declared.version:
+        if before.is_older_than(declared.version):
             after = _migrated(slug, plugin, declared, before)
         # Another process may have done it by now; then what it has stored is taken in.
         if store.exchange(slug, before, after):

@@ -140,7 +140,7 @@ class SettingsHealth:
             faults = dict(self._faults(active, before))
         with self._lock.get():
             newer = self._found[slug].faults
-            for spot in _differing(before, self._store.stored(slug)):
+            for spot in before.differences(self._store.stored(slug)):
                 faults.pop(spot, None)
                 if spot in newer:
                     faults[spot] = newer[spot]
@@ -229,15 +229,3 @@ class SettingsHealth:
             if key not in known:
                 hint = near(key, known)
                 yield f"{key}: the host overrides it, and the plugin has no such setting{hint}"
-
-
-def _differing(before: StoredSettings, now: StoredSettings) -> Iterator[Spot]:
-    """Give every setting that has another value now."""
-    if before is now:
-        return
-    for user in before.values.keys() | now.values.keys():
-        old, new = before.of(user), now.of(user)
-        if old is not new:
-            yield from (
-                (user, key) for key in old.keys() | new.keys() if old.get(key) != new.get(key)
-            )

@@ -190,22 +190,24 @@ _TEXT: Final = _Field("a string", _require(_is_words))
 _BOOLEAN: Final = _Field("True or False", _require(lambda value: isinstance(value, bool)))
 _HOOK: Final = _Field("a callable that takes the setting", _require(callable))
 
-_FIELDS: Final = {
-    "name": _TEXT,
-    "description": _TEXT,
-    "units": _TEXT,
-    "default": _Field("a value or a callable without arguments", lambda value: value),
-    # pydantic takes a string for the name of a type.
-    "type": _Field("a type", _require(lambda value: not isinstance(value, (str, bytes)))),
-    "validator": _Field("bool, int, float, a callable or a list of these", _validators),
-    "choices": _Field("a list of (value, label) pairs or a callable that returns it", _choices),
-    "model": _Field("a string as 'app.model'", lambda value: _string(value) or None),
-    "model_filters": _Field("a dict", _filters),
-    "hidden": _BOOLEAN,
-    "protected": _BOOLEAN,
-    "required": _BOOLEAN,
-    "before_save": _HOOK,
-    "after_save": _HOOK,
-    "confirm": _BOOLEAN,
-    "confirm_text": _TEXT,
-}
+_FIELDS: Final = MappingProxyType(
+    {
+        "name": _TEXT,
+        "description": _TEXT,
+        "units": _TEXT,
+        "default": _Field("a value or a callable without arguments", lambda value: value),
+        # pydantic takes a string for the name of a type.
+        "type": _Field("a type", _require(lambda value: not isinstance(value, (str, bytes)))),
+        "validator": _Field("bool, int, float, a callable or a list of these", _validators),
+        "choices": _Field("a list of (value, label) pairs or a callable that returns it", _choices),
+        "model": _Field("a string as 'app.model'", lambda value: _string(value) or None),
+        "model_filters": _Field("a dict", _filters),
+        "hidden": _BOOLEAN,
+        "protected": _BOOLEAN,
+        "required": _BOOLEAN,
+        "before_save": _HOOK,
+        "after_save": _HOOK,
+        "confirm": _BOOLEAN,
+        "confirm_text": _TEXT,
+    }
+)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from plugreg._support.guard import Guard, safe_str
@@ -150,11 +151,13 @@ class SettingDefinition:
 _TRUE: Final = frozenset({"1", "y", "yes", "t", "true", "ok", "on"})
 _FALSE: Final = frozenset({"0", "n", "no", "f", "false", "off"})
 
-_NOT_CONVERTED: Final = {
-    bool: "Value must be a boolean value",
-    int: "Provided value is not a valid integer",
-    float: "Provided value is not a valid float",
-}
+_NOT_CONVERTED: Final = MappingProxyType(
+    {
+        bool: "Value must be a boolean value",
+        int: "Provided value is not a valid integer",
+        float: "Provided value is not a valid float",
+    }
+)
 _REQUIRED: Final = "This setting is required"
 NOT_VALID: Final = "Value does not pass validation checks"
 

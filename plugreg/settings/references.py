@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from plugreg._support.names import has_utf8
@@ -166,4 +167,4 @@ def _from_file(path: str) -> str:
     return text
 
 
-_SOURCES: Final = {"$env": _from_environment, "$file": _from_file}
+_SOURCES: Final = MappingProxyType({"$env": _from_environment, "$file": _from_file})

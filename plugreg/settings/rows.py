@@ -71,6 +71,10 @@ class StoredSettings(NamedTuple):
         """Whether any value is stored."""
         return any(self.values.values())
 
+    def is_older_than(self, version: int) -> bool:
+        """Return whether there are values of an older version."""
+        return self.has_values and (self.version or FIRST_VERSION) < version
+
     def differences(self, other: StoredSettings) -> Iterator[tuple[User, str]]:
         """Yield user and key of each value that differs."""
         if other is self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from plugreg._support.guard import Guard, plain, safe_str
@@ -14,7 +15,7 @@ from plugreg.settings.types import Typed, without_plugins
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
-_PLAIN: Final = {bool: "boolean", int: "integer", float: "number"}
+_PLAIN: Final = MappingProxyType({bool: "boolean", int: "integer", float: "number"})
 
 
 def schema_of(

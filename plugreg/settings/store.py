@@ -166,13 +166,6 @@ class SettingsStore:
 
     # -- versions ----------------------------------------------------------------------------
 
-    def is_outdated(self, slug: str) -> bool:
-        """Return whether the values in memory are of an older version than the declared one."""
-        values = self.of(slug)
-        return values.stored.has_values and (
-            (values.stored.version or FIRST_VERSION) < values.declared.version
-        )
-
     def version_fault(self, slug: str, version: int | None = None) -> str | None:
         """Return why settings of *version*, by default the declared one, are read-only, or None."""
         values = self.of(slug)

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import Enum, Flag
 from functools import cached_property
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from plugreg._support.guard import Guard, cut, plain, safe_str
@@ -33,16 +33,18 @@ _MOST_FAULTS: Final = 20
 _LONGEST_FAULT: Final = 500
 """How many faults of a value are reported, and how many characters of each."""
 
-_EXPECTED: Final = {
-    "boolean": "a boolean value",
-    "integer": "a whole number",
-    "number": "a number",
-    "string": "a string",
-    "array": "a list",
-    "object": "an object",
-}
+_EXPECTED: Final = MappingProxyType(
+    {
+        "boolean": "a boolean value",
+        "integer": "a whole number",
+        "number": "a number",
+        "string": "a string",
+        "array": "a list",
+        "object": "an object",
+    }
+)
 
-_JSON_WORDS: Final = {"True": "true", "False": "false"}
+_JSON_WORDS: Final = MappingProxyType({"True": "true", "False": "false"})
 
 
 class Misfit(ValueError):  # noqa: N818 - a finding, which the caller makes an error of

@@ -53,7 +53,7 @@ def enabled(key, **members):
 
 class TestTable:
     def test_rows(self):
-        """Keys, names, switches and order are those of behaviour.md, section 11."""
+        """Keys, names, switches and order are fixed, since clients and hosts rely on them."""
         assert [(each.key, each.human_name, each.switch, each.order) for each in MIXINS] == [
             ("base", "base", None, 0),
             ("settings", "Settings", None, 10),
@@ -528,7 +528,7 @@ class TestSchedule:
         ],
     )
     def test_faulty_task(self, task, fault):
-        """Each mistake in a task gives the message of section 11.1, and the trap is not sprung."""
+        """Each mistake in a task gives its message, and the trap is not sprung."""
         assert faults_of(
             "schedule", SCHEDULED_TASKS={"t": task}, trap=property(lambda self: 1 / 0)
         ) == [fault]
@@ -595,7 +595,7 @@ class TestUserInterface:
         assert all(plugin.get_ui_features(each, {}, request) == [] for each in others)
 
     def test_the_six_types(self):
-        """The types and their getters are those of section 12."""
+        """The types and their getters are fixed."""
         assert dict(FEATURE_GETTERS) == {
             "spotlight_action": "get_ui_spotlight_actions",
             "dashboard": "get_ui_dashboard_items",

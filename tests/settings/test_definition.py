@@ -86,7 +86,7 @@ class Unspeakable:
 
 class TestParsing:
     def test_every_field_is_taken_in(self):
-        """Each field of section 4.2 arrives in the record under its name."""
+        """Each field arrives in the record under its name."""
 
         def hook(setting):
             """Do nothing."""
@@ -350,7 +350,7 @@ class TestType:
         ],
     )
     def test_word(self, fields, word):
-        """The word of a setting follows section 4.4, in its order."""
+        """The word of a setting follows its converter, type and model, in this order."""
         assert one(**fields).wire_type == word
 
 
@@ -415,7 +415,7 @@ class TestToText:
         ],
     )
     def test_refused(self, fields, value, reason):
-        """What cannot be stored is refused with the reason of section 4.5."""
+        """What cannot be stored is refused with a reason."""
         assert refusal(one(**fields), value) == reason
 
     @pytest.mark.parametrize("text", ["a\0b", "\x1b", "\x0c", "a\rb", "\r", "\ud800"])

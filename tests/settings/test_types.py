@@ -276,7 +276,7 @@ class TestForm:
         ],
     )
     def test_wire_type(self, declared, word):
-        """Clients see one of the four words of section 4.4, by what the type's values are."""
+        """Clients see one of four words, by what the type's values are."""
         assert one(type=declared).wire_type == word
         related = one(type=declared, model="a.b").wire_type
         assert related == ("related field" if word == "string" else word)
@@ -519,7 +519,9 @@ class TestProtected:
             assert to_value(definition, SECRET) == SECRET
             assert default_of(definition) == "d"
         assert default_of(one(type=SecretStr, default=SecretStr("d"))) == "d"
-        assert refusal(one(type=SecretStr), SecretBytes(b"\xff")).startswith("Value must be a string")
+        assert refusal(one(type=SecretStr), SecretBytes(b"\xff")).startswith(
+            "Value must be a string"
+        )
 
     def test_a_secret_is_not_put_into_an_open_setting(self):
         """Neither the secret nor its stars are stored where everyone may read them."""

@@ -606,7 +606,7 @@ class TestShown:
 
 
 def test_visible_leaves_out_what_is_hidden(store):
-    """Hidden settings, and those whose key begins with an underscore (behaviour.md, 4.2)."""
+    """Hidden settings, and those whose key begins with an underscore."""
     view = store.view({"B": {}, "A": {"hidden": True}, "_C": {}, "D": {"hidden": False}})
     assert [each.key for each in view.visible()] == ["B", "D"]
     assert list(view) == ["B", "A", "_C", "D"]
