@@ -1,7 +1,7 @@
 """Which plugins are to be loaded, in which order, and why the others are not.
 
-A pure function of what was found, what is wished and what the host says. Nothing is imported,
-stored or recorded here (design.md, section 2).
+A pure function of the discovered plugins, the stored rows and the host's rules. Nothing is
+imported, stored or recorded here.
 """
 
 from __future__ import annotations
@@ -32,18 +32,15 @@ if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
 Describe = Callable[[PluginSpec], PluginFacts]
-"""Gives what a distribution says of itself: the same facts for the same spec."""
+"""Returns the facts of a plugin's distribution: the same for the same spec."""
 
 
-class _Requirement(NamedTuple):
-    """The part of a ``Requires-Dist`` line that matters here."""
-
-    distribution: str
-    specifier: SpecifierSet
+_Requirements = list[tuple[str, "SpecifierSet"]]
+"""Distributions that a plugin requires, and which versions of them."""
 
 
 class Settled(NamedTuple):
-    """The one spec of each slug, in alphabetical order, and a failure for each one that lost."""
+    """The spec of each slug, in alphabetical order, and a failure for each duplicate."""
 
     specs: dict[Slug, PluginSpec]
     failures: tuple[PluginFailure, ...] = ()
@@ -52,97 +49,87 @@ class Settled(NamedTuple):
 def settle(specs: Iterable[PluginSpec]) -> Settled:
     """Choose one spec for each slug: the first by source, then by distribution.
 
-    The same plugin found twice is no failure. The order of ``specs`` has no say.
+    The same plugin found twice is no failure. The order of ``specs`` does not matter.
     """
     chosen: dict[Slug, PluginSpec] = {}
     failures = []
-    for spec in sorted(specs, key=lambda each: each.sort_key):
-        unwritable = _unwritable(spec)
-        if unwritable is not None:
-            failures.append(unwritable)
-            continue
-        winner = chosen.setdefault(spec.slug, spec)
-        if winner is spec or _same_plugin(winner, spec):
-            continue
-        failures.append(
-            PluginFailure(
-                stage=Stage.DISCOVERY,
-                slug=spec.slug,
-                subject=spec.origin,
-                message=(
-                    f"slug {spec.slug!r} of {spec.origin} is already that of {winner.origin}, "
-                    f"which comes first; rename or remove one of the two"
-                ),
+    for spec in sorted(specs, key=lambda spec: spec.sort_key):
+        fault = _name_fault(spec)
+        winner = spec if fault else chosen.setdefault(spec.slug, spec)
+        if winner is not spec and not _is_same_plugin(winner, spec):
+            fault = (
+                f"slug {spec.slug!r} of {spec.origin} is already that of {winner.origin}, "
+                f"which comes first; rename or remove one of the two"
             )
-        )
+        if fault:
+            subject = "" if winner is spec else spec.origin
+            failures.append(_failure(spec.slug, fault, stage=Stage.DISCOVERY, subject=subject))
     return Settled(dict(sorted(chosen.items())), tuple(failures))
 
 
 def resolve(
     settled: Settled,
-    wishes: Mapping[Slug, PluginRow],
+    rows: Mapping[Slug, PluginRow],
     rules: HostRules,
     describe: Describe,
 ) -> LoadPlan:
-    """Make the plan of a load.
+    """Make the plan of a load. It depends on nothing but the arguments.
 
-    ``describe`` is asked about wanted plugins alone. The plan depends on nothing but the
-    arguments.
+    ``describe`` is called for wanted plugins alone.
     """
     chosen = settled.specs
-    gone = {slug: wish.distribution for slug, wish in wishes.items() if slug not in chosen}
+    gone = {slug: row.distribution for slug, row in rows.items() if slug not in chosen}
     providers = _providers({slug: spec.distribution for slug, spec in chosen.items()} | gone)
-    needs, held, unfit = _wanted(chosen, wishes, rules, describe, lambda: providers)
-    for slug in sorted(gone.keys() | rules.mandatory - chosen.keys()):
+    needs, held, faults = _find_needs(chosen, rows, rules, describe, lambda: providers)
+    failures = [*settled.failures]
+    if rules.safe_mode:
+        failures.append(_failure("safe-mode", _SAFE_MODE, stage=Stage.DISCOVERY))
+    unknown = sorted(rules.mandatory - chosen.keys())
+    for slug in sorted({*gone, *unknown}):
         held[slug] = NotLoaded(state=PluginState.MISSING, reason="is not installed")
-    failures = [*settled.failures, *([_safe_mode()] if rules.safe_mode else [])]
-    failures += [
-        _failure(slug, "is mandatory, but was not found; install it, or take it from mandatory=")
-        for slug in sorted(rules.mandatory - chosen.keys())
-    ]
-    failures += _faults(gone, wishes)
-    failures += [*unfit, *_hold_cycles(needs, held)]
+    message = "is mandatory, but was not found; install it, or take it from mandatory="
+    failures += [_failure(slug, message) for slug in unknown]
+    failures += _row_faults(gone, rows)
+    failures += [*faults, *_hold_cycles(needs, held)]
     return _plan(chosen, needs, {}, held, failures)
 
 
 def resolve_few(
     chosen: Mapping[Slug, PluginSpec],
-    wishes: Mapping[Slug, PluginRow],
+    rows: Mapping[Slug, PluginRow],
     rules: HostRules,
     describe: Describe,
     previous: Snapshot,
 ) -> LoadPlan | None:
     """Make the part of the plan that is about a few plugins, where all others stay as they are.
 
-    Every plugin of ``chosen`` is known to ``previous``, and so is each that needs one of them. It
-    takes no time for the others. Returns None where it cannot be said without looking at them:
-    where a plugin needs one that is off, or is part of a cycle.
+    Every plugin of ``chosen`` is known to ``previous``, and so is each that needs one of them. The
+    others take no time. Returns None where they have to be looked at: where a plugin needs one
+    that is off, or is part of a cycle.
     """
 
     @cache
     def providers() -> Mapping[str, tuple[Slug, ...]]:
-        return _providers({each.slug: each.distribution for each in previous.plugins.values()})
+        return _providers({known.slug: known.distribution for known in previous.plugins.values()})
 
-    needs, held, failures = _wanted(chosen, wishes, rules, describe, providers)
-    others = {need for each in needs.values() for need in each} - chosen.keys()
+    needs, held, failures = _find_needs(chosen, rows, rules, describe, providers)
+    others = {need for needed in needs.values() for need in needed} - chosen.keys()
     if not others <= previous.active.keys() or _hold_cycles(needs, held):
         return None
-    depths: dict[Slug, int] = {
-        slug: previous.active[slug].implementations.rank[0] for slug in others
-    }
+    depths = {slug: previous.active[slug].implementations.rank[0] for slug in others}
     return _plan(chosen, needs, depths, held, failures)
 
 
 def need_unmet(need: str, why: str) -> str:
-    """Say that a plugin lacks another one; ``why`` may itself be such a sentence."""
+    """Return the reason of a plugin that lacks another; ``why`` may itself be such a reason."""
     return f"needs {need!r}, which {why}"
 
 
 def bounds_fault(attributes: Mapping[str, Any], rules: HostRules) -> str | None:
-    """Return why MIN_VERSION or MAX_VERSION shut this host out, or None (behaviour.md, section 10).
+    """Return why MIN_VERSION or MAX_VERSION exclude this host, or None.
 
     Both bounds are inclusive and release segments are compared, so that a pre-release of a host
-    counts as its release. Raises ValueError for a bound that is no version.
+    counts as its release. Raises ValueError for a bound that is no PEP 440 version.
     """
     if rules.version is None:
         return None
@@ -158,44 +145,40 @@ def bounds_fault(attributes: Mapping[str, Any], rules: HostRules) -> str | None:
 # -- the parts -------------------------------------------------------------------------------
 
 
-def _failure(slug: str, message: str) -> PluginFailure:
-    return PluginFailure(stage=Stage.RESOLVE, slug=slug, message=message)
+_SAFE_MODE: Final = (
+    "safe mode is on: no plugin is loaded, and changes take effect at the next normal "
+    "start; start without safe_mode=True and without PLUGREG_SAFE_MODE"
+)
 
 
-def _safe_mode() -> PluginFailure:
-    return PluginFailure(
-        stage=Stage.DISCOVERY,
-        slug="safe-mode",
-        message="safe mode is on: no plugin is loaded, and changes take effect at the next normal "
-        "start; start without safe_mode=True and without PLUGREG_SAFE_MODE",
-    )
+def _failure(
+    slug: str, message: str, *, stage: Stage = Stage.RESOLVE, subject: str = ""
+) -> PluginFailure:
+    return PluginFailure(stage=stage, slug=slug, message=message, subject=subject)
 
 
-def _faults(slugs: Iterable[Slug], wishes: Mapping[Slug, PluginRow]) -> list[PluginFailure]:
+def _row_faults(slugs: Iterable[Slug], rows: Mapping[Slug, PluginRow]) -> list[PluginFailure]:
     """Return a failure for each damaged row of these plugins."""
-    return [
-        _failure(slug, fault) for slug in slugs if slug in wishes for fault in wishes[slug].faults
-    ]
+    return [_failure(slug, fault) for slug in slugs if slug in rows for fault in rows[slug].faults]
 
 
-def _unwritable(spec: PluginSpec) -> PluginFailure | None:
-    """Return a failure for a plugin whose names no store or answer could hold."""
-    for text in (spec.name, spec.value, spec.distribution or "", spec.version or ""):
-        if len(text) > _LONGEST_NAME:
-            reason = f"{text[:40]!r}… of {len(text)} characters is longer than {_LONGEST_NAME}"
-        elif not text.isascii() and not has_utf8(text):
-            reason = f"{text!r} has no UTF-8 form, so it cannot be stored"
+def _name_fault(spec: PluginSpec) -> str | None:
+    """Return why no store or answer could hold a plugin's names, or None."""
+    for name in (spec.name, spec.value, spec.distribution or "", spec.version or ""):
+        if len(name) > _LONGEST_NAME:
+            reason = f"{name[:40]!r}… of {len(name)} characters is longer than {_LONGEST_NAME}"
+        elif not name.isascii() and not has_utf8(name):
+            reason = f"{name!r} has no UTF-8 form, so it cannot be stored"
         else:
             continue
-        message = f"{spec.source} plugin is refused: {reason}; choose another name"
-        return PluginFailure(stage=Stage.DISCOVERY, slug=spec.slug, message=message)
+        return f"{spec.source} plugin is refused: {reason}; choose another name"
     return None
 
 
 _LONGEST_NAME: Final = 1_000
 
 
-def _same_plugin(one: PluginSpec, other: PluginSpec) -> bool:
+def _is_same_plugin(one: PluginSpec, other: PluginSpec) -> bool:
     if one.value != other.value:
         return False
     if one.target is not None and other.target is not None:
@@ -207,15 +190,15 @@ def _same_plugin(one: PluginSpec, other: PluginSpec) -> bool:
     return one.path == other.path if in_folders else True
 
 
-def _why_off(spec: PluginSpec, wish: PluginRow | None, rules: HostRules) -> NotLoaded | None:
+def _why_off(spec: PluginSpec, row: PluginRow | None, rules: HostRules) -> NotLoaded | None:
     forbidden = rules.blocks(spec.slug)
     if forbidden is not None:
         return NotLoaded(state=PluginState.BLOCKED, reason=forbidden)
     if rules.safe_mode:
         return NotLoaded(state=PluginState.INACTIVE, reason="stays off in safe mode")
-    if wish is not None and wish.faults:
+    if row is not None and row.faults:
         return FAILED
-    if spec.source is not Source.MANUAL and not rules.wants(spec.slug, wish):
+    if spec.source is not Source.MANUAL and not rules.wants(spec.slug, row):
         return NotLoaded(state=PluginState.INACTIVE, reason="is inactive")
     return None
 
@@ -229,33 +212,33 @@ def _providers(distributions: Mapping[Slug, str | None]) -> dict[str, tuple[Slug
     return {distribution: tuple(sorted(slugs)) for distribution, slugs in found.items()}
 
 
-def _wanted(
+def _find_needs(
     chosen: Mapping[Slug, PluginSpec],
-    wishes: Mapping[Slug, PluginRow],
+    rows: Mapping[Slug, PluginRow],
     rules: HostRules,
     describe: Describe,
     providers: Callable[[], Mapping[str, tuple[Slug, ...]]],
 ) -> tuple[dict[Slug, tuple[Slug, ...]], dict[Slug, NotLoaded], list[PluginFailure]]:
-    """Return what each wanted plugin needs, which are held by themselves, and what to tell of.
+    """Return what each wanted plugin needs, why others are held, and failures.
 
-    ``providers`` is asked only where a plugin requires anything.
+    ``providers`` is called only where a plugin requires anything.
     """
     needs: dict[Slug, tuple[Slug, ...]] = {}
     held: dict[Slug, NotLoaded] = {}
-    failures = _faults(chosen, wishes)
+    failures = _row_faults(chosen, rows)
     for slug, spec in chosen.items():
-        reason = _why_off(spec, wishes.get(slug), rules)
+        reason = _why_off(spec, rows.get(slug), rules)
         if reason is not None:
             held[slug] = reason
             continue
-        # What a distribution states may be hostile: nested deeper than a parser can go, say.
+        # A distribution's metadata may be hostile: nested deeper than a parser can go, say.
         with Guard() as guard:
             lines = describe(spec).requires
-            brings = providers() if lines else {}
-            requirements = _relevant(spec, lines, rules, brings)
-            unfit = (
-                None if slug in rules.ignore_compatibility else _unfit(spec, requirements, rules)
-            )
+            provided = providers() if lines else {}
+            requirements = _parse_requirements(spec, lines, rules, provided)
+            unfit = None
+            if slug not in rules.ignore_compatibility:
+                unfit = _version_fault(spec, requirements, rules)
         if guard.error is not None:
             held[slug] = FAILED
             failures.append(PluginFailure.of(Stage.RESOLVE, slug, guard.error))
@@ -263,44 +246,47 @@ def _wanted(
             held[slug] = NotLoaded(state=PluginState.INCOMPATIBLE, reason=unfit)
             failures.append(_failure(slug, unfit))
         else:
-            needs[slug] = _needs(spec, requirements, rules, brings)
+            # The host may bring plugins itself; to require the host is not to need them.
+            others = [name for name, _ in requirements if name != rules.distribution]
+            needed = {need for name in others for need in provided.get(name, ())}
+            if spec.brought_by is not None:
+                needed.add(spec.brought_by)
+            needs[slug] = tuple(sorted(needed - {slug}))
     return needs, held, failures
 
 
-def _relevant(
+def _parse_requirements(
     spec: PluginSpec,
     lines: Iterable[str],
     rules: HostRules,
-    providers: Mapping[str, tuple[Slug, ...]],
-) -> list[_Requirement]:
-    """Parse the requirements on the host and on plugins' distributions; pip sees to others."""
+    provided: Mapping[str, tuple[Slug, ...]],
+) -> _Requirements:
+    """Parse the requirements on the host and on plugins' distributions; others are pip's."""
     found = []
     for line in lines:
         name = _LEADING_NAME.match(line)
-        if name is None:
+        distribution = "" if name is None else canonical(name[1])
+        is_known = distribution == rules.distribution or distribution in provided
+        if name is None or distribution == spec.distribution or not is_known:
             continue
-        distribution = canonical(name[1])
-        if distribution == spec.distribution:
-            continue
-        if distribution == rules.distribution or distribution in providers:
-            with Guard() as guard:
-                specifier = _specifier(line, line[name.end() :].strip())
-            if guard.error is not None:
-                raise ValueError(
-                    f"Requires-Dist line {line!r} cannot be read: {explain(guard.error).message}"
-                )
-            if specifier is not None:
-                found.append(_Requirement(distribution, specifier))
+        with Guard() as guard:
+            specifier = _parse_specifier(line, line[name.end() :].strip())
+        if guard.error is not None:
+            raise ValueError(
+                f"Requires-Dist line {line!r} cannot be read: {explain(guard.error).message}"
+            )
+        if specifier is not None:
+            found.append((distribution, specifier))
     return found
 
 
 _LEADING_NAME: Final = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
 
 
-def _specifier(line: str, rest: str) -> SpecifierSet | None:
+def _parse_specifier(line: str, rest: str) -> SpecifierSet | None:
     """Return the versions that a line asks for; None if its marker does not hold (extras unset).
 
-    ``rest`` is what follows the name. Raises whatever packaging does.
+    ``rest`` is what follows the name. Raises the exceptions of packaging.
     """
     from packaging.specifiers import SpecifierSet
 
@@ -318,83 +304,54 @@ def _specifier(line: str, rest: str) -> SpecifierSet | None:
     return requirement.specifier
 
 
-def _unfit(spec: PluginSpec, requirements: Iterable[_Requirement], rules: HostRules) -> str | None:
+def _version_fault(spec: PluginSpec, requirements: _Requirements, rules: HostRules) -> str | None:
     """Return why the host's version does not suit the plugin, or None. Raises ValueError."""
     if rules.version is None:
         return None
-    for requirement in requirements:
-        if requirement.distribution != rules.distribution:
-            continue
-        if not requirement.specifier.contains(rules.version, prereleases=True):
-            return (
-                f"needs {rules.distribution}{requirement.specifier}, "
-                f"but the host's version is {rules.version}"
-            )
+    for name, specifier in requirements:
+        if name == rules.distribution and not specifier.contains(rules.version, prereleases=True):
+            return f"needs {name}{specifier}, but the host's version is {rules.version}"
     return bounds_fault(spec.attributes, rules)
 
 
-def _release(version: object, what: str) -> tuple[int, ...]:
+def _release(version: object, name: str) -> tuple[int, ...]:
     from packaging.version import InvalidVersion, Version
 
     try:
         release: tuple[int, ...] = Version(str(version)).release
     except InvalidVersion:
-        raise ValueError(f"{what} {version!r} is no version; write one such as '2.4'") from None
+        raise ValueError(f"{name} {version!r} is no version; write one such as '2.4'") from None
     while release and release[-1] == 0:
         release = release[:-1]
     return release
 
 
-def _needs(
-    spec: PluginSpec,
-    requirements: Iterable[_Requirement],
-    rules: HostRules,
-    providers: Mapping[str, tuple[Slug, ...]],
-) -> tuple[Slug, ...]:
-    # The host may bring plugins itself; to require the host is not to need them.
-    found = {
-        slug
-        for requirement in requirements
-        if requirement.distribution != rules.distribution
-        for slug in providers.get(requirement.distribution, ())
-    }
-    if spec.brought_by is not None:
-        found.add(spec.brought_by)
-    return tuple(sorted(found - {spec.slug}))
-
-
 def _hold_cycles(
     needs: Mapping[Slug, tuple[Slug, ...]], held: dict[Slug, NotLoaded]
 ) -> list[PluginFailure]:
-    """Hold the members of each cycle, and say once which cycle it is."""
+    """Hold the members of each cycle, and name the cycle in one failure."""
     from graphlib import CycleError, TopologicalSorter
 
     failures: list[PluginFailure] = []
-    open_needs = {slug: each for slug, each in needs.items() if each}
+    waiting = {slug: needed for slug, needed in needs.items() if needed}
     while True:
-        graph = {
-            slug: [need for need in each if need in open_needs] for slug, each in open_needs.items()
-        }
+        graph = {slug: [n for n in needed if n in waiting] for slug, needed in waiting.items()}
         try:
             TopologicalSorter(graph).prepare()
         except CycleError as error:
-            members: list[Slug] = error.args[1][1:]
+            members: list[Slug] = error.args[1][:0:-1]
         else:
             return failures
         # Turned so that it begins with the first by name and reads "needs" from left to right.
-        members = members[::-1]
         start = members.index(min(members))
-        members = members[start:] + members[:start]
-        told, *others = members
-        ring = " → ".join([*members, told])
-        failures.append(_failure(told, f"is part of a dependency cycle: {ring}"))
-        failures += [
-            _failure(slug, f"is part of the dependency cycle told of at {told!r}")
-            for slug in others
-        ]
+        first, *others = members[start:] + members[:start]
+        ring = " → ".join([first, *others, first])
+        failures.append(_failure(first, f"is part of a dependency cycle: {ring}"))
+        message = f"is part of the dependency cycle that is reported for {first!r}"
+        failures += [_failure(slug, message) for slug in others]
         for slug in members:
             held[slug] = NotLoaded(state=PluginState.FAILED, reason="is part of a dependency cycle")
-            del open_needs[slug]
+            del waiting[slug]
 
 
 def _plan(
@@ -406,7 +363,7 @@ def _plan(
 ) -> LoadPlan:
     """Order plugins by how deep their needs go, then by precedence; no cycle is left in them.
 
-    ``others`` has the depths of plugins that are decided on already.
+    ``others`` has the depths of plugins that are not part of the plan.
     """
     from graphlib import TopologicalSorter
 

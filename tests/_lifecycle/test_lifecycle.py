@@ -16,6 +16,7 @@ from plugreg import (
     hookimpl,
     hookspec,
 )
+from plugreg._lifecycle import build
 from plugreg.mixins import SettingsMixin, UserInterfaceMixin
 from plugreg.registry import PluginRegistry
 from plugreg.storage import MemoryStorage, open_storage
@@ -413,3 +414,22 @@ def test_near_the_recursion_limit_nothing_changes():
         assert raised
         registry.reload(force=True)
         assert registry.errors == ()
+
+
+def test_load_decides_few_frames_from_its_call(monkeypatch):
+    """A stranger who follows ``load`` soon sees what decides which plugins are loaded."""
+    depths = []
+
+    resolve = build.resolve
+
+    def resolve_and_count(*arguments):
+        frame, depth = sys._getframe(), 0
+        while frame.f_code is not PluginRegistry.load.__code__:
+            frame, depth = frame.f_back, depth + 1
+        depths.append(depth)
+        return resolve(*arguments)
+
+    monkeypatch.setattr(build, "resolve", resolve_and_count)
+    with PluginRegistry("shop", builtin=[Cup]) as registry:
+        registry.load()
+    assert depths == [6]
