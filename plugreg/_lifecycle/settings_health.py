@@ -1,12 +1,12 @@
-"""What is wrong with the values of a plugin's settings, as records that come and go with it."""
+"""Faults of a plugin's settings, as failure records that come and go with the values."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from types import MappingProxyType
+from typing import Final, NamedTuple, TypeAlias
 
 from plugreg._state.ledger import FailureLedger
 from plugreg._support.names import near
@@ -22,35 +22,33 @@ _SUBJECTS: Final = frozenset({_VALUES, _VERSION})
 _ANYBODY: Final = -1
 """A user that no host has."""
 _DEEPEST: Final = 2
-"""A look, and one at what the plugin writes while it is looked at; that one's writes are left."""
+"""A check, and one of the values that plugin code writes meanwhile; writes of that one are left."""
 
 Moment: TypeAlias = Mapping[str, tuple[ActivePlugin, StoredSettings]]
-"""Plugins by slug, each with what was stored of it."""
+"""Plugins by slug, each with its stored settings."""
 
 Spot: TypeAlias = tuple[User, str]
 """A setting: a user's number, or None for the plugin's own, and the key."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Findings:
-    """Why settings of one active plugin are bad, as of the last look at each of them."""
+class Findings(NamedTuple):
+    """Why settings of an active plugin are faulty, as of the last check of each of them."""
 
     active: ActivePlugin
-    faults: Mapping[Spot, str] = field(default_factory=dict)
+    faults: Mapping[Spot, str] = MappingProxyType({})
 
 
 class SettingsHealth:
-    """Looks at the settings of active plugins. A bad value keeps no plugin off.
+    """Checks the settings of active plugins. A faulty value keeps no plugin off.
 
-    It must be active to be set up. All settings of a plugin are looked at when it is loaded, and
-    after that only those that are written. What is stored for users was held against the
-    plugin's validators when it was written, so that a load only looks whether it still converts
-    and is one of the choices; for the plugin's own values, for references and for overrides the
-    validators are called.
+    A plugin must be active to be set up. All its settings are checked when it is loaded, and after
+    that only those that are written. Values of users passed the plugin's validators when they were
+    written, so a load only checks that they still convert and are one of the choices. Validators
+    are called for the plugin's own values, for references and for overrides.
 
-    What was found is kept for as long as the plugin is active, and the records are in the ledger.
-    No lock is held and nothing is waited for while the plugin's code runs: of looks that meet,
-    each gives way to one at a newer value.
+    Findings are kept for as long as the plugin is active; their records are in the ledger. No lock
+    is held, and nothing is waited for, while the plugin's code runs: of checks that meet, each
+    gives way to one of a newer value.
     """
 
     def __init__(self, store: SettingsStore, ledger: FailureLedger) -> None:
@@ -62,19 +60,19 @@ class SettingsHealth:
 
     @staticmethod
     def is_record(failure: PluginFailure) -> bool:
-        """Tell whether a record is one of those that are made here."""
+        """Return whether a failure is one of a plugin's settings."""
         return failure.stage is Stage.ACTIVATE and failure.subject in _SUBJECTS
 
     def look(self, plugins: Iterable[ActivePlugin]) -> Mapping[str, Findings]:
-        """Look at all settings of these plugins, and keep and return what is found, by slug."""
-        return {each.slug: self._look(each) for each in plugins}
+        """Check all settings of these plugins; keep and return the findings by slug."""
+        return {plugin.slug: self._look(plugin) for plugin in plugins}
 
-    def failures(self, found: Findings) -> tuple[PluginFailure, ...]:
-        """Return a record of all bad values, and one of a version that does not fit, if any."""
-        slug = found.active.slug
+    def failures(self, findings: Findings) -> tuple[PluginFailure, ...]:
+        """Return a failure for all faulty values, and one for a version that does not fit."""
+        slug = findings.active.slug
         messages = {
             _VERSION: self._store.version_fault(slug),
-            _VALUES: "; ".join(self._told(found)),
+            _VALUES: "; ".join(self._sentences(findings)),
         }
         return tuple(
             PluginFailure(stage=Stage.ACTIVATE, slug=slug, subject=subject, message=message)
@@ -83,45 +81,48 @@ class SettingsHealth:
         )
 
     def catch_up(self, recorded: Mapping[str, Findings]) -> None:
-        """Record what was found after this, while this was recorded."""
-        for slug, found in recorded.items():
+        """Record findings that are newer than ``recorded``, which was recorded meanwhile."""
+        for slug, findings in recorded.items():
             newest = self._found.get(slug)
-            if newest is not None and newest is not found:
+            if newest is not None and newest is not findings:
                 self._record(newest)
 
     def forget(self, slugs: Iterable[str]) -> None:
-        """Drop what was found of plugins that leave. Their records are the caller's to remove."""
+        """Drop the findings of plugins that leave. The caller removes their records."""
         with self._lock.get():
             for slug in slugs:
                 self._found.pop(slug, None)
 
     def moment(self, plugins: Iterable[ActivePlugin]) -> Moment:
-        """Return what :meth:`renew` is to be given, before values are read again."""
-        return {each.slug: (each, self._store.stored(each.slug)) for each in plugins}
+        """Return the settings stored now, for `renew` after values are read again."""
+        return {plugin.slug: (plugin, self._store.stored(plugin.slug)) for plugin in plugins}
 
     def renew(self, moment: Moment) -> None:
-        """Look again at plugins of which other values are stored now, and record what is found."""
+        """Check plugins again of which other values are stored now, and record the findings."""
         for slug, (active, stored) in moment.items():
             if self._store.stored(slug) is not stored:
                 self._record(self._look(active))
 
     def after_write(self, active: ActivePlugin, user: User, keys: frozenset[str]) -> None:
-        """Look at settings that were written, and renew the record if that has changed it."""
+        """Check settings that were written, and replace the record if that has changed it."""
         if getattr(self._here, "depth", 0) >= _DEEPEST:
             return
+        definitions = active.settings if user is None else active.user_settings
         for key in keys:
-            seen = self._store.stored(active.slug).of(user).get(key)
-            with self._looking():
-                fault = self._fault(active, user, key)
-            found = self._noted(active, (user, key), seen, fault)
-            if found is not None:
-                self._record(found)
+            seen, fault = self._store.stored(active.slug).of(user).get(key), None
+            if key in definitions:
+                with self._looking():
+                    view = SettingsView(self._store, active.slug, definitions, user)
+                    fault = view.fault(key, was_checked=True)
+            findings = self._note(active, (user, key), seen, fault)
+            if findings is not None:
+                self._record(findings)
 
     # -- the parts ---------------------------------------------------------------------------
 
     @contextmanager
     def _looking(self) -> Iterator[None]:
-        """Mark that this thread runs a plugin's code to look at its settings."""
+        """Mark that this thread runs a plugin's code to check its settings."""
         depth: int = getattr(self._here, "depth", 0)
         self._here.depth = depth + 1
         try:
@@ -132,7 +133,7 @@ class SettingsHealth:
     def _look(self, active: ActivePlugin) -> Findings:
         slug = active.slug
         with self._lock.get():
-            # Those who write meanwhile note here what they find.
+            # The findings of writes that come meanwhile are noted here.
             if slug not in self._found or self._found[slug].active is not active:
                 self._found[slug] = Findings(active)
         before = self._store.stored(slug)
@@ -144,47 +145,39 @@ class SettingsHealth:
                 faults.pop(spot, None)
                 if spot in newer:
                     faults[spot] = newer[spot]
-            found = self._found[slug] = Findings(active, faults)
-        return found
+            findings = self._found[slug] = Findings(active, faults)
+        return findings
 
-    def _noted(
+    def _note(
         self, active: ActivePlugin, spot: Spot, seen: object, fault: str | None
     ) -> Findings | None:
-        """Keep what was found at one spot; return all findings if that has changed them."""
+        """Keep the finding of one setting; return all findings if that has changed them."""
         slug, (user, key) = active.slug, spot
         with self._lock.get():
-            found = self._found.get(slug)
-            # A plugin that is not looked at yet will be, and a newer value is another's to tell of.
+            findings = self._found.get(slug)
+            # A plugin that is not checked yet will be, and the writer of a newer value checks that.
             if (
-                found is None
-                or found.active is not active
+                findings is None
+                or findings.active is not active
                 or self._store.stored(slug).of(user).get(key) != seen
-                or found.faults.get(spot) == fault
+                or findings.faults.get(spot) == fault
             ):
                 return None
-            faults = {each: why for each, why in found.faults.items() if each != spot}
-            if fault is not None:
-                faults[spot] = fault
-            found = self._found[slug] = Findings(active, faults)
-        return found
+            faults = {**findings.faults, spot: fault or ""}
+            if fault is None:
+                del faults[spot]
+            findings = self._found[slug] = Findings(active, faults)
+        return findings
 
-    def _record(self, found: Findings) -> None:
-        """Let what is wrong now take the place of what was recorded before."""
-        slug = found.active.slug
+    def _record(self, findings: Findings) -> None:
+        """Replace the records of a plugin."""
+        slug = findings.active.slug
         self._ledger.replace(
-            self.failures(found),
-            lambda each: each.slug == slug and self.is_record(each),
-            # Whoever has found something since records it after this.
-            unless=lambda: self._found.get(slug) is not found,
+            self.failures(findings),
+            lambda failure: failure.slug == slug and self.is_record(failure),
+            # Newer findings are recorded after this.
+            unless=lambda: self._found.get(slug) is not findings,
         )
-
-    def _fault(self, active: ActivePlugin, user: User, key: str) -> str | None:
-        """Return why a setting that was just written is bad, or None."""
-        definitions = active.settings if user is None else active.user_settings
-        if key not in definitions:
-            return None
-        view = SettingsView(self._store, active.slug, definitions, user)
-        return view.fault(key, was_checked=True)
 
     def _faults(self, active: ActivePlugin, stored: StoredSettings) -> Iterator[tuple[Spot, str]]:
         slug = active.slug
@@ -193,7 +186,7 @@ class SettingsHealth:
             fault = own.fault(key)
             if fault is not None:
                 yield (None, key), fault
-        # An override or a default holds for every user, and for one who has set nothing too.
+        # An override or a default holds for every user, also for a user without stored values.
         anybody = SettingsView(self._store, slug, active.user_settings, _ANYBODY)
         locked = {key for key in anybody if anybody.is_locked(key)}
         for key, definition in active.user_settings.items():
@@ -211,14 +204,14 @@ class SettingsHealth:
                     if fault is not None:
                         yield (user, key), fault
 
-    def _told(self, found: Findings) -> Iterator[str]:
-        active = found.active
+    def _sentences(self, findings: Findings) -> Iterator[str]:
+        active = findings.active
         for key in active.settings:
-            if (None, key) in found.faults:
-                yield f"{key}: {found.faults[None, key]}"
-        # Which users have it is nobody else's business; each bad key is told once.
+            if (None, key) in findings.faults:
+                yield f"{key}: {findings.faults[None, key]}"
+        # Which users have set it stays private; each faulty key is reported once.
         of_users: dict[str, str] = {}
-        for (user, key), fault in found.faults.items():
+        for (user, key), fault in findings.faults.items():
             if user is not None:
                 of_users.setdefault(key, fault)
         for key in active.user_settings:
