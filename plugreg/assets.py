@@ -58,14 +58,16 @@ class Asset:
         return self.file.read_bytes()
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield the content in blocks of at most `BLOCK` bytes; the file is open meanwhile."""
+        """Yield the content in blocks of `BLOCK` bytes; the file is open meanwhile."""
         with self.file.open("rb") as stream:
             while block := stream.read(BLOCK):
                 yield block
 
 
 class Assets:
-    """Reads files of active plugins. Keeps nothing, so that an edited file is seen at once.
+    """Reads files of active plugins.
+
+    Keeps nothing, so that an edited file is seen at once.
 
     Args:
         current: Returns the snapshot; raises RegistryNotReady before load and after close.

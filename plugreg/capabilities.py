@@ -60,7 +60,7 @@ class Capabilities:
         return bound
 
     def outcomes(self, mixin: str, method: str, /, *args: Any, **kwargs: Any) -> list[Outcome[Any]]:
-        """Call a method on each plugin and return one outcome for each, None results included.
+        """Call a method on each plugin and return one outcome for each.
 
         Args:
             mixin: The mixin's key, as in ``with_mixin``.
@@ -69,7 +69,8 @@ class Capabilities:
             **kwargs: Keyword arguments of the method.
 
         Returns:
-            The outcomes in activation order; an empty list where no plugin has the method.
+            The outcomes in activation order, with None results; an empty list where no plugin
+                has the method.
 
         Raises:
             RegistryNotReady: Before load and after close.
@@ -91,7 +92,8 @@ class Capabilities:
             **kwargs: Keyword arguments of the method.
 
         Returns:
-            The outcomes in activation order; an empty list where no plugin has the method.
+            The outcomes in activation order, with None results; an empty list where no plugin
+                has the method.
 
         Raises:
             RegistryNotReady: Before load and after close.
@@ -120,7 +122,7 @@ class _Refusal(NamedTuple):
 def _make_call(
     plugin: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Callable[[], Any]:
-    """Return a function that calls the method; the attribute is read inside of the call."""
+    """Return a function that reads the attribute and calls it."""
 
     def call() -> Any:
         try:

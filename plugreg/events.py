@@ -1,4 +1,4 @@
-"""``registry.events``: events of the host and of plugreg, handed to the plugins that want them."""
+"""``registry.events``: events, handed to the plugins that want them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._state.ledger import FailureLedger
 from plugreg._support.guard import Guard, explain, plain, safe_repr
-from plugreg.exceptions import PlugregError, RegistryNotReady
+from plugreg.exceptions import FormattedError, PlugregError, RegistryNotReady
 from plugreg.hooks import refuse
 from plugreg.mixins.events import SPEC
 from plugreg.records import ActivePlugin, PluginFailure, Snapshot
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("plugreg")
 
 
-class EventError(PlugregError, ValueError):
+class EventError(FormattedError, ValueError):
     """An event, or an object that was taken from a queue as one, is malformed.
 
     Args:
@@ -31,13 +31,9 @@ class EventError(PlugregError, ValueError):
         reason: The expected value.
     """
 
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(field, reason)
-        self.field = field
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"event, {self.field}: {self.reason}"
+    field: str
+    reason: str
+    template = "event, {field}: {reason}"
 
 
 class EventNotQueuedError(PlugregError):
@@ -64,7 +60,7 @@ class EventNotQueuedError(PlugregError):
         )
 
 
-class EventFailedError(PlugregError):
+class EventFailedError(FormattedError):
     """A plugin has failed to process a delivery; hand the delivery to it again later.
 
     Args:
@@ -73,14 +69,10 @@ class EventFailedError(PlugregError):
         message: Message of the failure record, which has the traceback.
     """
 
-    def __init__(self, event: str, slug: str, message: str) -> None:
-        super().__init__(event, slug, message)
-        self.event = event
-        self.slug = slug
-        self.message = message
-
-    def __str__(self) -> str:
-        return f"plugin {self.slug!r} failed: {self.message}; its record has the traceback"
+    event: str
+    slug: str
+    message: str
+    template = "plugin {slug!r} failed: {message}; its record has the traceback"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,10 +130,10 @@ class _Pending(threading.local):
 
 
 class EventOutbox:
-    """Collects plugreg's own events during a change, for each thread and in its order.
+    """Collects plugreg's own events during a change.
 
-    Emitting waits until the change has ended, since a queue may wait for its worker, which may
-    wait for the change.
+    Each thread has its own events, in their order. Emitting waits until the change has ended, since
+    a queue may wait for its worker, which may wait for the change.
     """
 
     def __init__(self, notify: Notify) -> None:
@@ -312,7 +304,7 @@ class Events:
     def _hand_out(
         self, snapshot: Snapshot, event: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[str, ...], tuple[str, ...], Exception | None]:
-        """Return the slugs that took the event, those that missed it, and the first error."""
+        """Return the slugs that took and that missed the event, and an error."""
         handed: list[str] = []
         missed: list[str] = []
         first: Exception | None = None
@@ -373,7 +365,7 @@ class Events:
 
 
 def _log_lost(delivery: EventDelivery, future: Future[None]) -> None:
-    """Log a delivery that did not run: the pool has cancelled it, or could not take it."""
+    """Log a delivery that the pool has cancelled, or could not take."""
     error = None if future.cancelled() else future.exception()
     if future.cancelled() or error is not None:
         _logger.error(

@@ -1,4 +1,4 @@
-"""What plugins do with the time: their calls, counted and timed, and those that are under way."""
+"""Observing calls: counts and times, and the stacks of running calls."""
 
 from __future__ import annotations
 
@@ -17,21 +17,32 @@ from plugreg._support.per_process import PerProcess
 
 
 class CallObserver(Protocol):
-    """Is told of each call of an implementation, in the thread and the context that make it.
+    """Observes each call of an implementation, in its thread and context.
 
-    It is the host's own, and should be quick. What it raises is logged, and costs no plugin
-    anything.
+    An observer is the host's own, and should be quick. Its exceptions are logged, and cost no
+    plugin anything.
     """
 
     def began(self, slug: str, hook: str) -> Any:
-        """Take note that a plugin is called; what is returned is handed back at the end."""
+        """Note that a plugin is called.
+
+        Args:
+            slug: The plugin.
+            hook: The hook's name, or ``mixin.method``.
+
+        Returns:
+            A token for :meth:`ended`.
+        """
         ...
 
     def ended(self, token: Any, error: BaseException | None) -> None:
-        """Take note that the call has ended, with what was raised, None where nothing was.
+        """Note that the call has ended.
 
-        It is None, too, where the host or the process has broken the call off: by a cancellation
-        that is no time-out, by Ctrl-C, or by throwing away what was to be awaited.
+        Args:
+            token: The token that :meth:`began` has returned.
+            error: The exception. None without one, and where the host or the process has aborted
+                the call: by a cancellation that is no timeout, by Ctrl-C, or by throwing away an
+                awaitable.
         """
         ...
 
@@ -40,8 +51,14 @@ class CallObserver(Protocol):
 class CallStats:
     """All calls of one hook of one plugin that have ended.
 
-    ``errors`` of the ``calls`` have raised, or were refused since the plugin was busy; those that
-    the host has broken off are no errors. ``seconds`` they took in all, the longest ``worst``.
+    Attributes:
+        slug: The plugin.
+        hook: The hook's name, or ``mixin.method``.
+        calls: Number of calls.
+        errors: Number of calls that raised, or were refused since the plugin was busy. Calls
+            that the host has aborted are no errors.
+        seconds: Duration of all calls.
+        worst: Duration of the longest call.
     """
 
     slug: str
@@ -54,10 +71,15 @@ class CallStats:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunningCall:
-    """A call that has not ended: since how many ``seconds``, and where it is now.
+    """A call that has not ended.
 
-    ``stack`` is what a traceback shows of the thread, or of the task, that runs it, the innermost
-    frame last; "" where that cannot be known.
+    Attributes:
+        slug: The plugin.
+        hook: The hook's name, or ``mixin.method``.
+        seconds: Time since it began.
+        thread: Name of its thread.
+        stack: Traceback of its thread or task, the innermost frame last; an empty string where
+            this cannot be known.
     """
 
     slug: str
@@ -67,44 +89,47 @@ class RunningCall:
     stack: str = field(repr=False)
 
 
-@dataclass(slots=True, eq=False)
-class _Running:
-    slug: str
-    hook: str
-    thread: str
-    stack: Callable[[], str]
-    began: float = field(default_factory=perf_counter)
+class _StartedCall:
+    __slots__ = ("began", "hook", "slug", "stack", "thread")
+
+    def __init__(self, slug: str, hook: str) -> None:
+        self.slug = slug
+        self.hook = hook
+        self.note_place()
+        self.began = perf_counter()
+
+    def note_place(self) -> None:
+        thread = threading.current_thread()
+        self.thread, self.stack = thread.name, _stack_of(thread.ident)
 
 
-@dataclass(slots=True)
 class _Total:
-    calls: int = 0
-    errors: int = 0
-    seconds: float = 0.0
-    worst: float = 0.0
+    __slots__ = ("calls", "errors", "seconds", "worst")
+
+    def __init__(self) -> None:
+        self.calls = self.errors = 0
+        self.seconds = self.worst = 0.0
 
 
 class Observation:
-    """Counts and times calls. It is a :class:`CallObserver`, and may be asked from any thread."""
+    """Counts and times calls, as a :class:`CallObserver`. Any thread may use it."""
 
     def __init__(self) -> None:
         self._lock = PerProcess(threading.Lock)
         self._totals: dict[tuple[str, str], _Total] = {}
-        self._running: dict[int, _Running] = {}
+        self._running: dict[int, _StartedCall] = {}
 
-    def began(self, slug: str, hook: str) -> _Running:
+    def began(self, slug: str, hook: str) -> _StartedCall:
         """See :meth:`CallObserver.began`."""
-        thread = threading.current_thread()
-        running = _Running(slug, hook, thread.name, _stack_of(thread.ident))
-        self._running[id(running)] = running
-        return running
+        call = _StartedCall(slug, hook)
+        self._running[id(call)] = call
+        return call
 
-    def moved(self, token: _Running) -> None:
-        """Take note that a call goes on here: what was returned to be awaited is awaited now."""
-        thread = threading.current_thread()
-        token.thread, token.stack = thread.name, _stack_of(thread.ident)
+    def moved(self, token: _StartedCall) -> None:
+        """Note that a call goes on in this task, which awaits the returned awaitable."""
+        token.note_place()
 
-    def ended(self, token: _Running, error: BaseException | None) -> None:
+    def ended(self, token: _StartedCall, error: BaseException | None) -> None:
         """See :meth:`CallObserver.ended`."""
         seconds = perf_counter() - token.began
         self._running.pop(id(token), None)
@@ -116,52 +141,61 @@ class Observation:
             total.worst = max(total.worst, seconds)
 
     def forget(self, slug: str) -> None:
-        """Forget the calls of a plugin that is gone."""
+        """Forget the calls of a plugin that is gone.
+
+        Args:
+            slug: The plugin.
+        """
         with self._lock.get():
             for key in [key for key in self._totals if key[0] == slug]:
                 del self._totals[key]
 
     def stats(self) -> tuple[CallStats, ...]:
-        """Return what was counted so far, what took most time in all first."""
+        """Return the numbers until now, the most time first."""
         with self._lock.get():
             found = [
                 CallStats(
                     slug=slug,
                     hook=hook,
-                    calls=each.calls,
-                    errors=each.errors,
-                    seconds=each.seconds,
-                    worst=each.worst,
+                    calls=total.calls,
+                    errors=total.errors,
+                    seconds=total.seconds,
+                    worst=total.worst,
                 )
-                for (slug, hook), each in self._totals.items()
+                for (slug, hook), total in self._totals.items()
             ]
-        return tuple(sorted(found, key=lambda each: (-each.seconds, each.slug, each.hook)))
+        return tuple(sorted(found, key=lambda stats: (-stats.seconds, stats.slug, stats.hook)))
 
     def running(self, longer_than: float = 0.0) -> tuple[RunningCall, ...]:
-        """Return the calls under way since more than so many seconds, the longest first."""
+        """Return the calls under way, the longest first.
+
+        Args:
+            longer_than: Seconds since which a call must be under way.
+        """
         now = perf_counter()
         found = [
             RunningCall(
-                slug=each.slug,
-                hook=each.hook,
-                seconds=now - each.began,
-                thread=each.thread,
-                stack=each.stack(),
+                slug=call.slug,
+                hook=call.hook,
+                seconds=now - call.began,
+                thread=call.thread,
+                stack=call.stack(),
             )
-            for each in list(self._running.values())
-            if now - each.began > longer_than
+            for call in list(self._running.values())
+            if now - call.began > longer_than
         ]
-        return tuple(sorted(found, key=lambda each: -each.seconds))
+        return tuple(sorted(found, key=lambda call: -call.seconds))
 
 
 def _stack_of(thread: int | None) -> Callable[[], str]:
-    """Return what shows where the task that runs here is, or the thread if there is none."""
+    """Return a function that formats the stack of this task, or of this thread."""
     coroutine = _current_coroutine()
 
     def stack() -> str:
         # A task that does not wait is at work in its thread.
         if coroutine is not None and not getattr(coroutine, "cr_running", False):
-            return _formatted(_frames_of(coroutine))
+            frames = traceback.StackSummary.extract(iter(_frames_of(coroutine)))
+            return "".join(frames.format())
         frame = sys._current_frames().get(thread or 0)
         return "" if frame is None else "".join(traceback.format_stack(frame))
 
@@ -186,37 +220,26 @@ def _current_coroutine() -> Any:
 
 
 def _frames_of(awaited: Any) -> list[tuple[FrameType, int]]:
-    """Return the frames of a coroutine and of what it waits for, outermost first."""
+    """Return the frames of a coroutine and of its awaitables, outermost first."""
     frames = []
     while awaited is not None:
-        frame = next(
-            (
-                found
-                for name in ("cr_frame", "gi_frame", "ag_frame")
-                if (found := getattr(awaited, name, None)) is not None
-            ),
-            None,
-        )
+        frame = _first_of(awaited, "cr_frame", "gi_frame", "ag_frame")
         if frame is not None:
             frames.append((frame, frame.f_lineno))
-        awaited = next(
-            (
-                found
-                for name in ("cr_await", "gi_yieldfrom", "ag_await")
-                if (found := getattr(awaited, name, None)) is not None
-            ),
-            _inside(awaited),
-        )
+        inner = _first_of(awaited, "cr_await", "gi_yieldfrom", "ag_await")
+        awaited = _inside(awaited) if inner is None else inner
     return frames
 
 
+def _first_of(awaited: Any, *names: str) -> Any:
+    """Return the first of these attributes that is not None, or None."""
+    values = (getattr(awaited, name, None) for name in names)
+    return next((value for value in values if value is not None), None)
+
+
 def _inside(awaited: Any) -> Any:
-    """Return the coroutine that ``coroutine.__await__()`` stands for, None for all else."""
+    """Return the coroutine behind ``coroutine.__await__()``, else None."""
     if type(awaited).__name__ != "coroutine_wrapper":
         return None
     # It has no attributes, and shows its coroutine to the garbage collector alone.
-    return next((each for each in gc.get_referents(awaited) if type(each) is CoroutineType), None)
-
-
-def _formatted(frames: list[tuple[FrameType, int]]) -> str:
-    return "".join(traceback.StackSummary.extract(iter(frames)).format())
+    return next((item for item in gc.get_referents(awaited) if type(item) is CoroutineType), None)

@@ -1,4 +1,4 @@
-"""``registry.schedules``: the tasks of the active plugins, and running one of them.
+"""``registry.schedules``: the tasks of the active plugins.
 
 A scheduler of the host's decides when a task is due; ``plugreg.adapters.apscheduler`` has a
 bridge to APScheduler.
@@ -18,13 +18,13 @@ from plugreg._state.leases import PLUGINS
 from plugreg._state.ledger import FailureLedger
 from plugreg._support.guard import Guard, safe_repr
 from plugreg._support.names import near
-from plugreg.exceptions import PlugregError
+from plugreg.exceptions import FormattedError
 from plugreg.hooks import refuse
 from plugreg.mixins.schedule import SPEC, ScheduledTask, parse_tasks
 from plugreg.records import ActivePlugin, PluginFailure, Snapshot, Stage
 
 
-class TaskNotFoundError(PlugregError, LookupError):
+class TaskNotFoundError(FormattedError, LookupError):
     """No active plugin has this task now.
 
     Args:
@@ -32,16 +32,12 @@ class TaskNotFoundError(PlugregError, LookupError):
         hint: An addition to the message.
     """
 
-    def __init__(self, name: str, hint: str = "") -> None:
-        super().__init__(name, hint)
-        self.name = name
-        self.hint = hint
-
-    def __str__(self) -> str:
-        return (
-            f"task {self.name!r} is not known here{self.hint}; "
-            f"it must be 'plugin.<slug>.<task>', one of registry.schedules.tasks()"
-        )
+    name: str
+    hint: str = ""
+    template = (
+        "task {name!r} is not known here{hint}; "
+        "it must be 'plugin.<slug>.<task>', one of registry.schedules.tasks()"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +59,7 @@ class PluginTask:
 
 
 class Schedules:
-    """Lists the tasks of the active plugins, and runs a task on request. Keeps nothing.
+    """Lists the tasks of the active plugins, and runs them on request.
 
     Args:
         current: Returns the snapshot; raises RegistryNotReady before load and after close.
@@ -75,13 +71,14 @@ class Schedules:
         self._ledger = ledger
 
     def tasks(self) -> tuple[PluginTask, ...]:
-        """Return the tasks, in activation order of the plugins, then in the order declared.
+        """Return the tasks of the active plugins.
 
         Each call asks the plugins again, since their tasks may change. An exception of a plugin,
         and each damaged task, is recorded at stage ``call``; the other tasks are returned.
 
         Returns:
-            The tasks; an empty tuple where the host has switched schedules off.
+            The tasks, in activation order of the plugins, then in the order declared; an empty
+            tuple where the host has switched schedules off.
 
         Raises:
             RegistryNotReady: Before load and after close.

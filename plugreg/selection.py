@@ -1,4 +1,4 @@
-"""Lists of plugins: filtered, searched and ordered, from one snapshot (behaviour.md, 1.4, 2.1)."""
+"""Lists of plugins: filtered, searched and ordered, from one snapshot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from plugreg._support.names import near
 from plugreg.records import KnownPlugin, Snapshot
 
 ORDERINGS: Final = ("key", "name", "active")
-"""What lists can be ordered by; each with ``-`` in front for descending."""
+"""The names that lists can be ordered by; ``-`` in front means descending."""
 
 DEFAULT_ORDERING: Final = ("-active", "name")
 
@@ -22,14 +22,20 @@ _WORD: Final = re.compile(r""""[^"]*"|'[^']*'|[^\s,]+""")
 _MOST_REMEMBERED: Final = 16
 
 _Line: TypeAlias = tuple[str, KnownPlugin]
-"""A plugin behind what is searched of it."""
+"""A searchable string, and its plugin."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Filters:
-    """What plugins in a list must be; None lets both through.
+    """Conditions for the plugins of a list; None lets both through.
 
-    ``active`` is the wish, as clients know it by this name. ``mixins`` must all be there.
+    Args:
+        active: Whether the plugin is wanted; clients know the desired state by this name.
+        builtin: Whether it is a builtin.
+        sample: Whether it is a sample.
+        installed: Whether it is installed.
+        mandatory: Whether the host requires it.
+        mixins: Keys of mixins that it must all have.
     """
 
     active: bool | None = None
@@ -41,13 +47,15 @@ class Filters:
 
 
 class PluginIndex:
-    """The plugins of one snapshot, made ready for lists; what it says never changes.
+    """The plugins of one snapshot, prepared for lists. Its answers never change.
 
-    ``mixins_of`` gives the mixins that a list shows of a plugin.
+    The first search makes the strings that searches look into. The last 16 lists are cached, so
+    that the next page of one costs nothing. So are the results of all words of a search except the
+    last, so that a search that is typed looks only into these.
 
-    The texts that searches look into are made by the first search. The last lists asked for are
-    kept, so that the next page of one costs nothing, and so is what all words but the last have
-    left, so that a search whose last word is another one, as when it is typed, looks only there.
+    Args:
+        snapshot: The plugins.
+        mixins_of: Returns the mixins that a list shows of a plugin.
     """
 
     def __init__(
@@ -64,11 +72,17 @@ class PluginIndex:
     def select(
         self, filters: Filters, search: str = "", ordering: Iterable[str] = ()
     ) -> Sequence[KnownPlugin]:
-        """Return the plugins that pass the filters and hold every word of the search, in order.
+        """Return the plugins that match filters and search, in order.
 
-        Words of ``search`` are parted by blanks and commas, quotes hold some together; each must
-        be in key or name, whatever the case. ``ordering`` are names of :data:`ORDERINGS`; names
-        are compared without case, and the key comes last always. Raises ValueError for another.
+        Args:
+            filters: The conditions.
+            search: Words between blanks and commas; quotes join several. Each must be in the key
+                or the name, in any case.
+            ordering: Names of :data:`ORDERINGS`. Plugin names compare without case, and the key
+                decides between equals.
+
+        Raises:
+            ValueError: If *ordering* has another name.
         """
         return self._found(filters, search, tuple(ordering) or DEFAULT_ORDERING)
 
@@ -89,7 +103,7 @@ class PluginIndex:
             ),
         ):
             if wanted is not None:
-                plugins = [each for each in plugins if holds(each) == wanted]
+                plugins = [known for known in plugins if holds(known) == wanted]
         # Snapshots have their plugins by key, and sorting keeps the order of equals.
         for name in reversed(ordering):
             field, descending = name.removeprefix("-"), name.startswith("-")
@@ -102,7 +116,7 @@ class PluginIndex:
         """Return the plugins that hold every one of these words, by key."""
         if not words:
             return [*self.snapshot.plugins.values()]
-        return [known for text, known in self._left(words[:-1]) if words[-1] in text]
+        return [known for line, known in self._left(words[:-1]) if words[-1] in line]
 
     def _narrow(self, words: tuple[str, ...]) -> Sequence[_Line]:
         """Return the lines that hold every one of these words, by key."""
@@ -112,8 +126,8 @@ class PluginIndex:
         return lines
 
     def _read(self) -> Sequence[_Line]:
-        """Return all plugins by key, each with what is searched of it."""
-        return [(_text(each), each) for each in self.snapshot.plugins.values()]
+        """Return the lines of all plugins, by key."""
+        return [(_searchable(known), known) for known in self.snapshot.plugins.values()]
 
 
 _KEYS: Final[Mapping[str, Callable[[KnownPlugin], Any]]] = MappingProxyType(
@@ -126,11 +140,11 @@ _KEYS: Final[Mapping[str, Callable[[KnownPlugin], Any]]] = MappingProxyType(
 
 
 def _words(search: str) -> tuple[str, ...]:
-    words = (each.strip("\"'").casefold() for each in _WORD.findall(search))
-    return tuple(each for each in dict.fromkeys(words) if each)
+    words = (word.strip("\"'").casefold() for word in _WORD.findall(search))
+    return tuple(word for word in dict.fromkeys(words) if word)
 
 
-def _text(known: KnownPlugin) -> str:
-    """Return key and name for searches; no word reaches across the line's end between them."""
+def _searchable(known: KnownPlugin) -> str:
+    """Return key and name, with a line's end between them that no word crosses."""
     name = known.name.casefold()
     return name if name == known.slug else f"{known.slug}\n{name}"

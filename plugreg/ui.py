@@ -1,4 +1,4 @@
-"""UI features and admin details: what active plugins show, collected in isolation."""
+"""UI features and admin details of active plugins, collected in isolation."""
 
 from __future__ import annotations
 
@@ -82,9 +82,10 @@ class UserInterface:
     def features(
         self, feature: str, context: Mapping[str, Any] | None, actor: Any
     ) -> tuple[UIFeature, ...]:
-        """Return the features of one type, in activation order, then in each plugin's order.
+        """Return the features of one type.
 
-        A plugin that raises has no features. A damaged feature costs itself alone.
+        They are in activation order, then in each plugin's order. A plugin that raises has no
+        features. A damaged feature costs itself alone.
 
         Args:
             feature: The type of the features.
@@ -130,7 +131,7 @@ class UserInterface:
         features: list[UIFeature] = []
         with Guard() as guard:
             shown: Iterable[Any] = active.plugin.get_ui_features(feature, dict(params), request)
-            sent = [each for pair in params.items() for each in pair if type(each) is str]
+            sent = [item for pair in params.items() for item in pair if type(item) is str]
             scrubber = self._scrubber_of(active.slug).but_for_those_in(sent)
             for number, value in enumerate(shown, start=1):
                 if number > MOST_FEATURES:

@@ -1,4 +1,4 @@
-"""One host's calls of its plugins: the manager, circuits, observers, and the dispatcher."""
+"""Assembly of the manager, circuits, observers and dispatcher of one host."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Calling:
 
     @property
     def conditions(self) -> Mapping[str, Callable[[str], bool]]:
-        """Functions by a failure's subject: given a slug, whether such a failure is true now."""
+        """Functions by a failure's subject: whether it is true of a slug now."""
         return {
             OPEN_CIRCUIT: lambda slug: self.circuits.state(slug) != "closed",
             # Another plugin, or the host, may have added the spec that a hook lacked.

@@ -101,7 +101,7 @@ class _Circuit:
 
 
 class Circuits:
-    """The circuits of one registry's plugins; without a policy they are always closed.
+    """The circuits of one registry's plugins; always closed without a policy.
 
     ``on_open`` is called, without the lock, with the slug of a plugin whose circuit has opened,
     and the seconds until the trial; its exceptions pass. ``clock`` returns seconds that never go
@@ -181,7 +181,7 @@ class Circuits:
         self._on_open(slug, seconds)
 
     def record_abort(self, admission: Admission) -> None:
-        """Allow another trial if this one ended for a reason of the host's, such as Ctrl-C."""
+        """Allow another trial if the host has aborted this one, as by Ctrl-C."""
         if admission.is_trial:
             with self._lock.get():
                 circuit = self._of_period(admission)

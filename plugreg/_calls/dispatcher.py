@@ -1,4 +1,4 @@
-"""Calling hooks in isolation: a plugin's fault costs one result, and is recorded for the plugin.
+"""Calling hooks in isolation: a plugin's fault costs one result.
 
 ``registry.hook`` is pluggy's relay and has pluggy's semantics; everything here is isolated.
 """
@@ -48,11 +48,12 @@ Function: TypeAlias = Callable[P, R]
 
 
 class Dispatcher:
-    """Calls hooks in isolation. It holds no implementations and lives as long as its manager.
+    """Calls hooks in isolation.
 
-    A hook is named by its spec function (``Hooks.price``, which types arguments and results), or
-    by a string. Arguments are passed by keyword. All implementations in service when the call
-    begins take part, whatever is activated or deactivated meanwhile. Any thread may call.
+    It holds no implementations and lives as long as its manager. A hook is named by its spec
+    function (``Hooks.price``, which types arguments and results), or by a string. Arguments are
+    passed by keyword. All implementations in service when the call begins take part, whatever is
+    activated or deactivated meanwhile. Any thread may call.
 
     No method raises because of a plugin, except what belongs to the process (KeyboardInterrupt
     and the like). Every method that calls a hook raises UnknownHookError for an unknown hook, and
@@ -97,7 +98,7 @@ class Dispatcher:
         self._async_calls = PerProcess(partial(_make_async_calls, self._on_fault, supervision))
 
     def bind(self, *, timeout: float | None) -> Dispatcher:
-        """Return a dispatcher with another time limit, which shares all else with this one.
+        """Return a dispatcher with another time limit that shares all else.
 
         Args:
             timeout: Seconds that each plugin may take in :meth:`acall` and :meth:`aoutcomes`;
@@ -125,7 +126,7 @@ class Dispatcher:
     def call(self, hook: str, /, **kwargs: Any) -> list[Any]: ...
 
     def call(self, hook: Any, /, *args: Any, **kwargs: Any) -> list[Any]:
-        """Call every implementation and return the results that are not None, in call order.
+        """Call every implementation and return the results that are not None.
 
         Wrappers run round the call, outermost first; a wrapper that fails costs only itself.
 
@@ -135,8 +136,8 @@ class Dispatcher:
             **kwargs: Arguments of the hook.
 
         Returns:
-            Always a list. For a ``firstresult`` hook it has at most the first result, and later
-            implementations are not called.
+            Always a list, in call order. For a ``firstresult`` hook it has at most the first
+            result, and later implementations are not called.
 
         Raises:
             UnknownHookError: If neither a spec nor an implementation has this name.
@@ -211,9 +212,9 @@ class Dispatcher:
     def outcomes(self, hook: str, /, **kwargs: Any) -> list[Outcome[Any]]: ...
 
     def outcomes(self, hook: Any, /, *args: Any, **kwargs: Any) -> list[Outcome[Any]]:
-        """Call every implementation and return one outcome for each, None results included.
+        """Call every implementation and return one outcome for each.
 
-        Wrappers do not run, and ``firstresult`` stops nothing here.
+        None results are included. Wrappers do not run, and ``firstresult`` stops nothing here.
 
         Args:
             hook: The spec function, or the hook's name.
@@ -250,7 +251,7 @@ class Dispatcher:
     def iterate(self, hook: str, /, **kwargs: Any) -> Iterator[Outcome[Any]]: ...
 
     def iterate(self, hook: Any, /, *args: Any, **kwargs: Any) -> Iterator[Outcome[Any]]:
-        """Yield the outcomes in call order; each implementation is called when it is asked for.
+        """Yield the outcomes in call order, calling implementations on demand.
 
         Implementations run in the thread that asks, and no more of them once it stops asking. The
         arguments are checked, and the implementations chosen, before this returns. Wrappers do
@@ -331,7 +332,7 @@ class Dispatcher:
         return value
 
     def explain(self, hook: Callable[..., Any] | str) -> tuple[Position, ...]:
-        """Return all implementations of a hook in call order, each with the reason of its place.
+        """Return all implementations of a hook in call order, with reasons.
 
         Args:
             hook: The spec function, or the hook's name.
@@ -412,7 +413,7 @@ class Dispatcher:
     async def acall(self, hook: str, /, **kwargs: Any) -> list[Any]: ...
 
     async def acall(self, hook: Any, /, *args: Any, **kwargs: Any) -> list[Any]:
-        """Call every implementation as :meth:`call` does, from a coroutine, on asyncio or trio.
+        """Call every implementation from a coroutine, on asyncio or trio.
 
         Async implementations run concurrently, synchronous ones in turn in a worker thread, with
         the caller's context variables; the loop is never blocked. An awaitable that a synchronous
@@ -477,7 +478,7 @@ class Dispatcher:
     async def aoutcomes(self, hook: str, /, **kwargs: Any) -> list[Outcome[Any]]: ...
 
     async def aoutcomes(self, hook: Any, /, *args: Any, **kwargs: Any) -> list[Outcome[Any]]:
-        """Call every implementation as :meth:`acall` does, and return one outcome for each.
+        """Call every implementation as :meth:`acall` does; return the outcomes.
 
         None results are included, wrappers do not run, and ``firstresult`` stops nothing here.
 
@@ -500,7 +501,7 @@ class Dispatcher:
         return await self._async_calls.get().outcomes(table.hook.name, steps, self._timeout)
 
     def run(self, rows: Iterable[Row]) -> list[Outcome[Any]]:
-        """Call functions of plugins that implement no hook, as :meth:`outcomes` calls a hook's.
+        """Call functions that implement no hook, as :meth:`outcomes` calls a hook's.
 
         Args:
             rows: The functions, which take no values.
@@ -520,7 +521,7 @@ class Dispatcher:
         return await self._async_calls.get().outcomes(rows[0].hook, steps, self._timeout)
 
     def notify(self, plugin: Implementations, hook: str, **kwargs: Any) -> None:
-        """Call a hook of one plugin alone, without wrappers; a fault is recorded as in a call.
+        """Call a hook of one plugin alone, without wrappers, and record a fault.
 
         Args:
             plugin: The plugin's implementations.
@@ -561,7 +562,7 @@ class Dispatcher:
         return Outcome(row.slug, error=guard.error, failure=failure, seconds=seconds)
 
     def _call_wrapped(self, table: HookTable, arguments: dict[str, Any], *, first: bool) -> Any:
-        """Run the implementations inside the wrappers; the spec decides the value's shape."""
+        """Run the implementations inside the wrappers, and return their value."""
         values = table.values(arguments)
         is_list = not table.firstresult
         entered: list[tuple[Row, Wrapper]] = []
@@ -594,7 +595,7 @@ def _drop_none(value: Any, *, is_list: bool) -> list[Any]:
 
 
 def _without_refusals(on_fault: FaultRecorder) -> FaultRecorder:
-    """Return a recorder that skips refused calls: the open circuit has its own record."""
+    """Return a recorder that skips refused calls: the circuit has a record."""
 
     def record(slug: str, hook: str, error: BaseException) -> PluginFailure | None:
         # A plugin may raise the same error itself, also that of another plugin's outcome.
@@ -606,7 +607,7 @@ def _without_refusals(on_fault: FaultRecorder) -> FaultRecorder:
 
 
 def _make_keep(on_fault: FaultRecorder) -> Keep:
-    """Return a function that records a fault, or raises what belongs to the process again."""
+    """Return a function that records a fault, or lets Ctrl-C and the like pass."""
 
     def keep(row: Row, error: BaseException) -> None:
         if belongs_to_process(error):

@@ -1,4 +1,4 @@
-"""Health of the plugins: their own reports, and whether the critical plugins are in service."""
+"""Health of the plugins: their own reports, and readiness of the host."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ class PluginHealth:
 
 
 class Health:
-    """Asks plugins for their health. ``critical`` are the slugs of those that must be in service.
+    """Asks plugins for their health.
 
-    ``current`` returns the snapshot; it raises RegistryNotReady before load and after close.
+    ``critical`` are the slugs of plugins that must be in service. ``current`` returns the snapshot;
+    it raises RegistryNotReady before load and after close.
     """
 
     def __init__(
@@ -47,10 +48,10 @@ class Health:
 
     @property
     def ready(self) -> bool:
-        """Whether all critical plugins are in service, without an open circuit. Calls no plugin.
+        """Whether all critical plugins are in service, without an open circuit.
 
-        A half-open circuit counts as ready. A host that is not ready may get no calls, and
-        without calls the circuit would stay half-open for ever.
+        This calls no plugin. A half-open circuit counts as ready. A host that is not ready may get
+        no calls, and without calls the circuit would stay half-open for ever.
         """
         try:
             active = self._current().active

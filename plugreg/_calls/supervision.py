@@ -17,7 +17,7 @@ _logger = logging.getLogger("plugreg")
 
 
 class Supervision:
-    """Lets calls through whose plugin's circuit is closed, and reports them to observers.
+    """Lets calls through closed circuits, and reports them to observers.
 
     Wrappers are not supervised, nor the hooks that plugreg calls of a single plugin. Hooks of
     plugreg's own (``plugreg_…``) are observed, but circuits neither stop nor count them. Only
@@ -30,7 +30,7 @@ class Supervision:
         self._observers = tuple(observers)
 
     def around(self, row: Row) -> Row:
-        """Return the implementation under supervision; an open circuit raises CircuitOpenError."""
+        """Return the implementation under supervision."""
         function = row.function
         if type(function) is AsyncOnly:
             # The host calls it in the wrong way, and no code of the plugin runs.
@@ -53,7 +53,7 @@ class Supervision:
         return row._replace(function=supervised)
 
     def begin(self, slug: str, hook: str) -> SupervisedCall:
-        """Begin a call, in this thread and context; it has to be ended. Raises CircuitOpenError.
+        """Begin a call, which has to be ended. Raises CircuitOpenError.
 
         The error has the mark ``is_refusal``, which an error of a plugin's own has not.
         """
@@ -83,7 +83,7 @@ class SupervisedCall:
         self._has_overrun = False
 
     def observe(self, observer: CallObserver, hook: str) -> None:
-        """Report the beginning to an observer; unless this fails, it receives the end, too."""
+        """Report the beginning to an observer, which will receive the end, too."""
         with Guard() as guard:
             self._tokens.append((observer, observer.began(self._admission.slug, hook)))
         _log_fault(observer, guard.error)

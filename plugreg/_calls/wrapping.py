@@ -1,4 +1,4 @@
-"""Stepping a hook wrapper, which is a generator, to its yield and from there to its end."""
+"""Stepping a hook wrapper, a generator, to its yield and to its end."""
 
 from __future__ import annotations
 

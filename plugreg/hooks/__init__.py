@@ -1,8 +1,9 @@
-"""Hooks on pluggy: the markers, plugreg's own specs, and the manager. No other folder uses pluggy.
+"""Hooks on pluggy: the markers, plugreg's own specs, and the manager.
 
-:class:`PluginManager` is a drop-in for ``pluggy.PluginManager``. Beyond it, there is
-:meth:`~PluginManager.exchange`: many plugins' implementations leave and arrive with one
-assignment for each hook, so that a caller in another thread sees the old set or the new one.
+No other folder uses pluggy. :class:`PluginManager` is a drop-in for ``pluggy.PluginManager``.
+Beyond it, there is :meth:`~PluginManager.exchange`: many plugins' implementations leave and arrive
+with one assignment for each hook, so that a caller in another thread sees the old set or the new
+one.
 
 This needs private names of pluggy: ``HookCaller._hookimpls``, ``_hookexec``, ``_call_history`` and
 ``_maybe_apply_history``, ``PluginManager._name2plugin`` and ``_verify_hook``, and two helpers. A

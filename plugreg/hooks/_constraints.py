@@ -1,4 +1,4 @@
-"""Parsing the ordering constraints of an implementation: its options ``before`` and ``after``.
+"""Parsing the ordering constraints of implementations, before and after.
 
 This module is apart from the ordering, which a plugin's markers do not need.
 """

@@ -1,4 +1,4 @@
-"""Exchanging implementations: prepared aside, decided at once, and then carried out."""
+"""Exchanging implementations: prepared, decided at once, and carried out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from plugreg.hooks._tables import Implementations
 
 
 class Caller(HookCaller):
-    """pluggy's caller, whose historic calls are made before or after an exchange, never during it.
+    """pluggy's caller, with historic calls that never overlap an exchange.
 
     So each of them is replayed to an exchanged plugin, or reaches it directly.
     """
@@ -44,7 +44,7 @@ class Caller(HookCaller):
 
 
 class ExchangingManager(pluggy.PluginManager):
-    """pluggy's manager, with implementations that are exchanged instead of edited in place."""
+    """pluggy's manager, with implementations that are exchanged as a whole."""
 
     _plugreg: ManagerState
 
@@ -157,7 +157,7 @@ class ExchangingManager(pluggy.PluginManager):
 
 
 def _begun(impl: HookImpl, due: deque[HistoricCall]) -> HookImpl:
-    """Return an implementation that removes its call from *due* as the plugin's code begins.
+    """Return an implementation that removes its call from *due* as it begins.
 
     If Ctrl-C comes before that, the call stays due.
     """
@@ -200,7 +200,7 @@ def store(
     impls: list[HookImpl],
     coming: Sequence[HookImpl] = (),
 ) -> None:
-    """Publish a hook's new list, ordered by its constraints; ``coming`` are new in it."""
+    """Publish a hook's new list, with ``coming`` new in it, in its order."""
     _publish(manager, hook, manager._plugreg.arrange(hook.name, impls, coming))
 
 

@@ -1,4 +1,4 @@
-"""Finding the hook implementations of a plugin, without evaluating any of its attributes."""
+"""Finding the hook implementations of a plugin; no attribute is evaluated."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _dict_of: Final = type.__dict__["__dict__"].__get__
 
 
 class MarkedFunction(NamedTuple):
-    """An attribute that is a hook implementation: its name, its options, and the function."""
+    """A hook implementation: its name, its options, and the function."""
 
     name: str
     options: HookimplOpts
@@ -37,7 +37,7 @@ class MarkedFunction(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """The marks of implementations: attributes that markers set, or a prefix of the name."""
+    """The marks of implementations: attributes of markers, or a prefix."""
 
     attributes: tuple[str, ...]
     prefix: str | None
@@ -53,7 +53,7 @@ class Marks(NamedTuple):
 
 
 def find_at_once(plugin: object, marks: Marks) -> list[MarkedFunction] | None:
-    """Find all implementations by one look at the dicts of the plugin and its classes.
+    """Find all implementations in the dicts of the plugin and its classes.
 
     This finds the same as pluggy, which looks up each name of ``dir``, in a twentieth of the time.
     Returns None where these dicts may not have all attributes: for a class with ``__dir__`` or the
@@ -119,7 +119,7 @@ def _attributes(plugin: object) -> tuple[Mapping[str, Any], Mapping[str, Any]] |
 
 
 def as_plain(opts: HookimplOpts) -> HookimplOpts:
-    """Return options with plain values, which run no code of the plugin when they are read.
+    """Return options with plain values, which run no code of the plugin.
 
     Options that are not given are False, or None, as in pluggy. Raises TypeError for a ``specname``
     that is no string, and for constraints that are no names.

@@ -1,4 +1,4 @@
-"""The loop of an isolated call, compiled for the arguments that a hook's implementations take."""
+"""The loop of an isolated call, compiled for a hook's arguments."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _MOST_SHAPES: Final = 16
 
 @lru_cache(maxsize=128)
 def _code(shapes: tuple[Shape, ...], given: int, defaults: int, first: bool) -> CodeType:
-    """Compile the loop for functions that take these shapes of ``given + defaults`` values."""
+    """Compile the loop for these shapes of ``given + defaults`` values."""
     values = [f"value{place}" for place in range(given + defaults)]
     *others, call = (f"function({', '.join(values[place] for place in shape)})" for shape in shapes)
     for number, other in enumerate(others):
@@ -81,7 +81,7 @@ def _no_results(_calls: Calls, _keep: Keep, _picked: Any) -> list[Any]:
 
 
 def make_pick(names: tuple[str, ...]) -> Pick:
-    """Make a function that takes the values of these arguments; KeyError if one is missing."""
+    """Make a function that picks these arguments; KeyError if one is missing."""
     return itemgetter(*names) if names else len
 
 

@@ -1,4 +1,4 @@
-"""The plugin manager: pluggy's, with lists of implementations that are replaced as a whole."""
+"""The plugin manager: a drop-in for pluggy's, with exchanges."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class PluginManager(ExchangingManager):
-    """pluggy's manager, with implementations that are exchanged instead of edited in place.
+    """pluggy's manager, with implementations that are exchanged as a whole.
 
     It can be used wherever a ``pluggy.PluginManager`` is: same methods, same semantics, same
     errors. Implementations and specs with plugreg's own markers count, too. Lists of
@@ -66,7 +66,7 @@ class PluginManager(ExchangingManager):
     # -- what counts as a hook ---------------------------------------------------------------
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
-        """Return the options of an implementation: the host's marker, plugreg's, or the prefix.
+        """Return the options of an implementation, by any marker or the prefix.
 
         Args:
             plugin: The plugin object.
@@ -76,7 +76,7 @@ class PluginManager(ExchangingManager):
         return _plugreg_opts(self, plugin, name, "plugreg_impl", {}) if opts is None else opts
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
-        """Return the options of a spec: the host's marker, plugreg's, or the prefix.
+        """Return the options of a spec, by any marker or the prefix.
 
         Args:
             module_or_class: The module or class of the spec.
@@ -89,7 +89,7 @@ class PluginManager(ExchangingManager):
         return _plugreg_opts(self, module_or_class, name, "plugreg_spec", implicit)
 
     def add_hookspecs(self, module_or_class: Any) -> None:
-        """Add the specs of a module or class, as ``pluggy.PluginManager.add_hookspecs`` does.
+        """Add the specs of a module or class, as pluggy's method does.
 
         Args:
             module_or_class: The module or class.
@@ -102,9 +102,10 @@ class PluginManager(ExchangingManager):
     def implementations(
         self, plugin: Any, name: str, rank: Rank = (), dist_info: str | None = None
     ) -> Implementations:
-        """Parse the hook implementations of a plugin and check them against the present specs.
+        """Parse the hook implementations of a plugin and check them.
 
-        No attribute is evaluated and nothing is registered.
+        They are checked against the present specs. No attribute is evaluated and nothing is
+        registered.
 
         Args:
             plugin: The plugin object.
@@ -124,7 +125,7 @@ class PluginManager(ExchangingManager):
         )
 
     def _verify_hook(self, hook: HookCaller, hookimpl: HookImpl) -> None:
-        """Check an implementation as pluggy does; a wrapper may be an async generator, too."""
+        """Check an implementation; a wrapper may be an async generator, too."""
         if hookimpl.wrapper and inspect.isasyncgenfunction(hookimpl.function):
             # pluggy requires a generator function, and gets one for the same arguments.
             hookimpl = copy.copy(hookimpl)
@@ -132,7 +133,9 @@ class PluginManager(ExchangingManager):
         super()._verify_hook(hook, hookimpl)
 
     def has_implementations(self, plugin: Any) -> bool:
-        """Return whether an object has any hook implementation. Nothing is evaluated or checked.
+        """Return whether an object has any hook implementation.
+
+        Nothing is evaluated or checked.
 
         Args:
             plugin: The object.
@@ -142,7 +145,7 @@ class PluginManager(ExchangingManager):
     # -- pluggy's own way in and out ---------------------------------------------------------
 
     def register(self, plugin: Any, name: str | None = None) -> str | None:
-        """Register a plugin and return its name, as ``pluggy.PluginManager.register`` does.
+        """Register a plugin and return its name, as pluggy's method does.
 
         Args:
             plugin: The plugin object.
@@ -314,7 +317,7 @@ class PluginManager(ExchangingManager):
         return name in self._name2plugin and name not in self._plugreg.taken
 
     def unknown_hooks(self, name: str) -> tuple[str, ...]:
-        """Return a sentence for each implementation of an exchanged plugin without a spec.
+        """Return a sentence for each implementation of a plugin without a spec.
 
         Args:
             name: The plugin's name. Implementations marked ``optionalhook`` need no spec.
@@ -342,7 +345,7 @@ class PluginManager(ExchangingManager):
         return messages
 
     def explain(self, hook: Any) -> tuple[Position, ...]:
-        """Return all implementations of a hook in call order, wrappers first, each with a reason.
+        """Return all implementations of a hook in call order, with reasons.
 
         Args:
             hook: The spec function, or the hook's name.
@@ -354,7 +357,9 @@ class PluginManager(ExchangingManager):
         return explain_order(self.table(hook).impls)
 
     def table(self, hook: Any) -> HookTable:
-        """Return a hook as the isolated call needs it; it is kept until its list or spec changes.
+        """Return a hook as the isolated call needs it.
+
+        It is kept until its list or spec changes.
 
         Args:
             hook: The spec function, or the hook's name.
@@ -447,7 +452,7 @@ def _make_table(manager: PluginManager, hook: Any) -> HookTable:
 def _plugreg_opts(
     manager: PluginManager, holder: Any, name: str, marker: str, implicit: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """Return the options that plugreg's own marker has set, or those that the prefix implies."""
+    """Return the options of plugreg's own marker, or those of the prefix."""
     found = _static_hook_attr(holder, name)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""The order of a hook's implementations under constraints: before or after a plugin."""
+"""The order of a hook's implementations under constraints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Edges = Mapping[int, Sequence[int]]
 
 
 class OrderRequest(NamedTuple):
-    """An implementation's plugin, and the plugins that it asks to be before and after."""
+    """An implementation's plugin, and the plugins it must be before and after."""
 
     name: str
     before: tuple[str, ...] = ()
@@ -26,9 +26,9 @@ class OrderRequest(NamedTuple):
 
 
 class Constraint(NamedTuple):
-    """The implementation at ``place`` must be before, or after, all those of the plugin ``other``.
+    """The implementation at ``place`` must be before, or after, a plugin's.
 
-    ``place`` is its place without any constraint.
+    ``other`` is the name of that plugin. ``place`` is its place without any constraint.
     """
 
     place: int
@@ -47,21 +47,21 @@ class Order(NamedTuple):
 
 
 class Position(NamedTuple):
-    """An implementation's plugin, and the reason of its place in the call order, as a sentence."""
+    """An implementation's plugin, and a sentence with the reason of its place."""
 
     slug: str
     reason: str
 
 
 class Cycle(NamedTuple):
-    """The plugins whose constraints form a cycle, and a description of these constraints."""
+    """The plugins whose constraints form a cycle, and their description."""
 
     names: frozenset[str]
     text: str
 
 
 class Arranged(NamedTuple):
-    """A hook's list in pluggy's own order, ``base``, and with its constraints, ``impls``."""
+    """A hook's list in pluggy's order, ``base``, and in its own, ``impls``."""
 
     base: list[HookImpl]
     impls: list[HookImpl]
@@ -72,12 +72,13 @@ class Arranged(NamedTuple):
 
 
 def find_order(requests: Sequence[OrderRequest]) -> Order:
-    """Find the order of implementations, whose given order holds where nothing is constrained.
+    """Find the order of implementations under their constraints.
 
-    An implementation with a constraint is moved no farther than it must be: forwards to the first
-    of those it must be before, backwards to the last of those it must be after. The others stay,
-    unless there is no other way. A plugin that is not there is no constraint. Constraints on a
-    cycle are ignored, and no others; a constraint on its own plugin is a cycle.
+    Without constraints it is the given order. An implementation with a constraint is moved no
+    farther than it must be: forwards to the first of those it must be before, backwards to the last
+    of those it must be after. The others stay, unless there is no other way. A plugin that is not
+    there is no constraint. Constraints on a cycle are ignored, and no others; a constraint on its
+    own plugin is a cycle.
     """
     at: dict[str, list[int]] = defaultdict(list)
     for place, request in enumerate(requests):
@@ -130,7 +131,7 @@ def _edges(constraints: Iterable[Constraint], at: At) -> tuple[Edges, Edges]:
 
 
 def _sorted(keys: Sequence[int], following: Edges, preceding: Edges) -> list[int]:
-    """Return all places except those on cycles, and behind them: always the smallest key next.
+    """Return all places except those on cycles, and behind them, by key.
 
     Places with the same key keep their order.
     """
@@ -212,7 +213,7 @@ def arrange(base: list[HookImpl]) -> Arranged:
 
 
 def explain_order(impls: Sequence[HookImpl]) -> tuple[Position, ...]:
-    """Return each implementation of a hook's list with the reason of its place, in call order."""
+    """Return each implementation of a hook with its reason, in call order."""
     found = []
     for called in reversed(_in_call_order(impls)):
         requests = [_request_of(impl) for impl in called]
@@ -243,7 +244,7 @@ def explain_order(impls: Sequence[HookImpl]) -> tuple[Position, ...]:
 
 
 def _in_call_order(impls: Sequence[HookImpl]) -> tuple[list[HookImpl], list[HookImpl]]:
-    """Return the plain implementations of a hook's list, and the wrappers, each in call order."""
+    """Return plain implementations and wrappers of a list, in call order."""
     halves: tuple[list[HookImpl], list[HookImpl]] = ([], [])
     for impl in reversed(impls):
         halves[bool(impl.wrapper or impl.hookwrapper)].append(impl)

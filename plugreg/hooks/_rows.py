@@ -68,7 +68,7 @@ def make_row(
 
 
 def _takes_by_place(impl: HookImpl, optional: tuple[str, ...]) -> bool:
-    """Return whether the values of ``optional`` come right after the others in the parameters.
+    """Return whether ``optional`` come right after the other parameters.
 
     pluggy reports for a function with ``__wrapped__`` the parameters of the wrapped function.
     """
@@ -82,7 +82,7 @@ def _takes_by_place(impl: HookImpl, optional: tuple[str, ...]) -> bool:
 def _pass_by_keyword(
     function: Callable[..., Any], count: int, names: tuple[str, ...]
 ) -> Callable[..., Any]:
-    """Make a function that passes its values after the first ``count`` by these names."""
+    """Make a function that passes values after the first ``count`` by name."""
 
     def caller(*values: Any) -> Any:
         optional = zip(names, values[count:], strict=True)
@@ -99,7 +99,7 @@ def with_all(row: Row) -> Callable[..., Any]:
 
 
 def _make_new_style(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make an old-style wrapper, which is sent a ``Result``, work like a new-style one."""
+    """Make an old-style wrapper, which receives a ``Result``, a new-style one."""
 
     def wrapper(*args: Any, **kwargs: Any) -> Generator[None, Any, Any]:
         inner = function(*args, **kwargs)

@@ -129,7 +129,7 @@ class PlugregSpecs:
 
     @hookspec
     def plugreg_plugins(self) -> Iterable[tuple[str, object]]:
-        """Bring further plugins. Called once, when the implementing plugin has been activated.
+        """Bring further plugins; called once, when the plugin was activated.
 
         Returns:
             Pairs of a name and an object, class, or ``"module:attr"``. These plugins are found

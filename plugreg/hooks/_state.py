@@ -1,4 +1,4 @@
-"""The manager's state beside pluggy's own, and the order of exchanged implementations."""
+"""The manager's own state, and the order of exchanged implementations."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ class HistoricCall(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exchange:
-    """The changes of a decided exchange beside the state; carrying them out twice does no harm.
+    """The changes of a decided exchange beside the state.
 
-    ``lists`` has the new list of each hook concerned. ``removed`` are names of plugins, ``added``
-    plugins by their names. ``publish`` is the owner's part.
+    Carrying them out twice does no harm. ``lists`` has the new list of each hook concerned.
+    ``removed`` are names of plugins, ``added`` plugins by their names. ``publish`` is the owner's
+    part.
     """
 
     lists: Sequence[tuple[HookCaller, list[HookImpl]]]
@@ -74,7 +75,7 @@ class ManagerState:
         return state
 
     def put(self, added: Implementations) -> None:
-        """Add a plugin. Its place is its rank, then the order in which it lists its hooks."""
+        """Add a plugin, placed by its rank, then by the order of its hooks."""
         self.taken[added.name] = added
         for index, (_, impl) in enumerate(added.pairs):
             self.places[impl] = (section(impl), (added.rank, index))
@@ -122,7 +123,7 @@ class ManagerState:
         return impls
 
     def _follows(self, new: HookImpl) -> Callable[[HookImpl], bool]:
-        """Return a function that says whether an implementation stands after this exchanged one."""
+        """Return a function that says whether an implementation stands after *new*."""
         places, before = self.places, self.before or ()
         new_part, new_place = places[new]
         is_trylast = new_part in (0, 3)

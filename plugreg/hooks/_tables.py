@@ -1,4 +1,4 @@
-"""A hook as the isolated call needs it, and the implementations that one plugin brings."""
+"""A hook as the isolated call needs it, and the implementations of a plugin."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Implementations:
         ]
 
     def invoke(self, hook: str, **kwargs: object) -> list[Any]:
-        """Run this plugin's own implementations of a hook, without wrappers and without a guard.
+        """Run this plugin's own implementations of a hook, without a guard.
 
         Args:
             hook: The hook's name.
@@ -73,12 +73,13 @@ class Implementations:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class HookTable:
-    """A hook as the isolated call needs it, made from one list of implementations and one spec.
+    """A hook as the isolated call needs it.
 
-    The table is current as long as ``hook`` holds the same two objects. ``rows`` and ``wrappers``
-    are in call order, wrappers outermost first and all in new style. ``bare`` has the rows without
-    supervision. A call has a value for each of ``parameters``, whose ``names`` are a set;
-    ``defaults`` has the spec's default values.
+    It is made from one list of implementations and one spec. The table is current as long as
+    ``hook`` holds the same two objects. ``rows`` and ``wrappers`` are in call order, wrappers
+    outermost first and all in new style. ``bare`` has the rows without supervision. A call has a
+    value for each of ``parameters``, whose ``names`` are a set; ``defaults`` has the spec's default
+    values.
 
     ``shortcuts`` are for calls that are no more than a loop over all rows. By the number of
     arguments, all or those without a default, they have the function that picks their values, and
@@ -214,6 +215,6 @@ def _parameters(
 
 
 def section(impl: HookImpl) -> int:
-    """Return the number of the part, of six, of a hook's list that has an implementation."""
+    """Return the part, of six, of a hook's list that has an implementation."""
     position = 0 if impl.trylast else 2 if impl.tryfirst else 1
     return position + 3 if impl.wrapper or impl.hookwrapper else position

@@ -1,4 +1,4 @@
-"""Calling hooks on an event loop: async implementations in tasks, synchronous ones in a thread.
+"""Calling hooks on an event loop: in tasks, or in a thread if synchronous.
 
 Plugin code runs in the loop's thread only where it is async itself. All other code of plugins
 runs in a worker thread, so that it never blocks the loop: synchronous implementations and
@@ -31,14 +31,14 @@ RECORD_SECONDS: Final = 30.0
 
 
 class AsyncCalls:
-    """Runs calls on the loop of the coroutine that awaits them. It keeps the busy plugins, no more.
+    """Runs calls on the loop of the coroutine that awaits them.
 
-    Calls may be under way on several loops in several threads. ``timeout`` is in seconds, for
-    each implementation, and for a wrapper's part before its yield and after it; None means no
-    limit. Code that overruns gets a PluginTimeoutError. Async code is cancelled and has
-    CLEAN_UP_SECONDS to end. Code that does not end, and synchronous code at once, is given up on.
-    Its plugin is busy, and raises a PluginBusyError in each call, until the code returns. Other
-    plugins may run in several threads, for several calls, at once.
+    It keeps the busy plugins, no more. Calls may be under way on several loops in several threads.
+    ``timeout`` is in seconds, for each implementation, and for a wrapper's part before its yield
+    and after it; None means no limit. Code that overruns gets a PluginTimeoutError. Async code is
+    cancelled and has CLEAN_UP_SECONDS to end. Code that does not end, and synchronous code at once,
+    is given up on. Its plugin is busy, and raises a PluginBusyError in each call, until the code
+    returns. Other plugins may run in several threads, for several calls, at once.
 
     When the caller is cancelled, async code is cancelled, too, and all that runs has
     CLEAN_UP_SECONDS to end. Then wrappers are closed, and the cancellation goes on. An exception
@@ -77,11 +77,11 @@ class AsyncCalls:
         *,
         first: bool,
     ) -> Any:
-        """Run the steps inside the wrappers, outermost first; return the outermost result.
+        """Run the steps inside the wrappers, and return the outermost result.
 
-        The steps' result is the list of the values that are not None, in the order of the steps.
-        With ``first`` it is the first such value, or None. Then the steps run in turn, since the
-        steps after the first result must not run.
+        Wrappers come outermost first. The steps' result is the list of the values that are not
+        None, in the order of the steps. With ``first`` it is the first such value, or None. Then
+        the steps run in turn, since the steps after the first result must not run.
         """
         steps = self._guard(hook, steps)
         async with _HookCall(hook, timeout, self._busy, self._on_fault) as call:

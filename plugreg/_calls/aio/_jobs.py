@@ -1,4 +1,4 @@
-"""Jobs, which are pieces of plugin code with a time limit, and the teams that run them together."""
+"""Jobs: pieces of plugin code with a time limit, and teams that run them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ class _Awaitable(NamedTuple):
 
 
 class Job:
-    """One piece of plugin code, and its result when it ``is_over``: ``value`` or ``error``.
+    """One piece of plugin code, and its result when it ``is_over``.
 
-    ``start`` sets it going: in a thread, in a task, or as a part of a task. It may take ``limit``
-    seconds; None means no limit. Then a task is cancelled and has CLEAN_UP_SECONDS to end. Code
-    that goes on nevertheless, and a thread at once, is given up on. The job is over then, and the
-    plugin, if it ``makes_busy``, is busy until the code returns. ``is_stopped`` says that the job
-    was asked to end, for any reason. ``overrun`` is called when the limit is over, ``cancel``
-    cancels the job's task. All methods are called in the loop's thread.
+    The result is a ``value`` or an ``error``. ``start`` sets it going: in a thread, in a task, or
+    as a part of a task. It may take ``limit`` seconds; None means no limit. Then a task is
+    cancelled and has CLEAN_UP_SECONDS to end. Code that goes on nevertheless, and a thread at once,
+    is given up on. The job is over then, and the plugin, if it ``makes_busy``, is busy until the
+    code returns. ``is_stopped`` says that the job was asked to end, for any reason. ``overrun`` is
+    called when the limit is over, ``cancel`` cancels the job's task. All methods are called in the
+    loop's thread.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Job:
     def run_in_thread(
         self, function: Callable[[], Any], discard: Callable[[Any], object] = lambda _: None
     ) -> None:
-        """Call ``function`` in the worker's thread; an awaitable that it returns is awaited.
+        """Call ``function`` in the worker's thread, and await a returned awaitable.
 
         ``discard`` takes a return value that comes too late.
         """
@@ -108,7 +109,7 @@ class Job:
         self._begun = monotonic()
 
     def end(self, value: Any, error: BaseException | None) -> None:
-        """End the job with the code's result; a result of a job that is over comes too late."""
+        """End the job with the code's result, unless it is over already."""
         if self.is_over:
             self._team.busy.discard(self._piece)
             return
@@ -213,7 +214,7 @@ class Job:
             self._give_up()
 
     def _give_up(self) -> bool:
-        """End the job without the code's result. False if the code has ended at this moment."""
+        """End the job without a result; False if the code has ended just now."""
         busy, task = self._team.busy, self._thread_task
         if self._makes_busy:
             busy.add(self._piece, self.slug)
@@ -294,7 +295,7 @@ class Team:
         done: Callable[[], object],
         context: Context | None = None,
     ) -> Callable[[], object]:
-        """Start a task, and return a function to cancel it; its context is that of the call."""
+        """Start a task in the call's context, and return a function to cancel it."""
         if context is None:
             context = self.worker.context.copy()
         return self.loop.spawn(body, done, context)

@@ -15,9 +15,10 @@ from plugreg._support.guard import Guard, running_trio
 
 
 class AsyncioLoop:
-    """The few operations that differ between the loops. Made, and used, in the loop's thread.
+    """The few operations that differ between the loops.
 
-    ``cancelled`` is the exception class of a cancellation, ``event`` makes an event.
+    Made, and used, in the loop's thread. ``cancelled`` is the exception class of a cancellation,
+    ``event`` makes an event.
     """
 
     def __init__(self) -> None:
@@ -28,7 +29,7 @@ class AsyncioLoop:
         self.event: Callable[[], Any] = asyncio.Event
 
     def soon(self, callback: Callable[[], object]) -> None:
-        """Call a function soon in the loop's thread. This alone may be used in any thread."""
+        """Call a function soon in the loop's thread. Any thread may use this."""
         try:
             self._loop.call_soon_threadsafe(callback)
         except RuntimeError:
@@ -38,7 +39,7 @@ class AsyncioLoop:
     def spawn(
         self, body: Callable[[], Awaitable[None]], done: Callable[[], object], context: Context
     ) -> Callable[[], object]:
-        """Start a task that outlives its maker if need be, and return a function to cancel it.
+        """Start a task that may outlive its maker; return a function to cancel it.
 
         ``body`` must not raise. ``done`` is called, in ``context``, when the task has ended, also
         when it was cancelled before its first step, or was thrown away with its loop.
@@ -124,7 +125,7 @@ Loop: TypeAlias = AsyncioLoop | TrioLoop
 
 
 def running_loop() -> Loop:
-    """Return the loop that the calling coroutine runs on. Raises RuntimeError for another one."""
+    """Return the running loop. Raises RuntimeError for an unknown one."""
     # Asked first, since trio may run as a guest of asyncio's loop.
     trio = running_trio()
     if trio is not None:

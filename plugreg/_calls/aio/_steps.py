@@ -1,4 +1,4 @@
-"""The steps of an asynchronous call: implementations and wrappers, supervised if the host asks."""
+"""The steps of an asynchronous call: implementations and wrappers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Begin = Callable[[str, str], SupervisedCall]
 
 
 def supervise(step: Step, hook: str, begin: Begin) -> Step:
-    """Return the step with ``begin`` round it, called where and when the plugin's code runs."""
+    """Return the step with ``begin`` called where the plugin's code runs."""
     calls: list[SupervisedCall] = []
 
     def run() -> Any:
@@ -53,7 +53,7 @@ def supervise(step: Step, hook: str, begin: Begin) -> Step:
 
 
 def refuse_if_busy(step: Step, busy: BusyPlugins) -> Step:
-    """Return a step that raises PluginBusyError, and does not run, while its plugin is busy.
+    """Return a step that raises PluginBusyError while its plugin is busy.
 
     Within a supervised step this is a fault of the plugin: code that hangs opens its circuit.
     """
@@ -96,6 +96,6 @@ class SupervisedAwaitable:
 
 
 def close(awaitable: Awaitable[Any]) -> None:
-    """Close a coroutine that nobody awaits any more; if nobody ever did, none of its code runs."""
+    """Close a coroutine; none of its code runs if it was never awaited."""
     if type(awaitable) in (CoroutineType, SupervisedAwaitable):
         awaitable.close()  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Threads for plugin code that may hang: each is a daemon, and can be given up on.
+"""Daemon threads for plugin code that may hang, and can be given up on.
 
 A thread cannot be ended from outside. A thread whose function does not return in time is left
 alone; the tasks behind it go on in another thread, and the first thread ends when it returns.
@@ -52,7 +52,7 @@ class ThreadTask:
             return True
 
     def run(self, worker: Worker) -> bool:
-        """Call the function, in a copy of the context. False when it was given up on meanwhile."""
+        """Call the function in a copy of the context; False if it is too late."""
         with self._lock:
             if self._state == "given up":
                 return True
@@ -90,7 +90,7 @@ class Worker:
         self._has_thread = False
 
     def put(self, task: ThreadTask) -> None:
-        """Run a task after those before it. Raises RuntimeError when no thread can be started."""
+        """Queue a task. Raises RuntimeError when no thread can be started."""
         self._queue.put(task)
         self._serve()
 
@@ -130,7 +130,7 @@ def _serve(worker: Worker, queue: SimpleQueue[ThreadTask | None]) -> None:
 
 
 class BusyPlugins:
-    """The plugins whose code was given up on and has not returned. Safe in all threads."""
+    """The plugins whose code was given up on and still runs. Thread-safe."""
 
     def __init__(self) -> None:
         self._slugs: Final[dict[object, str]] = {}

@@ -1,4 +1,4 @@
-"""Wrappers round an asynchronous call: generators in the worker's thread, async ones in a task.
+"""Wrappers round an asynchronous call, in the worker's thread or a task.
 
 Each method of a wrapper starts one part of it for a job, and ends the job with that part:
 ``enter`` runs it to its yield, ``leave`` from there to its end with the value inside, and ``close``
@@ -50,10 +50,10 @@ class SyncWrapper:
 
 
 class AsyncWrapper:
-    """An async generator function, which cannot return: a second yield sends the value outside.
+    """An async generator function: a second yield sends the value outside.
 
-    It lives in one task from its beginning to its end, as its resources may demand. Without a
-    second yield the value stays as it is.
+    It cannot return a value. It lives in one task from its beginning to its end, as its resources
+    may demand. Without a second yield the value stays as it is.
     """
 
     _job: Job
