@@ -26,7 +26,7 @@ from plugreg._state.revision import RevisionTracker
 from plugreg._support.names import Slug
 from plugreg.discovery import Sources, restricted
 from plugreg.events import EventOutbox, Notify
-from plugreg.exceptions import PluginSlugError
+from plugreg.exceptions import PluginSlugError, StorageError
 from plugreg.hooks import PluginManager
 from plugreg.records import (
     ActivePlugin,
@@ -100,6 +100,8 @@ class LifeCycle:
         # The revision of which _read_values() has read all values.
         self._revision_read: int | None = None
         self._unfinished: PublishedChange | None = None
+        # Whether a change of plugin rows may be stored that was not carried out.
+        self._is_behind = False
 
     def status(self) -> ProcessStatus:
         """Return which plugins are in service now, and by which epoch of the plugin rows."""
@@ -146,14 +148,21 @@ class LifeCycle:
         and the number of the epoch that it made, 0 for none. ``wanted`` is their desired state,
         where an event is to be emitted.
         """
-        stored = store() if self._queue.is_inside() else None
+        stored = None
+        if self._queue.is_inside():
+            self._is_behind = True
+            stored = store()
 
         def job() -> None:
+            if stored is not None:
+                self._is_behind = False
             with self._turn:
+                self._is_behind = True
                 slugs, epoch = stored or store()
                 if slugs:
                     self._apply_to(slugs)
                 self._revisions.note_own_change(epoch)
+                self._is_behind = False
                 if epoch and wanted is not None:
                     for slug in slugs:
                         self._outbox.add("plugin_activated", slug=slug, active=wanted)
@@ -229,6 +238,21 @@ class LifeCycle:
         if self._published.is_closed:
             self._published.current()
         self._finish()
+        if self._is_behind:
+            self._carry_out_rest()
+
+    def _carry_out_rest(self) -> None:
+        """Carry out what an interrupted change has stored, as a refresh does."""
+        # The reload is a change itself.
+        self._is_behind = False
+        try:
+            if not self._revisions.is_current():
+                self._catch_up()
+        except BaseException as error:
+            self._is_behind = True
+            # Without the storage the other change goes on, and the next one tries again.
+            if not isinstance(error, StorageError):
+                raise
 
     def _report(self) -> None:
         self._heartbeat.beat(self.status())

@@ -13,6 +13,7 @@ import pytest
 import plugreg
 from plugreg import Plugin, PluginRegistry, RegistryNotReady, hookimpl, hookspec
 from plugreg._lifecycle.change_queue import ChangeQueue
+from plugreg.storage import MemoryStorage
 
 ROOT = Path(plugreg.__file__).parent
 CHANGES = tuple(
@@ -253,3 +254,31 @@ def check_objects_are_gone():
     for each in Told.made:
         assert each.told == ["activated", "open", "deactivating"]
         assert "_plugreg_context" not in vars(each)
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_what_is_stored_is_carried_out_by_the_next_change(active):
+    """Whenever it comes, what is stored and what is in service agree after any other change."""
+
+    def change(registry):
+        (registry.activate if active else registry.deactivate)("tea")
+
+    storages = []
+
+    def prepare():
+        storages.append(MemoryStorage())
+        registry = PluginRegistry(
+            "shop", group="no.such", builtin=[Tea, Milk], storage=storages[-1]
+        )
+        registry.load()
+        if not active:
+            registry.activate("tea")
+        return registry
+
+    outcomes = set()
+    for registry in every_place(prepare, change):
+        registry.activate("milk")
+        stored = storages[-1].read("plugins")["tea"]["active"]
+        assert registry.get("tea").active is stored
+        outcomes.add(stored)
+    assert outcomes == {True, False}
