@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from operator import is_
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from plugreg._support.guard import Guard
@@ -53,6 +54,7 @@ class PluginValues:
         "__weakref__",
         "_replaced",
         "_scrubbed",
+        "_scrubbed_for",
         "_scrubbing",
         "_seen",
         "declared",
@@ -69,6 +71,11 @@ class PluginValues:
         self.protected: frozenset[tuple[bool, str]] = frozenset()
         self._seen: tuple[StoredSettings, Declared, list[str], list[_Secret]] | None = None
         self._scrubbed: tuple[list[str], Scrubber] = ([], NOTHING_HIDDEN)
+        self._scrubbed_for: tuple[tuple[Any, ...], User, Scrubber] = (
+            (None, None, None),
+            None,
+            NOTHING_HIDDEN,
+        )
         self._scrubbing: set[int] = set()
         self._replaced: tuple[tuple[User, SettingDefinition | None, StoredValue], ...] = ()
 
@@ -197,11 +204,18 @@ class PluginValues:
         Other users could choose a value that changes what everybody is shown.
         """
         everything = self.scrubber()
+        made_from = (everything, self.stored, self.declared)
+        last, last_user, scrubber = self._scrubbed_for
+        if last_user == user and all(map(is_, last, made_from)):
+            return scrubber
         secrets = list(self._protected_values())
         own = [secret for secret in secrets if secret.user in (None, user)]
-        if len(own) == len(secrets):
-            return everything
-        return Scrubber(_all_texts([*own, *self._protected_defaults()]), known=everything)
+        scrubber = everything
+        if len(own) < len(secrets):
+            texts = _all_texts([*own, *self._protected_defaults()])
+            scrubber = Scrubber(texts, known=everything)
+        self._scrubbed_for = (made_from, user, scrubber)
+        return scrubber
 
     def _protected_texts(self) -> list[str]:
         seen = self._seen

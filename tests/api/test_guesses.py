@@ -130,3 +130,13 @@ class TestValuesOfUsers:
         assert registry.config.scrubbed("shop", "green", 2) == "***"
         assert registry.config.scrubbed("shop", "green", 3) == "green"
         assert registry.config.scrubbed("shop", "green") == "green"
+
+    def test_what_a_user_has_chosen_may_become_the_plugins_own(self, registry, api):
+        """The same text, now a protected value of the plugin, is hidden from everybody."""
+        _set_own(api, "TOKEN", "a-common-text")
+        assert registry.config.scrubbed("shop", "a-common-text") == "a-common-text"
+        registry.settings("shop").set("KEY", "a-common-text")
+        _set_own(api, "TOKEN", "")
+
+        assert registry.config.scrubbed("shop", "a-common-text") == "***"
+        assert registry.config.scrubbed("shop", "a-common-text", 2) == "***"
