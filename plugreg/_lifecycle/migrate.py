@@ -1,4 +1,4 @@
-"""Taking over settings that an older version of a plugin has stored."""
+"""Migration of settings that an older version of a plugin has stored."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from plugreg.settings.store import SettingsStore
 from plugreg.settings.values import Declared, Definitions
 
 _MOST_TRIES: Final = 10
-"""How often others may change the settings in between before it is given up."""
+"""How often others may change the settings in between before the migration is given up."""
 
 
 def migrate(store: SettingsStore, slug: str, plugin: SettingsMixin, declared: Declared) -> None:
-    """Let a plugin bring its stored settings to the version it declares, if they are older.
+    """Let a plugin migrate its stored settings to the version it declares, if they are older.
 
-    ``migrate_settings`` is called once for the plugin's own values, and once for each user's, where
-    there are any. What it gives is checked against the definitions and stored with the new version
+    ``migrate_settings`` is called once for the plugin's own values and once for each user's, if
+    there are any. Its results are checked against the definitions, and stored with the new version
     in one transaction. No plugin code runs in there: if others have changed the settings
-    meanwhile, it is all done again, 10 times at most.
+    meanwhile, the migration is repeated, 10 times at most.
 
-    What the plugin raises passes through. Raises ValueError that tells all faults of what it gave,
-    StorageError, and RuntimeError after the last try. Then nothing has changed.
+    Exceptions of the plugin pass. Raises ValueError with all faults of its results, StorageError,
+    and RuntimeError after the last try. Nothing has changed then.
     """
     if not store.stored(slug).is_older_than(declared.version):
         return
@@ -38,8 +38,8 @@ def migrate(store: SettingsStore, slug: str, plugin: SettingsMixin, declared: De
         before = store.read_stored(slug) if attempt else store.stored(slug)
         after = before
         if before.is_older_than(declared.version):
-            after = _migrated(slug, plugin, declared, before)
-        # Another process may have done it by now; then what it has stored is taken in.
+            after = _migrate_values(slug, plugin, declared, before)
+        # Another process may have migrated them by now; then its values are read.
         if store.exchange(slug, before, after):
             return
     raise RuntimeError(
@@ -48,7 +48,7 @@ def migrate(store: SettingsStore, slug: str, plugin: SettingsMixin, declared: De
     )
 
 
-def _migrated(
+def _migrate_values(
     slug: str, plugin: SettingsMixin, declared: Declared, before: StoredSettings
 ) -> StoredSettings:
     version = before.version or FIRST_VERSION
@@ -59,18 +59,18 @@ def _migrated(
         if not old:
             continue
         where = "" if user is None else f" of user {user}"
-        # What cannot be decrypted would be lost if the plugin never saw it.
-        faults += [f"{key}{where}: {each.fault}" for key, each in old.items() if each.fault]
+        # A value that cannot be decrypted would be lost, since the plugin never saw it.
+        faults += [f"{key}{where}: {value.fault}" for key, value in old.items() if value.fault]
         if faults:
             continue
-        stored = {key: each.given for key, each in old.items()}
-        # What a plugin gives need not be what it promises.
+        stored = {key: value.given for key, value in old.items()}
+        # The plugin may return anything.
         given: Any = plugin.migrate_settings(stored, version, user)
         if not issubclass(type(given), Mapping):
             faults.append(f"it must give a dict of key to value{where}, not a {_kind(given)}")
             continue
-        passed_on = [each.given for each in old.values() if each.is_json]
-        values[user], wrong = _checked(slug, user, declared.of(user), given, passed_on)
+        passed_on = [value.given for value in old.values() if value.is_json]
+        values[user], wrong = _check_values(slug, user, declared.of(user), given, passed_on)
         faults += [f"{fault}{where}" for fault in wrong]
     if faults:
         raise ValueError(
@@ -79,22 +79,22 @@ def _migrated(
     return StoredSettings(declared.version, values)
 
 
-def _checked(
+def _check_values(
     slug: str,
     user: User,
     definitions: Definitions,
     given: Mapping[str, Any],
     passed_on: list[Any],
 ) -> tuple[dict[str, StoredValue], list[str]]:
-    """Return the values to store, and every fault of what a plugin gave.
+    """Return the values to store, and every fault of a plugin's result.
 
-    ``passed_on`` are the references that were stored: a text that a client has sent must not
-    become one by being parsed.
+    ``passed_on`` are the references that were stored: a string that a client has sent must not
+    become a reference by being parsed.
     """
     values: dict[str, StoredValue] = {}
     faults: list[str] = []
     for name, value in given.items():
-        # What a plugin gives need not be what it promises.
+        # The plugin may return anything.
         key = str.upper(name) if issubclass(type(name), str) else ""
         definition = definitions.get(key)
         if definition is None:
@@ -123,7 +123,7 @@ def _reason(error: BaseException) -> str:
     if issubclass(type(error), SettingError):
         reason: str = error.reason  # type: ignore[attr-defined]
         return reason
-    # It is the plugin's own, and may quote what is protected.
+    # The plugin's own exception may quote a protected value.
     return explain(error).exception_type
 
 

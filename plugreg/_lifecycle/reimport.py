@@ -1,4 +1,4 @@
-"""Which imported modules belong to a plugin, so that its code can be imported anew.
+"""Eviction of the modules of a plugin, so that its code is imported again.
 
 Only what a plugin's own distribution or folder brought is ever taken from ``sys.modules``: never
 the host's modules, and never those of a sibling in the same namespace package.
@@ -20,10 +20,10 @@ from plugreg.records import PluginSpec, Source
 
 
 class Evicted(dict[str, ModuleType]):
-    """Modules by name that were taken from ``sys.modules``, which can be put back."""
+    """Modules by name that were evicted from ``sys.modules``, and can be restored."""
 
     def restore(self, *, all_of_them: bool = False) -> None:
-        """Put back those that were not imported anew, or ``all_of_them``."""
+        """Restore the modules that were not imported again, or ``all_of_them``."""
         for name, module in self.items():
             if all_of_them:
                 sys.modules[name] = module
@@ -90,9 +90,9 @@ class Evictions:
 
 
 def forget_folders() -> None:
-    """Let the import system see what has come into the folders it knows.
+    """Let the import system see new files in the folders it knows.
 
-    ``importlib.invalidate_caches`` asks every finder there is, whatever it raises, and brings in
+    ``importlib.invalidate_caches`` would raise any exception of any finder, and would import
     ``importlib.metadata``.
     """
     for entry, finder in list(sys.path_importer_cache.items()):
@@ -107,19 +107,19 @@ def forget_folders() -> None:
 
 
 def unit_of(spec: PluginSpec, *, whole_folder: bool = False) -> str:
-    """Return what :func:`evict` takes at once: a distribution, a folder of plugins, or a file."""
+    """Return the unit that `evict` takes at once: a distribution, a folder or a file."""
     if spec.distribution is not None:
         return spec.distribution
     return str(spec.folder) if whole_folder else f"{spec.path}:{spec.value}"
 
 
 def evict(spec: PluginSpec, taken: Evicted | None = None, *, whole_folder: bool = False) -> Evicted:
-    """Take the modules of a plugin, and of all others of its distribution, from ``sys.modules``.
+    """Evict the modules of a plugin, and of all others of its distribution.
 
-    Of a plugin in a folder that is its file or package, with ``whole_folder`` everything that was
-    imported from the folder, neighbours that are no plugins included. Objects made of the old
-    code stay as they are. Of objects that a host gave, nothing is taken. They are put into
-    ``taken``, which is returned.
+    Of a plugin in a folder these are its file or package; with ``whole_folder`` all modules that
+    were imported from the folder, neighbours that are no plugins included. Objects made of the old
+    code stay as they are. Nothing is evicted for objects that a host gave. The modules are put
+    into ``taken``, which is returned.
     """
     taken = Evicted() if taken is None else taken
     forget(_modules_of(spec, whole_folder=whole_folder), taken)
@@ -147,7 +147,7 @@ def _modules_of(spec: PluginSpec, *, whole_folder: bool) -> list[str]:
             for name in _below(spec.module if sources is None else _root_of(spec.module))
             if sources is None or (_file_of(sys.modules.get(name)) or "").startswith(sources)
         ]
-    # Whatever a distribution says that it has installed.
+    # These stay, whatever a distribution claims to have installed.
     return [name for name in own if name.partition(".")[0] not in _NEVER]
 
 
@@ -210,5 +210,5 @@ def _file_of(module: object) -> str | None:
 
 def _below(root: str) -> list[str]:
     # A plugin may have put anything in there, under any key.
-    names = [each for each in list(sys.modules) if type(each) is str]
+    names = [name for name in list(sys.modules) if type(name) is str]
     return [name for name in names if name == root or name.startswith(f"{root}.")]

@@ -368,13 +368,13 @@ def _plan(
     from graphlib import TopologicalSorter
 
     depths = dict(others)
-    open_needs = {slug: each for slug, each in needs.items() if slug not in held}
-    sorter = TopologicalSorter({slug: each for slug, each in open_needs.items() if each})
+    wanted = {slug: needed for slug, needed in needs.items() if slug not in held}
+    sorter = TopologicalSorter({slug: needed for slug, needed in wanted.items() if needed})
     for slug in sorter.static_order():
-        if slug in open_needs:
-            below = [depths[need] for need in open_needs[slug] if need in depths]
+        if slug in wanted:
+            below = [depths[need] for need in wanted[slug] if need in depths]
             depths[slug] = max(below, default=-1) + 1
-    ranks = {slug: (depths.get(slug, 0), *chosen[slug].sort_key) for slug in open_needs}
+    ranks = {slug: (depths.get(slug, 0), *chosen[slug].sort_key) for slug in wanted}
     order = sorted(ranks, key=lambda slug: ranks[slug])
     failures += _hold_unmet(order, needs, held)
     return LoadPlan(

@@ -9,10 +9,12 @@ from plugreg.records import PluginFailure
 
 
 class Retries:
-    """Remembers what plugins have asked for by raising NotReadyYet, in one process.
+    """Remembers when plugins that raised NotReadyYet are to be tried again, in one process.
 
-    ``clock`` gives seconds that never go back. Whoever writes holds the turn of a change; it may be
-    read from any thread.
+    Only a change in its turn may write; any thread may read.
+
+    Args:
+        clock: Returns seconds that never go back.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -21,16 +23,18 @@ class Retries:
         self._due: dict[str, float] = {}
 
     def note(self, tried: Collection[str], failures: Iterable[PluginFailure]) -> None:
-        """Let what has come of loading plugins take the place of what was known of them."""
+        """Replace the times of plugins that were tried by those of their failures."""
         now = self._clock()
         kept = {slug: due for slug, due in self._due.items() if slug not in tried}
         asked = {
-            each.slug: now + each.retry_after for each in failures if each.retry_after is not None
+            failure.slug: now + failure.retry_after
+            for failure in failures
+            if failure.retry_after is not None
         }
         self._due = {**kept, **asked}
 
     def due(self) -> frozenset[str]:
-        """Return the slugs of those whose time has come."""
+        """Return the slugs of plugins whose time has come."""
         if not self._due:
             return frozenset()
         now = self._clock()

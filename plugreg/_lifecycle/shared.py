@@ -1,4 +1,4 @@
-"""``registry.shared``: what the processes that share a storage have to do with one another."""
+"""``registry.shared``: coordination with other processes that share the storage."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from plugreg.storage import Storage
 
 
 class Shared:
-    """Takes in what other processes store, and tells them of this one.
+    """Reads the changes that other processes store, and reports this process to them.
 
-    Everything goes through the storage that they share; with a MemoryStorage there is nobody else.
+    Everything goes through the shared storage; with a MemoryStorage there is no other process.
     """
 
     def __init__(
@@ -31,71 +31,99 @@ class Shared:
         self._follower = Follower(self._tick)
 
     def refresh(self) -> bool:
-        """Take in what other processes have changed; True exactly when plugins were reloaded.
+        """Take in the changes that other processes have stored.
 
-        Where nothing was stored since, that is one look at the storage's revision. Else settings
-        and metadata are read again, and plugins in service whose settings have changed are told.
-        Plugins are looked for and reloaded when others are wished than before, or when all
-        processes were asked to reload; what this process did itself is no reason, nor is what
-        another one has found or failed to load. Nothing is stored but what a reload finds new.
+        If nothing was stored since, that is one look at the storage's revision. Else settings and
+        metadata are read again, and plugins whose settings have changed are notified. Plugins are
+        looked for and reloaded if the stored desired states differ, or if all processes were asked
+        to reload. Changes of this process are no reason to reload, nor are plugins that another
+        process has found or failed to load. Only a reload stores anything: new plugins.
 
-        Threads take turns. Asked for by plugin code that is being loaded, it is done right after,
-        and this returns False. Raises RegistryNotReady before load and after close, StorageError
-        (then the plugins in service stay as they are), RegistryBusyError as a reload does.
+        Changes wait for one another. Called by plugin code that is being loaded, this is carried
+        out right after that, and returns False.
+
+        Returns:
+            Whether plugins were reloaded.
+
+        Raises:
+            RegistryNotReady: Before load and after close.
+            RegistryBusyError: If the turn did not come in time.
+            StorageError: If the storage cannot be read. The plugins in service stay as they are.
         """
         return self._life.refresh()
 
     def watch(self, every: float = 1.0) -> Watch:
-        """Return a context manager that refreshes every so many seconds, in a thread of its own.
+        """Return a context manager that refreshes in a thread of its own.
 
-        A storage that gives hints makes it look at once. Plugins
-        that were not ready yet are tried again when they have asked for it. Raises
-        RegistryNotReady before load and after close, ValueError for ``every``.
+        A storage that gives hints makes the thread look at once. Plugins that were not ready are
+        tried again when they have asked for it.
+
+        Args:
+            every: Seconds between two looks.
+
+        Returns:
+            The context manager. The thread ends with its block.
+
+        Raises:
+            RegistryNotReady: Before load and after close.
+            ValueError: If *every* is no positive number.
         """
         self._published.current()
         return Watch(self._tick, every, self._hints)
 
     def keep_up(self) -> None:
-        """Refresh before a request is answered, if that was not done within the last half second.
+        """Refresh before a request is answered, at most every half second.
 
-        It is what adapters call. Changed values are taken in when it returns, unless the storage
-        takes more than a quarter of a second; plugins are reloaded beside it, in one thread, and
-        meanwhile requests are answered from the snapshot in hand. Raises nothing: a storage that is
-        away is logged once. Before load and after close it does nothing.
+        Adapters call this. Changed values are read when it returns, unless the storage takes more
+        than a quarter of a second. Plugins are reloaded in a thread beside it; meanwhile requests
+        are answered from the current snapshot. Raises nothing: a storage that is away is logged
+        once. Before load and after close this does nothing.
         """
         self._follower.keep_up()
 
     def once(
         self, key: str, lease: float = 60.0, *, turn: float | None = None, most: int | None = None
     ) -> AbstractContextManager[bool]:
-        """Return a context manager that says whether this process is to do a piece of work.
+        """Return a context manager that tells whether this process is to do a piece of work.
 
-        ``with registry.shared.once("migrate-7") as mine: if mine: …`` is True for one at a time,
-        over all threads and processes, and False for ever once such a block has ended without an
-        exception. ``key`` names the work. While the block runs, a thread renews the lease; if its
-        process dies, another one gets the work ``lease`` seconds later, by the store's clock: that
-        of its server where the storage has it (``now()``), else that of the machine. An exception
-        lets others try at once.
+        ``with registry.shared.once("migrate-7") as mine: if mine: …`` is True in one block at a
+        time, over all threads and processes. It is False for ever once such a block has ended
+        without an exception; an exception lets others try at once. While the block runs, a thread
+        renews the lease. If the process dies, another one gets the work after *lease* seconds, by
+        the clock of the storage's server (``now()``) if it has one, else by that of the machine.
 
-        Work that comes again and again has a ``turn``, a number that grows, such as the time at
-        which it is due: each turn is done once, none while another one is being done, and none
-        after a later one; ``most`` is how many turns are done in all. Of such work the storage
-        keeps one row, and of other work one for each ``key``.
+        Work is done at least once. It is done twice if a holder dies after the work and before
+        that is stored, or cannot reach the storage for longer than its lease. In a process that
+        was forked inside the block, leaving the block does nothing. No loaded registry is needed.
 
-        So it is done at least once: twice where a holder dies after the work and before that is
-        stored, or cannot reach the storage for longer than its lease. Raises ValueError for what
-        cannot be, and StorageError, at the end too: then it is not known to be done. In a process
-        forked inside the block, leaving it does nothing. It needs no loaded registry.
+        Args:
+            key: The name of the work. The storage keeps one row for each.
+            lease: Seconds that the work belongs to a holder that does not renew the lease.
+            turn: For recurring work, a number that grows, such as the time at which the work is
+                due. Each turn is done once, none while another is being done, and none after a
+                later one. The storage keeps one row for all turns.
+            most: How many turns are done in all. None means no limit.
+
+        Returns:
+            The context manager, whose value is whether the work is this block's.
+
+        Raises:
+            ValueError: If an argument is out of range.
+            StorageError: If the storage cannot be used. At the end of the block it means that the
+                work is not known to be done.
         """
         return leases.once(self._storage, key, lease, turn=turn, most=most)
 
     def processes(self) -> tuple[ProcessRecord, ...]:
-        """Return what runs in this process, then what the others have stored last, by name.
+        """Return this process as it is now, then the others as they were stored last, by name.
 
-        A process is listed if it serves: it watches, keeps up, or was given a name. It stores what
-        it runs when that has changed, and every 30 seconds while it watches or keeps up. A process
+        A process is listed if it serves: it watches, keeps up, or was given a name. It stores its
+        status when that has changed, and every 30 seconds while it watches or keeps up. A process
         that has stored nothing for 3 minutes is left out, and so is one in safe mode. Reads the
         storage and writes nothing.
+
+        Returns:
+            One record for each process.
 
         Raises:
             RegistryNotReady: Before load and after close.
@@ -107,9 +135,22 @@ class Shared:
     def reload_everywhere(
         self, *, full: bool = False, force: bool = False, collect: bool = False
     ) -> LoadReport:
-        """Reload as :meth:`PluginRegistry.reload` does, and have the other processes reload too.
+        """Reload as `PluginRegistry.reload` does, and have the other processes reload too.
 
-        They do so at their next refresh, and look for new plugins; the flags hold here only.
+        They do so at their next refresh, and look for new plugins.
+
+        Args:
+            full: Whether modules are imported again, in this process.
+            force: Whether objects are made again, in this process.
+            collect: Whether new and vanished plugins are looked for, in this process.
+
+        Returns:
+            The report of this process's reload. Empty if the reload is deferred.
+
+        Raises:
+            RegistryNotReady: After close.
+            RegistryBusyError: If the turn did not come in time.
+            StorageError: If the storage cannot be used. Everything is as it was then.
         """
         return self._life.reload(
             collect=collect or not self._published.is_loaded,
