@@ -66,7 +66,7 @@ def test_the_ledger():
 def test_circuits():
     clock = [time.monotonic]
     circuits = Circuits(CircuitPolicy(max_failures=1), clock=lambda: clock[0]())
-    circuits.went_wrong(circuits.admit("tea"))
+    circuits.record_failure(circuits.admit("tea"))
 
     def hold(block):
         clock[0] = block
