@@ -132,7 +132,7 @@ class UserInterface:
         with Guard() as guard:
             shown: Iterable[Any] = active.plugin.get_ui_features(feature, dict(params), request)
             sent = [item for pair in params.items() for item in pair if type(item) is str]
-            scrubber = self._scrubber_of(active.slug).but_for_those_in(sent)
+            scrubber = self._scrubber_of(active.slug).without(sent)
             for number, value in enumerate(shown, start=1):
                 if number > MOST_FEATURES:
                     raise ValueError(f"gave more than {MOST_FEATURES} features")

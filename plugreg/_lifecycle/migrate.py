@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from plugreg._support.guard import Guard, explain, safe_repr
 from plugreg._support.names import near
-from plugreg._support.strings import check_text
+from plugreg._support.strings import check_string
 from plugreg.exceptions import SettingError
 from plugreg.mixins import SettingsMixin
 from plugreg.settings.definition import check
@@ -105,7 +105,7 @@ def _check_values(
             is_json = is_reference = has_reference(value)
             if is_reference:
                 text = json.dumps(copied(value), allow_nan=False)
-                check_text(key, text, [text])
+                check_string(key, text, [text])
                 refused = json.loads(text) not in passed_on
             else:
                 _, text, is_json = check(definition, value, plugin=slug, user=user)

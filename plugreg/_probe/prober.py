@@ -58,10 +58,10 @@ _NOT_BY_NAME: Final = (
 )
 
 
-class Prober:
+class Prober(NamedTuple):
     """Probes the plugins of one registry, and remembers the reports.
 
-    Args:
+    Attributes:
         host: The host's name.
         implicit_prefix: The host's prefix of unmarked hook implementations.
         rules: The host's rules.
@@ -71,24 +71,13 @@ class Prober:
         scrubber: Returns the scrubber of a plugin's protected values.
     """
 
-    def __init__(
-        self,
-        *,
-        host: str,
-        implicit_prefix: str | None,
-        rules: HostRules,
-        mixins: Sequence[MixinSpec],
-        current: Callable[[], Snapshot],
-        probe_rows: ProbeRows,
-        scrubber: Callable[[str], Scrubber],
-    ) -> None:
-        self._host = host
-        self._implicit_prefix = implicit_prefix
-        self._rules = rules
-        self._mixins = tuple(sorted(mixins, key=lambda mixin: mixin.order))
-        self._current = current
-        self._probe_rows = probe_rows
-        self._scrubber = scrubber
+    host: str
+    implicit_prefix: str | None
+    rules: HostRules
+    mixins: Sequence[MixinSpec]
+    current: Callable[[], Snapshot]
+    probe_rows: ProbeRows
+    scrubber: Callable[[str], Scrubber]
 
     def probe(self, slug: str, timeout: float) -> ProbeReport:
         """Load a plugin in a child process and return a report on it.
@@ -117,12 +106,12 @@ class Prober:
             ProbeUnavailableError: If no child can be started.
             StorageError: If the report cannot be stored.
         """
-        plugins = self._current().plugins
+        plugins = self.current().plugins
         known = plugins.get(slug)
         if known is None or known.spec is None:
             hint = near(slug, plugins) if known is None else "; it is not installed"
             raise PluginNotFoundError(slug, hint)
-        forbidden = self._rules.blocks(slug)
+        forbidden = self.rules.blocks(slug)
         if forbidden is not None:
             raise PluginBlockedError(slug, forbidden)
         if not 0 < timeout < float("inf"):
@@ -136,7 +125,7 @@ class Prober:
         spec = _by_name(known.spec)
         if spec is None:
             return replace(blank, detail=_NOT_BY_NAME)
-        scrubber = self._scrubber(slug)
+        scrubber = self.scrubber(slug)
         try:
             report = self._run_child(spec, timeout, blank, scrubber)
         except OSError as error:
@@ -149,7 +138,7 @@ class Prober:
             stderr=scrubber.cut_text(report.stderr),
             warnings=tuple(map(scrubber.cut_text, report.warnings)),
         )
-        self._probe_rows.put(known.spec, report)
+        self.probe_rows.put(known.spec, report)
         return report
 
     def _run_child(
@@ -159,13 +148,14 @@ class Prober:
         import secrets
         import tempfile
 
+        mixins = sorted(self.mixins, key=lambda mixin: mixin.order)
         request = Request(
             token=secrets.token_hex(16),
             spec=spec,
-            rules=self._rules,
-            host=self._host,
-            implicit_prefix=self._implicit_prefix,
-            mixins=tuple((m.key, m.cls.__module__, m.cls.__qualname__) for m in self._mixins),
+            rules=self.rules,
+            host=self.host,
+            implicit_prefix=self.implicit_prefix,
+            mixins=tuple((m.key, m.cls.__module__, m.cls.__qualname__) for m in mixins),
             seconds=timeout,
             dont_write_bytecode=sys.dont_write_bytecode,
             pycache_prefix=sys.pycache_prefix,
@@ -190,7 +180,7 @@ class Prober:
             return replace(report, outcome=ProbeOutcome.EXIT, detail=detail)
         if isinstance(answer, str):
             return replace(report, detail=answer)
-        names = {mixin.key: mixin.human_name for mixin in self._mixins}
+        names = {mixin.key: mixin.human_name for mixin in mixins}
         try:
             row = {
                 **answer,

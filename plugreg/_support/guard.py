@@ -1,9 +1,9 @@
-"""The wall between plugin code and everything else (design.md, invariant 1).
+"""The wall between plugin code and everything else: no exception of a plugin passes it.
 
-Plugin code runs inside a :class:`Guard`. Whatever it raises is a fault of that plugin, kept for
-the record, but for what belongs to the process: KeyboardInterrupt, GeneratorExit, the
-cancellation of the task that is running in this thread, and a RecursionError of a caller who was
-near the limit already.
+Plugin code runs inside a :class:`Guard`. Its exceptions are faults of that plugin, kept for the
+record. The exceptions of the process pass: KeyboardInterrupt, GeneratorExit, the cancellation of
+the task that is running in this thread, and a RecursionError of a caller who was near the limit
+already.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _OWN_FILES: Final = (__file__.rpartition("_support")[0], "<plugreg.")
 
 
 class Guard:
-    """A context manager that keeps what its body raises in ``error`` instead of letting it out.
+    """Context manager that keeps the exception of its body in ``error`` and suppresses it.
 
-    It serves one ``with`` statement. ``error`` is None when the body ended normally. Nothing is
+    It serves one ``with`` statement. ``error`` is None if the body ended normally. Nothing is
     logged or recorded here.
     """
 
@@ -48,16 +48,14 @@ class Guard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        if error is None:
-            return False
-        if belongs_to_process(error):
+        if error is None or belongs_to_process(error):
             return False
         self.error = error
         return True
 
 
 def belongs_to_process(error: BaseException) -> bool:
-    """Tell whether ``error`` must pass through every guard."""
+    """Return whether an exception must pass through every guard."""
     # isinstance() would ask the error for its __class__, which it may lie about or refuse.
     kind = type(error)
     if issubclass(kind, Exception):
@@ -84,9 +82,9 @@ def belongs_to_process(error: BaseException) -> bool:
 
 
 def _is_deep() -> bool:
-    """Tell whether the caller of plugin code had used up half of what recursion may take itself.
+    """Return whether the caller of plugin code had used up half of the recursion limit itself.
 
-    Then it has left no plugin enough, and a RecursionError is its own.
+    Then it left no plugin enough, and the RecursionError is its own.
     """
     depth, frame = 0, cast("FrameType | None", sys._getframe())
     while frame is not None:
@@ -103,7 +101,7 @@ def running_trio() -> Any:
 
 
 class Explanation(NamedTuple):
-    """An exception in words: nothing of it refers to the exception or to its frames any more."""
+    """An exception in strings: nothing refers to the exception or to its frames any more."""
 
     message: str
     exception_type: str
@@ -112,14 +110,14 @@ class Explanation(NamedTuple):
 
 
 def explain(error: BaseException) -> Explanation:
-    """Put ``error`` into words, whatever its own methods do.
+    """Describe an exception in strings, whatever its own methods do.
 
-    ``message`` is ``ExceptionType: last line``, ``exception_type`` the name with its module, but
-    for builtins, and ``traceback`` the text Python would print. ``place`` is the line by which
-    plugreg's code was left and, if it is another one, the line that raised, as ``file:line``. All
-    are plain strings that have a UTF-8 form; an overlong one is cut in the middle.
+    ``message`` is ``ExceptionType: last line``, ``exception_type`` the name with its module unless
+    it is a builtin, and ``traceback`` the string that Python prints. ``place`` is the line that
+    plugreg's code called and, if it is another line, the line that raised, as ``file:line``. All
+    are plain strings that have a UTF-8 form; an overlong string is cut in the middle.
 
-    An object that is raised again keeps the frames of earlier raises, and all that these hold.
+    An exception that is raised again keeps the frames of earlier raises, and all their objects.
     They are dropped here from its ``__traceback__``.
     """
     kind = type(error)
@@ -157,7 +155,7 @@ def explain(error: BaseException) -> Explanation:
 
 
 def _related(error: BaseException) -> list[BaseException]:
-    """Return ``error`` and what is formatted with it; where that is too much, only some of it."""
+    """Return an exception and those formatted with it; if there are too many, only some."""
     found = {id(error): error}
     waiting = [error]
     while waiting and len(found) <= _MOST_RELATED:
@@ -192,8 +190,8 @@ def _shorten(error: BaseException) -> None:
 def _begins_again(trace: TracebackType, before: list[TracebackType]) -> bool:
     """Return whether an earlier raise of the same exception begins here.
 
-    The function that has caught it comes first each time. Where that is one of plugreg's it does
-    not come twice in one raise. Another one may call itself; its caller is the frame before then.
+    The function that caught it comes first each time. A function of plugreg does not come twice in
+    one raise. Another function may call itself; then its caller is the frame before.
     """
     code, caller = trace.tb_frame.f_code, trace.tb_frame.f_back
     return code is before[0].tb_frame.f_code and (
@@ -217,10 +215,10 @@ def _is_own(code: CodeType) -> bool:
 
 
 def places_of(error: BaseException) -> str:
-    """Return where an exception came from, without its words, which may hold a secret."""
+    """Return where an exception came from, without its message, which may hold a secret."""
     return ", ".join(
-        f"{each.filename}:{each.lineno} {each.name}"
-        for each in traceback.extract_tb(error.__traceback__)
+        f"{frame.filename}:{frame.lineno} {frame.name}"
+        for frame in traceback.extract_tb(error.__traceback__)
     )
 
 
@@ -233,7 +231,7 @@ def safe_repr(value: object) -> str:
 
 
 def safe_str(value: object) -> str:
-    """Return ``str(value)``, or what :func:`safe_repr` gives when its ``__str__`` fails."""
+    """Return ``str(value)``, or the result of :func:`safe_repr` when its ``__str__`` fails."""
     with Guard():
         return plain(str(value))
     return safe_repr(value)
@@ -248,7 +246,7 @@ def cut(text: str, longest: int) -> str:
 def plain(text: str) -> str:
     """Return ``text`` as a plain str that has a UTF-8 form.
 
-    What a plugin gives may be of a subclass, whose methods do anything, and hold lone surrogates,
-    which no log, store or client could write.
+    A plugin's string may be of a subclass, whose methods do anything, and have lone surrogates,
+    which no log, store or client can write.
     """
     return str.encode(text, "utf-8", "backslashreplace").decode()

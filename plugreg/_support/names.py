@@ -1,4 +1,4 @@
-"""Slugs: what a plugin is called everywhere (behaviour.md, sections 1.5 and 10)."""
+"""Slugs, by which plugins are known everywhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final, NewType
 
 Slug = NewType("Slug", str)
-"""A plugin's identity. The type says that a text has passed through :func:`slugify`."""
+"""A plugin's identity. The type says that a string has passed through :func:`slugify`."""
 
 RESERVED: Final = frozenset({"ui", "reload", "install", "status", "settings"})
 """Names that the paths of the plugin API use themselves, so that no plugin may have them."""
@@ -40,7 +40,7 @@ def slugify(name: str) -> Slug:
 
 
 def canonical(distribution: str) -> str:
-    """Return the name of a distribution as packages are compared by (PEP 503).
+    """Return the normalized name of a distribution, by which packages are compared (PEP 503).
 
     Without a regular expression, since it is asked of every distribution there is.
     """
@@ -51,7 +51,7 @@ def canonical(distribution: str) -> str:
 
 
 def has_utf8(text: str) -> bool:
-    """Tell whether a text can be written: one with lone surrogates cannot."""
+    """Return whether a string can be encoded: a string with lone surrogates cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -60,10 +60,10 @@ def has_utf8(text: str) -> bool:
 
 
 def has_control_characters(text: str) -> bool:
-    """Tell whether a text has characters that no value may have.
+    """Return whether a string has characters that no value may have.
 
-    Tab and newline may stand in one, and a carriage return before a newline, as web forms send
-    it. Surrogates may not, because no store can write them as UTF-8.
+    Tab and newline are allowed, and a carriage return before a newline, as web forms send it.
+    Surrogates are not, because no store can write them as UTF-8.
     """
     return _CONTROL_CHARACTERS.search(text) is not None or not has_utf8(text)
 
@@ -85,7 +85,7 @@ def slug_fault(slug: Slug, name: str) -> str | None:
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest of the ``known`` names, or an empty text."""
+    """Return ``"; did you mean 'x'?"`` for the nearest known name, or an empty string."""
     import difflib
 
     found = difflib.get_close_matches(name, list(known), n=1)

@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 class PerProcess(Generic[T]):
-    """Something that each process makes for itself when it first asks for it, such as a lock.
+    """An object, such as a lock, that each process makes for itself when it first needs it.
 
     A lock that another thread holds while the process forks is never released in the child. All
-    threads of a process get the same one; what ``make`` gives to two at once is kept of one.
+    threads of a process get the same object, although two may call *make* at once.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -22,7 +22,7 @@ class PerProcess(Generic[T]):
         self._made: dict[int, T] = {}
 
     def get(self) -> T:
-        """Return the one of this process."""
+        """Return the object of this process."""
         process = os.getpid()
         found = self._made.get(process)
         # dict.setdefault gives two threads at once the same one.

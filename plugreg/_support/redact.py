@@ -1,4 +1,4 @@
-"""Protected values are taken out of texts before these leave (design.md, invariant 8)."""
+"""Removal of protected values from strings before they are logged, stored or answered."""
 
 from __future__ import annotations
 
@@ -12,28 +12,31 @@ MASK: Final = "***"
 """What is shown in place of a protected value that is set."""
 
 _SHORT: Final = 4
-"""A value of fewer characters is hidden with its whole text, since its place would tell it."""
+"""A shorter value is hidden with its whole string, since its place would reveal it."""
 _GUESSABLE: Final = 8
-"""A value of fewer characters can be found by trying: that text with it is refused tells it."""
+"""A shorter value can be found by trying: the refusal of a string with it reveals it."""
 _FEW: Final = 200
 """Up to this number each form is looked for by itself, which is faster than all at once."""
 _LINE: Final = 8
 """From this length on a line of a value of several lines is hidden by itself."""
 _LEFT_OUT: Final = re.compile("…[ …]*")
-"""What ``guard.cut`` puts in the place of a string's middle, without its first blank."""
+"""The mark of ``guard.cut`` for a string's middle, without its first blank."""
 
 
 class Scrubber:
-    """Replaces protected values in texts. It never changes, and its repr does not show them.
+    """Replaces protected values in strings. It never changes, and its repr does not show them.
 
     Blank values and the mask are no secrets. A value is found as it is, without the blanks around
-    it, and in the forms in which Python, JSON, URLs, HTML and base64 write it; of a value of
-    several lines each longer line too. Case counts. What a program made of a value otherwise (its
-    digest, its reverse, base64 of a longer text) is not found. False where nothing is to be hidden.
+    it, and in the forms in which Python, JSON, URLs, HTML and base64 write it. Of a value of
+    several lines each longer line is found, too. Case counts. Other results of a value (its digest,
+    its reverse, base64 of a longer string) are not found. False if there is nothing to hide.
+
+    Args:
+        values: The protected values.
+        known: A scrubber whose forms of the same values are reused.
     """
 
     def __init__(self, values: Iterable[str] = (), known: Scrubber | None = None) -> None:
-        """Make one for ``values``; what ``known`` has found out of the same values is used."""
         self._values = tuple(dict.fromkeys(filter(_is_secret, values)))
         self._known: Mapping[str, frozenset[str]] = {} if known is None else known._found
 
@@ -44,18 +47,18 @@ class Scrubber:
         return f"<Scrubber of {len(self._values)} values>"
 
     def text(self, text: str) -> str:
-        """Return ``text`` with each protected value in it replaced by the mask.
+        """Return *text* with each protected value in it replaced by the mask.
 
-        It becomes the mask as a whole where a value of under 4 characters occurs.
+        The whole string becomes the mask if it has a value of under 4 characters.
         """
         return self._whole(text, pieces=False)
 
     def cut_text(self, text: str) -> str:
-        """Return what :meth:`text` does for a text that plugreg itself may have cut.
+        """Return the result of :meth:`text` for a string that plugreg itself may have cut.
 
-        A piece of at least 4 characters of a value that was cut off is replaced too, where text
-        was left out (" … ") and at both ends. Only for texts in which nobody who sees the result
-        has a hand: whoever chooses the pieces would learn from the masks which are right.
+        A piece of at least 4 characters of a cut value is replaced, too, where the middle was left
+        out (" … ") and at both ends. Only for strings that no reader of the result can influence:
+        whoever chooses the pieces would learn from the masks which are right.
         """
         return self._whole(text, pieces=True)
 
@@ -68,15 +71,15 @@ class Scrubber:
     def value(self, value: Any) -> Any:
         """Return a copy of a value that JSON can hold, scrubbed at any depth.
 
-        Texts, keys of mappings included, are treated like those of :meth:`text`, but that a value
-        of under 4 characters replaces only what equals it. A number whose text is a protected value
-        becomes the mask; true, false and null tell too little to be hidden. What is nested too deep
-        to be looked through is the mask.
+        Strings, keys of mappings included, are scrubbed as by :meth:`text`, except that a value of
+        under 4 characters replaces only an equal string. A number whose string is a protected value
+        becomes the mask; true, false and null reveal too little. A value that is nested too deep
+        becomes the mask.
         """
         if not self._values:
             return value
         try:
-            # Most of what is looked through holds nothing, which one look at all of it tells.
+            # Most values hold no secret, which one search in all of their strings shows.
             texts = "\n".join(_texts_in(value))
             return self._scrubbed(value, is_there=any(self._long_forms.places(texts)))
         except RecursionError:
@@ -89,11 +92,11 @@ class Scrubber:
             return self._masked(value, pieces=False) if is_there else value
         if isinstance(value, Mapping):
             return {
-                self._scrubbed(key, is_there=is_there): self._scrubbed(each, is_there=is_there)
-                for key, each in value.items()
+                self._scrubbed(key, is_there=is_there): self._scrubbed(item, is_there=is_there)
+                for key, item in value.items()
             }
         if isinstance(value, (list, tuple)):
-            scrubbed = [self._scrubbed(each, is_there=is_there) for each in value]
+            scrubbed = [self._scrubbed(item, is_there=is_there) for item in value]
             return scrubbed if isinstance(value, list) else tuple(scrubbed)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return MASK if str(value) in self._secrets else value
@@ -107,11 +110,11 @@ class Scrubber:
         found: bool = self._unguessable.value(value) != value
         return found
 
-    def but_for_those_in(self, sent: Iterable[str]) -> Scrubber:
-        """Return a scrubber that leaves alone the protected values that stand in *sent*.
+    def without(self, sent: Iterable[str]) -> Scrubber:
+        """Return a scrubber that ignores the protected values that stand in *sent*.
 
-        Where what a client has sent comes back, a mask in its place would tell the client that it
-        has guessed a protected value.
+        An answer may repeat the strings that a client sent; a mask in their place would reveal
+        that the client has guessed a protected value.
         """
         if not self._values:
             return self
@@ -121,35 +124,32 @@ class Scrubber:
             for secret, forms in self._found.items()
             if any(form.lower() in texts for form in forms)
         }
-        left = (e for e in self._values if e not in guessed and e.strip() not in guessed)
+        left = (v for v in self._values if guessed.isdisjoint((v, v.strip())))
         return Scrubber(left, known=self) if guessed else self
 
     @cached_property
     def _unguessable(self) -> Scrubber:
-        return Scrubber((e for e in self._values if len(e.strip()) >= _GUESSABLE), known=self)
+        return Scrubber((v for v in self._values if len(v.strip()) >= _GUESSABLE), known=self)
 
     @cached_property
     def _secrets(self) -> frozenset[str]:
-        return frozenset(
-            each for value in self._values for each in (value, value.strip()) if _is_secret(each)
-        )
+        return frozenset(filter(_is_secret, (*self._values, *map(str.strip, self._values))))
 
     @cached_property
     def _found(self) -> Mapping[str, frozenset[str]]:
-        """The forms of each secret; those of before are forgotten once these are known."""
-        found = {each: self._known.get(each) or _all_forms(each) for each in self._secrets}
+        """The forms of each secret; those of the earlier scrubber are dropped then."""
+        found = {secret: self._known.get(secret) or _all_forms(secret) for secret in self._secrets}
         self._known = {}
         return found
 
     @cached_property
     def _short_forms(self) -> frozenset[str]:
-        return frozenset().union(*(self._found[e] for e in self._secrets if len(e) < _SHORT))
+        return frozenset().union(*(self._found[s] for s in self._secrets if len(s) < _SHORT))
 
     @cached_property
     def _long_forms(self) -> _Forms:
-        return _Forms(
-            frozenset().union(*(self._found[e] for e in self._secrets if len(e) >= _SHORT))
-        )
+        long = [forms for secret, forms in self._found.items() if len(secret) >= _SHORT]
+        return _Forms(frozenset().union(*long))
 
     def _masked(self, text: str, *, pieces: bool) -> str:
         # The mask may complete another value; each round makes the text shorter, so it ends.
@@ -159,7 +159,7 @@ class Scrubber:
 
 
 class _Forms:
-    """Looks for many forms in a text: each by itself, or all at once where there are many."""
+    """Finds many forms in a string: each by itself, or all at once where there are many."""
 
     def __init__(self, forms: frozenset[str]) -> None:
         self._few = forms if len(forms) <= _FEW else ()
@@ -169,9 +169,9 @@ class _Forms:
         self._forms = forms
 
     def places(self, text: str, *, pieces: bool = False) -> Iterator[tuple[int, int]]:
-        """Find what is to be masked: where each piece begins and ends. They may overlap.
+        """Yield where each form begins and ends in a string. These places may overlap.
 
-        With ``pieces`` also what is left of a form at the places where the text was cut.
+        With *pieces* also the rest of a form where the string was cut.
         """
         if self._few or not self._forms:
             for form in self._few:
@@ -216,16 +216,16 @@ def _by_piece(forms: Iterable[str], piece: Callable[[str], str]) -> Mapping[str,
 
 
 def _texts_in(value: Any) -> Iterator[str]:
-    """Give every text in a value, keys of mappings included. Raises RecursionError where deep."""
+    """Yield every string in a value, keys of mappings included. Raises RecursionError if deep."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for key, each in value.items():
+        for key, item in value.items():
             yield from _texts_in(key)
-            yield from _texts_in(each)
+            yield from _texts_in(item)
     elif isinstance(value, (list, tuple)):
-        for each in value:
-            yield from _texts_in(each)
+        for item in value:
+            yield from _texts_in(item)
 
 
 def _is_secret(value: str) -> bool:
@@ -233,31 +233,31 @@ def _is_secret(value: str) -> bool:
 
 
 def _all_forms(secret: str) -> frozenset[str]:
-    """Return the forms in which a text may hold ``secret``, or a longer line of it."""
+    """Return the forms in which a string may hold a secret, or a longer line of it."""
     forms = _forms(secret)
     lines = secret.splitlines()
     if len(secret) >= _SHORT and len(lines) > 1:
-        stripped = (line.strip() for line in lines)
-        forms.update(e for line in stripped if len(line) >= _LINE for e in _written(line))
+        long = [line.strip() for line in lines if len(line.strip()) >= _LINE]
+        forms.update(*map(_written, long))
     return frozenset(forms)
 
 
 def _forms(secret: str) -> set[str]:
-    """Return the forms in which a text may hold ``secret`` as a whole."""
+    """Return the forms in which a string may hold a secret as a whole."""
     from base64 import b64encode, urlsafe_b64encode
     from urllib.parse import quote
 
     data = secret.encode("utf-8", "backslashreplace")
     encoded = {b64encode(data).decode(), urlsafe_b64encode(data).decode()}
-    encoded |= {quote(each, safe="") for each in encoded}
+    encoded |= {quote(form, safe="") for form in encoded}
     if len(secret) >= _SHORT:
-        encoded |= {each.rstrip("=") for each in encoded}
-    # Escaped twice is what a repr() of a repr(), or JSON as a text within JSON, has.
+        encoded |= {form.rstrip("=") for form in encoded}
+    # A repr() of a repr(), or JSON as a string within JSON, escapes twice.
     return encoded.union(*map(_written, _written(secret)))
 
 
 def _written(secret: str) -> set[str]:
-    """Return ``secret`` as it is, and as escaping and quoting write it."""
+    """Return a secret as it is, and as it is escaped and quoted."""
     import html
     import json
     from urllib.parse import quote, quote_plus
@@ -270,7 +270,7 @@ def _written(secret: str) -> set[str]:
         repr(secret)[1:-1],
         ascii(secret)[1:-1],
         repr(data)[2:-1],
-        # Within a text that has quotes of both kinds repr() escapes the single ones.
+        # In a string with quotes of both kinds repr() escapes the single quotes.
         repr("\"'" + secret)[4:-1],
         ascii("\"'" + secret)[4:-1],
         repr(b"\"'" + data)[5:-1],
@@ -282,13 +282,13 @@ def _written(secret: str) -> set[str]:
         quote_plus(data),
         escaped,
         html.escape(secret, quote=False),
-        # What the template languages of Python write for the two quotes.
+        # The template languages of Python write the two quotes so.
         escaped.replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
     }
 
 
 def _with_masks(text: str, places: Iterable[tuple[int, int]]) -> str:
-    """Return ``text`` with ``places``, which are sorted, masked; those that touch are one."""
+    """Return *text* with sorted places masked; places that touch become one."""
     parts, end = [], -1
     for start, stop in places:
         if start > end:

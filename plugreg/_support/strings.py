@@ -1,4 +1,4 @@
-"""Questions about values and texts that are to be stored, whatever the setting."""
+"""Checks of strings to store and to show, whatever the setting."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from plugreg._support.names import has_control_characters
 from plugreg.exceptions import SettingError
 
 MAX_VALUE_LENGTH: Final = 2000
-"""The longest value of a setting, in characters of its text, whatever its type."""
+"""The longest value of a setting, in characters of its string, whatever its type."""
 
 _CONTAINERS: Final = (bytes, bytearray, memoryview, Sequence, Set, Mapping, MappingView, Iterator)
 
 CONTROL_CHARACTERS: Final = (
     "Value must not contain control characters, but for tab and newline, or surrogates"
 )
-"""What is said of a text that has them."""
+"""The fault of a string that has them."""
 
 _PIECE: Final = 4
-"""How many characters on end tell something of a secret."""
+"""How many characters in a row reveal a part of a secret."""
 
 
 def is_scalar(kind: type) -> bool:
-    """Tell whether ``str()`` of such objects is what was meant, as it is not of a list."""
+    """Return whether ``str()`` of such objects is their value, as it is not of a list."""
     if issubclass(kind, (bool, int, float, str)):
         return True
-    # A text of its own is what decimals, dates, UUIDs and lazy translations have.
+    # Decimals, dates, UUIDs and lazy translations have a ``__str__`` of their own.
     return kind.__str__ is not object.__str__ and not issubclass(kind, _CONTAINERS)
 
 
-def check_text(key: str, text: str, strings: Iterable[str]) -> None:
-    """Raise SettingError for a text of setting ``key`` that cannot be stored.
+def check_string(key: str, text: str, strings: Iterable[str]) -> None:
+    """Raise SettingError if the string of a setting cannot be stored.
 
-    ``strings`` are all that the text holds before it was quoted, at least the text itself.
+    *strings* are all strings in *text* before it was quoted, at least *text* itself.
     """
     if any(map(has_control_characters, strings)):
         raise SettingError(key, CONTROL_CHARACTERS)
@@ -45,8 +45,8 @@ def check_text(key: str, text: str, strings: Iterable[str]) -> None:
         )
 
 
-def own_words(error: BaseException) -> str:
-    """Return the words of a SettingError or ValueError, which are meant to be shown, else ``""``.
+def own_message(error: BaseException) -> str:
+    """Return the message of a SettingError or ValueError, which is fit to be shown, else ``""``.
 
     Raises nothing, whatever the error's methods do.
     """
@@ -59,10 +59,10 @@ def own_words(error: BaseException) -> str:
     return ""
 
 
-def tells(reason: str, native: object, text: str) -> bool:
-    """Tell whether a reason repeats a value or four characters on end of it, in any case.
+def reveals(reason: str, native: object, text: str) -> bool:
+    """Return whether a reason quotes a value or four characters in a row of it, in any case.
 
-    ``text`` is the text of the value ``native``; either may be what the reason quotes.
+    *text* is the string of the value *native*; the reason may quote either.
     """
     reason = reason.casefold()
     for form in (text, repr(text)[1:-1], safe_str(native), safe_repr(native)):

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from plugreg._support.guard import Guard, safe_repr
 from plugreg._support.names import near
-from plugreg._support.strings import own_words
+from plugreg._support.strings import own_message
 from plugreg.exceptions import SettingError
 from plugreg.records import EMPTY
 from plugreg.settings.definition import (
@@ -119,7 +119,7 @@ def _parse_definition(
                 text_of(definition, native)
         if guard.error is not None:
             is_refusal = isinstance(guard.error, SettingError)
-            reason = own_words(guard.error) if is_refusal else NOT_VALID
+            reason = own_message(guard.error) if is_refusal else NOT_VALID
             fitting = "validator" if definition.type is None else "type"
             faults.append(f"{where}: field 'default' must fit its {fitting}: {reason}")
     return (None if faults else definition), faults

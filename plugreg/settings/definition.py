@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from plugreg._support.guard import Guard, safe_str
-from plugreg._support.strings import check_text, is_scalar, own_words, tells
+from plugreg._support.strings import check_string, is_scalar, own_message, reveals
 from plugreg.exceptions import SettingError
 from plugreg.settings.types import (
     Misfit,
@@ -259,7 +259,7 @@ def text_of(definition: SettingDefinition, native: object) -> str:
         value = _typed_call(definition, definition.typed.json_of, native)
         text = text_from_json(value)
         strings = list(strings_in(value))
-    check_text(definition.key, text, strings)
+    check_string(definition.key, text, strings)
     return text
 
 
@@ -280,7 +280,7 @@ def fault_of(
             _choose(definition, text, choices_of(definition))
         return None
     assert guard.error is not None
-    return own_words(guard.error) or NOT_VALID
+    return own_message(guard.error) or NOT_VALID
 
 
 def default_of(definition: SettingDefinition) -> object:
@@ -383,7 +383,7 @@ def _as_given(definition: SettingDefinition, value: object) -> object:
             definition.key,
             "Value must be a string, a number or a boolean value; give it as a string",
         )
-    check_text(definition.key, text, [text])
+    check_string(definition.key, text, [text])
     return text
 
 
@@ -427,7 +427,7 @@ def _validate(definition: SettingDefinition, native: object, text: str) -> None:
         if guard.error is not None:
             # A chained exception would carry a protected value into logs and tracebacks.
             cause = None if definition.protected else guard.error
-            reason = own_words(guard.error)
-            if definition.protected and tells(reason, native, text):
+            reason = own_message(guard.error)
+            if definition.protected and reveals(reason, native, text):
                 reason = ""
             raise SettingError(definition.key, reason or NOT_VALID) from cause

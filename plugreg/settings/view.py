@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeAlias
 from plugreg._support.guard import Guard, explain, plain, safe_repr, safe_str
 from plugreg._support.names import near
 from plugreg._support.redact import MASK
-from plugreg._support.strings import check_text
+from plugreg._support.strings import check_string
 from plugreg.exceptions import SettingError
 from plugreg.records import EMPTY, PluginFailure, Stage
 from plugreg.settings.definition import (
@@ -369,7 +369,7 @@ class SettingsView(Mapping[str, Any]):
         if guard.error is not None:
             raise SettingError(definition.key, self._unreadable(guard.error))
         if text is not None:
-            check_text(definition.key, text, [text])
+            check_string(definition.key, text, [text])
             return text, True
         _, text, is_json = self._checked(definition, value)
         if definition.typed is not None and reads_as_reference(text):
