@@ -142,6 +142,9 @@ def of_python(environment: Environment, files: Iterable[Path]) -> set[Path]:
 
     library = [Path(sysconfig.get_path(each)).resolve() for each in ("stdlib", "platstdlib")]
     modules = (environment.purelib, environment.platlib)
+    # Compilers look there first, and so in the place of Python's own headers.
+    headers = Path(sys.prefix).resolve() / "include"
+    own_headers = Path(sysconfig.get_path("include"))
     return {
         each
         for each in files
@@ -149,6 +152,7 @@ def of_python(environment: Environment, files: Iterable[Path]) -> set[Path]:
         or each.name == "pyvenv.cfg"
         or each == Path(sys.executable)
         or str(each) in sys.path
+        or (each.is_relative_to(headers) and (own_headers / each.relative_to(headers)).is_file())
         or (any(map(each.is_relative_to, library)) and not any(map(each.is_relative_to, modules)))
     }
 

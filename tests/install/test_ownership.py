@@ -10,7 +10,7 @@ import pytest
 from plugreg import InstallError, PluginRegistry
 from plugreg.install.environment import Environment
 from plugreg.install.exceptions import InstallRefusedError
-from plugreg.install.ownership import of_other_programs
+from plugreg.install.ownership import of_other_programs, of_python
 from plugreg.storage import MemoryStorage
 
 TEA = {"ownership_tea.py": "from plugreg import Plugin\nclass Tea(Plugin): ...\n"}
@@ -154,5 +154,17 @@ def test_what_programs_find_by_its_place(site, place, is_found):
     """Conda and shells run files of some folders, whoever has put them there."""
     file = Path(sys.prefix).resolve() / place
     found = of_other_programs(Environment((site.folder,) * 3), [file])
+
+    assert found == ({file} if is_found else set())
+
+
+@pytest.mark.parametrize(
+    ("header", "is_found"),
+    [("Python.h", True), ("cpython/object.h", True), ("tea.h", False), ("site/tea/tea.h", False)],
+)
+def test_headers_of_python(site, header, is_found):
+    """Every later build would be compiled with one that a distribution has put there."""
+    file = Path(sys.prefix).resolve() / "include" / header
+    found = of_python(Environment((site.folder,) * 3), [file])
 
     assert found == ({file} if is_found else set())
