@@ -42,7 +42,7 @@ _GRACE: Final = 1
 """Seconds beyond its time after which a child ends itself whose host was killed."""
 
 
-class Request(NamedTuple):
+class ProbeRequest(NamedTuple):
     """The plugin to probe, and the options of its host that decide how it is loaded.
 
     ``token`` distinguishes the child's answer from a file that the plugin wrote by mistake.
@@ -66,7 +66,7 @@ def main(folder: str) -> NoReturn:
     """Load the plugin that the request in ``folder`` names, and write the answer beside it."""
     process = os.getpid()
     file = Path(folder, REQUEST)
-    request: Request = pickle.loads(file.read_bytes())  # noqa: S301 - the parent's own
+    request: ProbeRequest = pickle.loads(file.read_bytes())  # noqa: S301 - the parent's own
     _prepare(request)
     # From here on the parent blames the plugin for everything.
     file.unlink()
@@ -80,7 +80,7 @@ def main(folder: str) -> NoReturn:
     os._exit(0)
 
 
-def _prepare(request: Request) -> None:
+def _prepare(request: ProbeRequest) -> None:
     import faulthandler
 
     # A probe leaves the compiled modules that an import in the host would leave.
@@ -98,7 +98,7 @@ def _prepare(request: Request) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
-def _probe(request: Request) -> dict[str, Any]:
+def _probe(request: ProbeRequest) -> dict[str, Any]:
     """Return the answer, as :func:`plugreg._state.probe_report.report_from` takes it."""
     manager = PluginManager(request.host, implicit_prefix=request.implicit_prefix)
     manager.add_hookspecs(PlugregSpecs)
@@ -138,7 +138,7 @@ def _fault(failure: PluginFailure) -> dict[str, str]:
     return {"outcome": outcome, "detail": f"{failure.stage}: {failure.message}"}
 
 
-def _inspect(loaded: LoadedPlugin, request: Request, manager: PluginManager) -> dict[str, Any]:
+def _inspect(loaded: LoadedPlugin, request: ProbeRequest, manager: PluginManager) -> dict[str, Any]:
     """Return the plugin's hooks, mixins and settings."""
     plugin = loaded.plugin
     found: dict[str, Any] = {

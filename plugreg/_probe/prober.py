@@ -22,7 +22,7 @@ from pathlib import Path
 from threading import Thread
 from typing import IO, Any, Final, NamedTuple
 
-from plugreg._probe.child import REPORT, REQUEST, Request, named
+from plugreg._probe.child import REPORT, REQUEST, ProbeRequest, named
 from plugreg._state.probe_report import (
     ProbeOutcome,
     ProbeReport,
@@ -149,7 +149,7 @@ class Prober(NamedTuple):
         import tempfile
 
         mixins = sorted(self.mixins, key=lambda mixin: mixin.order)
-        request = Request(
+        request = ProbeRequest(
             token=secrets.token_hex(16),
             spec=spec,
             rules=self.rules,

@@ -14,17 +14,9 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from plugreg._support.guard import explain, places_of
+from plugreg.api import errors
 from plugreg.api.access import ANY, READ, Actor
 from plugreg.api.bodies import LONGEST, file_refused, is_form, read_body, read_pairs
-from plugreg.api.errors import (
-    APIError,
-    CrossSiteError,
-    InvalidError,
-    MethodNotAllowedError,
-    NotAuthenticatedError,
-    NotFoundError,
-    TooLargeError,
-)
 from plugreg.api.forms import describe
 from plugreg.api.operations import Operation, refusal_of
 from plugreg.api.paging import PAGING
@@ -70,7 +62,7 @@ class Request:
     url: str = ""
     query: bytes = b""
     headers: Any = field(default_factory=dict, repr=False)
-    body: bytes | APIError = field(default=b"", repr=False)
+    body: bytes | errors.APIError = field(default=b"", repr=False)
     form: Mapping[str, str | None] | None = field(default=None, repr=False)
 
     def header(self, name: str) -> str:
@@ -129,7 +121,7 @@ class Responder:
         try:
             self.api.registry.shared.keep_up()
             response = self._answer(request, actor)
-        except APIError as refusal:
+        except errors.APIError as refusal:
             response = _answer_refusal(refusal)
         except Exception as error:  # noqa: BLE001 - a fault of ours is logged, and ends no server
             response = _answer_fault(request, error)
@@ -183,7 +175,7 @@ class Responder:
         for pattern, methods in self._routes:
             if match := pattern.fullmatch(path):
                 return methods, match.groupdict()
-        raise NotFoundError
+        raise errors.NotFoundError
 
     def _answer_asset(self, request: Request, slug: str, path: str) -> Response:
         """Answer a file of an active plugin. One address may have other content tomorrow."""
@@ -191,7 +183,7 @@ class Responder:
             asset = self.api.registry.assets(slug, path)
             body = asset.content if asset.size <= BLOCK else b""
         except (AssetNotFoundError, PluginNotActiveError, PluginNotFoundError, OSError):
-            raise NotFoundError from None
+            raise errors.NotFoundError from None
         except PlugregError as error:
             raise refusal_of(error) from None
         headers = {
@@ -228,7 +220,7 @@ def _choose(methods: Mapping[str, Any], method: str) -> Any:
     """Return the item of a method; HEAD is GET. Raises MethodNotAllowedError."""
     wanted = "GET" if method == "HEAD" else method
     if wanted not in methods:
-        raise MethodNotAllowedError(
+        raise errors.MethodNotAllowedError(
             method, sorted({*methods, *({"HEAD"} if "GET" in methods else ())})
         )
     return methods[wanted]
@@ -258,7 +250,7 @@ def _check_site(request: Request, trusted: Collection[str]) -> None:
     else:
         is_own = not origin or _is_at(request.url, origin)
     if not is_own:
-        raise CrossSiteError(origin)
+        raise errors.CrossSiteError(origin)
 
 
 def _is_at(url: str, origin: str) -> bool:
@@ -287,14 +279,14 @@ def _read_body(request: Request) -> Any:
             if value is None:
                 raise file_refused(name)
         return request.form
-    if isinstance(request.body, APIError):
+    if isinstance(request.body, errors.APIError):
         raise request.body
     if len(request.body) > LONGEST:
-        raise TooLargeError
+        raise errors.TooLargeError
     body = read_body(request.header("content-type"), request.body)
     if body is None:
         # In Python None stands for no body; in JSON null is a body, of the wrong type.
-        raise InvalidError(
+        raise errors.InvalidError(
             {"non_field_errors": ["Invalid data. Expected a dictionary, but got null."]}
         )
     return body
@@ -321,11 +313,11 @@ def _link(
     return f"{request.url}?{urlencode(pairs)}"
 
 
-def _answer_refusal(refusal: APIError) -> Response:
+def _answer_refusal(refusal: errors.APIError) -> Response:
     headers = {}
-    if isinstance(refusal, NotAuthenticatedError):
+    if isinstance(refusal, errors.NotAuthenticatedError):
         headers["WWW-Authenticate"] = "Token"
-    if isinstance(refusal, MethodNotAllowedError):
+    if isinstance(refusal, errors.MethodNotAllowedError):
         headers["Allow"] = ", ".join(refusal.allowed)
     return _json(refusal.status, refusal.body, headers)
 

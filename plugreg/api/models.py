@@ -119,8 +119,12 @@ class Model(BaseModel):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
-def _patched(model: type[Model]) -> type[Model]:
-    """Return the model of a change: the same fields, none of them required."""
+def make_patched(model: type[Model]) -> type[Model]:
+    """Return the model of a change: the same fields, none of them required.
+
+    Args:
+        model: The model of the whole.
+    """
     fields: dict[str, Any] = {}
     for name, declared in model.model_fields.items():
         field = copy(declared)
@@ -168,9 +172,6 @@ class PluginActivate(Model):
     active: Boolean = Field(default=True, description="Whether the plugin is wanted active")
 
 
-PatchedPluginActivate = _patched(PluginActivate)
-
-
 class PluginConfigInstall(Model):
     """A distribution to install."""
 
@@ -188,9 +189,6 @@ class PluginUninstall(Model):
     delete_config: Boolean = Field(
         default=True, description="Whether desired state, settings and metadata are deleted as well"
     )
-
-
-PatchedPluginUninstall = _patched(PluginUninstall)
 
 
 class PluginReload(Model):
@@ -243,9 +241,6 @@ class Metadata(Model):
     metadata: Any
 
 
-PatchedMetadata = _patched(Metadata)
-
-
 class PluginSetting(Model):
     """A setting of a plugin and its value. ``value`` is a string; ``***`` is masked."""
 
@@ -269,10 +264,6 @@ class PluginUserSetting(PluginSetting):
     """A setting with one value for each user."""
 
     user: int = _read_only(description="The user")
-
-
-PatchedPluginSetting = _patched(PluginSetting)
-PatchedPluginUserSetting = _patched(PluginUserSetting)
 
 
 class PaginatedPluginSettingList(Model):

@@ -11,15 +11,8 @@ from typing import Any, Final
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
+from plugreg.api import errors
 from plugreg.api.access import SCOPES
-from plugreg.api.errors import (
-    APIError,
-    ConflictError,
-    InvalidError,
-    NotAuthenticatedError,
-    NotFoundError,
-    PermissionDeniedError,
-)
 from plugreg.api.models import Model
 from plugreg.api.operations import Operation
 from plugreg.settings.types import without_plugins
@@ -33,12 +26,12 @@ MEDIA_TYPES: Final = (
 _TYPES: Final[Mapping[type, str]] = MappingProxyType(
     {bool: "boolean", int: "integer", str: "string"}
 )
-_REFUSALS: Final[tuple[type[APIError], ...]] = (
-    InvalidError,
-    NotAuthenticatedError,
-    PermissionDeniedError,
-    NotFoundError,
-    ConflictError,
+_REFUSALS: Final[tuple[type[errors.APIError], ...]] = (
+    errors.InvalidError,
+    errors.NotAuthenticatedError,
+    errors.PermissionDeniedError,
+    errors.NotFoundError,
+    errors.ConflictError,
 )
 
 
@@ -128,24 +121,24 @@ def _describe_parameters(operation: Operation[Any]) -> list[dict[str, Any]]:
     return in_path + in_query
 
 
-def _refusals_of(operation: Operation[Any]) -> Iterable[type[APIError]]:
+def _refusals_of(operation: Operation[Any]) -> Iterable[type[errors.APIError]]:
     if operation.path_parameters or operation.query or operation.body is not None:
-        yield InvalidError
-    yield NotAuthenticatedError
-    yield PermissionDeniedError
+        yield errors.InvalidError
+    yield errors.NotAuthenticatedError
+    yield errors.PermissionDeniedError
     if operation.path_parameters:
-        yield NotFoundError
+        yield errors.NotFoundError
     if operation.in_turn:
-        yield ConflictError
+        yield errors.ConflictError
 
 
-def _describe_refusal(error: type[APIError]) -> dict[str, Any]:
+def _describe_refusal(error: type[errors.APIError]) -> dict[str, Any]:
     schema: dict[str, Any] = {
         "type": "object",
         "properties": {"detail": {"type": "string"}},
         "required": ["detail"],
     }
-    if error is InvalidError:
+    if error is errors.InvalidError:
         sentences = {"type": "array", "items": {"type": "string"}}
         schema = {"anyOf": [{"type": "object", "additionalProperties": sentences}, schema]}
     return {

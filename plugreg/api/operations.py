@@ -22,7 +22,7 @@ from plugreg.api.errors import (
     UnavailableError,
     shorten_name,
 )
-from plugreg.api.models import NATIVE, Model
+from plugreg.api.models import NATIVE, Model, make_patched
 from plugreg.api.service import Service
 from plugreg.exceptions import (
     PluginNotFoundError,
@@ -186,8 +186,7 @@ def operation(
 def update_operation(
     path: str,
     access: Access,
-    partial: type[Model],
-    whole: type[Model],
+    model: type[Model],
     **options: Any,
 ) -> Callable[[Handler[T]], tuple[Operation[T], Operation[T]]]:
     """Return a decorator that makes the rows for PATCH and PUT of a handler, as `operation`.
@@ -195,16 +194,16 @@ def update_operation(
     Args:
         path: The path, with its parameters in braces.
         access: The access rule.
-        partial: The model of the body of PATCH.
-        whole: The model of the body of PUT, and of the answers. The body must be sent if one of
-            its fields has no default.
+        model: The model of the body of PUT and of the answers; PATCH requires none of its
+            fields. PUT must have a body if a field has no default.
         **options: The other arguments of :class:`Operation`.
     """
 
     def make_rows(handler: Handler[T]) -> tuple[Operation[T], Operation[T]]:
-        patch = operation("PATCH", path, access, whole, body=partial, **options)(handler)
-        is_required = any(field.is_required() for field in whole.model_fields.values())
-        return patch, replace(patch, method="PUT", body=whole, body_required=is_required)
+        body = make_patched(model)
+        patch = operation("PATCH", path, access, model, body=body, **options)(handler)
+        is_required = any(field.is_required() for field in model.model_fields.values())
+        return patch, replace(patch, method="PUT", body=model, body_required=is_required)
 
     return make_rows
 

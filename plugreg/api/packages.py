@@ -7,7 +7,7 @@ from typing import Any
 
 from plugreg.api.access import SUPERUSER, Actor
 from plugreg.api.errors import ConflictError, InvalidError, shorten_name
-from plugreg.api.models import PatchedPluginUninstall, PluginConfigInstall, PluginUninstall
+from plugreg.api.models import PluginConfigInstall, PluginUninstall
 from plugreg.api.operations import OperationCall, operation, update_operation
 from plugreg.exceptions import InstallError, RequirementError
 from plugreg.install.exceptions import InstallBusyError
@@ -66,13 +66,7 @@ def install(call: OperationCall) -> PluginConfigInstall:
     )
 
 
-@update_operation(
-    "/api/plugins/{plugin}/uninstall/",
-    SUPERUSER,
-    PatchedPluginUninstall,
-    PluginUninstall,
-    in_turn=True,
-)
+@update_operation("/api/plugins/{plugin}/uninstall/", SUPERUSER, PluginUninstall, in_turn=True)
 def uninstall(call: OperationCall) -> PluginUninstall:
     """Uninstall the distribution of a plugin."""
     record = call.plugin()

@@ -4,34 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from plugreg import exceptions
 from plugreg._lifecycle.catalogue import Selection
 from plugreg._support.guard import safe_str
+from plugreg.api import models
 from plugreg.api.access import READ, STAFF, SUPERUSER, Grade
 from plugreg.api.bodies import read_json
 from plugreg.api.errors import ConflictError, InvalidError
-from plugreg.api.models import (
-    Metadata,
-    PaginatedPluginConfigList,
-    PatchedMetadata,
-    PatchedPluginActivate,
-    PluginActivate,
-    PluginAdminDetail,
-    PluginConfig,
-    PluginRegistryStatus,
-    PluginReload,
-    PluginUIFeature,
-)
 from plugreg.api.operations import OperationCall, Parameter, as_data, operation, update_operation
 from plugreg.api.paging import PAGING, page_of
-from plugreg.exceptions import (
-    PluginActiveError,
-    PluginBlockedError,
-    PluginMandatoryError,
-    PluginNotFoundError,
-    PluginRequiredError,
-    PluginSlugError,
-    SettingError,
-)
 from plugreg.records import KnownPlugin, PluginRecord, PluginState
 from plugreg.selection import ORDERINGS, Filters
 
@@ -53,7 +34,7 @@ _META: Final = (
     "GET",
     "/api/plugins/",
     READ,
-    PaginatedPluginConfigList,
+    models.PaginatedPluginConfigList,
     query=(
         Parameter("active", bool, "Whether the plugin is wanted active"),
         Parameter("builtin", bool, "Whether the host brings it"),
@@ -66,7 +47,7 @@ _META: Final = (
         *PAGING,
     ),
 )
-def list_plugins(call: OperationCall) -> PaginatedPluginConfigList:
+def list_plugins(call: OperationCall) -> models.PaginatedPluginConfigList:
     """Return one page of the plugins that pass the filters."""
     query = call.query
     selection = call.service.registry.catalogue.select(
@@ -83,7 +64,7 @@ def list_plugins(call: OperationCall) -> PaginatedPluginConfigList:
     )
     page = page_of(call, selection)
     # One validation of all rows; one for each row would take longer than the search.
-    return PaginatedPluginConfigList.model_validate(
+    return models.PaginatedPluginConfigList.model_validate(
         {
             "count": page.total,
             "next": page.next,
@@ -93,41 +74,35 @@ def list_plugins(call: OperationCall) -> PaginatedPluginConfigList:
     )
 
 
-@operation("GET", "/api/plugins/{plugin}/", READ, PluginConfig)
-def retrieve(call: OperationCall) -> PluginConfig:
+@operation("GET", "/api/plugins/{plugin}/", READ, models.PluginConfig)
+def retrieve(call: OperationCall) -> models.PluginConfig:
     """Return one plugin."""
-    return PluginConfig(**_plugin_config(call, call.plugin()))
+    return models.PluginConfig(**_plugin_config(call, call.plugin()))
 
 
-@update_operation(
-    "/api/plugins/{plugin}/activate/",
-    SUPERUSER,
-    PatchedPluginActivate,
-    PluginActivate,
-    in_turn=True,
-)
-def activate(call: OperationCall) -> PluginActivate:
+@update_operation("/api/plugins/{plugin}/activate/", SUPERUSER, models.PluginActivate, in_turn=True)
+def activate(call: OperationCall) -> models.PluginActivate:
     """Store whether a plugin is wanted active, and switch it."""
     record = call.plugin()
     wanted: bool = call.fields()["active"]
     registry = call.service.registry
     try:
         record = (registry.activate if wanted else registry.deactivate)(record.slug)
-    except PluginNotFoundError:
+    except exceptions.PluginNotFoundError:
         raise _invalid("Plugin is not installed") from None
-    except PluginMandatoryError:
+    except exceptions.PluginMandatoryError:
         raise _invalid("INVE-E10: Mandatory plugin cannot be deactivated") from None
-    except PluginRequiredError as error:
+    except exceptions.PluginRequiredError as error:
         names = ", ".join(f"'{slug}'" for slug in error.needed_by)
         raise _invalid(f"Plugin is needed by {names}; deactivate them first") from None
-    except PluginBlockedError as error:
+    except exceptions.PluginBlockedError as error:
         raise _invalid(f"Plugin {error.reason}") from None
-    except PluginSlugError as error:
+    except exceptions.PluginSlugError as error:
         raise _invalid(f"Plugin cannot be deactivated: {error.reason}") from None
     if wanted and not record.wanted and not record.pk:
         raise _invalid("Plugin was registered by hand, and only its host can switch it on")
     # A later change may have come meanwhile, and is the stored one.
-    return PluginActivate(active=record.wanted)
+    return models.PluginActivate(active=record.wanted)
 
 
 @operation("DELETE", "/api/plugins/{plugin}/", SUPERUSER, None, status=204, in_turn=True)
@@ -136,30 +111,30 @@ def delete(call: OperationCall) -> None:
     record = call.plugin()
     try:
         call.service.registry.delete(record.slug)
-    except PluginMandatoryError:
+    except exceptions.PluginMandatoryError:
         raise _undeletable("mandatory") from None
-    except PluginActiveError:
+    except exceptions.PluginActiveError:
         raise _undeletable("currently active") from None
-    except PluginSlugError:
+    except exceptions.PluginSlugError:
         reason = "currently active" if record.active else "registered by hand"
         raise _undeletable(reason) from None
 
 
-@operation("GET", "/api/plugins/{plugin}/admin/", STAFF, PluginAdminDetail)
-def admin(call: OperationCall) -> PluginAdminDetail:
+@operation("GET", "/api/plugins/{plugin}/admin/", STAFF, models.PluginAdminDetail)
+def admin(call: OperationCall) -> models.PluginAdminDetail:
     """Return script and context of a plugin's admin panel, both null unless it is active."""
     details = call.service.registry.admin(call.plugin().slug)
-    return PluginAdminDetail(source=details.source, context=details.context)
+    return models.PluginAdminDetail(source=details.source, context=details.context)
 
 
-@operation("GET", "/api/plugins/{plugin}/metadata/", STAFF, Metadata)
-def metadata(call: OperationCall) -> Metadata:
+@operation("GET", "/api/plugins/{plugin}/metadata/", STAFF, models.Metadata)
+def metadata(call: OperationCall) -> models.Metadata:
     """Return the metadata of a plugin, as it was written."""
     return _metadata_of(call, call.plugin().slug)
 
 
-@update_operation("/api/plugins/{plugin}/metadata/", STAFF, PatchedMetadata, Metadata)
-def change_metadata(call: OperationCall) -> Metadata:
+@update_operation("/api/plugins/{plugin}/metadata/", STAFF, models.Metadata)
+def change_metadata(call: OperationCall) -> models.Metadata:
     """Replace the metadata of a plugin, or with PATCH its keys at the first level."""
     slug = call.plugin().slug
     fields = call.fields()
@@ -177,21 +152,21 @@ def change_metadata(call: OperationCall) -> Metadata:
     merge = call.operation.method == "PATCH"
     try:
         stored = call.service.registry.config.set_metadata(slug, data, merge)
-    except SettingError as error:
+    except exceptions.SettingError as error:
         raise InvalidError({"metadata": [error.reason]}) from None
-    return Metadata(metadata=stored)
+    return models.Metadata(metadata=stored)
 
 
 @operation(
     "POST",
     "/api/plugins/reload/",
     SUPERUSER,
-    PluginReload,
-    body=PluginReload,
+    models.PluginReload,
+    body=models.PluginReload,
     status=201,
     in_turn=True,
 )
-def reload(call: OperationCall) -> PluginReload:
+def reload(call: OperationCall) -> models.PluginReload:
     """Reload the registries of all processes, and echo the body."""
     fields = call.fields()
     call.service.registry.shared.reload_everywhere(
@@ -199,24 +174,24 @@ def reload(call: OperationCall) -> PluginReload:
         force=fields["force_reload"],
         collect=fields["collect_plugins"],
     )
-    return PluginReload(**fields)
+    return models.PluginReload(**fields)
 
 
-@operation("GET", "/api/plugins/status/", SUPERUSER, PluginRegistryStatus)
-def status(call: OperationCall) -> PluginRegistryStatus:
+@operation("GET", "/api/plugins/status/", SUPERUSER, models.PluginRegistryStatus)
+def status(call: OperationCall) -> models.PluginRegistryStatus:
     """Return the status of the registry of this process."""
-    return PluginRegistryStatus.model_validate(call.service.registry.status())
+    return models.PluginRegistryStatus.model_validate(call.service.registry.status())
 
 
 @operation(
     "GET",
     "/api/plugins/ui/features/{feature}/",
     READ,
-    PluginUIFeature,
+    models.PluginUIFeature,
     many=True,
     any_query=True,
 )
-def ui_features(call: OperationCall) -> list[PluginUIFeature]:
+def ui_features(call: OperationCall) -> list[models.PluginUIFeature]:
     """Return the UI features of one type that active plugins offer to this actor."""
     context = {name: value for name, value in call.parameters.items() if name != "feature"}
     if isinstance(given := as_data(context.get("context")), dict):
@@ -228,7 +203,7 @@ def ui_features(call: OperationCall) -> list[PluginUIFeature]:
     )
     texts = ("title", "description", "icon", "source")
     return [
-        PluginUIFeature(
+        models.PluginUIFeature(
             plugin_name=feature.plugin_name,
             feature_type=feature.feature_type,
             key=feature.key,
@@ -323,13 +298,13 @@ def _check_ordering(value: str | None) -> list[str]:
     return names
 
 
-def _metadata_of(call: OperationCall, slug: str) -> Metadata:
+def _metadata_of(call: OperationCall, slug: str) -> models.Metadata:
     config = call.service.registry.config
     # A client that writes back a copy with a masked value would store the mask.
     fault = config.metadata_fault(slug)
     if fault is not None:
         raise ConflictError(fault)
-    return Metadata(metadata=config.metadata(slug))
+    return models.Metadata(metadata=config.metadata(slug))
 
 
 def _invalid(sentence: str) -> InvalidError:

@@ -9,15 +9,9 @@ from typing import Any, NamedTuple
 
 from plugreg._support.guard import Guard, plain, safe_str
 from plugreg._support.redact import MASK
+from plugreg.api import models
 from plugreg.api.access import OWN, READ, STAFF
 from plugreg.api.errors import InvalidError, NotFoundError, shorten_name
-from plugreg.api.models import (
-    PaginatedPluginSettingList,
-    PatchedPluginSetting,
-    PatchedPluginUserSetting,
-    PluginSetting,
-    PluginUserSetting,
-)
 from plugreg.api.operations import OperationCall, Parameter, operation, update_operation
 from plugreg.api.paging import PAGING, page_of
 from plugreg.api.service import Service
@@ -32,18 +26,18 @@ from plugreg.settings.view import SettingsView
     "GET",
     "/api/plugins/settings/",
     STAFF,
-    PaginatedPluginSettingList,
+    models.PaginatedPluginSettingList,
     query=(
         Parameter("plugin__active", bool, "Whether the plugin is wanted active"),
         Parameter("plugin__key", str, "The key of the plugin"),
         *PAGING,
     ),
 )
-def list_all(call: OperationCall) -> PaginatedPluginSettingList:
+def list_all(call: OperationCall) -> models.PaginatedPluginSettingList:
     """Return one page of the settings of all plugins, by plugin, then as declared."""
     active, slug = call.query["plugin__active"], call.query["plugin__key"]
     page = page_of(call, call.service.registry.config.listed(wanted=active, slug=slug))
-    return PaginatedPluginSettingList(
+    return models.PaginatedPluginSettingList(
         count=page.total,
         next=page.next,
         previous=page.previous,
@@ -56,59 +50,55 @@ def list_all(call: OperationCall) -> PaginatedPluginSettingList:
     )
 
 
-@operation("GET", "/api/plugins/{plugin}/settings/", READ, PluginSetting, many=True)
-def list_settings(call: OperationCall) -> list[PluginSetting]:
+@operation("GET", "/api/plugins/{plugin}/settings/", READ, models.PluginSetting, many=True)
+def list_settings(call: OperationCall) -> list[models.PluginSetting]:
     """Return the settings that an active plugin declares, in its order."""
     settings = _settings_of(call)
     return [settings.setting(key) for key in settings.view.definitions]
 
 
-@operation("GET", "/api/plugins/{plugin}/settings/{key}/", READ, PluginSetting)
-def retrieve(call: OperationCall) -> PluginSetting:
+@operation("GET", "/api/plugins/{plugin}/settings/{key}/", READ, models.PluginSetting)
+def retrieve(call: OperationCall) -> models.PluginSetting:
     """Return one setting of an active plugin."""
     settings = _settings_of(call)
     return settings.setting(settings.key(call))
 
 
-@update_operation(
-    "/api/plugins/{plugin}/settings/{key}/", STAFF, PatchedPluginSetting, PluginSetting
-)
-def change(call: OperationCall) -> PluginSetting:
+@update_operation("/api/plugins/{plugin}/settings/{key}/", STAFF, models.PluginSetting)
+def change(call: OperationCall) -> models.PluginSetting:
     """Store the value of one setting, and return the setting."""
     settings = _settings_of(call)
     return settings.setting(settings.write(call))
 
 
-@operation("GET", "/api/plugins/{plugin}/user-settings/", OWN, PluginUserSetting, many=True)
-def list_user_settings(call: OperationCall) -> list[PluginUserSetting]:
+@operation("GET", "/api/plugins/{plugin}/user-settings/", OWN, models.PluginUserSetting, many=True)
+def list_user_settings(call: OperationCall) -> list[models.PluginUserSetting]:
     """Return the actor's own settings with an active plugin."""
     settings = _own_settings_of(call)
     return [settings.user_setting(key) for key in settings.view.definitions]
 
 
-@operation("GET", "/api/plugins/{plugin}/user-settings/{key}/", OWN, PluginUserSetting)
-def retrieve_user_setting(call: OperationCall) -> PluginUserSetting:
+@operation("GET", "/api/plugins/{plugin}/user-settings/{key}/", OWN, models.PluginUserSetting)
+def retrieve_user_setting(call: OperationCall) -> models.PluginUserSetting:
     """Return one of the actor's own settings."""
     settings = _own_settings_of(call)
     return settings.user_setting(settings.key(call))
 
 
-@update_operation(
-    "/api/plugins/{plugin}/user-settings/{key}/", OWN, PatchedPluginUserSetting, PluginUserSetting
-)
-def change_user_setting(call: OperationCall) -> PluginUserSetting:
+@update_operation("/api/plugins/{plugin}/user-settings/{key}/", OWN, models.PluginUserSetting)
+def change_user_setting(call: OperationCall) -> models.PluginUserSetting:
     """Store the value of one of the actor's own settings, and return the setting."""
     settings = _own_settings_of(call)
     return settings.user_setting(settings.write(call))
 
 
-class _NativeSetting(PluginSetting):
+class _NativeSetting(models.PluginSetting):
     """A setting whose value is JSON's own."""
 
     value: Any
 
 
-class _NativeUserSetting(PluginUserSetting):
+class _NativeUserSetting(models.PluginUserSetting):
     """A user setting whose value is JSON's own."""
 
     value: Any
@@ -171,15 +161,15 @@ class _ClientSettings(NamedTuple):
         is_string = typed is None or typed.json_type == "string"
         return as_text(value) if is_string else value
 
-    def setting(self, key: str) -> PluginSetting:
+    def setting(self, key: str) -> models.PluginSetting:
         """Return a setting with its value."""
-        kind = _NativeSetting if self.service.native_values else PluginSetting
+        kind = _NativeSetting if self.service.native_values else models.PluginSetting
         return kind(**self._describe(key), typ="plugin")
 
-    def user_setting(self, key: str) -> PluginUserSetting:
+    def user_setting(self, key: str) -> models.PluginUserSetting:
         """Return a user's setting with its value."""
         assert self.user is not None
-        kind = _NativeUserSetting if self.service.native_values else PluginUserSetting
+        kind = _NativeUserSetting if self.service.native_values else models.PluginUserSetting
         return kind(**self._describe(key), typ="plugin_user", user=self.user)
 
     def _describe(self, key: str) -> dict[str, Any]:
@@ -271,9 +261,9 @@ def _own_settings_of(call: OperationCall) -> _ClientSettings:
     return _settings_of(call, call.actor.id)
 
 
-def _undeclared(pk: int, slug: str, key: str) -> PluginSetting:
+def _undeclared(pk: int, slug: str, key: str) -> models.PluginSetting:
     """Return a stored setting without a known definition: its value is never shown."""
-    return PluginSetting(
+    return models.PluginSetting(
         pk=_number(pk, key, None),
         key=key,
         value=MASK,

@@ -1,8 +1,8 @@
 """One way to ask the plugin API, whatever brings the request there.
 
-``client`` stands for the API of the fixture ``api``, in-process and through each adapter; a test
-that uses it runs once for each. A module that needs other plugins or options overrides
-``registry`` or ``api``, or calls ``make_client``.
+``client`` stands for the API of the fixture ``api``, in-process and through adapters; a test that
+uses it runs once for each. A module that needs other plugins or options overrides ``registry`` or
+``api``, or calls ``make_client``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import asdict
 from types import ModuleType
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlencode, urlsplit
+from zlib import crc32
 
 import pytest
 
@@ -334,6 +335,8 @@ WAYS = {
     "flask": through_flask,
 }
 ADAPTERS = {name: way for name, way in WAYS.items() if name != "in-process"}
+RULES = ("test_behaviour_", "test_options")
+"""How the names of modules begin that test rules of the API."""
 
 
 # -- fixtures ---------------------------------------------------------------------------------
@@ -360,13 +363,21 @@ def api(registry) -> PluginAPI:
     return PluginAPI(registry)
 
 
-@pytest.fixture(params=WAYS.values(), ids=WAYS)
-def make_client(request) -> Callable[..., Client]:
-    """Give a function that makes a Client of a registry or PluginAPI, one way at a time.
+def pytest_generate_tests(metafunc):
+    """Give ``make_client``, which makes a Client of a registry or PluginAPI, one way at a time.
 
     It takes the options of the adapters, ``prefix`` and ``identify`` (None: nobody is known).
+
+    A test of an adapter runs all ways. A test of a rule of the API, which is decided below the
+    adapters, runs in-process and through the one adapter that the name of the test selects.
     """
-    return request.param
+    if "make_client" in metafunc.fixturenames:
+        names = list(WAYS)
+        if metafunc.module.__name__.rpartition(".")[2].startswith(RULES):
+            adapters = list(ADAPTERS)
+            chosen = crc32(metafunc.definition.nodeid.encode()) % len(adapters)
+            names = ["in-process", adapters[chosen]]
+        metafunc.parametrize("make_client", [WAYS[name] for name in names], ids=names)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from plugreg import Plugin, PluginRegistry
 from plugreg.api import Actor, APIError, InvalidError, NotFoundError, PluginAPI
-from plugreg.api.models import Metadata, PatchedPluginSetting, PluginActivate
+from plugreg.api.models import Metadata, PluginActivate
 from plugreg.mixins import SettingsMixin, UserInterfaceMixin
 from plugreg.storage import MemoryStorage
 
@@ -374,7 +374,7 @@ class TestSettings:
     def test_references_are_text(self, shop):
         """Who writes over the API names no variable and no file: as an object it is refused."""
         reference = {"$env": "PATH"}
-        body = PatchedPluginSetting.model_construct(value=reference)
+        body = PluginAPI.plugins_settings_partial_update.body.model_construct(value=reference)
         for given_body in ({"value": reference}, body):
             error = shop.refused(
                 "plugins_settings_partial_update", plugin="tea", key="NOTE", body=given_body
