@@ -8,6 +8,7 @@ from typing import Any, Final
 from plugreg._calls.circuits import CircuitPolicy, Circuits
 from plugreg._calls.dispatcher import Dispatcher
 from plugreg._calls.supervision import Supervision
+from plugreg.exceptions import CircuitOpenError
 from plugreg.hooks import PluginManager, PlugregSpecs
 from plugreg.observation import CallObserver, Observation
 from plugreg.records import PluginFailure, Stage
@@ -82,7 +83,11 @@ class Calling:
             HOOK_ORDER: lambda slug: slug in self.manager.ignored_constraints(),
         }
 
-    def _record_call(self, slug: str, hook: str, error: BaseException) -> PluginFailure:
+    def _record_call(self, slug: str, hook: str, error: BaseException) -> PluginFailure | None:
+        # A call that was refused has no record: the open circuit has its own. A plugin may raise
+        # the same error itself, also that of another plugin's outcome.
+        if type(error) is CircuitOpenError and error.slug == slug and error.is_refusal:
+            return None
         return self._record(PluginFailure.of_call(slug, hook, error))
 
     def _record_opening(self, slug: str, seconds: float) -> None:

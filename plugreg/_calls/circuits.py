@@ -85,11 +85,21 @@ class _Circuit:
         self.open_until: float | None = None
         self.tried_at: float | None = None
 
-    def open(self, now: float, seconds: float) -> None:
+    def fail(self, now: float, policy: CircuitPolicy, *, is_trial: bool) -> float | None:
+        """Count a fault; return for how long it opens the circuit, None if it does not."""
+        self.times.append(now)
+        is_often = len(self.times) == policy.max_failures
+        if is_trial:
+            seconds = min(2 * self.cool_down, policy.longest)
+        elif is_often and now - self.times[0] <= policy.within:
+            seconds = policy.cool_down
+        else:
+            return None
         self.period += 1
         self.cool_down = seconds
         self.open_until = now + seconds
         self.tried_at = None
+        return seconds
 
     def close(self) -> None:
         # The object stays, so that calls that began before belong to an earlier period.
@@ -174,11 +184,9 @@ class Circuits:
             circuit = self._of_period(admission)
             if circuit is None:
                 return
-            seconds = self._seconds_open(circuit, now, self._policy, is_trial=admission.is_trial)
-            if seconds is None:
-                return
-            circuit.open(now, seconds)
-        self._on_open(slug, seconds)
+            seconds = circuit.fail(now, self._policy, is_trial=admission.is_trial)
+        if seconds is not None:
+            self._on_open(slug, seconds)
 
     def record_abort(self, admission: Admission) -> None:
         """Allow another trial if the host has aborted this one, as by Ctrl-C."""
@@ -205,15 +213,3 @@ class Circuits:
         circuit = self._circuits.get(admission.slug)
         is_current = circuit is not None and circuit.period == admission.period
         return circuit if is_current else None
-
-    @staticmethod
-    def _seconds_open(
-        circuit: _Circuit, now: float, policy: CircuitPolicy, *, is_trial: bool
-    ) -> float | None:
-        """Return for how long a fault opens a circuit, None where it does not."""
-        if is_trial:
-            return min(2 * circuit.cool_down, policy.longest)
-        circuit.times.append(now)
-        if len(circuit.times) < policy.max_failures or now - circuit.times[0] > policy.within:
-            return None
-        return policy.cool_down

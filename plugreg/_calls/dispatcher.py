@@ -17,7 +17,6 @@ from plugreg._calls.outcome import FaultRecorder, Outcome
 from plugreg._calls.wrapping import Wrapper, enter_wrapper, leave_wrapper
 from plugreg._support.guard import Guard, belongs_to_process
 from plugreg._support.per_process import PerProcess
-from plugreg.exceptions import CircuitOpenError
 from plugreg.hooks import (
     AsyncOnly,
     HookCallError,
@@ -30,7 +29,6 @@ from plugreg.hooks import (
     refuse,
 )
 from plugreg.observation import CallStats, Observation, RunningCall
-from plugreg.records import PluginFailure
 
 if TYPE_CHECKING:
     from plugreg._calls.aio import AsyncCalls, Step
@@ -87,15 +85,15 @@ class Dispatcher:
     ) -> None:
         self._manager = manager
         self._circuits = circuits or Circuits(None)
-        self._on_fault = _without_refusals(on_fault)
-        self._keep = _make_keep(self._on_fault)
+        self._on_fault = on_fault
+        self._keep = _make_keep(on_fault)
         self._observation = observation or Observation()
         self._check_ready = check_ready
         self._is_ready = False
         self._timeout = _check_timeout(timeout)
         self._supervision = supervision
         # They know the busy plugins, and a thread that hangs here does not exist in a fork.
-        self._async_calls = PerProcess(partial(_make_async_calls, self._on_fault, supervision))
+        self._async_calls = PerProcess(partial(_make_async_calls, on_fault, supervision))
 
     def bind(self, *, timeout: float | None) -> Dispatcher:
         """Return a dispatcher with another time limit that shares all else.
@@ -592,18 +590,6 @@ class Dispatcher:
 def _drop_none(value: Any, *, is_list: bool) -> list[Any]:
     """Return the results in a value that a call has made: a list, or a single result."""
     return [result for result in (value if is_list else [value]) if result is not None]
-
-
-def _without_refusals(on_fault: FaultRecorder) -> FaultRecorder:
-    """Return a recorder that skips refused calls: the circuit has a record."""
-
-    def record(slug: str, hook: str, error: BaseException) -> PluginFailure | None:
-        # A plugin may raise the same error itself, also that of another plugin's outcome.
-        if type(error) is CircuitOpenError and error.slug == slug and error.is_refusal:
-            return None
-        return on_fault(slug, hook, error)
-
-    return record
 
 
 def _make_keep(on_fault: FaultRecorder) -> Keep:

@@ -29,7 +29,7 @@ from plugreg.hooks._identity import Identities
 from plugreg.hooks._order import Position, explain_order
 from plugreg.hooks._rows import Row
 from plugreg.hooks._state import ManagerState
-from plugreg.hooks._tables import HookTable, Implementations, Rank, make_table
+from plugreg.hooks._tables import HookTable, Implementations, Rank
 
 if TYPE_CHECKING:
     import importlib.metadata
@@ -437,7 +437,7 @@ def _make_table(manager: PluginManager, hook: Any) -> HookTable:
         caller = find_caller(manager, hook)
         if caller is None:
             raise UnknownHookError(hook, near(hook, vars(manager.hook)))
-        table = tables[hook] = make_table(caller, manager._plugreg.around)
+        table = tables[hook] = HookTable(caller, manager._plugreg.around)
         return table
     name = getattr(hook, "__name__", None)
     if not isinstance(name, str):

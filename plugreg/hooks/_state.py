@@ -6,7 +6,6 @@ import threading
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pluggy import HookCaller, HookImpl
@@ -27,8 +26,7 @@ class HistoricCall(NamedTuple):
     callback: Callable[[Any], None] | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Exchange:
+class Exchange(NamedTuple):
     """The changes of a decided exchange beside the state.
 
     Carrying them out twice does no harm. ``lists`` has the new list of each hook concerned.

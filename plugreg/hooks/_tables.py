@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pluggy import HookCaller, HookCallError, HookImpl
 from pluggy._hooks import HookSpec
 
-from plugreg.hooks._loop import Calls, Keep, Loop, Pick, make_calls, make_loop, make_pick
-from plugreg.hooks._rows import ABSENT, Row, Shape, make_row
+from plugreg.hooks._loop import Keep, Loop, Pick, make_calls, make_loop, make_pick
+from plugreg.hooks._rows import ABSENT, Row, make_row
 
 if TYPE_CHECKING:
     import importlib.metadata
@@ -71,7 +71,6 @@ class Implementations:
         return [row.run(values) for row in self.rows(hook, kwargs)]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class HookTable:
     """A hook as the isolated call needs it.
 
@@ -87,22 +86,38 @@ class HookTable:
     made when first needed.
     """
 
-    hook: HookCaller
-    impls: list[HookImpl]
-    spec: HookSpec | None
-    rows: tuple[Row, ...]
-    bare: tuple[Row, ...]
-    wrappers: tuple[Row, ...]
-    parameters: tuple[str, ...]
-    names: frozenset[str]
-    defaults: Mapping[str, Any]
-    firstresult: bool
-    is_historic: bool
-    shapes: tuple[Shape, ...]
-    calls: Calls
-    pick: Pick
-    shortcuts: Mapping[int, tuple[Pick, Loop]]
-    loops: dict[bool, Loop] = field(default_factory=dict)
+    def __init__(self, hook: HookCaller, around: Callable[[Row], Row] | None = None) -> None:
+        impls, spec = hook._hookimpls, hook.spec
+        options: Mapping[str, Any] = {} if spec is None else spec.opts
+        required, defaults = _parameters(impls, spec)
+        self.hook: Final = hook
+        self.impls: Final = impls
+        self.spec: Final = spec
+        self.parameters: Final = (*required, *defaults)
+        self.names: Final = frozenset(self.parameters)
+        self.defaults: Final = defaults
+        self.firstresult: Final = bool(options.get("firstresult"))
+        self.is_historic: Final = bool(options.get("historic"))
+        places = {name: place for place, name in enumerate(self.parameters)}
+
+        def make_rows(is_wrapper: bool) -> tuple[Row, ...]:
+            return tuple(
+                make_row(impl, hook.name, places, may_lack=spec is None)
+                for impl in impls[::-1]
+                if is_wrapper is (section(impl) >= 3)
+            )
+
+        self.bare: Final = make_rows(False)
+        self.wrappers: Final = make_rows(True)
+        self.rows: Final = self.bare if around is None else tuple(map(around, self.bare))
+        self.shapes, self.calls = make_calls(self.rows, len(self.parameters))
+        self.pick: Final = make_pick(self.parameters)
+        self.loops: dict[bool, Loop] = {}
+        self.shortcuts: dict[int, tuple[Pick, Loop]] = {}
+        if spec is not None and not (self.wrappers or self.firstresult or self.is_historic):
+            for given, others in ((self.parameters, ()), (required, (*defaults.values(),))):
+                loop = make_loop(self.shapes, len(given), others)
+                self.shortcuts[len(given)] = (make_pick(given), loop)
 
     def arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of a call: one for each parameter, and no others.
@@ -152,54 +167,6 @@ class HookTable:
             names = ", ".join(map(repr, sorted(unknown)))
             raise HookCallError(f"hook {name!r} has no argument {names}")
         return {name: found[name] for name in self.parameters}
-
-
-def make_table(hook: HookCaller, around: Callable[[Row], Row] | None = None) -> HookTable:
-    """Make the table of a hook from its present list of implementations.
-
-    ``around`` replaces each row by the supervised one; wrappers are not supervised.
-    """
-    impls, spec = hook._hookimpls, hook.spec
-    in_call_order = impls[::-1]
-    required, defaults = _parameters(impls, spec)
-    parameters = (*required, *defaults)
-    places = {name: place for place, name in enumerate(parameters)}
-
-    def make_rows(is_wrapper: bool) -> tuple[Row, ...]:
-        return tuple(
-            make_row(impl, hook.name, places, may_lack=spec is None)
-            for impl in in_call_order
-            if is_wrapper is (section(impl) >= 3)
-        )
-
-    bare, wrappers = make_rows(False), make_rows(True)
-    rows = bare if around is None else tuple(map(around, bare))
-    shapes, calls = make_calls(rows, len(parameters))
-    firstresult = spec is not None and bool(spec.opts.get("firstresult"))
-    is_historic = spec is not None and bool(spec.opts.get("historic"))
-    shortcuts = {}
-    if spec is not None and not (wrappers or firstresult or is_historic):
-        shortcuts = {
-            len(given): (make_pick(given), make_loop(shapes, len(given), others))
-            for given, others in ((parameters, ()), (required, (*defaults.values(),)))
-        }
-    return HookTable(
-        hook=hook,
-        impls=impls,
-        spec=spec,
-        rows=rows,
-        bare=bare,
-        wrappers=wrappers,
-        parameters=parameters,
-        names=frozenset(parameters),
-        defaults=defaults,
-        firstresult=firstresult,
-        is_historic=is_historic,
-        shapes=shapes,
-        calls=calls,
-        pick=make_pick(parameters),
-        shortcuts=shortcuts,
-    )
 
 
 def _parameters(
