@@ -56,7 +56,7 @@ def parse_cron(text: str, start: datetime = _EPOCH) -> CronSim:
 
 
 def next_moment(text: str, zone: tzinfo, start: datetime) -> datetime | None:
-    """Return the first moment in UTC from *start* on that the expression matches in *zone*.
+    """Return the first moment from *start* on that the expression matches.
 
     A time that clocks skip is due at the moment after the gap. A time that clocks repeat is due
     the first time only, unless the expression matches every hour: then it is due both times.

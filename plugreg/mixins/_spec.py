@@ -56,7 +56,12 @@ class MixinSpec:
 
 
 def has(spec: MixinSpec, plugin: object) -> bool:
-    """Return whether *plugin* has the capability, without reading its attributes."""
+    """Return whether *plugin* has the capability, without reading its attributes.
+
+    Args:
+        spec: The capability.
+        plugin: The plugin object.
+    """
     # isinstance() would ask the object for its __class__, which may be a property that raises.
     return issubclass(type(plugin), spec.cls)
 
@@ -65,6 +70,10 @@ def is_enabled(spec: MixinSpec, plugin: object) -> bool:
     """Return whether the rule of the capability holds for a plugin that has it.
 
     The rule may run the plugin's code; its exceptions pass through.
+
+    Args:
+        spec: The capability.
+        plugin: The plugin object.
     """
     if callable(spec.enabled):
         return bool(spec.enabled(plugin))
@@ -75,18 +84,28 @@ def is_enabled(spec: MixinSpec, plugin: object) -> bool:
 
 
 def run_activate(spec: MixinSpec, plugin: object, *, full: bool = False) -> None:
-    """Call the row's ``activate``, if it has one. Exceptions pass through."""
+    """Call the row's ``activate``, if it has one. Exceptions pass through.
+
+    Args:
+        spec: The capability.
+        plugin: The plugin object.
+        full: Whether this is a full reload.
+    """
     if spec.activate is not None:
         call_with_accepted(spec.activate, plugin, full=full)
 
 
 def contract_faults(spec: MixinSpec, plugin: object) -> tuple[str, ...]:
-    """Return the faults of a plugin that has the capability, a sentence for each attribute.
+    """Return the faults of a plugin that has the capability, as sentences.
 
     Every public method that ``spec.cls`` declares must be callable on the plugin and take the
     declared arguments: by position those without a default, so that their names are free; by
     name the others. Where ``*args`` is declared, it must take more than that. This runs no code
     of the plugin. The row's own ``check`` may run some; its exceptions pass through.
+
+    Args:
+        spec: The capability.
+        plugin: The plugin object.
     """
     faults = []
     for name, declared in _declared_methods(spec.cls).items():
@@ -105,7 +124,11 @@ def contract_faults(spec: MixinSpec, plugin: object) -> tuple[str, ...]:
 
 
 def callable_fault(found: object) -> str | None:
-    """Return why an attribute that ``inspect.getattr_static`` found is no method, or None."""
+    """Return why a statically found attribute is no method, or None.
+
+    Args:
+        found: Result of ``inspect.getattr_static``.
+    """
     # Other descriptors, such as partialmethod, may return a method: only a call can tell.
     is_descriptor = hasattr(type(found), "__get__") and not isinstance(
         found, (property, cached_property)
@@ -116,7 +139,7 @@ def callable_fault(found: object) -> str | None:
 
 
 def _declared_methods(cls: type) -> dict[str, object]:
-    """Return the public methods of *cls* and its bases, as they stand in the class bodies."""
+    """Return the public methods of a class as they stand in class bodies."""
     kinds = (FunctionType, staticmethod, classmethod)
     return {
         name: member
@@ -143,7 +166,7 @@ def _accepts(plugin: object, name: str, found: object, declared: inspect.Signatu
 
 
 def _signature_of(method: Any, *, is_bound: bool) -> inspect.Signature:
-    """Return the arguments that a caller gives. Raises ValueError if none is left for ``self``."""
+    """Return the arguments of a caller. Raises ValueError without ``self``."""
     function = method.__func__ if isinstance(method, (staticmethod, classmethod)) else method
     parameters = inspect.signature(
         MethodType(function, object()) if is_bound else function
@@ -154,7 +177,7 @@ def _signature_of(method: Any, *, is_bound: bool) -> inspect.Signature:
 
 
 def _sample_call(declared: inspect.Signature) -> tuple[list[None], dict[str, None]]:
-    """Return a call that uses all that the declared signature promises to its callers."""
+    """Return a call that uses all that the declared signature promises."""
     arguments: list[None] = []
     keywords: dict[str, None] = {}
     parameters = declared.parameters.values()

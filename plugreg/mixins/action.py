@@ -13,7 +13,10 @@ from plugreg.mixins._spec import MixinSpec
 
 
 class ActionMixin:
-    """For plugins that are one action. A host calls perform_action, then get_response."""
+    """For plugins that are one action.
+
+    A host calls perform_action, then get_response.
+    """
 
     ACTION_NAME: str | None = None
 

@@ -8,7 +8,7 @@ from plugreg.mixins._spec import MixinSpec
 
 
 class MailMixin:
-    """For plugins that process mail, as the host represents it. The defaults do nothing."""
+    """For plugins that process mail. The defaults do nothing."""
 
     def process_mail_out(self, mail: Any) -> None:
         """Process mail that is sent.

@@ -65,7 +65,11 @@ def _check(plugin: SettingsMixin) -> Iterator[str]:
 
 
 def version_fault(version: object) -> str | None:
-    """Return why a plugin's SETTINGS_VERSION is not valid, or None."""
+    """Return why a plugin's SETTINGS_VERSION is not valid, or None.
+
+    Args:
+        version: The plugin's SETTINGS_VERSION.
+    """
     # A bool is an int, but True as a version is a mistake.
     if type(version) is int and version >= FIRST_VERSION:
         return None

@@ -141,7 +141,7 @@ def _faults_of_type(definition: SettingDefinition) -> Iterator[str]:
 
 
 def _require(is_valid: Callable[[Any], object]) -> Callable[[Any], Any]:
-    """Return a function that returns its argument if it is valid, and else raises TypeError."""
+    """Return a parser that raises TypeError for an invalid argument."""
 
     def parse(value: Any) -> Any:
         if is_valid(value):
@@ -178,7 +178,7 @@ def _filters(value: object) -> Mapping[str, Any]:
 
 
 class _Field(NamedTuple):
-    """A field of a definition: the expected content, and a parser that may raise TypeError."""
+    """A field: its expected content, and a parser that may raise TypeError."""
 
     expected: str
     parse: Callable[[Any], Any]

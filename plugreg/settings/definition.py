@@ -141,7 +141,7 @@ class SettingDefinition:
 
     @property
     def unset(self) -> str | None:
-        """The value with neither stored value nor default: None for a type other than str."""
+        """The value without stored value and default: ``""``, or None by type."""
         is_text = self.type is None or self.type is str or is_secret_text(self.type)
         return "" if is_text else None
 
@@ -163,7 +163,11 @@ NOT_VALID: Final = "Value does not pass validation checks"
 
 
 def as_text(value: object) -> str:
-    """Return the string of a plain native value: None is ``""``, True is ``"True"``."""
+    """Return the string of a plain native value: None is ``""``, True is ``"True"``.
+
+    Args:
+        value: The value.
+    """
     return "" if value is None else str(value)
 
 
@@ -220,12 +224,21 @@ def native_of_stored(definition: SettingDefinition, given: object) -> object:
     """Return the native value of a stored string, or of the content of stored JSON.
 
     Raises SettingError if it does not convert.
+
+    Args:
+        definition: Definition of the setting.
+        given: The value, as it was given or stored.
     """
     return native_of(definition, given if type(given) is str else _as_given(definition, given))
 
 
 def native_of(definition: SettingDefinition, given: object) -> object:
-    """Return the native value of a string or other object. Raises SettingError if it has none."""
+    """Return the native value of an object. Raises SettingError if it has none.
+
+    Args:
+        definition: Definition of the setting.
+        given: The value, as it was given or stored.
+    """
     if definition.typed is not None:
         return _typed_call(definition, definition.typed.value_from, given)
     kind = definition.converter
@@ -251,6 +264,10 @@ def text_of(definition: SettingDefinition, native: object) -> str:
     """Return the string of a native value, as it is stored and shown to clients.
 
     Raises SettingError if it is too long, has control characters, or does not fit into JSON.
+
+    Args:
+        definition: Definition of the setting.
+        native: The native value.
     """
     if definition.typed is None or native is None or (type(native) is str and not native):
         text = as_text(native)
@@ -270,6 +287,11 @@ def fault_of(
 
     Callable choices are not called, nor validators if the value ``was_checked`` when written.
     Exceptions of the plugin's code do not pass. The reason shows no protected value.
+
+    Args:
+        definition: Definition of the setting.
+        given: The value, as it was given or stored.
+        was_checked: Whether validators accepted the value when it was written.
     """
     with Guard() as guard:
         native = native_of_stored(definition, given)
@@ -284,10 +306,13 @@ def fault_of(
 
 
 def default_of(definition: SettingDefinition) -> object:
-    """Return the default in its native type, or the value of an unset setting if there is none.
+    """Return the native default, or the value of an unset setting without one.
 
     Without type and converter it is the plugin's object itself. A callable is called each time;
     its exceptions pass through. Raises SettingError if the result does not convert.
+
+    Args:
+        definition: Definition of the setting.
     """
     default = definition.default() if callable(definition.default) else definition.default
     if default is None:
@@ -309,6 +334,11 @@ def choices_of(
     A type that is a Literal or an Enum has choices of its own, unless the definition states some.
     A callable is called each time, with the keywords ``plugin`` and ``user`` if it accepts them;
     its exceptions pass through. Raises SettingError if it returns no pairs.
+
+    Args:
+        definition: Definition of the setting.
+        plugin: Passed on to callable choices.
+        user: Passed on to callable choices.
     """
     if definition.choices is None:
         return () if definition.typed is None else definition.typed.members()
@@ -325,9 +355,14 @@ def choices_of(
 
 
 def choice_text(definition: SettingDefinition, value: object) -> str:
-    """Return the string that is stored for a choice, so that 1, 1.0 and "1" may be equal.
+    """Return the string that is stored for a choice.
 
-    A choice that is no value of the setting is shown by its ``str()``, and cannot be chosen.
+    So 1, 1.0 and "1" may be equal. A choice that is no value of the setting is shown by its
+    ``str()``, and cannot be chosen.
+
+    Args:
+        definition: Definition of the setting.
+        value: The value of the choice.
     """
     try:
         return text_of(definition, native_of(definition, value))
@@ -336,7 +371,11 @@ def choice_text(definition: SettingDefinition, value: object) -> str:
 
 
 def as_pairs(value: object) -> tuple[Choice, ...]:
-    """Return (value, label) pairs as tuples. Raises TypeError for other objects or too many."""
+    """Return (value, label) pairs as tuples. Raises TypeError if they are none.
+
+    Args:
+        value: An iterable of pairs.
+    """
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise TypeError
     # A generator may have no end.
@@ -349,10 +388,15 @@ def as_pairs(value: object) -> tuple[Choice, ...]:
 
 
 def call_with_accepted(function: Callable[..., Any], *args: Any, **offered: Any) -> Any:
-    """Call *function* with *args* and the *offered* keywords that its signature accepts.
+    """Call a function with *args* and the *offered* keywords that it accepts.
 
     So a TypeError from within is never mistaken for a refusal of a keyword. A callable without a
     signature, as some builtins, gets no keyword.
+
+    Args:
+        function: The function.
+        *args: Positional arguments.
+        **offered: Keyword arguments that the function may lack.
     """
     try:
         parameters = inspect.signature(function).parameters.values()

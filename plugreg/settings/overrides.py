@@ -55,7 +55,12 @@ def parse_overrides(given: Mapping[str, Mapping[str, object]]) -> Overrides:
 
 
 def unknown_plugins(overrides: Overrides, known: Mapping[str, object]) -> Iterator[PluginFailure]:
-    """Yield a failure record for each slug of the overrides that is no *known* plugin."""
+    """Yield a failure record for each slug that is no *known* plugin.
+
+    Args:
+        overrides: Values by slug, then by key.
+        known: Plugins by slug.
+    """
     for slug in (slug for slug in overrides if slug not in known):
         hint = near(slug, known)
         yield PluginFailure(

@@ -38,6 +38,9 @@ def has_reference(value: object) -> bool:
 
     Raises ValueError for a malformed reference: another key beside ``$env`` or ``$file``, or no
     string. Its message shows no part of the value.
+
+    Args:
+        value: The value.
     """
     found = False
     pending: list[Any] = [value]
@@ -59,6 +62,9 @@ def reads_as_reference(text: str) -> bool:
     """Return whether the JSON in a string is, contains or resembles a reference.
 
     A reader of such a string gets a dict, and may pass it on as if the host had given it.
+
+    Args:
+        text: The string.
     """
     if text.lstrip()[:1] not in ("{", "["):
         return False
@@ -72,7 +78,11 @@ def reads_as_reference(text: str) -> bool:
 
 
 def copied(value: Any) -> Any:
-    """Return *value* with dicts, lists and tuples of its own. Raises ValueError for a cycle."""
+    """Return a deep copy of dicts and lists. Raises ValueError for a cycle.
+
+    Args:
+        value: The value.
+    """
     return _mapped(value, dict)
 
 

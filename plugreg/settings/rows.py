@@ -54,16 +54,20 @@ class StoredValue(NamedTuple):
 
 
 class StoredSettings(NamedTuple):
-    """All stored values of one plugin at one moment, by user, then by key. It never changes.
+    """All stored values of one plugin at one moment. It never changes.
 
-    ``version`` is None where none is stored.
+    ``values`` are by user, then by key. ``version`` is None where none is stored.
     """
 
     version: int | None = None
     values: Mapping[User, Mapping[str, StoredValue]] = MappingProxyType({})
 
     def of(self, user: User) -> Mapping[str, StoredValue]:
-        """Return the values of a user, or of the plugin itself, by key."""
+        """Return the values of a user, or of the plugin itself, by key.
+
+        Args:
+            user: A user's number, or None for the plugin itself.
+        """
         return self.values.get(user, EMPTY)
 
     @property
@@ -72,11 +76,19 @@ class StoredSettings(NamedTuple):
         return any(self.values.values())
 
     def is_older_than(self, version: int) -> bool:
-        """Return whether there are values of an older version."""
+        """Return whether there are values of an older version.
+
+        Args:
+            version: The version to compare with.
+        """
         return self.has_values and (self.version or FIRST_VERSION) < version
 
     def differences(self, other: StoredSettings) -> Iterator[tuple[User, str]]:
-        """Yield user and key of each value that differs."""
+        """Yield user and key of each value that differs.
+
+        Args:
+            other: Stored settings of the same plugin at another moment.
+        """
         if other is self:
             return
         for user in self.values.keys() | other.values.keys():
@@ -87,13 +99,24 @@ class StoredSettings(NamedTuple):
                         yield user, key
 
     def changes(self, other: StoredSettings) -> frozenset[str]:
-        """Return the keys of values that differ, of any owner."""
+        """Return the keys of values that differ, of any owner.
+
+        Args:
+            other: Stored settings of the same plugin at another moment.
+        """
         return frozenset(key for _, key in self.differences(other))
 
     def with_value(
         self, user: User, key: str, value: StoredValue | None, version: int | None
     ) -> StoredSettings:
-        """Return a copy with this value, or without it for None, and with this version."""
+        """Return a copy with this value, or without it for None, and with this version.
+
+        Args:
+            user: A user's number, or None for the plugin itself.
+            key: Upper-case key of the setting.
+            value: The value, None to remove it.
+            version: Version to store, None for none.
+        """
         own = dict(self.of(user))
         own.pop(key, None)
         if value is not None:
@@ -105,7 +128,13 @@ NOTHING: Final = StoredSettings()
 
 
 def place(slug: str, user: User, key: str) -> Place:
-    """Return table and row key of a value."""
+    """Return table and row key of a value.
+
+    Args:
+        slug: Slug of the plugin.
+        user: A user's number, or None for the plugin itself.
+        key: Upper-case key of the setting.
+    """
     if user is None:
         return "settings", f"{slug}:{key}"
     return "user_settings", f"{slug}:{user}:{key}"
@@ -155,7 +184,15 @@ class Rows:
     def put(
         self, transaction: Transaction, slug: str, user: User, key: str, value: StoredValue
     ) -> None:
-        """Write one value. Raises RecordCorruptError where its row is damaged."""
+        """Write one value. Raises RecordCorruptError where its row is damaged.
+
+        Args:
+            transaction: The transaction to use.
+            slug: Slug of the plugin.
+            user: A user's number, or None for the plugin itself.
+            key: Upper-case key of the setting.
+            value: The value.
+        """
         table, row_key = self._checked_place(transaction, slug, user, key)
         row: Record = {"value": value.text, "protected": value.is_protected}
         if value.is_json:
@@ -165,11 +202,23 @@ class Rows:
         transaction.put(table, row_key, row)
 
     def delete(self, transaction: Transaction, slug: str, user: User, key: str) -> None:
-        """Remove one value. Raises RecordCorruptError where its row is damaged."""
+        """Remove one value. Raises RecordCorruptError where its row is damaged.
+
+        Args:
+            transaction: The transaction to use.
+            slug: Slug of the plugin.
+            user: A user's number, or None for the plugin itself.
+            key: Upper-case key of the setting.
+        """
         transaction.delete(*self._checked_place(transaction, slug, user, key))
 
     def version(self, transaction: Transaction, slug: str) -> int | None:
-        """Return the version stored for a plugin's settings, None where there is none."""
+        """Return the version stored for a plugin's settings, None where there is none.
+
+        Args:
+            transaction: The transaction to use.
+            slug: Slug of the plugin.
+        """
         row = transaction.get(VERSIONS, slug)
         if row is None:
             return None
@@ -177,11 +226,22 @@ class Rows:
             return _parse_version(slug, row)
 
     def put_version(self, transaction: Transaction, slug: str, version: int) -> None:
-        """Write the version of a plugin's settings."""
+        """Write the version of a plugin's settings.
+
+        Args:
+            transaction: The transaction to use.
+            slug: Slug of the plugin.
+            version: Version of the settings.
+        """
         transaction.put(VERSIONS, slug, {"settings": version})
 
     def has_values(self, transaction: Transaction, slug: str) -> bool:
-        """Return whether any value of a plugin, or of a user of it, is stored."""
+        """Return whether any value of a plugin, or of a user of it, is stored.
+
+        Args:
+            transaction: The transaction to use.
+            slug: Slug of the plugin.
+        """
         return any(
             row_key.partition(":")[0] == slug
             for table in TABLES

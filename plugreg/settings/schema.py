@@ -21,7 +21,7 @@ _PLAIN: Final = MappingProxyType({bool: "boolean", int: "integer", float: "numbe
 def schema_of(
     definitions: Mapping[str, SettingDefinition], locked: Collection[str] = (), title: str = ""
 ) -> dict[str, Any]:
-    """Return the schema of an object with the native value of each setting by its key.
+    """Return the schema of an object with the native value of each setting.
 
     Properties are in the order of the definitions. Each has the schema of its type, and where
     stated ``title``, ``description``, ``default``, ``oneOf`` with a ``title`` for each choice,
@@ -63,7 +63,7 @@ def schema_of(
 def _typed_schemas(
     typed: Mapping[str, Typed],
 ) -> tuple[Mapping[str, dict[str, Any]], dict[str, Any]]:
-    """Return pydantic's schema of each type, by key, and the models that they refer to."""
+    """Return pydantic's schemas by key, and the models that they refer to."""
     from pydantic import TypeAdapter
     from pydantic.json_schema import GenerateJsonSchema
 
@@ -97,7 +97,7 @@ def _words(definition: SettingDefinition) -> dict[str, Any]:
 
 
 def _values(definition: SettingDefinition) -> dict[str, Any]:
-    """Return the default and the choices that are known without calling the plugin's code."""
+    """Return the default and the choices, without calling the plugin's code."""
     values: dict[str, Any] = {}
     if definition.has_default and not definition.protected and not callable(definition.default):
         with Guard():
@@ -115,7 +115,7 @@ def _values(definition: SettingDefinition) -> dict[str, Any]:
 
 
 def _as_json(definition: SettingDefinition, value: object) -> Any:
-    """Return a default or a choice as JSON has it. Raises SettingError if it does not convert."""
+    """Return a default or a choice as JSON. Raises SettingError if it cannot."""
     native = native_of(definition, value)
     if definition.typed is not None:
         return definition.typed.json_of(native)

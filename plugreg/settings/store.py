@@ -74,7 +74,7 @@ class SettingsStore:
     # -- reading -----------------------------------------------------------------------------
 
     def load(self) -> dict[str, frozenset[str]]:
-        """Read all values from the storage, and return the keys that have changed by slug."""
+        """Read all values from the storage; return the changed keys by slug."""
         with self._writing.get():
             # Values that are stored after this may be missing in what is read.
             revision = self._storage.revision()
@@ -86,7 +86,11 @@ class SettingsStore:
         return {slug: keys for slug, keys in changed.items() if keys}
 
     def of(self, slug: str) -> PluginValues:
-        """Return the values of a plugin: a live object, the same for all callers."""
+        """Return the values of a plugin: a live object, the same for all callers.
+
+        Args:
+            slug: Slug of the plugin.
+        """
         values = self._values.get(slug)
         if values is None:
             values = self._gone.get(slug) or PluginValues(self.overrides.get(slug, EMPTY))
@@ -95,7 +99,11 @@ class SettingsStore:
         return values
 
     def stored(self, slug: str) -> StoredSettings:
-        """Return the stored settings of any plugin, as of the last load or write."""
+        """Return the stored settings of any plugin, as of the last load or write.
+
+        Args:
+            slug: Slug of the plugin.
+        """
         values = self._values.get(slug)
         return NOTHING if values is None else values.stored
 
@@ -103,6 +111,9 @@ class SettingsStore:
         """Return a scrubber of the protected values of a plugin and of all its users.
 
         Those are stored values, overrides and defaults. References are looked up now.
+
+        Args:
+            slug: Slug of the plugin.
         """
         known = slug in self._values or slug in self.overrides
         return self.of(slug).scrubber() if known else NOTHING_HIDDEN
@@ -111,21 +122,34 @@ class SettingsStore:
         """Return a scrubber of the protected values of a plugin and of at most one user.
 
         It is for output that everybody, or that user, sees and could compare.
+
+        Args:
+            slug: Slug of the plugin.
+            user: Number of the user, None for no user.
         """
         known = slug in self._values or slug in self.overrides
         return self.of(slug).scrubber_for(user) if known else NOTHING_HIDDEN
 
     def read_stored(self, slug: str) -> StoredSettings:
-        """Read the settings of one plugin from the storage; memory stays as it is."""
+        """Read the settings of one plugin from the storage; memory stays as it is.
+
+        Args:
+            slug: Slug of the plugin.
+        """
         return self._rows.read(self._storage.read, slug)[0].get(slug, NOTHING)
 
     # -- plugins that come and go ------------------------------------------------------------
 
     def declare(self, slug: str, declared: Declared) -> None:
-        """Set the declaration of a plugin. A setting once protected stays so in this process.
+        """Set the declaration of a plugin.
 
-        Values that were stored before their settings were protected are stored as protected, in
-        one transaction. If the storage fails, that is logged, and retried at the next load.
+        A setting once protected stays so in this process. Values that were stored before their
+        settings were protected are stored as protected, in one transaction. If the storage fails,
+        that is logged, and retried at the next load.
+
+        Args:
+            slug: Slug of the plugin.
+            declared: Declaration of the plugin.
         """
         values = self.of(slug)
         values.declare(declared)
@@ -145,7 +169,11 @@ class SettingsStore:
             )
 
     def release(self, slugs: Iterable[str]) -> None:
-        """Drop the declarations of plugins that are gone; their stored values stay known."""
+        """Drop the declarations of plugins that are gone; their stored values stay known.
+
+        Args:
+            slugs: Slugs of the plugins.
+        """
         for slug in slugs:
             values = self._values.get(slug)
             if values is None:
@@ -157,7 +185,11 @@ class SettingsStore:
                     self._gone[slug] = self._values.pop(slug)
 
     def forget(self, slug: str) -> None:
-        """Drop the values of a plugin, whose rows were deleted, from memory."""
+        """Drop the values of a plugin, whose rows were deleted, from memory.
+
+        Args:
+            slug: Slug of the plugin.
+        """
         with self._writing.get():
             self.of(slug).replace(NOTHING)
             self.damaged = tuple(
@@ -167,7 +199,12 @@ class SettingsStore:
     # -- versions ----------------------------------------------------------------------------
 
     def version_fault(self, slug: str, version: int | None = None) -> str | None:
-        """Return why settings of *version*, by default the declared one, are read-only, or None."""
+        """Return why settings of a version cannot be written, or None.
+
+        Args:
+            slug: Slug of the plugin.
+            version: The version. Defaults to the declared one.
+        """
         values = self.of(slug)
         declared = values.declared.version
         known = declared if version is None else version
@@ -229,6 +266,11 @@ class SettingsStore:
     def exchange(self, slug: str, before: StoredSettings, after: StoredSettings) -> bool:
         """Replace all stored settings of one plugin in one transaction.
 
+        Args:
+            slug: Slug of the plugin.
+            before: The settings that are stored now.
+            after: The settings to store.
+
         Returns:
             False, with nothing changed, if the stored settings are no longer *before*.
         """
@@ -257,7 +299,9 @@ class SettingsStore:
         return True
 
     def rotate_secrets(self) -> int:
-        """Encrypt every protected value with the first key, those stored in clear included.
+        """Encrypt every protected value with the first key.
+
+        Values that are stored in clear are encrypted, too.
 
         Returns:
             The number of rows that were encrypted.

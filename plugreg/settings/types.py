@@ -65,7 +65,7 @@ _thread: Final = threading.local()
 
 @contextmanager
 def without_plugins() -> Iterator[None]:
-    """Keep pydantic from loading and calling its plugins, in this thread, for a ``with`` block."""
+    """Hide pydantic's plugins from this thread for a ``with`` block."""
     # A pydantic that loads its plugins in another way keeps them.
     with suppress(ImportError, AttributeError):
         _hold_back_plugins()
@@ -82,7 +82,7 @@ def _is_building() -> bool:
 
 
 def _hold_back_plugins() -> None:
-    """Wrap pydantic's loader so that it finds nothing in a thread that builds for plugreg.
+    """Wrap pydantic's loader, which finds nothing while plugreg builds.
 
     The wrapper stays: without it another thread that builds right now would get plugins.
     """
@@ -138,7 +138,11 @@ class Typed:
         return f"must be a type that pydantic can handle: {cut(lines[0], _LONGEST_FAULT)}"
 
     def value_from(self, given: object) -> object:
-        """Return the value of an object; a string is tried as itself, then as JSON."""
+        """Return the value of an object; a string is tried as itself, then as JSON.
+
+        Args:
+            given: The value, as it was given or stored.
+        """
         from pydantic import ValidationError
 
         text = given if isinstance(given, str) else None
@@ -156,7 +160,11 @@ class Typed:
         raise Misfit(reason, quoting=True)
 
     def json_of(self, value: object) -> Any:
-        """Return a value of the type as JSON has it, without NaN and infinity."""
+        """Return a value of the type as JSON has it, without NaN and infinity.
+
+        Args:
+            value: The value.
+        """
         with suppress(TypeError, ValueError, RecursionError):
             found = self.adapter.dump_python(
                 value, mode="json", by_alias=True, round_trip=True, warnings=False
@@ -172,10 +180,14 @@ class Typed:
         )
 
     def kept_as(self, value: object, text: str) -> tuple[str, bool]:
-        """Return the string to store for a value whose own string is *text*, and if it is JSON.
+        """Return the string to store for a value, and whether it is JSON.
 
         The string of 5 reads as a string where the type has strings too; then 5 is stored as JSON.
         Raises Misfit if the JSON reads as another value, too.
+
+        Args:
+            value: The value.
+            text: The value's own string.
         """
         if self._is_read_from(value, text):
             return text, False
@@ -230,7 +242,11 @@ class Typed:
 
 
 def text_from_json(value: Any) -> str:
-    """Return the string of a JSON value, as it is stored and sent to clients."""
+    """Return the string of a JSON value, as it is stored and sent to clients.
+
+    Args:
+        value: The value.
+    """
     if value is None:
         return ""
     return str(value) if isinstance(value, (str, bool, int, float)) else _compact(value)
@@ -241,7 +257,11 @@ def _compact(value: Any) -> str:
 
 
 def strings_in(value: Any) -> Iterator[str]:
-    """Yield every string in a JSON value, keys included."""
+    """Yield every string in a JSON value, keys included.
+
+    Args:
+        value: The value.
+    """
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -254,19 +274,30 @@ def strings_in(value: Any) -> Iterator[str]:
 
 
 def is_secret_text(declared: object) -> bool:
-    """Return whether a type is pydantic's SecretStr or SecretBytes."""
+    """Return whether a type is pydantic's SecretStr or SecretBytes.
+
+    Args:
+        declared: Type of a setting.
+    """
     return any(declared is secret for secret in _secrets("SecretStr", "SecretBytes"))
 
 
 def is_sealed(value: object) -> bool:
-    """Return whether a value is one of pydantic's secrets, whose ``str()`` is stars."""
+    """Return whether a value is one of pydantic's secrets, whose ``str()`` is stars.
+
+    Args:
+        value: The value.
+    """
     return _is_sealed(type(value))
 
 
 def unsealed(value: Any) -> object:
-    """Return the content of a SecretStr or SecretBytes, or the value if it is neither.
+    """Return the content of a secret string of pydantic's, or the value itself.
 
     Raises UnicodeDecodeError for bytes that are not UTF-8.
+
+    Args:
+        value: The value.
     """
     if not is_sealed(value):
         return value
@@ -297,7 +328,7 @@ def _has_secret(schema: Any) -> bool:
 
 
 def _without_null(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the schema of values other than None: that of ``int`` for ``int | None``."""
+    """Return the schema of values other than None, as of ``int | None``."""
     others = [item for item in schema.get("anyOf", ()) if item.get("type") != "null"]
     found: Mapping[str, Any] = others[0] if len(others) == 1 else schema
     place = str(found.get("$ref", "")).removeprefix("#/$defs/")

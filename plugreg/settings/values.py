@@ -19,14 +19,18 @@ Definitions: TypeAlias = Mapping[str, SettingDefinition]
 
 
 class Declared(NamedTuple):
-    """Settings that a plugin declares: definitions by upper-case key, and their version."""
+    """Declared settings: definitions by upper-case key, and their version."""
 
     settings: Definitions = EMPTY
     user_settings: Definitions = EMPTY
     version: int = FIRST_VERSION
 
     def of(self, user: User) -> Definitions:
-        """Return the definitions of a user's settings, or of the plugin's own."""
+        """Return the definitions of a user's settings, or of the plugin's own.
+
+        Args:
+            user: A user's number, or None for the plugin itself.
+        """
         return self.settings if user is None else self.user_settings
 
 
@@ -34,7 +38,7 @@ NOTHING_HIDDEN: Final = Scrubber()
 
 
 class _Secret(NamedTuple):
-    """A protected value as it was given, its owner, and the definition that converts it."""
+    """A protected value as given, its owner, and its definition, if any."""
 
     user: User
     definition: SettingDefinition | None
@@ -48,20 +52,7 @@ _OWNERS: Final = (None, 0)
 
 
 class PluginValues:
-    """The values of one plugin. Readers get ``stored`` with one look-up and hold no lock."""
-
-    __slots__ = (
-        "__weakref__",
-        "_replaced",
-        "_scrubbed",
-        "_scrubbed_for",
-        "_scrubbing",
-        "_seen",
-        "declared",
-        "overrides",
-        "protected",
-        "stored",
-    )
+    """The values of one plugin. Readers of ``stored`` hold no lock."""
 
     def __init__(self, overrides: Mapping[str, Any]) -> None:
         self.overrides: Final = overrides
@@ -71,7 +62,7 @@ class PluginValues:
         self.protected: frozenset[tuple[bool, str]] = frozenset()
         self._seen: tuple[StoredSettings, Declared, list[str], list[_Secret]] | None = None
         self._scrubbed: tuple[list[str], Scrubber] = ([], NOTHING_HIDDEN)
-        self._scrubbed_for: tuple[tuple[Any, ...], User, Scrubber] = (
+        self._scrubbed_for: tuple[tuple[object, ...], User, Scrubber] = (
             (None, None, None),
             None,
             NOTHING_HIDDEN,
@@ -80,7 +71,11 @@ class PluginValues:
         self._replaced: tuple[tuple[User, SettingDefinition | None, StoredValue], ...] = ()
 
     def declare(self, declared: Declared) -> None:
-        """Set the current declaration of the plugin."""
+        """Set the current declaration of the plugin.
+
+        Args:
+            declared: Declaration of the plugin.
+        """
         self.protected |= {
             (user is None, key)
             for user in _OWNERS
@@ -93,6 +88,9 @@ class PluginValues:
         """Return the overrides of a user's settings, or of the plugin's own, by key.
 
         An override of a key that both declare is the plugin's own, since users may see theirs.
+
+        Args:
+            user: A user's number, or None for the plugin itself.
         """
         definitions, own = self.declared.of(user), self.declared.settings
         return {
@@ -102,23 +100,44 @@ class PluginValues:
         }
 
     def is_protected(self, user: User, key: str) -> bool:
-        """Return whether a value is protected, as stored or ever declared."""
+        """Return whether a value is protected, as stored or ever declared.
+
+        Args:
+            user: A user's number, or None for the plugin itself.
+            key: Upper-case key of the setting.
+        """
         value = self.stored.of(user).get(key)
         return self.was_protected(user, key) or (value is not None and value.is_protected)
 
     def was_protected(self, user: User, key: str) -> bool:
-        """Return whether a setting was ever declared protected in this process."""
+        """Return whether a setting was ever declared protected in this process.
+
+        Args:
+            user: A user's number, or None for the plugin itself.
+            key: Upper-case key of the setting.
+        """
         return (user is None, key) in self.protected
 
     def put(self, user: User, key: str, value: StoredValue | None, version: int | None) -> None:
-        """Publish one value, None for none, and the stored version."""
+        """Publish one value, None for none, and the stored version.
+
+        Args:
+            user: A user's number, or None for the plugin itself.
+            key: Upper-case key of the setting.
+            value: The value, None for none.
+            version: Stored version of the settings.
+        """
         old = self.stored.of(user).get(key)
         if old is not None and old != value:
             self._keep_secret(user, key, old)
         self.stored = self.stored.with_value(user, key, value, version)
 
     def replace(self, stored: StoredSettings) -> frozenset[str]:
-        """Publish other values at once, and return the keys of those that differ."""
+        """Publish other values at once, and return the keys of those that differ.
+
+        Args:
+            stored: Stored settings of the plugin.
+        """
         before = self.stored
         if stored == before:
             # Caches are valid for the same object alone.
@@ -163,7 +182,11 @@ class PluginValues:
         return stored.has_values or stored.version is not None or bool(self._replaced)
 
     def with_protection(self, stored: StoredSettings) -> StoredSettings:
-        """Return *stored* with every value marked protected that was ever declared protected."""
+        """Return *stored* with every value protected that was ever declared so.
+
+        Args:
+            stored: Stored settings of the plugin.
+        """
         if not self.protected:
             return stored
         values = {
@@ -181,7 +204,10 @@ class PluginValues:
     # -- secrets -----------------------------------------------------------------------------
 
     def scrubber(self) -> Scrubber:
-        """Return a scrubber of all protected values: stored, fixed, defaults, lately replaced."""
+        """Return a scrubber of all protected values.
+
+        Those are stored values, overrides, defaults, and values that were replaced lately.
+        """
         me = threading.get_ident()
         if me in self._scrubbing:
             # The plugin's code, called to convert a value, needs a scrubber itself.
@@ -199,9 +225,12 @@ class PluginValues:
         return scrubber
 
     def scrubber_for(self, user: User) -> Scrubber:
-        """Return a scrubber of the plugin's own protected values and those of one user, if any.
+        """Return a scrubber of own protected values and those of one user.
 
         Other users could choose a value that changes what everybody is shown.
+
+        Args:
+            user: Number of the user, None for no user.
         """
         everything = self.scrubber()
         made_from = (everything, self.stored, self.declared)
@@ -287,7 +316,7 @@ def _texts_of(secret: _Secret) -> list[str]:
 
 
 def _leaves(value: Any) -> Iterator[str]:
-    """Yield every string within dicts, lists and tuples, and every number as a string."""
+    """Yield every string within a value, and every number as a string."""
     pending = [value]
     while pending:
         item = pending.pop()

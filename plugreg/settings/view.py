@@ -12,7 +12,7 @@ from copy import deepcopy
 from dataclasses import replace
 from enum import Enum
 from types import NoneType
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from plugreg._support.guard import Guard, explain, plain, safe_repr, safe_str
 from plugreg._support.names import near
@@ -50,18 +50,27 @@ _Converted: TypeAlias = tuple[StoredSettings, Mapping[str, StoredValue], dict[st
 
 
 class SettingsView(Mapping[str, Any]):
-    """The settings of one plugin, or of one user of it: a live mapping of key to native value.
+    """The settings of one plugin, or of one user: a live mapping.
 
-    Keys are those of the definitions, in their order, in any case. An override of the host wins
-    over a stored value, and that over the default. A stored value that no longer converts reads
-    as the default. References are looked up at each read. Reading takes no lock and touches no
-    storage. A view of an older version of the settings than the plugin's current one refuses to
-    write. The repr shows no value.
+    It maps keys to native values. Keys are those of the definitions, in their order, in any case.
+    An override of the host wins over a stored value, and that over the default. A stored value that
+    no longer converts reads as the default. References are looked up at each read. Reading takes no
+    lock and touches no storage. A view of an older version of the settings than the plugin's
+    current one refuses to write. The repr shows no value.
 
     Reading raises KeyError for an unknown key. It raises SettingError for a value that is not
     available: a reference that cannot be resolved, a value encrypted with another key, a default
     that fails, a reference or an override that does not fit its definition. A default in their
     place would be dangerous, since somebody has decided on a value.
+
+    A registry creates it: see ``PluginRegistry.settings``.
+
+    Args:
+        store: The settings of all plugins.
+        slug: Slug of the plugin.
+        definitions: Definitions by upper-case key.
+        user: Number of the user, None for the plugin's own settings.
+        version: Version of the settings that *definitions* belong to.
     """
 
     def __init__(
@@ -120,7 +129,7 @@ class SettingsView(Mapping[str, Any]):
         return f"<settings of {slug!r}{owner}: {', '.join(self.definitions) or 'none'}>"
 
     def visible(self) -> tuple[SettingDefinition, ...]:
-        """Return the definitions for a page of settings: not hidden, and without leading "_"."""
+        """Return the definitions for a page: not hidden, no leading underscore."""
         return tuple(
             definition
             for key, definition in self.definitions.items()
@@ -192,7 +201,9 @@ class SettingsView(Mapping[str, Any]):
         return self.layer(key) != "default"
 
     def shown(self, key: str) -> str:
-        """Return the value as a string for clients. Exceptions of the plugin's code are hidden.
+        """Return the value as a string for clients.
+
+        Exceptions of the plugin's code do not pass.
 
         Args:
             key: Key of the setting, in any case.
@@ -243,10 +254,11 @@ class SettingsView(Mapping[str, Any]):
         return self._refusal(definition, guard.error).reason
 
     def set(self, key: str, value: object) -> None:
-        """Check and store one value; on return it is on disk, and every later read returns it.
+        """Check and store one value.
 
-        ``before_save`` of the definition may refuse by raising. If ``after_save`` raises, that
-        is a failure record, and the value stays stored. After an error nothing has changed.
+        On return it is on disk, and every later read returns it. ``before_save`` of the definition
+        may refuse by raising. If ``after_save`` raises, that is a failure record, and the value
+        stays stored. After an error nothing has changed.
 
         Args:
             key: Key of the setting, in any case.
@@ -397,7 +409,7 @@ class SettingsView(Mapping[str, Any]):
         return self._error(definition, reason, error)
 
     def _veto(self, definition: SettingDefinition, error: BaseException) -> SettingError:
-        """Return the refusal of ``before_save``, whose message may quote a protected value."""
+        """Return the refusal of ``before_save``, without protected values."""
         reason = ""
         if not definition.protected:
             with Guard():
@@ -417,7 +429,7 @@ class SettingsView(Mapping[str, Any]):
         return self._values.scrubber().text(text)
 
     def _is_protected(self, definition: SettingDefinition) -> bool:
-        """Return whether a value is protected, now or by the definition it was stored under."""
+        """Return whether a value is protected, as declared or as stored."""
         value = self._stored(definition.key)
         if definition.protected:
             return True
@@ -433,17 +445,24 @@ def user_view(
     user: int,
     version: int = FIRST_VERSION,
 ) -> SettingsView:
-    """Return one user's settings of a plugin. Raises SettingError for another user than an int.
+    """Return one user's settings. Raises SettingError for another user than int.
 
     Many hosts have None for nobody, which would mean the plugin's own values.
+
+    Args:
+        store: The settings of all plugins.
+        slug: Slug of the plugin.
+        definitions: Definitions by upper-case key.
+        user: Number of the user.
+        version: Version of the settings.
     """
     if type(user) is not int:
         raise SettingError("user", f"a user is a whole number, not {safe_repr(user)}")
     return SettingsView(store, slug, definitions, user, version)
 
 
-class SettingChange:
-    """A change that ``before_save`` and ``after_save`` are called with. The repr hides the value.
+class SettingChange(NamedTuple):
+    """The argument of ``before_save`` and ``after_save``. The repr hides the value.
 
     Args:
         slug: Slug of the plugin.
@@ -452,20 +471,17 @@ class SettingChange:
         value: The string to store, ``""`` to unset the setting.
     """
 
-    __slots__ = ("key", "slug", "user", "value")
-
-    def __init__(self, slug: str, user: int | None, key: str, value: str) -> None:
-        self.slug = slug
-        self.user = user
-        self.key = key
-        self.value = value
+    slug: str
+    user: int | None
+    key: str
+    value: str
 
     def __repr__(self) -> str:
         return f"<change of setting {self.key!r} of {self.slug!r}>"
 
 
 def _may_change(given: object) -> bool:
-    """Return whether an override or a stored value may read as something else the next time."""
+    """Return whether a given value may read as something else the next time."""
     if isinstance(given, StoredValue):
         return bool(given.fault) or (given.is_json and has_reference(given.given))
     return has_reference(given)
