@@ -1,4 +1,4 @@
-"""Hints between processes: a commit is noticed at once, not at the next look a second later.
+"""Hints between processes, so that a commit is noticed at once.
 
 They need a server that forwards messages; here that is Redis (``plugreg[redis]``). A
 `plugreg.storage.SQLStorage` on PostgreSQL has hints of its own, and needs none of these.
@@ -27,9 +27,10 @@ _SILENCE: Final = 5.0
 
 
 class Channel(Protocol):
-    """A channel that carries hints of commits to every process that listens. It may lose any.
+    """A channel that carries hints of commits to every process that listens.
 
-    One thread of each process waits; any thread may send. `Hinted` closes its channel.
+    It may lose any hint. One thread of each process waits; any thread may send. `Hinted` closes its
+    channel.
     """
 
     def tell(self) -> None:
@@ -56,12 +57,12 @@ class Channel(Protocol):
 
 
 class Hinted:
-    """A `plugreg.storage.Storage` that sends a hint after each transaction, and waits for hints.
+    """A `plugreg.storage.Storage` that sends and receives hints of commits.
 
     Pass ``Hinted(open_storage(url), RedisHints(address))`` to the registry in place of the storage;
-    ``registry.watch`` then looks at once when another process has committed. A transaction that
-    changes nothing sends a hint, too, which costs the others one look. All records are those of the
-    inner storage, and this object is as thread-safe as that storage.
+    ``registry.watch`` then looks at once when another process has committed. Each
+    transaction sends a hint, even if it changes nothing, which costs the others one look. All
+    records are those of the inner storage, and this object is as thread-safe as that storage.
 
     Args:
         storage: The storage. Closing this object closes it.
@@ -167,7 +168,7 @@ class RedisHints:
             self._outage.succeeded()
 
     def wait(self, seconds: float) -> bool:
-        """See `Channel.wait`. Raises the errors of redis-py; the next call connects again."""
+        """See `Channel.wait`; it raises the errors of redis-py."""
         if self._listening is None or self._listening[0] != os.getpid():
             # The server confirms each subscription by a message, which counts as a hint: nobody was
             # notified of the commits before it.

@@ -154,8 +154,8 @@ class Silent:
         assert len(self.connections) == number
 
     def close(self):
-        for each in (self._listener, *self.connections):
-            each.close()
+        for connection in (self._listener, *self.connections):
+            connection.close()
 
 
 def test_a_silent_server_is_left_alone_for_a_while(monkeypatch):
@@ -212,9 +212,9 @@ class TestRedis:
         assert not here.wait(0.05)
         listeners = redis.Redis.from_url(REDIS)
         (client,) = [
-            each
-            for each in listeners.client_list(_type="pubsub")
-            if each["addr"].split(":")[-1] == str(port_of(here))
+            client
+            for client in listeners.client_list(_type="pubsub")
+            if client["addr"].split(":")[-1] == str(port_of(here))
         ]
         listeners.client_kill_filter(_id=client["id"])
         heard = []
@@ -225,27 +225,27 @@ class TestRedis:
                 heard.append(here.wait(1.0))
             except redis.RedisError:
                 heard.append(False)
-        for each in (here, there, listeners):
-            each.close()
+        for user in (here, there, listeners):
+            user.close()
 
     def test_wakes_who_waits(self, channel):
         """A hint goes to every listener on its channel, and to no other."""
-        here, there, other = (RedisHints(REDIS, channel=each) for each in (channel, channel, "x"))
-        for each in (here, there, other):
-            assert each.wait(LONG)  # Only who listens already is told.
+        here, there, other = (RedisHints(REDIS, channel=name) for name in (channel, channel, "x"))
+        for hints in (here, there, other):
+            assert hints.wait(LONG)  # Only who listens already is told.
         other.tell()
         assert not here.wait(0.05)
         there.tell()
         assert here.wait(LONG)
-        for each in (here, there, other):
-            each.close()
-            each.close()
+        for hints in (here, there, other):
+            hints.close()
+            hints.close()
 
     def test_a_watching_registry_looks_at_once(self, tmp_path, channel):
         """It takes in a change long before its next look is due."""
         path = tmp_path / "plugins.json"
         stores = [Hinted(TinyDBStorage(path), RedisHints(REDIS, channel=channel)) for _ in "ab"]
-        here, there = (PluginRegistry("shop", storage=each, builtin=[Tea]) for each in stores)
+        here, there = (PluginRegistry("shop", storage=storage, builtin=[Tea]) for storage in stores)
         here.load()
         there.load()
         listeners = redis.Redis.from_url(REDIS)
@@ -258,5 +258,5 @@ class TestRedis:
             while "tea" not in here.active:
                 assert time.monotonic() < deadline
                 threading.Event().wait(0.01)
-        for each in (here, there, *stores, listeners):
-            each.close()
+        for user in (here, there, *stores, listeners):
+            user.close()

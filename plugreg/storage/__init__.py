@@ -1,4 +1,4 @@
-"""Stores of desired states, settings and metadata: the contract, and its implementations.
+"""Stores of desired states, settings and metadata, and their contract.
 
 `open_storage` opens a store by its URL; `copy`, `export_json` and `import_json` move its contents.
 Importing this package imports none of the libraries that a store needs; the first use of that

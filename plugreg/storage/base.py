@@ -32,9 +32,9 @@ Changes = Mapping[str, Mapping[str, Record | None]]
 
 
 class DamagedRecord(Record):
-    """A placeholder for a record that cannot be read, so that the others of its table can be.
+    """A placeholder for a record that cannot be read.
 
-    It is empty, and no storage accepts it.
+    With it the other records of the table can be read. It is empty, and no storage accepts it.
 
     Args:
         reason: The fault of the record.
@@ -341,7 +341,7 @@ def _check_name(name: Any) -> str:
 
 
 def is_unicode(string: str) -> bool:
-    """Return whether a string has a UTF-8 form: a string with lone surrogates has none.
+    """Return whether a string has a UTF-8 form, that is, no lone surrogates.
 
     Args:
         string: The string.
@@ -354,7 +354,7 @@ def is_unicode(string: str) -> bool:
 
 
 def refuse_constant(name: str) -> NoReturn:
-    """Refuse NaN and the infinities, which Python's parser accepts though they are not JSON."""
+    """Refuse NaN and the infinities, which are not JSON, though Python parses them."""
     raise ValueError(f"{name} is not JSON")
 
 
@@ -413,7 +413,9 @@ def parse_json(text: str) -> Any:
 
 
 class Gate:
-    """Admits one transaction at a time to a storage in this process, and none after `close`.
+    """A gate that admits one transaction of this process at a time to a storage.
+
+    After `close` it admits none.
 
     Args:
         lock: The name of the lock in a StorageLockedError.
@@ -443,7 +445,7 @@ class Gate:
             raise StorageError("the storage is closed; open it again to use it")
 
     def is_inside(self) -> bool:
-        """Return whether this thread holds the gate, or held it when its process was forked."""
+        """Return whether this thread is inside, or was when its process was forked."""
         return getattr(self._inside, "process", None) is not None
 
     @contextmanager

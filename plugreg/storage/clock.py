@@ -1,4 +1,4 @@
-"""The time of a store, so that processes on several machines agree on which lease is over."""
+"""The time of a store, on which processes on several machines agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables in memory: a storage of its own, and the changes of one transaction of any storage."""
+"""Tables in memory: a storage of its own, and the changes of any transaction."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from plugreg.storage.base import (
 
 
 class Source(Protocol):
-    """The records that a transaction found when it began. Callers change none of them."""
+    """The records that a transaction found when it began. They are never changed."""
 
     def names(self) -> Iterable[str]:
         """Return the names of all tables."""
@@ -54,7 +54,7 @@ class StoreState(NamedTuple):
         return self.records(table).get(key)
 
     def copy_table(self, table: str) -> dict[str, Record]:
-        """Return the caller's own copy of one table, sorted by key; empty if there is none."""
+        """Return a copy of one table, sorted by key; empty if there is none."""
         records = self.records(table)
         return {key: _copy(records[key]) for key in sorted(records)}
 
@@ -183,10 +183,10 @@ class MemoryStorage:
 
 @contextmanager
 def buffered(source: Source) -> Iterator[BufferedTransaction]:
-    """Provide a transaction for a ``with`` block; the caller commits its changes afterwards.
+    """Provide a transaction for a ``with`` block.
 
-    The end of the block raises StorageError in a process that was forked inside it: the
-    transaction is still its parent's, and only the parent may commit it.
+    The caller commits its changes afterwards. The end of the block raises StorageError in a process
+    that was forked inside it: only its parent may commit the transaction.
     """
     transaction = BufferedTransaction(source)
     try:

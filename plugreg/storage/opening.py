@@ -1,4 +1,4 @@
-"""Opening a store by its URL, as a configuration file or an environment variable has it."""
+"""Opening a store by its URL, as a configuration file has it."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _open_server(url: str) -> Storage:
 
 @contextmanager
 def _naming(place: str) -> Iterator[None]:
-    """Raise StorageURLError, which names the URL, for an option with an invalid value."""
+    """Raise StorageURLError, which names the place, for an invalid option."""
     try:
         yield
     except StorageURLError:

@@ -1,4 +1,4 @@
-"""Commits that no other process has to read, and how a reader of values recognises them.
+"""Commits that no other process has to read, and how readers recognise them.
 
 Heartbeats and leases raise the revision like every commit. The record ``last`` of table ``quiet``
 has the range of the latest commits that changed nothing else: above ``since``, up to ``until``.
@@ -39,12 +39,12 @@ def mark_quiet(storage: Storage, transaction: Transaction) -> None:
 
 
 def is_quiet(storage: Storage, known: int, revision: int) -> bool:
-    """Return whether all commits after one revision, up to another, are marked as quiet.
+    """Return whether all commits between two revisions are marked as quiet.
 
     Args:
         storage: The storage, which is read once.
         known: The revision whose contents the caller has.
-        revision: A later revision of the storage.
+        revision: A later revision of the storage, whose own commit must be marked, too.
 
     Raises:
         StorageError: If the storage cannot be read.
@@ -54,6 +54,6 @@ def is_quiet(storage: Storage, known: int, revision: int) -> bool:
 
 
 def _parse_range(record: dict[str, object] | None) -> tuple[int, int]:
-    """Return the range of quiet commits, an empty one for a record that plugreg did not write."""
+    """Return the range of quiet commits, an empty one for an unknown record."""
     since, until = (record or {}).get("since"), (record or {}).get("until")
     return (since, until) if type(since) is int and type(until) is int else (0, 0)

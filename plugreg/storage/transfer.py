@@ -1,4 +1,4 @@
-"""The whole contents of a store: copied to another store, exported as JSON, and imported."""
+"""The whole contents of a store: copied, exported as JSON, and imported."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _require_empty(transaction: Transaction, *, replace: bool) -> None:
 
 
 def _put(transaction: Transaction, tables: Tables, preserved: frozenset[tuple[str, str]]) -> None:
-    """Replace all records by *tables*, except those whose table and key are *preserved*."""
+    """Replace all records by *tables*, except for the *preserved* ones."""
     for table in transaction.tables():
         for key, _ in transaction.items(table):
             if (table, key) not in preserved:

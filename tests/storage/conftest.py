@@ -111,8 +111,8 @@ def storage_factory(request, tmp_path_factory) -> Iterator[Callable[[], Storage]
         return opened[-1]
 
     yield new
-    for each in opened:
-        each.close()
+    for storage in opened:
+        storage.close()
     if server:
         server.close()
 
@@ -141,9 +141,9 @@ def start_python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         return process
 
     yield start
-    for each in processes:
-        each.kill()
-        each.communicate()
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture
@@ -184,8 +184,8 @@ class Database:
 
     def close(self) -> None:
         """Close what was opened, and drop the tables."""
-        for each in self._opened:
-            each.close()
+        for storage in self._opened:
+            storage.close()
         if self.server:
             self.server.close()
 
@@ -206,8 +206,8 @@ def new_database(tmp_path) -> Iterator[Callable[[str], Database]]:
         return made[-1]
 
     yield make
-    for each in made:
-        each.close()
+    for database in made:
+        database.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
@@ -267,11 +267,11 @@ class Proxy:
                 f"WHERE client_port IN ({ports})"
             )
             return
-        for (each,) in self._execute(
+        for (connection,) in self._execute(
             "SELECT id FROM information_schema.processlist "
             f"WHERE SUBSTRING_INDEX(host, ':', -1) IN ({ports})"
         ):
-            self._execute(f"KILL CONNECTION {each}")
+            self._execute(f"KILL CONNECTION {connection}")
 
     def freeze(self) -> None:
         """Pass nothing on from now, as a server that was stopped and whose kernel still answers."""
@@ -333,10 +333,10 @@ class Proxy:
 
 
 def _close(*sockets: socket.socket) -> None:
-    for each in sockets:
+    for connection in sockets:
         with suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
-        each.close()
+            connection.shutdown(socket.SHUT_RDWR)
+        connection.close()
 
 
 @pytest.fixture

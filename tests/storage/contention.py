@@ -113,7 +113,7 @@ class Tally:
     lost: int
 
     def __str__(self) -> str:
-        waits = sorted(1000 * each for each in self.waits)
+        waits = sorted(1000 * seconds for seconds in self.waits)
         late = waits[math.ceil(0.99 * len(waits)) - 1]
         text = (
             f"{len(waits)} writes: {self.lost} lost, {len(self.errors)} errors; waits in ms: "
@@ -142,9 +142,9 @@ def contend(url: str, processes: int, threads: int, writes: int, hold: float = 0
             of_processes.submit(write_in_process, url, f"process {number}", *rest)
             for number in range(processes)
         ]
-        written = [each.result() for each in writers]
-        waits = [wait for each in written for wait in each.waits]
-        errors = [error for each in written for error in each.errors]
+        written = [future.result() for future in writers]
+        waits = [wait for writer in written for wait in writer.waits]
+        errors = [error for writer in written for error in writer.errors]
         acknowledged = len(waits) - len(errors)
         return Tally(waits=waits, errors=errors, lost=before + acknowledged - look(storage))
 

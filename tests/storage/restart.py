@@ -68,14 +68,14 @@ def eventually(what: str, holds: Callable[[], object]) -> None:
 def programs() -> Path:
     """Return the folder of PostgreSQL's programs. Raises LookupError where there is none."""
     folders = [*Path("/usr/lib/postgresql").glob("*/bin")]
-    folders.sort(key=lambda each: float(each.parent.name), reverse=True)
+    folders.sort(key=lambda folder: float(folder.parent.name), reverse=True)
     if on_path := shutil.which("initdb"):
         folders.insert(0, Path(on_path).resolve().parent)
     if named := os.environ.get("PLUGREG_TEST_POSTGRESQL_BIN"):
         folders = [Path(named)]
-    for each in folders:
-        if (each / "initdb").exists() and (each / "postgres").exists():
-            return each
+    for folder in folders:
+        if (folder / "initdb").exists() and (folder / "postgres").exists():
+            return folder
     raise LookupError("there is no initdb; PLUGREG_TEST_POSTGRESQL_BIN says in which folder it is")
 
 
@@ -152,9 +152,9 @@ class Server:
         if how == "kill":
             others = [pid for (pid,) in self.execute("SELECT pid FROM pg_stat_activity")]
         self._process.send_signal(SIGNALS[how])
-        for each in others:
+        for process in others:
             with suppress(ProcessLookupError):
-                os.kill(each, signal.SIGKILL)
+                os.kill(process, signal.SIGKILL)
         self._process.wait(LONG)
         self._process = None
 
@@ -208,7 +208,7 @@ class Log:
     def told(self, word: str = "") -> list[list]:
         *lines, self._rest = (self._rest + self._reading.read()).split("\n")
         self._told += map(json.loads, lines)
-        return [each for each in self._told if word in {"", each[0]}]
+        return [entry for entry in self._told if word in {"", entry[0]}]
 
     def done_after(self, since: float) -> float | None:
         """Return when something was acknowledged first after that, if anything was."""
@@ -277,15 +277,15 @@ def running(works: list[tuple[Callable[..., None], str, Log]]) -> Iterator[None]
     fork = multiprocessing.get_context("fork")
     ended = fork.Event()
     processes = [fork.Process(target=do, args=(url, log, ended)) for do, url, log in works]
-    for each in processes:
-        each.daemon = True
-        each.start()
+    for process in processes:
+        process.daemon = True
+        process.start()
     try:
         yield
     finally:
         ended.set()
-        for each in processes:
-            each.join(LONG)
+        for process in processes:
+            process.join(LONG)
 
 
 # -- those who read -------------------------------------------------------------------------------
@@ -381,7 +381,7 @@ class Tally:
 
     def look(self, storage: Storage, logs: list[Log]) -> None:
         """See, while others write, that what was acknowledged is there, and nothing by halves."""
-        acknowledged = {each.name: each.told("done")[-1][1] for each in logs}
+        acknowledged = {log.name: log.told("done")[-1][1] for log in logs}
         found = self._counted(storage)
         self.faults += [
             f"lost: {name} was told {number}, and {found[name]} is there"
@@ -392,9 +392,9 @@ class Tally:
     def count(self, storage: Storage, logs: list[Log]) -> None:
         """See, at the end, that all was done once, or as often as it may have been."""
         found = self._counted(storage)
-        for each in logs:
-            self.told.update(word for word, *_ in each.told())
-            self._follow(each, found[each.name])
+        for log in logs:
+            self.told.update(word for word, *_ in log.told())
+            self._follow(log, found[log.name])
         if storage.revision() != found.total():
             self.faults.append(f"{storage.revision()} commits have counted {found.total()}")
 
@@ -447,13 +447,13 @@ class Load:
         # Commits that wait for a copy are to be those of the writers; and all of a hasty server.
         local = self._server.url(prefix="settings_", options="-csynchronous_commit%3Dlocal")
         changing = self._server.url(prefix="settings_") if self._server.is_hasty else local
-        works = [(write_on, self._url, each) for each in self._logs]
+        works = [(write_on, self._url, log) for log in self._logs]
         with ExitStack() as stack:
             # Processes come first, since a thread is not to be forked.
             stack.enter_context(running([*works, (change_on, changing, self._changes)]))
             self._looking, self._idle, storage = (
-                stack.enter_context(closing(open_storage(each)))
-                for each in (self._url, self._url, local)
+                stack.enter_context(closing(open_storage(url)))
+                for url in (self._url, self._url, local)
             )
             registry = stack.enter_context(loaded(storage))
             stack.enter_context(registry.watch(self._every))
@@ -496,9 +496,9 @@ class Load:
     def _await_all(self, since: float) -> tuple[float, float]:
         """Return after how many seconds all have written, and the registry has seen a change."""
         writing = [*self._logs, self._changes]
-        eventually("all write", lambda: all(each.done_after(since) for each in writing))
+        eventually("all write", lambda: all(writer.done_after(since) for writer in writing))
         eventually("a change is seen", lambda: self._reader.seen_after(since))
-        written = max(each.done_after(since) for each in writing)
+        written = max(writer.done_after(since) for writer in writing)
         return written - since, self._reader.seen_after(since) - since
 
 
@@ -514,8 +514,8 @@ def main() -> None:
     parser.add_argument("--hasty", action="store_true")
     options = parser.parse_args()
     # They say that the server is away; so do the errors.
-    for each in ("plugreg", "psycopg"):
-        logging.getLogger(each).setLevel(logging.ERROR)
+    for name in ("plugreg", "psycopg"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     # Whoever ends it finds the server ended, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("it was ended"))
     try:

@@ -488,8 +488,8 @@ class TestThreads:
                         transaction.put("t", key, {"n": count + 1})
 
         with ThreadPoolExecutor(threads) as pool:
-            for each in [pool.submit(work, number) for number in range(threads)]:
-                each.result()
+            for future in [pool.submit(work, number) for number in range(threads)]:
+                future.result()
 
         expected = {"shared": {"n": threads * rounds}}
         expected |= {f"own-{number}": {"n": rounds} for number in range(threads)}
@@ -518,8 +518,8 @@ class TestThreads:
                             transaction.put("t", key, {"n": number})
             finally:
                 done.set()
-            for each in readers:
-                seen = each.result()
+            for reader in readers:
+                seen = reader.result()
                 assert seen == sorted(seen)
 
     def test_a_failed_transaction_does_not_keep_the_others_out(self, storage):

@@ -177,7 +177,8 @@ class TestExport:
 
     def test_is_the_same_text_for_the_same_contents(self, source, target):
         """Neither the backend nor the order of writing shows in the text, so it can be compared."""
-        fill(target, {table: dict(reversed(each.items())) for table, each in CONTENTS.items()})
+        backwards = {name: dict(reversed(table.items())) for name, table in CONTENTS.items()}
+        fill(target, backwards)
 
         assert export_json(target, secrets=True) == export_json(source, secrets=True)
 

@@ -162,7 +162,7 @@ class Child:
                 break
         os.close(self._reading)
         os.waitpid(self._process, 0)
-        told = [json.loads(each) for each in self._rest.split(b"\n")[:-1]]
+        told = [json.loads(line) for line in self._rest.split(b"\n")[:-1]]
         return [*told, f"it was still running after {seconds:g} s"] if hangs else told
 
 
@@ -215,9 +215,9 @@ def torture(
             making = 1.5 * (time.monotonic() - started)
         writer.send(signal.SIGINT if how == "interrupt" else signal.SIGKILL)
         told = writer.end()
-        done = [each for each in told if isinstance(each, int)]
+        done = [entry for entry in told if isinstance(entry, int)]
         tally.acknowledged += len(done)
-        tally.failed += [f"round {number}: {each}" for each in told if isinstance(each, str)]
+        tally.failed += [f"round {number}: {entry}" for entry in told if isinstance(entry, str)]
         found = Child(check, url).end()[-1]
         if isinstance(found, str) or not isinstance(before, int):
             tally.unreadable.append(f"round {number}: {found}")

@@ -1,4 +1,4 @@
-"""The file of a TinyDBStorage: read and replaced as a whole, checked, and never half written.
+"""The file of a TinyDBStorage: checked, and only replaced as a whole.
 
 It has two lines in UTF-8. The first is plugreg's header::
 
@@ -156,9 +156,10 @@ class StoreFile:
         self._known = (mark, new)
 
     def _status(self, old: StoreState) -> os.stat_result | None:
-        """Return the status of the file, which has the contents *old*; None if there is no file.
+        """Return the status of the file, None if there is no file.
 
-        The mark of the file decides, because reading would take as long as a load.
+        Raises unless the file has the contents *old*. Its mark decides, because reading the file
+        would take as long as a load.
         """
         known = self._known
         try:
@@ -202,10 +203,10 @@ class StoreFile:
         raise self._unavailable(_reason_of(cause)) from cause
 
     def share(self, descriptor: int) -> None:
-        """Give the lock file the owner, group and mode of this file, as far as the system allows.
+        """Give the lock file the owner, group and mode of this file.
 
-        So a user who may not read the store cannot block its writers. Without a file, and on
-        Windows, nothing is done.
+        That is done as far as the system allows. So a user who may not read the store cannot block
+        its writers. Without a file, and on Windows, nothing is done.
 
         Args:
             descriptor: That of the lock file.
@@ -232,10 +233,11 @@ class StoreFile:
             os.fchmod(descriptor, mode)
 
     def set_aside(self, reason: str) -> SetAside:
-        """Rename the damaged file to ``<name>.corrupt-<UTC time>``, and start an empty one.
+        """Rename the damaged file, and start an empty one.
 
-        A counter is added to a name that is taken. If no new file can be written, the next commit
-        creates one. If the new file could not have the same owner, nothing is changed.
+        Its new name is ``<name>.corrupt-<UTC time>``, with a counter if that is taken. If no new
+        file can be written, the next commit creates one. If the new file could not have the same
+        owner, nothing is changed.
 
         Args:
             reason: The damage.
@@ -274,7 +276,7 @@ class StoreFile:
 
 
 def _write_new(path: Path, like: os.stat_result | None, header: bytes, body: bytes) -> FileMark:
-    """Write a file with the owner, group and mode of another one, or only for its owner."""
+    """Write a new file with the permissions of another, or for its owner only."""
     # Settings hold secrets: nobody else may open the file before it has its final mode.
     try:
         descriptor = os.open(path, _WRITING, 0o600)
@@ -296,7 +298,7 @@ def _write_new(path: Path, like: os.stat_result | None, header: bytes, body: byt
 
 
 def _copy_owner(descriptor: int, like: os.stat_result) -> None:
-    """Give a new file the owner and group of another one, as far as their users need them.
+    """Give a new file the owner and group of another, as far as users need them.
 
     The group alone is enough if it may read and write, because the owner should be in it. The
     owner alone is enough if the group has no permission. Raises PermissionError if the system

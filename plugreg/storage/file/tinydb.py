@@ -1,4 +1,4 @@
-"""A store in one readable file: TinyDB's tables, in a file that is only replaced as a whole.
+"""A store in one readable file, with TinyDB's tables.
 
 TinyDB's JSONStorage is not used, because it writes in place: a killed process leaves a broken
 file, and so do two processes. The file itself is `plugreg.storage.file.storefile`.
@@ -141,7 +141,7 @@ class TinyDBStorage:
             return self._load_locked()
 
     def _load_locked(self) -> StoreState:
-        """Return the contents of the file. The caller holds the lock, so one sets it aside."""
+        """Return the contents of the file, whose lock the caller holds."""
         try:
             return self._file.load()
         except StorageCorruptError as damage:
@@ -152,8 +152,9 @@ class TinyDBStorage:
 
 
 class _DocumentTable(tinydb.table.Table):
-    """A table whose documents have string IDs; TinyDB's annotations allow only numbers."""
+    """A table whose documents have string IDs."""
 
+    # The annotations of TinyDB allow only numbers.
     document_id_class = str  # type: ignore[assignment]
 
 

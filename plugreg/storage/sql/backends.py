@@ -1,4 +1,4 @@
-"""Differences between the databases: how a lock is acquired, and what an error means."""
+"""Differences between the databases: their locks and their errors."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Backend:
         raise NotImplementedError
 
     def begin(self, connection: sa.Connection, seconds: float) -> Head:
-        """Begin a transaction that holds the store's lock, and return the row of ``meta``.
+        """Begin a transaction with the store's lock, and return the row of ``meta``.
 
         If this raises, no transaction is open. The arguments are those of `lock_schema`.
         """
@@ -104,7 +104,7 @@ class Backend:
         raise NotImplementedError
 
     def is_busy(self, error: Exception) -> bool:
-        """Return whether an error was caused by another transaction, so that a retry may help."""
+        """Return whether another transaction caused an error, so a retry may help."""
         return self._judge(error) is Verdict.BUSY
 
     def translate(self, error: Exception) -> StorageError:
@@ -134,7 +134,10 @@ class Backend:
 
 
 class SQLite(Backend):
-    """A SQLite file, whose own write lock is the store's. It never waits here: callers retry."""
+    """A SQLite file, whose own write lock is the store's.
+
+    It never waits for the lock: callers retry.
+    """
 
     # Primary codes, https://sqlite.org/rescode.html: BUSY, LOCKED; CORRUPT, NOTADB.
     verdicts = MappingProxyType(

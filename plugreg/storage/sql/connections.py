@@ -30,7 +30,7 @@ Python raises the last one while it reads SQLite's message about a damaged defin
 
 
 def roll_back(connection: sa.Connection) -> None:
-    """Roll back the open transaction of a connection, and discard a connection that cannot."""
+    """Roll back the transaction of a connection, and discard it if that fails."""
     if connection.closed or connection.invalidated:
         return
     handled = sys.exception()
@@ -85,7 +85,10 @@ class Connections:
         return self._engine.dialect
 
     def close(self) -> None:
-        """Close idle connections of plugreg's own engine; others are closed after their use."""
+        """Close idle connections of plugreg's own engine.
+
+        Connections in use are closed afterwards.
+        """
         self._closed = True
         if self._own:
             self._engine.dispose()
@@ -187,7 +190,7 @@ class Connections:
 
 
 def raise_interrupt(error: BaseException, handled: BaseException | None) -> None:
-    """Raise the KeyboardInterrupt behind an error, if the driver has replaced one by *error*.
+    """Raise the KeyboardInterrupt that a driver has replaced by *error*, if any.
 
     Args:
         error: The error that was raised.

@@ -74,7 +74,8 @@ def parse_url(url: str | sa.URL) -> sa.URL:
 
 
 def url_of_file(path: str) -> sa.URL:
-    """Return the URL of a file. SQLAlchemy 2.1 decodes the path in a string, and 2.0 does not."""
+    """Return the URL of a file."""
+    # SQLAlchemy 2.1 decodes the path in a string, and 2.0 does not.
     return sa.URL.create("sqlite", database=path)
 
 
@@ -94,7 +95,7 @@ def secrets_of(url: sa.URL) -> tuple[str, ...]:
 
 
 def require_pool(engine: sa.Engine) -> None:
-    """Refuse a host's engine whose pool may give one connection to two threads at once.
+    """Refuse a host's engine whose pool may share a connection between threads.
 
     When one thread gives the connection back, the pool rolls back the transaction of the other.
 

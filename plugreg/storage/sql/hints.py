@@ -37,7 +37,7 @@ class CommitHints:
         self._inherited: list[sa.Connection] = []
 
     def notify(self, connection: sa.Connection) -> None:
-        """Have the commit of this connection's open transaction notify the waiting processes."""
+        """Make the open transaction notify the waiting processes when it commits."""
         if self._channel is not None:
             connection.exec_driver_sql(f"NOTIFY {self._channel}")
 

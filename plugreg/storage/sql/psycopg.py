@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class LimitedConnection(psycopg.Connection[Any]):
-    """A connection that closes itself when its server is silent for *silence* seconds.
+    """A connection that closes itself after *silence* seconds without an answer.
 
     libpq has a limit for connecting, and none for an answer.
     """

@@ -49,7 +49,7 @@ _LOOK_SECONDS: Final = 5.0
 
 
 class SQLStorage:
-    """A `Storage` in two tables of a database, shared by all processes that can reach it.
+    """A `Storage` in a database, shared by all processes that can reach it.
 
     Opening connects, and creates the tables ``<prefix>records`` and ``<prefix>meta`` or migrates
     them, one process at a time.
@@ -158,7 +158,9 @@ class SQLStorage:
         return self._query(self._schema.head).revision
 
     def now(self) -> float:
-        """Return the time of the database in seconds since the epoch, inside transactions too.
+        """Return the time of the database in seconds since the epoch.
+
+        It may be called within a transaction.
 
         Raises:
             StorageError: If the store is closed, or cannot be reached.
@@ -240,7 +242,7 @@ class SQLStorage:
 
     @contextmanager
     def _begun(self, deadline: float) -> Iterator[OpenTransaction]:
-        """Provide a transaction that holds the lock, and roll it back unless it was committed."""
+        """Provide a transaction with the lock, and roll it back unless committed."""
 
         def begin() -> tuple[OpenTransaction, Generator[OpenTransaction, None, None]]:
             beginning = self._begin(deadline)
@@ -319,7 +321,7 @@ class SQLStorage:
 
 
 def _is_broken(error: Exception, began: float) -> bool:
-    """Return whether another connection may do better: not if the server has been silent."""
+    """Return whether a new connection may help: not if the server was silent."""
     is_silent = time.monotonic() - began >= ANSWER_SECONDS
     return getattr(error, "connection_invalidated", False) and not is_silent
 

@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 
 class OpenTransaction:
-    """A transaction of the database that holds the store's lock. The first error ends it.
+    """A transaction of the database that holds the store's lock.
 
-    Records are read when they are first asked for, and remembered. Implements
-    `plugreg.storage.memory.Source`.
+    The first error ends it. It is the `plugreg.storage.memory.Source` of the store's records, which
+    it reads when they are first asked for, and remembers.
     """
 
     def __init__(self, connection: sa.Connection, head: Head, backend: Backend) -> None:
@@ -38,7 +38,7 @@ class OpenTransaction:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is neither committed nor rolled back, and not that of a parent process."""
+        """Whether this process may still commit it or roll it back."""
         return self._is_open and os.getpid() == self._process
 
     def run(self, work: Callable[[sa.Connection], T]) -> T:

@@ -71,10 +71,10 @@ def path(tmp_path):
 def descriptors(path=None):
     """Return the open descriptors of this process, or those of one file."""
     found = []
-    for each in Path("/dev/fd").iterdir():
+    for descriptor in Path("/dev/fd").iterdir():
         with suppress(OSError):  # The descriptor of this very listing is closed by now.
-            if path is None or each.samefile(path):
-                found.append(each.stat())
+            if path is None or descriptor.samefile(path):
+                found.append(descriptor.stat())
     return found
 
 

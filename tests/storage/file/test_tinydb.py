@@ -32,7 +32,7 @@ def put(storage, key, record, table="t"):
 
 
 def names(path):
-    return sorted(each.name for each in path.parent.iterdir())
+    return sorted(file.name for file in path.parent.iterdir())
 
 
 class TestImport:
@@ -173,7 +173,7 @@ class TestFile:
         finally:
             os.umask(before)
 
-        assert {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()} == {0o600}
+        assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
 
     @pytest.mark.parametrize("mode", [0o640, 0o664, 0o600])
     def test_keeps_the_mode_it_was_given(self, path, mode):
@@ -184,7 +184,7 @@ class TestFile:
         put(storage, "k", {"n": 2})
 
         lock = path.with_name("plugins.json.lock")
-        assert [stat.S_IMODE(each.stat().st_mode) for each in (path, lock)] == [mode, mode]
+        assert [stat.S_IMODE(file.stat().st_mode) for file in (path, lock)] == [mode, mode]
 
     def test_of_a_killed_write_is_swept_up(self, path):
         """A temporary file that a killed process left stops nobody; the next commit takes it."""
@@ -284,9 +284,9 @@ def use(user, groups, key):
 
 def give(group, mode):
     '''Have the store and its lock be what an operator makes of them.'''
-    for each in (path, path + ".lock"):
-        os.chown(each, -1, group)
-        os.chmod(each, mode)
+    for name in (path, path + ".lock"):
+        os.chown(name, -1, group)
+        os.chmod(name, mode)
 
 def show():
     status = os.stat(path)
@@ -364,7 +364,7 @@ class TestOwner:
         assert lines[0] == "a"
         assert lines[1].startswith(f"it belongs to user {ANN} and group {CREW}, ")
         assert lines[2:] == [f"{ANN} {CREW} {oct(mode)}", "True"]
-        assert sorted(each.name for each in as_users.folder.iterdir()) == [
+        assert sorted(file.name for file in as_users.folder.iterdir()) == [
             "p.json",
             "p.json.lock",
         ]

@@ -350,7 +350,7 @@ class TestSetAside:
 
         assert storage.read("t") == ({"new": {}} if use == "transaction" else {})
         assert storage.revision() > before
-        assert [each.read_bytes() for each in aside(path)] == [content[:-5]]
+        assert [file.read_bytes() for file in aside(path)] == [content[:-5]]
         assert len(storage.set_aside) == 1
 
     def test_waits_for_the_end_of_a_transaction(self, path, content):
@@ -369,7 +369,7 @@ class TestSetAside:
         assert path.read_bytes() == b"damaged"
 
         assert storage.read("t") == {}
-        assert [each.read_bytes() for each in aside(path)] == [b"damaged"]
+        assert [file.read_bytes() for file in aside(path)] == [b"damaged"]
 
     def test_of_several_files_keeps_each(self, path, content):
         """A name that is taken gets a counter: no earlier file is written over, in any order."""
@@ -382,8 +382,8 @@ class TestSetAside:
             path.write_bytes(b"damaged %d" % number)
             assert storage.read("t") == {}
 
-        told = [Path(each.path) for each in storage.set_aside]
-        assert [each.read_bytes() for each in told] == [b"damaged %d" % n for n in range(12)]
+        told = [Path(file.path) for file in storage.set_aside]
+        assert [file.read_bytes() for file in told] == [b"damaged %d" % n for n in range(12)]
         assert told == sorted(told)
         assert len(aside(path)) == 42
 
@@ -409,17 +409,17 @@ class TestSetAside:
         """Of those that open a damaged file at one time, one sets it aside."""
         path.write_bytes(content[:-1])
         processes = [start_python(OPENER, path) for _ in range(4)]
-        for each in processes:
-            each.stdin.write("go\n")
-            each.stdin.flush()
+        for process in processes:
+            process.stdin.write("go\n")
+            process.stdin.flush()
         lines = []
-        for each in processes:
-            output, errors = each.communicate(timeout=60)
-            assert each.returncode == 0, errors
+        for process in processes:
+            output, errors = process.communicate(timeout=60)
+            assert process.returncode == 0, errors
             lines.append(output)
 
         assert sorted(lines) == ["0 {}\n", "0 {}\n", "0 {}\n", "1 {}\n"]
-        assert [each.read_bytes() for each in aside(path)] == [content[:-1]]
+        assert [file.read_bytes() for file in aside(path)] == [content[:-1]]
 
     def test_that_the_system_refuses_leaves_the_file(self, path, content, monkeypatch):
         """Where it cannot be renamed, opening raises, and the damaged file is as it was."""
@@ -456,7 +456,7 @@ class TestSetAside:
         put(storage, "l", {})
 
         assert TinyDBStorage(path).read("t") == {"l": {}}
-        assert [each.read_bytes() for each in aside(path)] == [b"damaged", b"again"]
+        assert [file.read_bytes() for file in aside(path)] == [b"damaged", b"again"]
 
     def test_waits_for_the_lock(self, path, content):
         """While another process is writing, a damaged file stays where that one may replace it."""

@@ -63,7 +63,7 @@ def check_after_fault(path, storage, before):
     assert storage.revision() == fresh.revision()
     put(storage, "next", {"n": 3})
     assert storage.read("t") == TinyDBStorage(path).read("t") == {**before, "next": {"n": 3}}
-    names = sorted(each.name for each in path.parent.iterdir())
+    names = sorted(file.name for file in path.parent.iterdir())
     assert names == ["plugins.json", "plugins.json.lock"]
 
 

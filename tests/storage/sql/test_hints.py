@@ -126,7 +126,7 @@ class TestPostgreSQL:
     def test_makes_a_watching_registry_look_at_once(self, postgresql):
         """It takes in a change long before its next look is due."""
         stores = [postgresql.open() for _ in "ab"]
-        here, there = (PluginRegistry("shop", storage=each, builtin=[Tea]) for each in stores)
+        here, there = (PluginRegistry("shop", storage=storage, builtin=[Tea]) for storage in stores)
         here.load()
         there.load()
         with here.watch(every=100 * LONG):
@@ -138,8 +138,8 @@ class TestPostgreSQL:
                 (there.deactivate if switched else there.activate)("tea")
                 switched = not switched
                 time.sleep(0.05)
-        for each in (here, there):
-            each.close()
+        for registry in (here, there):
+            registry.close()
 
 
 def test_close_ends_a_wait(database):
@@ -150,13 +150,13 @@ def test_close_ends_a_wait(database):
         target=lambda: told.append(storage.wait(100 * LONG)), name="waiting", daemon=True
     )
     closing = threading.Thread(target=storage.close, name="closing", daemon=True)
-    for each in (waiting, closing):
-        each.start()
+    for thread in (waiting, closing):
+        thread.start()
         # Closing comes while it waits, or just before: that ends it too.
         time.sleep(0.1)
-    for each in (closing, waiting):
-        each.join(LONG)
-        assert not each.is_alive(), f"{each.name} has no end"
+    for thread in (closing, waiting):
+        thread.join(LONG)
+        assert not thread.is_alive(), f"{thread.name} has no end"
     assert told == [False]
 
 

@@ -68,8 +68,8 @@ class TestHostEngine:
 
         yield make
         # What a transaction was left open in would keep its tables from being dropped.
-        for each in made:
-            each.dispose()
+        for engine in made:
+            engine.dispose()
 
     def test_is_used_as_it_is(self, database, engine):
         """Its listeners, isolation and pool stay its own; closing the storage leaves it open."""
@@ -101,8 +101,8 @@ class TestHostEngine:
                     transaction.put("t", "k", {"n": number + 1})
 
         with ThreadPoolExecutor(threads) as pool:
-            for each in [pool.submit(count) for _ in range(threads)]:
-                each.result()
+            for future in [pool.submit(count) for _ in range(threads)]:
+                future.result()
 
         assert storage.read("t") == {"k": {"n": threads * rounds}}
         assert storage.revision() == threads * rounds
@@ -145,9 +145,9 @@ class TestHostEngine:
         assert impatient.read("t") == storage.read("t") == {"k": {}}
         with database_of(database).begin() as connection:
             connection.exec_driver_sql(f"UPDATE {database.prefix}meta SET schema_version = 99")
-        for each in (storage, other):
+        for user in (storage, other):
             with pytest.raises(StorageFormatError, match="newer plugreg"):
-                put(each, "k", {})
+                put(user, "k", {})
 
     @pytest.mark.parametrize("pool", [sa.StaticPool, sa.SingletonThreadPool, sa.AssertionPool])
     def test_whose_users_share_a_connection_is_refused(self, database, new_engine, pool):

@@ -130,7 +130,7 @@ class TestFrozenServer:
 @contextmanager
 def locked_tables(database):
     """Hold a lock on the tables that keeps readers out, too."""
-    names = [f"{database.prefix}{each}" for each in ("meta", "records")]
+    names = [f"{database.prefix}{table}" for table in ("meta", "records")]
     with database.server.engine.connect() as connection:
         if database.name == "postgresql":
             connection.exec_driver_sql("BEGIN")
@@ -139,7 +139,7 @@ def locked_tables(database):
             yield
             connection.exec_driver_sql("ROLLBACK")
         else:
-            locks = f"LOCK TABLES {', '.join(f'{each} WRITE' for each in names)}"
+            locks = f"LOCK TABLES {', '.join(f'{name} WRITE' for name in names)}"
             connection.exec_driver_sql(locks)
             yield
             connection.exec_driver_sql("UNLOCK TABLES")

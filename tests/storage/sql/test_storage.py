@@ -72,14 +72,14 @@ print(len(storage.read("t")))
 
 def run_together(processes):
     """Let processes go when all of them are ready, and expect them all to succeed."""
-    for each in processes:
-        assert each.stdout.readline() == "ready\n", each.stderr.read()
-    for each in processes:
-        each.stdin.write("go\n")
-        each.stdin.flush()
-    for each in processes:
-        _, errors = each.communicate(timeout=120)
-        assert each.returncode == 0, errors
+    for process in processes:
+        assert process.stdout.readline() == "ready\n", process.stderr.read()
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
 
 
 class TestProcesses:
@@ -131,7 +131,7 @@ class TestClock:
 class TestSchema:
     def tables(self, database):
         names = sa.inspect(database_of(database)).get_table_names()
-        return sorted(each for each in names if database.prefix in each)
+        return sorted(name for name in names if database.prefix in name)
 
     def change(self, database, statement):
         with database_of(database).begin() as connection:
@@ -665,7 +665,7 @@ class TestFile:
         try:
             storage = SQLStorage(f"sqlite:///{path}")
             put(storage, "k", {})
-            found = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+            found = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
             storage.close()
         finally:
             os.umask(before)
@@ -745,8 +745,8 @@ class TestFile:
         copy.write_bytes(path.read_bytes())
         with closing(SQLStorage(f"sqlite:///{path}")) as storage:
             put(storage, "k", {"from": "later"})
-            for each in (path, *path.parent.glob("plugins.db-*")):
-                each.unlink()
+            for file in (path, *path.parent.glob("plugins.db-*")):
+                file.unlink()
             copy.rename(path)
 
             assert (storage.read("t"), storage.revision()) == ({"k": {"from": "copy"}}, 1)
