@@ -35,12 +35,14 @@ class FormattedError(PlugregError):
 
     def __init__(self, *values: Any, **named: Any) -> None:
         names = self._names
-        fields = self._defaults | dict(zip(names, values, strict=False)) | named
-        are_doubled = not named.keys().isdisjoint(names[: len(values)])
-        if len(values) > len(names) or are_doubled or fields.keys() != set(names):
-            raise TypeError(f"{type(self).__name__} takes the arguments {', '.join(names)}")
-        vars(self).update(fields)
-        super().__init__(*(fields[name] for name in names))
+        if named or len(values) != len(names):
+            fields = self._defaults | dict(zip(names, values, strict=False)) | named
+            are_doubled = not named.keys().isdisjoint(names[: len(values)])
+            if len(values) > len(names) or are_doubled or fields.keys() != set(names):
+                raise TypeError(f"{type(self).__name__} takes the arguments {', '.join(names)}")
+            values = tuple(fields[name] for name in names)
+        super().__init__(*values)
+        vars(self).update(zip(names, values, strict=True))
 
     def __str__(self) -> str:
         return self.template.format_map(vars(self))
