@@ -91,7 +91,7 @@ class ScheduleBridge:
         scheduler.add_executor(_Executor(), ALIAS)
 
     def sync(self) -> None:
-        """Add, replace and remove jobs, so that they equal the tasks of the active plugins.
+        """Make the jobs equal to the tasks of the active plugins.
 
         A job whose task has not changed stays. If no job can be made of a task, the plugin has a
         failure record, and the next call retries. After :meth:`close` nothing is done.

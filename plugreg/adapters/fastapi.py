@@ -29,10 +29,11 @@ def create_router(
     prefix: str = "",
     dependencies: Sequence[Depends] = (),
 ) -> APIRouter:
-    """Return a router with the operations of the plugin API, for ``app.include_router``.
+    """Return a router with the operations of the plugin API.
 
-    Each operation is a route of its own, named by its id, so that FastAPI's document has it. The
-    document names no security scheme unless ``dependencies=[Security(scheme)]`` adds the host's.
+    It is for ``app.include_router``. Each operation is a route of its own, named by its id, so
+    that FastAPI's document has it. The document names no security scheme unless
+    ``dependencies=[Security(scheme)]`` adds the host's.
 
     Args:
         registry: The registry, or a PluginAPI with the options of the host.

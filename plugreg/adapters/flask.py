@@ -35,7 +35,7 @@ def create_blueprint(
     prefix: str = "",
     name: str = "plugreg",
 ) -> flask.Blueprint:
-    """Return a blueprint that serves the plugin API of a registry, and the files of plugins.
+    """Return a blueprint that serves the plugin API and the files of plugins.
 
     Its paths are ``/api/plugins/…`` and ``/static/plugins/…``, behind *prefix*. The endpoints have
     the ids of the operations, so that ``url_for("plugreg.plugins_list")`` works; the endpoint of

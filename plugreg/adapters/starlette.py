@@ -34,7 +34,7 @@ Identify: TypeAlias = Callable[[requests.Request], Actor | Awaitable[Actor | Non
 def create_app(
     registry: PluginRegistry | PluginAPI, *, identify: Identify | None = None, prefix: str = ""
 ) -> Starlette:
-    """Return an ASGI application that serves the plugin API of a registry, and files of plugins.
+    """Return an ASGI application for the plugin API and the files of plugins.
 
     It stands alone, or is mounted in another application (``Mount("/shop", app)``). Its paths are
     ``/api/plugins/…`` and ``/static/plugins/…``, behind *prefix*. All work of plugreg runs in a

@@ -105,7 +105,7 @@ def is_form(content_type: str) -> bool:
 
 
 def read_body(content_type: str, body: bytes) -> Any:
-    """Return the value of a body: any value of JSON, or the fields of a form as a dict.
+    """Return the value of a body: any JSON value, or a form's fields as a dict.
 
     Of fields with the same name the last is kept.
 
@@ -135,7 +135,9 @@ def read_body(content_type: str, body: bytes) -> Any:
 
 
 def read_json(text: str) -> Any:
-    """Return the value of a JSON document. Of members with the same name the last is kept.
+    """Return the value of a JSON document.
+
+    Of members with the same name the last is kept.
 
     Args:
         text: The document.

@@ -108,11 +108,12 @@ class Responder:
         self._routes = tuple((_compile_path(path), paths[path]) for path in ordered)
 
     def respond(self, request: Request, actor: Actor | None) -> Response:
-        """Return the answer to a request. Nothing is raised: refusals and faults are answers too.
+        """Return the answer to a request; refusals and faults are answers too.
 
-        Checked in this order: the path (404), the method (405), the actor (401, 403), the site
-        that has sent a change (403), the query (400), the plugin or setting (404), the body (400,
-        411, 413, 415). Changes that other processes have stored are applied before.
+        Nothing is raised. The request is checked in this order: the path (404), the method (405),
+        the actor (401, 403), the site that has sent a change (403), the query (400), the plugin
+        or setting (404), the body (400, 411, 413, 415). Changes that other processes have stored
+        are applied before.
 
         Args:
             request: The request.
@@ -203,7 +204,9 @@ class Responder:
 
 
 def as_prefix(prefix: str) -> str:
-    """Return a prefix of paths with one slash before it and none behind; "" stays empty.
+    """Return a prefix of paths with one slash before it and none behind.
+
+    An empty prefix stays empty.
 
     Args:
         prefix: The prefix, with slashes or without.

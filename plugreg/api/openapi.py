@@ -169,7 +169,7 @@ class _Schemas(GenerateJsonSchema):
 
 
 def make_schemas(operations: Iterable[Operation[Any]]) -> dict[str, Any]:
-    """Return the schemas of all bodies and answers, and of the models in them, by name.
+    """Return the schemas of all bodies and answers and their parts, by name.
 
     Args:
         operations: The rows of the table.

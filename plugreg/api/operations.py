@@ -165,7 +165,9 @@ def operation(
     answer: type[Model] | None,
     **options: Any,
 ) -> Callable[[Handler[T]], Operation[T]]:
-    """Return a decorator that makes a row of a handler, whose docstring is the summary.
+    """Return a decorator that makes a row of a handler.
+
+    The first line of the handler's docstring is the summary.
 
     Args:
         method: The HTTP method.
@@ -189,7 +191,7 @@ def update_operation(
     model: type[Model],
     **options: Any,
 ) -> Callable[[Handler[T]], tuple[Operation[T], Operation[T]]]:
-    """Return a decorator that makes the rows for PATCH and PUT of a handler, as `operation`.
+    """Return a decorator that makes the rows for PATCH and PUT of a handler.
 
     Args:
         path: The path, with its parameters in braces.
@@ -352,7 +354,9 @@ class OperationCall:
 
 
 def as_data(given: object) -> object:
-    """Return an object from a Python caller as plain data, whose methods run no foreign code.
+    """Return an object from a Python caller as plain data.
+
+    Methods of plain data run no code of others.
 
     Args:
         given: Any object. A model becomes a dict of the fields that were set. The items of lists

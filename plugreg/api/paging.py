@@ -25,7 +25,7 @@ class Page(NamedTuple, Generic[Rows]):
 
 
 def page_of(call: OperationCall, rows: Rows) -> Page[Rows]:
-    """Return the page that limit and offset of a call select; all rows without a limit.
+    """Return the page that limit and offset select; all rows without a limit.
 
     Args:
         call: A call of an operation with the parameters of :data:`PAGING`.

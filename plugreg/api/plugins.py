@@ -122,7 +122,7 @@ def delete(call: OperationCall) -> None:
 
 @operation("GET", "/api/plugins/{plugin}/admin/", STAFF, models.PluginAdminDetail)
 def admin(call: OperationCall) -> models.PluginAdminDetail:
-    """Return script and context of a plugin's admin panel, both null unless it is active."""
+    """Return script and context of a plugin's admin panel, null unless active."""
     details = call.service.registry.admin(call.plugin().slug)
     return models.PluginAdminDetail(source=details.source, context=details.context)
 

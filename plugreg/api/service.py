@@ -70,7 +70,7 @@ class Service:
                 )
 
     def note_failure(self, error: StorageError, operation: str) -> None:
-        """Log why an operation is answered with 503: once for each outage and damaged record.
+        """Log the cause of a 503, once for each outage and damaged record.
 
         Args:
             error: The failure of the storage.
