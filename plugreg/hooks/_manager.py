@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -343,6 +344,12 @@ class PluginManager(ExchangingManager):
                 for name in sorted(cycle.names):
                     messages[name] = (*messages.get(name, ()), message)
         return messages
+
+    def ignored_wishes(self) -> Mapping[str, tuple[str, ...]]:
+        """Return :meth:`ignored_constraints`, under its old name."""
+        message = "ignored_wishes() is deprecated; call ignored_constraints()"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return self.ignored_constraints()
 
     def explain(self, hook: Any) -> tuple[Position, ...]:
         """Return all implementations of a hook in call order, with reasons.

@@ -1,4 +1,4 @@
-"""Isolated calls: one plugin's fault costs one result (design.md, section 6, invariant 1)."""
+"""Isolated calls: one plugin's fault costs one result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wrappers round isolated calls: one that fails costs only itself (design.md, section 4)."""
+"""Wrappers round isolated calls: one that fails costs only itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manager: plugins are exchanged, and no reader sees half a change (design.md, section 2)."""
+"""The manager: plugins are exchanged, and no reader sees half a change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What counts as a hook, and plugins whose own methods fail (design.md, sections 2 and 6)."""
+"""What counts as a hook, and plugins whose own methods fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Implementations that ask to be before or after named plugins (requirements.md, V7)."""
+"""Implementations that ask to be before or after named plugins."""
 
 from __future__ import annotations
 
@@ -300,6 +300,13 @@ class TestCircles:
         assert bench.order == "ab"
         (text,) = bench.manager.ignored_constraints()["a"]
         assert text.endswith("'a' before 'a'")
+
+    def test_the_old_name_of_ignored_constraints(self, bench):
+        """It still answers, and names the new one."""
+        bench.add("a", before="a")
+
+        with pytest.warns(DeprecationWarning, match="ignored_constraints"):
+            assert bench.manager.ignored_wishes() == bench.manager.ignored_constraints() != {}
 
     def test_one_sentence_for_each_hook(self, bench):
         """In the order of the hooks' names."""

@@ -1,4 +1,4 @@
-"""pluggy's own test suite, run on plugreg's manager (design.md, section 4: a drop-in)."""
+"""pluggy's own test suite, run on plugreg's manager."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plugins and a host that others wrote for pluggy work unchanged (design.md, section 4).
+"""Plugins and a host that others wrote for pluggy work unchanged.
 
 pytest is the host. Each test has a process of its own, since pytest itself runs these tests.
 """
