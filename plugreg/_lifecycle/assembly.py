@@ -208,7 +208,6 @@ class Assembly:
             manager=manager,
             dispatch=self.calling.dispatch,
             ledger=self.ledger,
-            settings=self.settings,
             health=self.health,
             plugin_rows=self.plugin_rows,
             stored=stored,

@@ -115,7 +115,7 @@ class Builder:
                     few, work.active = None, {}
             if found:
                 work.failures.append(_endless(found))
-            # A wish may have changed, or a plugin gone, between the look at a few and that at all.
+            # A row may have changed between the look at a few plugins and that at all.
             for slug in [slug for slug in reversed(work.made) if slug not in work.active]:
                 work.failures += self._activator.deactivate(work.made.pop(slug))
             base = Snapshot(discovery=discovery) if few is None else previous

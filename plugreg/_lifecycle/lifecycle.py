@@ -36,7 +36,6 @@ from plugreg.records import (
     PluginSpec,
     Snapshot,
 )
-from plugreg.settings.store import SettingsStore
 
 
 class LifeCycle:
@@ -62,7 +61,6 @@ class LifeCycle:
         manager: PluginManager,
         dispatch: Dispatcher,
         ledger: FailureLedger,
-        settings: SettingsStore,
         health: SettingsHealth,
         plugin_rows: PluginRows,
         stored: StoredRows,
@@ -80,7 +78,6 @@ class LifeCycle:
         self._manager = manager
         self._dispatch = dispatch
         self._ledger = ledger
-        self._settings = settings
         self._health = health
         self._plugin_rows = plugin_rows
         self._stored = stored
@@ -433,7 +430,6 @@ class LifeCycle:
             change.late.append(PluginFailure.of_call(slug, hook, error))
         kept = self._recorder.record(change)
         self._dispatch.forget(built.gone)
-        self._settings.release(built.gone)
         self._unfinished = None
         return kept
 

@@ -50,7 +50,7 @@ class Recorder:
         self._stored = stored
 
     def record(self, change: PublishedChange) -> tuple[PluginFailure, ...]:
-        """Replace the outdated failures of the plugins concerned; return the new ones."""
+        """Replace the outdated failures of the plugins concerned; return those recorded now."""
         built, discovered, late = change
         is_whole = discovered is not None
         moved = {plugin.slug for plugin in (*built.added, *built.removed)} - built.updated
@@ -90,6 +90,7 @@ class Recorder:
             failures += self._health.failures(findings)
         kept = self._ledger.replace([*failures, *late], is_outdated)
         self._health.catch_up(looked_at)
+        self._settings.release(built.gone)
         _logger.info(
             "%d plugins active of %d known, %d failures", len(active), len(plugins), len(kept)
         )

@@ -100,7 +100,7 @@ class Work:
             self.only |= {spec.slug for spec in found if spec.brought_by in self.only}
 
     def effective(self, rows: Mapping[Slug, PluginRow]) -> Mapping[Slug, PluginRow]:
-        """Return the rows, with the last snapshot's wish where a plugin may not be touched."""
+        """Return the rows, with the last desired state of plugins that may not be touched."""
         if self.only is None:
             return rows
         before = self.previous.wished
