@@ -79,7 +79,7 @@ class Attempt:
     def lost(self) -> tuple[str, ...]:
         """Sentences on files that could not be put back."""
         lost = () if self.undo is None else self.undo.lost
-        return tuple(f"{each!r} was written in place, and could not be put back" for each in lost)
+        return tuple(f"{path!r} was written in place, and could not be put back" for path in lost)
 
     @contextmanager
     def refusing(self) -> Iterator[None]:

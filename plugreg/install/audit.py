@@ -81,7 +81,7 @@ class Audit:
         with self._storage.transaction() as transaction:
             for key, row in transaction.items(_TABLE):
                 if _id_in(key) == attempt:
-                    told = [_storable(each) for each in reasons]
+                    told = [_storable(reason) for reason in reasons]
                     transaction.put(_TABLE, key, {**row, "outcome": outcome, "reasons": told})
 
     def entries(self, limit: int | None = None) -> tuple[AuditEntry, ...]:
@@ -101,9 +101,9 @@ class Audit:
         brought: set[str] = set()
         for entry in self.entries():
             if entry.outcome == "done":
-                brought -= {each.name for each in entry.changes if each.kind == "remove"}
+                brought -= {change.name for change in entry.changes if change.kind == "remove"}
                 if entry.distribution == distribution:
-                    brought |= {each.name for each in entry.changes if each.kind == "add"}
+                    brought |= {change.name for change in entry.changes if change.kind == "add"}
         return frozenset(brought - {distribution})
 
 
@@ -125,10 +125,10 @@ def _row(entry: AuditEntry) -> Record:
         "requirement": _storable(entry.requirement),
         "distribution": entry.distribution,
         "changes": [
-            {name: _storable(getattr(each, name)) for name in _CHANGE} for each in entry.changes
+            {name: _storable(getattr(change, name)) for name in _CHANGE} for change in entry.changes
         ],
         "outcome": entry.outcome,
-        "reasons": [_storable(each) for each in entry.reasons],
+        "reasons": [_storable(reason) for reason in entry.reasons],
         "seconds": float(entry.seconds),
     }
 
@@ -146,9 +146,9 @@ def _entry(key: str, row: Record) -> AuditEntry:
             action=_one_of(get_args(Action), field(row, "action", str)),
             requirement=field(row, "requirement", str),
             distribution=field(row, "distribution", str, NoneType),
-            changes=tuple(_change(each) for each in field(row, "changes", list)),
+            changes=tuple(_change(item) for item in field(row, "changes", list)),
             outcome=_one_of(get_args(AuditOutcome), field(row, "outcome", str)),
-            reasons=tuple(_text(each) for each in field(row, "reasons", list)),
+            reasons=tuple(_text(reason) for reason in field(row, "reasons", list)),
             seconds=field(row, "seconds", float),
             id=_id_in(key),
         )

@@ -129,8 +129,8 @@ class Backup:
             found = json.loads(text)
             manifest = Manifest(
                 folders=tuple(found["folders"]),
-                tree=tuple(Kept(*each) for each in found["tree"]),
-                others=tuple(Kept(*each) for each in found["others"]),
+                tree=tuple(Kept(*fields) for fields in found["tree"]),
+                others=tuple(Kept(*fields) for fields in found["others"]),
                 copies=found["copies"],
             )
             path = self._path(COPIES)
@@ -146,9 +146,9 @@ class Backup:
         """Remove the copy, if there is one. Raises OSError."""
         with suppress(FileNotFoundError):
             with os.scandir(self.place) as entries:
-                found = [each.path for each in entries]
-            for each in found:
-                os.unlink(each)
+                found = [entry.path for entry in entries]
+            for path in found:
+                os.unlink(path)
             os.rmdir(self.place)
 
     def _path(self, name: str) -> str:
@@ -202,7 +202,9 @@ class _Taking:
         yield kept
 
     def _is_inside(self, path: str) -> bool:
-        return any(path == each or path.startswith(each + os.sep) for each in self._backup.folders)
+        return any(
+            path == folder or path.startswith(folder + os.sep) for folder in self._backup.folders
+        )
 
     def _kept(self, path: str, status: os.stat_result) -> Kept:
         if stat.S_ISREG(status.st_mode):

@@ -81,7 +81,7 @@ class Changes:
         entry: where there can be none, StorageError is raised, and all is as it was. Its end takes
         the place of that; where the store is away just then, the log says so.
         """
-        names = [each.name for each in attempt.changes]
+        names = [change.name for change in attempt.changes]
         kept = [*self._environment.files(names), Path(sys.prefix, "pyvenv.cfg"), *files]
         if self._file is not None:
             kept.append(self._file.path)
@@ -125,7 +125,7 @@ class Changes:
             self._keep_listed(listed_then, found.about.get("distribution"))
             asked = found.about.get("actor")
             by = f", asked for by {asked}," if asked else ""
-            lost = [f"{each!r} could not be put back" for each in found.lost]
+            lost = [f"{path!r} could not be put back" for path in found.lost]
             entry = AuditEntry(
                 when=when,
                 actor=actor,
@@ -148,7 +148,10 @@ class Changes:
         if interrupted is None:
             return
         names = frozenset(interrupted.about.get("names", ()))
-        now = {name: each.version for name, each in self._environment.distributions().items()}
+        now = {
+            name: distribution.version
+            for name, distribution in self._environment.distributions().items()
+        }
         changed = {
             name
             for name in (now.keys() | interrupted.before.keys()) - names
@@ -169,7 +172,7 @@ class Changes:
         """Raise InstallError when something else has changed than was planned, or less."""
         importlib.invalidate_caches()
         found = difference(before, self._environment.distributions())
-        made = {(each.name, normal(each.after)) for each in found}
+        made = {(change.name, normal(change.after)) for change in found}
         planned = {(e.name, normal(e.after)) for e in changes if e.before != e.after}
         if made != planned:
             shown = ", ".join(
@@ -212,8 +215,8 @@ class Changes:
 
 def _require_current(changes: Iterable[Change], found: Mapping[str, Found]) -> None:
     """Raise InstallError when a plan was made for another environment than the one there is."""
-    versions = {name: each.version for name, each in found.items()}
-    other = [each.name for each in changes if versions.get(each.name) != each.before]
+    versions = {name: distribution.version for name, distribution in found.items()}
+    other = [change.name for change in changes if versions.get(change.name) != change.before]
     if other:
         raise InstallError(
             [f"{listed(other)} changed since the plan was made; nothing was done: plan again"]
@@ -224,7 +227,9 @@ def digest(installed: Mapping[str, Found]) -> str:
     """Return a text that differs when one of the distributions does, in name or version."""
     from hashlib import sha256
 
-    lines = (f"{name}=={each.version}\n" for name, each in sorted(installed.items()))
+    lines = (
+        f"{name}=={distribution.version}\n" for name, distribution in sorted(installed.items())
+    )
     return sha256("".join(lines).encode(errors="backslashreplace")).hexdigest()
 
 

@@ -95,7 +95,7 @@ class Work:
         """
         path = self.folder / name
         path.touch(mode=0o600)
-        path.write_text("".join(f"{each}\n" for each in lines), encoding="utf-8")
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         return name
 
 
@@ -171,12 +171,12 @@ class CommandInstaller(ABC):
             raise InstallRefusedError(plan)
         self._check()
         self._check_writable()
-        lines = [exact(plan.target, plan.distribution, each) for each in plan.changes]
+        lines = [exact(plan.target, plan.distribution, change) for change in plan.changes]
         if not lines:
             return ""
         with self._work(plan.target, progress) as work:
             output = self._put(work, lines)
-        missing = [each.name for each in plan.changes if self._is_missing(each)]
+        missing = [change.name for change in plan.changes if self._is_missing(change)]
         self._require_put(missing, sys.prefix, output)
         installed = self.environment.distributions()
         for change in plan.changes:
@@ -192,7 +192,7 @@ class CommandInstaller(ABC):
             return ""
         with self._work(None, progress) as work:
             output = self._remove(work, names)
-        left = ", ".join(repr(each) for each in names if self.show(each) is not None)
+        left = ", ".join(repr(name) for name in names if self.show(name) is not None)
         if left:
             told = last_lines(output.splitlines())
             raise InstallError([f"{self.program} has not removed {left}", *told])
@@ -287,7 +287,7 @@ class CommandInstaller(ABC):
                 # By this git fetches no submodule: the path is one that none can have.
                 given |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "submodule.active"}
                 given |= {"GIT_CONFIG_VALUE_0": ":(literal).git"}
-                given |= self._given(index_url, [os.fspath(each) for each in policy.find_links])
+                given |= self._given(index_url, [os.fspath(path) for path in policy.find_links])
                 environment = variables(self.own_variables, given, isolated=policy.isolated)
                 yield Work(
                     folder=Path(folder),
@@ -313,9 +313,9 @@ class CommandInstaller(ABC):
 
     def _check_writable(self) -> None:
         """Raise InstallPermissionError where nothing can be changed, before anything is begun."""
-        for each in (Environment().purelib, Environment().platlib):
-            if not os.access(each, os.W_OK):
-                raise InstallPermissionError([f"this process may not write to {str(each)!r}"])
+        for folder in (Environment().purelib, Environment().platlib):
+            if not os.access(folder, os.W_OK):
+                raise InstallPermissionError([f"this process may not write to {str(folder)!r}"])
 
     def _planned(
         self, work: Work, target: Target, group: str, others: Collection[str]
@@ -329,7 +329,7 @@ class CommandInstaller(ABC):
             name, requirement = asked.name, pinned(target, asked)
         assert name is not None, "a target without a URL has a name"
         changes, conflicts = self._changes(work, requirement, name, before, others)
-        if asked is not None and name not in {each.name for each in changes}:
+        if asked is not None and name not in {change.name for change in changes}:
             # Of the same version, it would be taken for installed.
             changes = (*changes, asked)
         forbidden = self._policy.of_changes(changes, name, names_in(others))
@@ -365,7 +365,7 @@ class CommandInstaller(ABC):
         return InstallPlan(
             target=target,
             distribution=name,
-            changes=tuple(sorted(changes, key=lambda each: each.name)),
+            changes=tuple(sorted(changes, key=lambda change: change.name)),
             refusals=tuple(refusals),
             plugins=plugins,
             data_files=data_files,
@@ -383,7 +383,9 @@ class CommandInstaller(ABC):
         """Return what a requirement would change, and the conflict with what is installed."""
         own = [*self._policy.constraint_lines(), *others]
         may_change = {name} | names_in(others)
-        kept = pins(each for each in before.values() if each.name not in may_change)
+        kept = pins(
+            distribution for distribution in before.values() if distribution.name not in may_change
+        )
         try:
             return self._resolve(work, requirement, [*own, *kept], before), ()
         except InstallConflictError as error:
@@ -395,10 +397,10 @@ class CommandInstaller(ABC):
     def _unpack(self, work: Work, target: Target, name: str, changes: Sequence[Change]) -> None:
         """Put into ``work.unpacked`` what changes would bring, and is not there yet."""
         there = work.unpacked.distributions()
-        lines = [exact(target, name, each) for each in changes if each.name not in there]
+        lines = [exact(target, name, change) for change in changes if change.name not in there]
         if lines:
             output = self._put(work, lines, work.unpacked.prefix)
-            missing = {each.name for each in changes} - work.unpacked.distributions().keys()
+            missing = {change.name for change in changes} - work.unpacked.distributions().keys()
             self._require_put(missing, str(work.unpacked.prefix), output)
 
     def _unpacked(self, work: Work, requirement: str, before: Mapping[str, Found]) -> Change:

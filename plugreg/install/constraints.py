@@ -56,8 +56,8 @@ def read_pins(path: Path) -> tuple[Pin, ...]:
         raise InstallError(
             [f"constraints {str(path)!r} cannot be read ({error}); correct constraints="]
         ) from error
-    pins = (_pin(each, f"{str(path)!r}, line {each.number}") for each in lines_of(text))
-    return tuple(each for each in pins if each is not None)
+    pins = (_pin(line, f"{str(path)!r}, line {line.number}") for line in lines_of(text))
+    return tuple(pin for pin in pins if pin is not None)
 
 
 def _pin(line: RequirementLine, where: str) -> Pin | None:
@@ -88,7 +88,7 @@ def _pin(line: RequirementLine, where: str) -> Pin | None:
         text=line.text,
         specifier=asked.specifier,
         is_exact=asked.url is not None or any(map(_is_single, asked.specifier)),
-        hashes=frozenset(each.lower() for each in _HASH.findall(options)),
+        hashes=frozenset(digest.lower() for digest in _HASH.findall(options)),
     )
 
 

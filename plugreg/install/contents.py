@@ -101,10 +101,10 @@ class _Judgement:
         self, unpacked: Unpacked, environment: Environment, changes: Sequence[Change]
     ) -> None:
         self._environment = environment
-        self._changes = [each for each in changes if each.after is not None]
+        self._changes = [change for change in changes if change.after is not None]
         self._prefix = str(unpacked.prefix.resolve())
         self._files = frozenset(unpacked.files())
-        planned = {each.name for each in self._changes}
+        planned = {change.name for change in self._changes}
         self._found = {
             name: found for name, found in unpacked.distributions().items() if name in planned
         }
@@ -122,12 +122,12 @@ class _Judgement:
             lambda: defaultdict(set)
         )
         """What is wrong with the files of each distribution."""
-        names = [each.name for each in changes]
-        self._own = {self._followed(str(each)) for each in environment.files(names)}
+        names = [change.name for change in changes]
+        self._own = {self._followed(str(path)) for path in environment.files(names)}
         installed = environment.distributions()
         # Some installers write there what they do not list.
         self._own_metadata = tuple(
-            str(installed[each].path) + os.sep for each in names if each in installed
+            str(installed[name].path) + os.sep for name in names if name in installed
         )
         self._owners: dict[str, str] = {}
         """Who would bring what is to lie at a path."""
@@ -210,7 +210,8 @@ class _Judgement:
         """Return where an unpacked file would lie."""
         # It is seen from a folder of modules, and that is as deep in any prefix.
         here, there = next(
-            (each for each in self._folders if file.startswith(each[0] + os.sep)), self._folders[0]
+            (folder for folder in self._folders if file.startswith(folder[0] + os.sep)),
+            self._folders[0],
         )
         return self._followed(os.path.normpath(os.path.join(there, os.path.relpath(file, here))))
 
@@ -222,14 +223,16 @@ class _Judgement:
     def _data_files(self) -> Iterator[str]:
         """Return what would lie below ``sys.prefix``, but for the folders of the environment."""
         prefix = os.path.realpath(sys.prefix)
-        folders = tuple(f"{each}{os.sep}" for each in self._environment.folders)
+        folders = tuple(f"{folder}{os.sep}" for folder in self._environment.folders)
         for path in self._owners:
             if path.startswith(prefix + os.sep) and not path.startswith(folders):
                 yield os.path.relpath(path, prefix).replace(os.sep, "/")
 
     def _judge_metadata(self) -> None:
         """Refuse metadata that is not that of a planned distribution."""
-        expected = {self._destination(str(each.path)) for each in self._found.values()}
+        expected = {
+            self._destination(str(distribution.path)) for distribution in self._found.values()
+        }
         for root in self._roots:
             for entry, owners in self._coming[root].get("", {}).items():
                 if entry.lower().endswith(METADATA) and entry not in expected:
@@ -237,27 +240,27 @@ class _Judgement:
                         self._faults[name][_METADATA_OF_OTHERS].add(entry)
 
     def _other_versions(self) -> Iterator[Refusal]:
-        for each in self._changes:
-            found = self._found.get(each.name)
-            if found is not None and not _is_same(found.version, each.after or ""):
-                reason = f"{each.name!r} says that it is {found.version}, not {each.after}"
+        for change in self._changes:
+            found = self._found.get(change.name)
+            if found is not None and not _is_same(found.version, change.after or ""):
+                reason = f"{change.name!r} says that it is {found.version}, not {change.after}"
                 yield Refusal(rule="environment", reason=reason)
 
     def _judge_places(self) -> None:
         """Refuse what would lie where nothing of a distribution may be."""
         paths = list(map(Path, self._owners))
         prefix = os.path.realpath(sys.prefix)
-        inside = tuple(f"{each}{os.sep}" for each in (prefix, *self._environment.folders))
+        inside = tuple(f"{folder}{os.sep}" for folder in (prefix, *self._environment.folders))
         found = {
-            _OUTSIDE: [each for each in paths if not str(each).startswith(inside)],
+            _OUTSIDE: [path for path in paths if not str(path).startswith(inside)],
             OF_PYTHON: of_python(self._environment, paths),
             AT_EVERY_START: run_at_start(self._environment, paths),
             UNASKED: imported_unasked(self._environment, paths),
             OF_OTHER_PROGRAMS: of_other_programs(self._environment, paths),
         }
         for what, some in found.items():
-            for each in map(str, some):
-                self._faults[self._owners[each]][what].add(each)
+            for path in map(str, some):
+                self._faults[self._owners[path]][what].add(path)
 
     def _judge(self, path: str, name: str) -> None:
         source = _source_of(path)
@@ -293,12 +296,12 @@ class _Judgement:
         ``besides`` is a form of it that is left out: the name of a file, or of a folder.
         """
         there, coming = self._there(folder), self._coming.get(folder, {})
-        for each in there if module is None else (module,):
-            for entry in there.get(each, ()):
+        for key in there if module is None else (module,):
+            for entry in there.get(key, ()):
                 if os.path.basename(entry) != besides and self._is_foreign(entry):
                     yield entry
-        for each in coming.keys() - {""} if module is None else (module,):
-            for entry, owners in coming.get(each, {}).items():
+        for key in coming.keys() - {""} if module is None else (module,):
+            for entry, owners in coming.get(key, {}).items():
                 if os.path.basename(entry) != besides and owners != {name}:
                     yield entry
 
@@ -315,9 +318,9 @@ class _Judgement:
         """Tell whether what is there is none of what the changes replace."""
         if os.path.isdir(path) and not os.path.islink(path):
             return any(
-                self._is_foreign(os.path.join(path, each))
-                for each in os.listdir(path)
-                if each != "__pycache__"
+                self._is_foreign(os.path.join(path, name))
+                for name in os.listdir(path)
+                if name != "__pycache__"
             )
         return path not in self._own and not path.startswith(self._own_metadata)
 
@@ -346,10 +349,10 @@ def _modules_in(folder: str) -> Mapping[str, Sequence[str]]:
     found: defaultdict[str, list[str]] = defaultdict(list)
     try:
         with os.scandir(folder) as entries:
-            for each in entries:
-                module = _module(each.name, is_folder=each.is_dir())
+            for entry in entries:
+                module = _module(entry.name, is_folder=entry.is_dir())
                 if module is not None:
-                    found[module].append(each.path)
+                    found[module].append(entry.path)
     except (FileNotFoundError, NotADirectoryError):
         pass
     return found

@@ -64,13 +64,13 @@ class Environment:
         """Where the lock is. What is needed to put this environment back is beside it, in names
         that begin with that of this folder."""
         # If one of these is a link, it may lead to a folder of the system, which is none of ours.
-        self._more: Final = tuple(each.parent.resolve() / each.name for each in more)
+        self._more: Final = tuple(path.parent.resolve() / path.name for path in more)
 
     @property
     def folders(self) -> tuple[Path, ...]:
         """Its folders, each once, without those that are within another one."""
         found = {self.purelib, self.platlib, self.scripts, *self._more}
-        return tuple(sorted(each for each in found if found.isdisjoint(each.parents)))
+        return tuple(sorted(folder for folder in found if found.isdisjoint(folder.parents)))
 
     def distributions(self) -> Mapping[str, Found]:
         """Return what is installed now, by canonical name, in alphabetical order.
@@ -116,9 +116,9 @@ def reserved(files: Iterable[str]) -> tuple[str, ...]:
     to some file systems.
     """
     return tuple(
-        each
-        for each in files
-        if any(part.lower().startswith(RESERVED) for part in each.replace("\\", "/").split("/"))
+        file
+        for file in files
+        if any(part.lower().startswith(RESERVED) for part in file.replace("\\", "/").split("/"))
     )
 
 
@@ -142,9 +142,9 @@ def requiring(
     """
     return tuple(
         sorted(
-            each.name
-            for each in distributions.values()
-            if each.name != name and name in _required(each, extras=extras)
+            distribution.name
+            for distribution in distributions.values()
+            if distribution.name != name and name in _required(distribution, extras=extras)
         )
     )
 
@@ -174,7 +174,7 @@ def visible() -> Mapping[str, Found]:
 def _folders() -> tuple[Path, ...]:
     import sysconfig
 
-    found = tuple(Path(sysconfig.get_path(each)) for each in ("purelib", "platlib", "scripts"))
+    found = tuple(Path(sysconfig.get_path(key)) for key in ("purelib", "platlib", "scripts"))
     if sys.prefix == sys.base_prefix:
         return found
     # Headers of distributions are put there, and those of the interpreter are elsewhere.
@@ -190,7 +190,7 @@ def _metadata_in(folder: Path) -> list[Path]:
         names = sorted(os.listdir(folder))  # noqa: PTH208 - only few of them become a Path
     except FileNotFoundError:
         return []
-    return [folder / each for each in names if each.lower().endswith(METADATA) and each[0] != "~"]
+    return [folder / name for name in names if name.lower().endswith(METADATA) and name[0] != "~"]
 
 
 def _at(path: Path) -> Distribution:
@@ -217,18 +217,18 @@ def _found(path: Path) -> Found | None:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    for each in _at(path).files or ():
+    for file in _at(path).files or ():
         # A script stands there as ../../../bin/name.
-        yield Path(os.path.normpath(path.parent / each))
+        yield Path(os.path.normpath(path.parent / file))
 
 
 def _required(distribution: Found, *, extras: bool) -> Iterator[str]:
     from packaging.requirements import InvalidRequirement, Requirement
 
     asked = ("", *distribution.extras) if extras else ("",)
-    for each in distribution.requires:
+    for line in distribution.requires:
         try:
-            requirement = Requirement(each)
+            requirement = Requirement(line)
         except InvalidRequirement:
             continue
         if any(holds(requirement.marker, extra) for extra in asked):

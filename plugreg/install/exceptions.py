@@ -33,7 +33,7 @@ class InstallRefusedError(InstallError):
     """The policy forbids what would be done; ``plan`` has the refusals. Nothing was touched."""
 
     def __init__(self, plan: InstallPlan) -> None:
-        super().__init__(each.reason for each in plan.refusals)
+        super().__init__(refusal.reason for refusal in plan.refusals)
         self.plan = plan
 
     def __reduce__(self) -> tuple[type[InstallRefusedError], tuple[InstallPlan]]:

@@ -22,7 +22,7 @@ def names_in(requirements: Iterable[str]) -> frozenset[str]:
     """Return the canonical names that requirements of PEP 508 ask for."""
     from packaging.requirements import Requirement
 
-    return frozenset(canonical(Requirement(each).name) for each in requirements)
+    return frozenset(canonical(Requirement(requirement).name) for requirement in requirements)
 
 
 def pins(installed: Iterable[Found]) -> list[str]:
@@ -34,11 +34,11 @@ def pins(installed: Iterable[Found]) -> list[str]:
     from packaging.version import InvalidVersion, Version
 
     found = []
-    for each in installed:
+    for distribution in installed:
         with suppress(InvalidVersion):
-            Version(each.version)
-            if _NAME.fullmatch(each.name):
-                found.append(f"{each.name}=={each.version}")
+            Version(distribution.version)
+            if _NAME.fullmatch(distribution.name):
+                found.append(f"{distribution.name}=={distribution.version}")
     return found
 
 
@@ -49,8 +49,10 @@ def unmet(installed: Mapping[str, Found], changes: Sequence[Change]) -> Iterator
     """
     from packaging.requirements import InvalidRequirement, Requirement
 
-    changed = {each.name: each for each in changes if each.kind == "change"}
-    staying = [each for each in installed.values() if each.name not in changed]
+    changed = {change.name: change for change in changes if change.kind == "change"}
+    staying = [
+        distribution for distribution in installed.values() if distribution.name not in changed
+    ]
     for found in staying if changed else ():
         for text in found.requires:
             with suppress(InvalidRequirement):
@@ -69,8 +71,8 @@ def _breaks(change: Change, requirement: Requirement) -> bool:
         return False
     with suppress(InvalidVersion):
         before, after = (
-            requirement.specifier.contains(each or "", prereleases=True)
-            for each in (change.before, change.after)
+            requirement.specifier.contains(version or "", prereleases=True)
+            for version in (change.before, change.after)
         )
         return before and not after
     return False

@@ -57,9 +57,9 @@ class Departures:
         record = self._catalogue.record(slug)
         distribution = record.distribution or ""
         plugins = tuple(
-            each
-            for each in self._catalogue.all().values()
-            if each.is_installed and each.distribution == distribution
+            plugin
+            for plugin in self._catalogue.all().values()
+            if plugin.is_installed and plugin.distribution == distribution
         )
         require_removable(record, plugins)
         found = self._environment.distributions()
@@ -76,8 +76,8 @@ class Departures:
     def _brought(self, distribution: str) -> frozenset[str]:
         """Return what installing a distribution has added and nobody has asked for since."""
         found = self._environment.distributions()
-        plugins = {each.distribution for each in discover(self._group)}
-        listed_names = {each.name for each in self._file.lines()} if self._file else set()
+        plugins = {spec.distribution for spec in discover(self._group)}
+        listed_names = {line.name for line in self._file.lines()} if self._file else set()
         return frozenset(
             name
             for name in self._audit.brought_by(distribution)

@@ -27,8 +27,12 @@ def is_satisfied(line: RequirementLine, installed: Mapping[str, Found]) -> bool:
     requirement = _requirement_in(line)
     url = _url_in(line)
     if url is not None:
-        named = [each for each in installed.values() if line.name in (None, each.name)]
-        if not any(_is_from(url, each) for each in named):
+        named = [
+            distribution
+            for distribution in installed.values()
+            if line.name in (None, distribution.name)
+        ]
+        if not any(_is_from(url, distribution) for distribution in named):
             return False
     else:
         found = installed.get(line.name or "")
@@ -112,7 +116,7 @@ def _is_from(url: str, found: Found) -> bool:
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return False  # It came from an index, or nobody knows from where.
     wanted, _, fragment = url.partition("#")
-    folders = [each for each in fragment.split("&") if each.startswith("subdirectory=")]
+    folders = [part for part in fragment.split("&") if part.startswith("subdirectory=")]
     return (_bare(wanted), "".join(folders)) == (
         _bare(came_from),
         f"subdirectory={folder}" if folder else "",

@@ -45,7 +45,7 @@ def loaded_groups(found: Found, group: str) -> tuple[str, ...]:
     """
     from importlib.metadata import Distribution
 
-    groups = {each.group for each in Distribution.at(found.path).entry_points}
+    groups = {entry_point.group for entry_point in Distribution.at(found.path).entry_points}
     return tuple(
         name
         for name, loader in LOADED_BY.items()

@@ -25,7 +25,9 @@ def required_by(names: Iterable[str], installed: Mapping[str, Found]) -> frozens
         if name not in found:
             found.add(name)
             if name in installed:
-                waiting += (canonical(each.name) for each in _requirements(installed[name]))
+                waiting += (
+                    canonical(requirement.name) for requirement in _requirements(installed[name])
+                )
     return frozenset(found)
 
 
@@ -33,8 +35,8 @@ def has_extras(requirement: Requirement, installed: Mapping[str, Found]) -> bool
     """Tell whether all is there that the extras of a requirement ask for beside it."""
     waiting, seen = [requirement], set[tuple[str, frozenset[str]]]()
     while waiting:
-        each = waiting.pop()
-        name, extras = canonical(each.name), frozenset(each.extras)
+        current = waiting.pop()
+        name, extras = canonical(current.name), frozenset(current.extras)
         if not extras or (name, extras) in seen:
             continue
         seen.add((name, extras))
@@ -67,6 +69,6 @@ def _requirements(found: Found, extras: Collection[str] = ()) -> Iterator[Requir
         with suppress(InvalidRequirement):
             requirement = Requirement(text)
             is_plain = holds(requirement.marker)
-            is_extra = any(holds(requirement.marker, each) for each in extras)
+            is_extra = any(holds(requirement.marker, extra) for extra in extras)
             if is_extra and not is_plain if extras else is_plain:
                 yield requirement

@@ -24,7 +24,7 @@ def with_netrc(variables: Mapping[str, str], names: Iterable[str], folder: Path)
     for name in names:
         if name in variables:
             words = re.split(r"(\s+)", variables[name])
-            changed[name] = "".join(_without_login(each, logins) for each in words)
+            changed[name] = "".join(_without_login(word, logins) for word in words)
     if not logins:
         return changed
     path = folder / "netrc"
@@ -68,9 +68,9 @@ def _of_the_user() -> str:
     from netrc import NetrcParseError, netrc
 
     given = os.environ.get("NETRC")
-    for each in (given,) if given else (f"~/{name}" for name in _FILES):
+    for candidate in (given,) if given else (f"~/{name}" for name in _FILES):
         with suppress(NetrcParseError, OSError, RuntimeError, UnicodeDecodeError):
-            path = Path(each).expanduser()
+            path = Path(candidate).expanduser()
             netrc(path)
             return path.read_text(encoding="utf-8")
     return ""

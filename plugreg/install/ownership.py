@@ -97,13 +97,13 @@ def run_at_start(environment: Environment, files: Iterable[Path]) -> set[Path]:
     name has no meaning.
     """
     found = set()
-    for each in files:
+    for file in files:
         for root in (environment.purelib, environment.platlib):
-            if each.is_relative_to(root):
-                top, *others = each.relative_to(root).parts
-                is_read = not others and each.suffix.lower() in _READ_AT_EVERY_START
+            if file.is_relative_to(root):
+                top, *others = file.relative_to(root).parts
+                is_read = not others and file.suffix.lower() in _READ_AT_EVERY_START
                 if is_read or top.partition(".")[0].lower() in _AT_EVERY_START:
-                    found.add(each)
+                    found.add(file)
     return found
 
 
@@ -131,7 +131,7 @@ def _is_of_other_systems(name: str) -> bool:
     # Some images leave out the tests, which nothing imports.
     if name not in sys.stdlib_module_names or name in (*sys.builtin_module_names, "test"):
         return False
-    folders = [Path(sysconfig.get_path(each)) for each in ("stdlib", "platstdlib")]
+    folders = [Path(sysconfig.get_path(key)) for key in ("stdlib", "platstdlib")]
     folders += [folder / "lib-dynload" for folder in folders]
     return PathFinder.find_spec(name, [*map(str, folders)]) is None
 
@@ -140,20 +140,20 @@ def of_python(environment: Environment, files: Iterable[Path]) -> set[Path]:
     """Return those of ``files`` that lie where only the interpreter or plugreg itself write."""
     import sysconfig
 
-    library = [Path(sysconfig.get_path(each)).resolve() for each in ("stdlib", "platstdlib")]
+    library = [Path(sysconfig.get_path(key)).resolve() for key in ("stdlib", "platstdlib")]
     modules = (environment.purelib, environment.platlib)
     # Compilers look there first, and so in the place of Python's own headers.
     headers = Path(sys.prefix).resolve() / "include"
     own_headers = Path(sysconfig.get_path("include"))
     return {
-        each
-        for each in files
-        if reserved([str(each)])
-        or each.name == "pyvenv.cfg"
-        or each == Path(sys.executable)
-        or str(each) in sys.path
-        or (each.is_relative_to(headers) and (own_headers / each.relative_to(headers)).is_file())
-        or (any(map(each.is_relative_to, library)) and not any(map(each.is_relative_to, modules)))
+        file
+        for file in files
+        if reserved([str(file)])
+        or file.name == "pyvenv.cfg"
+        or file == Path(sys.executable)
+        or str(file) in sys.path
+        or (file.is_relative_to(headers) and (own_headers / file.relative_to(headers)).is_file())
+        or (any(map(file.is_relative_to, library)) and not any(map(file.is_relative_to, modules)))
     }
 
 
@@ -189,7 +189,7 @@ def _is_found_by_place(file: Path) -> bool:
 
 def shown(files: Iterable[object]) -> str:
     """Return the first three of files as a sentence has them."""
-    return ", ".join(repr(str(each)) for each in sorted(files, key=str)[:3])
+    return ", ".join(repr(str(file)) for file in sorted(files, key=str)[:3])
 
 
 def _of_others(environment: Environment, names: Collection[str]) -> set[Path]:

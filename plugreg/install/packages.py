@@ -200,13 +200,13 @@ class Packages:
                     now = self._departures.of(slug, dependencies=dependencies)
                 if now.changes != leaving.changes:
                     raise InstallError([f"what goes with {slug!r} changed just now; try again"])
-                return self._installer.uninstall([e.name for e in now.changes], attempt.told)
+                return self._installer.uninstall([row.name for row in now.changes], attempt.told)
 
             what = f"uninstalling {attempt.requirement}"
             with self._changes.made(what, attempt, (), remove) as output:
                 if self._file is not None:
                     self._file.remove(leaving.distribution)
-        slugs = tuple(Slug(each.slug) for each in leaving.plugins)
+        slugs = tuple(Slug(plugin.slug) for plugin in leaving.plugins)
         report = UninstallReport(
             distribution=leaving.distribution,
             changes=leaving.changes,
@@ -215,10 +215,10 @@ class Packages:
         )
         with taking_in(f"{leaving.distribution!r} was removed", report):
             self._rediscover(False)
-            for each in slugs if delete_config else ():
-                self._forget_even_wanted(each)
-        for each in slugs:
-            self._notify("plugin_uninstalled", slug=each, distribution=leaving.distribution)
+            for gone in slugs if delete_config else ():
+                self._forget_even_wanted(gone)
+        for gone in slugs:
+            self._notify("plugin_uninstalled", slug=gone, distribution=leaving.distribution)
         return report
 
     def sync(
@@ -237,7 +237,7 @@ class Packages:
         if self._file is None:
             raise InstallError(["there is no plugins file; give the installer plugins_file="])
         self._changes.recover_for(Attempt("sync", "the plugins file", actor))
-        lines = [each for each in self._file.lines() if each.text and each.applies]
+        lines = [line for line in self._file.lines() if line.text and line.applies]
 
         def install(line: RequirementLine) -> InstallReport:
             return self._install(parse_target(line.text), None, actor, progress, lines)
@@ -284,10 +284,10 @@ class Packages:
             report = self._report(plan, plugins, output)
         with taking_in(f"{report.distribution!r} was installed", report):
             # The same version may be other code.
-            self._rediscover(any(each.before == each.after for each in plan.changes))
-        for each in plugins if plan.changes else ():
-            told = {"distribution": each.distribution, "version": each.version}
-            self._notify("plugin_installed", slug=each.slug, **told)
+            self._rediscover(any(change.before == change.after for change in plan.changes))
+        for plugin in plugins if plan.changes else ():
+            told = {"distribution": plugin.distribution, "version": plugin.version}
+            self._notify("plugin_installed", slug=plugin.slug, **told)
         return report
 
     def _planned(
@@ -298,7 +298,7 @@ class Packages:
         others = constraints_of(lines or (), target.name)
         plan = checked(self._installer.plan(target, self._group, others), lines or ())
         # Who lists what brings no plugin means it.
-        kept = [each for each in plan.refusals if lines is None or each.rule != "plugin"]
+        kept = [refusal for refusal in plan.refusals if lines is None or refusal.rule != "plugin"]
         return replace(plan, environment=then, refusals=(*kept, *self._own_refusals(plan)))
 
     def _own_refusals(self, plan: InstallPlan) -> tuple[Refusal, ...]:
@@ -336,7 +336,7 @@ class Packages:
                 plugins = self._found(plan, is_synced=is_synced)
                 self._list(plan, is_synced=is_synced)
             return plugins, ""
-        names = [each.name for each in plan.changes]
+        names = [change.name for change in plan.changes]
         scripts = scripts_of_nobody(self._environment, names)
 
         def install() -> str:
@@ -344,7 +344,7 @@ class Packages:
             return self._installer.install(plan, attempt.told)
 
         what = f"installing {plan.requirement}"
-        data_files = [Path(sys.prefix, each) for each in plan.data_files]
+        data_files = [Path(sys.prefix, file) for file in plan.data_files]
         with self._changes.made(what, attempt, data_files, install) as output:
             require_apart(self._environment, names, scripts)
             plugins = self._found(plan, is_synced=is_synced)
@@ -354,9 +354,9 @@ class Packages:
     def _found(self, plan: InstallPlan, *, is_synced: bool) -> tuple[PluginSpec, ...]:
         """Return the plugins that this interpreter finds in what a plan has put there."""
         there = self._environment.distributions()
-        names = {plan.distribution or "", *(each.name for each in plan.changes)}
+        names = {plan.distribution or "", *(change.name for change in plan.changes)}
         found = self._slugs.found({name: there[name].version for name in names if name in there})
-        if not (is_synced or any(each.distribution == plan.distribution for each in found)):
+        if not (is_synced or any(spec.distribution == plan.distribution for spec in found)):
             raise NotAPluginError(
                 [
                     f"{plan.distribution!r} brings no plugin that this interpreter can find: it "
@@ -371,7 +371,7 @@ class Packages:
             return
         installed = self._installer.show(plan.distribution)
         version = installed.version if installed else ""
-        own = next((each for each in plan.changes if each.name == plan.distribution), None)
+        own = next((change for change in plan.changes if change.name == plan.distribution), None)
         line = plan.target.line or f"{plan.distribution}=={version}"
         self._file.put(plan.distribution, line, None if own is None else own.sha256)
 
@@ -384,7 +384,7 @@ class Packages:
             distribution=plan.distribution or "",
             version=installed.version if installed else "",
             location=installed.location if installed else "",
-            plugins=tuple(each.slug for each in plugins),
+            plugins=tuple(plugin.slug for plugin in plugins),
             output=output,
             success=True,
         )

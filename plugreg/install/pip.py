@@ -135,7 +135,7 @@ class PipInstaller(CommandInstaller):
             ("--constraint", work.file("constraints.txt", constraints)),
         )
         told = json.loads(report.read_text(encoding="utf-8"))
-        return tuple(_change(each, before) for each in told["install"])
+        return tuple(_change(entry, before) for entry in told["install"])
 
     def _put(self, work: Work, lines: Sequence[str], prefix: Path | None = None) -> str:
         where: tuple[str, ...] = ("--target", "")
@@ -145,7 +145,7 @@ class PipInstaller(CommandInstaller):
         output = []
         # Beside a hash pip wants one of every requirement, which a repository cannot have.
         for hashed in (True, False):
-            some = [each for each in lines if (" --hash=" in each) is hashed]
+            some = [line for line in lines if (" --hash=" in line) is hashed]
             if some:
                 done = self._run(
                     work,
@@ -169,7 +169,7 @@ class PipInstaller(CommandInstaller):
 
     def _run(self, work: Work, *arguments: Iterable[str]) -> Completed:
         common = ("--disable-pip-version-check", "--no-input", "--no-color")
-        parts = (each for part in arguments for each in part)
+        parts = (word for part in arguments for word in part)
         # Isolated (-I), so that neither the current folder nor PYTHON… decides what pip is.
         done = work.run(sys.executable, "-I", "-m", "pip", *common, *parts)
         return self._completed(done)

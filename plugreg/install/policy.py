@@ -90,10 +90,10 @@ class InstallPolicy:
             "scripts": _collected("scripts", self.scripts),
             "find_links": tuple(map(_link, _collected("find_links", self.find_links, os.PathLike))),
         }
-        for each in checked["indexes"] or ():
-            parse_place("indexes", each, FILE_SCHEMES)
-        for each in checked["vcs_hosts"]:
-            parse_place("vcs_hosts", each, _ALL_SCHEMES, credentials=False)
+        for entry in checked["indexes"] or ():
+            parse_place("indexes", entry, FILE_SCHEMES)
+        for entry in checked["vcs_hosts"]:
+            parse_place("vcs_hosts", entry, _ALL_SCHEMES, credentials=False)
         for name in ("wheels_only", "require_hashes", "isolated"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be True or False; write one of them")
@@ -131,13 +131,13 @@ class InstallPolicy:
 
         The name is judged; a URL alone tells its name only when it is built.
         """
-        return tuple(each for each in self._wheel_rules if each not in ("allowed", "denied"))
+        return tuple(rule for rule in self._wheel_rules if rule not in ("allowed", "denied"))
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """The credentials in ``indexes``, which no output may have."""
         urls = self.indexes or ()
-        return tuple(dict.fromkeys(secret for each in urls for secret in secrets_of(each)))
+        return tuple(dict.fromkeys(secret for url in urls for secret in secrets_of(url)))
 
     def index_url(self, target: Target) -> str | None:
         """Return the index to use, with its credentials.
@@ -147,14 +147,14 @@ class InstallPolicy:
         """
         if target.index_url is not None:
             return target.index_url
-        return next((each for each in self.indexes or () if "://" in each), None)
+        return next((index for index in self.indexes or () if "://" in index), None)
 
     def constraint_lines(self) -> tuple[str, ...]:
         """Return the requirements in ``constraints`` that hold here, without their hashes.
 
         Raises InstallError where the file cannot be read.
         """
-        return tuple(each.text for each in self._pins())
+        return tuple(pin.text for pin in self._pins())
 
     def of_target(self, target: Target) -> tuple[Refusal, ...]:
         """Return what of a target is forbidden, as far as that is known before anything is run."""
@@ -183,7 +183,9 @@ class InstallPolicy:
         pins = self._pins()
         named = None if target_name is None else canonical(target_name)
         return tuple(
-            refusal for each in changes for refusal in self._of_change(each, named, others, pins)
+            refusal
+            for change in changes
+            for refusal in self._of_change(change, named, others, pins)
         )
 
     def of_entry_points(self, changes: Iterable[Change]) -> tuple[Refusal, ...]:
@@ -206,7 +208,7 @@ class InstallPolicy:
         yield from self._of_name(name)
         yield from self._of_form(change, asked=change.direct and name == named)
         yield from self._of_source(change)
-        yield from self._of_pins(change, change.after, [each for each in pins if each.name == name])
+        yield from self._of_pins(change, change.after, [pin for pin in pins if pin.name == name])
 
     def _of_name(self, name: str) -> Iterator[Refusal]:
         if name in self.denied:
@@ -220,7 +222,7 @@ class InstallPolicy:
         address = _address(url)
         if isinstance(address, str):
             yield Refusal(rule=rule, reason=f"{masked(url)!r} cannot be judged: {address}")
-        elif not any(each.has(address) for each in self._places(rule)):
+        elif not any(place.has(address) for place in self._places(rule)):
             reason = (
                 f"{masked(url)!r} is in no place that {rule} of the host's policy has; "
                 f"ask the host to add {address.shown_host!r}"
@@ -234,7 +236,7 @@ class InstallPolicy:
         """
         rules = self._named_wheel_rules if asked else self._wheel_rules
         if change.source is None:
-            rules = tuple(each for each in rules if each == "wheels_only")
+            rules = tuple(name for name in rules if name == "wheels_only")
         elif _is_wheel(change.source):
             return
         if rules:
@@ -261,7 +263,7 @@ class InstallPolicy:
         if isinstance(address, str):
             reason = f"{what!r} would come from {masked(source)!r}, which is no index's: {address}"
             yield Refusal(rule="indexes", reason=reason)
-        elif not any(each.has_host(address) for each in self._places("indexes")):
+        elif not any(place.has_host(address) for place in self._places("indexes")):
             host = address.shown_host
             reason = (
                 f"{what!r} would come from {host!r}, which indexes of the host's policy does not "
@@ -272,23 +274,23 @@ class InstallPolicy:
     def _is_linked(self, source: str) -> bool:
         """Tell whether a file lies in a folder of ``find_links``, or on the host of a page."""
         address, path = _address(source), _local_path(source)
-        for each in map(str, self.find_links):
-            if "://" in each:
-                page = parse_place("find_links", each, FILE_SCHEMES)
+        for link in map(str, self.find_links):
+            if "://" in link:
+                page = parse_place("find_links", link, FILE_SCHEMES)
                 if isinstance(address, Address) and page.has_host(address):
                     return True
             elif path is not None:
                 # Installers name the folder as it was given, or with its links followed.
                 file = Path(os.path.normpath(path.absolute()))
-                if any(map(file.is_relative_to, (os.path.normpath(each), os.path.realpath(each)))):
+                if any(map(file.is_relative_to, (os.path.normpath(link), os.path.realpath(link)))):
                     return True
         return False
 
     def _of_pins(self, change: Change, version: str, pins: list[Pin]) -> Iterator[Refusal]:
         what = f"{change.name} {version}"
-        for each in pins:
-            if not each.accepts(version):
-                reason = f"{what!r} contradicts {masked(each.text)!r} in the constraints"
+        for pin in pins:
+            if not pin.accepts(version):
+                reason = f"{what!r} contradicts {masked(pin.text)!r} in the constraints"
                 yield Refusal(rule="constraints", reason=reason)
         if not self.require_hashes:
             return
@@ -305,7 +307,7 @@ class InstallPolicy:
 
     def _places(self, rule: str) -> list[Place]:
         entries = self.indexes if rule == "indexes" else self.vcs_hosts
-        return [parse_place(rule, each, _ALL_SCHEMES) for each in entries or ()]
+        return [parse_place(rule, entry, _ALL_SCHEMES) for entry in entries or ()]
 
     def _pins(self) -> tuple[Pin, ...]:
         return () if self.constraints is None else read_pins(Path(self.constraints))
@@ -372,19 +374,19 @@ def _collected(rule: str, given: object, *kinds: type) -> tuple[Any, ...]:
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
         raise TypeError(f"{rule} must be a collection of texts; write ['…'] for a single one")
     entries = tuple(given)
-    for each in entries:
-        if not isinstance(each, (str, *kinds)):
-            raise TypeError(f"{rule} must have texts, not {type(each).__name__}")
-        if isinstance(each, str) and not each.strip():
+    for entry in entries:
+        if not isinstance(entry, (str, *kinds)):
+            raise TypeError(f"{rule} must have texts, not {type(entry).__name__}")
+        if isinstance(entry, str) and not entry.strip():
             raise ValueError(f"{rule} has a blank entry; take it out")
     return entries
 
 
 def _names(rule: str, given: object) -> frozenset[str]:
     names = _collected(rule, given)
-    for each in names:
-        if not _NAME.fullmatch(each):
-            raise ValueError(f"{rule} has {each!r}, which is no name; write one as 'shop-discount'")
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{rule} has {name!r}, which is no name; write one as 'shop-discount'")
     return frozenset(map(canonical, names))
 
 

@@ -167,7 +167,7 @@ def last_lines(lines: Iterable[str]) -> list[str]:
 
     Of a traceback only what was raised is one.
     """
-    return [each.strip() for each in _without_tracebacks(lines) if each.strip()][-_REASONS:]
+    return [line.strip() for line in _without_tracebacks(lines) if line.strip()][-_REASONS:]
 
 
 def _without_tracebacks(lines: Iterable[str]) -> Iterator[str]:
@@ -252,9 +252,9 @@ def credentials_in(variables: Mapping[str, str]) -> tuple[str, ...]:
         scheme = "http://" if name.upper().endswith("_PROXY") else ""
         # A password may have a comma.
         words = (*value.split(), *re.split(r"[\s,]+", value))
-        urls += (each if "://" in each else scheme + each for each in words)
+        urls += (word if "://" in word else scheme + word for word in words)
         start, _, kind = name.rpartition("_")
         if kind in ("USERNAME", "PASSWORD"):
-            login = (variables.get(f"{start}_{each}", "") for each in ("USERNAME", "PASSWORD"))
-            urls.append(f"http://{':'.join(quote(each, safe='') for each in login)}@")
+            login = (variables.get(f"{start}_{key}", "") for key in ("USERNAME", "PASSWORD"))
+            urls.append(f"http://{':'.join(quote(part, safe='') for part in login)}@")
     return tuple(dict.fromkeys(secret for url in urls for secret in secrets_of(url)))

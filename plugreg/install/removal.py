@@ -29,7 +29,7 @@ def require_removable(record: PluginRecord, siblings: Iterable[PluginRecord]) ->
 
     ``siblings`` are all plugins of its distribution.
     """
-    wanted = [each.slug for each in siblings if each.wanted]
+    wanted = [plugin.slug for plugin in siblings if plugin.wanted]
     fault = None
     # A mandatory plugin is always wanted, so that it is called active only where it serves.
     if record.active or (record.wanted and not record.is_mandatory):
@@ -74,15 +74,15 @@ def protecting(
 ) -> tuple[Refusal, ...]:
     """Return why distributions that are there may not be replaced, whoever asks for it."""
     reasons = []
-    for each in changes:
-        if each.before is None:
+    for change in changes:
+        if change.before is None:
             continue
-        manager = installed[each.name].installer if each.name in installed else ""
-        if each.name in protected:
-            reasons.append(f"{each.name!r} is what the host, or plugreg, runs on")
+        manager = installed[change.name].installer if change.name in installed else ""
+        if change.name in protected:
+            reasons.append(f"{change.name!r} is what the host, or plugreg, runs on")
         elif manager not in OURS:
-            reasons.append(f"{each.name!r} was put there by {manager!r}, which manages it")
-    return tuple(Refusal(rule="environment", reason=each) for each in reasons)
+            reasons.append(f"{change.name!r} was put there by {manager!r}, which manages it")
+    return tuple(Refusal(rule="environment", reason=reason) for reason in reasons)
 
 
 def no_longer_needed(
@@ -106,4 +106,4 @@ def no_longer_needed(
 
 def listed(names: Iterable[str]) -> str:
     """Return names as a sentence has them."""
-    return ", ".join(f"'{each}'" for each in names)
+    return ", ".join(f"'{name}'" for name in names)

@@ -44,7 +44,7 @@ class RequirementLine:
     @property
     def hashes(self) -> tuple[str, ...]:
         """The hashes that its file may have, each as ``sha256:…``."""
-        found = (each.removeprefix(_HASH) for each in self.options if each.startswith(_HASH))
+        found = (option.removeprefix(_HASH) for option in self.options if option.startswith(_HASH))
         return tuple(found)
 
 
@@ -86,8 +86,8 @@ def wanted(name: str, requirement: str, sha256: str | None = None) -> Wanted:
 
 def lines_of(text: str) -> tuple[RequirementLine, ...]:
     """Return the lines of a text, in order. Raises nothing: what is no requirement has no name."""
-    lines = (each.shown for each in _lines_of(text))
-    return tuple(each for each in lines if each.text or each.options)
+    lines = (line.shown for line in _lines_of(text))
+    return tuple(line for line in lines if line.text or line.options)
 
 
 def with_line(text: str, wanted: Wanted) -> str:
@@ -96,11 +96,11 @@ def with_line(text: str, wanted: Wanted) -> str:
     Raises InstallError where the first of them has hashes, and none is known for the new one.
     """
     lines = _lines_of(text)
-    own = [each for each in lines if each.is_of(wanted.name)]
+    own = [line for line in lines if line.is_of(wanted.name)]
     if not own:
         return _appended(lines, wanted.text)
     first, *others = own
-    changed = {each.shown.number: "" for each in others}
+    changed = {line.shown.number: "" for line in others}
     return _joined(lines, {first.shown.number: _renewed(first, wanted), **changed})
 
 
@@ -110,22 +110,22 @@ def with_lines_as_in(old: str, text: str, name: str) -> str:
     They are in the place of the first one of the name in the text, or at its end.
     """
     lines = _lines_of(text)
-    before = [each for each in _lines_of(old) if each.is_of(name)]
-    own = [each for each in lines if each.is_of(name)]
-    if [each.raw for each in before] == [each.raw for each in own]:
+    before = [line for line in _lines_of(old) if line.is_of(name)]
+    own = [line for line in lines if line.is_of(name)]
+    if [line.raw for line in before] == [line.raw for line in own]:
         return text
-    joined = "".join(each.raw if each.ending else f"{each.raw}\n" for each in before)
+    joined = "".join(line.raw if line.ending else f"{line.raw}\n" for line in before)
     if not own:
         return _appended(lines, joined.rstrip("\r\n")) if joined else text
     first, *others = own
-    changed = {each.shown.number: "" for each in others}
+    changed = {line.shown.number: "" for line in others}
     return _joined(lines, {first.shown.number: joined, **changed})
 
 
 def without_lines(text: str, name: str) -> str:
     """Return the text without the lines of a distribution, whose name is canonical."""
     lines = _lines_of(text)
-    return _joined(lines, {each.shown.number: "" for each in lines if each.is_of(name)})
+    return _joined(lines, {line.shown.number: "" for line in lines if line.is_of(name)})
 
 
 # -- reading ----------------------------------------------------------------------------------
@@ -239,9 +239,9 @@ def _name_in(text: str) -> str:
     )
 
     place, _, fragment = text.partition(" ")[0].partition("#")
-    for each in fragment.split("&"):
-        if each.startswith("egg="):
-            return unquote(each.removeprefix("egg="))
+    for part in fragment.split("&"):
+        if part.startswith("egg="):
+            return unquote(part.removeprefix("egg="))
     file = unquote(place.partition("?")[0].replace("\\", "/").rpartition("/")[2])
     try:
         return parse_wheel_filename(file)[0]
@@ -276,13 +276,13 @@ def _renewed(line: _Line, wanted: Wanted) -> str:
                 f"index that tells it"
             ]
         )
-    told = "".join(f" {_HASH}{each}" for each in wanted.hashes if hashes)
+    told = "".join(f" {_HASH}{digest}" for digest in wanted.hashes if hashes)
     return f"{line.indent}{text}{told}{line.comment}{line.ending}"
 
 
 def _joined(lines: list[_Line], changed: Mapping[int, str]) -> str:
     """Return the lines as one text, those of ``changed`` by number; "" takes a line out."""
-    raws = [changed.get(each.shown.number, each.raw) for each in lines]
+    raws = [changed.get(line.shown.number, line.raw) for line in lines]
     text = "".join(raws)
     # Where the text ended without a line break, it does so again.
     if text and not raws[-1] and not lines[-1].ending:
@@ -293,8 +293,8 @@ def _joined(lines: list[_Line], changed: Mapping[int, str]) -> str:
 
 def _appended(lines: list[_Line], text: str) -> str:
     """Put a new line at the end, so that taking it out again gives the same text."""
-    raws = [each.raw for each in lines]
-    line_break = "\r\n" if any(each.endswith("\r\n") for each in raws) else "\n"
+    raws = [line.raw for line in lines]
+    line_break = "\r\n" if any(raw.endswith("\r\n") for raw in raws) else "\n"
     if lines and lines[-1].is_open:
         raws.insert(-1, text + line_break)  # Behind it, it would be a part of that line.
     elif lines and not lines[-1].ending:

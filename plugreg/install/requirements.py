@@ -95,14 +95,14 @@ def masked(text: str, secrets: Iterable[str] = ()) -> str:
 
 def masker(secrets: Iterable[str]) -> Callable[[str], str]:
     """Return what does to a text what :func:`masked` does: for many texts, since it is prepared."""
-    known = [each for each in secrets if each.strip()]
-    words = [rf"(?<!\w){re.escape(each)}(?!\w)" for each in known if len(each) < _SHORT]
-    scrubber = Scrubber(each for each in known if len(each) >= _SHORT)
+    known = [secret for secret in secrets if secret.strip()]
+    words = [rf"(?<!\w){re.escape(secret)}(?!\w)" for secret in known if len(secret) < _SHORT]
+    scrubber = Scrubber(secret for secret in known if len(secret) >= _SHORT)
 
     def mask(text: str) -> str:
         text = _QUERY.sub(_masked_query, _USER.sub(f"://{_URL_MASK}@", text))
-        for each in words:
-            text = re.sub(each, MASK, text)
+        for word in words:
+            text = re.sub(word, MASK, text)
         return scrubber.text(text)
 
     return mask
@@ -219,11 +219,11 @@ def _checked_requirement(text: str) -> Requirement:
             "packagename",
             f"{_excerpt(text)} is no requirement by PEP 508; write one such as 'shop-discount>=2'",
         )
-    for each in (parsed.name, *parsed.extras):
+    for name in (parsed.name, *parsed.extras):
         # packaging takes an underscore at the end for a part of it.
-        if not _WORD.fullmatch(each):
+        if not _WORD.fullmatch(name):
             raise RequirementError(
-                "packagename", f"{each!r} must begin and end with a letter or a digit; correct it"
+                "packagename", f"{name!r} must begin and end with a letter or a digit; correct it"
             )
     if parsed.url is None and not parsed.specifier and _ARCHIVE.fullmatch(parsed.name):
         raise RequirementError(
@@ -256,10 +256,10 @@ def _check_exact(parsed: Requirement) -> None:
     """Refuse ``===`` with what is no version: it would be compared as any text."""
     from packaging.version import InvalidVersion, Version
 
-    for each in parsed.specifier:
-        if each.operator == "===":
+    for clause in parsed.specifier:
+        if clause.operator == "===":
             try:
-                Version(each.version)
+                Version(clause.version)
             except InvalidVersion:
                 raise RequirementError(
                     "version", f"'===' of {parsed.name!r} needs a version by PEP 440; use '=='"

@@ -74,7 +74,7 @@ class _Restoring:
         self.lost: list[str] = []
 
     def remove_what_came(self, tree: tuple[Kept, ...]) -> None:
-        before = {each.path: each.mode for each in tree}
+        before = {entry.path: entry.mode for entry in tree}
         came: list[tuple[str, int]] = []
         for folder in self._backup.folders:
             with self._noting_failures(folder):
@@ -88,23 +88,23 @@ class _Restoring:
                 _remove(path, mode)
 
     def restore(self, kept: tuple[Kept, ...]) -> None:
-        for each in kept:
-            with self._noting_failures(each.path):
-                self._restore(each)
+        for entry in kept:
+            with self._noting_failures(entry.path):
+                self._restore(entry)
 
     def remove_others(self, others: tuple[Kept, ...]) -> None:
         # In this order a folder comes after what was in it.
-        for path in sorted((each.path for each in others if not each.mode), reverse=True):
+        for path in sorted((entry.path for entry in others if not entry.mode), reverse=True):
             with self._noting_failures(path):
                 _remove_other(path)
 
     def set_modes(self, tree: tuple[Kept, ...]) -> None:
         # Last, and what is inside first: a mode may forbid to change what is in a folder.
-        for each in reversed(tree):
-            if stat.S_ISDIR(each.mode):
-                with self._noting_failures(each.path):
-                    if os.lstat(each.path).st_mode != each.mode:
-                        os.chmod(each.path, stat.S_IMODE(each.mode))
+        for entry in reversed(tree):
+            if stat.S_ISDIR(entry.mode):
+                with self._noting_failures(entry.path):
+                    if os.lstat(entry.path).st_mode != entry.mode:
+                        os.chmod(entry.path, stat.S_IMODE(entry.mode))
 
     def raise_failures(self) -> None:
         if not self._failures:

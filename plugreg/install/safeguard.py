@@ -229,7 +229,7 @@ class Safeguard:
             "what": what,
             "started": datetime.now(UTC).isoformat(),
             "pid": os.getpid(),
-            "before": {name: each.version for name, each in found.items()},
+            "before": {name: distribution.version for name, distribution in found.items()},
             # What cannot be told is refused before the copy is taken.
             "about": json.loads(json.dumps(dict(about), allow_nan=False)),
         }
@@ -254,7 +254,7 @@ class Safeguard:
             names = os.listdir(purelib)  # noqa: PTH208 - only few of them become a Path
         except FileNotFoundError:
             return []
-        return [purelib / each for each in sorted(names) if each.lower().startswith(RESERVED)]
+        return [purelib / name for name in sorted(names) if name.lower().startswith(RESERVED)]
 
     def _own(self, backup: Backup) -> dict[str, tuple[int, ...]]:
         """Return what is under reserved names, but for the copy, whose name nobody can know."""
@@ -299,9 +299,9 @@ class Safeguard:
 
     def _journals(self) -> list[Path]:
         return [
-            each
-            for each in self._reserved()
-            if _OWN.fullmatch(each.name) and each.suffix == ".json" and _is_journal(each)
+            path
+            for path in self._reserved()
+            if _OWN.fullmatch(path.name) and path.suffix == ".json" and _is_journal(path)
         ]
 
     def _told(self) -> Interrupted | None:
@@ -316,7 +316,7 @@ class Safeguard:
             raise InstallError(
                 [
                     f"there is more than one journal of an interrupted change: "
-                    f"{', '.join(repr(str(each)) for each in journals)}; look at the environment, "
+                    f"{', '.join(repr(str(path)) for path in journals)}; look at the environment, "
                     f"and remove those that plugreg has not written"
                 ]
             )

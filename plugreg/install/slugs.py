@@ -39,12 +39,12 @@ class Slugs:
         distribution that had it last, while a wish is stored. A wish for a plugin that was never
         seen is for whoever brings it. Raises StorageError.
         """
-        known = {each.slug: each for each in self._all_known()}
+        known = {plugin.slug: plugin for plugin in self._all_known()}
         wishes, specs = self._wishes(), self._specs(known.values())
         owners: dict[Slug, str] = {}
         reasons = []
         for name, slug in _brought(plan):
-            others = (each for each in specs if each.slug == slug)
+            others = (spec for spec in specs if spec.slug == slug)
             other = next((e for e in others if _distribution(e, known) != name), None)
             plugin, wish = known.get(slug), wishes.get(slug)
             if other is not None:
@@ -61,7 +61,7 @@ class Slugs:
             else:
                 continue
             reasons.append(f"{name!r} brings a plugin {slug!r}, but {fault}")
-        return tuple(Refusal(rule="plugin", reason=each) for each in reasons)
+        return tuple(Refusal(rule="plugin", reason=reason) for reason in reasons)
 
     def found(self, versions: Mapping[str, str]) -> tuple[PluginSpec, ...]:
         """Return the plugins of distributions, as discovery settles on them, sorted by slug.
@@ -71,23 +71,23 @@ class Slugs:
         """
         importlib.invalidate_caches()
         settled, _ = settle(self._specs(self._all_known()))
-        for each in discover(self._group):
-            name = each.distribution or ""
+        for spec in discover(self._group):
+            name = spec.distribution or ""
             if name not in versions:
                 continue
-            if normal(each.version) != normal(versions[name]):
+            if normal(spec.version) != normal(versions[name]):
                 raise NotAPluginError(
                     [
                         f"{name!r} was installed in version {versions[name]}, but this interpreter "
-                        f"finds {each.version} in {each.path!r}, which is ahead on its path"
+                        f"finds {spec.version} in {spec.path!r}, which is ahead on its path"
                     ]
                 )
-            winner = settled.get(each.slug, each)
+            winner = settled.get(spec.slug, spec)
             if winner.distribution != name:
                 raise NotAPluginError(
-                    [f"{name!r} brings a plugin {each.slug!r}, but that of {winner.origin} counts"]
+                    [f"{name!r} brings a plugin {spec.slug!r}, but that of {winner.origin} counts"]
                 )
-        return tuple(each for each in settled.values() if each.distribution in versions)
+        return tuple(spec for spec in settled.values() if spec.distribution in versions)
 
     def _all_known(self) -> tuple[KnownPlugin, ...]:
         try:
@@ -97,8 +97,8 @@ class Slugs:
 
     def _specs(self, known: Iterable[KnownPlugin]) -> tuple[PluginSpec, ...]:
         """Return all plugins that there are now: the host's, and those of distributions."""
-        own = (each.spec for each in known if each.spec is not None)
-        others = (each for each in own if each.source is not Source.ENTRY_POINT)
+        own = (plugin.spec for plugin in known if plugin.spec is not None)
+        others = (spec for spec in own if spec.source is not Source.ENTRY_POINT)
         return (*others, *discover(self._group))
 
 

@@ -34,7 +34,7 @@ class Unpacked:
         base = dict.fromkeys(("base", "platbase"), str(self.prefix))
         for scheme in (sysconfig.get_default_scheme(), "venv"):
             purelib, platlib = (
-                Path(sysconfig.get_path(each, scheme, base)) for each in ("purelib", "platlib")
+                Path(sysconfig.get_path(key, scheme, base)) for key in ("purelib", "platlib")
             )
             if purelib.exists() or platlib.exists():
                 break
@@ -51,15 +51,15 @@ class Unpacked:
         They begin with where the prefix is when links are followed.
         """
         for folder, folders, files in os.walk(self.prefix.resolve()):
-            paths = [os.path.join(folder, each) for each in folders]
+            paths = [os.path.join(folder, name) for name in folders]
             yield from filter(os.path.islink, paths)
-            yield from (os.path.join(folder, each) for each in files)
+            yield from (os.path.join(folder, name) for name in files)
 
 
 def plugins_in(folders: Iterable[Path], group: str) -> Mapping[str, tuple[str, ...]]:
     """Return the names of the entry points in folders of modules, sorted, by distribution."""
     found: defaultdict[str, list[str]] = defaultdict(list)
-    for each in find(group, [str(each) for each in folders]).specs:
-        if each.distribution is not None:
-            found[each.distribution].append(each.name)
+    for spec in find(group, [str(folder) for folder in folders]).specs:
+        if spec.distribution is not None:
+            found[spec.distribution].append(spec.name)
     return {name: tuple(sorted(names)) for name, names in found.items()}

@@ -219,7 +219,7 @@ def _checked_path(path: str, *, is_repository: bool) -> str:
     if not is_repository:
         return path
     # Who finds the revision after the first @ and who finds it after the last must both be safe.
-    if not all(_REVISION.fullmatch(each) for each in decoded.split("@")[1:]):
+    if not all(_REVISION.fullmatch(part) for part in decoded.split("@")[1:]):
         raise ValueError(
             "what follows '@' must be a revision of letters, digits and any of '._/+-' within; "
             "use a tag, a branch or a commit that is"
@@ -235,13 +235,13 @@ def _checked_fragment(fragment: str | None) -> str | None:
     if fragment is None:
         return None
     parts = fragment.split("&")
-    keys = {each.partition("=")[0] for each in parts}
-    if len(keys) < len(parts) or not all(_FRAGMENT.fullmatch(each) for each in parts):
+    keys = {part.partition("=")[0] for part in parts}
+    if len(keys) < len(parts) or not all(_FRAGMENT.fullmatch(part) for part in parts):
         raise ValueError(
             "what follows '#' must be egg=name, subdirectory=folder/within or sha256=hash, "
             "each once; leave out the rest"
         )
-    return next((each[4:] for each in parts if each.startswith("egg=")), None)
+    return next((part[4:] for part in parts if part.startswith("egg=")), None)
 
 
 def _decoded(text: str) -> str:

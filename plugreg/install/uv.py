@@ -184,8 +184,8 @@ class UvInstaller(CommandInstaller):
             ("--upgrade-package", name),
             ("--requirement", work.file("requirement.txt", [requirement])),
             *(
-                ("--constraint", each)
-                for each in (work.file("constraints.txt", constraints), *files)
+                ("--constraint", path)
+                for path in (work.file("constraints.txt", constraints), *files)
             ),
         )
         removed, added = _steps(output)
@@ -194,10 +194,10 @@ class UvInstaller(CommandInstaller):
         told = self._looked_up(work, list(added.values())) if added else {}
         return tuple(
             replace(
-                told.get(each, Change(name=each, before=None, after=None)),
-                before=_version(before.get(each), removed[each]) if each in removed else None,
+                told.get(name, Change(name=name, before=None, after=None)),
+                before=_version(before.get(name), removed[name]) if name in removed else None,
             )
-            for each in {**removed, **added}
+            for name in {**removed, **added}
         )
 
     def _unpacked(self, work: Work, requirement: str, before: Mapping[str, Found]) -> Change:
@@ -207,9 +207,9 @@ class UvInstaller(CommandInstaller):
 
     def _put(self, work: Work, lines: Sequence[str], prefix: Path | None = None) -> str:
         options = [] if prefix is None else ["--prefix", str(prefix)]
-        for each in filter(None, map(_NAME_AND_URL.match, lines)):
+        for match in filter(None, map(_NAME_AND_URL.match, lines)):
             # For uv what is at a URL stays the same; but it may be another file by now.
-            options += ["--reinstall-package", each[1]]
+            options += ["--reinstall-package", match[1]]
         output = self._run(
             work,
             ("install", *self._options, "--no-deps", *options),
@@ -245,7 +245,7 @@ class UvInstaller(CommandInstaller):
         return found
 
     def _run(self, work: Work, *arguments: Sequence[str]) -> Completed:
-        parts = (each for part in arguments for each in part)
+        parts = (word for part in arguments for word in part)
         return self._completed(work.run(self._path(), "pip", *parts))
 
     def _dry_run(self, work: Work, *arguments: Sequence[str]) -> str:
@@ -253,7 +253,7 @@ class UvInstaller(CommandInstaller):
 
         A user of an index may be called like a part of a distribution's name.
         """
-        parts = (each for part in arguments for each in part)
+        parts = (word for part in arguments for word in part)
         plain = replace(work, secrets=(), progress=None)
         done = plain.run(self._path(), "pip", "install", *self._options, "--dry-run", *parts)
         if done.code:
@@ -270,7 +270,7 @@ class UvInstaller(CommandInstaller):
             ("--output-file", "pylock.toml", work.file("found.txt", lines)),
         )
         told = tomllib.loads((work.folder / "pylock.toml").read_text(encoding="utf-8"))
-        return {each.name: each for each in map(_addition, told["packages"])}
+        return {change.name: change for change in map(_addition, told["packages"])}
 
 
 def _installed_uv() -> str | None:
@@ -278,9 +278,9 @@ def _installed_uv() -> str | None:
 
     # A module of this name may be anybody's, so that it is not imported.
     package = visible().get("uv")
-    for each in () if package is None else files_of(package):
-        if each.stem == "uv" and each.suffix in ("", ".exe") and os.access(each, os.X_OK):
-            return str(each)
+    for file in () if package is None else files_of(package):
+        if file.stem == "uv" and file.suffix in ("", ".exe") and os.access(file, os.X_OK):
+            return str(file)
     return shutil.which("uv", path=commands_path())
 
 
@@ -376,20 +376,23 @@ def _check_python(unpacked: Iterable[Found]) -> None:
 
     uv does not look at an upper bound of ``Requires-Python``, but pip does.
     """
-    for each, wanted in _wanted_pythons(unpacked):
+    for distribution, wanted in _wanted_pythons(unpacked):
         from packaging.specifiers import SpecifierSet
 
         version = ".".join(map(str, sys.version_info[:3]))
         if not SpecifierSet(wanted).contains(version, prereleases=True):
             raise PythonMismatchError(
-                [f"{each.name} {each.version} requires Python {wanted!r}, and this is {version}"]
+                [
+                    f"{distribution.name} {distribution.version} requires Python {wanted!r}, "
+                    f"and this is {version}"
+                ]
             )
 
 
 def _wanted_pythons(unpacked: Iterable[Found]) -> Iterator[tuple[Found, str]]:
     from importlib.metadata import Distribution
 
-    for each in unpacked:
-        wanted = Distribution.at(each.path).metadata["Requires-Python"]
+    for distribution in unpacked:
+        wanted = Distribution.at(distribution.path).metadata["Requires-Python"]
         if wanted:
-            yield each, wanted
+            yield distribution, wanted
