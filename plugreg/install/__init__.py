@@ -1,7 +1,7 @@
-"""Installing and uninstalling the distributions of plugins, without ever hurting the host.
+"""Install and uninstall the distributions of plugins without ever harming the host.
 
-behaviour.md, section 8. ``PipInstaller`` and ``UvInstaller`` are what a host gives a registry,
-with an ``InstallPolicy``; ``registry.packages`` does the rest.
+A host passes a ``PipInstaller`` or a ``UvInstaller``, with an ``InstallPolicy``, to its registry.
+``registry.packages`` does the rest. A change that fails is rolled back from copies of the files.
 """
 
 from plugreg.install.audit import AuditEntry

@@ -35,14 +35,22 @@ change was made unless the environment says otherwise, and nothing is concluded 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditEntry:
-    """One attempt to change the environment.
+    """Record of an attempt to change the environment.
 
-    ``when`` it began is aware and in UTC, which ValueError demands. ``actor`` is who asked for it,
-    as the host says, or None. ``requirement`` is what was asked for and ``reasons`` why it was not
-    done, both without credentials, which whoever makes an entry sees to; ``distribution`` the
-    canonical name of what that is, None where it was not found out. ``changes`` are those of
-    the plan, with the hashes, whether they were made or not. ``seconds`` is how long it took.
-    ``id`` is a text of chance, the same one in all entries that an attempt has in turn.
+    Args:
+        when: Start of the attempt, an aware time in UTC.
+        actor: Person or process that asked for it, in the host's words, or None.
+        action: Kind of the attempt.
+        requirement: The requested requirement. Its maker has removed credentials.
+        distribution: Canonical name of the distribution, None if unknown.
+        changes: Changes of the plan with their hashes, made or not.
+        outcome: Result so far.
+        reasons: Sentences about a failure, without credentials.
+        seconds: Duration.
+        id: Random string, the same in all successive entries of an attempt.
+
+    Raises:
+        ValueError: If *when* is not aware and in UTC.
     """
 
     when: datetime

@@ -133,25 +133,37 @@ class CommandInstaller(ABC):
 
     @property
     def policy(self) -> InstallPolicy:
-        """What the host allows."""
+        """The policy of the host."""
         return self._policy
 
     @property
     def environment(self) -> Environment:
-        """That of this interpreter."""
+        """The environment of this interpreter."""
         return Environment()
 
     @property
     def plugins_file(self) -> str | os.PathLike[str] | None:
-        """The file that lists what was installed, None without one."""
+        """The file that lists the installed plugins, None without one."""
         return self._plugins_file
 
     def plan(self, target: Target, group: str, others: Collection[str] = ()) -> InstallPlan:
-        """Find out what installing ``target`` would do, as the contract says.
+        """Return the changes that an installation would make, without making them.
 
-        The installer looks for versions that leave all that is installed as it is, but for what is
-        asked for. Where there are none it looks again without that: the plan then shows what would
-        have to change, and is refused. Raises InstallConflictError where there are none at all.
+        The installer first looks for versions that leave every other installed distribution as it
+        is. If there are none, it looks again without this condition. The plan then shows the
+        necessary changes and is refused.
+
+        Args:
+            target: The requirement to install.
+            group: Entry-point group of the registry's plugins.
+            others: Requirements of installed distributions that may change too.
+
+        Returns:
+            The plan, with the refusals of the policy.
+
+        Raises:
+            InstallConflictError: If no set of versions satisfies all requirements.
+            InstallError: If the installer fails otherwise.
         """
         refusals = self._policy.of_target(target)
         if refusals:
@@ -161,11 +173,22 @@ class CommandInstaller(ABC):
             return self._planned(work, target, group, others)
 
     def install(self, plan: InstallPlan, progress: Progress | None = None) -> str:
-        """Carry out exactly the changes of a plan. Raises InstallRefusedError where it is refused.
+        """Make exactly the changes of a plan.
 
-        Nothing is looked for again: each distribution has the version of the plan, the hash where
-        that has one, and the commit where it comes from a repository. Raises InstallError where
-        one of them is not there afterwards: a file of configuration may lead elsewhere.
+        Versions are not resolved again. Each distribution has the version of the plan, the hash
+        if the plan has one, and the commit if it comes from a repository.
+
+        Args:
+            plan: The plan.
+            progress: Receives each line of output.
+
+        Returns:
+            The output of the installer, without credentials.
+
+        Raises:
+            InstallRefusedError: If the plan has refusals.
+            InstallError: If the installer fails, or a distribution is missing afterwards because
+                a configuration file names another place.
         """
         if not plan.allowed:
             raise InstallRefusedError(plan)
@@ -185,7 +208,18 @@ class CommandInstaller(ABC):
         return output
 
     def uninstall(self, names: Sequence[str], progress: Progress | None = None) -> str:
-        """Remove distributions; raises InstallError where one of them is there still."""
+        """Remove distributions.
+
+        Args:
+            names: Canonical names.
+            progress: Receives each line of output.
+
+        Returns:
+            The output of the installer, without credentials.
+
+        Raises:
+            InstallError: If the installer fails, or a distribution is still installed afterwards.
+        """
         self._check()
         self._check_writable()
         if not names:
@@ -199,7 +233,11 @@ class CommandInstaller(ABC):
         return output
 
     def show(self, name: str) -> Installed | None:
-        """Return a distribution that is in this environment now, None where it is not."""
+        """Return an installed distribution, None if it is not installed.
+
+        Args:
+            name: Its name.
+        """
         found = Environment().distributions().get(canonical(name))
         if found is None:
             return None

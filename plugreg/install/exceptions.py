@@ -1,7 +1,7 @@
-"""Why a distribution could not be installed or removed, one class for each reason.
+"""Errors of installing and removing distributions, one class for each cause.
 
-Each is an InstallError, whose ``reasons`` are sentences and the installer's own last lines,
-without credentials. ``report`` tells what became of the environment, where it was touched.
+Each is an InstallError. Its ``reasons`` are sentences and the installer's own last lines, without
+credentials. Its ``report`` describes the environment afterwards, where that was touched.
 """
 
 from __future__ import annotations
@@ -30,7 +30,11 @@ __all__ = [
 
 
 class InstallRefusedError(InstallError):
-    """The policy forbids what would be done; ``plan`` has the refusals. Nothing was touched."""
+    """Raised for a plan that the policy forbids. Nothing was touched.
+
+    Args:
+        plan: The refused plan, kept as ``plan``. Its refusals become the ``reasons``.
+    """
 
     def __init__(self, plan: InstallPlan) -> None:
         super().__init__(refusal.reason for refusal in plan.refusals)
@@ -41,23 +45,28 @@ class InstallRefusedError(InstallError):
 
 
 class InstallerMissingError(InstallError):
-    """pip is not in this environment, or uv is nowhere on the path."""
+    """Raised if pip is not in this environment, or uv is nowhere on the path."""
 
 
 class ExternallyManagedError(InstallError):
-    """The environment belongs to the system's own package manager (PEP 668)."""
+    """Raised if the system's own package manager owns the environment (PEP 668)."""
 
 
 class InstallPermissionError(InstallError):
-    """Our process may not write to the environment."""
+    """Raised if this process may not write to the environment."""
 
 
 class InstallSpaceError(InstallError):
-    """There is no room on the disk."""
+    """Raised if the disk has no space left."""
 
 
 class InstallConflictError(InstallError):
-    """No set of versions suits all; ``conflicts`` are the installer's lines on which do not."""
+    """Raised if no set of versions satisfies all requirements.
+
+    Args:
+        reasons: Sentences, and the installer's own last lines.
+        conflicts: The installer's lines that name the conflicting requirements.
+    """
 
     def __init__(self, reasons: Iterable[str], conflicts: Iterable[str] = ()) -> None:
         super().__init__(reasons)
@@ -66,15 +75,20 @@ class InstallConflictError(InstallError):
 
 
 class BuildFailedError(InstallError):
-    """The distribution has no wheel for this interpreter, and could not be built."""
+    """Raised if no wheel suits this interpreter and the build of one failed."""
 
 
 class PythonMismatchError(InstallError):
-    """The distribution is for other versions of Python than this interpreter's."""
+    """Raised if the distribution does not support this version of Python."""
 
 
 class InstallTimeoutError(InstallError):
-    """The installer took more than ``seconds`` and was ended."""
+    """Raised if the installer reached its timeout. Its process was ended.
+
+    Args:
+        reasons: Sentences, and the installer's own last lines.
+        seconds: The timeout.
+    """
 
     def __init__(self, reasons: Iterable[str], seconds: float = 0.0) -> None:
         super().__init__(reasons)
@@ -83,11 +97,16 @@ class InstallTimeoutError(InstallError):
 
 
 class NotAPluginError(InstallError):
-    """The distribution brings no plugin of this registry's group."""
+    """Raised if the distribution provides no plugin in the registry's group."""
 
 
 class InstallBusyError(InstallError):
-    """Another process is changing this environment; ``lock`` is the file that it holds."""
+    """Raised if another process is changing this environment.
+
+    Args:
+        reasons: Sentences about the change in progress.
+        lock: Path of the lock file that the other process holds.
+    """
 
     def __init__(self, reasons: Iterable[str], lock: str = "") -> None:
         super().__init__(reasons)

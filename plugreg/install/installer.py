@@ -1,7 +1,4 @@
-"""What installs distributions: a contract, with drivers for pip and uv.
-
-behaviour.md, section 8.1.
-"""
+"""Protocol of the installers, with drivers for pip and uv."""
 
 from __future__ import annotations
 
@@ -16,14 +13,18 @@ if TYPE_CHECKING:
     from plugreg.install.policy import InstallPolicy
 
 Progress = Callable[[str], object]
-"""Is given each line that an installer writes, as it comes, without credentials."""
+"""Receives each line of an installer's output as it is written, without credentials."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Installed:
-    """A distribution that is there: its name and version, and the folder it lies in.
+    """An installed distribution.
 
-    ``installer`` is who says that it put it there (the file INSTALLER), "" where nobody does.
+    Args:
+        name: Canonical name.
+        version: Version in its metadata.
+        location: Folder that contains it.
+        installer: Content of its file INSTALLER, "" if there is none.
     """
 
     name: str
@@ -33,37 +34,76 @@ class Installed:
 
 
 class Installer(Protocol):
-    """Puts distributions into the environment of this interpreter, and takes them out again.
+    """Installs distributions into the environment of this interpreter, and removes them.
 
-    Each verb raises an InstallError (see :mod:`plugreg.install.exceptions`) when it cannot be done.
-    What was begun is left as it is then: whoever calls puts the environment back.
+    Each method raises an InstallError (see :mod:`plugreg.install.exceptions`) if it fails. An
+    installer does not roll back: the caller restores the environment.
     """
 
     @property
     def policy(self) -> InstallPolicy:
-        """What the host allows."""
+        """The policy of the host."""
 
     @property
     def environment(self) -> Environment:
-        """Where distributions are put."""
+        """The environment that is changed."""
 
     @property
     def plugins_file(self) -> PathLike[str] | str | None:
-        """The file that lists what was installed, None without one."""
+        """The file that lists the installed plugins, None without one."""
 
     def plan(self, target: Target, group: str, others: Collection[str] = ()) -> InstallPlan:
-        """Find out what installing ``target`` would do. Touches nothing but folders of its own.
+        """Return the changes that an installation would make, without making them.
 
-        ``group`` is the group of entry points that plugins of the registry have. ``others`` are
-        requirements (name and specifier) of distributions that may change too where that is
-        needed, as far as it suits them; all else that is installed stays as it is.
+        Nothing outside temporary folders is touched.
+
+        Args:
+            target: The requirement to install.
+            group: Entry-point group of the registry's plugins.
+            others: Requirements (name and specifier) of installed distributions that may change
+                too, within their specifiers. Every other distribution stays as it is.
+
+        Returns:
+            The plan, with the refusals of the policy.
+
+        Raises:
+            InstallError: If the installer finds no plan.
         """
 
     def install(self, plan: InstallPlan, progress: Progress | None = None) -> str:
-        """Carry out exactly the changes of a plan that is allowed; return what was told."""
+        """Make exactly the changes of an allowed plan.
+
+        Args:
+            plan: The plan, which has no refusals.
+            progress: Receives each line of output.
+
+        Returns:
+            The output of the installer, without credentials.
+
+        Raises:
+            InstallError: If the installer fails. The environment may be half changed.
+        """
 
     def uninstall(self, names: Sequence[str], progress: Progress | None = None) -> str:
-        """Remove distributions, by canonical name; return what was told."""
+        """Remove distributions.
+
+        Args:
+            names: Canonical names.
+            progress: Receives each line of output.
+
+        Returns:
+            The output of the installer, without credentials.
+
+        Raises:
+            InstallError: If the installer fails. The environment may be half changed.
+        """
 
     def show(self, name: str) -> Installed | None:
-        """Return a distribution that is there now, None where it is not."""
+        """Return an installed distribution.
+
+        Args:
+            name: Its canonical name.
+
+        Returns:
+            The distribution as it is now, None if it is not installed.
+        """

@@ -1,4 +1,4 @@
-"""``registry.packages``: distributions come and go, and the registry with them."""
+"""``registry.packages``: install and uninstall distributions, and update the registry."""
 
 from __future__ import annotations
 
@@ -41,18 +41,24 @@ from plugreg.storage import Storage
 
 
 class Packages:
-    """Installs and uninstalls with the host's installer, and lets the registry see the change.
+    """Installs and uninstalls with the host's installer, and updates the registry.
 
-    One change of the environment is made at a time, over all processes that use it. Where one
-    fails, or changes something that was not planned, the environment is put back as it was from
-    copies of its files; where its process dies, :attr:`interrupted` tells the next one, and
-    :meth:`recover`, or the next installation, does it.
+    Across all processes that use the environment, one change is made at a time. A change that
+    fails, or does more than planned, is rolled back from copies of the files. If its process dies,
+    :attr:`interrupted` describes the change to the next process. :meth:`recover`, or the next
+    installation, then rolls it back.
 
-    ``group`` is the entry-point group of the registry's plugins; ``protected`` are distributions
-    that are neither removed nor replaced, and neither is what they require. ``refresh`` takes in
-    what other processes have stored, ``rediscover`` reloads with a new look at the sources, and
-    imports all code anew if it is given True; ``forget`` deletes what is stored of a plugin;
-    ``tell`` is told of each plugin that has come or gone.
+    Args:
+        installer: The host's installer.
+        group: Entry-point group of the registry's plugins.
+        protected: Distributions that are neither removed nor replaced. Their dependencies are
+            protected too.
+        storage: Storage of the audit and of the plugins' rows.
+        catalogue: The registry's plugins.
+        refresh: Reads the changes of other processes from the storage.
+        rediscover: Reloads with a new discovery; imports all code again if called with True.
+        forget: Deletes all stored data of a plugin.
+        notify: Emits an event for each plugin that was installed or uninstalled.
     """
 
     def __init__(
@@ -96,11 +102,11 @@ class Packages:
 
     @property
     def interrupted(self) -> Interrupted | None:
-        """The change of the environment whose process died in the middle. Looks, and no more."""
+        """The change whose process died before its end. Reading this changes nothing."""
         return self._changes.interrupted
 
     def failures(self) -> tuple[PluginFailure, ...]:
-        """Return a record of the change that was interrupted, if there is one."""
+        """Return a failure for the interrupted change, if there is one."""
         try:
             found = self.interrupted
         except InstallError as error:
@@ -114,16 +120,23 @@ class Packages:
         return (PluginFailure(stage=Stage.INSTALL, slug="install", message=message),)
 
     def plan(self, requirement: str, *, index_url: str | None = None) -> InstallPlan:
-        """Find out what installing would do; nothing is touched.
+        """Return the changes that an installation would make; nothing is touched.
 
-        ``requirement`` is one of PEP 508, or the URL of a repository (``git+https://…``);
-        ``index_url`` is an index to be used in place of the usual one. What the policy forbids is
-        a refusal in the plan, and so is a plugin that would come in the place of another one.
-        Raises RequirementError for what is no acceptable requirement, with its ``field``,
-        InstallError where the installer cannot tell, and StorageError.
+        Without a wheel the installer must build one, which runs code of the distribution.
+        ``InstallPolicy(wheels_only=True)`` forbids that.
 
-        Where there is no wheel, the installer has to build one to know: that runs the code of the
-        distribution. ``InstallPolicy(wheels_only=True)`` forbids it.
+        Args:
+            requirement: Requirement (PEP 508), or URL of a repository (``git+https://…``).
+            index_url: Index to use instead of the configured one.
+
+        Returns:
+            The plan. Its refusals name everything that the policy forbids, and each plugin whose
+            slug another plugin has.
+
+        Raises:
+            RequirementError: If the requirement is not acceptable; its ``field`` says which part.
+            InstallError: If the installer finds no plan.
+            StorageError: If the storage fails.
         """
         target = parse_target(requirement, index_url)
         interrupted = self.interrupted
@@ -147,19 +160,28 @@ class Packages:
         actor: str | None = None,
         progress: Progress | None = None,
     ) -> InstallReport:
-        """Install a distribution whose plugins stay off till they are wanted, or upgrade one.
+        """Install or upgrade a distribution.
 
-        ``requirement`` is as for :meth:`plan`, or a plan, which is carried out as it is if the
-        environment is still the one that it was made for, and the policy of now allows it.
-        ``actor`` is who wants it, for the audit; ``progress`` is given each line that the installer
-        writes. The distribution is written into the plugins file. One that was active stays so,
-        and is imported anew.
+        New plugins stay inactive until they are activated. An active plugin stays active and is
+        imported again. The distribution is written into the plugins file. After an error the
+        environment is as it was before, as ``restored`` of the error's ``report`` says.
 
-        Success means that its plugins can be discovered in this interpreter. Raises
-        RequirementError, InstallRefusedError for what is forbidden, and other InstallErrors;
-        the environment is then as it was, which the error's ``report`` tells; so it is where the
-        audit cannot be written, which raises StorageError. Where the registry cannot take in what
-        was installed, an InstallError says so, and ``success`` of its report is True.
+        Args:
+            requirement: Requirement as for :meth:`plan`, or a plan. A plan is carried out without
+                change if its environment is unchanged and the current policy allows it.
+            index_url: Index to use instead of the configured one.
+            actor: Person or process that asks for it, for the audit.
+            progress: Receives each line of the installer's output.
+
+        Returns:
+            The report. Its plugins can be discovered in this interpreter.
+
+        Raises:
+            RequirementError: If the requirement is not acceptable.
+            InstallRefusedError: If the plan has refusals.
+            InstallError: If the installation fails. If only the registry cannot load the new
+                plugins, ``success`` of the error's ``report`` is True.
+            StorageError: If the audit cannot be written. The environment is then rolled back.
         """
         if isinstance(requirement, InstallPlan):
             return self._install(requirement.target, requirement, actor, progress)
@@ -174,15 +196,32 @@ class Packages:
         actor: str | None = None,
         progress: Progress | None = None,
     ) -> UninstallReport:
-        """Remove a plugin's distribution, with all the plugins that it brings.
+        """Remove a plugin's distribution, with all plugins that it provides.
 
-        ``delete_config`` forgets wish, settings and metadata of each of them, once it is gone,
-        even where another process has switched it on meanwhile; without it all that stays as it
-        was stored last. ``dependencies`` removes what came with it, unless something else needs
-        it, it brings plugins itself, or the plugins file lists it. Raises PluginNotFoundError, and
-        InstallError with the reason (behaviour.md, section 8.2) when the plugin must stay, or was
-        not removed; then nothing has changed. An InstallError whose report is an UninstallReport
-        says that it is gone, and that the registry could not take that in.
+        A plugin must stay if it or another plugin of its distribution is active, if it is
+        mandatory, built in or a sample, and if the host or another distribution needs its
+        distribution.
+
+        Args:
+            slug: The plugin.
+            delete_config: Whether desired state, settings and metadata of the removed plugins are
+                deleted, even if another process has activated one meanwhile. Otherwise they stay
+                as stored.
+            dependencies: Whether distributions that were installed with it are removed too. Those
+                that another distribution needs, that provide plugins or that the plugins file
+                lists stay.
+            actor: Person or process that asks for it, for the audit.
+            progress: Receives each line of the installer's output.
+
+        Returns:
+            The report of the removal.
+
+        Raises:
+            PluginNotFoundError: If the registry has no such plugin.
+            InstallError: If the plugin must stay or the removal fails; nothing has changed then.
+                If the error's ``report`` is an UninstallReport, the distribution is removed and
+                only the registry could not be updated.
+            StorageError: If the storage fails.
         """
         _check_actor(actor)
         self._refresh()
@@ -224,14 +263,22 @@ class Packages:
     def sync(
         self, *, actor: str | None = None, progress: Progress | None = None
     ) -> tuple[InstallReport, ...]:
-        """Install what the plugins file lists and is not there, or not in a version that suits.
+        """Install the distributions of the plugins file that are missing or do not match it.
 
-        What a line needs may change what other lines list, as far as these allow it. Returns a
-        report for each line that was not satisfied by another one, in the order of the file; one
-        that cannot be installed has ``success`` False and its ``reasons``, and the others go on.
-        A line may list what brings no plugin: success then means that it is there as listed.
-        What the file does not list is left alone. Raises InstallError without a plugins file, and
-        for one that cannot be read. Nothing does this by itself, at start least of all.
+        The dependencies of a line may change distributions of other lines, within the specifiers
+        of those. A line may list a distribution without plugins. Distributions that the file does
+        not list are not touched. The registry never calls this method by itself.
+
+        Args:
+            actor: Person or process that asks for it, for the audit.
+            progress: Receives each line of the installer's output.
+
+        Returns:
+            A report for each line that was not satisfied already, in the order of the file. A
+            line that fails has ``success`` False and its ``reasons``; the others continue.
+
+        Raises:
+            InstallError: If there is no plugins file, or it cannot be read.
         """
         _check_actor(actor)
         if self._file is None:
@@ -245,15 +292,22 @@ class Packages:
         return sync(lines, self._environment.distributions, install)
 
     def recover(self) -> Interrupted | None:
-        """Put the environment back as it was before the change that :attr:`interrupted` tells of.
+        """Roll the interrupted change back, so that the environment is as it was before.
 
-        Returns what that was, None where there is nothing to do. Raises InstallError where it
-        cannot be done, or where another process is changing the environment now.
+        Returns:
+            The interrupted change, None if there is none.
+
+        Raises:
+            InstallError: If the rollback fails, or another process is changing the environment.
         """
         return self._changes.recover()
 
     def audit(self, limit: int | None = None) -> tuple[AuditEntry, ...]:
-        """Return who has installed and removed what, oldest first; the last ``limit`` of them."""
+        """Return the recorded attempts to change the environment, oldest first.
+
+        Args:
+            limit: Number of latest entries to return, None for all.
+        """
         return self._audit.entries(limit)
 
     # -- installing --------------------------------------------------------------------------
@@ -266,7 +320,7 @@ class Packages:
         progress: Progress | None,
         lines: Sequence[RequirementLine] | None = None,
     ) -> InstallReport:
-        """Carry out a plan, or make one first; ``lines`` are those that it must agree with."""
+        """Carry out a plan, or make one first that satisfies ``lines``."""
         _check_actor(actor)
         # A registry that is closed, or has lost its store, could not take in what came of it.
         self._refresh()
@@ -293,7 +347,7 @@ class Packages:
     def _planned(
         self, target: Target, lines: Sequence[RequirementLine] | None = None
     ) -> InstallPlan:
-        """Return a plan that agrees with ``lines``, whose distributions may change too."""
+        """Return a plan that satisfies ``lines``, whose distributions may change too."""
         then = digest(self._environment.distributions())
         others = constraints_of(lines or (), target.name)
         plan = checked(self._installer.plan(target, self._group, others), lines or ())
@@ -307,9 +361,9 @@ class Packages:
         return (*protecting(plan.changes, installed, protected), *self._slugs.refusals(plan))
 
     def _require_allowed(self, plan: InstallPlan, *, is_given: bool) -> None:
-        """Raise InstallError for a plan that was made elsewhere, or is forbidden by now.
+        """Raise InstallError if the environment has changed, or if the plan is forbidden.
 
-        One that was given may have been made long ago, under another policy.
+        A plan that the caller passed may be old, and made under another policy.
         """
         if plan.environment not in (None, digest(self._environment.distributions())):
             raise InstallError(
@@ -329,7 +383,7 @@ class Packages:
     def _carried_out(
         self, plan: InstallPlan, attempt: Attempt, *, is_given: bool, is_synced: bool
     ) -> tuple[tuple[PluginSpec, ...], str]:
-        """Make the changes of a plan; return the plugins that they bring, and what was told."""
+        """Make the changes of a plan; return the new plugins and the output."""
         if not plan.changes:
             with self._changes.kept_out():
                 self._require_allowed(plan, is_given=is_given)
@@ -352,7 +406,7 @@ class Packages:
         return plugins, output
 
     def _found(self, plan: InstallPlan, *, is_synced: bool) -> tuple[PluginSpec, ...]:
-        """Return the plugins that this interpreter finds in what a plan has put there."""
+        """Return the plugins that this interpreter discovers in a plan's distributions."""
         there = self._environment.distributions()
         names = {plan.distribution or "", *(change.name for change in plan.changes)}
         found = self._slugs.found({name: there[name].version for name in names if name in there})
@@ -366,7 +420,10 @@ class Packages:
         return found
 
     def _list(self, plan: InstallPlan, *, is_synced: bool) -> None:
-        """Write an installation into the plugins file (behaviour.md, section 8.3)."""
+        """Write an installation into the plugins file, as requested or else as ``name==version``.
+
+        A synchronization writes nothing: its lines are in the file already.
+        """
         if is_synced or self._file is None or plan.distribution is None:
             return
         installed = self._installer.show(plan.distribution)

@@ -63,18 +63,23 @@ def _is_for_other_pythons(output: str) -> bool:
 class PipInstaller(CommandInstaller):
     """Installs with ``python -m pip`` of this interpreter, pip 22.2 at least.
 
-    pip's own configuration holds too, unless the policy is ``isolated``: the variables ``PIP_*``
-    on network, indexes and cache, and ``pip.conf`` but for what would make it install otherwise or
-    elsewhere. Where an index is given, by a call or by the policy, no other one is used.
+    Creating an installer runs nothing and performs no I/O. Unless the policy is ``isolated``,
+    pip's own configuration applies: the variables ``PIP_*`` for network, indexes and cache, and
+    ``pip.conf`` except for options that change the kind or place of an installation. If a call or
+    the policy names an index, no other index is used.
 
-    What a dependency names by URL is built by pip where it is no wheel, whatever the policy's
-    ``may_build`` is: the plan is refused then, but code of it has run.
+    pip builds a dependency that is named by the URL of a source, even if the policy's
+    ``may_build`` is False. The plan is then refused, but code of the dependency has run.
 
-    pip gives URLs as arguments to what it runs, where others may read them: those of indexes to
-    itself, when it builds. So it gets the credentials of the indexes in a file (``NETRC``) for
-    their hosts, whatever the port. In arguments are still: the URL of a repository for git, hg or
-    svn, with its credentials; a query of an index; what ``pip.conf`` has; and the second login of
-    a host that has two.
+    pip passes URLs as command-line arguments to its subprocesses, where other users can read
+    them. Credentials of indexes therefore go to pip in a file (``NETRC``), by host without regard
+    to the port. Arguments may still contain: the URL of a git, hg or svn repository with its
+    credentials, the query of an index, URLs of ``pip.conf``, and the second login of a host.
+
+    Args:
+        policy: Rules for installations. Defaults to ``InstallPolicy()``.
+        plugins_file: Requirements file that lists the installed plugins, None without one.
+        timeout: Seconds that each command may take.
     """
 
     program = "pip"

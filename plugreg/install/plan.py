@@ -1,4 +1,4 @@
-"""What an installation would do, known before anything is touched."""
+"""Plans of installations, made before anything is touched."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """What is asked to be installed, once it was found acceptable.
+    """A requirement that was checked and may be passed to an installer.
 
-    ``text`` is a requirement of PEP 508, or the URL of a repository, as an installer is given it;
-    ``name`` the canonical name in it, None for a URL alone. ``url`` is where it says that the
-    distribution is, ``index_url`` the index to be used in place of the usual one. They may have
-    credentials; ``shown`` is what may be shown, without them, and ``secrets`` are they. ``line``
-    is what a file of requirements has of it, again without them; "" where it is a mere name.
-    The repr hides them; a pickle or a copy of it, and of a plan that has it, does not.
+    ``text``, ``url`` and ``index_url`` may contain credentials. The repr hides them; a pickle or
+    a copy of the target, or of a plan with it, does not.
+
+    Args:
+        text: Requirement (PEP 508) or URL of a repository, as an installer receives it.
+        shown: The same without credentials, for output.
+        name: Canonical name in the requirement, None for a URL alone.
+        line: Line for a requirements file, without credentials; "" for a name alone.
+        url: URL of the distribution, if the requirement has one.
+        index_url: Index to use instead of the configured one.
+        secrets: The credentials.
     """
 
     text: str = field(repr=False)
@@ -29,14 +34,19 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """One distribution that would be added, changed or removed.
+    """A distribution that would be added, changed or removed.
 
-    ``name`` is canonical; ``before`` and ``after`` are versions, None where there is none.
-    ``source`` is the URL that it would come from, without credentials, ``sha256`` the hash of that
-    file in hexadecimal, ``size`` its bytes; None where neither index nor file tells. ``direct``
-    says that a requirement names that URL, so that no index was asked for the distribution.
-    ``plugins`` are the names of the entry points that it would bring to the registry's group,
-    ``entry_points`` the groups of others that some library imports by itself (``pydantic``).
+    Args:
+        name: Canonical name.
+        before: Installed version, None if it would be added.
+        after: New version, None if it would be removed.
+        source: URL of the file, without credentials; None if unknown.
+        sha256: Hash of that file in hexadecimal; None if unknown.
+        size: Bytes of that file; None if unknown.
+        direct: Whether a requirement names that URL, so that no index was used.
+        plugins: Names of its entry points in the registry's group.
+        entry_points: Its other entry-point groups that a library imports by itself
+            (``pydantic``).
     """
 
     name: str
@@ -51,7 +61,7 @@ class Change:
 
     @property
     def kind(self) -> Literal["add", "change", "remove"]:
-        """What would become of it; ``change`` is a reinstallation too."""
+        """The kind of change; a reinstallation is a ``change``."""
         if self.before is None:
             return "add"
         return "remove" if self.after is None else "change"
@@ -59,12 +69,15 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
-    """Why a plan may not be carried out: the name of the rule, and a sentence.
+    """A reason that forbids a plan.
 
-    ``rule`` is a field of :class:`plugreg.install.policy.InstallPolicy`, or ``environment`` (what
-    was installed before must stay as it is, and what comes brings only files of its own),
-    ``plugin`` (it brings no plugin of this registry, or one whose slug is another one's),
-    ``conflict`` (no set of versions suits all) or ``interrupted``.
+    Args:
+        rule: Field of :class:`plugreg.install.policy.InstallPolicy`, or one of four fixed rules.
+            ``environment``: installed distributions stay as they are, and new ones bring only
+            files of their own. ``plugin``: the distribution provides a plugin of this registry,
+            whose slug no other distribution has. ``conflict``: no set of versions satisfies all
+            requirements. ``interrupted``: an earlier change was not finished.
+        reason: A sentence.
     """
 
     rule: str
@@ -73,24 +86,24 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InstallPlan:
-    """What installing ``target`` would do. Making it has touched nothing.
+    """The changes that installing a target would make. Making a plan touches nothing.
 
-    A pickle of it holds the credentials of its target. ``distribution`` is the canonical name of
-    what is asked for, None where a URL does not tell and nothing was looked up. ``changes`` are in
-    alphabetical order, that of ``distribution``
-    among them; they are empty where it is installed already, and where a refusal was known before
-    the installer was asked. ``plugins`` are the names of the entry points that it would bring to
-    the registry's group, None where that was not looked at.
+    A pickle of it contains the credentials of its target.
 
-    ``data_files`` are the files that its distributions would put elsewhere than where modules,
-    scripts and, in a virtual environment, headers are, such as ``share/icons/tea.svg``. They are
-    relative to ``sys.prefix``, sorted, with slashes; a plan that is refused may lack some.
-
-    ``scripts`` are the names of the programs that its distributions would put among those of the
-    environment, sorted.
-
-    ``environment`` is a digest of what was installed when it was made, None where nobody has
-    noted it: it is carried out only in the same.
+    Args:
+        target: The requested target.
+        distribution: Canonical name of the requested distribution, None if a URL does not show
+            it and nothing was looked up.
+        changes: All changes, sorted by name. Empty if the distribution is installed already, or
+            if a refusal was known before the installer ran.
+        refusals: Reasons that forbid the plan.
+        plugins: Names of the new entry points in the registry's group, None if unknown.
+        data_files: Files outside the folders of modules, scripts and (in a virtual environment)
+            headers, such as ``share/icons/tea.svg``. They are relative to ``sys.prefix``, sorted,
+            with slashes. A refused plan may lack some.
+        scripts: Sorted names of the programs that would be installed.
+        environment: Digest of the distributions that were installed when the plan was made, None
+            if unknown. The plan is carried out only in the same environment.
     """
 
     target: Target
@@ -104,10 +117,10 @@ class InstallPlan:
 
     @property
     def requirement(self) -> str:
-        """What was asked for, without credentials."""
+        """The requested requirement, without credentials."""
         return self.target.shown
 
     @property
     def allowed(self) -> bool:
-        """Whether nothing forbids it."""
+        """Whether the plan has no refusals."""
         return not self.refusals

@@ -1,8 +1,8 @@
-"""The plugins file: which distributions of plugins are to be there, one requirement a line.
+"""The plugins file: a list of the distributions of plugins, one requirement a line.
 
-behaviour.md, section 8.3. It is a requirements file as pip reads it, which people edit too:
-comments and blank lines, lines that go on after a backslash, options, hashes, markers. What is
-put in or taken out here changes the lines of one distribution; every other byte stays as it is.
+It is a requirements file as pip reads it, which people edit too: comments and blank lines, lines
+continued after a backslash, options, hashes, markers. An entry that is added or removed here
+changes the lines of one distribution; every other byte stays as it is.
 """
 
 from __future__ import annotations

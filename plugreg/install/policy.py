@@ -1,4 +1,4 @@
-"""What a host lets be installed, and from where."""
+"""Rules of a host for installations and their sources."""
 
 from __future__ import annotations
 
@@ -29,43 +29,46 @@ _ALL_SCHEMES: Final = (*FILE_SCHEMES, *REPOSITORY_SCHEMES)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InstallPolicy:
-    """What a host lets be installed. The name of each rule is that of its field.
+    """Rules of a host for installations. The name of each rule is that of its field.
 
-    ``allowed`` are the only distributions that may be added or changed, dependencies included; None
-    is any. ``denied`` are those that never may.
+    Names are made canonical and paths absolute. One rule always applies, ``environment``: of the
+    installed distributions only the requested one may change, and new distributions may bring
+    only files of their own.
 
-    ``indexes`` and ``vcs_hosts`` are the only places that a requirement may name: indexes and
-    files, and repositories. An entry is a host (``pypi.example``, ``pypi.example:8443``; without a
-    port the usual one of the scheme), or a URL that others must begin with
-    (``https://git.example/us`` has ``/us/shop``, not ``/usual``). With ``indexes``, each file must
-    come from one of their hosts or from ``find_links``, and the first URL among them is the index
-    where none is asked for. An index whose files lie on another host needs that host here as well.
-    None leaves the index to the configuration of the installer and lets a requirement name no other
-    one; an empty collection means no index at all, so that everything comes from ``find_links``.
-    What a dependency asks for by URL is held to the same. Submodules of a git repository are not
-    fetched (by git 2.31 at least), as they may be anywhere. But where an index, a file or a
-    repository leads further, installers follow: redirects, subrepositories of hg, externals of
-    svn. ``require_hashes`` is what holds them to a content.
+    An entry of *indexes* or *vcs_hosts* is a host or the start of a URL. A host
+    (``pypi.example``, ``pypi.example:8443``) without a port means the default port of the scheme.
+    ``https://git.example/us`` matches ``/us/shop``, not ``/usual``. URLs of dependencies follow
+    the same rules. Submodules of git repositories are not fetched (by git 2.31 at least), because
+    they may be anywhere. Installers do follow redirects, subrepositories of hg and externals of
+    svn; only *require_hashes* restricts their content.
 
-    ``find_links`` are folders with wheels, or URLs of pages that list some. ``wheels_only`` forbids
-    what must be built, since that runs code of its own: a plan would run it before the name or the
-    hash of what is built is known. So ``allowed``, ``denied`` and ``require_hashes`` forbid it too;
-    the former two let a URL be built that is asked for together with a name (``name @ url``).
+    A build runs code of the distribution before its name or hash is known. *allowed*, *denied*
+    and *require_hashes* therefore forbid builds, as *wheels_only* does. *allowed* and *denied*
+    still permit the build of a URL that is requested with a name (``name @ url``).
 
-    ``constraints`` is the path of a file of requirements that hold for all that is installed; it
-    is read when it is needed. With ``require_hashes`` each file needs a sha256 that this file has
-    for its name and exact version. With ``isolated``, the configuration of the installer
-    (variables, files) is not used.
+    Args:
+        allowed: Only distributions that may be added or changed, dependencies included. None
+            means any.
+        denied: Distributions that may never be added or changed.
+        indexes: Only indexes and hosts of files. Every file must come from one of these hosts or
+            from *find_links*, so the host of an index's files must be listed as well. The first
+            URL is the default index. None leaves the index to the installer's configuration and
+            forbids requirements to name another. An empty collection means no index at all.
+        vcs_hosts: Only repositories that may be named.
+        find_links: Folders with wheels, or URLs of pages that list some.
+        wheels_only: Whether distributions without a wheel are refused.
+        require_hashes: Whether each file needs a sha256 in *constraints*, for its name and exact
+            version.
+        constraints: Path of a file of requirements that apply to all installed distributions. It
+            is read when it is needed.
+        isolated: Whether the installer's own configuration (variables, files) is ignored.
+        entry_points: Permitted entry-point groups of those that a library imports by itself
+            (``pydantic``, ``pytest11``). Their code runs even if the plugin is inactive.
+        scripts: Names of commands that scripts of distributions may shadow.
 
-    ``entry_points`` are groups of entry points which some library imports by itself, and which may
-    come nevertheless (``pydantic``, ``pytest11``, …): what they name runs whether a plugin is on or
-    off. ``scripts`` are names of commands that scripts of distributions may shadow.
-
-    One rule always holds, ``environment``: nothing that is installed may change or vanish but the
-    distribution that was asked for, and what comes may bring only files of its own
-    (:func:`plugreg.install.contents.contents`).
-
-    Raises TypeError and ValueError, which name the field. Names are made canonical, paths absolute.
+    Raises:
+        TypeError: If a field has the wrong type; the message names the field.
+        ValueError: If a field has an invalid value; the message names the field.
     """
 
     allowed: Collection[str] | None = None
@@ -108,9 +111,9 @@ class InstallPolicy:
 
     @property
     def may_build(self) -> bool:
-        """Whether code of a distribution may run while a plan is made, to build a wheel of it.
+        """Whether a plan may build wheels, which runs code of the distributions.
 
-        pip runs that of a dependency which is named by URL all the same; the plan is refused then.
+        pip builds a dependency that is named by URL in any case; the plan is then refused.
         """
         return not self._wheel_rules
 
@@ -135,15 +138,19 @@ class InstallPolicy:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The credentials in ``indexes``, which no output may have."""
+        """The credentials in ``indexes``, to be removed from output."""
         urls = self.indexes or ()
         return tuple(dict.fromkeys(secret for url in urls for secret in secrets_of(url)))
 
     def index_url(self, target: Target) -> str | None:
         """Return the index to use, with its credentials.
 
-        It is the one that was asked for, else the first URL in ``indexes``; None leaves it to the
-        configuration of the installer.
+        Args:
+            target: The requested target.
+
+        Returns:
+            The index of *target*, else the first URL in ``indexes``. None leaves the index to the
+            installer's configuration.
         """
         if target.index_url is not None:
             return target.index_url
@@ -152,12 +159,17 @@ class InstallPolicy:
     def constraint_lines(self) -> tuple[str, ...]:
         """Return the requirements in ``constraints`` that hold here, without their hashes.
 
-        Raises InstallError where the file cannot be read.
+        Raises:
+            InstallError: If the file cannot be read.
         """
         return tuple(pin.text for pin in self._pins())
 
     def of_target(self, target: Target) -> tuple[Refusal, ...]:
-        """Return what of a target is forbidden, as far as that is known before anything is run."""
+        """Return the refusals of a target that are known before an installer runs.
+
+        Args:
+            target: The requested target.
+        """
         found: list[Refusal] = []
         if target.name is not None:
             found += self._of_name(target.name)
@@ -174,11 +186,15 @@ class InstallPolicy:
     def of_changes(
         self, changes: Iterable[Change], target_name: str | None, others: Collection[str] = ()
     ) -> tuple[Refusal, ...]:
-        """Return what of a plan is forbidden; ``target_name`` is the distribution asked for.
+        """Return the refusals of a plan's changes.
 
-        ``others`` are the canonical names of more that may change with it. The source of what comes
-        out of a repository is a URL such as ``git+https://…``. Raises InstallError where the file
-        ``constraints`` cannot be read.
+        Args:
+            changes: The changes. The source of a repository is a URL such as ``git+https://…``.
+            target_name: Name of the requested distribution, None if unknown.
+            others: Canonical names of further distributions that may change.
+
+        Raises:
+            InstallError: If the file ``constraints`` cannot be read.
         """
         pins = self._pins()
         named = None if target_name is None else canonical(target_name)
@@ -189,7 +205,11 @@ class InstallPolicy:
         )
 
     def of_entry_points(self, changes: Iterable[Change]) -> tuple[Refusal, ...]:
-        """Return what of a plan would run by itself, as ``entry_points`` of its changes say."""
+        """Return the refusals for entry points that a library would import by itself.
+
+        Args:
+            changes: The changes of a plan.
+        """
         return tuple(
             Refusal(rule="entry_points", reason=_loaded(change, group))
             for change in changes

@@ -1,4 +1,4 @@
-"""What must stay, and what goes with a plugin that is uninstalled (behaviour.md, section 8.2)."""
+"""Distributions that must stay, and those removed with an uninstalled plugin."""
 
 from __future__ import annotations
 

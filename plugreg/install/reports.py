@@ -1,4 +1,4 @@
-"""What came of an installation, or of a removal."""
+"""Reports of installations and removals."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from plugreg.install.plan import Change, InstallPlan
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InstallReport:
-    """What an installation came to.
+    """Result of an installation.
 
-    ``success`` says that the distribution is there and its plugins can be discovered in this
-    interpreter; ``version`` and ``location`` are then its own. ``plugins`` are the slugs, in
-    alphabetical order, of all plugins that it and what came with it bring. Otherwise
-    ``reasons`` are sentences on why not, and ``restored`` says that the environment, if it was
-    touched at all, is as it was before. ``plan`` is what was carried out, None where none could be
-    made; ``output`` what the installer told, without credentials, or the reasons where it told
-    nothing.
+    Args:
+        plan: The plan that was carried out, None if none could be made.
+        distribution: Canonical name.
+        success: Whether it is installed and its plugins can be discovered in this interpreter.
+        version: Installed version, "" without success.
+        location: Folder that contains it, "" without success.
+        plugins: Sorted slugs of all plugins that it and its new dependencies provide.
+        restored: Whether the environment, if touched, is as it was before a failure.
+        reasons: Sentences about a failure.
+        output: Output of the installer without credentials, or the reasons if there is none.
     """
 
     plan: InstallPlan | None = None
@@ -33,7 +36,14 @@ class InstallReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UninstallReport:
-    """What a removal came to: distributions that are gone, plugins that went, words of it."""
+    """Result of a removal.
+
+    Args:
+        distribution: Canonical name.
+        changes: The distributions that were removed.
+        plugins: Slugs of the plugins that were removed with them.
+        output: Output of the installer, without credentials.
+    """
 
     distribution: str
     changes: tuple[Change, ...]

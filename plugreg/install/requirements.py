@@ -1,7 +1,7 @@
-"""What may be asked of an installer: one requirement, or the URL of one repository.
+"""Parse a requirement for an installer: one requirement, or the URL of one repository.
 
-Nothing is run and nothing is looked up here. behaviour.md, section 8.1; the grammar is that of the
-specification of dependency specifiers (PEP 508), read with ``packaging``.
+Nothing is run and nothing is looked up here. The grammar is that of the specification of
+dependency specifiers (PEP 508), read with ``packaging``.
 """
 
 from __future__ import annotations

@@ -66,12 +66,14 @@ _PROBE_SECONDS: Final = 0.05
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interrupted:
-    """A change that was begun and never ended, as the process that made it was killed.
+    """A change that never finished because its process was killed.
 
-    ``what`` is what was to be done, ``started`` an aware time in UTC, ``before`` the versions that
-    were installed then, by canonical name, and ``about`` what was given to
-    :meth:`Safeguard.changing`. ``lost`` are the files that could not be put back; it is empty
-    before that was tried.
+    Args:
+        what: Description of the change.
+        started: Aware time in UTC.
+        before: Versions that were installed then, by canonical name.
+        about: Data that was passed to :meth:`Safeguard.changing`.
+        lost: Files that could not be restored; empty before a rollback was tried.
     """
 
     what: str

@@ -94,16 +94,23 @@ def _is_not_there(output: str) -> bool:
 class UvInstaller(CommandInstaller):
     """Installs with uv, 0.13 at least, into the environment of this interpreter.
 
-    An older one writes the RECORD as the wheel has it: what that leaves out would belong to nobody.
+    Creating an installer runs nothing. Older versions of uv copy the RECORD of a wheel as it is;
+    files missing in it would belong to no distribution.
 
-    ``uv`` is its path; without it, it is that of the package ``uv`` if that is installed, else
-    that of ``uv`` on the path of programs. uv's own configuration (the variables ``UV_*`` on
-    network, indexes and cache, ``uv.toml`` of the user and the system) holds too, unless the policy
-    is ``isolated``; that of pip does not, nor does what lies in a folder.
+    Unless the policy is ``isolated``, uv's own configuration applies: the variables ``UV_*`` for
+    network, indexes and cache, and ``uv.toml`` of the user and the system. pip's configuration
+    does not apply, nor do configuration files of a project folder.
 
-    uv knows no repositories but git's, and keeps in its cache what it has fetched of them, without
-    submodules. It does not see what an environment shows of the system's
-    (``--system-site-packages``): it would add the same version to the environment itself.
+    uv supports git repositories only, and caches them without submodules. It does not see the
+    system's distributions in an environment made with ``--system-site-packages``: it would
+    install the same version again into the environment itself.
+
+    Args:
+        policy: Rules for installations. Defaults to ``InstallPolicy()``.
+        plugins_file: Requirements file that lists the installed plugins, None without one.
+        timeout: Seconds that each command may take.
+        uv: Path of the program. Defaults to that of the installed package ``uv``, then to ``uv``
+            on the search path.
     """
 
     program = "uv"
