@@ -24,16 +24,16 @@ from plugreg.install.safeguard import Undo
 _logger = logging.getLogger("plugreg")
 
 _KEPT: Final = 2_000
-"""How many lines of what an installer tells are kept for the report of a failure: the last ones."""
+"""Number of last lines of an installer's output that are kept for the report of a failure."""
 
 
 @dataclass(slots=True)
 class Attempt:
-    """What is known of it so far; the audit gets it before it is final, and at its end.
+    """State of an attempt; the audit records it before it is final, and at its end.
 
-    ``progress`` is the host's, and ``lines`` are what the installer has told it.
-    ``undo`` is there once the environment may have been touched; ``is_refused`` says that what
-    was asked for may not be, and ``is_made`` that its changes are final.
+    ``progress`` is the host's callback, and ``lines`` are the installer's output. ``undo`` is set
+    once the environment may have been touched. ``is_refused`` says that the attempt is forbidden,
+    and ``is_made`` that its changes are final.
     """
 
     action: Action
@@ -52,13 +52,13 @@ class Attempt:
     _started: float = field(default_factory=monotonic)
 
     def begin_now(self) -> None:
-        """Count it as begun at this moment, and not when it was asked for."""
+        """Restart the clock: the attempt begins now, not when it was requested."""
         self._when, self._started = datetime.now(UTC), monotonic()
 
-    def told(self, line: str) -> None:
-        """Keep a line of the installer's, and give it to the host.
+    def add_line(self, line: str) -> None:
+        """Keep a line of the installer's output, and pass it to the host's callback.
 
-        What the host's callback raises does not reach the installer; the log has the first of it.
+        An exception of the callback does not reach the installer; the first one is logged.
         """
         self.lines.append(line)
         if self.progress is None:
@@ -77,7 +77,7 @@ class Attempt:
 
     @property
     def lost(self) -> tuple[str, ...]:
-        """Sentences on files that could not be put back."""
+        """Sentences about files that could not be restored."""
         lost = () if self.undo is None else self.undo.lost
         return tuple(f"{path!r} was written in place, and could not be put back" for path in lost)
 

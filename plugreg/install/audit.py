@@ -89,8 +89,8 @@ class Audit:
         with self._storage.transaction() as transaction:
             for key, row in transaction.items(_TABLE):
                 if _id_in(key) == attempt:
-                    told = [_storable(reason) for reason in reasons]
-                    transaction.put(_TABLE, key, {**row, "outcome": outcome, "reasons": told})
+                    stored = [_storable(reason) for reason in reasons]
+                    transaction.put(_TABLE, key, {**row, "outcome": outcome, "reasons": stored})
 
     def entries(self, limit: int | None = None) -> tuple[AuditEntry, ...]:
         """Return the entries, or the ``limit`` latest of them, the oldest first. Writes nothing.

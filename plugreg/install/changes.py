@@ -1,4 +1,4 @@
-"""Changes of an environment: one at a time, as planned or not at all, and each in the audit."""
+"""Make audited changes of an environment, one at a time, as planned or not at all."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _logger = logging.getLogger("plugreg")
 
 
 class Changes:
-    """Makes attempts to change ``environment``, and puts back what did not end well.
+    """Changes ``environment``, and rolls failed changes back.
 
-    ``plugins_file`` is put back with it, but for what people have written into it meanwhile.
-    ``recovered`` is called when something was put back that another process had left.
+    ``plugins_file`` is rolled back too, except for edits that people made meanwhile. ``recovered``
+    is called after the rollback of a change that another process left unfinished.
     """
 
     def __init__(
@@ -46,15 +46,15 @@ class Changes:
 
     @property
     def interrupted(self) -> Interrupted | None:
-        """The change whose process died in the middle, None where there is none."""
+        """The change whose process died before its end, None without one."""
         return self._safeguard.interrupted()
 
     @contextmanager
     def audited(self, attempt: Attempt) -> Iterator[None]:
-        """Put into the audit what came of the ``with`` block, unless :meth:`made` has done that.
+        """Record the result of the ``with`` block in the audit, unless :meth:`made` has done so.
 
-        What another process has left is put back first. Raises InstallError where others have
-        changed the environment since, which putting back would undo.
+        A change that another process left unfinished is rolled back first. Raises InstallError if
+        the environment has changed since, because the rollback would undo that.
         """
         try:
             self.recover_for(attempt)

@@ -1,6 +1,6 @@
 """What the drivers of pip and uv share: the way from a target to a plan, and what errors mean.
 
-See requirements I3, I5, I6, I8, I9 and I10, and PEP 610 and PEP 668.
+See PEP 610 (URLs of installed distributions) and PEP 668 (externally managed environments).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What goes with a plugin that is uninstalled, looked at anew each time it is asked."""
+"""Find the distributions to remove with a plugin; nothing is cached."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from plugreg.records import PluginRecord
 
 
 class Leaving(NamedTuple):
-    """A distribution that goes, all of its plugins, and the removals, by name."""
+    """A distribution to remove, all of its plugins, and the removals, sorted by name."""
 
     distribution: str
     plugins: tuple[PluginRecord, ...]

@@ -239,7 +239,9 @@ class Packages:
                     now = self._departures.of(slug, dependencies=dependencies)
                 if now.changes != leaving.changes:
                     raise InstallError([f"what goes with {slug!r} changed just now; try again"])
-                return self._installer.uninstall([row.name for row in now.changes], attempt.told)
+                return self._installer.uninstall(
+                    [row.name for row in now.changes], attempt.add_line
+                )
 
             what = f"uninstalling {attempt.requirement}"
             with self._changes.made(what, attempt, (), remove) as output:
@@ -278,7 +280,8 @@ class Packages:
             line that fails has ``success`` False and its ``reasons``; the others continue.
 
         Raises:
-            InstallError: If there is no plugins file, or it cannot be read.
+            InstallError: If there is no plugins file, or it cannot be read. Also if a distribution
+                was installed and the registry could not load its plugins.
         """
         _check_actor(actor)
         if self._file is None:
@@ -340,8 +343,8 @@ class Packages:
             # The same version may be other code.
             self._rediscover(any(change.before == change.after for change in plan.changes))
         for plugin in plugins if plan.changes else ():
-            told = {"distribution": plugin.distribution, "version": plugin.version}
-            self._notify("plugin_installed", slug=plugin.slug, **told)
+            fields = {"distribution": plugin.distribution, "version": plugin.version}
+            self._notify("plugin_installed", slug=plugin.slug, **fields)
         return report
 
     def _planned(
@@ -377,8 +380,8 @@ class Packages:
             refusals = (*policy.of_target(plan.target), *judged, *loaded, *refusals)
         if refusals:
             # What is said of the target is said of its change once more.
-            told = tuple(dict.fromkeys(refusals))
-            raise InstallRefusedError(replace(plan, refusals=told))
+            unique = tuple(dict.fromkeys(refusals))
+            raise InstallRefusedError(replace(plan, refusals=unique))
 
     def _carried_out(
         self, plan: InstallPlan, attempt: Attempt, *, is_given: bool, is_synced: bool
@@ -395,7 +398,7 @@ class Packages:
 
         def install() -> str:
             self._require_allowed(plan, is_given=is_given)
-            return self._installer.install(plan, attempt.told)
+            return self._installer.install(plan, attempt.add_line)
 
         what = f"installing {plan.requirement}"
         data_files = [Path(sys.prefix, file) for file in plan.data_files]

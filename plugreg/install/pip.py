@@ -24,7 +24,7 @@ from plugreg.install.plan import Change
 from plugreg.install.processes import Completed
 
 _OLDEST: Final = "22.2"
-"""The first pip that tells what it would do."""
+"""First version of pip that can report a dry run."""
 
 _URLS: Final = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS")
 _VARIABLES: Final = (
@@ -139,8 +139,8 @@ class PipInstaller(CommandInstaller):
             ("--requirement", work.file("requirement.txt", [requirement])),
             ("--constraint", work.file("constraints.txt", constraints)),
         )
-        told = json.loads(report.read_text(encoding="utf-8"))
-        return tuple(_change(entry, before) for entry in told["install"])
+        content = json.loads(report.read_text(encoding="utf-8"))
+        return tuple(_change(entry, before) for entry in content["install"])
 
     def _put(self, work: Work, lines: Sequence[str], prefix: Path | None = None) -> str:
         where: tuple[str, ...] = ("--target", "")
@@ -184,17 +184,17 @@ def _as_url(place: str) -> str:
     return place if "://" in place else Path(place).absolute().as_uri()
 
 
-def _change(told: Mapping[str, Any], before: Mapping[str, Found]) -> Change:
-    """Return what one entry of pip's installation report tells."""
-    name = canonical(told["metadata"]["name"])
-    direct = told["download_info"]
+def _change(entry: Mapping[str, Any], before: Mapping[str, Found]) -> Change:
+    """Return the change in an entry of pip's installation report."""
+    name = canonical(entry["metadata"]["name"])
+    direct = entry["download_info"]
     source = source_of(direct)
     return Change(
         name=name,
         before=before[name].version if name in before else None,
-        after=told["metadata"]["version"],
+        after=entry["metadata"]["version"],
         source=source,
         sha256=sha256_of(direct),
         size=size_of(source),
-        direct=told["is_direct"],
+        direct=entry["is_direct"],
     )

@@ -36,7 +36,7 @@ _BYTE_ORDER_MARK: Final = "\ufeff"
 _NEW_MODE: Final = 0o644
 _WRITING: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _MOST_TRIES: Final = 10
-"""How often a change is begun anew, because somebody else has changed the file meanwhile."""
+"""Number of tries of a change while another writer changes the file."""
 
 
 class PluginsFile:

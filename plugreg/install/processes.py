@@ -1,7 +1,6 @@
-"""Running an installer: in a session of its own, without a shell, and never for longer than said.
+"""Run an installer in a session of its own, without a shell, and with a timeout.
 
-It gets little of the host's environment variables, and what it tells is masked. See requirements
-I3, I10 and I11.
+It receives few of the host's environment variables. Credentials in its output are masked.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ if TYPE_CHECKING:
     from subprocess import Popen
 
 _TICK: Final = 0.02
-"""Seconds between two looks at a command that tells nothing."""
+"""Seconds between two checks of a command without output."""
 _LINE: Final = 8_192
 """The longest line that is kept, in bytes."""
 _WAITING: Final = 1_000
 """How many lines may wait for a slow listener, before the command has to wait too."""
 _KEPT: Final = 1_000_000
-"""How many characters of what a command tells are kept: the last ones."""
+"""Number of last characters of a command's output that are kept."""
 _REASONS: Final = 20
 """How many of its last lines are the reasons of an error."""
 
@@ -57,7 +56,7 @@ Otherwise an installer would go on, and change the environment, after its host w
 
 
 class Completed(NamedTuple):
-    """A command that has ended: its exit code, and the end of what it told, masked."""
+    """Exit code of a finished command, and the masked end of its output."""
 
     code: int
     output: str
@@ -184,7 +183,7 @@ def _without_tracebacks(lines: Iterable[str]) -> Iterator[str]:
 def _follow(
     process: Popen[bytes], lines: Queue[bytes | None], told: _Told, deadline: float
 ) -> None:
-    """Take in what is told until the process has ended. Raises TimeoutError."""
+    """Read the output until the process has ended. Raises TimeoutError."""
     finished, ended_at = False, None
     while (now := time.monotonic()) < deadline:
         try:

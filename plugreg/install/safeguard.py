@@ -57,7 +57,7 @@ _OWN: Final = re.compile(re.escape(RESERVED) + r"-[0-9a-f]{32}(\.json)?(\.tmp)?"
 """The names of a copy and of its journal, and of a journal that is not complete."""
 
 _JOURNAL_MODE: Final = 0o444
-"""That its owner may not write to it either tells a journal from the files of a wheel."""
+"""Mode of a journal, read-only even for its owner, unlike the files of a wheel."""
 
 _MOST_TOLD: Final = 5
 _PROBE_SECONDS: Final = 0.05
@@ -85,11 +85,11 @@ class Interrupted:
 
 @dataclass(kw_only=True, slots=True)
 class Undo:
-    """What became of a change, to be asked after its ``with`` block.
+    """Result of a change, complete after its ``with`` block.
 
-    ``recovered`` is the earlier change that was put back before this one began. ``done`` says that
-    this one was put back, ``lost`` which large files could not be, because something has written
-    into them in place.
+    ``recovered`` is the earlier change that was rolled back before this one began. ``done`` says
+    that this one was rolled back. ``lost`` are large files that could not be restored, because
+    something has written into them in place.
     """
 
     recovered: Interrupted | None = None
@@ -99,7 +99,7 @@ class Undo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Journal:
-    """A journal that was read: what it tells, and the SHA-256 of the manifest of its copy."""
+    """A journal that was read: its change, and the SHA-256 of the manifest of the copy."""
 
     path: Path
     told: Interrupted
@@ -107,9 +107,9 @@ class _Journal:
 
 
 class Safeguard:
-    """Lets one change at a time into ``environment``, and puts it back unless that ends well.
+    """Permits one change of ``environment`` at a time, and rolls it back if it fails.
 
-    ``lock_timeout`` is how many seconds a change waits for another one, of any process, before
+    A change waits ``lock_timeout`` seconds for another one, of any process, before
     InstallBusyError is raised. Nothing is written before a change begins.
     """
 
@@ -125,25 +125,31 @@ class Safeguard:
     def changing(
         self, what: str, files: Iterable[Path] = (), *, about: Mapping[str, Any] | None = None
     ) -> Iterator[Undo]:
-        """Let the environment be changed in a ``with`` block, by this process or those it starts.
+        """Permit changes of the environment in a ``with`` block, by this process or its children.
 
-        An interrupted change is put back first. Then the folders of the environment are copied,
-        and ``files`` outside of them, which need not be there: the plugins file, and what RECORDs
-        list elsewhere. When the block ends, the change is final, and on disk. When it raises,
-        whatever that is, all is put back as it was, and what came since is removed from these
-        folders, no matter who put it there; outside of them only ``files`` are looked at.
+        An interrupted change is rolled back first. Then the folders of the environment are copied.
+        When the block ends, the change is final and on disk. When it raises any exception,
+        everything is restored. New files in these folders are then removed, no matter who wrote
+        them; outside of them only ``files`` are restored. A child that is forked inside the block
+        neither holds the lock nor restores anything.
 
-        ``what`` and ``about``, which is data of JSON, are told by :meth:`interrupted` and must have
-        no secrets. A child that is forked inside the block neither holds the lock nor puts
-        anything back.
+        Args:
+            what: Description of the change, without secrets.
+            files: Files outside the folders, which need not exist: the plugins file, and files
+                that RECORDs list elsewhere.
+            about: JSON data without secrets, kept for :meth:`interrupted`.
 
-        Raises InstallBusyError while another change is made; InstallSpaceError,
-        InstallPermissionError or InstallError where no copy can be taken, TypeError or ValueError
-        where ``about`` is no data of JSON, and nothing was touched then. A block that has written
-        files of a reserved name (:func:`plugreg.install.environment.reserved`) is put back, and
-        InstallError raised. One of these comes in place of the block's own exception where
-        something could not be put back: it names what, the change counts as interrupted, and
-        :meth:`recover` tries again.
+        Yields:
+            The result of the change.
+
+        Raises:
+            InstallBusyError: If another change is in progress.
+            InstallError: If no copy can be taken (also InstallSpaceError and
+                InstallPermissionError); nothing was touched then. If the block has written files
+                of a reserved name (:func:`plugreg.install.environment.reserved`); it is rolled
+                back then. If a file could not be restored; this replaces the block's exception,
+                the change counts as interrupted, and :meth:`recover` tries again.
+            TypeError, ValueError: If ``about`` is no JSON data; nothing was touched then.
         """
         with self.alone():
             undo = Undo(recovered=self._recover())
@@ -187,14 +193,16 @@ class Safeguard:
             return None
 
     def recover(self) -> Interrupted | None:
-        """Put back what an interrupted change has left, and return it; None where there is none.
+        """Roll an interrupted change back, with every later change, no matter who made it.
 
-        Whatever was changed since is undone as well, no matter by whom; ``before`` and ``about``
-        of :meth:`interrupted` tell what there was, and what was planned.
+        Returns:
+            The interrupted change, None if there is none. Its ``before`` and ``about`` describe
+            the earlier state and the plan.
 
-        Raises InstallBusyError while a change is made, and InstallError where something cannot be
-        put back, or nothing is since the copy is not as it was taken; the change is then still
-        interrupted.
+        Raises:
+            InstallBusyError: If a change is in progress.
+            InstallError: If a file cannot be restored, or the copy was modified and nothing is
+                restored. The change then still counts as interrupted.
         """
         if self._told() is None:
             return None

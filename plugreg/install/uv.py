@@ -136,12 +136,12 @@ class UvInstaller(CommandInstaller):
     def _check_program(self) -> None:
         from packaging.version import Version
 
-        told = run(
+        completed = run(
             (self._path(), "--version"),
             timeout=self._timeout,
             environment=variables(self.own_variables, {"UV_NO_CONFIG": "1"}, isolated=True),
         )
-        found = _VERSION.match(told.output)
+        found = _VERSION.match(completed.output)
         if found is None:
             raise InstallerMissingError([f"{self._path()!r} does not tell its version as uv does"])
         if Version(found[1]) < Version(_OLDEST):
@@ -276,8 +276,8 @@ class UvInstaller(CommandInstaller):
             ("compile", *self._options, "--no-deps", "--quiet"),
             ("--output-file", "pylock.toml", work.file("found.txt", lines)),
         )
-        told = tomllib.loads((work.folder / "pylock.toml").read_text(encoding="utf-8"))
-        return {change.name: change for change in map(_addition, told["packages"])}
+        lock = tomllib.loads((work.folder / "pylock.toml").read_text(encoding="utf-8"))
+        return {change.name: change for change in map(_addition, lock["packages"])}
 
 
 def _installed_uv() -> str | None:
