@@ -1,4 +1,4 @@
-"""One attempt to change the environment, from the asking for it to what came of it."""
+"""One attempt to change the environment, from request to result."""
 
 from __future__ import annotations
 

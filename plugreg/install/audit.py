@@ -1,4 +1,4 @@
-"""Who had which distributions installed or removed, when, and what came of it.
+"""Audit of installations and removals: actor, time and result.
 
 Table: ``audit``, one row an attempt, by its time and its id, so that the order of keys is that of
 time. A row is replaced when more is known of its attempt, and never deleted.

@@ -1,4 +1,4 @@
-"""The copy of an environment that is taken before it is changed.
+"""Copy an environment before a change.
 
 Small files are copied, all of them into one file; large ones are kept by a hard link each, which
 takes neither time nor room. Installers unlink or rename what they replace and so leave the links

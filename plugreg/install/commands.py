@@ -1,4 +1,4 @@
-"""What the drivers of pip and uv share: the way from a target to a plan, and what errors mean.
+"""Base of the pip and uv drivers: from a target to a plan, and error messages.
 
 See PEP 610 (URLs of installed distributions) and PEP 668 (externally managed environments).
 """

@@ -1,4 +1,4 @@
-"""A file of constraints: which versions may be installed, and which hashes their files have."""
+"""Read a constraints file: permitted versions, and hashes of their files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Pin:
     hashes: frozenset[str]
 
     def accepts(self, version: str) -> bool:
-        """Tell whether a version is one of those asked for; pre-releases may be."""
+        """Return whether a version is one of those asked for; pre-releases may be."""
         from packaging.version import InvalidVersion
 
         try:

@@ -1,4 +1,4 @@
-"""What unpacked distributions would bring, file by file, and whether the environment can take it.
+"""Check the files of unpacked distributions against the environment.
 
 No RECORD is believed (PEP 376): what counts is what the installer has unpacked, and where it would
 lie.
@@ -315,7 +315,7 @@ class _Judgement:
                 return
 
     def _is_foreign(self, path: str) -> bool:
-        """Tell whether what is there is none of what the changes replace."""
+        """Return whether what is there is none of what the changes replace."""
         if os.path.isdir(path) and not os.path.islink(path):
             return any(
                 self._is_foreign(os.path.join(path, name))

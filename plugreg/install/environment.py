@@ -1,4 +1,4 @@
-"""The environment of an interpreter: its folders, and the distributions that are in them."""
+"""The environment of an interpreter: its folders and its distributions."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def requiring(
 
 
 def holds(marker: Marker | None, extra: str = "") -> bool:
-    """Tell whether a marker holds in this interpreter; one that cannot be judged does not."""
+    """Return whether a marker holds in this interpreter; one that cannot be judged does not."""
     try:
         return marker is None or marker.evaluate({"extra": extra})
     except (ValueError, LookupError):

@@ -1,4 +1,4 @@
-"""Requirements that name exactly one file, or one commit of a repository (PEP 440, 508 and 610)."""
+"""Requirements for exactly one file or commit (PEP 440, 508 and 610)."""
 
 from __future__ import annotations
 

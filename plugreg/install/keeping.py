@@ -1,4 +1,4 @@
-"""What is installed is kept as it is: it constrains an installer, and its own needs stay met."""
+"""Constraints that keep installed distributions and their needs as they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the environment has what a line of the plugins file asks for."""
+"""Compare the environment with the lines of the plugins file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOGIN: Final = re.compile(r"://[^\s/?#]*@")
 
 
 def is_satisfied(line: RequirementLine, installed: Mapping[str, Found]) -> bool:
-    """Tell whether a distribution is there that suits a line.
+    """Return whether a distribution is there that suits a line.
 
     A line that says where the distribution is asks for one that came from there (PEP 610); one
     with a variable (``${TOKEN}``) only for the name in it. What extras require has to be there too.
@@ -101,7 +101,7 @@ def _url_in(line: RequirementLine) -> str | None:
 
 
 def _is_from(url: str, found: Found) -> bool:
-    """Tell whether an installer has noted that a distribution came from ``url``."""
+    """Return whether an installer has noted that a distribution came from ``url``."""
     import json
 
     try:

@@ -1,4 +1,4 @@
-"""Entry points that libraries import by themselves, whether a plugin is on or off."""
+"""Entry points that libraries import by themselves, for inactive plugins too."""
 
 from __future__ import annotations
 

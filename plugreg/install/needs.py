@@ -1,4 +1,4 @@
-"""What distributions require in this interpreter, followed from one to the next."""
+"""Find the dependencies of distributions in this interpreter, transitively."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def required_by(names: Iterable[str], installed: Mapping[str, Found]) -> frozens
 
 
 def has_extras(requirement: Requirement, installed: Mapping[str, Found]) -> bool:
-    """Tell whether all is there that the extras of a requirement ask for beside it."""
+    """Return whether all is there that the extras of a requirement ask for beside it."""
     waiting, seen = [requirement], set[tuple[str, frozenset[str]]]()
     while waiting:
         current = waiting.pop()
@@ -49,7 +49,7 @@ def has_extras(requirement: Requirement, installed: Mapping[str, Found]) -> bool
 
 
 def accepts(requirement: Requirement, version: str) -> bool:
-    """Tell whether a version suits a requirement; one that is none (PEP 440) suits any or none."""
+    """Return whether a version suits; an invalid one (PEP 440) suits any or none."""
     from packaging.version import InvalidVersion
 
     try:

@@ -1,4 +1,4 @@
-"""Credentials out of URLs into a file of the form netrc, which programs read by themselves."""
+"""Move credentials from URLs into a netrc file, which programs read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose a file of the environment is: no distribution may write, or take away, another one's."""
+"""Owners of files: no distribution may write or remove files of another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Installing with pip, which must be in the environment of this interpreter."""
+"""Install with pip, which must be in the environment of this interpreter."""
 
 from __future__ import annotations
 

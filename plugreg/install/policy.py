@@ -292,7 +292,7 @@ class InstallPolicy:
             yield Refusal(rule="indexes", reason=reason)
 
     def _is_linked(self, source: str) -> bool:
-        """Tell whether a file lies in a folder of ``find_links``, or on the host of a page."""
+        """Return whether a file lies in a folder of ``find_links``, or on the host of a page."""
         address, path = _address(source), _local_path(source)
         for link in map(str, self.find_links):
             if "://" in link:

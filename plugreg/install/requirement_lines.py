@@ -1,4 +1,4 @@
-"""The text of a requirements file, as pip reads it: its lines, and changes of single ones.
+"""Parse and edit the lines of a requirements file as pip reads it.
 
 Pure: texts go in and come out, without a byte order mark, with their line breaks as they are.
 """
@@ -148,7 +148,7 @@ class _Line:
     is_open: bool
 
     def is_of(self, name: str) -> bool:
-        """Tell whether it asks for the distribution of this canonical name, here."""
+        """Return whether it asks for the distribution of this canonical name, here."""
         return self.shown.applies and self.shown.name == name
 
 
@@ -166,7 +166,7 @@ def _lines_of(text: str) -> list[_Line]:
 
 
 def _goes_on(physical: str) -> bool:
-    """Tell whether the next line of the file is a part of this one; no comment line goes on."""
+    """Return whether the next line of the file is a part of this one; no comment line goes on."""
     bare = _bare(physical)
     return bare.endswith("\\") and _COMMENT.match(bare) is None
 

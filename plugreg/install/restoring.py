@@ -1,4 +1,4 @@
-"""The way back: an environment is made again what it was when its copy was taken."""
+"""Restore an environment from its copy."""
 
 # ruff: noqa: PTH101, PTH102, PTH105, PTH106, PTH108, PTH115, PTH118, PTH120, PTH123, PTH211
 # A Path for each of ten thousands of files would take longer than comparing them.

@@ -1,4 +1,4 @@
-"""One change of the environment at a time, across processes, undone unless it ends well.
+"""One change of the environment at a time, across processes, with rollback.
 
 The copy that is taken before a change is in ``purelib``, in a folder that is named at random for
 it, and beside that is its journal, of the same name. The journal is there while the environment

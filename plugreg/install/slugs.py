@@ -1,4 +1,4 @@
-"""Whose a slug is: no distribution comes into what was wished and set of another one's plugin."""
+"""Owners of slugs: no distribution inherits the state of another one's plugin."""
 
 from __future__ import annotations
 

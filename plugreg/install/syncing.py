@@ -1,4 +1,4 @@
-"""The environment is made to match the plugins file, one line after the other."""
+"""Make the environment match the plugins file, line by line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distributions in a prefix of their own, which shows what they would bring, and put where."""
+"""Unpack distributions into a separate prefix, to see their files."""
 
 # ruff: noqa: PTH118
 # A Path for each of ten thousands of files would take longer than finding them.

@@ -1,4 +1,4 @@
-"""URLs that an installer may be given: read strictly, so that nobody reads them otherwise.
+"""Parse URLs for an installer strictly, so that no other parser differs.
 
 Several programs read such a URL one after the other (the installer, git, a proxy). What they might
 understand differently is refused: RFC 3986 is taken at its word, and not all of it is needed.
@@ -85,7 +85,7 @@ class Place:
     segments: tuple[str, ...]
 
     def has_host(self, address: Address) -> bool:
-        """Tell whether an address has this scheme, host and port, whatever its path is."""
+        """Return whether an address has this scheme, host and port, whatever its path is."""
         usual = _usual_port(address.scheme)
         return (
             address.host == self.host
@@ -94,7 +94,7 @@ class Place:
         )
 
     def has(self, address: Address) -> bool:
-        """Tell whether an address is this place, or one below it."""
+        """Return whether an address is this place, or one below it."""
         mine = self.segments
         return self.has_host(address) and _segments(address.path)[: len(mine)] == mine
 

@@ -1,4 +1,4 @@
-"""Installing with uv, a program of its own, which finds and unpacks faster than pip."""
+"""Install with uv, a separate program that resolves and unpacks faster than pip."""
 
 from __future__ import annotations
 
