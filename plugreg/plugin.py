@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
-from plugreg._support.names import Slug, slugify
+from plugreg._support.slugs import Slug, slugify
 from plugreg.exceptions import PluginNotBoundError, PlugregError, SettingError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from plugreg._support import guard as _guard
-from plugreg._support.names import Slug, has_utf8, near
+from plugreg._support.slugs import Slug, has_utf8, near
 from plugreg.exceptions import NotReadyYet, PluginNotActiveError, PluginNotFoundError
 
 CircuitState = Literal["closed", "open", "half-open"]

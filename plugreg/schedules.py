@@ -17,7 +17,7 @@ from plugreg._calls.outcome import Outcome
 from plugreg._state.leases import PLUGINS
 from plugreg._state.ledger import FailureLedger
 from plugreg._support.guard import Guard, safe_repr
-from plugreg._support.names import near
+from plugreg._support.slugs import near
 from plugreg.exceptions import FormattedError
 from plugreg.hooks import refuse
 from plugreg.mixins.schedule import SPEC, ScheduledTask, parse_tasks

@@ -10,7 +10,7 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from plugreg._support.names import near
+from plugreg._support.slugs import near
 from plugreg.records import KnownPlugin, Snapshot
 
 ORDERINGS: Final = ("key", "name", "active")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from plugreg._support.names import Slug
+from plugreg._support.slugs import Slug
 from plugreg.exceptions import PluginNotBoundError, PlugregError
 from plugreg.mixins import (
     ActionMixin,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugreg import Plugin, PluginRegistry
-from plugreg._support.names import slugify
+from plugreg._support.slugs import slugify
 from plugreg.mixins import SettingsMixin
 from plugreg.records import KnownPlugin, PluginSpec, PluginState, Snapshot, Source
 from plugreg.selection import Filters, PluginIndex

@@ -11,8 +11,8 @@ import pytest
 
 from plugreg import Plugin
 from plugreg._state.ledger import FailureLedger
-from plugreg._support.names import Slug
 from plugreg._support.redact import MASK, Scrubber
+from plugreg._support.slugs import Slug
 from plugreg.mixins import UserInterfaceMixin
 from plugreg.plugin import bind
 from plugreg.records import ActivePlugin, LoadedPlugin, PluginSpec, Snapshot, Source, Stage

@@ -31,8 +31,8 @@ from plugreg._state.probe_rows import ProbeRows
 from plugreg._state.published import Published
 from plugreg._state.revision import RevisionTracker
 from plugreg._support.lazy import lazy
-from plugreg._support.names import slugify
 from plugreg._support.signal import Signal
+from plugreg._support.slugs import slugify
 from plugreg.discovery import Facts
 from plugreg.records import PluginFailure
 from plugreg.settings.overrides import parse_overrides

@@ -12,7 +12,7 @@ from plugreg._lifecycle.reimport import Code, Evictions
 from plugreg._lifecycle.resolve import Describe, need_unmet, resolve, resolve_few, settle
 from plugreg._lifecycle.snapshot import Built, Remake, Work, changed, derive
 from plugreg._support.guard import Guard
-from plugreg._support.names import Slug
+from plugreg._support.slugs import Slug
 from plugreg.hooks import PluginManager
 from plugreg.records import (
     FAILED,

@@ -23,7 +23,7 @@ from plugreg._state.ledger import FailureLedger
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._state.published import Published
 from plugreg._state.revision import RevisionTracker
-from plugreg._support.names import Slug
+from plugreg._support.slugs import Slug
 from plugreg.discovery import Sources, restricted
 from plugreg.events import EventOutbox, Notify
 from plugreg.exceptions import PluginSlugError, StorageError

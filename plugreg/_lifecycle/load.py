@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from plugreg._lifecycle.resolve import bounds_fault
 from plugreg._support.guard import Guard, safe_repr
-from plugreg._support.names import slugify
+from plugreg._support.slugs import slugify
 from plugreg.discovery import directories
 from plugreg.plugin import Plugin
 from plugreg.records import (

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from plugreg._support.guard import Guard, explain, safe_repr
-from plugreg._support.names import near
+from plugreg._support.slugs import near
 from plugreg._support.strings import check_string
 from plugreg.exceptions import SettingError
 from plugreg.mixins import SettingsMixin

@@ -10,7 +10,7 @@ from plugreg._lifecycle.lifecycle import LifeCycle
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._state.probe_rows import ProbeRows
 from plugreg._state.published import Published
-from plugreg._support.names import Slug, near, slug_fault, slugify
+from plugreg._support.slugs import Slug, near, slug_fault, slugify
 from plugreg.discovery import objects
 from plugreg.exceptions import (
     PluginBlockedError,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from plugreg._support.guard import safe_repr
-from plugreg._support.names import Slug, canonical, near, slug_fault, slugify
+from plugreg._support.slugs import Slug, canonical, near, slug_fault, slugify
 from plugreg.discovery import Sources
 from plugreg.mixins import MIXINS, MixinSpec
 from plugreg.records import HostRules

@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from plugreg._support.guard import Guard, explain
-from plugreg._support.names import Slug, canonical, has_utf8
+from plugreg._support.slugs import Slug, canonical, has_utf8
 from plugreg.records import (
     FAILED,
     HostRules,

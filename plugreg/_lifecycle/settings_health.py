@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
 from plugreg._state.ledger import FailureLedger
-from plugreg._support.names import near
 from plugreg._support.per_process import PerProcess
+from plugreg._support.slugs import near
 from plugreg.records import ActivePlugin, PluginFailure, Stage
 from plugreg.settings.rows import StoredSettings, User
 from plugreg.settings.store import SettingsStore

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
 from plugreg._lifecycle.reimport import Evictions
-from plugreg._support.names import Slug
+from plugreg._support.slugs import Slug
 from plugreg.records import (
     FAILED,
     ActivePlugin,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from plugreg._state.plugin_rows import COUNTERS, PluginRows
 from plugreg._state.probe_rows import ProbeRows
-from plugreg._support.names import Slug
+from plugreg._support.slugs import Slug
 from plugreg.exceptions import RecordCorruptError
 from plugreg.records import HostRules, PluginFailure, PluginRow, PluginSpec, Source, Stage
 from plugreg.settings.store import SettingsStore

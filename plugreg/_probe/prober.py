@@ -30,9 +30,9 @@ from plugreg._state.probe_report import (
     report_from,
 )
 from plugreg._state.probe_rows import ProbeRows, version_of
-from plugreg._support.names import near
 from plugreg._support.process import GRACE, end, has_ended, start, wait_for_group, wait_until
 from plugreg._support.redact import Scrubber
+from plugreg._support.slugs import near
 from plugreg.exceptions import PluginBlockedError, PluginNotFoundError
 from plugreg.mixins import MixinSpec
 from plugreg.records import HostRules, PluginSpec, Snapshot

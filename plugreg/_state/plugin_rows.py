@@ -18,9 +18,9 @@ from typing import Any, Final, TypeVar
 from plugreg._state.leases import PLUGINS
 from plugreg._state.leases import TABLE as LEASES
 from plugreg._state.probe_rows import PROBES
-from plugreg._support.names import Slug, has_control_characters
 from plugreg._support.per_process import PerProcess
 from plugreg._support.redact import Scrubber
+from plugreg._support.slugs import Slug, has_control_characters
 from plugreg._support.strings import CONTROL_CHARACTERS
 from plugreg.exceptions import PluginActiveError, RecordCorruptError, SettingError, StorageError
 from plugreg.records import EMPTY, Epoch, HostRules, PluginFailure, PluginRow, PluginSpec, Stage

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, MappingView, Sequence, 
 from typing import Final
 
 from plugreg._support.guard import Guard, safe_repr, safe_str
-from plugreg._support.names import has_control_characters
+from plugreg._support.slugs import has_control_characters
 from plugreg.exceptions import SettingError
 
 MAX_VALUE_LENGTH: Final = 2000

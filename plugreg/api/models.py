@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from plugreg._support.names import has_control_characters
+from plugreg._support.slugs import has_control_characters
 from plugreg._support.strings import CONTROL_CHARACTERS
 
 _TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "1"})

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, overload
 from pydantic import BaseModel, ValidationError, create_model
 
 from plugreg._support.guard import Guard, safe_str
-from plugreg._support.names import has_control_characters
+from plugreg._support.slugs import has_control_characters
 from plugreg.api.access import Access, Actor
 from plugreg.api.errors import (
     APIError,

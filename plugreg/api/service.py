@@ -30,21 +30,7 @@ def _make_outage() -> Outage:
 class Service:
     """The registry behind the operations, and the options of the host.
 
-    Serves many threads; the options never change.
-
-    Args:
-        registry: The registry that the operations read and change.
-        model_url: Returns the address where objects of a model (``app.model``) are listed,
-            or None. An exception counts as None.
-        settings_url: Returns the page of the host's interface for a plugin, or None. An
-            exception counts as None.
-        native_values: Whether values of settings are JSON's own on the wire (booleans, numbers,
-            arrays, objects) instead of strings.
-        bare_list_without_limit: Whether a list that was requested without a limit is a plain
-            array.
-        public_assets: Whether files of plugins are served without asking for the actor.
-        trusted_origins: Origins of other sites whose pages may make changes, as
-            ``https://shop.example``. ``*`` trusts all.
+    Serves many threads; the options never change. `PluginAPI` describes each of them.
 
     Raises:
         ValueError: If an origin is one that no browser would send.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from plugreg._support.guard import Guard
-from plugreg._support.names import slug_fault, slugify
+from plugreg._support.slugs import slug_fault, slugify
 from plugreg.discovery._findings import Findings
 from plugreg.discovery._importing import import_module, private_name
 from plugreg.records import Discovery, PluginSpec, Source

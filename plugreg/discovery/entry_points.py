@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from plugreg._support.guard import Guard, safe_repr
-from plugreg._support.names import canonical, slug_fault, slugify
+from plugreg._support.slugs import canonical, slug_fault, slugify
 from plugreg.discovery._findings import Findings
 from plugreg.records import Discovery, PluginSpec, Source
 

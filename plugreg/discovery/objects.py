@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 from plugreg._support.guard import Guard
-from plugreg._support.names import slug_fault, slugify
+from plugreg._support.slugs import slug_fault, slugify
 from plugreg.discovery._findings import Findings
 from plugreg.discovery.entry_points import REFERENCE
 from plugreg.records import Discovery, PluginSpec, Source

@@ -14,7 +14,7 @@ from pluggy._hooks import _SubsetHookCaller
 from pluggy._manager import _static_hook_attr
 
 from plugreg._support.guard import Guard, safe_repr, safe_str
-from plugreg._support.names import near
+from plugreg._support.slugs import near
 from plugreg.exceptions import UnknownHookError
 from plugreg.hooks._exchanging import (
     ExchangingManager,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Final
 
-from plugreg._support.names import canonical
+from plugreg._support.slugs import canonical
 from plugreg.exceptions import InstallError
 from plugreg.install.contents import contents
 from plugreg.install.environment import Environment, Found, visible

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from plugreg._support.guard import Guard
-from plugreg._support.names import canonical
+from plugreg._support.slugs import canonical
 from plugreg.install.plan import Change
 
 if TYPE_CHECKING:

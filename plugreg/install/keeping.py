@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from plugreg._support.names import canonical
+from plugreg._support.slugs import canonical
 from plugreg.install.environment import Found, holds
 from plugreg.install.plan import Change, Refusal
 

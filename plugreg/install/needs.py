@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from plugreg._support.names import canonical
+from plugreg._support.slugs import canonical
 from plugreg.install.environment import Found, holds
 
 if TYPE_CHECKING:

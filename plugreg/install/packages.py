@@ -10,7 +10,7 @@ from pathlib import Path
 
 from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._state.plugin_rows import PluginRows
-from plugreg._support.names import Slug, canonical
+from plugreg._support.slugs import Slug, canonical
 from plugreg.events import Notify
 from plugreg.exceptions import (
     InstallError,
@@ -34,8 +34,8 @@ from plugreg.install.reports import InstallReport, UninstallReport
 from plugreg.install.requirement_lines import RequirementLine
 from plugreg.install.requirements import parse_target
 from plugreg.install.safeguard import Interrupted
-from plugreg.install.slugs import Slugs
 from plugreg.install.syncing import sync
+from plugreg.install.takeovers import Slugs
 from plugreg.records import PluginFailure, PluginSpec, Stage
 from plugreg.storage import Storage
 

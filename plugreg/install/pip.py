@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from plugreg._support.names import canonical
+from plugreg._support.slugs import canonical
 from plugreg.exceptions import InstallError
 from plugreg.install.commands import CommandInstaller, Work
 from plugreg.install.environment import Found, visible

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from plugreg._support.names import canonical
+from plugreg._support.slugs import canonical
 from plugreg.exceptions import InstallError
 from plugreg.install.exceptions import InstallPermissionError, InstallSpaceError
 from plugreg.install.requirement_lines import (

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from plugreg._support.names import canonical
+from plugreg._support.slugs import canonical
 from plugreg.install.constraints import Pin, read_pins
 from plugreg.install.loaded import LOADED_BY
 from plugreg.install.plan import Change, Refusal, Target

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from plugreg._support.names import canonical
+from plugreg._support.slugs import canonical
 from plugreg.exceptions import InstallError, RequirementError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from plugreg._support.names import canonical
 from plugreg._support.redact import MASK, Scrubber
+from plugreg._support.slugs import canonical
 from plugreg.exceptions import RequirementError
 from plugreg.install.plan import Target
 from plugreg.install.urls import FILE_SCHEMES, REPOSITORY_SCHEMES, Address, parse_address

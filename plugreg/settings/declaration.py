@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from plugreg._support.guard import Guard, safe_repr
-from plugreg._support.names import near
+from plugreg._support.slugs import near
 from plugreg._support.strings import own_message
 from plugreg.exceptions import SettingError
 from plugreg.records import EMPTY

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from plugreg._support.guard import safe_repr
-from plugreg._support.names import near, slug_fault, slugify
+from plugreg._support.slugs import near, slug_fault, slugify
 from plugreg.records import PluginFailure, Stage
 from plugreg.settings.declaration import parse_definitions
 from plugreg.settings.references import copied, has_reference

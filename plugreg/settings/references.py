@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from plugreg._support.names import has_utf8
+from plugreg._support.slugs import has_utf8
 
 MAX_FILE_BYTES: Final = 65_536
 """The longest file that a reference may name."""

@@ -15,8 +15,8 @@ from types import NoneType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from plugreg._support.guard import Guard, explain, plain, safe_repr, safe_str
-from plugreg._support.names import near
 from plugreg._support.redact import MASK
+from plugreg._support.slugs import near
 from plugreg._support.strings import check_string
 from plugreg.exceptions import SettingError
 from plugreg.records import EMPTY, PluginFailure, Stage

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from plugreg._support.names import near
+from plugreg._support.slugs import near
 from plugreg.exceptions import StorageURLError
 from plugreg.storage.base import Storage
 from plugreg.storage.memory import MemoryStorage

@@ -8,7 +8,7 @@ import pytest
 
 from plugreg import Plugin, hookimpl, hookspec
 from plugreg._lifecycle.activate import Activator
-from plugreg._support.names import Slug
+from plugreg._support.slugs import Slug
 from plugreg.hooks import PluginManager, PlugregSpecs
 from plugreg.mixins import MIXINS, MixinSpec, SettingsMixin
 from plugreg.plugin import bind

@@ -13,7 +13,7 @@ from plugreg._lifecycle.binding import BoundContext
 from plugreg._lifecycle.build import Builder
 from plugreg._lifecycle.snapshot import Remake
 from plugreg._state.plugin_rows import PluginRows
-from plugreg._support.names import Slug
+from plugreg._support.slugs import Slug
 from plugreg.discovery import objects
 from plugreg.hooks import PluginManager, PlugregSpecs
 from plugreg.mixins import MIXINS

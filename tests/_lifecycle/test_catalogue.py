@@ -7,7 +7,7 @@ import pytest
 from plugreg import PluginFailure, PluginNotFoundError, PluginState, Stage
 from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._state.ledger import FailureLedger
-from plugreg._support.names import Slug
+from plugreg._support.slugs import Slug
 from plugreg.records import (
     ActivePlugin,
     KnownPlugin,

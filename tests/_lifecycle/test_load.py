@@ -10,7 +10,7 @@ import pytest
 
 from plugreg import Plugin, hookimpl
 from plugreg._lifecycle.load import load
-from plugreg._support.names import Slug
+from plugreg._support.slugs import Slug
 from plugreg.hooks import PluginManager
 from plugreg.records import HostRules, PluginSpec, PluginState, Source, Stage
 

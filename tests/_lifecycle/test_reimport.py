@@ -14,7 +14,7 @@ import pytest
 
 from plugreg import PluginRegistry
 from plugreg._lifecycle.reimport import evict
-from plugreg._support.names import Slug
+from plugreg._support.slugs import Slug
 from plugreg.discovery import directories
 from plugreg.records import PluginSpec, Source
 

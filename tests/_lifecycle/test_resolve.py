@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from plugreg._lifecycle.resolve import bounds_fault, resolve, settle
-from plugreg._support.names import Slug
+from plugreg._support.slugs import Slug
 from plugreg.records import (
     HostRules,
     PluginFacts,

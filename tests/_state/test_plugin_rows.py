@@ -17,7 +17,7 @@ from plugreg import PluginRegistry
 from plugreg._lifecycle.resolve import settle
 from plugreg._state.leases import once
 from plugreg._state.plugin_rows import MAX_METADATA_BYTES, PluginRows
-from plugreg._support.names import Slug
+from plugreg._support.slugs import Slug
 from plugreg.exceptions import (
     PluginActiveError,
     RecordCorruptError,

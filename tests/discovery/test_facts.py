@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from plugreg._support.names import slugify
+from plugreg._support.slugs import slugify
 from plugreg.discovery import Facts, discover, facts, objects
 from plugreg.records import PluginFacts, PluginSpec, Source
 

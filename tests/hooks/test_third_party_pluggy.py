@@ -13,7 +13,7 @@ from importlib import metadata
 
 import pytest
 
-from plugreg._support.names import slugify
+from plugreg._support.slugs import slugify
 
 REGISTRY = """
 import json

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugreg._lifecycle.resolve import resolve, settle
-from plugreg._support.names import Slug
+from plugreg._support.slugs import Slug
 from plugreg.records import HostRules, PluginFacts, PluginRow, PluginSpec, PluginState, Source
 
 NAMES = [f"p{number}" for number in range(8)]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugreg._support.names import MAX_LENGTH, RESERVED, slug_fault, slugify
+from plugreg._support.slugs import MAX_LENGTH, RESERVED, slug_fault, slugify
 
 ALLOWED = frozenset(string.ascii_lowercase + string.digits + "_-")
 names = st.text(max_size=40) | st.text(alphabet="aB3_- .éß\u0130\u212a\u0301/", max_size=20)

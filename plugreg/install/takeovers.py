@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from plugreg._lifecycle.resolve import settle
-from plugreg._support.names import Slug, slugify
+from plugreg._support.slugs import Slug, slugify
 from plugreg.discovery import discover
 from plugreg.exceptions import RegistryNotReady
 from plugreg.install.changes import normal
