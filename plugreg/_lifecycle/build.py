@@ -10,7 +10,7 @@ from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.load import load
 from plugreg._lifecycle.reimport import Code, Evictions
 from plugreg._lifecycle.resolve import Describe, need_unmet, resolve, resolve_few, settle
-from plugreg._lifecycle.snapshot import Built, Remake, Work, changed, derive
+from plugreg._lifecycle.snapshot import BuildState, Built, Remake, changed, derive
 from plugreg._support.guard import Guard
 from plugreg._support.slugs import Slug
 from plugreg.hooks import PluginManager
@@ -86,7 +86,7 @@ class Builder:
         newly made is torn down again, and modules are those of before.
         """
         evictions = Evictions(self._imported)
-        work = Work(previous, remake, only, evictions)
+        work = BuildState(previous, remake, only, evictions)
         rounds = 0
         try:
             # The first round is about ``only`` alone, where the others have no say in that.
@@ -107,7 +107,7 @@ class Builder:
                     # While it was activated, a plugin registered another one's name on the manager.
                     # That other plugin fails the next time, so this ends when no names are left.
                     self._activator.discard(previous.active)
-                    work = Work(previous, remake, only, evictions)
+                    work = BuildState(previous, remake, only, evictions)
                 else:
                     break
                 if few is not None:
@@ -131,7 +131,7 @@ class Builder:
     # -- the parts ---------------------------------------------------------------------------
 
     def _plan_few(
-        self, work: Work, remember: Remember
+        self, work: BuildState, remember: Remember
     ) -> tuple[LoadPlan, Mapping[Slug, PluginRow]] | None:
         """Plan for the plugins of ``only`` alone; that takes no time for the others.
 
@@ -148,7 +148,7 @@ class Builder:
         work.active = changed(old.active, {}, without=specs)
         return plan, rows
 
-    def _carry_out(self, plan: LoadPlan, work: Work) -> list[PluginSpec]:
+    def _carry_out(self, plan: LoadPlan, work: BuildState) -> list[PluginSpec]:
         """Decide on each plugin of a plan; return the plugins that the active ones bring."""
         found: list[PluginSpec] = []
         for spec in plan.order:
@@ -159,7 +159,7 @@ class Builder:
                     found += work.active[slug].brings
         return found
 
-    def _decide(self, spec: PluginSpec, plan: LoadPlan, work: Work) -> None:
+    def _decide(self, spec: PluginSpec, plan: LoadPlan, work: BuildState) -> None:
         """Keep, make, or hold one plugin whose needs have been decided on."""
         slug = spec.slug
         if slug in work.made:
@@ -179,7 +179,7 @@ class Builder:
         else:
             self._make(spec, rank, old, work)
 
-    def _is_kept(self, old: ActivePlugin, spec: PluginSpec, work: Work) -> bool:
+    def _is_kept(self, old: ActivePlugin, spec: PluginSpec, work: BuildState) -> bool:
         """Return whether an active plugin stays as it is, its hooks being still in service."""
         if not work.may_touch(spec.slug):
             return True
@@ -191,7 +191,7 @@ class Builder:
         )
 
     def _make(
-        self, spec: PluginSpec, rank: tuple[Any, ...], old: ActivePlugin | None, work: Work
+        self, spec: PluginSpec, rank: tuple[Any, ...], old: ActivePlugin | None, work: BuildState
     ) -> None:
         """Load and activate one plugin, or hold it."""
         slug = spec.slug

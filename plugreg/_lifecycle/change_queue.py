@@ -46,7 +46,7 @@ class _Change:
         self.outcome: tuple[Any, Exception | None] | None = None
 
 
-class _Line:
+class _Queue:
     """The changes of one process, linked from the last one backwards, and the deferred jobs."""
 
     __slots__ = ("deferred", "last", "lock")
@@ -103,7 +103,7 @@ class ChangeQueue:
     def __init__(self, wait: float, after: Callable[[], object] = lambda: None) -> None:
         self._wait = wait
         self._after = after
-        self._lines = PerProcess(_Line)
+        self._lines = PerProcess(_Queue)
         self._here = _Here()
 
     def run(
@@ -191,7 +191,7 @@ def _has_ended(change: _Change, seconds: float) -> bool:
             change.lock.release()
 
 
-def _run_deferred(line: _Line) -> None:
+def _run_deferred(line: _Queue) -> None:
     for _ in range(_MOST_ROUNDS):
         # If Ctrl-C ends this, the rest is done at the end of the next change.
         for _ in range(len(line.deferred)):

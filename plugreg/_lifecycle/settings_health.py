@@ -31,7 +31,7 @@ Spot: TypeAlias = tuple[User, str]
 """A setting: a user's number, or None for the plugin's own, and the key."""
 
 
-class Findings(NamedTuple):
+class SettingFaults(NamedTuple):
     """Why settings of an active plugin are faulty, as of the last check of each of them."""
 
     active: ActivePlugin
@@ -55,7 +55,7 @@ class SettingsHealth:
         self._store = store
         self._ledger = ledger
         self._lock = PerProcess(threading.Lock)
-        self._found: dict[str, Findings] = {}
+        self._found: dict[str, SettingFaults] = {}
         self._here = threading.local()
 
     @staticmethod
@@ -63,11 +63,11 @@ class SettingsHealth:
         """Return whether a failure is one of a plugin's settings."""
         return failure.stage is Stage.ACTIVATE and failure.subject in _SUBJECTS
 
-    def look(self, plugins: Iterable[ActivePlugin]) -> Mapping[str, Findings]:
+    def look(self, plugins: Iterable[ActivePlugin]) -> Mapping[str, SettingFaults]:
         """Check all settings of these plugins; keep and return the findings by slug."""
         return {plugin.slug: self._look(plugin) for plugin in plugins}
 
-    def failures(self, findings: Findings) -> tuple[PluginFailure, ...]:
+    def failures(self, findings: SettingFaults) -> tuple[PluginFailure, ...]:
         """Return a failure for all faulty values, and one for a version that does not fit."""
         slug = findings.active.slug
         messages = {
@@ -80,7 +80,7 @@ class SettingsHealth:
             if message
         )
 
-    def catch_up(self, recorded: Mapping[str, Findings]) -> None:
+    def catch_up(self, recorded: Mapping[str, SettingFaults]) -> None:
         """Record findings that are newer than ``recorded``, which was recorded meanwhile."""
         for slug, findings in recorded.items():
             newest = self._found.get(slug)
@@ -130,12 +130,12 @@ class SettingsHealth:
         finally:
             self._here.depth = depth
 
-    def _look(self, active: ActivePlugin) -> Findings:
+    def _look(self, active: ActivePlugin) -> SettingFaults:
         slug = active.slug
         with self._lock.get():
             # The findings of writes that come meanwhile are noted here.
             if slug not in self._found or self._found[slug].active is not active:
-                self._found[slug] = Findings(active)
+                self._found[slug] = SettingFaults(active)
         before = self._store.stored(slug)
         with self._looking():
             faults = dict(self._faults(active, before))
@@ -145,12 +145,12 @@ class SettingsHealth:
                 faults.pop(spot, None)
                 if spot in newer:
                     faults[spot] = newer[spot]
-            findings = self._found[slug] = Findings(active, faults)
+            findings = self._found[slug] = SettingFaults(active, faults)
         return findings
 
     def _note(
         self, active: ActivePlugin, spot: Spot, seen: object, fault: str | None
-    ) -> Findings | None:
+    ) -> SettingFaults | None:
         """Keep the finding of one setting; return all findings if that has changed them."""
         slug, (user, key) = active.slug, spot
         with self._lock.get():
@@ -166,10 +166,10 @@ class SettingsHealth:
             faults = {**findings.faults, spot: fault or ""}
             if fault is None:
                 del faults[spot]
-            findings = self._found[slug] = Findings(active, faults)
+            findings = self._found[slug] = SettingFaults(active, faults)
         return findings
 
-    def _record(self, findings: Findings) -> None:
+    def _record(self, findings: SettingFaults) -> None:
         """Replace the records of a plugin."""
         slug = findings.active.slug
         self._ledger.replace(
@@ -204,7 +204,7 @@ class SettingsHealth:
                     if fault is not None:
                         yield (user, key), fault
 
-    def _sentences(self, findings: Findings) -> Iterator[str]:
+    def _sentences(self, findings: SettingFaults) -> Iterator[str]:
         active = findings.active
         for key in active.settings:
             if (None, key) in findings.faults:

@@ -71,7 +71,7 @@ class Built(NamedTuple):
     times: tuple[StageTime, ...]
 
 
-class Work:
+class BuildState:
     """The state of one build."""
 
     def __init__(
@@ -144,7 +144,7 @@ def derive(
     base: Snapshot,
     plan: LoadPlan,
     rows: Mapping[Slug, PluginRow],
-    work: Work,
+    work: BuildState,
     *,
     rules: HostRules,
     off: frozenset[str],

@@ -19,7 +19,7 @@ from plugreg.storage.base import (
 )
 
 
-class Source(Protocol):
+class RecordSource(Protocol):
     """The records that a transaction found when it began. They are never changed."""
 
     def names(self) -> Iterable[str]:
@@ -42,15 +42,15 @@ class StoreState(NamedTuple):
     tables: Tables = {}  # noqa: RUF012 - nothing in a state is changed
 
     def names(self) -> Iterable[str]:
-        """See `Source.names`."""
+        """See `RecordSource.names`."""
         return self.tables
 
     def records(self, table: str) -> Mapping[str, Record]:
-        """See `Source.records`."""
+        """See `RecordSource.records`."""
         return self.tables.get(table, {})
 
     def record(self, table: str, key: str) -> Record | None:
-        """See `Source.record`."""
+        """See `RecordSource.record`."""
         return self.records(table).get(key)
 
     def copy_table(self, table: str) -> dict[str, Record]:
@@ -76,7 +76,7 @@ class BufferedTransaction:
     applies them when the transaction ends; nothing is committed here.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: RecordSource) -> None:
         self._source = source
         self._process = os.getpid()
         self._ended = False
@@ -182,7 +182,7 @@ class MemoryStorage:
 
 
 @contextmanager
-def buffered(source: Source) -> Iterator[BufferedTransaction]:
+def buffered(source: RecordSource) -> Iterator[BufferedTransaction]:
     """Provide a transaction for a ``with`` block.
 
     The caller commits its changes afterwards. The end of the block raises StorageError in a process

@@ -21,8 +21,8 @@ T = TypeVar("T")
 class OpenTransaction:
     """A transaction of the database that holds the store's lock.
 
-    The first error ends it. It is the `plugreg.storage.memory.Source` of the store's records, which
-    it reads when they are first asked for, and remembers.
+    The first error ends it. It is the `plugreg.storage.memory.RecordSource` of the store's
+    records, which it reads when they are first asked for, and remembers.
     """
 
     def __init__(self, connection: sa.Connection, head: Head, backend: Backend) -> None:
