@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import logging
 import sys
 import weakref
 from pathlib import Path
@@ -28,6 +29,14 @@ CHANGES = tuple(
 """What carries a change out. Finding plugins writes nothing, and stores have tests of their own."""
 
 assert all(Path(name).is_file() for name in CHANGES)
+
+
+@pytest.fixture(autouse=True)
+def _no_log():
+    """Log nothing: a handler of Python's that is interrupted keeps its lock for ever."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
 
 
 class Hooks:
