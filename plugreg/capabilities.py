@@ -81,22 +81,9 @@ class Capabilities:
     async def aoutcomes(
         self, mixin: str, method: str, /, *args: Any, **kwargs: Any
     ) -> list[Outcome[Any]]:
-        """Call a method on each plugin as :meth:`outcomes` does, from a coroutine.
+        """Call a method on each plugin from a coroutine; see `outcomes` for arguments and result.
 
         Async methods run concurrently, the others in turn in a worker thread.
-
-        Args:
-            mixin: The mixin's key, as in ``with_mixin``.
-            method: The method's name.
-            *args: Positional arguments of the method.
-            **kwargs: Keyword arguments of the method.
-
-        Returns:
-            The outcomes in activation order, with None results; an empty list where no plugin
-                has the method.
-
-        Raises:
-            RegistryNotReady: Before load and after close.
         """
         rows = self._rows(mixin, method, args, kwargs)
         return [*map(_unwrap_refusal, await self._dispatch.arun(rows))]
