@@ -89,9 +89,9 @@ class Plugin:
 
     Combine it with mixins in any order. No ``__init__`` is needed, and one that does not call
     ``super().__init__()`` does no harm. Attributes that a class does not state are taken from the
-    plugin's distribution. A registry binds the object after its construction and before its
-    activation; settings and metadata raise PluginNotBoundError until then. A class that overrides
-    a final member raises TypeError when it is created.
+    plugin's distribution; a string as ``name`` counts as NAME. A registry binds the object after
+    its construction and before its activation; settings and metadata raise PluginNotBoundError
+    until then. A class that overrides a final member raises TypeError when it is created.
     """
 
     NAME: str | None = None
@@ -112,9 +112,17 @@ class Plugin:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in _FINAL:
+        for name, member in _FINAL.items():
             owner = next(base for base in cls.__mro__ if name in vars(base))
-            if owner is not Plugin:
+            found = vars(owner)[name]
+            if found is member:
+                continue
+            if name == "name" and type(found) is str:
+                # Other plugin systems have their plugins state it so; the property stays.
+                if "NAME" not in vars(cls):
+                    cls.NAME = found
+                type.__setattr__(cls, "name", member)
+            else:
                 raise TypeError(
                     f"Plugin {cls.__name__!r} cannot override final method {name!r} from Plugin; "
                     f"give the one in {owner.__name__!r} another name"
@@ -208,11 +216,11 @@ class Plugin:
         return None
 
 
-_FINAL: Final = tuple(
-    name
+_FINAL: Final = {
+    name: member
     for name, member in vars(Plugin).items()
     if getattr(getattr(member, "fget", member), "__final__", False)
-)
+}
 
 
 def bind(plugin: Plugin, context: PluginContext) -> None:

@@ -150,6 +150,28 @@ class TestFinal:
 
         assert type("Fine", (Plugin, Other), {})
 
+    def test_a_string_as_name_counts_as_its_name(self):
+        """``name = "…"`` in a class, or in a base before Plugin, counts as NAME."""
+
+        class Base:
+            name = "tea"
+
+        class Direct(Plugin):
+            name = "coffee"
+
+        class Both(Plugin):
+            NAME = "cocoa"
+            name = "milk"
+
+        class Below(Direct):
+            name = "espresso"
+
+        classes = (Direct, type("Mixed", (Base, Plugin), {}), Both, Below, type("Last", (Below,), {}))
+
+        assert [cls().name for cls in classes] == ["coffee", "tea", "cocoa", "espresso", "espresso"]
+        assert [cls.NAME for cls in classes] == ["coffee", "tea", "cocoa", "espresso", "espresso"]
+        assert Direct().slug == "coffee"
+
     def test_the_rest_may_be_overridden(self):
         """What is not final can be overridden, and keyword arguments reach other bases."""
         seen = []

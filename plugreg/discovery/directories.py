@@ -203,14 +203,24 @@ def _plugin_attributes(cls: _Class, classes: Mapping[str, _Class]) -> dict[str, 
         if ancestor.name not in lineage:
             lineage[ancestor.name] = ancestor
             waiting += [classes[base] for base in reversed(ancestor.bases) if base in classes]
+    is_below = any(
+        base.endswith("Plugin") for ancestor in lineage.values() for base in ancestor.bases
+    )
     attributes: dict[str, Any] = {}
     for ancestor in reversed(lineage.values()):
+        name = ancestor.literals.get("name")
+        # In a class below Plugin, a string as name counts as NAME.
+        attributes |= {"NAME": name} if is_below and isinstance(name, str) else {}
         attributes |= ancestor.literals
-    attributes = {name: value for name, value in attributes.items() if value is not _Unknown}
+    attributes = {
+        name: value
+        for name, value in attributes.items()
+        if name.isupper() and value is not _Unknown
+    }
     is_plugin = (
-        bool(_stated(attributes, "NAME") or _stated(attributes, "SLUG"))
+        is_below
+        or bool(_stated(attributes, "NAME") or _stated(attributes, "SLUG"))
         or any(ancestor.is_marked for ancestor in lineage.values())
-        or any(base.endswith("Plugin") for ancestor in lineage.values() for base in ancestor.bases)
     )
     return attributes if is_plugin else None
 
@@ -253,7 +263,11 @@ def _parse(file: Path) -> _Module:
         imports=imports,
         exported=_exported(statements),
         is_marked=_has_marked(statements, aliases),
-        literals={name: value for name, value in literals.items() if value is not _Unknown},
+        literals={
+            name: value
+            for name, value in literals.items()
+            if name.isupper() and value is not _Unknown
+        },
     )
 
 
@@ -300,11 +314,11 @@ def _assignments(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.stmt, ast.
 
 
 def _literals(body: Iterable[ast.stmt]) -> dict[str, Any]:
-    """Return the upper-case names that are assigned, with _Unknown for what is no literal."""
+    """Return the upper-case names and ``name``, with _Unknown for what is no literal."""
     return {
         name: _Unknown if isinstance(node, ast.AugAssign) else _literal(value)
         for name, node, value in _assignments(body)
-        if name.isupper() and not name.startswith("_")
+        if (name.isupper() and not name.startswith("_")) or name == "name"
     }
 
 

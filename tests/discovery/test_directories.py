@@ -162,6 +162,28 @@ class TestClasses:
 
         assert values(folder) == [("a", "shop:A"), ("b", "shop:B")]
 
+    def test_a_string_as_name_below_plugin_counts(self, folder):
+        """``name = "…"`` counts as NAME in a class below Plugin, and nowhere else."""
+        write(
+            folder,
+            "shop.py",
+            """
+            class Other: name = "other"
+            class One(Plugin): name = "one"
+            class Base(ShopPlugin): name = "base"
+            class Two(Base): name = "two"
+            class Three(Base): NAME = "x"; name = "y"
+            class Four(Plugin): name = "low"; NAME = "four"
+            """,
+        )
+
+        assert values(folder) == [
+            ("four", "shop:Four"),
+            ("one", "shop:One"),
+            ("two", "shop:Two"),
+            ("x", "shop:Three"),
+        ]
+
     def test_a_class_named_like_its_imported_base(self, folder):
         """A class may have the name of the class it derives from."""
         write(folder, "shop.py", "import x\nclass MyPlugin(x.MyPlugin): pass\n")
