@@ -7,7 +7,7 @@ and specs can be pickled.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from plugreg._support import guard as _guard
+from plugreg._support.frozen import Frozen, replace
 from plugreg._support.slugs import Slug, has_utf8, near
 from plugreg.exceptions import NotReadyYet, PluginNotActiveError, PluginNotFoundError
 
@@ -76,8 +77,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PluginFailure:
+class PluginFailure(Frozen):
     """One failure of one plugin at one stage, with a count. It is a value, and never raised.
 
     Attributes:
@@ -164,8 +164,7 @@ def _retry_after(error: BaseException) -> float | None:
     return None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PluginSpec:
+class PluginSpec(Frozen):
     """A plugin as it was discovered, before anything of it is imported.
 
     Name, value, group and distribution are the words of the entry-points specification of PyPA.
@@ -227,8 +226,7 @@ class PluginSpec:
         return f"{self.source} {self.value!r}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PluginFacts:
+class PluginFacts(Frozen):
     """Facts that a distribution or file states of a plugin without being run.
 
     Each string may be None. ``requires`` are the ``Requires-Dist`` lines as written.
@@ -241,16 +239,14 @@ class PluginFacts:
     requires: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Discovery:
+class Discovery(Frozen):
     """Result of the sources: specs in order of precedence, and failures to read."""
 
     specs: tuple[PluginSpec, ...] = ()
     failures: tuple[PluginFailure, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PluginRow:
+class PluginRow(Frozen):
     """Row that is stored of a plugin.
 
     Attributes:
@@ -273,8 +269,7 @@ class PluginRow:
     faults: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HostRules:
+class HostRules(Frozen):
     """Decisions of the host about its plugins.
 
     Attributes:
@@ -316,8 +311,7 @@ class HostRules:
         return frozenset(slug for slug in map(Slug, slugs) if self.wants(slug, wishes.get(slug)))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NotLoaded:
+class NotLoaded(Frozen):
     """Why a plugin is not loaded: its state, and the end of a sentence about it."""
 
     state: PluginState
@@ -328,8 +322,7 @@ FAILED: Final = NotLoaded(state=PluginState.FAILED, reason="failed")
 """Why a plugin that failed by itself is off. Its failure record has the cause."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoadPlan:
+class LoadPlan(Frozen):
     """Plugins to load, in order, and why the others are not loaded.
 
     Attributes:
@@ -349,8 +342,7 @@ class LoadPlan:
     failures: tuple[PluginFailure, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoadedPlugin:
+class LoadedPlugin(Frozen):
     """A plugin that was imported and constructed, but not activated.
 
     Name, title, version and the like are those that the object states, else those of its
@@ -375,8 +367,7 @@ class LoadedPlugin:
         return self.spec.slug
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class ActivePlugin:
+class ActivePlugin(Frozen, eq=False):
     """A plugin in service. Two are equal only if they are the same object.
 
     Attributes:
@@ -415,8 +406,7 @@ class ActivePlugin:
         return self.loaded.spec.source is Source.BROUGHT, self.implementations.rank
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class KnownPlugin:
+class KnownPlugin(Frozen):
     """A plugin in a snapshot: its spec, desired state and state.
 
     Attributes:
@@ -464,8 +454,7 @@ class KnownPlugin:
         return self.spec is not None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Epoch:
+class Epoch(Frozen):
     """How often wishes were changed in a store, for people to read and compare.
 
     ``number`` counts it: each activation, deactivation, deletion, installation and uninstallation,
@@ -477,8 +466,7 @@ class Epoch:
     asked: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ProcessRecord:
+class ProcessRecord(Frozen):
     """One of the processes that share a storage, by its last heartbeat.
 
     Attributes:
@@ -500,8 +488,7 @@ class ProcessRecord:
     seen: datetime
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Snapshot:
+class Snapshot(Frozen):
     """The plugins at one moment, as readers see them. It never changes; it is replaced.
 
     Attributes:
@@ -575,8 +562,7 @@ class Snapshot:
         return tuple(sorted(found))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StageTime:
+class StageTime(Frozen):
     """Seconds that one plugin took at one stage of a load, whether it failed there or not.
 
     Stage IMPORT is import and construction together. A module that several plugins import counts
@@ -588,8 +574,7 @@ class StageTime:
     seconds: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoadReport:
+class LoadReport(Frozen):
     """Result of a load or a reload.
 
     Attributes:
@@ -607,8 +592,7 @@ class LoadReport:
     times: tuple[StageTime, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PluginRecord:
+class PluginRecord(Frozen):
     """A plugin as hosts and operators see it, composed when it is asked for.
 
     Attributes:

@@ -1,0 +1,217 @@
+"""Frozen values with named fields: frozen dataclasses with slots, without their price at import.
+
+Such a dataclass compiles six methods and makes its class twice. That takes longer than importing a
+module, and a start needs dozens of them. The classes here share methods that read the fields. What
+``dataclasses`` offers for objects works: ``fields``, ``replace``, ``asdict``, ``is_dataclass``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field
+from operator import attrgetter
+from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar, dataclass_transform
+
+T = TypeVar("T", bound="Frozen")
+
+_MANY: Final = 1_000
+"""How many objects of one class make it pay off that a constructor is compiled for it."""
+
+_set = object.__setattr__
+
+
+def replace(value: T, /, **changes: Any) -> T:
+    """Return a copy of a value with other contents of some fields.
+
+    Args:
+        value: The value.
+        changes: The fields that differ.
+    """
+    return value.__replace__(**changes)
+
+
+class _Shape:
+    """The fields of one class, in their order, with what is given to each in its body."""
+
+    __slots__ = (
+        *("accepted", "annotations", "compared", "dataclass", "defaults", "factories", "given"),
+        *("hashed", "made"),
+    )
+
+    def __init__(self, annotations: Mapping[str, str], given: Mapping[str, Any]) -> None:
+        self.annotations = annotations
+        self.given = given
+        self.made = 0
+        self.dataclass: Any = None
+        self.compared = self._getter("compare")
+        self.hashed = self._getter("hash")
+        self.accepted = frozenset(self.names("init"))
+        self.defaults = {}
+        self.factories: dict[str, Callable[[], Any]] = {}
+        for name, value in given.items():
+            if type(value) is not Field:
+                self.defaults[name] = value
+            elif value.default is not MISSING:
+                self.defaults[name] = value.default
+            elif value.default_factory is not MISSING:
+                self.factories[name] = value.default_factory
+
+    def names(self, purpose: str) -> tuple[str, ...]:
+        """Return the fields that serve a purpose: ``init``, ``repr``, ``compare`` or ``hash``."""
+        found = []
+        for name in self.annotations:
+            given: Any = self.given.get(name)
+            serves = getattr(given, purpose) if isinstance(given, Field) else True
+            # What is hashed is what is compared, unless a field says otherwise.
+            if serves or (serves is None and given.compare):
+                found.append(name)
+        return tuple(found)
+
+    def _getter(self, purpose: str) -> Callable[[Any], Any]:
+        """Return a function that returns the values of these fields."""
+        names = self.names(purpose)
+        return attrgetter(*names) if names else _no_values
+
+
+def _no_values(_: object) -> tuple[()]:
+    return ()
+
+
+class _OfDataclass:
+    """An attribute that a class shares with a dataclass of the same fields."""
+
+    def __init__(self, read: Callable[[Any], Any]) -> None:
+        self._read = read
+
+    def __get__(self, instance: object, owner: FrozenType) -> Any:
+        return self._read(owner.as_dataclass())
+
+
+def _signature(cls: Any) -> Any:
+    import inspect
+
+    return inspect.signature(cls)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+class FrozenType(type):
+    """Makes the classes below `Frozen`: what they annotate becomes a slot, its value a default.
+
+    The options in the head of such a class are those of ``dataclass``.
+    """
+
+    _shape: _Shape
+    _options: Mapping[str, bool]
+    __post_init__: Callable[[Any], None]
+
+    def __new__(
+        cls,
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        *,
+        kw_only: bool = True,
+        eq: bool = True,
+    ) -> FrozenType:
+        annotations = {
+            key: annotation
+            for key, annotation in namespace.get("__annotations__", {}).items()
+            if not annotation.startswith("ClassVar")
+        }
+        given = {key: namespace.pop(key) for key in annotations if key in namespace}
+        namespace["__slots__"] = tuple(annotations)
+        for base in bases:
+            if isinstance(base, FrozenType):
+                annotations = {**base._shape.annotations, **annotations}
+                given = {**base._shape.given, **given}
+        namespace["_shape"] = shape = _Shape(annotations, given)
+        namespace["_options"] = {"kw_only": kw_only, "eq": eq}
+        namespace["__match_args__"] = () if kw_only else shape.names("init")
+        # Each class has it in itself, since it may get another one that is compiled for it.
+        namespace.setdefault("__init__", _construct)
+        if not eq:
+            namespace |= {"__eq__": object.__eq__, "__hash__": object.__hash__}
+        return super().__new__(cls, name, bases, namespace)
+
+    def as_dataclass(cls) -> Any:
+        """Return a dataclass with the same fields and the same ``__post_init__``."""
+        shape = cls._shape
+        if shape.dataclass is None:
+            namespace = {
+                **shape.given,
+                "__annotations__": dict(shape.annotations),
+                "__module__": cls.__module__,
+                "__qualname__": cls.__qualname__,
+            }
+            if cls.__post_init__ is not Frozen.__post_init__:
+                namespace["__post_init__"] = cls.__post_init__
+            plain = type(cls.__name__, (), namespace)
+            shape.dataclass = dataclass(frozen=True, **cls._options)(plain)
+        return shape.dataclass
+
+
+def _construct(self: Frozen, /, *args: Any, **named: Any) -> None:
+    cls = type(self)
+    shape = cls._shape
+    values = {**shape.defaults, **named}
+    for name, make in shape.factories.items():
+        if name not in named:
+            values[name] = make()
+    shape.made += 1
+    is_usual = not args and len(values) == len(shape.annotations) and shape.accepted >= named.keys()
+    if is_usual and shape.made < _MANY:
+        for name, value in values.items():
+            _set(self, name, value)
+        self.__post_init__()
+        return
+    # Where arguments are wrong, this one raises TypeError, and says which.
+    construct = cls.as_dataclass().__init__
+    if shape.made >= _MANY:
+        type.__setattr__(cls, "__init__", construct)
+    construct(self, *args, **named)
+
+
+class Frozen(metaclass=FrozenType):
+    """Base of values whose fields are those that the class annotates, and which never change.
+
+    Two are equal if they are of one class and have equal fields. They can be pickled, copied and,
+    unless a field cannot, hashed. Arguments are given by name.
+    """
+
+    _shape: ClassVar[_Shape]
+    __dataclass_fields__ = _OfDataclass(lambda cls: cls.__dataclass_fields__)
+    __dataclass_params__ = _OfDataclass(lambda cls: cls.__dataclass_params__)
+    __signature__ = _OfDataclass(_signature)
+
+    def __post_init__(self) -> None:
+        """Check or complete the fields, where a class does that."""
+
+    def __repr__(self) -> str:
+        fields = [f"{name}={getattr(self, name)!r}" for name in self._shape.names("repr")]
+        return f"{type(self).__qualname__}({', '.join(fields)})"
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        values = self._shape.compared
+        return bool(values(self) == values(other))
+
+    def __hash__(self) -> int:
+        return hash(self._shape.hashed(self))
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def __getstate__(self) -> list[Any]:
+        return [getattr(self, name) for name in self._shape.annotations]
+
+    def __setstate__(self, state: list[Any]) -> None:
+        for name, value in zip(self._shape.annotations, state, strict=True):
+            _set(self, name, value)
+
+    def __replace__(self, **changes: Any) -> Self:
+        kept = {n: getattr(self, n) for n in self._shape.accepted if n not in changes}
+        return type(self)(**kept, **changes)
