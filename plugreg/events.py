@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._state.ledger import FailureLedger
+from plugreg._support.frozen import Frozen
 from plugreg._support.guard import Guard, explain, plain, safe_repr
 from plugreg.exceptions import FormattedError, PlugregError, RegistryNotReady
 from plugreg.hooks import refuse
@@ -75,8 +76,7 @@ class EventFailedError(FormattedError):
     template = "plugin {slug!r} failed: {message}; its record has the traceback"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EventDelivery:
+class EventDelivery(Frozen):
     """One event on its way to one plugin, for a queue.
 
     It can be pickled, and be JSON, as far as its arguments can: ``dataclasses.asdict(delivery)``

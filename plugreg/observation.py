@@ -7,11 +7,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from time import perf_counter
 from types import CoroutineType, FrameType
 from typing import Any, Protocol
 
+from plugreg._support.frozen import Frozen
 from plugreg._support.guard import running_trio
 from plugreg._support.per_process import PerProcess
 
@@ -47,8 +48,7 @@ class CallObserver(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CallStats:
+class CallStats(Frozen):
     """All calls of one hook of one plugin that have ended.
 
     Attributes:
@@ -69,8 +69,7 @@ class CallStats:
     worst: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunningCall:
+class RunningCall(Frozen):
     """A call that has not ended.
 
     Attributes:

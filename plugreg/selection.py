@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
+from plugreg._support.frozen import Frozen
 from plugreg._support.slugs import near
 from plugreg.records import KnownPlugin, Snapshot
 
@@ -25,8 +25,7 @@ _Line: TypeAlias = tuple[str, KnownPlugin]
 """A searchable string, and its plugin."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Filters:
+class Filters(Frozen):
     """Conditions for the plugins of a list; None lets both through.
 
     Args:

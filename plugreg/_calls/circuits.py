@@ -9,16 +9,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import isfinite
 from typing import Final, NamedTuple
 
+from plugreg._support.frozen import Frozen
 from plugreg._support.per_process import PerProcess
 from plugreg.records import CircuitState
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CircuitPolicy:
+class CircuitPolicy(Frozen):
     """When a circuit opens, and for how long.
 
     The circuit opens after *max_failures* failures (timeouts included) within *within* seconds.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from typing import Any, Final, NamedTuple
 
 from plugreg._lifecycle.binding import BoundContext
+from plugreg._support.frozen import replace
 from plugreg._support.guard import Guard, safe_repr
 from plugreg.discovery import objects
 from plugreg.hooks import Implementations

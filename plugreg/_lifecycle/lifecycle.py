@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from functools import partial
 from time import perf_counter
 from types import MappingProxyType
@@ -23,6 +22,7 @@ from plugreg._state.ledger import FailureLedger
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._state.published import Published
 from plugreg._state.revision import RevisionTracker
+from plugreg._support.frozen import replace
 from plugreg._support.slugs import Slug
 from plugreg.discovery import Sources, restricted
 from plugreg.events import EventOutbox, Notify

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from enum import IntEnum
 from operator import attrgetter
 from time import perf_counter
@@ -12,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
 from plugreg._lifecycle.reimport import Evictions
+from plugreg._support.frozen import replace
 from plugreg._support.slugs import Slug
 from plugreg.records import (
     FAILED,

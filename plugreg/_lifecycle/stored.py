@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from plugreg._state.plugin_rows import COUNTERS, PluginRows
 from plugreg._state.probe_rows import ProbeRows
+from plugreg._support.frozen import replace
 from plugreg._support.slugs import Slug
 from plugreg.exceptions import RecordCorruptError
 from plugreg.records import HostRules, PluginFailure, PluginRow, PluginSpec, Source, Stage

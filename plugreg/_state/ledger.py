@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import Final
 
+from plugreg._support.frozen import replace
 from plugreg._support.guard import Guard
 from plugreg._support.per_process import PerProcess
 from plugreg._support.redact import Scrubber

@@ -10,7 +10,6 @@ import copy
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -18,6 +17,7 @@ from typing import Any, Final, TypeVar
 from plugreg._state.leases import PLUGINS
 from plugreg._state.leases import TABLE as LEASES
 from plugreg._state.probe_rows import PROBES
+from plugreg._support.frozen import replace
 from plugreg._support.per_process import PerProcess
 from plugreg._support.redact import Scrubber
 from plugreg._support.slugs import Slug, has_control_characters

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 from plugreg._state.plugin_rows import PluginRows
+from plugreg._support.frozen import replace
 from plugreg.records import Epoch, HostRules, Snapshot
 
 

@@ -30,6 +30,15 @@ def replace(value: T, /, **changes: Any) -> T:
     return value.__replace__(**changes)
 
 
+def arguments(value: Frozen) -> dict[str, Any]:
+    """Return the fields that are arguments of the class, in their order.
+
+    Args:
+        value: The value.
+    """
+    return {name: getattr(value, name) for name in value._shape.accepted}
+
+
 class _Shape:
     """The fields of one class, in their order, with what is given to each in its body."""
 
@@ -45,7 +54,7 @@ class _Shape:
         self.dataclass: Any = None
         self.compared = self._getter("compare")
         self.hashed = self._getter("hash")
-        self.accepted = frozenset(self.names("init"))
+        self.accepted = dict.fromkeys(self.names("init"))
         self.defaults = {}
         self.factories: dict[str, Callable[[], Any]] = {}
         for name, value in given.items():
@@ -158,8 +167,8 @@ def _construct(self: Frozen, /, *args: Any, **named: Any) -> None:
         if name not in named:
             values[name] = make()
     shape.made += 1
-    is_usual = not args and len(values) == len(shape.annotations) and shape.accepted >= named.keys()
-    if is_usual and shape.made < _MANY:
+    are_right = len(values) == len(shape.annotations) and named.keys() <= shape.accepted.keys()
+    if are_right and not args and shape.made < _MANY:
         for name, value in values.items():
             _set(self, name, value)
         self.__post_init__()
@@ -213,5 +222,4 @@ class Frozen(metaclass=FrozenType):
             _set(self, name, value)
 
     def __replace__(self, **changes: Any) -> Self:
-        kept = {n: getattr(self, n) for n in self._shape.accepted if n not in changes}
-        return type(self)(**kept, **changes)
+        return type(self)(**arguments(self) | changes)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from plugreg._support.frozen import Frozen
 from plugreg._support.guard import Guard
 from plugreg.discovery import directories, entry_points, index, objects
 from plugreg.discovery.facts import Facts
@@ -39,8 +39,7 @@ def discover(group: str, path: Sequence[str] | None = None) -> tuple[PluginSpec,
     return entry_points.find(group, path).specs
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sources:
+class Sources(Frozen):
     """The places where a host's plugins are.
 
     Attributes:

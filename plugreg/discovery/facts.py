@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from plugreg._support.frozen import replace
 from plugreg._support.guard import Guard
 from plugreg.records import PluginFacts, PluginSpec
 
@@ -132,8 +133,6 @@ def _foreign(path: Path | None, distribution: str) -> Any:
 
 
 def _with_requires(facts: PluginFacts, distribution: Any) -> PluginFacts:
-    from dataclasses import replace
-
     return facts if facts.requires else replace(facts, requires=tuple(distribution.requires or ()))
 
 

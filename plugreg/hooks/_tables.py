@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
 from pluggy import HookCaller, HookCallError, HookImpl
 from pluggy._hooks import HookSpec
 
+from plugreg._support.frozen import Frozen
 from plugreg.hooks._loop import Keep, Loop, Pick, make_calls, make_loop, make_pick
 from plugreg.hooks._rows import ABSENT, Row, make_row
 
@@ -19,8 +20,7 @@ Rank = tuple[Any, ...]
 """The place of a plugin among the others: plugins registered later have a greater rank."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Implementations:
+class Implementations(Frozen, eq=False):
     """The hook implementations of one plugin, parsed and checked, but not in service.
 
     Attributes:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from types import FunctionType, MethodType
 from typing import Any
 
+from plugreg._support.frozen import Frozen
 from plugreg.settings.definition import call_with_accepted
 
 
-@dataclass(frozen=True, slots=True)
-class MixinSpec:
+class MixinSpec(Frozen, kw_only=False):
     """One capability that plugins may have.
 
     Args:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from plugreg._support.frozen import Frozen
 from plugreg._support.guard import safe_repr
 from plugreg.mixins._spec import MixinSpec
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NavigationLink:
+class NavigationLink(Frozen):
     """A link in the host's navigation.
 
     Args:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from plugreg._support.frozen import Frozen
 from plugreg._support.guard import cut, plain, safe_repr
 from plugreg.exceptions import MissingExtraError
 from plugreg.mixins._cron import parse_cron
@@ -43,8 +43,7 @@ FOR_EVER: Final = -1
 """The ``repeats`` of a task that never ends."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ScheduledTask:
+class ScheduledTask(Frozen):
     """A task that a plugin wants done at intervals.
 
     Args:

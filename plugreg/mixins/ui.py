@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
+from plugreg._support.frozen import Frozen
 from plugreg.mixins._spec import MixinSpec
 
 Context: TypeAlias = Mapping[str, Any]
@@ -32,8 +33,7 @@ FEATURE_GETTERS: Final[Mapping[str, str]] = MappingProxyType(
 """Name of the method that returns the features of a type, by type."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UIRequest:
+class UIRequest(Frozen):
     """A request for features, by which a plugin decides who sees which.
 
     Args:

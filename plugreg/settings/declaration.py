@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from plugreg._support.frozen import arguments
 from plugreg._support.guard import Guard, safe_repr
 from plugreg._support.slugs import near
 from plugreg._support.strings import own_message
@@ -86,7 +86,7 @@ def _parse_definition(
     faults: list[str] = []
     given: dict[Any, Any]
     if isinstance(value, SettingDefinition):
-        given = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
+        given = arguments(value)
         own_key = given.pop("key")
         if own_key and str(own_key).upper() != key:
             faults.append(f"{where}: the definition's own key is {own_key!r}; use one name")

@@ -8,11 +8,12 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
+from plugreg._support.frozen import Frozen
 from plugreg._support.guard import Guard, safe_str
 from plugreg._support.strings import check_string, is_scalar, own_message, reveals
 from plugreg.exceptions import SettingError
@@ -48,8 +49,7 @@ Choice: TypeAlias = tuple[Any, "str | LazyText"]
 """A value that may be chosen, and its label."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SettingDefinition:
+class SettingDefinition(Frozen):
     """Declaration of one setting of a plugin.
 
     Nothing is checked here; the definition is checked when the plugin is loaded. Names and other

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import replace
 from enum import Enum
 from types import NoneType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
+from plugreg._support.frozen import replace
 from plugreg._support.guard import Guard, explain, plain, safe_repr, safe_str
 from plugreg._support.redact import MASK
 from plugreg._support.slugs import near
