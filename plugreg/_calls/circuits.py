@@ -10,9 +10,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from math import isfinite
-from typing import Final, NamedTuple
+from typing import Final
 
 from plugreg._support.frozen import Frozen
+from plugreg._support.named import NamedTuple
 from plugreg._support.per_process import PerProcess
 from plugreg.records import CircuitState
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from plugreg._lifecycle.binding import BoundContext
 from plugreg._support.frozen import replace
 from plugreg._support.guard import Guard, safe_repr
+from plugreg._support.named import NamedTuple
 from plugreg.discovery import objects
 from plugreg.hooks import Implementations
 from plugreg.mixins import MixinSpec, SettingsMixin

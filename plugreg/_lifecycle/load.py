@@ -6,10 +6,11 @@ import importlib
 import inspect
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from plugreg._lifecycle.resolve import bounds_fault
 from plugreg._support.guard import Guard, safe_repr
+from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import slugify
 from plugreg.discovery import directories
 from plugreg.plugin import Plugin

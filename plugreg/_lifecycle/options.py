@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from plugreg._support.guard import safe_repr
+from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import Slug, canonical, near, slug_fault, slugify
 from plugreg.discovery import Sources
 from plugreg.mixins import MIXINS, MixinSpec

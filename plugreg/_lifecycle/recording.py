@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from plugreg._calls.calling import HOOK_ORDER, UNKNOWN_HOOKS
 from plugreg._lifecycle.settings_health import SettingsHealth
 from plugreg._lifecycle.snapshot import Built
 from plugreg._lifecycle.stored import StoredRows
 from plugreg._state.ledger import FailureLedger
+from plugreg._support.named import NamedTuple
 from plugreg.hooks import PluginManager
 from plugreg.records import LOAD_STAGES, PluginFailure, Stage
 from plugreg.settings.overrides import UNKNOWN_PLUGIN, unknown_plugins

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._support.guard import Guard, explain
+from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import Slug, canonical, has_utf8
 from plugreg.records import (
     FAILED,

@@ -6,9 +6,10 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from plugreg._state.ledger import FailureLedger
+from plugreg._support.named import NamedTuple
 from plugreg._support.per_process import PerProcess
 from plugreg._support.slugs import near
 from plugreg.records import ActivePlugin, PluginFailure, Stage

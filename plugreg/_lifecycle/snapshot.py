@@ -8,10 +8,11 @@ from enum import IntEnum
 from operator import attrgetter
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from plugreg._lifecycle.reimport import Evictions
 from plugreg._support.frozen import replace
+from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import Slug
 from plugreg.records import (
     FAILED,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from plugreg._state.plugin_rows import PluginRows
+from plugreg._support.named import NamedTuple
 from plugreg.records import ActivePlugin, Snapshot
 from plugreg.settings.store import SettingsStore
 from plugreg.settings.view import SettingsView, user_view

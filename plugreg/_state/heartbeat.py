@@ -12,8 +12,9 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import PurePath
-from typing import Final, NamedTuple
+from typing import Final
 
+from plugreg._support.named import NamedTuple
 from plugreg._support.outages import Outage
 from plugreg.exceptions import StorageError
 from plugreg.records import ProcessRecord

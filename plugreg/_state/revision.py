@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.frozen import replace
+from plugreg._support.named import NamedTuple
 from plugreg.records import Epoch, HostRules, Snapshot
 
 

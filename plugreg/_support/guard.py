@@ -11,7 +11,9 @@ from __future__ import annotations
 import sys
 import traceback
 from types import CodeType, FrameType, TracebackType
-from typing import Any, Final, NamedTuple, Self, cast
+from typing import Any, Final, Self, cast
+
+from plugreg._support.named import NamedTuple
 
 LONGEST_MESSAGE: Final = 1_000
 _LONGEST: Final = 50_000

@@ -11,9 +11,10 @@ import ast
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from plugreg._support.guard import Guard
+from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import slug_fault, slugify
 from plugreg.discovery._findings import Findings
 from plugreg.discovery._importing import import_module, private_name

@@ -19,9 +19,10 @@ import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from plugreg._support.guard import Guard, safe_repr
+from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import canonical, slug_fault, slugify
 from plugreg.discovery._findings import Findings
 from plugreg.records import Discovery, PluginSpec, Source

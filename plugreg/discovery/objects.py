@@ -9,9 +9,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable
 from types import ModuleType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from plugreg._support.guard import Guard
+from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import slug_fault, slugify
 from plugreg.discovery._findings import Findings
 from plugreg.discovery.entry_points import REFERENCE

@@ -6,12 +6,13 @@ from abc import ABCMeta
 from collections.abc import Callable, Mapping
 from operator import itemgetter
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType, ModuleType
-from typing import Any, Final, NamedTuple, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from pluggy import HookimplOpts
 from pluggy._manager import _static_hook_attr
 
 from plugreg._support.guard import safe_repr
+from plugreg._support.named import NamedTuple
 from plugreg.hooks._constraints import parse_constraints
 
 OBJECT_NAMES: Final = frozenset(dir(object))

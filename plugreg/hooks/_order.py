@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import cast
 
 from pluggy import HookImpl
 
+from plugreg._support.named import NamedTuple
 from plugreg.hooks._constraints import RELATIONS, Relation
 
 At = Mapping[str, Sequence[int]]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Generator, Mapping, Sequence
 from types import CoroutineType, FunctionType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from pluggy import HookCallError, HookImpl, Result
+
+from plugreg._support.named import NamedTuple
 
 Shape = tuple[int, ...]
 """The places of the values of a call that a function takes, in its own order."""

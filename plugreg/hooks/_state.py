@@ -6,10 +6,11 @@ import threading
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from pluggy import HookCaller, HookImpl
 
+from plugreg._support.named import NamedTuple
 from plugreg._support.per_process import PerProcess
 from plugreg.hooks._identity import Delivered
 from plugreg.hooks._order import Arranged, arrange, has_constraints

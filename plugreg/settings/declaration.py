@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from plugreg._support.frozen import arguments
 from plugreg._support.guard import Guard, safe_repr
+from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import near
 from plugreg._support.strings import own_message
 from plugreg.exceptions import SettingError

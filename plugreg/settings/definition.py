@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from itertools import islice
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from plugreg._support.frozen import Frozen
 from plugreg._support.guard import Guard, safe_str
+from plugreg._support.named import NamedTuple
 from plugreg._support.strings import check_string, is_scalar, own_message, reveals
 from plugreg.exceptions import SettingError
 from plugreg.settings.types import (

@@ -11,8 +11,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
+from plugreg._support.named import NamedTuple
 from plugreg.encryption import Encryption
 from plugreg.exceptions import EncryptionError, RecordCorruptError, StorageError
 from plugreg.records import EMPTY

@@ -6,9 +6,10 @@ import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from operator import is_
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from plugreg._support.guard import Guard
+from plugreg._support.named import NamedTuple
 from plugreg._support.redact import Scrubber
 from plugreg.records import EMPTY
 from plugreg.settings.definition import SettingDefinition, as_text, default_of, native_of, text_of

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from enum import Enum
 from types import NoneType
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from plugreg._support.frozen import replace
 from plugreg._support.guard import Guard, explain, plain, safe_repr, safe_str
+from plugreg._support.named import NamedTuple
 from plugreg._support.redact import MASK
 from plugreg._support.slugs import near
 from plugreg._support.strings import check_string

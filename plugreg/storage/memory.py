@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
+from plugreg._support.named import NamedTuple
 from plugreg.exceptions import RecordCorruptError, StorageError
 from plugreg.storage.base import (
     Changes,

@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, copy_context
 from math import inf
 from time import monotonic
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from plugreg._calls.aio._loops import Loop
 from plugreg._calls.aio._steps import close
 from plugreg._calls.aio._workers import BusyPlugins, ThreadTask, Worker
 from plugreg._support.guard import Guard
+from plugreg._support.named import NamedTuple
 from plugreg.exceptions import PluginTimeoutError
 
 CLEAN_UP_SECONDS: Final = 2.0

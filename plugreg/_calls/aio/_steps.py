@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
 from types import CoroutineType
-from typing import Any, NamedTuple
+from typing import Any
 
 from plugreg._calls.aio._workers import BusyPlugins
 from plugreg._calls.supervision import SupervisedCall
+from plugreg._support.named import NamedTuple
 from plugreg.exceptions import PluginBusyError
 
 

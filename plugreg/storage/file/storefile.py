@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NoReturn
 
+from plugreg._support.named import NamedTuple
 from plugreg.exceptions import StorageCorruptError, StorageFormatError, StorageUnavailableError
 from plugreg.storage.base import parse_json
 from plugreg.storage.memory import StoreState

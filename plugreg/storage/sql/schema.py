@@ -9,11 +9,12 @@ commit.
 from __future__ import annotations
 
 import json
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NoReturn
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
+from plugreg._support.named import NamedTuple
 from plugreg.exceptions import StorageCorruptError, StorageFormatError
 from plugreg.storage.base import (
     MAX_DEPTH,
