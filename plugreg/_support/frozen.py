@@ -155,7 +155,7 @@ class FrozenType(type):
             if cls.__post_init__ is not Frozen.__post_init__:
                 namespace["__post_init__"] = cls.__post_init__
             plain = type(cls.__name__, (), namespace)
-            shape.dataclass = dataclass(frozen=True, **cls._options)(plain)
+            shape.dataclass = dataclass(frozen=True, slots=True, **cls._options)(plain)
         return shape.dataclass
 
 

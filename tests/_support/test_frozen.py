@@ -28,6 +28,7 @@ class Tea(Frozen):
     secret: str = field(default="s", repr=False)
     place: object = field(default=None, compare=False)
     cups: dict[str, int] = field(default_factory=dict, init=False, compare=False)
+    pot: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if self.strength < 0:
@@ -73,6 +74,7 @@ def as_written(cls: type, **options: bool) -> type:
         secret: str = field(default="s", repr=False)
         place: object = field(default=None, compare=False)
         cups: dict[str, int] = field(default_factory=dict, init=False, compare=False)
+        pot: str | None = field(default=None, init=False)
         __post_init__ = Tea.__post_init__
 
     class PlainPair:
@@ -115,7 +117,7 @@ def test_construction_is_that_of_a_dataclass(arguments):
             made = cls(**arguments)
         except (TypeError, ValueError) as error:
             return type(error), str(error)
-        return repr(made), dataclasses.asdict(made), made.notes, made.cups
+        return repr(made), dataclasses.asdict(made), made.notes, made.cups, made.pot
 
     assert outcome(Tea) == outcome(plain)
     assert outcome(Tea) == outcome(plain)
