@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 from plugreg._support.slugs import Slug, slugify
@@ -216,11 +217,13 @@ class Plugin:
         return None
 
 
-_FINAL: Final = {
-    name: member
-    for name, member in vars(Plugin).items()
-    if getattr(getattr(member, "fget", member), "__final__", False)
-}
+_FINAL: Final = MappingProxyType(
+    {
+        name: member
+        for name, member in vars(Plugin).items()
+        if getattr(getattr(member, "fget", member), "__final__", False)
+    }
+)
 
 
 def bind(plugin: Plugin, context: PluginContext) -> None:

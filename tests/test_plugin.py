@@ -166,7 +166,13 @@ class TestFinal:
         class Below(Direct):
             name = "espresso"
 
-        classes = (Direct, type("Mixed", (Base, Plugin), {}), Both, Below, type("Last", (Below,), {}))
+        classes = (
+            Direct,
+            type("Mixed", (Base, Plugin), {}),
+            Both,
+            Below,
+            type("Last", (Below,), {}),
+        )
 
         assert [cls().name for cls in classes] == ["coffee", "tea", "cocoa", "espresso", "espresso"]
         assert [cls.NAME for cls in classes] == ["coffee", "tea", "cocoa", "espresso", "espresso"]
