@@ -182,6 +182,7 @@ class PluginSpec(Frozen):
         attributes: Class-level literals that are known without an import, such as TITLE.
         target: The object itself, where the host or another plugin gave it.
         brought_by: The plugin that brought it.
+        position: Position among the builtins that the host gave, else 0.
     """
 
     slug: Slug
@@ -196,11 +197,13 @@ class PluginSpec(Frozen):
     attributes: Mapping[str, Any] = field(default_factory=dict, hash=False)
     target: Any = field(default=None, compare=False, repr=False)
     brought_by: Slug | None = None
+    position: int = field(default=0, compare=False)
 
     @property
-    def sort_key(self) -> tuple[int, str, str, str, str]:
-        """Key of the order of precedence: source, slug, distribution, name and value."""
-        return (self.source.rank, self.slug, self.distribution or "", self.name, self.value)
+    def sort_key(self) -> tuple[int, int, str, str, str, str]:
+        """Key of the order of precedence: source, position, slug, distribution, name, value."""
+        distribution = self.distribution or ""
+        return self.source.rank, self.position, self.slug, distribution, self.name, self.value
 
     def stated(self, attribute: str) -> str | None:
         """Return a class-level literal if it is a string that can be shown, else None."""
@@ -281,6 +284,8 @@ class HostRules(Frozen):
         ignore_compatibility: Slugs that are loaded although the host's version does not suit them.
         new_plugins_active: Desired state of plugins that were never seen before.
         safe_mode: Whether no plugin is loaded.
+        accepts_any: Whether every object counts as a plugin.
+        builtins_called_first: Whether builtins are called before all other plugins.
     """
 
     version: str | None = None
@@ -291,6 +296,8 @@ class HostRules(Frozen):
     ignore_compatibility: frozenset[Slug] = frozenset()
     new_plugins_active: bool = False
     safe_mode: bool = False
+    accepts_any: bool = False
+    builtins_called_first: bool = False
 
     def blocks(self, slug: str) -> str | None:
         """Return why the host forbids this plugin, or None."""
@@ -320,6 +327,9 @@ class NotLoaded(Frozen):
 
 FAILED: Final = NotLoaded(state=PluginState.FAILED, reason="failed")
 """Why a plugin that failed by itself is off. Its failure record has the cause."""
+
+REFUSED: Final = NotLoaded(state=PluginState.FAILED, reason="is no plugin")
+"""Why an object that does not count as a plugin is off; others that require it need not wait."""
 
 
 class LoadPlan(Frozen):

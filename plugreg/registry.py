@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from plugreg._calls.circuits import CircuitPolicy
     from plugreg._calls.health import PluginHealth
+    from plugreg._lifecycle.load import Construct
     from plugreg._lifecycle.shared import Shared
     from plugreg._probe.prober import Prober
     from plugreg._state.configuration import Configuration
@@ -76,6 +77,13 @@ class PluginRegistry:
         switches: Capabilities that are turned off, by the name of their switch.
         overrides: Values of settings by slug and key. They win over stored values and are shown
             as locked. A value may be or contain ``{"$env": "NAME"}`` or ``{"$file": "path"}``.
+        accept: Which objects count as plugins. ``"plugins"``: modules, what is below `Plugin` or
+            a capability's class, and what has hook implementations. ``"any"``: every object but
+            None; functions and other classes are taken as they are.
+        builtins_called: Whether builtins are called after all other plugins, or before them. Among
+            themselves the one given last is called first, as with pluggy's ``register``.
+        construct: Makes the object of a plugin's class, from the class and its `PluginSpec`. None
+            calls the class without arguments.
         encryption: Keys that encrypt protected values where they are stored.
         implicit_prefix: Prefix by which unmarked functions count as hook implementations.
         installer: Installs distributions. None means that installing is refused.
@@ -120,6 +128,9 @@ class PluginRegistry:
         mixins: Iterable[MixinSpec] = (),
         switches: Mapping[str, bool] = MappingProxyType({}),
         overrides: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+        accept: Literal["plugins", "any"] = "plugins",
+        builtins_called: Literal["last", "first"] = "last",
+        construct: Construct | None = None,
         encryption: Encryption | None = None,
         implicit_prefix: str | None = None,
         installer: Installer | None = None,
@@ -669,6 +680,7 @@ class PluginRegistry:
             implicit_prefix=parts.options.implicit_prefix,
             rules=parts.rules,
             mixins=parts.mixins,
+            constructs=parts.options.construct is not None,
             current=self._published.current,
             probe_rows=parts.probe_rows,
             scrubber=parts.settings.scrubber,

@@ -198,7 +198,7 @@ class TestWishes:
         with make(new_plugins="active") as registry:
             registry.load()
 
-            assert list(registry.active) == ["coffee", "tea"]
+            assert list(registry.active) == ["tea", "coffee"]
 
     def test_activation_is_carried_out_and_remembered(self) -> None:
         """The wish outlives the registry, and the record tells of both wish and result."""
@@ -320,7 +320,7 @@ class TestWishes:
         monkeypatch.delenv("PLUGREG_SAFE_MODE")
         with make(storage=storage, mandatory={"coffee"}) as normal:
             normal.load()
-            assert list(normal.active) == ["coffee", "tea"]
+            assert list(normal.active) == ["tea", "coffee"]
 
     def test_deleting_forgets_all_but_the_number(self, registry: PluginRegistry) -> None:
         """Wish, settings and metadata are gone; the number is never given again."""
@@ -341,7 +341,7 @@ class TestWishes:
 class TestSlugs:
     def test_names_that_differ_in_an_accent_are_two_plugins(self) -> None:
         """Each letter counts as the letter under its accent, and both plugins are in service."""
-        with make(builtin=[("Müller", Tea()), ("Möller", Tea())], new_plugins="active") as registry:
+        with make(builtin=[("Möller", Tea()), ("Müller", Tea())], new_plugins="active") as registry:
             registry.load()
             assert list(registry.active) == ["moller", "muller"]
             assert registry.errors == ()
@@ -493,7 +493,7 @@ class TestReload:
             (fault,) = caught.value.exceptions
             assert isinstance(fault, PluginFaultError)
             assert (fault.stage, fault.slug) == ("init", "broken")
-            assert list(registry.active) == ["coffee", "tea"]
+            assert list(registry.active) == ["tea", "coffee"]
 
     def test_a_reload_that_fails_keeps_the_old_snapshot(self) -> None:
         """A storage that is away stops the reload, not the plugins in service."""
@@ -882,7 +882,7 @@ class TestLookUp:
         with make(builtin=builtin, new_plugins="active") as registry:
             registry.load()
             assert registry.with_mixin(" Events ") == tuple(
-                registry.get(slug).plugin for slug in ("a", "b")
+                registry.get(slug).plugin for slug in ("b", "a")
             )
             assert registry.with_mixin("nothing") == ()
         with make(builtin=builtin, new_plugins="active", switches={"events": False}) as registry:

@@ -12,6 +12,7 @@ from plugreg._lifecycle.binding import BoundContext
 from plugreg._lifecycle.build import Builder
 from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._lifecycle.lifecycle import LifeCycle
+from plugreg._lifecycle.load import Acceptance
 from plugreg._lifecycle.operator import Operator
 from plugreg._lifecycle.options import (
     Options,
@@ -202,6 +203,12 @@ class Assembly:
                 describe=self.facts.of,
                 manager=manager,
                 activator=activator,
+                acceptance=Acceptance(
+                    manager.has_implementations,
+                    self._has_mixin,
+                    self.rules.accepts_any,
+                    self.options.construct,
+                ),
                 off=off,
             ),
             activator=activator,
@@ -224,6 +231,10 @@ class Assembly:
             damage=self._find_damage,
             notify=self.own_events.emit,
         )
+
+    def _has_mixin(self, cls: type) -> bool:
+        # Every class has the capability "base", whose class is object.
+        return any(issubclass(cls, row.cls) for row in self.mixins if row.cls is not object)
 
     def _find_damage(self) -> tuple[PluginFailure, ...]:
         return (*self.plugin_rows.set_aside_failures(), *self._damage())

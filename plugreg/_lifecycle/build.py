@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Any, Final, Protocol
 
 from plugreg._lifecycle.activate import Activator
-from plugreg._lifecycle.load import load
+from plugreg._lifecycle.load import Acceptance, load
 from plugreg._lifecycle.reimport import Code, Evictions
 from plugreg._lifecycle.resolve import Describe, need_unmet, resolve, resolve_few, settle
 from plugreg._lifecycle.snapshot import BuildState, Built, Remake, changed, derive
@@ -57,11 +57,13 @@ class Builder:
         describe: Describe,
         manager: PluginManager,
         activator: Activator,
+        acceptance: Acceptance,
         off: frozenset[str],
     ) -> None:
         self._rules = rules
         self._describe = describe
         self._manager = manager
+        self._acceptance = acceptance
         self._activator = activator
         self._off = off
         self._imported: Mapping[str, Code] = {}
@@ -168,7 +170,7 @@ class Builder:
         old = work.previous.active.get(slug)
         known = work.previous.plugins.get(slug)
         rank = plan.ranks[slug]
-        unmet = next((need for need in plan.needs[slug] if need not in work.active), None)
+        unmet = next((need for need in plan.needs[slug] if work.lacks(need)), None)
         if unmet is not None:
             reason = need_unmet(unmet, work.held.get(unmet, FAILED).reason)
             work.hold(slug, PluginFailure(stage=Stage.RESOLVE, slug=slug, message=reason), reason)
@@ -206,7 +208,7 @@ class Builder:
                 work.hold(slug, PluginFailure.of(Stage.IMPORT, slug, guard.error))
                 return
         started = perf_counter()
-        loading = load(spec, self._rules, self._manager.has_implementations)
+        loading = load(spec, self._rules, self._acceptance)
         work.took(slug, Stage.IMPORT, started)
         work.failures += loading.failures
         loaded = loading.loaded

@@ -6,6 +6,7 @@ import importlib
 import inspect
 from collections.abc import Callable
 from datetime import datetime
+from types import ModuleType
 from typing import Any, Final, TypeVar
 
 from plugreg._lifecycle.resolve import bounds_fault
@@ -16,6 +17,7 @@ from plugreg.discovery import directories
 from plugreg.plugin import Plugin
 from plugreg.records import (
     FAILED,
+    REFUSED,
     HostRules,
     LoadedPlugin,
     NotLoaded,
@@ -28,8 +30,43 @@ from plugreg.records import (
 
 T = TypeVar("T")
 
-HasHooks = Callable[[object], bool]
-"""Returns whether an object has hook implementations, without evaluating its attributes."""
+Construct = Callable[[type, PluginSpec], object]
+"""Returns the object of a plugin's class."""
+
+
+class Acceptance(NamedTuple):
+    """What counts as a plugin, and how a plugin's class is constructed.
+
+    Modules, and objects and classes below ``Plugin``, always count. ``has_hooks`` says whether an
+    object has hook implementations, ``has_mixin`` whether a class has a capability; neither
+    evaluates an attribute. With ``accepts_any`` every other object counts too, as it is.
+    ``construct`` makes the object of a class; None calls the class without arguments.
+    """
+
+    has_hooks: Callable[[object], bool]
+    has_mixin: Callable[[type], bool] = lambda _: False
+    accepts_any: bool = False
+    construct: Construct | None = None
+
+    def is_plugin(self, target: Any) -> bool:
+        """Return whether an object counts by itself; no code of it runs."""
+        kind = target if _is_class(target) else type(target)
+        return issubclass(kind, Plugin) or self.has_mixin(kind) or self.has_hooks(target)
+
+    def refusal(self, target: object, spec: PluginSpec) -> str | None:
+        """Return why an object is refused, or None."""
+        is_module = issubclass(type(target), ModuleType)
+        if is_module or self.is_plugin(target) or (self.accepts_any and target is not None):
+            return None
+        return (
+            f"{safe_repr(target)} is no plugin; expected a subclass of plugreg.Plugin or of a "
+            f"capability's class, a module, or a class or object with hook implementations, from "
+            f"{spec.origin}; a registry with accept='any' takes every object but None"
+        )
+
+    def make(self, cls: Any, spec: PluginSpec) -> object:
+        """Return the object of a plugin's class."""
+        return cls() if self.construct is None else self.construct(cls, spec)
 
 
 class Loading(NamedTuple):
@@ -40,29 +77,34 @@ class Loading(NamedTuple):
     failures: tuple[PluginFailure, ...] = ()
 
 
-def load(spec: PluginSpec, rules: HostRules, has_hooks: HasHooks) -> Loading:
+def load(spec: PluginSpec, rules: HostRules, acceptance: Acceptance) -> Loading:
     """Import and construct one plugin.
 
-    Plugin code runs; nothing that it does here is undone. A class is constructed without
-    arguments, a module or another object is taken as it is. An object that is neither a ``Plugin``
-    nor has hook implementations is refused. The host's version is checked before the constructor
-    runs. Raises nothing because of a plugin.
+    Plugin code runs; nothing that it does here is undone. A plugin's class is constructed, a module
+    or another object is taken as it is. The host's version is checked before the constructor runs.
+    Raises nothing because of a plugin.
     """
-    stage = Stage.IMPORT
+    stage, refusal, unfit = Stage.IMPORT, None, None
     with Guard() as guard:
         target = plugin = import_target(spec)
         stage = Stage.INIT
-        _check_plugin(target, spec, has_hooks)
-        stage = Stage.RESOLVE
-        unfit = _bounds_fault(target, spec, rules)
-        if unfit is None and _is_class(target):
+        refusal = acceptance.refusal(target, spec)
+        if refusal is None:
+            stage = Stage.RESOLVE
+            unfit = _bounds_fault(target, spec, rules)
+        if refusal is None and unfit is None and _is_class(target):
             stage = Stage.INIT
-            plugin = target()
-            # A class may well return something else than an instance of its own.
-            _check_plugin(plugin, spec, has_hooks)
+            if acceptance.is_plugin(target):
+                plugin = acceptance.make(target, spec)
+                # A class may well return something else than an instance of its own.
+                if fault := acceptance.refusal(plugin, spec):
+                    raise TypeError(fault)
     if guard.error is not None:
         failure = PluginFailure.of(stage, spec.slug, guard.error)
         return Loading(held=FAILED, failures=(failure,))
+    if refusal is not None:
+        failure = PluginFailure.of(Stage.INIT, spec.slug, TypeError(refusal))
+        return Loading(held=REFUSED, failures=(failure,))
     if unfit is not None:
         return Loading(
             held=NotLoaded(state=PluginState.INCOMPATIBLE, reason=unfit),
@@ -98,14 +140,6 @@ def _is_class(target: object) -> bool:
 
 def _is_plugin(target: Any) -> bool:
     return issubclass(target if _is_class(target) else type(target), Plugin)
-
-
-def _check_plugin(target: object, spec: PluginSpec, has_hooks: HasHooks) -> None:
-    if not _is_plugin(target) and not has_hooks(target):
-        raise TypeError(
-            f"{safe_repr(target)} is no plugin; expected a subclass of plugreg.Plugin, or a "
-            f"class, module or object with hook implementations, from {spec.origin}"
-        )
 
 
 def _bounds_fault(target: object, spec: PluginSpec, rules: HostRules) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from plugreg._support.guard import safe_repr
 from plugreg._support.named import NamedTuple
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from plugreg._calls.circuits import CircuitPolicy
+    from plugreg._lifecycle.load import Construct
     from plugreg._state.ledger import OnFailure
     from plugreg.encryption import Encryption
     from plugreg.events import Deliver
@@ -47,6 +48,9 @@ class Options(NamedTuple):
     mixins: Iterable[MixinSpec]
     switches: Mapping[str, bool]
     overrides: Mapping[str, Mapping[str, Any]]
+    accept: str
+    builtins_called: str
+    construct: Construct | None
     encryption: Encryption | None
     implicit_prefix: str | None
     installer: Any
@@ -77,6 +81,14 @@ class Options(NamedTuple):
         return self.group or f"{self.host}.plugins"
 
 
+_WORDS: Final = {
+    "new_plugins": ("inactive", "active"),
+    "accept": ("plugins", "any"),
+    "builtins_called": ("last", "first"),
+}
+"""The words that some options take."""
+
+
 def host_rules(options: Options) -> HostRules:
     """Return the rules for resolving; slugs are slugified, and PLUGREG_SAFE_MODE is read.
 
@@ -84,9 +96,11 @@ def host_rules(options: Options) -> HostRules:
         ValueError: If options contradict each other or themselves.
         TypeError: If a string is given where a collection of slugs belongs.
     """
-    new_plugins, host_version = options.new_plugins, options.host_version
-    if new_plugins not in ("inactive", "active"):
-        raise ValueError(f"new_plugins must be 'inactive' or 'active', not {new_plugins!r}")
+    for name, expected in _WORDS.items():
+        if (given := getattr(options, name)) not in expected:
+            first, second = expected
+            raise ValueError(f"{name} must be {first!r} or {second!r}, not {safe_repr(given)}")
+    host_version = options.host_version
     if host_version is not None:
         from packaging.version import InvalidVersion, Version
 
@@ -103,7 +117,9 @@ def host_rules(options: Options) -> HostRules:
         blocked=_slugs("blocked", options.blocked),
         allowed=None if options.allowed is None else _slugs("allowed", options.allowed),
         ignore_compatibility=_slugs("ignore_compatibility", options.ignore_compatibility),
-        new_plugins_active=new_plugins == "active",
+        new_plugins_active=options.new_plugins == "active",
+        accepts_any=options.accept == "any",
+        builtins_called_first=options.builtins_called == "first",
         safe_mode=options.safe_mode or os.environ.get("PLUGREG_SAFE_MODE", "") not in ("", "0"),
     )
     for slug in sorted(rules.mandatory):

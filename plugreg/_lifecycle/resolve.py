@@ -92,7 +92,7 @@ def resolve(
     failures += [_failure(slug, message) for slug in unknown]
     failures += _row_faults(gone, rows)
     failures += [*faults, *_hold_cycles(needs, held)]
-    return _plan(chosen, needs, {}, held, failures)
+    return _plan(chosen, needs, {}, held, failures, rules=rules)
 
 
 def resolve_few(
@@ -117,8 +117,8 @@ def resolve_few(
     others = {need for needed in needs.values() for need in needed} - chosen.keys()
     if not others <= previous.active.keys() or _hold_cycles(needs, held):
         return None
-    depths = {slug: previous.active[slug].implementations.rank[0] for slug in others}
-    return _plan(chosen, needs, depths, held, failures)
+    depths = {slug: previous.active[slug].implementations.rank[1] for slug in others}
+    return _plan(chosen, needs, depths, held, failures, rules=rules)
 
 
 def need_unmet(need: str, why: str) -> str:
@@ -361,9 +361,12 @@ def _plan(
     others: Mapping[Slug, int],
     held: dict[Slug, NotLoaded],
     failures: list[PluginFailure],
+    *,
+    rules: HostRules,
 ) -> LoadPlan:
     """Order plugins by how deep their needs go, then by precedence; no cycle is left in them.
 
+    Builtins that are to be called first come last: they are in nobody's needs, and need nobody.
     ``others`` has the depths of plugins that are not part of the plan.
     """
     from graphlib import TopologicalSorter
@@ -375,7 +378,11 @@ def _plan(
         if slug in wanted:
             below = [depths[need] for need in wanted[slug] if need in depths]
             depths[slug] = max(below, default=-1) + 1
-    ranks = {slug: (depths.get(slug, 0), *chosen[slug].sort_key) for slug in wanted}
+    last = Source.BUILTIN if rules.builtins_called_first else None
+    ranks = {
+        slug: (chosen[slug].source is last, depths.get(slug, 0), *chosen[slug].sort_key)
+        for slug in wanted
+    }
     order = sorted(ranks, key=lambda slug: ranks[slug])
     failures += _hold_unmet(order, needs, held)
     return LoadPlan(

@@ -16,6 +16,7 @@ from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import Slug
 from plugreg.records import (
     FAILED,
+    REFUSED,
     ActivePlugin,
     HostRules,
     KnownPlugin,
@@ -115,6 +116,10 @@ class BuildState:
     def may_touch(self, slug: str) -> bool:
         """Return whether this build may change anything about a plugin."""
         return self.only is None or slug in self.only
+
+    def lacks(self, need: Slug) -> bool:
+        """Return whether a plugin that another needs is off. What is no plugin is no need."""
+        return need not in self.active and self.held.get(need) != REFUSED
 
     def hold(self, slug: Slug, failure: PluginFailure, reason: str = FAILED.reason) -> None:
         """Keep a plugin off because of a failure."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, NamedTuple, NoReturn
 
-from plugreg._lifecycle.load import load
+from plugreg._lifecycle.load import Acceptance, load
 from plugreg._support.guard import LONGEST_MESSAGE, Guard, cut, plain, safe_str
 from plugreg.hooks import PluginManager, PlugregSpecs
 from plugreg.mixins import SettingsMixin
@@ -47,7 +47,8 @@ class ProbeRequest(NamedTuple):
 
     ``token`` distinguishes the child's answer from a file that the plugin wrote by mistake.
     ``spec`` has no ``target``. ``mixins`` are key, module and qualified name of the class of each
-    capability. ``seconds`` is how long the parent waits. The last two are Python's options on
+    capability. ``constructs`` says that the host makes the objects of classes itself, so that none
+    is made here. ``seconds`` is how long the parent waits. The last two are Python's options on
     compiled modules.
     """
 
@@ -57,6 +58,7 @@ class ProbeRequest(NamedTuple):
     host: str
     implicit_prefix: str | None
     mixins: tuple[tuple[str, str, str], ...]
+    constructs: bool
     seconds: float
     dont_write_bytecode: bool
     pycache_prefix: str | None
@@ -102,11 +104,17 @@ def _probe(request: ProbeRequest) -> dict[str, Any]:
     """Return the answer, as :func:`plugreg._state.probe_report.report_from` takes it."""
     manager = PluginManager(request.host, implicit_prefix=request.implicit_prefix)
     manager.add_hookspecs(PlugregSpecs)
+    acceptance = Acceptance(
+        manager.has_implementations,
+        lambda cls: any(key != "base" for key in _mixins_of(cls, request)),
+        request.rules.accepts_any,
+        (lambda cls, _spec: cls) if request.constructs else None,
+    )
     before, started = _peak_memory(), perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         if not sys.warnoptions:
             warnings.simplefilter("default")
-        loading = load(request.spec, request.rules, manager.has_implementations)
+        loading = load(request.spec, request.rules, acceptance)
     seconds, after = perf_counter() - started, _peak_memory()
     answer: dict[str, Any] = {
         "outcome": "ok",
@@ -141,15 +149,12 @@ def _fault(failure: PluginFailure) -> dict[str, str]:
 def _inspect(loaded: LoadedPlugin, request: ProbeRequest, manager: PluginManager) -> dict[str, Any]:
     """Return the plugin's hooks, mixins and settings."""
     plugin = loaded.plugin
+    cls = plugin if request.constructs and issubclass(type(plugin), type) else type(plugin)
     found: dict[str, Any] = {
         "hooks": sorted({name for name, _ in manager.implementations(plugin, loaded.slug).pairs}),
-        "mixins": [
-            key
-            for key, module, qualname in request.mixins
-            if isinstance(cls := named(module, qualname), type) and issubclass(type(plugin), cls)
-        ],
+        "mixins": _mixins_of(cls, request),
     }
-    if issubclass(type(plugin), SettingsMixin):
+    if issubclass(cls, SettingsMixin):
         faults: list[str] = []
         for attribute in ("SETTINGS", "USER_SETTINGS"):
             definitions, new_faults = parse_definitions(getattr(plugin, attribute), attribute)
@@ -158,6 +163,15 @@ def _inspect(loaded: LoadedPlugin, request: ProbeRequest, manager: PluginManager
         if faults:
             found |= {"outcome": "error", "detail": f"mixin 'settings': {'; '.join(faults)}"}
     return found
+
+
+def _mixins_of(cls: type, request: ProbeRequest) -> list[str]:
+    """Return the keys of the capabilities of a class; no module is imported for that."""
+    return [
+        key
+        for key, module, qualname in request.mixins
+        if isinstance(mixin := named(module, qualname), type) and issubclass(cls, mixin)
+    ]
 
 
 def named(module: str, qualname: str) -> Any:

@@ -69,6 +69,7 @@ class Prober(NamedTuple):
         current: Returns the snapshot.
         probe_rows: Where reports are stored.
         scrubber: Returns the scrubber of a plugin's protected values.
+        constructs: Whether the host makes the objects of classes itself.
     """
 
     host: str
@@ -78,15 +79,16 @@ class Prober(NamedTuple):
     current: Callable[[], Snapshot]
     probe_rows: ProbeRows
     scrubber: Callable[[str], Scrubber]
+    constructs: bool = False
 
     def probe(self, slug: str, timeout: float) -> ProbeReport:
         """Load a plugin in a child process and return a report on it.
 
-        The plugin is imported and constructed, not activated: it is bound to no registry, and no
-        hook or mixin of it is called. A capability of the host counts if the plugin derives from
-        its class by name. The plugin may lie: it runs as the same user as the host. Processes that
-        it started are ended, too, unless they left the session and, on Linux, changed their
-        environment.
+        The plugin is imported and constructed, unless the host constructs it itself, and not
+        activated: it is bound to no registry, and no hook or mixin of it is called. A capability
+        of the host counts if the plugin derives from its class by name. The plugin may lie: it
+        runs as the same user as the host. Processes that it started are ended, too, unless they
+        left the session and, on Linux, changed their environment.
 
         The strings of the report are scrubbed of the plugin's protected values. The report is
         stored, unless the host gave the plugin as an object: that plugin cannot be probed, and is
@@ -156,6 +158,7 @@ class Prober(NamedTuple):
             host=self.host,
             implicit_prefix=self.implicit_prefix,
             mixins=tuple((m.key, m.cls.__module__, m.cls.__qualname__) for m in mixins),
+            constructs=self.constructs,
             seconds=timeout,
             dont_write_bytecode=sys.dont_write_bytecode,
             pycache_prefix=sys.pycache_prefix,

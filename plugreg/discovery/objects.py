@@ -36,6 +36,7 @@ STATED: Final = (
 def find(objects: Iterable[Any], *, source: Source) -> Discovery:
     """Return a spec for each of the objects that a host gave, sorted.
 
+    Builtins are sorted in the order in which they were given, others by slug.
     The slug is made from the name in a pair, else from SLUG, NAME, or the last name of the class,
     module or reference. ``target`` of a spec is the object, None for a reference. An object without
     a good slug and a string that is no reference are failures.
@@ -49,7 +50,7 @@ def find(objects: Iterable[Any], *, source: Source) -> Discovery:
         The specs, and a failure for each object that is refused. No object makes it raise.
     """
     findings = Findings()
-    for given in objects:
+    for position, given in enumerate(objects):
         name, candidate = _unpair(given)
         with Guard() as guard:
             found = _describe(candidate)
@@ -68,6 +69,7 @@ def find(objects: Iterable[Any], *, source: Source) -> Discovery:
                 source=source,
                 attributes=stated,
                 target=found.target,
+                position=position if source is Source.BUILTIN else 0,
             )
         if guard.error is not None:
             place = name or _qualname(_class_of(candidate))

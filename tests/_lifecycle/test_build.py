@@ -11,6 +11,7 @@ from plugreg import Plugin, PluginState, Stage, hookimpl, hookspec
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.binding import BoundContext
 from plugreg._lifecycle.build import Builder
+from plugreg._lifecycle.load import Acceptance
 from plugreg._lifecycle.snapshot import Remake
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.slugs import Slug
@@ -80,6 +81,7 @@ class Yard:
                 self.manager.implementations,
                 partial(BoundContext, store, self.plugin_rows),
             ),
+            acceptance=Acceptance(self.manager.has_implementations),
             off=frozenset(),
         )
 
@@ -107,7 +109,7 @@ class TestBuilder:
     def test_nothing_is_put_into_service(self, log):
         """A build activates plugins; hooks and snapshot are exchanged by whoever asked."""
         yard = Yard()
-        built = yard.build(("b", Told), ("a", Told))
+        built = yard.build(("a", Told), ("b", Told))
         assert log == ["+a", "+b"]
         assert [each.slug for each in built.added] == ["a", "b"]
         assert list(built.snapshot.active) == ["a", "b"]
@@ -131,10 +133,10 @@ class TestBuilder:
         """``removed`` is the order of tearing down, which the build itself does not do."""
         yard = Yard()
         first = yard.build(("a", Told), ("b", Told), ("c", Told)).snapshot
-        built = yard.build(("b", Told), previous=first)
-        assert [each.slug for each in built.removed] == ["c", "a"]
+        built = yard.build(("a", Told), previous=first)
+        assert [each.slug for each in built.removed] == ["c", "b"]
         assert log == ["+a", "+b", "+c"]
-        assert built.snapshot.plugins["a"].state is PluginState.MISSING
+        assert built.snapshot.plugins["c"].state is PluginState.MISSING
 
     def test_no_more_is_touched_than_asked_for(self, log):
         """With ``only`` the others keep the state they have, even where another one is due."""

@@ -247,7 +247,7 @@ def test_a_first_load_can_be_made_again():
         registry.load()
         check_whole(registry)
         check_objects(registry)
-        assert list(registry.active) == ["milk", "tea"]
+        assert list(registry.active) == ["tea", "milk"]
 
 
 def test_closing_can_be_made_again():

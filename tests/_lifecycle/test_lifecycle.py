@@ -216,7 +216,7 @@ class TestDamagedStore:
         with storage.transaction() as transaction:
             transaction.put(table, key, row)
         options = {"hookspecs": [Hooks], "storage": storage, "new_plugins": "active"}
-        with PluginRegistry("shop", builtin=[Tea, Cup], **options) as registry:
+        with PluginRegistry("shop", builtin=[Cup, Tea], **options) as registry:
             (failure,) = registry.load().failures
             assert f"'{key}' of table '{table}'" in failure.message
             assert [*registry.active] == (["cup", "tea"] if table == "counters" else ["cup"])

@@ -9,15 +9,16 @@ from datetime import UTC, date, datetime
 import pytest
 
 from plugreg import Plugin, hookimpl
-from plugreg._lifecycle.load import load
+from plugreg._lifecycle.load import Acceptance, load
 from plugreg._support.slugs import Slug
 from plugreg.hooks import PluginManager
 from plugreg.records import HostRules, PluginSpec, PluginState, Source, Stage
 
 has_hooks = PluginManager("shop").has_implementations
+acceptance = Acceptance(has_hooks)
 
 
-def loading_of(target, rules=None, has_hooks=has_hooks, **fields):
+def loading_of(target, rules=None, acceptance=acceptance, **fields):
     """Load an object that the host gave as it is."""
     spec = PluginSpec(
         slug=Slug("tea"),
@@ -27,7 +28,7 @@ def loading_of(target, rules=None, has_hooks=has_hooks, **fields):
         target=target,
         **fields,
     )
-    return load(spec, rules or HostRules(), has_hooks)
+    return load(spec, rules or HostRules(), acceptance)
 
 
 def only_failure(loading, stage):
@@ -64,20 +65,64 @@ class TestTargets:
             assert loading_of(each).loaded.plugin is each
 
     def test_a_module_is_taken_as_it_is(self):
-        """A module with hook implementations is a plugin."""
+        """A module is a plugin, whether it has hook implementations or nothing at all."""
         module = types.ModuleType("shop_tea")
+        assert loading_of(module).loaded.plugin is module
         module.price = hookimpl(lambda: 1)
         assert loading_of(module).loaded.plugin is module
 
-    @pytest.mark.parametrize(
-        "target", [object(), 5, "text", types.ModuleType("empty"), dict, len, lambda: None]
-    )
+    def test_a_class_with_a_capability_is_constructed(self):
+        """A class below that of a capability is a plugin, without a base class of plugreg's."""
+        mixed = Acceptance(has_hooks, lambda cls: issubclass(cls, dict))
+        cls = type("Table", (dict,), {})
+        table = cls()
+
+        assert type(loading_of(cls, acceptance=mixed).loaded.plugin) is cls
+        assert loading_of(table, acceptance=mixed).loaded.plugin is table
+
+    @pytest.mark.parametrize("target", [object(), 5, "text", dict, len, lambda: None])
+    def test_any_object_is_taken_as_it_is(self, target):
+        """Where everything is accepted, functions and classes are values."""
+        loading = loading_of(lambda: target, acceptance=Acceptance(has_hooks, accepts_any=True))
+        assert loading.loaded.plugin() is target
+        loading = loading_of(target, acceptance=Acceptance(has_hooks, accepts_any=True))
+        assert loading.loaded.plugin is target
+
+    def test_the_host_constructs(self):
+        """With ``construct`` the host makes the objects of classes, and of nothing else."""
+        made = []
+
+        def construct(cls, spec):
+            made.append((cls, spec.slug))
+            return cls(1, size=2)
+
+        constructing = Acceptance(has_hooks, construct=construct)
+        tea = Tea()
+
+        assert loading_of(Tea, acceptance=constructing).loaded.plugin.given == ((1,), {"size": 2})
+        assert loading_of(tea, acceptance=constructing).loaded.plugin is tea
+        assert made == [(Tea, "tea")]
+        failure = only_failure(loading_of(Plain, acceptance=constructing), Stage.INIT)
+        assert "Plain() takes no arguments" in failure.message
+
+    @pytest.mark.parametrize("target", [object(), 5, "text", dict, len, lambda: None])
     def test_what_is_no_plugin_is_refused(self, target):
         """Expected, got and distribution are named; an arbitrary class is not constructed."""
         failure = only_failure(loading_of(target, distribution="shop-tea"), Stage.INIT)
         assert repr(target) in failure.message
         assert "plugreg.Plugin" in failure.message
         assert "'shop-tea'" in failure.message
+
+    def test_nothing_is_never_a_plugin(self, site, monkeypatch):
+        """An entry point that gives None is refused, whatever is accepted."""
+        site.dist("shop-tea", modules={"load_none.py": "Tea = None"})
+        monkeypatch.syspath_prepend(str(site))
+        spec = PluginSpec(
+            slug=Slug("tea"), name="tea", value="load_none:Tea", source=Source.ENTRY_POINT
+        )
+        loading = load(spec, HostRules(), Acceptance(has_hooks, accepts_any=True))
+        assert "None is no plugin" in only_failure(loading, Stage.INIT).message
+        del sys.modules["load_none"]
 
     @pytest.mark.parametrize("base", [Plugin, Plain])
     @pytest.mark.parametrize("given", [None, 5, object()])
@@ -112,7 +157,7 @@ class TestTargets:
             value=" load_tea : Box.Tea [fast]",
             source=Source.ENTRY_POINT,
         )
-        plugin = load(spec, HostRules(), has_hooks).loaded.plugin
+        plugin = load(spec, HostRules(), acceptance).loaded.plugin
         assert type(plugin) is sys.modules.pop("load_tea").Box.Tea
 
     def test_module_of_a_folder_is_imported_under_a_private_name(self, tmp_path):
@@ -129,7 +174,7 @@ class TestTargets:
                 source=Source.DIRECTORY,
                 path=str(file),
             )
-            found.append(type(load(spec, HostRules(), has_hooks).loaded.plugin))
+            found.append(type(load(spec, HostRules(), acceptance).loaded.plugin))
         assert found[0] is not found[1]
         assert "load_same" not in sys.modules
 
@@ -158,7 +203,7 @@ class TestImportFaults:
         spec = PluginSpec(
             slug=Slug("tea"), name="tea", value="load_bad:Tea", source=Source.ENTRY_POINT
         )
-        failure = only_failure(load(spec, HostRules(), has_hooks), Stage.IMPORT)
+        failure = only_failure(load(spec, HostRules(), acceptance), Stage.IMPORT)
         assert failure.exception_type == name
         assert "Traceback" in failure.traceback
         failure.message.encode()

@@ -30,6 +30,8 @@ def rules(**options):
                 "host_distribution": None,
                 "allowed": None,
                 "new_plugins": "inactive",
+                "accept": "plugins",
+                "builtins_called": "last",
                 "safe_mode": False,
                 **options,
             }

@@ -136,13 +136,20 @@ class TestWhatIsFound:
         assert spec.slug == kind.__name__.lower()
         assert spec.target is instance
 
-    def test_the_order_given_does_not_matter(self):
+    @pytest.mark.parametrize("source", [Source.SAMPLE, Source.BROUGHT])
+    def test_the_order_given_does_not_matter(self, source):
         """Specs are sorted by slug."""
         given = [Named, ("a", Tax), "m:Z"]
 
-        assert objects.find(given, source=Source.BUILTIN) == objects.find(
-            reversed(given), source=Source.BUILTIN
-        )
+        assert objects.find(given, source=source) == objects.find(reversed(given), source=source)
+
+    def test_builtins_keep_their_order(self):
+        """Builtins are sorted as the host gave them."""
+        given = [("z", Tax), "m:Y", ("a", Tax)]
+
+        found = objects.find(given, source=Source.BUILTIN)
+
+        assert [spec.slug for spec in found.specs] == ["z", "y", "a"]
 
     def test_the_same_object_counts_once(self):
         """An object given twice is one plugin, two objects of a class are two."""
