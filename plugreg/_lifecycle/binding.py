@@ -9,9 +9,8 @@ from typing import Any
 from plugreg._lifecycle.migrate import migrate
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.slugs import Slug
-from plugreg.settings.rows import StoredSettings, User
 from plugreg.settings.store import SettingsStore
-from plugreg.settings.values import Declared
+from plugreg.settings.values import Declared, StoredSettings, User
 from plugreg.settings.view import SettingsView, user_view
 
 

@@ -8,14 +8,19 @@ from typing import Any, Final
 
 from plugreg._support.guard import Guard, explain, safe_repr
 from plugreg._support.slugs import near
-from plugreg._support.strings import check_string
 from plugreg.exceptions import SettingError
 from plugreg.mixins import SettingsMixin
-from plugreg.settings.definition import check
-from plugreg.settings.references import NO_REFERENCE, copied, has_reference, reads_as_reference
-from plugreg.settings.rows import FIRST_VERSION, StoredSettings, StoredValue, User
+from plugreg.settings.definition import check_given
+from plugreg.settings.references import NO_REFERENCE, has_reference
 from plugreg.settings.store import SettingsStore
-from plugreg.settings.values import Declared, Definitions
+from plugreg.settings.values import (
+    FIRST_VERSION,
+    Declared,
+    Definitions,
+    StoredSettings,
+    StoredValue,
+    User,
+)
 
 _MOST_TRIES: Final = 10
 """How often others may change the settings in between before the migration is given up."""
@@ -102,15 +107,8 @@ def _check_values(
             faults.append(f"{safe_repr(name)} is no setting of this version{hint}")
             continue
         with Guard() as guard:
-            is_json = is_reference = has_reference(value)
-            if is_reference:
-                text = json.dumps(copied(value), allow_nan=False)
-                check_string(key, text, [text])
-                refused = json.loads(text) not in passed_on
-            else:
-                _, text, is_json = check(definition, value, plugin=slug, user=user)
-                refused = definition.typed is not None and reads_as_reference(text)
-            if refused:
+            _, text, is_json = check_given(definition, value, plugin=slug, user=user)
+            if has_reference(value) and json.loads(text) not in passed_on:
                 raise SettingError(key, NO_REFERENCE)
             if text:
                 values[key] = StoredValue(text, definition.protected, is_json)

@@ -13,8 +13,8 @@ from plugreg._support.named import NamedTuple
 from plugreg._support.per_process import PerProcess
 from plugreg._support.slugs import near
 from plugreg.records import ActivePlugin, PluginFailure, Stage
-from plugreg.settings.rows import StoredSettings, User
 from plugreg.settings.store import SettingsStore
+from plugreg.settings.values import StoredSettings, User
 from plugreg.settings.view import SettingsView
 
 _VALUES: Final = "settings values"

@@ -24,7 +24,7 @@ from plugreg._support.slugs import Slug, has_control_characters
 from plugreg._support.strings import CONTROL_CHARACTERS
 from plugreg.exceptions import PluginActiveError, RecordCorruptError, SettingError, StorageError
 from plugreg.records import EMPTY, Epoch, HostRules, PluginFailure, PluginRow, PluginSpec, Stage
-from plugreg.settings.rows import TABLES, VERSIONS
+from plugreg.settings.store import TABLES, VERSIONS
 from plugreg.settings.types import strings_in
 from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import (

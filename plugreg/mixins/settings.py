@@ -10,7 +10,7 @@ from plugreg.mixins._spec import MixinSpec
 from plugreg.records import EMPTY
 from plugreg.settings.declaration import parse_definitions
 from plugreg.settings.definition import SettingDefinition
-from plugreg.settings.rows import FIRST_VERSION
+from plugreg.settings.values import FIRST_VERSION
 
 
 class SettingsMixin:

@@ -6,6 +6,7 @@ No store, override or mask is known here: only a definition, a value and a strin
 from __future__ import annotations
 
 import inspect
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
@@ -14,10 +15,16 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias
 
 from plugreg._support.frozen import Frozen
-from plugreg._support.guard import Guard, safe_str
+from plugreg._support.guard import Guard, explain, safe_str
 from plugreg._support.named import NamedTuple
 from plugreg._support.strings import check_string, is_scalar, own_message, reveals
 from plugreg.exceptions import SettingError
+from plugreg.settings.references import (
+    NO_REFERENCE,
+    copied,
+    has_reference,
+    reads_as_reference,
+)
 from plugreg.settings.types import (
     Misfit,
     Typed,
@@ -201,24 +208,59 @@ def check(
         SettingError: If the value is refused. Exceptions of callable choices pass through.
     """
     given = _as_given(definition, value)
-    if type(given) is str and not given.strip():
+    native: object = None
+    text = ""
+    is_blank = type(given) is str and not given.strip()
+    if not is_blank or (given and not definition.required and _takes_blanks(definition)):
+        native = native_of(definition, given)
+        text = text_of(definition, native)
+    if not text:
         if definition.required:
             raise SettingError(definition.key, _REQUIRED)
-        if not given or not _takes_blanks(definition):
-            return Checked(definition.unset, "")
-    native = native_of(definition, given)
-    text = text_of(definition, native)
+        return Checked(definition.unset, "")
     kept, is_json = text, False
     if definition.typed is not None:
-        if not text:
-            if definition.required:
-                raise SettingError(definition.key, _REQUIRED)
-            return Checked(definition.unset, "")
         kept, is_json = _typed_call(definition, definition.typed.kept_as, native, text)
     _validate(definition, native, text)
     if definition.choices is not None:
         _choose(definition, text, choices_of(definition, plugin=plugin, user=user))
     return Checked(native, kept, is_json)
+
+
+def check_given(
+    definition: SettingDefinition, value: object, *, plugin: Any = None, user: Any = None
+) -> Checked:
+    """Check a value, which may be or hold references; these are stored as they are.
+
+    Args:
+        definition: Definition of the setting.
+        value: The value to check.
+        plugin: Passed on to callable choices.
+        user: Passed on to callable choices.
+
+    Returns:
+        As from :func:`check`; a value with references has no native value yet.
+
+    Raises:
+        SettingError: If the value is refused, or a string that would read as a reference.
+    """
+    reference = None
+    # A dict or a list may be of a subclass, whose methods do anything.
+    with Guard() as guard:
+        if has_reference(value):
+            reference = json.dumps(copied(value), allow_nan=False)
+    if type(guard.error) in (TypeError, ValueError):
+        raise SettingError(definition.key, safe_str(guard.error))
+    if guard.error is not None:
+        kind = explain(guard.error).exception_type
+        raise SettingError(definition.key, f"Value cannot be read ({kind}); give plain dicts")
+    if reference is not None:
+        check_string(definition.key, reference, [reference])
+        return Checked(None, reference, is_json=True)
+    checked = check(definition, value, plugin=plugin, user=user)
+    if definition.typed is not None and reads_as_reference(checked.text):
+        raise SettingError(definition.key, NO_REFERENCE)
+    return checked
 
 
 def native_of_stored(definition: SettingDefinition, given: object) -> object:

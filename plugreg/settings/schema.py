@@ -19,7 +19,10 @@ _PLAIN: Final = MappingProxyType({bool: "boolean", int: "integer", float: "numbe
 
 
 def schema_of(
-    definitions: Mapping[str, SettingDefinition], locked: Collection[str] = (), title: str = ""
+    definitions: Mapping[str, SettingDefinition],
+    locked: Collection[str] = (),
+    protected: Collection[str] = (),
+    title: str = "",
 ) -> dict[str, Any]:
     """Return the schema of an object with the native value of each setting.
 
@@ -32,26 +35,21 @@ def schema_of(
     Args:
         definitions: Valid definitions by upper-case key.
         locked: Keys of values that the host fixes.
+        protected: Keys of values that are not shown, beside those declared protected.
         title: Title of the schema.
 
     Returns:
         A new dict.
     """
-    typed = {
-        key: definition.typed
-        for key, definition in definitions.items()
-        if definition.typed is not None
-    }
+    typed = {key: item.typed for key, item in definitions.items() if item.typed is not None}
     schemas, models = _typed_schemas(typed) if typed else ({}, {})
     schema: dict[str, Any] = {"$schema": DIALECT, "type": "object"}
     if title:
         schema["title"] = title
     schema["properties"] = {
-        key: (schemas[key] if key in schemas else _plain_schema(definition))
-        | _words(definition)
-        | _values(definition)
-        | _flags(definition, key in locked)
-        for key, definition in definitions.items()
+        key: (schemas[key] if key in schemas else _plain_schema(item))
+        | _describe(item, is_locked=key in locked, is_protected=item.protected or key in protected)
+        for key, item in definitions.items()
     }
     schema["required"] = [key for key, item in definitions.items() if item.required]
     schema["additionalProperties"] = False
@@ -87,31 +85,29 @@ def _plain_schema(definition: SettingDefinition) -> dict[str, Any]:
     return {"type": _PLAIN[definition.converter]}
 
 
-def _words(definition: SettingDefinition) -> dict[str, Any]:
-    words = {
-        "title": definition.name,
-        "description": definition.description,
-        "x-units": definition.units,
+def _describe(
+    definition: SettingDefinition, *, is_locked: bool, is_protected: bool
+) -> dict[str, Any]:
+    """Return everything but the type, without calling the plugin's code."""
+    described: dict[str, Any] = {
+        "title": safe_str(definition.name),
+        "description": safe_str(definition.description),
+        "x-units": safe_str(definition.units),
     }
-    return {name: shown for name, text in words.items() if (shown := safe_str(text))}
-
-
-def _values(definition: SettingDefinition) -> dict[str, Any]:
-    """Return the default and the choices, without calling the plugin's code."""
-    values: dict[str, Any] = {}
-    if definition.has_default and not definition.protected and not callable(definition.default):
+    default, choices = definition.default, definition.choices
+    if default is not None and not is_protected and not callable(default):
         with Guard():
-            values["default"] = _as_json(definition, definition.default)
-    if not callable(definition.choices):
-        choices: dict[str, Any] = {}
+            described["default"] = _as_json(definition, default)
+    if not callable(choices):
+        offered: dict[str, Any] = {}
         for value, label in choices_of(definition):
             with Guard():
                 # A choice that is no value of the setting is left out.
                 chosen = _as_json(definition, value)
-                choices.setdefault(json.dumps(chosen), {"const": chosen, "title": safe_str(label)})
-        if choices:
-            values["oneOf"] = list(choices.values())
-    return values
+                offered.setdefault(json.dumps(chosen), {"const": chosen, "title": safe_str(label)})
+        described["oneOf"] = list(offered.values())
+    described |= {"writeOnly": is_protected, "readOnly": is_locked}
+    return {name: value for name, value in described.items() if value or name == "default"}
 
 
 def _as_json(definition: SettingDefinition, value: object) -> Any:
@@ -122,8 +118,3 @@ def _as_json(definition: SettingDefinition, value: object) -> Any:
     if not is_scalar(type(value)):
         raise SettingError(definition.key, "It cannot be converted to a string")
     return plain(native) if isinstance(native, str) else native
-
-
-def _flags(definition: SettingDefinition, locked: bool) -> dict[str, Any]:
-    flags = {"writeOnly": definition.protected, "readOnly": locked}
-    return {name: True for name, is_set in flags.items() if is_set}

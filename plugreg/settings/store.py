@@ -1,10 +1,17 @@
-"""The settings of all plugins in memory and in the storage, and every write of them."""
+"""The settings of all plugins in memory and in the storage, and every write of them.
+
+Tables: ``settings`` (``slug:KEY``) and ``user_settings`` (``slug:user:KEY``) have one row for each
+value that was set: ``value`` (a string), ``protected``, and where true ``reference`` and
+``encrypted``. ``versions`` (by slug) has the version of the plugin's settings in ``settings``.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final, TypeAlias
 from weakref import WeakValueDictionary
 
@@ -12,20 +19,23 @@ from plugreg._support.guard import explain
 from plugreg._support.per_process import PerProcess
 from plugreg._support.redact import Scrubber
 from plugreg.encryption import Encryption
-from plugreg.exceptions import RecordCorruptError, SettingError, StorageError
+from plugreg.exceptions import EncryptionError, RecordCorruptError, SettingError, StorageError
 from plugreg.records import EMPTY, PluginFailure
 from plugreg.settings.definition import SettingDefinition
-from plugreg.settings.rows import (
+from plugreg.settings.values import (
     FIRST_VERSION,
     NOTHING,
-    Rows,
+    Declared,
+    PluginValues,
     StoredSettings,
     StoredValue,
     User,
-    place,
 )
-from plugreg.settings.values import NOTHING_HIDDEN, Declared, PluginValues
-from plugreg.storage import Storage
+from plugreg.storage import Storage, Transaction
+from plugreg.storage.base import Record, field, parse_records, readable
+
+TABLES: Final = ("settings", "user_settings")
+VERSIONS: Final = "versions"
 
 _logger = logging.getLogger("plugreg")
 
@@ -37,7 +47,8 @@ class SettingsStore:
     """The values of all plugins: those stored, and the overrides of the host.
 
     Reading takes no lock and touches no storage. A method that touches the storage may raise
-    StorageError; then nothing has changed.
+    StorageError; then nothing has changed. A row that cannot be decrypted is read as a value with
+    a fault, and never changed.
 
     Args:
         storage: The storage with the rows.
@@ -57,12 +68,12 @@ class SettingsStore:
         encryption: Encryption | None = None,
     ) -> None:
         self.record: Final = record
+        self.overrides: Final = overrides
         self.damaged: tuple[RecordCorruptError, ...] = ()
         """An error for each row that was damaged when all values were read last."""
         self._storage = storage
         self._changed = changed
-        self.overrides: Final = overrides
-        self._rows = Rows(encryption)
+        self._encryption = encryption
         # Writers queue here until memory has what they stored; readers never do.
         self._writing = PerProcess(threading.Lock)
         self._values: dict[str, PluginValues] = {}
@@ -78,7 +89,7 @@ class SettingsStore:
         with self._writing.get():
             # Values that are stored after this may be missing in what is read.
             revision = self._storage.revision()
-            found, self.damaged = self._rows.read(self._storage.read)
+            found, self.damaged = self._read(self._storage.read)
             # A copy, since readers add plugins.
             slugs = sorted({*found, *list(self._values)})
             changed = {slug: self.of(slug).replace(found.get(slug, NOTHING)) for slug in slugs}
@@ -115,8 +126,7 @@ class SettingsStore:
         Args:
             slug: Slug of the plugin.
         """
-        known = slug in self._values or slug in self.overrides
-        return self.of(slug).scrubber() if known else NOTHING_HIDDEN
+        return self.of(slug).scrubber() if self._is_known(slug) else Scrubber()
 
     def scrubber_for(self, slug: str, user: User = None) -> Scrubber:
         """Return a scrubber of the protected values of a plugin and of at most one user.
@@ -127,8 +137,7 @@ class SettingsStore:
             slug: Slug of the plugin.
             user: Number of the user, None for no user.
         """
-        known = slug in self._values or slug in self.overrides
-        return self.of(slug).scrubber_for(user) if known else NOTHING_HIDDEN
+        return self.of(slug).scrubber_for(user) if self._is_known(slug) else Scrubber()
 
     def read_stored(self, slug: str) -> StoredSettings:
         """Read the settings of one plugin from the storage; memory stays as it is.
@@ -136,7 +145,7 @@ class SettingsStore:
         Args:
             slug: Slug of the plugin.
         """
-        return self._rows.read(self._storage.read, slug)[0].get(slug, NOTHING)
+        return self._read(self._storage.read, slug)[0].get(slug, NOTHING)
 
     # -- plugins that come and go ------------------------------------------------------------
 
@@ -196,8 +205,6 @@ class SettingsStore:
                 error for error in self.damaged if error.key.partition(":")[0] != slug
             )
 
-    # -- versions ----------------------------------------------------------------------------
-
     def version_fault(self, slug: str, version: int | None = None) -> str | None:
         """Return why settings of a version cannot be written, or None.
 
@@ -241,9 +248,9 @@ class SettingsStore:
         with self._writing.get():
             values = self.of(slug)
             with self._storage.transaction() as transaction:
-                stored = self._rows.version(transaction, slug)
+                stored = _stored_version(transaction, slug)
                 found = stored or FIRST_VERSION
-                if found != version and not self._rows.has_values(transaction, slug):
+                if found != version and not _has_values(transaction, slug):
                     found = version
                 fault = _version_fault(found, version, values.declared.version)
                 if fault is not None:
@@ -251,16 +258,14 @@ class SettingsStore:
                 # Looked up here, since the plugin may have been reloaded while others wrote.
                 is_protected = definition.protected or values.was_protected(user, key)
                 value = StoredValue(text, is_protected, is_json) if text else None
-                if value is None:
-                    self._rows.delete(transaction, slug, user, key)
-                else:
-                    self._rows.put(transaction, slug, user, key, value)
-                    if stored != version:
-                        self._rows.put_version(transaction, slug, version)
-                        stored = version
-            before = values.stored.of(user).get(key)
-            values.put(user, key, value, stored)
-        if before != value:
+                self._put(transaction, slug, user, key, value)
+                if value is not None and stored != version:
+                    transaction.put(VERSIONS, slug, {"settings": version})
+                    stored = version
+            is_changed = values.stored.of(user).get(key) != value
+            after = values.stored.with_value(user, key, value, stored)
+            values.publish(after, [(user, key)] if is_changed else [])
+        if is_changed:
             self._changed(scope, frozenset({key}))
 
     def exchange(self, slug: str, before: StoredSettings, after: StoredSettings) -> bool:
@@ -282,17 +287,13 @@ class SettingsStore:
                 revision = self._storage.revision()
                 in_memory = revision == self._revision and before is values.stored
                 if not in_memory:
-                    found, _ = self._rows.read(transaction.items, slug)
+                    found, _ = self._read(transaction.items, slug)
                     if found.get(slug, NOTHING) != before:
                         return False
                 for user, key in before.differences(after):
-                    value = after.of(user).get(key)
-                    if value is None:
-                        self._rows.delete(transaction, slug, user, key)
-                    else:
-                        self._rows.put(transaction, slug, user, key, value)
-                if after.version is not None and after.version != before.version:
-                    self._rows.put_version(transaction, slug, after.version)
+                    self._put(transaction, slug, user, key, after.of(user).get(key))
+                if after.version not in (None, before.version):
+                    transaction.put(VERSIONS, slug, {"settings": after.version})
             values.replace(after)
             if in_memory and after != before:
                 self._revision = revision + 1
@@ -310,17 +311,151 @@ class SettingsStore:
             StorageError: If there are no keys.
             EncryptionError: If no key decrypts a row. Nothing has changed then.
         """
-        with self._writing.get(), self._storage.transaction() as transaction:
-            return self._rows.rotate(
-                transaction,
-                [
-                    place(slug, user, key)
-                    for slug, values in list(self._values.items())
-                    for user, own in values.stored.values.items()
-                    for key in own
-                    if values.is_protected(user, key)
-                ],
+        if self._encryption is None:
+            raise StorageError(
+                "there are no keys to encrypt with; give the registry encryption=Encryption([key])"
             )
+        changed = 0
+        with self._writing.get(), self._storage.transaction() as transaction:
+            # Some are protected by now although their rows do not say so.
+            protected = {
+                _place(slug, user, key)
+                for slug, values in list(self._values.items())
+                for user, own in values.stored.values.items()
+                for key in own
+                if values.is_protected(user, key)
+            }
+            for table in TABLES:
+                for row_key, row in transaction.items(table):
+                    if not _is_protected(row) and (table, row_key) not in protected:
+                        continue
+                    with readable(table, row_key):
+                        text = field(row, "value", str)
+                    encrypt = (
+                        self._encryption.rotate if _is_encrypted(row) else self._encryption.encrypt
+                    )
+                    try:
+                        token = encrypt(text)
+                    except EncryptionError as error:
+                        subject = f"record {row_key!r} of table {table!r}"
+                        raise EncryptionError(subject, error.keys) from None
+                    new = {**row, "value": token, "protected": True, "encrypted": True}
+                    transaction.put(table, row_key, new)
+                    changed += 1
+        return changed
+
+    # -- rows --------------------------------------------------------------------------------
+
+    def _is_known(self, slug: str) -> bool:
+        return slug in self._values or slug in self.overrides
+
+    def _read(
+        self, read_table: Callable[[str], Any], only: str | None = None
+    ) -> tuple[dict[str, StoredSettings], tuple[RecordCorruptError, ...]]:
+        """Return the stored settings by slug, and an error for each damaged row.
+
+        ``read_table`` is ``Storage.read``, or ``items`` of a transaction. The tables are read one
+        after the other, so that commits may fall in between.
+        """
+        tables = {table: dict(read_table(table)) for table in (*TABLES, VERSIONS)}
+        if only is not None:
+            tables = {
+                table: {key: row for key, row in rows.items() if key.partition(":")[0] == only}
+                for table, rows in tables.items()
+            }
+        values: dict[str, dict[User, dict[str, StoredValue]]] = {}
+        versions, damaged = parse_records(VERSIONS, tables[VERSIONS], _parse_version)
+        for table in TABLES:
+            parsed, errors = parse_records(table, tables[table], partial(self._parse, table))
+            damaged += errors
+            for slug, user, key, value in parsed.values():
+                values.setdefault(slug, {}).setdefault(user, {})[key] = value
+        return {
+            slug: StoredSettings(versions.get(slug), values.get(slug, {}))
+            for slug in values.keys() | versions.keys()
+        }, damaged
+
+    def _put(
+        self, transaction: Transaction, slug: str, user: User, key: str, value: StoredValue | None
+    ) -> None:
+        """Write or remove one value. Raises RecordCorruptError where its row is damaged."""
+        table, row_key = _place(slug, user, key)
+        old = transaction.get(table, row_key)
+        if old is not None:
+            with readable(table, row_key):
+                self._parse(table, row_key, old)
+        if value is None:
+            transaction.delete(table, row_key)
+            return
+        row: Record = {"value": value.text, "protected": value.is_protected}
+        if value.is_json:
+            row["reference"] = True
+        if value.is_protected and self._encryption is not None:
+            row |= {"value": self._encryption.encrypt(value.text), "encrypted": True}
+        transaction.put(table, row_key, row)
+
+    def _parse(self, table: str, row_key: str, row: Record) -> tuple[str, User, str, StoredValue]:
+        """Return slug, user, key and value of a row."""
+        slug, *users, key = row_key.split(":")
+        if len(users) != TABLES.index(table):
+            raise ValueError("the key has too many or too few parts")
+        text, fault = field(row, "value", str), ""
+        if _is_encrypted(row):
+            text, fault = self._decrypt(text)
+        is_json = row.get("reference") is True
+        if is_json and not fault:
+            json.loads(text)  # Invalid JSON is reported here, where its place is known.
+        value = StoredValue(text, _is_protected(row), is_json, fault)
+        return slug, int(users[0]) if users else None, key, value
+
+    def _decrypt(self, token: str) -> tuple[str, str]:
+        """Return the decrypted string, and why it is not available."""
+        if self._encryption is None:
+            return "", (
+                "it is stored encrypted, and the registry has no keys; "
+                "install 'plugreg[secrets]' and give encryption=Encryption([key])"
+            )
+        try:
+            return self._encryption.decrypt(token), ""
+        except EncryptionError:
+            return "", (
+                "it is stored encrypted, and none of the registry's keys opens it; "
+                "add the key that it was written with, or set the value again"
+            )
+
+
+def _place(slug: str, user: User, key: str) -> tuple[str, str]:
+    """Return table and row key of a value."""
+    if user is None:
+        return "settings", f"{slug}:{key}"
+    return "user_settings", f"{slug}:{user}:{key}"
+
+
+def _has_values(transaction: Transaction, slug: str) -> bool:
+    """Return whether any value of a plugin, or of a user of it, is stored."""
+    rows = (row_key for table in TABLES for row_key, _ in transaction.items(table))
+    return any(row_key.partition(":")[0] == slug for row_key in rows)
+
+
+def _stored_version(transaction: Transaction, slug: str) -> int | None:
+    row = transaction.get(VERSIONS, slug)
+    if row is None:
+        return None
+    with readable(VERSIONS, slug):
+        return _parse_version(slug, row)
+
+
+def _parse_version(_slug: str, row: Record) -> int:
+    version: int = field(row, "settings", int)
+    return version
+
+
+def _is_protected(row: Record) -> bool:
+    return row.get("protected") is not False
+
+
+def _is_encrypted(row: Record) -> bool:
+    return row.get("encrypted") is True
 
 
 def _version_fault(stored: int, known: int, declared: int) -> str | None:

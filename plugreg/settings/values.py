@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from operator import is_
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from plugreg._support.guard import Guard
@@ -14,9 +14,120 @@ from plugreg._support.redact import Scrubber
 from plugreg.records import EMPTY
 from plugreg.settings.definition import SettingDefinition, as_text, default_of, native_of, text_of
 from plugreg.settings.references import has_reference, resolve
-from plugreg.settings.rows import FIRST_VERSION, NOTHING, StoredSettings, StoredValue, User
+
+FIRST_VERSION: Final = 1
+"""The version of settings that were stored without a version."""
+
+User: TypeAlias = int | None
+"""Owner of values: a user's number, or None for the plugin itself."""
+
+Spot: TypeAlias = tuple[User, str]
+"""One setting of a plugin: its owner, and its upper-case key."""
 
 Definitions: TypeAlias = Mapping[str, SettingDefinition]
+
+_MOST_REPLACED: Final = 16
+_SHORT: Final = 4
+"""How many replaced secrets are kept, and the fewest characters of one."""
+
+_OWNERS: Final = (None, 0)
+"""The plugin itself, and any user."""
+
+
+class StoredValue(NamedTuple):
+    """A value that was set: its string, or JSON where a string would not do.
+
+    JSON is stored of references, and of values whose string another value of the type has too.
+    With a ``fault``, which says why the string is not available, ``text`` is empty. The repr
+    does not show the text.
+    """
+
+    text: str
+    is_protected: bool
+    is_json: bool = False
+    fault: str = ""
+
+    def __repr__(self) -> str:
+        return f"StoredValue(is_protected={self.is_protected}, fault={self.fault!r})"
+
+    @property
+    def given(self) -> Any:
+        """The value as it was given: a string, or the content of the JSON."""
+        return json.loads(self.text) if self.is_json else self.text
+
+
+class StoredSettings(NamedTuple):
+    """All stored values of one plugin at one moment. It never changes.
+
+    ``values`` are by user, then by key. ``version`` is None where none is stored.
+    """
+
+    version: int | None = None
+    values: Mapping[User, Mapping[str, StoredValue]] = MappingProxyType({})
+
+    def of(self, user: User) -> Mapping[str, StoredValue]:
+        """Return the values of a user, or of the plugin itself, by key.
+
+        Args:
+            user: A user's number, or None for the plugin itself.
+        """
+        return self.values.get(user, EMPTY)
+
+    @property
+    def has_values(self) -> bool:
+        """Whether any value is stored."""
+        return any(self.values.values())
+
+    def is_older_than(self, version: int) -> bool:
+        """Return whether there are values of an older version.
+
+        Args:
+            version: The version to compare with.
+        """
+        return self.has_values and (self.version or FIRST_VERSION) < version
+
+    def differences(self, other: StoredSettings) -> Iterator[Spot]:
+        """Yield user and key of each value that differs.
+
+        Args:
+            other: Stored settings of the same plugin at another moment.
+        """
+        if other is self:
+            return
+        for user in self.values.keys() | other.values.keys():
+            mine, others = self.of(user), other.of(user)
+            if mine is not others:
+                for key in mine.keys() | others.keys():
+                    if mine.get(key) != others.get(key):
+                        yield user, key
+
+    def changes(self, other: StoredSettings) -> frozenset[str]:
+        """Return the keys of values that differ, of any owner.
+
+        Args:
+            other: Stored settings of the same plugin at another moment.
+        """
+        return frozenset(key for _, key in self.differences(other))
+
+    def with_value(
+        self, user: User, key: str, value: StoredValue | None, version: int | None
+    ) -> StoredSettings:
+        """Return a copy with this value, or without it for None, and with this version.
+
+        Args:
+            user: A user's number, or None for the plugin itself.
+            key: Upper-case key of the setting.
+            value: The value, None to remove it.
+            version: Version to store, None for none.
+        """
+        own = dict(self.of(user))
+        own.pop(key, None)
+        if value is not None:
+            own[key] = value
+        return StoredSettings(version, {**self.values, user: own})
+
+
+NOTHING: Final = StoredSettings()
 
 
 class Declared(NamedTuple):
@@ -35,21 +146,35 @@ class Declared(NamedTuple):
         return self.settings if user is None else self.user_settings
 
 
-NOTHING_HIDDEN: Final = Scrubber()
-
-
 class _Secret(NamedTuple):
-    """A protected value as given, its owner, and its definition, if any."""
+    """A protected value as given, or the default of a definition."""
 
     user: User
     definition: SettingDefinition | None
     given: Any
+    is_default: bool = False
+
+    @property
+    def varies(self) -> bool:
+        """Whether it may be another value each time."""
+        if self.is_default:
+            return type(self.given) not in (str, int, float, bool)
+        return has_reference(self.given)
 
 
-_MOST_REPLACED: Final = 16
-_SHORT: Final = 4
-_OWNERS: Final = (None, 0)
-"""The plugin itself, and any user."""
+_Texts: TypeAlias = tuple[tuple[User, str], ...]
+"""Strings to hide, each with the owner of its value."""
+
+
+class _Hidden(NamedTuple):
+    """The strings to hide, as of one moment; those of ``varying`` secrets are looked up again."""
+
+    stored: StoredSettings | None = None
+    declared: Declared | None = None
+    constant: _Texts = ()
+    varying: tuple[_Secret, ...] = ()
+    texts: _Texts = ()
+    scrubber: Scrubber = Scrubber()
 
 
 class PluginValues:
@@ -60,16 +185,12 @@ class PluginValues:
         self.stored = NOTHING
         self.declared = Declared()
         # Own and user settings that were ever declared protected in this process.
-        self.protected: frozenset[tuple[bool, str]] = frozenset()
-        self._seen: tuple[StoredSettings, Declared, list[str], list[_Secret]] | None = None
-        self._scrubbed: tuple[list[str], Scrubber] = ([], NOTHING_HIDDEN)
-        self._scrubbed_for: tuple[tuple[object, ...], User, Scrubber] = (
-            (None, None, None),
-            None,
-            NOTHING_HIDDEN,
-        )
-        self._scrubbing: set[int] = set()
-        self._replaced: tuple[tuple[User, SettingDefinition | None, StoredValue], ...] = ()
+        self._protected: frozenset[tuple[bool, str]] = frozenset()
+        # The plugin may still hold a secret that was replaced, and quote it in an exception.
+        self._replaced: tuple[_Secret, ...] = ()
+        self._hidden = _Hidden()
+        self._hidden_for: tuple[_Texts, User, Scrubber] = ((), None, Scrubber())
+        self._hiding: set[int] = set()
 
     def declare(self, declared: Declared) -> None:
         """Set the current declaration of the plugin.
@@ -77,7 +198,7 @@ class PluginValues:
         Args:
             declared: Declaration of the plugin.
         """
-        self.protected |= {
+        self._protected |= {
             (user is None, key)
             for user in _OWNERS
             for key, definition in declared.of(user).items()
@@ -117,21 +238,25 @@ class PluginValues:
             user: A user's number, or None for the plugin itself.
             key: Upper-case key of the setting.
         """
-        return (user is None, key) in self.protected
+        return (user is None, key) in self._protected
 
-    def put(self, user: User, key: str, value: StoredValue | None, version: int | None) -> None:
-        """Publish one value, None for none, and the stored version.
+    def publish(self, stored: StoredSettings, changed: Iterable[Spot]) -> None:
+        """Publish other values at once.
 
         Args:
-            user: A user's number, or None for the plugin itself.
-            key: Upper-case key of the setting.
-            value: The value, None for none.
-            version: Stored version of the settings.
+            stored: Stored settings of the plugin.
+            changed: Owner and key of each value that differs from the one published now.
         """
-        old = self.stored.of(user).get(key)
-        if old is not None and old != value:
-            self._keep_secret(user, key, old)
-        self.stored = self.stored.with_value(user, key, value, version)
+        replaced = [
+            _Secret(user, self.declared.of(user).get(key), old.given)
+            for user, key in changed
+            if (old := self.stored.of(user).get(key)) is not None
+            # A short old value would hide whole strings that are no secret any more.
+            and len(old.text) >= _SHORT
+            and self.is_protected(user, key)
+        ]
+        self._replaced = (*reversed(replaced), *self._replaced)[:_MOST_REPLACED]
+        self.stored = stored
 
     def replace(self, stored: StoredSettings) -> frozenset[str]:
         """Publish other values at once, and return the keys of those that differ.
@@ -139,42 +264,23 @@ class PluginValues:
         Args:
             stored: Stored settings of the plugin.
         """
-        before = self.stored
-        if stored == before:
+        if stored == self.stored:
             # Caches are valid for the same object alone.
             return frozenset()
-        changed = set()
-        for user, key in before.differences(stored):
-            changed.add(key)
-            if key in before.of(user):
-                self._keep_secret(user, key, before.of(user)[key])
-        self.stored = stored
-        return frozenset(changed)
-
-    def _keep_secret(self, user: User, key: str, old: StoredValue) -> None:
-        # The plugin may still hold a secret that was replaced, and quote it in an exception.
-        if self.is_protected(user, key):
-            definition = self.declared.of(user).get(key)
-            self._replaced = ((user, definition, old), *self._replaced)[:_MOST_REPLACED]
+        changed = [*self.stored.differences(stored)]
+        self.publish(stored, changed)
+        return frozenset(key for _, key in changed)
 
     def release(self) -> None:
         """Drop the declaration of a plugin that is gone; its secrets stay hidden.
 
         A call that still runs may quote them.
         """
-        secrets = [
-            _Secret(user, definition, old.given)
-            for user, definition, old in self._replaced
-            if not old.fault
-        ]
-        secrets += self._protected_defaults()
-        texts = dict.fromkeys(
-            (secret.user, text) for secret in secrets for text in _texts_of(secret) if text
-        )
-        hidden = [(user, None, StoredValue(text, is_protected=True)) for user, text in texts]
+        texts = dict.fromkeys(_texts_of([*self._replaced, *self._defaults()]))
+        hidden = [_Secret(user, None, text) for user, text in texts if len(text) >= _SHORT]
         self._replaced = tuple(hidden[:_MOST_REPLACED])
         self.declared = Declared(version=self.declared.version)
-        self._seen = None
+        self._hidden = _Hidden()
 
     @property
     def has_state(self) -> bool:
@@ -188,7 +294,7 @@ class PluginValues:
         Args:
             stored: Stored settings of the plugin.
         """
-        if not self.protected:
+        if not self._protected:
             return stored
         values = {
             user: {
@@ -209,21 +315,7 @@ class PluginValues:
 
         Those are stored values, overrides, defaults, and values that were replaced lately.
         """
-        me = threading.get_ident()
-        if me in self._scrubbing:
-            # The plugin's code, called to convert a value, needs a scrubber itself.
-            secrets = [secret._replace(definition=None) for secret in self._protected_values()]
-            return Scrubber(_all_texts(secrets))
-        self._scrubbing.add(me)
-        try:
-            texts = self._protected_texts()
-        finally:
-            self._scrubbing.discard(me)
-        last, scrubber = self._scrubbed
-        if last != texts:
-            scrubber = Scrubber(texts, known=scrubber)
-            self._scrubbed = (texts, scrubber)
-        return scrubber
+        return self._hide().scrubber
 
     def scrubber_for(self, user: User) -> Scrubber:
         """Return a scrubber of own protected values and those of one user.
@@ -233,46 +325,42 @@ class PluginValues:
         Args:
             user: Number of the user, None for no user.
         """
-        everything = self.scrubber()
-        made_from = (everything, self.stored, self.declared)
-        last, last_user, scrubber = self._scrubbed_for
-        if last_user == user and all(map(is_, last, made_from)):
-            return scrubber
-        secrets = list(self._protected_values())
-        own = [secret for secret in secrets if secret.user in (None, user)]
-        scrubber = everything
-        if len(own) < len(secrets):
-            texts = _all_texts([*own, *self._protected_defaults()])
-            scrubber = Scrubber(texts, known=everything)
-        self._scrubbed_for = (made_from, user, scrubber)
+        hidden = self._hide()
+        texts, last_user, scrubber = self._hidden_for
+        if texts is not hidden.texts or last_user != user:
+            own = [text for owner, text in hidden.texts if owner in (None, user)]
+            scrubber = hidden.scrubber
+            if len(own) < len(hidden.texts):
+                scrubber = Scrubber(own, known=scrubber)
+            self._hidden_for = (hidden.texts, user, scrubber)
         return scrubber
 
-    def _protected_texts(self) -> list[str]:
-        seen = self._seen
-        if seen is None or seen[0] is not self.stored or seen[1] is not self.declared:
-            secrets = list(self._protected_values())
-            constant = [secret for secret in secrets if not has_reference(secret.given)]
-            varying = [secret for secret in secrets if has_reference(secret.given)]
-            seen = (self.stored, self.declared, list(_all_texts(constant)), varying)
-            self._seen = seen
-        # References and defaults may have another value each time.
-        return [*seen[2], *_all_texts([*seen[3], *self._protected_defaults()])]
+    def _hide(self) -> _Hidden:
+        me = threading.get_ident()
+        if me in self._hiding:
+            # The plugin's code, called to convert a value, needs a scrubber itself.
+            secrets = [secret for secret in self._secrets() if not secret.is_default]
+            return _hidden(_Hidden(), _texts_of(s._replace(definition=None) for s in secrets))
+        self._hiding.add(me)
+        try:
+            last, stored, declared = self._hidden, self.stored, self.declared
+            if last.stored is not stored or last.declared is not declared:
+                secrets = [*self._secrets()]
+                last = last._replace(
+                    stored=stored,
+                    declared=declared,
+                    constant=tuple(_texts_of(s for s in secrets if not s.varies)),
+                    varying=tuple(s for s in secrets if s.varies),
+                )
+            elif not last.varying:
+                return last
+            self._hidden = last = _hidden(last, (*last.constant, *_texts_of(last.varying)))
+            return last
+        finally:
+            self._hiding.discard(me)
 
-    def _protected_defaults(self) -> Iterator[_Secret]:
-        for user in _OWNERS:
-            for definition in self.declared.of(user).values():
-                if definition.protected and definition.has_default:
-                    # It may be the plugin's own code.
-                    with Guard() as guard:
-                        value = default_of(definition)
-                    if guard.error is None:
-                        yield _Secret(None, definition, value)
-
-    def _protected_values(self) -> Iterator[_Secret]:
-        for user, definition, value in self._replaced:
-            # A short old value would hide whole texts that are no secret any more.
-            if len(value.text) >= _SHORT and not value.fault:
-                yield _Secret(user, definition, value.given)
+    def _secrets(self) -> Iterator[_Secret]:
+        yield from self._replaced
         for user, values in self.stored.values.items():
             definitions = self.declared.of(user)
             for key, value in values.items():
@@ -284,36 +372,51 @@ class PluginValues:
             if not owners or any(self.was_protected(user, key) for user in owners):
                 definition = self.declared.of(owners[0])[key] if owners else None
                 yield _Secret(None, definition, given)
+        yield from self._defaults()
+
+    def _defaults(self) -> Iterator[_Secret]:
+        for user in _OWNERS:
+            for definition in self.declared.of(user).values():
+                if definition.protected and definition.has_default:
+                    yield _Secret(None, definition, definition.default, is_default=True)
 
 
-def _all_texts(secrets: Iterable[_Secret]) -> Iterator[str]:
-    for secret in secrets:
-        yield from _texts_of(secret)
+def _hidden(last: _Hidden, texts: Iterable[tuple[User, str]]) -> _Hidden:
+    """Return *last* with these strings, or as it is if it has the same."""
+    texts = tuple(texts)
+    if texts == last.texts:
+        return last
+    scrubber = Scrubber((text for _, text in texts), known=last.scrubber)
+    return last._replace(texts=texts, scrubber=scrubber)
 
 
-def _texts_of(secret: _Secret) -> list[str]:
-    """Return all strings of a protected value: as given, as converted, and within."""
-    _, definition, given = secret
-    texts: list[str] = []
-    # An odd value is the code of a plugin or host.
-    with Guard():
-        value = resolve(given, strict=False)
-        if not isinstance(value, (dict, list, tuple)):
-            texts.append(as_text(value))
-        texts += _leaves(value)
-        if definition is not None and value != "":
-            with Guard():
-                native = native_of(definition, value)
-                texts += (as_text(native), text_of(definition, native))
-                if type(native) is int:
-                    texts.append(str(float(native)))
-                elif type(native) is float and native.is_integer():
-                    texts.append(str(int(native)))
-        for text in tuple(texts):
-            if text.lstrip()[:1] in ("{", "["):
+def _texts_of(secrets: Iterable[_Secret]) -> Iterator[tuple[User, str]]:
+    """Yield the owner and each string of protected values: as given, as converted, and within."""
+    for user, definition, given, is_default in secrets:
+        texts: list[str] = []
+        # An odd value, and a default, may be the code of a plugin or host.
+        with Guard():
+            if is_default and definition is not None:
+                value = default_of(definition)
+            else:
+                value = resolve(given, strict=False)
+            if not isinstance(value, (dict, list, tuple)):
+                texts.append(as_text(value))
+            texts += _leaves(value)
+            if definition is not None and value != "":
                 with Guard():
-                    texts += _leaves(json.loads(text))
-    return texts
+                    native = native_of(definition, value)
+                    texts += (as_text(native), text_of(definition, native))
+                    if type(native) is int:
+                        texts.append(str(float(native)))
+                    elif type(native) is float and native.is_integer():
+                        texts.append(str(int(native)))
+            for text in tuple(texts):
+                if text.lstrip()[:1] in ("{", "["):
+                    with Guard():
+                        texts += _leaves(json.loads(text))
+        for text in texts:
+            yield user, text
 
 
 def _leaves(value: Any) -> Iterator[str]:

@@ -6,40 +6,33 @@ was never set has no row.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from enum import Enum
 from types import NoneType
 from typing import Any, Final, Literal, TypeAlias
 
 from plugreg._support.frozen import replace
-from plugreg._support.guard import Guard, explain, plain, safe_repr, safe_str
+from plugreg._support.guard import Guard, explain, plain, safe_repr
 from plugreg._support.named import NamedTuple
 from plugreg._support.redact import MASK
 from plugreg._support.slugs import near
-from plugreg._support.strings import check_string
 from plugreg.exceptions import SettingError
 from plugreg.records import EMPTY, PluginFailure, Stage
 from plugreg.settings.definition import (
     Checked,
     SettingDefinition,
     check,
+    check_given,
     default_of,
     fault_of,
     native_of_stored,
     text_of,
 )
-from plugreg.settings.references import (
-    NO_REFERENCE,
-    copied,
-    has_reference,
-    reads_as_reference,
-    resolve,
-)
-from plugreg.settings.rows import FIRST_VERSION, NOTHING, StoredSettings, StoredValue
+from plugreg.settings.references import has_reference, resolve
 from plugreg.settings.schema import schema_of
 from plugreg.settings.store import Scope, SettingsStore
+from plugreg.settings.values import FIRST_VERSION, NOTHING, StoredSettings, StoredValue
 
 Layer: TypeAlias = Literal["default", "stored", "override"]
 """Source of a value; a later one wins."""
@@ -107,10 +100,9 @@ class SettingsView(Mapping[str, Any]):
             definition = self._definition(key)
         name = definition.key
         if name not in values:
-            value = own.get(name)
-            native = self._value(definition, value)
+            native, varies = self._value(definition, own.get(name))
             # Readers could change a list that they share.
-            if not issubclass(type(native), _IMMUTABLE) or self._varies(definition, value):
+            if varies or not issubclass(type(native), _IMMUTABLE):
                 return native
             values[name] = native
         return values[name]
@@ -139,12 +131,8 @@ class SettingsView(Mapping[str, Any]):
 
     def schema(self) -> dict[str, Any]:
         """Return a JSON Schema (2020-12) of all settings; locked ones are read-only."""
-        locked = [key for key in self.definitions if key in self._fixed]
-        definitions = {
-            key: replace(definition, protected=self._is_protected(definition))
-            for key, definition in self.definitions.items()
-        }
-        schema = schema_of(definitions, locked, title=self._scope[0])
+        protected = {key for key in self.definitions if self.is_protected(key)}
+        schema = schema_of(self.definitions, self._fixed, protected, title=self._scope[0])
         # Keys are the plugin's; other strings may quote a protected value.
         scrubbed = self._values.scrubber_for(self._scope[1]).value
         schema["properties"] = {key: scrubbed(item) for key, item in schema["properties"].items()}
@@ -188,7 +176,10 @@ class SettingsView(Mapping[str, Any]):
         Raises:
             KeyError: If the key is unknown.
         """
-        return self._is_protected(self._definition(key))
+        definition = self._definition(key)
+        is_fixed = definition.key in self._fixed
+        is_protected = self._values.was_protected if is_fixed else self._values.is_protected
+        return definition.protected or is_protected(self._scope[1], definition.key)
 
     def is_set(self, key: str) -> bool:
         """Return whether a value is stored, or fixed by the host.
@@ -217,7 +208,7 @@ class SettingsView(Mapping[str, Any]):
             KeyError: If the key is unknown.
         """
         definition = self._definition(key)
-        if self._is_protected(definition):
+        if self.is_protected(key):
             return MASK if self.is_set(key) else ""
         with Guard():
             return text_of(definition, self[key])
@@ -240,15 +231,19 @@ class SettingsView(Mapping[str, Any]):
         definition = self._definition(key)
         with Guard() as guard:
             value = self._stored(definition.key)
-            if definition.key in self._fixed or (value is not None and _may_change(value)):
+            if (
+                definition.key in self._fixed
+                or (value is not None and value.fault)
+                or (value is not None and value.is_json and has_reference(value.given))
+            ):
                 self._value(definition, value)
             elif value is not None:
-                if definition.protected is not self._is_protected(definition):
+                if self.is_protected(key) is not definition.protected:
                     definition = replace(definition, protected=True)
                 reason = fault_of(definition, value.given, was_checked=was_checked)
                 return None if reason is None else self._scrubbed(reason)
             elif definition.required or callable(definition.default):
-                text = text_of(definition, self._value(definition, None))
+                text = text_of(definition, self._default(definition))
                 return _MISSING if definition.required and not text else None
             return None
         assert guard.error is not None
@@ -276,7 +271,7 @@ class SettingsView(Mapping[str, Any]):
             StorageError: If the storage fails.
         """
         definition = self._definition(key)
-        if self._is_protected(definition):
+        if self.is_protected(key):
             with Guard():
                 # An object may do anything when it is compared.
                 if isinstance(value, str) and value == MASK:
@@ -286,13 +281,13 @@ class SettingsView(Mapping[str, Any]):
         reason = _LOCKED if definition.key in self._fixed else fault
         if reason is not None:
             raise SettingError(definition.key, reason)
-        text, is_json = self._storable(definition, value)
+        _, text, is_json = self._checked(check_given, definition, value)
         change = SettingChange(slug, user, definition.key, text)
         if definition.before_save is not None:
             with Guard() as guard:
                 definition.before_save(change)
             if guard.error is not None:
-                raise self._veto(definition, guard.error)
+                raise self._refusal(definition, guard.error, is_veto=True)
         self._store.write(self._scope, definition, text, version=self._version, is_json=is_json)
         if definition.after_save is not None:
             with Guard() as guard:
@@ -307,21 +302,6 @@ class SettingsView(Mapping[str, Any]):
 
     # -- the parts ---------------------------------------------------------------------------
 
-    def _varies(self, definition: SettingDefinition, value: StoredValue | None) -> bool:
-        """Return whether a setting may read as something else before it is written again."""
-        is_fixed = definition.key in self._fixed
-        given = self._fixed[definition.key] if is_fixed else value
-        if given is not None and _may_change(given):
-            return True
-        if not callable(definition.default):
-            return False
-        # It is called each time, also in place of a stored value that no longer fits.
-        if value is not None and not is_fixed:
-            with Guard():
-                native_of_stored(definition, value.given)
-                return False
-        return True
-
     def _definition(self, key: object) -> SettingDefinition:
         name = key.upper() if isinstance(key, str) else ""
         definition = self.definitions.get(name)
@@ -333,34 +313,38 @@ class SettingsView(Mapping[str, Any]):
     def _stored(self, key: str) -> StoredValue | None:
         return self._values.stored.of(self._scope[1]).get(key)
 
-    def _value(self, definition: SettingDefinition, value: StoredValue | None) -> Any:
-        """Return the native value of a setting whose stored value is *value*."""
-        if definition.key in self._fixed:
-            return self._resolved(definition, self._fixed[definition.key])
-        if value is None:
-            return self._native_or_default(definition, "")
-        if value.fault:
-            raise SettingError(definition.key, value.fault)
-        given = value.given
-        if value.is_json and has_reference(given):
-            return self._resolved(definition, given)
-        return self._native_or_default(definition, given)
+    def _value(self, definition: SettingDefinition, value: StoredValue | None) -> tuple[Any, bool]:
+        """Return a native value, and whether it may change before the setting is written again.
+
+        *value* is the stored value. It is not read where the host fixes the setting.
+        """
+        name = definition.key
+        given: Any = ""
+        if name in self._fixed:
+            given = self._fixed[name]
+        elif value is not None:
+            if value.fault:
+                raise SettingError(name, value.fault)
+            given = value.given
+        is_reference = type(given) is not str and has_reference(given)
+        if name in self._fixed or is_reference:
+            checked = self._checked(check, definition, self._resolved(definition, given))
+            if checked.text:
+                return checked.native, is_reference
+        elif given != "":
+            with Guard():
+                return native_of_stored(definition, given), False
+        return self._default(definition), is_reference or callable(definition.default)
 
     def _resolved(self, definition: SettingDefinition, given: Any) -> Any:
         try:
-            value = resolve(given)
+            return resolve(given)
         except ValueError as error:
             reason = str(error)
-        else:
-            native, text, is_json = self._checked(definition, value)
-            return native if is_json else self._native_or_default(definition, text)
         # Raised here, so that it carries no other exception.
         raise SettingError(definition.key, reason)
 
-    def _native_or_default(self, definition: SettingDefinition, given: object) -> Any:
-        if given != "":
-            with Guard():
-                return native_of_stored(definition, given)
+    def _default(self, definition: SettingDefinition) -> Any:
         with Guard() as guard:
             default = default_of(definition)
             if callable(definition.default) or issubclass(type(default), _IMMUTABLE):
@@ -372,55 +356,32 @@ class SettingsView(Mapping[str, Any]):
         shown = fault.exception_type if definition.protected else self._scrubbed(fault.message)
         raise SettingError(definition.key, f"its default is not available: {shown}")
 
-    def _storable(self, definition: SettingDefinition, value: object) -> tuple[str, bool]:
-        """Return the string to store for *value*, and whether it is JSON."""
-        text = None
-        # A dict or a list may be of a subclass, whose methods do anything.
-        with Guard() as guard:
-            if has_reference(value):
-                text = json.dumps(copied(value), allow_nan=False)
-        if guard.error is not None:
-            raise SettingError(definition.key, self._unreadable(guard.error))
-        if text is not None:
-            check_string(definition.key, text, [text])
-            return text, True
-        _, text, is_json = self._checked(definition, value)
-        if definition.typed is not None and reads_as_reference(text):
-            raise SettingError(definition.key, NO_REFERENCE)
-        return text, is_json
-
-    def _unreadable(self, error: BaseException) -> str:
-        """Return why a value cannot be searched for references."""
-        if type(error) in (TypeError, ValueError):
-            return self._scrubbed(safe_str(error))
-        return f"Value cannot be read ({explain(error).exception_type}); give plain dicts"
-
-    def _checked(self, definition: SettingDefinition, value: object) -> Checked:
+    def _checked(
+        self, checks: Callable[..., Checked], definition: SettingDefinition, value: object
+    ) -> Checked:
         slug, user = self._scope
         with Guard() as guard:
-            return check(definition, value, plugin=slug, user=user)
+            return checks(definition, value, plugin=slug, user=user)
         assert guard.error is not None
         raise self._refusal(definition, guard.error)
 
-    def _refusal(self, definition: SettingDefinition, error: BaseException) -> SettingError:
-        """Return the error for a value that could not be checked, or was refused."""
-        if isinstance(error, SettingError):
-            return self._error(definition, error.reason, error.__cause__)
-        reason = f"its choices are not available: {explain(error).message}"
-        return self._error(definition, reason, error)
-
-    def _veto(self, definition: SettingDefinition, error: BaseException) -> SettingError:
-        """Return the refusal of ``before_save``, without protected values."""
-        reason = ""
-        if not definition.protected:
-            with Guard():
-                reason = plain(str(getattr(error, "reason", error)))
-        return self._error(definition, reason or "Value was refused", error)
-
-    def _error(
-        self, definition: SettingDefinition, reason: str, cause: BaseException | None
+    def _refusal(
+        self, definition: SettingDefinition, error: BaseException, *, is_veto: bool = False
     ) -> SettingError:
-        """Return an error that quotes no protected value, nor does its cause."""
+        """Return the error for a value that could not be checked, or was refused.
+
+        It quotes no protected value, nor does its cause. A veto is the exception of a plugin.
+        """
+        reason, cause = "", error if is_veto else error.__cause__
+        if is_veto:
+            with Guard():
+                if not definition.protected:
+                    reason = plain(str(getattr(error, "reason", error)))
+            reason = reason or "Value was refused"
+        elif isinstance(error, SettingError):
+            reason = error.reason
+        else:
+            reason, cause = f"its choices are not available: {explain(error).message}", error
         refusal = SettingError(definition.key, self._scrubbed(reason))
         hides = definition.protected or self._values.scrubber()
         refusal.__cause__ = None if hides else cause
@@ -428,15 +389,6 @@ class SettingsView(Mapping[str, Any]):
 
     def _scrubbed(self, text: str) -> str:
         return self._values.scrubber().text(text)
-
-    def _is_protected(self, definition: SettingDefinition) -> bool:
-        """Return whether a value is protected, as declared or as stored."""
-        value = self._stored(definition.key)
-        if definition.protected:
-            return True
-        if value is None or definition.key in self._fixed:
-            return self._values.was_protected(self._scope[1], definition.key)
-        return value.is_protected
 
 
 def user_view(
@@ -479,10 +431,3 @@ class SettingChange(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<change of setting {self.key!r} of {self.slug!r}>"
-
-
-def _may_change(given: object) -> bool:
-    """Return whether a given value may read as something else the next time."""
-    if isinstance(given, StoredValue):
-        return bool(given.fault) or (given.is_json and has_reference(given.given))
-    return has_reference(given)

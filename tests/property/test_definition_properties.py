@@ -25,7 +25,7 @@ from plugreg.settings.definition import (
     native_of,
     native_of_stored,
 )
-from plugreg.settings.rows import StoredValue
+from plugreg.settings.values import StoredValue
 
 
 def to_text(definition, value, **who):

@@ -8,9 +8,10 @@ import signal
 import threading
 from contextlib import suppress
 from datetime import datetime
+from typing import Annotated
 
 import pytest
-from pydantic import HttpUrl
+from pydantic import BeforeValidator, HttpUrl
 
 from plugreg import (
     EncryptionError,
@@ -21,6 +22,7 @@ from plugreg import (
     StorageUnavailableError,
     hookimpl,
 )
+from plugreg._support.redact import MASK
 from plugreg.encryption import Encryption
 from plugreg.mixins import SettingsMixin, UserInterfaceMixin
 from plugreg.settings.declaration import parse_definitions
@@ -138,6 +140,15 @@ class TestScrubber:
         house.view().set("TOKEN", SECRET)
         assert house.hides(SECRET) == [SECRET]
 
+    def test_a_value_that_another_process_stores_openly_stays_masked(self):
+        """That process never knew the setting as a protected one."""
+        house = House().declare(TOKEN)
+        house.declare({"TOKEN": {}})
+        House(house.storage).declare({"TOKEN": {}}).view().set("TOKEN", SECRET)
+        house.store.load()
+        assert house.view().shown("TOKEN") == MASK
+        assert house.hides(SECRET) == [SECRET]
+
     def test_a_row_that_does_not_say_counts_as_protected(self):
         """Somebody else has written it, and may have meant it to be."""
         house = House()
@@ -168,6 +179,17 @@ class TestScrubber:
             }
         )
         assert house.hides(SECRET, OTHER, "open-note") == [SECRET, OTHER]
+
+    def test_a_constant_default_is_converted_once(self):
+        """Listing many protected settings asks for the scrubber of each."""
+        converted = []
+        counted = Annotated[str, BeforeValidator(lambda text: converted.append(text) or text)]
+        definition = {"type": counted, "protected": True, "default": SECRET}
+        house = House().declare({"A": definition, "B": definition})
+        assert house.hides(SECRET) == [SECRET]
+        before = len(converted)
+        assert house.hides(SECRET) == [SECRET]
+        assert len(converted) == before
 
     def test_a_default_may_ask_for_what_fails(self):
         """Refusing that takes a scrubber, which takes the defaults again: it comes to an end."""

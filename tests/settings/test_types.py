@@ -41,7 +41,7 @@ from plugreg.settings.definition import (
     native_of_stored,
     text_of,
 )
-from plugreg.settings.rows import StoredValue
+from plugreg.settings.values import StoredValue
 
 
 def to_text(definition, value, **who):
