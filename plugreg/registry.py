@@ -394,6 +394,30 @@ class PluginRegistry:
         """
         return self._parts.operator.deactivate(slug, cascade=cascade)
 
+    def switch(self, wanted: Mapping[str, bool]) -> Mapping[str, PluginRecord]:
+        """Switch several plugins on and off at once: in one transaction, by one load.
+
+        No call sees a set in between. If one of the plugins may not be switched, none is. A plugin
+        that then fails stays switched on, as with `activate`, and the others are switched.
+
+        Args:
+            wanted: Whether each plugin, by its slug, is to be on.
+
+        Returns:
+            The plugins' records, by the same slugs.
+
+        Raises:
+            TypeError: If a value is no bool.
+            PluginNotFoundError: If a plugin is unknown or missing.
+            PluginBlockedError: If the host forbids one that is to be on.
+            PluginMandatoryError: If the host requires one that is to be off.
+            PluginRequiredError: If a plugin that stays on needs one that is to be off.
+            PluginSlugError: If one that is to be off was registered by hand.
+            RegistryBusyError: If changes before it took ``reload_wait`` seconds.
+            StorageError: If the storage fails; see `activate`.
+        """
+        return self._parts.operator.switch(wanted)
+
     def delete(self, slug: str) -> None:
         """Delete desired state, settings and metadata of a plugin that is off.
 

@@ -134,16 +134,14 @@ class LifeCycle:
                 return False
         return bool(self._queue.run(self._catch_up, "refresh", meanwhile=self._read_values))
 
-    def carry_out(
-        self, store: Callable[[], tuple[Collection[Slug], int]], *, wanted: bool | None = None
-    ) -> None:
+    def carry_out(self, store: Callable[[], tuple[Mapping[Slug, bool | None], int]]) -> None:
         """Store which plugins are wanted, and switch these and the plugins that need them.
 
         ``store`` is called in the change's turn, so that nothing is stored if that comes too late,
         and that its checks still hold. Plugin code that is being loaded has the turn already, so
-        that its refusals are raised at once; the rest is deferred. ``store`` returns the plugins,
-        and the number of the epoch that it made, 0 for none. ``wanted`` is their desired state,
-        where an event is to be emitted.
+        that its refusals are raised at once; the rest is deferred. ``store`` returns the desired
+        state of each plugin, None where no event is to be emitted, and the number of the epoch that
+        it made, 0 for none.
         """
         stored = None
         if self._queue.is_inside():
@@ -155,14 +153,14 @@ class LifeCycle:
                 self._is_behind = False
             with self._turn:
                 self._is_behind = True
-                slugs, epoch = stored or store()
-                if slugs:
-                    self._apply_to(slugs)
+                wanted, epoch = stored or store()
+                if wanted:
+                    self._apply_to(wanted)
                 self._revisions.note_own_change(epoch)
                 self._is_behind = False
-                if epoch and wanted is not None:
-                    for slug in slugs:
-                        self._outbox.add("plugin_activated", slug=slug, active=wanted)
+                for slug, active in wanted.items() if epoch else ():
+                    if active is not None:
+                        self._outbox.add("plugin_activated", slug=slug, active=active)
 
         self._queue.run(job)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from plugreg._lifecycle.catalogue import Catalogue
@@ -93,11 +93,11 @@ class Operator:
                 for name in (target, *snapshot.dependants(target)):
                     _check_probe(snapshot.plugins.get(name), probe)
 
-        def store() -> tuple[Collection[Slug], int]:
-            slugs = self._check_permitted(slug, allow_missing=allow_missing)
-            return slugs, self._plugin_rows.set_active(True, slugs)
+        def store() -> tuple[Mapping[Slug, bool], int]:
+            wanted = dict.fromkeys(self._check_permitted(slug, allow_missing=allow_missing), True)
+            return wanted, self._plugin_rows.set_active(wanted)
 
-        self._life.carry_out(store, wanted=True)
+        self._life.carry_out(store)
         return self._catalogue.record(slug)
 
     def deactivate(self, slug: str, *, cascade: bool = False) -> PluginRecord:
@@ -120,20 +120,36 @@ class Operator:
             PluginSlugError: If it was registered by hand.
         """
 
-        def store() -> tuple[Collection[Slug], int]:
-            known = self._find_stored(slug)
-            snapshot = self._published.current()
-            dependants = [name for name in snapshot.dependants(slug) if name in snapshot.active]
-            leaving = (known.slug, *dependants)
-            for name in leaving:
-                if name in self._rules.mandatory:
-                    raise PluginMandatoryError(name)
-            if dependants and not cascade:
-                raise PluginRequiredError(slug, dependants)
-            return leaving, self._plugin_rows.set_active(False, leaving)
+        def store() -> tuple[Mapping[Slug, bool], int]:
+            leaving = [self._find_stored(slug).slug]
+            if cascade:
+                leaving += self._active_dependants(slug)
+            self._check_leaving(leaving)
+            wanted = dict.fromkeys(leaving, False)
+            return wanted, self._plugin_rows.set_active(wanted)
 
-        self._life.carry_out(store, wanted=False)
+        self._life.carry_out(store)
         return self._catalogue.record(slug)
+
+    def switch(self, wanted: Mapping[str, bool]) -> Mapping[str, PluginRecord]:
+        """Switch several plugins on and off at once; see `plugreg.PluginRegistry.switch`."""
+        for slug, active in wanted.items():
+            if not isinstance(active, bool):
+                raise TypeError(f"plugin {slug!r} is switched by True or False, not {active!r}")
+
+        def store() -> tuple[Mapping[Slug, bool], int]:
+            coming: list[Slug] = []
+            leaving = [
+                self._find_stored(slug).slug for slug, active in wanted.items() if not active
+            ]
+            for slug in (slug for slug, active in wanted.items() if active):
+                coming += self._check_permitted(slug, allow_missing=False)
+            self._check_leaving(leaving)
+            changes = dict.fromkeys(coming, True) | dict.fromkeys(leaving, False)
+            return changes, self._plugin_rows.set_active(changes)
+
+        self._life.carry_out(store)
+        return {slug: self._catalogue.record(slug) for slug in wanted}
 
     def delete(self, slug: str) -> None:
         """Delete everything that is stored of a plugin that is off.
@@ -151,14 +167,14 @@ class Operator:
             PluginSlugError: If it was registered by hand.
         """
 
-        def store() -> tuple[Collection[Slug], int]:
+        def store() -> tuple[Mapping[Slug, None], int]:
             known = self._find_stored(slug)
             if slug in self._rules.mandatory:
                 raise PluginMandatoryError(slug)
             raised = self._plugin_rows.forget(known.slug, known.spec)
             self._settings.forget(slug)
             self._probe_rows.forget(slug)
-            return (known.slug,), raised
+            return {known.slug: None}, raised
 
         self._life.carry_out(store)
 
@@ -208,6 +224,25 @@ class Operator:
             if slugify(slug) != slug or slug_fault(Slug(slug), slug):
                 raise PluginSlugError(slug, "it is no slug; use lower case letters and digits")
         return (Slug(slug),)
+
+    def _active_dependants(self, slug: str) -> list[Slug]:
+        snapshot = self._published.current()
+        return [name for name in snapshot.dependants(slug) if name in snapshot.active]
+
+    def _check_leaving(self, slugs: Collection[Slug]) -> None:
+        """Check that plugins may be switched off together.
+
+        Raises PluginMandatoryError, and PluginRequiredError where an active plugin that needs one
+        of them would stay.
+        """
+        for slug in slugs:
+            dependants = self._active_dependants(slug)
+            for name in (slug, *dependants):
+                if name in self._rules.mandatory:
+                    raise PluginMandatoryError(name)
+            staying = [name for name in dependants if name not in slugs]
+            if staying:
+                raise PluginRequiredError(slug, staying)
 
     def _find_stored(self, slug: str) -> KnownPlugin:
         """Return a plugin that has rows. Raises PluginNotFoundError, PluginSlugError."""

@@ -196,14 +196,14 @@ class PluginRows:
                 if row is not None and not row.faults and row.name != name:
                     _put(transaction, replace(row, name=name))
 
-    def set_active(self, active: bool, slugs: Iterable[Slug]) -> int:
+    def set_active(self, wanted: Mapping[Slug, bool]) -> int:
         """Store whether these plugins, seen before or not, are to be active, in one transaction.
 
         Returns the number of the epoch that this made, 0 if nothing changed.
         """
         with self._storage.transaction() as transaction:
             changed = False
-            for slug in slugs:
+            for slug, active in wanted.items():
                 row = _stored_row(transaction, slug, is_damage_raised=True)
                 if row is None:
                     row = PluginRow(slug=slug, pk=0, active=active, name=slug)

@@ -456,7 +456,7 @@ class Packages:
                 self._forget(slug)
             except PluginActiveError:
                 # Another process has switched on what was about to go.
-                self._plugin_rows.set_active(False, [slug])
+                self._plugin_rows.set_active({slug: False})
                 self._refresh()
                 self._forget(slug)
 

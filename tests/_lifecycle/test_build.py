@@ -142,10 +142,10 @@ class TestBuilder:
         """With ``only`` the others keep the state they have, even where another one is due."""
         yard = Yard()
         given = [(slug, Told) for slug in "abc"]
-        yard.plugin_rows.set_active(False, [Slug("b"), Slug("c")])
+        yard.plugin_rows.set_active(dict.fromkeys([Slug("b"), Slug("c")], False))
         first = yard.build(*given).snapshot
-        yard.plugin_rows.set_active(True, [Slug("b"), Slug("c")])
-        yard.plugin_rows.set_active(False, [Slug("a")])
+        yard.plugin_rows.set_active(dict.fromkeys([Slug("b"), Slug("c")], True))
+        yard.plugin_rows.set_active(dict.fromkeys([Slug("a")], False))
         built = yard.build(*given, previous=first, only=frozenset({"b"}))
         assert log == ["+a", "+b"]
         assert [each.slug for each in built.added] == ["b"]
@@ -163,10 +163,10 @@ class TestBuilder:
 
         yard = Yard()
         given = [("a", Told), ("b", Mother), ("c", Told)]
-        yard.plugin_rows.set_active(False, [Slug("b"), Slug("c")])
+        yard.plugin_rows.set_active(dict.fromkeys([Slug("b"), Slug("c")], False))
         first = yard.build(*given).snapshot
-        yard.plugin_rows.set_active(True, [Slug("b"), Slug("c")])
-        yard.plugin_rows.set_active(False, [Slug("a")])
+        yard.plugin_rows.set_active(dict.fromkeys([Slug("b"), Slug("c")], True))
+        yard.plugin_rows.set_active(dict.fromkeys([Slug("a")], False))
         built = yard.build(*given, previous=first, only=frozenset({"b"}))
         assert log == ["+a", "+b", "+z"]
         assert built.removed == ()
@@ -189,14 +189,14 @@ class TestBuilder:
 
         yard = Yard()
         given = [("a", Told), ("b", Mother)]
-        yard.plugin_rows.set_active(False, [Slug("b")])
+        yard.plugin_rows.set_active(dict.fromkeys([Slug("b")], False))
         first = yard.build(*given).snapshot
-        yard.plugin_rows.set_active(True, [Slug("b")])
+        yard.plugin_rows.set_active(dict.fromkeys([Slug("b")], True))
         remember = yard.remember
 
         def switched_off(specs, *, few=False):
             if not few:
-                yard.plugin_rows.set_active(False, [Slug("b")])
+                yard.plugin_rows.set_active(dict.fromkeys([Slug("b")], False))
             return remember(specs, few=few)
 
         yard.remember = switched_off
@@ -211,9 +211,9 @@ class TestBuilder:
         """Where one plugin is switched, neither facts nor wishes of others are asked for."""
         yard = Yard()
         given = [(slug, Told) for slug in "abc"]
-        yard.plugin_rows.set_active(False, [Slug("b")])
+        yard.plugin_rows.set_active(dict.fromkeys([Slug("b")], False))
         first = yard.build(*given).snapshot
-        yard.plugin_rows.set_active(True, [Slug("b")])
+        yard.plugin_rows.set_active(dict.fromkeys([Slug("b")], True))
         yard.described.clear()
         yard.remembered.clear()
         built = yard.build(*given, previous=first, only=frozenset({"b"}))

@@ -10,6 +10,8 @@ from plugreg import (
     Plugin,
     PluginActiveError,
     PluginBlockedError,
+    PluginMandatoryError,
+    PluginNotFoundError,
     PluginRegistry,
     PluginRequiredError,
     PluginState,
@@ -350,3 +352,86 @@ class TestSafeMode:
         registry = PluginRegistry("shop", group="no.such", storage=storage, safe_mode=True)
         with registry:
             assert registry.load(strict=True).active == ()
+
+
+class Milk(Plugin):
+    NAME = "milk"
+
+
+class Coffee(Plugin):
+    NAME = "coffee"
+
+
+class TestSwitch:
+    def test_several_at_once(self, start, storage):
+        """One transaction stores all, one load carries all out, and no other set is ever seen."""
+        registry = start(builtin=[Coffee, Tea, Milk])
+        registry.switch({"coffee": True, "tea": True})
+        revision = storage.revision()
+        records = registry.switch({"milk": True, "tea": False})
+
+        assert {slug: record.active for slug, record in records.items()} == {
+            "milk": True,
+            "tea": False,
+        }
+        assert [*registry.active] == ["coffee", "milk"]
+        assert wishes(storage) == {"coffee": True, "tea": False, "milk": True}
+        assert storage.revision() == revision + 1
+        assert registry.switch({"milk": True})["milk"].active
+        assert storage.revision() == revision + 1
+
+    def test_readers_see_no_set_in_between(self, start):
+        """While plugins change places in many rounds, a reader finds one of the two, never both."""
+        registry = start(builtin=[Tea, Milk], new_plugins="inactive")
+        registry.switch({"tea": True})
+        stop, seen = threading.Event(), set()
+
+        def read():
+            while not stop.is_set():
+                seen.add(tuple(registry.active))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        for round_ in range(50):
+            registry.switch({"tea": round_ % 2 == 1, "milk": round_ % 2 == 0})
+        stop.set()
+        reader.join()
+
+        assert seen <= {("tea",), ("milk",)}
+
+    def test_all_or_nothing(self, start, storage):
+        """What may not be switched is refused with its error, and nothing is switched."""
+        registry = start(builtin=[Tea, Milk], blocked={"blocked"}, mandatory={"milk"})
+        before = storage.revision()
+
+        for wanted, error in (
+            ({"tea": True, "no-such": True}, PluginNotFoundError),
+            ({"tea": True, "no-such": False}, PluginNotFoundError),
+            ({"tea": True, "blocked": True}, PluginBlockedError),
+            ({"tea": True, "milk": False}, PluginMandatoryError),
+        ):
+            with pytest.raises(error):
+                registry.switch(wanted)
+        with pytest.raises(TypeError, match="'milk' is switched by True or False, not 1"):
+            registry.switch({"tea": True, "milk": 1})
+        assert [*registry.active] == ["milk"]
+        assert storage.revision() == before
+
+    def test_what_needs_a_plugin_goes_with_it_or_keeps_it(self, start):
+        """A plugin that another one needs can be switched off together with that one alone."""
+
+        class Mother(Plugin):
+            @hookimpl
+            def plugreg_plugins(self):
+                return [("child", Tea)]
+
+        registry = start(builtin=[Mother])
+        registry.switch({"mother": True})
+        registry.activate("child")
+
+        with pytest.raises(PluginRequiredError):
+            registry.switch({"mother": False})
+        with pytest.raises(PluginRequiredError):
+            registry.switch({"mother": False, "child": True})
+        registry.switch({"mother": False, "child": False})
+        assert not registry.active

@@ -130,7 +130,7 @@ class TestRemember:
     def test_no_other_wish_is_changed(self, plugin_rows, active):
         """What an operator wished stays, whatever comes, goes, or moves elsewhere."""
         plugin_rows.remember([spec("tea"), spec("gone")], RULES)
-        plugin_rows.set_active(active, [Slug("tea"), Slug("gone")])
+        plugin_rows.set_active(dict.fromkeys([Slug("tea"), Slug("gone")], active))
         before = plugin_rows.all()
         rules = HostRules(new_plugins_active=not active)
         after = plugin_rows.remember([spec("tea", "other-tea"), spec("milk")], rules)
@@ -151,7 +151,7 @@ class TestRemember:
         class Late(MemoryStorage):
             def transaction(self):
                 if self.others:
-                    PluginRows(storage).set_active(True, [self.others.pop()])
+                    PluginRows(storage).set_active(dict.fromkeys([self.others.pop()], True))
                 return storage.transaction()
 
             def read(self, table):
@@ -175,7 +175,7 @@ class TestWish:
     def test_known_and_unknown_plugins(self, plugin_rows):
         """A wish for what was never seen waits for it, with a number of its own."""
         plugin_rows.remember([spec("tea")], RULES)
-        plugin_rows.set_active(True, [Slug("tea"), Slug("milk")])
+        plugin_rows.set_active(dict.fromkeys([Slug("tea"), Slug("milk")], True))
         wishes = plugin_rows.all()
         assert all(each.active for each in wishes.values())
         assert wishes["milk"].pk != wishes["tea"].pk
@@ -183,9 +183,9 @@ class TestWish:
 
     def test_the_same_wish_again_writes_nothing(self, plugin_rows, storage):
         """Switching on what is on is no change."""
-        plugin_rows.set_active(True, [Slug("tea")])
+        plugin_rows.set_active(dict.fromkeys([Slug("tea")], True))
         revision = storage.revision()
-        plugin_rows.set_active(True, [Slug("tea")])
+        plugin_rows.set_active(dict.fromkeys([Slug("tea")], True))
         assert storage.revision() == revision
 
 
@@ -224,9 +224,9 @@ def test_a_number_is_never_used_twice(steps):
         if step == "remember":
             plugin_rows.remember([spec(name)], RULES)
         elif step == "wish":
-            plugin_rows.set_active(True, [Slug(name)])
+            plugin_rows.set_active(dict.fromkeys([Slug(name)], True))
         elif step == "unwish":
-            plugin_rows.set_active(False, [Slug(name)])
+            plugin_rows.set_active(dict.fromkeys([Slug(name)], False))
         elif step == "forget":
             with suppress(PluginActiveError):
                 lives[name] += plugin_rows.forget(Slug(name))
@@ -457,7 +457,7 @@ def test_everything_is_there_again_after_a_restart(tmp_path):
     path = tmp_path / "store.json"
     with_file = PluginRows(TinyDBStorage(path))
     with_file.remember([spec("tea"), spec("milk")], RULES)
-    with_file.set_active(True, [Slug("tea")])
+    with_file.set_active(dict.fromkeys([Slug("tea")], True))
     with_file.set_metadata("tea", {"a": [1, {"b": None}]}, merge=True)
     again = PluginRows(TinyDBStorage(path))
     again.load()
@@ -471,7 +471,7 @@ def test_a_wish_on_a_damaged_row_is_told_of(plugin_rows, storage, row):
     with storage.transaction() as transaction:
         transaction.put("plugins", "tea", row)
     with pytest.raises(StorageError, match="'tea' of table 'plugins'"):
-        plugin_rows.set_active(True, [Slug("milk"), Slug("tea")])
+        plugin_rows.set_active(dict.fromkeys([Slug("milk"), Slug("tea")], True))
     assert storage.read("plugins") == {"tea": row}
 
 
