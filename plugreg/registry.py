@@ -703,7 +703,7 @@ class PluginRegistry:
             host=parts.options.host,
             implicit_prefix=parts.options.implicit_prefix,
             rules=parts.rules,
-            mixins=parts.mixins,
+            mixins=parts.mixins.all(),
             constructs=parts.options.construct is not None,
             current=self._published.current,
             probe_rows=parts.probe_rows,

@@ -13,10 +13,7 @@ from plugreg._support.guard import Guard, safe_repr
 from plugreg._support.named import NamedTuple
 from plugreg.discovery import objects
 from plugreg.hooks import Implementations
-from plugreg.mixins import MixinSpec, SettingsMixin
-from plugreg.mixins._spec import contract_faults, has, is_enabled, run_activate
-from plugreg.mixins.settings import SPEC as SETTINGS
-from plugreg.mixins.settings import version_fault
+from plugreg.mixins._spec import MixinSpec, contract_faults, has, is_enabled, run_activate
 from plugreg.plugin import Plugin, bind, unbind
 from plugreg.records import (
     ActivePlugin,
@@ -26,7 +23,6 @@ from plugreg.records import (
     Source,
     Stage,
 )
-from plugreg.settings.declaration import parse_definitions
 from plugreg.settings.values import Declared
 
 MOST_BROUGHT: Final = 1_000
@@ -83,7 +79,7 @@ class Activator:
         implement: Implement,
         open_context: OpenContext,
     ) -> None:
-        self._mixins = tuple(sorted(mixins, key=lambda mixin: mixin.order))
+        self._mixins = mixins
         self._off = off
         self._implement = implement
         self._open_context = open_context
@@ -110,7 +106,8 @@ class Activator:
         present, enabled, faults = self._check_mixins(slug, plugin)
         if faults:
             return Activation(failures=tuple(faults))
-        declared = _read_declared(slug, plugin)
+        has_settings = any(mixin.key == "settings" for mixin in present)
+        declared = _read_declared(slug, plugin) if has_settings else Declared()
         if isinstance(declared, PluginFailure):
             return Activation(failures=(declared,))
         active = ActivePlugin(
@@ -125,10 +122,12 @@ class Activator:
         begun = _Begun(active)
         self._begun.append(begun)
         try:
-            failure = self._begin(begun, active, declared, full=full)
+            rows = [mixin for mixin in present if mixin.key in active.enabled - self._off]
+            failure = self._begin(begun, active, declared, rows, full=full)
             if failure is None:
                 brings, failures = _find_brought(active)
-                failures += _unread_settings(slug, plugin)
+                if not has_settings:
+                    failures += _unread_settings(slug, plugin)
                 return Activation(replace(active, brings=brings), failures)
         except BaseException:
             self._undo(begun)
@@ -192,7 +191,7 @@ class Activator:
         self, slug: str, plugin: object
     ) -> tuple[list[MixinSpec], list[str], list[PluginFailure]]:
         present, enabled, failures = [], [], []
-        for mixin in self._mixins:
+        for mixin in sorted(self._mixins, key=lambda mixin: mixin.order):
             with Guard() as guard:
                 if not has(mixin, plugin):
                     continue
@@ -204,11 +203,17 @@ class Activator:
                 elif is_enabled(mixin, plugin):
                     enabled.append(mixin.key)
             if guard.error is not None:
-                failures.append(_mixin_failure(slug, mixin, guard.error))
+                failures.append(_mixin_failure(slug, mixin.key, guard.error))
         return present, enabled, failures
 
     def _begin(
-        self, begun: _Begun, active: ActivePlugin, declared: Declared, *, full: bool
+        self,
+        begun: _Begun,
+        active: ActivePlugin,
+        declared: Declared,
+        mixins: Iterable[MixinSpec],
+        *,
+        full: bool,
     ) -> PluginFailure | None:
         """Bind, migrate and activate a plugin.
 
@@ -232,9 +237,7 @@ class Activator:
             return PluginFailure.of(Stage.ACTIVATE, slug, guard.error, subject="settings migration")
         self._new.append((begun, context))
         context.watch_settings()
-        for mixin in self._mixins:
-            if mixin.key not in active.enabled or mixin.key in self._off:
-                continue
+        for mixin in mixins:
             before = len(undo)
             with Guard() as guard:
                 if mixin.deactivate is not None:
@@ -243,7 +246,7 @@ class Activator:
                 run_activate(mixin, plugin, full=full)
             if guard.error is not None:
                 del undo[before:]
-                return _mixin_failure(slug, mixin, guard.error)
+                return _mixin_failure(slug, mixin.key, guard.error)
         before, hook = len(undo), "plugreg_deactivating"
         with Guard() as guard:
             undo += [_Step(row.function, hook) for row in active.implementations.rows(hook)]
@@ -287,22 +290,22 @@ def _failure(slug: str, message: str, subject: str = "") -> PluginFailure:
     return PluginFailure(stage=Stage.ACTIVATE, slug=slug, message=message, subject=subject)
 
 
-def _mixin_failure(slug: str, mixin: MixinSpec, error: BaseException) -> PluginFailure:
-    what = f"mixin {mixin.key!r}"
-    return PluginFailure.of(Stage.ACTIVATE, slug, error, subject=mixin.key, what=what)
+def _mixin_failure(slug: str, key: str, error: BaseException) -> PluginFailure:
+    return PluginFailure.of(Stage.ACTIVATE, slug, error, subject=key, what=f"mixin {key!r}")
 
 
 def _read_declared(slug: str, plugin: Any) -> Declared | PluginFailure:
     """Read the declared settings, which were checked with the contract but may differ each time."""
-    if not issubclass(type(plugin), SettingsMixin):
-        return Declared()
+    from plugreg.mixins.settings import version_fault
+    from plugreg.settings.declaration import parse_definitions
+
     with Guard() as guard:
         settings, faults = parse_definitions(plugin.SETTINGS, "SETTINGS")
         user_settings, more = parse_definitions(plugin.USER_SETTINGS, "USER_SETTINGS")
         version = plugin.SETTINGS_VERSION
         wrong = [*faults, *more, *filter(None, [version_fault(version)])]
     if guard.error is not None:
-        return _mixin_failure(slug, SETTINGS, guard.error)
+        return _mixin_failure(slug, "settings", guard.error)
     if wrong:
         return _failure(slug, f"mixin 'settings': {'; '.join(wrong)}", "settings")
     return Declared(settings, user_settings, version)
@@ -311,14 +314,14 @@ def _read_declared(slug: str, plugin: Any) -> Declared | PluginFailure:
 def _unread_settings(slug: str, plugin: object) -> tuple[PluginFailure, ...]:
     """Return a record where a plugin declares settings and lacks the mixin that reads them."""
     names: list[str] = []
-    if _is_plugin(plugin) and not issubclass(type(plugin), SettingsMixin):
+    if _is_plugin(plugin):
         with Guard():
             names = [name for name in ("SETTINGS", "USER_SETTINGS") if getattr(plugin, name, None)]
     message = (
         f"{' and '.join(names)} cannot be used, since the plugin's class has no SettingsMixin; "
         "add plugreg.mixins.SettingsMixin to its bases, before Plugin"
     )
-    return (_failure(slug, message, SETTINGS.key),) if names else ()
+    return (_failure(slug, message, "settings"),) if names else ()
 
 
 def _find_brought(

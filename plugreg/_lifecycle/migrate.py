@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._support.guard import Guard, explain, safe_repr
 from plugreg._support.slugs import near
 from plugreg.exceptions import SettingError
-from plugreg.mixins import SettingsMixin
 from plugreg.settings.definition import check_given
 from plugreg.settings.references import NO_REFERENCE, has_reference
 from plugreg.settings.store import SettingsStore
@@ -21,6 +20,9 @@ from plugreg.settings.values import (
     StoredValue,
     User,
 )
+
+if TYPE_CHECKING:
+    from plugreg.mixins import SettingsMixin
 
 _MOST_TRIES: Final = 10
 """How often others may change the settings in between before the migration is given up."""

@@ -11,7 +11,7 @@ from plugreg._support.guard import safe_repr
 from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import Slug, canonical, near, slug_fault, slugify
 from plugreg.discovery import Sources
-from plugreg.mixins import MIXINS, MixinSpec
+from plugreg.mixins import KEYS, MixinTable
 from plugreg.records import HostRules
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from plugreg._state.ledger import OnFailure
     from plugreg.encryption import Encryption
     from plugreg.events import Deliver
+    from plugreg.mixins import MixinSpec
     from plugreg.observation import CallObserver
     from plugreg.storage import Storage
 
@@ -186,29 +187,34 @@ def _slugs(argument: str, names: Iterable[str]) -> frozenset[Slug]:
     return frozenset(slugs)
 
 
-def mixin_table(own: Iterable[MixinSpec]) -> tuple[MixinSpec, ...]:
+def mixin_table(own: Iterable[MixinSpec]) -> MixinTable:
     """Return plugreg's capabilities and the host's.
 
     Raises:
         TypeError: If a row is no MixinSpec.
         ValueError: If a key is taken.
     """
-    table = {spec.key: spec for spec in MIXINS}
+    table: dict[str, MixinSpec] = {}
     for spec in own:
+        from plugreg.mixins import MixinSpec
+
         if not isinstance(spec, MixinSpec):
             raise TypeError(f"mixins must hold MixinSpec rows, not {safe_repr(spec)}")
-        if spec.key in table:
+        if spec.key in KEYS or spec.key in table:
             raise ValueError(f"mixin key {spec.key!r} is taken; give the host's row another key")
         table[spec.key] = spec
-    return tuple(table.values())
+    return MixinTable(table.values())
 
 
-def switched_off(rows: Iterable[MixinSpec], switches: Mapping[str, bool]) -> frozenset[str]:
+def switched_off(table: MixinTable, switches: Mapping[str, bool]) -> frozenset[str]:
     """Return the keys of the capabilities that are turned off.
 
     Raises:
         ValueError: If a name in *switches* is no switch of any row.
     """
+    if not switches:
+        return frozenset()
+    rows = table.all()
     known = {spec.switch for spec in rows if spec.switch is not None}
     for name in switches:
         if name not in known:

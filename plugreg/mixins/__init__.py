@@ -1,43 +1,55 @@
 """Capabilities of plugins, one file each, and the table of them.
 
-A host adds rows of its own with ``PluginRegistry(mixins=[…])``, which behave like these.
+A host adds rows of its own with ``PluginRegistry(mixins=[…])``, which behave like these. A
+capability's module is imported when a name of it is asked for, so that programs do not wait for
+those that none of their plugins has.
 """
 
-from typing import Final
+from __future__ import annotations
 
-from plugreg.mixins import (
-    action,
-    events,
-    mail,
-    navigation,
-    notification,
-    schedule,
-    settings,
-    ui,
-    urls,
-    validation,
-)
-from plugreg.mixins._spec import MixinSpec
-from plugreg.mixins.action import ActionMixin
-from plugreg.mixins.events import EventMixin
-from plugreg.mixins.mail import MailMixin
-from plugreg.mixins.navigation import (
-    NavigationLink,
-    NavigationMixin,
-    navigation_links,
-    navigation_tab_name,
-)
-from plugreg.mixins.notification import NotificationMixin
-from plugreg.mixins.schedule import ScheduledTask, ScheduleMixin, scheduled_tasks
-from plugreg.mixins.settings import SettingsMixin
-from plugreg.mixins.ui import UIRequest, UserInterfaceMixin
-from plugreg.mixins.urls import UrlsMixin, plugin_urls
-from plugreg.mixins.validation import (
-    ValidationFault,
-    ValidationMixin,
-    ask_generators,
-    ask_validators,
-)
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
+from types import MappingProxyType, ModuleType
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from plugreg.mixins._spec import MixinSpec
+    from plugreg.mixins.action import ActionMixin
+    from plugreg.mixins.events import EventMixin
+    from plugreg.mixins.mail import MailMixin
+    from plugreg.mixins.navigation import (
+        NavigationLink,
+        NavigationMixin,
+        navigation_links,
+        navigation_tab_name,
+    )
+    from plugreg.mixins.notification import NotificationMixin
+    from plugreg.mixins.schedule import ScheduledTask, ScheduleMixin, scheduled_tasks
+    from plugreg.mixins.settings import SettingsMixin
+    from plugreg.mixins.ui import UIRequest, UserInterfaceMixin
+    from plugreg.mixins.urls import UrlsMixin, plugin_urls
+    from plugreg.mixins.validation import (
+        ValidationFault,
+        ValidationMixin,
+        ask_generators,
+        ask_validators,
+    )
+
+    MIXINS: tuple[MixinSpec, ...]
+    """plugreg's own capabilities, each before those of higher order."""
+else:
+
+    def __getattr__(name: str) -> object:
+        # PEP 562: a capability that no plugin has is not imported.
+        if name == "MIXINS":
+            return _rows(import_module)
+        if name in KEYS[1:]:
+            return import_module(f"{__name__}.{name}")
+        if name in _MODULES:
+            return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "MIXINS",
@@ -64,18 +76,65 @@ __all__ = [
     "scheduled_tasks",
 ]
 
-MIXINS: Final[tuple[MixinSpec, ...]] = (
-    # Every plugin has the base, whatever kind of object it is.
-    MixinSpec(key="base", human_name="base", cls=object, order=0),
-    settings.SPEC,
-    schedule.SPEC,
-    urls.SPEC,
-    ui.SPEC,
-    navigation.SPEC,
-    events.SPEC,
-    action.SPEC,
-    validation.SPEC,
-    notification.SPEC,
-    mail.SPEC,
+KEYS: Final = (
+    *("base", "settings", "schedule", "urls", "ui", "navigation", "events", "action"),
+    *("validation", "notification", "mail"),
 )
-"""plugreg's own capabilities, each before those of higher order."""
+"""The keys of plugreg's rows. Except for the base, each is the name of its module here."""
+
+_MODULES: Final = MappingProxyType(
+    {
+        "MixinSpec": "_spec",
+        "ActionMixin": "action",
+        "EventMixin": "events",
+        "MailMixin": "mail",
+        "NavigationLink": "navigation",
+        "NavigationMixin": "navigation",
+        "navigation_links": "navigation",
+        "navigation_tab_name": "navigation",
+        "NotificationMixin": "notification",
+        "ScheduledTask": "schedule",
+        "ScheduleMixin": "schedule",
+        "scheduled_tasks": "schedule",
+        "SettingsMixin": "settings",
+        "UIRequest": "ui",
+        "UserInterfaceMixin": "ui",
+        "UrlsMixin": "urls",
+        "plugin_urls": "urls",
+        "ValidationFault": "validation",
+        "ValidationMixin": "validation",
+        "ask_generators": "validation",
+        "ask_validators": "validation",
+    }
+)
+
+
+class MixinTable:
+    """plugreg's rows and those of a host.
+
+    Iterating yields the rows that a plugin of this process may have: without plugreg's rows whose
+    module was not imported, since no class can derive from theirs.
+    """
+
+    def __init__(self, own: Iterable[MixinSpec]) -> None:
+        self._own = tuple(own)
+
+    def __iter__(self) -> Iterator[MixinSpec]:
+        return iter((*_rows(sys.modules.get), *self._own))
+
+    def all(self) -> tuple[MixinSpec, ...]:
+        """Return all rows, plugreg's first."""
+        return (*_rows(import_module), *self._own)
+
+
+def _rows(module_of: Callable[[str], ModuleType | None]) -> tuple[MixinSpec, ...]:
+    """Return plugreg's rows of the modules that a function finds."""
+    from plugreg.mixins._spec import BASE
+
+    modules = [module_of(f"{__name__}.{key}") for key in KEYS[1:]]
+    # A module that another thread has only begun to import has no row.
+    return (BASE, *(row for module in modules if (row := getattr(module, "SPEC", None))))
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

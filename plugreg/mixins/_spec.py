@@ -6,10 +6,9 @@ import inspect
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, Final
 
 from plugreg._support.frozen import Frozen
-from plugreg.settings.definition import call_with_accepted
 
 
 class MixinSpec(Frozen, kw_only=False):
@@ -54,6 +53,10 @@ class MixinSpec(Frozen, kw_only=False):
         object.__setattr__(self, "key", key)
 
 
+BASE: Final = MixinSpec(key="base", human_name="base", cls=object, order=0)
+"""The row of every plugin, whatever kind of object it is."""
+
+
 def has(spec: MixinSpec, plugin: object) -> bool:
     """Return whether *plugin* has the capability, without reading its attributes.
 
@@ -91,6 +94,8 @@ def run_activate(spec: MixinSpec, plugin: object, *, full: bool = False) -> None
         full: Whether this is a full reload.
     """
     if spec.activate is not None:
+        from plugreg.settings.definition import call_with_accepted
+
         call_with_accepted(spec.activate, plugin, full=full)
 
 

@@ -151,7 +151,9 @@ class TestMixins:
     def test_the_hosts_come_beside_plugregs(self):
         """Nothing of plugreg's is lost."""
         own = MixinSpec(key="payments", human_name="Payments", cls=Payments)
-        assert mixin_table([own]) == (*MIXINS, own)
+        table = mixin_table([own])
+        assert table.all() == (*MIXINS, own)
+        assert set(table) == {*MIXINS, own}  # Each module is imported by now.
 
     def test_a_key_is_taken_once(self):
         """The error says which, for plugreg's keys and the host's."""
@@ -171,13 +173,13 @@ class TestMixins:
                 ("d", None),
             )
         ]
-        assert switched_off(rows, {"ENABLE_A": False, "ENABLE_B": True}) == {"a"}
+        assert switched_off(mixin_table(rows), {"ENABLE_A": False, "ENABLE_B": True}) == {"a"}
 
     def test_an_unknown_switch_is_refused_with_a_near_name(self):
         """A slip would otherwise leave on what was to be off."""
         rows = [MixinSpec(key="a", human_name="a", cls=Payments, switch="ENABLE_A")]
         with pytest.raises(ValueError, match="'ENABEL_A' is not known; did you mean 'ENABLE_A'"):
-            switched_off(rows, {"ENABEL_A": False})
+            switched_off(mixin_table(rows), {"ENABEL_A": False})
 
 
 def test_mixins_are_rows():
