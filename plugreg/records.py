@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from datetime import UTC, datetime
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -205,6 +206,32 @@ class PluginSpec(Frozen):
         distribution = self.distribution or ""
         return self.source.rank, self.position, self.slug, distribution, self.name, self.value
 
+    def load(self) -> Any:
+        """Import and return the object that the spec names; nothing is constructed or kept.
+
+        For those who use no registry: of what the plugin's code does, nothing is caught. A plugin
+        of a folder has no importable name; only a registry loads it.
+
+        Returns:
+            The object that the host or another plugin gave, else the module or its attribute.
+
+        Raises:
+            ImportError: If the module cannot be imported, or the plugin is that of a folder.
+            AttributeError: If the module lacks the attribute.
+        """
+        if self.target is not None:
+            return self.target
+        if self.is_in_folder:
+            raise ImportError(
+                f"plugin {self.slug!r} of the file {self.path!r} has no importable name; "
+                f"give its folder to a registry, as directories="
+            )
+        found: Any = import_module(self.module)
+        attributes = self.value.partition("[")[0].partition(":")[2]
+        for attribute in filter(None, attributes.strip().split(".")):
+            found = getattr(found, attribute)
+        return found
+
     def stated(self, attribute: str) -> str | None:
         """Return a class-level literal if it is a string that can be shown, else None."""
         value = self.attributes.get(attribute)
@@ -214,6 +241,12 @@ class PluginSpec(Frozen):
     def module(self) -> str:
         """Dotted name of the module in ``value``, without attribute and extras."""
         return self.value.partition("[")[0].partition(":")[0].strip()
+
+    @property
+    def is_in_folder(self) -> bool:
+        """Whether the plugin is in a folder of plugins, and no object."""
+        from_folder = self.source in (Source.DIRECTORY, Source.SAMPLE)
+        return from_folder and self.path is not None and self.target is None
 
     @property
     def folder(self) -> Path:
@@ -279,8 +312,8 @@ class HostRules(Frozen):
         version: Version of the host by PEP 440. None means no check.
         distribution: Canonical name of the host's distribution.
         mandatory: Slugs that are always on.
-        blocked: Slugs that are never loaded.
-        allowed: Slugs that alone may be loaded. None allows all.
+        blocked: What is never loaded: slugs, or ``distribution:name`` of entry points.
+        allowed: What alone may be loaded, named likewise. None allows all.
         ignore_compatibility: Slugs that are loaded although the host's version does not suit them.
         new_plugins_active: Desired state of plugins that were never seen before.
         safe_mode: Whether no plugin is loaded.
@@ -291,19 +324,23 @@ class HostRules(Frozen):
     version: str | None = None
     distribution: str = ""
     mandatory: frozenset[Slug] = frozenset()
-    blocked: frozenset[Slug] = frozenset()
-    allowed: frozenset[Slug] | None = None
+    blocked: frozenset[str] = frozenset()
+    allowed: frozenset[str] | None = None
     ignore_compatibility: frozenset[Slug] = frozenset()
     new_plugins_active: bool = False
     safe_mode: bool = False
     accepts_any: bool = False
     builtins_called_first: bool = False
 
-    def blocks(self, slug: str) -> str | None:
-        """Return why the host forbids this plugin, or None."""
-        if slug in self.blocked:
+    def blocks(self, slug: str, spec: PluginSpec | None = None) -> str | None:
+        """Return why the host forbids this plugin, or None.
+
+        Without a *spec*, names of entry points, as ``distribution:name``, do not count.
+        """
+        names = {slug} if spec is None else {slug, f"{spec.distribution}:{spec.name}"}
+        if not names.isdisjoint(self.blocked):
             return "is blocked by the host"
-        if self.allowed is not None and slug not in self.allowed:
+        if self.allowed is not None and names.isdisjoint(self.allowed):
             return "is not among the plugins that the host allows"
         return None
 

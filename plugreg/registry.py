@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from plugreg.install import Installer, InstallPlan, InstallReport, Packages, UninstallReport
     from plugreg.mixins import MixinSpec
     from plugreg.observation import CallObserver
-    from plugreg.records import LoadReport, PluginFailure, PluginRecord
+    from plugreg.records import LoadReport, PluginFailure, PluginRecord, PluginSpec
     from plugreg.schedules import Schedules
     from plugreg.settings.view import SettingsView
     from plugreg.storage import Storage
@@ -68,8 +68,8 @@ class PluginRegistry:
             of these) pairs.
         samples: The same, or folders, for plugins that show how plugins are written.
         mandatory: Slugs of plugins that are always on.
-        blocked: Slugs of plugins that are never loaded.
-        allowed: Slugs of the only plugins that may be loaded. None allows all.
+        blocked: Plugins that are never loaded: slugs, or ``"distribution:name"`` of entry points.
+        allowed: The only plugins that may be loaded, named likewise. None allows all.
         new_plugins: Desired state of a plugin that was never seen before.
         ignore_compatibility: Slugs of plugins to load although the host's version is outside
             their range.
@@ -84,13 +84,16 @@ class PluginRegistry:
             themselves the one given last is called first, as with pluggy's ``register``.
         construct: Makes the object of a plugin's class, from the class and its `PluginSpec`. None
             calls the class without arguments.
+        slug_of: Returns the slug of an installed plugin, from its `PluginSpec`, where several
+            distributions have entry points of one name. None takes the name itself.
         encryption: Keys that encrypt protected values where they are stored.
         implicit_prefix: Prefix by which unmarked functions count as hook implementations.
         installer: Installs distributions. None means that installing is refused.
         circuit: When a plugin that fails repeatedly is not called for a while. None means never.
         observe: Whether calls are counted and timed, or observers that are notified of them.
         critical: Slugs of plugins that must be in service for `ready`, beside mandatory ones.
-        on_failure: Called with each new failure, in the thread in which it occurred.
+        on_failure: Called with each new failure, in the thread in which it occurred. None logs it
+            as a warning.
         events: How events are delivered: None, in the caller's thread; an Executor, in its
             threads; a function, which puts each delivery into a queue of the host.
         call_timeout: Seconds each plugin may take in `acall`; None means no limit.
@@ -131,6 +134,7 @@ class PluginRegistry:
         accept: Literal["plugins", "any"] = "plugins",
         builtins_called: Literal["last", "first"] = "last",
         construct: Construct | None = None,
+        slug_of: Callable[[PluginSpec], str] | None = None,
         encryption: Encryption | None = None,
         implicit_prefix: str | None = None,
         installer: Installer | None = None,

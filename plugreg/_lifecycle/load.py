@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable
 from datetime import datetime
@@ -24,7 +23,6 @@ from plugreg.records import (
     PluginFailure,
     PluginSpec,
     PluginState,
-    Source,
     Stage,
 )
 
@@ -118,16 +116,11 @@ def import_target(spec: PluginSpec) -> Any:
 
     Raises whatever the import raises, and AttributeError when the module lacks the name.
     """
-    if spec.target is not None:
-        return spec.target
-    attributes = spec.value.partition("[")[0].partition(":")[2]
-    if spec.source in (Source.DIRECTORY, Source.SAMPLE) and spec.path is not None:
-        found: Any = directories.import_module(spec.folder, spec.module, spec.stamp)
-    else:
-        found = importlib.import_module(spec.module)
-    for attribute in filter(None, attributes.strip().split(".")):
-        found = getattr(found, attribute)
-    return found
+    if not spec.is_in_folder:
+        return spec.load()
+    found: Any = directories.import_module(spec.folder, spec.module, spec.stamp)
+    attribute = spec.value.partition(":")[2]
+    return getattr(found, attribute) if attribute else found
 
 
 # -- the parts -------------------------------------------------------------------------------

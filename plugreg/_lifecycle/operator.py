@@ -187,7 +187,7 @@ class Operator:
         if not found.specs:
             raise PluginSlugError(str(slug), found.failures[0].message)
         (spec,) = found.specs
-        forbidden = self._rules.blocks(spec.slug)
+        forbidden = self._rules.blocks(spec.slug, spec)
         if forbidden is not None:
             raise PluginBlockedError(spec.slug, forbidden)
         self._life.register(spec)
@@ -214,7 +214,7 @@ class Operator:
         known = plugins.get(slug)
         if known is not None and _is_manual(known):
             return ()
-        forbidden = self._rules.blocks(slug)
+        forbidden = self._rules.blocks(slug, None if known is None else known.spec)
         if forbidden is not None:
             raise PluginBlockedError(slug, forbidden)
         if known is None or known.spec is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -12,7 +12,7 @@ from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import Slug, canonical, near, slug_fault, slugify
 from plugreg.discovery import Sources
 from plugreg.mixins import KEYS, MixinTable
-from plugreg.records import HostRules
+from plugreg.records import HostRules, PluginSpec
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -52,6 +52,7 @@ class Options(NamedTuple):
     accept: str
     builtins_called: str
     construct: Construct | None
+    slug_of: Callable[[PluginSpec], str] | None
     encryption: Encryption | None
     implicit_prefix: str | None
     installer: Any
@@ -115,17 +116,19 @@ def host_rules(options: Options) -> HostRules:
         version=host_version,
         distribution=canonical(options.distribution),
         mandatory=_slugs("mandatory", options.mandatory),
-        blocked=_slugs("blocked", options.blocked),
-        allowed=None if options.allowed is None else _slugs("allowed", options.allowed),
+        blocked=_names("blocked", options.blocked),
+        allowed=None if options.allowed is None else _names("allowed", options.allowed),
         ignore_compatibility=_slugs("ignore_compatibility", options.ignore_compatibility),
         new_plugins_active=options.new_plugins == "active",
         accepts_any=options.accept == "any",
         builtins_called_first=options.builtins_called == "first",
         safe_mode=options.safe_mode or os.environ.get("PLUGREG_SAFE_MODE", "") not in ("", "0"),
     )
+    # Whether the name of an entry point allows a plugin is known once that was found.
+    named = {slugify(name.rpartition(":")[2]) for name in rules.allowed or () if ":" in name}
     for slug in sorted(rules.mandatory):
         reason = rules.blocks(slug)
-        if reason is not None:
+        if reason is not None and slug not in named - rules.blocked:
             raise ValueError(f"plugin {slug!r} is in mandatory=, but {reason}; decide on one")
     return rules
 
@@ -154,6 +157,7 @@ def sources(options: Options, *, safe_mode: bool) -> Sources:
         directories=tuple(map(absolute_path, as_tuple("directories", options.directories))),
         index=None if index is None or safe_mode else absolute_path(index),
         verify=options.index_verify,
+        slug_of=options.slug_of,
     )
 
 
@@ -185,6 +189,20 @@ def _slugs(argument: str, names: Iterable[str]) -> frozenset[Slug]:
         if reason is not None:
             raise ValueError(f"{argument}: {reason}")
     return frozenset(slugs)
+
+
+def _names(argument: str, names: Iterable[str]) -> frozenset[str]:
+    """Return slugs, and ``distribution:name`` of entry points."""
+    given = as_tuple(argument, names)
+    pairs = [name.partition(":") for name in given if ":" in name]
+    for distribution, _, name in pairs:
+        if not distribution or not name:
+            raise ValueError(
+                f"{argument}: {distribution + ':' + name!r} lacks a part; write the name of a "
+                f"distribution and that of its entry point, as in 'shop-tea:tea'"
+            )
+    slugs = _slugs(argument, (name for name in given if ":" not in name))
+    return slugs | {f"{canonical(distribution)}:{name}" for distribution, _, name in pairs}
 
 
 def mixin_table(own: Iterable[MixinSpec]) -> MixinTable:

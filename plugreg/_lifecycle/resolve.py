@@ -192,7 +192,7 @@ def _is_same_plugin(one: PluginSpec, other: PluginSpec) -> bool:
 
 
 def _why_off(spec: PluginSpec, row: PluginRow | None, rules: HostRules) -> NotLoaded | None:
-    forbidden = rules.blocks(spec.slug)
+    forbidden = rules.blocks(spec.slug, spec)
     if forbidden is not None:
         return NotLoaded(state=PluginState.BLOCKED, reason=forbidden)
     if rules.safe_mode:

@@ -113,7 +113,7 @@ class Prober(NamedTuple):
         if known is None or known.spec is None:
             hint = near(slug, plugins) if known is None else "; it is not installed"
             raise PluginNotFoundError(slug, hint)
-        forbidden = self.rules.blocks(slug)
+        forbidden = self.rules.blocks(slug, known.spec)
         if forbidden is not None:
             raise PluginBlockedError(slug, forbidden)
         if not 0 < timeout < float("inf"):

@@ -167,12 +167,12 @@ class FailureLedger:
         return record
 
     def _report(self, failure: PluginFailure) -> None:
+        with Guard() as guard:
+            if self._on_failure is not None:
+                self._on_failure(failure)
+                return
         # A record need not mean that the plugin failed: a plugin that must be set up is active.
         _logger.warning("plugin %s, at %s: %s", failure.slug, failure.stage, failure.message)
-        if self._on_failure is None:
-            return
-        with Guard() as guard:
-            self._on_failure(failure)
         if guard.error is not None:
             # It may be chained to a plugin's exception, which was being handled.
             fault = self._scrub(PluginFailure.of(failure.stage, failure.slug, guard.error))

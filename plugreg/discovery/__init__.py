@@ -14,9 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from plugreg._support.frozen import Frozen
+from plugreg._support.frozen import Frozen, replace
 from plugreg._support.guard import Guard
+from plugreg._support.slugs import slug_fault, slugify
 from plugreg.discovery import directories, entry_points, index, objects
+from plugreg.discovery._findings import Findings
 from plugreg.discovery.facts import Facts
 from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
 
@@ -34,7 +36,7 @@ def discover(group: str, path: Sequence[str] | None = None) -> tuple[PluginSpec,
         path: Folders to search instead of ``sys.path``.
 
     Returns:
-        The specs, each with ``load()``.
+        The specs, each with `PluginSpec.load`.
     """
     return entry_points.find(group, path).specs
 
@@ -50,6 +52,7 @@ class Sources(Frozen):
         path: Folders to search for distributions instead of ``sys.path``.
         index: The file of the index of distributions; see :func:`plugreg.discovery.index.find`.
         verify: Whether each distribution is compared with the index.
+        slug_of: Returns the slug of an installed plugin. None means that of its entry point's name.
     """
 
     group: str
@@ -59,6 +62,7 @@ class Sources(Frozen):
     path: Sequence[str] | None = None
     index: str | os.PathLike[str] | None = None
     verify: bool = False
+    slug_of: Callable[[PluginSpec], str] | None = None
 
     def find(self) -> Discovery:
         """Search all sources again.
@@ -88,8 +92,10 @@ class Sources(Frozen):
 
     def _find_installed(self) -> Discovery:
         if self.index is None:
-            return entry_points.find(self.group, self.path)
-        return index.find(self.index, self.group, self.path, verify=self.verify)
+            found = entry_points.find(self.group, self.path)
+        else:
+            found = index.find(self.index, self.group, self.path, verify=self.verify)
+        return found if self.slug_of is None else _with_slugs(found, self.slug_of)
 
 
 def restricted(found: Discovery, known: Discovery) -> Discovery:
@@ -112,6 +118,24 @@ def restricted(found: Discovery, known: Discovery) -> Discovery:
         ),
         failures=found.failures,
     )
+
+
+def _with_slugs(found: Discovery, slug_of: Callable[[PluginSpec], str]) -> Discovery:
+    """Return the specs with the slugs that the host gives them; its faults are failures."""
+    findings = Findings()
+    for spec in found.specs:
+        with Guard() as guard:
+            given = slug_of(spec)
+            slug = slugify(given)
+            fault = slug_fault(slug, given)
+            if fault is None:
+                findings.specs[id(spec),] = replace(spec, slug=slug)
+            else:
+                findings.refuse(spec.slug, f"slug_of gave no slug for {spec.origin}: {fault}")
+        if guard.error is not None:
+            findings.fail(spec.slug, guard.error, f"slug_of failed for {spec.origin}")
+    named = findings.result()
+    return Discovery(specs=named.specs, failures=(*found.failures, *named.failures))
 
 
 def _is_folder(sample: Any) -> bool:

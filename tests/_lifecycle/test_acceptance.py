@@ -8,7 +8,14 @@ import types
 
 import pytest
 
-from plugreg import Plugin, PluginRegistry, PluginState, hookimpl, hookspec
+from plugreg import (
+    Plugin,
+    PluginBlockedError,
+    PluginRegistry,
+    PluginState,
+    hookimpl,
+    hookspec,
+)
 from plugreg.mixins import MixinSpec
 
 
@@ -188,6 +195,70 @@ class TestClasses:
         assert (report.outcome, list(report.hooks)) == ("ok", ["label"])
         assert set(report.mixins) == {"base", "settings"}
         assert list(report.settings) == ["COLOUR"]
+
+
+class TestNames:
+    @pytest.fixture
+    def two(self, site):
+        """Two distributions that have an entry point of one name."""
+        for name in ("one", "two"):
+            site.dist(
+                f"shop-{name}",
+                entry_points={"shop.plugins": {"price": f"shop_{name}:price"}},
+                modules={f"shop_{name}.py": f"def price(): return {name!r}\n"},
+            )
+
+    @staticmethod
+    def distribution_of(spec):
+        return spec.distribution.removeprefix("shop-")
+
+    def test_the_host_chooses_slugs(self, host, two):
+        """Where several distributions bring one name, the host's slugs tell them apart."""
+        registry = host(accept="any", slug_of=self.distribution_of)
+
+        assert registry.errors == ()
+        assert [*registry.active] == ["one", "two"]
+        assert [record.plugin() for record in registry.active.values()] == ["one", "two"]
+        registry.reload(full=True, collect=True)
+        assert [*registry.active] == ["one", "two"]
+
+    def test_the_host_chooses_slugs_with_an_index(self, host, two, tmp_path):
+        """They are asked for again at each start, and are not what the index keeps."""
+        for _ in range(2):
+            registry = host(accept="any", slug_of=self.distribution_of, index=tmp_path / "index")
+            assert [*registry.active] == ["one", "two"]
+        assert "price" in host(accept="any", index=tmp_path / "index").plugins
+
+    @pytest.mark.parametrize(
+        ("answer", "fault"), [("", "slug_of gave no slug for distribution 'shop-"), (5, "slug_of")]
+    )
+    def test_a_bad_slug_costs_its_plugin(self, host, two, answer, fault):
+        """What is no slug, and what the function raises, is one failure for each plugin."""
+        registry = host(accept="any", slug_of=lambda spec: answer)
+
+        assert not registry.plugins
+        assert {failure.stage for failure in registry.errors} == {"discovery"}
+        assert sum(failure.count for failure in registry.errors) == 2
+        assert all(fault in failure.message for failure in registry.errors)
+
+    def test_distribution_and_name_block_and_allow(self, host, two):
+        """A plugin can be named by its distribution and its entry point."""
+        options = {"accept": "any", "slug_of": self.distribution_of}
+
+        blocked = host(blocked={"Shop_One:price"}, **options)
+        allowed = host(allowed={"shop-one:price"}, mandatory={"price"}, **options)
+
+        assert [*blocked.active] == ["two"]
+        assert blocked.get("one").state is PluginState.BLOCKED
+        with pytest.raises(PluginBlockedError):
+            blocked.activate("one")
+        assert [*allowed.active] == ["one"]
+
+    @pytest.mark.parametrize("name", [":price", "shop-one:"])
+    def test_half_a_name_is_refused(self, name):
+        """Both parts are needed."""
+        with pytest.raises(ValueError, match=f"blocked: '{name}' lacks a part"):
+            PluginRegistry("shop", blocked=[name])
 
 
 class TestOrder:

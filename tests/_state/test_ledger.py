@@ -205,6 +205,14 @@ class TestOnFailure:
             ledger.record(replace(failure(), message="OSError: again"))
         assert caplog.messages == ["plugin tea, at init: OSError: no"]
 
+    def test_a_failure_that_is_reported_is_not_logged(self, caplog):
+        """A host with a callback learns of a failure once."""
+        reported = []
+        with caplog.at_level(logging.WARNING, logger="plugreg"):
+            FailureLedger(reported.append).record(failure())
+        assert [record.slug for record in reported] == ["tea"]
+        assert caplog.messages == []
+
 
 SECRET = "s3cret-canary"
 SCRUBBERS = {"tea": Scrubber([SECRET]), "pin": Scrubber(["12"])}

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from plugreg.discovery import discover, entry_points
-from plugreg.records import Source, Stage
+from plugreg._support.slugs import Slug
+from plugreg.discovery import directories, discover, entry_points
+from plugreg.records import PluginSpec, Source, Stage
 
 GROUP = "shop.plugins"
 
@@ -538,3 +539,37 @@ class TestNothingIsImported:
         )
 
         assert output == []
+
+
+class TestLoading:
+    def test_a_spec_loads_what_it_names(self, site, monkeypatch):
+        """Those who want no registry get the module, or its attribute along the dots."""
+        site.dist(
+            "shop-tea",
+            entry_points={"shop.plugins": {"a": "shop_loads", "b": "shop_loads : Box.lid [x]"}},
+            modules={"shop_loads.py": "class Box:\n    lid = 3\n"},
+        )
+        monkeypatch.syspath_prepend(str(site))
+
+        module, lid = (spec.load() for spec in discover("shop.plugins", [str(site)]))
+
+        assert module is sys.modules.pop("shop_loads")
+        assert lid == 3
+
+    @pytest.mark.parametrize(
+        ("value", "error"), [("shop_no_such", ImportError), ("sys:no_such", AttributeError)]
+    )
+    def test_its_faults_are_the_callers(self, value, error):
+        """Nothing is caught."""
+        spec = PluginSpec(slug=Slug("a"), name="a", value=value, source=Source.ENTRY_POINT)
+
+        with pytest.raises(error, match=r"shop_no_such|no_such"):
+            spec.load()
+
+    def test_a_plugin_of_a_folder_needs_a_registry(self, tmp_path):
+        """Its module has no name by which it could be imported; the error says what to do."""
+        (tmp_path / "tea.py").write_text("class Tea: NAME = 'tea'\n")
+        (spec,) = directories.find(tmp_path).specs
+
+        with pytest.raises(ImportError, match=r"'tea' of the file .* registry, as directories="):
+            spec.load()
