@@ -83,11 +83,11 @@ class Options(NamedTuple):
         return self.group or f"{self.host}.plugins"
 
 
-_WORDS: Final = {
-    "new_plugins": ("inactive", "active"),
-    "accept": ("plugins", "any"),
-    "builtins_called": ("last", "first"),
-}
+_WORDS: Final = (
+    ("new_plugins", "inactive", "active"),
+    ("accept", "plugins", "any"),
+    ("builtins_called", "last", "first"),
+)
 """The words that some options take."""
 
 
@@ -98,9 +98,8 @@ def host_rules(options: Options) -> HostRules:
         ValueError: If options contradict each other or themselves.
         TypeError: If a string is given where a collection of slugs belongs.
     """
-    for name, expected in _WORDS.items():
-        if (given := getattr(options, name)) not in expected:
-            first, second = expected
+    for name, first, second in _WORDS:
+        if (given := getattr(options, name)) not in (first, second):
             raise ValueError(f"{name} must be {first!r} or {second!r}, not {safe_repr(given)}")
     host_version = options.host_version
     if host_version is not None:
