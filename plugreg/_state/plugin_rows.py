@@ -19,13 +19,12 @@ from plugreg._state.leases import TABLE as LEASES
 from plugreg._state.probe_rows import PROBES
 from plugreg._support.frozen import replace
 from plugreg._support.per_process import PerProcess
-from plugreg._support.redact import Scrubber
+from plugreg._support.redact import Scrubber, strings_in
 from plugreg._support.slugs import Slug, has_control_characters
 from plugreg._support.strings import CONTROL_CHARACTERS
 from plugreg.exceptions import PluginActiveError, RecordCorruptError, SettingError, StorageError
 from plugreg.records import EMPTY, Epoch, HostRules, PluginFailure, PluginRow, PluginSpec, Stage
 from plugreg.settings.store import TABLES, VERSIONS
-from plugreg.settings.types import strings_in
 from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import (
     MAX_DEPTH,

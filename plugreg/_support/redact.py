@@ -80,7 +80,7 @@ class Scrubber:
             return value
         try:
             # Most values hold no secret, which one search in all of their strings shows.
-            texts = "\n".join(_texts_in(value))
+            texts = "\n".join(strings_in(value))
             return self._scrubbed(value, is_there=any(self._long_forms.places(texts)))
         except RecursionError:
             return MASK
@@ -215,17 +215,17 @@ def _by_piece(forms: Iterable[str], piece: Callable[[str], str]) -> Mapping[str,
     return found
 
 
-def _texts_in(value: Any) -> Iterator[str]:
+def strings_in(value: Any) -> Iterator[str]:
     """Yield every string in a value, keys of mappings included. Raises RecursionError if deep."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _texts_in(key)
-            yield from _texts_in(item)
+            yield from strings_in(key)
+            yield from strings_in(item)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from _texts_in(item)
+            yield from strings_in(item)
 
 
 def _is_secret(value: str) -> bool:

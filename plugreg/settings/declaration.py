@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from plugreg._support.frozen import arguments
 from plugreg._support.guard import Guard, safe_repr
-from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import near
 from plugreg._support.strings import own_message
 from plugreg.exceptions import SettingError
@@ -103,12 +102,13 @@ def _parse_definition(
             hint = near(name, _FIELDS) if isinstance(name, str) else ""
             faults.append(f"{where}: field {safe_repr(name)} is not known{hint}")
         elif content is not None:  # None is the same as leaving the field out.
+            expected, parse = field
             try:
-                parsed[name] = field.parse(content)
+                parsed[name] = parse(content)
             except TypeError:
                 kind = f"a {type(content).__name__!r} object"
                 shown = kind if is_secret else safe_repr(content)
-                faults.append(f"{where}: field {name!r} must be {field.expected}, not {shown}")
+                faults.append(f"{where}: field {name!r} must be {expected}, not {shown}")
     if faults:
         return None, faults
     definition = SettingDefinition(key=key, **parsed)
@@ -178,37 +178,24 @@ def _filters(value: object) -> Mapping[str, Any]:
     raise TypeError
 
 
-class _Field(NamedTuple):
-    """A field: its expected content, and a parser that may raise TypeError."""
+_is_string: Final = _require(lambda value: isinstance(value, str))
 
-    expected: str
-    parse: Callable[[Any], Any]
+_TEXT: Final = ("a string", _require(_is_words))
+_BOOLEAN: Final = ("True or False", _require(lambda value: isinstance(value, bool)))
+_HOOK: Final = ("a callable that takes the setting", _require(callable))
 
-
-_string: Final = _require(lambda value: isinstance(value, str))
-
-_TEXT: Final = _Field("a string", _require(_is_words))
-_BOOLEAN: Final = _Field("True or False", _require(lambda value: isinstance(value, bool)))
-_HOOK: Final = _Field("a callable that takes the setting", _require(callable))
-
-_FIELDS: Final = MappingProxyType(
+_FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = MappingProxyType(
     {
-        "name": _TEXT,
-        "description": _TEXT,
-        "units": _TEXT,
-        "default": _Field("a value or a callable without arguments", lambda value: value),
+        **dict.fromkeys(("name", "description", "units", "confirm_text"), _TEXT),
+        "default": ("a value or a callable without arguments", lambda value: value),
         # pydantic takes a string for the name of a type.
-        "type": _Field("a type", _require(lambda value: not isinstance(value, (str, bytes)))),
-        "validator": _Field("bool, int, float, a callable or a list of these", _validators),
-        "choices": _Field("a list of (value, label) pairs or a callable that returns it", _choices),
-        "model": _Field("a string as 'app.model'", lambda value: _string(value) or None),
-        "model_filters": _Field("a dict", _filters),
-        "hidden": _BOOLEAN,
-        "protected": _BOOLEAN,
-        "required": _BOOLEAN,
-        "before_save": _HOOK,
-        "after_save": _HOOK,
-        "confirm": _BOOLEAN,
-        "confirm_text": _TEXT,
+        "type": ("a type", _require(lambda value: not isinstance(value, (str, bytes)))),
+        "validator": ("bool, int, float, a callable or a list of these", _validators),
+        "choices": ("a list of (value, label) pairs or a callable that returns it", _choices),
+        "model": ("a string as 'app.model'", lambda value: _is_string(value) or None),
+        "model_filters": ("a dict", _filters),
+        **dict.fromkeys(("hidden", "protected", "required", "confirm"), _BOOLEAN),
+        **dict.fromkeys(("before_save", "after_save"), _HOOK),
     }
 )
+"""The expected content of each field, and a parser that raises TypeError for another."""

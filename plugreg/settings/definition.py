@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from plugreg._support.frozen import Frozen
 from plugreg._support.guard import Guard, explain, safe_str
 from plugreg._support.named import NamedTuple
+from plugreg._support.redact import strings_in
 from plugreg._support.strings import check_string, is_scalar, own_message, reveals
 from plugreg.exceptions import SettingError
 from plugreg.settings.references import (
@@ -27,10 +28,10 @@ from plugreg.settings.references import (
 )
 from plugreg.settings.types import (
     Misfit,
+    Misread,
     Typed,
     is_sealed,
     is_secret_text,
-    strings_in,
     text_from_json,
     unsealed,
 )
@@ -263,29 +264,19 @@ def check_given(
     return checked
 
 
-def native_of_stored(definition: SettingDefinition, given: object) -> object:
-    """Return the native value of a stored string, or of the content of stored JSON.
-
-    Raises SettingError if it does not convert.
-
-    Args:
-        definition: Definition of the setting.
-        given: The value, as it was given or stored.
-    """
-    return native_of(definition, given if type(given) is str else _as_given(definition, given))
-
-
 def native_of(definition: SettingDefinition, given: object) -> object:
     """Return the native value of an object. Raises SettingError if it has none.
 
     Args:
         definition: Definition of the setting.
-        given: The value, as it was given or stored.
+        given: The value as it was given, a stored string, or the content of stored JSON.
     """
+    # A string was checked when it was stored.
+    if given is not None and type(given) is not str:
+        given = _as_given(definition, given)
     if definition.typed is not None:
         return _typed_call(definition, definition.typed.value_from, given)
-    kind = definition.converter
-    text = as_text(given)
+    kind, text = definition.converter, as_text(given)
     if kind is None:
         return text
     if kind is bool:
@@ -337,7 +328,7 @@ def fault_of(
         was_checked: Whether validators accepted the value when it was written.
     """
     with Guard() as guard:
-        native = native_of_stored(definition, given)
+        native = native_of(definition, given)
         text = text_of(definition, native)
         if not was_checked:
             _validate(definition, native, text)
@@ -462,7 +453,7 @@ def _as_given(definition: SettingDefinition, value: object) -> object:
     with Guard():
         if definition.protected:
             value = unsealed(value)
-        if is_scalar(type(value)) and not is_sealed(value):
+        if is_scalar(type(value)) and not is_sealed(type(value)):
             # The result of str() may be of a subclass, whose methods do anything.
             text = str.__str__(str(value))
     if text is None:
@@ -494,10 +485,10 @@ def _typed_call(
     with Guard() as guard:
         return function(*arguments)
     assert definition.typed is not None
-    reason = f"Value must be {definition.typed.expected}"
-    if type(guard.error) is Misfit and not (definition.protected and guard.error.quoting):
-        reason = guard.error.reason
-    raise SettingError(definition.key, reason)
+    kind = type(guard.error)
+    if kind is Misfit or (kind is Misread and not definition.protected):
+        raise SettingError(definition.key, str(guard.error))
+    raise SettingError(definition.key, f"Value must be {definition.typed.expected}")
 
 
 def _choose(definition: SettingDefinition, text: str, offered: Iterable[Choice]) -> None:

@@ -147,18 +147,14 @@ def _from_environment(name: str) -> str:
     text = os.environ.get(name)
     if text is None:
         raise UnresolvedError(f"environment variable {name!r} is not set; set it for the host")
-    if not text:
-        raise UnresolvedError(f"environment variable {name!r} is empty; give it a value")
-    if not has_utf8(text):
-        raise UnresolvedError(f"environment variable {name!r} is not UTF-8; encode it as UTF-8")
-    return text
+    return _checked(f"environment variable {name!r}", text)
 
 
 def _from_file(path: str) -> str:
     try:
         # A pipe or a device may never end, or never begin.
         if Path(path).exists() and not Path(path).is_file():
-            raise UnresolvedError(f"{path!r} is no regular file; name one")
+            raise UnresolvedError(f"file {path!r} is no regular file; name one")
         with Path(path).open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
@@ -169,11 +165,14 @@ def _from_file(path: str) -> str:
     if len(content) > MAX_FILE_BYTES:
         raise UnresolvedError(f"file {path!r} is too long; at most {MAX_FILE_BYTES} bytes are read")
     text = content.decode(errors="surrogateescape")
+    return _checked(f"file {path!r}", text.removesuffix("\n").removesuffix("\r"))
+
+
+def _checked(subject: str, text: str) -> str:
     if not has_utf8(text):
-        raise UnresolvedError(f"file {path!r} is not UTF-8; encode it as UTF-8")
-    text = text.removesuffix("\n").removesuffix("\r")
+        raise UnresolvedError(f"{subject} is not UTF-8; encode it as UTF-8")
     if not text:
-        raise UnresolvedError(f"file {path!r} is empty; write the value into it")
+        raise UnresolvedError(f"{subject} is empty; give it a value")
     return text
 
 

@@ -439,10 +439,8 @@ def _has_values(transaction: Transaction, slug: str) -> bool:
 
 def _stored_version(transaction: Transaction, slug: str) -> int | None:
     row = transaction.get(VERSIONS, slug)
-    if row is None:
-        return None
     with readable(VERSIONS, slug):
-        return _parse_version(slug, row)
+        return None if row is None else _parse_version(slug, row)
 
 
 def _parse_version(_slug: str, row: Record) -> int:

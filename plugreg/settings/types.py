@@ -48,19 +48,20 @@ _JSON_WORDS: Final = MappingProxyType({"True": "true", "False": "false"})
 
 
 class Misfit(ValueError):  # noqa: N818 - a finding, which the caller makes an error of
-    """A value does not fit its type; ``reason`` is a sentence.
-
-    ``quoting`` is true if the reason may quote parts of the value.
-    """
-
-    def __init__(self, reason: str, *, quoting: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.quoting = quoting
+    """A value does not fit its type. The message is a sentence that shows no part of it."""
 
 
-_thread: Final = threading.local()
-"""``is_building`` is true while this thread builds for plugreg."""
+class Misread(Misfit):
+    """A value does not fit its type. The sentence may quote parts of it."""
+
+
+class _Thread(threading.local):
+    """Whether this thread builds for plugreg."""
+
+    is_building = False
+
+
+_thread: Final = _Thread()
 
 
 @contextmanager
@@ -69,16 +70,12 @@ def without_plugins() -> Iterator[None]:
     # A pydantic that loads its plugins in another way keeps them.
     with suppress(ImportError, AttributeError):
         _hold_back_plugins()
-    before = _is_building()
+    before = _thread.is_building
     _thread.is_building = True
     try:
         yield
     finally:
         _thread.is_building = before
-
-
-def _is_building() -> bool:
-    return getattr(_thread, "is_building", False)
 
 
 def _hold_back_plugins() -> None:
@@ -93,7 +90,7 @@ def _hold_back_plugins() -> None:
         return
 
     def get_plugins_elsewhere() -> Any:
-        return () if _is_building() else get_plugins()
+        return () if _thread.is_building else get_plugins()
 
     vars(_loader)["get_plugins"] = get_plugins_elsewhere
 
@@ -126,7 +123,7 @@ class Typed:
     def fault(self) -> str | None:
         """Return why no setting can have this type, or None. Raises nothing."""
         with Guard() as guard:
-            if _is_sealed(_bare(self.declared)) or _has_secret(self.schema):
+            if is_sealed(_bare(self.declared)) or _has_secret(self.schema):
                 return (
                     "must not hold a secret type of pydantic's, whose value cannot be stored; "
                     "use plain types, with protected=True for the whole setting"
@@ -157,7 +154,7 @@ class Typed:
                 # The faults within JSON are of use only for a string that is meant as JSON.
                 if text.lstrip()[:1] in ("[", "{"):
                     reason = _sentence(error)
-        raise Misfit(reason, quoting=True)
+        raise Misread(reason)
 
     def json_of(self, value: object) -> Any:
         """Return a value of the type as JSON has it, without NaN and infinity.
@@ -256,23 +253,6 @@ def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def strings_in(value: Any) -> Iterator[str]:
-    """Yield every string in a JSON value, keys included.
-
-    Args:
-        value: The value.
-    """
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield key
-            yield from strings_in(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from strings_in(item)
-
-
 def is_secret_text(declared: object) -> bool:
     """Return whether a type is pydantic's SecretStr or SecretBytes.
 
@@ -282,13 +262,15 @@ def is_secret_text(declared: object) -> bool:
     return any(declared is secret for secret in _secrets("SecretStr", "SecretBytes"))
 
 
-def is_sealed(value: object) -> bool:
-    """Return whether a value is one of pydantic's secrets, whose ``str()`` is stars.
+def is_sealed(declared: object) -> bool:
+    """Return whether a type is one of pydantic's secrets, whose ``str()`` is stars.
 
     Args:
-        value: The value.
+        declared: The type.
     """
-    return _is_sealed(type(value))
+    kind = get_origin(declared) or declared
+    secrets = _secrets("SecretStr", "SecretBytes", "Secret")
+    return isinstance(kind, type) and issubclass(kind, secrets)
 
 
 def unsealed(value: Any) -> object:
@@ -299,16 +281,10 @@ def unsealed(value: Any) -> object:
     Args:
         value: The value.
     """
-    if not is_sealed(value):
+    if not is_sealed(type(value)):
         return value
     inside = value.get_secret_value()
     return inside.decode() if isinstance(inside, bytes) else inside
-
-
-def _is_sealed(declared: object) -> bool:
-    kind = get_origin(declared) or declared
-    secrets = _secrets("SecretStr", "SecretBytes", "Secret")
-    return isinstance(kind, type) and issubclass(kind, secrets)
 
 
 def _secrets(*names: str) -> tuple[type, ...]:

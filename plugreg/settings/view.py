@@ -26,7 +26,7 @@ from plugreg.settings.definition import (
     check_given,
     default_of,
     fault_of,
-    native_of_stored,
+    native_of,
     text_of,
 )
 from plugreg.settings.references import has_reference, resolve
@@ -333,7 +333,7 @@ class SettingsView(Mapping[str, Any]):
                 return checked.native, is_reference
         elif given != "":
             with Guard():
-                return native_of_stored(definition, given), False
+                return native_of(definition, given), False
         return self._default(definition), is_reference or callable(definition.default)
 
     def _resolved(self, definition: SettingDefinition, given: Any) -> Any:

@@ -23,7 +23,6 @@ from plugreg.settings.definition import (
     default_of,
     fault_of,
     native_of,
-    native_of_stored,
 )
 from plugreg.settings.values import StoredValue
 
@@ -92,7 +91,7 @@ def test_json_values_come_back(value, declared):
     definition = SettingDefinition(key="K", type=declared)
     _, text, is_json = check(definition, value)
     stored = StoredValue(text, is_protected=False, is_json=is_json)
-    native = native_of_stored(definition, stored.given) if text else None
+    native = native_of(definition, stored.given) if text else None
 
     assert repr(native) == repr(None if value == "" else value)
 
@@ -116,7 +115,7 @@ def test_values_of_unions_come_back_or_are_refused(value, declared):
     stored = StoredValue(text, is_protected=False, is_json=is_json)
 
     if text:
-        assert repr(native_of_stored(definition, stored.given)) == repr(native)
+        assert repr(native_of(definition, stored.given)) == repr(native)
     if type(value) in (str, list):
         assert native == (None if value == "" else value)
 

@@ -38,7 +38,6 @@ from plugreg.settings.definition import (
     default_of,
     fault_of,
     native_of,
-    native_of_stored,
     text_of,
 )
 from plugreg.settings.values import StoredValue
@@ -228,7 +227,7 @@ class TestForm:
         assert (checked.native, checked.is_json) == (value, json is not None)
         assert checked.text == (json or str(value))
         stored = StoredValue(checked.text, is_protected=False, is_json=checked.is_json)
-        native = native_of_stored(definition, stored.given)
+        native = native_of(definition, stored.given)
         assert native == value
         assert type(native) is type(value)
         assert fault_of(definition, stored.given) is None

@@ -307,7 +307,7 @@ class TestSettingsWithoutTheMixin:
 
         with PluginRegistry("shop", builtin=[Plain, Empty], new_plugins="active") as registry:
             registry.load()
-            assert list(registry.active) == ["empty", "plain"]
+            assert list(registry.active) == ["plain", "empty"]
             assert registry.errors == ()
 
     def test_an_attribute_that_raises_costs_nothing(self):
