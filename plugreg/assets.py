@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -136,27 +137,24 @@ def _find_root(active: ActivePlugin) -> Path | None:
 
 def _read_asset(root: Path, path: str) -> Asset | None:
     """Return a file below *root* that may be read, or None."""
-    from hashlib import blake2b
+    from hashlib import blake2b, file_digest
 
     parts = path.split("/")
     if any(part[:1] in ("", ".") or set(part) & set("\\:\0") for part in parts):
         return None
-    digest, size = blake2b(digest_size=16), 0
     try:
         file = root.joinpath(*parts).resolve(strict=True)
         inside = file.relative_to(root).parts
         if any(part.startswith(".") for part in inside) or not file.is_file():
             return None
         with file.open("rb") as stream:
-            while block := stream.read(BLOCK):
-                digest.update(block)
-                size += len(block)
+            digest = file_digest(stream, partial(blake2b, digest_size=16)).hexdigest()
+            size = stream.tell()
     except (OSError, RuntimeError, ValueError):
         # It is not there or outside, leads in a circle, or has a name that no file can have.
         return None
-    return Asset(
-        file=file, size=size, content_type=_content_type(file.name), etag=f'"{digest.hexdigest()}"'
-    )
+    content_type = _content_type(file.name)
+    return Asset(file=file, size=size, content_type=content_type, etag=f'"{digest}"')
 
 
 def _packages(plugin: Any) -> Iterator[Path]:

@@ -33,9 +33,16 @@ class Encryption:
         if isinstance(keys, (str, bytes)):
             raise TypeError(f"keys must be a list of keys, not {type(keys).__name__}; write [key]")
         fernet = _fernet()
-        parsed = [
-            _parse_key(fernet.Fernet, number, key) for number, key in enumerate(keys, start=1)
-        ]
+        parsed = []
+        for number, key in enumerate(keys, start=1):
+            try:
+                parsed.append(fernet.Fernet(key))
+            except (ValueError, TypeError):
+                # Without the cause, whose message could show the key.
+                raise ValueError(
+                    f"key {number} is not valid: it must be 32 bytes in URL-safe base64, "
+                    f"as str or bytes; {_REMEDY}"
+                ) from None
         if not parsed:
             raise ValueError(f"encryption needs at least one key; {_REMEDY}")
         self._count = len(parsed)
@@ -111,14 +118,3 @@ def _fernet() -> ModuleType:
             error, "encryption of settings", "cryptography", "secrets"
         ) from error
     return fernet
-
-
-def _parse_key(make: Callable[[str | bytes], object], number: int, key: str | bytes) -> object:
-    try:
-        return make(key)
-    except (ValueError, TypeError):
-        # Without the cause, whose message could show the key.
-        raise ValueError(
-            f"key {number} is not valid: it must be 32 bytes in URL-safe base64, as str or bytes; "
-            f"{_REMEDY}"
-        ) from None

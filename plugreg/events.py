@@ -124,9 +124,8 @@ _MOST_ROUNDS: Final = 20
 class _Pending(threading.local):
     """The events that this thread has yet to emit, and whether it is emitting now."""
 
-    def __init__(self) -> None:
-        self.events: list[tuple[str, dict[str, Any]]] = []
-        self.is_flushing = False
+    events: tuple[tuple[str, dict[str, Any]], ...] = ()
+    is_flushing = False
 
 
 class EventOutbox:
@@ -142,7 +141,7 @@ class EventOutbox:
 
     def add(self, event: str, /, **kwargs: Any) -> None:
         """Keep an event until :meth:`flush` is called in this thread."""
-        self._pending.events.append((event, kwargs))
+        self._pending.events += ((event, kwargs),)
 
     def flush(self) -> None:
         """Emit the events of this thread, and those that they cause, in order.
@@ -156,7 +155,7 @@ class EventOutbox:
         pending.is_flushing = True
         try:
             for _ in range(_MOST_ROUNDS):
-                events, pending.events = pending.events, []
+                events, pending.events = pending.events, ()
                 for event, kwargs in events:
                     self._notify(event, **kwargs)
             if pending.events:
@@ -164,7 +163,7 @@ class EventOutbox:
                     "events cause events without end; %d are dropped", len(pending.events)
                 )
         finally:
-            pending.events = []
+            pending.events = ()
             pending.is_flushing = False
 
 
@@ -236,10 +235,25 @@ class Events:
                 again reaches some of them twice.
         """
         event = _check_string("event", event)
-        handed, missed, error = self._hand_out(self._current(), event, args, kwargs)
-        if error is not None:
-            raise EventNotQueuedError(event, missed, handed) from error
-        return handed
+        handed: list[str] = []
+        missed: list[str] = []
+        first: Exception | None = None
+        for plugin in self._current().with_mixin(SPEC.key):
+            # A plugin before it may have deactivated it.
+            active = self._find_listener(plugin.slug)
+            if active is None or not self._is_wanted(active, event):
+                continue
+            delivery = EventDelivery(event=event, slug=plugin.slug, args=args, kwargs=kwargs)
+            try:
+                self._deliver(delivery)
+            except Exception as error:  # noqa: BLE001 - the host's queue may raise anything
+                missed.append(plugin.slug)
+                first = first or error
+            else:
+                handed.append(plugin.slug)
+        if first is not None:
+            raise EventNotQueuedError(event, missed, handed) from first
+        return tuple(handed)
 
     def process(self, delivery: EventDelivery) -> bool:
         """Have a plugin process a delivery from the queue.
@@ -276,13 +290,13 @@ class Events:
             **kwargs: Its arguments.
         """
         try:
-            snapshot = self._current()
+            self.emit(event, **kwargs)
         except RegistryNotReady:
             return  # No plugin is active.
-        _, missed, error = self._hand_out(snapshot, event, (), kwargs)
-        if error is not None:
-            _logger.error(
-                "event %r could not be queued for %s: %s", event, missed, explain(error).message
+        except EventNotQueuedError as error:
+            reason = explain(error.__cause__ or error).message
+            _logger.error(  # noqa: TRY400 - one line says it
+                "event %r could not be queued for %s: %s", event, error.missed, reason
             )
 
     # -- the parts ---------------------------------------------------------------------------
@@ -301,28 +315,6 @@ class Events:
             )
         return delivery
 
-    def _hand_out(
-        self, snapshot: Snapshot, event: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[str, ...], tuple[str, ...], Exception | None]:
-        """Return the slugs that took and that missed the event, and an error."""
-        handed: list[str] = []
-        missed: list[str] = []
-        first: Exception | None = None
-        for plugin in snapshot.with_mixin(SPEC.key):
-            # A plugin before it may have deactivated it.
-            active = self._find_listener(plugin.slug)
-            if active is None or not self._is_wanted(active, event):
-                continue
-            delivery = EventDelivery(event=event, slug=plugin.slug, args=args, kwargs=kwargs)
-            try:
-                self._deliver(delivery)
-            except Exception as error:  # noqa: BLE001 - the host's queue may raise anything
-                missed.append(plugin.slug)
-                first = first or error
-            else:
-                handed.append(plugin.slug)
-        return tuple(handed), tuple(missed), first
-
     def _find_listener(self, slug: str) -> ActivePlugin | None:
         """Return a plugin that is active and receives events at this moment, else None."""
         try:
@@ -331,26 +323,20 @@ class Events:
             return None  # It was closed meanwhile.
         active = snapshot.active.get(slug)
         # Where the host has switched events off, there is no such key.
-        is_listening = (
-            active is not None and SPEC.key in snapshot.by_mixin and SPEC.key in active.enabled
-        )
-        return active if is_listening else None
+        is_on = SPEC.key in snapshot.by_mixin
+        return active if is_on and active is not None and SPEC.key in active.enabled else None
 
     def _is_wanted(self, active: ActivePlugin, event: str) -> bool:
         with Guard() as guard:
-            answer = active.plugin.wants_process_event(event)
-            if type(answer) is CoroutineType:
-                refuse(answer)
-            return bool(answer)
+            return bool(_refuse_async(active.plugin.wants_process_event(event)))
         subject = f"wants_process_event of event {event!r}"
         self._ledger.record_call(active.slug, subject, guard.error)
         return False
 
     def _call(self, active: ActivePlugin, delivery: EventDelivery) -> PluginFailure | None:
         with Guard() as guard:
-            result = active.plugin.process_event(delivery.event, *delivery.args, **delivery.kwargs)
-            if type(result) is CoroutineType:
-                refuse(result)
+            process = active.plugin.process_event
+            _refuse_async(process(delivery.event, *delivery.args, **delivery.kwargs))
             return None
         return self._ledger.record_call(active.slug, f"event {delivery.event!r}", guard.error)
 
@@ -364,16 +350,16 @@ class Events:
         future.add_done_callback(partial(_log_lost, delivery))
 
 
+def _refuse_async(answer: Any) -> Any:
+    return refuse(answer) if type(answer) is CoroutineType else answer
+
+
 def _log_lost(delivery: EventDelivery, future: Future[None]) -> None:
     """Log a delivery that the pool has cancelled, or could not take."""
     error = None if future.cancelled() else future.exception()
+    reason = "the pool has cancelled it" if error is None else explain(error).message
     if future.cancelled() or error is not None:
-        _logger.error(
-            "event %r did not reach plugin %s: %s",
-            delivery.event,
-            delivery.slug,
-            "the pool has cancelled it" if error is None else explain(error).message,
-        )
+        _logger.error("event %r did not reach plugin %s: %s", delivery.event, delivery.slug, reason)
 
 
 def _check_string(name: str, given: object) -> str:

@@ -35,7 +35,6 @@ class Channel(Protocol):
 
     def tell(self) -> None:
         """Send a hint. Does not raise if nobody can receive it."""
-        ...
 
     def wait(self, seconds: float) -> bool:
         """Wait for a hint.
@@ -49,11 +48,9 @@ class Channel(Protocol):
         Returns:
             Whether there was a hint.
         """
-        ...
 
     def close(self) -> None:
         """Disconnect from the server. Closing twice does nothing."""
-        ...
 
 
 class Hinted:

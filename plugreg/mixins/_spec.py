@@ -116,7 +116,7 @@ def contract_faults(spec: MixinSpec, plugin: object) -> tuple[str, ...]:
         found = inspect.getattr_static(plugin, name, None)
         if found is declared:
             continue
-        expected = _signature_of(declared, is_bound=not isinstance(declared, staticmethod))
+        expected = _signature_of(declared, is_bound=True)
         fault = callable_fault(found)
         if fault is None and not _accepts(plugin, name, found, expected):
             fault = f"must accept the arguments {expected}"
@@ -133,11 +133,10 @@ def callable_fault(found: object) -> str | None:
     Args:
         found: Result of ``inspect.getattr_static``.
     """
-    # Other descriptors, such as partialmethod, may return a method: only a call can tell.
-    is_descriptor = hasattr(type(found), "__get__") and not isinstance(
-        found, (property, cached_property)
-    )
-    if callable(found) or is_descriptor:
+    # Other descriptors, such as partialmethod, may return a method: only a call would show it.
+    is_descriptor = hasattr(type(found), "__get__")
+    is_value = isinstance(found, (property, cached_property))
+    if callable(found) or (is_descriptor and not is_value):
         return None
     return f"must be a method, not a {type(found).__name__!r} object"
 
@@ -162,8 +161,7 @@ def _accepts(plugin: object, name: str, found: object, declared: inspect.Signatu
     is_bound = inspect.getattr_static(type(plugin), name, None) is found
     arguments, keywords = _sample_call(declared)
     try:
-        signature = _signature_of(found, is_bound=is_bound and not isinstance(found, staticmethod))
-        signature.bind(*arguments, **keywords)
+        _signature_of(found, is_bound=is_bound).bind(*arguments, **keywords)
     except (TypeError, ValueError):
         return False
     return True
@@ -172,12 +170,10 @@ def _accepts(plugin: object, name: str, found: object, declared: inspect.Signatu
 def _signature_of(method: Any, *, is_bound: bool) -> inspect.Signature:
     """Return the arguments of a caller. Raises ValueError without ``self``."""
     function = method.__func__ if isinstance(method, (staticmethod, classmethod)) else method
-    parameters = inspect.signature(
-        MethodType(function, object()) if is_bound else function
-    ).parameters.values()
-    return inspect.Signature(
-        [parameter.replace(annotation=parameter.empty) for parameter in parameters]
-    )
+    takes_self = is_bound and not isinstance(method, staticmethod)
+    signature = inspect.signature(MethodType(function, object()) if takes_self else function)
+    parameters = signature.parameters.values()
+    return inspect.Signature([item.replace(annotation=item.empty) for item in parameters])
 
 
 def _sample_call(declared: inspect.Signature) -> tuple[list[None], dict[str, None]]:
