@@ -140,7 +140,12 @@ class EventOutbox:
         self._pending = _Pending()
 
     def add(self, event: str, /, **kwargs: Any) -> None:
-        """Keep an event until :meth:`flush` is called in this thread."""
+        """Keep an event until :meth:`flush` is called in this thread.
+
+        Args:
+            event: The event.
+            **kwargs: Its arguments.
+        """
         self._pending.events += ((event, kwargs),)
 
     def flush(self) -> None:

@@ -265,11 +265,14 @@ def check_given(
 
 
 def native_of(definition: SettingDefinition, given: object) -> object:
-    """Return the native value of an object. Raises SettingError if it has none.
+    """Return the native value of an object.
 
     Args:
         definition: Definition of the setting.
         given: The value as it was given, a stored string, or the content of stored JSON.
+
+    Raises:
+        SettingError: If it has none.
     """
     # A string was checked when it was stored.
     if given is not None and type(given) is not str:
@@ -297,11 +300,12 @@ def native_of(definition: SettingDefinition, given: object) -> object:
 def text_of(definition: SettingDefinition, native: object) -> str:
     """Return the string of a native value, as it is stored and shown to clients.
 
-    Raises SettingError if it is too long, has control characters, or does not fit into JSON.
-
     Args:
         definition: Definition of the setting.
         native: The native value.
+
+    Raises:
+        SettingError: If it is too long, has control characters, or does not fit into JSON.
     """
     if definition.typed is None or native is None or (type(native) is str and not native):
         text = as_text(native)
@@ -319,13 +323,14 @@ def fault_of(
 ) -> str | None:
     """Return why a stored value no longer fits the definition, or None.
 
-    Callable choices are not called, nor validators if the value ``was_checked`` when written.
-    Exceptions of the plugin's code do not pass. The reason shows no protected value.
+    Callable choices are not called. Exceptions of the plugin's code do not pass. The reason shows
+    no protected value.
 
     Args:
         definition: Definition of the setting.
-        given: The value, as it was given or stored.
-        was_checked: Whether validators accepted the value when it was written.
+        given: A stored string, or the content of stored JSON.
+        was_checked: Whether validators accepted the value when it was written, so that they are
+            not called.
     """
     with Guard() as guard:
         native = native_of(definition, given)
@@ -343,10 +348,13 @@ def default_of(definition: SettingDefinition) -> object:
     """Return the native default, or the value of an unset setting without one.
 
     Without type and converter it is the plugin's object itself. A callable is called each time;
-    its exceptions pass through. Raises SettingError if the result does not convert.
+    its exceptions pass through.
 
     Args:
         definition: Definition of the setting.
+
+    Raises:
+        SettingError: If the default does not convert.
     """
     default = definition.default() if callable(definition.default) else definition.default
     if default is None:
@@ -367,12 +375,15 @@ def choices_of(
 
     A type that is a Literal or an Enum has choices of its own, unless the definition states some.
     A callable is called each time, with the keywords ``plugin`` and ``user`` if it accepts them;
-    its exceptions pass through. Raises SettingError if it returns no pairs.
+    its exceptions pass through.
 
     Args:
         definition: Definition of the setting.
         plugin: Passed on to callable choices.
         user: Passed on to callable choices.
+
+    Raises:
+        SettingError: If callable choices return no pairs, or more than ``MOST_CHOICES``.
     """
     if definition.choices is None:
         return () if definition.typed is None else definition.typed.members()
@@ -405,10 +416,13 @@ def choice_text(definition: SettingDefinition, value: object) -> str:
 
 
 def as_pairs(value: object) -> tuple[Choice, ...]:
-    """Return (value, label) pairs as tuples. Raises TypeError if they are none.
+    """Return (value, label) pairs as tuples.
 
     Args:
         value: An iterable of pairs.
+
+    Raises:
+        TypeError: If it is none, or has more than ``MOST_CHOICES``.
     """
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise TypeError

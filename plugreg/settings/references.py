@@ -36,11 +36,12 @@ class UnresolvedError(ValueError):
 def has_reference(value: object) -> bool:
     """Return whether *value* is a reference or contains one.
 
-    Raises ValueError for a malformed reference: another key beside ``$env`` or ``$file``, or no
-    string. Its message shows no part of the value.
-
     Args:
         value: The value.
+
+    Raises:
+        ValueError: If a reference is malformed: another key beside ``$env`` or ``$file``, or no
+            string. The message shows no part of the value.
     """
     found = False
     pending: list[Any] = [value]
@@ -78,10 +79,13 @@ def reads_as_reference(text: str) -> bool:
 
 
 def copied(value: Any) -> Any:
-    """Return a deep copy of dicts and lists. Raises ValueError for a cycle.
+    """Return a deep copy of dicts and lists.
 
     Args:
         value: The value.
+
+    Raises:
+        ValueError: If it contains itself, is nested too deep, or a reference is malformed.
     """
     return _mapped(value, dict)
 

@@ -138,7 +138,10 @@ class Typed:
         """Return the value of an object; a string is tried as itself, then as JSON.
 
         Args:
-            given: The value, as it was given or stored.
+            given: The value as it was given, a stored string, or the content of stored JSON.
+
+        Raises:
+            Misread: If it is no value of the type.
         """
         from pydantic import ValidationError
 
@@ -161,6 +164,9 @@ class Typed:
 
         Args:
             value: The value.
+
+        Raises:
+            Misfit: If JSON cannot hold it.
         """
         with suppress(TypeError, ValueError, RecursionError):
             found = self.adapter.dump_python(
@@ -180,11 +186,13 @@ class Typed:
         """Return the string to store for a value, and whether it is JSON.
 
         The string of 5 reads as a string where the type has strings too; then 5 is stored as JSON.
-        Raises Misfit if the JSON reads as another value, too.
 
         Args:
             value: The value.
             text: The value's own string.
+
+        Raises:
+            Misfit: If the JSON, too, would be read as another value.
         """
         if self._is_read_from(value, text):
             return text, False
@@ -276,10 +284,11 @@ def is_sealed(declared: object) -> bool:
 def unsealed(value: Any) -> object:
     """Return the content of a secret string of pydantic's, or the value itself.
 
-    Raises UnicodeDecodeError for bytes that are not UTF-8.
-
     Args:
         value: The value.
+
+    Raises:
+        UnicodeDecodeError: If it holds bytes that are not UTF-8.
     """
     if not is_sealed(type(value)):
         return value

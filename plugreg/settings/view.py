@@ -398,16 +398,18 @@ def user_view(
     user: int,
     version: int = FIRST_VERSION,
 ) -> SettingsView:
-    """Return one user's settings. Raises SettingError for another user than int.
-
-    Many hosts have None for nobody, which would mean the plugin's own values.
+    """Return one user's settings.
 
     Args:
         store: The settings of all plugins.
         slug: Slug of the plugin.
         definitions: Definitions by upper-case key.
-        user: Number of the user.
+        user: Number of the user. Many hosts have None for nobody, which would mean the plugin's
+            own values.
         version: Version of the settings.
+
+    Raises:
+        SettingError: If *user* is not an int.
     """
     if type(user) is not int:
         raise SettingError("user", f"a user is a whole number, not {safe_repr(user)}")
