@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from plugreg._calls.circuits import CircuitPolicy
     from plugreg._calls.health import PluginHealth
+    from plugreg._lifecycle.catalogue import Catalogue
     from plugreg._lifecycle.load import Construct
     from plugreg._lifecycle.shared import Shared
     from plugreg._probe.prober import Prober
@@ -164,8 +165,6 @@ class PluginRegistry:
         """The one pluggy manager, for as long as the registry lives. A host may register on it."""
         self.dispatch: Final = self._parts.calling.dispatch
         """The isolated calls."""
-        self.catalogue: Final = self._parts.catalogue
-        """All plugins as records, and lists of them: filtered, searched and ordered."""
         self.call = self.dispatch.call
         self.first = self.dispatch.first
         self.outcomes = self.dispatch.outcomes
@@ -174,6 +173,11 @@ class PluginRegistry:
         self.explain = self.dispatch.explain
 
     # -- collaborators -----------------------------------------------------------------------
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """All plugins as records, and lists of them: filtered, searched and ordered."""
+        return self._parts.catalogue
 
     @property
     def config(self) -> Configuration:

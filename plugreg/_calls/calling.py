@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from plugreg._calls.circuits import CircuitPolicy, Circuits
 from plugreg._calls.dispatcher import Dispatcher
-from plugreg._calls.supervision import Supervision
 from plugreg.exceptions import CircuitOpenError
 from plugreg.hooks import PluginManager, PlugregSpecs
 from plugreg.observation import CallObserver, Observation
@@ -54,7 +53,11 @@ class Calling:
             observers += tuple(observe)
         # Without circuits and observers a call has no supervision, which costs time.
         is_supervised = circuit is not None or observers
-        supervision = Supervision(self.circuits, observers) if is_supervised else None
+        supervision = None
+        if is_supervised:
+            from plugreg._calls.supervision import Supervision
+
+            supervision = Supervision(self.circuits, observers)
         self.manager: Final = PluginManager(
             host,
             implicit_prefix=implicit_prefix,

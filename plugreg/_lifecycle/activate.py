@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from plugreg._lifecycle.binding import BoundContext
 from plugreg._support.frozen import replace
 from plugreg._support.guard import Guard, safe_repr
 from plugreg._support.named import NamedTuple
-from plugreg.discovery import objects
 from plugreg.hooks import Implementations
-from plugreg.mixins._spec import MixinSpec, contract_faults, has, is_enabled, run_activate
 from plugreg.plugin import Plugin, bind, unbind
 from plugreg.records import (
     ActivePlugin,
@@ -25,6 +22,10 @@ from plugreg.records import (
 )
 from plugreg.settings.values import Declared
 
+if TYPE_CHECKING:
+    from plugreg._lifecycle.binding import BoundContext
+    from plugreg.mixins import MixinSpec
+
 MOST_BROUGHT: Final = 1_000
 """How many plugins one plugin may bring: an answer without end would never be read."""
 
@@ -32,7 +33,7 @@ MOST_BROUGHT: Final = 1_000
 Implement = Callable[[Any, str, tuple[Any, ...], str | None], Implementations]
 """Parses an object's hook implementations: object, name, rank, metadata folder."""
 
-OpenContext = Callable[[str, Declared], BoundContext]
+OpenContext = Callable[[str, Declared], "BoundContext"]
 """Returns the context of the plugin with this slug, which declares these settings."""
 
 
@@ -190,6 +191,8 @@ class Activator:
     def _check_mixins(
         self, slug: str, plugin: object
     ) -> tuple[list[MixinSpec], list[str], list[PluginFailure]]:
+        from plugreg.mixins._spec import contract_faults, has, is_enabled
+
         present, enabled, failures = [], [], []
         for mixin in sorted(self._mixins, key=lambda mixin: mixin.order):
             with Guard() as guard:
@@ -237,6 +240,8 @@ class Activator:
             return PluginFailure.of(Stage.ACTIVATE, slug, guard.error, subject="settings migration")
         self._new.append((begun, context))
         context.watch_settings()
+        from plugreg.mixins._spec import run_activate
+
         for mixin in mixins:
             before = len(undo)
             with Guard() as guard:
@@ -333,8 +338,12 @@ def _find_brought(
         answers = active.implementations.invoke("plugreg_plugins")
         items = chain.from_iterable(answer for answer in answers if answer is not None)
         pairs = [_checked_pair(item) for item in islice(items, MOST_BROUGHT + 1)]
+        if not pairs:
+            return (), ()
         if len(pairs) > MOST_BROUGHT:
             raise ValueError(f"a plugin may bring no more than {MOST_BROUGHT} others")
+        from plugreg.discovery import objects
+
         found = objects.find(pairs, source=Source.BROUGHT)
         return (
             tuple(replace(spec, brought_by=slug) for spec in found.specs),

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from plugreg._calls.calling import Calling
 from plugreg._lifecycle.activate import Activator
-from plugreg._lifecycle.binding import BoundContext
 from plugreg._lifecycle.build import Builder
-from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._lifecycle.lifecycle import LifeCycle
 from plugreg._lifecycle.load import Acceptance
-from plugreg._lifecycle.operator import Operator
 from plugreg._lifecycle.options import (
     Options,
     as_tuple,
@@ -42,12 +38,16 @@ from plugreg.storage import MemoryStorage
 
 if TYPE_CHECKING:
     from plugreg._calls.health import Health
+    from plugreg._lifecycle.binding import BoundContext
+    from plugreg._lifecycle.catalogue import Catalogue
+    from plugreg._lifecycle.operator import Operator
     from plugreg._lifecycle.shared import Shared
     from plugreg._state.configuration import Configuration
     from plugreg.assets import Assets
     from plugreg.capabilities import Capabilities
     from plugreg.events import Events
     from plugreg.schedules import Schedules
+    from plugreg.settings.values import Declared
     from plugreg.ui import UserInterface
 
 
@@ -105,7 +105,16 @@ class Assembly:
         self._damage = damage
         self._critical = as_tuple("critical", options.critical)
         self.life = self._life()
-        self.catalogue = Catalogue(
+        if options.events is not None:
+            # A wrong option is refused when the registry is made.
+            _ = self.events
+
+    @lazy
+    def catalogue(self) -> Catalogue:
+        """All plugins as records."""
+        from plugreg._lifecycle.catalogue import Catalogue
+
+        return Catalogue(
             self.published.current,
             self.ledger,
             self.facts.of,
@@ -113,7 +122,13 @@ class Assembly:
             self.calling.circuits.state,
             reports=lambda: self.probe_rows.mark,
         )
-        self.operator = Operator(
+
+    @lazy
+    def operator(self) -> Operator:
+        """What an operator changes."""
+        from plugreg._lifecycle.operator import Operator
+
+        return Operator(
             published=self.published,
             rules=self.rules,
             life=self.life,
@@ -122,9 +137,6 @@ class Assembly:
             settings=self.settings,
             probe_rows=self.probe_rows,
         )
-        if options.events is not None:
-            # A wrong option is refused when the registry is made.
-            _ = self.events
 
     @lazy
     def events(self) -> Events:
@@ -192,8 +204,7 @@ class Assembly:
     def _life(self) -> LifeCycle:
         manager = self.calling.manager
         off = switched_off(self.mixins, self.options.switches)
-        open_context = partial(BoundContext, self.settings, self.plugin_rows)
-        activator = Activator(self.mixins, off, manager.implementations, open_context)
+        activator = Activator(self.mixins, off, manager.implementations, self._open_context)
         stored = StoredRows(self.rules, self.settings, self.plugin_rows, self.probe_rows)
         return LifeCycle(
             published=self.published,
@@ -235,6 +246,11 @@ class Assembly:
     def _has_mixin(self, cls: type) -> bool:
         # Every class has the capability "base", whose class is object.
         return any(issubclass(cls, row.cls) for row in self.mixins if row.cls is not object)
+
+    def _open_context(self, slug: str, declared: Declared) -> BoundContext:
+        from plugreg._lifecycle.binding import BoundContext
+
+        return BoundContext(self.settings, self.plugin_rows, slug, declared)
 
     def _find_damage(self) -> tuple[PluginFailure, ...]:
         return (*self.plugin_rows.set_aside_failures(), *self._damage())

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from plugreg._lifecycle.migrate import migrate
 from plugreg._state.plugin_rows import PluginRows
+from plugreg._support.lazy import lazy
 from plugreg._support.slugs import Slug
 from plugreg.settings.store import SettingsStore
 from plugreg.settings.values import Declared, StoredSettings, User
-from plugreg.settings.view import SettingsView, user_view
+
+if TYPE_CHECKING:
+    from plugreg.settings.view import SettingsView
 
 
 class BoundContext:
@@ -26,16 +28,25 @@ class BoundContext:
     ) -> None:
         self._slug = Slug(slug)
         store.declare(slug, declared)
-        self._settings = SettingsView(store, slug, declared.settings, version=declared.version)
         self._declared = declared
         self._store = store
         self._plugin_rows = plugin_rows
         # The values that were stored when the activation began, None once the plugin is in service.
         self._seen: StoredSettings | None = None
 
+    @lazy
+    def _settings(self) -> SettingsView:
+        from plugreg.settings.view import SettingsView
+
+        declared = self._declared
+        return SettingsView(self._store, self._slug, declared.settings, version=declared.version)
+
     def migrate(self, plugin: Any) -> None:
         """Migrate stored settings to the declared version; see `plugreg._lifecycle.migrate`."""
-        migrate(self._store, self._slug, plugin, self._declared)
+        if self._store.stored(self._slug).is_older_than(self._declared.version):
+            from plugreg._lifecycle.migrate import migrate
+
+            migrate(self._store, self._slug, plugin, self._declared)
 
     def watch_settings(self) -> None:
         """Begin to keep track of values that others store."""
@@ -94,6 +105,8 @@ class BoundContext:
             self._seen = seen.with_value(user, key, stored.of(user).get(key), stored.version)
 
     def _of_user(self, user: int) -> SettingsView:
+        from plugreg.settings.view import user_view
+
         declared = self._declared
         return user_view(self._store, self._slug, declared.user_settings, user, declared.version)
 

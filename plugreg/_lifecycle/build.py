@@ -207,6 +207,7 @@ class Builder:
             if guard.error is not None:
                 work.hold(slug, PluginFailure.of(Stage.IMPORT, slug, guard.error))
                 return
+
         started = perf_counter()
         loading = load(spec, self._rules, self._acceptance)
         work.took(slug, Stage.IMPORT, started)

@@ -23,9 +23,9 @@ from plugreg._state.plugin_rows import PluginRows
 from plugreg._state.published import Published
 from plugreg._state.revision import RevisionTracker
 from plugreg._support.frozen import replace
+from plugreg._support.signal import EventOutbox, Notify
 from plugreg._support.slugs import Slug
 from plugreg.discovery import Sources, restricted
-from plugreg.events import EventOutbox, Notify
 from plugreg.exceptions import PluginSlugError, StorageError
 from plugreg.hooks import PluginManager
 from plugreg.records import (

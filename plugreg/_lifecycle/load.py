@@ -12,7 +12,6 @@ from plugreg._lifecycle.resolve import bounds_fault
 from plugreg._support.guard import Guard, safe_repr
 from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import slugify
-from plugreg.discovery import directories
 from plugreg.plugin import Plugin
 from plugreg.records import (
     FAILED,
@@ -118,6 +117,8 @@ def import_target(spec: PluginSpec) -> Any:
     """
     if not spec.is_in_folder:
         return spec.load()
+    from plugreg.discovery import directories
+
     found: Any = directories.import_module(spec.folder, spec.module, spec.stamp)
     attribute = spec.value.partition(":")[2]
     return getattr(found, attribute) if attribute else found

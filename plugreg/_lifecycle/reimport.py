@@ -14,8 +14,6 @@ from types import ModuleType
 from typing import Final
 
 from plugreg._support.guard import Guard
-from plugreg.discovery import directories
-from plugreg.discovery._importing import forget, names_in
 from plugreg.records import PluginSpec, Source
 
 
@@ -24,6 +22,8 @@ class Evicted(dict[str, ModuleType]):
 
     def restore(self, *, all_of_them: bool = False) -> None:
         """Restore the modules that were not imported again, or ``all_of_them``."""
+        from plugreg.discovery._importing import names_in
+
         for name, module in self.items():
             if all_of_them:
                 sys.modules[name] = module
@@ -121,6 +121,8 @@ def evict(spec: PluginSpec, taken: Evicted | None = None, *, whole_folder: bool 
     code stay as they are. Nothing is evicted for objects that a host gave. The modules are put
     into ``taken``, which is returned.
     """
+    from plugreg.discovery._importing import forget
+
     taken = Evicted() if taken is None else taken
     forget(_modules_of(spec, whole_folder=whole_folder), taken)
     return taken
@@ -130,7 +132,9 @@ def _modules_of(spec: PluginSpec, *, whole_folder: bool) -> list[str]:
     if spec.target is not None or spec.path is None:
         return []
     if spec.source in (Source.DIRECTORY, Source.SAMPLE):
-        private = directories.private_name(spec.folder, spec.module)
+        from plugreg.discovery.directories import private_name
+
+        private = private_name(spec.folder, spec.module)
         return _below(private.partition(".")[0] if whole_folder else private)
     recorded = _recorded_modules(Path(spec.path))
     if recorded:
@@ -201,6 +205,8 @@ def _root_of(module: str) -> str:
 
 def _file_of(module: object) -> str | None:
     """Return the real path of a module's file, None for what has none."""
+    from plugreg.discovery._importing import names_in
+
     file = names_in(module).get("__file__")
     # A plugin may have put anything there.
     with Guard():

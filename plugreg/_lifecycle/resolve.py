@@ -331,18 +331,18 @@ def _hold_cycles(
     needs: Mapping[Slug, tuple[Slug, ...]], held: dict[Slug, NotLoaded]
 ) -> list[PluginFailure]:
     """Hold the members of each cycle, and name the cycle in one failure."""
-    from graphlib import CycleError, TopologicalSorter
-
     failures: list[PluginFailure] = []
     waiting = {slug: needed for slug, needed in needs.items() if needed}
-    while True:
+    while waiting:
+        from graphlib import CycleError, TopologicalSorter
+
         graph = {slug: [n for n in needed if n in waiting] for slug, needed in waiting.items()}
         try:
             TopologicalSorter(graph).prepare()
         except CycleError as error:
             members: list[Slug] = error.args[1][:0:-1]
         else:
-            return failures
+            break
         # Turned so that it begins with the first by name and reads "needs" from left to right.
         start = members.index(min(members))
         first, *others = members[start:] + members[:start]
@@ -353,6 +353,7 @@ def _hold_cycles(
         for slug in members:
             held[slug] = NotLoaded(state=PluginState.FAILED, reason="is part of a dependency cycle")
             del waiting[slug]
+    return failures
 
 
 def _plan(
@@ -369,15 +370,16 @@ def _plan(
     Builtins that are to be called first come last: they are in nobody's needs, and need nobody.
     ``others`` has the depths of plugins that are not part of the plan.
     """
-    from graphlib import TopologicalSorter
-
     depths = dict(others)
     wanted = {slug: needed for slug, needed in needs.items() if slug not in held}
-    sorter = TopologicalSorter({slug: needed for slug, needed in wanted.items() if needed})
-    for slug in sorter.static_order():
-        if slug in wanted:
-            below = [depths[need] for need in wanted[slug] if need in depths]
-            depths[slug] = max(below, default=-1) + 1
+    graph = {slug: needed for slug, needed in wanted.items() if needed}
+    if graph:
+        from graphlib import TopologicalSorter
+
+        for slug in TopologicalSorter(graph).static_order():
+            if slug in wanted:
+                below = [depths[need] for need in wanted[slug] if need in depths]
+                depths[slug] = max(below, default=-1) + 1
     last = Source.BUILTIN if rules.builtins_called_first else None
     ranks = {
         slug: (chosen[slug].source is last, depths.get(slug, 0), *chosen[slug].sort_key)

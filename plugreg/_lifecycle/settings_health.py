@@ -15,7 +15,6 @@ from plugreg._support.slugs import near
 from plugreg.records import ActivePlugin, PluginFailure, Stage
 from plugreg.settings.store import SettingsStore
 from plugreg.settings.values import StoredSettings, User
-from plugreg.settings.view import SettingsView
 
 _VALUES: Final = "settings values"
 _VERSION: Final = "settings version"
@@ -112,6 +111,8 @@ class SettingsHealth:
         for key in keys:
             seen, fault = self._store.stored(active.slug).of(user).get(key), None
             if key in definitions:
+                from plugreg.settings.view import SettingsView
+
                 with self._looking():
                     view = SettingsView(self._store, active.slug, definitions, user)
                     fault = view.fault(key, was_checked=True)
@@ -181,6 +182,10 @@ class SettingsHealth:
         )
 
     def _faults(self, active: ActivePlugin, stored: StoredSettings) -> Iterator[tuple[Spot, str]]:
+        if not active.settings and not active.user_settings:
+            return
+        from plugreg.settings.view import SettingsView
+
         slug = active.slug
         own = SettingsView(self._store, slug, active.settings)
         for key in own:

@@ -14,12 +14,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-from plugreg._state.leases import PLUGINS
-from plugreg._state.leases import TABLE as LEASES
 from plugreg._state.probe_rows import PROBES
 from plugreg._support.frozen import replace
 from plugreg._support.per_process import PerProcess
-from plugreg._support.redact import Scrubber, strings_in
+from plugreg._support.redact import Scrubber
 from plugreg._support.slugs import Slug, has_control_characters
 from plugreg._support.strings import CONTROL_CHARACTERS
 from plugreg.exceptions import PluginActiveError, RecordCorruptError, SettingError, StorageError
@@ -221,6 +219,8 @@ class PluginRows:
         Returns the number of the epoch that this made, 0 if nothing was stored. Raises
         PluginActiveError if the plugin is stored as active, by whichever process.
         """
+        from plugreg._state.leases import PLUGINS, TABLE
+
         with self._writing.get():
             with self._storage.transaction() as transaction:
                 # A damaged row says nothing, and deleting is the way to get rid of it.
@@ -230,7 +230,7 @@ class PluginRows:
                 found = False
                 for table in ("plugins", "metadata", VERSIONS, PROBES):
                     found |= transaction.delete(table, slug)
-                prefixes = dict.fromkeys(TABLES, f"{slug}:") | {LEASES: f"{PLUGINS}{slug}."}
+                prefixes = dict.fromkeys(TABLES, f"{slug}:") | {TABLE: f"{PLUGINS}{slug}."}
                 for table, prefix in prefixes.items():
                     for key in [key for key, _ in transaction.items(table)]:
                         if key.startswith(prefix):
@@ -403,6 +403,8 @@ def _copy_metadata(slug: str, data: Any) -> dict[str, Any]:
         copied: dict[str, Any] = checked_copy("metadata", slug, {"metadata": {**data}})["metadata"]
     except StorageError as error:
         raise SettingError("metadata", _NOT_STORABLE) from error
+    from plugreg.settings.types import strings_in
+
     if any(map(has_control_characters, strings_in(copied))):
         raise SettingError("metadata", CONTROL_CHARACTERS)
     return copied

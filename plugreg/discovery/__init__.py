@@ -17,7 +17,7 @@ from typing import Any
 from plugreg._support.frozen import Frozen, replace
 from plugreg._support.guard import Guard
 from plugreg._support.slugs import slug_fault, slugify
-from plugreg.discovery import directories, entry_points, index, objects
+from plugreg.discovery import entry_points
 from plugreg.discovery._findings import Findings
 from plugreg.discovery.facts import Facts
 from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
@@ -74,14 +74,9 @@ class Sources(Frozen):
         Returns:
             The specs in order of precedence, and the failures.
         """
-        sample_objects = [sample for sample in self.samples if not _is_folder(sample)]
-        sample_folders = [sample for sample in self.samples if _is_folder(sample)]
-        found = [
-            _search(Source.BUILTIN, partial(objects.find, self.builtin, source=Source.BUILTIN)),
-            _search(Source.SAMPLE, partial(objects.find, sample_objects, source=Source.SAMPLE)),
-            *_search_folders(sample_folders, Source.SAMPLE),
-            *_search_folders(self.directories, Source.DIRECTORY),
-        ]
+        found = []
+        if self.builtin or self.samples or self.directories:
+            found = self._find_given()
         installed = _search(Source.ENTRY_POINT, self._find_installed)
         specs = [spec for discovery in found for spec in discovery.specs]
         return Discovery(
@@ -90,10 +85,25 @@ class Sources(Frozen):
             failures=tuple(f for discovery in (*found, installed) for f in discovery.failures),
         )
 
+    def _find_given(self) -> list[Discovery]:
+        """Search objects and folders."""
+        from plugreg.discovery import objects
+
+        sample_objects = [sample for sample in self.samples if not _is_folder(sample)]
+        sample_folders = [sample for sample in self.samples if _is_folder(sample)]
+        return [
+            _search(Source.BUILTIN, partial(objects.find, self.builtin, source=Source.BUILTIN)),
+            _search(Source.SAMPLE, partial(objects.find, sample_objects, source=Source.SAMPLE)),
+            *_search_folders(sample_folders, Source.SAMPLE),
+            *_search_folders(self.directories, Source.DIRECTORY),
+        ]
+
     def _find_installed(self) -> Discovery:
         if self.index is None:
             found = entry_points.find(self.group, self.path)
         else:
+            from plugreg.discovery import index
+
             found = index.find(self.index, self.group, self.path, verify=self.verify)
         return found if self.slug_of is None else _with_slugs(found, self.slug_of)
 
@@ -157,6 +167,8 @@ def _search(name: str, search: Callable[[], Discovery]) -> Discovery:
 def _search_folders(
     folders: Iterable[str | os.PathLike[str]], source: Source
 ) -> Iterator[Discovery]:
+    from plugreg.discovery import directories
+
     places: set[str] = set()
 
     def search(folder: str | os.PathLike[str]) -> Discovery:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._state.plugin_rows import PluginRows
+from plugreg._support.signal import Notify
 from plugreg._support.slugs import Slug, canonical
-from plugreg.events import Notify
 from plugreg.exceptions import (
     InstallError,
     PluginActiveError,

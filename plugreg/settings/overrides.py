@@ -9,8 +9,6 @@ from typing import Any, Final, TypeAlias
 from plugreg._support.guard import safe_repr
 from plugreg._support.slugs import near, slug_fault, slugify
 from plugreg.records import PluginFailure, Stage
-from plugreg.settings.declaration import parse_definitions
-from plugreg.settings.references import copied, has_reference
 
 Overrides: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Values by slug, then by upper-case key. A value may hold references."""
@@ -44,6 +42,8 @@ def parse_overrides(given: Mapping[str, Mapping[str, object]]) -> Overrides:
         if slug in parsed:
             raise ValueError(f"{where}: another name has the slug {slug!r} too; use one of them")
         _require_mapping(where, values, "setting to value")
+        from plugreg.settings.declaration import parse_definitions
+
         # Keys follow the same rules as those that plugins declare.
         _, faults = parse_definitions({key: {} for key in values}, where)
         if faults:
@@ -73,6 +73,8 @@ def unknown_plugins(overrides: Overrides, known: Mapping[str, object]) -> Iterat
 
 
 def _parse_value(where: str, value: object) -> Any:
+    from plugreg.settings.references import copied, has_reference
+
     try:
         has_reference(value)
         return copied(value)

@@ -11,25 +11,27 @@ from typing import TYPE_CHECKING
 
 from plugreg.storage.base import Storage, Transaction
 from plugreg.storage.memory import MemoryStorage
-from plugreg.storage.opening import open_storage
-from plugreg.storage.transfer import copy, export_json, import_json
 
 if TYPE_CHECKING:
     from plugreg.storage.file.tinydb import TinyDBStorage
+    from plugreg.storage.opening import open_storage
     from plugreg.storage.sql.storage import SQLStorage
+    from plugreg.storage.transfer import copy, export_json, import_json
 else:
 
     def __getattr__(name: str) -> object:
-        # The stores that need a library are imported when they are first asked for (PEP 562).
+        # PEP 562: what a program with a store in memory needs not is imported when asked for.
         if name == "TinyDBStorage":
-            from plugreg.storage.file.tinydb import TinyDBStorage
-
-            return TinyDBStorage
-        if name == "SQLStorage":
-            from plugreg.storage.sql.storage import SQLStorage
-
-            return SQLStorage
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            from plugreg.storage.file import tinydb as module
+        elif name == "SQLStorage":
+            from plugreg.storage.sql import storage as module
+        elif name == "open_storage":
+            from plugreg.storage import opening as module
+        elif name in ("copy", "export_json", "import_json"):
+            from plugreg.storage import transfer as module
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(module, name)
 
 
 __all__ = [
