@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 from plugreg._state.probe_rows import PROBES
 from plugreg._support.frozen import replace
 from plugreg._support.per_process import PerProcess
-from plugreg._support.redact import Scrubber
+from plugreg._support.redact import Scrubber, strings_in
 from plugreg._support.slugs import Slug, has_control_characters
 from plugreg._support.strings import CONTROL_CHARACTERS
 from plugreg.exceptions import PluginActiveError, RecordCorruptError, SettingError, StorageError
@@ -403,8 +403,6 @@ def _copy_metadata(slug: str, data: Any) -> dict[str, Any]:
         copied: dict[str, Any] = checked_copy("metadata", slug, {"metadata": {**data}})["metadata"]
     except StorageError as error:
         raise SettingError("metadata", _NOT_STORABLE) from error
-    from plugreg.settings.types import strings_in
-
     if any(map(has_control_characters, strings_in(copied))):
         raise SettingError("metadata", CONTROL_CHARACTERS)
     return copied
