@@ -6,14 +6,17 @@ import gc
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable
 from dataclasses import field
+from threading import get_ident
 from time import perf_counter
 from types import CoroutineType, FrameType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from plugreg._support.frozen import Frozen
-from plugreg._support.guard import running_trio
+from plugreg._support.guard import belongs_to_process, running_trio
+from plugreg._support.named import NamedTuple
 from plugreg._support.per_process import PerProcess
 
 
@@ -88,20 +91,6 @@ class RunningCall(Frozen):
     stack: str = field(repr=False)
 
 
-class _StartedCall:
-    __slots__ = ("began", "hook", "slug", "stack", "thread")
-
-    def __init__(self, slug: str, hook: str) -> None:
-        self.slug = slug
-        self.hook = hook
-        self.note_place()
-        self.began = perf_counter()
-
-    def note_place(self) -> None:
-        thread = threading.current_thread()
-        self.thread, self.stack = thread.name, _stack_of(thread.ident)
-
-
 class _Total:
     __slots__ = ("calls", "errors", "seconds", "worst")
 
@@ -110,34 +99,74 @@ class _Total:
         self.seconds = self.worst = 0.0
 
 
+class _StartedCall(NamedTuple):
+    """A call under way. ``coroutine`` is that of the task which it goes on in, if it does."""
+
+    slug: str
+    hook: str
+    began: float
+    thread: int
+    coroutine: Any = None
+
+
+_MOST_ENDED: Final = 500
+"""How many calls may have ended since the totals were brought up to date."""
+
+
 class Observation:
-    """Counts and times calls, as a :class:`CallObserver`. Any thread may use it."""
+    """Counts and times calls, as a :class:`CallObserver`. Any thread may use it.
+
+    A call notes little more than its times, without a lock. Totals are made of many notes at
+    once; names of threads, tasks and stacks are looked up when :meth:`running` is called.
+    """
 
     def __init__(self) -> None:
         self._lock = PerProcess(threading.Lock)
         self._totals: dict[tuple[str, str], _Total] = {}
-        self._running: dict[int, _StartedCall] = {}
+        self._ended: deque[tuple[str, str, float, bool]] = deque()
+        self._running: dict[int, tuple[Any, ...]] = {}
 
-    def began(self, slug: str, hook: str) -> _StartedCall:
+    def around(self, function: Callable[..., Any], slug: str, hook: str) -> Callable[..., Any]:
+        """Return a function that counts its calls as ``hook`` of the plugin, and makes them."""
+        running, ended, add_ended = self._running, self._ended, self._add_ended
+
+        def counted(*values: Any) -> Any:
+            # The same as began() and ended(), written out: a call of each would take as long again.
+            is_error = False
+            began = perf_counter()
+            token = (slug, hook, began, get_ident())
+            running[id(token)] = token
+            try:
+                return function(*values)
+            except BaseException as error:
+                is_error = not is_abort(error)
+                raise
+            finally:
+                ended.append((slug, hook, perf_counter() - began, is_error))
+                running.pop(id(token), None)
+                if len(ended) > _MOST_ENDED:
+                    add_ended()
+
+        return counted
+
+    def began(self, slug: str, hook: str) -> Any:
         """See :meth:`CallObserver.began`."""
-        call = _StartedCall(slug, hook)
-        self._running[id(call)] = call
-        return call
+        # A plain tuple, as making a _StartedCall takes five times as long.
+        token = (slug, hook, perf_counter(), get_ident())
+        self._running[id(token)] = token
+        return token
 
-    def moved(self, token: _StartedCall) -> None:
+    def moved(self, token: Any) -> None:
         """Note that a call goes on in this task, which awaits the returned awaitable."""
-        token.note_place()
+        self._running[id(token)] = (*token[:3], get_ident(), _current_coroutine())
 
-    def ended(self, token: _StartedCall, error: BaseException | None) -> None:
+    def ended(self, token: Any, error: BaseException | None) -> None:
         """See :meth:`CallObserver.ended`."""
-        seconds = perf_counter() - token.began
+        slug, hook, began, _ = token
+        self._ended.append((slug, hook, perf_counter() - began, error is not None))
         self._running.pop(id(token), None)
-        with self._lock.get():
-            total = self._totals.setdefault((token.slug, token.hook), _Total())
-            total.calls += 1
-            total.errors += error is not None
-            total.seconds += seconds
-            total.worst = max(total.worst, seconds)
+        if len(self._ended) > _MOST_ENDED:
+            self._add_ended()
 
     def forget(self, slug: str) -> None:
         """Forget the calls of a plugin that is gone.
@@ -145,12 +174,14 @@ class Observation:
         Args:
             slug: The plugin.
         """
+        self._add_ended()
         with self._lock.get():
             for key in [key for key in self._totals if key[0] == slug]:
                 del self._totals[key]
 
     def stats(self) -> tuple[CallStats, ...]:
         """Return the numbers until now, the most time first."""
+        self._add_ended()
         with self._lock.get():
             found = [
                 CallStats(
@@ -172,33 +203,56 @@ class Observation:
             longer_than: Seconds since which a call must be under way.
         """
         now = perf_counter()
+        names = {thread.ident: thread.name for thread in threading.enumerate()}
         found = [
             RunningCall(
                 slug=call.slug,
                 hook=call.hook,
                 seconds=now - call.began,
-                thread=call.thread,
-                stack=call.stack(),
+                # Python knows no name of a thread that another library has started.
+                thread=names.get(call.thread, f"thread {call.thread}"),
+                stack=_format_stack(call),
             )
-            for call in list(self._running.values())
+            for call in [_StartedCall(*noted) for noted in list(self._running.values())]
             if now - call.began > longer_than
         ]
         return tuple(sorted(found, key=lambda call: -call.seconds))
 
+    def _add_ended(self) -> None:
+        """Add the calls that have ended to the totals."""
+        with self._lock.get():
+            for _ in range(len(self._ended)):
+                slug, hook, seconds, is_error = self._ended.popleft()
+                total = self._totals.get((slug, hook))
+                if total is None:
+                    total = self._totals[slug, hook] = _Total()
+                total.calls += 1
+                total.errors += is_error
+                total.seconds += seconds
+                total.worst = max(total.worst, seconds)
 
-def _stack_of(thread: int | None) -> Callable[[], str]:
-    """Return a function that formats the stack of this task, or of this thread."""
-    coroutine = _current_coroutine()
 
-    def stack() -> str:
-        # A task that does not wait is at work in its thread.
-        if coroutine is not None and not getattr(coroutine, "cr_running", False):
-            frames = traceback.StackSummary.extract(iter(_frames_of(coroutine)))
-            return "".join(frames.format())
-        frame = sys._current_frames().get(thread or 0)
-        return "" if frame is None else "".join(traceback.format_stack(frame))
+def _format_stack(call: _StartedCall) -> str:
+    coroutine = call.coroutine
+    # A task that does not wait is at work in its thread.
+    if coroutine is not None and not getattr(coroutine, "cr_running", False):
+        frames = traceback.StackSummary.extract(iter(_frames_of(coroutine)))
+        return "".join(frames.format())
+    frame = sys._current_frames().get(call.thread)
+    return "" if frame is None else "".join(traceback.format_stack(frame))
 
-    return stack
+
+def is_abort(error: BaseException) -> bool:
+    """Return whether this is Ctrl-C, a cancellation, or a group of nothing else."""
+    errors = [error]
+    while errors:
+        error = errors.pop()
+        if issubclass(type(error), BaseExceptionGroup):
+            # A subclass may show other members than it has.
+            errors += BaseExceptionGroup.exceptions.__get__(error)
+        elif not belongs_to_process(error):
+            return False
+    return True
 
 
 def _current_coroutine() -> Any:

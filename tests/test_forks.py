@@ -106,5 +106,6 @@ def test_the_observation():
                 return super().__hash__()
 
         observation.ended(observation.began(Slug("tea"), "price"), None)
+        observation.stats()
 
     assert while_held(hold, observation.stats) == 0

@@ -129,6 +129,9 @@ class Circuits:
         self._clock = clock
         self._lock = PerProcess(threading.Lock)
         self._circuits: dict[str, _Circuit] = {}
+        self.has_policy: Final = policy is not None
+        self.failed: Final = self._circuits.keys()
+        """The plugins that have failed. All others are admitted, without a trial."""
 
     def state(self, slug: str) -> CircuitState:
         """Return whether calls get through to a plugin now. Changes nothing."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import partial
 from time import perf_counter
@@ -13,7 +13,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar, overload
 
 from plugreg._calls.circuits import Circuits
-from plugreg._calls.outcome import FaultRecorder, Outcome
+from plugreg._calls.outcome import FaultRecorder, Outcome, OutcomeDraft
 from plugreg._calls.wrapping import Wrapper, enter_wrapper, leave_wrapper
 from plugreg._support.guard import Guard, belongs_to_process
 from plugreg._support.per_process import PerProcess
@@ -155,8 +155,7 @@ class Dispatcher:
                 pass  # An argument is missing; table.arguments() below names it.
             else:
                 return collect(table.calls, self._keep, picked)
-        value = self._call_wrapped(table, table.arguments(kwargs), first=table.firstresult)
-        return _drop_none(value, is_list=not table.firstresult)
+        return self._call_wrapped(table, kwargs, first=table.firstresult)
 
     @overload
     def first(
@@ -185,9 +184,7 @@ class Dispatcher:
             HookCallError: If arguments are missing, unknown or positional, or the hook is historic.
             RegistryNotReady: Before load and after close.
         """
-        table = self._table(hook, args)
-        value = self._call_wrapped(table, table.arguments(kwargs), first=True)
-        results = _drop_none(value, is_list=not table.firstresult)
+        results = self._call_wrapped(self._table(hook, args), kwargs, first=True)
         return results[0] if results else None
 
     @overload
@@ -227,7 +224,8 @@ class Dispatcher:
             HookCallError: If arguments are missing, unknown or positional, or the hook is historic.
             RegistryNotReady: Before load and after close.
         """
-        return [*self.iterate(hook, *args, **kwargs)]
+        table = self._table(hook, args)
+        return [*self._outcomes(table.rows, table.arguments(kwargs))]
 
     @overload
     def iterate(
@@ -266,8 +264,7 @@ class Dispatcher:
             RegistryNotReady: Before load and after close.
         """
         table = self._table(hook, args)
-        values = table.values(table.arguments(kwargs))
-        return (self._call_row(row, values) for row in table.rows)
+        return self._outcomes(table.rows, table.arguments(kwargs))
 
     @overload
     def reduce(
@@ -322,9 +319,10 @@ class Dispatcher:
             raise HookCallError(
                 f"argument {argument!r} of hook {name!r} is the seed; leave it out by name"
             )
-        value, *others = table.values(table.arguments({argument: seed, **kwargs}))
+        arguments = table.arguments({argument: seed, **kwargs})
+        value = seed
         for row in table.rows:
-            outcome = self._call_row(row, (value, *others))
+            [outcome] = self._outcomes((row,), {**arguments, argument: value})
             if outcome.value is not None:
                 value = outcome.value
         return value
@@ -438,15 +436,17 @@ class Dispatcher:
             RuntimeError: If neither asyncio nor trio runs here.
         """
         table = self._table(hook, args)
-        values = table.values(table.arguments(kwargs))
+        arguments = table.arguments(kwargs)
         value = await self._async_calls.get().results(
             table.hook.name,
-            _make_steps(table.bare, values),
-            _make_steps(table.wrappers, values),
+            _make_steps(table.bare, arguments),
+            _make_steps(table.wrappers, arguments),
             self._timeout,
             first=table.firstresult,
         )
-        return _drop_none(value, is_list=not table.firstresult)
+        return [
+            result for result in ([value] if table.firstresult else value) if result is not None
+        ]
 
     @overload
     async def aoutcomes(
@@ -495,7 +495,7 @@ class Dispatcher:
             RuntimeError: If neither asyncio nor trio runs here.
         """
         table = self._table(hook, args)
-        steps = _make_steps(table.bare, table.values(table.arguments(kwargs)))
+        steps = _make_steps(table.bare, table.arguments(kwargs))
         return await self._async_calls.get().outcomes(table.hook.name, steps, self._timeout)
 
     def run(self, rows: Iterable[Row]) -> list[Outcome[Any]]:
@@ -504,8 +504,9 @@ class Dispatcher:
         Args:
             rows: The functions, which take no values.
         """
-        around = self._supervision.around if self._supervision is not None else lambda row: row
-        return [self._call_row(around(row), ()) for row in rows]
+        if self._supervision is not None:
+            rows = map(self._supervision.around, rows)
+        return [*self._outcomes(rows, {})]
 
     async def arun(self, rows: Sequence[Row]) -> list[Outcome[Any]]:
         """Call the functions as :meth:`run` does, from a coroutine.
@@ -515,7 +516,7 @@ class Dispatcher:
         """
         if not rows:
             return []
-        steps = _make_steps(rows, ())
+        steps = _make_steps(rows, {})
         return await self._async_calls.get().outcomes(rows[0].hook, steps, self._timeout)
 
     def notify(self, plugin: Implementations, hook: str, **kwargs: Any) -> None:
@@ -546,50 +547,59 @@ class Dispatcher:
             name = self._manager.table(hook).hook.name
             raise HookCallError(f"arguments of hook {name!r} must be given by keyword")
 
-    def _call_row(self, row: Row, values: Sequence[Any]) -> Outcome[Any]:
-        """Call one implementation, and record its exception."""
-        started = perf_counter()
-        with Guard() as guard:
-            value = row.run(values)
-            if type(value) is CoroutineType:
-                value = refuse(value)
-        seconds = perf_counter() - started
-        if guard.error is None:
-            return Outcome(row.slug, value, seconds=seconds)
-        failure = self._on_fault(row.slug, row.hook, guard.error)
-        return Outcome(row.slug, error=guard.error, failure=failure, seconds=seconds)
+    def _outcomes(
+        self, rows: Iterable[Row], arguments: Mapping[str, Any]
+    ) -> Iterator[Outcome[Any]]:
+        """Call implementations on demand, and record their exceptions."""
+        outcome: Any
+        for slug, hook, function, _, pick in rows:
+            began = perf_counter()
+            try:
+                value = function(*pick(arguments))
+                if type(value) is CoroutineType:
+                    refuse(value)
+            except BaseException as error:
+                seconds = perf_counter() - began
+                if belongs_to_process(error):
+                    raise
+                failure = self._on_fault(slug, hook, error)
+                outcome = Outcome(slug, None, error, failure, seconds)
+            else:
+                outcome = OutcomeDraft(slug, value, perf_counter() - began)
+                outcome.__class__ = Outcome
+            yield outcome
 
-    def _call_wrapped(self, table: HookTable, arguments: dict[str, Any], *, first: bool) -> Any:
-        """Run the implementations inside the wrappers, and return their value."""
-        values = table.values(arguments)
+    def _call_wrapped(
+        self, table: HookTable, given: Mapping[str, Any], *, first: bool
+    ) -> list[Any]:
+        """Run the implementations inside the wrappers; return the results that are not None."""
+        arguments = table.arguments(given)
         is_list = not table.firstresult
+        keep = self._keep
         entered: list[tuple[Row, Wrapper]] = []
         try:
             for row in table.wrappers:
-                with Guard() as guard:
-                    entered.append((row, enter_wrapper(row.run(values))))
-                if guard.error is not None:
-                    self._keep(row, guard.error)
-            results = table.run(arguments, self._keep, first=first)
+                try:
+                    entered.append((row, enter_wrapper(row.function(*row.pick(arguments)))))
+                except BaseException as error:  # noqa: BLE001 - recorded, or raised again
+                    keep(row, error)
+            results = table.loop(first)(table.calls, keep, table.pick(arguments))
+            if not entered:
+                return results
             value: Any = results if is_list else next(iter(results), None)
             while entered:
                 row, wrapper = entered.pop()
-                with Guard() as guard:
+                try:
                     value = leave_wrapper(wrapper, value, is_list=is_list)
-                if guard.error is not None:
-                    self._keep(row, guard.error)
-        finally:
-            # Some are left when the exception belongs to the process. They are closed, whatever
-            # they make of it.
+                except BaseException as error:  # noqa: BLE001 - recorded, or raised again
+                    keep(row, error)
+        except BaseException:
+            # It belongs to the process. The wrappers are closed, whatever they make of it.
             for _, wrapper in reversed(entered):
                 with Guard():
                     wrapper.close()
-        return value
-
-
-def _drop_none(value: Any, *, is_list: bool) -> list[Any]:
-    """Return the results in a value that a call has made: a list, or a single result."""
-    return [result for result in (value if is_list else [value]) if result is not None]
+            raise
+        return [result for result in (value if is_list else (value,)) if result is not None]
 
 
 def _make_keep(on_fault: FaultRecorder) -> Keep:
@@ -610,7 +620,7 @@ def _make_async_calls(on_fault: FaultRecorder, supervision: Supervision | None) 
     return AsyncCalls(on_fault, None if supervision is None else supervision.begin)
 
 
-def _make_steps(rows: Sequence[Row], values: Sequence[Any]) -> list[Step]:
+def _make_steps(rows: Sequence[Row], arguments: Mapping[str, Any]) -> list[Step]:
     """Return the steps of an asynchronous call, with the real async implementations."""
     from plugreg._calls.aio import Step
 
@@ -619,7 +629,7 @@ def _make_steps(rows: Sequence[Row], values: Sequence[Any]) -> list[Step]:
         function = row.function
         is_async = type(function) is AsyncOnly
         real = row._replace(function=function.function) if type(function) is AsyncOnly else row
-        steps.append(Step(row.slug, is_async, partial(real.run, values)))
+        steps.append(Step(row.slug, is_async, partial(real.run, arguments)))
     return steps
 
 

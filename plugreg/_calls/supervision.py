@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import CoroutineType
-from typing import Any
+from typing import Any, Final
 
 from plugreg._calls.circuits import Admission, Circuits
-from plugreg._support.guard import Guard, belongs_to_process, explain
+from plugreg._support.guard import belongs_to_process, explain
 from plugreg.exceptions import CircuitOpenError
 from plugreg.hooks import AsyncOnly, Row
-from plugreg.observation import CallObserver, Observation
+from plugreg.observation import CallObserver, Observation, is_abort
 
 _logger = logging.getLogger("plugreg")
+
+
+_NO_TOKEN: Final = object()
+"""Stands for the token of an observer that has failed, and so does not receive the end."""
 
 
 class Supervision:
@@ -31,18 +35,33 @@ class Supervision:
 
     def around(self, row: Row) -> Row:
         """Return the implementation under supervision."""
-        function = row.function
+        slug, hook, function = row[:3]
         if type(function) is AsyncOnly:
             # The host calls it in the wrong way, and no code of the plugin runs.
             return row
+        observers = []
+        for observer in self._observers:
+            if type(observer) is Observation:
+                function = observer.around(function, slug, hook)
+            else:
+                observers.append(observer)
+        if not observers and not self._circuits.has_policy:
+            return row._replace(function=function)
+        circuits, failed, admit = self._circuits_of(hook), self._circuits.failed, self._admit
+        always = Admission(slug, 0, False)
 
         def supervised(*values: Any) -> Any:
-            call = self.begin(row.slug, row.hook)
+            admission = admit(slug, hook) if slug in failed else always
+            tokens = _report_beginning(observers, slug, hook, circuits, admission)
             try:
                 value = function(*values)
             except BaseException as error:
-                call.end(error)
+                SupervisedCall(circuits, admission, observers, tokens).end(error)
                 raise
+            if admission is always and type(value) is not CoroutineType:
+                _report_end(observers, tokens, None)
+                return value
+            call = SupervisedCall(circuits, admission, observers, tokens)
             if type(value) is CoroutineType:
                 # The same mistake of the host's; the caller refuses the coroutine.
                 call.abort()
@@ -57,40 +76,41 @@ class Supervision:
 
         The error has the mark ``is_refusal``, which an error of a plugin's own has not.
         """
-        circuits = self._always_closed if hook.startswith("plugreg_") else self._circuits
-        admission = circuits.admit(slug)
+        admission, circuits = self._admit(slug, hook), self._circuits_of(hook)
+        tokens = _report_beginning(self._observers, slug, hook, circuits, admission)
+        return SupervisedCall(circuits, admission, self._observers, tokens)
+
+    def _circuits_of(self, hook: str) -> Circuits:
+        return self._always_closed if hook.startswith("plugreg_") else self._circuits
+
+    def _admit(self, slug: str, hook: str) -> Admission:
+        admission = self._circuits_of(hook).admit(slug)
         if admission is None or (hook == "plugreg_health" and self._circuits.state(slug) == "open"):
             refusal = CircuitOpenError(slug)
             refusal.is_refusal = True
             raise refusal
-        call = SupervisedCall(circuits, admission)
-        try:
-            for observer in self._observers:
-                call.observe(observer, hook)
-        except BaseException:
-            call.abort()
-            raise
-        return call
+        return admission
 
 
 class SupervisedCall:
-    """A call that is under way."""
+    """A call that is under way, with the tokens of the observers that receive its end, too."""
 
-    def __init__(self, circuits: Circuits, admission: Admission) -> None:
+    def __init__(
+        self,
+        circuits: Circuits,
+        admission: Admission,
+        observers: Sequence[CallObserver],
+        tokens: list[Any],
+    ) -> None:
         self._circuits = circuits
         self._admission = admission
-        self._tokens: list[tuple[CallObserver, Any]] = []
+        self._observers = observers
+        self._tokens = tokens
         self._has_overrun = False
-
-    def observe(self, observer: CallObserver, hook: str) -> None:
-        """Report the beginning to an observer, which will receive the end, too."""
-        with Guard() as guard:
-            self._tokens.append((observer, observer.began(self._admission.slug, hook)))
-        _log_fault(observer, guard.error)
 
     def move(self) -> None:
         """Note that the call goes on in this task, which awaits the returned awaitable."""
-        for observer, token in self._tokens:
+        for observer, token in zip(self._observers, self._tokens, strict=True):
             if type(observer) is Observation:
                 observer.moved(token)
 
@@ -103,7 +123,7 @@ class SupervisedCall:
         """Report the result; *error* is the exception."""
         if error is None:
             self._end(None, self._circuits.record_success)
-        elif _is_abort(error) and not self._has_overrun:
+        elif is_abort(error) and not self._has_overrun:
             self.abort()
         else:
             self._end(error, self._circuits.record_failure)
@@ -114,36 +134,54 @@ class SupervisedCall:
 
     def _end(self, error: BaseException | None, record: Callable[[Admission], None]) -> None:
         try:
-            while self._tokens:
-                observer, token = self._tokens.pop()
-                with Guard() as guard:
-                    observer.ended(token, error)
-                _log_fault(observer, guard.error)
+            _report_end(self._observers, self._tokens, error)
         finally:
-            # An observer's exception may belong to the process: the others receive the end, too.
-            if self._tokens:
-                self._end(error, record)
-            elif not self._has_overrun:
+            if not self._has_overrun:
                 record(self._admission)
 
 
-def _is_abort(error: BaseException) -> bool:
-    """Return whether this is Ctrl-C, a cancellation, or a group of nothing else."""
-    errors = [error]
-    while errors:
-        error = errors.pop()
-        if issubclass(type(error), BaseExceptionGroup):
-            # A subclass may show other members than it has.
-            errors += BaseExceptionGroup.exceptions.__get__(error)
-        elif not belongs_to_process(error):
-            return False
-    return True
+def _report_beginning(
+    observers: Sequence[CallObserver],
+    slug: str,
+    hook: str,
+    circuits: Circuits,
+    admission: Admission,
+) -> list[Any]:
+    """Report the beginning to the observers, and return their tokens."""
+    tokens: list[Any] = []
+    for observer in observers:
+        try:
+            tokens.append(observer.began(slug, hook))
+        except BaseException as error:
+            if belongs_to_process(error):
+                SupervisedCall(circuits, admission, observers, tokens).abort()
+                raise
+            _log_fault(observer, error)
+            tokens.append(_NO_TOKEN)
+    return tokens
 
 
-def _log_fault(observer: CallObserver, error: BaseException | None) -> None:
-    if error is not None:
-        _logger.warning(
-            "an observer of calls, a %s, failed: %s",
-            type(observer).__qualname__,
-            explain(error).message,
-        )
+def _report_end(
+    observers: Sequence[CallObserver], tokens: list[Any], error: BaseException | None
+) -> None:
+    """Report the end to the observers that the beginning was reported to, the last one first."""
+    while tokens:
+        token = tokens.pop()
+        observer = observers[len(tokens)]
+        try:
+            if token is not _NO_TOKEN:
+                observer.ended(token, error)
+        except BaseException as fault:
+            if belongs_to_process(fault):
+                # The others receive the end, too.
+                _report_end(observers, tokens, error)
+                raise
+            _log_fault(observer, fault)
+
+
+def _log_fault(observer: CallObserver, error: BaseException) -> None:
+    _logger.warning(
+        "an observer of calls, a %s, failed: %s",
+        type(observer).__qualname__,
+        explain(error).message,
+    )

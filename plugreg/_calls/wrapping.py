@@ -25,15 +25,14 @@ def leave_wrapper(wrapper: Wrapper, value: Any, *, is_list: bool) -> Any:
     try:
         wrapper.send(value.copy() if is_list else value)
     except StopIteration as end:
-        return check_result(end.value, is_list=is_list)
+        result = end.value
+        return check_list(result) if is_list and type(result) is not list else result
     wrapper.close()
     raise RuntimeError("hook wrapper has a second yield")
 
 
-def check_result(value: Any, *, is_list: bool) -> Any:
-    """Return a wrapper's result. Raises TypeError if it should be a list and is none."""
-    if not is_list:
-        return value
+def check_list(value: Any) -> list[Any]:
+    """Return a wrapper's result as a plain list. Raises TypeError if it is no list."""
     if not issubclass(type(value), list):
         raise TypeError(f"hook wrapper must return a list, not {type(value).__name__}")
     return list(value)

@@ -8,10 +8,15 @@ from operator import itemgetter
 from types import CodeType, CoroutineType, FunctionType
 from typing import Any, Final
 
-from plugreg.hooks._rows import Row, Shape, refuse, with_all
+from plugreg.hooks._rows import Row, refuse
 
-Calls = tuple[tuple[Callable[..., Any], int, Row], ...]
-"""Functions, each with the number of the shape of its arguments, and its row."""
+Shape = tuple[int, ...]
+"""The places of the values of a call that a function takes, in its own order."""
+
+Call = tuple[Callable[..., Any], int, Row]
+"""A function, the number of the shape of its arguments, and its row."""
+
+Calls = tuple[Call, ...]
 
 Keep = Callable[[Row, BaseException], None]
 """Records the exception of an implementation, or raises it again."""
@@ -85,11 +90,19 @@ def make_pick(names: tuple[str, ...]) -> Pick:
     return itemgetter(*names) if names else len
 
 
-def make_calls(rows: Sequence[Row], count: int) -> tuple[tuple[Shape, ...], Calls]:
+def make_calls(rows: Sequence[Row], parameters: Sequence[str]) -> tuple[tuple[Shape, ...], Calls]:
     """Return the different shapes of the functions' arguments, and the calls."""
-    numbers: dict[Shape, int] = {}
-    calls = tuple((row.function, numbers.setdefault(row.takes, len(numbers)), row) for row in rows)
+    places = {name: place for place, name in enumerate(parameters)}
+    shapes = [tuple(places[name] for name in row.takes) for row in rows]
+    numbers = {shape: number for number, shape in enumerate(dict.fromkeys(shapes))}
     if len(numbers) > _MOST_SHAPES:
-        everything = tuple(range(count))
-        return (everything,), tuple((with_all(row), 0, row) for row in rows)
-    return tuple(numbers), calls
+        return (tuple(places.values()),), tuple(
+            (_with_all(row, parameters), 0, row) for row in rows
+        )
+    calls = ((row.function, numbers[shape], row) for row, shape in zip(rows, shapes, strict=True))
+    return tuple(numbers), tuple(calls)
+
+
+def _with_all(row: Row, parameters: Sequence[str]) -> Callable[..., Any]:
+    """Make a function that is called with all values of a call."""
+    return lambda *values: row.run(dict(zip(parameters, values, strict=True)))

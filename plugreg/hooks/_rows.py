@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Mapping
+from operator import itemgetter
 from types import CoroutineType, FunctionType
 from typing import Any, Final
 
@@ -11,27 +12,44 @@ from pluggy import HookCallError, HookImpl, Result
 
 from plugreg._support.named import NamedTuple
 
-Shape = tuple[int, ...]
-"""The places of the values of a call that a function takes, in its own order."""
-
 ABSENT: Final = object()
 """Stands for an argument that a call of a hook without a spec does not give."""
+
+
+Pick = Callable[[Mapping[str, Any]], tuple[Any, ...]]
+"""Returns the values that a function takes of the arguments of a call."""
+
+
+def _pick_none(_: Mapping[str, Any]) -> tuple[Any, ...]:
+    return ()
 
 
 class Row(NamedTuple):
     """One implementation as the isolated call needs it.
 
-    ``takes`` are the places of the values that the function is called with, in this order.
+    ``takes`` are the names of the arguments that the function is called with, in this order;
+    ``pick`` picks these.
     """
 
     slug: str
     hook: str
     function: Callable[..., Any]
-    takes: Shape
+    takes: tuple[str, ...] = ()
+    pick: Pick = _pick_none
 
-    def run(self, values: Sequence[Any]) -> Any:
-        """Call the function with those of ``values`` that it takes."""
-        return self.function(*[values[place] for place in self.takes])
+    def run(self, arguments: Mapping[str, Any]) -> Any:
+        """Call the function with those of ``arguments`` that it takes."""
+        return self.function(*self.pick(arguments))
+
+
+def _make_pick(names: tuple[str, ...]) -> Pick:
+    if len(names) > 1:
+        return itemgetter(*names)
+    if names:
+        # One value would come as it is.
+        [name] = names
+        return lambda arguments: (arguments[name],)
+    return _pick_none
 
 
 class AsyncOnly:
@@ -47,26 +65,24 @@ class AsyncOnly:
         raise _not_async(self._name)
 
 
-def make_row(
-    impl: HookImpl, hook: str, places: Mapping[str, int], *, may_lack: bool = False
-) -> Row:
-    """Make the row of an implementation, for calls whose values are at these places.
+def make_row(impl: HookImpl, hook: str, known: Container[str], *, may_lack: bool = False) -> Row:
+    """Make the row of an implementation, for calls with the ``known`` arguments.
 
     With ``may_lack`` the values that it has defaults for may be ``ABSENT``.
     """
     function: Callable[..., Any] = impl.function
-    optional = tuple(name for name in impl.kwargnames if name in places)
-    unknown = [name for name in impl.argnames if name not in places]
+    optional = tuple(name for name in impl.kwargnames if name in known)
+    unknown = [name for name in impl.argnames if name not in known]
     if unknown:
-        return Row(impl.plugin_name, hook, _make_refusal(unknown[0]), ())
+        return Row(impl.plugin_name, hook, _make_refusal(unknown[0]))
     if (may_lack and optional) or not _takes_by_place(impl, optional):
         function = _pass_by_keyword(function, len(impl.argnames), optional)
     if inspect.iscoroutinefunction(impl.function) or inspect.isasyncgenfunction(impl.function):
         function = AsyncOnly(function, getattr(impl.function, "__qualname__", ""))
     elif impl.hookwrapper:
         function = _make_new_style(function)
-    takes = tuple(places[name] for name in (*impl.argnames, *optional))
-    return Row(impl.plugin_name, hook, function, takes)
+    takes = (*impl.argnames, *optional)
+    return Row(impl.plugin_name, hook, function, takes, _make_pick(takes))
 
 
 def _takes_by_place(impl: HookImpl, optional: tuple[str, ...]) -> bool:
@@ -93,11 +109,6 @@ def _pass_by_keyword(
         )
 
     return caller
-
-
-def with_all(row: Row) -> Callable[..., Any]:
-    """Make a function that is called with all values of a call."""
-    return lambda *values: row.run(values)
 
 
 def _make_new_style(function: Callable[..., Any]) -> Callable[..., Any]:

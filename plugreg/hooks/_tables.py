@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +10,7 @@ from pluggy import HookCaller, HookCallError, HookImpl
 from pluggy._hooks import HookSpec
 
 from plugreg._support.frozen import Frozen
-from plugreg.hooks._loop import Keep, Loop, Pick, make_calls, make_loop, make_pick
+from plugreg.hooks._loop import Loop, Pick, make_calls, make_loop, make_pick
 from plugreg.hooks._rows import ABSENT, Row, make_row
 
 if TYPE_CHECKING:
@@ -43,16 +43,15 @@ class Implementations(Frozen, eq=False):
 
         return None if self.dist_info is None else Distribution.at(self.dist_info)
 
-    def rows(self, hook: str, names: Iterable[str] = ()) -> list[Row]:
+    def rows(self, hook: str, names: Container[str] = ()) -> list[Row]:
         """Return this plugin's own implementations of a hook, without wrappers.
 
         Args:
             hook: The hook's name.
-            names: The arguments of the calls, in the order of their values.
+            names: The arguments of the calls.
         """
-        places = {name: place for place, name in enumerate(names)}
         return [
-            make_row(impl, hook, places)
+            make_row(impl, hook, names)
             for name, impl in self.pairs
             if name == hook and not (impl.wrapper or impl.hookwrapper)
         ]
@@ -67,8 +66,7 @@ class Implementations(Frozen, eq=False):
         Returns:
             All results, None included.
         """
-        values = [*kwargs.values()]
-        return [row.run(values) for row in self.rows(hook, kwargs)]
+        return [row.run(kwargs) for row in self.rows(hook, kwargs)]
 
 
 class HookTable:
@@ -98,11 +96,10 @@ class HookTable:
         self.defaults: Final = defaults
         self.firstresult: Final = bool(options.get("firstresult"))
         self.is_historic: Final = bool(options.get("historic"))
-        places = {name: place for place, name in enumerate(self.parameters)}
 
         def make_rows(is_wrapper: bool) -> tuple[Row, ...]:
             return tuple(
-                make_row(impl, hook.name, places, may_lack=spec is None)
+                make_row(impl, hook.name, self.names, may_lack=spec is None)
                 for impl in impls[::-1]
                 if is_wrapper is (section(impl) >= 3)
             )
@@ -110,7 +107,7 @@ class HookTable:
         self.bare: Final = make_rows(False)
         self.wrappers: Final = make_rows(True)
         self.rows: Final = self.bare if around is None else tuple(map(around, self.bare))
-        self.shapes, self.calls = make_calls(self.rows, len(self.parameters))
+        self.shapes, self.calls = make_calls(self.rows, self.parameters)
         self.pick: Final = make_pick(self.parameters)
         self.loops: dict[bool, Loop] = {}
         self.shortcuts: dict[int, tuple[Pick, Loop]] = {}
@@ -119,7 +116,7 @@ class HookTable:
                 loop = make_loop(self.shapes, len(given), others)
                 self.shortcuts[len(given)] = (make_pick(given), loop)
 
-    def arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def arguments(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the arguments of a call: one for each parameter, and no others.
 
         Args:
@@ -128,29 +125,26 @@ class HookTable:
         Raises:
             HookCallError: If one is missing, or unknown to the spec, or the hook is historic.
         """
+        if len(given) == len(self.parameters) and not self.is_historic:
+            try:
+                self.pick(given)
+            except KeyError:
+                pass  # One is missing, and another unknown.
+            else:
+                return given
         found = {**self.defaults, **given}
         return self._check(found) if self.is_historic or found.keys() != self.names else found
 
-    def values(self, arguments: Mapping[str, Any]) -> list[Any]:
-        """Return the values for the rows, in the order of parameters.
+    def loop(self, first: bool) -> Loop:
+        """Return the loop over the rows, for the values that ``pick`` picks.
 
         Args:
-            arguments: The arguments that :meth:`arguments` has returned.
-        """
-        return [arguments[name] for name in self.parameters]
-
-    def run(self, arguments: Mapping[str, Any], keep: Keep, *, first: bool) -> list[Any]:
-        """Call the rows, and return the results that are not None.
-
-        Args:
-            arguments: The arguments that :meth:`arguments` has returned.
-            keep: Records an exception, or raises it.
-            first: Whether to end at the first result.
+            first: Whether it ends at the first result.
         """
         loop = self.loops.get(first)
         if loop is None:
             loop = self.loops[first] = make_loop(self.shapes, len(self.parameters), first=first)
-        return loop(self.calls, keep, self.pick(arguments))
+        return loop
 
     def _check(self, found: dict[str, Any]) -> dict[str, Any]:
         name = self.hook.name

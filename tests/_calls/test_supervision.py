@@ -63,7 +63,7 @@ def open_registry(tea):
 
     def make(**options):
         registry = PluginRegistry(
-            "shop", hookspecs=[Specs], builtin=[tea, Milk], new_plugins="active", **options
+            "shop", hookspecs=[Specs], builtin=[Milk, tea], new_plugins="active", **options
         )
         opened.append(registry)
         registry.load()
@@ -194,7 +194,7 @@ class TestCircuits:
         registry.call(Specs.price, item="tea")
         [row] = [each for each in registry.manager.table("price").rows if each.slug == "tea"]
         with pytest.raises(CircuitOpenError) as refusal:
-            row.run(("tea",))
+            row.run({"item": "tea"})
         registry.reset("tea")
 
         assert registry.dispatch._on_fault("tea", "price", refusal.value) is None

@@ -102,7 +102,7 @@ class AsyncWrapper:
                 await self._run_to_yield(generator)
                 if self._is_sent:
                     value = await self._send(generator)
-                    self._value = wrapping.check_result(value, is_list=self._is_list)
+                    self._value = wrapping.check_list(value) if self._is_list else value
             finally:
                 await generator.aclose()
         except BaseException as error:  # noqa: BLE001 - the job that waits for it has to judge
