@@ -127,7 +127,13 @@ class Observation:
         self._running: dict[int, tuple[Any, ...]] = {}
 
     def around(self, function: Callable[..., Any], slug: str, hook: str) -> Callable[..., Any]:
-        """Return a function that counts its calls as ``hook`` of the plugin, and makes them."""
+        """Return a function that makes the calls of another one, and counts them.
+
+        Args:
+            function: The function; it is called with positional arguments.
+            slug: The plugin.
+            hook: The hook's name, or ``mixin.method``.
+        """
         running, ended, add_ended = self._running, self._ended, self._add_ended
 
         def counted(*values: Any) -> Any:

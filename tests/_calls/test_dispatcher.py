@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import itertools
+import pickle
 import sys
 from types import SimpleNamespace
 
@@ -358,6 +360,20 @@ class TestFaults:
         assert isinstance(bad.error, BaseException)
         assert bench.failures == [bad.failure]
         assert min(a.seconds, bad.seconds, c.seconds) > 0
+
+    def test_outcomes_are_frozen_values(self, bench):
+        """That of a call can be compared, hashed, copied and pickled as one that a host makes."""
+        bench.add(a=lambda item: item)
+
+        [outcome] = bench.outcomes(Hooks.price, item="tea")
+        made = Outcome("a", "tea", seconds=outcome.seconds)
+
+        assert type(outcome) is Outcome
+        assert {outcome, made, pickle.loads(pickle.dumps(outcome))} == {made}
+        assert dataclasses.replace(outcome, value="milk").value == "milk"
+        assert repr(outcome) == repr(made)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            outcome.value = "milk"
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit])
     @pytest.mark.parametrize("method", ["call", "first", "outcomes"])
