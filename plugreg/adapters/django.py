@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from inspect import isawaitable
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Callable, Iterator
 
-from plugreg.api.access import Actor
 from plugreg.api.bodies import LONGEST, cut_short, parse_length, read_to_end
-from plugreg.api.errors import APIError, TooLargeError
-from plugreg.api.http import API_PATH, ASSETS_PATH, Request, Responder, as_prefix
+from plugreg.api.errors import TooLargeError
+from plugreg.api.http import API_PATH, ASSETS_PATH, Form, Identify, Request, Responder, as_prefix
 from plugreg.api.plugin_api import PluginAPI
 from plugreg.exceptions import MissingExtraError
 from plugreg.registry import PluginRegistry
@@ -30,9 +27,6 @@ try:
     from django.views.decorators import csrf
 except ImportError as error:
     raise MissingExtraError.of(error, "plugreg.adapters.django", "django", "django") from error
-
-Identify: TypeAlias = Callable[[HttpRequest], Actor | Awaitable[Actor | None] | None]
-"""The host's function that returns the actor of a request; None is anonymous."""
 
 
 def urlpatterns(
@@ -63,10 +57,8 @@ def urlpatterns(
     def view_of(template: str) -> Callable[..., HttpResponseBase]:
         def view(request: HttpRequest, **names: str) -> HttpResponseBase:
             within = template.format(**names)
-            actor = None
-            if identify is not None and not responder.is_public(within):
-                actor = _await_actor(identify(request))
-            answer = responder.respond(_request(request, within), actor)
+            own = _request(request, within)
+            answer = responder.respond_to(own, request, identify, async_to_sync)
             headers = dict(answer.headers)
             if answer.blocks is not None:
                 blocks = _stream(answer.blocks) if _is_asgi(request) else answer.blocks
@@ -105,26 +97,7 @@ def _rule(template: str) -> str:
     return template[1:].replace("{", "<str:").replace("}", ">")
 
 
-def _await_actor(answer: Any) -> Actor | None:
-    async def wait() -> Any:
-        return await answer
-
-    actor: Actor | None = async_to_sync(wait)() if isawaitable(answer) else answer
-    return actor
-
-
 def _request(request: HttpRequest, within: str) -> Request:
-    body: bytes | APIError = b""
-    form = None
-    try:
-        body = _read_body(request)
-    except RequestDataTooBig:
-        body = TooLargeError()
-    except APIError as error:
-        body = error
-    except RawPostDataException:
-        # The CSRF middleware has parsed a multipart form in search of its token.
-        form = {**request.POST.dict(), **dict.fromkeys(request.FILES)}
     # Bytes of the query are decoded as Latin-1 under WSGI, as UTF-8 under ASGI.
     encoding = "utf-8" if _is_asgi(request) else "latin-1"
     return Request(
@@ -133,8 +106,7 @@ def _request(request: HttpRequest, within: str) -> Request:
         url=request.build_absolute_uri(request.path),
         query=request.META.get("QUERY_STRING", "").encode(encoding),
         headers=request.headers,
-        body=body,
-        form=form,
+        body=lambda: _read_body(request),
     )
 
 
@@ -142,7 +114,7 @@ def _is_asgi(request: HttpRequest) -> bool:
     return hasattr(request, "scope")
 
 
-def _read_body(request: HttpRequest) -> bytes:
+def _read_body(request: HttpRequest) -> bytes | Form:
     """Return the body as it was sent. For Django a body without a length is empty."""
     # An ASGI server always marks the end.
     length = parse_length({"wsgi.input_terminated": _is_asgi(request), **request.META})
@@ -154,8 +126,13 @@ def _read_body(request: HttpRequest) -> bytes:
                 LONGEST if most is None else min(most, LONGEST),
             )
         body: bytes = request.body
+    except RequestDataTooBig:
+        raise TooLargeError from None
     except OSError:
         raise cut_short() from None
+    except RawPostDataException:
+        # The CSRF middleware has parsed a multipart form in search of its token.
+        return {**request.POST.dict(), **dict.fromkeys(request.FILES)}
     if len(body) < length:
         raise cut_short()
     return body

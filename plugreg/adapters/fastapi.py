@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from plugreg.api.http import API_PATH, ASSETS_PATH, Responder, as_prefix
-from plugreg.api.openapi import make_document
+from plugreg.api.http import API_PATH, ASSETS_PATH, Identify, Responder, as_prefix
 from plugreg.api.operations import Operation
 from plugreg.api.plugin_api import PluginAPI
 from plugreg.exceptions import MissingExtraError
@@ -19,7 +18,7 @@ try:
 except ImportError as error:
     raise MissingExtraError.of(error, "plugreg.adapters.fastapi", "fastapi", "fastapi") from error
 
-from plugreg.adapters.starlette import Forwarder, Identify
+from plugreg.adapters.starlette import Forwarder
 
 
 def create_router(
@@ -45,7 +44,7 @@ def create_router(
     """
     responder = Responder(registry)
     forward = Forwarder(responder, identify)
-    document = make_document(responder.api.operations)
+    document = responder.api.openapi()
     router = APIRouter(prefix=as_prefix(prefix))
 
     def endpoint(template: str) -> Callable[[Request], Awaitable[Response]]:
@@ -70,12 +69,13 @@ def create_router(
     for template in (f"{API_PATH}{{rest}}", f"{ASSETS_PATH}/{{plugin}}{{rest}}"):
         # Every other path, so that neither the framework's pages nor its redirects show. A route
         # without methods accepts any; it needs an id, which would else be made of its methods.
+        is_public = responder.api.public_assets and template.startswith(ASSETS_PATH)
         router.add_api_route(
             template.replace("{rest}", "{rest:plugreg_rest}"),
             endpoint(template),
             methods=[],
             operation_id="plugins_other",
-            dependencies=() if responder.is_public(template) else list(dependencies),
+            dependencies=() if is_public else list(dependencies),
             include_in_schema=False,
         )
     return router

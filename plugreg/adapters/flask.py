@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from inspect import isawaitable
-from typing import IO, Any, TypeAlias, cast
+from typing import IO, cast
 from urllib.parse import quote
 
-from plugreg.api.access import Actor
 from plugreg.api.bodies import LONGEST, cut_short, parse_length
-from plugreg.api.errors import APIError, TooLargeError
-from plugreg.api.http import API_PATH, ASSETS_PATH, Request, Responder, as_prefix
+from plugreg.api.errors import TooLargeError
+from plugreg.api.http import API_PATH, ASSETS_PATH, Form, Identify, Request, Responder, as_prefix
 from plugreg.api.plugin_api import PluginAPI
 from plugreg.exceptions import MissingExtraError
 from plugreg.registry import PluginRegistry
@@ -23,9 +20,6 @@ try:
     from werkzeug.wsgi import LimitedStream
 except ImportError as error:
     raise MissingExtraError.of(error, "plugreg.adapters.flask", "flask", "flask") from error
-
-Identify: TypeAlias = Callable[[flask.Request], Actor | Awaitable[Actor | None] | None]
-"""The host's function that returns the actor of a request; None is anonymous."""
 
 
 def create_blueprint(
@@ -58,10 +52,8 @@ def create_blueprint(
             if not flask.request.path.endswith(path):
                 # Without strict slashes one may be missing, or be one too many.
                 path = flask.request.path
-            actor = None
-            if identify is not None and not responder.is_public(path):
-                actor = _await_actor(identify(flask.request))
-            answer = responder.respond(_request(path), actor)
+            wait = flask.current_app.async_to_sync
+            answer = responder.respond_to(_request(path), flask.request, identify, wait)
             response = flask.Response(answer.blocks or answer.body, answer.status)
             response.headers.clear()
             response.headers.update(answer.headers)
@@ -107,34 +99,15 @@ def _allow_any_method(state: BlueprintSetupState) -> None:
             rule.methods = None
 
 
-def _await_actor(answer: Any) -> Actor | None:
-    async def wait() -> Any:
-        return await answer
-
-    actor: Actor | None = flask.current_app.async_to_sync(wait)() if isawaitable(answer) else answer
-    return actor
-
-
 def _request(path: str) -> Request:
     request = flask.request
-    body: bytes | APIError
-    form = None
-    try:
-        body = _read_body(request)
-        # The host may have read a form in search of its token; then no bytes are left.
-        form = None if body else _form(request)
-    except RequestEntityTooLarge:
-        body = TooLargeError()
-    except APIError as error:
-        body = error
     return Request(
         method=request.method,
         path=path,
         url=request.base_url if request.host else _url(request),
         query=request.query_string,
         headers=request.headers,
-        body=body,
-        form=form,
+        body=lambda: _read_body(request),
     )
 
 
@@ -144,7 +117,7 @@ def _url(request: flask.Request) -> str:
     return f"{request.scheme}://{request.headers.get('Host', '')}{path}"
 
 
-def _read_body(request: flask.Request) -> bytes:
+def _read_body(request: flask.Request) -> bytes | Form:
     length = parse_length(request.environ)
     if length is None:
         # The client ends the chunks; one byte more shows that there are too many.
@@ -152,15 +125,15 @@ def _read_body(request: flask.Request) -> bytes:
         request.stream = cast("IO[bytes]", limited)
     try:
         body = request.get_data()
+    except RequestEntityTooLarge:
+        raise TooLargeError from None
     except (ClientDisconnected, OSError):
         raise cut_short() from None
+    if not body and "form" in vars(request):
+        # The host has read a form in search of its token. Of fields with one name the last counts.
+        fields = {name: values[-1] for name, values in request.form.lists()}
+        return {**fields, **dict.fromkeys(request.files)}
     # A server that marks the end of each body marks it where the client left, too.
-    if length is not None and len(body) < length and "form" not in vars(request):
+    if length is not None and len(body) < length:
         raise cut_short()
     return body
-
-
-def _form(request: flask.Request) -> dict[str, str | None] | None:
-    """Return the fields of a form, the last of each name, if there are any."""
-    fields = {name: values[-1] for name, values in request.form.lists()}
-    return {**fields, **dict.fromkeys(request.files)} or None

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import quote
 
-from plugreg.api.access import Actor
 from plugreg.api.bodies import LONGEST
-from plugreg.api.errors import TooLargeError
-from plugreg.api.http import Request, Responder, as_prefix
+from plugreg.api.http import Identify, Request, Responder, as_prefix
 from plugreg.api.plugin_api import PluginAPI
 from plugreg.exceptions import MissingExtraError
 from plugreg.registry import PluginRegistry
@@ -26,9 +23,6 @@ except ImportError as error:
     raise MissingExtraError.of(
         error, "plugreg.adapters.starlette", "starlette", "starlette"
     ) from error
-
-Identify: TypeAlias = Callable[[requests.Request], Actor | Awaitable[Actor | None] | None]
-"""The host's function that returns the actor of a request; None is anonymous."""
 
 
 def create_app(
@@ -80,45 +74,35 @@ class Forwarder:
             request: The request of the framework.
             path: Its path without mount point and prefix.
         """
-        actor = None if self._responder.is_public(path) else await self._actor(request)
+        body = bytearray()
+        own = Request(
+            method=request.method,
+            path=path,
+            url=_url(request),
+            query=request.scope.get("query_string", b""),
+            headers=request.headers,
+            body=lambda: bytes(body),
+        )
+        actor: Any = None
+        if self._identify is not None and self._responder.needs_actor(own):
+            # An async function runs no code in the thread, and returns an awaitable.
+            actor = await run_in_threadpool(self._identify, request)
+            if isawaitable(actor):
+                actor = await actor
         try:
-            body = await _read_body(request)
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > LONGEST:
+                    # The responder refuses it.
+                    break
         except requests.ClientDisconnect:
             # The client has left.
             return responses.Response(status_code=400)
-        answer = await run_in_threadpool(
-            self._responder.respond,
-            Request(
-                method=request.method,
-                path=path,
-                url=_url(request),
-                query=request.scope.get("query_string", b""),
-                headers=request.headers,
-                body=body,
-            ),
-            actor,
-        )
+        answer = await run_in_threadpool(self._responder.respond, own, actor)
         headers = dict(answer.headers)
         if answer.blocks is not None:
             return responses.StreamingResponse(answer.blocks, answer.status, headers)
         return responses.Response(answer.body, answer.status, headers)
-
-    async def _actor(self, request: requests.Request) -> Actor | None:
-        if self._identify is None:
-            return None
-        # An async function runs no code in the thread, and returns an awaitable.
-        answer: Any = await run_in_threadpool(self._identify, request)
-        actor: Actor | None = await answer if isawaitable(answer) else answer
-        return actor
-
-
-async def _read_body(request: requests.Request) -> bytes | TooLargeError:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LONGEST:
-            return TooLargeError()
-    return bytes(body)
 
 
 def _url(request: requests.Request) -> str:

@@ -19,9 +19,8 @@ with without_plugins():
         UnavailableError,
         UnsupportedMediaTypeError,
     )
-    from plugreg.api.operations import Operation, Parameter
+    from plugreg.api.operations import Operation, Parameter, Service
     from plugreg.api.plugin_api import PluginAPI
-    from plugreg.api.service import Service
 
 __all__ = [
     "APIError",

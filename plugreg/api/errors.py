@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar, Final
+from types import MappingProxyType
+from typing import Final
 
 from plugreg._support.guard import plain, safe_str
 from plugreg.exceptions import PlugregError
@@ -16,22 +17,26 @@ class APIError(PlugregError):
     """Refused request; nothing was changed.
 
     Args:
-        errors: The sentences by field. ``non_field_errors`` stands for the request as a whole,
-            ``detail`` for faults outside of any field.
+        errors: The sentences by field, or one sentence outside of any field; the class has a
+            default. ``non_field_errors`` stands for the request as a whole.
 
     Attributes:
         status: The HTTP status code.
         code: A word for programs.
-        errors: The sentences by field, as plain strings.
+        errors: The sentences by field, as plain strings. ``detail`` is outside of any field.
+        headers: HTTP headers of the answer.
     """
 
-    status: ClassVar[int] = 500
-    code: ClassVar[str] = "error"
+    status = 500
+    code = "error"
+    detail = "The request was refused."
+    headers: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, errors: Mapping[str, Iterable[str]]) -> None:
+    def __init__(self, errors: Mapping[str, Iterable[str]] | str = "") -> None:
+        by_field = {"detail": [errors or self.detail]} if isinstance(errors, str) else errors
         self.errors: dict[str, list[str]] = {
             field: [plain(sentence) for sentence in sentences]
-            for field, sentences in errors.items()
+            for field, sentences in by_field.items()
         }
         super().__init__(self.errors)
 
@@ -63,10 +68,8 @@ class NotAuthenticatedError(APIError):
 
     status = 401
     code = "not_authenticated"
-
-    def __init__(self) -> None:
-        super().__init__({"detail": ["Authentication credentials were not provided."]})
-        self.args = ()
+    detail = "Authentication credentials were not provided."
+    headers = MappingProxyType({"WWW-Authenticate": "Token"})
 
 
 class PermissionDeniedError(APIError):
@@ -74,10 +77,7 @@ class PermissionDeniedError(APIError):
 
     status = 403
     code = "permission_denied"
-
-    def __init__(self) -> None:
-        super().__init__({"detail": ["You do not have permission to perform this action."]})
-        self.args = ()
+    detail = "You do not have permission to perform this action."
 
 
 class CrossSiteError(APIError):
@@ -92,23 +92,16 @@ class CrossSiteError(APIError):
 
     def __init__(self, origin: str) -> None:
         site = f"'{shorten_name(origin)}'" if origin else "another site"
-        super().__init__({"detail": [f"Changes from pages of {site} are not trusted here."]})
+        super().__init__(f"Changes from pages of {site} are not trusted here.")
         self.args = (origin,)
 
 
 class NotFoundError(APIError):
-    """There is no such plugin, setting or path.
-
-    Args:
-        detail: The sentence of the answer.
-    """
+    """There is no such plugin, setting or path."""
 
     status = 404
     code = "not_found"
-
-    def __init__(self, detail: str = "Not found.") -> None:
-        super().__init__({"detail": [detail]})
-        self.args = (detail,)
+    detail = "Not found."
 
 
 class MethodNotAllowedError(APIError):
@@ -123,24 +116,17 @@ class MethodNotAllowedError(APIError):
     code = "method_not_allowed"
 
     def __init__(self, method: str, allowed: Iterable[str]) -> None:
-        super().__init__({"detail": [f'Method "{shorten_name(method)}" not allowed.']})
+        super().__init__(f'Method "{shorten_name(method)}" not allowed.')
         self.allowed = tuple(allowed)
+        self.headers = {"Allow": ", ".join(self.allowed)}
         self.args = (method, self.allowed)
 
 
 class ConflictError(APIError):
-    """Another change is under way and must end first.
-
-    Args:
-        detail: The sentence of the answer.
-    """
+    """Another change is under way and must end first."""
 
     status = 409
     code = "conflict"
-
-    def __init__(self, detail: str) -> None:
-        super().__init__({"detail": [detail]})
-        self.args = (detail,)
 
 
 class LengthRequiredError(APIError):
@@ -148,10 +134,7 @@ class LengthRequiredError(APIError):
 
     status = 411
     code = "length_required"
-
-    def __init__(self) -> None:
-        super().__init__({"detail": ["The body must be sent with its length, not in chunks."]})
-        self.args = ()
+    detail = "The body must be sent with its length, not in chunks."
 
 
 class TooLargeError(APIError):
@@ -159,10 +142,7 @@ class TooLargeError(APIError):
 
     status = 413
     code = "too_large"
-
-    def __init__(self) -> None:
-        super().__init__({"detail": ["The body is too large."]})
-        self.args = ()
+    detail = "The body is too large."
 
 
 class UnsupportedMediaTypeError(APIError):
@@ -176,9 +156,7 @@ class UnsupportedMediaTypeError(APIError):
     code = "unsupported_media_type"
 
     def __init__(self, media_type: str) -> None:
-        super().__init__(
-            {"detail": [f'Unsupported media type "{shorten_name(media_type)}" in request.']}
-        )
+        super().__init__(f'Unsupported media type "{shorten_name(media_type)}" in request.')
         self.args = (media_type,)
 
 
@@ -186,17 +164,10 @@ class UnavailableError(APIError):
     """The registry is not loaded, or its storage is unreachable. A retry may succeed.
 
     A change whose storage fails meanwhile may be stored; the next refresh carries it out.
-
-    Args:
-        detail: The sentence of the answer.
     """
 
     status = 503
     code = "unavailable"
-
-    def __init__(self, detail: str) -> None:
-        super().__init__({"detail": [detail]})
-        self.args = (detail,)
 
 
 def shorten_name(name: object) -> str:

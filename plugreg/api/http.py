@@ -8,18 +8,19 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from inspect import isawaitable
+from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from plugreg._support.guard import explain, places_of
 from plugreg.api import errors
 from plugreg.api.access import ANY, READ, Actor
 from plugreg.api.bodies import LONGEST, file_refused, is_form, read_body, read_pairs
-from plugreg.api.forms import describe
-from plugreg.api.operations import Operation, refusal_of
-from plugreg.api.paging import PAGING
+from plugreg.api.models import Model
+from plugreg.api.openapi import describe_forms
+from plugreg.api.operations import PAGING, Operation, refusal_of
 from plugreg.api.plugin_api import PluginAPI
 from plugreg.assets import BLOCK
 from plugreg.exceptions import (
@@ -35,6 +36,12 @@ API_PATH: Final = "/api/plugins"
 
 ASSETS_PATH: Final = "/static/plugins"
 """Path of the files of plugins, as admin details name them."""
+
+Identify: TypeAlias = Callable[[Any], Actor | Awaitable[Actor | None] | None]
+"""The host's function that returns the actor of a framework's request; None is anonymous."""
+
+Form: TypeAlias = Mapping[str, str | None]
+"""The fields of a form that a framework has read already, None for a file."""
 
 _logger = logging.getLogger("plugreg")
 _ASSET: Final = re.compile(rf"{ASSETS_PATH}/(?P<slug>[^/]+)/(?P<path>.+)", re.DOTALL)
@@ -52,9 +59,8 @@ class Request:
         query: The query as it was sent.
         headers: The headers. A plain dict has its names in lower case; the mappings of
             frameworks ignore case.
-        body: The body as it was sent, or the refusal to answer if it could not be read.
-        form: The fields of a form that the framework has read already, None for a file. None for
-            all other bodies.
+        body: The body as it was sent, or a function that reads it and raises the APIError to
+            answer if that fails. It is called after all other checks.
     """
 
     method: str
@@ -62,8 +68,12 @@ class Request:
     url: str = ""
     query: bytes = b""
     headers: Any = field(default_factory=dict, repr=False)
-    body: bytes | errors.APIError = field(default=b"", repr=False)
-    form: Mapping[str, str | None] | None = field(default=None, repr=False)
+    body: bytes | Callable[[], bytes | Form] = field(default=b"", repr=False)
+
+    @property
+    def is_preflight(self) -> bool:
+        """Whether a browser asks if a page of another site may send a request (CORS)."""
+        return self.method == "OPTIONS" and bool(self.header("access-control-request-method"))
 
     def header(self, name: str) -> str:
         """Return a header, empty if it was not sent.
@@ -123,22 +133,48 @@ class Responder:
             self.api.registry.shared.keep_up()
             response = self._answer(request, actor)
         except errors.APIError as refusal:
-            response = _answer_refusal(refusal)
+            response = _json(refusal.status, refusal.body, refusal.headers)
         except Exception as error:  # noqa: BLE001 - a fault of ours is logged, and ends no server
             response = _answer_fault(request, error)
         if request.method == "HEAD":
             return response._replace(body=b"", blocks=None)
         return response
 
-    def is_public(self, path: str) -> bool:
-        """Return whether a path is answered without asking for the actor.
+    def respond_to(
+        self,
+        request: Request,
+        native: Any,
+        identify: Identify | None,
+        async_to_sync: Callable[[Callable[..., Any]], Callable[..., Any]],
+    ) -> Response:
+        """Return the answer to a request of a sync framework.
 
         Args:
-            path: The path, as in :class:`Request`.
+            request: The request.
+            native: The framework's own request.
+            identify: The host's function, which is given *native*. Its exceptions pass through.
+            async_to_sync: Makes a sync function of an async one.
         """
-        return self.api.public_assets and path.startswith(f"{ASSETS_PATH}/")
+        actor: Any = None
+        if identify is not None and self.needs_actor(request):
+            actor = identify(native)
+            if isawaitable(actor):
+                actor = async_to_sync(_wait)(actor)
+        return self.respond(request, actor)
+
+    def needs_actor(self, request: Request) -> bool:
+        """Return whether the answer depends on the caller.
+
+        Args:
+            request: The request.
+        """
+        is_public = self.api.public_assets and request.path.startswith(f"{ASSETS_PATH}/")
+        return not (is_public or request.is_preflight)
 
     def _answer(self, request: Request, actor: Actor | None) -> Response:
+        if request.is_preflight:
+            # Whether other sites may ask is for the host to say, in headers that it adds.
+            return Response(204, {"Cache-Control": "no-store"})
         if asset := _ASSET.fullmatch(request.path):
             _choose({"GET": None}, request.method)
             if not self.api.public_assets:
@@ -156,14 +192,13 @@ class Responder:
             actor,
             {**given, **names},
             lambda: _read_body(request),
-            form=request.form is not None or is_form(request.header("content-type")),
+            form=is_form(request.header("content-type")),
         )
         if answer is None:
             return Response(operation.status, {"Cache-Control": "no-store"})
         if operation.many:
-            value: Any = [_with_source(request, item.to_json()) for item in answer]
-        else:
-            value = _with_source(request, answer.to_json())
+            return _json(operation.status, [_with_source(request, item) for item in answer])
+        value = _with_source(request, answer)
         if PAGING[0] in operation.query:
             if self.api.bare_list_without_limit and not given.get("limit"):
                 return _json(operation.status, value["results"])
@@ -203,6 +238,10 @@ class Responder:
         return Response(200, {**content, **headers}, body, blocks)
 
 
+async def _wait(awaitable: Awaitable[Actor | None]) -> Actor | None:
+    return await awaitable
+
+
 def as_prefix(prefix: str) -> str:
     """Return a prefix of paths with one slash before it and none behind.
 
@@ -223,18 +262,19 @@ def _choose(methods: Mapping[str, Any], method: str) -> Any:
     """Return the item of a method; HEAD is GET. Raises MethodNotAllowedError."""
     wanted = "GET" if method == "HEAD" else method
     if wanted not in methods:
-        raise errors.MethodNotAllowedError(
-            method, sorted({*methods, *({"HEAD"} if "GET" in methods else ())})
-        )
+        raise errors.MethodNotAllowedError(method, _with_head(methods))
     return methods[wanted]
+
+
+def _with_head(methods: Collection[str]) -> list[str]:
+    return sorted({*methods, *(["HEAD"] if "GET" in methods else [])})
 
 
 def _answer_options(methods: Mapping[str, Operation[Any]], actor: Actor) -> Response:
     """Answer OPTIONS with the operations that this actor may use at a path, and no others."""
     usable = [operation for operation in methods.values() if operation.access.allows(actor)]
-    names = {operation.method for operation in usable}
-    allow = sorted({*names, "OPTIONS", *({"HEAD"} if "GET" in names else ())})
-    described = describe(next(iter(methods.values())).path, usable)
+    allow = _with_head(["OPTIONS", *(operation.method for operation in usable)])
+    described = describe_forms(next(iter(methods.values())).path, usable)
     return _json(200, described, {"Allow": ", ".join(allow)})
 
 
@@ -277,16 +317,15 @@ def _split(url: str) -> SplitResult:
 
 
 def _read_body(request: Request) -> Any:
-    if request.form is not None:
-        for name, value in request.form.items():
+    sent = request.body() if callable(request.body) else request.body
+    if not isinstance(sent, bytes):
+        for name, value in sent.items():
             if value is None:
                 raise file_refused(name)
-        return request.form
-    if isinstance(request.body, errors.APIError):
-        raise request.body
-    if len(request.body) > LONGEST:
+        return sent
+    if len(sent) > LONGEST:
         raise errors.TooLargeError
-    body = read_body(request.header("content-type"), request.body)
+    body = read_body(request.header("content-type"), sent)
     if body is None:
         # In Python None stands for no body; in JSON null is a body, of the wrong type.
         raise errors.InvalidError(
@@ -295,12 +334,12 @@ def _read_body(request: Request) -> Any:
     return body
 
 
-def _with_source(request: Request, value: dict[str, Any]) -> dict[str, Any]:
+def _with_source(request: Request, answer: Model) -> dict[str, Any]:
     """Return an answer whose script is where this API serves it, behind prefix and mount point."""
+    value = answer.to_json()
     source = value.get("source")
     if isinstance(source, str) and source.startswith(f"{ASSETS_PATH}/"):
-        before = _split(request.url).path.rpartition(API_PATH)[0]
-        return {**value, "source": before + source}
+        value["source"] = _split(request.url).path.rpartition(API_PATH)[0] + source
     return value
 
 
@@ -314,15 +353,6 @@ def _link(
     pairs = [pair for pair in query if pair[0] not in ("limit", "offset")]
     pairs += [("limit", str(limit)), *([("offset", str(offset))] if offset else [])]
     return f"{request.url}?{urlencode(pairs)}"
-
-
-def _answer_refusal(refusal: errors.APIError) -> Response:
-    headers = {}
-    if isinstance(refusal, errors.NotAuthenticatedError):
-        headers["WWW-Authenticate"] = "Token"
-    if isinstance(refusal, errors.MethodNotAllowedError):
-        headers["Allow"] = ", ".join(refusal.allowed)
-    return _json(refusal.status, refusal.body, headers)
 
 
 def _answer_fault(request: Request, error: Exception) -> Response:

@@ -28,33 +28,14 @@ from pydantic_core import PydanticCustomError
 from plugreg._support.slugs import has_control_characters
 from plugreg._support.strings import CONTROL_CHARACTERS
 
-_TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "1"})
-_FALSE: Final = frozenset({"false", "f", "no", "n", "off", "0"})
-
-
-def _boolean(value: object) -> bool:
-    """Read a boolean: JSON's own, 0 and 1, and words in any case."""
-    if isinstance(value, (bool, int, float)) and value in (0, 1):
-        return bool(value)
-    word = value.lower() if isinstance(value, str) else ""
-    if word in _TRUE:
-        return True
-    if word in _FALSE:
-        return False
-    if value is None:
-        raise _NULL
-    raise PydanticCustomError("boolean", "Must be a valid boolean.")
-
 
 def _string(value: object) -> object:
-    """Read a string, or a number as its string, so that forms and JSON mean the same."""
+    """Read a number as its string, so that forms and JSON mean the same."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         value = _format_number(value)
-    if value is None:
-        raise _NULL
-    if not isinstance(value, str):
+    if value is not None and not isinstance(value, str):
         raise _NOT_A_STRING
-    if has_control_characters(value):
+    if value and has_control_characters(value):
         raise PydanticCustomError("control_characters", CONTROL_CHARACTERS)
     return value
 
@@ -62,15 +43,13 @@ def _string(value: object) -> object:
 def _value(value: object, _: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
     """Read the value of a setting: null, a string, or a boolean or number as its string.
 
-    With native values every value of JSON is accepted as it is.
+    With a true context, that is with native values, every value of JSON is accepted as it is.
     """
     # The characters of a string are checked with the setting.
     if isinstance(value, (int, float)):
         string = str(value) if isinstance(value, bool) else _format_number(value)
-        return value if info.context == NATIVE else string
-    if value is None or isinstance(value, str):
-        return value
-    if info.context == NATIVE and isinstance(value, (list, dict)):
+        return value if info.context else string
+    if value is None or isinstance(value, (str, list, dict) if info.context else str):
         return value
     raise _NOT_A_STRING
 
@@ -87,15 +66,10 @@ def _format_number(value: int | float) -> str:
         ) from None
 
 
-_NULL: Final = PydanticCustomError("null", "This field may not be null.")
 _NOT_A_STRING: Final = PydanticCustomError("string", "Not a valid string.")
 
-Boolean = Annotated[bool, BeforeValidator(_boolean)]
 String = Annotated[str, BeforeValidator(_string)]
-SettingValue = Annotated[str | None, WrapValidator(_value)]
-
-NATIVE: Final = "native"
-"""Validation context in which values of settings are JSON's own."""
+SettingValue = Annotated[str | None, WrapValidator(_value), SerializeAsAny()]
 
 PageLink = Annotated[tuple[int, int] | str, WithJsonSchema({"type": "string", "format": "uri"})]
 """Link to another page: (limit, offset) in Python, an address over HTTP."""
@@ -131,13 +105,11 @@ def make_patched(model: type[Model]) -> type[Model]:
         if field.is_required():
             field.default_factory = _absent
         fields[name] = (field.annotation, field)
-    patched = create_model(
-        f"Patched{model.__name__}", __base__=Model, __module__=__name__, **fields
+    name = model.__name__
+    doc = f"A change, as {name}. Absent fields have their default, or stay unchanged."
+    return create_model(
+        f"Patched{name}", __base__=Model, __module__=__name__, __doc__=doc, **fields
     )
-    patched.__doc__ = (
-        f"A change, as {model.__name__}. Absent fields have their default, or stay unchanged."
-    )
-    return patched
 
 
 class PluginConfig(Model):
@@ -157,19 +129,24 @@ class PluginConfig(Model):
     is_mandatory: bool = _read_only()
 
 
-class PaginatedPluginConfigList(Model):
-    """One page of plugins."""
+class PluginPage(Model):
+    """One page of a list."""
 
     count: int
     next: PageLink | None = Field(default_factory=_absent)
     previous: PageLink | None = Field(default_factory=_absent)
+
+
+class PaginatedPluginConfigList(PluginPage):
+    """One page of plugins."""
+
     results: list[PluginConfig]
 
 
 class PluginActivate(Model):
     """Whether a plugin is wanted active, or is active."""
 
-    active: Boolean = Field(default=True, description="Whether the plugin is wanted active")
+    active: bool = Field(default=True, description="Whether the plugin is wanted active")
 
 
 class PluginConfigInstall(Model):
@@ -180,13 +157,13 @@ class PluginConfigInstall(Model):
     )
     url: String = Field(default_factory=str, description="Its source: an index or a repository")
     version: String = Field(default_factory=str, description="Its version; empty for the newest")
-    confirm: Boolean = Field(description="Confirmation of the installation")
+    confirm: bool = Field(description="Confirmation of the installation")
 
 
 class PluginUninstall(Model):
     """Whether the stored data of the plugin are deleted as well."""
 
-    delete_config: Boolean = Field(
+    delete_config: bool = Field(
         default=True, description="Whether desired state, settings and metadata are deleted as well"
     )
 
@@ -194,9 +171,9 @@ class PluginUninstall(Model):
 class PluginReload(Model):
     """Extent of a reload."""
 
-    full_reload: Boolean = Field(default=False, description="Import modules again")
-    force_reload: Boolean = Field(default=False, description="Create every plugin again")
-    collect_plugins: Boolean = Field(default=False, description="Look for new plugins first")
+    full_reload: bool = Field(default=False, description="Import modules again")
+    force_reload: bool = Field(default=False, description="Create every plugin again")
+    collect_plugins: bool = Field(default=False, description="Look for new plugins first")
 
 
 class PluginRegistryError(Model):
@@ -266,10 +243,7 @@ class PluginUserSetting(PluginSetting):
     user: int = _read_only(description="The user")
 
 
-class PaginatedPluginSettingList(Model):
+class PaginatedPluginSettingList(PluginPage):
     """One page of the settings of all plugins."""
 
-    count: int
-    next: PageLink | None = Field(default_factory=_absent)
-    previous: PageLink | None = Field(default_factory=_absent)
     results: list[SerializeAsAny[PluginSetting]]

@@ -1,17 +1,20 @@
-"""Operations: a row of the table, and its call with actor, parameters, object and body."""
+"""Operations: the service behind them, a row of the table, and its call."""
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, overload
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, cast, overload
 
 from pydantic import BaseModel, ValidationError, create_model
+from pydantic.fields import FieldInfo
 
-from plugreg._support.guard import Guard, safe_str
+from plugreg._support.guard import Guard, plain, safe_str
+from plugreg._support.outages import Outage
 from plugreg._support.slugs import has_control_characters
 from plugreg.api.access import Access, Actor
 from plugreg.api.errors import (
@@ -22,25 +25,94 @@ from plugreg.api.errors import (
     UnavailableError,
     shorten_name,
 )
-from plugreg.api.models import NATIVE, Model, make_patched
-from plugreg.api.service import Service
+from plugreg.api.models import Model, make_patched
 from plugreg.exceptions import (
     PluginNotFoundError,
     PlugregError,
+    RecordCorruptError,
     RegistryBusyError,
     RegistryNotReady,
     StorageError,
 )
 from plugreg.records import PluginRecord
+from plugreg.registry import PluginRegistry
 from plugreg.settings.types import without_plugins
 
 T = TypeVar("T")
+Rows = TypeVar("Rows", bound=Sequence[Any])
 
+_logger = logging.getLogger("plugreg")
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s@A-Z]+")
 _NUMBER: Final = re.compile(r"[0-9]{1,19}")
 _LARGEST: Final = 10**19 - 1
 _BOOLEANS: Final[Mapping[object, bool]] = MappingProxyType(
     {"true": True, "1": True, 1: True, "false": False, "0": False, 0: False}
 )
+
+
+def _make_outage() -> Outage:
+    return Outage(
+        "an operation was answered with 503, because the storage failed",
+        "an operation that the storage had failed was carried out again",
+    )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Service:
+    """The registry behind the operations, and the options of the host.
+
+    Serves many threads; the options never change. `PluginAPI` describes each of them.
+
+    Raises:
+        ValueError: If an origin is one that no browser would send.
+    """
+
+    registry: PluginRegistry
+    _: KW_ONLY
+    model_url: Callable[[str], str | None] | None = None
+    settings_url: Callable[[PluginRecord], str | None] | None = None
+    native_values: bool = False
+    bare_list_without_limit: bool = False
+    public_assets: bool = False
+    trusted_origins: Collection[str] = ()
+    outage: Outage = field(default_factory=_make_outage, init=False)
+    damage: set[tuple[str, str]] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        for origin in self.trusted_origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"trusted_origins: {origin!r} is not an origin; "
+                    f"write scheme, host and port, as 'https://shop.example', or '*'"
+                )
+
+    def note_failure(self, error: StorageError, operation: str) -> None:
+        """Log the cause of a 503, once for each outage and damaged record.
+
+        Args:
+            error: The failure of the storage.
+            operation: The id of the operation.
+        """
+        if not isinstance(error, RecordCorruptError):
+            self.outage.failed(error, operation)
+        elif (error.table, error.key) not in self.damage:
+            # The storage works: a damaged record neither begins nor ends an outage.
+            self.damage.add((error.table, error.key))
+            _logger.warning("an operation was answered with 503: %s", error)
+
+
+def ask_host(url_of: Callable[[T], str | None] | None, subject: T | None) -> str | None:
+    """Return the address that an option of the host has for a subject, or None.
+
+    Args:
+        url_of: The option, None if it is not set. An exception counts as no address.
+        subject: The subject. None has no address.
+    """
+    if url_of is not None and subject is not None:
+        with Guard():
+            url = url_of(subject)
+            return None if url is None else plain(url)
+    return None
 
 
 class Parameter(NamedTuple):
@@ -276,7 +348,9 @@ class BoundOperation(Generic[T]):
                 # The client is not shown the cause, and an operator needs it.
                 self.service.note_failure(error, operation.id)
             raise refusal_of(error) from None
-        self.service.note_success(operation.id, is_change=operation.method != "GET")
+        outage = self.service.outage
+        # A read ends the outage in which it failed; a change has needed the storage in any case.
+        outage.succeeded(operation.id) if operation.method == "GET" else outage.end()
         return answer
 
 
@@ -342,10 +416,9 @@ class OperationCall:
                 if field.annotation is bool and field.is_required():
                     given.setdefault(name, False)
         try:
-            context = NATIVE if self.service.native_values else None
-            read = self.operation.input.model_validate(given, context=context)
+            read = self.operation.input.model_validate(given, context=self.service.native_values)
         except ValidationError as error:
-            raise InvalidError(_sentences_of(error)) from None
+            raise InvalidError(_sentences_of(error, fields)) from None
         return {
             name: getattr(read, name)
             for name, field in fields.items()
@@ -393,11 +466,17 @@ _COPIES: Final[Mapping[type, Callable[[Any], object]]] = MappingProxyType(
 )
 
 
-def _sentences_of(error: ValidationError) -> dict[str, list[str]]:
+def _sentences_of(error: ValidationError, fields: Mapping[str, FieldInfo]) -> dict[str, list[str]]:
     sentences: dict[str, list[str]] = {}
-    for fault in error.errors(include_input=False, include_url=False, include_context=False):
+    for fault in error.errors(include_url=False, include_context=False):
         field = str(fault["loc"][0]) if fault["loc"] else "non_field_errors"
-        sentence = "This field is required." if fault["type"] == "missing" else fault["msg"]
+        sentence = fault["msg"]
+        if fault["type"] == "missing":
+            sentence = "This field is required."
+        elif fault["input"] is None:
+            sentence = "This field may not be null."
+        elif field in fields and fields[field].annotation is bool:
+            sentence = "Must be a valid boolean."
         sentences.setdefault(field, []).append(sentence)
     return sentences
 
@@ -420,3 +499,30 @@ def refusal_of(error: PlugregError) -> APIError:
         return UnavailableError("Plugin storage is not available")
     # The message of any other error is about the request, in words for people.
     return InvalidError({"non_field_errors": [str(error)]})
+
+
+PAGING: Final = (
+    Parameter("limit", int, "The most rows to return; all without it", minimum=1),
+    Parameter("offset", int, "The number of rows to skip"),
+)
+
+
+def select_page(call: OperationCall, rows: Rows) -> tuple[Rows, dict[str, Any]]:
+    """Return the rows of the page that limit and offset select; all rows without a limit.
+
+    Args:
+        call: A call of an operation with the parameters of :data:`PAGING`.
+        rows: All rows.
+
+    Returns:
+        The rows, and the fields ``count``, ``next`` and ``previous`` of the answer.
+    """
+    total, limit, offset = len(rows), call.query["limit"], call.query["offset"] or 0
+    if limit is None:
+        return rows, {"count": total, "next": None, "previous": None}
+    following = offset + limit
+    links = {
+        "next": (limit, following) if following < total else None,
+        "previous": (limit, max(offset - limit, 0)) if offset > 0 else None,
+    }
+    return cast("Rows", rows[offset:following]), {"count": total, **links}

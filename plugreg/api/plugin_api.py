@@ -6,8 +6,7 @@ from typing import Any, ClassVar
 
 from plugreg.api import packages, plugins, settings
 from plugreg.api.openapi import make_document
-from plugreg.api.operations import Operation
-from plugreg.api.service import Service
+from plugreg.api.operations import Operation, Service
 
 
 class PluginAPI(Service):

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, Final
 
 from plugreg import exceptions
-from plugreg._lifecycle.catalogue import Selection
 from plugreg._support.guard import safe_str
 from plugreg.api import models
 from plugreg.api.access import READ, STAFF, SUPERUSER, Grade
 from plugreg.api.bodies import read_json
 from plugreg.api.errors import ConflictError, InvalidError
-from plugreg.api.operations import OperationCall, Parameter, as_data, operation, update_operation
-from plugreg.api.paging import PAGING, page_of
+from plugreg.api.operations import (
+    PAGING,
+    OperationCall,
+    Parameter,
+    as_data,
+    ask_host,
+    operation,
+    select_page,
+    update_operation,
+)
 from plugreg.records import KnownPlugin, PluginRecord, PluginState
 from plugreg.selection import ORDERINGS, Filters
 
 _META: Final = (
-    "slug",
-    "human_name",
-    "description",
-    "author",
-    "pub_date",
-    "version",
-    "website",
-    "license",
-    "package_path",
-    "settings_url",
+    *("slug", "human_name", "description", "author", "pub_date"),
+    *("version", "website", "license", "package_path", "settings_url"),
 )
 
 
@@ -49,29 +49,29 @@ _META: Final = (
 )
 def list_plugins(call: OperationCall) -> models.PaginatedPluginConfigList:
     """Return one page of the plugins that pass the filters."""
-    query = call.query
+    conditions = ("active", "builtin", "installed", "mandatory", "sample")
     selection = call.service.registry.catalogue.select(
         Filters(
-            active=query["active"],
-            builtin=query["builtin"],
-            sample=query["sample"],
-            installed=query["installed"],
-            mandatory=query["mandatory"],
-            mixins=frozenset(_split_names(query["mixin"])),
+            mixins=frozenset(_split_names(call.query["mixin"])),
+            **{name: call.query[name] for name in conditions},
         ),
-        search=query["search"] or "",
-        ordering=_check_ordering(query["ordering"]),
+        search=call.query["search"] or "",
+        ordering=_check_ordering(call.query["ordering"]),
     )
-    page = page_of(call, selection)
+    rows, links = select_page(call, selection)
+    # A record costs more than a line of the snapshot, which says all of most inactive plugins.
+    report_of = call.service.registry.catalogue.report_of
+    results = [
+        _plugin_config(
+            call,
+            rows[index]
+            if known.state is PluginState.ACTIVE or report_of(known) is not None
+            else known,
+        )
+        for index, known in enumerate(rows.plugins)
+    ]
     # One validation of all rows; one for each row would take longer than the search.
-    return models.PaginatedPluginConfigList.model_validate(
-        {
-            "count": page.total,
-            "next": page.next,
-            "previous": page.previous,
-            "results": _rows(call, page.rows),
-        }
-    )
+    return models.PaginatedPluginConfigList.model_validate({**links, "results": results})
 
 
 @operation("GET", "/api/plugins/{plugin}/", READ, models.PluginConfig)
@@ -201,31 +201,12 @@ def ui_features(call: OperationCall) -> list[models.PluginUIFeature]:
     features = call.service.registry.ui_features(
         safe_str(call.parameters["feature"]), context=context, actor=call.actor
     )
-    texts = ("title", "description", "icon", "source")
+    # Absent strings are left out.
     return [
         models.PluginUIFeature(
-            plugin_name=feature.plugin_name,
-            feature_type=feature.feature_type,
-            key=feature.key,
-            options=dict(feature.options),
-            context=dict(feature.context),
-            **{name: text for name in texts if (text := getattr(feature, name)) is not None},
+            **{name: value for name, value in asdict(feature).items() if value is not None}
         )
         for feature in features
-    ]
-
-
-def _rows(call: OperationCall, selection: Selection) -> list[dict[str, Any]]:
-    # A record costs more than a line of the snapshot, which says all of most inactive plugins.
-    report_of = call.service.registry.catalogue.report_of
-    return [
-        _plugin_config(
-            call,
-            selection[index]
-            if known.state is PluginState.ACTIVE or report_of(known) is not None
-            else known,
-        )
-        for index, known in enumerate(selection.plugins)
     ]
 
 
@@ -265,7 +246,7 @@ def _meta(call: OperationCall, record: PluginRecord) -> Any:
         "website": record.website,
         "license": record.license,
         "package_path": _package_path(call, record),
-        "settings_url": call.service.url_of_settings(record),
+        "settings_url": ask_host(call.service.settings_url, record),
     }
     return call.service.registry.config.scrubbed(record.slug, meta)
 

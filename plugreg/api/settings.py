@@ -5,21 +5,31 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
+from plugreg._state.configuration import ListedSetting
 from plugreg._support.guard import Guard, plain, safe_str
 from plugreg._support.redact import MASK
 from plugreg.api import models
 from plugreg.api.access import OWN, READ, STAFF
 from plugreg.api.errors import InvalidError, NotFoundError, shorten_name
-from plugreg.api.operations import OperationCall, Parameter, operation, update_operation
-from plugreg.api.paging import PAGING, page_of
-from plugreg.api.service import Service
+from plugreg.api.operations import (
+    PAGING,
+    OperationCall,
+    Parameter,
+    Service,
+    ask_host,
+    operation,
+    select_page,
+    update_operation,
+)
 from plugreg.exceptions import PluginNotActiveError, PluginNotFoundError, SettingError
 from plugreg.records import PluginState
 from plugreg.settings.definition import SettingDefinition, as_text, choice_text, choices_of
 from plugreg.settings.references import NO_REFERENCE, has_reference
 from plugreg.settings.view import SettingsView
+
+SettingModel = TypeVar("SettingModel", bound=models.PluginSetting)
 
 
 @operation(
@@ -36,84 +46,120 @@ from plugreg.settings.view import SettingsView
 def list_all(call: OperationCall) -> models.PaginatedPluginSettingList:
     """Return one page of the settings of all plugins, by plugin, then as declared."""
     active, slug = call.query["plugin__active"], call.query["plugin__key"]
-    page = page_of(call, call.service.registry.config.listed(wanted=active, slug=slug))
-    return models.PaginatedPluginSettingList(
-        count=page.total,
-        next=page.next,
-        previous=page.previous,
-        results=[
-            _undeclared(row.pk, row.slug, row.key)
-            if row.view is None
-            else _ClientSettings(call.service, row.slug, row.pk, row.view).setting(row.key)
-            for row in page.rows
-        ],
-    )
+    listed = call.service.registry.config.listed(wanted=active, slug=slug)
+    rows, links = select_page(call, listed)
+    results = [
+        _undeclared(row)
+        if row.view is None
+        else _ClientSettings(models.PluginSetting, call.service, row.slug, row.pk, row.view).show(
+            row.key
+        )
+        for row in rows
+    ]
+    return models.PaginatedPluginSettingList(**links, results=results)
 
 
 @operation("GET", "/api/plugins/{plugin}/settings/", READ, models.PluginSetting, many=True)
 def list_settings(call: OperationCall) -> list[models.PluginSetting]:
     """Return the settings that an active plugin declares, in its order."""
-    settings = _settings_of(call)
-    return [settings.setting(key) for key in settings.view.definitions]
+    return _settings_of(call, models.PluginSetting).show_all()
 
 
 @operation("GET", "/api/plugins/{plugin}/settings/{key}/", READ, models.PluginSetting)
 def retrieve(call: OperationCall) -> models.PluginSetting:
     """Return one setting of an active plugin."""
-    settings = _settings_of(call)
-    return settings.setting(settings.key(call))
+    return _settings_of(call, models.PluginSetting).read(call)
 
 
 @update_operation("/api/plugins/{plugin}/settings/{key}/", STAFF, models.PluginSetting)
 def change(call: OperationCall) -> models.PluginSetting:
     """Store the value of one setting, and return the setting."""
-    settings = _settings_of(call)
-    return settings.setting(settings.write(call))
+    return _settings_of(call, models.PluginSetting).write(call)
 
 
 @operation("GET", "/api/plugins/{plugin}/user-settings/", OWN, models.PluginUserSetting, many=True)
 def list_user_settings(call: OperationCall) -> list[models.PluginUserSetting]:
     """Return the actor's own settings with an active plugin."""
-    settings = _own_settings_of(call)
-    return [settings.user_setting(key) for key in settings.view.definitions]
+    return _settings_of(call, models.PluginUserSetting).show_all()
 
 
 @operation("GET", "/api/plugins/{plugin}/user-settings/{key}/", OWN, models.PluginUserSetting)
 def retrieve_user_setting(call: OperationCall) -> models.PluginUserSetting:
     """Return one of the actor's own settings."""
-    settings = _own_settings_of(call)
-    return settings.user_setting(settings.key(call))
+    return _settings_of(call, models.PluginUserSetting).read(call)
 
 
 @update_operation("/api/plugins/{plugin}/user-settings/{key}/", OWN, models.PluginUserSetting)
 def change_user_setting(call: OperationCall) -> models.PluginUserSetting:
     """Store the value of one of the actor's own settings, and return the setting."""
-    settings = _own_settings_of(call)
-    return settings.user_setting(settings.write(call))
+    return _settings_of(call, models.PluginUserSetting).write(call)
 
 
-class _NativeSetting(models.PluginSetting):
-    """A setting whose value is JSON's own."""
-
-    value: Any
-
-
-class _NativeUserSetting(models.PluginUserSetting):
-    """A user setting whose value is JSON's own."""
-
-    value: Any
-
-
-class _ClientSettings(NamedTuple):
+class _ClientSettings(NamedTuple, Generic[SettingModel]):
     """The settings of one plugin, or of one user with it, as clients see them."""
 
+    model: type[SettingModel]
     service: Service
     slug: str
     pk: int
     view: SettingsView
     user: int | None = None
 
-    def key(self, call: OperationCall) -> str:
+    def read(self, call: OperationCall) -> SettingModel:
+        """Return the setting in the path. Raises NotFoundError."""
+        return self.show(self._key(call))
+
+    def write(self, call: OperationCall) -> SettingModel:
+        """Store the value in the body, if there is one, and return the setting."""
+        key = self._key(call)
+        fields = call.fields()
+        if "value" in fields and not self._is_shown(key, fields["value"]):
+            try:
+                self.view.set(key, self._parse(key, fields["value"]))
+            except SettingError as error:
+                raise InvalidError({"value": [error.reason]}) from None
+        return self.show(key)
+
+    def show_all(self) -> list[SettingModel]:
+        """Return all settings, in the order declared."""
+        return [self.show(key) for key in self.view.definitions]
+
+    def show(self, key: str) -> SettingModel:
+        """Return a setting with its value."""
+        definition = self.view.definitions[key]
+        scrubbed = self.service.registry.config.scrubbed
+        value = self._value(definition)
+        if self.view.layer(key) == "default":
+            value = scrubbed(self.slug, value, self.user)
+        # A plugin's words about one setting, and its default, may quote another one's secret.
+        described = scrubbed(
+            self.slug,
+            {
+                "name": _as_string(definition.name),
+                "description": _as_string(definition.description),
+                "units": _as_string(definition.units),
+                "choices": self._choices(definition),
+                "model_name": definition.model,
+                "model_filters": _as_json(definition.model_filters),
+                "api_url": ask_host(self.service.model_url, definition.model),
+            },
+            self.user,
+        )
+        fields = {
+            **described,
+            "pk": _number(self.pk, key, self.user),
+            "key": key,
+            "value": value,
+            "type": self._type(definition),
+            "typ": "plugin" if self.user is None else "plugin_user",
+            "required": definition.required,
+            "plugin": self.slug,
+            # Ignored by the model of a setting that has no user.
+            "user": self.user,
+        }
+        return self.model.model_validate(fields, context=self.service.native_values)
+
+    def _key(self, call: OperationCall) -> str:
         """Return the setting in the path, whatever its case. Raises NotFoundError."""
         given = safe_str(call.parameters["key"])
         # Some letters of other scripts have a letter of ASCII as their upper case.
@@ -122,17 +168,6 @@ class _ClientSettings(NamedTuple):
             name = shorten_name(given)
             raise NotFoundError(f"Plugin '{self.slug}' has no {kind} matching '{name}'")
         return given.upper()
-
-    def write(self, call: OperationCall) -> str:
-        """Store the value in the body, if there is one, and return the key."""
-        key = self.key(call)
-        fields = call.fields()
-        if "value" in fields and not self._is_shown(key, fields["value"]):
-            try:
-                self.view.set(key, self._parse(key, fields["value"]))
-            except SettingError as error:
-                raise InvalidError({"value": [error.reason]}) from None
-        return key
 
     def _is_shown(self, key: str, value: Any) -> bool:
         """Return whether a value is the string that the client sees for the stored value.
@@ -160,47 +195,6 @@ class _ClientSettings(NamedTuple):
         # A number becomes a string where the setting has strings only.
         is_string = typed is None or typed.json_type == "string"
         return as_text(value) if is_string else value
-
-    def setting(self, key: str) -> models.PluginSetting:
-        """Return a setting with its value."""
-        kind = _NativeSetting if self.service.native_values else models.PluginSetting
-        return kind(**self._describe(key), typ="plugin")
-
-    def user_setting(self, key: str) -> models.PluginUserSetting:
-        """Return a user's setting with its value."""
-        assert self.user is not None
-        kind = _NativeUserSetting if self.service.native_values else models.PluginUserSetting
-        return kind(**self._describe(key), typ="plugin_user", user=self.user)
-
-    def _describe(self, key: str) -> dict[str, Any]:
-        definition = self.view.definitions[key]
-        scrubbed = self.service.registry.config.scrubbed
-        value = self._value(definition)
-        if self.view.layer(key) == "default":
-            value = scrubbed(self.slug, value, self.user)
-        # A plugin's words about one setting, and its default, may quote another one's secret.
-        described = scrubbed(
-            self.slug,
-            {
-                "name": _as_string(definition.name),
-                "description": _as_string(definition.description),
-                "units": _as_string(definition.units),
-                "choices": self._choices(definition),
-                "model_name": definition.model,
-                "model_filters": _as_json(definition.model_filters),
-                "api_url": self.service.url_of_model(definition.model),
-            },
-            self.user,
-        )
-        return {
-            **described,
-            "pk": _number(self.pk, key, self.user),
-            "key": key,
-            "value": value,
-            "type": self._type(definition),
-            "required": definition.required,
-            "plugin": self.slug,
-        }
 
     def _value(self, definition: SettingDefinition) -> Any:
         """Return the value as a string, or as JSON's own if the host wants that."""
@@ -233,11 +227,12 @@ class _ClientSettings(NamedTuple):
         return []
 
 
-def _settings_of(call: OperationCall, user: int | None = None) -> _ClientSettings:
+def _settings_of(call: OperationCall, model: type[SettingModel]) -> _ClientSettings[SettingModel]:
     """Return the settings of the plugin in the path, which must be active. Raises NotFoundError."""
     registry, slug = call.service.registry, shorten_name(call.slug)
     not_active = NotFoundError(f"Plugin '{slug}' is not active")
     not_installed = NotFoundError(f"Plugin '{slug}' not installed")
+    user = call.actor.id if model is models.PluginUserSetting else None
     try:
         record = registry.get(call.slug)
         if not record.active:
@@ -253,31 +248,25 @@ def _settings_of(call: OperationCall, user: int | None = None) -> _ClientSetting
         raise not_active from None
     except PluginNotFoundError:
         raise not_installed from None
-    return _ClientSettings(call.service, record.slug, record.pk, view, user)
+    return _ClientSettings(model, call.service, record.slug, record.pk, view, user)
 
 
-def _own_settings_of(call: OperationCall) -> _ClientSettings:
-    assert call.actor.id is not None
-    return _settings_of(call, call.actor.id)
-
-
-def _undeclared(pk: int, slug: str, key: str) -> models.PluginSetting:
+def _undeclared(row: ListedSetting) -> models.PluginSetting:
     """Return a stored setting without a known definition: its value is never shown."""
+    words = dict.fromkeys(("name", "description", "units"), "")
     return models.PluginSetting(
-        pk=_number(pk, key, None),
-        key=key,
+        pk=_number(row.pk, row.key, None),
+        key=row.key,
         value=MASK,
-        name="",
-        description="",
         type="string",
-        units="",
         choices=[],
         model_name=None,
         model_filters={},
         api_url=None,
         typ="plugin",
         required=False,
-        plugin=slug,
+        plugin=row.slug,
+        **words,
     )
 
 

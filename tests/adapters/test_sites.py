@@ -42,6 +42,25 @@ OWN = [
 ]
 
 
+@pytest.mark.parametrize(
+    "path", ["/api/plugins/", "/api/plugins/tea/activate/", "/static/plugins/tea/panel.js"]
+)
+def test_a_preflight_is_left_to_the_host(make_client, api, path):
+    """A browser sends no credentials with it, and takes a refusal for the host's.
+
+    Nobody is identified. Without headers of the host no page of another site is let in.
+    """
+    identified = []
+    client = make_client(api, identify=identified.append)
+    headers = {"Origin": OTHER, "Access-Control-Request-Method": "PUT"}
+    answer = client("OPTIONS", path, headers=headers)
+
+    assert (answer.status, answer.body) == (204, None)
+    assert [name for name in answer.headers if name.startswith("access-control-")] == []
+    assert identified == []
+    assert client("PUT", path, headers=headers).status in (401, 405)
+
+
 class TestChanges:
     """A change that a page of another site makes a browser send is refused."""
 

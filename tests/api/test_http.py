@@ -60,6 +60,11 @@ class Water(Plugin):
     NAME = "Water"
 
 
+def unreadable():
+    """Read a body that the framework has refused."""
+    raise TooLargeError
+
+
 @pytest.fixture
 def registry():
     with PluginRegistry("shop", builtin=[Tea, Coffee, Water], new_plugins="active") as registry:
@@ -224,7 +229,7 @@ class TestOrderOfRefusals:
     def test_a_body_that_nobody_asked_for_is_ignored(self, ask, method, path, status):
         """Operations without a body do not look at it, whatever it is."""
         assert ask(method, path, **self.BAD)[0] == status
-        assert ask(method, path, body=TooLargeError())[0] == status
+        assert ask(method, path, body=unreadable)[0] == status
 
 
 class TestJSON:
@@ -311,7 +316,7 @@ class TestJSON:
 
     def test_a_body_that_is_too_long_is_refused(self, ask):
         """413 says how long it may be; what a framework did not read is the same."""
-        for body in (b" " * (LONGEST + 1), TooLargeError()):
+        for body in (b" " * (LONGEST + 1), unreadable):
             status, _, answer = ask("PUT", METADATA, headers={"content-type": JSON}, body=body)
 
             assert status == 413
@@ -341,7 +346,9 @@ class TestForms:
         """In a form alone (behaviour.md, section 1.3), read here or by the framework before."""
         install = "/api/plugins/install/"
         form = ask("POST", install, headers={"content-type": FORM}, body=b"packagename=x")
-        read = ask("POST", install, form={"packagename": "x"})
+        read = ask(
+            "POST", install, headers={"content-type": FORM}, body=lambda: {"packagename": "x"}
+        )
         sent = ask("POST", install, headers={"content-type": JSON}, body=b'{"packagename": "x"}')
 
         assert form[2] == read[2] == {"confirm": ["Installation not confirmed"]}
