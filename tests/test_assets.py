@@ -58,7 +58,7 @@ def shop(site, monkeypatch):
     with PluginRegistry("shop", new_plugins="active") as registry:
         registry.load()
         yield registry
-    for name in [each for each in sys.modules if each.startswith("assets_")]:
+    for name in [module for module in sys.modules if module.startswith("assets_")]:
         del sys.modules[name]
 
 

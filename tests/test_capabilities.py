@@ -81,12 +81,12 @@ def open_registry():
         return registry
 
     yield open_one
-    for each in opened:
-        each.close()
+    for registry in opened:
+        registry.close()
 
 
 def values(outcomes):
-    return {each.slug: each.value for each in outcomes}
+    return {outcome.slug: outcome.value for outcome in outcomes}
 
 
 class TestOutcomes:
@@ -120,7 +120,7 @@ class TestOutcomes:
         outcomes = open_registry().capabilities.outcomes("mail", "process_mail_out", mail)
 
         assert mail == ["mail", "mail"]
-        assert [each.error is None for each in outcomes] == [True, False, True]
+        assert [outcome.error is None for outcome in outcomes] == [True, False, True]
 
     def test_an_action(self, open_registry):
         """A host finds the plugins by name, and has one of them carry it out."""
@@ -147,7 +147,7 @@ class TestOutcomes:
         assert (counter.error.message, counter.value) == ("ice does not keep", None)
         assert counter.failure is None
         assert faulty.failure in registry.errors
-        assert {each.slug for each in registry.errors} == {"b-faulty"}
+        assert {failure.slug for failure in registry.errors} == {"b-faulty"}
         assert registry.get("d-counter").circuit == "closed"
 
     def test_who_lacks_the_method_has_no_say(self, open_registry):
@@ -159,7 +159,7 @@ class TestOutcomes:
 
         registry.deactivate("b-faulty")
         outcomes = registry.capabilities.outcomes(" Validation ", "validate_item", "ice")
-        assert [each.slug for each in outcomes] == ["d-counter"]
+        assert [outcome.slug for outcome in outcomes] == ["d-counter"]
 
     def test_a_mixin_of_the_hosts_own(self, open_registry):
         """Its methods are called as those of plugreg's are."""
@@ -219,13 +219,13 @@ class TestSupervision:
             registry.capabilities.outcomes("mail", "process_mail_out", []) for _ in range(4)
         ]
 
-        assert [type(each[1].error) for each in outcomes] == [
+        assert [type(entry[1].error) for entry in outcomes] == [
             *[ValueError] * 2,
             *[CircuitOpenError] * 2,
         ]
         assert outcomes[3][1].failure is None
         assert registry.get("b-faulty").circuit == "open"
-        stats = {each.slug: each for each in registry.dispatch.stats()}
+        stats = {entry.slug: entry for entry in registry.dispatch.stats()}
         assert (stats["a-mail"].hook, stats["a-mail"].calls) == ("mail.process_mail_out", 4)
         assert (stats["b-faulty"].calls, stats["b-faulty"].errors) == (2, 2)
 
@@ -284,8 +284,8 @@ class TestAsync:
         outcomes = asyncio.run(main())
 
         assert values(outcomes) == {"a": "later", "b": "now", "c": None, "d": None}
-        assert [each.error is None for each in outcomes] == [True, True, False, True]
-        assert [each.failure for each in outcomes if each.error] == [*registry.errors]
+        assert [outcome.error is None for outcome in outcomes] == [True, True, False, True]
+        assert [outcome.failure for outcome in outcomes if outcome.error] == [*registry.errors]
 
     def test_a_time_limit(self, open_registry):
         """Who overruns it costs itself, and is counted by its circuit."""
@@ -316,7 +316,7 @@ class TestAsync:
 
         outcomes = asyncio.run(main())
 
-        assert [each.error.message for each in outcomes] == ["no", "ice does not keep"]
+        assert [outcome.error.message for outcome in outcomes] == ["no", "ice does not keep"]
         assert registry.errors == ()
 
     def test_a_synchronous_call_of_an_async_method(self, open_registry):

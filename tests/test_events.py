@@ -83,8 +83,8 @@ def make():
         return registry
 
     yield make
-    for each in made:
-        each.close()
+    for registry in made:
+        registry.close()
 
 
 def heard(registry, slug):
@@ -93,23 +93,25 @@ def heard(registry, slug):
 
 
 def failures(registry):
-    assert {each.stage for each in registry.errors} <= {Stage.CALL}
-    return [(each.slug, each.message, each.count) for each in registry.errors]
+    assert {failure.stage for failure in registry.errors} <= {Stage.CALL}
+    return [(failure.slug, failure.message, failure.count) for failure in registry.errors]
 
 
 class TestInTheCaller:
     def test_active_plugins_hear_in_order_of_activation(self, make):
         """Each gets the arguments as they are; those that are off, or have no ear, are no part."""
-        told = []
+        heard_by = []
         kinds = {
-            each: type(each, (listener(lambda name=each: told.append(name)),), {"__module__": "m"})
-            for each in ("b", "a", "off")
+            slug: type(
+                slug, (listener(lambda name=slug: heard_by.append(name)),), {"__module__": "m"}
+            )
+            for slug in ("b", "a", "off")
         }
         registry = make(**kinds, deaf=type("Deaf", (Plugin,), {}), blocked={"off"})
-        order = tuple(each for each in registry.active if each != "deaf")
+        order = tuple(slug for slug in registry.active if slug != "deaf")
 
         assert registry.events.emit("order.placed", 7, item="tea") == order
-        assert told == list(order)
+        assert heard_by == list(order)
         assert heard(registry, "a") == [("order.placed", (7,), {"item": "tea"})]
 
     def test_a_plugin_that_was_switched_off_hears_nothing(self, make):
@@ -281,7 +283,7 @@ class TestInAPool:
         go_on = threading.Event()
         with ThreadPoolExecutor(1) as pool:
             registry = make(a=Quiet, b=Quiet, events=pool)
-            a, b = (registry.get(each).plugin for each in "ab")
+            a, b = (registry.get(slug).plugin for slug in "ab")
             pool.submit(go_on.wait, LONG)
             assert registry.events.emit("x") == ("a", "b")
             registry.deactivate("a")
@@ -312,7 +314,7 @@ class TestInAPool:
         assert failures(registry) == [("a", "event 'x': ZeroDivisionError: division by zero", 1)]
 
     def test_a_pool_that_is_shut_down_is_the_hosts_error(self, make):
-        """Who was missed is told, and nothing is recorded of a plugin."""
+        """The error names the plugins that were missed; no plugin has a record."""
         pool = ThreadPoolExecutor(1)
         registry = make(a=Quiet, b=Quiet, events=pool)
         pool.shutdown()
@@ -347,13 +349,13 @@ class TestInAQueue:
         """It is given to the host's function, and comes back from JSON in the worker."""
         queue = []
         registry = make(
-            a=Quiet, b=Quiet, events=lambda each: queue.append(json.dumps(asdict(each)))
+            a=Quiet, b=Quiet, events=lambda delivery: queue.append(json.dumps(asdict(delivery)))
         )
 
         assert registry.events.emit("order.placed", 7, item="tea") == ("a", "b")
         assert heard(registry, "a") == []
-        for each in queue:
-            assert registry.events.process(EventDelivery(**json.loads(each)))
+        for message in queue:
+            assert registry.events.process(EventDelivery(**json.loads(message)))
         assert heard(registry, "a") == heard(registry, "b")
         assert heard(registry, "a") == [("order.placed", (7,), {"item": "tea"})]
 
@@ -386,7 +388,7 @@ class TestInAQueue:
         assert caught.value.field == field
 
     def test_a_plugin_that_is_off_drops_what_was_queued(self, make):
-        """The worker is told that nobody acted, and need not try again; unknown ones alike."""
+        """False: the worker need not retry. So with a plugin that is unknown."""
         queue = []
         registry = make(a=Quiet, events=queue.append)
         registry.events.emit("x")
@@ -450,7 +452,7 @@ class TestInAQueue:
         assert "s3cr3t" not in str(caught.value)
 
     def test_a_queue_that_refuses_one_is_given_the_others(self, make):
-        """Then the host is told which were missed."""
+        """The error names the plugins that were missed."""
         queue = []
 
         def deliver(delivery):
@@ -492,7 +494,7 @@ def ear():
     return type("OwnEar", (Ear,), {})
 
 
-def told(registry, slug="ear"):
+def take_heard(registry, slug="ear"):
     """Return and forget plugreg's own events that a plugin has heard, without what it saw."""
     plugin = registry.get(slug).plugin
     found = [(event, kwargs) for event, kwargs, _ in plugin.heard]
@@ -518,29 +520,31 @@ class TestOwnEvents:
         storage = MemoryStorage()
         there = make(tea=Tea, storage=storage)
         registry = make(ear=ear, tea=Tea, storage=storage)
-        assert told(registry) == [("plugins_loaded", {})]
+        assert take_heard(registry) == [("plugins_loaded", {})]
         registry.reload()
-        assert told(registry) == [("plugins_loaded", {})]
+        assert take_heard(registry) == [("plugins_loaded", {})]
         there.deactivate("tea")
         assert registry.refresh()
-        assert told(registry) == [("plugins_loaded", {})]
+        assert take_heard(registry) == [("plugins_loaded", {})]
         assert not registry.refresh()
-        assert told(registry) == []
+        assert take_heard(registry) == []
 
     def test_switching_is_told_under_one_name(self, make, ear):
-        """Off as well as on, with the same arguments (65); what changes no wish is no news."""
+        """Off as well as on, with the same arguments; a change of nothing is no event."""
         registry = make(ear=ear, tea=Tea)
-        told(registry)
+        take_heard(registry)
         registry.deactivate("tea")
-        assert told(registry) == [("plugin_activated", {"slug": "tea", "active": False})]
+        assert take_heard(registry) == [("plugin_activated", {"slug": "tea", "active": False})]
         registry.deactivate("tea")
-        assert told(registry) == []
+        assert take_heard(registry) == []
         registry.activate("tea")
-        assert told(registry) == [("plugin_activated", {"slug": "tea", "active": True})]
+        assert take_heard(registry) == [("plugin_activated", {"slug": "tea", "active": True})]
         registry.activate("tea")
-        assert told(registry) == []
+        assert take_heard(registry) == []
 
-    def test_each_plugin_that_a_cascade_switches_off_is_told(self, make, ear, site, monkeypatch):
+    def test_each_plugin_that_a_cascade_switches_off_is_take_heard(
+        self, make, ear, site, monkeypatch
+    ):
         """Those that needed it were on, and are not any more."""
         code = "from plugreg import Plugin\nclass P(Plugin): ...\n"
         for name, needs in (("ev-base", ""), ("ev-top", "Requires-Dist: ev-base\n")):
@@ -553,19 +557,19 @@ class TestOwnEvents:
             )
         monkeypatch.syspath_prepend(str(site))
         registry = make(ear=ear, group="ev.plugins")
-        told(registry)
+        take_heard(registry)
         registry.deactivate("ev-base", cascade=True)
-        assert told(registry) == [
+        assert take_heard(registry) == [
             ("plugin_activated", {"slug": "ev-base", "active": False}),
             ("plugin_activated", {"slug": "ev-top", "active": False}),
         ]
-        for each in ("ev_base", "ev_top"):
-            sys.modules.pop(each, None)
+        for name in ("ev_base", "ev_top"):
+            sys.modules.pop(name, None)
 
     def test_what_is_told_has_been_published(self, make, ear):
         """Whoever looks sees the state after the change, and may write: no transaction is open."""
         registry = make(ear=ear, tea=Tea)
-        told(registry)
+        take_heard(registry)
         ear.look = staticmethod(
             lambda: (
                 registry.get("tea").active,
@@ -576,15 +580,15 @@ class TestOwnEvents:
         registry.deactivate("tea")
         registry.activate("tea")
         registry.reload(force=True)
-        seen = [each[2] for each in (*plugin.heard, *registry.get("ear").plugin.heard)]
-        assert seen == [(each, {"seen": 1}) for each in (False, True, True)]
+        seen = [event[2] for event in (*plugin.heard, *registry.get("ear").plugin.heard)]
+        assert seen == [(wanted, {"seen": 1}) for wanted in (False, True, True)]
         assert registry.errors == ()
 
     @pytest.mark.parametrize("operation", ["reload", "activate", "settings"])
     def test_a_listener_may_ask_for_a_reload(self, make, ear, operation, tmp_path):
-        """It is done after what it was told of, and nobody waits for anybody."""
+        """It is done after the change that caused the event, and neither waits for the other."""
         registry = make(ear=ear, tea=Tea, milk=Milk, storage=TinyDBStorage(tmp_path / "s.json"))
-        told(registry)
+        take_heard(registry)
         asked = []
 
         def look():
@@ -607,7 +611,7 @@ class TestOwnEvents:
         assert registry.errors == ()
 
     def test_a_listener_in_a_pool_may_ask_for_a_reload(self, make, ear):
-        """It waits for its turn, and the change it was told of does not wait for it."""
+        """It waits for its turn, and the change that caused the event does not wait for it."""
         with ThreadPoolExecutor(1) as pool:
             registry = make(ear=ear, tea=Tea, events=pool)
             pool.submit(lambda: None).result(LONG)
@@ -626,12 +630,12 @@ class TestOwnEvents:
     def test_a_setting_is_told_by_its_name_and_never_its_value(self, make, ear):
         """The plugin's own with no user, a user's with the number; the same value is no news."""
         registry = make(ear=ear, tea=Tea)
-        told(registry)
+        take_heard(registry)
         registry.settings("tea").set("COLOUR", "green")
         registry.settings("tea").set("COLOUR", "green")
         registry.settings("tea").set("TOKEN", "s3cr3t-token")
         registry.user_settings("tea", 7).set("CUPS", 2)
-        assert told(registry) == [
+        assert take_heard(registry) == [
             ("plugin_setting_changed", {"slug": "tea", "key": "COLOUR", "user": None}),
             ("plugin_setting_changed", {"slug": "tea", "key": "TOKEN", "user": None}),
             ("plugin_setting_changed", {"slug": "tea", "key": "CUPS", "user": 7}),
@@ -642,14 +646,14 @@ class TestOwnEvents:
         storage = MemoryStorage()
         here = make(ear=ear, tea=Tea, storage=storage)
         there = make(ear=ear, tea=Tea, storage=storage)
-        told(here), told(there)
+        take_heard(here), take_heard(there)
         there.settings("tea").set("COLOUR", "green")
         here.refresh()
         assert here.settings("tea")["COLOUR"] == "green"
-        assert told(here) == []
-        assert len(told(there)) == 1
+        assert take_heard(here) == []
+        assert len(take_heard(there)) == 1
 
-    def test_coming_and_going_of_distributions_is_told(self, make, ear, folder_installer):
+    def test_coming_and_going_of_distributions_is_take_heard(self, make, ear, folder_installer):
         """Each plugin of it, once its state can be looked at."""
         points = {"ev-tea": "ev_tea:Tea", "ev-milk": "ev_tea:Milk"}
         code = "from plugreg import Plugin\nclass Tea(Plugin): ...\nclass Milk(Plugin): ...\n"
@@ -661,24 +665,24 @@ class TestOwnEvents:
             installer=folder_installer,
             mandatory={"ear"},
         )
-        told(registry)
+        take_heard(registry)
         ear.look = staticmethod(lambda: "ev-tea" in registry.plugins)
         registry.install("ev-tea")
         coming = registry.get("ear").plugin.heard[-2:]
         assert coming == [
             (
                 "plugin_installed",
-                {"slug": each, "distribution": "ev-tea", "version": "1.5"},
+                {"slug": slug, "distribution": "ev-tea", "version": "1.5"},
                 True,
             )
-            for each in ("ev-milk", "ev-tea")
+            for slug in ("ev-milk", "ev-tea")
         ]
-        told(registry)
+        take_heard(registry)
         registry.uninstall("ev-tea")
         going = registry.get("ear").plugin.heard[-2:]
         assert going == [
-            ("plugin_uninstalled", {"slug": each, "distribution": "ev-tea"}, False)
-            for each in ("ev-milk", "ev-tea")
+            ("plugin_uninstalled", {"slug": slug, "distribution": "ev-tea"}, False)
+            for slug in ("ev-milk", "ev-tea")
         ]
         with pytest.raises(PluginNotFoundError):
             registry.get("ev-tea")
@@ -711,7 +715,7 @@ class TestOwnEvents:
         registry = make(a=Failing, tea=Tea)
         registry.deactivate("tea")
         assert not registry.get("tea").active
-        assert [(each.slug, each.message) for each in registry.errors] == [
+        assert [(failure.slug, failure.message) for failure in registry.errors] == [
             ("a", "event 'plugins_loaded': OSError: no"),
             ("a", "event 'plugin_activated': OSError: no"),
         ]
@@ -740,13 +744,16 @@ class TestOwnEvents:
                 "reload": ["plugins_loaded"],
                 "deactivate": ["plugin_activated"],
             }
-            assert [each for each, _ in told(registry)] == ["plugins_loaded", *expected[change]]
+            assert [event for event, _ in take_heard(registry)] == [
+                "plugins_loaded",
+                *expected[change],
+            ]
 
     def test_what_listeners_cause_is_told_after_it(self, make, ear):
         """Each hears of one thing after the other, in the order in which they were done."""
-        first, second = (type(f"Ear{each}", (ear,), {}) for each in "ab")
+        first, second = (type(f"Ear{letter}", (ear,), {}) for letter in "ab")
         registry = make(a=first, b=second, milk=Milk)
-        told(registry, "a"), told(registry, "b")
+        take_heard(registry, "a"), take_heard(registry, "b")
 
         def look():
             if registry.get("milk").active:
@@ -758,19 +765,19 @@ class TestOwnEvents:
             ("plugins_loaded", {}),
             ("plugin_activated", {"slug": "milk", "active": False}),
         ]
-        assert told(registry, "a") == told(registry, "b") == expected
+        assert take_heard(registry, "a") == take_heard(registry, "b") == expected
 
     def test_events_that_cause_each_other_come_to_an_end(self, make, ear, caplog):
-        """A plugin that reloads whenever it hears of a load is told of as many as is sensible."""
+        """A plugin that reloads after each load hears a limited number of events."""
         registry = make(ear=ear)
-        told(registry)
+        take_heard(registry)
         ear.look = staticmethod(lambda: registry.reload())
         registry.reload()
-        assert told(registry) == [("plugins_loaded", {})] * 20
+        assert take_heard(registry) == [("plugins_loaded", {})] * 20
         assert "events cause events without end; 1 are dropped" in caplog.text
         ear.look = staticmethod(lambda: None)
         registry.reload()
-        assert told(registry) == [("plugins_loaded", {})]
+        assert take_heard(registry) == [("plugins_loaded", {})]
 
     def test_what_is_put_off_is_told_when_nobody_has_to_wait_any_more(self, make, ear):
         """A change that plugin code asks for, and one that it asks for in that one, again."""
@@ -801,8 +808,8 @@ class TestOwnEvents:
             registry.load()
         assert heard == ["plugins_loaded", "plugin_activated", "plugins_loaded"]
 
-    def test_before_there_are_plugins_nobody_is_told(self):
-        """What happens before the load, or after the close, is told to nobody."""
+    def test_before_there_are_plugins_nobody_is_take_heard(self):
+        """What happens before the load, or after the close, is no event for any plugin."""
 
         def current():
             raise RegistryNotReady

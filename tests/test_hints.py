@@ -1,4 +1,4 @@
-"""Hints: others are told at once, and nothing depends on it."""
+"""Hints: other processes notice a commit at once, and nothing depends on it."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ class Tea(Plugin):
     NAME = "tea"
 
 
-class Told:
+class CountingChannel:
     """A channel within this process."""
 
     def __init__(self, storage=None):
         self.storage = storage
-        self.told = 0
+        self.sent = 0
         self.stored = 0
         self.closed = False
 
     def tell(self):
-        self.told += 1
+        self.sent += 1
         self.stored = self.storage.revision()
 
     def wait(self, seconds):
-        return self.told > 0
+        return self.sent > 0
 
     def close(self):
         self.closed = True
@@ -55,7 +55,7 @@ class TestHinted:
     def test_is_the_storage_it_holds(self):
         """Reads, writes, revision and time are the inner storage's."""
         inner = MemoryStorage()
-        storage = Hinted(inner, Told(inner))
+        storage = Hinted(inner, CountingChannel(inner))
         with storage.transaction() as transaction:
             transaction.put("drinks", "tea", {"price": 2})
         assert inner.read("drinks") == storage.read("drinks") == {"tea": {"price": 2}}
@@ -71,36 +71,36 @@ class TestHinted:
                 return 7.5
 
         assert isinstance(Clocked(), HasClock)
-        assert now(Hinted(Clocked(), Told())) == 7.5
+        assert now(Hinted(Clocked(), CountingChannel())) == 7.5
 
     def test_tells_after_a_commit_and_of_no_other(self):
         """What was not stored is nobody's business."""
         inner = MemoryStorage()
-        channel = Told(inner)
+        channel = CountingChannel(inner)
         storage = Hinted(inner, channel)
         with pytest.raises(StorageError), storage.transaction() as transaction:
             transaction.put("drinks", "tea", {"price": object()})
-        assert channel.told == 0
+        assert channel.sent == 0
         with storage.transaction() as transaction:
             transaction.put("drinks", "tea", {})
-            assert channel.told == 0
-        assert (channel.told, channel.stored) == (1, 1)
+            assert channel.sent == 0
+        assert (channel.sent, channel.stored) == (1, 1)
 
     def test_tells_of_a_damaged_store_that_its_storage_has_set_aside(self, tmp_path):
         """The record of it is there with hints as without."""
         path = tmp_path / "plugins.json"
         path.write_bytes(b"{")
         inner = TinyDBStorage(path, on_corrupt="set_aside")
-        registry = PluginRegistry("shop", storage=Hinted(inner, Told(inner)))
+        registry = PluginRegistry("shop", storage=Hinted(inner, CountingChannel(inner)))
         registry.load()
         (failure,) = registry.errors
         assert inner.set_aside[0].path in failure.message
-        assert Hinted(MemoryStorage(), Told()).set_aside == ()
+        assert Hinted(MemoryStorage(), CountingChannel()).set_aside == ()
         registry.close()
 
     def test_closes_both(self):
         """Neither the store nor the server is used any more."""
-        channel = Told()
+        channel = CountingChannel()
         storage = Hinted(MemoryStorage(), channel)
         storage.close()
         assert channel.closed
@@ -116,7 +116,7 @@ def test_without_redis_it_says_what_to_install(monkeypatch):
 
 
 def test_a_server_that_is_away_costs_nothing_but_the_hint(caplog):
-    """What was stored stays stored, and it is told once that nobody is."""
+    """What was stored stays stored, and the outage is logged once."""
     hints = RedisHints("redis://127.0.0.1:1")
     storage = Hinted(MemoryStorage(), hints)
     for number in range(3):
@@ -205,7 +205,7 @@ class TestRedis:
         return f"plugreg-{uuid4().hex}"
 
     def test_begins_with_a_hint(self, channel):
-        """What was told before anybody listened is not known; after a break it is so again."""
+        """Hints that were sent before a listener waits are lost; so after an outage."""
         here, there = (RedisHints(REDIS, channel=channel) for _ in "ab")
         there.tell()
         assert here.wait(LONG)
@@ -232,7 +232,7 @@ class TestRedis:
         """A hint goes to every listener on its channel, and to no other."""
         here, there, other = (RedisHints(REDIS, channel=name) for name in (channel, channel, "x"))
         for hints in (here, there, other):
-            assert hints.wait(LONG)  # Only who listens already is told.
+            assert hints.wait(LONG)  # A hint reaches only those that listen.
         other.tell()
         assert not here.wait(0.05)
         there.tell()

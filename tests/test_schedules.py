@@ -66,8 +66,8 @@ def make():
         return registry
 
     yield make
-    for each in made:
-        each.close()
+    for registry in made:
+        registry.close()
 
 
 @pytest.fixture
@@ -79,12 +79,12 @@ def tasks_module(monkeypatch):
 
 
 def names(registry):
-    return [each.name for each in registry.schedules.tasks()]
+    return [task.name for task in registry.schedules.tasks()]
 
 
 def messages(registry):
-    assert {each.stage for each in registry.errors} <= {Stage.CALL}
-    return [(each.slug, each.message) for each in registry.errors]
+    assert {failure.stage for failure in registry.errors} <= {Stage.CALL}
+    return [(failure.slug, failure.message) for failure in registry.errors]
 
 
 class TestTasks:
@@ -105,7 +105,7 @@ class TestTasks:
     def test_only_active_plugins_have_tasks(self, make):
         """In activation order; one that is switched off has none at once."""
         registry = make(b=Busy, a=Busy, idle=type("Idle", (ScheduleMixin, Plugin), {}))
-        order = [each for each in registry.active if each != "idle"]
+        order = [slug for slug in registry.active if slug != "idle"]
         assert names(registry) == [f"plugin.{s}.{t}" for s in order for t in ("tick", "night")]
         registry.deactivate("a")
         assert names(registry) == ["plugin.b.tick", "plugin.b.night"]
@@ -374,7 +374,7 @@ class TestCron:
             tasks = {"t": {"func": "tick", "schedule": "I", "minutes": minutes}}
             registry = make(one=type("One", (Busy,), {"SCHEDULED_TASKS": tasks}))
             assert names(registry) == ["plugin.one.t"] * is_fine
-            assert [each.message for each in registry.errors] == [
+            assert [failure.message for failure in registry.errors] == [
                 f"mixin 'schedule': Task 't': 'minutes' must be at most 525600, which is a year, "
                 f"not {minutes}; use 'cron' for rarer tasks"
             ] * (not is_fine)
@@ -388,7 +388,7 @@ class TestCron:
             for name in names(registry):
                 with registry.shared.once(name) as mine:
                     assert mine
-            messages = [each.message.partition(": the ")[2] for each in registry.errors]
+            messages = [failure.message.partition(": the ")[2] for failure in registry.errors]
             assert messages == ["name of a task must have at most 190 characters, not 191"] * (
                 length > 190
             )

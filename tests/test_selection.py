@@ -33,12 +33,12 @@ def known(slug, name=None, *, wanted=False, source=Source.BUILTIN, is_mandatory=
 
 
 def index(*plugins):
-    by_slug = {each.slug: each for each in sorted(plugins, key=lambda each: each.slug)}
+    by_slug = {plugin.slug: plugin for plugin in sorted(plugins, key=lambda plugin: plugin.slug)}
     return PluginIndex(Snapshot(plugins=MappingProxyType(by_slug)))
 
 
 def keys(found):
-    return [each.slug for each in found]
+    return [plugin.slug for plugin in found]
 
 
 class TestFilters:
@@ -86,7 +86,7 @@ class TestFilters:
 
             def having(*mixins):
                 found = registry.catalogue.select(Filters(mixins=frozenset(mixins)))
-                return [each.slug for each in found]
+                return [plugin.slug for plugin in found]
 
             assert having("base") == ["both", "plain"]
             assert having("base", "settings") == ["both"]
@@ -166,7 +166,7 @@ class TestOrdering:
         assert keys(found.select(Filters(), "", ordering)) == expected
 
     def test_another_name_is_refused(self):
-        """A name that lists cannot be ordered by is told, with the nearest one."""
+        """An unknown ordering is refused, with the nearest name."""
         with pytest.raises(ValueError, match=r"cannot order by '-nme'; did you mean 'name'\?"):
             index().select(Filters(), "", ["-nme"])
 
@@ -183,7 +183,7 @@ names = st.text(st.sampled_from("abAB -\u00df"), min_size=1, max_size=6)
             wanted=st.booleans(),
             source=st.sampled_from([Source.BUILTIN, Source.SAMPLE, Source.ENTRY_POINT, None]),
         ),
-        unique_by=lambda each: each.slug,
+        unique_by=lambda plugin: plugin.slug,
     ),
     filters=st.builds(
         Filters,
@@ -200,15 +200,16 @@ def test_it_agrees_with_a_plain_reading(plugins, filters, words, ordering):
     """What a list holds, and in which order, is what one comparison after the other says."""
     found = index(*plugins).select(filters, " ".join(words), ordering)
 
-    def holds(each):
+    def holds(plugin):
         return (
-            filters.active in (None, each.wanted)
-            and filters.builtin in (None, each.spec is not None and each.spec.source == "builtin")
-            and filters.installed in (None, each.spec is not None)
+            filters.active in (None, plugin.wanted)
+            and filters.builtin
+            in (None, plugin.spec is not None and plugin.spec.source == "builtin")
+            and filters.installed in (None, plugin.spec is not None)
             and all(
                 re.search(re.escape(word.casefold()), part)
                 for word in words
-                for part in [f"{each.slug}|{each.name.casefold()}"]
+                for part in [f"{plugin.slug}|{plugin.name.casefold()}"]
             )
         )
 
@@ -223,7 +224,7 @@ def test_it_agrees_with_a_plain_reading(plugins, filters, words, ordering):
                 return (left < right) != name.startswith("-")
         return one.slug < other.slug
 
-    assert {each.slug for each in found} == {each.slug for each in plugins if holds(each)}
+    assert {plugin.slug for plugin in found} == {plugin.slug for plugin in plugins if holds(plugin)}
     assert all(comes_before(a, b) for a, b in pairwise(found))
 
 
@@ -239,7 +240,7 @@ class TestSnapshots:
             registry.activate("one")
             after = registry.catalogue.select(Filters(active=True))
 
-            assert [each.state for each in before] == [PluginState.INACTIVE]
-            assert [each.state for each in after] == [PluginState.ACTIVE]
-            assert [each.slug for each in before[0:1]] == ["one"]
+            assert [record.state for record in before] == [PluginState.INACTIVE]
+            assert [record.state for record in after] == [PluginState.ACTIVE]
+            assert [record.slug for record in before[0:1]] == ["one"]
             assert repr(after) == "<selection of 1 plugins>"

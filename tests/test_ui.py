@@ -34,7 +34,7 @@ def active(plugin, slug, enabled=("ui",)):
     )
 
 
-class House:
+class Interface:
     """The user interface of a snapshot with these plugins, active in this order."""
 
     def __init__(self, *, off=(), scrubber_of=lambda _: Scrubber(), **plugins):
@@ -43,7 +43,7 @@ class House:
             slug: active(plugin, slug, () if slug in off else ("ui",))
             for slug, plugin in plugins.items()
         }
-        shown = tuple(each for slug, each in plugins.items() if slug not in off)
+        shown = tuple(plugin for slug, plugin in plugins.items() if slug not in off)
         snapshot = Snapshot(active=self.active, by_mixin={"ui": shown})
         self.ui = UserInterface(lambda: snapshot, self.ledger, scrubber_of)
 
@@ -51,12 +51,12 @@ class House:
         return self.ui.features(feature, context, actor)
 
     def keys(self, feature="panel"):
-        return [(each.plugin_name, each.key) for each in self.features(feature)]
+        return [(feature.plugin_name, feature.key) for feature in self.features(feature)]
 
     def failures(self):
         """Return slug and message of each record; all are of stage call."""
-        assert {each.stage for each in self.ledger.all()} <= {Stage.CALL}
-        return [(each.slug, each.message) for each in self.ledger.all()]
+        assert {failure.stage for failure in self.ledger.all()} <= {Stage.CALL}
+        return [(failure.slug, failure.message) for failure in self.ledger.all()]
 
 
 def shows(*features, **members):
@@ -83,7 +83,7 @@ GETTERS = {
 class TestFeatures:
     def test_everything_a_feature_says(self):
         """Texts become text; plugin and type are the slug and what was asked, whatever it says."""
-        house = House(
+        interface = Interface(
             tea=shows(
                 {
                     "key": 5,
@@ -98,7 +98,7 @@ class TestFeatures:
                 }
             )
         )
-        assert house.features() == (
+        assert interface.features() == (
             UIFeature(
                 plugin_name="tea",
                 feature_type="panel",
@@ -111,15 +111,15 @@ class TestFeatures:
                 context={"items": [1, {"a": None}]},
             ),
         )
-        assert house.failures() == []
+        assert interface.failures() == []
 
     def test_what_was_not_given(self):
         """Absent texts are None and absent objects are empty, whether left out or None."""
         nothing = dict.fromkeys(("title", "description", "icon", "source", "options", "context"))
-        house = House(tea=shows({"key": "a"}, {"key": "b", **nothing}))
-        for each in house.features():
-            assert (each.title, each.description, each.icon, each.source) == (None,) * 4
-            assert (each.options, each.context) == ({}, {})
+        interface = Interface(tea=shows({"key": "a"}, {"key": "b", **nothing}))
+        for feature in interface.features():
+            assert (feature.title, feature.description, feature.icon, feature.source) == (None,) * 4
+            assert (feature.options, feature.context) == ({}, {})
 
     @pytest.mark.parametrize("feature", GETTERS)
     def test_each_type_has_its_getter(self, feature):
@@ -128,14 +128,14 @@ class TestFeatures:
             getter: lambda self, request, context, of=name, **_: [{"key": of}]
             for name, getter in GETTERS.items()
         }
-        house = House(tea=shows({"key": "x"}, **members))
-        assert house.keys(feature) == [("tea", feature)]
+        interface = Interface(tea=shows({"key": "x"}, **members))
+        assert interface.keys(feature) == [("tea", feature)]
 
     def test_an_unknown_type_is_empty_and_no_fault(self):
         """Nothing is logged or recorded for it."""
-        house = House(tea=shows({"key": "a"}))
-        assert house.features("hologram") == ()
-        assert house.failures() == []
+        interface = Interface(tea=shows({"key": "a"}))
+        assert interface.features("hologram") == ()
+        assert interface.failures() == []
 
     def test_a_plugin_may_have_types_of_its_own(self):
         """Overriding get_ui_features is enough."""
@@ -143,32 +143,32 @@ class TestFeatures:
         def get_ui_features(self, feature_type, context, request, **_):
             return [{"key": feature_type}]
 
-        house = House(tea=shows({"key": "a"}, get_ui_features=get_ui_features))
-        assert house.keys("hologram") == [("tea", "hologram")]
+        interface = Interface(tea=shows({"key": "a"}, get_ui_features=get_ui_features))
+        assert interface.keys("hologram") == [("tea", "hologram")]
 
     def test_order(self):
         """Plugins in activation order, features in the plugin's own."""
-        house = House(z=shows({"key": "2"}, {"key": "1"}), a=shows({"key": "3"}))
-        assert house.keys() == [("z", "2"), ("z", "1"), ("a", "3")]
+        interface = Interface(z=shows({"key": "2"}, {"key": "1"}), a=shows({"key": "3"}))
+        assert interface.keys() == [("z", "2"), ("z", "1"), ("a", "3")]
 
     def test_only_plugins_that_have_the_capability_are_asked(self):
         """A switched-off one, or one without the mixin, is left out."""
-        house = House(tea=shows({"key": "a"}), milk=shows({"key": "b"}), off={"tea"})
-        assert house.keys() == [("milk", "b")]
+        interface = Interface(tea=shows({"key": "a"}), milk=shows({"key": "b"}), off={"tea"})
+        assert interface.keys() == [("milk", "b")]
 
     @pytest.mark.parametrize(
         "make",
         [
             lambda: ({"key": "a"}, {"key": "b"}),
-            lambda: ({"key": each} for each in "ab"),
-            lambda: [MappingProxyType({"key": each}) for each in "ab"],
+            lambda: ({"key": key} for key in "ab"),
+            lambda: [MappingProxyType({"key": key}) for key in "ab"],
         ],
     )
     def test_any_iterable_of_mappings(self, make):
         """A tuple, a generator and other mappings than dict will do."""
-        house = House(tea=shows(make))
-        assert house.keys() == [("tea", "a"), ("tea", "b")]
-        assert house.failures() == []
+        interface = Interface(tea=shows(make))
+        assert interface.keys() == [("tea", "a"), ("tea", "b")]
+        assert interface.failures() == []
 
     def test_request_and_context(self):
         """A plugin decides by actor, feature and parameters what it shows."""
@@ -178,8 +178,8 @@ class TestFeatures:
             assert request.actor is actor
             return [{"key": f"{request.feature} {request.params['pk']} {context['pk']}"}]
 
-        house = House(tea=shows({"key": "a"}, get_ui_panels=get_ui_panels))
-        (feature,) = house.features(context={"pk": "7"}, actor=actor)
+        interface = Interface(tea=shows({"key": "a"}, get_ui_panels=get_ui_panels))
+        (feature,) = interface.features(context={"pk": "7"}, actor=actor)
         assert feature.key == "panel 7 7"
 
     def test_what_one_plugin_does_to_the_parameters_no_other_sees(self):
@@ -193,17 +193,19 @@ class TestFeatures:
         def shown(self, request, context, **_):
             return [{"key": f"{request.params['pk']} {context['pk']}"}]
 
-        house = House(bad=shows({}, get_ui_panels=vandal), tea=shows({}, get_ui_panels=shown))
+        interface = Interface(
+            bad=shows({}, get_ui_panels=vandal), tea=shows({}, get_ui_panels=shown)
+        )
         given = {"pk": "7"}
-        assert [each.key for each in house.features(context=given)] == ["7 7"]
+        assert [feature.key for feature in interface.features(context=given)] == ["7 7"]
         assert given == {"pk": "7"}
 
     def test_the_plugins_own_dict_is_not_changed_and_not_kept(self):
         """It is copied, so that neither side can change the other's."""
         own = {"key": "a", "options": {"sizes": [1]}}
         before = json.dumps(own)
-        house = House(tea=shows(own))
-        (feature,) = house.features()
+        interface = Interface(tea=shows(own))
+        (feature,) = interface.features()
         assert json.dumps(own) == before
         feature.options["sizes"].append(2)
         assert json.dumps(own) == before
@@ -217,9 +219,11 @@ class TestFeatureFaults:
     @pytest.mark.parametrize("error", [OSError("no"), SystemExit(1), RecursionError()])
     def test_a_plugin_that_raises_costs_its_own_features(self, error):
         """The others' are all there, and a record names the feature."""
-        house = House(a=shows({"key": "1"}), bad=shows(raising(error)), c=shows({"key": "2"}))
-        assert house.keys() == [("a", "1"), ("c", "2")]
-        ((slug, message),) = house.failures()
+        interface = Interface(
+            a=shows({"key": "1"}), bad=shows(raising(error)), c=shows({"key": "2"})
+        )
+        assert interface.keys() == [("a", "1"), ("c", "2")]
+        ((slug, message),) = interface.failures()
         assert slug == "bad"
         assert "panel" in message
         assert type(error).__name__ in message
@@ -231,18 +235,18 @@ class TestFeatureFaults:
             yield {"key": "1"}
             raise OSError("no")
 
-        house = House(bad=shows(half), tea=shows({"key": "2"}))
-        assert house.keys() == [("tea", "2")]
-        assert [slug for slug, _ in house.failures()] == ["bad"]
+        interface = Interface(bad=shows(half), tea=shows({"key": "2"}))
+        assert interface.keys() == [("tea", "2")]
+        assert [slug for slug, _ in interface.failures()] == ["bad"]
 
     @pytest.mark.parametrize(
         "answer", [None, 5, raising(), type("Odd", (), {"__iter__": raising()})()]
     )
     def test_an_answer_that_is_no_iterable(self, answer):
         """It is a fault, not an empty answer."""
-        house = House(bad=shows(lambda: answer), tea=shows({"key": "2"}))
-        assert house.keys() == [("tea", "2")]
-        assert [slug for slug, _ in house.failures()] == ["bad"]
+        interface = Interface(bad=shows(lambda: answer), tea=shows({"key": "2"}))
+        assert interface.keys() == [("tea", "2")]
+        assert [slug for slug, _ in interface.failures()] == ["bad"]
 
     @pytest.mark.parametrize(
         "bad",
@@ -263,9 +267,9 @@ class TestFeatureFaults:
     )
     def test_a_feature_that_is_none_costs_itself_alone(self, bad):
         """The plugin's other features, and all later plugins', are there."""
-        house = House(tea=shows({"key": "1"}, bad, {"key": "2"}), milk=shows({"key": "3"}))
-        assert house.keys() == [("tea", "1"), ("tea", "2"), ("milk", "3")]
-        ((slug, message),) = house.failures()
+        interface = Interface(tea=shows({"key": "1"}, bad, {"key": "2"}), milk=shows({"key": "3"}))
+        assert interface.keys() == [("tea", "1"), ("tea", "2"), ("milk", "3")]
+        ((slug, message),) = interface.failures()
         assert slug == "tea"
         assert "panel" in message
 
@@ -273,22 +277,22 @@ class TestFeatureFaults:
         """JSON cannot hold it."""
         cyclic = {}
         cyclic["me"] = cyclic
-        house = House(tea=shows({"key": "1", "context": cyclic}))
-        assert house.keys() == []
-        assert len(house.failures()) == 1
+        interface = Interface(tea=shows({"key": "1", "context": cyclic}))
+        assert interface.keys() == []
+        assert len(interface.failures()) == 1
 
     def test_a_fault_repeated_is_counted(self):
         """The page asked for again makes no new record."""
-        house = House(bad=shows(raising()))
+        interface = Interface(bad=shows(raising()))
         for _ in range(5):
-            house.features()
-        (failure,) = house.ledger.all()
+            interface.features()
+        (failure,) = interface.ledger.all()
         assert failure.count == 5
 
     def test_an_interrupt_passes(self):
         """Ctrl-C is nobody's fault."""
         with pytest.raises(KeyboardInterrupt):
-            House(bad=shows(raising(KeyboardInterrupt()))).features()
+            Interface(bad=shows(raising(KeyboardInterrupt()))).features()
 
 
 class Context:
@@ -298,8 +302,8 @@ class Context:
 def admin_of(scrubber_of=lambda _: Scrubber(), **members):
     plugin = type("Tea", (Plugin,), members)()
     bind(plugin, Context())
-    house = House(scrubber_of=scrubber_of, tea=plugin)
-    return house, house.ui.admin(house.active["tea"])
+    interface = Interface(scrubber_of=scrubber_of, tea=plugin)
+    return interface, interface.ui.admin(interface.active["tea"])
 
 
 class TestAdmin:
@@ -325,8 +329,8 @@ class TestAdmin:
     def test_what_fails_is_none_and_a_record(self, method, error):
         """The other one is still there."""
         working = {"ADMIN_SOURCE": "a.js", "get_admin_context": lambda self: "context"}
-        house, details = admin_of(**{**working, method: raising(error)})
-        ((slug, message),) = house.failures()
+        interface, details = admin_of(**{**working, method: raising(error)})
+        ((slug, message),) = interface.failures()
         assert slug == "tea"
         assert method in message
         if method == "get_admin_source":
@@ -337,9 +341,9 @@ class TestAdmin:
     @pytest.mark.parametrize("context", [object(), {1, 2}, float("inf")])
     def test_a_context_that_json_cannot_hold_is_none_and_a_record(self, context):
         """It would break the answer of every adapter."""
-        house, details = admin_of(get_admin_context=lambda self: context)
+        interface, details = admin_of(get_admin_context=lambda self: context)
         assert details.context is None
-        assert [slug for slug, _ in house.failures()] == ["tea"]
+        assert [slug for slug, _ in interface.failures()] == ["tea"]
 
     def test_a_plugin_of_another_host_has_none(self):
         """Without the base class nothing is asked, not even for the class."""
@@ -351,8 +355,8 @@ class TestAdmin:
 
             get_admin_source = get_admin_context = pytest.fail
 
-        house = House(tea=Plain())
-        assert house.ui.admin(house.active["tea"]) == AdminDetails()
+        interface = Interface(tea=Plain())
+        assert interface.ui.admin(interface.active["tea"]) == AdminDetails()
 
 
 SECRET = "s3cret-canary"
@@ -367,7 +371,7 @@ class TestProtectedValues:
 
     def test_of_features(self):
         """Every text of a feature, keys of its objects included; the rest is as it was."""
-        house = House(
+        interface = Interface(
             scrubber_of=scrubber_of,
             tea=shows(
                 {
@@ -381,7 +385,7 @@ class TestProtectedValues:
                 }
             ),
         )
-        assert house.features() == (
+        assert interface.features() == (
             UIFeature(
                 plugin_name="tea",
                 feature_type="panel",
@@ -394,7 +398,7 @@ class TestProtectedValues:
                 context={"a": [{"b": "Bearer ***"}], "ready": True},
             ),
         )
-        assert house.failures() == []
+        assert interface.failures() == []
 
     def test_of_admin_details(self):
         """Source and context, whatever the context's shape."""
@@ -407,25 +411,25 @@ class TestProtectedValues:
 
     def test_of_faults(self):
         """What a plugin raises instead of showing something is scrubbed by the ledger."""
-        house = House(scrubber_of=scrubber_of, tea=shows(raising(OSError(SECRET))))
-        assert house.features() == ()
-        ((_, message),) = house.failures()
+        interface = Interface(scrubber_of=scrubber_of, tea=shows(raising(OSError(SECRET))))
+        assert interface.features() == ()
+        ((_, message),) = interface.failures()
         assert message.endswith("OSError: ***")
 
     def test_others_texts_stay(self):
         """A plugin that shows the same word by chance shows it."""
-        house = House(scrubber_of=scrubber_of, milk=shows({"key": SECRET}))
-        assert house.keys() == [("milk", SECRET)]
+        interface = Interface(scrubber_of=scrubber_of, milk=shows({"key": SECRET}))
+        assert interface.keys() == [("milk", SECRET)]
 
     @pytest.mark.parametrize("error", [OSError("no"), SystemExit(1)])
     def test_without_a_scrubber_nothing_is_shown(self, error):
         """What cannot be scrubbed stays inside, and is a record."""
-        house = House(scrubber_of=raising(error), tea=shows({"key": "a"}))
-        assert house.features() == ()
-        assert [slug for slug, _ in house.failures()] == ["tea"]
-        house, details = admin_of(raising(error), get_admin_context=lambda self: "context")
+        interface = Interface(scrubber_of=raising(error), tea=shows({"key": "a"}))
+        assert interface.features() == ()
+        assert [slug for slug, _ in interface.failures()] == ["tea"]
+        interface, details = admin_of(raising(error), get_admin_context=lambda self: "context")
         assert details == AdminDetails()
-        assert {slug for slug, _ in house.failures()} == {"tea"}
+        assert {slug for slug, _ in interface.failures()} == {"tea"}
 
     def test_what_is_too_deep_to_be_looked_through(self):
         """It costs the feature, like what JSON cannot hold."""
@@ -433,11 +437,11 @@ class TestProtectedValues:
         # JSON itself must still be able to hold it, and counts its levels apart from 3.12 on.
         for _ in range(600 if sys.version_info < (3, 12) else 3_000):
             deep = [deep]
-        house = House(
+        interface = Interface(
             scrubber_of=scrubber_of, tea=shows({"key": "1", "options": {"a": deep}}, {"key": "2"})
         )
-        assert house.keys() == [("tea", "2")]
-        ((slug, message),) = house.failures()
+        assert interface.keys() == [("tea", "2")]
+        ((slug, message),) = interface.failures()
         assert slug == "tea"
         assert "'options' of a ui feature must be nested less deep" in message
 
@@ -451,14 +455,16 @@ class TestEndless:
             def get_ui_panels(self, request, context, **_):
                 return itertools.repeat(feature)
 
-        house = House(endless=Endless(), other=shows({"key": "b"}))
+        interface = Interface(endless=Endless(), other=shows({"key": "b"}))
 
-        assert house.keys() == [("other", "b")]
-        assert f"gave more than {MOST_FEATURES} features" in str(house.failures())
+        assert interface.keys() == [("other", "b")]
+        assert f"gave more than {MOST_FEATURES} features" in str(interface.failures())
 
     def test_the_most_that_may_be_shown(self):
         """The limit itself is allowed."""
-        house = House(many=shows(*({"key": str(number)} for number in range(MOST_FEATURES))))
+        interface = Interface(
+            many=shows(*({"key": str(number)} for number in range(MOST_FEATURES)))
+        )
 
-        assert len(house.keys()) == MOST_FEATURES
-        assert house.failures() == []
+        assert len(interface.keys()) == MOST_FEATURES
+        assert interface.failures() == []

@@ -36,7 +36,7 @@ from plugreg.mixins.ui import FEATURE_GETTERS, UIRequest
 from plugreg.mixins.validation import ValidationFault, ask_generators, ask_validators
 from plugreg.plugin import Plugin
 
-ROWS = {each.key: each for each in MIXINS}
+ROWS = {spec.key: spec for spec in MIXINS}
 
 
 def faults_of(key, **members):
@@ -54,7 +54,7 @@ def enabled(key, **members):
 class TestTable:
     def test_rows(self):
         """Keys, names, switches and order are fixed, since clients and hosts rely on them."""
-        assert [(each.key, each.human_name, each.switch, each.order) for each in MIXINS] == [
+        assert [(spec.key, spec.human_name, spec.switch, spec.order) for spec in MIXINS] == [
             ("base", "base", None, 0),
             ("settings", "Settings", None, 10),
             ("schedule", "Schedule", "schedule", 20),
@@ -72,7 +72,7 @@ class TestTable:
         """The class of each row can be had from plugreg.mixins."""
         exported = {getattr(mixins, name) for name in mixins.__all__}
 
-        assert {each.cls for each in MIXINS} - exported == {object}
+        assert {spec.cls for spec in MIXINS} - exported == {object}
 
     @pytest.mark.parametrize("row", MIXINS, ids=lambda row: row.key)
     def test_a_bare_plugin_keeps_every_contract(self, row):
@@ -84,9 +84,9 @@ class TestTable:
 
     def test_rules_of_a_bare_plugin(self):
         """Capabilities that bring data are on once there is some; the others always."""
-        plugin = type("Bare", (Plugin, *(each.cls for each in MIXINS[1:])), {})()
+        plugin = type("Bare", (Plugin, *(spec.cls for spec in MIXINS[1:])), {})()
 
-        assert [each.key for each in MIXINS if not is_enabled(each, plugin)] == [
+        assert [spec.key for spec in MIXINS if not is_enabled(spec, plugin)] == [
             "settings",
             "schedule",
             "urls",
@@ -130,7 +130,7 @@ class TestSpec:
     def test_modules_and_plain_objects_have_the_base_alone(self):
         """What is no Plugin has just the base."""
         for plugin in (ModuleType("m"), object(), MailMixin):
-            assert [each.key for each in MIXINS if has(each, plugin)] == ["base"]
+            assert [spec.key for spec in MIXINS if has(spec, plugin)] == ["base"]
 
     @pytest.mark.parametrize(
         ("rule", "expected"),
@@ -205,11 +205,11 @@ class Label:
         """Listen."""
 
     def later(self, page, **kwargs):
-        """Leave room."""
+        """Do nothing."""
 
     @staticmethod
     def paper(size):
-        """Tell what paper there is."""
+        """Return the papers."""
 
     @classmethod
     def make(cls, text):
@@ -542,12 +542,12 @@ class TestSchedule:
         ],
     )
     def test_faulty_tasks(self, tasks, fault):
-        """What is no table of tasks is told, whether stated or returned."""
+        """What is no table of tasks is a fault, whether stated or returned."""
         assert faults_of("schedule", SCHEDULED_TASKS=tasks) == [fault]
         assert faults_of("schedule", get_scheduled_tasks=lambda self: tasks) == [fault]
 
     def test_all_faults_at_once(self):
-        """Every mistake of every task is told."""
+        """Every fault of every task is reported."""
         tasks = {"a": {}, "b": {"func": "x.y", "schedule": "I"}}
 
         assert faults_of("schedule", SCHEDULED_TASKS=tasks) == [
@@ -592,7 +592,7 @@ class TestUserInterface:
             {"key": "x", "request": request, "context": {"a": "1"}, "more": 2}
         ]
         others = set(FEATURE_GETTERS) - {feature_type}
-        assert all(plugin.get_ui_features(each, {}, request) == [] for each in others)
+        assert all(plugin.get_ui_features(kind, {}, request) == [] for kind in others)
 
     def test_the_six_types(self):
         """The types and their getters are fixed."""
@@ -609,13 +609,13 @@ class TestUserInterface:
         """Each type, and a type that is not known, is empty until a plugin brings some."""
         plugin = UserInterfaceMixin()
 
-        for each in (*FEATURE_GETTERS, "unheard-of"):
-            assert plugin.get_ui_features(each, {}, None) == []
+        for kind in (*FEATURE_GETTERS, "unheard-of"):
+            assert plugin.get_ui_features(kind, {}, None) == []
 
 
 class TestOthers:
     def test_events(self):
-        """A plugin hears of every event by default, and is told if it cannot act on them."""
+        """A plugin hears of every event by default, and raises if it cannot act on them."""
 
         class Listener(EventMixin, Plugin):
             pass

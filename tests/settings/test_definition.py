@@ -284,7 +284,7 @@ class TestParsing:
         ]
 
     def test_faults_show_no_secret(self):
-        """A fault of a protected setting tells nothing of its values, nor does any default's."""
+        """A fault of a protected setting shows none of its values, nor does any default's."""
         raw = {
             "A": {"protected": True, "choices": "hunter2"},
             "B": {"protected": True, "default": "hunter2", "validator": int},
@@ -309,7 +309,7 @@ class TestParsing:
         assert to_text(one(validator=[hostile, int]), "3") == "3"
 
     def test_a_hostile_default_is_a_fault(self):
-        """A default that has no text cannot be converted, and is told of without its own words."""
+        """A default that has no text is reported without its own message."""
 
         class Mute:
             def __str__(self):
@@ -629,7 +629,7 @@ class TestChoices:
         assert refusal(definition, "x", plugin="mine", user=7)
 
     def test_a_callable_without_a_signature(self):
-        """A builtin that tells nothing of its arguments is called without any."""
+        """A builtin without a signature is called without any."""
         assert choices_of(one(choices=dict)) == ()
 
     def test_a_type_error_within_is_not_hidden(self):
@@ -645,7 +645,7 @@ class TestChoices:
         assert calls == [1]
 
     def test_a_callable_that_gives_no_pairs(self):
-        """Wrong choices are told as a fault of the setting."""
+        """Choices that are no pairs are a fault of the setting."""
         with pytest.raises(SettingError, match=r"choices of this setting are not \(value, label\)"):
             choices_of(one(choices=lambda: ["ab"]))
 
@@ -655,9 +655,9 @@ class TestChoices:
         with pytest.raises(SettingError, match="pairs, 100,000 at most"):
             choices_of(one(choices=lambda: endless))
         _, faults = parse_definitions({"KEY": {"choices": endless}}, "SETTINGS")
-        assert ["'choices' must be a list of (value, label) pairs" in each for each in faults] == [
-            True
-        ]
+        assert [
+            "'choices' must be a list of (value, label) pairs" in fault for fault in faults
+        ] == [True]
 
     def test_no_choices(self):
         """Without choices there is nothing to list."""
@@ -719,7 +719,7 @@ class TestReading:
         assert [default_of(definition), default_of(definition)] == [1, 2]
 
     def test_a_callable_default_that_does_not_convert(self):
-        """The fault of a callable default is told when it is read."""
+        """The fault of a callable default is raised when it is read."""
         with pytest.raises(SettingError, match="not a valid integer"):
             default_of(one(default=lambda: "x", validator=int))
 

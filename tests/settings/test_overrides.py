@@ -50,8 +50,8 @@ def serve(storage):
         return registry
 
     yield serve
-    for each in made:
-        each.close()
+    for registry in made:
+        registry.close()
 
 
 def rows(storage):
@@ -60,7 +60,7 @@ def rows(storage):
 
 def bad_values(registry):
     """Return the message about bad values, None where there is no such record."""
-    found = [each.message for each in registry.errors if each.subject == "settings values"]
+    found = [failure.message for failure in registry.errors if failure.subject == "settings values"]
     assert len(found) <= 1
     return found[0] if found else None
 
@@ -71,7 +71,7 @@ class TestChecks:
         assert parse_overrides({"Tea Pot": {"per_cent": 15}}) == {"tea-pot": {"PER_CENT": 15}}
 
     @pytest.mark.parametrize(
-        ("given", "error", "told"),
+        ("given", "error", "reason"),
         [
             ([], TypeError, "overrides must be a dict"),
             ({"tea": SECRET}, TypeError, "overrides['tea'] must be a dict"),
@@ -87,11 +87,11 @@ class TestChecks:
             ({"tea": {"KEY": [{"$env": "X", "or": SECRET}]}}, ValueError, "['tea']['KEY']"),
         ],
     )
-    def test_what_cannot_be_is_refused_when_the_registry_is_made(self, given, error, told):
+    def test_what_cannot_be_is_refused_when_the_registry_is_made(self, given, error, reason):
         """With the slug and the key, and without any value."""
         with pytest.raises(error) as caught:
             PluginRegistry("shop", overrides=given)
-        assert told in str(caught.value)
+        assert reason in str(caught.value)
         assert SECRET not in str(caught.value)
 
     def test_a_value_that_contains_itself_is_refused(self):
@@ -301,12 +301,12 @@ class TestValues:
     def test_for_a_setting_that_is_not_there(self, serve):
         """One record, with a name that may have been meant; the plugin is active."""
         registry = serve(PERCENTS=15, BADGES="x", PERCENT="many")
-        told = bad_values(registry)
-        assert "PERCENTS: " in told
-        assert "did you mean 'PERCENT'" in told
-        assert "BADGES: " in told
-        assert "did you mean 'BADGE'" in told
-        assert "PERCENT: Provided value is not a valid integer" in told
+        message = bad_values(registry)
+        assert "PERCENTS: " in message
+        assert "did you mean 'PERCENT'" in message
+        assert "BADGES: " in message
+        assert "did you mean 'BADGE'" in message
+        assert "PERCENT: Provided value is not a valid integer" in message
         assert registry.get("tea").active
         (failure,) = registry.errors
         assert (failure.stage, failure.slug) == ("activate", "tea")
@@ -341,7 +341,7 @@ class TestValues:
             report = registry.load()
             taa, mine = registry.errors
             assert report.failures == registry.errors
-            assert [(each.stage, each.slug) for each in (taa, mine)] == [
+            assert [(failure.stage, failure.slug) for failure in (taa, mine)] == [
                 ("resolve", "taa"),
                 ("resolve", "mine"),
             ]
@@ -353,9 +353,9 @@ class TestValues:
             assert registry.errors == (taa,)
             assert registry.settings("mine")["PERCENT"] == 15
             registry.unregister("mine")
-            assert [each.slug for each in registry.errors] == ["taa", "mine"]
+            assert [failure.slug for failure in registry.errors] == ["taa", "mine"]
             assert registry.reload().failures == registry.errors
-            assert [(each.slug, each.count) for each in registry.errors] == [
+            assert [(failure.slug, failure.count) for failure in registry.errors] == [
                 ("taa", 2),
                 ("mine", 2),
             ]
@@ -378,6 +378,6 @@ class TestValues:
         for user in (1, 2):
             first.user_settings("tea", user).set("BADGE", 5)
         first.close()
-        told = "user setting BADGE: Provided value is not a valid integer"
-        assert bad_values(serve(plugin, BADGE="many")) == told
-        assert bad_values(serve(plugin, storage=MemoryStorage(), BADGE="many")) == told
+        message = "user setting BADGE: Provided value is not a valid integer"
+        assert bad_values(serve(plugin, BADGE="many")) == message
+        assert bad_values(serve(plugin, storage=MemoryStorage(), BADGE="many")) == message

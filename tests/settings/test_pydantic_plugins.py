@@ -67,9 +67,9 @@ with PluginRegistry("shop") as registry:
     assert registry.settings("tea").get("SIZE") == [Size(1)]
     api = PluginAPI(registry)
     api.openapi()
-    for each in vars(PluginAPI).values():
-        if isinstance(each, Operation) and each.body is not None:
-            each.input.model_validate({"confirm": True, "value": "1", "metadata": 1})
+    for member in vars(PluginAPI).values():
+        if isinstance(member, Operation) and member.body is not None:
+            member.input.model_validate({"confirm": True, "value": "1", "metadata": 1})
 assert dict(os.environ) == before
 print("plugreg has done its work")
 

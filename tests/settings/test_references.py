@@ -62,9 +62,9 @@ class TestHasReference:
     @pytest.mark.parametrize("use", [has_reference, copied, resolve, resolve_some])
     def test_what_is_meant_as_one_and_is_none_is_refused(self, value, use):
         """ValueError with the form to use, and nothing of the value, at any depth."""
-        for each in (value, [1, {"a": value}]):
+        for nested in (value, [1, {"a": value}]):
             with pytest.raises(ValueError, match="a reference is a dict with ") as caught:
-                use(each)
+                use(nested)
             assert '{"$env": "NAME"}' in str(caught.value)
             assert SECRET not in str(caught.value)
 
@@ -89,7 +89,7 @@ class TestCopied:
         assert copy == {"a": [1, {"b": ENV}], "c": (2, [3])}
 
     def test_a_value_that_contains_itself_is_refused(self):
-        """So is one that is too deep to tell."""
+        """So is a value that is nested too deep."""
         deep = []
         for _ in range(101):
             deep = [deep]
@@ -146,7 +146,7 @@ class TestResolve:
         ("text", "reason"), [(None, "is not set"), ("", "is empty"), ("\udcff", "is not UTF-8")]
     )
     def test_a_variable_that_has_no_value(self, monkeypatch, text, reason):
-        """Its name and what to do are told."""
+        """The message has its name and the remedy."""
         monkeypatch.delenv("TEA_KEY", raising=False)
         if text is not None:
             monkeypatch.setenv("TEA_KEY", text)
@@ -164,7 +164,7 @@ class TestResolve:
         ],
     )
     def test_a_file_that_has_no_value(self, tmp_path, content, reason):
-        """Its path and what to do are told, and nothing of what stands in it."""
+        """The message has its path and the remedy, and nothing of its content."""
         path = tmp_path / "key"
         if content is not None:
             path.write_bytes(content)
@@ -181,12 +181,12 @@ class TestResolve:
                 resolve({"$file": str(path)})
 
     def test_a_file_that_may_not_be_read(self, tmp_path):
-        """What the system says is told. A path that no system takes is refused likewise."""
+        """The message has the system's reason. A path that no system takes is refused, too."""
         path = tmp_path / "key" / "below"
         (tmp_path / "key").write_bytes(b"x")
-        for each in (str(path), "x" * 10_000):
+        for name in (str(path), "x" * 10_000):
             with pytest.raises(UnresolvedError, match="cannot be read"):
-                resolve({"$file": each})
+                resolve({"$file": name})
 
 
 def test_some_are_resolved_where_others_cannot_be(monkeypatch):

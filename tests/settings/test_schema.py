@@ -212,7 +212,7 @@ def test_is_valid_and_the_defaults_fit():
     definitions = parsed(DEFINITIONS)
     schema = schema_of(definitions, {"FLAG"}, "tea")
     defaults = {
-        key: each["default"] for key, each in schema["properties"].items() if "default" in each
+        key: item["default"] for key, item in schema["properties"].items() if "default" in item
     }
 
     jsonschema.meta.validate(schema)

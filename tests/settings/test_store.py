@@ -1,4 +1,4 @@
-"""What is protected: known over definitions, hidden in texts, encrypted where it is stored."""
+"""Protected values: known beyond their definitions, hidden in strings, encrypted in the store."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SECRET = "canary-7f3a"
 OTHER = "parrot-90b1"
 
 
-class House:
+class TeaSettings:
     """A settings store, and the definitions that the plugin ``tea`` declares."""
 
     def __init__(self, storage=None, *, encryption=None, **overrides):
@@ -60,7 +60,7 @@ class House:
     def hides(self, *texts, slug="tea"):
         """Return which of these texts are hidden."""
         scrubber = self.store.scrubber(slug)
-        return [each for each in texts if scrubber.text(f"<{each}>") != f"<{each}>"]
+        return [text for text in texts if scrubber.text(f"<{text}>") != f"<{text}>"]
 
 
 TOKEN = {"TOKEN": {"protected": True}}
@@ -69,43 +69,43 @@ TOKEN = {"TOKEN": {"protected": True}}
 class TestScrubber:
     def test_hides_what_is_stored(self):
         """Of the plugin's own and of all users' settings, and nothing of other ones."""
-        house = House().declare({**TOKEN, "NOTE": {}}, TOKEN)
-        house.view().set("TOKEN", SECRET)
-        house.view().set("NOTE", "open-note")
-        house.view(7).set("TOKEN", OTHER)
-        assert house.hides(SECRET, OTHER, "open-note") == [SECRET, OTHER]
-        assert house.hides(SECRET, slug="milk") == []
+        tea = TeaSettings().declare({**TOKEN, "NOTE": {}}, TOKEN)
+        tea.view().set("TOKEN", SECRET)
+        tea.view().set("NOTE", "open-note")
+        tea.view(7).set("TOKEN", OTHER)
+        assert tea.hides(SECRET, OTHER, "open-note") == [SECRET, OTHER]
+        assert tea.hides(SECRET, slug="milk") == []
 
     def test_is_the_same_until_something_changes(self):
         """A new value is hidden at once; one that was deleted may still be held by the plugin."""
-        house = House().declare(TOKEN)
-        house.view().set("TOKEN", SECRET)
-        scrubber = house.store.scrubber("tea")
-        assert house.store.scrubber("tea") is scrubber
-        house.view().set("TOKEN", OTHER)
-        assert house.hides(SECRET, OTHER) == [SECRET, OTHER]
-        house.store.forget("tea")
-        assert house.hides(SECRET, OTHER) == [SECRET, OTHER]
+        tea = TeaSettings().declare(TOKEN)
+        tea.view().set("TOKEN", SECRET)
+        scrubber = tea.store.scrubber("tea")
+        assert tea.store.scrubber("tea") is scrubber
+        tea.view().set("TOKEN", OTHER)
+        assert tea.hides(SECRET, OTHER) == [SECRET, OTHER]
+        tea.store.forget("tea")
+        assert tea.hides(SECRET, OTHER) == [SECRET, OTHER]
 
     def test_hides_what_was_replaced(self):
         """The plugin may hold the old value still; short and very old ones are given up."""
-        house = House().declare(TOKEN)
+        tea = TeaSettings().declare(TOKEN)
         for value in (SECRET, "abc", OTHER, ""):
-            house.view().set("TOKEN", value)
-        assert house.hides(SECRET, "abc", OTHER) == [SECRET, OTHER]
+            tea.view().set("TOKEN", value)
+        assert tea.hides(SECRET, "abc", OTHER) == [SECRET, OTHER]
         for number in range(20):
-            house.view().set("TOKEN", f"newer-{number:02}")
-        assert house.hides(SECRET, OTHER, "newer-10", "newer-19") == ["newer-10", "newer-19"]
+            tea.view().set("TOKEN", f"newer-{number:02}")
+        assert tea.hides(SECRET, OTHER, "newer-10", "newer-19") == ["newer-10", "newer-19"]
 
     def test_hides_what_another_process_has_replaced(self):
         """What was read before is still held by the plugin of this process."""
-        house = House().declare(TOKEN)
-        house.view().set("TOKEN", SECRET)
-        other = House(house.storage).declare(TOKEN)
+        tea = TeaSettings().declare(TOKEN)
+        tea.view().set("TOKEN", SECRET)
+        other = TeaSettings(tea.storage).declare(TOKEN)
         other.view().set("TOKEN", OTHER)
-        house.store.load()
+        tea.store.load()
 
-        assert house.hides(SECRET, OTHER) == [SECRET, OTHER]
+        assert tea.hides(SECRET, OTHER) == [SECRET, OTHER]
 
     @pytest.mark.parametrize(
         ("definition", "given"),
@@ -117,10 +117,10 @@ class TestScrubber:
         ],
     )
     def test_hides_the_value_that_the_plugin_holds(self, definition, given):
-        """A plugin tells of its value as it is native, not of the text that was given."""
-        house = House().declare({"TOKEN": {"protected": True, **definition}})
-        house.view().set("TOKEN", given)
-        native, scrubber = house.view()["TOKEN"], house.store.scrubber("tea")
+        """A plugin quotes its native value, not the string that was given."""
+        tea = TeaSettings().declare({"TOKEN": {"protected": True, **definition}})
+        tea.view().set("TOKEN", given)
+        native, scrubber = tea.view()["TOKEN"], tea.store.scrubber("tea")
 
         assert scrubber.text(f"at {native} there") == "at *** there"
         if isinstance(native, (int, float)):
@@ -128,41 +128,41 @@ class TestScrubber:
 
     def test_knows_protection_without_a_definition(self):
         """It is stored with the value: a plugin that is off has no definitions."""
-        first = House().declare(TOKEN, TOKEN)
+        first = TeaSettings().declare(TOKEN, TOKEN)
         first.view().set("TOKEN", SECRET)
         first.view(7).set("TOKEN", OTHER)
-        assert House(first.storage).hides(SECRET, OTHER) == [SECRET, OTHER]
+        assert TeaSettings(first.storage).hides(SECRET, OTHER) == [SECRET, OTHER]
 
     def test_what_was_once_protected_stays_so(self):
         """In this process, whatever a later version of the plugin declares."""
-        house = House().declare(TOKEN)
-        house.declare({"TOKEN": {}})
-        house.view().set("TOKEN", SECRET)
-        assert house.hides(SECRET) == [SECRET]
+        tea = TeaSettings().declare(TOKEN)
+        tea.declare({"TOKEN": {}})
+        tea.view().set("TOKEN", SECRET)
+        assert tea.hides(SECRET) == [SECRET]
 
     def test_a_value_that_another_process_stores_openly_stays_masked(self):
         """That process never knew the setting as a protected one."""
-        house = House().declare(TOKEN)
-        house.declare({"TOKEN": {}})
-        House(house.storage).declare({"TOKEN": {}}).view().set("TOKEN", SECRET)
-        house.store.load()
-        assert house.view().shown("TOKEN") == MASK
-        assert house.hides(SECRET) == [SECRET]
+        tea = TeaSettings().declare(TOKEN)
+        tea.declare({"TOKEN": {}})
+        TeaSettings(tea.storage).declare({"TOKEN": {}}).view().set("TOKEN", SECRET)
+        tea.store.load()
+        assert tea.view().shown("TOKEN") == MASK
+        assert tea.hides(SECRET) == [SECRET]
 
     def test_a_row_that_does_not_say_counts_as_protected(self):
         """Somebody else has written it, and may have meant it to be."""
-        house = House()
-        with house.storage.transaction() as transaction:
+        tea = TeaSettings()
+        with tea.storage.transaction() as transaction:
             transaction.put("settings", "tea:TOKEN", {"value": SECRET})
-        house.store.load()
-        assert house.hides(SECRET) == [SECRET]
+        tea.store.load()
+        assert tea.hides(SECRET) == [SECRET]
 
     def test_hides_overrides_of_protected_settings(self):
         """And those of settings that nobody declares, whose protection is not known."""
-        house = House(TOKEN=SECRET, NOTE="open-note", MINE=OTHER)
-        assert house.hides(SECRET, OTHER, "open-note") == [SECRET, OTHER, "open-note"]
-        house.declare({**TOKEN, "NOTE": {}}, {"MINE": {"protected": True}})
-        assert house.hides(SECRET, OTHER, "open-note") == [SECRET, OTHER]
+        tea = TeaSettings(TOKEN=SECRET, NOTE="open-note", MINE=OTHER)
+        assert tea.hides(SECRET, OTHER, "open-note") == [SECRET, OTHER, "open-note"]
+        tea.declare({**TOKEN, "NOTE": {}}, {"MINE": {"protected": True}})
+        assert tea.hides(SECRET, OTHER, "open-note") == [SECRET, OTHER]
 
     def test_hides_defaults_of_protected_settings(self):
         """They are in force where nothing is set; one that fails costs nothing."""
@@ -170,7 +170,7 @@ class TestScrubber:
         def failing():
             raise OSError
 
-        house = House().declare(
+        tea = TeaSettings().declare(
             {
                 "A": {"protected": True, "default": SECRET},
                 "B": {"protected": True, "default": lambda: OTHER},
@@ -178,17 +178,17 @@ class TestScrubber:
                 "D": {"default": "open-note"},
             }
         )
-        assert house.hides(SECRET, OTHER, "open-note") == [SECRET, OTHER]
+        assert tea.hides(SECRET, OTHER, "open-note") == [SECRET, OTHER]
 
     def test_a_constant_default_is_converted_once(self):
         """Listing many protected settings asks for the scrubber of each."""
         converted = []
         counted = Annotated[str, BeforeValidator(lambda text: converted.append(text) or text)]
         definition = {"type": counted, "protected": True, "default": SECRET}
-        house = House().declare({"A": definition, "B": definition})
-        assert house.hides(SECRET) == [SECRET]
+        tea = TeaSettings().declare({"A": definition, "B": definition})
+        assert tea.hides(SECRET) == [SECRET]
         before = len(converted)
-        assert house.hides(SECRET) == [SECRET]
+        assert tea.hides(SECRET) == [SECRET]
         assert len(converted) == before
 
     def test_a_default_may_ask_for_what_fails(self):
@@ -198,30 +198,30 @@ class TestScrubber:
         def asking():
             asked.append(1)
             with suppress(SettingError):
-                house.view()["BAD"]
+                tea.view()["BAD"]
             return SECRET
 
         def failing():
             raise OSError(f"no {OTHER}")
 
         definitions = {key: {"protected": True, "default": asking} for key in ("A", "B", "C")}
-        house = House().declare({**definitions, "BAD": {"default": failing}, **TOKEN})
-        house.view().set("TOKEN", OTHER)
+        tea = TeaSettings().declare({**definitions, "BAD": {"default": failing}, **TOKEN})
+        tea.view().set("TOKEN", OTHER)
         with pytest.raises(SettingError, match=r"OSError: no \*\*\*"):
-            house.view()["BAD"]
+            tea.view()["BAD"]
         assert len(asked) == 3
 
     def test_hides_what_references_stand_for(self, monkeypatch, tmp_path):
-        """As of now, and never the name, which an error must tell."""
+        """As of now, and never the name, which an error must show."""
         file = tmp_path / "tea-file"
         file.write_text(SECRET, encoding="utf-8")
         monkeypatch.setenv("TEA_TOKEN", OTHER)
-        house = House(TOKEN={"$file": str(file)}).declare({**TOKEN, "KEY": {"protected": True}})
-        house.view().set("KEY", {"$env": "TEA_TOKEN"})
-        assert house.hides(SECRET, OTHER, str(file), "TEA_TOKEN") == [SECRET, OTHER]
+        tea = TeaSettings(TOKEN={"$file": str(file)}).declare({**TOKEN, "KEY": {"protected": True}})
+        tea.view().set("KEY", {"$env": "TEA_TOKEN"})
+        assert tea.hides(SECRET, OTHER, str(file), "TEA_TOKEN") == [SECRET, OTHER]
         file.write_text("renewed-one", encoding="utf-8")
         monkeypatch.delenv("TEA_TOKEN")
-        assert house.hides(SECRET, OTHER, "renewed-one") == ["renewed-one"]
+        assert tea.hides(SECRET, OTHER, "renewed-one") == ["renewed-one"]
 
     def test_hides_each_text_within_a_value(self, monkeypatch):
         """A list or dict is hidden as a whole and in its parts, read from JSON too."""
@@ -229,10 +229,10 @@ class TestScrubber:
         definitions = {
             key: {"type": dict[str, list[str]], "protected": True} for key in ("A", "B", "C")
         }
-        house = House(A={"x": ["first-part", {"$env": "TEA_TOKEN"}]}).declare(definitions)
-        house.view().set("B", {"x": [SECRET]})
-        house.view().set("C", {"x": ["third-part"]})
-        assert house.hides(SECRET, OTHER, "first-part", "third-part") == [
+        tea = TeaSettings(A={"x": ["first-part", {"$env": "TEA_TOKEN"}]}).declare(definitions)
+        tea.view().set("B", {"x": [SECRET]})
+        tea.view().set("C", {"x": ["third-part"]})
+        assert tea.hides(SECRET, OTHER, "first-part", "third-part") == [
             SECRET,
             OTHER,
             "first-part",
@@ -242,13 +242,13 @@ class TestScrubber:
     def test_a_text_that_looks_like_a_reference_is_not_followed(self, monkeypatch):
         """Or a value from outside would make the host read files."""
         monkeypatch.setenv("TEA_TOKEN", OTHER)
-        house = House().declare(TOKEN)
-        house.view().set("TOKEN", '{"$env": "TEA_TOKEN"}')
-        assert house.hides(OTHER) == []
+        tea = TeaSettings().declare(TOKEN)
+        tea.view().set("TOKEN", '{"$env": "TEA_TOKEN"}')
+        assert tea.hides(OTHER) == []
 
 
 class Leaky(SettingsMixin, UserInterfaceMixin, Plugin):
-    """It tells its secret wherever it can."""
+    """A plugin that shows its secret wherever it can."""
 
     NAME = "Tea"
     SETTINGS = TOKEN
@@ -268,7 +268,7 @@ class TestRegistry:
     def test_a_protected_value_is_in_no_record_log_or_answer(self, caplog):
         """Of a plugin that is active, and of one that failed and has no definitions any more."""
         caplog.set_level(logging.DEBUG)
-        storage, told = MemoryStorage(), []
+        storage, shown = MemoryStorage(), []
 
         def serve(cls):
             registry = PluginRegistry(
@@ -276,7 +276,7 @@ class TestRegistry:
                 builtin=[("tea", cls)],
                 storage=storage,
                 new_plugins="active",
-                on_failure=lambda failure: told.append(repr(failure) + failure.traceback),
+                on_failure=lambda failure: shown.append(repr(failure) + failure.traceback),
             )
             registry.load()
             return registry
@@ -284,24 +284,24 @@ class TestRegistry:
         with serve(Leaky) as registry:
             registry.settings("tea").set("TOKEN", SECRET)
             assert registry.settings("tea")["TOKEN"] == SECRET
-            told += [repr(registry.ui_features("panel")), repr(registry.admin("tea"))]
-            told += [each.message + each.traceback for each in registry.errors]
-            told += [repr(registry.status()), repr(registry.config.scrubbed("tea", [SECRET]))]
+            shown += [repr(registry.ui_features("panel")), repr(registry.admin("tea"))]
+            shown += [failure.message + failure.traceback for failure in registry.errors]
+            shown += [repr(registry.status()), repr(registry.config.scrubbed("tea", [SECRET]))]
             assert len(registry.errors) == 1
 
         def broken(self):
             raise OSError(f"cannot use {SECRET}")
 
         with serve(type("Tea", (Plugin,), {"__init__": broken})) as registry:
-            told += [each.message + each.traceback for each in registry.errors]
-            told += [repr(registry.config.listed())]
+            shown += [failure.message + failure.traceback for failure in registry.errors]
+            shown += [repr(registry.config.listed())]
             assert len(registry.errors) == 1
-        assert "cannot use ***" in "".join(told)
-        assert SECRET not in "".join(told)
+        assert "cannot use ***" in "".join(shown)
+        assert SECRET not in "".join(shown)
         assert SECRET not in caplog.text
 
     def test_what_after_save_raises_is_a_failure_of_the_plugin(self):
-        """Scrubbed, counted, and told of in the registry's errors."""
+        """It is scrubbed, counted, and among the registry's errors."""
 
         def failing(change):
             raise OSError(f"cannot use {change.value}")
@@ -336,19 +336,19 @@ class TestProtectedLater:
     NOW = {**TOKEN, "NOTE": {}}
 
     def stored(self, storage=None):
-        """Return a house whose values were stored before any of them was protected."""
-        house = House(storage).declare(self.OPEN, self.OPEN)
-        house.view().set("TOKEN", SECRET)
-        house.view().set("NOTE", "open-note")
-        house.view(7).set("TOKEN", OTHER)
-        return house
+        """Return settings whose values were stored before any of them was protected."""
+        tea = TeaSettings(storage).declare(self.OPEN, self.OPEN)
+        tea.view().set("TOKEN", SECRET)
+        tea.view().set("NOTE", "open-note")
+        tea.view(7).set("TOKEN", OTHER)
+        return tea
 
     def test_values_are_protected_where_they_are_stored(self):
         """In one commit, own and users' alike, so that an export leaves them out; no others."""
         first = self.stored()
         revision = first.storage.revision()
         assert SECRET in export_json(first.storage)
-        second = House(first.storage).declare(self.NOW, self.NOW)
+        second = TeaSettings(first.storage).declare(self.NOW, self.NOW)
         assert first.storage.revision() == revision + 1
         assert SECRET not in export_json(first.storage)
         assert OTHER not in export_json(first.storage)
@@ -358,14 +358,14 @@ class TestProtectedLater:
         }
         # It is known here, too, so that nothing is done again.
         second.declare(self.NOW, self.NOW)
-        House(first.storage).declare(self.NOW, self.NOW)
+        TeaSettings(first.storage).declare(self.NOW, self.NOW)
         assert first.storage.revision() == revision + 1
         assert second.store.load() == {}
 
     def test_own_and_users_settings_are_told_apart(self):
         """A key that is protected for users only stays open as the plugin's own."""
         first = self.stored()
-        House(first.storage).declare(self.OPEN, self.NOW)
+        TeaSettings(first.storage).declare(self.OPEN, self.NOW)
         assert first.storage.read("settings")["tea:TOKEN"]["protected"] is False
         assert first.storage.read("user_settings")["tea:7:TOKEN"]["protected"] is True
 
@@ -375,13 +375,13 @@ class TestProtectedLater:
         storage = MemoryStorage()
         with storage.transaction() as transaction:
             transaction.put("settings", "tea:TOKEN", row)
-        House(storage).declare(self.NOW)
+        TeaSettings(storage).declare(self.NOW)
         assert storage.read("settings") == {"tea:TOKEN": row}
 
     def test_what_others_have_stored_meanwhile_is_kept(self):
         """The newer value is protected, not the one that was read before."""
         first = self.stored()
-        second = House(first.storage)
+        second = TeaSettings(first.storage)
         first.view().set("TOKEN", "newer-secret")
         second.declare(self.NOW, self.NOW)
         assert first.storage.read("settings")["tea:TOKEN"] == {
@@ -394,7 +394,7 @@ class TestProtectedLater:
         """It is logged, shown to nobody meanwhile, and done when the plugin is taken in again."""
         storage = Away()
         self.stored(storage)
-        second = House(storage)
+        second = TeaSettings(storage)
         storage.away = True
         second.declare(self.NOW, self.NOW)
         assert "'tea' are protected by now" in caplog.text
@@ -435,23 +435,23 @@ def test_a_forked_child_waits_for_no_write_of_its_parents():
             return super().transaction()
 
     begun, may_go_on = threading.Event(), threading.Event()
-    house = House(Slow()).declare({"NOTE": {}})
-    writer = threading.Thread(target=house.view().set, args=("NOTE", "parent's"))
+    tea = TeaSettings(Slow()).declare({"NOTE": {}})
+    writer = threading.Thread(target=tea.view().set, args=("NOTE", "parent's"))
     writer.start()
     assert begun.wait(30)
     pid = os.fork()
     if pid == 0:
         try:
             signal.alarm(20)
-            house.view().set("NOTE", "child's")
-            os._exit(house.view()["NOTE"] != "child's")
+            tea.view().set("NOTE", "child's")
+            os._exit(tea.view()["NOTE"] != "child's")
         finally:
             os._exit(1)
     status = os.waitpid(pid, 0)[1]
     may_go_on.set()
     writer.join()
     assert status == 0
-    assert house.view()["NOTE"] == "parent's"
+    assert tea.view()["NOTE"] == "parent's"
 
 
 class TestEncryption:
@@ -459,29 +459,29 @@ class TestEncryption:
     def keys(self):
         return [Encryption.new_key(), Encryption.new_key()]
 
-    def row(self, house, key="tea:TOKEN", table="settings"):
-        return house.storage.read(table)[key]
+    def row(self, tea, key="tea:TOKEN", table="settings"):
+        return tea.storage.read(table)[key]
 
     def test_protected_values_are_encrypted_where_they_are_stored(self, keys, tmp_path):
         """Own and users', references too; others stay readable. The file shows no secret."""
         storage = TinyDBStorage(tmp_path / "store.json")
-        house = House(storage, encryption=Encryption(keys))
-        house.declare({**TOKEN, "NOTE": {}, "REF": {"protected": True}}, TOKEN)
-        house.view().set("TOKEN", SECRET)
-        house.view().set("NOTE", "open-note")
-        house.view().set("REF", {"$env": "TEA_CANARY"})
-        house.view(7).set("TOKEN", OTHER)
-        text = (tmp_path / "store.json").read_text(encoding="utf-8")
-        for each in (SECRET, OTHER, "TEA_CANARY"):
-            assert each not in text
-        assert self.row(house, "tea:NOTE") == {"value": "open-note", "protected": False}
-        assert self.row(house, "tea:REF")["reference"] is True
-        assert {**self.row(house), "value": ""} == {
+        tea = TeaSettings(storage, encryption=Encryption(keys))
+        tea.declare({**TOKEN, "NOTE": {}, "REF": {"protected": True}}, TOKEN)
+        tea.view().set("TOKEN", SECRET)
+        tea.view().set("NOTE", "open-note")
+        tea.view().set("REF", {"$env": "TEA_CANARY"})
+        tea.view(7).set("TOKEN", OTHER)
+        content = (tmp_path / "store.json").read_text(encoding="utf-8")
+        for text in (SECRET, OTHER, "TEA_CANARY"):
+            assert text not in content
+        assert self.row(tea, "tea:NOTE") == {"value": "open-note", "protected": False}
+        assert self.row(tea, "tea:REF")["reference"] is True
+        assert {**self.row(tea), "value": ""} == {
             "value": "",
             "protected": True,
             "encrypted": True,
         }
-        again = House(TinyDBStorage(tmp_path / "store.json"), encryption=Encryption(keys))
+        again = TeaSettings(TinyDBStorage(tmp_path / "store.json"), encryption=Encryption(keys))
         again.declare({**TOKEN, "REF": {"protected": True}}, TOKEN)
         assert again.view()["TOKEN"] == SECRET
         assert again.view(7)["TOKEN"] == OTHER
@@ -489,28 +489,28 @@ class TestEncryption:
 
     def test_values_in_clear_are_still_read(self, keys):
         """Encryption may be added to a store that is in use."""
-        house = House().declare(TOKEN)
-        house.view().set("TOKEN", SECRET)
-        again = House(house.storage, encryption=Encryption(keys)).declare(TOKEN)
+        tea = TeaSettings().declare(TOKEN)
+        tea.view().set("TOKEN", SECRET)
+        again = TeaSettings(tea.storage, encryption=Encryption(keys)).declare(TOKEN)
         assert again.view()["TOKEN"] == SECRET
         again.view().set("TOKEN", OTHER)
         assert self.row(again)["encrypted"] is True
 
     @pytest.mark.parametrize(
-        ("encryption", "told"),
+        ("encryption", "reason"),
         [
             (lambda: None, r"'plugreg\[secrets\]'.*encryption=Encryption"),
             (lambda: Encryption([Encryption.new_key()]), "none of the registry's keys opens it"),
         ],
     )
-    def test_without_the_key_it_is_set_and_cannot_be_read(self, keys, encryption, told):
-        """The row stays as it is until it is written anew, or the key is back."""
-        house = House(encryption=Encryption(keys)).declare(TOKEN)
-        house.view().set("TOKEN", SECRET)
-        row = self.row(house)
-        keyless = House(house.storage, encryption=encryption()).declare({**TOKEN, "NOTE": {}})
+    def test_without_the_key_it_is_set_and_cannot_be_read(self, keys, encryption, reason):
+        """The row stays as it is until it is written again, or the key is back."""
+        tea = TeaSettings(encryption=Encryption(keys)).declare(TOKEN)
+        tea.view().set("TOKEN", SECRET)
+        row = self.row(tea)
+        keyless = TeaSettings(tea.storage, encryption=encryption()).declare({**TOKEN, "NOTE": {}})
         view = keyless.view()
-        with pytest.raises(SettingError, match=told) as caught:
+        with pytest.raises(SettingError, match=reason) as caught:
             view["TOKEN"]
         assert caught.value.field == "TOKEN"
         assert (view.is_set("TOKEN"), view.shown("TOKEN")) == (True, "***")
@@ -518,43 +518,43 @@ class TestEncryption:
         view.set("TOKEN", "***")
         view.set("NOTE", "x")
         assert self.row(keyless) == row
-        house.store.load()
-        assert house.view()["TOKEN"] == SECRET
+        tea.store.load()
+        assert tea.view()["TOKEN"] == SECRET
         view.set("TOKEN", OTHER)
         assert view["TOKEN"] == OTHER
 
     def test_keys_are_rotated(self, keys):
         """One commit: every protected row has the first key, those in clear before too."""
         old, new = keys
-        clear = House().declare({**TOKEN, "NOTE": {}}, TOKEN)
+        clear = TeaSettings().declare({**TOKEN, "NOTE": {}}, TOKEN)
         clear.view().set("TOKEN", SECRET)
         clear.view().set("NOTE", "open-note")
-        first = House(clear.storage, encryption=Encryption([old])).declare(TOKEN, TOKEN)
+        first = TeaSettings(clear.storage, encryption=Encryption([old])).declare(TOKEN, TOKEN)
         first.view(7).set("TOKEN", OTHER)
         revision = clear.storage.revision()
-        both = House(clear.storage, encryption=Encryption([new, old]))
+        both = TeaSettings(clear.storage, encryption=Encryption([new, old]))
         assert both.store.rotate_secrets() == 2
         assert clear.storage.revision() == revision + 1
         assert self.row(both, "tea:NOTE") == {"value": "open-note", "protected": False}
-        last = House(clear.storage, encryption=Encryption([new])).declare(TOKEN, TOKEN)
+        last = TeaSettings(clear.storage, encryption=Encryption([new])).declare(TOKEN, TOKEN)
         assert (last.view()["TOKEN"], last.view(7)["TOKEN"]) == (SECRET, OTHER)
 
     def test_what_is_known_as_protected_is_encrypted_whatever_its_row_says(self, keys):
         """A later version of the plugin may have protected a setting."""
-        house = House(encryption=Encryption(keys)).declare({"TOKEN": {}})
-        house.view().set("TOKEN", SECRET)
-        assert self.row(house)["value"] == SECRET
-        house.declare(TOKEN)
-        assert house.store.rotate_secrets() == 1
-        assert self.row(house)["protected"] is self.row(house)["encrypted"] is True
-        house.store.load()
-        assert house.view()["TOKEN"] == SECRET
+        tea = TeaSettings(encryption=Encryption(keys)).declare({"TOKEN": {}})
+        tea.view().set("TOKEN", SECRET)
+        assert self.row(tea)["value"] == SECRET
+        tea.declare(TOKEN)
+        assert tea.store.rotate_secrets() == 1
+        assert self.row(tea)["protected"] is self.row(tea)["encrypted"] is True
+        tea.store.load()
+        assert tea.view()["TOKEN"] == SECRET
 
     def test_what_was_stored_open_is_encrypted_once_it_is_protected(self, keys):
         """As a write would do it, when the plugin is taken in that declares it so."""
-        house = House().declare({"TOKEN": {}})
-        house.view().set("TOKEN", SECRET)
-        again = House(house.storage, encryption=Encryption(keys)).declare(TOKEN)
+        tea = TeaSettings().declare({"TOKEN": {}})
+        tea.view().set("TOKEN", SECRET)
+        again = TeaSettings(tea.storage, encryption=Encryption(keys)).declare(TOKEN)
         assert self.row(again)["protected"] is self.row(again)["encrypted"] is True
         assert SECRET not in export_json(again.storage, secrets=True)
         again.store.load()
@@ -562,20 +562,20 @@ class TestEncryption:
 
     def test_where_one_cannot_be_opened_nothing_is_rotated(self, keys):
         """EncryptionError names its place; without any keys StorageError says what to give."""
-        house = House(encryption=Encryption(keys[:1])).declare(TOKEN, TOKEN)
-        house.view().set("TOKEN", SECRET)
-        other = House(house.storage, encryption=Encryption(keys[1:])).declare(TOKEN, TOKEN)
+        tea = TeaSettings(encryption=Encryption(keys[:1])).declare(TOKEN, TOKEN)
+        tea.view().set("TOKEN", SECRET)
+        other = TeaSettings(tea.storage, encryption=Encryption(keys[1:])).declare(TOKEN, TOKEN)
         other.view(7).set("TOKEN", OTHER)
-        rows = [self.row(house), self.row(house, "tea:7:TOKEN", "user_settings")]
-        for each, told in (
-            (house, "'tea:7:TOKEN' of table 'user_settings'"),
+        rows = [self.row(tea), self.row(tea, "tea:7:TOKEN", "user_settings")]
+        for mine, subject in (
+            (tea, "'tea:7:TOKEN' of table 'user_settings'"),
             (other, "'tea:TOKEN' of table 'settings'"),
         ):
-            with pytest.raises(EncryptionError, match=told):
-                each.store.rotate_secrets()
+            with pytest.raises(EncryptionError, match=subject):
+                mine.store.rotate_secrets()
         with pytest.raises(StorageError, match="encryption=Encryption"):
-            House(house.storage).store.rotate_secrets()
-        assert rows == [self.row(house), self.row(house, "tea:7:TOKEN", "user_settings")]
+            TeaSettings(tea.storage).store.rotate_secrets()
+        assert rows == [self.row(tea), self.row(tea, "tea:7:TOKEN", "user_settings")]
 
     def test_a_migration_waits_for_the_key(self, keys):
         """What the plugin cannot be shown must not be lost."""
@@ -612,10 +612,10 @@ class TestEncryption:
 
 def test_a_row_that_plugreg_has_not_written_is_told_of_by_place():
     """Nothing of it is shown."""
-    house = House()
-    with house.storage.transaction() as transaction:
+    tea = TeaSettings()
+    with tea.storage.transaction() as transaction:
         transaction.put("settings", "tea:TOKEN", {"value": [SECRET], "protected": True})
-    house.store.load()
-    (error,) = house.store.damaged
+    tea.store.load()
+    (error,) = tea.store.damaged
     assert "'tea:TOKEN' of table 'settings'" in str(error)
     assert SECRET not in str(error)

@@ -187,7 +187,7 @@ class TestForm:
         ],
     )
     def test_what_would_be_read_as_another_value_is_refused(self, declared, value):
-        """A type that cannot tell its values apart by their texts never swaps one for another."""
+        """A type whose values share strings never swaps one value for another."""
         assert refusal(one(type=declared), value) == (
             "Value cannot be stored, since its string would be read as another value; "
             "the values of this setting's type must have different strings"
@@ -307,9 +307,9 @@ class TestPlainTypes:
             "raw = {kind.__name__: {'type': kind, 'default': '1'} for kind in (bool, int, float)}\n"
             "definitions, faults = parse_definitions({**raw, 'T': {'type': str}}, 'SETTINGS')\n"
             "assert not faults\n"
-            "for each in definitions.values():\n"
-            "    each.wire_type, choices_of(each), fault_of(each, '1')\n"
-            "    assert check(each, native_of(each, '1')).text\n"
+            "for definition in definitions.values():\n"
+            "    definition.wire_type, choices_of(definition), fault_of(definition, '1')\n"
+            "    assert check(definition, native_of(definition, '1')).text\n"
             "schema_of(definitions)\n"
             "print('pydantic' in sys.modules)\n"
         )
@@ -325,7 +325,7 @@ class TestReasons:
         """A person sees each part that is wrong, where it is, and what it should be."""
         reason = refusal(one(type=Server), {"p": "x"})
 
-        assert [each.split(": ")[0] for each in reason.split("; ")] == ["host", "p"]
+        assert [fault.split(": ")[0] for fault in reason.split("; ")] == ["host", "p"]
         assert "Field required" in reason
         assert "valid integer" in reason
 
@@ -552,7 +552,7 @@ class TestFaults:
         ],
     )
     def test_a_type_that_pydantic_cannot_handle(self, declared, words):
-        """The author is told at load what pydantic has against the type."""
+        """The failure at load has pydantic's reason."""
         (fault,) = faults_of(type=declared)
 
         assert fault.startswith(
@@ -620,7 +620,7 @@ class TestFaults:
 
 class TestDefaults:
     def test_comes_as_its_type(self):
-        """A default is read like a value, each time anew."""
+        """A default is read like a value, and converted again each time."""
         numbers = [1, "2"]
         definition = one(type=list[int], default=numbers)
 
@@ -645,7 +645,7 @@ class TestDefaults:
         assert default_of(one(**fields)) == to_value(one(**fields), "") == ""
 
     def test_stands_in_for_what_fits_no_more(self):
-        """A stored text that the type refuses reads as the default, and can be told of."""
+        """A stored string that the type refuses reads as the default; `fault_of` has the reason."""
         definition = one(type=Annotated[int, Ge(5)], default=7)
 
         assert to_value(definition, "3") == 7
@@ -709,7 +709,7 @@ class TestFaultOf:
         assert fault_of(one(choices=[("a", "A")]), "a") is None
 
     def test_of_what_json_cannot_hold(self):
-        """A stored text that could not be written now is told of, though it can be read."""
+        """A stored text that could not be written now is a fault, though it can be read."""
         assert fault_of(one(type=Annotated[float, Le(float("inf"))]), "inf")
         assert fault_of(one(type=list[float]), "[NaN]")
 

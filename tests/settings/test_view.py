@@ -25,14 +25,14 @@ SECRET = "canary-7f3a"
 
 
 class Store:
-    """A settings store on a storage, and what it told of changes."""
+    """A settings store on a storage, and the changes that it has reported."""
 
     def __init__(self, storage=None):
         self.storage = storage or MemoryStorage()
-        self.told = []
+        self.reported = []
         self.failures = []
         self.settings = SettingsStore(
-            self.storage, lambda *change: self.told.append(change), record=self.failures.append
+            self.storage, lambda *change: self.reported.append(change), record=self.failures.append
         )
 
     def view(self, definitions, slug="tea", user=None):
@@ -82,7 +82,7 @@ class TestView:
         for key, value in (("FLAG", "yes"), ("COUNT", "42"), ("RATE", "1.5"), ("TEXT", 7)):
             view.set(key, value)
         assert dict(view) == {"FLAG": True, "COUNT": 42, "RATE": 1.5, "TEXT": "7"}
-        assert [type(each) for each in view.values()] == [bool, int, float, str]
+        assert [type(value) for value in view.values()] == [bool, int, float, str]
         assert store.rows() == {
             "tea:COUNT": "42",
             "tea:FLAG": "True",
@@ -278,7 +278,7 @@ class TestSettingsWithoutTheMixin:
     )
     def test_are_recorded_at_load(self, names):
         """The record names attribute and mixin; the plugin is in service."""
-        plugin = type("Tea", (Plugin,), {each: {"A": {}} for each in names})
+        plugin = type("Tea", (Plugin,), {name: {"A": {}} for name in names})
         with PluginRegistry("shop", builtin=[plugin], new_plugins="active") as registry:
             report = registry.load()
             (failure,) = registry.errors
@@ -417,7 +417,7 @@ class TestSet:
         assert caught.value.field == "COUNT"
         assert view["COUNT"] == 1
         assert store.storage.revision() == revision
-        assert len(store.told) == 1
+        assert len(store.reported) == 1
 
     def test_the_mask_written_back_changes_nothing(self, store):
         """Of a protected setting only; elsewhere three asterisks are a text."""
@@ -447,10 +447,10 @@ class TestSet:
         view.set("A", "")
         view.set("COUNT", "")
         view.set("COUNT", "")
-        assert store.told == [(("tea", None), frozenset({"COUNT"}))] * 2
+        assert store.reported == [(("tea", None), frozenset({"COUNT"}))] * 2
 
     def test_the_change_is_told_after_it_was_made(self, store):
-        """Whoever is told reads the new value, and may write another setting."""
+        """A listener reads the new value, and may write another setting."""
         seen = []
 
         def changed(scope, keys):
@@ -491,7 +491,7 @@ class TestHooksOfADefinition:
         ],
     )
     def test_before_save_may_veto(self, store, error, reason):
-        """Its words are the reason, and nothing has changed or been told."""
+        """Its message is the reason, and nothing has changed or was reported."""
         view = store.view({"COUNT": {"before_save": raising(error), "after_save": pytest.fail}})
         with pytest.raises(SettingError) as caught:
             view.set("COUNT", 5)
@@ -499,7 +499,7 @@ class TestHooksOfADefinition:
         assert caught.value.__cause__ is error
         assert view["COUNT"] == ""
         assert store.rows() == {}
-        assert store.told == []
+        assert store.reported == []
 
     @pytest.mark.parametrize("error", [OSError("no"), SystemExit(1)])
     def test_after_save_is_recorded_and_the_value_stands(self, store, error):
@@ -534,16 +534,16 @@ class TestHooksOfADefinition:
         """A hook that quotes the secret in its error brings it into no error and no log."""
         fault = raising(ValueError(f"bad token {SECRET}"))
         view = store.view({"TOKEN": {"protected": True, hook: fault}})
-        told = []
+        shown = []
         try:
             view.set("TOKEN", SECRET)
             store.settings.forget("tea")
             view["TOKEN"]
         except SettingError as error:
-            told += [str(error), repr(error), str(error.__cause__)]
-        assert told or hook == "after_save"
-        told += [caplog.text]
-        assert SECRET not in "".join(told)
+            shown += [str(error), repr(error), str(error.__cause__)]
+        assert shown or hook == "after_save"
+        shown += [caplog.text]
+        assert SECRET not in "".join(shown)
 
     def test_before_save_may_write_another_setting(self, store):
         """No lock is held while it runs."""
@@ -608,7 +608,7 @@ class TestShown:
 def test_visible_leaves_out_what_is_hidden(store):
     """Hidden settings, and those whose key begins with an underscore."""
     view = store.view({"B": {}, "A": {"hidden": True}, "_C": {}, "D": {"hidden": False}})
-    assert [each.key for each in view.visible()] == ["B", "D"]
+    assert [definition.key for definition in view.visible()] == ["B", "D"]
     assert list(view) == ["B", "A", "_C", "D"]
 
 
@@ -637,7 +637,7 @@ class TestReferences:
         other = Store(store.storage)
         other.settings.load()
         assert other.view({"COUNT": {"validator": int}})["COUNT"] == 6
-        assert store.told == [(("tea", None), frozenset({"COUNT"}))]
+        assert store.reported == [(("tea", None), frozenset({"COUNT"}))]
 
     def test_at_any_depth(self, store, monkeypatch):
         """Of a type that can hold them."""
@@ -739,7 +739,7 @@ class TestReferences:
         with pytest.raises(SettingError, match="not a valid integer"):
             view["COUNT"]
 
-    def test_a_row_that_is_no_json_is_told_of_by_place(self, store):
+    def test_a_row_that_is_no_json_is_reported_with_its_place(self, store):
         """Somebody has changed it by hand."""
         with store.storage.transaction() as transaction:
             transaction.put(
@@ -771,7 +771,7 @@ class TestVersions:
         assert store.storage.read("versions") == {"tea": {"settings": 2}}
 
     def test_is_asked_again_where_the_value_is_stored(self, store):
-        """The plugin may be loaded anew after the first look, by what before_save does."""
+        """The plugin may be reloaded after the first look, by what before_save does."""
         old = store.declared({"A": {"before_save": lambda _: store.declared({"A": {}}, version=2)}})
         with pytest.raises(SettingError, match=r"version 1.* version 2"):
             old.set("A", "x")
@@ -844,9 +844,9 @@ class TestUsers:
         everybody = store.view(definitions)
         users = {user: store.view(definitions, user=user) for user in (1, 2, 12)}
         everybody.set("BADGE", "all")
-        assert {each["BADGE"] for each in users.values()} == {"none"}
+        assert {view["BADGE"] for view in users.values()} == {"none"}
         users[1].set("BADGE", "gold")
-        assert [users[each]["BADGE"] for each in (1, 2, 12)] == ["gold", "none", "none"]
+        assert [users[user]["BADGE"] for user in (1, 2, 12)] == ["gold", "none", "none"]
         assert everybody["BADGE"] == "all"
         users[2].set("BADGE", "tin")
         users[2].set("BADGE", "")
@@ -899,16 +899,16 @@ class TestFailingStore:
     def test_the_old_value_stays_readable(self):
         """StorageError passes; memory, disk and the plugin know nothing of the new value."""
         store = Store(Failing())
-        view = store.view({"A": {"after_save": store.told.append}})
+        view = store.view({"A": {"after_save": store.reported.append}})
         view.set("A", "old")
-        store.told.clear()
+        store.reported.clear()
         store.storage.fails = True
         for value in ("new", ""):
             with pytest.raises(StorageUnavailableError):
                 view.set("A", value)
         assert view["A"] == "old"
         assert store.rows() == {"tea:A": "old"}
-        assert store.told == []
+        assert store.reported == []
         store.storage.fails = False
         view.set("A", "newer")
         assert view["A"] == "newer"
@@ -932,16 +932,16 @@ def in_threads(count, work):
             errors.append(error)
 
     threads = [threading.Thread(target=guarded, args=(number,)) for number in range(count)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert errors == []
 
 
 class TestThreads:
     def test_writes_to_distinct_keys_lose_none(self, store):
-        """8 threads with 200 writes each: memory and store have all of them, each told of."""
+        """8 threads with 200 writes each: memory and store have all of them, each reported."""
         view = store.view({f"K{n}_{m}": {} for n in range(8) for m in range(200)})
 
         def work(number):
@@ -952,7 +952,7 @@ class TestThreads:
         in_threads(8, work)
         assert dict(view) == {f"K{n}_{m}": f"{n}-{m}" for n in range(8) for m in range(200)}
         assert store.rows() == {f"tea:{key}": value for key, value in view.items()}
-        assert len(store.told) == 1600
+        assert len(store.reported) == 1600
 
     def test_writes_to_one_key_are_never_mixed(self, store):
         """Whoever was last: what is read is what is stored, and a whole value of one writer."""
