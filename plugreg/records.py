@@ -546,6 +546,7 @@ class Snapshot(Frozen):
         discovery: Result of discovery that the snapshot was made from.
         wished: Slugs that were to be on, known or not.
         composed: Records made from this snapshot, of active plugins that have not failed since.
+        views: Mappings of all plugins and of the active ones, made when first asked for.
     """
 
     plugins: Mapping[str, KnownPlugin] = field(default_factory=dict)
@@ -555,6 +556,9 @@ class Snapshot(Frozen):
     discovery: Discovery = field(default_factory=Discovery)
     wished: frozenset[str] = frozenset()
     composed: dict[str, PluginRecord] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    views: dict[str, Mapping[str, PluginRecord]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 

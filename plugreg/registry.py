@@ -482,12 +482,18 @@ class PluginRegistry:
     @property
     def plugins(self) -> Mapping[str, PluginRecord]:
         """Every known plugin by slug, in alphabetical order; a view of one moment."""
-        return self.catalogue.all()
+        try:
+            return self._published.snapshot.views["plugins"]
+        except KeyError:  # It was not asked for yet, or nothing is loaded.
+            return self.catalogue.all()
 
     @property
     def active(self) -> Mapping[str, PluginRecord]:
         """The plugins in service by slug, in activation order; a view of one moment."""
-        return self.catalogue.active()
+        try:
+            return self._published.snapshot.views["active"]
+        except KeyError:  # As above.
+            return self.catalogue.active()
 
     def get(self, slug: str) -> PluginRecord:
         """Return the record of one plugin.

@@ -11,6 +11,7 @@ from plugreg._state.ledger import FailureLedger
 from plugreg.records import (
     FAILED,
     LOAD_STAGES,
+    ActivePlugin,
     CircuitState,
     KnownPlugin,
     PluginFacts,
@@ -64,7 +65,7 @@ class Catalogue:
     def record(self, slug: str) -> PluginRecord:
         """Return the record of a plugin. Raises PluginNotFoundError, with a near slug."""
         snapshot = self._current()
-        return self.compose(snapshot.get_known(slug), snapshot)
+        return self.compose(snapshot.get_known(slug), snapshot.active, snapshot.composed)
 
     def probed(self, slug: str) -> ProbeReport | None:
         """Return the report of the last probe of a plugin, None if it was of another version.
@@ -81,12 +82,19 @@ class Catalogue:
     def all(self) -> Mapping[str, PluginRecord]:
         """Return every known plugin by slug, in alphabetical order, as of now."""
         snapshot = self._current()
-        return Records(self, snapshot, snapshot.plugins.keys())
+        return self._view(snapshot, "plugins", snapshot.plugins.keys())
 
     def active(self) -> Mapping[str, PluginRecord]:
         """Return the plugins in service by slug, in activation order, as of now."""
         snapshot = self._current()
-        return Records(self, snapshot, snapshot.active.keys())
+        return self._view(snapshot, "active", snapshot.active.keys())
+
+    def _view(
+        self, snapshot: Snapshot, name: str, slugs: Collection[str]
+    ) -> Mapping[str, PluginRecord]:
+        """Return the view that the snapshot keeps under this name."""
+        view = Records(self, self._ledger.failed, snapshot, slugs)
+        return snapshot.views.setdefault(name, view)
 
     def select(
         self, filters: Filters = _ALL, *, search: str = "", ordering: Iterable[str] = ()
@@ -108,28 +116,33 @@ class Catalogue:
         reports = self._reports()
         index, of = self._index
         if index.snapshot is not snapshot or of is not reports:
-            index = PluginIndex(snapshot, lambda known: self._mixins(known, snapshot))
+            index = PluginIndex(snapshot, lambda known: self._mixins(known, snapshot.active))
             self._index = index, reports
         return Selection(self, snapshot, index.select(filters, search, ordering))
 
-    def compose(self, known: KnownPlugin, snapshot: Snapshot) -> PluginRecord:
-        """Return the record of a plugin of a snapshot.
+    def compose(
+        self,
+        known: KnownPlugin,
+        active: Mapping[str, ActivePlugin],
+        composed: dict[str, PluginRecord],
+    ) -> PluginRecord:
+        """Return the record of a plugin of a snapshot, of which this needs two fields.
 
         The record of an active plugin without failures is composed once and kept with the
         snapshot; the ledger drops it with the first failure.
         """
-        slug, composed = known.slug, snapshot.composed
+        slug, failed = known.slug, self._ledger.failed
         record = composed.get(slug)
-        if record is None or self._ledger.has(slug):
-            record = self._compose(known, snapshot)
-            if record.active and not record.errors and not self._ledger.has(slug):
+        if record is None or slug in failed:
+            record = self._compose(known, active)
+            if record.active and not record.errors and slug not in failed:
                 composed[slug] = record
                 # A failure recorded since the check above has found no record to drop.
-                if self._ledger.has(slug):
+                if slug in failed:
                     composed.pop(slug, None)
         return record
 
-    def _compose(self, known: KnownPlugin, snapshot: Snapshot) -> PluginRecord:
+    def _compose(self, known: KnownPlugin, active: Mapping[str, ActivePlugin]) -> PluginRecord:
         spec, loaded = known.spec, known.loaded
         stated = None if spec is None else spec.stated("TITLE")
         errors = self._ledger.of(known.slug)
@@ -144,7 +157,7 @@ class Catalogue:
             title=loaded.title if loaded is not None else stated or known.name,
             version=loaded.version if loaded is not None else _version(spec),
             distribution=known.distribution,
-            mixins=self._mixins(known, snapshot),
+            mixins=self._mixins(known, active),
             errors=errors,
             circuit=self._circuit_of(known.slug),
             is_builtin=known.is_builtin,
@@ -157,10 +170,10 @@ class Catalogue:
             _loaded=loaded,
         )
 
-    def _mixins(self, known: KnownPlugin, snapshot: Snapshot) -> Mapping[str, str]:
-        active = snapshot.active.get(known.slug)
-        if active is not None:
-            return MappingProxyType(dict(active.mixins))
+    def _mixins(self, known: KnownPlugin, active: Mapping[str, ActivePlugin]) -> Mapping[str, str]:
+        serving = active.get(known.slug)
+        if serving is not None:
+            return MappingProxyType(dict(serving.mixins))
         report = self.report_of(known)
         return {} if report is None else dict(report.mixins)
 
@@ -172,15 +185,32 @@ class Records(Mapping[str, PluginRecord]):
     moment at which it is read.
     """
 
-    def __init__(self, catalogue: Catalogue, snapshot: Snapshot, slugs: Collection[str]) -> None:
+    __slots__ = ("_active", "_catalogue", "_composed", "_failed", "_plugins", "_slugs")
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        failed: Collection[str],
+        snapshot: Snapshot,
+        slugs: Collection[str],
+    ) -> None:
         self._catalogue = catalogue
-        self._snapshot = snapshot
+        self._failed = failed
+        # The snapshot keeps this object, so that it must not keep the snapshot.
+        self._plugins = snapshot.plugins
+        self._active = snapshot.active
+        self._composed = snapshot.composed
         self._slugs = slugs
 
     def __getitem__(self, slug: str) -> PluginRecord:
+        if slug not in self._failed:
+            try:
+                return self._composed[slug]
+            except KeyError:
+                pass  # It is not composed yet, or not active, or unknown.
         if slug not in self._slugs:
             raise KeyError(slug)
-        return self._catalogue.compose(self._snapshot.plugins[slug], self._snapshot)
+        return self._catalogue.compose(self._plugins[slug], self._active, self._composed)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._slugs)
@@ -213,7 +243,9 @@ class Selection(Sequence[PluginRecord]):
     def __getitem__(self, index: int | slice) -> PluginRecord | Selection:
         if isinstance(index, slice):
             return Selection(self._catalogue, self._snapshot, self.plugins[index])
-        return self._catalogue.compose(self.plugins[index], self._snapshot)
+        return self._catalogue.compose(
+            self.plugins[index], self._snapshot.active, self._snapshot.composed
+        )
 
     def __len__(self) -> int:
         return len(self.plugins)

@@ -55,6 +55,8 @@ class FailureLedger:
         self._outdate = outdate
         self._lock = PerProcess(threading.Lock)
         self._failures: dict[str, dict[tuple[str, ...], PluginFailure]] = {}
+        self.failed: Final = self._failures.keys()
+        """The plugins that there are records of. Reading it takes no lock."""
 
     def hide_unless(self, subject: str, holds: Callable[[str], bool]) -> None:
         """Show failures with this subject only while *holds* is true of their slug."""
@@ -114,10 +116,6 @@ class FailureLedger:
         with self._lock.get():
             records = list(self._records())
         return self._shown(records)
-
-    def has(self, slug: str) -> bool:
-        """Return whether there are records of one plugin. Takes no lock."""
-        return bool(self._failures.get(slug))
 
     def of(self, slug: str) -> tuple[PluginFailure, ...]:
         """Return the records of one plugin, in the order in which they were first seen."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from plugreg import PluginFailure, PluginNotFoundError, PluginState, Stage
@@ -212,6 +215,39 @@ class TestViews:
         assert (list(everything), list(serve)) == (["tea", "milk"], ["tea"])
         assert everything["tea"].active
         assert list(house.catalogue.all()) == []
+
+    def test_show_what_has_failed_since(self):
+        """A view that is held across a change shows new failures as the next view does."""
+        line, active = serving("tea")
+        house = House(line, active=[active])
+        views = [house.catalogue.active(), house.catalogue.all()]
+        assert [view["tea"].errors for view in views] == [(), ()]
+        house.snapshot = snapshot_of(line, active=[active])
+        views.append(house.catalogue.active())
+        assert views[2]["tea"].errors == ()
+        house.ledger.record(PluginFailure(stage=Stage.CALL, slug="tea", message="no"))
+
+        assert [len(view["tea"].errors) for view in views] == [1, 1, 1]
+
+    def test_keep_no_plugin_that_has_left(self):
+        """A plugin object goes with its snapshot, not at the next garbage collection."""
+
+        class Tea:
+            pass
+
+        line, active = serving("tea", plugin=Tea())
+        plugin = weakref.ref(active.loaded.plugin)
+        house = House(line, active=[active])
+        assert house.catalogue.active()["tea"].active
+        assert house.catalogue.all()["tea"].active
+        gc.disable()
+        try:
+            del line, active
+            house.snapshot = Snapshot()
+
+            assert plugin() is None
+        finally:
+            gc.enable()
 
     def test_hold_nothing_else(self):
         """A plugin that is off is no entry of the active ones."""
