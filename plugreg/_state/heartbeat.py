@@ -21,7 +21,7 @@ from plugreg.records import ProcessRecord
 from plugreg.storage import MemoryStorage, Storage
 from plugreg.storage.base import Record, field, parse_records
 from plugreg.storage.clock import now
-from plugreg.storage.quiet import mark_quiet
+from plugreg.storage.quiet_commits import mark_quiet
 
 _TABLE: Final = "processes"
 _INTERVAL: Final = 30.0

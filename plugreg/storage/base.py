@@ -12,11 +12,14 @@ import math
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from itertools import accumulate
 from typing import Any, Final, NoReturn, Protocol, TypeVar
 
 from plugreg._support.per_process import PerProcess
+from plugreg._support.slugs import has_utf8
 from plugreg.exceptions import RecordCorruptError, StorageError, StorageLockedError
 
 T = TypeVar("T")
@@ -251,12 +254,7 @@ MAX_KEY_BYTES: Final = 1024
 
 
 class _Refused(Exception):  # noqa: N818 - it never leaves this module
-    """A value is refused; ``place`` grows on the way up to the record."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.place: list[str] = []
+    """A value is refused. Its arguments are the places on the way to the value, and the reason."""
 
 
 def checked_copy(table: str, key: str, record: Record) -> Record:
@@ -274,7 +272,7 @@ def checked_copy(table: str, key: str, record: Record) -> Record:
             never the value itself, which may be a secret.
     """
     for word, name, longest in (("table", table, MAX_TABLE_BYTES), ("key", key, MAX_KEY_BYTES)):
-        if type(name) is not str or not is_unicode(name):
+        if type(name) is not str or not has_utf8(name):
             raise StorageError(
                 f"record {key!r} of table {table!r} was refused: its {word} must be a str "
                 f"that has a UTF-8 form"
@@ -289,10 +287,11 @@ def checked_copy(table: str, key: str, record: Record) -> Record:
             raise _Refused(f"it is of type {type(record).__qualname__!r}, not 'dict'")
         copy: Record = _copy_checked(record, 1)
     except _Refused as refused:
-        shown = "".join(refused.place[:5]) + ("…" if len(refused.place) > 5 else "")
+        *place, reason = refused.args
+        shown = "".join(place[:5]) + ("…" if len(place) > 5 else "")
         where = f"at {shown} " if shown else ""
         raise StorageError(
-            f"record {key!r} of table {table!r} was refused: {where}{refused.reason}; "
+            f"record {key!r} of table {table!r} was refused: {where}{reason}; "
             f"a record is a dict of JSON values with string keys"
         ) from None
     return copy
@@ -304,53 +303,38 @@ def _copy_checked(value: Any, depth: int) -> Any:
     if value is None or kind is bool:
         return value
     if kind is str:
-        if not is_unicode(value):
-            raise _Refused("there is a string without a UTF-8 form")
-        return value
-    if kind is int:
-        if value.bit_length() > MAX_INT_BITS:
-            raise _Refused(f"there is an integer of more than {MAX_INT_BITS} bits")
-        return value
-    if kind is float:
-        if not math.isfinite(value):
-            raise _Refused("there is a number that is not finite")
-        return value
-    if depth > MAX_DEPTH:
-        raise _Refused(f"it has more than {MAX_DEPTH} levels, or contains itself")
-    if kind is dict:
-        return {_check_name(name): _copy_inner(name, field, depth) for name, field in value.items()}
-    if kind is list:
+        fault = "" if has_utf8(value) else "there is a string without a UTF-8 form"
+    elif kind is int:
+        is_wide = value.bit_length() > MAX_INT_BITS
+        fault = f"there is an integer of more than {MAX_INT_BITS} bits" if is_wide else ""
+    elif kind is float:
+        fault = "" if math.isfinite(value) else "there is a number that is not finite"
+    elif kind is not dict and kind is not list:
+        fault = f"there is a value of type {kind.__qualname__!r}"
+    elif depth > MAX_DEPTH:
+        fault = f"it has more than {MAX_DEPTH} levels, or contains itself"
+    elif kind is dict:
+        return {_check_name(name): _copy_inner(name, item, depth) for name, item in value.items()}
+    else:
         return [_copy_inner(index, item, depth) for index, item in enumerate(value)]
-    raise _Refused(f"there is a value of type {kind.__qualname__!r}")
+    if fault:
+        raise _Refused(fault)
+    return value
 
 
 def _copy_inner(name: str | int, value: Any, depth: int) -> Any:
     try:
         return _copy_checked(value, depth + 1)
     except _Refused as refused:
-        refused.place.insert(0, f"[{name!r}]")
-        raise
+        raise _Refused(f"[{name!r}]", *refused.args) from None
 
 
 def _check_name(name: Any) -> str:
     if type(name) is not str:
         raise _Refused(f"there is a key of type {type(name).__qualname__!r}, not 'str'")
-    if not is_unicode(name):
+    if not has_utf8(name):
         raise _Refused("there is a key without a UTF-8 form")
     return name
-
-
-def is_unicode(string: str) -> bool:
-    """Return whether a string has a UTF-8 form, that is, no lone surrogates.
-
-    Args:
-        string: The string.
-    """
-    try:
-        string.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def refuse_constant(name: str) -> NoReturn:
@@ -367,7 +351,7 @@ def _finite(digits: str) -> float:
 
 _PARSER: Final = json.JSONDecoder(parse_constant=refuse_constant, parse_float=_finite)
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
-_STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_NO_BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[^"\[\]{}]+', re.DOTALL)
 
 
 def levels_of(text: str) -> int:
@@ -375,15 +359,8 @@ def levels_of(text: str) -> int:
     brackets = text.count("[") + text.count("{")
     if brackets <= MAX_DEPTH:
         return brackets
-    level = deepest = 0
-    for found in _STRING_OR_BRACKET.finditer(text):
-        bracket = found[0]
-        if bracket in ("[", "{"):
-            level += 1
-            deepest = max(deepest, level)
-        elif bracket in ("]", "}"):
-            level -= 1
-    return deepest
+    found = _NO_BRACKETS.sub("", text)
+    return max(accumulate(1 if bracket in "[{" else -1 for bracket in found), default=0)
 
 
 def parse_json(text: str) -> Any:
@@ -408,7 +385,7 @@ def parse_json(text: str) -> Any:
         try:
             _copy_checked(value, -1)
         except _Refused as refused:
-            raise ValueError(refused.reason) from None
+            raise ValueError(refused.args[-1]) from None
     return value
 
 
@@ -449,14 +426,18 @@ class Gate:
         return getattr(self._inside, "process", None) is not None
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
+    def entered(self) -> Iterator[float]:
         """Hold the gate for a ``with`` block.
+
+        Returns:
+            The end of the time limit, a `time.monotonic`.
 
         Raises:
             StorageError: If this thread holds it already, or the storage is closed.
             StorageLockedError: If it was not acquired in time.
         """
-        process = os.getpid()
+        process, seconds = os.getpid(), self._timeout
+        deadline = time.monotonic() + (math.inf if seconds is None else seconds)
         if self.is_inside():
             raise StorageError(
                 "a transaction cannot begin inside another one of the same storage and thread; "
@@ -469,11 +450,11 @@ class Gate:
         try:
             # Acquired inside, so that an interrupt right after it does not leave it held. An RLock
             # knows its holder, so it can be released without knowing how far this has come.
-            if not lock.acquire(timeout=-1 if self._timeout is None else self._timeout):
-                raise StorageLockedError(self._lock, self._timeout or 0)
+            if not lock.acquire(timeout=-1 if seconds is None else seconds):
+                raise StorageLockedError(self._lock, seconds or 0)
             self.require_open()
             self._inside.process = process
-            yield
+            yield deadline
         finally:
             self._inside.process = None
             # Before the release, no function written in Python is called, suppress() neither: an

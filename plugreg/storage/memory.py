@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Generic, Protocol, TypeVar
 
 from plugreg._support.named import NamedTuple
 from plugreg.exceptions import RecordCorruptError, StorageError
@@ -141,21 +141,27 @@ class BufferedTransaction:
         return changed[key] if key in changed else self._source.record(table, key)
 
 
-class MemoryStorage:
-    """A `Storage` that lasts as long as this object, in this process only.
+S = TypeVar("S", bound=RecordSource)
 
-    Nothing is written to disk. All threads may use it; a transaction waits without limit for the
-    one before it. A forked child has a copy of its own from then on.
+
+class BufferedStorage(Generic[S]):
+    """Base of each `Storage`: holds the changes of a transaction back until it ends.
+
+    Args:
+        lock: The name of the lock in a StorageLockedError.
+        lock_timeout: Seconds to wait before that error, None for no limit.
     """
 
-    def __init__(self) -> None:
-        self._gate = Gate("the lock of a MemoryStorage", timeout=None)
-        self._state = StoreState()
+    def __init__(self, lock: str, lock_timeout: float | None) -> None:
+        self._gate = Gate(lock, lock_timeout)
 
-    def read(self, table: str) -> dict[str, Record]:
-        """See `Storage.read`."""
-        self._gate.require_open()
-        return self._state.copy_table(table)
+    def _locked(self, deadline: float) -> AbstractContextManager[S]:
+        """Hold the store's lock for a ``with`` block, and provide the latest commit."""
+        raise NotImplementedError
+
+    def _commit(self, source: S, changes: Changes) -> None:
+        """Commit changes to what `_locked` has provided, and still holds."""
+        raise NotImplementedError
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """See `Storage.transaction`."""
@@ -164,37 +170,50 @@ class MemoryStorage:
 
     @contextmanager
     def _transaction(self) -> Iterator[Transaction]:
-        with self._gate.entered():
-            state = self._state
-            with buffered(state) as transaction:
+        with self._gate.entered() as deadline, self._locked(deadline) as source:
+            transaction = BufferedTransaction(source)
+            try:
                 yield transaction
+                # Only its parent may commit it in a process that was forked meanwhile.
+                transaction.require_usable()
+            finally:
+                transaction.end()
             if transaction.changes:
-                # Readers take the state once, so they see a whole commit or nothing of it.
-                self._state = state.apply(transaction.changes)
-
-    def revision(self) -> int:
-        """See `Storage.revision`."""
-        self._gate.require_open()
-        return self._state.revision
+                self._commit(source, transaction.changes)
 
     def close(self) -> None:
         """See `Storage.close`."""
         self._gate.close()
 
 
-@contextmanager
-def buffered(source: RecordSource) -> Iterator[BufferedTransaction]:
-    """Provide a transaction for a ``with`` block.
+class MemoryStorage(BufferedStorage[StoreState]):
+    """A `Storage` that lasts as long as this object, in this process only.
 
-    The caller commits its changes afterwards. The end of the block raises StorageError in a process
-    that was forked inside it: only its parent may commit the transaction.
+    Nothing is written to disk. All threads may use it; a transaction waits without limit for the
+    one before it. A forked child has a copy of its own from then on.
     """
-    transaction = BufferedTransaction(source)
-    try:
-        yield transaction
-        transaction.require_usable()
-    finally:
-        transaction.end()
+
+    def __init__(self) -> None:
+        super().__init__("the lock of a MemoryStorage", lock_timeout=None)
+        self._state = StoreState()
+
+    def read(self, table: str) -> dict[str, Record]:
+        """See `Storage.read`."""
+        self._gate.require_open()
+        return self._state.copy_table(table)
+
+    def revision(self) -> int:
+        """See `Storage.revision`."""
+        self._gate.require_open()
+        return self._state.revision
+
+    def _locked(self, deadline: float) -> AbstractContextManager[StoreState]:
+        del deadline
+        return nullcontext(self._state)
+
+    def _commit(self, source: StoreState, changes: Changes) -> None:
+        # Readers take the state once, so they see a whole commit or nothing of it.
+        self._state = source.apply(changes)
 
 
 def _copy(value: Any) -> Any:

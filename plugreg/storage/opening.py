@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from plugreg._support.slugs import near
@@ -58,9 +57,7 @@ def open_storage(url: str) -> Storage:
         if rest:
             raise StorageURLError("memory://…", "a store in memory has no path and no options")
         return MemoryStorage()
-    if scheme == "tinydb":
-        return _open_tinydb(rest)
-    return _open_sqlite(rest) if scheme == "sqlite" else _open_server(url)
+    return _open_server(url) if "+" in scheme else _open_file(scheme, rest)
 
 
 def _list_schemes() -> str:
@@ -76,47 +73,7 @@ def _suggest(scheme: str) -> str:
     return near(scheme, SCHEMES)
 
 
-def _open_tinydb(rest: str) -> Storage:
-    from plugreg.storage.file.tinydb import TinyDBStorage
-
-    path, options = _parse_file("tinydb", rest, "on_corrupt")
-    with _naming(f"tinydb:///{path}"):
-        return TinyDBStorage(path, **options)
-
-
-def _open_sqlite(rest: str) -> Storage:
-    from plugreg.storage.sql.engines import url_of_file
-    from plugreg.storage.sql.storage import SQLStorage
-
-    path, options = _parse_file("sqlite", rest, "prefix")
-    with _naming(f"sqlite:///{path}"):
-        return SQLStorage(url_of_file(path), **options)
-
-
-def _open_server(url: str) -> Storage:
-    from plugreg.storage.sql.engines import parse_url, place_of
-    from plugreg.storage.sql.storage import SQLStorage
-
-    parsed = parse_url(url)
-    place = place_of(parsed)
-    options = _parse_options(place, parsed.query, ("lock_timeout", "prefix"))
-    with _naming(place):
-        return SQLStorage(parsed.difference_update_query(list(options)), **options)
-
-
-@contextmanager
-def _naming(place: str) -> Iterator[None]:
-    """Raise StorageURLError, which names the place, for an invalid option."""
-    try:
-        yield
-    except StorageURLError:
-        raise
-    except ValueError as error:
-        raise StorageURLError(place, str(error)) from error
-
-
-def _parse_file(scheme: str, rest: str, option: str) -> tuple[str, dict[str, Any]]:
-    """Return the path and the options of the URL of a file."""
+def _open_file(scheme: str, rest: str) -> Storage:
     from urllib.parse import parse_qsl
 
     address, _, query = rest.partition("?")
@@ -126,11 +83,43 @@ def _parse_file(scheme: str, rest: str, option: str) -> tuple[str, dict[str, Any
             f"{scheme}://…",
             f"a path must stand after three slashes: {scheme}:///file, or {scheme}:////folder/file",
         )
-    place, given = f"{scheme}://{address}", dict(parse_qsl(query, keep_blank_values=True))
+    place, path = f"{scheme}://{address}", address[1:]
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    option = "on_corrupt" if scheme == "tinydb" else "prefix"
     options = _parse_options(place, given, ("lock_timeout", option))
     for name in given.keys() - options.keys():
         raise StorageURLError(place, f"there is no option {name!r}")
-    return address[1:], options
+    if scheme == "tinydb":
+        from plugreg.storage.file.tinydb import TinyDBStorage
+
+        return _construct(place, lambda: TinyDBStorage(path, **options))
+    from plugreg.storage.sql.engines import parse_url
+    from plugreg.storage.sql.storage import SQLStorage
+
+    # SQLAlchemy 2.1 decodes the path in a string, and 2.0 does not.
+    parsed = parse_url("sqlite://").set(database=path)
+    return _construct(place, lambda: SQLStorage(parsed, **options))
+
+
+def _open_server(url: str) -> Storage:
+    from plugreg.storage.sql.engines import parse_url, place_of
+    from plugreg.storage.sql.storage import SQLStorage
+
+    parsed = parse_url(url)
+    place = place_of(parsed)
+    options = _parse_options(place, parsed.query, ("lock_timeout", "prefix"))
+    rest = parsed.difference_update_query(list(options))
+    return _construct(place, lambda: SQLStorage(rest, **options))
+
+
+def _construct(place: str, construct: Callable[[], Storage]) -> Storage:
+    """Construct a storage. Raises StorageURLError, which names the place, for an invalid option."""
+    try:
+        return construct()
+    except StorageURLError:
+        raise
+    except ValueError as error:
+        raise StorageURLError(place, str(error)) from error
 
 
 def _parse_options(

@@ -14,7 +14,7 @@ from plugreg.storage.base import (
     Transaction,
     refuse_constant,
 )
-from plugreg.storage.quiet import TABLE as QUIET
+from plugreg.storage.quiet_commits import TABLE as QUIET
 
 FORMAT: Final = 1
 """The version of the JSON of `export_json`. A higher one is refused."""

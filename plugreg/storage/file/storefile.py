@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from plugreg._support.named import NamedTuple
 from plugreg.exceptions import StorageCorruptError, StorageFormatError, StorageUnavailableError
@@ -35,6 +35,9 @@ FORMAT: Final = 1
 
 _MAX_HEADER: Final = 512
 _FORMAT_FIRST: Final = re.compile(rb'\s*\{\s*"plugreg"\s*:\s*([0-9]{1,9})\b')
+_HEADER: Final = re.compile(
+    rb'\{"plugreg": %d, "revision": (0|[1-9][0-9]{0,18}), "sha256": "([0-9a-f]{64})"\}\n' % FORMAT
+)
 # No record contains itself: neither a checked copy does, nor a parsed record.
 _JSON: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False)
 _BINARY: Final = getattr(os, "O_BINARY", 0)
@@ -58,7 +61,7 @@ class SetAside:
     when: datetime
 
 
-class FileMark(NamedTuple):
+class _Mark(NamedTuple):
     """The properties by which a file is recognised without reading all of it."""
 
     header: bytes
@@ -66,10 +69,9 @@ class FileMark(NamedTuple):
     size: int
     modified_ns: int
 
-    @classmethod
-    def of(cls, header: bytes, status: os.stat_result) -> FileMark:
-        """Return the mark of a file with this header and status."""
-        return cls(header, status.st_ino, status.st_size, status.st_mtime_ns)
+
+def _mark(header: bytes, status: os.stat_result) -> _Mark:
+    return _Mark(header, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 class StoreFile:
@@ -90,7 +92,7 @@ class StoreFile:
         self._name = str(path)  # System calls are faster with a string than with a Path.
         # One value, so that a reader without a lock never pairs one file's mark with the state of
         # another. It only caches the result of some load: each load checks the file.
-        self._known: tuple[FileMark, StoreState] | None = None
+        self._known: tuple[_Mark, StoreState] | None = None
 
     def load(self) -> StoreState:
         """Return the contents of the file now, an empty state if there was never a file.
@@ -102,11 +104,7 @@ class StoreFile:
         try:
             return self._read()
         except OSError as error:
-            raise self._unavailable(_reason_of(error)) from error
-        except _NewerError as newer:
-            raise StorageFormatError(str(self.path), newer.found, FORMAT) from None
-        except _DamageError as damage:
-            raise StorageCorruptError(str(self.path), str(damage)) from damage.__cause__
+            raise self._unavailable(error) from error
 
     def _read(self) -> StoreState:
         known = self._known
@@ -116,21 +114,24 @@ class StoreFile:
             # The cache before the look counts: the first commit may have come since.
             if known is None and self._folder.is_dir():
                 return StoreState()
-            raise self._unavailable(self._absence()) from error
+            reason = "the file was there and is gone; put it back, or open the storage again"
+            if not self._folder.is_dir():
+                reason = f"there is no folder {str(self._folder)!r}; make it first"
+            raise self._unavailable(reason) from error
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise self._unavailable("it is not a plain file; choose another path")
             start = os.read(descriptor, _MAX_HEADER)
             header = start[: start.find(b"\n") + 1] or start
-            mark = FileMark.of(header, status)
+            mark = _mark(header, status)
             if known is not None and known[0] == mark:
                 return known[1]
             with open(descriptor, "rb", closefd=False) as file:
                 body = start[len(header) :] + file.read()
         finally:
             os.close(descriptor)
-        state = _decode(header, body)
+        state = _decode(self._name, header, body)
         self._known = (mark, state)
         return state
 
@@ -148,12 +149,17 @@ class StoreFile:
             before = self._status(old)
             mark = self._write(new, before)
         except OSError as error:
-            raise self._unavailable(_reason_of(error)) from error
+            raise self._unavailable(error) from error
         try:
             flush_folder(self._folder)
         except OSError as error:
-            # Others may have read the new revision by now, so the old one cannot return.
-            self._undo(StoreState(new.revision + 1, old.tables), before, error)
+            try:
+                # Others may have read the new revision by now, so the old one cannot return.
+                self._write(StoreState(new.revision + 1, old.tables), before)
+            except OSError:
+                reason = "the change was made, but may not survive a power cut: "
+                raise self._unavailable(reason + _reason_of(error)) from error
+            raise self._unavailable(error) from error
         self._known = (mark, new)
 
     def _status(self, old: StoreState) -> os.stat_result | None:
@@ -169,39 +175,25 @@ class StoreFile:
             if known is None:
                 return None
             raise
-        is_known = known is not None and known == (FileMark.of(known[0].header, status), old)
         # A slow reader may have cached an older file; then the contents decide.
-        if not is_known and not self._has_contents(old):
-            raise self._unavailable(
-                "it was changed meanwhile by something that does not hold its lock; "
-                "nothing was written: begin the transaction again"
-            )
-        return status
+        is_known = known is not None and known == (_mark(known[0].header, status), old)
+        with suppress(StorageCorruptError, StorageFormatError):
+            if is_known or self._read() == old:
+                return status
+        raise self._unavailable(
+            "it was changed meanwhile by something that does not hold its lock; "
+            "nothing was written: begin the transaction again"
+        )
 
-    def _has_contents(self, state: StoreState) -> bool:
+    def _write(self, state: StoreState, before: os.stat_result | None) -> _Mark:
         try:
-            return self._read() == state
-        except _DamageError:
-            return False
-
-    def _write(self, state: StoreState, before: os.stat_result | None) -> FileMark:
-        header, body = _encode(state)
-        try:
-            mark = _write_new(self._temporary, before, header, body)
+            mark = _write_new(self._temporary, before, *_encode(state))
             os.replace(self._temporary, self._name)  # noqa: PTH105 - a Path takes longer
         except BaseException:
             with suppress(OSError):
                 self._temporary.unlink(missing_ok=True)
             raise
         return mark
-
-    def _undo(self, state: StoreState, before: os.stat_result | None, cause: OSError) -> NoReturn:
-        try:
-            self._write(state, before)
-        except OSError:
-            reason = f"the change was made, but may not survive a power cut: {_reason_of(cause)}"
-            raise self._unavailable(reason) from cause
-        raise self._unavailable(_reason_of(cause)) from cause
 
     def share(self, descriptor: int) -> None:
         """Give the lock file the owner, group and mode of this file.
@@ -261,22 +253,19 @@ class StoreFile:
                     place.rename(self.path)
                     raise
         except OSError as error:
-            raise self._unavailable(f"it is damaged and stays: {_reason_of(error)}") from error
+            reason = f"it is damaged and stays: {_reason_of(error)}"
+            raise self._unavailable(reason) from error
         self._known = None
         with suppress(OSError):
             flush_folder(self._folder)
         return SetAside(path=str(place), reason=reason, when=when)
 
-    def _unavailable(self, reason: str) -> StorageUnavailableError:
-        return StorageUnavailableError(str(self.path), reason)
-
-    def _absence(self) -> str:
-        if not self._folder.is_dir():
-            return f"there is no folder {str(self._folder)!r}; make it first"
-        return "the file was there and is gone; put it back, or open the storage again"
+    def _unavailable(self, reason: str | OSError) -> StorageUnavailableError:
+        words = _reason_of(reason) if isinstance(reason, OSError) else reason
+        return StorageUnavailableError(self._name, words)
 
 
-def _write_new(path: Path, like: os.stat_result | None, header: bytes, body: bytes) -> FileMark:
+def _write_new(path: Path, like: os.stat_result | None, header: bytes, body: bytes) -> _Mark:
     """Write a new file with the permissions of another, or for its owner only."""
     # Settings hold secrets: nobody else may open the file before it has its final mode.
     try:
@@ -293,7 +282,7 @@ def _write_new(path: Path, like: os.stat_result | None, header: bytes, body: byt
         if like is not None and (mode := stat.S_IMODE(like.st_mode)) != 0o600:
             path.chmod(mode)
         os.fsync(descriptor)
-        return FileMark.of(header, os.fstat(descriptor))
+        return _mark(header, os.fstat(descriptor))
     finally:
         os.close(descriptor)
 
@@ -357,26 +346,12 @@ def flush_folder(folder: str | os.PathLike[str]) -> None:
         os.close(descriptor)
 
 
-class _DamageError(Exception):
-    """The bytes are not a store; the message has the reason."""
-
-
-class _NewerError(_DamageError):
-    """The bytes are a store of a newer plugreg, with the format *found*."""
-
-    def __init__(self, found: int) -> None:
-        super().__init__(found)
-        self.found = found
-
-
 def _encode(state: StoreState) -> tuple[bytes, bytes]:
     body = _JSON.encode(state.tables).encode() + b"\n"
-    return _header(state.revision, _checksum(state.revision, body)), body
-
-
-def _header(revision: int, checksum: str) -> bytes:
+    checksum = _checksum(state.revision, body)
     # Formatted by hand, because an encoder takes a part of the time of a small write.
-    return f'{{"plugreg": {FORMAT}, "revision": {revision}, "sha256": "{checksum}"}}\n'.encode()
+    header = f'{{"plugreg": {FORMAT}, "revision": {state.revision}, "sha256": "{checksum}"}}\n'
+    return header.encode(), body
 
 
 def _checksum(revision: int, body: bytes) -> str:
@@ -386,44 +361,28 @@ def _checksum(revision: int, body: bytes) -> str:
     return digest.hexdigest()
 
 
-def _decode(header: bytes, body: bytes) -> StoreState:
-    revision = _revision_of(header, body)
-    tables = _parse(body, "its content")
-    if not _is_tables(tables):
-        raise _DamageError("its content is not tables of records")
-    return StoreState(revision, tables)
-
-
-def _revision_of(header: bytes, body: bytes) -> int:
-    if not header:
-        raise _DamageError("it is empty")
+def _decode(path: str, header: bytes, body: bytes) -> StoreState:
+    """Return the contents of a file. Raises StorageCorruptError or StorageFormatError."""
     # A newer plugreg may write a longer first line, or several: its format comes first.
     newer = _FORMAT_FIRST.match(header + body[:_MAX_HEADER])
     if newer and int(newer[1]) > FORMAT:
-        raise _NewerError(int(newer[1]))
-    fields = _parse(header, "its first line")
-    if not isinstance(fields, dict) or type(fields.get("plugreg")) is not int:
-        raise _DamageError("its first line is not the header of a plugreg store")
-    if fields["plugreg"] > FORMAT:
-        raise _NewerError(fields["plugreg"])
-    revision, checksum = fields.get("revision"), fields.get("sha256")
-    if type(revision) is not int or type(checksum) is not str:
-        raise _DamageError("its header has no revision and checksum")
-    if checksum != _checksum(revision, body):
-        raise _DamageError("its checksum is wrong: it was changed, or a part of it is missing")
-    # Compared as bytes, so that there is no second way to write a header.
-    if header != _header(revision, checksum):
-        raise _DamageError("its header is not as plugreg writes it")
-    return revision
-
-
-def _parse(content: bytes, part: str) -> Any:
+        raise StorageFormatError(path, int(newer[1]), FORMAT)
+    # The whole line is compared, so that there is no second way to write a header.
+    found = _HEADER.fullmatch(header)
+    if found is None:
+        reason = "its first line is not the header of a plugreg store" if header else "it is empty"
+        raise StorageCorruptError(path, reason)
+    revision = int(found[1])
+    if found[2].decode() != _checksum(revision, body):
+        reason = "its checksum is wrong: it was changed, or a part of it is missing"
+        raise StorageCorruptError(path, reason)
     try:
-        return parse_json(content.decode())
-    except UnicodeDecodeError as error:
-        raise _DamageError(f"{part} is not UTF-8") from error
+        tables = parse_json(body.decode())
     except ValueError as error:
-        raise _DamageError(f"{part} is not JSON that can be read ({error})") from error
+        raise StorageCorruptError(path, f"it is not JSON that can be read ({error})") from error
+    if not _is_tables(tables):
+        raise StorageCorruptError(path, "its content is not tables of records")
+    return StoreState(revision, tables)
 
 
 def _is_tables(value: Any) -> bool:

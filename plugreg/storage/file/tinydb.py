@@ -7,9 +7,8 @@ file, and so do two processes. The file itself is `plugreg.storage.file.storefil
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,16 +16,16 @@ import tinydb.storages
 import tinydb.table
 
 from plugreg.exceptions import StorageCorruptError
-from plugreg.storage.base import Changes, Gate, Record, Transaction
+from plugreg.storage.base import Changes, Record
 from plugreg.storage.file.locking import FileLock
 from plugreg.storage.file.storefile import SetAside, StoreFile
-from plugreg.storage.memory import StoreState, buffered
+from plugreg.storage.memory import BufferedStorage, StoreState
 
 OnCorrupt = Literal["raise", "set_aside"]
 """The handling of a damaged file; see `TinyDBStorage`."""
 
 
-class TinyDBStorage:
+class TinyDBStorage(BufferedStorage[StoreState]):
     """A `Storage` in one file, shared by all threads and processes of one machine.
 
     Opening checks the whole file. Without a file the store is empty, and the first commit creates
@@ -80,9 +79,9 @@ class TinyDBStorage:
         # A link is followed once, because a rename would replace the link instead of its file.
         self._file = StoreFile(Path(os.path.realpath(path)))
         lock = f"{self._file.path}.lock"
+        super().__init__(lock, lock_timeout)
         self._lock = FileLock(lock, mode=0o600, adapt=self._file.share)
         self._lock_timeout = lock_timeout
-        self._gate = Gate(self._lock.path, lock_timeout)
         self._on_corrupt = on_corrupt
         self._set_aside: tuple[SetAside, ...] = ()
         self._load()
@@ -100,34 +99,25 @@ class TinyDBStorage:
         self._gate.require_open()
         return self._load().copy_table(table)
 
-    def transaction(self) -> AbstractContextManager[Transaction]:
-        """See `Storage.transaction`."""
-        self._gate.require_open()
-        return self._transaction()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Transaction]:
-        with self._locked():
-            state = self._load_locked()
-            with buffered(state) as transaction:
-                yield transaction
-            if transaction.changes:
-                self._file.replace(state, _apply(state, transaction.changes))
-
     def revision(self) -> int:
         """See `Storage.revision`."""
         self._gate.require_open()
         return self._load().revision
 
-    def close(self) -> None:
-        """See `Storage.close`."""
-        self._gate.close()
-
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        deadline = time.monotonic() + self._lock_timeout
-        with self._gate.entered(), self._lock.held(self._lock_timeout, deadline):
-            yield
+    def _locked(self, deadline: float) -> Iterator[StoreState]:
+        with self._lock.held(self._lock_timeout, deadline):
+            try:
+                state = self._file.load()
+            except StorageCorruptError as damage:
+                if self._on_corrupt == "raise":
+                    raise
+                self._set_aside += (self._file.set_aside(damage.reason),)
+                state = self._file.load()
+            yield state
+
+    def _commit(self, source: StoreState, changes: Changes) -> None:
+        self._file.replace(source, _apply(source, changes))
 
     def _load(self) -> StoreState:
         """Return the contents of the file; lock it only to set a damaged one aside."""
@@ -137,18 +127,8 @@ class TinyDBStorage:
             # Inside a transaction the file is not changed; its commit will find the damage too.
             if self._on_corrupt == "raise" or self._gate.is_inside():
                 raise
-        with self._locked():
-            return self._load_locked()
-
-    def _load_locked(self) -> StoreState:
-        """Return the contents of the file, whose lock the caller holds."""
-        try:
-            return self._file.load()
-        except StorageCorruptError as damage:
-            if self._on_corrupt == "raise":
-                raise
-            self._set_aside += (self._file.set_aside(damage.reason),)
-        return self._file.load()
+        with self._gate.entered() as deadline, self._locked(deadline) as state:
+            return state
 
 
 class _DocumentTable(tinydb.table.Table):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import math
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from types import MappingProxyType
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar, Final
 
 import sqlalchemy as sa
@@ -21,29 +18,11 @@ from plugreg.exceptions import (
     StorageURLError,
 )
 from plugreg.storage.sql.connections import roll_back
-from plugreg.storage.sql.engines import place_of, secrets_of
+from plugreg.storage.sql.engines import EXAMPLES, place_of, secrets_of
 from plugreg.storage.sql.schema import Head, Schema
 
 _SCHEMA_LOCK: Final = 0x706C7567
 """The number of the advisory lock of a PostgreSQL database under which tables are created."""
-
-# A plain BEGIN would acquire the lock only at the first write, after the reads have become stale.
-_BEGIN_IMMEDIATE: Final = "BEGIN IMMEDIATE"
-# With a stricter level, a commit of another transaction during the wait would be an error.
-_BEGIN_READ_COMMITTED: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-
-
-class Verdict(enum.Enum):
-    """What an error of a database means for the request that it failed."""
-
-    BUSY = enum.auto()
-    """Another transaction was in the way; nothing was done, and a retry may succeed."""
-    LOCKED = enum.auto()
-    """The lock was not acquired within the time limit."""
-    DAMAGED = enum.auto()
-    """The files on disk are no database, or not a complete one."""
-    UNAVAILABLE = enum.auto()
-    """Anything else: no connection, no room, no permission, no table."""
 
 
 class Backend:
@@ -58,8 +37,15 @@ class Backend:
         lock_timeout: Seconds to wait for the store's lock, as StorageLockedError reports them.
     """
 
-    verdicts: ClassVar[Mapping[object, Verdict]]
-    """The verdicts by error code; any other code means `Verdict.UNAVAILABLE`."""
+    begin_statement: ClassVar[str]
+    time_query: ClassVar[str]
+    """The statement that returns seconds since the epoch, within a transaction too."""
+    busy_codes: ClassVar[frozenset[object]]
+    """Another transaction was in the way; nothing was done, and a retry may succeed."""
+    locked_codes: ClassVar[frozenset[object]] = frozenset()
+    """The lock was not acquired within the time limit."""
+    damaged_codes: ClassVar[frozenset[object]]
+    """The files on disk are no database, or not a complete one."""
 
     def __init__(self, url: sa.URL, prefix: str, lock_timeout: float) -> None:
         self.place = place_of(url)
@@ -76,28 +62,50 @@ class Backend:
     def prepare(self, connection: sa.Connection) -> None:
         """Set the options that a database of plugreg's own must have."""
 
-    def lock_schema(
-        self, connection: sa.Connection, seconds: float
-    ) -> AbstractContextManager[None]:
-        """Let nobody else create or migrate these tables during a ``with`` block.
+    def lock_row(self, connection: sa.Connection, seconds: float) -> str:
+        """Limit the wait for the lock of a row, and return the clause that acquires it."""
+        del connection, seconds
+        return ""
+
+    def lock_tables(self, connection: sa.Connection, seconds: float) -> None:
+        """Acquire the lock under which tables are created, within a transaction."""
+
+    @contextmanager
+    def _begun(self, connection: sa.Connection) -> Iterator[None]:
+        """Begin a transaction, and roll it back if the ``with`` block raises."""
+        connection.exec_driver_sql(self.begin_statement)
+        try:
+            yield
+        except BaseException:
+            # Not every pool of a host does that.
+            roll_back(connection)
+            raise
+
+    @contextmanager
+    def lock_schema(self, connection: sa.Connection, seconds: float) -> Iterator[None]:
+        """Let nobody else create these tables during a ``with`` block.
 
         Args:
             connection: The connection that holds the lock.
             seconds: How long the database waits for the lock. Where it cannot wait, it fails with
-                an error that is `Verdict.BUSY`.
+                an error that `is_busy`.
         """
-        raise NotImplementedError
+        with self._begun(connection):
+            self.lock_tables(connection, seconds)
+            yield
+            connection.exec_driver_sql("COMMIT")
 
     def begin(self, connection: sa.Connection, seconds: float) -> Head:
         """Begin a transaction with the store's lock, and return the row of ``meta``.
 
         If this raises, no transaction is open. The arguments are those of `lock_schema`.
         """
-        raise NotImplementedError
+        with self._begun(connection):
+            return self.schema.head(connection, self.lock_row(connection, seconds))
 
     def now(self, connection: sa.Connection) -> float:
         """Return the time of the database, in seconds since the epoch."""
-        raise NotImplementedError
+        return float(connection.exec_driver_sql(self.time_query).scalar_one())
 
     def code_of(self, error: BaseException) -> object:
         """Return the code of a driver's error."""
@@ -105,14 +113,14 @@ class Backend:
 
     def is_busy(self, error: Exception) -> bool:
         """Return whether another transaction caused an error, so a retry may help."""
-        return self._judge(error) is Verdict.BUSY
+        return self._code(error) in self.busy_codes
 
     def translate(self, error: Exception) -> StorageError:
         """Return the StorageError for an error of SQLAlchemy, without any password."""
         if isinstance(error, UnicodeDecodeError):
             return StorageCorruptError(self.place, "the definition of a table is not UTF-8")
-        verdict = self._judge(error)
-        if verdict in {Verdict.BUSY, Verdict.LOCKED}:
+        code = self._code(error)
+        if code in self.busy_codes | self.locked_codes:
             return self.locked_error()
         cause = getattr(error, "orig", None) or error
         # The detail of a PostgreSQL error may be contents; PyMySQL puts a number before the words.
@@ -120,17 +128,16 @@ class Backend:
         reason = " ".join(str(primary or (cause.args[-1] if cause.args else cause)).split())
         for secret in self._secrets:
             reason = reason.replace(secret, "…")
-        kind = StorageCorruptError if verdict is Verdict.DAMAGED else StorageUnavailableError
+        kind = StorageCorruptError if code in self.damaged_codes else StorageUnavailableError
         return kind(self.place, reason or type(cause).__name__)
 
     def locked_error(self) -> StorageLockedError:
         """Return the error for a lock that was not acquired in time."""
         return StorageLockedError(f"the lock of {self.place}", self._lock_timeout)
 
-    def _judge(self, error: Exception) -> Verdict:
+    def _code(self, error: Exception) -> object:
         cause = getattr(error, "orig", None)
-        code = None if cause is None else self.code_of(cause)
-        return self.verdicts.get(code, Verdict.UNAVAILABLE)
+        return None if cause is None else self.code_of(cause)
 
 
 class SQLite(Backend):
@@ -139,10 +146,14 @@ class SQLite(Backend):
     It never waits for the lock: callers retry.
     """
 
+    # A plain BEGIN would acquire the lock only at the first write, after the reads have become
+    # stale.
+    begin_statement = "BEGIN IMMEDIATE"
+    # All processes that share a file share the clock of this machine.
+    time_query = "SELECT (julianday('now') - 2440587.5) * 86400"
     # Primary codes, https://sqlite.org/rescode.html: BUSY, LOCKED; CORRUPT, NOTADB.
-    verdicts = MappingProxyType(
-        {5: Verdict.BUSY, 6: Verdict.BUSY, 11: Verdict.DAMAGED, 26: Verdict.DAMAGED}
-    )
+    busy_codes = frozenset({5, 6})
+    damaged_codes = frozenset({11, 26})
 
     def require(self, connection: sa.Connection) -> None:
         """See `Backend.require`."""
@@ -153,7 +164,7 @@ class SQLite(Backend):
     def check(self, connection: sa.Connection) -> None:
         """See `Backend.check`."""
         for table in (self.schema.meta, self.schema.records):
-            result = connection.exec_driver_sql(f'PRAGMA integrity_check("{table.name}")')
+            result = connection.exec_driver_sql(f'PRAGMA integrity_check("{table}")')
             faults = result.scalars().all()
             if faults != ["ok"]:
                 raise StorageCorruptError(self.place, "; ".join(map(str, faults[:3])))
@@ -168,26 +179,6 @@ class SQLite(Backend):
             self.place, "it cannot have a write-ahead log there, as on a network file system"
         )
 
-    @contextmanager
-    def lock_schema(self, connection: sa.Connection, seconds: float) -> Iterator[None]:
-        """See `Backend.lock_schema`."""
-        del seconds
-        with _rolled_back_on_error(connection, _BEGIN_IMMEDIATE):
-            yield
-            connection.exec_driver_sql("COMMIT")
-
-    def begin(self, connection: sa.Connection, seconds: float) -> Head:
-        """See `Backend.begin`."""
-        del seconds
-        with _rolled_back_on_error(connection, _BEGIN_IMMEDIATE):
-            return self.schema.head(connection)
-
-    def now(self, connection: sa.Connection) -> float:
-        """See `Backend.now`."""
-        # All processes that share a file share this machine.
-        del connection
-        return time.time()
-
     def code_of(self, error: BaseException) -> object:
         """See `Backend.code_of`."""
         # Extended codes have the primary one in their lower byte.
@@ -199,42 +190,26 @@ class SQLite(Backend):
 class PostgreSQL(Backend):
     """A PostgreSQL database: the lock is that of the one row of ``meta``."""
 
+    # With a stricter level, a commit of another transaction during the wait would be an error.
+    begin_statement = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+    time_query = "SELECT extract(epoch FROM clock_timestamp())"
     # https://www.postgresql.org/docs/current/errcodes-appendix.html: serialization_failure,
     # deadlock_detected; lock_not_available; data_corrupted, index_corrupted.
-    verdicts = MappingProxyType(
-        {
-            "40001": Verdict.BUSY,
-            "40P01": Verdict.BUSY,
-            "55P03": Verdict.LOCKED,
-            "XX001": Verdict.DAMAGED,
-            "XX002": Verdict.DAMAGED,
-        }
-    )
+    busy_codes = frozenset({"40001", "40P01"})
+    locked_codes = frozenset({"55P03"})
+    damaged_codes = frozenset({"XX001", "XX002"})
 
-    @contextmanager
-    def lock_schema(self, connection: sa.Connection, seconds: float) -> Iterator[None]:
-        """See `Backend.lock_schema`."""
-        with _rolled_back_on_error(connection, _BEGIN_READ_COMMITTED):
-            self._limit(connection, seconds)
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
-            yield
-            connection.exec_driver_sql("COMMIT")
-
-    def begin(self, connection: sa.Connection, seconds: float) -> Head:
-        """See `Backend.begin`."""
-        with _rolled_back_on_error(connection, _BEGIN_READ_COMMITTED):
-            self._limit(connection, seconds)
-            return self.schema.head(connection, "FOR UPDATE")
-
-    @staticmethod
-    def _limit(connection: sa.Connection, seconds: float) -> None:
+    def lock_row(self, connection: sa.Connection, seconds: float) -> str:
+        """See `Backend.lock_row`."""
         # 0 would mean no limit, and the value must fit into 32 bits.
         milliseconds = min(max(1, math.ceil(seconds * 1000)), 2**31 - 1)
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {milliseconds}")
+        return "FOR UPDATE"
 
-    def now(self, connection: sa.Connection) -> float:
-        """See `Backend.now`."""
-        return float(connection.scalar(sa.text("SELECT extract(epoch FROM clock_timestamp())")))
+    def lock_tables(self, connection: sa.Connection, seconds: float) -> None:
+        """See `Backend.lock_tables`."""
+        self.lock_row(connection, seconds)
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
 
     def code_of(self, error: BaseException) -> object:
         """See `Backend.code_of`."""
@@ -248,15 +223,13 @@ class MariaDB(Backend):
     MySQL cannot be told how long to wait for it: its own ``innodb_lock_wait_timeout`` decides.
     """
 
+    begin_statement = "START TRANSACTION READ WRITE"
+    time_query = "SELECT unix_timestamp(sysdate(6))"
     # https://mariadb.com/kb/en/mariadb-error-code-reference/: CHECKREAD, LOCK_DEADLOCK;
     # LOCK_WAIT_TIMEOUT, and MySQL's LOCK_NOWAIT; damaged files or indexes of a table.
-    verdicts = MappingProxyType(
-        {
-            **dict.fromkeys((1020, 1213), Verdict.BUSY),
-            **dict.fromkeys((1205, 3572), Verdict.LOCKED),
-            **dict.fromkeys((126, 127, 145, 1034, 1194, 1712), Verdict.DAMAGED),
-        }
-    )
+    busy_codes = frozenset({1020, 1213})
+    locked_codes = frozenset({1205, 3572})
+    damaged_codes = frozenset({126, 127, 145, 1034, 1194, 1712})
 
     def require(self, connection: sa.Connection) -> None:
         """See `Backend.require`."""
@@ -267,8 +240,11 @@ class MariaDB(Backend):
     @contextmanager
     def lock_schema(self, connection: sa.Connection, seconds: float) -> Iterator[None]:
         """See `Backend.lock_schema`."""
-        # Creating a table ends a transaction here, so a named lock is needed.
-        lock = _lock_name(connection.dialect.default_schema_name, self.schema.meta.name)
+        # Creating a table ends a transaction here, so a named lock is needed. Names of locks
+        # belong to the whole server, and have 64 characters at most. A server may treat two
+        # spellings of a database as the same.
+        place = f"{connection.dialect.default_schema_name}.{self.schema.meta}".lower().encode()
+        lock = f"plugreg {hashlib.sha256(place).hexdigest()[:32]}"
         try:
             if not connection.scalar(sa.select(sa.func.get_lock(lock, math.ceil(seconds)))):
                 raise self.locked_error()
@@ -281,36 +257,24 @@ class MariaDB(Backend):
             except sa.exc.SQLAlchemyError:
                 connection.invalidate()
 
-    def begin(self, connection: sa.Connection, seconds: float) -> Head:
-        """See `Backend.begin`."""
+    def lock_row(self, connection: sa.Connection, seconds: float) -> str:
+        """See `Backend.lock_row`."""
         is_mariadb = getattr(connection.dialect, "is_mariadb", False)
-        limit = f" WAIT {math.ceil(seconds)}" if is_mariadb else ""
-        with _rolled_back_on_error(connection, "START TRANSACTION READ WRITE"):
-            return self.schema.head(connection, f"FOR UPDATE{limit}")
-
-    def now(self, connection: sa.Connection) -> float:
-        """See `Backend.now`."""
-        return float(connection.scalar(sa.text("SELECT unix_timestamp(sysdate(6))")))
+        return "FOR UPDATE" + (f" WAIT {math.ceil(seconds)}" if is_mariadb else "")
 
     def code_of(self, error: BaseException) -> object:
         """See `Backend.code_of`."""
         return error.args[0] if error.args else None
 
 
-@contextmanager
-def _rolled_back_on_error(connection: sa.Connection, begin: str) -> Iterator[None]:
-    """Begin a transaction, and roll it back if the ``with`` block raises."""
-    connection.exec_driver_sql(begin)
-    try:
-        yield
-    except BaseException:
-        # Not every pool of a host does that.
-        roll_back(connection)
-        raise
+def find_backend(url: sa.URL) -> type[Backend]:
+    """Return the kind of the database that a URL names.
 
-
-def _lock_name(database: str | None, table: str) -> str:
-    # Names of locks belong to the whole server, and have 64 characters at most. A server may
-    # treat two spellings of a database as the same.
-    place = f"{database}.{table}".lower().encode()
-    return f"plugreg {hashlib.sha256(place).hexdigest()[:32]}"
+    Raises:
+        StorageURLError: If it is none of these.
+    """
+    name = url.get_backend_name()
+    kinds = {"sqlite": SQLite, "postgresql": PostgreSQL, "mysql": MariaDB, "mariadb": MariaDB}
+    if name not in kinds:
+        raise StorageURLError(place_of(url), f"databases of {name!r} are not supported; {EXAMPLES}")
+    return kinds[name]

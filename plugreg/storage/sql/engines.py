@@ -1,4 +1,4 @@
-"""URLs of databases, and the engines that plugreg opens for them."""
+"""URLs of databases, and the engines and pools that plugreg opens for them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import contextlib
 import math
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections import deque
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc, pool
+from sqlalchemy.util import queue
 
 from plugreg.exceptions import (
     MissingExtraError,
@@ -20,7 +20,6 @@ from plugreg.exceptions import (
     StorageUnavailableError,
     StorageURLError,
 )
-from plugreg.storage.sql.pool import LocklessPool
 
 EXAMPLES: Final = (
     "write sqlite:///path, postgresql+psycopg://user@host/database, or "
@@ -35,18 +34,50 @@ ANSWER_SECONDS: Final = 5.0
 _LONGEST_SECONDS: Final = 2_000_000.0
 """A limit that no server and no driver refuses: three weeks."""
 
-_POOL: Final[Mapping[str, Any]] = MappingProxyType(
-    {
-        "poolclass": LocklessPool,
-        # No limit: a thread has one or two connections, and nobody must wait for one that Ctrl-C
-        # has cost the pool.
-        "max_overflow": -1,
-        "hide_parameters": True,
-    }
-)
+
+class _Idle(queue.QueueCommon[pool.ConnectionPoolEntry]):
+    """Idle connections. The latest is used first, and nobody waits."""
+
+    def __init__(self, maxsize: int = 0, use_lifo: bool = True) -> None:
+        self.maxsize = maxsize
+        self.use_lifo = use_lifo
+        self._entries: deque[pool.ConnectionPoolEntry] = deque()
+
+    def qsize(self) -> int:
+        return len(self._entries)
+
+    def put(self, item: pool.ConnectionPoolEntry, *_: object, **__: object) -> None:
+        # Two threads may both find room for one more.
+        if len(self._entries) >= self.maxsize:
+            raise queue.Full
+        self._entries.append(item)
+
+    def get(self, *_: object, **__: object) -> pool.ConnectionPoolEntry:
+        try:
+            return self._entries.pop()
+        except IndexError:
+            raise queue.Empty from None
 
 
-def parse_url(url: str | sa.URL) -> sa.URL:
+class LocklessPool(pool.QueuePool):
+    """A QueuePool without a limit, in which no thread waits for another.
+
+    A QueuePool acquires its lock in Python (threading.Condition). If Ctrl-C comes at that moment,
+    the lock is never released, and no other thread can get a connection.
+    """
+
+    _queue_class = _Idle
+
+
+def _create_engine(url: str | sa.URL, **options: Any) -> sa.Engine:
+    # No limit: a thread has one or two connections, and nobody must wait for one that Ctrl-C has
+    # cost the pool.
+    return sa.create_engine(
+        url, poolclass=LocklessPool, max_overflow=-1, hide_parameters=True, **options
+    )
+
+
+def parse_url(url: object) -> sa.URL:
     """Return the parts of a URL.
 
     Args:
@@ -71,12 +102,6 @@ def parse_url(url: str | sa.URL) -> sa.URL:
     if is_file and (parsed.host or parsed.username):
         raise StorageURLError("…", f"a file has no user and no host before it; {EXAMPLES}")
     return parsed
-
-
-def url_of_file(path: str) -> sa.URL:
-    """Return the URL of a file."""
-    # SQLAlchemy 2.1 decodes the path in a string, and 2.0 does not.
-    return sa.URL.create("sqlite", database=path)
 
 
 def place_of(url: sa.URL) -> str:
@@ -162,12 +187,10 @@ def open_engine(url: sa.URL, lock_timeout: float) -> sa.Engine:
     silence = min(lock_timeout + ANSWER_SECONDS, _LONGEST_SECONDS)
     # By then the server has ended a statement that took too long, and does not wait any more.
     waiting = max(0.001, silence - 0.2 * ANSWER_SECONDS)
+    defaults = _list_defaults(math.ceil(silence)).get(driver, {})
+    options = {name: str(value) for name, value in defaults.items() if name not in url.query}
     try:
-        engine = sa.create_engine(
-            _with_defaults(url, silence, waiting),
-            isolation_level="AUTOCOMMIT",
-            **_POOL,
-        )
+        engine = _create_engine(url.update_query_dict(options), isolation_level="AUTOCOMMIT")
     except ImportError as error:
         extra = {"psycopg": "postgresql", "pymysql": "mariadb"}.get(driver)
         if extra is None:
@@ -177,63 +200,48 @@ def open_engine(url: sa.URL, lock_timeout: float) -> sa.Engine:
     except (exc.ArgumentError, TypeError, ValueError):
         # The message may contain any part of the URL.
         raise StorageURLError(place, "SQLAlchemy does not understand it") from None
-    if engine.dialect.name == "postgresql":
-        _limit_statements(engine, waiting)
-    if engine.dialect.driver == "psycopg":
+    _limit_statements(engine, silence, waiting)
+    if driver == "psycopg":
         _limit_silence(engine, silence)
     return engine
 
 
-def _limit_statements(engine: sa.Engine, seconds: float) -> None:
-    # A limit that the operator has set for the role or in the URL stays.
+def _list_defaults(silence: int) -> dict[str, dict[str, int]]:
+    # Nobody must wait for a server that vanished until the kernel gives up.
+    connecting = {"connect_timeout": _CONNECT_SECONDS}
+    keeping = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
+    answering = {"read_timeout": silence, "write_timeout": silence}
+    return {"psycopg": connecting | keeping, "pymysql": connecting | answering}
+
+
+def _limit_statements(engine: sa.Engine, silence: float, waiting: float) -> None:
+    # A limit that the operator has set for the role, the server or in the URL stays.
     statement = (
-        f"SELECT set_config('statement_timeout', '{math.ceil(seconds * 1000)}', false) "
+        f"SELECT set_config('statement_timeout', '{math.ceil(waiting * 1000)}', false) "
         f"WHERE current_setting('statement_timeout') = '0'"
     )
+    if engine.dialect.name != "postgresql":
+        # MySQL reads the part for MariaDB as a comment.
+        statement = (
+            f"SET SESSION lock_wait_timeout = LEAST(@@lock_wait_timeout, {math.ceil(silence)}) "
+            f"/*M!100100 , SESSION max_statement_time = "
+            f"IF(@@max_statement_time = 0, {waiting:.3f}, @@max_statement_time) */"
+        )
 
+    @event.listens_for(engine, "connect")
     def limit(connection: Any, _record: object) -> None:
         with contextlib.closing(connection.cursor()) as cursor:
             cursor.execute(statement)
 
-    event.listen(engine, "connect", limit)
-
 
 def _limit_silence(engine: sa.Engine, seconds: float) -> None:
-    def connect(_dialect: object, _record: object, args: Any, options: Any) -> Any:
-        from plugreg.storage.sql.psycopg import LimitedConnection
+    from plugreg.storage.sql.psycopg import LimitedConnection
 
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, _record: object, args: Any, options: Any) -> Any:
         connection = LimitedConnection.connect(*args, **options)
         connection.silence = seconds
         return connection
-
-    event.listen(engine, "do_connect", connect)
-
-
-def _with_defaults(url: sa.URL, silence: float, waiting: float) -> sa.URL:
-    # Nobody must wait for a server that vanished until the kernel gives up.
-    defaults: dict[str, dict[str, Any]] = {
-        "psycopg": {
-            "connect_timeout": _CONNECT_SECONDS,
-            "keepalives_idle": 15,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-        },
-        "pymysql": {
-            "connect_timeout": _CONNECT_SECONDS,
-            "read_timeout": math.ceil(silence),
-            "write_timeout": math.ceil(silence),
-            # MySQL reads the part for MariaDB as a comment.
-            "init_command": (
-                f"SET SESSION lock_wait_timeout = LEAST(@@lock_wait_timeout, {math.ceil(silence)}) "
-                f"/*M!100100 , SESSION max_statement_time = "
-                f"IF(@@max_statement_time = 0, {waiting:.3f}, @@max_statement_time) */"
-            ),
-        },
-    }
-    options = defaults.get(url.get_driver_name(), {})
-    return url.update_query_dict(
-        {name: str(value) for name, value in options.items() if name not in url.query}
-    )
 
 
 def _open_file(url: sa.URL) -> sa.Engine:
@@ -244,9 +252,36 @@ def _open_file(url: sa.URL) -> sa.Engine:
         raise StorageURLError(
             shown, "options and other drivers need an engine of your own: SQLStorage(engine)"
         )
-    file = Path(os.path.realpath(path))
+    file = Path(shown)
     _create(file)
-    return _file_engine(file)
+    # A file that was removed during use is not created again, which would forget everything.
+    address = f"{file.as_uri()}?mode=rw"
+
+    def connect() -> sqlite3.Connection:
+        # Without a timeout, because a wait inside SQLite would delay Ctrl-C.
+        connection = sqlite3.connect(
+            address, uri=True, timeout=0, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    engine = _create_engine("sqlite://", creator=connect)
+
+    @event.listens_for(engine, "connect")
+    def remember(_connection: object, record: pool.ConnectionPoolEntry) -> None:
+        record.info["file"] = _identify(file)
+
+    @event.listens_for(engine, "checkout")
+    def compare(_connection: object, record: pool.ConnectionPoolEntry, _proxy: object) -> None:
+        # SQLAlchemy connects again, to the file that has replaced the one in use.
+        if record.info["file"] != _identify(file):
+            raise exc.DisconnectionError
+
+    return engine
 
 
 def _create(file: Path) -> None:
@@ -264,39 +299,9 @@ def _create(file: Path) -> None:
         raise StorageUnavailableError(str(file), reason) from error
 
 
-def _file_engine(file: Path) -> sa.Engine:
-    # A file that was removed during use is not created again, which would forget everything.
-    address = f"{file.as_uri()}?mode=rw"
-
-    def connect() -> sqlite3.Connection:
-        # Without a timeout, because a wait inside SQLite would delay Ctrl-C.
-        connection = sqlite3.connect(
-            address, uri=True, timeout=0, isolation_level=None, check_same_thread=False
-        )
-        try:
-            connection.execute("PRAGMA synchronous = FULL")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def identity() -> tuple[int, int] | None:
-        try:
-            status = file.stat()
-        except FileNotFoundError:
-            return None
-        return status.st_dev, status.st_ino
-
-    engine = sa.create_engine("sqlite://", creator=connect, **_POOL)
-
-    @event.listens_for(engine, "connect")
-    def remember(_connection: object, record: pool.ConnectionPoolEntry) -> None:
-        record.info["file"] = identity()
-
-    @event.listens_for(engine, "checkout")
-    def compare(_connection: object, record: pool.ConnectionPoolEntry, _proxy: object) -> None:
-        # SQLAlchemy connects again, to the file that has replaced the one in use.
-        if record.info["file"] != identity():
-            raise exc.DisconnectionError
-
-    return engine
+def _identify(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,4 +1,4 @@
-"""The tables of a SQLStorage, and how they are created and migrated.
+"""The tables of a SQLStorage, and all statements on them.
 
 ``<prefix>records`` has the records, as JSON in ASCII, by name of table and key. Both are stored
 as UTF-8 bytes, so that every database compares them as Python does, whatever its encoding and
@@ -9,12 +9,13 @@ commit.
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from plugreg._support.named import NamedTuple
+from plugreg._support.slugs import has_utf8
 from plugreg.exceptions import StorageCorruptError, StorageFormatError
 from plugreg.storage.base import (
     MAX_DEPTH,
@@ -27,9 +28,53 @@ from plugreg.storage.base import (
     parse_json,
 )
 
+VERSION: Final = 1
+"""The version that this plugreg creates, and the newest that it reads."""
+
 # Records were checked before: none contains itself, and every string has a UTF-8 form.
 _JSON: Final = json.JSONEncoder(allow_nan=False, check_circular=False)
-_THE_ROW: Final = 1
+
+_NAMES: Final = ("table", "key", "record", "options", "read", "replacing")
+_REPLACING: Final = "ON CONFLICT (table_name, record_key) DO UPDATE SET record = excluded.record"
+_MYSQL: Final = (
+    *(f"VARBINARY({MAX_TABLE_BYTES})", f"VARBINARY({MAX_KEY_BYTES})"),
+    *("LONGTEXT CHARACTER SET ascii", "ENGINE = InnoDB", "record"),
+    "ON DUPLICATE KEY UPDATE record = VALUES(record)",
+)
+# Python shows a SQLite string that is not UTF-8 in its error, and records hold secrets. So they
+# are read as bytes.
+_SQLITE: Final = ("BLOB", "BLOB", "TEXT", "WITHOUT ROWID", "CAST(record AS BLOB)", _REPLACING)
+_WORDS: Final = MappingProxyType(
+    {
+        "sqlite": _SQLITE,
+        "postgresql": ("BYTEA", "BYTEA", "TEXT", "", "record", _REPLACING),
+        "mysql": _MYSQL,
+        "mariadb": _MYSQL,
+    }
+)
+"""The words for `_NAMES` by SQLAlchemy's name of the database."""
+
+_CREATE: Final = (
+    "CREATE TABLE IF NOT EXISTS {meta} (id INTEGER NOT NULL PRIMARY KEY, schema_version INTEGER "
+    "NOT NULL, revision BIGINT NOT NULL, last_commit VARCHAR(32) NOT NULL) {options}",
+    "CREATE TABLE IF NOT EXISTS {records} (table_name {table} NOT NULL, record_key {key} NOT NULL, "
+    "record {record} NOT NULL, PRIMARY KEY (table_name, record_key)) {options}",
+)
+_HEAD: Final = "SELECT schema_version, revision, last_commit FROM {meta} WHERE id = 1 "
+_STATEMENTS: Final = MappingProxyType(
+    {
+        "version": "SELECT schema_version FROM {meta} WHERE id = 1",
+        "begin": "INSERT INTO {meta} VALUES (1, :version, 0, '')",
+        "raise": "UPDATE {meta} SET revision = :revision, last_commit = :token WHERE id = 1",
+        "any": "SELECT 1 FROM {records} LIMIT 1",
+        "tables": "SELECT DISTINCT table_name FROM {records}",
+        "all": "SELECT record_key, {read} FROM {records} WHERE table_name = :table "
+        "ORDER BY record_key",
+        "one": "SELECT {read} FROM {records} WHERE table_name = :table AND record_key = :key",
+        "delete": "DELETE FROM {records} WHERE table_name = :table AND record_key = :key",
+        "put": "INSERT INTO {records} VALUES (:table, :key, :record) {replacing}",
+    }
+)
 
 
 class Head(NamedTuple):
@@ -55,114 +100,60 @@ class Schema:
 
     def __init__(self, place: str, prefix: str, dialect: str) -> None:
         self._place = place
-        tables = sa.MetaData()
-        innodb: dict[str, Any] = {"mysql_engine": "InnoDB", "mariadb_engine": "InnoDB"}
-        self.meta = sa.Table(
-            f"{prefix}meta",
-            tables,
-            sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
-            sa.Column("schema_version", sa.Integer, nullable=False),
-            sa.Column("revision", sa.BigInteger, nullable=False),
-            sa.Column("last_commit", sa.String(32), nullable=False),
-            **innodb,
-        )
-        self.records = sa.Table(
-            f"{prefix}records",
-            tables,
-            sa.Column("table_name", _bytes(MAX_TABLE_BYTES), primary_key=True),
-            sa.Column("record_key", _bytes(MAX_KEY_BYTES), primary_key=True),
-            sa.Column("record", _text(), nullable=False),
-            sqlite_with_rowid=False,
-            **innodb,
-        )
-        # The step at index n migrates from version n to n + 1. It runs while nobody else creates
-        # or migrates tables, and again if it was interrupted.
-        self._steps = (tables.create_all,)
-        self._build_statements(dialect)
+        self.meta = meta = f"{prefix}meta"
+        self.records = records = f"{prefix}records"
+        words = dict(zip(_NAMES, _WORDS[dialect], strict=True), meta=meta, records=records)
+        self._create = [statement.format(**words) for statement in _CREATE]
+        self._head = _HEAD.format(**words)
+        self._statements = {
+            name: sa.text(statement.format(**words)) for name, statement in _STATEMENTS.items()
+        }
+        # SQLAlchemy reads rows faster if it knows their columns.
+        self._one = self._statements["one"].columns(sa.column("record"))
+        self._all = self._statements["all"].columns(sa.column("record_key"), sa.column("record"))
 
-    def _build_statements(self, dialect: str) -> None:
-        # Built once, because that takes longer than their execution.
-        meta, columns = self.meta.c, self.records.c
-        in_table = columns.table_name == sa.bindparam("of_table")
-        of_key = columns.record_key == sa.bindparam("of_key")
-        # Python shows a SQLite string that is not UTF-8 in its error, and records hold secrets.
-        text: sa.ColumnElement[Any] = columns.record
-        if dialect == "sqlite":
-            text = sa.cast(columns.record, sa.LargeBinary)
-        self._row = meta.id == _THE_ROW
-        self._head = sa.select(meta.schema_version, meta.revision, meta.last_commit).where(
-            self._row
-        )
-        self._one = sa.select(text).where(in_table, of_key)
-        self._all = sa.select(columns.record_key, text).where(in_table).order_by(columns.record_key)
-        self._names = sa.select(columns.table_name).distinct()
-        self._delete = sa.delete(self.records).where(in_table, of_key)
-        self._upsert = _upsert(self.records, dialect)
-        self._raise = (
-            sa.update(self.meta)
-            .where(self._row)
-            .values(revision=sa.bindparam("to_revision"), last_commit=sa.bindparam("token"))
-        )
-
-    @property
-    def version(self) -> int:
-        """The version that this plugreg creates, and the newest that it reads."""
-        return len(self._steps)
-
-    def found_version(self, connection: sa.Connection) -> int:
-        """Return the version of the existing tables, 0 where there are none.
+    def exists(self, connection: sa.Connection) -> bool:
+        """Return whether the tables were created completely.
 
         Raises:
             StorageCorruptError: If the version is gone, and records are left.
-            StorageFormatError: If the version is newer than `version`.
+            StorageFormatError: If the version is newer than `VERSION`.
         """
-        found = self._read_version(connection)
-        if not found and self._has_records(connection):
-            # Others may have created the tables, and stored records, since the first look.
-            found = self._read_version(connection)
-            if not found:
-                self._report_damage(
-                    f"table {self.records.name!r} has records, and table {self.meta.name!r}, "
-                    f"which has their format, is gone or has lost its row"
-                )
-        return found
+        if self._has_version(connection):
+            return True
+        has_records = sa.inspect(connection).has_table(self.records)
+        if not has_records or connection.scalar(self._statements["any"]) is None:
+            return False
+        # Others may have created the tables, and stored records, since the first look.
+        if not self._has_version(connection):
+            self._report_damage(
+                f"table {self.records!r} has records, and table {self.meta!r}, "
+                f"which has their format, is gone or has lost its row"
+            )
+        return True
 
-    def _read_version(self, connection: sa.Connection) -> int:
-        if not sa.inspect(connection).has_table(self.meta.name):
-            return 0
+    def _has_version(self, connection: sa.Connection) -> bool:
+        if not sa.inspect(connection).has_table(self.meta):
+            return False
         # A newer version may have other columns besides this one.
-        statement = sa.select(self.meta.c.schema_version).where(self._row)
-        version = int(connection.execute(statement).scalar() or 0)
+        version = int(connection.scalar(self._statements["version"]) or 0)
         self._require_known(version)
-        return version
+        return version > 0
 
     def _require_known(self, version: int) -> None:
-        if version > self.version:
-            raise StorageFormatError(self._place, version, self.version)
+        if version > VERSION:
+            raise StorageFormatError(self._place, version, VERSION)
 
     def _report_damage(self, reason: str) -> NoReturn:
         raise StorageCorruptError(self._place, reason)
 
-    def _has_records(self, connection: sa.Connection) -> bool:
-        if not sa.inspect(connection).has_table(self.records.name):
-            return False
-        any_record = sa.select(self.records.c.table_name).limit(1)
-        return connection.execute(any_record).one_or_none() is not None
-
-    def migrate(self, connection: sa.Connection) -> None:
-        """Create or migrate the tables. The caller holds the lock of the schema."""
-        found = self.found_version(connection)
-        for step in self._steps[found:]:
-            step(connection)
-        if found >= self.version:
-            return
-        raised = sa.update(self.meta).where(self._row).values(schema_version=self.version)
-        if not connection.execute(raised).rowcount:
-            connection.execute(
-                sa.insert(self.meta).values(
-                    id=_THE_ROW, schema_version=self.version, revision=0, last_commit=""
-                )
-            )
+    def create(self, connection: sa.Connection) -> None:
+        """Create the tables if others have not. The caller holds the lock of the schema."""
+        if not self.exists(connection):
+            # A process that was killed may have created them, without the row.
+            for statement in self._create:
+                connection.exec_driver_sql(statement)
+            connection.execute(self._statements["begin"], {"version": VERSION})
 
     def head(self, connection: sa.Connection, lock: str = "") -> Head:
         """Return the row of ``meta``.
@@ -171,80 +162,71 @@ class Schema:
             connection: The connection.
             lock: The clause that locks the row.
         """
-        statement = self._head.suffix_with(sa.text(lock)) if lock else self._head
-        row = connection.execute(statement).one_or_none()
+        row = connection.exec_driver_sql(self._head + lock).one_or_none()
         if row is None:
-            self._report_damage(f"table {self.meta.name!r} has lost its row")
-        version, revision, token = row
-        if type(version) is not int or type(revision) is not int or type(token) is not str:
-            self._report_damage(f"the row of table {self.meta.name!r} is not as plugreg writes it")
-        self._require_known(version)
-        return Head(version, revision, token)
+            self._report_damage(f"table {self.meta!r} has lost its row")
+        if tuple(map(type, row)) != (int, int, str):
+            self._report_damage(f"the row of table {self.meta!r} is not as plugreg writes it")
+        head = Head(*row)
+        self._require_known(head.version)
+        return head
 
     def read_one(self, connection: sa.Connection, table: str, key: str) -> Record | None:
         """Return one record, or None."""
-        names = {"of_table": table.encode(), "of_key": key.encode()}
-        found = connection.execute(self._one, names).one_or_none()
-        return None if found is None else _parse_record(found[0])
+        if not (_is_name(table) and _is_name(key)):
+            return None
+        names = {"table": table.encode(), "key": key.encode()}
+        row = connection.execute(self._one, names).one_or_none()
+        return None if row is None else _parse_record(row[0])
 
     def read_all(self, connection: sa.Connection, table: str) -> dict[str, Record]:
         """Return the records of one table, sorted by key."""
-        rows = connection.execute(self._all, {"of_table": table.encode()})
-        return dict(_parse_row(key, text) for key, text in rows.all())
+        if not _is_name(table):
+            return {}
+        rows = connection.execute(self._all, {"table": table.encode()})
+        return dict(_parse_row(bytes(key), text) for key, text in rows.all())
 
     def tables(self, connection: sa.Connection) -> list[str]:
         """Return the names of all tables that have records."""
         try:
-            return [bytes.decode(name) for name in connection.execute(self._names).scalars()]
+            return [
+                bytes(name).decode()
+                for name in connection.execute(self._statements["tables"]).scalars()
+            ]
         except (TypeError, UnicodeDecodeError) as error:
             reason = "the name of a table is not UTF-8"
             raise StorageCorruptError(self._place, reason) from error
 
-    def write(self, connection: sa.Connection, changes: Changes) -> None:
-        """Put and delete records."""
+    def write(self, connection: sa.Connection, changes: Changes, revision: int, token: str) -> None:
+        """Put and delete records, and write the revision and the token of the commit."""
         puts, deletes = [], []
         for table, records in changes.items():
             for key, record in records.items():
+                names: dict[str, Any] = {"table": table.encode(), "key": key.encode()}
                 if record is None:
-                    deletes.append({"of_table": table.encode(), "of_key": key.encode()})
+                    deletes.append(names)
                 else:
-                    names = {"table_name": table.encode(), "record_key": key.encode()}
                     puts.append({**names, "record": _JSON.encode(record)})
-        if deletes:
-            connection.execute(self._delete, deletes)
-        if puts:
-            connection.execute(self._upsert, puts)
-
-    def raise_revision(self, connection: sa.Connection, revision: int, token: str) -> None:
-        """Write the revision and the token of a commit to ``meta``."""
-        connection.execute(self._raise, {"to_revision": revision, "token": token})
-
-
-def _upsert(records: sa.Table, dialect: str) -> sa.Executable:
-    if dialect in {"mysql", "mariadb"}:
-        replacing = mysql.insert(records)
-        return replacing.on_duplicate_key_update(record=replacing.inserted.record)
-    inserting = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(records)
-    return inserting.on_conflict_do_update(
-        index_elements=["table_name", "record_key"], set_={"record": inserting.excluded.record}
-    )
+        for statement, rows in (
+            (self._statements["delete"], deletes),
+            (self._statements["put"], puts),
+        ):
+            if rows:
+                connection.execute(statement, rows)
+        connection.execute(self._statements["raise"], {"revision": revision, "token": token})
 
 
-def _bytes(length: int) -> sa.types.TypeEngine[bytes]:
-    return sa.LargeBinary().with_variant(mysql.VARBINARY(length), "mysql", "mariadb")
+def _is_name(name: Any) -> bool:
+    """Return whether there can be a table or a key of this name."""
+    return isinstance(name, str) and has_utf8(name)
 
 
-def _text() -> sa.types.TypeEngine[str]:
-    return sa.Text().with_variant(mysql.LONGTEXT(charset="ascii"), "mysql", "mariadb")
-
-
-def _parse_row(key: Any, text: Any) -> tuple[str, Record]:
+def _parse_row(key: bytes, text: Any) -> tuple[str, Record]:
     try:
-        return bytes.decode(key), _parse_record(text)
-    except (TypeError, UnicodeDecodeError):
+        return key.decode(), _parse_record(text)
+    except UnicodeDecodeError:
         # No valid key is shown like this, because surrogates have no UTF-8 form.
-        shown = bytes(key).decode(errors="surrogateescape")
-        return shown, DamagedRecord("its key is not UTF-8")
+        return key.decode(errors="surrogateescape"), DamagedRecord("its key is not UTF-8")
 
 
 def _parse_record(text: Any) -> Record:

@@ -5,6 +5,7 @@ The tables are described in :mod:`plugreg.storage.sql.schema`.
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import sys
@@ -12,47 +13,107 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
-from types import MappingProxyType
+from contextlib import closing, contextmanager
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
 
-from plugreg.exceptions import CommitUnknownError, StorageError, StorageURLError
-from plugreg.storage.base import Changes, Gate, Record, Transaction
+from plugreg.exceptions import CommitUnknownError, StorageError
+from plugreg.storage.base import Changes, Record
 from plugreg.storage.file.locking import BackOff
-from plugreg.storage.memory import buffered
-from plugreg.storage.sql.backends import Backend, MariaDB, PostgreSQL, SQLite
-from plugreg.storage.sql.connections import FAILURES, Connections, raise_interrupt
-from plugreg.storage.sql.engines import (
-    ANSWER_SECONDS,
-    EXAMPLES,
-    open_engine,
-    parse_url,
-    place_of,
-    require_file_of_log,
-    require_pool,
-)
+from plugreg.storage.memory import BufferedStorage
+from plugreg.storage.sql import engines
+from plugreg.storage.sql.backends import Backend, find_backend
+from plugreg.storage.sql.connections import FAILURES, Connections, raise_interrupt, roll_back
 from plugreg.storage.sql.hints import CommitHints
 from plugreg.storage.sql.schema import Head
-from plugreg.storage.sql.transaction import OpenTransaction, is_name
 
 T = TypeVar("T")
 
-_BACKENDS: Final[Mapping[str, type[Backend]]] = MappingProxyType(
-    {"sqlite": SQLite, "postgresql": PostgreSQL, "mysql": MariaDB, "mariadb": MariaDB}
-)
 _PAUSE_SECONDS: Final = (0.0005, 0.005)
 _PREFIX: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _LOOK_SECONDS: Final = 5.0
 """How long the outcome of an interrupted commit is looked up."""
 
 
-class SQLStorage:
+class OpenTransaction:
+    """A transaction of the database that holds the store's lock.
+
+    The first error ends it. It is the `plugreg.storage.memory.RecordSource` of the store's
+    records, which it reads when they are first asked for, and remembers.
+    """
+
+    def __init__(self, connection: sa.Connection, head: Head, backend: Backend) -> None:
+        self.head = head
+        self._connection = connection
+        self._backend = backend
+        self._process = os.getpid()
+        self._fault: StorageError | None = None
+        self._is_open = True
+        self._tables: dict[str, Mapping[str, Record]] = {}
+        self._records: dict[tuple[str, str], Record | None] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this process may still commit it or roll it back."""
+        return self._is_open and os.getpid() == self._process
+
+    def run(self, work: Callable[..., T], *arguments: object) -> T:
+        """Return the result of *work*, called with the connection and *arguments*.
+
+        Raises:
+            StorageError: If the work fails, or any work before it has failed.
+        """
+        if self._fault is not None:
+            raise self._fault
+        handled = sys.exception()
+        try:
+            return work(self._connection, *arguments)
+        except StorageError as error:
+            self._fault = error
+            raise
+        except FAILURES as error:
+            # First of all: a caller that catches the Ctrl-C has no transaction any more, either.
+            self._fault = self._backend.translate(error)
+            raise_interrupt(error, handled)
+            raise self._fault from error
+
+    def names(self) -> list[str]:
+        """Return the names of all tables that have records."""
+        return self.run(self._backend.schema.tables)
+
+    def records(self, table: str) -> Mapping[str, Record]:
+        """Return the records of one table."""
+        if table not in self._tables:
+            self._tables[table] = self.run(self._backend.schema.read_all, table)
+        return self._tables[table]
+
+    def record(self, table: str, key: str) -> Record | None:
+        """Return one record, or None; the others of its table are not read."""
+        if table in self._tables:
+            return self._tables[table].get(key)
+        place = (table, key)
+        if place not in self._records:
+            self._records[place] = self.run(self._backend.schema.read_one, table, key)
+        return self._records[place]
+
+    def commit(self) -> None:
+        """Commit. Raises the errors of SQLAlchemy."""
+        self._connection.exec_driver_sql("COMMIT")
+        self._is_open = False
+
+    def roll_back(self) -> None:
+        """Roll back what was not committed. A forked child leaves it to its parent."""
+        if self.is_open:
+            self._is_open = False
+            roll_back(self._connection)
+
+
+class SQLStorage(BufferedStorage[OpenTransaction]):
     """A `Storage` in a database, shared by all processes that can reach it.
 
-    Opening connects, and creates the tables ``<prefix>records`` and ``<prefix>meta`` or migrates
-    them, one process at a time.
+    Opening connects, and creates the tables ``<prefix>records`` and ``<prefix>meta``, one
+    process at a time.
 
     **Transactions** hold the store's lock from their beginning: in SQLite the file's write lock
     (BEGIN IMMEDIATE), elsewhere that of a row (SELECT … FOR UPDATE). Changes are held back until
@@ -113,19 +174,19 @@ class SQLStorage:
                 f"prefix={prefix!r} is invalid: it must be a letter and at most 39 more characters "
                 f"of a-z, 0-9 and _"
             )
-        given = url_or_engine if isinstance(url_or_engine, sa.Engine) else None
-        own = given is None
-        url = parse_url(
-            url_or_engine.url if isinstance(url_or_engine, sa.Engine) else url_or_engine
-        )
-        self._place = place_of(url)
-        self._gate = Gate(f"the lock of {self._place}", lock_timeout)
+        engine = url_or_engine if isinstance(url_or_engine, sa.Engine) else None
+        url = engines.parse_url(url_or_engine if engine is None else engine.url)
+        self._place = engines.place_of(url)
+        super().__init__(f"the lock of {self._place}", lock_timeout)
         self._lock_timeout = lock_timeout
-        self._backend = _find_backend(url)(url, prefix, lock_timeout)
+        self._backend = find_backend(url)(url, prefix, lock_timeout)
         self._schema = self._backend.schema
-        require_file_of_log(url)
-        engine = open_engine(url, lock_timeout) if given is None else given
-        require_pool(engine)
+        engines.require_file_of_log(url)
+        own = engine is None
+        if engine is None:
+            engine = engines.open_engine(url, lock_timeout)
+        else:
+            engines.require_pool(engine)
         self._connections = Connections(engine, own=own)
         self._hints = CommitHints(self._connections, prefix)
         self._back_off = BackOff()
@@ -143,14 +204,7 @@ class SQLStorage:
     def read(self, table: str) -> dict[str, Record]:
         """See `Storage.read`."""
         self._gate.require_open()
-        if not is_name(table):
-            return {}
-        return self._query(lambda connection: self._schema.read_all(connection, table))
-
-    def transaction(self) -> AbstractContextManager[Transaction]:
-        """See `Storage.transaction`."""
-        self._gate.require_open()
-        return self._transaction()
+        return self._query(self._schema.read_all, table)
 
     def revision(self) -> int:
         """See `Storage.revision`."""
@@ -194,29 +248,14 @@ class SQLStorage:
 
     def close(self) -> None:
         """See `Storage.close`."""
-        self._gate.close()
+        super().close()
         self._hints.close()
         self._connections.close()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Transaction]:
-        deadline = time.monotonic() + self._lock_timeout
-        with self._gate.entered(), self._begun(deadline) as begun:
-            self._thread.begun = begun
-            with buffered(begun) as transaction:
-                yield transaction
-            if transaction.changes:
-                self._commit(begun, transaction.changes)
-
     def _commit(self, begun: OpenTransaction, changes: Changes) -> None:
         revision, token = begun.head.revision + 1, uuid.uuid4().hex
-
-        def write(connection: sa.Connection) -> None:
-            self._schema.write(connection, changes)
-            self._schema.raise_revision(connection, revision, token)
-            self._hints.notify(connection)
-
-        begun.run(write)
+        begun.run(self._schema.write, changes, revision, token)
+        begun.run(self._hints.notify)
         handled = sys.exception()
         try:
             begun.commit()
@@ -231,7 +270,7 @@ class SQLStorage:
         """Return whether the commit with a token was made, None if that cannot be known."""
         # While this holds the lock, no server process can still be busy with the lost commit.
         try:
-            with self._begun(time.monotonic() + _LOOK_SECONDS) as begun:
+            with self._locked(time.monotonic() + _LOOK_SECONDS) as begun:
                 found = begun.head
         except StorageError:
             return None
@@ -241,7 +280,7 @@ class SQLStorage:
         return False if found.revision <= before.revision + 1 else None
 
     @contextmanager
-    def _begun(self, deadline: float) -> Iterator[OpenTransaction]:
+    def _locked(self, deadline: float) -> Iterator[OpenTransaction]:
         """Provide a transaction with the lock, and roll it back unless committed."""
 
         def begin() -> tuple[OpenTransaction, Generator[OpenTransaction, None, None]]:
@@ -252,6 +291,7 @@ class SQLStorage:
         begun, beginning = self._retry(begin, deadline)
         # It ends when the generator has been closed, and not before.
         with self._back_off.holding(), closing(beginning):
+            self._thread.begun = begun
             yield begun
 
     def _begin(self, deadline: float) -> Generator[OpenTransaction, None, None]:
@@ -269,33 +309,33 @@ class SQLStorage:
     def _open(self, *, own: bool) -> None:
         deadline = time.monotonic() + self._lock_timeout
         self._query(self._backend.require)
-        found = self._query(self._schema.found_version)
-        if found:
+        exists = self._query(self._schema.exists)
+        if exists:
             self._query(self._backend.check)
             self._query(self._schema.head)
         if own:
             self._query(self._backend.prepare)
-        if found < self._schema.version:
-            self._retry(lambda: self._migrate(deadline), deadline)
+        if not exists:
+            self._retry(lambda: self._create(deadline), deadline)
 
-    def _migrate(self, deadline: float) -> None:
+    def _create(self, deadline: float) -> None:
         seconds = max(0.0, deadline - time.monotonic())
         with (
             self._connections.acquired() as connection,
             self._backend.lock_schema(connection, seconds),
         ):
-            self._schema.migrate(connection)
+            self._schema.create(connection)
 
-    def _query(self, query: Callable[[sa.Connection], T]) -> T:
+    def _query(self, query: Callable[..., T], *names: str) -> T:
         # The pool may have no second connection for this thread. As changes are held back until
         # the end of the transaction, its own connection shows the latest commit.
         begun: OpenTransaction | None = getattr(self._thread, "begun", None)
         if begun is not None and begun.is_open:
-            return begun.run(query)
+            return begun.run(query, *names)
 
         def once() -> T:
             with self._connections.acquired() as connection:
-                return query(connection)
+                return query(connection, *names)
 
         return self._retry(once, time.monotonic() + self._lock_timeout)
 
@@ -322,12 +362,5 @@ class SQLStorage:
 
 def _is_broken(error: Exception, began: float) -> bool:
     """Return whether a new connection may help: not if the server was silent."""
-    is_silent = time.monotonic() - began >= ANSWER_SECONDS
+    is_silent = time.monotonic() - began >= engines.ANSWER_SECONDS
     return getattr(error, "connection_invalidated", False) and not is_silent
-
-
-def _find_backend(url: sa.URL) -> type[Backend]:
-    name = url.get_backend_name()
-    if name not in _BACKENDS:
-        raise StorageURLError(place_of(url), f"databases of {name!r} are not supported; {EXAMPLES}")
-    return _BACKENDS[name]

@@ -116,9 +116,9 @@ DAMAGE = {
 REASONS = {
     "empty": "it is empty",
     "half": "checksum",
-    "noise": "UTF-8",
-    "zeros": "JSON",
+    "noise": "not the header",
     "an-object": "not the header",
+    "sealed-latin-1": "JSON that can be read",
     "sealed-list": "not tables of records",
     "sealed-too-deep": "nested too deeply",
     "sealed-huge-number": "JSON that can be read",

@@ -21,8 +21,7 @@ ENOUGH = 60.0
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Have a server be given up after one second."""
-    for module in (sql, sql_engines):
-        monkeypatch.setattr(module, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(sql_engines, "ANSWER_SECONDS", 1.0)
     monkeypatch.setattr(sql_engines, "_CONNECT_SECONDS", 2)
     monkeypatch.setattr(sql, "_LOOK_SECONDS", 0.0)
 

@@ -10,7 +10,7 @@ import pytest
 from plugreg import Plugin, PluginRegistry
 from plugreg.mixins import SettingsMixin
 from plugreg.storage import MemoryStorage, copy
-from plugreg.storage.quiet import TABLE, is_quiet, mark_quiet
+from plugreg.storage.quiet_commits import TABLE, is_quiet, mark_quiet
 
 
 class Tea(SettingsMixin, Plugin):
