@@ -21,7 +21,7 @@ from plugreg.exceptions import StorageError
 from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import Record, checked_copy, field, readable
 from plugreg.storage.clock import now
-from plugreg.storage.quiet import mark_quiet
+from plugreg.storage.quiet_commits import mark_quiet
 
 _logger = logging.getLogger("plugreg")
 
@@ -97,7 +97,7 @@ class _Lease:
                 if is_held or self._is_done(row):
                     return False
             self._put(transaction, self._row(until=time_now + self._lease))
-            return True
+        return True
 
     @contextmanager
     def renewing(self) -> Iterator[None]:
@@ -158,28 +158,24 @@ class _Lease:
     def _renew_until(self, ended: threading.Event) -> None:
         while not ended.wait(self._lease / 3):
             try:
-                with self._storage.transaction() as transaction:
-                    if not self._is_mine(transaction):
-                        return
-                    until = now(self._storage) + self._lease
-                    self._put(transaction, self._row(until=until))
+                if not self._replace(self._row(), lease=self._lease):
+                    return
             except StorageError as error:
                 self._warn("renewed", error)
 
-    def _replace(self, row: Record | None) -> bool:
-        """Replace the own row; return whether it was still there."""
+    def _replace(self, row: Record | None, *, lease: float = 0.0) -> bool:
+        """Replace the own row, for None by none; return whether it was still there."""
         if os.getpid() != self._process:
             # The lease is still the parent's, which goes on with the work.
             return True
         with self._storage.transaction() as transaction:
-            is_mine = self._is_mine(transaction)
-            if is_mine:
-                self._put(transaction, row)
-        return is_mine
-
-    def _is_mine(self, transaction: Transaction) -> bool:
-        row = transaction.get(TABLE, self._key)
-        return row is not None and row.get("holder") == self._token
+            found = transaction.get(TABLE, self._key)
+            if found is None or found.get("holder") != self._token:
+                return False
+            if row is not None and lease:
+                row["until"] = now(self._storage) + lease
+            self._put(transaction, row)
+        return True
 
     def _put(self, transaction: Transaction, row: Record | None) -> None:
         if row is None:

@@ -18,7 +18,7 @@ from plugreg._state.probe_rows import PROBES
 from plugreg._support.frozen import replace
 from plugreg._support.per_process import PerProcess
 from plugreg._support.redact import Scrubber, strings_in
-from plugreg._support.slugs import Slug, has_control_characters
+from plugreg._support.slugs import Slug, has_control_characters, has_utf8
 from plugreg._support.strings import CONTROL_CHARACTERS
 from plugreg.exceptions import PluginActiveError, RecordCorruptError, SettingError, StorageError
 from plugreg.records import EMPTY, Epoch, HostRules, PluginFailure, PluginRow, PluginSpec, Stage
@@ -30,11 +30,10 @@ from plugreg.storage.base import (
     Record,
     checked_copy,
     field,
-    is_unicode,
     parse_records,
     readable,
 )
-from plugreg.storage.quiet import is_quiet
+from plugreg.storage.quiet_commits import is_quiet
 
 COUNTERS: Final = "counters"
 _GENERATION: Final = "generation"
@@ -95,8 +94,7 @@ class PluginRows:
 
     def epoch(self) -> Epoch:
         """Return how often plugins were changed. Writes nothing."""
-        found = self._read(COUNTERS, _parse_counter).get(_GENERATION)
-        return found if isinstance(found, Epoch) else Epoch()
+        return self._read(COUNTERS, _parse_counter).get(_GENERATION) or Epoch()
 
     def ask_all(self) -> Epoch:
         """Ask every process that shares the storage to reload; return the epoch before.
@@ -124,7 +122,7 @@ class PluginRows:
         A damaged row is one that is not active, with its fault.
         """
         rows = self._read("plugins", _parse_row)
-        errors = [error for error in self._damaged["plugins"] if is_unicode(error.key)]
+        errors = [error for error in self._damaged["plugins"] if has_utf8(error.key)]
         rows |= {error.key: _damaged_row(error) for error in errors}
         return {Slug(slug): row for slug, row in sorted(rows.items())}
 
@@ -165,22 +163,21 @@ class PluginRows:
         with self._storage.transaction() as transaction:
             for spec in specs:
                 before = _stored_row(transaction, spec.slug)
-                if before is not None and not _is_due(spec, before, rules, again=again):
-                    rows[spec.slug] = before
-                    continue
-                active = rules.wants(spec.slug, _counted(before, again=again))
-                row = PluginRow(
-                    slug=spec.slug,
-                    pk=0 if before is None else before.pk,
-                    active=active,
-                    name=spec.name,
-                    distribution=spec.distribution,
-                    is_forgotten=before is not None and before.is_forgotten and not active,
-                )
-                try:
-                    rows[spec.slug] = _put(transaction, row)
-                except RecordCorruptError:
-                    continue  # It is stored once its number is known to be a new one.
+                row = before or _row_of(spec)
+                if _is_due(spec, before, rules, again=again):
+                    active = rules.wants(spec.slug, _counted(before, again=again))
+                    row = replace(
+                        row,
+                        active=active,
+                        name=spec.name,
+                        distribution=spec.distribution,
+                        is_forgotten=row.is_forgotten and not active,
+                    )
+                    try:
+                        row = _put(transaction, row)
+                    except RecordCorruptError:
+                        continue  # It is stored once its number is known to be a new one.
+                rows[spec.slug] = row
         return rows
 
     def rename(self, names: Mapping[Slug, str]) -> None:
@@ -227,25 +224,16 @@ class PluginRows:
                 row = _stored_row(transaction, slug)
                 if row is not None and row.active:
                     raise PluginActiveError(slug)
-                found = False
-                for table in ("plugins", "metadata", VERSIONS, PROBES):
-                    found |= transaction.delete(table, slug)
                 prefixes = dict.fromkeys(TABLES, f"{slug}:") | {TABLE: f"{PLUGINS}{slug}."}
+                tables = ("plugins", "metadata", VERSIONS, PROBES)
+                places: list[tuple[str, str]] = [(table, slug) for table in tables]
                 for table, prefix in prefixes.items():
-                    for key in [key for key, _ in transaction.items(table)]:
-                        if key.startswith(prefix):
-                            found |= transaction.delete(table, key)
+                    keys = [key for key, _ in transaction.items(table) if key.startswith(prefix)]
+                    places += [(table, key) for key in keys]
+                found = [place for place in places if transaction.delete(*place)]
                 raised = _raise_epoch(transaction).number + 1 if found else 0
                 if raised and spec is not None:
-                    new = PluginRow(
-                        slug=slug,
-                        pk=0,
-                        active=False,
-                        name=spec.name,
-                        distribution=spec.distribution,
-                        is_forgotten=True,
-                    )
-                    _put(transaction, new)
+                    _put(transaction, replace(_row_of(spec), is_forgotten=True))
             others = {name: data for name, data in self._metadata.items() if name != slug}
             self._metadata = MappingProxyType(others)
             for table in ("plugins", "metadata"):
@@ -336,6 +324,13 @@ def _damaged_row(error: RecordCorruptError) -> PluginRow:
     return PluginRow(slug=Slug(error.key), pk=0, active=False, name=error.key, faults=(str(error),))
 
 
+def _row_of(spec: PluginSpec) -> PluginRow:
+    """Return the row of a plugin that has none yet."""
+    return PluginRow(
+        slug=spec.slug, pk=0, active=False, name=spec.name, distribution=spec.distribution
+    )
+
+
 def _put(transaction: Transaction, row: PluginRow) -> PluginRow:
     """Write a row, and return it as it is then. The first row of a plugin gets the next number.
 
@@ -346,12 +341,7 @@ def _put(transaction: Transaction, row: PluginRow) -> PluginRow:
             last = field(transaction.get(COUNTERS, "pk") or {"last": 0}, "last", int)
         transaction.put(COUNTERS, "pk", {"last": last + 1})
         row = replace(row, pk=last + 1)
-    record = {
-        "pk": row.pk,
-        "active": row.active,
-        "name": row.name,
-        "distribution": row.distribution,
-    }
+    record = {name: getattr(row, name) for name in ("pk", "active", "name", "distribution")}
     transaction.put("plugins", row.slug, record | ({_FORGOTTEN: True} if row.is_forgotten else {}))
     return row
 
@@ -368,19 +358,19 @@ def _is_due(spec: PluginSpec, row: PluginRow | None, rules: HostRules, *, again:
     return row.distribution != spec.distribution or row.active != wanted
 
 
-def _parse_counter(key: str, row: Record) -> Epoch | int:
+def _parse_counter(key: str, row: Record) -> Epoch | None:
     if key == _GENERATION:
         return Epoch(number=field(row, "number", int), asked=field(row, "asked", int))
-    last: int = field(row, "last", int) if key == "pk" else 0
-    return last
+    if key == "pk":
+        field(row, "last", int)
+    return None
 
 
 def _raise_epoch(transaction: Transaction, *, is_asked: bool = False) -> Epoch:
     """Raise the epoch by one, and return the epoch before."""
-    before, row = Epoch(), transaction.get(COUNTERS, _GENERATION)
-    if row is not None:
-        with readable(COUNTERS, _GENERATION):
-            before = Epoch(number=field(row, "number", int), asked=field(row, "asked", int))
+    row = transaction.get(COUNTERS, _GENERATION)
+    with readable(COUNTERS, _GENERATION):
+        before = (None if row is None else _parse_counter(_GENERATION, row)) or Epoch()
     number = before.number + 1
     asked = number if is_asked else before.asked
     transaction.put(COUNTERS, _GENERATION, {"number": number, "asked": asked})

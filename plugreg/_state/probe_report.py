@@ -142,13 +142,13 @@ class ProbeUnavailableError(FormattedError):
 
 def as_record(report: ProbeReport) -> Record:
     """Return a report as JSON values, without its slug and the streams."""
-    row = asdict(report)
+    row = asdict(report) | {"at": report.at.isoformat()}
     for name in ("slug", "stdout", "stderr"):
         del row[name]
     for name in ("settings", "user_settings"):
         row[name] = list(row[name].values())
     # JSON has neither tuples nor enumerations.
-    record: Record = json.loads(json.dumps({**row, "at": report.at.isoformat()}))
+    record: Record = json.loads(json.dumps(row))
     return record
 
 
