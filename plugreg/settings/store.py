@@ -12,16 +12,14 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakValueDictionary
 
 from plugreg._support.guard import explain
 from plugreg._support.per_process import PerProcess
 from plugreg._support.redact import Scrubber
-from plugreg.encryption import Encryption
 from plugreg.exceptions import EncryptionError, RecordCorruptError, SettingError, StorageError
 from plugreg.records import EMPTY, PluginFailure
-from plugreg.settings.definition import SettingDefinition
 from plugreg.settings.values import (
     FIRST_VERSION,
     NOTHING,
@@ -33,6 +31,10 @@ from plugreg.settings.values import (
 )
 from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import Record, field, parse_records, readable
+
+if TYPE_CHECKING:
+    from plugreg.encryption import Encryption
+    from plugreg.settings.definition import SettingDefinition
 
 TABLES: Final = ("settings", "user_settings")
 VERSIONS: Final = "versions"

@@ -6,14 +6,15 @@ import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from plugreg._support.guard import Guard
 from plugreg._support.named import NamedTuple
 from plugreg._support.redact import Scrubber
 from plugreg.records import EMPTY
-from plugreg.settings.definition import SettingDefinition, as_text, default_of, native_of, text_of
-from plugreg.settings.references import has_reference, resolve
+
+if TYPE_CHECKING:
+    from plugreg.settings.definition import SettingDefinition
 
 FIRST_VERSION: Final = 1
 """The version of settings that were stored without a version."""
@@ -24,7 +25,7 @@ User: TypeAlias = int | None
 Spot: TypeAlias = tuple[User, str]
 """One setting of a plugin: its owner, and its upper-case key."""
 
-Definitions: TypeAlias = Mapping[str, SettingDefinition]
+Definitions: TypeAlias = Mapping[str, "SettingDefinition"]
 
 _MOST_REPLACED: Final = 16
 _SHORT: Final = 4
@@ -159,6 +160,8 @@ class _Secret(NamedTuple):
         """Whether it may be another value each time."""
         if self.is_default:
             return type(self.given) not in (str, int, float, bool)
+        from plugreg.settings.references import has_reference
+
         return has_reference(self.given)
 
 
@@ -393,6 +396,10 @@ def _hidden(last: _Hidden, texts: Iterable[tuple[User, str]]) -> _Hidden:
 def _texts_of(secrets: Iterable[_Secret]) -> Iterator[tuple[User, str]]:
     """Yield the owner and each string of protected values: as given, as converted, and within."""
     for user, definition, given, is_default in secrets:
+        # Most plugins have no secret, and need none of these modules at the start.
+        from plugreg.settings.definition import as_text, default_of, native_of, text_of
+        from plugreg.settings.references import resolve
+
         texts: list[str] = []
         # An odd value, and a default, may be the code of a plugin or host.
         with Guard():
