@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._calls.circuits import CircuitPolicy, Circuits
 from plugreg._calls.dispatcher import Dispatcher
 from plugreg.exceptions import CircuitOpenError
 from plugreg.hooks import PluginManager, PlugregSpecs
-from plugreg.observation import CallObserver, Observation
 from plugreg.records import PluginFailure, Stage
+
+if TYPE_CHECKING:
+    from plugreg.observation import CallObserver
 
 UNKNOWN_HOOKS: Final = "unknown hooks"
 """Subject of the failures of implementations without a spec."""
@@ -47,8 +49,13 @@ class Calling:
     ) -> None:
         self._record = record
         self.circuits: Final = Circuits(circuit, self._record_opening)
-        observation = Observation()
-        observers: tuple[CallObserver, ...] = (observation,) if observe else ()
+        observation = None
+        observers: tuple[CallObserver, ...] = ()
+        if observe:
+            from plugreg.observation import Observation
+
+            observation = Observation()
+            observers = (observation,)
         if not isinstance(observe, bool):
             observers += tuple(observe)
         # Without circuits and observers a call has no supervision, which costs time.

@@ -28,11 +28,11 @@ from plugreg.hooks import (
     Row,
     refuse,
 )
-from plugreg.observation import CallStats, Observation, RunningCall
 
 if TYPE_CHECKING:
     from plugreg._calls.aio import AsyncCalls, Step
     from plugreg._calls.supervision import Supervision
+    from plugreg.observation import CallStats, Observation, RunningCall
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -87,7 +87,7 @@ class Dispatcher:
         self._circuits = circuits or Circuits(None)
         self._on_fault = on_fault
         self._keep = _make_keep(on_fault)
-        self._observation = observation or Observation()
+        self._observation = observation
         self._check_ready = check_ready
         self._is_ready = False
         self._timeout = _check_timeout(timeout)
@@ -361,14 +361,15 @@ class Dispatcher:
         """
         for slug in slugs:
             self._circuits.forget(slug)
-            self._observation.forget(slug)
+            if self._observation is not None:
+                self._observation.forget(slug)
 
     def stats(self) -> tuple[CallStats, ...]:
         """Return the numbers of calls of each plugin's hooks, the most time first.
 
         Empty unless the host observes (``observe=True``).
         """
-        return self._observation.stats()
+        return () if self._observation is None else self._observation.stats()
 
     def running(self, longer_than: float = 0.0) -> tuple[RunningCall, ...]:
         """Return the calls under way, each with its stack, the longest first.
@@ -379,7 +380,8 @@ class Dispatcher:
         Returns:
             The calls; an empty tuple unless the host observes (``observe=True``).
         """
-        return self._observation.running(longer_than)
+        observation = self._observation
+        return () if observation is None else observation.running(longer_than)
 
     @overload
     async def acall(

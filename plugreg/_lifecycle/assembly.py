@@ -32,7 +32,6 @@ from plugreg._support.signal import Signal
 from plugreg._support.slugs import slugify
 from plugreg.discovery import Facts
 from plugreg.records import PluginFailure
-from plugreg.settings.overrides import parse_overrides
 from plugreg.settings.store import Scope, SettingsStore
 from plugreg.storage import MemoryStorage
 
@@ -74,11 +73,16 @@ class Assembly:
         self.own_events, setting_changed, setting_failed = Signal(), Signal(), Signal()
         self.own_events.connect(self._emit)
         setting_changed.connect(self._report_setting)
+        overrides = options.overrides
+        if overrides != {}:
+            from plugreg.settings.overrides import parse_overrides
+
+            overrides = parse_overrides(overrides)
         self.settings = SettingsStore(
             self.storage,
             setting_changed.emit,
             record=setting_failed.emit,
-            overrides=parse_overrides(options.overrides),
+            overrides=overrides,
             encryption=options.encryption,
         )
         self.plugin_rows = PluginRows(self.storage, self.settings.scrubber_for)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Iterable, Iterator, Mapping
+from typing import Final
 
 from plugreg._calls.calling import HOOK_ORDER, UNKNOWN_HOOKS
 from plugreg._lifecycle.settings_health import SettingsHealth
@@ -11,10 +12,13 @@ from plugreg._lifecycle.snapshot import Built
 from plugreg._lifecycle.stored import StoredRows
 from plugreg._state.ledger import FailureLedger
 from plugreg._support.named import NamedTuple
+from plugreg._support.slugs import near
 from plugreg.hooks import PluginManager
 from plugreg.records import LOAD_STAGES, PluginFailure, Stage
-from plugreg.settings.overrides import UNKNOWN_PLUGIN, unknown_plugins
 from plugreg.settings.store import SettingsStore
+
+UNKNOWN_PLUGIN: Final = "overrides"
+"""Subject of the failures of overrides for an unknown plugin."""
 
 _logger = logging.getLogger("plugreg")
 
@@ -75,7 +79,7 @@ class Recorder:
                 return failure.slug in built.tried or failure.slug not in plugins
             return failure.slug in moved
 
-        overrides = unknown_plugins(self._settings.overrides, plugins)
+        overrides = _unknown_plugins(self._settings.overrides, plugins)
         gone = {plugin.slug for plugin in built.removed}
         new: list[str] = [plugin.slug for plugin in built.added if plugin.slug in moved]
         unknown = {slug: self._manager.unknown_hooks(slug) for slug in new}
@@ -104,3 +108,18 @@ def _hook_failures(
         if faults and slug in active:
             message = "; ".join(faults)
             yield PluginFailure(stage=Stage.ACTIVATE, slug=slug, subject=subject, message=message)
+
+
+def _unknown_plugins(
+    overrides: Mapping[str, object], known: Mapping[str, object]
+) -> Iterator[PluginFailure]:
+    """Yield a failure for each slug with overrides that is no known plugin."""
+    for slug in (slug for slug in overrides if slug not in known):
+        hint = near(slug, known)
+        yield PluginFailure(
+            stage=Stage.RESOLVE,
+            slug=slug,
+            subject=UNKNOWN_PLUGIN,
+            message=f"the host's overrides= has settings of {slug!r}, and there is no such plugin"
+            f"{hint or '; install it, or remove them'}",
+        )

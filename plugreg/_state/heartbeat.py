@@ -20,7 +20,6 @@ from plugreg.exceptions import StorageError
 from plugreg.records import ProcessRecord
 from plugreg.storage import MemoryStorage, Storage
 from plugreg.storage.base import Record, field, parse_records
-from plugreg.storage.clock import now
 from plugreg.storage.quiet_commits import mark_quiet
 
 _TABLE: Final = "processes"
@@ -81,6 +80,8 @@ class Heartbeat:
         tried_at = time.monotonic()
         if status == self._stored and tried_at - self._tried_at < _INTERVAL:
             return
+        from plugreg.storage.clock import now
+
         # A storage that fails is tried no sooner than one that works.
         self._tried_at = tried_at
         try:
@@ -119,6 +120,8 @@ class Heartbeat:
         Leaves out damaged rows, and processes without a heartbeat for 3 minutes. Writes nothing.
         Raises StorageError.
         """
+        from plugreg.storage.clock import now
+
         time_now = now(self._storage)
         own_key = self._own_key()
         found, _ = parse_records(_TABLE, self._storage.read(_TABLE), _record)

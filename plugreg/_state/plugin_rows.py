@@ -19,7 +19,6 @@ from plugreg._support.frozen import replace
 from plugreg._support.per_process import PerProcess
 from plugreg._support.redact import Scrubber, strings_in
 from plugreg._support.slugs import Slug, has_control_characters, has_utf8
-from plugreg._support.strings import CONTROL_CHARACTERS
 from plugreg.exceptions import PluginActiveError, RecordCorruptError, SettingError, StorageError
 from plugreg.records import EMPTY, Epoch, HostRules, PluginFailure, PluginRow, PluginSpec, Stage
 from plugreg.settings.store import TABLES, VERSIONS
@@ -394,6 +393,8 @@ def _copy_metadata(slug: str, data: Any) -> dict[str, Any]:
     except StorageError as error:
         raise SettingError("metadata", _NOT_STORABLE) from error
     if any(map(has_control_characters, strings_in(copied))):
+        from plugreg._support.strings import CONTROL_CHARACTERS
+
         raise SettingError("metadata", CONTROL_CHARACTERS)
     return copied
 

@@ -106,7 +106,8 @@ def _signature(cls: Any) -> Any:
 class FrozenType(type):
     """Makes the classes below `Frozen`: what they annotate becomes a slot, its value a default.
 
-    The options in the head of such a class are those of ``dataclass``.
+    The options in the head of such a class are those of ``dataclass``. With ``frozen=False`` its
+    objects can be filled, and become a frozen class's if that has the same bases and fields.
     """
 
     _shape: _Shape
@@ -121,6 +122,7 @@ class FrozenType(type):
         *,
         kw_only: bool = True,
         eq: bool = True,
+        frozen: bool = True,
     ) -> FrozenType:
         annotations = {
             key: annotation
@@ -140,6 +142,8 @@ class FrozenType(type):
         namespace.setdefault("__init__", _construct)
         if not eq:
             namespace |= {"__eq__": object.__eq__, "__hash__": object.__hash__}
+        if not frozen:
+            namespace |= {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
         return super().__new__(cls, name, bases, namespace)
 
     def as_dataclass(cls) -> Any:

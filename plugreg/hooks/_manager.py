@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     import importlib.metadata
 
 
+_OF_EVERY_OBJECT: Final = frozenset(dir(object))
+"""Names that are no spec's. A class of specs has them all, and looking at each takes long."""
+
+
 class PluginManager(ExchangingManager):
     """pluggy's manager, with implementations that are exchanged as a whole.
 
@@ -83,6 +87,8 @@ class PluginManager(ExchangingManager):
             module_or_class: The module or class of the spec.
             name: Name of one of its attributes.
         """
+        if name in _OF_EVERY_OBJECT:
+            return None
         opts = super().parse_hookspec_opts(module_or_class, name)
         if opts is not None:
             return opts

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from plugreg._support.guard import safe_repr
-from plugreg._support.slugs import near, slug_fault, slugify
-from plugreg.records import PluginFailure, Stage
+from plugreg._support.slugs import slug_fault, slugify
 
 Overrides: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Values by slug, then by upper-case key. A value may hold references."""
-
-UNKNOWN_PLUGIN: Final = "overrides"
-"""Subject of a failure record of overrides for an unknown plugin."""
 
 
 def parse_overrides(given: Mapping[str, Mapping[str, object]]) -> Overrides:
@@ -52,24 +48,6 @@ def parse_overrides(given: Mapping[str, Mapping[str, object]]) -> Overrides:
             {key.upper(): _parse_value(f"{where}[{key!r}]", value) for key, value in values.items()}
         )
     return MappingProxyType(parsed)
-
-
-def unknown_plugins(overrides: Overrides, known: Mapping[str, object]) -> Iterator[PluginFailure]:
-    """Yield a failure record for each slug that is no *known* plugin.
-
-    Args:
-        overrides: Values by slug, then by key.
-        known: Plugins by slug.
-    """
-    for slug in (slug for slug in overrides if slug not in known):
-        hint = near(slug, known)
-        yield PluginFailure(
-            stage=Stage.RESOLVE,
-            slug=slug,
-            subject=UNKNOWN_PLUGIN,
-            message=f"the host's overrides= has settings of {slug!r}, and there is no such plugin"
-            f"{hint or '; install it, or remove them'}",
-        )
 
 
 def _parse_value(where: str, value: object) -> Any:

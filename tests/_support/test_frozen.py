@@ -59,6 +59,15 @@ class Leaf(Frozen, eq=False):
     name: str = ""
 
 
+class LeafDraft(Frozen, frozen=False):
+    """An object that can be filled, and become a value."""
+
+    name: str
+
+    def __init__(self, name):
+        self.name = name
+
+
 class Nothing(Frozen):
     """A value without fields."""
 
@@ -253,3 +262,14 @@ def test_a_field_of_a_class_variable_is_none():
     """It stays the attribute of the class that it is."""
     assert Tea.kinds == 3
     assert "kinds" not in Tea.__slots__
+
+
+def test_what_is_filled_becomes_frozen_with_its_class():
+    """Until then its fields can be set."""
+    leaf = LeafDraft("x")
+    leaf.name = "y"
+    leaf.__class__ = Leaf
+
+    assert (type(leaf), leaf.name) == (Leaf, "y")
+    with pytest.raises(FrozenInstanceError):
+        leaf.name = "z"
