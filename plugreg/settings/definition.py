@@ -9,6 +9,7 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import field
 from itertools import islice
 from types import MappingProxyType
@@ -30,9 +31,9 @@ from plugreg.settings.types import (
     Misfit,
     Misread,
     Typed,
+    compact,
     is_sealed,
     is_secret_text,
-    text_from_json,
     unsealed,
 )
 
@@ -120,11 +121,8 @@ class SettingDefinition(Frozen):
     @property
     def validators(self) -> tuple[Validator, ...]:
         """All validators in their order, converters included."""
-        if self.validator is None:
-            return ()
-        if isinstance(self.validator, (list, tuple)):
-            return tuple(self.validator)
-        return (self.validator,)  # type: ignore[return-value]  # No other sequence passes a load.
+        given: Any = () if self.validator is None else self.validator
+        return tuple(given) if isinstance(given, (list, tuple)) else (given,)
 
     @property
     def converter(self) -> Converter | None:
@@ -287,13 +285,11 @@ def native_of(definition: SettingDefinition, given: object) -> object:
         if word in _TRUE or word in _FALSE:
             return word in _TRUE
     else:
-        try:
+        with suppress(ValueError):
             number = kind(text)
             # An int may be too large for isfinite(), which is asked of floats alone.
             if kind is int or math.isfinite(number):
                 return number
-        except ValueError:
-            pass  # Refused below, like a number that is not finite.
     raise SettingError(definition.key, _NOT_CONVERTED[kind])
 
 
@@ -312,7 +308,7 @@ def text_of(definition: SettingDefinition, native: object) -> str:
         strings = [text]
     else:
         value = _typed_call(definition, definition.typed.json_of, native)
-        text = text_from_json(value)
+        text = compact(value) if isinstance(value, (dict, list)) else as_text(value)
         strings = list(strings_in(value))
     check_string(definition.key, text, strings)
     return text
@@ -483,10 +479,9 @@ def _takes_blanks(definition: SettingDefinition) -> bool:
     """Return whether blanks are a value, rather than none."""
     if definition.typed is None:
         return definition.converter is None
-    with Guard():
+    with Guard() as guard:
         definition.typed.value_from("")
-        return True
-    return False
+    return guard.error is None
 
 
 def _typed_call(
