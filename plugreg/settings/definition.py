@@ -9,7 +9,6 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import field
 from itertools import islice
 from types import MappingProxyType
@@ -111,8 +110,14 @@ class SettingDefinition(Frozen):
     confirm_text: str | LazyText = ""
     typed: Typed | None = field(default=None, init=False, repr=False, compare=False)
     """The pydantic side of ``type``; None where the value is a string or has a converter."""
+    converter: Converter | None = field(default=None, init=False, repr=False, compare=False)
+    """The type of the native value if it is bool, int or float, else None."""
 
     def __post_init__(self) -> None:
+        # Identity, because a validator is a plugin's object and its __eq__ may do anything.
+        given = {id(self.type), *map(id, self.validators)}
+        converter = next((kind for kind in CONVERTERS if id(kind) in given), None)
+        object.__setattr__(self, "converter", converter)
         if is_secret_text(self.type):
             object.__setattr__(self, "protected", True)
         elif self.type is not None and not any(self.type is kind for kind in (*CONVERTERS, str)):
@@ -123,13 +128,6 @@ class SettingDefinition(Frozen):
         """All validators in their order, converters included."""
         given: Any = () if self.validator is None else self.validator
         return tuple(given) if isinstance(given, (list, tuple)) else (given,)
-
-    @property
-    def converter(self) -> Converter | None:
-        """The type of the native value if it is bool, int or float, else None."""
-        # Identity, because a validator is a plugin's object and its __eq__ may do anything.
-        given = {id(self.type), *map(id, self.validators)}
-        return next((kind for kind in CONVERTERS if id(kind) in given), None)
 
     @property
     def wire_type(self) -> str:
@@ -285,11 +283,13 @@ def native_of(definition: SettingDefinition, given: object) -> object:
         if word in _TRUE or word in _FALSE:
             return word in _TRUE
     else:
-        with suppress(ValueError):
+        try:
             number = kind(text)
             # An int may be too large for isfinite(), which is asked of floats alone.
             if kind is int or math.isfinite(number):
                 return number
+        except ValueError:
+            pass  # Refused below, like a number that is not finite.
     raise SettingError(definition.key, _NOT_CONVERTED[kind])
 
 

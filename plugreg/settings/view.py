@@ -319,12 +319,13 @@ class SettingsView(Mapping[str, Any]):
         *value* is the stored value. It is not read where the host fixes the setting.
         """
         name = definition.key
-        given: Any = ""
         if name in self._fixed:
             given = self._fixed[name]
-        elif value is not None:
-            if value.fault:
-                raise SettingError(name, value.fault)
+        elif value is None:
+            return self._default(definition), callable(definition.default)
+        elif value.fault:
+            raise SettingError(name, value.fault)
+        else:
             given = value.given
         is_reference = type(given) is not str and has_reference(given)
         if name in self._fixed or is_reference:
