@@ -10,21 +10,23 @@ implementations, wrappers left, faults recorded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
-from plugreg._calls.aio._jobs import CLEAN_UP_SECONDS, PROCESS, Job, Team
+from plugreg._calls.aio._jobs import CLEAN_UP_SECONDS, PROCESS, Job, SupervisedAwaitable, Team
 from plugreg._calls.aio._loops import running_loop
-from plugreg._calls.aio._steps import Begin, Step, refuse_if_busy, supervise
-from plugreg._calls.aio._workers import BusyPlugins
+from plugreg._calls.aio._threads import BusyPlugins, Threads
 from plugreg._calls.aio._wrappers import AnyWrapper, AsyncWrapper, SyncWrapper
 from plugreg._calls.outcome import FaultRecorder, Outcome
-from plugreg.exceptions import PluginTimeoutError
+from plugreg._calls.supervision import SupervisedCall
+from plugreg.exceptions import PluginBusyError, PluginTimeoutError
+from plugreg.hooks import AsyncOnly, HookTable, Row
 from plugreg.records import PluginFailure
 
-__all__ = ["AsyncCalls", "Begin", "Step"]
+Begin = Callable[[str, str], SupervisedCall]
+"""Takes a plugin's name and a hook's; notes that a call begins, or raises to prevent it."""
 
 RECORD_SECONDS: Final = 30.0
 """Time limit for recording a fault. An outcome whose fault takes longer has no record."""
@@ -33,8 +35,8 @@ RECORD_SECONDS: Final = 30.0
 class AsyncCalls:
     """Runs calls on the loop of the coroutine that awaits them.
 
-    It keeps the busy plugins, no more. Calls may be under way on several loops in several threads.
-    ``timeout`` is in seconds, for each implementation, and for a wrapper's part before its yield
+    It keeps the busy plugins and idle threads, no more. Calls may be under way on several loops in
+    several threads. ``timeout`` is in seconds, for each implementation, and for a wrapper's part before its yield
     and after it; None means no limit. Code that overruns gets a PluginTimeoutError. Async code is
     cancelled and has CLEAN_UP_SECONDS to end. Code that does not end, and synchronous code at once,
     is given up on. Its plugin is busy, and raises a PluginBusyError in each call, until the code
@@ -52,56 +54,47 @@ class AsyncCalls:
     """
 
     def __init__(self, on_fault: FaultRecorder, begin: Begin | None = None) -> None:
-        self._on_fault = on_fault
-        self._begin = begin
-        self._busy = BusyPlugins()
+        self.on_fault: Final = on_fault
+        self.begin: Final = begin
+        self.busy: Final = BusyPlugins()
+        self.threads: Final = Threads()
 
     async def outcomes(
-        self, hook: str, steps: Sequence[Step], timeout: float | None
+        self, hook: str, rows: Sequence[Row], arguments: Mapping[str, Any], timeout: float | None
     ) -> list[Outcome[Any]]:
-        """Run all steps and return an outcome for each, in their order."""
-        steps = self._guard(hook, steps)
-        async with _HookCall(hook, timeout, self._busy, self._on_fault) as call:
-            jobs = await call.run_steps(steps)
+        """Call all rows and return an outcome for each, in their order."""
+        async with _HookCall(self, hook, arguments, timeout) as call:
+            jobs = await call.run(rows)
         return [
             Outcome(job.slug, job.value, job.error, call.failures.get(job), job.seconds)
             for job in jobs
         ]
 
     async def results(
-        self,
-        hook: str,
-        steps: Sequence[Step],
-        wrappers: Sequence[Step],
-        timeout: float | None,
-        *,
-        first: bool,
-    ) -> Any:
-        """Run the steps inside the wrappers, and return the outermost result.
+        self, table: HookTable, arguments: Mapping[str, Any], timeout: float | None
+    ) -> list[Any]:
+        """Call a hook inside its wrappers, and return the results that are not None.
 
-        Wrappers come outermost first. The steps' result is the list of the values that are not
-        None, in the order of the steps. With ``first`` it is the first such value, or None. Then
-        the steps run in turn, since the steps after the first result must not run.
+        The implementations of a ``firstresult`` hook run in turn, since those after the first
+        result must not run.
         """
-        steps = self._guard(hook, steps)
-        async with _HookCall(hook, timeout, self._busy, self._on_fault) as call:
-            for wrapper in wrappers:
-                await call.enter(refuse_if_busy(wrapper, self._busy))
+        async with _HookCall(self, table.hook.name, arguments, timeout) as call:
+            for wrapper in table.wrappers:
+                await call.enter(wrapper)
             value: Any = None
-            if first:
-                for step in steps:
-                    (job,) = await call.run_steps([step])
+            if table.firstresult:
+                for row in table.bare:
+                    (job,) = await call.run((row,))
                     if job.value is not None:
                         value = job.value
                         break
             else:
-                jobs = await call.run_steps(steps)
+                jobs = await call.run(table.bare)
                 value = [job.value for job in jobs if job.value is not None]
-            return await call.leave(value, is_list=not first)
-
-    def _guard(self, hook: str, steps: Sequence[Step]) -> Sequence[Step]:
-        begin, steps = self._begin, [refuse_if_busy(step, self._busy) for step in steps]
-        return steps if begin is None else [supervise(step, hook, begin) for step in steps]
+            value = await call.leave(value, is_list=not table.firstresult)
+        return [
+            result for result in ([value] if table.firstresult else value) if result is not None
+        ]
 
 
 class _HookCall:
@@ -111,13 +104,19 @@ class _HookCall:
     """
 
     def __init__(
-        self, hook: str, timeout: float | None, busy: BusyPlugins, on_fault: FaultRecorder
+        self,
+        owner: AsyncCalls,
+        hook: str,
+        arguments: Mapping[str, Any],
+        timeout: float | None,
     ) -> None:
         self.failures: dict[Job, PluginFailure | None] = {}
         self._hook = hook
+        self._arguments = arguments
         self._timeout = timeout
-        self._on_fault = on_fault
-        self._team = Team(running_loop(), busy)
+        self._team = Team(running_loop(), owner.busy, owner.threads)
+        self._on_fault = owner.on_fault
+        self._begin = owner.begin
         self._entered: list[tuple[str, AnyWrapper]] = []
         self._faults: list[tuple[Job, BaseException]] = []
 
@@ -132,38 +131,67 @@ class _HookCall:
     ) -> None:
         team = self._team
         team.is_leaving = error is not None
-        try:
-            while self._entered:
-                slug, wrapper = self._entered.pop()
-                await self._run([self._make_job(slug, wrapper.close)])
-            if not team.is_dead:
-                await self._record()
-        finally:
-            team.worker.close()
+        while self._entered:
+            slug, wrapper = self._entered.pop()
+            await self._run([self._make_job(slug, wrapper.close)])
+        if self._faults and not team.is_dead:
+            await self._record()
         if team.urgent is not None and team.urgent is not error:
             raise team.urgent
 
-    async def enter(self, step: Step) -> None:
+    async def enter(self, row: Row) -> None:
         """Go inside a wrapper; a wrapper that fails is left out."""
-        wrapper = AsyncWrapper(step, self._team) if step.is_async else SyncWrapper(step)
-        self._entered.append((step.slug, wrapper))
-        job = self._make_job(step.slug, wrapper.enter)
+        is_async, function = self._prepare(row)
+        wrapper = AsyncWrapper(function, self._team) if is_async else SyncWrapper(function)
+        self._entered.append((row.slug, wrapper))
+        job = self._make_job(row.slug, wrapper.enter)
         await self._run([job])
         if job.error is not None:
             self._entered.pop()
 
-    async def run_steps(self, steps: Sequence[Step]) -> list[Job]:
+    async def run(self, rows: Sequence[Row]) -> list[Job]:
         """Run implementations together, and return their jobs."""
-        jobs = [
-            self._make_job(
-                step.slug,
-                partial(Job.run_in_task if step.is_async else Job.run_in_thread, function=step.run),
-                overrun=step.overrun,
-            )
-            for step in steps
-        ]
+        jobs = []
+        for row in rows:
+            is_async, function = self._prepare(row)
+            run = Job.run_in_task if is_async else Job.run_in_thread
+            job = self._make_job(row.slug, partial(run, function=function))
+            if self._begin is not None:
+                function = partial(self._supervise, self._begin, job, function)
+                job.start = partial(run, function=function)
+            jobs.append(job)
         await self._run(jobs)
         return jobs
+
+    def _prepare(self, row: Row) -> tuple[bool, Callable[[], Any]]:
+        """Return whether the function is async, and it with its arguments.
+
+        It raises PluginBusyError while its plugin is busy. Where calls are supervised this is a
+        fault of the plugin: code that hangs opens its circuit.
+        """
+        slug, has, values = row.slug, self._team.busy.has, row.pick(self._arguments)
+        is_async = type(row.function) is AsyncOnly
+        function = row.function.function if type(row.function) is AsyncOnly else row.function
+
+        def call() -> Any:
+            if has(slug):
+                raise PluginBusyError(slug)
+            return function(*values)
+
+        return is_async, call
+
+    def _supervise(self, begin: Begin, job: Job, function: Callable[[], Any]) -> Any:
+        """Call a function where the plugin's code runs, under supervision."""
+        call = job.call = begin(job.slug, self._hook)
+        try:
+            value = function()
+        except BaseException as error:
+            call.end(error)
+            raise
+        if hasattr(type(value), "__await__"):
+            return SupervisedAwaitable(value, call)
+        call.end()
+        return value
 
     async def leave(self, value: Any, *, is_list: bool) -> Any:
         """Send ``value`` out through all wrappers, and return the outermost result."""
@@ -175,14 +203,9 @@ class _HookCall:
                 value = job.value
         return value
 
-    def _make_job(
-        self,
-        slug: str,
-        start: Callable[[Job], object],
-        overrun: Callable[[], object] = lambda: None,
-    ) -> Job:
+    def _make_job(self, slug: str, start: Callable[[Job], object]) -> Job:
         limit = CLEAN_UP_SECONDS if self._team.is_leaving else self._timeout
-        return Job(self._team, slug, limit, start, overrun=overrun)
+        return Job(self._team, slug, limit, start)
 
     async def _run(self, jobs: Sequence[Job]) -> None:
         try:
@@ -214,8 +237,7 @@ class _HookCall:
             )
             for fault, error in self._faults
         ]
-        if jobs:
-            await self._team.run(jobs)
+        await self._team.run(jobs)
         for (fault, _), job in zip(self._faults, jobs, strict=True):
             if job.error is None:
                 self.failures[fault] = job.value

@@ -7,11 +7,56 @@ alone; the tasks behind it go on in another thread, and the first thread ends wh
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Final, Literal
+
+IDLE_SECONDS: Final = 1.0
+"""Time that a thread waits for more work before it ends."""
+
+Work = Callable[[], Callable[[], object] | None]
+"""Returns what the thread does last, when it is free again; None if it was given up on."""
+
+
+class Threads:
+    """Starts threads, and lets those that are free wait a while for more work. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[Work] = SimpleQueue()
+        # It has an item for each free thread that nobody has work for yet.
+        self._free: list[None] = []
+
+    def start(self, work: Work) -> None:
+        """Begin work in a thread. Raises RuntimeError when no thread can be started."""
+        try:
+            self._free.pop()
+        except IndexError:
+            threading.Thread(
+                target=self._serve, args=(work,), name="plugreg acall", daemon=True
+            ).start()
+        else:
+            self._work.put(work)
+
+    def _serve(self, work: Work) -> None:
+        while (last := work()) is not None:
+            # Free before the caller hears of it, since its next call may follow at once.
+            self._free.append(None)
+            last()
+            # A thread that waits keeps no plugin alive.
+            del work, last
+            try:
+                work = self._work.get(timeout=IDLE_SECONDS)
+            except Empty:
+                try:
+                    self._free.pop()
+                except IndexError:
+                    # Work is on its way.
+                    work = self._work.get()
+                else:
+                    return
 
 
 class ThreadTask:
@@ -32,10 +77,10 @@ class ThreadTask:
         self.begun: float | None = None
         self.value: Any = None
         self.error: BaseException | None = None
-        self.context: Context | None = None
+        self.context = Context()
         self.goes_on = False
+        self.ended: Final = ended
         self._function = function
-        self._ended = ended
         self._discard = discard
         self._lock = threading.Lock()
         self._state: Literal["waiting", "running", "ended", "given up"] = "waiting"
@@ -51,13 +96,17 @@ class ThreadTask:
             self._state = "given up"
             return True
 
-    def run(self, worker: Worker) -> bool:
-        """Call the function in a copy of the context; False if it is too late."""
+    def begin(self) -> bool:
+        """Note that it begins; False when it was given up on."""
         with self._lock:
             if self._state == "given up":
-                return True
+                return False
             self._state = "running"
             self.begun = monotonic()
+            return True
+
+    def run(self, worker: Worker) -> bool:
+        """Call the function in a copy of the context; False if it returns too late."""
         self.context = worker.context.copy()
         try:
             self.value = self.context.run(self._function)
@@ -67,32 +116,31 @@ class ThreadTask:
             in_time = self._state == "running"
             if in_time:
                 self._state = "ended"
-        if in_time:
-            if not self.goes_on:
-                worker.context = self.context
-            self._ended()
-        else:
+        if not in_time:
             self.context.run(self._discard, self.value)
+        elif not self.goes_on:
+            worker.context = self.context
         return in_time
 
 
 class Worker:
-    """Runs tasks in turn in a daemon thread, which ends when the worker is closed.
+    """Runs tasks in turn, in one thread at a time.
 
     Each task sees in ``context`` the variables that earlier tasks have set, as the parts of a
-    synchronous call do. All methods are called from the thread of one event loop. ``close`` must
-    be called, or a thread stays.
+    synchronous call do. All methods are called from the thread of one event loop.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, threads: Threads) -> None:
         self.context = context
-        self._queue: SimpleQueue[ThreadTask | None] = SimpleQueue()
-        self._has_thread = False
+        self._threads = threads
+        self._tasks: deque[ThreadTask] = deque()
+        self._lock = threading.Lock()
+        self._is_served = False
 
     def put(self, task: ThreadTask) -> None:
         """Queue a task. Raises RuntimeError when no thread can be started."""
-        self._queue.put(task)
-        self._serve()
+        self._tasks.append(task)
+        self._serve_on()
 
     def give_up(self, task: ThreadTask) -> bool:
         """Give up on a task, and leave its thread to it; False if it has ended.
@@ -102,31 +150,41 @@ class Worker:
         if not task.give_up():
             return False
         if task.begun is not None:
-            self._has_thread = False
-            if not self._queue.empty():
-                self._serve()
+            self._is_served = False
+            self._serve_on()
         return True
 
-    def close(self) -> None:
-        """Let the thread end after its task. This waits for nothing."""
-        if self._has_thread:
-            self._has_thread = False
-            self._queue.put(None)
+    def _serve_on(self) -> None:
+        with self._lock:
+            if self._is_served or not self._tasks:
+                return
+            self._is_served = True
+        try:
+            self._threads.start(self._serve)
+        except RuntimeError:
+            self._is_served = False
+            raise
 
-    def _serve(self) -> None:
-        if not self._has_thread:
-            threading.Thread(
-                target=_serve, args=(self, self._queue), name="plugreg acall", daemon=True
-            ).start()
-            self._has_thread = True
+    def _serve(self) -> Callable[[], object] | None:
+        """Run the tasks; return what tells the loop of the last one."""
+        ended: Callable[[], object] = _do_nothing
+        while True:
+            with self._lock:
+                if not self._tasks:
+                    self._is_served = False
+                    return ended
+                task = self._tasks.popleft()
+            ended()
+            ended = _do_nothing
+            if task.begin():
+                if not task.run(self):
+                    # Another thread serves the rest by now.
+                    return None
+                ended = task.ended
 
 
-def _serve(worker: Worker, queue: SimpleQueue[ThreadTask | None]) -> None:
-    while (task := queue.get()) is not None:
-        if not task.run(worker):
-            # Another thread serves the queue by now.
-            return
-        del task
+def _do_nothing() -> None:
+    pass
 
 
 class BusyPlugins:
