@@ -15,18 +15,13 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
-from plugreg._calls.aio._jobs import CLEAN_UP_SECONDS, PROCESS, Job, SupervisedAwaitable, Team
-from plugreg._calls.aio._loops import running_loop
+from plugreg._calls.aio._jobs import CLEAN_UP_SECONDS, PROCESS, Begin, Job, Team
 from plugreg._calls.aio._threads import BusyPlugins, Threads
 from plugreg._calls.aio._wrappers import AnyWrapper, AsyncWrapper, SyncWrapper
 from plugreg._calls.outcome import FaultRecorder, Outcome
-from plugreg._calls.supervision import SupervisedCall
-from plugreg.exceptions import PluginBusyError, PluginTimeoutError
+from plugreg.exceptions import PluginTimeoutError
 from plugreg.hooks import AsyncOnly, HookTable, Row
 from plugreg.records import PluginFailure
-
-Begin = Callable[[str, str], SupervisedCall]
-"""Takes a plugin's name and a hook's; notes that a call begins, or raises to prevent it."""
 
 RECORD_SECONDS: Final = 30.0
 """Time limit for recording a fault. An outcome whose fault takes longer has no record."""
@@ -36,11 +31,12 @@ class AsyncCalls:
     """Runs calls on the loop of the coroutine that awaits them.
 
     It keeps the busy plugins and idle threads, no more. Calls may be under way on several loops in
-    several threads. ``timeout`` is in seconds, for each implementation, and for a wrapper's part before its yield
-    and after it; None means no limit. Code that overruns gets a PluginTimeoutError. Async code is
-    cancelled and has CLEAN_UP_SECONDS to end. Code that does not end, and synchronous code at once,
-    is given up on. Its plugin is busy, and raises a PluginBusyError in each call, until the code
-    returns. Other plugins may run in several threads, for several calls, at once.
+    several threads. ``timeout`` is in seconds, for each implementation, and for a wrapper's part
+    before its yield and after it; None means no limit. Code that overruns gets a
+    PluginTimeoutError. Async code is cancelled and has CLEAN_UP_SECONDS to end. Code that does not
+    end, and synchronous code at once, is given up on. Its plugin is busy, and raises a
+    PluginBusyError in each call, until the code returns. Other plugins may run in several threads,
+    for several calls, at once.
 
     When the caller is cancelled, async code is cancelled, too, and all that runs has
     CLEAN_UP_SECONDS to end. Then wrappers are closed, and the cancellation goes on. An exception
@@ -111,12 +107,10 @@ class _HookCall:
         timeout: float | None,
     ) -> None:
         self.failures: dict[Job, PluginFailure | None] = {}
-        self._hook = hook
         self._arguments = arguments
         self._timeout = timeout
-        self._team = Team(running_loop(), owner.busy, owner.threads)
+        self._team = Team(hook, owner.begin, owner.busy, owner.threads)
         self._on_fault = owner.on_fault
-        self._begin = owner.begin
         self._entered: list[tuple[str, AnyWrapper]] = []
         self._faults: list[tuple[Job, BaseException]] = []
 
@@ -141,8 +135,14 @@ class _HookCall:
 
     async def enter(self, row: Row) -> None:
         """Go inside a wrapper; a wrapper that fails is left out."""
-        is_async, function = self._prepare(row)
-        wrapper = AsyncWrapper(function, self._team) if is_async else SyncWrapper(function)
+        values, busy = row.pick(self._arguments), self._team.busy
+        is_async, function = _unwrap(row)
+
+        def make() -> Any:
+            busy.check(row.slug)
+            return function(*values)
+
+        wrapper = AsyncWrapper(make, self._team) if is_async else SyncWrapper(make)
         self._entered.append((row.slug, wrapper))
         job = self._make_job(row.slug, wrapper.enter)
         await self._run([job])
@@ -153,45 +153,12 @@ class _HookCall:
         """Run implementations together, and return their jobs."""
         jobs = []
         for row in rows:
-            is_async, function = self._prepare(row)
-            run = Job.run_in_task if is_async else Job.run_in_thread
-            job = self._make_job(row.slug, partial(run, function=function))
-            if self._begin is not None:
-                function = partial(self._supervise, self._begin, job, function)
-                job.start = partial(run, function=function)
+            is_async, function = _unwrap(row)
+            job = self._make_job(row.slug, Job.call_in_task if is_async else Job.call_in_thread)
+            job.function, job.values = function, row.pick(self._arguments)
             jobs.append(job)
         await self._run(jobs)
         return jobs
-
-    def _prepare(self, row: Row) -> tuple[bool, Callable[[], Any]]:
-        """Return whether the function is async, and it with its arguments.
-
-        It raises PluginBusyError while its plugin is busy. Where calls are supervised this is a
-        fault of the plugin: code that hangs opens its circuit.
-        """
-        slug, has, values = row.slug, self._team.busy.has, row.pick(self._arguments)
-        is_async = type(row.function) is AsyncOnly
-        function = row.function.function if type(row.function) is AsyncOnly else row.function
-
-        def call() -> Any:
-            if has(slug):
-                raise PluginBusyError(slug)
-            return function(*values)
-
-        return is_async, call
-
-    def _supervise(self, begin: Begin, job: Job, function: Callable[[], Any]) -> Any:
-        """Call a function where the plugin's code runs, under supervision."""
-        call = job.call = begin(job.slug, self._hook)
-        try:
-            value = function()
-        except BaseException as error:
-            call.end(error)
-            raise
-        if hasattr(type(value), "__await__"):
-            return SupervisedAwaitable(value, call)
-        call.end()
-        return value
 
     async def leave(self, value: Any, *, is_list: bool) -> Any:
         """Send ``value`` out through all wrappers, and return the outermost result."""
@@ -231,7 +198,7 @@ class _HookCall:
                 limit,
                 partial(
                     Job.run_in_thread,
-                    function=partial(self._on_fault, fault.slug, self._hook, error),
+                    function=partial(self._on_fault, fault.slug, self._team.hook, error),
                 ),
                 makes_busy=False,
             )
@@ -243,3 +210,9 @@ class _HookCall:
                 self.failures[fault] = job.value
             elif not issubclass(type(job.error), PluginTimeoutError):
                 raise job.error
+
+
+def _unwrap(row: Row) -> tuple[bool, Callable[..., Any]]:
+    """Return whether the function is async, and the function."""
+    function = row.function
+    return (True, function.function) if type(function) is AsyncOnly else (False, function)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
-from contextvars import Context, copy_context
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextvars import copy_context
 from math import inf
 from time import monotonic
 from types import CoroutineType
 from typing import Any, Final
 
-from plugreg._calls.aio._loops import Done, Loop
+from plugreg._calls.aio._loops import running_loop
 from plugreg._calls.aio._threads import BusyPlugins, Threads, ThreadTask, Worker
 from plugreg._calls.supervision import SupervisedCall
 from plugreg._support.guard import Guard
@@ -20,6 +20,10 @@ CLEAN_UP_SECONDS: Final = 2.0
 
 PROCESS: Final = (KeyboardInterrupt, GeneratorExit)
 """These belong to the process. In a task of its own, a plugin's CancelledError is its fault."""
+
+
+Begin = Callable[[str, str], SupervisedCall]
+"""Takes a plugin's name and a hook's; notes that a call begins, or raises to prevent it."""
 
 
 class SupervisedAwaitable:
@@ -61,12 +65,12 @@ class Job:
     """One piece of plugin code, and its result when it ``is_over``.
 
     The result is a ``value`` or an ``error``. ``start`` sets it going: in a thread, in a task, or
-    as a part of a task. It may take ``limit`` seconds; None means no limit. Then a task is
-    cancelled and has CLEAN_UP_SECONDS to end. Code that goes on nevertheless, and a thread at once,
-    is given up on. The job is over then, and the plugin, if it ``makes_busy``, is busy until the
-    code returns. ``is_stopped`` says that the job was asked to end, for any reason. ``call`` is
-    counted as a failure when the limit is over, ``cancel`` cancels the job's task. All methods are
-    called in the loop's thread.
+    as a part of a task. ``function`` and its ``values`` are those of an implementation, which
+    :meth:`call` calls where its code runs. It may take ``limit`` seconds; None means no limit. Then
+    a task is cancelled and has CLEAN_UP_SECONDS to end. Code that goes on nevertheless, and a
+    thread at once, is given up on. The job is over then, and the plugin, if it ``makes_busy``, is
+    busy until the code returns. ``is_stopped`` says that the job was asked to end, for any reason.
+    ``cancel`` cancels the job's task. All methods but :meth:`call` are called in the loop's thread.
     """
 
     value: Any = None
@@ -74,7 +78,8 @@ class Job:
     seconds = 0.0
     is_over = False
     is_stopped = False
-    call: SupervisedCall | None = None
+    function: Callable[..., Any]
+    values: tuple[Any, ...]
     cancel: Callable[[], object] | None = None
     # It stands for the job among the busy plugins; the job itself would keep its task alive.
     _piece: object = None
@@ -82,6 +87,7 @@ class Job:
     _until: float | None = None
     _thread_task: ThreadTask | None = None
     _handed: Awaitable[Any] | None = None
+    _supervised: SupervisedCall | None = None
     _result: tuple[Any, BaseException | None] = None, None
 
     def __init__(
@@ -96,10 +102,43 @@ class Job:
         self.slug = slug
         self.start = start
         self._team = team
-        self._limit = limit
+        self.limit = limit
         self._makes_busy = makes_busy
 
     # -- ways to run -------------------------------------------------------------------------
+
+    def call(self) -> Any:
+        """Call the implementation, under supervision if the host asks for it.
+
+        A busy plugin raises a PluginBusyError. Under supervision this is a fault of the plugin:
+        code that hangs opens its circuit.
+        """
+        begin, hook = self._team.begin, self._team.hook
+        if begin is None:
+            self._team.busy.check(self.slug)
+            return self.function(*self.values)
+        call = self._supervised = begin(self.slug, hook)
+        try:
+            self._team.busy.check(self.slug)
+            value = self.function(*self.values)
+        except BaseException as error:
+            call.end(error)
+            raise
+        if hasattr(type(value), "__await__"):
+            return SupervisedAwaitable(value, call)
+        call.end()
+        return value
+
+    def call_in_thread(self) -> None:
+        """Start the implementation in a thread."""
+        self.run_in_thread(self.call)
+
+    def call_in_task(self) -> None:
+        """Start the implementation, an async function, in a task of its own."""
+        team = self._team
+        self.cancel = team.loop.spawn(
+            self._await(self.call), self._end_of_task, team.worker.context.copy()
+        )
 
     def run_in_thread(
         self, function: Callable[[], Any], discard: Callable[[Any], object] = lambda _: None
@@ -127,10 +166,6 @@ class Job:
         self._thread_task = task
         team.worker.put(task)
 
-    def run_in_task(self, function: Callable[[], Awaitable[Any]]) -> None:
-        """Await the result of ``function`` in a task of its own."""
-        self.cancel = self._team.spawn(self._await(function), self._end_of_task)
-
     def begin(self) -> None:
         """Count the time from now: the delay of a busy loop is not the plugin's."""
         self._begun = monotonic()
@@ -148,6 +183,7 @@ class Job:
         self._finish()
 
     async def _await(self, function: Callable[[], Awaitable[Any]]) -> None:
+        self._team.loop.take_over(self._end_of_task)
         if self._begun is None:
             self._begun = monotonic()
         try:
@@ -158,6 +194,8 @@ class Job:
                 # The loop may be closed.
                 with Guard():
                     self._end_of_task()
+                return
+        self._end_of_task()
 
     def _end_of_task(self, _: object = None) -> None:
         # A task that is cancelled before its first step has not begun to await.
@@ -177,7 +215,7 @@ class Job:
             self._until = None
             self._handed = task.value
             # An awaitable of the thread runs in the context in which it began.
-            self.cancel = self._team.spawn(
+            self.cancel = self._team.loop.spawn(
                 self._await(lambda: task.value), self._end_of_task, task.context
             )
 
@@ -200,24 +238,24 @@ class Job:
         if self.is_stopped:
             self._give_up()
         else:
-            assert self._limit is not None
-            out_of_time = PluginTimeoutError(self.slug, self._limit)
+            assert self.limit is not None
+            out_of_time = PluginTimeoutError(self.slug, self.limit)
             if self._thread_task is None:
                 self.error = out_of_time
                 self.stop()
             elif self._give_up():
                 self.error = out_of_time
-            if self.error is out_of_time and self.call is not None:
-                self.call.overrun()
+            if self.error is out_of_time and self._supervised is not None:
+                self._supervised.overrun()
         return inf if self.is_over else self._next_time(now)
 
     def _next_time(self, now: float) -> float:
         if self._until is not None:
             return self._until
-        if self._limit is None:
+        if self.limit is None:
             return inf
         begun = self._begun if self._thread_task is None else self._thread_task.begun
-        return (now if begun is None else begun) + self._limit
+        return (now if begun is None else begun) + self.limit
 
     def stop(self) -> None:
         """Ask it to end, within CLEAN_UP_SECONDS. A job that has not begun never will."""
@@ -253,7 +291,7 @@ class Job:
 
 
 class Team:
-    """Runs jobs together, those in threads in turn, and waits for all of them.
+    """Runs jobs of one call together, those in threads in turn, and waits for all of them.
 
     When the waiting is cancelled, or the exception of a job belongs to the process, the other
     jobs are stopped and have their time to end. Then the exception goes on, and ``is_leaving`` is
@@ -266,10 +304,13 @@ class Team:
     is_dead = False
     urgent: BaseException | None = None
     _open = 0
+    _is_timed = False
     _woken: Any = None
 
-    def __init__(self, loop: Loop, busy: BusyPlugins, threads: Threads) -> None:
-        self.loop = loop
+    def __init__(self, hook: str, begin: Begin | None, busy: BusyPlugins, threads: Threads) -> None:
+        self.hook = hook
+        self.begin = begin
+        self.loop = running_loop()
         self.busy = busy
         self.worker = Worker(copy_context(), threads)
 
@@ -281,6 +322,7 @@ class Team:
                     job.start(job)
             return
         self._open = len(jobs)
+        self._is_timed = any(job.limit is not None for job in jobs)
         try:
             for job in jobs:
                 job.start(job)
@@ -295,8 +337,9 @@ class Team:
 
     async def _all_over(self, jobs: Sequence[Job]) -> None:
         while True:
-            now = monotonic()
-            until = min([job.look_after(now) for job in jobs], default=inf)
+            now, until = monotonic(), inf
+            if self._is_timed or self.is_leaving:
+                until = min([job.look_after(now) for job in jobs], default=inf)
             if self.urgent is not None and not self.is_leaving:
                 raise self.urgent
             if not self._open:
@@ -308,12 +351,6 @@ class Team:
             except GeneratorExit:
                 self.is_dead = True
                 raise
-
-    def spawn(
-        self, body: Coroutine[Any, Any, None], done: Done, context: Context | None = None
-    ) -> Callable[[], object]:
-        """Start a task in the call's context, and return a function to cancel it."""
-        return self.loop.spawn(body, done, context or self.worker.context.copy())
 
     def take_context(self) -> None:
         """Let later code see the context variables as they are here."""

@@ -28,6 +28,7 @@ class AsyncioLoop:
         import asyncio
 
         self._loop = asyncio.get_running_loop()
+        self._current_task = asyncio.current_task
         self.cancelled: type[BaseException] = asyncio.CancelledError
         self.event: Callable[[], Any] = asyncio.Event
 
@@ -51,6 +52,12 @@ class AsyncioLoop:
         task = self._loop.create_task(body, name="plugreg acall", context=context)
         task.add_done_callback(done, context=context)
         return task.cancel
+
+    def take_over(self, done: Done) -> None:
+        """Let this task, which has begun, call ``done`` itself: that is a turn of the loop less."""
+        task = self._current_task()
+        assert task is not None
+        task.remove_done_callback(done)
 
     async def wait(self, event: Any, seconds: float | None, *, shielded: bool) -> None:
         """Wait for an event, or so many seconds. A shielded wait is not cancelled.
@@ -109,6 +116,9 @@ class TrioLoop:
         self._trio.lowlevel.spawn_system_task(run, name="plugreg acall", context=context)
         cancel: Callable[[], object] = scope.cancel
         return cancel
+
+    def take_over(self, done: Done) -> None:
+        pass
 
     async def wait(self, event: Any, seconds: float | None, *, shielded: bool) -> None:
         scope = self._trio.CancelScope(shield=shielded)

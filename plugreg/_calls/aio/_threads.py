@@ -14,6 +14,8 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Final, Literal
 
+from plugreg.exceptions import PluginBusyError
+
 IDLE_SECONDS: Final = 1.0
 """Time that a thread waits for more work before it ends."""
 
@@ -201,6 +203,7 @@ class BusyPlugins:
         """Forget a piece of code, whether or not it was added."""
         self._slugs.pop(piece, None)
 
-    def has(self, slug: str) -> bool:
-        """Return whether any code of this plugin was given up on and has not returned."""
-        return bool(self._slugs) and slug in list(self._slugs.values())
+    def check(self, slug: str) -> None:
+        """Raise PluginBusyError while code of this plugin that was given up on runs."""
+        if self._slugs and slug in list(self._slugs.values()):
+            raise PluginBusyError(slug)

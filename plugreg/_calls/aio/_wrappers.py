@@ -73,7 +73,9 @@ class AsyncWrapper:
     def enter(self, job: Job) -> None:
         """Begin the task."""
         self._job = job
-        job.cancel = self._cancel = self._team.spawn(self._live(), self._end)
+        job.cancel = self._cancel = self._team.loop.spawn(
+            self._live(), self._end, self._team.worker.context.copy()
+        )
 
     def leave(self, job: Job, value: Any, *, is_list: bool) -> None:
         """Let the task go on with the value."""
