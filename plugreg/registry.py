@@ -14,16 +14,17 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from plugreg._calls.circuits import CircuitPolicy
-    from plugreg._calls.health import PluginHealth
+    from plugreg._calls.health import Health, PluginHealth
     from plugreg._lifecycle.catalogue import Catalogue
+    from plugreg._lifecycle.coordination import Coordination
     from plugreg._lifecycle.load import Construct
-    from plugreg._lifecycle.shared import Shared
+    from plugreg._lifecycle.operator import Operator
     from plugreg._probe.prober import Prober
     from plugreg._state.configuration import Configuration
     from plugreg._state.ledger import OnFailure
     from plugreg._state.probe_report import ProbeReport
     from plugreg._state.watch import Watch
-    from plugreg.assets import Asset
+    from plugreg.assets import Asset, Assets
     from plugreg.capabilities import Capabilities
     from plugreg.encryption import Encryption
     from plugreg.events import Deliver, Events
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from plugreg.schedules import Schedules
     from plugreg.settings.view import SettingsView
     from plugreg.storage import Storage
-    from plugreg.ui import AdminDetails, UIFeature
+    from plugreg.ui import AdminDetails, UIFeature, UserInterface
 
 
 class RegistryStatus(TypedDict):
@@ -153,7 +154,6 @@ class PluginRegistry:
     ) -> None:
         given = locals()
         del given["self"]
-        given["index_file"] = given.pop("index")
         # Imported here, so that plugins, and programs that make no registry, need not wait for it.
         from plugreg._lifecycle.assembly import Assembly
         from plugreg._lifecycle.options import Options
@@ -174,35 +174,54 @@ class PluginRegistry:
 
     # -- collaborators -----------------------------------------------------------------------
 
-    @property
+    @lazy
     def catalogue(self) -> Catalogue:
         """All plugins as records, and lists of them: filtered, searched and ordered."""
-        return self._parts.catalogue
+        from plugreg._lifecycle.catalogue import Catalogue
 
-    @property
+        parts = self._parts
+        return Catalogue(
+            self._published.current,
+            parts.ledger,
+            parts.facts.of,
+            parts.probe_rows,
+            parts.calling.circuits.state,
+        )
+
+    @lazy
     def config(self) -> Configuration:
         """Settings, user settings and metadata of plugins."""
-        return self._parts.config
+        from plugreg._state.configuration import Configuration
+
+        parts = self._parts
+        return Configuration(self._published.current, parts.settings, parts.plugin_rows)
 
     @property
     def events(self) -> Events:
         """Delivery of events to plugins."""
         return self._parts.events
 
-    @property
+    @lazy
     def schedules(self) -> Schedules:
         """The tasks of plugins."""
-        return self._parts.schedules
+        from plugreg.schedules import Schedules
 
-    @property
-    def shared(self) -> Shared:
+        return Schedules(self._published.current, self._parts.ledger)
+
+    @lazy
+    def shared(self) -> Coordination:
         """Coordination with other processes that share the storage."""
-        return self._parts.shared
+        from plugreg._lifecycle.coordination import Coordination
 
-    @property
+        parts = self._parts
+        return Coordination(self._published, self._life, parts.storage, parts.heartbeat)
+
+    @lazy
     def capabilities(self) -> Capabilities:
         """Isolated calls of mixins' methods: ``capabilities.outcomes("mail", "…", mail)``."""
-        return self._parts.capabilities
+        from plugreg.capabilities import Capabilities
+
+        return Capabilities(self._published.current, self.dispatch)
 
     @lazy
     def packages(self) -> Packages | None:
@@ -220,8 +239,8 @@ class PluginRegistry:
             catalogue=self.catalogue,
             refresh=self._refresh_if_loaded,
             rediscover=self._rediscover,
-            forget=parts.operator.delete,
-            notify=parts.own_events.emit,
+            forget=self._operator.delete,
+            notify=parts.emit,
         )
 
     # -- life cycle --------------------------------------------------------------------------
@@ -243,10 +262,7 @@ class PluginRegistry:
                 switch every plugin off.
             ExceptionGroup: With *strict*, of one PluginFaultError for each failure.
         """
-        from plugreg._lifecycle.snapshot import Remake
-
-        collect = not self._published.is_loaded
-        report = self._life.reload(collect=collect, remake=Remake.CHANGED)
+        report = self._life.reload(collect=False)
         if strict and report.failures and not self._parts.rules.safe_mode:
             raise ExceptionGroup(
                 f"{len(report.failures)} plugin failures",
@@ -281,12 +297,7 @@ class PluginRegistry:
             RegistryBusyError: If changes before it took ``reload_wait`` seconds. Nothing has
                 changed then.
         """
-        from plugreg._lifecycle.snapshot import Remake
-
-        return self._life.reload(
-            collect=collect or not self._published.is_loaded,
-            remake=Remake.of(full=full, force=force),
-        )
+        return self._life.reload(full=full, force=force, collect=collect)
 
     def refresh(self) -> bool:
         """Take in changes of other processes; see ``shared.refresh``."""
@@ -339,7 +350,7 @@ class PluginRegistry:
             StorageError: If the storage fails. Only then may the change be stored all the same,
                 and the next refresh carries it out.
         """
-        return self._parts.operator.activate(
+        return self._operator.activate(
             slug, allow_missing=allow_missing, probe=self.probe if probe else None
         )
 
@@ -400,7 +411,7 @@ class PluginRegistry:
             RegistryBusyError: If changes before it took ``reload_wait`` seconds.
             StorageError: If the storage fails; see `activate`.
         """
-        return self._parts.operator.deactivate(slug, cascade=cascade)
+        return self._operator.deactivate(slug, cascade=cascade)
 
     def switch(self, wanted: Mapping[str, bool]) -> Mapping[str, PluginRecord]:
         """Switch several plugins on and off at once: in one transaction, by one load.
@@ -424,7 +435,7 @@ class PluginRegistry:
             RegistryBusyError: If changes before it took ``reload_wait`` seconds.
             StorageError: If the storage fails; see `activate`.
         """
-        return self._parts.operator.switch(wanted)
+        return self._operator.switch(wanted)
 
     def delete(self, slug: str) -> None:
         """Delete desired state, settings and metadata of a plugin that is off.
@@ -443,7 +454,7 @@ class PluginRegistry:
             RegistryBusyError: If changes before it took ``reload_wait`` seconds.
             StorageError: If the storage fails.
         """
-        self._parts.operator.delete(slug)
+        self._operator.delete(slug)
 
     def register(self, obj: Any, slug: str | None = None) -> PluginRecord:
         """Take an object into service by hand.
@@ -464,7 +475,7 @@ class PluginRegistry:
             PluginBlockedError: If the host forbids the slug.
             RegistryNotReady: Before load and after close.
         """
-        return self._parts.operator.register(obj, slug)
+        return self._operator.register(obj, slug)
 
     def unregister(self, slug: str) -> None:
         """Take an object out of service that was registered by hand.
@@ -475,7 +486,7 @@ class PluginRegistry:
         Raises:
             PluginNotFoundError: If no object was registered by hand with this slug.
         """
-        self._parts.operator.unregister(slug)
+        self._operator.unregister(slug)
 
     # -- look-up -----------------------------------------------------------------------------
 
@@ -572,11 +583,11 @@ class PluginRegistry:
 
         A plugin serves if it is active and its circuit is not open. No plugin is called.
         """
-        return self._parts.plugin_health.ready
+        return self._health.ready
 
     def health(self) -> tuple[PluginHealth, ...]:
         """Return the answers of active plugins to ``plugreg_health``, in call order."""
-        return self._parts.plugin_health.report()
+        return self._health.report()
 
     def reset(self, slug: str) -> PluginRecord:
         """Close a plugin's circuit, so that it is called again at once.
@@ -623,7 +634,7 @@ class PluginRegistry:
         Returns:
             The features in activation order. A plugin that fails is left out and recorded.
         """
-        return self._parts.ui.features(feature, context, actor)
+        return self._ui.features(feature, context, actor)
 
     def admin(self, slug: str) -> AdminDetails:
         """Return script and context of a plugin's admin panel.
@@ -640,7 +651,7 @@ class PluginRegistry:
         from plugreg.ui import AdminDetails
 
         active = self._published.current().active.get(self.get(slug).slug)
-        return AdminDetails() if active is None else self._parts.ui.admin(active)
+        return AdminDetails() if active is None else self._ui.admin(active)
 
     def plan(self, requirement: str, *, index_url: str | None = None) -> InstallPlan:
         """Return what an installation would change; see ``packages.plan``."""
@@ -679,20 +690,17 @@ class PluginRegistry:
 
     def assets(self, slug: str, path: str) -> Asset:
         """Return a file that an active plugin brings for browsers; see ``Assets.read``."""
-        return self._parts.assets.read(slug, path)
+        return self._assets.read(slug, path)
 
     def asset_files(self, slug: str) -> dict[str, Asset]:
         """Return all such files of an active plugin by path; see ``Assets.files``."""
-        return self._parts.assets.files(slug)
+        return self._assets.files(slug)
 
     # -- the parts ---------------------------------------------------------------------------
 
     def _rediscover(self, anew: bool) -> None:
-        from plugreg._lifecycle.snapshot import Remake
-
         if self._published.is_loaded:
-            remake = Remake.of(full=anew, force=False)
-            self._life.reload(collect=True, remake=remake, everywhere=True)
+            self._life.reload(full=anew, collect=True, everywhere=True)
         else:
             self._parts.plugin_rows.ask_all()
 
@@ -707,6 +715,38 @@ class PluginRegistry:
 
     def _interrupted_installation(self) -> tuple[PluginFailure, ...]:
         return () if self.packages is None else self.packages.failures()
+
+    @lazy
+    def _operator(self) -> Operator:
+        from plugreg._lifecycle.operator import Operator
+
+        return Operator(
+            published=self._published,
+            life=self._life,
+            catalogue=self.catalogue,
+            stored=self._parts.stored,
+        )
+
+    @lazy
+    def _health(self) -> Health:
+        from plugreg._calls.health import Health
+
+        parts = self._parts
+        circuit_of = parts.calling.circuits.state
+        return Health(self._published.current, self.dispatch, circuit_of, parts.critical)
+
+    @lazy
+    def _ui(self) -> UserInterface:
+        from plugreg.ui import UserInterface
+
+        parts = self._parts
+        return UserInterface(self._published.current, parts.ledger, parts.settings.scrubber)
+
+    @lazy
+    def _assets(self) -> Assets:
+        from plugreg.assets import Assets
+
+        return Assets(self._published.current)
 
     @lazy
     def _prober(self) -> Prober:

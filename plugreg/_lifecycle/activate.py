@@ -30,6 +30,9 @@ MOST_BROUGHT: Final = 1_000
 """How many plugins one plugin may bring: an answer without end would never be read."""
 
 
+_SETTINGS: Final = "settings"
+"""The key of the capability to declare settings."""
+
 Implement = Callable[[Any, str, tuple[Any, ...], str | None], Implementations]
 """Parses an object's hook implementations: object, name, rank, metadata folder."""
 
@@ -55,12 +58,10 @@ class _Step(NamedTuple):
 class _Begun:
     """A plugin whose activation has begun, and the steps that undo it, last step last."""
 
-    __slots__ = ("context", "place", "plugin", "slug", "undo")
+    __slots__ = ("active", "context", "undo")
 
     def __init__(self, active: ActivePlugin) -> None:
-        self.slug = active.slug
-        self.plugin = active.plugin
-        self.place = active.place
+        self.active = active
         self.undo: list[_Step] = []
         self.context: BoundContext | None = None
 
@@ -86,7 +87,7 @@ class Activator:
         self._open_context = open_context
         self._begun: list[_Begun] = []
         # Plugins that were not in service when changed_settings() was called last.
-        self._new: list[tuple[_Begun, BoundContext]] = []
+        self._new: list[tuple[ActivePlugin, BoundContext]] = []
 
     def activate(self, loaded: LoadedPlugin, rank: tuple[Any, ...], *, full: bool) -> Activation:
         """Check what a plugin brings, bind it, and run its and its mixins' activation.
@@ -99,18 +100,18 @@ class Activator:
         belongs to the process passes once the steps are undone.
         """
         slug, plugin = loaded.slug, loaded.plugin
+        what = ""
         with Guard() as guard:
             dist_info = loaded.spec.path if loaded.spec.distribution is not None else None
             implementations = self._implement(plugin, slug, rank, dist_info)
+            present, enabled, faults = self._check_mixins(slug, plugin)
+            if faults:
+                return Activation(failures=tuple(faults))
+            has_settings = any(mixin.key == _SETTINGS for mixin in present)
+            what = _SETTINGS
+            declared = _read_declared(plugin) if has_settings else Declared()
         if guard.error is not None:
-            return Activation(failures=(PluginFailure.of(Stage.ACTIVATE, slug, guard.error),))
-        present, enabled, faults = self._check_mixins(slug, plugin)
-        if faults:
-            return Activation(failures=tuple(faults))
-        has_settings = any(mixin.key == "settings" for mixin in present)
-        declared = _read_declared(slug, plugin) if has_settings else Declared()
-        if isinstance(declared, PluginFailure):
-            return Activation(failures=(declared,))
+            return Activation(failures=(_failure_of(slug, guard.error, what, is_mixin=bool(what)),))
         active = ActivePlugin(
             loaded=loaded,
             mixins={mixin.key: mixin.human_name for mixin in present},
@@ -124,7 +125,7 @@ class Activator:
         self._begun.append(begun)
         try:
             rows = [mixin for mixin in present if mixin.key in active.enabled - self._off]
-            failure = self._begin(begun, active, declared, rows, full=full)
+            failure = self._begin(begun, declared, rows, full=full)
             if failure is None:
                 brings, failures = _find_brought(active)
                 if not has_settings:
@@ -143,7 +144,7 @@ class Activator:
         return tuple(
             failure
             for begun in [*self._begun]
-            if begun.slug == active.slug and begun.plugin is active.plugin
+            if begun.active.slug == active.slug and begun.active.plugin is active.plugin
             for failure in self._undo(begun)
         )
 
@@ -158,9 +159,10 @@ class Activator:
         left = [
             begun
             for begun in self._begun
-            if (now := in_service.get(begun.slug)) is None or now.loaded.plugin is not begun.plugin
+            if (now := in_service.get(begun.active.slug)) is None
+            or now.loaded.plugin is not begun.active.plugin
         ]
-        for begun in sorted(left, key=lambda begun: begun.place, reverse=True):
+        for begun in sorted(left, key=lambda begun: begun.active.place, reverse=True):
             yield from self._undo(begun)
 
     def changed_settings(self) -> Iterator[tuple[str, Any, frozenset[str]]]:
@@ -171,10 +173,10 @@ class Activator:
             and hears of changes as they are made.
         """
         while self._new:
-            begun, context = self._new[-1]
+            active, context = self._new[-1]
             keys = context.changed_settings()
             if keys:
-                yield begun.slug, begun.plugin, keys
+                yield active.slug, active.plugin, keys
             # If Ctrl-C comes before, the plugin is yielded again.
             del self._new[-1]
             context.unwatch_settings()
@@ -206,63 +208,54 @@ class Activator:
                 elif is_enabled(mixin, plugin):
                     enabled.append(mixin.key)
             if guard.error is not None:
-                failures.append(_mixin_failure(slug, mixin.key, guard.error))
+                failures.append(_failure_of(slug, guard.error, mixin.key, is_mixin=True))
         return present, enabled, failures
 
     def _begin(
-        self,
-        begun: _Begun,
-        active: ActivePlugin,
-        declared: Declared,
-        mixins: Iterable[MixinSpec],
-        *,
-        full: bool,
+        self, begun: _Begun, declared: Declared, mixins: Iterable[MixinSpec], *, full: bool
     ) -> PluginFailure | None:
         """Bind, migrate and activate a plugin.
 
         The call that undoes a step is noted before the step, and left out if the step itself fails.
         """
-        slug, plugin, undo = begun.slug, begun.plugin, begun.undo
+        from plugreg.mixins._spec import run_activate
+
+        active, undo = begun.active, begun.undo
+        slug, plugin = active.slug, active.plugin
+        subject, is_mixin, done = "", False, 0
         with Guard() as guard:
             context = begun.context = self._open_context(slug, declared)
             if _is_plugin(plugin):
                 bind(plugin, context)
-        if guard.error is not None:
-            others = [other for other in self._begun if other is not begun]
-            twin = next((other.slug for other in others if other.plugin is plugin), None)
-            if twin is not None:
-                message = f"its object is that of plugin {twin!r}; give each slug one of its own"
-                return _failure(slug, message)
-            return PluginFailure.of(Stage.ACTIVATE, slug, guard.error)
-        with Guard() as guard:
+            subject = "settings migration"
             context.migrate(plugin)
-        if guard.error is not None:
-            return PluginFailure.of(Stage.ACTIVATE, slug, guard.error, subject="settings migration")
-        self._new.append((begun, context))
-        context.watch_settings()
-        from plugreg.mixins._spec import run_activate
-
-        for mixin in mixins:
-            before = len(undo)
-            with Guard() as guard:
+            self._new.append((active, context))
+            context.watch_settings()
+            for mixin in mixins:
+                subject, is_mixin, done = mixin.key, True, len(undo)
                 if mixin.deactivate is not None:
                     deactivate = partial(mixin.deactivate, plugin)
                     undo.append(_Step(deactivate, mixin.key, f"mixin {mixin.key!r}"))
                 run_activate(mixin, plugin, full=full)
-            if guard.error is not None:
-                del undo[before:]
-                return _mixin_failure(slug, mixin.key, guard.error)
-        before, hook = len(undo), "plugreg_deactivating"
-        with Guard() as guard:
+            subject, is_mixin, done = "plugreg_activated", False, len(undo)
+            hook = "plugreg_deactivating"
             undo += [_Step(row.function, hook) for row in active.implementations.rows(hook)]
-            active.implementations.invoke("plugreg_activated")
-        if guard.error is not None:
-            del undo[before:]
-            return PluginFailure.of(Stage.ACTIVATE, slug, guard.error, subject="plugreg_activated")
-        return None
+            active.implementations.invoke(subject)
+            return None
+        assert guard.error is not None
+        del undo[done:]
+        if not subject:
+            for other in self._begun:
+                if other is not begun and other.active.plugin is plugin:
+                    twin = other.active.slug
+                    message = (
+                        f"its object is that of plugin {twin!r}; give each slug one of its own"
+                    )
+                    return _failure(slug, message)
+        return _failure_of(slug, guard.error, subject, is_mixin=is_mixin)
 
     def _undo(self, begun: _Begun) -> list[PluginFailure]:
-        slug, plugin = begun.slug, begun.plugin
+        slug, plugin = begun.active.slug, begun.active.plugin
         failures = []
         while begun.undo:
             function, subject, what = begun.undo[-1]
@@ -295,24 +288,25 @@ def _failure(slug: str, message: str, subject: str = "") -> PluginFailure:
     return PluginFailure(stage=Stage.ACTIVATE, slug=slug, message=message, subject=subject)
 
 
-def _mixin_failure(slug: str, key: str, error: BaseException) -> PluginFailure:
-    return PluginFailure.of(Stage.ACTIVATE, slug, error, subject=key, what=f"mixin {key!r}")
+def _failure_of(slug: str, error: BaseException, subject: str, *, is_mixin: bool) -> PluginFailure:
+    what = f"mixin {subject!r}" if is_mixin else ""
+    return PluginFailure.of(Stage.ACTIVATE, slug, error, subject=subject, what=what)
 
 
-def _read_declared(slug: str, plugin: Any) -> Declared | PluginFailure:
-    """Read the declared settings, which were checked with the contract but may differ each time."""
+def _read_declared(plugin: Any) -> Declared:
+    """Read the declared settings, which were checked with the contract but may differ each time.
+
+    Raises ValueError with all faults, and whatever the plugin raises.
+    """
     from plugreg.mixins.settings import version_fault
     from plugreg.settings.declaration import parse_definitions
 
-    with Guard() as guard:
-        settings, faults = parse_definitions(plugin.SETTINGS, "SETTINGS")
-        user_settings, more = parse_definitions(plugin.USER_SETTINGS, "USER_SETTINGS")
-        version = plugin.SETTINGS_VERSION
-        wrong = [*faults, *more, *filter(None, [version_fault(version)])]
-    if guard.error is not None:
-        return _mixin_failure(slug, "settings", guard.error)
+    settings, faults = parse_definitions(plugin.SETTINGS, "SETTINGS")
+    user_settings, more = parse_definitions(plugin.USER_SETTINGS, "USER_SETTINGS")
+    version = plugin.SETTINGS_VERSION
+    wrong = [*faults, *more, *filter(None, [version_fault(version)])]
     if wrong:
-        return _failure(slug, f"mixin 'settings': {'; '.join(wrong)}", "settings")
+        raise ValueError("; ".join(wrong))
     return Declared(settings, user_settings, version)
 
 
@@ -326,7 +320,7 @@ def _unread_settings(slug: str, plugin: object) -> tuple[PluginFailure, ...]:
         f"{' and '.join(names)} cannot be used, since the plugin's class has no SettingsMixin; "
         "add plugreg.mixins.SettingsMixin to its bases, before Plugin"
     )
-    return (_failure(slug, message, "settings"),) if names else ()
+    return (_failure(slug, message, _SETTINGS),) if names else ()
 
 
 def _find_brought(
@@ -350,7 +344,7 @@ def _find_brought(
             tuple(replace(fault, stage=Stage.ACTIVATE, slug=slug) for fault in found.failures),
         )
     assert guard.error is not None
-    return (), (PluginFailure.of(Stage.ACTIVATE, slug, guard.error, subject="plugreg_plugins"),)
+    return (), (_failure_of(slug, guard.error, "plugreg_plugins", is_mixin=False),)
 
 
 def _checked_pair(item: object) -> tuple[str, object]:

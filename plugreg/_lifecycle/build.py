@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.load import Acceptance, load
 from plugreg._lifecycle.reimport import Code, Evictions
-from plugreg._lifecycle.resolve import Describe, need_unmet, resolve, resolve_few, settle
-from plugreg._lifecycle.snapshot import BuildState, Built, Remake, changed, derive
+from plugreg._lifecycle.resolve import Describe, Settled, need_unmet, resolve, settle
+from plugreg._lifecycle.snapshot import BuildState, Built, Remake, derive, place_of
 from plugreg._support.guard import Guard
 from plugreg._support.slugs import Slug
 from plugreg.hooks import PluginManager
@@ -20,7 +20,6 @@ from plugreg.records import (
     Discovery,
     HostRules,
     LoadPlan,
-    NotLoaded,
     PluginFailure,
     PluginRow,
     PluginSpec,
@@ -31,7 +30,7 @@ from plugreg.records import (
 
 
 class Remember(Protocol):
-    """Stores plugins that are new, and returns the rows of all plugins, or of ``few`` alone."""
+    """Stores plugins that are new, and returns the rows of all, or with ``few`` of these alone."""
 
     def __call__(
         self, specs: Iterable[PluginSpec], /, *, few: bool = False
@@ -40,7 +39,7 @@ class Remember(Protocol):
         ...
 
 
-_MOST_ROUNDS: Final = 50
+_MOST_ROUNDS: Final = 51
 """How often brought plugins may bring others before that is taken for a loop."""
 
 
@@ -88,40 +87,28 @@ class Builder:
         newly made is torn down again, and modules are those of before.
         """
         evictions = Evictions(self._imported)
-        work = BuildState(previous, remake, only, evictions)
-        rounds = 0
         try:
-            # The first round is about ``only`` alone, where the others have no say in that.
-            few = self._plan_few(work, remember)
             while True:
-                if few is None:
-                    brought = [spec for active in work.active.values() for spec in active.brings]
-                    settled = settle([*manual, *discovery.specs, *brought])
-                    rows = work.effective(remember(settled.specs.values()))
-                    plan = resolve(settled, rows, self._rules, self._describe)
+                work = BuildState(previous, remake, only, evictions)
+                settled, rows = _choose(work, discovery, manual, remember)
+                others = None if only is None else work.others
+                for _ in range(_MOST_ROUNDS):
+                    plan = resolve(settled, rows, self._rules, self._describe, others)
+                    found = self._carry_out(plan, rows, work)
+                    if not found and not work.pending:
+                        break
+                    work.reopen({spec.slug for spec in found})
+                    settled, rows = _choose_brought(work, remember)
+                    others = work.others
                 else:
-                    plan, rows = few
-                found = self._carry_out(plan, work)
-                if found and rounds < _MOST_ROUNDS:
-                    rounds += 1
-                    work.widen(found)
-                elif any(map(self._manager.is_reserved, work.made)):
-                    # While it was activated, a plugin registered another one's name on the manager.
-                    # That other plugin fails the next time, so this ends when no names are left.
-                    self._activator.discard(previous.active)
-                    work = BuildState(previous, remake, only, evictions)
-                else:
+                    work.failures.append(_endless(found))
+                if not any(map(self._manager.is_reserved, work.made)):
                     break
-                if few is not None:
-                    # All plugins have a say now; the objects made until here are in work.made.
-                    few, work.active = None, {}
-            if found:
-                work.failures.append(_endless(found))
-            # A row may have changed between the look at a few plugins and that at all.
-            for slug in [slug for slug in reversed(work.made) if slug not in work.active]:
-                work.failures += self._activator.deactivate(work.made.pop(slug))
-            base = Snapshot(discovery=discovery) if few is None else previous
-            built = derive(base, plan, rows, work, rules=self._rules, off=self._off)
+                # While it was activated, a plugin registered another one's name on the manager.
+                # That other plugin fails the next time, so this ends when no names are left.
+                self._activator.discard(previous.active)
+            base = Snapshot(discovery=discovery) if only is None else previous
+            built = derive(base, work, rules=self._rules, off=self._off)
             evictions.commit()
         except BaseException:
             evictions.rollback()
@@ -132,59 +119,33 @@ class Builder:
 
     # -- the parts ---------------------------------------------------------------------------
 
-    def _plan_few(
-        self, work: BuildState, remember: Remember
-    ) -> tuple[LoadPlan, Mapping[Slug, PluginRow]] | None:
-        """Plan for the plugins of ``only`` alone; that takes no time for the others.
-
-        Returns None where others have a say, by what they need or bring, and where all are due.
-        """
-        old = work.previous
-        specs = None if work.only is None else _specs_of(work.only, old)
-        if specs is None:
-            return None
-        rows = remember(specs.values(), few=True)
-        plan = resolve_few(specs, rows, self._rules, self._describe, old)
-        if plan is None:
-            return None
-        work.active = changed(old.active, {}, without=specs)
-        return plan, rows
-
-    def _carry_out(self, plan: LoadPlan, work: BuildState) -> list[PluginSpec]:
+    def _carry_out(
+        self, plan: LoadPlan, rows: Mapping[Slug, PluginRow], work: BuildState
+    ) -> list[PluginSpec]:
         """Decide on each plugin of a plan; return the plugins that the active ones bring."""
+        work.adopt(plan, rows)
         found: list[PluginSpec] = []
         for spec in plan.order:
-            slug = spec.slug
-            if slug not in work.active and slug not in work.held:
-                self._decide(spec, plan, work)
-                if slug in work.active:
-                    found += work.active[slug].brings
+            self._decide(spec, plan, work)
+            if spec.slug in work.active:
+                found += work.active[spec.slug].brings
         return found
 
     def _decide(self, spec: PluginSpec, plan: LoadPlan, work: BuildState) -> None:
         """Keep, make, or hold one plugin whose needs have been decided on."""
-        slug = spec.slug
-        if slug in work.made:
-            work.active[slug] = work.made[slug]
-            return
+        slug, rank = spec.slug, plan.ranks[spec.slug]
         old = work.previous.active.get(slug)
-        known = work.previous.plugins.get(slug)
-        rank = plan.ranks[slug]
         unmet = next((need for need in plan.needs[slug] if work.lacks(need)), None)
         if unmet is not None:
-            reason = need_unmet(unmet, work.held.get(unmet, FAILED).reason)
+            reason = need_unmet(unmet, work.why_off(unmet))
             work.hold(slug, PluginFailure(stage=Stage.RESOLVE, slug=slug, message=reason), reason)
         elif old is not None and self._is_kept(old, spec, work):
             work.keep(old, rank)
-        elif known is not None and not work.may_touch(slug):
-            work.held[slug] = NotLoaded(state=known.state, reason=known.reason)
         else:
             self._make(spec, rank, old, work)
 
     def _is_kept(self, old: ActivePlugin, spec: PluginSpec, work: BuildState) -> bool:
         """Return whether an active plugin stays as it is, its hooks being still in service."""
-        if not work.may_touch(spec.slug):
-            return True
         return (
             self._manager.is_taken_in(spec.slug)
             and work.remake is Remake.CHANGED
@@ -235,17 +196,43 @@ class Builder:
             work.active[slug] = work.made[slug] = activation.active
 
 
-def _specs_of(slugs: Iterable[str], previous: Snapshot) -> dict[Slug, PluginSpec] | None:
-    """Return the specs of these plugins; None if one may differ now, or brings others."""
+def _choose(
+    work: BuildState, discovery: Discovery, manual: Sequence[PluginSpec], remember: Remember
+) -> tuple[Settled, Mapping[Slug, PluginRow]]:
+    """Return the specs and the rows of the plugins that a build is about."""
+    only, known = work.only, work.previous.plugins
+    if only is None:
+        settled = settle([*manual, *discovery.specs])
+        return settled, remember(settled.specs.values())
     specs: dict[Slug, PluginSpec] = {}
-    for slug in sorted(slugs):
-        known, active = previous.plugins.get(slug), previous.active.get(slug)
-        if known is None or known.spec is None or (active is not None and active.brings):
-            return None
-        if known.spec.source in (Source.MANUAL, Source.BROUGHT):
-            return None
-        specs[known.slug] = known.spec
-    return specs
+    for slug in only & known.keys():
+        spec = known[slug].spec
+        # One that was brought goes with its bringer, and may be brought again.
+        if spec and spec.source is not Source.MANUAL and spec.brought_by not in only:
+            specs[spec.slug] = spec
+    work.pending = only - specs.keys()
+    if work.pending:
+        found = (spec for spec in (*manual, *discovery.specs) if spec.slug in work.pending)
+        specs |= settle(found).specs
+        work.pending -= specs.keys()
+    rows = remember(specs.values(), few=not work.pending)
+    return Settled(dict(sorted(specs.items()))), {s: r for s, r in rows.items() if s in only}
+
+
+def _choose_brought(
+    work: BuildState, remember: Remember
+) -> tuple[Settled, Mapping[Slug, PluginRow]]:
+    """Return specs and rows of plugins that are brought; whoever has their slug keeps it."""
+    slugs = work.take_pending()
+    bringers = sorted(work.active.values(), key=place_of)
+    brought = [spec for active in bringers for spec in active.brings if spec.slug in slugs]
+    known = {slug: work.spec_of(slug) for slug in slugs}
+    settled = settle([*brought, *filter(None, known.values())])
+    new = {slug: spec for slug, spec in settled.specs.items() if known[slug] is None}
+    rows = remember(new.values())
+    return settled._replace(specs=new), {
+        slug: row for slug, row in rows.items() if slug in slugs and known[slug] is None
+    }
 
 
 def _endless(found: Sequence[PluginSpec]) -> PluginFailure:

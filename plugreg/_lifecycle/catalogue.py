@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, overload
 
 from plugreg._lifecycle.resolve import Describe
 from plugreg._state.ledger import FailureLedger
+from plugreg._state.probe_rows import ProbeRows, version_of
 from plugreg.records import (
     FAILED,
     LOAD_STAGES,
@@ -17,7 +18,6 @@ from plugreg.records import (
     PluginFacts,
     PluginFailure,
     PluginRecord,
-    PluginSpec,
     Snapshot,
 )
 from plugreg.selection import Filters, PluginIndex
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 _NO_FACTS = PluginFacts()
 _ALL = Filters()
 
-ProbeLookup = Callable[[PluginSpec], "ProbeReport | None"]
-"""Returns the report of the last probe of this version of a plugin, if there is one."""
-
 
 class Catalogue:
     """Composes records of plugins. It reads, and writes nothing.
@@ -39,9 +36,8 @@ class Catalogue:
         current: Returns the current snapshot.
         ledger: Failures of plugins.
         describe: Returns the facts that a distribution states, when a record is asked for them.
-        probed: Returns the last report of a probe, for plugins that are off.
+        probe_rows: The last reports of probes, for plugins that are off.
         circuit_of: Returns the state of a plugin's circuit.
-        reports: Returns an object that is another one whenever *probed* may answer otherwise.
     """
 
     def __init__(
@@ -49,17 +45,14 @@ class Catalogue:
         current: Callable[[], Snapshot],
         ledger: FailureLedger,
         describe: Describe,
-        probed: ProbeLookup = lambda _: None,
-        circuit_of: Callable[[str], CircuitState] = lambda _: "closed",
-        *,
-        reports: Callable[[], object] = lambda: None,
+        probe_rows: ProbeRows,
+        circuit_of: Callable[[str], CircuitState],
     ) -> None:
         self._current = current
         self._ledger = ledger
         self._describe = describe
-        self._probed = probed
+        self._probe_rows = probe_rows
         self._circuit_of = circuit_of
-        self._reports = reports
         self._index: tuple[PluginIndex, object] = PluginIndex(Snapshot()), None
 
     def record(self, slug: str) -> PluginRecord:
@@ -77,7 +70,7 @@ class Catalogue:
 
     def report_of(self, known: KnownPlugin) -> ProbeReport | None:
         """Return the same for a plugin of a snapshot."""
-        return None if known.spec is None else self._probed(known.spec)
+        return None if known.spec is None else self._probe_rows.of(known.spec)
 
     def all(self) -> Mapping[str, PluginRecord]:
         """Return every known plugin by slug, in alphabetical order, as of now."""
@@ -113,7 +106,7 @@ class Catalogue:
             ValueError: If a field of *ordering* is unknown.
         """
         snapshot = self._current()
-        reports = self._reports()
+        reports = self._probe_rows.mark
         index, of = self._index
         if index.snapshot is not snapshot or of is not reports:
             index = PluginIndex(snapshot, lambda known: self._mixins(known, snapshot.active))
@@ -154,8 +147,8 @@ class Catalogue:
             reason=_reason(known, errors),
             plugin=None if loaded is None else loaded.plugin,
             name=known.name,
-            title=loaded.title if loaded is not None else stated or known.name,
-            version=loaded.version if loaded is not None else _version(spec),
+            title=loaded.title if loaded else stated or known.name,
+            version=loaded.version if loaded else version_of(spec) if spec else None,
             distribution=known.distribution,
             mixins=self._mixins(known, active),
             errors=errors,
@@ -260,9 +253,3 @@ def _reason(known: KnownPlugin, errors: Iterable[PluginFailure]) -> str:
         return known.reason
     faults = [failure for failure in errors if failure.stage in LOAD_STAGES]
     return f"failed at {faults[-1].stage}: {faults[-1].message}" if faults else known.reason
-
-
-def _version(spec: PluginSpec | None) -> str | None:
-    if spec is None:
-        return None
-    return spec.version or spec.stated("VERSION")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
 from types import MappingProxyType
 
-from plugreg._calls.dispatcher import Dispatcher
+from plugreg._calls.calling import Calling
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.build import Builder
 from plugreg._lifecycle.change_queue import ChangeQueue
-from plugreg._lifecycle.recording import PublishedChange, Recorder
+from plugreg._lifecycle.recording import Recorder
 from plugreg._lifecycle.reimport import forget_folders
 from plugreg._lifecycle.retries import Retries
 from plugreg._lifecycle.settings_health import SettingsHealth
@@ -19,7 +20,6 @@ from plugreg._lifecycle.snapshot import Built, Remake
 from plugreg._lifecycle.stored import StoredRows
 from plugreg._state.heartbeat import Heartbeat, ProcessStatus
 from plugreg._state.ledger import FailureLedger
-from plugreg._state.plugin_rows import PluginRows
 from plugreg._state.published import Published
 from plugreg._state.revision import RevisionTracker
 from plugreg._support.frozen import replace
@@ -27,7 +27,6 @@ from plugreg._support.signal import EventOutbox, Notify
 from plugreg._support.slugs import Slug
 from plugreg.discovery import Sources, restricted
 from plugreg.exceptions import PluginSlugError, StorageError
-from plugreg.hooks import PluginManager
 from plugreg.records import (
     ActivePlugin,
     Discovery,
@@ -58,14 +57,10 @@ class LifeCycle:
         sources: Sources,
         builder: Builder,
         activator: Activator,
-        manager: PluginManager,
-        dispatch: Dispatcher,
+        calling: Calling,
         ledger: FailureLedger,
         health: SettingsHealth,
-        plugin_rows: PluginRows,
         stored: StoredRows,
-        recorder: Recorder,
-        revisions: RevisionTracker,
         heartbeat: Heartbeat,
         wait: float,
         damage: Callable[[], tuple[PluginFailure, ...]],
@@ -75,19 +70,20 @@ class LifeCycle:
         self._sources = sources
         self._builder = builder
         self._activator = activator
-        self._manager = manager
-        self._dispatch = dispatch
+        self._manager = calling.manager
+        self._dispatch = calling.dispatch
         self._ledger = ledger
         self._health = health
-        self._plugin_rows = plugin_rows
         self._stored = stored
+        self._plugin_rows = stored.plugin_rows
         self._heartbeat = heartbeat
         self._damage = damage
         self._outbox = EventOutbox(notify)
         self._queue = ChangeQueue(wait, self._outbox.flush)
-        self._turn = _Turn(self._begin, self._report)
-        self._recorder = recorder
-        self._revisions = revisions
+        self._recorder = Recorder(
+            manager=calling.manager, ledger=ledger, health=health, stored=stored
+        )
+        self._revisions = RevisionTracker(stored.plugin_rows, stored.rules)
         self._retries = Retries()
         self._manual: tuple[PluginSpec, ...] = ()
         self._collected = Discovery()
@@ -96,7 +92,8 @@ class LifeCycle:
         self._known_damage: set[tuple[object, ...]] = set()
         # The revision of which _read_values() has read all values.
         self._revision_read: int | None = None
-        self._unfinished: PublishedChange | None = None
+        # The change that is published and not finished yet, and the failures of what followed it.
+        self._unfinished: tuple[Built, list[PluginFailure]] | None = None
         # Whether a change of plugin rows may be stored that was not carried out.
         self._is_behind = False
 
@@ -108,12 +105,17 @@ class LifeCycle:
             errors=len(self._ledger.all()),
         )
 
-    def reload(self, *, collect: bool, remake: Remake, everywhere: bool = False) -> LoadReport:
+    def reload(
+        self, *, full: bool = False, force: bool = False, collect: bool, everywhere: bool = False
+    ) -> LoadReport:
         """Read sources and storage, and make those plugins again that are due.
 
         With ``everywhere`` the other processes are asked to look for plugins and reload too.
-        Returns an empty report if the reload is deferred.
+        Before the first load plugins are always looked for. Returns an empty report if the reload
+        is deferred.
         """
+        collect = collect or not self._published.is_loaded
+        remake = Remake.CODE if full else Remake.OBJECTS if force else Remake.CHANGED
         job = partial(
             self._reload, collect=collect, remake=remake, everywhere=everywhere, again=collect
         )
@@ -143,15 +145,13 @@ class LifeCycle:
         state of each plugin, None where no event is to be emitted, and the number of the epoch that
         it made, 0 for none.
         """
-        stored = None
+        stored, was_behind = None, self._is_behind
         if self._queue.is_inside():
             self._is_behind = True
             stored = store()
 
         def job() -> None:
-            if stored is not None:
-                self._is_behind = False
-            with self._turn:
+            with self._turn():
                 self._is_behind = True
                 wanted, epoch = stored or store()
                 if wanted:
@@ -163,12 +163,15 @@ class LifeCycle:
                         self._outbox.add("plugin_activated", slug=slug, active=active)
 
         self._queue.run(job)
+        if stored is not None:
+            # The job is deferred, and not lost where Ctrl-C comes.
+            self._is_behind = was_behind
 
     def retry(self) -> None:
         """Try plugins again that have asked for it by raising NotReadyYet, if it is time."""
 
         def job() -> None:
-            with self._turn:
+            with self._turn():
                 # Another thread may have tried them while this one waited for its turn.
                 due = self._retries.due()
                 if due:
@@ -184,7 +187,7 @@ class LifeCycle:
         """
 
         def job() -> None:
-            with self._turn:
+            with self._turn():
                 pass
 
         if self._heartbeat.serve():
@@ -202,7 +205,7 @@ class LifeCycle:
             )
 
         def job() -> None:
-            with self._turn:
+            with self._turn():
                 if spec.slug in self._published.snapshot.plugins:
                     message = "it is the slug of a known plugin; choose another"
                     raise PluginSlugError(spec.slug, message)
@@ -214,7 +217,7 @@ class LifeCycle:
         """Take an object out of service that was registered by hand."""
 
         def job() -> None:
-            with self._turn:
+            with self._turn():
                 self._apply_to({slug}, tuple(spec for spec in self._manual if spec.slug != slug))
 
         self._queue.run(job)
@@ -229,12 +232,16 @@ class LifeCycle:
 
     # -- the parts ---------------------------------------------------------------------------
 
-    def _begin(self) -> None:
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Enclose a change: finish an interrupted one first, and report to others at the end."""
         if self._published.is_closed:
             self._published.current()
         self._finish()
         if self._is_behind:
             self._carry_out_rest()
+        yield
+        self._heartbeat.beat(self.status())
 
     def _carry_out_rest(self) -> None:
         """Carry out what an interrupted change has stored, as a refresh does."""
@@ -248,9 +255,6 @@ class LifeCycle:
             # Without the storage the other change goes on, and the next one tries again.
             if not isinstance(error, StorageError):
                 raise
-
-    def _report(self) -> None:
-        self._heartbeat.beat(self.status())
 
     def _end(self) -> None:
         def publish() -> None:
@@ -269,7 +273,7 @@ class LifeCycle:
         self, *, collect: bool, remake: Remake, everywhere: bool = False, again: bool = False
     ) -> LoadReport:
         """Publish the next snapshot; ``again`` has deleted plugins count as never seen."""
-        with self._turn:
+        with self._turn():
             before = self._plugin_rows.ask_all() if everywhere else None
             # Rows that others store after this look are found by the next refresh.
             look = self._revisions.look()
@@ -281,7 +285,8 @@ class LifeCycle:
             active = self._published.snapshot.active
             changed = self._stored.load()
             damage = self._stored.damage()
-            found = replace(found, failures=(*found.failures, *self._damage()))
+            faults = (*self._plugin_rows.set_aside_failures(), *self._damage())
+            found = replace(found, failures=(*found.failures, *faults))
             try:
                 started = perf_counter()
                 built, failures = self._apply(
@@ -309,7 +314,7 @@ class LifeCycle:
 
     def _catch_up(self) -> bool:
         """Read what others have stored; return whether that meant a reload."""
-        with self._turn:
+        with self._turn():
             revision, snapshot = self._plugin_rows.revision(), self._published.snapshot
             found = self._revisions.wanted_without_reload(snapshot)
             if found is not None:
@@ -330,9 +335,7 @@ class LifeCycle:
         """
         revision, active = self._plugin_rows.revision(), self._published.snapshot.active
         if revision != self._revision_read:
-            before = self._health.moment(active.values())
-            changed = self._stored.load()
-            self._health.renew(before)
+            changed = self._health.check_read(active.values(), self._stored.load)
             self._notify_changed(changed, active)
             self._revision_read = revision
 
@@ -379,8 +382,7 @@ class LifeCycle:
             self._collected = collected or self._collected
             self._manual = manual
             self._published.is_loaded = True
-            discovered = found.failures if only is None else None
-            self._unfinished = PublishedChange(built, discovered, [])
+            self._unfinished = built, []
 
         try:
             built = self._builder.build(
@@ -391,7 +393,7 @@ class LifeCycle:
                 remake=remake,
                 only=only,
             )
-            self._stored.rename(built.renamed)
+            self._plugin_rows.rename(built.renamed)
             # Hooks and snapshot, or neither.
             self._manager.exchange(
                 [plugin.slug for plugin in built.removed],
@@ -409,24 +411,22 @@ class LifeCycle:
         Nothing that concerns plugins is done twice, wherever Ctrl-C has come before.
         """
         self._manager.settle()
-        change = self._unfinished
-        if change is None:
+        if self._unfinished is None:
             self._tear_down()
             return ()
-        built = change.built
+        built, late = self._unfinished
         self._retries.note(built.tried | built.gone, built.failures)
         for plugin in (*built.added, *built.removed):
             if plugin.slug not in built.updated:
                 # Calls of another object count no more, and a plugin that is off has no circuit.
                 self._dispatch.reset(plugin.slug)
-        for failure in self._activator.settle(self._published.snapshot.active):
-            change.late.append(failure)
+        late.extend(self._activator.settle(self._published.snapshot.active))
         for slug, plugin, keys in self._activator.changed_settings():
             self._notify(slug, plugin, keys)
         # Before unknown hooks are looked for: a replayed call may add the specs that they lack.
         for slug, hook, error in self._manager.replay():
-            change.late.append(PluginFailure.of_call(slug, hook, error))
-        kept = self._recorder.record(change)
+            late.append(PluginFailure.of_call(slug, hook, error))
+        kept = self._recorder.record(built, late)
         self._dispatch.forget(built.gone)
         self._unfinished = None
         return kept
@@ -435,18 +435,3 @@ class LifeCycle:
         """Tear down the plugins that were made for a snapshot that is not published."""
         self._manager.settle()
         self._activator.discard(self._published.snapshot.active)
-
-
-class _Turn:
-    """Encloses each change: finishes an interrupted one first, and reports to others at the end."""
-
-    def __init__(self, begin: Callable[[], None], report: Callable[[], None]) -> None:
-        self._begin = begin
-        self._report = report
-
-    def __enter__(self) -> None:
-        self._begin()
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._report()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from types import ModuleType
-from typing import Any, Final, TypeVar
+from types import MappingProxyType, ModuleType
+from typing import Any, Final
 
 from plugreg._lifecycle.resolve import bounds_fault
 from plugreg._support.guard import Guard, safe_repr
@@ -24,8 +24,6 @@ from plugreg.records import (
     PluginState,
     Stage,
 )
-
-T = TypeVar("T")
 
 Construct = Callable[[type, PluginSpec], object]
 """Returns the object of a plugin's class."""
@@ -144,32 +142,6 @@ def _bounds_fault(target: object, spec: PluginSpec, rules: HostRules) -> str | N
     return bounds_fault({key: inspect.getattr_static(target, key, None) for key in bounds}, rules)
 
 
-class _Attributes:
-    """Reads the attributes of a plugin, and turns each fault into a failure record."""
-
-    def __init__(self, spec: PluginSpec, plugin: object) -> None:
-        self._spec = spec
-        self._plugin = plugin
-        self.failures: list[PluginFailure] = []
-
-    def read(self, attribute: str, parse: Callable[[str, Any], T]) -> T | None:
-        """Return the parsed attribute, None where it is missing, None or faulty."""
-        with Guard() as guard:
-            value = getattr(self._plugin, attribute, None)
-            return None if value is None else parse(attribute, value)
-        assert guard.error is not None
-        self.failures.append(
-            PluginFailure.of(
-                Stage.INIT,
-                self._spec.slug,
-                guard.error,
-                subject=attribute,
-                what=f"attribute {attribute}",
-            )
-        )
-        return None
-
-
 def _parse_string(attribute: str, value: Any) -> str | None:
     if not issubclass(type(value), str):
         raise TypeError(f"{attribute} must be a string, not {type(value).__name__}")
@@ -185,34 +157,44 @@ def _parse_date(_attribute: str, value: Any) -> datetime | None:
     return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
 
 
-_STRINGS: Final = (
-    *("NAME", "SLUG", "TITLE", "VERSION"),
-    *("DESCRIPTION", "AUTHOR", "WEBSITE", "LICENSE"),
+_PARSERS: Final[Mapping[str, Callable[[str, Any], Any]]] = MappingProxyType(
+    dict.fromkeys(
+        ("NAME", "SLUG", "TITLE", "VERSION", "DESCRIPTION", "AUTHOR", "WEBSITE", "LICENSE"),
+        _parse_string,
+    )
+    | {"PUBLISH_DATE": _parse_date}
 )
+"""How each attribute that a plugin may state is read."""
 
 
 def _with_attributes(spec: PluginSpec, plugin: object) -> LoadedPlugin:
+    """Read what a plugin states of itself; each fault is a failure, and keeps no plugin off."""
     if not _is_plugin(plugin):
         # A plugin of another host states nothing in plugreg's words; what it calls VERSION or
         # NAME may mean anything.
         return LoadedPlugin(
             spec=spec, plugin=plugin, name=spec.name, title=spec.name, version=spec.version
         )
-    attributes = _Attributes(spec, plugin)
-    stated = {key: attributes.read(key, _parse_string) for key in _STRINGS}
-    name = stated["NAME"] or spec.name
-    slug = stated["SLUG"]
-    if slug is not None and slugify(slug) != spec.slug:
-        attributes.failures.append(
-            PluginFailure(
-                stage=Stage.INIT,
-                slug=spec.slug,
-                subject="SLUG",
-                message=(
-                    f"SLUG {slug!r} differs from the name under which the plugin was found, "
-                    f"{spec.name!r}, which is what counts; make them equal"
-                ),
+    stated: dict[str, Any] = dict.fromkeys(_PARSERS)
+    failures = []
+    for attribute, parse in _PARSERS.items():
+        with Guard() as guard:
+            value = getattr(plugin, attribute, None)
+            if value is not None:
+                stated[attribute] = parse(attribute, value)
+        if guard.error is not None:
+            what = f"attribute {attribute}"
+            failures.append(
+                PluginFailure.of(Stage.INIT, spec.slug, guard.error, subject=attribute, what=what)
             )
+    name, slug = stated["NAME"] or spec.name, stated["SLUG"]
+    if slug is not None and slugify(slug) != spec.slug:
+        message = (
+            f"SLUG {slug!r} differs from the name under which the plugin was found, "
+            f"{spec.name!r}, which is what counts; make them equal"
+        )
+        failures.append(
+            PluginFailure(stage=Stage.INIT, slug=spec.slug, subject="SLUG", message=message)
         )
     return LoadedPlugin(
         spec=spec,
@@ -222,8 +204,8 @@ def _with_attributes(spec: PluginSpec, plugin: object) -> LoadedPlugin:
         version=stated["VERSION"] or spec.version,
         description=stated["DESCRIPTION"],
         author=stated["AUTHOR"],
-        published=attributes.read("PUBLISH_DATE", _parse_date),
+        published=stated["PUBLISH_DATE"],
         website=stated["WEBSITE"],
         license=stated["LICENSE"],
-        failures=tuple(attributes.failures),
+        failures=tuple(failures),
     )

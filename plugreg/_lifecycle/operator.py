@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._lifecycle.lifecycle import LifeCycle
-from plugreg._state.plugin_rows import PluginRows
-from plugreg._state.probe_rows import ProbeRows
+from plugreg._lifecycle.stored import StoredRows
 from plugreg._state.published import Published
+from plugreg._support.frozen import Frozen
 from plugreg._support.slugs import Slug, near, slug_fault, slugify
 from plugreg.discovery import objects
 from plugreg.exceptions import (
@@ -19,14 +19,13 @@ from plugreg.exceptions import (
     PluginRequiredError,
     PluginSlugError,
 )
-from plugreg.records import HostRules, KnownPlugin, PluginRecord, Source
-from plugreg.settings.store import SettingsStore
+from plugreg.records import KnownPlugin, PluginRecord, Source
 
 if TYPE_CHECKING:
     from plugreg._state.probe_report import ProbeReport
 
 
-class Operator:
+class Operator(Frozen):
     """Stores the desired state of plugins, and has the life cycle carry it out.
 
     Objects that the host registers by hand are not stored. A change that the host's rules forbid
@@ -38,24 +37,10 @@ class Operator:
     Called by plugin code that is being loaded, they check at once and are carried out later.
     """
 
-    def __init__(
-        self,
-        *,
-        published: Published,
-        rules: HostRules,
-        life: LifeCycle,
-        catalogue: Catalogue,
-        plugin_rows: PluginRows,
-        settings: SettingsStore,
-        probe_rows: ProbeRows,
-    ) -> None:
-        self._published = published
-        self._rules = rules
-        self._life = life
-        self._catalogue = catalogue
-        self._plugin_rows = plugin_rows
-        self._settings = settings
-        self._probe_rows = probe_rows
+    published: Published
+    life: LifeCycle
+    catalogue: Catalogue
+    stored: StoredRows
 
     def activate(
         self,
@@ -88,17 +73,17 @@ class Operator:
         """
         if probe is not None:
             # Outside the queue, since it takes long.
-            snapshot = self._published.current()
+            snapshot = self.published.current()
             for target in self._check_permitted(slug, allow_missing=allow_missing):
                 for name in (target, *snapshot.dependants(target)):
                     _check_probe(snapshot.plugins.get(name), probe)
 
         def store() -> tuple[Mapping[Slug, bool], int]:
             wanted = dict.fromkeys(self._check_permitted(slug, allow_missing=allow_missing), True)
-            return wanted, self._plugin_rows.set_active(wanted)
+            return wanted, self.stored.plugin_rows.set_active(wanted)
 
-        self._life.carry_out(store)
-        return self._catalogue.record(slug)
+        self.life.carry_out(store)
+        return self.catalogue.record(slug)
 
     def deactivate(self, slug: str, *, cascade: bool = False) -> PluginRecord:
         """Store that a plugin is not wanted, deactivate it, and return its record.
@@ -126,10 +111,10 @@ class Operator:
                 leaving += self._active_dependants(slug)
             self._check_leaving(leaving)
             wanted = dict.fromkeys(leaving, False)
-            return wanted, self._plugin_rows.set_active(wanted)
+            return wanted, self.stored.plugin_rows.set_active(wanted)
 
-        self._life.carry_out(store)
-        return self._catalogue.record(slug)
+        self.life.carry_out(store)
+        return self.catalogue.record(slug)
 
     def switch(self, wanted: Mapping[str, bool]) -> Mapping[str, PluginRecord]:
         """Switch several plugins on and off at once; see `plugreg.PluginRegistry.switch`."""
@@ -146,10 +131,10 @@ class Operator:
                 coming += self._check_permitted(slug, allow_missing=False)
             self._check_leaving(leaving)
             changes = dict.fromkeys(coming, True) | dict.fromkeys(leaving, False)
-            return changes, self._plugin_rows.set_active(changes)
+            return changes, self.stored.plugin_rows.set_active(changes)
 
-        self._life.carry_out(store)
-        return {slug: self._catalogue.record(slug) for slug in wanted}
+        self.life.carry_out(store)
+        return {slug: self.catalogue.record(slug) for slug in wanted}
 
     def delete(self, slug: str) -> None:
         """Delete everything that is stored of a plugin that is off.
@@ -169,29 +154,29 @@ class Operator:
 
         def store() -> tuple[Mapping[Slug, None], int]:
             known = self._find_stored(slug)
-            if slug in self._rules.mandatory:
+            if slug in self.stored.rules.mandatory:
                 raise PluginMandatoryError(slug)
-            raised = self._plugin_rows.forget(known.slug, known.spec)
-            self._settings.forget(slug)
-            self._probe_rows.forget(slug)
+            raised = self.stored.plugin_rows.forget(known.slug, known.spec)
+            self.stored.settings.forget(slug)
+            self.stored.probe_rows.forget(slug)
             return {known.slug: None}, raised
 
-        self._life.carry_out(store)
+        self.life.carry_out(store)
 
     def register(self, obj: Any, slug: str | None) -> PluginRecord:
         """Take an object into service; see `plugreg.PluginRegistry.register`."""
-        self._published.current()
+        self.published.current()
         if slug is not None and (reason := slug_fault(slugify(slug), slug)):
             raise PluginSlugError(slug, reason)
         found = objects.find([obj if slug is None else (slug, obj)], source=Source.MANUAL)
         if not found.specs:
             raise PluginSlugError(str(slug), found.failures[0].message)
         (spec,) = found.specs
-        forbidden = self._rules.blocks(spec.slug, spec)
+        forbidden = self.stored.rules.blocks(spec.slug, spec)
         if forbidden is not None:
             raise PluginBlockedError(spec.slug, forbidden)
-        self._life.register(spec)
-        return self._catalogue.record(spec.slug)
+        self.life.register(spec)
+        return self.catalogue.record(spec.slug)
 
     def unregister(self, slug: str) -> None:
         """Take an object out of service that was registered by hand.
@@ -199,22 +184,22 @@ class Operator:
         Raises:
             PluginNotFoundError: If there is none of this slug.
         """
-        known = self._published.current().plugins.get(slug)
+        known = self.published.current().plugins.get(slug)
         if known is None or not _is_manual(known):
             hint = "; only what was registered by hand can be unregistered"
             raise PluginNotFoundError(slug, hint)
-        self._life.unregister(known.slug)
+        self.life.unregister(known.slug)
 
     def _check_permitted(self, slug: str, *, allow_missing: bool) -> tuple[Slug, ...]:
         """Return the plugin that is to be wanted; none if it was registered by hand.
 
         Raises the exceptions of `activate`.
         """
-        plugins = self._published.current().plugins
+        plugins = self.published.current().plugins
         known = plugins.get(slug)
         if known is not None and _is_manual(known):
             return ()
-        forbidden = self._rules.blocks(slug, None if known is None else known.spec)
+        forbidden = self.stored.rules.blocks(slug, None if known is None else known.spec)
         if forbidden is not None:
             raise PluginBlockedError(slug, forbidden)
         if known is None or known.spec is None:
@@ -226,7 +211,7 @@ class Operator:
         return (Slug(slug),)
 
     def _active_dependants(self, slug: str) -> list[Slug]:
-        snapshot = self._published.current()
+        snapshot = self.published.current()
         return [name for name in snapshot.dependants(slug) if name in snapshot.active]
 
     def _check_leaving(self, slugs: Collection[Slug]) -> None:
@@ -238,7 +223,7 @@ class Operator:
         for slug in slugs:
             dependants = self._active_dependants(slug)
             for name in (slug, *dependants):
-                if name in self._rules.mandatory:
+                if name in self.stored.rules.mandatory:
                     raise PluginMandatoryError(name)
             staying = [name for name in dependants if name not in slugs]
             if staying:
@@ -246,7 +231,7 @@ class Operator:
 
     def _find_stored(self, slug: str) -> KnownPlugin:
         """Return a plugin that has rows. Raises PluginNotFoundError, PluginSlugError."""
-        known = self._published.current().get_known(slug)
+        known = self.published.current().get_known(slug)
         if _is_manual(known):
             raise PluginSlugError(slug, "it was registered by hand; use unregister()")
         return known

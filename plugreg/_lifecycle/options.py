@@ -3,70 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from plugreg._support.guard import safe_repr
-from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import Slug, canonical, near, slug_fault, slugify
 from plugreg.discovery import Sources
 from plugreg.mixins import KEYS, MixinTable
-from plugreg.records import HostRules, PluginSpec
+from plugreg.records import HostRules
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
-    from plugreg._calls.circuits import CircuitPolicy
-    from plugreg._lifecycle.load import Construct
-    from plugreg._state.ledger import OnFailure
-    from plugreg.encryption import Encryption
-    from plugreg.events import Deliver
     from plugreg.mixins import MixinSpec
-    from plugreg.observation import CallObserver
-    from plugreg.storage import Storage
 
 T = TypeVar("T")
 
 
-class Options(NamedTuple):
-    """The arguments of `plugreg.PluginRegistry`, which describes each of them."""
-
-    host: str
-    host_version: str | None
-    group: str | None
-    host_distribution: str | None
-    hookspecs: Iterable[Any]
-    storage: Storage | None
-    directories: Iterable[str | os.PathLike[str]]
-    builtin: Iterable[Any]
-    samples: Iterable[Any]
-    mandatory: Iterable[str]
-    blocked: Iterable[str]
-    allowed: Iterable[str] | None
-    new_plugins: str
-    ignore_compatibility: Iterable[str]
-    mixins: Iterable[MixinSpec]
-    switches: Mapping[str, bool]
-    overrides: Mapping[str, Mapping[str, Any]]
-    accept: str
-    builtins_called: str
-    construct: Construct | None
-    slug_of: Callable[[PluginSpec], str] | None
-    encryption: Encryption | None
-    implicit_prefix: str | None
-    installer: Any
-    circuit: CircuitPolicy | None
-    observe: bool | Iterable[CallObserver]
-    critical: Iterable[str]
-    on_failure: OnFailure | None
-    events: Executor | Deliver | None
-    call_timeout: float | None
-    safe_mode: bool
-    reload_wait: float
-    process: str | None
-    index_file: str | os.PathLike[str] | None
-    index_verify: bool
+class Options(SimpleNamespace):
+    """The arguments of `plugreg.PluginRegistry`, by name; that class describes them."""
 
     def __repr__(self) -> str:
         """Name the host only: overrides may be secret."""
@@ -75,7 +30,7 @@ class Options(NamedTuple):
     @property
     def distribution(self) -> str:
         """The name of the host's distribution."""
-        return self.host_distribution or self.host
+        return str(self.host_distribution or self.host)
 
     @property
     def entry_point_group(self) -> str:
@@ -143,7 +98,7 @@ def sources(options: Options, *, safe_mode: bool) -> Sources:
         ValueError: If ``index_verify`` is given without an index.
         TypeError: If an option that must be a collection is none.
     """
-    index = options.index_file
+    index = options.index
     if options.index_verify and index is None:
         raise ValueError("index_verify=True needs an index=; give it a file, or leave it out")
     return Sources(

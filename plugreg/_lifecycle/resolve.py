@@ -16,7 +16,10 @@ from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import Slug, canonical, has_utf8
 from plugreg.records import (
     FAILED,
+    REFUSED,
+    ActivePlugin,
     HostRules,
+    KnownPlugin,
     LoadPlan,
     NotLoaded,
     PluginFacts,
@@ -73,52 +76,56 @@ def resolve(
     rows: Mapping[Slug, PluginRow],
     rules: HostRules,
     describe: Describe,
+    others: Snapshot | None = None,
 ) -> LoadPlan:
     """Make the plan of a load. It depends on nothing but the arguments.
 
-    ``describe`` is called for wanted plugins alone.
+    ``describe`` is called for wanted plugins alone. With ``others``, which stay as they are, the
+    plan is about the plugins of ``settled`` and ``rows`` alone, and the others take no time. Each
+    plugin that needs one of these must be among them.
     """
-    chosen = settled.specs
+    chosen, failures = settled.specs, [*settled.failures]
     gone = {slug: row.distribution for slug, row in rows.items() if slug not in chosen}
-    providers = _providers({slug: spec.distribution for slug, spec in chosen.items()} | gone)
-    needs, held, faults = _find_needs(chosen, rows, rules, describe, lambda: providers)
-    failures = [*settled.failures]
-    if rules.safe_mode:
-        failures.append(_failure("safe-mode", _SAFE_MODE, stage=Stage.DISCOVERY))
-    unknown = sorted(rules.mandatory - chosen.keys())
-    for slug in sorted({*gone, *unknown}):
-        held[slug] = NotLoaded(state=PluginState.MISSING, reason="is not installed")
-    message = "is mandatory, but was not found; install it, or take it from mandatory="
-    failures += [_failure(slug, message) for slug in unknown]
-    failures += _row_faults(gone, rows)
-    failures += [*faults, *_hold_cycles(needs, held)]
-    return _plan(chosen, needs, {}, held, failures, rules=rules)
-
-
-def resolve_few(
-    chosen: Mapping[Slug, PluginSpec],
-    rows: Mapping[Slug, PluginRow],
-    rules: HostRules,
-    describe: Describe,
-    previous: Snapshot,
-) -> LoadPlan | None:
-    """Make the part of the plan that is about a few plugins, where all others stay as they are.
-
-    Every plugin of ``chosen`` is known to ``previous``, and so is each that needs one of them. The
-    others take no time. Returns None where they have to be looked at: where a plugin needs one
-    that is off, or is part of a cycle.
-    """
 
     @cache
     def providers() -> Mapping[str, tuple[Slug, ...]]:
-        return _providers({known.slug: known.distribution for known in previous.plugins.values()})
+        known = () if others is None else others.plugins.values()
+        distributions = {plugin.slug: plugin.distribution for plugin in known}
+        return _providers(
+            distributions | gone | {slug: spec.distribution for slug, spec in chosen.items()}
+        )
 
-    needs, held, failures = _find_needs(chosen, rows, rules, describe, providers)
-    others = {need for needed in needs.values() for need in needed} - chosen.keys()
-    if not others <= previous.active.keys() or _hold_cycles(needs, held):
-        return None
-    depths = {slug: previous.active[slug].implementations.rank[1] for slug in others}
-    return _plan(chosen, needs, depths, held, failures, rules=rules)
+    needs, held, faults = _find_needs(chosen, rows, rules, describe, providers)
+    if others is not None:
+        unknown = rules.mandatory & gone.keys()
+    else:
+        unknown = rules.mandatory - chosen.keys()
+        if rules.safe_mode:
+            failures.append(_failure("safe-mode", _SAFE_MODE, stage=Stage.DISCOVERY))
+    for slug in sorted({*gone, *unknown}):
+        held[slug] = NotLoaded(state=PluginState.MISSING, reason="is not installed")
+    message = "is mandatory, but was not found; install it, or take it from mandatory="
+    failures += [_failure(slug, message) for slug in sorted(unknown)]
+    failures += _row_faults(gone, rows)
+    failures += [*faults, *_hold_cycles(needs, held)]
+    depths = _find_depths(needs, held, {} if others is None else others.active)
+    # Builtins that are to be called first come last: nobody needs them, and they need nobody.
+    last = Source.BUILTIN if rules.builtins_called_first else None
+    ranks: dict[Slug, tuple[Any, ...]] = {
+        slug: (chosen[slug].source is last, depths.get(slug, 0), *chosen[slug].sort_key)
+        for slug in needs
+        if slug not in held
+    }
+    order = sorted(ranks, key=lambda slug: ranks[slug])
+    failures += _hold_unmet(order, needs, held, others)
+    return LoadPlan(
+        specs=chosen,
+        order=tuple(chosen[slug] for slug in order if slug not in held),
+        ranks=ranks,
+        needs=needs,
+        held=held,
+        failures=tuple(failures),
+    )
 
 
 def need_unmet(need: str, why: str) -> str:
@@ -356,21 +363,13 @@ def _hold_cycles(
     return failures
 
 
-def _plan(
-    chosen: Mapping[Slug, PluginSpec],
-    needs: dict[Slug, tuple[Slug, ...]],
-    others: Mapping[Slug, int],
-    held: dict[Slug, NotLoaded],
-    failures: list[PluginFailure],
-    *,
-    rules: HostRules,
-) -> LoadPlan:
-    """Order plugins by how deep their needs go, then by precedence; no cycle is left in them.
-
-    Builtins that are to be called first come last: they are in nobody's needs, and need nobody.
-    ``others`` has the depths of plugins that are not part of the plan.
-    """
-    depths = dict(others)
+def _find_depths(
+    needs: Mapping[Slug, tuple[Slug, ...]],
+    held: Mapping[Slug, NotLoaded],
+    others: Mapping[str, ActivePlugin],
+) -> dict[str, int]:
+    """Return how deep the needs of plugins go that have any; no cycle is left in them."""
+    depths: dict[str, int] = {}
     wanted = {slug: needed for slug, needed in needs.items() if slug not in held}
     graph = {slug: needed for slug, needed in wanted.items() if needed}
     if graph:
@@ -380,32 +379,28 @@ def _plan(
             if slug in wanted:
                 below = [depths[need] for need in wanted[slug] if need in depths]
                 depths[slug] = max(below, default=-1) + 1
-    last = Source.BUILTIN if rules.builtins_called_first else None
-    ranks = {
-        slug: (chosen[slug].source is last, depths.get(slug, 0), *chosen[slug].sort_key)
-        for slug in wanted
-    }
-    order = sorted(ranks, key=lambda slug: ranks[slug])
-    failures += _hold_unmet(order, needs, held)
-    return LoadPlan(
-        specs=chosen,
-        order=tuple(chosen[slug] for slug in order if slug not in held),
-        ranks=ranks,
-        needs=needs,
-        held=held,
-        failures=tuple(failures),
-    )
+            elif slug in others:
+                depths[slug] = others[slug].implementations.rank[1]
+    return depths
 
 
 def _hold_unmet(
-    order: Iterable[Slug], needs: Mapping[Slug, tuple[Slug, ...]], held: dict[Slug, NotLoaded]
+    order: Iterable[Slug],
+    needs: Mapping[Slug, tuple[Slug, ...]],
+    held: dict[Slug, NotLoaded],
+    others: Snapshot | None,
 ) -> list[PluginFailure]:
     """Hold each plugin that needs one which stays off, and name the chain down to that one."""
     failures = []
     for slug in order:
-        unmet = next((need for need in needs[slug] if need in held), None)
-        if unmet is not None:
-            reason = need_unmet(unmet, held[unmet].reason)
-            held[slug] = NotLoaded(state=PluginState.FAILED, reason=reason)
-            failures.append(_failure(slug, reason))
+        for need in needs[slug]:
+            off: NotLoaded | KnownPlugin | None = held.get(need)
+            if off is None and others is not None and need not in needs:
+                off = None if need in others.active else others.plugins.get(need)
+            # What is no plugin is no need.
+            if off is not None and off.reason != REFUSED.reason:
+                reason = need_unmet(need, off.reason)
+                held[slug] = NotLoaded(state=PluginState.FAILED, reason=reason)
+                failures.append(_failure(slug, reason))
+                break
     return failures

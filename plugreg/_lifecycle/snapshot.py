@@ -28,6 +28,7 @@ from plugreg.records import (
     PluginSpec,
     PluginState,
     Snapshot,
+    Source,
     Stage,
     StageTime,
 )
@@ -37,19 +38,15 @@ _V = TypeVar("_V")
 
 
 class Remake(IntEnum):
-    """How much of a plugin that is in service already is made again; more includes less."""
+    """How much of a plugin that is in service already is made again; more includes less.
+
+    CHANGED: only plugins whose distribution, file or object is another one than before. OBJECTS:
+    every plugin that is an object of a class. CODE: every plugin's modules too.
+    """
 
     CHANGED = 0
-    """Only plugins whose distribution, file or object is another one than before."""
     OBJECTS = 1
-    """Every plugin that is an object of a class."""
     CODE = 2
-    """Every plugin's modules too."""
-
-    @classmethod
-    def of(cls, *, full: bool, force: bool) -> Remake:
-        """Return how much the flags of a reload ask for."""
-        return cls.CODE if full else cls.OBJECTS if force else cls.CHANGED
 
 
 class Built(NamedTuple):
@@ -59,10 +56,11 @@ class Built(NamedTuple):
     are torn down. The objects of those in ``updated`` stay in service. ``gone`` are the slugs that
     are not known any more, ``tried`` those whose earlier failures are outdated. ``renamed`` has
     the names that differ from the stored ones. ``times`` are those of imports and activations,
-    slowest first.
+    slowest first. ``is_whole`` says whether all plugins were decided on.
     """
 
     snapshot: Snapshot
+    is_whole: bool
     added: tuple[ActivePlugin, ...]
     removed: tuple[ActivePlugin, ...]
     updated: frozenset[Slug]
@@ -74,20 +72,33 @@ class Built(NamedTuple):
 
 
 class BuildState:
-    """The state of one build."""
+    """The state of one build: all that was decided until now.
+
+    ``only`` are the slugs that it is about, None for all. ``active`` begins with the plugins in
+    service that it is not about.
+    """
 
     def __init__(
         self,
         previous: Snapshot,
         remake: Remake,
-        only: frozenset[str] | None,
+        only: Iterable[str] | None,
         evictions: Evictions,
     ) -> None:
         self.previous = previous
         self.remake = remake
-        self.only = only
         self.evictions = evictions
+        self.only: set[str] | None = None
         self.active: dict[str, ActivePlugin] = {}
+        if only is not None:
+            self.only = _with_brought(only, previous)
+            self.active = changed(previous.active, {}, without=self.only)
+        # Slugs of brought plugins to decide on, as soon as it is known what the active ones bring.
+        self.pending: set[str] = set()
+        self.rows: dict[Slug, PluginRow] = {}
+        self.specs: dict[Slug, PluginSpec] = {}
+        self.needs: dict[Slug, tuple[Slug, ...]] = {}
+        self.order: list[Slug] = []
         self.held: dict[Slug, NotLoaded] = {}
         self.made: dict[Slug, ActivePlugin] = {}
         # Plugins whose object stays, and of which something else has changed.
@@ -96,30 +107,65 @@ class BuildState:
         self.failures: list[PluginFailure] = []
         self.times: list[StageTime] = []
 
-    def widen(self, found: Iterable[PluginSpec]) -> None:
-        """Let plugins that were found on the way be touched too, where their bringer may be."""
-        if self.only is not None:
-            self.only |= {spec.slug for spec in found if spec.brought_by in self.only}
+    @property
+    def others(self) -> Snapshot:
+        """The plugins that a plan for some need not be about, those in service as of now."""
+        return replace(self.previous, active=self.active)
 
-    def effective(self, rows: Mapping[Slug, PluginRow]) -> Mapping[Slug, PluginRow]:
-        """Return the rows, with the last desired state of plugins that may not be touched."""
-        if self.only is None:
-            return rows
-        before = self.previous.wished
-        return {
-            slug: row
-            if self.may_touch(slug) or (row.active == (slug in before) and not row.faults)
-            else replace(row, active=slug in before, faults=())
-            for slug, row in rows.items()
-        }
+    def adopt(self, plan: LoadPlan, rows: Mapping[Slug, PluginRow]) -> None:
+        """Take over a plan. Plugins that were brought are not missing any more."""
+        for slug in plan.specs:
+            self.held.pop(slug, None)
+        self.failures = [
+            failure
+            for failure in self.failures
+            if failure.slug not in plan.specs or failure.stage is not Stage.RESOLVE
+        ]
+        self.failures += plan.failures
+        self.rows |= rows
+        self.specs |= plan.specs
+        self.needs |= plan.needs
+        self.held |= plan.held
+        self.order += [spec.slug for spec in plan.order]
 
-    def may_touch(self, slug: str) -> bool:
-        """Return whether this build may change anything about a plugin."""
-        return self.only is None or slug in self.only
+    def why_off(self, slug: Slug) -> str:
+        """Return why a plugin that another needs is off, as the end of a sentence."""
+        return (self.held.get(slug) or self.previous.plugins.get(slug) or FAILED).reason
+
+    def spec_of(self, slug: str) -> PluginSpec | None:
+        """Return the spec of a plugin that was decided on, or that this build is not about."""
+        if slug in self.specs or self.only is None or slug in self.only:
+            return self.specs.get(Slug(slug))
+        known = self.previous.plugins.get(slug)
+        return None if known is None else known.spec
 
     def lacks(self, need: Slug) -> bool:
         """Return whether a plugin that another needs is off. What is no plugin is no need."""
-        return need not in self.active and self.held.get(need) != REFUSED
+        return need not in self.active and self.why_off(need) != REFUSED.reason
+
+    def reopen(self, brought: set[str]) -> None:
+        """Decide again on plugins that are brought by some that this build is not about, too."""
+        self.pending |= brought
+        if self.only is not None:
+            for slug in _with_brought(brought, self.previous) - self.only:
+                known = self.previous.plugins.get(slug)
+                if known is None or known.spec is None or known.spec.source is Source.BROUGHT:
+                    self.only.add(slug)
+                    self.pending.add(slug)
+                    self.active.pop(slug, None)
+
+    def take_pending(self) -> set[str]:
+        """Return those to decide on now: the others are, or were, brought by one of these."""
+        plugins = self.previous.plugins
+        ready = {
+            slug
+            for slug in self.pending
+            if slug not in plugins
+            or (spec := plugins[slug].spec) is None
+            or spec.brought_by not in self.pending
+        }
+        self.pending -= ready
+        return ready
 
     def hold(self, slug: Slug, failure: PluginFailure, reason: str = FAILED.reason) -> None:
         """Keep a plugin off because of a failure."""
@@ -146,86 +192,70 @@ class BuildState:
         self.keep(replace(old, loaded=loaded, implementations=implementations), rank)
 
 
-def derive(
-    base: Snapshot,
-    plan: LoadPlan,
-    rows: Mapping[Slug, PluginRow],
-    work: BuildState,
-    *,
-    rules: HostRules,
-    off: frozenset[str],
-) -> Built:
+def derive(base: Snapshot, work: BuildState, *, rules: HostRules, off: frozenset[str]) -> Built:
     """Derive the next snapshot from ``base``, the last one, or an empty one for all plugins."""
-    old, only = work.previous, work.only
-    left, came = old.active, work.active
-    if base is old:
-        left = _in_order(old.active[slug] for slug in plan.specs if slug in old.active)
-        came = {
-            spec.slug: work.active.pop(spec.slug) for spec in plan.order if spec.slug in work.active
-        }
-        work.active = _inserted(work.active, came)
-    active = work.active
-    held = {**plan.held, **work.held}
-    plugins: dict[str, KnownPlugin] = {}
-    for slug in sorted({*plan.specs, *held}):
-        spec, fault = plan.specs.get(slug), held.get(slug, FAILED)
-        plugins[slug] = _known(slug, spec, rows.get(slug), fault, active.get(slug), rules=rules)
-    needs = {slug: needed for slug, needed in plan.needs.items() if needed}
-    seen = {*plugins, *rows}
-    touched = seen if only is None else seen & only
-    untouched = frozenset() if only is None else old.wished - only
-    moved = [*left.values(), *came.values()]
+    old, only, active = work.previous, work.only, work.active
+    scope = old.plugins.keys() if only is None else only
+    left = sorted([old.active[slug] for slug in scope if slug in old.active], key=place_of)
+    came: dict[str, ActivePlugin] = {
+        slug: active.pop(slug) for slug in work.order if slug in active
+    }
+    # The order of others and the new ones; without others they are in order.
+    active = _inserted(active, came) if active else came
+    plugins: dict[str, KnownPlugin] = {
+        slug: _known(slug, work, active.get(slug), rules)
+        for slug in sorted({*work.specs, *work.held})
+    }
+    gone = frozenset(old.plugins.keys() & scope - plugins.keys())
+    known = changed(base.plugins, plugins, without=gone)
+    if not plugins.keys() <= old.plugins.keys():
+        known = dict(sorted(known.items()))
+    needs = {slug: needed for slug, needed in work.needs.items() if needed}
+    touched = {*plugins, *work.rows}
     snapshot = replace(
         base,
-        plugins=MappingProxyType(changed(base.plugins, plugins)),
+        plugins=MappingProxyType(known),
         active=MappingProxyType(active),
-        by_mixin=_by_mixin(base, moved, active, off),
+        by_mixin=_by_mixin(base, [*left, *came.values()], active, off),
         # A plugin without needs is left out, so that dependants are found quickly.
-        needs=MappingProxyType(changed(base.needs, needs, without=plan.specs.keys() - needs)),
-        wished=untouched | rules.wished(touched, rows),
+        needs=MappingProxyType(changed(base.needs, needs, without=scope - needs.keys())),
+        wished=(base.wished - scope) | rules.wished(touched, work.rows),
     )
     added = tuple(plugin for slug, plugin in came.items() if plugin is not old.active.get(slug))
-    brought = {spec.slug for plugin in work.made.values() for spec in plugin.brings}
-    failures = (*plan.failures, *work.failures)
+    failures = [*base.discovery.failures, *work.failures]
+    if only is not None:
+        brought = {spec.slug for plugin in work.made.values() for spec in plugin.brings}
+        failures = [
+            failure
+            for failure in work.failures
+            if failure.stage is not Stage.DISCOVERY or failure.slug in brought
+        ]
     return Built(
         snapshot=snapshot,
+        is_whole=only is None,
         added=added,
-        removed=tuple(
-            left[slug] for slug in reversed([*left]) if left[slug] is not active.get(slug)
-        ),
+        removed=tuple(plugin for plugin in left[::-1] if plugin is not active.get(plugin.slug)),
         updated=frozenset(work.updated),
-        gone=frozenset(old.plugins.keys() - snapshot.plugins.keys()),
-        failures=tuple(
-            failure
-            for failure in failures
-            if failure.slug in brought
-            or only is None
-            or (failure.slug in only and failure.stage is not Stage.DISCOVERY)
-        ),
+        gone=gone,
+        failures=tuple(failures),
         tried=frozenset(
             plugin.slug
             for slug, plugin in plugins.items()
-            if work.may_touch(slug)
-            and (slug not in active or slug in work.made or slug in work.looked_at)
+            if slug not in active or slug in work.made or slug in work.looked_at
         ),
         renamed={
             plugin.slug: plugin.loaded.name
             for plugin in added
-            if plugin.slug in rows and rows[plugin.slug].name != plugin.loaded.name
+            if plugin.slug in work.rows and work.rows[plugin.slug].name != plugin.loaded.name
         },
         times=tuple(sorted(work.times, key=lambda time: -time.seconds)),
     )
 
 
 def _known(
-    slug: Slug,
-    spec: PluginSpec | None,
-    row: PluginRow | None,
-    fault: NotLoaded,
-    plugin: ActivePlugin | None,
-    *,
-    rules: HostRules,
+    slug: Slug, work: BuildState, plugin: ActivePlugin | None, rules: HostRules
 ) -> KnownPlugin:
+    spec, row, fault = work.specs.get(slug), work.rows.get(slug), work.held.get(slug, FAILED)
     found = spec or row
     remembered = row or spec
     stated = None if spec is None else spec.stated("NAME")
@@ -268,11 +298,20 @@ def changed(
     return after
 
 
-_place: Final = attrgetter("place")
+place_of: Final = attrgetter("place")
 
 
-def _in_order(plugins: Iterable[ActivePlugin]) -> dict[str, ActivePlugin]:
-    return {plugin.slug: plugin for plugin in sorted(plugins, key=_place)}
+def _with_brought(only: Iterable[str], previous: Snapshot) -> set[str]:
+    """Return these plugins, and those that they have brought, which go and come with them."""
+    found, waiting = {*only}, [*only]
+    while waiting:
+        active = previous.active.get(waiting.pop())
+        for spec in () if active is None else active.brings:
+            known = previous.plugins.get(spec.slug)
+            if known is not None and known.spec is spec and spec.slug not in found:
+                found.add(spec.slug)
+                waiting.append(spec.slug)
+    return found
 
 
 def _inserted(
@@ -281,7 +320,7 @@ def _inserted(
     """Put plugins at their places among others, which are in order."""
     slugs, plugins = [*others], [*others.values()]
     for slug, active in came.items():
-        place = bisect(plugins, _place(active), key=_place)
+        place = bisect(plugins, place_of(active), key=place_of)
         slugs.insert(place, slug)
         plugins.insert(place, active)
     return dict(zip(slugs, plugins, strict=True))

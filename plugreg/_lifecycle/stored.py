@@ -6,38 +6,31 @@ from collections.abc import Iterable, Mapping
 
 from plugreg._state.plugin_rows import COUNTERS, PluginRows
 from plugreg._state.probe_rows import ProbeRows
-from plugreg._support.frozen import replace
+from plugreg._support.frozen import Frozen, replace
 from plugreg._support.slugs import Slug
 from plugreg.exceptions import RecordCorruptError
 from plugreg.records import HostRules, PluginFailure, PluginRow, PluginSpec, Source, Stage
 from plugreg.settings.store import SettingsStore
 
 
-class StoredRows:
+class StoredRows(Frozen):
     """Reads the rows of plugins, settings and probes. A damaged row costs its plugin alone."""
 
-    def __init__(
-        self,
-        rules: HostRules,
-        settings: SettingsStore,
-        plugin_rows: PluginRows,
-        probe_rows: ProbeRows,
-    ) -> None:
-        self._rules = rules
-        self._settings = settings
-        self._plugin_rows = plugin_rows
-        self._probe_rows = probe_rows
+    rules: HostRules
+    settings: SettingsStore
+    plugin_rows: PluginRows
+    probe_rows: ProbeRows
 
     def load(self) -> Mapping[str, frozenset[str]]:
         """Read all values again; return the keys of changed settings by slug."""
-        changed = self._settings.load()
-        self._plugin_rows.load()
-        self._probe_rows.load()
+        changed = self.settings.load()
+        self.plugin_rows.load()
+        self.probe_rows.load()
         return changed
 
     def damaged(self) -> tuple[RecordCorruptError, ...]:
         """Return an error for each damaged row, as of the last time its table was read."""
-        return (*self._plugin_rows.damaged, *self._settings.damaged, *self._probe_rows.damaged)
+        return (*self.plugin_rows.damaged, *self.settings.damaged, *self.probe_rows.damaged)
 
     def damage(self) -> set[tuple[object, ...]]:
         """Return a value that differs when other rows are damaged."""
@@ -61,16 +54,11 @@ class StoredRows:
         ``few`` asks for no other rows, ``again`` has deleted plugins count as never seen.
         """
         specs = tuple(specs)
-        if self._rules.safe_mode:
-            return self._with_faults(self._plugin_rows.all(), specs)
-        remember = self._plugin_rows.remember_few if few else self._plugin_rows.remember
+        if self.rules.safe_mode:
+            return self._with_faults(self.plugin_rows.all(), specs)
+        remember = self.plugin_rows.remember_few if few else self.plugin_rows.remember
         stored = [spec for spec in specs if spec.source is not Source.MANUAL]
-        return self._with_faults(remember(stored, self._rules, again=again), specs)
-
-    def rename(self, names: Mapping[Slug, str]) -> None:
-        """Store the names that a load has seen, but none in safe mode."""
-        if not self._rules.safe_mode:
-            self._plugin_rows.rename(names)
+        return self._with_faults(remember(stored, self.rules, again=again), specs)
 
     def _with_faults(
         self, rows: Mapping[Slug, PluginRow], specs: Iterable[PluginSpec]
@@ -84,7 +72,7 @@ class StoredRows:
             slug = _owner(error)
             row, spec = found.get(slug), known.get(slug)
             if row is None and spec is not None:
-                active = self._rules.wants(slug, None)
+                active = self.rules.wants(slug, None)
                 row = PluginRow(slug=slug, pk=0, active=active, name=spec.name)
             if row is not None and str(error) not in row.faults:
                 found[slug] = replace(row, faults=(*row.faults, str(error)))

@@ -82,20 +82,23 @@ class FailureLedger:
         failures: Iterable[PluginFailure],
         outdated: Callable[[PluginFailure], bool],
         unless: Callable[[], bool] = lambda: False,
+        *,
+        slug: str | None = None,
     ) -> tuple[PluginFailure, ...]:
-        """Replace all records that are *outdated* by *failures*.
+        """Replace all records, or those of *slug*, that are *outdated* by *failures*.
 
         A failure that is there before and after goes on counting. *unless* is called at the last
         moment, with the lock: if it holds, nothing changes and no record is returned.
 
         Returns the records that are kept for *failures*.
         """
-        new, records = [], []
+        new, kept = [], []
         failures = [self._scrub(failure) for failure in failures]
         with self._lock.get():
             if unless():
                 return ()
-            before = {record.identity: record for record in self._records() if outdated(record)}
+            records = self._records() if slug is None else self._failures.get(slug, {}).values()
+            before = {record.identity: record for record in records if outdated(record)}
             for record in before.values():
                 own = self._failures[record.slug]
                 del own[record.identity]
@@ -104,12 +107,12 @@ class FailureLedger:
             for failure in failures:
                 own = self._failures.get(failure.slug, {})
                 known = own.get(failure.identity) or before.get(failure.identity)
-                records.append(self._add(failure, known))
+                kept.append(self._add(failure, known))
                 if known is None:
-                    new.append(records[-1])
+                    new.append(kept[-1])
         for record in new:
             self._report(record)
-        return tuple(records)
+        return tuple(kept)
 
     def all(self) -> tuple[PluginFailure, ...]:
         """Return every record, in the order in which they were first seen."""

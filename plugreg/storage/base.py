@@ -338,11 +338,7 @@ def _check_name(name: Any) -> str:
 
 
 def refuse_constant(name: str) -> NoReturn:
-    """Refuse NaN and the infinities, which are not JSON, though Python parses them.
-
-    Args:
-        name: The constant that was parsed.
-    """
+    """Refuse NaN and the infinities, which are not JSON, though Python parses them."""
     raise ValueError(f"{name} is not JSON")
 
 
@@ -359,11 +355,7 @@ _NO_BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[^"\[\]{}]+', re.DOTALL)
 
 
 def levels_of(text: str) -> int:
-    """Return how many objects and arrays stand inside one another in a JSON string, at most.
-
-    Args:
-        text: The string.
-    """
+    """Return how many objects and arrays stand inside one another in a JSON string, at most."""
     brackets = text.count("[") + text.count("{")
     if brackets <= MAX_DEPTH:
         return brackets

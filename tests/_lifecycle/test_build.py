@@ -174,18 +174,13 @@ class TestBuilder:
         assert built.snapshot.plugins["c"].state is PluginState.INACTIVE
         assert built.snapshot.wished == {"a", "b", "z"}
 
-    def test_what_was_switched_off_meanwhile_is_torn_down(self, log):
-        """Another process may store a wish between the look at one plugin and that at all."""
+    def test_a_row_is_read_once(self, log):
+        """What another process stores while a build runs is left to the next refresh."""
 
         class Mother(Told):
             @hookimpl
             def plugreg_plugins(self):
                 return [("z", Told)]
-
-            @hookimpl
-            def plugreg_deactivating(self):
-                self.log.append(f"-{self.slug}")
-                raise OSError("no")
 
         yard = Yard()
         given = [("a", Told), ("b", Mother)]
@@ -201,11 +196,54 @@ class TestBuilder:
 
         yard.remember = switched_off
         built = yard.build(*given, previous=first, only=frozenset({"b"}))
-        assert log == ["+a", "+b", "-b"]
-        assert (built.added, built.removed) == ((), ())
-        assert list(built.snapshot.active) == ["a"]
-        assert built.snapshot.plugins["b"].state is PluginState.INACTIVE
-        assert [(each.stage, each.slug) for each in built.failures] == [(Stage.DEACTIVATE, "b")]
+        assert log == ["+a", "+b", "+z"]
+        assert list(built.snapshot.active) == ["a", "b", "z"]
+        assert built.snapshot.wished == {"a", "b", "z"}
+        assert built.failures == ()
+
+    def test_a_brought_plugin_goes_and_comes_with_its_bringer(self, log):
+        """Whether it is on or not, and also where another plugin is all that is touched."""
+
+        class Mother(Told):
+            @hookimpl
+            def plugreg_plugins(self):
+                return [("y", Told), ("z", Told)]
+
+        yard = Yard()
+        given = [("a", Told), ("b", Mother), ("c", Told)]
+        yard.plugin_rows.set_active({Slug("y"): False})
+        first = yard.build(*given).snapshot
+        assert list(first.active) == ["a", "b", "c", "z"]
+        yard.plugin_rows.set_active({Slug("b"): False})
+        only = frozenset({"b", *first.dependants("b")})
+        off = yard.build(*given, previous=first, only=only)
+        assert list(off.snapshot.active) == ["a", "c"]
+        assert [plugin.slug for plugin in off.removed] == ["z", "b"]
+        assert {off.snapshot.plugins[slug].state for slug in "yz"} == {PluginState.MISSING}
+        yard.plugin_rows.set_active({Slug("b"): True})
+        on = yard.build(*given, previous=off.snapshot, only=frozenset({"b"}))
+        assert list(on.snapshot.active) == ["a", "b", "c", "z"]
+        assert on.snapshot.plugins["y"].state is PluginState.INACTIVE
+        assert list(on.snapshot.plugins) == ["a", "b", "c", "y", "z"]
+        assert on.failures == ()
+
+    def test_a_brought_plugin_that_another_brings_too_stays(self, log):
+        """It goes only with the last plugin that brings it."""
+
+        class Mother(Told):
+            @hookimpl
+            def plugreg_plugins(self):
+                return [("z", "tests.shop:Tea")]
+
+        yard = Yard()
+        given = [("a", Mother), ("b", Mother)]
+        first = yard.build(*given).snapshot
+        assert first.plugins["z"].spec is not None
+        for slug, is_there in (("a", True), ("b", False)):
+            yard.plugin_rows.set_active({Slug(slug): False})
+            only = frozenset({slug, *first.dependants(slug)})
+            first = yard.build(*given, previous=first, only=only).snapshot
+            assert (first.plugins["z"].spec is not None) is is_there
 
     def test_others_are_not_even_looked_at(self, log):
         """Where one plugin is switched, neither facts nor wishes of others are asked for."""

@@ -10,6 +10,7 @@ import pytest
 from plugreg import PluginFailure, PluginNotFoundError, PluginState, Stage
 from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._state.ledger import FailureLedger
+from plugreg._state.probe_rows import ProbeRows
 from plugreg._support.slugs import Slug
 from plugreg.records import (
     ActivePlugin,
@@ -20,6 +21,7 @@ from plugreg.records import (
     Snapshot,
     Source,
 )
+from plugreg.storage import MemoryStorage
 
 
 def spec(slug, **fields):
@@ -63,7 +65,11 @@ class House:
         self.snapshot = snapshot_of(*lines, active=active)
         self.ledger = FailureLedger()
         self.described = []
-        self.catalogue = Catalogue(lambda: self.snapshot, self.ledger, self.describe)
+        self.catalogue = self.make_catalogue(lambda _: "closed")
+
+    def make_catalogue(self, circuit_of):
+        probe_rows = ProbeRows(MemoryStorage())
+        return Catalogue(lambda: self.snapshot, self.ledger, self.describe, probe_rows, circuit_of)
 
     def describe(self, each):
         self.described.append(each.slug)
@@ -100,9 +106,7 @@ class TestRecord:
             house.ledger.record(PluginFailure(stage=Stage.CALL, slug=slug, message="no"))
             return "closed"
 
-        catalogue = Catalogue(
-            lambda: house.snapshot, house.ledger, house.describe, circuit_of=fails_now
-        )
+        catalogue = house.make_catalogue(fails_now)
         assert catalogue.record("tea").errors == ()
         assert house.snapshot.composed == {}
         assert [each.message for each in catalogue.record("tea").errors] == ["no"]
@@ -117,9 +121,7 @@ class TestRecord:
             house.ledger.replace((), lambda _: True)
             return "closed"
 
-        catalogue = Catalogue(
-            lambda: house.snapshot, house.ledger, house.describe, circuit_of=is_cleared_now
-        )
+        catalogue = house.make_catalogue(is_cleared_now)
         assert [each.message for each in catalogue.record("tea").errors] == ["no"]
         assert catalogue.record("tea").errors == ()
 

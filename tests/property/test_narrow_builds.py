@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -228,13 +229,25 @@ def take(registry: PluginRegistry, verb: str, slug: str) -> None:
             registry.deactivate(slug, cascade=verb == "cascade")
 
 
+def shortened(reason: str, snapshot: Snapshot) -> str:
+    """Check that a need that is named as unmet is off; which of several is named may differ."""
+    match = re.match(r"needs '(\w+)', which ", reason)
+    if match is None:
+        return reason
+    assert match[1] not in snapshot.active
+    return "needs another"
+
+
 def account(registry: PluginRegistry) -> dict[str, Any]:
-    """Tell all that there is to see of the plugins, but for the objects themselves."""
+    """Return all that there is to see of the plugins, but for the objects themselves."""
     snapshot: Snapshot = registry._published.snapshot
     slugs = {id(each.plugin): slug for slug, each in snapshot.active.items()}
     return {
         "plugins": [
-            (slug, each.pk, each.wanted, each.state, each.reason, each.name, each.distribution)
+            (
+                *(slug, each.pk, each.wanted, each.state, shortened(each.reason, snapshot)),
+                *(each.name, each.distribution),
+            )
             for slug, each in snapshot.plugins.items()
         ],
         "specs": {slug: each.spec for slug, each in snapshot.plugins.items()},
@@ -254,7 +267,10 @@ def account(registry: PluginRegistry) -> dict[str, Any]:
         "wished": snapshot.wished,
         "called": registry.call(Hooks.who),
         "failures": sorted(
-            (each.slug, each.stage, each.subject, each.message, each.exception_type or "")
+            (
+                *(each.slug, each.stage, each.subject, shortened(each.message, snapshot)),
+                each.exception_type or "",
+            )
             for each in registry.errors
             # Not what a plugin did wrong when it was let go, nor which of those brought came first,
             # which a load of everything alone tells anew.

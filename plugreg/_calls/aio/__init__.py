@@ -10,18 +10,21 @@ implementations, wrappers left, faults recorded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
-from plugreg._calls.aio._jobs import CLEAN_UP_SECONDS, PROCESS, Begin, Job, Team
-from plugreg._calls.aio._threads import BusyPlugins, Threads
+from plugreg._calls.aio._jobs import CLEAN_UP_SECONDS, PROCESS, Job, Team
+from plugreg._calls.aio._loops import running_loop
+from plugreg._calls.aio._steps import Begin, Step, refuse_if_busy, supervise
+from plugreg._calls.aio._workers import BusyPlugins
 from plugreg._calls.aio._wrappers import AnyWrapper, AsyncWrapper, SyncWrapper
 from plugreg._calls.outcome import FaultRecorder, Outcome
 from plugreg.exceptions import PluginTimeoutError
-from plugreg.hooks import AsyncOnly, HookTable, Row
 from plugreg.records import PluginFailure
+
+__all__ = ["AsyncCalls", "Begin", "Step"]
 
 RECORD_SECONDS: Final = 30.0
 """Time limit for recording a fault. An outcome whose fault takes longer has no record."""
@@ -30,13 +33,12 @@ RECORD_SECONDS: Final = 30.0
 class AsyncCalls:
     """Runs calls on the loop of the coroutine that awaits them.
 
-    It keeps the busy plugins and idle threads, no more. Calls may be under way on several loops in
-    several threads. ``timeout`` is in seconds, for each implementation, and for a wrapper's part
-    before its yield and after it; None means no limit. Code that overruns gets a
-    PluginTimeoutError. Async code is cancelled and has CLEAN_UP_SECONDS to end. Code that does not
-    end, and synchronous code at once, is given up on. Its plugin is busy, and raises a
-    PluginBusyError in each call, until the code returns. Other plugins may run in several threads,
-    for several calls, at once.
+    It keeps the busy plugins, no more. Calls may be under way on several loops in several threads.
+    ``timeout`` is in seconds, for each implementation, and for a wrapper's part before its yield
+    and after it; None means no limit. Code that overruns gets a PluginTimeoutError. Async code is
+    cancelled and has CLEAN_UP_SECONDS to end. Code that does not end, and synchronous code at once,
+    is given up on. Its plugin is busy, and raises a PluginBusyError in each call, until the code
+    returns. Other plugins may run in several threads, for several calls, at once.
 
     When the caller is cancelled, async code is cancelled, too, and all that runs has
     CLEAN_UP_SECONDS to end. Then wrappers are closed, and the cancellation goes on. An exception
@@ -50,47 +52,56 @@ class AsyncCalls:
     """
 
     def __init__(self, on_fault: FaultRecorder, begin: Begin | None = None) -> None:
-        self.on_fault: Final = on_fault
-        self.begin: Final = begin
-        self.busy: Final = BusyPlugins()
-        self.threads: Final = Threads()
+        self._on_fault = on_fault
+        self._begin = begin
+        self._busy = BusyPlugins()
 
     async def outcomes(
-        self, hook: str, rows: Sequence[Row], arguments: Mapping[str, Any], timeout: float | None
+        self, hook: str, steps: Sequence[Step], timeout: float | None
     ) -> list[Outcome[Any]]:
-        """Call all rows and return an outcome for each, in their order."""
-        async with _HookCall(self, hook, arguments, timeout) as call:
-            jobs = await call.run(rows)
+        """Run all steps and return an outcome for each, in their order."""
+        steps = self._guard(hook, steps)
+        async with _HookCall(hook, timeout, self._busy, self._on_fault) as call:
+            jobs = await call.run_steps(steps)
         return [
             Outcome(job.slug, job.value, job.error, call.failures.get(job), job.seconds)
             for job in jobs
         ]
 
     async def results(
-        self, table: HookTable, arguments: Mapping[str, Any], timeout: float | None
-    ) -> list[Any]:
-        """Call a hook inside its wrappers, and return the results that are not None.
+        self,
+        hook: str,
+        steps: Sequence[Step],
+        wrappers: Sequence[Step],
+        timeout: float | None,
+        *,
+        first: bool,
+    ) -> Any:
+        """Run the steps inside the wrappers, and return the outermost result.
 
-        The implementations of a ``firstresult`` hook run in turn, since those after the first
-        result must not run.
+        Wrappers come outermost first. The steps' result is the list of the values that are not
+        None, in the order of the steps. With ``first`` it is the first such value, or None. Then
+        the steps run in turn, since the steps after the first result must not run.
         """
-        async with _HookCall(self, table.hook.name, arguments, timeout) as call:
-            for wrapper in table.wrappers:
-                await call.enter(wrapper)
+        steps = self._guard(hook, steps)
+        async with _HookCall(hook, timeout, self._busy, self._on_fault) as call:
+            for wrapper in wrappers:
+                await call.enter(refuse_if_busy(wrapper, self._busy))
             value: Any = None
-            if table.firstresult:
-                for row in table.bare:
-                    (job,) = await call.run((row,))
+            if first:
+                for step in steps:
+                    (job,) = await call.run_steps([step])
                     if job.value is not None:
                         value = job.value
                         break
             else:
-                jobs = await call.run(table.bare)
+                jobs = await call.run_steps(steps)
                 value = [job.value for job in jobs if job.value is not None]
-            value = await call.leave(value, is_list=not table.firstresult)
-        return [
-            result for result in ([value] if table.firstresult else value) if result is not None
-        ]
+            return await call.leave(value, is_list=not first)
+
+    def _guard(self, hook: str, steps: Sequence[Step]) -> Sequence[Step]:
+        begin, steps = self._begin, [refuse_if_busy(step, self._busy) for step in steps]
+        return steps if begin is None else [supervise(step, hook, begin) for step in steps]
 
 
 class _HookCall:
@@ -100,17 +111,13 @@ class _HookCall:
     """
 
     def __init__(
-        self,
-        owner: AsyncCalls,
-        hook: str,
-        arguments: Mapping[str, Any],
-        timeout: float | None,
+        self, hook: str, timeout: float | None, busy: BusyPlugins, on_fault: FaultRecorder
     ) -> None:
         self.failures: dict[Job, PluginFailure | None] = {}
-        self._arguments = arguments
+        self._hook = hook
         self._timeout = timeout
-        self._team = Team(hook, owner.begin, owner.busy, owner.threads)
-        self._on_fault = owner.on_fault
+        self._on_fault = on_fault
+        self._team = Team(running_loop(), busy)
         self._entered: list[tuple[str, AnyWrapper]] = []
         self._faults: list[tuple[Job, BaseException]] = []
 
@@ -125,38 +132,36 @@ class _HookCall:
     ) -> None:
         team = self._team
         team.is_leaving = error is not None
-        while self._entered:
-            slug, wrapper = self._entered.pop()
-            await self._run([self._make_job(slug, wrapper.close)])
-        if self._faults and not team.is_dead:
-            await self._record()
+        try:
+            while self._entered:
+                slug, wrapper = self._entered.pop()
+                await self._run([self._make_job(slug, wrapper.close)])
+            if not team.is_dead:
+                await self._record()
+        finally:
+            team.worker.close()
         if team.urgent is not None and team.urgent is not error:
             raise team.urgent
 
-    async def enter(self, row: Row) -> None:
+    async def enter(self, step: Step) -> None:
         """Go inside a wrapper; a wrapper that fails is left out."""
-        values, busy = row.pick(self._arguments), self._team.busy
-        is_async, function = _unwrap(row)
-
-        def make() -> Any:
-            busy.check(row.slug)
-            return function(*values)
-
-        wrapper = AsyncWrapper(make, self._team) if is_async else SyncWrapper(make)
-        self._entered.append((row.slug, wrapper))
-        job = self._make_job(row.slug, wrapper.enter)
+        wrapper = AsyncWrapper(step, self._team) if step.is_async else SyncWrapper(step)
+        self._entered.append((step.slug, wrapper))
+        job = self._make_job(step.slug, wrapper.enter)
         await self._run([job])
         if job.error is not None:
             self._entered.pop()
 
-    async def run(self, rows: Sequence[Row]) -> list[Job]:
+    async def run_steps(self, steps: Sequence[Step]) -> list[Job]:
         """Run implementations together, and return their jobs."""
-        jobs = []
-        for row in rows:
-            is_async, function = _unwrap(row)
-            job = self._make_job(row.slug, Job.call_in_task if is_async else Job.call_in_thread)
-            job.function, job.values = function, row.pick(self._arguments)
-            jobs.append(job)
+        jobs = [
+            self._make_job(
+                step.slug,
+                partial(Job.run_in_task if step.is_async else Job.run_in_thread, function=step.run),
+                overrun=step.overrun,
+            )
+            for step in steps
+        ]
         await self._run(jobs)
         return jobs
 
@@ -170,9 +175,14 @@ class _HookCall:
                 value = job.value
         return value
 
-    def _make_job(self, slug: str, start: Callable[[Job], object]) -> Job:
+    def _make_job(
+        self,
+        slug: str,
+        start: Callable[[Job], object],
+        overrun: Callable[[], object] = lambda: None,
+    ) -> Job:
         limit = CLEAN_UP_SECONDS if self._team.is_leaving else self._timeout
-        return Job(self._team, slug, limit, start)
+        return Job(self._team, slug, limit, start, overrun=overrun)
 
     async def _run(self, jobs: Sequence[Job]) -> None:
         try:
@@ -198,21 +208,16 @@ class _HookCall:
                 limit,
                 partial(
                     Job.run_in_thread,
-                    function=partial(self._on_fault, fault.slug, self._team.hook, error),
+                    function=partial(self._on_fault, fault.slug, self._hook, error),
                 ),
                 makes_busy=False,
             )
             for fault, error in self._faults
         ]
-        await self._team.run(jobs)
+        if jobs:
+            await self._team.run(jobs)
         for (fault, _), job in zip(self._faults, jobs, strict=True):
             if job.error is None:
                 self.failures[fault] = job.value
             elif not issubclass(type(job.error), PluginTimeoutError):
                 raise job.error
-
-
-def _unwrap(row: Row) -> tuple[bool, Callable[..., Any]]:
-    """Return whether the function is async, and the function."""
-    function = row.function
-    return (True, function.function) if type(function) is AsyncOnly else (False, function)

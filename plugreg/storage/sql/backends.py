@@ -54,43 +54,21 @@ class Backend:
         self._lock_timeout = lock_timeout
 
     def require(self, connection: sa.Connection) -> None:
-        """Raise StorageURLError unless there is a database that lasts.
-
-        Args:
-            connection: The connection to use.
-        """
+        """Raise StorageURLError unless there is a database that lasts."""
 
     def check(self, connection: sa.Connection) -> None:
-        """Raise StorageCorruptError if the database finds its existing tables damaged.
-
-        Args:
-            connection: The connection to use.
-        """
+        """Raise StorageCorruptError if the database finds its existing tables damaged."""
 
     def prepare(self, connection: sa.Connection) -> None:
-        """Set the options that a database of plugreg's own must have.
-
-        Args:
-            connection: The connection to use.
-        """
+        """Set the options that a database of plugreg's own must have."""
 
     def lock_row(self, connection: sa.Connection, seconds: float) -> str:
-        """Limit the wait for the lock of a row, and return the clause that acquires it.
-
-        Args:
-            connection: The connection to use.
-            seconds: How long the database waits for the lock.
-        """
+        """Limit the wait for the lock of a row, and return the clause that acquires it."""
         del connection, seconds
         return ""
 
     def lock_tables(self, connection: sa.Connection, seconds: float) -> None:
-        """Acquire the lock under which tables are created, within a transaction.
-
-        Args:
-            connection: The connection to use.
-            seconds: How long the database waits for the lock.
-        """
+        """Acquire the lock under which tables are created, within a transaction."""
 
     @contextmanager
     def _begun(self, connection: sa.Connection) -> Iterator[None]:
@@ -121,44 +99,24 @@ class Backend:
         """Begin a transaction with the store's lock, and return the row of ``meta``.
 
         If this raises, no transaction is open. The arguments are those of `lock_schema`.
-
-        Args:
-            connection: The connection to use.
-            seconds: How long the database waits for the lock.
         """
         with self._begun(connection):
             return self.schema.head(connection, self.lock_row(connection, seconds))
 
     def now(self, connection: sa.Connection) -> float:
-        """Return the time of the database, in seconds since the epoch.
-
-        Args:
-            connection: The connection to use.
-        """
+        """Return the time of the database, in seconds since the epoch."""
         return float(connection.exec_driver_sql(self.time_query).scalar_one())
 
     def code_of(self, error: BaseException) -> object:
-        """Return the code of a driver's error.
-
-        Args:
-            error: The error of the driver.
-        """
+        """Return the code of a driver's error."""
         raise NotImplementedError
 
     def is_busy(self, error: Exception) -> bool:
-        """Return whether another transaction caused an error, so a retry may help.
-
-        Args:
-            error: The error that SQLAlchemy raised.
-        """
+        """Return whether another transaction caused an error, so a retry may help."""
         return self._code(error) in self.busy_codes
 
     def translate(self, error: Exception) -> StorageError:
-        """Return the StorageError for an error of SQLAlchemy, without any password.
-
-        Args:
-            error: The error that SQLAlchemy raised.
-        """
+        """Return the StorageError for an error of SQLAlchemy, without any password."""
         if isinstance(error, UnicodeDecodeError):
             return StorageCorruptError(self.place, "the definition of a table is not UTF-8")
         code = self._code(error)
@@ -311,9 +269,6 @@ class MariaDB(Backend):
 
 def find_backend(url: sa.URL) -> type[Backend]:
     """Return the kind of the database that a URL names.
-
-    Args:
-        url: The URL.
 
     Raises:
         StorageURLError: If it is none of these.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from plugreg._lifecycle.lifecycle import LifeCycle
-from plugreg._lifecycle.snapshot import Remake
 from plugreg._state import leases
 from plugreg._state.heartbeat import Heartbeat
 from plugreg._state.published import Published
@@ -14,7 +13,7 @@ from plugreg.records import LoadReport, ProcessRecord
 from plugreg.storage import Storage
 
 
-class Shared:
+class Coordination:
     """Reads the changes that other processes store, and reports this process to them.
 
     Everything goes through the shared storage; with a MemoryStorage there is no other process.
@@ -152,11 +151,7 @@ class Shared:
             RegistryBusyError: If the turn did not come in time.
             StorageError: If the storage cannot be used. Everything is as it was then.
         """
-        return self._life.reload(
-            collect=collect or not self._published.is_loaded,
-            remake=Remake.of(full=full, force=force),
-            everywhere=True,
-        )
+        return self._life.reload(full=full, force=force, collect=collect, everywhere=True)
 
     # -- the parts ---------------------------------------------------------------------------
 
