@@ -18,7 +18,6 @@ from plugreg._calls.wrapping import Wrapper, enter_wrapper, leave_wrapper
 from plugreg._support.guard import Guard, belongs_to_process
 from plugreg._support.per_process import PerProcess
 from plugreg.hooks import (
-    AsyncOnly,
     HookCallError,
     HookTable,
     Implementations,
@@ -30,7 +29,7 @@ from plugreg.hooks import (
 )
 
 if TYPE_CHECKING:
-    from plugreg._calls.aio import AsyncCalls, Step
+    from plugreg._calls.aio import AsyncCalls
     from plugreg._calls.supervision import Supervision
     from plugreg.observation import CallStats, Observation, RunningCall
 
@@ -439,16 +438,7 @@ class Dispatcher:
         """
         table = self._table(hook, args)
         arguments = table.arguments(kwargs)
-        value = await self._async_calls.get().results(
-            table.hook.name,
-            _make_steps(table.bare, arguments),
-            _make_steps(table.wrappers, arguments),
-            self._timeout,
-            first=table.firstresult,
-        )
-        return [
-            result for result in ([value] if table.firstresult else value) if result is not None
-        ]
+        return await self._async_calls.get().results(table, arguments, self._timeout)
 
     @overload
     async def aoutcomes(
@@ -497,8 +487,9 @@ class Dispatcher:
             RuntimeError: If neither asyncio nor trio runs here.
         """
         table = self._table(hook, args)
-        steps = _make_steps(table.bare, table.arguments(kwargs))
-        return await self._async_calls.get().outcomes(table.hook.name, steps, self._timeout)
+        return await self._async_calls.get().outcomes(
+            table.hook.name, table.bare, table.arguments(kwargs), self._timeout
+        )
 
     def run(self, rows: Iterable[Row]) -> list[Outcome[Any]]:
         """Call functions that implement no hook, as :meth:`outcomes` calls a hook's.
@@ -518,8 +509,7 @@ class Dispatcher:
         """
         if not rows:
             return []
-        steps = _make_steps(rows, {})
-        return await self._async_calls.get().outcomes(rows[0].hook, steps, self._timeout)
+        return await self._async_calls.get().outcomes(rows[0].hook, rows, {}, self._timeout)
 
     def notify(self, plugin: Implementations, hook: str, **kwargs: Any) -> None:
         """Call a hook of one plugin alone, without wrappers, and record a fault.
@@ -620,19 +610,6 @@ def _make_async_calls(on_fault: FaultRecorder, supervision: Supervision | None) 
     from plugreg._calls.aio import AsyncCalls
 
     return AsyncCalls(on_fault, None if supervision is None else supervision.begin)
-
-
-def _make_steps(rows: Sequence[Row], arguments: Mapping[str, Any]) -> list[Step]:
-    """Return the steps of an asynchronous call, with the real async implementations."""
-    from plugreg._calls.aio import Step
-
-    steps = []
-    for row in rows:
-        function = row.function
-        is_async = type(function) is AsyncOnly
-        real = row._replace(function=function.function) if type(function) is AsyncOnly else row
-        steps.append(Step(row.slug, is_async, partial(real.run, arguments)))
-    return steps
 
 
 def _check_timeout(timeout: float | None) -> float | None:

@@ -56,9 +56,18 @@ def once(
     if not held.acquire():
         yield False
         return
+    ended = threading.Event()
+    renewing = threading.Thread(
+        target=held.renew_until, args=(ended,), name=f"plugreg lease {key}", daemon=True
+    )
     try:
-        with held.renewing():
+        renewing.start()
+        try:
             yield True
+        finally:
+            ended.set()
+            # In a forked child the thread is not there, and counts as ended.
+            renewing.join()
     except BaseException:
         held.release()
         raise
@@ -99,20 +108,14 @@ class _Lease:
             self._put(transaction, self._row(until=time_now + self._lease))
         return True
 
-    @contextmanager
-    def renewing(self) -> Iterator[None]:
-        """Renew the lease at each third of it, in a thread of its own, for a ``with`` block."""
-        ended = threading.Event()
-        thread = threading.Thread(
-            target=self._renew_until, args=(ended,), name=f"plugreg lease {self._key}", daemon=True
-        )
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            # In a forked child the thread is not there, and counts as ended.
-            thread.join()
+    def renew_until(self, ended: threading.Event) -> None:
+        """Renew the lease at each third of it until *ended* is set, or the lease is lost."""
+        while not ended.wait(self._lease / 3):
+            try:
+                if not self._replace(self._row(), lease=self._lease):
+                    return
+            except StorageError as error:
+                self._warn("renewed", error)
 
     def finish(self) -> None:
         """Mark the work as done, unless another process has acquired the lease meanwhile."""
@@ -154,14 +157,6 @@ class _Lease:
         self._after = {"turn": float(self._turn), "count": count + 1}
         is_past = last is not None and last >= self._turn
         return is_past or (self._most is not None and count >= self._most)
-
-    def _renew_until(self, ended: threading.Event) -> None:
-        while not ended.wait(self._lease / 3):
-            try:
-                if not self._replace(self._row(), lease=self._lease):
-                    return
-            except StorageError as error:
-                self._warn("renewed", error)
 
     def _replace(self, row: Record | None, *, lease: float = 0.0) -> bool:
         """Replace the own row, for None by none; return whether it was still there."""

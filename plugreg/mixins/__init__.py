@@ -46,8 +46,9 @@ else:
             return _rows(import_module)
         if name in KEYS[1:]:
             return import_module(f"{__name__}.{name}")
-        if name in _MODULES:
-            return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        for module, names in _NAMES.items():
+            if name in names.split():
+                return getattr(import_module(f"{__name__}.{module}"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -76,37 +77,25 @@ __all__ = [
     "scheduled_tasks",
 ]
 
-KEYS: Final = (
-    *("base", "settings", "schedule", "urls", "ui", "navigation", "events", "action"),
-    *("validation", "notification", "mail"),
-)
-"""The keys of plugreg's rows. Except for the base, each is the name of its module here."""
-
-_MODULES: Final = MappingProxyType(
+_NAMES: Final = MappingProxyType(
     {
-        "MixinSpec": "_spec",
-        "ActionMixin": "action",
-        "EventMixin": "events",
-        "MailMixin": "mail",
-        "NavigationLink": "navigation",
-        "NavigationMixin": "navigation",
-        "navigation_links": "navigation",
-        "navigation_tab_name": "navigation",
-        "NotificationMixin": "notification",
-        "ScheduledTask": "schedule",
-        "ScheduleMixin": "schedule",
-        "scheduled_tasks": "schedule",
-        "SettingsMixin": "settings",
-        "UIRequest": "ui",
-        "UserInterfaceMixin": "ui",
-        "UrlsMixin": "urls",
-        "plugin_urls": "urls",
-        "ValidationFault": "validation",
-        "ValidationMixin": "validation",
-        "ask_generators": "validation",
-        "ask_validators": "validation",
+        "_spec": "MixinSpec",
+        "settings": "SettingsMixin",
+        "schedule": "ScheduledTask ScheduleMixin scheduled_tasks",
+        "urls": "UrlsMixin plugin_urls",
+        "ui": "UIRequest UserInterfaceMixin",
+        "navigation": "NavigationLink NavigationMixin navigation_links navigation_tab_name",
+        "events": "EventMixin",
+        "action": "ActionMixin",
+        "validation": "ValidationFault ValidationMixin ask_generators ask_validators",
+        "notification": "NotificationMixin",
+        "mail": "MailMixin",
     }
 )
+"""The names of each module; the modules of capabilities are in the order of their rows."""
+
+KEYS: Final = ("base", *tuple(_NAMES)[1:])
+"""The keys of plugreg's rows. Except for the base, each is the name of its module here."""
 
 
 class MixinTable:

@@ -30,9 +30,9 @@ from plugreg.settings.types import (
     Misfit,
     Misread,
     Typed,
+    compact,
     is_sealed,
     is_secret_text,
-    text_from_json,
     unsealed,
 )
 
@@ -110,8 +110,14 @@ class SettingDefinition(Frozen):
     confirm_text: str | LazyText = ""
     typed: Typed | None = field(default=None, init=False, repr=False, compare=False)
     """The pydantic side of ``type``; None where the value is a string or has a converter."""
+    converter: Converter | None = field(default=None, init=False, repr=False, compare=False)
+    """The type of the native value if it is bool, int or float, else None."""
 
     def __post_init__(self) -> None:
+        # Identity, because a validator is a plugin's object and its __eq__ may do anything.
+        given = {id(self.type), *map(id, self.validators)}
+        converter = next((kind for kind in CONVERTERS if id(kind) in given), None)
+        object.__setattr__(self, "converter", converter)
         if is_secret_text(self.type):
             object.__setattr__(self, "protected", True)
         elif self.type is not None and not any(self.type is kind for kind in (*CONVERTERS, str)):
@@ -120,18 +126,8 @@ class SettingDefinition(Frozen):
     @property
     def validators(self) -> tuple[Validator, ...]:
         """All validators in their order, converters included."""
-        if self.validator is None:
-            return ()
-        if isinstance(self.validator, (list, tuple)):
-            return tuple(self.validator)
-        return (self.validator,)  # type: ignore[return-value]  # No other sequence passes a load.
-
-    @property
-    def converter(self) -> Converter | None:
-        """The type of the native value if it is bool, int or float, else None."""
-        # Identity, because a validator is a plugin's object and its __eq__ may do anything.
-        given = {id(self.type), *map(id, self.validators)}
-        return next((kind for kind in CONVERTERS if id(kind) in given), None)
+        given: Any = () if self.validator is None else self.validator
+        return tuple(given) if isinstance(given, (list, tuple)) else (given,)
 
     @property
     def wire_type(self) -> str:
@@ -312,7 +308,7 @@ def text_of(definition: SettingDefinition, native: object) -> str:
         strings = [text]
     else:
         value = _typed_call(definition, definition.typed.json_of, native)
-        text = text_from_json(value)
+        text = compact(value) if isinstance(value, (dict, list)) else as_text(value)
         strings = list(strings_in(value))
     check_string(definition.key, text, strings)
     return text
@@ -483,10 +479,9 @@ def _takes_blanks(definition: SettingDefinition) -> bool:
     """Return whether blanks are a value, rather than none."""
     if definition.typed is None:
         return definition.converter is None
-    with Guard():
+    with Guard() as guard:
         definition.typed.value_from("")
-        return True
-    return False
+    return guard.error is None
 
 
 def _typed_call(

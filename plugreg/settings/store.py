@@ -428,9 +428,8 @@ class SettingsStore:
 
 def _place(slug: str, user: User, key: str) -> tuple[str, str]:
     """Return table and row key of a value."""
-    if user is None:
-        return "settings", f"{slug}:{key}"
-    return "user_settings", f"{slug}:{user}:{key}"
+    own, of_users = TABLES
+    return (own, f"{slug}:{key}") if user is None else (of_users, f"{slug}:{user}:{key}")
 
 
 def _has_values(transaction: Transaction, slug: str) -> bool:
@@ -446,8 +445,7 @@ def _stored_version(transaction: Transaction, slug: str) -> int | None:
 
 
 def _parse_version(_slug: str, row: Record) -> int:
-    version: int = field(row, "settings", int)
-    return version
+    return int(field(row, "settings", int))
 
 
 def _is_protected(row: Record) -> bool:

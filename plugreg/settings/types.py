@@ -198,7 +198,7 @@ class Typed:
             return text, False
         found = self.json_of(value)
         if not isinstance(found, str) and self._is_read_from(value, found):
-            return _compact(found), True
+            return compact(found), True
         raise Misfit(
             "Value cannot be stored, since its string would be read as another value; "
             "the values of this setting's type must have different strings"
@@ -242,22 +242,18 @@ class Typed:
         if isinstance(declared, type) and issubclass(declared, Enum):
             if issubclass(declared, Flag):
                 return ()  # Combinations of its members are values, too.
-            return tuple((self.json_of(member), _readable(member.name)) for member in declared)
+            # The label of DARK_RED is "Dark red".
+            labels = {m: m.name.replace("_", " ").strip().capitalize() or m.name for m in declared}
+            return tuple((self.json_of(member), label) for member, label in labels.items())
         return ()
 
 
-def text_from_json(value: Any) -> str:
-    """Return the string of a JSON value, as it is stored and sent to clients.
+def compact(value: Any) -> str:
+    """Return a JSON value as JSON without blanks.
 
     Args:
         value: The value.
     """
-    if value is None:
-        return ""
-    return str(value) if isinstance(value, (str, bool, int, float)) else _compact(value)
-
-
-def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -334,11 +330,6 @@ def _bare(declared: Any) -> Any:
             declared = declared.__value__
         else:
             return declared
-
-
-def _readable(name: str) -> str:
-    """Return the name of an Enum's member as a label: ``DARK_RED`` is ``Dark red``."""
-    return name.replace("_", " ").strip().capitalize() or name
 
 
 def _sentence(error: ValidationError) -> str:

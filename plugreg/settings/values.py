@@ -414,10 +414,9 @@ def _texts_of(secrets: Iterable[_Secret]) -> Iterator[tuple[User, str]]:
                 with Guard():
                     native = native_of(definition, value)
                     texts += (as_text(native), text_of(definition, native))
-                    if type(native) is int:
-                        texts.append(str(float(native)))
-                    elif type(native) is float and native.is_integer():
-                        texts.append(str(int(native)))
+                    is_bool = isinstance(native, bool)
+                    if not is_bool and isinstance(native, (int, float)) and native == int(native):
+                        texts += (str(int(native)), str(float(native)))
             for text in tuple(texts):
                 if text.lstrip()[:1] in ("{", "["):
                     with Guard():

@@ -319,30 +319,27 @@ class SettingsView(Mapping[str, Any]):
         *value* is the stored value. It is not read where the host fixes the setting.
         """
         name = definition.key
-        given: Any = ""
         if name in self._fixed:
             given = self._fixed[name]
-        elif value is not None:
-            if value.fault:
-                raise SettingError(name, value.fault)
+        elif value is None:
+            return self._default(definition), callable(definition.default)
+        elif value.fault:
+            raise SettingError(name, value.fault)
+        else:
             given = value.given
         is_reference = type(given) is not str and has_reference(given)
         if name in self._fixed or is_reference:
-            checked = self._checked(check, definition, self._resolved(definition, given))
+            with Guard() as guard:
+                given = resolve(given)
+            if guard.error is not None:
+                raise SettingError(name, str(guard.error))
+            checked = self._checked(check, definition, given)
             if checked.text:
                 return checked.native, is_reference
         elif given != "":
             with Guard():
                 return native_of(definition, given), False
         return self._default(definition), is_reference or callable(definition.default)
-
-    def _resolved(self, definition: SettingDefinition, given: Any) -> Any:
-        try:
-            return resolve(given)
-        except ValueError as error:
-            reason = str(error)
-        # Raised here, so that it carries no other exception.
-        raise SettingError(definition.key, reason)
 
     def _default(self, definition: SettingDefinition) -> Any:
         with Guard() as guard:

@@ -338,7 +338,11 @@ def _check_name(name: Any) -> str:
 
 
 def refuse_constant(name: str) -> NoReturn:
-    """Refuse NaN and the infinities, which are not JSON, though Python parses them."""
+    """Refuse NaN and the infinities, which are not JSON, though Python parses them.
+
+    Args:
+        name: The constant that was parsed.
+    """
     raise ValueError(f"{name} is not JSON")
 
 
@@ -355,7 +359,11 @@ _NO_BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[^"\[\]{}]+', re.DOTALL)
 
 
 def levels_of(text: str) -> int:
-    """Return how many objects and arrays stand inside one another in a JSON string, at most."""
+    """Return how many objects and arrays stand inside one another in a JSON string, at most.
+
+    Args:
+        text: The string.
+    """
     brackets = text.count("[") + text.count("{")
     if brackets <= MAX_DEPTH:
         return brackets

@@ -28,11 +28,20 @@ class RecordSource(Protocol):
         ...
 
     def records(self, table: str) -> Mapping[str, Record]:
-        """Return the records of one table."""
+        """Return the records of one table.
+
+        Args:
+            table: The name of the table.
+        """
         ...
 
     def record(self, table: str, key: str) -> Record | None:
-        """Return one record, or None."""
+        """Return one record, or None.
+
+        Args:
+            table: The name of the table.
+            key: The key of the record.
+        """
         ...
 
 
@@ -55,12 +64,20 @@ class StoreState(NamedTuple):
         return self.records(table).get(key)
 
     def copy_table(self, table: str) -> dict[str, Record]:
-        """Return a copy of one table, sorted by key; empty if there is none."""
+        """Return a copy of one table, sorted by key; empty if there is none.
+
+        Args:
+            table: The name of the table.
+        """
         records = self.records(table)
         return {key: _copy(records[key]) for key in sorted(records)}
 
     def apply(self, changes: Changes) -> StoreState:
-        """Return the state after a commit of these changes."""
+        """Return the state after a commit of these changes.
+
+        Args:
+            changes: The changes of the commit.
+        """
         tables: dict[str, Any] = dict(self.tables)
         for table, records in changes.items():
             tables[table] = {**self.records(table), **records}
@@ -207,8 +224,7 @@ class MemoryStorage(BufferedStorage[StoreState]):
         self._gate.require_open()
         return self._state.revision
 
-    def _locked(self, deadline: float) -> AbstractContextManager[StoreState]:
-        del deadline
+    def _locked(self, _deadline: float) -> AbstractContextManager[StoreState]:
         return nullcontext(self._state)
 
     def _commit(self, source: StoreState, changes: Changes) -> None:

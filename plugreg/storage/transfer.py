@@ -47,8 +47,7 @@ def copy(source: Storage, target: Storage, *, replace: bool = False) -> None:
     if source is target:
         raise StorageError("a store cannot be copied onto itself; open another one as the target")
     with source.transaction() as reading, target.transaction() as writing:
-        _require_empty(writing, replace=replace)
-        _put(writing, _read_all(reading), preserved=frozenset())
+        _fill(writing, _read_all(reading), replace=replace)
 
 
 def export_json(storage: Storage, *, secrets: bool = False) -> str:
@@ -106,8 +105,7 @@ def import_json(
         if record.get(_MASK) is True
     )
     with storage.transaction() as transaction:
-        _require_empty(transaction, replace=replace)
-        _put(transaction, tables, preserved=frozenset(masked))
+        _fill(transaction, tables, replace=replace, preserved=frozenset(masked))
     return masked
 
 
@@ -121,18 +119,21 @@ def _read_all(transaction: Transaction) -> dict[str, dict[str, Record]]:
     return tables
 
 
-def _require_empty(transaction: Transaction, *, replace: bool) -> None:
+def _fill(
+    transaction: Transaction,
+    tables: Tables,
+    *,
+    replace: bool,
+    preserved: frozenset[tuple[str, str]] = frozenset(),
+) -> None:
+    """Put *tables* into an empty store, or replace all its records but the *preserved* ones."""
     found = transaction.tables()
     if found and not replace:
         raise StorageError(
             f"the store is not empty: it has records in table {found[0]!r}; choose an empty one, "
             f"or pass replace=True to have all its records replaced"
         )
-
-
-def _put(transaction: Transaction, tables: Tables, preserved: frozenset[tuple[str, str]]) -> None:
-    """Replace all records by *tables*, except for the *preserved* ones."""
-    for table in transaction.tables():
+    for table in found:
         for key, _ in transaction.items(table):
             if (table, key) not in preserved:
                 transaction.delete(table, key)

@@ -28,8 +28,8 @@ from plugreg import (
     RegistryNotReady,
 )
 from plugreg._calls import aio as async_calls
-from plugreg._calls.aio import Step, _jobs, _loops
-from plugreg._calls.aio._steps import supervise
+from plugreg._calls.aio import _jobs, _loops, _threads
+from plugreg._calls.aio._jobs import SupervisedAwaitable
 from plugreg._calls.circuits import CircuitPolicy
 from plugreg._calls.dispatcher import Dispatcher
 from plugreg.exceptions import UnknownHookError
@@ -607,6 +607,31 @@ class TestThreads:
             "wrapper end",
         }
         assert threading.current_thread() not in set().union(*ran_in.values())
+
+    def test_a_thread_serves_later_calls_and_ends(self, bench, hanging, monkeypatch):
+        """Calls that follow each other share a thread, which ends when no more of them come.
+
+        A thread in which a plugin hangs serves nobody else.
+        """
+        monkeypatch.setattr(_threads, "IDLE_SECONDS", LONG)
+        threads = []
+        bench.add(note=lambda item: threads.append(threading.current_thread()))
+
+        async def main():
+            for _ in range(5):
+                await bench.dispatch.acall(Hooks.price, item="tea")
+            bench.add(hang=impl(hanging))
+            await bench.dispatch.bind(timeout=SHORT).acall(Hooks.price, item="tea")
+            monkeypatch.setattr(_threads, "IDLE_SECONDS", 0.01)
+            for _ in range(2):
+                await bench.dispatch.acall(Hooks.price, item="tea")
+
+        bench.run(main)
+
+        assert len({*threads[:5]}) == 1
+        assert not {*threads[6:]} & {*hanging.threads}
+        threads[-1].join(LONG)
+        assert not threads[-1].is_alive()
 
     def test_context_variables(self, bench):
         """Plugin code sees the caller's context; what it sets does not come out."""
@@ -1548,10 +1573,7 @@ class TestRegistry:
         """A call whose coroutine is thrown away ends, once, and keeps no circuit on trial."""
         ended = []
         call = SimpleNamespace(end=lambda error=None: ended.append(type(error)))
-        step = supervise(Step("a", False, lambda: forever("tea")), "price", lambda *_: call)
-
-        handed = step.run()
-        assert ended == []
+        handed = SupervisedAwaitable(forever("tea"), call)
         handed.close()
         handed.close()
 

@@ -279,8 +279,12 @@ class TestRowOfNoPlugin:
             registry.load()
             assert registry.get("cup").pk == 3
 
-    def test_of_the_generation_stops_changes_alone(self, store):
-        """Loading and settings go on; a wish raises, since it could not be announced."""
+    @pytest.mark.parametrize("is_deleted", [False, True])
+    def test_of_the_generation_stops_changes_alone(self, store, is_deleted):
+        """Loading and settings go on; a change of plugins raises until it is restored or deleted.
+
+        Other processes could not notice the change.
+        """
         store.damage("counters", "generation")
         with store.registry() as registry:
             registry.load()
@@ -289,7 +293,11 @@ class TestRowOfNoPlugin:
             with pytest.raises(StorageCorruptError, match="'generation' of table 'counters'"):
                 registry.deactivate("tea")
             assert sorted(registry.active) == ["milk", "tea"]
-            store.mend("counters", "generation")
+            if is_deleted:
+                with store.storage.transaction() as transaction:
+                    assert transaction.delete("counters", "generation")
+            else:
+                store.mend("counters", "generation")
             registry.deactivate("tea")
             assert sorted(registry.active) == ["milk"]
 

@@ -1,4 +1,4 @@
-"""``registry.config``: what it tells of the settings of all plugins."""
+"""``registry.config``: the settings of all plugins."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ def registry():
 class TestListed:
     def test_by_plugin_then_as_declared(self, registry):
         """Of a plugin that is off only what is stored is known, and its values are not given."""
-        found = [(each.slug, each.key, each.view is not None) for each in registry.config.listed()]
+        found = [
+            (setting.slug, setting.key, setting.view is not None)
+            for setting in registry.config.listed()
+        ]
         assert found == [
             ("milk", "A", False),
             ("milk", "OLD", False),
@@ -48,17 +51,17 @@ class TestListed:
             ("tea", "TOKEN", True),
             ("tea", "COUNT", True),
         ]
-        assert [each.pk for each in registry.config.listed()] == [
+        assert [setting.pk for setting in registry.config.listed()] == [
             registry.get(slug).pk for slug, *_ in found
         ]
         assert SECRET not in repr(registry.config.listed())
 
     def test_others_can_be_left_out(self, registry):
-        """By the wish, and by slug; an unknown slug has no settings."""
+        """By desired state, and by slug; an unknown slug has no settings."""
         listed = registry.config.listed
-        assert {each.slug for each in listed(wanted=True)} == {"tea"}
-        assert {each.slug for each in listed(wanted=False)} == {"milk"}
-        assert {each.slug for each in listed(slug="milk")} == {"milk"}
+        assert {setting.slug for setting in listed(wanted=True)} == {"tea"}
+        assert {setting.slug for setting in listed(wanted=False)} == {"milk"}
+        assert {setting.slug for setting in listed(slug="milk")} == {"milk"}
         assert listed(slug="milk", wanted=True) == listed(slug="nobody") == []
 
 

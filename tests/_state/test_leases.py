@@ -21,7 +21,7 @@ class Clocked(MemoryStorage):
 
 
 def turn(storage, number, most=None):
-    """Take a turn and end it at once; tell whether it was to be done."""
+    """Take a turn and end it at once; return whether it was to be done."""
     with once(storage, "tick", LEASE, turn=number, most=most) as mine:
         return mine
 
@@ -74,7 +74,7 @@ class TestTurns:
 
     @pytest.mark.parametrize("before", [0, 3])
     def test_a_holder_that_has_died_takes_no_later_turn_along(self, before):
-        """Its turn can be had when the lease has run out, and so can the next."""
+        """Its turn can be acquired when the lease has expired, and so can the next."""
         storage = Clocked()
         for number in range(before):
             turn(storage, number)
@@ -117,7 +117,7 @@ class TestTurns:
             ):
                 pass
 
-    def test_a_row_of_other_work_is_told(self):
+    def test_a_row_of_other_work_is_refused(self):
         """A name that was used without turns before is no work that comes in turns."""
         storage = MemoryStorage()
         with once(storage, "tick", LEASE):

@@ -1,4 +1,4 @@
-"""The ledger of failures: each once, counted, and told of once."""
+"""The ledger of failures: each once, counted, and reported once."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class TestRecord:
         ledger = FailureLedger()
         ledger.record(failure(place="tea.py:1"))
         ledger.record(failure(**{"place": "tea.py:1", **other}))
-        assert [each.count for each in ledger.all()] == [1, 1]
+        assert [record.count for record in ledger.all()] == [1, 1]
 
     def test_exceptions_of_one_type_are_told_apart_by_place(self):
         """Each keeps its own message: that of another line, or of another caller, is not lost."""
@@ -91,7 +91,7 @@ class TestRecord:
             registry.outcomes("price", item="tea")
             asyncio.run(called(registry, item="milk"))
 
-            assert [(each.message, each.count) for each in registry.errors] == [
+            assert [(record.message, record.count) for record in registry.errors] == [
                 ("hook 'price': ValueError: bad tea", 2),
                 ("hook 'price': ValueError: bad milk", 2),
                 ("hook 'price': ValueError: no oil", 2),
@@ -102,7 +102,7 @@ class TestRecord:
         ledger = FailureLedger()
         for text in ("a", "b", "a"):
             ledger.record(failure(exception_type=None, message=text))
-        assert [(each.message, each.count) for each in ledger.all()] == [("a", 2), ("b", 1)]
+        assert [(record.message, record.count) for record in ledger.all()] == [("a", 2), ("b", 1)]
 
     def test_order_is_that_of_first_appearance(self):
         """However often and late a failure is repeated, it stays where it was."""
@@ -110,23 +110,23 @@ class TestRecord:
         ledger.record(failure("b", minute=1))
         ledger.record(failure("a", minute=2))
         ledger.record(failure("b", minute=3))
-        assert [each.slug for each in ledger.all()] == ["b", "a"]
-        assert [each.slug for each in ledger.of("a")] == ["a"]
+        assert [record.slug for record in ledger.all()] == ["b", "a"]
+        assert [record.slug for record in ledger.of("a")] == ["a"]
 
     def test_no_count_is_lost_between_threads(self):
-        """8 threads that record one failure 200 times make a count of 1,600, told of once."""
-        told = []
-        ledger = FailureLedger(told.append)
+        """8 threads that record one failure 200 times make a count of 1,600, reported once."""
+        reported = []
+        ledger = FailureLedger(reported.append)
         threads = [
             threading.Thread(target=lambda: [ledger.record(failure()) for _ in range(200)])
             for _ in range(8)
         ]
-        for each in threads:
-            each.start()
-        for each in threads:
-            each.join()
-        assert [each.count for each in ledger.all()] == [1600]
-        assert len(told) == 1
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [record.count for record in ledger.all()] == [1600]
+        assert len(reported) == 1
 
 
 class TestReplace:
@@ -144,7 +144,7 @@ class TestReplace:
         ledger = FailureLedger()
         for number in range(5):
             ledger.record(failure(f"tea-{number}"))
-        ledger.replace([failure("milk")], lambda each: each.slug != "milk")
+        ledger.replace([failure("milk")], lambda record: record.slug != "milk")
         assert list(ledger._failures) == ["milk"]
 
     def test_others_stay(self):
@@ -152,26 +152,26 @@ class TestReplace:
         ledger = FailureLedger()
         stays = ledger.record(failure("a"))
         ledger.record(failure("b"))
-        assert ledger.replace([], lambda each: each.slug == "b") == ()
+        assert ledger.replace([], lambda record: record.slug == "b") == ()
         assert ledger.all() == (stays,)
 
     def test_a_failure_that_came_back_is_new(self):
-        """After it was gone it begins anew, and is told of again."""
-        told = []
-        ledger = FailureLedger(told.append)
+        """After it was gone it begins again, and is reported again."""
+        reported = []
+        ledger = FailureLedger(reported.append)
         ledger.replace([failure()], always)
         ledger.replace([failure(minute=1)], always)
         ledger.replace([], always)
         ledger.replace([failure(minute=2)], always)
-        assert [each.count for each in told] == [1, 1]
+        assert [record.count for record in reported] == [1, 1]
         assert ledger.all()[0].first_seen == NOON + timedelta(minutes=2)
 
     def test_one_failure_twice_in_one_load_is_told_of_once(self):
         """Doubles are counted (section 9.5: no doubles, a count instead)."""
-        told = []
-        ledger = FailureLedger(told.append)
+        reported = []
+        ledger = FailureLedger(reported.append)
         ledger.replace([failure(), failure()], always)
-        assert len(told) == 1
+        assert len(reported) == 1
         assert ledger.all()[0].count == 2
 
 
@@ -179,7 +179,7 @@ class TestOnFailure:
     def test_may_read_the_ledger(self):
         """The callback runs without the lock, after the record is there."""
         seen = []
-        ledger = FailureLedger(lambda each: seen.append((each, ledger.all())))
+        ledger = FailureLedger(lambda record: seen.append((record, ledger.all())))
         kept = ledger.record(failure())
         assert seen == [(kept, (kept,))]
 
@@ -193,9 +193,9 @@ class TestOnFailure:
         ledger = FailureLedger(on_failure)
         kept = ledger.replace([failure("a"), failure("b")], always)
         assert ledger.all() == kept
-        told = [e.message for e in caplog.records if "on_failure itself failed" in e.message]
-        assert len(told) == 2
-        assert all(type(error).__name__ in each for each in told)
+        reported = [e.message for e in caplog.records if "on_failure itself failed" in e.message]
+        assert len(reported) == 2
+        assert all(type(error).__name__ in message for message in reported)
 
     def test_each_new_failure_is_logged_once(self, caplog):
         """The log has slug, stage and message, and no repetition."""
@@ -238,9 +238,9 @@ def shown(failure):
 class TestScrubbing:
     @pytest.mark.parametrize("way", ["record", "replace"])
     def test_no_way_in_lets_a_protected_value_through(self, way, caplog):
-        """Not to what is kept, returned, told of or logged; all else of the record stays."""
-        told = []
-        ledger = FailureLedger(told.append, scrubber_of=scrubber_of)
+        """Not to what is kept, returned, reported or logged; all else of the record stays."""
+        reported = []
+        ledger = FailureLedger(reported.append, scrubber_of=scrubber_of)
         given = raised("tea", subject=f"panel {SECRET}")
         assert SECRET in given.message
         assert SECRET in given.traceback
@@ -250,7 +250,7 @@ class TestScrubbing:
             else:
                 (kept,) = ledger.replace([given], always)
         assert ledger.all() == ledger.of("tea") == (kept,)
-        assert told == [kept]
+        assert reported == [kept]
         assert (kept.message, kept.subject) == ("ValueError: ***", "panel ***")
         assert kept.exception_type == "ValueError"
         assert SECRET not in shown(kept) + repr(kept) + caplog.text
@@ -289,7 +289,7 @@ class TestScrubbing:
         assert SECRET not in shown(kept)
 
     def test_a_short_value_hides_message_and_traceback_whole(self):
-        """What stands for stage, hook and class stays, so that failures are told apart."""
+        """What stands for stage, hook and class stays, so that failures are distinguished."""
         ledger = FailureLedger(scrubber_of=scrubber_of)
         kept = ledger.record(raised("pin", "12", subject="hook12"))
         assert (kept.message, kept.traceback) == (MASK, MASK)
@@ -302,23 +302,23 @@ class TestScrubbing:
 
     def test_equal_failures_are_still_one(self):
         """Refusals that differ in the value alone are the same words, and are counted."""
-        told = []
+        reported = []
         ledger = FailureLedger(
-            told.append, scrubber_of=lambda _: Scrubber(["value-one", "value-two"])
+            reported.append, scrubber_of=lambda _: Scrubber(["value-one", "value-two"])
         )
         for text in ("value-one", "value-two"):
             ledger.record(failure(exception_type=None, message=f"no {text}"))
         again = failure(exception_type=None, message="no value-one", minute=1)
         (kept,) = ledger.replace([again], always)
         assert (kept.message, kept.count) == ("no ***", 3)
-        assert len(told) == 1
+        assert len(reported) == 1
 
     def test_the_scrubber_is_asked_without_the_lock(self):
         """What finds it may read the ledger."""
         ledger = FailureLedger(scrubber_of=lambda slug: Scrubber(e.message for e in ledger.all()))
         ledger.record(failure(message="first"))
         ledger.replace([failure("milk", message="the first")], lambda _: False)
-        assert [each.message for each in ledger.all()] == ["first", "the ***"]
+        assert [record.message for record in ledger.all()] == ["first", "the ***"]
 
     @pytest.mark.parametrize("error", [OSError(SECRET), SystemExit(SECRET)])
     @pytest.mark.parametrize("way", ["record", "replace"])

@@ -1,4 +1,4 @@
-"""What is remembered of plugins: wishes, numbers, metadata."""
+"""Stored rows of plugins: desired states, numbers, metadata."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def plugin_rows(storage):
 
 def put_settings(storage, *keys, table="settings"):
     with storage.transaction() as transaction:
-        for each in keys:
-            transaction.put(table, each, {"value": "x", "protected": False})
+        for key in keys:
+            transaction.put(table, key, {"value": "x", "protected": False})
 
 
 class Slow(MemoryStorage):
-    """A store in which a transaction of another thread takes as long as it is told to."""
+    """A store in which a transaction of another thread takes as long as it is let."""
 
     def __init__(self):
         super().__init__()
@@ -95,28 +95,28 @@ def test_a_forked_child_waits_for_no_write_of_its_parents():
 class TestRemember:
     @pytest.mark.parametrize(("rules", "active"), [(RULES, False), (ACTIVE, True)])
     def test_a_new_plugin_gets_a_number_and_the_hosts_wish(self, plugin_rows, rules, active):
-        """What was never seen is wished as ``new_plugins`` says."""
-        wishes = plugin_rows.remember([spec("tea"), spec("milk", "dairy")], rules)
-        assert {slug: each.active for slug, each in wishes.items()} == {
+        """A plugin never seen before is wanted as ``new_plugins`` says."""
+        rows = plugin_rows.remember([spec("tea"), spec("milk", "dairy")], rules)
+        assert {slug: row.active for slug, row in rows.items()} == {
             "tea": active,
             "milk": active,
         }
-        assert wishes["milk"].distribution == "dairy"
-        assert len({each.pk for each in wishes.values()}) == 2
-        assert plugin_rows.all() == wishes
+        assert rows["milk"].distribution == "dairy"
+        assert len({row.pk for row in rows.values()}) == 2
+        assert plugin_rows.all() == rows
 
     def test_where_nothing_is_new_nothing_is_written(self, plugin_rows, storage):
         """Loading again, in whatever order, leaves the revision as it is."""
         rules = HostRules(mandatory=frozenset({Slug("tea")}))
         specs = [spec("tea"), spec("milk"), spec("cup", source=Source.DIRECTORY)]
-        wishes = plugin_rows.remember(specs, rules)
+        rows = plugin_rows.remember(specs, rules)
         revision = storage.revision()
-        assert plugin_rows.remember(reversed(specs), rules) == wishes
-        assert plugin_rows.remember([], rules) == wishes
+        assert plugin_rows.remember(reversed(specs), rules) == rows
+        assert plugin_rows.remember([], rules) == rows
         assert storage.revision() == revision
         refusing = Refusing()
         refusing.read = storage.read
-        assert PluginRows(refusing).remember(specs, rules) == wishes
+        assert PluginRows(refusing).remember(specs, rules) == rows
 
     def test_two_plugins_of_one_slug_are_no_news_for_ever(self, plugin_rows, storage):
         """The one that wins the slug is remembered, whoever else claims it."""
@@ -128,7 +128,7 @@ class TestRemember:
 
     @pytest.mark.parametrize("active", [True, False])
     def test_no_other_wish_is_changed(self, plugin_rows, active):
-        """What an operator wished stays, whatever comes, goes, or moves elsewhere."""
+        """What an operator wants stays, whatever comes, goes, or moves elsewhere."""
         plugin_rows.remember([spec("tea"), spec("gone")], RULES)
         plugin_rows.set_active(dict.fromkeys([Slug("tea"), Slug("gone")], active))
         before = plugin_rows.all()
@@ -139,14 +139,14 @@ class TestRemember:
         assert after["tea"].distribution == "other-tea"
 
     def test_a_mandatory_plugin_is_stored_active(self, plugin_rows):
-        """New or switched off before: mandatory is wished active from now on."""
+        """New or switched off before: a mandatory plugin is wanted from now on."""
         plugin_rows.remember([spec("tea")], RULES)
         rules = HostRules(mandatory=frozenset({Slug("tea"), Slug("milk")}))
-        wishes = plugin_rows.remember([spec("tea"), spec("milk")], rules)
-        assert all(each.active for each in wishes.values())
+        rows = plugin_rows.remember([spec("tea"), spec("milk")], rules)
+        assert all(row.active for row in rows.values())
 
-    def test_a_wish_that_came_meanwhile_is_not_overwritten(self, storage):
-        """Another process that switches a plugin on between look and write keeps its wish."""
+    def test_a_switch_that_came_meanwhile_is_not_overwritten(self, storage):
+        """Another process that switches a plugin on between look and write prevails."""
 
         class Late(MemoryStorage):
             def transaction(self):
@@ -160,9 +160,9 @@ class TestRemember:
         PluginRows(storage).remember([spec("tea")], RULES)
         late = Late()
         late.others = [Slug("tea")]
-        wishes = PluginRows(late).remember([spec("tea", "other"), spec("milk")], RULES)
-        assert wishes["tea"].active
-        assert not wishes["milk"].active
+        rows = PluginRows(late).remember([spec("tea", "other"), spec("milk")], RULES)
+        assert rows["tea"].active
+        assert not rows["milk"].active
 
     def test_a_store_that_fails_changes_nothing(self, plugin_rows, storage):
         """StorageError passes, and the next try remembers."""
@@ -173,12 +173,12 @@ class TestRemember:
 
 class TestWish:
     def test_known_and_unknown_plugins(self, plugin_rows):
-        """A wish for what was never seen waits for it, with a number of its own."""
+        """A desired state of a plugin never seen waits for it, with a number of its own."""
         plugin_rows.remember([spec("tea")], RULES)
         plugin_rows.set_active(dict.fromkeys([Slug("tea"), Slug("milk")], True))
-        wishes = plugin_rows.all()
-        assert all(each.active for each in wishes.values())
-        assert wishes["milk"].pk != wishes["tea"].pk
+        rows = plugin_rows.all()
+        assert all(row.active for row in rows.values())
+        assert rows["milk"].pk != rows["tea"].pk
         assert plugin_rows.remember([spec("milk", "dairy")], RULES)["milk"].active
 
     def test_the_same_wish_again_writes_nothing(self, plugin_rows, storage):
@@ -208,14 +208,14 @@ class TestRename:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["remember", "wish", "unwish", "forget", "restart"]),
+            st.sampled_from(["remember", "want", "unwant", "forget", "restart"]),
             st.sampled_from("abcd"),
         ),
         max_size=40,
     )
 )
 def test_a_number_is_never_used_twice(steps):
-    """Whatever is seen, wished, forgotten and seen again: one number, one life of one plugin."""
+    """Whatever is seen, wanted, forgotten and seen again: one number, one life of one plugin."""
     storage = MemoryStorage()
     plugin_rows = PluginRows(storage)
     given_to = {}
@@ -223,9 +223,9 @@ def test_a_number_is_never_used_twice(steps):
     for step, name in steps:
         if step == "remember":
             plugin_rows.remember([spec(name)], RULES)
-        elif step == "wish":
+        elif step == "want":
             plugin_rows.set_active(dict.fromkeys([Slug(name)], True))
-        elif step == "unwish":
+        elif step == "unwant":
             plugin_rows.set_active(dict.fromkeys([Slug(name)], False))
         elif step == "forget":
             with suppress(PluginActiveError):
@@ -233,9 +233,9 @@ def test_a_number_is_never_used_twice(steps):
                 assert Slug(name) not in plugin_rows.all()
         else:
             plugin_rows = PluginRows(storage)
-        for slug, each in plugin_rows.all().items():
-            assert each.pk > 0
-            assert given_to.setdefault(each.pk, (slug, lives[slug])) == (slug, lives[slug])
+        for slug, row in plugin_rows.all().items():
+            assert row.pk > 0
+            assert given_to.setdefault(row.pk, (slug, lives[slug])) == (slug, lives[slug])
 
 
 NUMBERS = """
@@ -267,26 +267,26 @@ def test_a_number_is_never_used_twice_by_processes(tmp_path):
         )
 
     running = [begin(number) for number in range(3)]
-    answers = [each.communicate(timeout=60)[0] for each in running]
+    answers = [process.communicate(timeout=60)[0] for process in running]
     answers.append(begin("last").communicate(timeout=60)[0])
-    numbers = [int(each) for answer in answers for each in answer.split()]
+    numbers = [int(number) for answer in answers for number in answer.split()]
     assert len(numbers) == 4 * 16
     assert len(set(numbers)) == len(numbers)
 
 
 class TestForget:
     def test_takes_what_is_stored_of_exactly_that_plugin(self, plugin_rows, storage):
-        """Slugs that are the beginning of others are told apart, in every table."""
+        """Slugs that are the beginning of others are distinguished, in every table."""
         slugs = ["tea", "tea-2", "te", "teapot", "a-tea"]
         plugin_rows.remember(map(spec, slugs), RULES)
-        put_settings(storage, *(f"{each}:KEY" for each in slugs), "tea:OTHER")
+        put_settings(storage, *(f"{slug}:KEY" for slug in slugs), "tea:OTHER")
         put_settings(
             storage,
-            *(f"{each}:{user}:KEY" for each in slugs for user in (1, 2)),
+            *(f"{slug}:{user}:KEY" for slug in slugs for user in (1, 2)),
             table="user_settings",
         )
-        for each in slugs:
-            plugin_rows.set_metadata(each, {"of": each}, merge=True)
+        for slug in slugs:
+            plugin_rows.set_metadata(slug, {"of": slug}, merge=True)
         plugin_rows.load()
 
         assert plugin_rows.forget(Slug("tea"))
@@ -294,14 +294,14 @@ class TestForget:
         others = sorted(set(slugs) - {"tea"})
         assert sorted(plugin_rows.all()) == others
         assert sorted(storage.read("metadata")) == others
-        assert list(storage.read("settings")) == sorted(f"{each}:KEY" for each in others)
+        assert list(storage.read("settings")) == sorted(f"{slug}:KEY" for slug in others)
         assert len(storage.read("user_settings")) == 2 * len(others)
         assert not any(key.startswith("tea:") for key in storage.read("user_settings"))
         assert plugin_rows.metadata("tea") == {}
-        assert [plugin_rows.metadata(each) for each in others] == [{"of": each} for each in others]
+        assert [plugin_rows.metadata(slug) for slug in others] == [{"of": slug} for slug in others]
 
     def test_nothing_stored_is_nothing_written(self, plugin_rows, storage):
-        """It tells so, and the revision stays."""
+        """It returns so, and the revision stays."""
         assert not plugin_rows.forget(Slug("tea"))
         assert storage.revision() == 0
 
@@ -312,7 +312,7 @@ class TestForget:
 
 
 def test_leases_of_a_forgotten_plugin_go_with_it():
-    """Its tasks count anew when it comes again; those of others, and other work, stay."""
+    """Its tasks count from zero when it comes again; those of others, and other work, stay."""
     storage = MemoryStorage()
     work = ["plugin.tea.tick", "plugin.tea.a.b", "plugin.tea-2.tick", "plugin.te.tick", "tea"]
     for key in work:
@@ -445,15 +445,15 @@ class TestMetadata:
                 writers[number % 2].set_metadata("tea", {f"{number}-{n}": n}, merge=True)
 
         threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
-        for each in threads:
-            each.start()
-        for each in threads:
-            each.join()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         assert len(storage.read("metadata")["tea"]["metadata"]) == 200
 
 
 def test_everything_is_there_again_after_a_restart(tmp_path):
-    """Numbers, wishes and metadata come back from a file as they were."""
+    """Numbers, desired states and metadata come back from a file as they were."""
     path = tmp_path / "store.json"
     with_file = PluginRows(TinyDBStorage(path))
     with_file.remember([spec("tea"), spec("milk")], RULES)

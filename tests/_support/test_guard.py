@@ -221,7 +221,7 @@ class TestExplain:
         """It is the type and the last line, whatever the exception's own methods do."""
         words = explain(make())
         assert words.message == message
-        assert all(type(each) is str for each in words)
+        assert all(type(word) is str for word in words)
         json.dumps(words, ensure_ascii=False).encode()
 
     def test_exception_type(self):
@@ -309,7 +309,7 @@ class TestRaisedAgain:
         assert len(seen) == 1
         assert record.traceback.count("in price") == record.traceback.count("in fail") == 1
         assert record.count == 5
-        assert [each() is None for each in given] == [True] * 4 + [False]
+        assert [reference() is None for reference in given] == [True] * 4 + [False]
 
     def test_its_traceback_does_not_grow_as_a_cause(self):
         """It does not where the plugin itself catches it, and raises another one from it."""

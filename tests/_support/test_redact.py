@@ -51,7 +51,7 @@ FORMS = {
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 # Few letters, so that values overlap, repeat and meet the mask.
 close = st.text("ab*'\\ \n", max_size=30)
-secrets = st.one_of(texts, close).filter(lambda each: len(each.strip()) >= 4)
+secrets = st.one_of(texts, close).filter(lambda text: len(text.strip()) >= 4)
 
 
 class TestForms:
@@ -102,7 +102,7 @@ class TestForms:
         assert Scrubber([secret]).text(f"{secret} {plain(secret)}") == "*** ***"
 
     def test_every_occurrence_is_replaced(self):
-        """Also those that touch, which give one mask and so do not tell how many there are."""
+        """Also those that touch, which give one mask and so do not show how many there are."""
         assert Scrubber([SECRET]).text(f"{SECRET} {SECRET}{SECRET}") == "*** ***"
 
     def test_blanks_around_a_value_do_not_matter(self):
@@ -155,7 +155,7 @@ class TestMany:
 class TestShort:
     @pytest.mark.parametrize("text", ["code 12", "repr: 'x12x'", "12"])
     def test_the_whole_text_is_replaced(self, text):
-        """The place of three characters would tell them."""
+        """The place of three characters would reveal them."""
         assert Scrubber(["12"]).text(text) == MASK
 
     def test_in_every_form(self):
@@ -193,7 +193,7 @@ class TestCut:
         assert Scrubber([SECRET]).cut_text(text) == MASK
 
     def test_three_characters_are_too_few(self):
-        """They are in too many texts, and tell too little."""
+        """They are in too many texts, and reveal too little."""
         assert Scrubber([SECRET]).cut_text("s3c … ary") == "s3c … ary"
 
     def test_pieces_elsewhere_stay(self):
@@ -201,7 +201,7 @@ class TestCut:
         assert Scrubber([SECRET]).cut_text("a canary s3cret-x") == "a canary s3cret-x"
 
     def test_who_chooses_a_text_learns_nothing_of_its_pieces(self):
-        """A text that others write is not taken for cut, and masks would tell which are right."""
+        """A text that others write is not taken for cut, and masks would reveal which are right."""
         text = "… s3cret- … canary … s3cre"
         assert Scrubber([SECRET]).text(text) == text
         assert Scrubber([SECRET]).value([text]) == [text]
@@ -239,7 +239,7 @@ class TestValue:
         ("value", "number"), [("12345", 12345), ("2.75", 2.75), ("7", 7), (" 7\n", 7)]
     )
     def test_numbers(self, value, number):
-        """A number whose text is the value tells it; another one does not."""
+        """A number whose text is the value reveals it; another one does not."""
         assert Scrubber([value]).value([number, number + 1]) == [MASK, number + 1]
 
     def test_booleans_and_null_stay(self):

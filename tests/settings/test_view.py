@@ -387,6 +387,13 @@ class TestValuesWithoutATextOfTheirOwn:
 
 
 class TestSet:
+    def test_a_row_with_an_empty_string_reads_as_the_default(self, store):
+        """Another program has written it; plugreg removes the row instead."""
+        with store.storage.transaction() as transaction:
+            transaction.put("settings", "tea:A", {"value": "", "protected": False})
+        store.settings.load()
+        assert store.view({"A": {"default": "x"}})["A"] == "x"
+
     def test_blank_unsets(self, store):
         """None and an empty text remove the row, so that the default holds again."""
         view = store.view({"COUNT": {"validator": int, "default": 3}})

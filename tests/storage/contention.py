@@ -8,7 +8,7 @@ write failed, or when one waited too long::
 
 Processes have an object each, and threads share one. Each writer reads, adds one and writes, over
 and over without a pause, until a write fails; ``--hold`` makes each transaction last that much
-longer. A wait is the time from asking for a transaction until it is had. A store at
+longer. A wait is the time from asking for a transaction until it begins. A store at
 ``careless:///path`` reads before it waits; a harness that finds nothing lost in that one is blind.
 """
 
@@ -34,7 +34,7 @@ READY_SECONDS = 60.0
 
 
 class CarelessStorage:
-    """The control: what a transaction shows was read before its lock was had."""
+    """The control: what a transaction shows was read before its lock was acquired."""
 
     def __init__(self, path: str) -> None:
         self._store = TinyDBStorage(path)
@@ -76,10 +76,10 @@ def write_on(storage: Storage, name: str, writes: int, hold: float, start: Barri
     written = Written(waits=[], errors=[])
     start.wait(READY_SECONDS)
     while len(written.waits) < writes and not written.errors:
-        asked, had = time.perf_counter(), None
+        asked, begun = time.perf_counter(), None
         try:
             with storage.transaction() as transaction:
-                had = time.perf_counter()
+                begun = time.perf_counter()
                 for key in ("all", name):
                     count = transaction.get("count", key) or {"n": 0}
                     transaction.put("count", key, {"n": count["n"] + 1})
@@ -87,7 +87,7 @@ def write_on(storage: Storage, name: str, writes: int, hold: float, start: Barri
                     time.sleep(hold)
         except StorageError as error:
             written.errors.append(f"{type(error).__name__}: {error}")
-        written.waits.append((had or time.perf_counter()) - asked)
+        written.waits.append((begun or time.perf_counter()) - asked)
     return written
 
 
@@ -98,7 +98,7 @@ def write_in_process(url: str, name: str, writes: int, hold: float, start: Barri
 
 
 def look(storage: Storage) -> int:
-    """Return how many writes are there: the least of what the records and the revision tell."""
+    """Return how many writes are there: the least of what the records and the revision show."""
     counts = {key: record["n"] for key, record in storage.read("count").items()}
     shared = counts.pop("all", 0)
     return min(shared, sum(counts.values()), storage.revision())

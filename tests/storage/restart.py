@@ -159,7 +159,7 @@ class Server:
         self._process = None
 
     def lose_answers(self) -> None:
-        """Let commits be made and not answered till it is started anew; return when one is.
+        """Let commits be made and not answered until it is started again; return when one is.
 
         They wait for a copy on another server, and there is none.
         """
@@ -195,7 +195,7 @@ class Server:
 
 
 class Log:
-    """What one writer tells: lists that begin with a word. Its process writes, this one reads."""
+    """Reports of one writer: lists that begin with a word. Its process writes, this one reads."""
 
     def __init__(self, folder: str, name: str) -> None:
         self.name = name
@@ -205,19 +205,19 @@ class Log:
         self._rest = ""
         self._told: list[list] = []
 
-    def told(self, word: str = "") -> list[list]:
+    def reports(self, word: str = "") -> list[list]:
         *lines, self._rest = (self._rest + self._reading.read()).split("\n")
         self._told += map(json.loads, lines)
         return [entry for entry in self._told if word in {"", entry[0]}]
 
     def done_after(self, since: float) -> float | None:
         """Return when something was acknowledged first after that, if anything was."""
-        if failed := self.told("failed"):
+        if failed := self.reports("failed"):
             raise RuntimeError(f"{self.name} has ended with {failed[0][1]}")
-        return next((ended for *_, ended in self.told("done") if ended > since), None)
+        return next((ended for *_, ended in self.reports("done") if ended > since), None)
 
     def attempt(self, work: Callable[[], int]) -> None:
-        """Do it once, and tell what came of it; only errors that a caller must expect are borne."""
+        """Do it once, and report the result; only errors that a caller must expect are borne."""
         try:
             number = work()
         except CommitUnknownError as error:
@@ -371,7 +371,7 @@ class Tally:
     """What came of all restarts. Times are since the server accepted connections again."""
 
     def __init__(self) -> None:
-        self.told: Counter[str] = Counter()
+        self.reported: Counter[str] = Counter()
         self.made = 0
         self.faults: list[str] = []
         self.seconds: dict[str, list[float]] = {}
@@ -381,10 +381,10 @@ class Tally:
 
     def look(self, storage: Storage, logs: list[Log]) -> None:
         """See, while others write, that what was acknowledged is there, and nothing by halves."""
-        acknowledged = {log.name: log.told("done")[-1][1] for log in logs}
+        acknowledged = {log.name: log.reports("done")[-1][1] for log in logs}
         found = self._counted(storage)
         self.faults += [
-            f"lost: {name} was told {number}, and {found[name]} is there"
+            f"lost: {name} was answered {number}, and {found[name]} is there"
             for name, number in acknowledged.items()
             if found[name] < number
         ]
@@ -393,7 +393,7 @@ class Tally:
         """See, at the end, that all was done once, or as often as it may have been."""
         found = self._counted(storage)
         for log in logs:
-            self.told.update(word for word, *_ in log.told())
+            self.reported.update(word for word, *_ in log.reports())
             self._follow(log, found[log.name])
         if storage.revision() != found.total():
             self.faults.append(f"{storage.revision()} commits have counted {found.total()}")
@@ -406,7 +406,7 @@ class Tally:
 
     def _follow(self, log: Log, found: int) -> None:
         at = least = most = 0
-        for word, what, *_ in [*log.told(), ("done", found + 1)]:
+        for word, what, *_ in [*log.reports(), ("done", found + 1)]:
             if word == "unknown":
                 least += what is True
                 most += what is not False
@@ -414,7 +414,7 @@ class Tally:
                 made = what - at - 1
                 if not least <= made <= most:
                     verb = "lost" if made < least else "too many"
-                    self.faults.append(f"{verb}: {log.name} was told {at}, and then {what}")
+                    self.faults.append(f"{verb}: {log.name} was answered {at}, and then {what}")
                 self.made += max(0, made)
                 at, least, most = what, 0, 0
 
@@ -424,8 +424,8 @@ class Tally:
             for what, found in self.seconds.items()
         ]
         counts = (
-            f"{self.told['done']} acknowledged, {self.told['refused']} refused, "
-            f"{self.told['unknown']} unknown and {self.made} of them made: "
+            f"{self.reported['done']} acknowledged, {self.reported['refused']} refused, "
+            f"{self.reported['unknown']} unknown and {self.made} of them made: "
             f"{len(self.faults)} faults"
         )
         return "\n".join([*figures, counts, *self.faults[:9]])
@@ -490,8 +490,8 @@ class Load:
 
     def _count_rarely(self) -> None:
         self._rare.attempt(lambda: count_once(self._idle, "rare"))
-        if (last := self._rare.told()[-1])[0] != "done":
-            self.tally.faults.append(f"who was idle was told {last}")
+        if (last := self._rare.reports()[-1])[0] != "done":
+            self.tally.faults.append(f"who was idle was answered {last}")
 
     def _await_all(self, since: float) -> tuple[float, float]:
         """Return after how many seconds all have written, and the registry has seen a change."""

@@ -90,7 +90,7 @@ class TestTransaction:
 
         assert storage.read("t") == {"k": {"both": 2}}
 
-    def test_delete_tells_whether_there_was_one(self, storage):
+    def test_delete_returns_whether_there_was_one(self, storage):
         """True exactly when a record was there for this transaction; then it is gone."""
         put(storage, "t", "k", {})
         with storage.transaction() as transaction:
@@ -130,7 +130,7 @@ class TestTransaction:
         with storage.transaction() as transaction:
             assert transaction.tables() == ["a", "b"]
 
-    def test_tells_keys_apart_by_every_character(self, storage):
+    def test_distinguishes_keys_by_every_character(self, storage):
         """Case, accents, blanks and NUL count, in tables as in keys, in every database."""
         names = ["", " ", "a", "a ", "A", "ä", "a\u0308", "\0", "a\0", "😀", "%", "_", "\\", "'"]
         with storage.transaction() as transaction:
@@ -558,7 +558,7 @@ steps = st.one_of(
 
 
 def exact(value):
-    """Text that tells 1 from 1.0 and from True, which ``==`` does not; floats by their digits."""
+    """Text that differs between 1, 1.0 and True, which ``==`` does not; floats by their digits."""
     return json.dumps(value, sort_keys=True)
 
 

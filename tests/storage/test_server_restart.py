@@ -21,7 +21,7 @@ def restart(*options):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Ctrl-C is not for it: it is told to end, and ends its server first.
+        # Ctrl-C is not for it: it is asked to end, and ends its server first.
         start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
@@ -53,7 +53,7 @@ def test_loses_nothing_and_is_got_over():
 
 
 def test_makes_no_commit_twice_whose_answer_was_lost():
-    """It was made, and nobody was told: that is said to be unknown, and is there once."""
+    """It was made, and not acknowledged: that is reported as unknown, and is there once."""
     code, output = restart("--how", "fast", "immediate", "kill", "--lose-answers")
 
     assert code == 0, output

@@ -33,7 +33,7 @@ def torture(url, how):
 
 @pytest.mark.parametrize("how", ["kill", "interrupt", "first"])
 def test_loses_nothing_that_was_acknowledged(tmp_path, how):
-    """Killed or interrupted at any instant, the store is whole and has all that was told.
+    """Killed or interrupted at any instant, the store is whole and has all that was acknowledged.
 
     After an interrupt the same object goes on: no lock is left held.
     """

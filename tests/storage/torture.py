@@ -101,25 +101,25 @@ def look(storage: Storage) -> int:
     return number
 
 
-def write_on(url: str, tell: Callable[[object], None]) -> None:
-    """Count, and tell each number once its commit is acknowledged; after Ctrl-C, once more."""
+def write_on(url: str, report: Callable[[object], None]) -> None:
+    """Count, and report each number once its commit is acknowledged; after Ctrl-C, once more."""
     storage = open_store(url)
     with suppress(KeyboardInterrupt):
         while True:
-            tell(count_once(storage))
+            report(count_once(storage))
     # The same object must go on: a lock that is still held would show.
-    tell(count_once(storage))
+    report(count_once(storage))
 
 
-def check(url: str, tell: Callable[[object], None]) -> None:
+def check(url: str, report: Callable[[object], None]) -> None:
     with closing(open_store(url)) as storage:
-        tell(look(storage))
+        report(look(storage))
 
 
 class Child:
-    """A forked process that runs ``work(url, tell)``; what it tells comes through a pipe.
+    """A forked process that runs ``work(url, report)``; its reports come through a pipe.
 
-    Forking and not starting one anew saves the imports: most instants would fall into them.
+    Forking instead of starting a new one saves the imports: most instants would fall into them.
     """
 
     def __init__(self, work: Callable[[str, Callable[[object], None]], None], url: str) -> None:
@@ -131,7 +131,7 @@ class Child:
             return
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            work(url, lambda told: os.write(writing, json.dumps(told).encode() + b"\n"))
+            work(url, lambda entry: os.write(writing, json.dumps(entry).encode() + b"\n"))
         except BaseException as error:
             os.write(writing, json.dumps(f"{type(error).__name__}: {error}").encode() + b"\n")
         os._exit(0)
@@ -150,7 +150,7 @@ class Child:
         os.kill(self._process, number)
 
     def end(self, seconds: float = 60.0) -> list[object]:
-        """Return all that was told; an error is a text. One that does not end is such an error."""
+        """Return all reports; an error is a string. One that does not end is such an error."""
         deadline = time.monotonic() + seconds
         hangs = False
         while True:
@@ -162,8 +162,8 @@ class Child:
                 break
         os.close(self._reading)
         os.waitpid(self._process, 0)
-        told = [json.loads(line) for line in self._rest.split(b"\n")[:-1]]
-        return [*told, f"it was still running after {seconds:g} s"] if hangs else told
+        reported = [json.loads(line) for line in self._rest.split(b"\n")[:-1]]
+        return [*reported, f"it was still running after {seconds:g} s"] if hangs else reported
 
 
 @dataclass
@@ -214,15 +214,15 @@ def torture(
             writer.wait_for(1)
             making = 1.5 * (time.monotonic() - started)
         writer.send(signal.SIGINT if how == "interrupt" else signal.SIGKILL)
-        told = writer.end()
-        done = [entry for entry in told if isinstance(entry, int)]
+        reported = writer.end()
+        done = [entry for entry in reported if isinstance(entry, int)]
         tally.acknowledged += len(done)
-        tally.failed += [f"round {number}: {entry}" for entry in told if isinstance(entry, str)]
+        tally.failed += [f"round {number}: {entry}" for entry in reported if isinstance(entry, str)]
         found = Child(check, url).end()[-1]
         if isinstance(found, str) or not isinstance(before, int):
             tally.unreadable.append(f"round {number}: {found}")
             break
-        # One more may be there: killed between the commit and telling of it.
+        # One more may be there: killed between the commit and its report.
         if not (last := max(done, default=before)) <= found <= last + 1:
             tally.lost.append(f"round {number}: {last} was acknowledged, {found} is there")
     return tally

@@ -10,21 +10,18 @@ implementations, wrappers left, faults recorded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
-from plugreg._calls.aio._jobs import CLEAN_UP_SECONDS, PROCESS, Job, Team
-from plugreg._calls.aio._loops import running_loop
-from plugreg._calls.aio._steps import Begin, Step, refuse_if_busy, supervise
-from plugreg._calls.aio._workers import BusyPlugins
+from plugreg._calls.aio._jobs import CLEAN_UP_SECONDS, PROCESS, Begin, Job, Team
+from plugreg._calls.aio._threads import BusyPlugins, Threads
 from plugreg._calls.aio._wrappers import AnyWrapper, AsyncWrapper, SyncWrapper
 from plugreg._calls.outcome import FaultRecorder, Outcome
 from plugreg.exceptions import PluginTimeoutError
+from plugreg.hooks import AsyncOnly, HookTable, Row
 from plugreg.records import PluginFailure
-
-__all__ = ["AsyncCalls", "Begin", "Step"]
 
 RECORD_SECONDS: Final = 30.0
 """Time limit for recording a fault. An outcome whose fault takes longer has no record."""
@@ -33,12 +30,13 @@ RECORD_SECONDS: Final = 30.0
 class AsyncCalls:
     """Runs calls on the loop of the coroutine that awaits them.
 
-    It keeps the busy plugins, no more. Calls may be under way on several loops in several threads.
-    ``timeout`` is in seconds, for each implementation, and for a wrapper's part before its yield
-    and after it; None means no limit. Code that overruns gets a PluginTimeoutError. Async code is
-    cancelled and has CLEAN_UP_SECONDS to end. Code that does not end, and synchronous code at once,
-    is given up on. Its plugin is busy, and raises a PluginBusyError in each call, until the code
-    returns. Other plugins may run in several threads, for several calls, at once.
+    It keeps the busy plugins and idle threads, no more. Calls may be under way on several loops in
+    several threads. ``timeout`` is in seconds, for each implementation, and for a wrapper's part
+    before its yield and after it; None means no limit. Code that overruns gets a
+    PluginTimeoutError. Async code is cancelled and has CLEAN_UP_SECONDS to end. Code that does not
+    end, and synchronous code at once, is given up on. Its plugin is busy, and raises a
+    PluginBusyError in each call, until the code returns. Other plugins may run in several threads,
+    for several calls, at once.
 
     When the caller is cancelled, async code is cancelled, too, and all that runs has
     CLEAN_UP_SECONDS to end. Then wrappers are closed, and the cancellation goes on. An exception
@@ -52,56 +50,47 @@ class AsyncCalls:
     """
 
     def __init__(self, on_fault: FaultRecorder, begin: Begin | None = None) -> None:
-        self._on_fault = on_fault
-        self._begin = begin
-        self._busy = BusyPlugins()
+        self.on_fault: Final = on_fault
+        self.begin: Final = begin
+        self.busy: Final = BusyPlugins()
+        self.threads: Final = Threads()
 
     async def outcomes(
-        self, hook: str, steps: Sequence[Step], timeout: float | None
+        self, hook: str, rows: Sequence[Row], arguments: Mapping[str, Any], timeout: float | None
     ) -> list[Outcome[Any]]:
-        """Run all steps and return an outcome for each, in their order."""
-        steps = self._guard(hook, steps)
-        async with _HookCall(hook, timeout, self._busy, self._on_fault) as call:
-            jobs = await call.run_steps(steps)
+        """Call all rows and return an outcome for each, in their order."""
+        async with _HookCall(self, hook, arguments, timeout) as call:
+            jobs = await call.run(rows)
         return [
             Outcome(job.slug, job.value, job.error, call.failures.get(job), job.seconds)
             for job in jobs
         ]
 
     async def results(
-        self,
-        hook: str,
-        steps: Sequence[Step],
-        wrappers: Sequence[Step],
-        timeout: float | None,
-        *,
-        first: bool,
-    ) -> Any:
-        """Run the steps inside the wrappers, and return the outermost result.
+        self, table: HookTable, arguments: Mapping[str, Any], timeout: float | None
+    ) -> list[Any]:
+        """Call a hook inside its wrappers, and return the results that are not None.
 
-        Wrappers come outermost first. The steps' result is the list of the values that are not
-        None, in the order of the steps. With ``first`` it is the first such value, or None. Then
-        the steps run in turn, since the steps after the first result must not run.
+        The implementations of a ``firstresult`` hook run in turn, since those after the first
+        result must not run.
         """
-        steps = self._guard(hook, steps)
-        async with _HookCall(hook, timeout, self._busy, self._on_fault) as call:
-            for wrapper in wrappers:
-                await call.enter(refuse_if_busy(wrapper, self._busy))
+        async with _HookCall(self, table.hook.name, arguments, timeout) as call:
+            for wrapper in table.wrappers:
+                await call.enter(wrapper)
             value: Any = None
-            if first:
-                for step in steps:
-                    (job,) = await call.run_steps([step])
+            if table.firstresult:
+                for row in table.bare:
+                    (job,) = await call.run((row,))
                     if job.value is not None:
                         value = job.value
                         break
             else:
-                jobs = await call.run_steps(steps)
+                jobs = await call.run(table.bare)
                 value = [job.value for job in jobs if job.value is not None]
-            return await call.leave(value, is_list=not first)
-
-    def _guard(self, hook: str, steps: Sequence[Step]) -> Sequence[Step]:
-        begin, steps = self._begin, [refuse_if_busy(step, self._busy) for step in steps]
-        return steps if begin is None else [supervise(step, hook, begin) for step in steps]
+            value = await call.leave(value, is_list=not table.firstresult)
+        return [
+            result for result in ([value] if table.firstresult else value) if result is not None
+        ]
 
 
 class _HookCall:
@@ -111,13 +100,17 @@ class _HookCall:
     """
 
     def __init__(
-        self, hook: str, timeout: float | None, busy: BusyPlugins, on_fault: FaultRecorder
+        self,
+        owner: AsyncCalls,
+        hook: str,
+        arguments: Mapping[str, Any],
+        timeout: float | None,
     ) -> None:
         self.failures: dict[Job, PluginFailure | None] = {}
-        self._hook = hook
+        self._arguments = arguments
         self._timeout = timeout
-        self._on_fault = on_fault
-        self._team = Team(running_loop(), busy)
+        self._team = Team(hook, owner.begin, owner.busy, owner.threads)
+        self._on_fault = owner.on_fault
         self._entered: list[tuple[str, AnyWrapper]] = []
         self._faults: list[tuple[Job, BaseException]] = []
 
@@ -132,36 +125,38 @@ class _HookCall:
     ) -> None:
         team = self._team
         team.is_leaving = error is not None
-        try:
-            while self._entered:
-                slug, wrapper = self._entered.pop()
-                await self._run([self._make_job(slug, wrapper.close)])
-            if not team.is_dead:
-                await self._record()
-        finally:
-            team.worker.close()
+        while self._entered:
+            slug, wrapper = self._entered.pop()
+            await self._run([self._make_job(slug, wrapper.close)])
+        if self._faults and not team.is_dead:
+            await self._record()
         if team.urgent is not None and team.urgent is not error:
             raise team.urgent
 
-    async def enter(self, step: Step) -> None:
+    async def enter(self, row: Row) -> None:
         """Go inside a wrapper; a wrapper that fails is left out."""
-        wrapper = AsyncWrapper(step, self._team) if step.is_async else SyncWrapper(step)
-        self._entered.append((step.slug, wrapper))
-        job = self._make_job(step.slug, wrapper.enter)
+        values, busy = row.pick(self._arguments), self._team.busy
+        is_async, function = _unwrap(row)
+
+        def make() -> Any:
+            busy.check(row.slug)
+            return function(*values)
+
+        wrapper = AsyncWrapper(make, self._team) if is_async else SyncWrapper(make)
+        self._entered.append((row.slug, wrapper))
+        job = self._make_job(row.slug, wrapper.enter)
         await self._run([job])
         if job.error is not None:
             self._entered.pop()
 
-    async def run_steps(self, steps: Sequence[Step]) -> list[Job]:
+    async def run(self, rows: Sequence[Row]) -> list[Job]:
         """Run implementations together, and return their jobs."""
-        jobs = [
-            self._make_job(
-                step.slug,
-                partial(Job.run_in_task if step.is_async else Job.run_in_thread, function=step.run),
-                overrun=step.overrun,
-            )
-            for step in steps
-        ]
+        jobs = []
+        for row in rows:
+            is_async, function = _unwrap(row)
+            job = self._make_job(row.slug, Job.call_in_task if is_async else Job.call_in_thread)
+            job.function, job.values = function, row.pick(self._arguments)
+            jobs.append(job)
         await self._run(jobs)
         return jobs
 
@@ -175,14 +170,9 @@ class _HookCall:
                 value = job.value
         return value
 
-    def _make_job(
-        self,
-        slug: str,
-        start: Callable[[Job], object],
-        overrun: Callable[[], object] = lambda: None,
-    ) -> Job:
+    def _make_job(self, slug: str, start: Callable[[Job], object]) -> Job:
         limit = CLEAN_UP_SECONDS if self._team.is_leaving else self._timeout
-        return Job(self._team, slug, limit, start, overrun=overrun)
+        return Job(self._team, slug, limit, start)
 
     async def _run(self, jobs: Sequence[Job]) -> None:
         try:
@@ -208,16 +198,21 @@ class _HookCall:
                 limit,
                 partial(
                     Job.run_in_thread,
-                    function=partial(self._on_fault, fault.slug, self._hook, error),
+                    function=partial(self._on_fault, fault.slug, self._team.hook, error),
                 ),
                 makes_busy=False,
             )
             for fault, error in self._faults
         ]
-        if jobs:
-            await self._team.run(jobs)
+        await self._team.run(jobs)
         for (fault, _), job in zip(self._faults, jobs, strict=True):
             if job.error is None:
                 self.failures[fault] = job.value
             elif not issubclass(type(job.error), PluginTimeoutError):
                 raise job.error
+
+
+def _unwrap(row: Row) -> tuple[bool, Callable[..., Any]]:
+    """Return whether the function is async, and the function."""
+    function = row.function
+    return (True, function.function) if type(function) is AsyncOnly else (False, function)

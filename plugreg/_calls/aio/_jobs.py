@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextvars import Context, copy_context
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextvars import copy_context
 from math import inf
 from time import monotonic
+from types import CoroutineType
 from typing import Any, Final
 
-from plugreg._calls.aio._loops import Loop
-from plugreg._calls.aio._steps import close
-from plugreg._calls.aio._workers import BusyPlugins, ThreadTask, Worker
+from plugreg._calls.aio._loops import running_loop
+from plugreg._calls.aio._threads import BusyPlugins, Threads, ThreadTask, Worker
+from plugreg._calls.supervision import SupervisedCall
 from plugreg._support.guard import Guard
-from plugreg._support.named import NamedTuple
 from plugreg.exceptions import PluginTimeoutError
 
 CLEAN_UP_SECONDS: Final = 2.0
@@ -22,23 +22,73 @@ PROCESS: Final = (KeyboardInterrupt, GeneratorExit)
 """These belong to the process. In a task of its own, a plugin's CancelledError is its fault."""
 
 
-class _Awaitable(NamedTuple):
-    """The return value of a synchronous implementation that the loop has to await."""
+Begin = Callable[[str, str], SupervisedCall]
+"""Takes a plugin's name and a hook's; notes that a call begins, or raises to prevent it."""
 
-    value: Awaitable[Any]
+
+class SupervisedAwaitable:
+    """An awaitable that is part of a call, which ends with it."""
+
+    def __init__(self, awaitable: Awaitable[Any], call: SupervisedCall) -> None:
+        self._awaitable = awaitable
+        self._call: SupervisedCall | None = call
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        if self._call is not None:
+            self._call.move()
+        try:
+            value = yield from self._awaitable.__await__()
+        except BaseException as error:
+            self._end(error)
+            raise
+        self._end(None)
+        return value
+
+    def close(self) -> None:
+        """Close an awaitable that was not awaited; none of its code runs."""
+        _close(self._awaitable)
+        self._end(GeneratorExit())
+
+    def _end(self, error: BaseException | None) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call.end(error)
+
+
+def _close(awaitable: Any) -> None:
+    """Close a coroutine; none of its code runs if it was never awaited."""
+    if type(awaitable) in (CoroutineType, SupervisedAwaitable):
+        awaitable.close()
 
 
 class Job:
     """One piece of plugin code, and its result when it ``is_over``.
 
     The result is a ``value`` or an ``error``. ``start`` sets it going: in a thread, in a task, or
-    as a part of a task. It may take ``limit`` seconds; None means no limit. Then a task is
-    cancelled and has CLEAN_UP_SECONDS to end. Code that goes on nevertheless, and a thread at once,
-    is given up on. The job is over then, and the plugin, if it ``makes_busy``, is busy until the
-    code returns. ``is_stopped`` says that the job was asked to end, for any reason. ``overrun`` is
-    called when the limit is over, ``cancel`` cancels the job's task. All methods are called in the
-    loop's thread.
+    as a part of a task. ``function`` and its ``values`` are those of an implementation, which
+    :meth:`call` calls where its code runs. It may take ``limit`` seconds; None means no limit. Then
+    a task is cancelled and has CLEAN_UP_SECONDS to end. Code that goes on nevertheless, and a
+    thread at once, is given up on. The job is over then, and the plugin, if it ``makes_busy``, is
+    busy until the code returns. ``is_stopped`` says that the job was asked to end, for any reason.
+    ``cancel`` cancels the job's task. All methods but :meth:`call` are called in the loop's thread.
     """
+
+    value: Any = None
+    error: BaseException | None = None
+    seconds = 0.0
+    is_over = False
+    is_stopped = False
+    function: Callable[..., Any]
+    values: tuple[Any, ...]
+    cancel: Callable[[], object] | None = None
+    # It stands for the job among the busy plugins; the job itself would keep its task alive.
+    _piece: object = None
+    _begun: float | None = None
+    _until: float | None = None
+    _thread_task: ThreadTask | None = None
+    _handed: Awaitable[Any] | None = None
+    _supervised: SupervisedCall | None = None
+    _result: tuple[Any, BaseException | None] = None, None
 
     def __init__(
         self,
@@ -48,62 +98,73 @@ class Job:
         start: Callable[[Job], object],
         *,
         makes_busy: bool = True,
-        overrun: Callable[[], object] = lambda: None,
     ) -> None:
         self.slug = slug
-        self.value: Any = None
-        self.error: BaseException | None = None
-        self.seconds = 0.0
-        self.is_over = False
-        self.is_stopped = False
         self.start = start
-        self._makes_busy = makes_busy
-        # It stands for the job among the busy plugins; the job itself would keep its task alive.
-        self._piece = object()
-        self._overrun = overrun
         self._team = team
-        self._limit = limit
-        self._begun: float | None = None
-        self._until: float | None = None
-        self._thread_task: ThreadTask | None = None
-        self.cancel: Callable[[], object] | None = None
+        self.limit = limit
+        self._makes_busy = makes_busy
 
     # -- ways to run -------------------------------------------------------------------------
+
+    def call(self) -> Any:
+        """Call the implementation, under supervision if the host asks for it.
+
+        A busy plugin raises a PluginBusyError. Under supervision this is a fault of the plugin:
+        code that hangs opens its circuit.
+        """
+        begin, hook = self._team.begin, self._team.hook
+        if begin is None:
+            self._team.busy.check(self.slug)
+            return self.function(*self.values)
+        call = self._supervised = begin(self.slug, hook)
+        try:
+            self._team.busy.check(self.slug)
+            value = self.function(*self.values)
+        except BaseException as error:
+            call.end(error)
+            raise
+        if hasattr(type(value), "__await__"):
+            return SupervisedAwaitable(value, call)
+        call.end()
+        return value
+
+    def call_in_thread(self) -> None:
+        """Start the implementation in a thread."""
+        self.run_in_thread(self.call)
+
+    def call_in_task(self) -> None:
+        """Start the implementation, an async function, in a task of its own."""
+        team = self._team
+        self.cancel = team.loop.spawn(
+            self._await(self.call), self._end_of_task, team.worker.context.copy()
+        )
 
     def run_in_thread(
         self, function: Callable[[], Any], discard: Callable[[Any], object] = lambda _: None
     ) -> None:
-        """Call ``function`` in the worker's thread, and await a returned awaitable.
+        """Call ``function`` in a thread of the worker's, and await a returned awaitable.
 
         ``discard`` takes a return value that comes too late.
         """
-        busy, loop = self._team.busy, self._team.loop
+        team = self._team
 
         def run() -> Any:
             value = function()
             # Asking a plugin's class may run its code, so it is done in this thread.
-            if hasattr(type(value), "__await__"):
-                task.goes_on = True
-                return _Awaitable(value)
+            task.goes_on = hasattr(type(value), "__await__")
             return value
 
         def discard_late(value: Any) -> None:
             try:
                 with Guard():
-                    if type(value) is _Awaitable:
-                        close(value.value)
-                    else:
-                        discard(value)
+                    (_close if task.goes_on else discard)(value)
             finally:
-                busy.discard(self._piece)
+                team.busy.discard(self._piece)
 
-        task = ThreadTask(run, lambda: loop.soon(self._end_in_thread), discard_late)
+        task = ThreadTask(run, lambda: team.loop.soon(self._end_in_thread), discard_late)
         self._thread_task = task
-        self._team.worker.put(task)
-
-    def run_in_task(self, function: Callable[[], Awaitable[Any]]) -> None:
-        """Await the result of ``function`` in a task of its own."""
-        self.cancel = self._spawn(function, self.end)
+        team.worker.put(task)
 
     def begin(self) -> None:
         """Count the time from now: the delay of a busy loop is not the plugin's."""
@@ -121,50 +182,42 @@ class Job:
             self.value = value
         self._finish()
 
+    async def _await(self, function: Callable[[], Awaitable[Any]]) -> None:
+        self._team.loop.take_over(self._end_of_task)
+        if self._begun is None:
+            self._begun = monotonic()
+        try:
+            self._result = await function(), None
+        except BaseException as error:  # noqa: BLE001 - the end of the job judges it
+            self._result = None, error
+            if issubclass(type(error), GeneratorExit):
+                # The loop may be closed.
+                with Guard():
+                    self._end_of_task()
+                return
+        self._end_of_task()
+
+    def _end_of_task(self, _: object = None) -> None:
+        # A task that is cancelled before its first step has not begun to await.
+        _close(self._handed)
+        self.end(*self._result)
+
     def _end_in_thread(self) -> None:
         task = self._thread_task
         assert task is not None
-        assert task.context is not None
         self._begun, self._thread_task = task.begun, None
-        awaitable = task.value
-        if type(awaitable) is not _Awaitable:
+        if not task.goes_on or task.error is not None:
             self.end(task.value, task.error)
         elif self.is_stopped:
-            task.context.run(close, awaitable.value)
+            task.context.run(_close, task.value)
             self.end(None, None)
         else:
             self._until = None
-
-            async def wait() -> Any:
-                return await awaitable.value
-
-            def ended(value: Any, error: BaseException | None) -> None:
-                # A task that is cancelled before its first step has not begun to await.
-                close(awaitable.value)
-                self.end(value, error)
-
+            self._handed = task.value
             # An awaitable of the thread runs in the context in which it began.
-            self.cancel = self._spawn(wait, ended, task.context)
-
-    def _spawn(
-        self,
-        function: Callable[[], Awaitable[Any]],
-        ended: Callable[[Any, BaseException | None], object],
-        context: Context | None = None,
-    ) -> Callable[[], object]:
-        value: Any = None
-        raised: BaseException | None = None
-
-        async def body() -> None:
-            nonlocal value, raised
-            if self._begun is None:
-                self.begin()
-            try:
-                value = await function()
-            except BaseException as error:  # noqa: BLE001 - the job has to judge
-                raised = error
-
-        return self._team.spawn(body, lambda: ended(value, raised), context)
+            self.cancel = self._team.loop.spawn(
+                self._await(lambda: task.value), self._end_of_task, task.context
+            )
 
     def _finish(self) -> None:
         if self._begun is not None:
@@ -174,31 +227,35 @@ class Job:
 
     # -- time --------------------------------------------------------------------------------
 
-    def until(self, now: float) -> float:
-        """Return the next time to call :meth:`look_after`, by ``time.monotonic``."""
-        if self._until is not None:
-            return self._until
-        if self._limit is None:
-            return inf
-        begun = self._begun if self._thread_task is None else self._thread_task.begun
-        return (now if begun is None else begun) + self._limit
+    def look_after(self, now: float) -> float:
+        """Stop it at its time limit, and give up on it if it was stopped and goes on.
 
-    def look_after(self, now: float) -> None:
-        """Stop it at its time limit, and give up on it if it was stopped and goes on."""
-        if self.is_over or now < self.until(now):
-            return
+        Returns the next time to do so, by ``time.monotonic``.
+        """
+        until = inf if self.is_over else self._next_time(now)
+        if now < until:
+            return until
         if self.is_stopped:
             self._give_up()
-            return
-        assert self._limit is not None
-        out_of_time = PluginTimeoutError(self.slug, self._limit)
-        if self._thread_task is None:
-            self.error = out_of_time
-            self.stop()
-        elif self._give_up():
-            self.error = out_of_time
-        if self.error is out_of_time:
-            self._overrun()
+        else:
+            assert self.limit is not None
+            out_of_time = PluginTimeoutError(self.slug, self.limit)
+            if self._thread_task is None:
+                self.error = out_of_time
+                self.stop()
+            elif self._give_up():
+                self.error = out_of_time
+            if self.error is out_of_time and self._supervised is not None:
+                self._supervised.overrun()
+        return inf if self.is_over else self._next_time(now)
+
+    def _next_time(self, now: float) -> float:
+        if self._until is not None:
+            return self._until
+        if self.limit is None:
+            return inf
+        begun = self._begun if self._thread_task is None else self._thread_task.begun
+        return (now if begun is None else begun) + self.limit
 
     def stop(self) -> None:
         """Ask it to end, within CLEAN_UP_SECONDS. A job that has not begun never will."""
@@ -217,6 +274,7 @@ class Job:
     def _give_up(self) -> bool:
         """End the job without a result; False if the code has ended just now."""
         busy, task = self._team.busy, self._thread_task
+        self._piece = object()
         if self._makes_busy:
             busy.add(self._piece, self.slug)
         if task is not None:
@@ -233,7 +291,7 @@ class Job:
 
 
 class Team:
-    """Runs jobs together, those in threads in turn, and waits for all of them.
+    """Runs jobs of one call together, those in threads in turn, and waits for all of them.
 
     When the waiting is cancelled, or the exception of a job belongs to the process, the other
     jobs are stopped and have their time to end. Then the exception goes on, and ``is_leaving`` is
@@ -242,15 +300,19 @@ class Team:
     coroutine was closed: jobs are still started then, and nothing is waited for.
     """
 
-    def __init__(self, loop: Loop, busy: BusyPlugins) -> None:
-        self.loop = loop
+    is_leaving = False
+    is_dead = False
+    urgent: BaseException | None = None
+    _open = 0
+    _is_timed = False
+    _woken: Any = None
+
+    def __init__(self, hook: str, begin: Begin | None, busy: BusyPlugins, threads: Threads) -> None:
+        self.hook = hook
+        self.begin = begin
+        self.loop = running_loop()
         self.busy = busy
-        self.worker = Worker(copy_context())
-        self.is_leaving = False
-        self.is_dead = False
-        self.urgent: BaseException | None = None
-        self._open = 0
-        self._woken = loop.event()
+        self.worker = Worker(copy_context(), threads)
 
     async def run(self, jobs: Sequence[Job]) -> None:
         """Start the jobs, and wait until all are over."""
@@ -260,6 +322,7 @@ class Team:
                     job.start(job)
             return
         self._open = len(jobs)
+        self._is_timed = any(job.limit is not None for job in jobs)
         try:
             for job in jobs:
                 job.start(job)
@@ -274,32 +337,20 @@ class Team:
 
     async def _all_over(self, jobs: Sequence[Job]) -> None:
         while True:
-            now = monotonic()
-            for job in jobs:
-                job.look_after(now)
+            now, until = monotonic(), inf
+            if self._is_timed or self.is_leaving:
+                until = min([job.look_after(now) for job in jobs], default=inf)
             if self.urgent is not None and not self.is_leaving:
                 raise self.urgent
             if not self._open:
                 return
-            until = min(job.until(now) for job in jobs if not job.is_over)
+            self._woken = self.loop.event()
             seconds = None if until == inf else max(until - now, 0)
             try:
                 await self.loop.wait(self._woken, seconds, shielded=self.is_leaving)
             except GeneratorExit:
                 self.is_dead = True
                 raise
-            self._woken = self.loop.event()
-
-    def spawn(
-        self,
-        body: Callable[[], Awaitable[None]],
-        done: Callable[[], object],
-        context: Context | None = None,
-    ) -> Callable[[], object]:
-        """Start a task in the call's context, and return a function to cancel it."""
-        if context is None:
-            context = self.worker.context.copy()
-        return self.loop.spawn(body, done, context)
 
     def take_context(self) -> None:
         """Let later code see the context variables as they are here."""
@@ -311,9 +362,9 @@ class Team:
     def take_result(self, job: Job) -> None:
         """Note that a job is over."""
         self._open -= 1
-        if issubclass(type(job.error), PROCESS):
+        if job.error is not None and issubclass(type(job.error), PROCESS):
             self.urgent = self.urgent or job.error
-        if not self._open or self.urgent is not None:
+        if self._woken is not None and (not self._open or self.urgent is not None):
             self._woken.set()
 
     def is_cancellation(self, error: BaseException | None) -> bool:

@@ -6,12 +6,15 @@ Neither is imported unless it runs: the loop of the caller's coroutine is import
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from contextvars import Context
 from typing import Any, TypeAlias
 
-from plugreg._support.guard import Guard, running_trio
+from plugreg._support.guard import running_trio
+
+Done = Callable[[object], object]
+"""Called when a task has ended, with an object that says nothing."""
 
 
 class AsyncioLoop:
@@ -25,6 +28,7 @@ class AsyncioLoop:
         import asyncio
 
         self._loop = asyncio.get_running_loop()
+        self._current_task = asyncio.current_task
         self.cancelled: type[BaseException] = asyncio.CancelledError
         self.event: Callable[[], Any] = asyncio.Event
 
@@ -37,32 +41,32 @@ class AsyncioLoop:
             return
 
     def spawn(
-        self, body: Callable[[], Awaitable[None]], done: Callable[[], object], context: Context
+        self, body: Coroutine[Any, Any, None], done: Done, context: Context
     ) -> Callable[[], object]:
         """Start a task that may outlive its maker; return a function to cancel it.
 
         ``body`` must not raise. ``done`` is called, in ``context``, when the task has ended, also
-        when it was cancelled before its first step, or was thrown away with its loop.
+        when it was cancelled before its first step. Where a loop is closed, its tasks are thrown
+        away: their bodies get a GeneratorExit, and ``done`` may not be called.
         """
-
-        async def run() -> None:
-            try:
-                await body()
-            except GeneratorExit:
-                # A pending task is thrown away when its loop is closed, without callbacks.
-                with Guard():
-                    done()
-                raise
-
-        task = self._loop.create_task(run(), name="plugreg acall", context=context)
-        task.add_done_callback(lambda _: done(), context=context)
+        task = self._loop.create_task(body, name="plugreg acall", context=context)
+        task.add_done_callback(done, context=context)
         return task.cancel
+
+    def take_over(self, done: Done) -> None:
+        """Let this task, which has begun, call ``done`` itself: that is a turn of the loop less."""
+        task = self._current_task()
+        assert task is not None
+        task.remove_done_callback(done)
 
     async def wait(self, event: Any, seconds: float | None, *, shielded: bool) -> None:
         """Wait for an event, or so many seconds. A shielded wait is not cancelled.
 
         The event may be set when the time is over.
         """
+        if seconds is None and not shielded:
+            await event.wait()
+            return
         timer = None if seconds is None else self._loop.call_later(seconds, event.set)
         # A cancelled scope of anyio's cancels at each turn of the loop unless it is shielded.
         # While another thread imports it, it has no such class, and no scope of it is open.
@@ -97,21 +101,24 @@ class TrioLoop:
             return
 
     def spawn(
-        self, body: Callable[[], Awaitable[None]], done: Callable[[], object], context: Context
+        self, body: Coroutine[Any, Any, None], done: Done, context: Context
     ) -> Callable[[], object]:
         scope = self._trio.CancelScope()
 
         async def run() -> None:
             try:
                 with scope:
-                    await body()
+                    await body
             finally:
-                done()
+                done(None)
 
         # A system task, since a task of a nursery could not be left behind.
         self._trio.lowlevel.spawn_system_task(run, name="plugreg acall", context=context)
         cancel: Callable[[], object] = scope.cancel
         return cancel
+
+    def take_over(self, done: Done) -> None:
+        pass
 
     async def wait(self, event: Any, seconds: float | None, *, shielded: bool) -> None:
         scope = self._trio.CancelScope(shield=shielded)

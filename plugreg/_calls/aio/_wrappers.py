@@ -12,14 +12,14 @@ from typing import Any, TypeAlias
 
 from plugreg._calls import wrapping
 from plugreg._calls.aio._jobs import Job, Team
-from plugreg._calls.aio._steps import Step
+from plugreg._support.guard import Guard
 
 
 class SyncWrapper:
     """A generator function: its return value is the value outside."""
 
-    def __init__(self, step: Step) -> None:
-        self._step = step
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
         self._entering: Job | None = None
 
     def enter(self, job: Job) -> None:
@@ -30,7 +30,7 @@ class SyncWrapper:
                 generator.close()
 
         self._entering = job
-        job.run_in_thread(lambda: wrapping.enter_wrapper(self._step.run()), discard)
+        job.run_in_thread(lambda: wrapping.enter_wrapper(self._function()), discard)
 
     def leave(self, job: Job, value: Any, *, is_list: bool) -> None:
         """Send it the value."""
@@ -59,8 +59,8 @@ class AsyncWrapper:
     _job: Job
     """The job that the task works for, from :meth:`enter` on."""
 
-    def __init__(self, step: Step, team: Team) -> None:
-        self._step = step
+    def __init__(self, function: Callable[[], Any], team: Team) -> None:
+        self._function = function
         self._team = team
         self._gate = team.loop.event()
         self._cancel: Callable[[], object] = lambda: None
@@ -73,7 +73,9 @@ class AsyncWrapper:
     def enter(self, job: Job) -> None:
         """Begin the task."""
         self._job = job
-        job.cancel = self._cancel = self._team.spawn(self._live, self._end)
+        job.cancel = self._cancel = self._team.loop.spawn(
+            self._live(), self._end, self._team.worker.context.copy()
+        )
 
     def leave(self, job: Job, value: Any, *, is_list: bool) -> None:
         """Let the task go on with the value."""
@@ -97,7 +99,7 @@ class AsyncWrapper:
 
     async def _live(self) -> None:
         try:
-            generator: AsyncGenerator[Any, Any] = self._step.run()
+            generator: AsyncGenerator[Any, Any] = self._function()
             try:
                 await self._run_to_yield(generator)
                 if self._is_sent:
@@ -107,6 +109,10 @@ class AsyncWrapper:
                 await generator.aclose()
         except BaseException as error:  # noqa: BLE001 - the job that waits for it has to judge
             self._error = error
+            if issubclass(type(error), GeneratorExit):
+                # The loop may be closed.
+                with Guard():
+                    self._end()
 
     async def _run_to_yield(self, generator: AsyncGenerator[Any, Any]) -> None:
         job = self._job
@@ -135,7 +141,7 @@ class AsyncWrapper:
             return changed
         raise RuntimeError("async hook wrapper has a third yield")
 
-    def _end(self) -> None:
+    def _end(self, _: object = None) -> None:
         self._is_at_yield = False
         self._job.end(self._value, self._error)
 

@@ -39,7 +39,11 @@ class BackOff:
         self._free_until = 0.0
 
     def give_way(self, deadline: float) -> None:
-        """Wait for the rest of the pause, but not beyond *deadline*, a `time.monotonic`."""
+        """Wait for the rest of the pause, but not beyond *deadline*, a `time.monotonic`.
+
+        Args:
+            deadline: The end of the time limit, a `time.monotonic`.
+        """
         seconds = min(self._free_until, deadline) - time.monotonic()
         if seconds > 0:
             time.sleep(seconds)

@@ -54,21 +54,43 @@ class Backend:
         self._lock_timeout = lock_timeout
 
     def require(self, connection: sa.Connection) -> None:
-        """Raise StorageURLError unless there is a database that lasts."""
+        """Raise StorageURLError unless there is a database that lasts.
+
+        Args:
+            connection: The connection to use.
+        """
 
     def check(self, connection: sa.Connection) -> None:
-        """Raise StorageCorruptError if the database finds its existing tables damaged."""
+        """Raise StorageCorruptError if the database finds its existing tables damaged.
+
+        Args:
+            connection: The connection to use.
+        """
 
     def prepare(self, connection: sa.Connection) -> None:
-        """Set the options that a database of plugreg's own must have."""
+        """Set the options that a database of plugreg's own must have.
+
+        Args:
+            connection: The connection to use.
+        """
 
     def lock_row(self, connection: sa.Connection, seconds: float) -> str:
-        """Limit the wait for the lock of a row, and return the clause that acquires it."""
+        """Limit the wait for the lock of a row, and return the clause that acquires it.
+
+        Args:
+            connection: The connection to use.
+            seconds: How long the database waits for the lock.
+        """
         del connection, seconds
         return ""
 
     def lock_tables(self, connection: sa.Connection, seconds: float) -> None:
-        """Acquire the lock under which tables are created, within a transaction."""
+        """Acquire the lock under which tables are created, within a transaction.
+
+        Args:
+            connection: The connection to use.
+            seconds: How long the database waits for the lock.
+        """
 
     @contextmanager
     def _begun(self, connection: sa.Connection) -> Iterator[None]:
@@ -99,24 +121,44 @@ class Backend:
         """Begin a transaction with the store's lock, and return the row of ``meta``.
 
         If this raises, no transaction is open. The arguments are those of `lock_schema`.
+
+        Args:
+            connection: The connection to use.
+            seconds: How long the database waits for the lock.
         """
         with self._begun(connection):
             return self.schema.head(connection, self.lock_row(connection, seconds))
 
     def now(self, connection: sa.Connection) -> float:
-        """Return the time of the database, in seconds since the epoch."""
+        """Return the time of the database, in seconds since the epoch.
+
+        Args:
+            connection: The connection to use.
+        """
         return float(connection.exec_driver_sql(self.time_query).scalar_one())
 
     def code_of(self, error: BaseException) -> object:
-        """Return the code of a driver's error."""
+        """Return the code of a driver's error.
+
+        Args:
+            error: The error of the driver.
+        """
         raise NotImplementedError
 
     def is_busy(self, error: Exception) -> bool:
-        """Return whether another transaction caused an error, so a retry may help."""
+        """Return whether another transaction caused an error, so a retry may help.
+
+        Args:
+            error: The error that SQLAlchemy raised.
+        """
         return self._code(error) in self.busy_codes
 
     def translate(self, error: Exception) -> StorageError:
-        """Return the StorageError for an error of SQLAlchemy, without any password."""
+        """Return the StorageError for an error of SQLAlchemy, without any password.
+
+        Args:
+            error: The error that SQLAlchemy raised.
+        """
         if isinstance(error, UnicodeDecodeError):
             return StorageCorruptError(self.place, "the definition of a table is not UTF-8")
         code = self._code(error)
@@ -269,6 +311,9 @@ class MariaDB(Backend):
 
 def find_backend(url: sa.URL) -> type[Backend]:
     """Return the kind of the database that a URL names.
+
+    Args:
+        url: The URL.
 
     Raises:
         StorageURLError: If it is none of these.

@@ -30,7 +30,11 @@ Python raises the last one while it reads SQLite's message about a damaged defin
 
 
 def roll_back(connection: sa.Connection) -> None:
-    """Roll back the transaction of a connection, and discard it if that fails."""
+    """Roll back the transaction of a connection, and discard it if that fails.
+
+    Args:
+        connection: The connection.
+    """
     if connection.closed or connection.invalidated:
         return
     handled = sys.exception()
@@ -78,11 +82,6 @@ class Connections:
             after_in_parent=self._in_parent,
             after_in_child=self._in_child,
         )
-
-    @property
-    def dialect(self) -> sa.Dialect:
-        """The dialect of the engine."""
-        return self._engine.dialect
 
     def close(self) -> None:
         """Close idle connections of plugreg's own engine.

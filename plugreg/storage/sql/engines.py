@@ -105,7 +105,11 @@ def parse_url(url: object) -> sa.URL:
 
 
 def place_of(url: sa.URL) -> str:
-    """Return the address in a URL, without user, password and options."""
+    """Return the address in a URL, without user, password and options.
+
+    Args:
+        url: The URL.
+    """
     if url.get_backend_name() == "sqlite":
         return os.path.realpath(url.database) if url.database else ":memory:"
     rest = sa.URL.create(url.drivername, host=url.host, port=url.port, database=url.database)
@@ -113,7 +117,11 @@ def place_of(url: sa.URL) -> str:
 
 
 def secrets_of(url: sa.URL) -> tuple[str, ...]:
-    """Return the passwords in a URL, which no message may show."""
+    """Return the passwords in a URL, which no message may show.
+
+    Args:
+        url: The URL.
+    """
     options = url.normalized_query.items()
     secrets = [value for name, values in options if "pass" in name.lower() for value in values]
     return tuple(filter(None, (*secrets, str(url.password or ""))))
@@ -123,6 +131,9 @@ def require_pool(engine: sa.Engine) -> None:
     """Refuse a host's engine whose pool may share a connection between threads.
 
     When one thread gives the connection back, the pool rolls back the transaction of the other.
+
+    Args:
+        engine: The engine of the host.
 
     Raises:
         StorageURLError: If the pool is neither a QueuePool nor a NullPool.
@@ -140,6 +151,9 @@ def require_file_of_log(url: sa.URL) -> None:
     """Refuse a SQLite file that is gone while its write-ahead log is there.
 
     SQLite would remove the log with a new file, and so the commits that are nowhere else.
+
+    Args:
+        url: The URL.
 
     Raises:
         StorageCorruptError: If only the log is there.

@@ -23,21 +23,24 @@ class CommitHints:
 
     Args:
         connections: The connections of the store.
+        dialect: Their dialect.
         prefix: The prefix of the store's tables, and of the channel's name.
     """
 
-    def __init__(self, connections: Connections, prefix: str) -> None:
-        dialect = connections.dialect
+    def __init__(self, connections: Connections, dialect: sa.Dialect, prefix: str) -> None:
         self._connections = connections
         self._channel = f"{prefix}commits" if dialect.name == "postgresql" else None
         self.can_wait = self._channel is not None and dialect.driver == "psycopg"
         self._closed = False
-        self._listening: tuple[int, sa.Connection] | None = None
-        # A child does not close what it inherited: that would end its parent's listening.
-        self._inherited: list[sa.Connection] = []
+        # By process. A child keeps what it inherited: closing would end its parent's listening.
+        self._listening: dict[int, sa.Connection] = {}
 
     def notify(self, connection: sa.Connection) -> None:
-        """Make the open transaction notify the waiting processes when it commits."""
+        """Make the open transaction notify the waiting processes when it commits.
+
+        Args:
+            connection: The connection of the transaction.
+        """
         if self._channel is not None:
             connection.exec_driver_sql(f"NOTIFY {self._channel}")
 
@@ -46,6 +49,9 @@ class CommitHints:
 
         The first wait returns True at once: nobody knows of the commits before it. `close` ends
         every wait. Raises the errors of SQLAlchemy and psycopg; the next wait connects again.
+
+        Args:
+            seconds: The longest time to wait.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -68,13 +74,13 @@ class CommitHints:
             time.sleep(seconds)
             return False
         # Another thread may close it meanwhile.
-        listening = self._listening
-        if listening is None or listening[0] != os.getpid():
+        connection = self._listening.get(os.getpid())
+        if connection is None:
             self._listen()
             return True
         try:
             # https://www.psycopg.org/psycopg3/docs/advanced/async.html#asynchronous-notifications
-            driver: Any = listening[1].connection.dbapi_connection
+            driver: Any = connection.connection.dbapi_connection
             return any(True for _ in driver.notifies(timeout=seconds, stop_after=1))
         except BaseException as error:
             self._disconnect()
@@ -82,18 +88,15 @@ class CommitHints:
                 return False
             raise
 
-    def _disconnect(self) -> None:
-        listening, self._listening = self._listening, None
-        if listening is not None and listening[0] == os.getpid():
-            listening[1].close()
-
     def _listen(self) -> None:
-        if self._listening is not None:
-            self._inherited.append(self._listening[1])
-        connection = self._connections.detached()
-        self._listening = (os.getpid(), connection)
+        connection = self._listening[os.getpid()] = self._connections.detached()
         try:
             connection.exec_driver_sql(f"LISTEN {self._channel}")
         except BaseException:
             self._disconnect()
             raise
+
+    def _disconnect(self) -> None:
+        connection = self._listening.pop(os.getpid(), None)
+        if connection is not None:
+            connection.close()

@@ -20,7 +20,13 @@ class LimitedConnection(psycopg.Connection[Any]):
     silence: float | None = None
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:
-        """Run a generator of psycopg, as every statement does, with the limit."""
+        """Run a generator of psycopg, as every statement does, with the limit.
+
+        Args:
+            gen: The generator.
+            args: Further arguments of psycopg's method.
+            options: Its options.
+        """
         limited = gen if self.silence is None else self._limited(gen, self.silence)
         return super().wait(limited, *args, **options)
 

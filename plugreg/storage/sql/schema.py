@@ -78,9 +78,8 @@ _STATEMENTS: Final = MappingProxyType(
 
 
 class Head(NamedTuple):
-    """The one row of ``meta``."""
+    """Revision and token of the last commit."""
 
-    version: int
     revision: int
     token: str
 
@@ -115,6 +114,9 @@ class Schema:
     def exists(self, connection: sa.Connection) -> bool:
         """Return whether the tables were created completely.
 
+        Args:
+            connection: The connection to use.
+
         Raises:
             StorageCorruptError: If the version is gone, and records are left.
             StorageFormatError: If the version is newer than `VERSION`.
@@ -148,7 +150,11 @@ class Schema:
         raise StorageCorruptError(self._place, reason)
 
     def create(self, connection: sa.Connection) -> None:
-        """Create the tables if others have not. The caller holds the lock of the schema."""
+        """Create the tables if others have not. The caller holds the lock of the schema.
+
+        Args:
+            connection: The connection to use.
+        """
         if not self.exists(connection):
             # A process that was killed may have created them, without the row.
             for statement in self._create:
@@ -167,12 +173,18 @@ class Schema:
             self._report_damage(f"table {self.meta!r} has lost its row")
         if tuple(map(type, row)) != (int, int, str):
             self._report_damage(f"the row of table {self.meta!r} is not as plugreg writes it")
-        head = Head(*row)
-        self._require_known(head.version)
-        return head
+        version, *head = row
+        self._require_known(version)
+        return Head(*head)
 
     def read_one(self, connection: sa.Connection, table: str, key: str) -> Record | None:
-        """Return one record, or None."""
+        """Return one record, or None.
+
+        Args:
+            connection: The connection to use.
+            table: The name of the table.
+            key: The key of the record.
+        """
         if not (_is_name(table) and _is_name(key)):
             return None
         names = {"table": table.encode(), "key": key.encode()}
@@ -180,14 +192,23 @@ class Schema:
         return None if row is None else _parse_record(row[0])
 
     def read_all(self, connection: sa.Connection, table: str) -> dict[str, Record]:
-        """Return the records of one table, sorted by key."""
+        """Return the records of one table, sorted by key.
+
+        Args:
+            connection: The connection to use.
+            table: The name of the table.
+        """
         if not _is_name(table):
             return {}
         rows = connection.execute(self._all, {"table": table.encode()})
         return dict(_parse_row(bytes(key), text) for key, text in rows.all())
 
     def tables(self, connection: sa.Connection) -> list[str]:
-        """Return the names of all tables that have records."""
+        """Return the names of all tables that have records.
+
+        Args:
+            connection: The connection to use.
+        """
         try:
             return [
                 bytes(name).decode()
@@ -198,7 +219,14 @@ class Schema:
             raise StorageCorruptError(self._place, reason) from error
 
     def write(self, connection: sa.Connection, changes: Changes, revision: int, token: str) -> None:
-        """Put and delete records, and write the revision and the token of the commit."""
+        """Put and delete records, and write the revision and the token of the commit.
+
+        Args:
+            connection: The connection to use.
+            changes: The changes to make.
+            revision: The number of the commit.
+            token: The token of the commit.
+        """
         puts, deletes = [], []
         for table, records in changes.items():
             for key, record in records.items():

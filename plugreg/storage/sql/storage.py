@@ -61,6 +61,10 @@ class OpenTransaction:
     def run(self, work: Callable[..., T], *arguments: object) -> T:
         """Return the result of *work*, called with the connection and *arguments*.
 
+        Args:
+            work: The function to call.
+            arguments: Its arguments after the connection.
+
         Raises:
             StorageError: If the work fails, or any work before it has failed.
         """
@@ -83,13 +87,22 @@ class OpenTransaction:
         return self.run(self._backend.schema.tables)
 
     def records(self, table: str) -> Mapping[str, Record]:
-        """Return the records of one table."""
+        """Return the records of one table.
+
+        Args:
+            table: The name of the table.
+        """
         if table not in self._tables:
             self._tables[table] = self.run(self._backend.schema.read_all, table)
         return self._tables[table]
 
     def record(self, table: str, key: str) -> Record | None:
-        """Return one record, or None; the others of its table are not read."""
+        """Return one record, or None; the others of its table are not read.
+
+        Args:
+            table: The name of the table.
+            key: The key of the record.
+        """
         if table in self._tables:
             return self._tables[table].get(key)
         place = (table, key)
@@ -188,7 +201,7 @@ class SQLStorage(BufferedStorage[OpenTransaction]):
         else:
             engines.require_pool(engine)
         self._connections = Connections(engine, own=own)
-        self._hints = CommitHints(self._connections, prefix)
+        self._hints = CommitHints(self._connections, engine.dialect, prefix)
         self._back_off = BackOff()
         # The latest transaction of each thread.
         self._thread = threading.local()

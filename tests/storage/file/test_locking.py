@@ -133,13 +133,13 @@ class TestFileLock:
 
         def wait():
             with held(two, 60.0):
-                return "had"
+                return "acquired"
 
         with ThreadPoolExecutor(1) as pool:
             with held(one):
                 waiting = pool.submit(wait)
                 assert not waiting.done()
-            assert waiting.result() == "had"
+            assert waiting.result() == "acquired"
 
     def test_whose_file_is_removed_meanwhile_is_that_of_the_new_one(self, path):
         """Two processes never hold the lock of one name, each on a file of its own."""

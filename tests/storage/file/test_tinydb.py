@@ -238,7 +238,7 @@ class TestFile:
 
         assert storage.read("t") == {"k": {"n": 1}, "other": {}}
 
-    def test_that_was_put_back_from_a_copy_is_read_anew(self, path):
+    def test_that_was_put_back_from_a_copy_is_read_again(self, path):
         """A restored file counts, even where an earlier commit of its revision is remembered."""
         storage = TinyDBStorage(path)
         put(storage, "k", {"from": "copy"})
@@ -355,7 +355,7 @@ class TestOwner:
         ],
     )
     def test_that_others_would_lose_is_refused(self, as_users, mode, user, groups):
-        """Whoever may not give the file what it has replaces nothing, and is told whose it is."""
+        """A file whose owner cannot be kept is not replaced, and the error names the owner."""
         lines = as_users(
             f"use(ANN, [ANN], 'a'); give(CREW, {mode}); before = open(path, 'rb').read()\n"
             f"use({user}, {groups}, 'b'); show(); print(before == open(path, 'rb').read())"
@@ -509,7 +509,7 @@ class TestProcesses:
 
 class TestLock:
     def test_that_another_process_holds_is_named(self, path):
-        """A lock not had in time is one typed error, with its file; reading goes on meanwhile."""
+        """A lock not acquired in time is one typed error, with its file; reads go on meanwhile."""
         storage = TinyDBStorage(path, lock_timeout=0.05)
         put(storage, "k", {"n": 1})
         with filelock.FileLock(f"{path}.lock"):

@@ -300,23 +300,23 @@ print(len(storage.set_aside), storage.read("t"))
 class TestSetAside:
     @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
     def test_keeps_the_bytes_and_starts_empty(self, path, content, damage):
-        """Asked so, opening renames a damaged file, tells of it, and starts an empty store."""
+        """Asked so, opening renames a damaged file, lists it, and starts an empty store."""
         damaged = damage(content)
         path.write_bytes(damaged)
         before = datetime.now(UTC)
         storage = TinyDBStorage(path, on_corrupt="set_aside")
 
-        (told,) = storage.set_aside
+        (renamed,) = storage.set_aside
         assert (storage.read("t"), storage.revision()) == ({}, 0)
-        assert [Path(told.path)] == aside(path)
-        assert Path(told.path).read_bytes() == damaged
-        assert told.reason
-        assert before <= told.when <= datetime.now(UTC)
-        assert told.path.endswith(f".corrupt-{told.when:%Y%m%dT%H%M%SZ}")
+        assert [Path(renamed.path)] == aside(path)
+        assert Path(renamed.path).read_bytes() == damaged
+        assert renamed.reason
+        assert before <= renamed.when <= datetime.now(UTC)
+        assert renamed.path.endswith(f".corrupt-{renamed.when:%Y%m%dT%H%M%SZ}")
         put(storage, "k", {"n": 1})
         again = TinyDBStorage(path)
         assert (again.read("t"), again.set_aside) == ({"k": {"n": 1}}, ())
-        assert Path(told.path).read_bytes() == damaged
+        assert Path(renamed.path).read_bytes() == damaged
 
     def test_is_refused_with_another_word(self, path, content):
         """What is to become of a damaged file is one of two words, checked before it is read."""
@@ -382,9 +382,9 @@ class TestSetAside:
             path.write_bytes(b"damaged %d" % number)
             assert storage.read("t") == {}
 
-        told = [Path(file.path) for file in storage.set_aside]
-        assert [file.read_bytes() for file in told] == [b"damaged %d" % n for n in range(12)]
-        assert told == sorted(told)
+        renamed = [Path(file.path) for file in storage.set_aside]
+        assert [file.read_bytes() for file in renamed] == [b"damaged %d" % n for n in range(12)]
+        assert renamed == sorted(renamed)
         assert len(aside(path)) == 42
 
     def test_keeps_the_mode(self, path, content):

@@ -1,4 +1,4 @@
-"""PostgreSQL tells at once that something was stored; other databases are asked."""
+"""PostgreSQL notifies of each commit at once; other databases are asked."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class TestPostgreSQL:
     def test_wakes_who_waits(self, postgresql):
         """A commit ends the wait of another one, which takes it in whole: it is there already."""
         here, there = postgresql.open(), postgresql.open()
-        here.wait(0.01)  # Only who listens already is told.
-        committing = threading.Timer(0.1, commit, [there, "told"])
+        here.wait(0.01)  # Only those that listen already are notified.
+        committing = threading.Timer(0.1, commit, [there, "committed"])
         committing.start()
         assert isinstance(here, Hints)
         assert here.wait(LONG)
-        assert here.read("t") == {"told": {}}
+        assert here.read("t") == {"committed": {}}
         committing.join()
 
     def test_tells_what_came_between_two_waits_once(self, postgresql):
@@ -78,8 +78,8 @@ class TestPostgreSQL:
         other.close()
 
     @pytest.mark.parametrize("served", ["postgresql"], indirect=True)
-    def test_is_listened_to_anew_after_the_connection_broke(self, served, proxy):
-        """The wait that breaks raises, and the next one is told again."""
+    def test_is_listened_to_again_after_the_connection_broke(self, served, proxy):
+        """The wait that breaks raises, and the next one is notified again."""
         here, there = served.open(proxy.url), served.open()
         here.wait(0.01)
         proxy.cut()
@@ -95,14 +95,14 @@ class TestPostgreSQL:
         here.wait(0.01)
         child = os.fork()
         if not child:
-            told = False
+            hinted = False
             try:
                 here.wait(0.01)
                 commit(here)
-                told = here.wait(LONG)
+                hinted = here.wait(LONG)
                 here.close()
             finally:
-                os._exit(0 if told else 1)
+                os._exit(0 if hinted else 1)
         assert os.waitpid(child, 0)[1] == 0
         assert here.wait(LONG)
         commit(there)
@@ -143,11 +143,11 @@ class TestPostgreSQL:
 
 
 def test_close_ends_a_wait(database):
-    """Whoever closes waits for nobody, and who waits is told that there was no hint."""
-    storage, told = database.open(), []
+    """Whoever closes waits for nobody, and the wait returns that there was no hint."""
+    storage, hints = database.open(), []
     storage.wait(0.01)
     waiting = threading.Thread(
-        target=lambda: told.append(storage.wait(100 * LONG)), name="waiting", daemon=True
+        target=lambda: hints.append(storage.wait(100 * LONG)), name="waiting", daemon=True
     )
     closing = threading.Thread(target=storage.close, name="closing", daemon=True)
     for thread in (waiting, closing):
@@ -157,17 +157,17 @@ def test_close_ends_a_wait(database):
     for thread in (closing, waiting):
         thread.join(LONG)
         assert not thread.is_alive(), f"{thread.name} has no end"
-    assert told == [False]
+    assert hints == [False]
 
 
-def test_says_whether_it_is_told(database):
+def test_says_whether_it_gives_hints(database):
     """Only where there are hints is waiting for them worth a thread's time."""
     assert database.open().gives_hints == (database.name == "postgresql")
 
 
 @pytest.mark.parametrize("name", ["sqlite", "mariadb"])
 def test_a_watch_of_others_waits_for_nobody(new_database, monkeypatch, name):
-    """Where nothing is told its thread does not wait for that, so that leaving it is at once."""
+    """Without notifications the thread does not wait for them, so leaving it is at once."""
     storage = new_database(name).open()
     waited = []
     monkeypatch.setattr(storage, "wait", waited.append)
@@ -180,7 +180,7 @@ def test_a_watch_of_others_waits_for_nobody(new_database, monkeypatch, name):
 
 
 @pytest.mark.parametrize("name", ["sqlite", "mariadb"])
-def test_other_databases_tell_nothing(new_database, name):
+def test_other_databases_notify_nobody(new_database, name):
     """There a wait lasts as long as it was asked to, so that looks come when they are due."""
     database = new_database(name)
     here, there = database.open(), database.open()

@@ -177,7 +177,7 @@ class TestHostEngine:
         assert (storage.read("t"), storage.revision()) == ({"k": {"n": 2}, "l": {}}, 2)
 
     def test_lends_a_child_no_connection_of_its_parent(self, served):
-        """In a child forked inside a transaction, a read connects anew, or is refused."""
+        """In a child forked inside a transaction, a read connects again, or is refused."""
         engine = sa.create_engine(sa.make_url(served.url).difference_update_query(["prefix"]))
         storage = SQLStorage(engine, prefix=served.prefix)
         put(storage, "k", {})

@@ -176,7 +176,7 @@ class TestLockedTables:
         assert storage.read("t") == {"k": {}}
 
     def test_keep_a_transaction_from_beginning(self, served):
-        """A writer is told in time, too, and writes when they are free again."""
+        """A writer is refused in time, too, and writes when they are free again."""
         storage = served.open(lock_timeout=0.5)
         with locked_tables(served):
             error = outcome_of(lambda: put(storage, "k", {}))

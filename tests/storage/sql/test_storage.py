@@ -51,7 +51,7 @@ def all_words(error):
 
 
 def hold(storage, inside, leave):
-    """Stay in a transaction that changes something until told to leave it."""
+    """Stay in a transaction that changes something until it may leave."""
     with storage.transaction() as transaction:
         transaction.put("t", "held", {})
         inside.set()
@@ -314,7 +314,7 @@ class TestMaking:
 
 class TestLock:
     def test_that_another_one_holds_is_named(self, database):
-        """A lock not had in time is one typed error; reading goes on meanwhile."""
+        """A lock not acquired in time is one typed error; reading goes on meanwhile."""
         holder, storage = database.open(), database.open(lock_timeout=0.1)
         put(storage, "k", {"n": 1})
         inside, leave = threading.Event(), threading.Event()
@@ -344,7 +344,7 @@ class TestLock:
 
 class TestBrokenConnections:
     def test_that_were_idle_cost_nothing(self, served, proxy):
-        """What the server ended between two verbs is opened anew: reads and writes just work."""
+        """What the server ended between two verbs is opened again: reads and writes just work."""
         storage = served.open(proxy.url)
         put(storage, "k", {"n": 1})
         proxy.kill()
@@ -419,7 +419,7 @@ class TestUnknownCommit:
         [("after", True, "do not do it again"), ("before", False, "was not made; do it again")],
     )
     def test_is_one_error_that_tells_which_it_was(self, served, proxy, when, made, words):
-        """Nothing is done twice; a look at the store afterwards is enough to tell."""
+        """Nothing is done twice; a look at the store afterwards shows which."""
         storage = served.open(proxy.url)
         put(storage, "k", {"n": 1})
         proxy.break_commit(when)
@@ -575,7 +575,7 @@ class TestFork:
         ]
 
     def test_beside_a_transaction_works_or_is_refused(self, database, run_python):
-        """A transaction of another thread stays the parent's; SQLite's child is told so."""
+        """A transaction of another thread stays the parent's; SQLite's child is refused."""
         child, parent = run_python(FORKED, database.url, "beside").splitlines()
 
         if database.name == "sqlite":
@@ -737,7 +737,7 @@ class TestFile:
         with closing(SQLStorage(f"sqlite:///{path}")) as storage:
             assert storage.read("t") == {"k": {"n": 1}}
 
-    def test_that_was_put_back_from_a_copy_is_read_anew(self, path):
+    def test_that_was_put_back_from_a_copy_is_read_again(self, path):
         """A restored file counts, though connections to the one before it were open."""
         with closing(SQLStorage(f"sqlite:///{path}")) as first:
             put(first, "k", {"from": "copy"})
