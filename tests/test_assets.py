@@ -78,7 +78,7 @@ class TestContent:
         ],
     )
     def test_the_type_follows_the_name(self, shop, path, content_type):
-        """What is no text has no charset, and what is not known is bytes."""
+        """A file that is no text has no charset; an unknown suffix is bytes."""
         assert shop.assets("one", path).content_type == content_type
 
     def test_the_tag_changes_with_the_content_alone(self, shop, site):
@@ -130,7 +130,7 @@ class TestContent:
         assert shop.assets("deep", "panel.js").content == b"export {}"
 
     def test_the_nearest_folder_is_the_only_one(self, shop):
-        """What is not in it is not looked for further out."""
+        """A file that is not in it is not looked for in outer packages."""
         assert shop.assets("near", "near.js").content == b"near"
         with pytest.raises(AssetNotFoundError):
             shop.assets("near", "panel.js")
@@ -194,7 +194,7 @@ class TestRefusals:
         ],
     )
     def test_no_path_leaves_the_folder(self, shop, site, path):
-        """What is no plain file below the folder, by its plain name, is not there.
+        """Only a plain file below the folder, by its plain name, is found.
 
         A name that begins with a dot is not plain, nor is a link to one.
         """

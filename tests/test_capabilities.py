@@ -138,7 +138,7 @@ class TestOutcomes:
         assert registry.capabilities.only("nobody").outcomes("action", "perform_action") == []
 
     def test_to_find_something_invalid_is_no_failure(self, open_registry):
-        """A ValidationFault is what a validator is for: an error without a record."""
+        """A ValidationFault is an answer of a validator: an error without a record."""
         registry = open_registry(circuit=CircuitPolicy(max_failures=1))
 
         faulty, counter = registry.capabilities.outcomes("validation", "validate_item", "ice")
@@ -273,7 +273,7 @@ class Setting(MailMixin, Plugin):
 
 class TestAsync:
     def test_async_methods_run_together(self, open_registry):
-        """One may wait for the other; what fails costs itself."""
+        """One method may wait for the other; one that fails costs itself."""
         registry = open_registry([("a", Later), ("b", Setting), ("c", Faulty), ("d", Silent)])
 
         async def main():
@@ -308,7 +308,7 @@ class TestAsync:
         assert registry.get("a").circuit == "open"
 
     def test_an_async_validator(self, open_registry):
-        """What it finds invalid is no failure either."""
+        """A value that it finds invalid is no failure either."""
         registry = open_registry([("a", Later), ("b", Counter)])
 
         async def main():
@@ -320,7 +320,7 @@ class TestAsync:
         assert registry.errors == ()
 
     def test_a_synchronous_call_of_an_async_method(self, open_registry):
-        """Its error says what to do; nothing of it runs."""
+        """Its error has the remedy; nothing of it runs."""
         [outcome] = open_registry([Later]).capabilities.outcomes("mail", "process_mail_out", None)
 
         assert type(outcome.error) is TypeError

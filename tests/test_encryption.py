@@ -1,4 +1,4 @@
-"""Stored texts encrypted with the extra ``secrets``: round trips, rotation, and what is refused."""
+"""Encryption with the extra ``secrets``: round trips, rotation, and refusals."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TestRoundTrip:
         assert token.isascii()
         assert encryption.decrypt(token) == text
 
-    def test_the_token_does_not_tell_the_text(self, old):
+    def test_the_token_does_not_reveal_the_text(self, old):
         """The text is not in it, and one text gives a new token each time."""
         encryption = Encryption([old])
         first, second = (encryption.encrypt("a long secret") for _ in "ab")
@@ -106,7 +106,7 @@ class TestKeys:
         assert caught.value.__suppress_context__
 
     def test_repr_shows_their_number_alone(self, old, new):
-        """What lands in a log has no key in it."""
+        """A log entry with the object shows no key."""
         shown = f"{Encryption([old])!r} {Encryption([old, new])}"
         assert shown == "<Encryption with 1 key> <Encryption with 2 keys>"
 
@@ -143,7 +143,7 @@ for make in (lambda: Encryption(["key"]), Encryption.new_key):
 
 class TestExtra:
     def test_without_the_package(self):
-        """What needs it raises an error with the line that installs it; plugreg itself works."""
+        """Encryption raises an error with the line that installs it; plugreg itself works."""
         done = subprocess.run(
             [sys.executable, "-P", "-W", "error", "-c", WITHOUT],
             env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -1,4 +1,4 @@
-"""``registry.events``: who hears of an event, in which way, and what a fault costs."""
+"""``registry.events``: which plugins hear of an event, how, and the cost of a fault."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from plugreg.mixins import EventMixin, SettingsMixin
 from plugreg.storage import MemoryStorage, TinyDBStorage
 
 LONG = 30.0
-"""Seconds after which a test gives up; what it waits for takes far less."""
+"""Seconds after which a test gives up; all that it waits for takes far less."""
 
 
 class Quiet(EventMixin, Plugin):
-    """Keeps what the host says, and does not want to hear what plugreg says."""
+    """Keeps the host's events, and does not want plugreg's own."""
 
     def __init__(self):
         self.heard = []
@@ -47,7 +47,7 @@ class Quiet(EventMixin, Plugin):
 
 
 def listener(act=lambda: None, wants=lambda: True):
-    """Make a Quiet class that keeps what it hears, and then does ``act``, if ``wants`` says so."""
+    """Make a Quiet class that keeps the events that ``wants`` accepts, and then calls ``act``."""
 
     class Listener(Quiet):
         def wants_process_event(self, event):
@@ -88,7 +88,7 @@ def make():
 
 
 def heard(registry, slug):
-    """Return what a Quiet plugin has heard, each as (event, args, kwargs)."""
+    """Return the events that a Quiet plugin has heard, as (event, args, kwargs)."""
     return registry.get(slug).plugin.heard
 
 
@@ -124,7 +124,7 @@ class TestInTheCaller:
         assert plugin.heard == []
 
     def test_a_listener_may_switch_another_one_off(self, make):
-        """What the first does holds for those after it, in the same event."""
+        """A change by the first plugin holds for those after it, in the same event."""
         registry = make(a=listener(lambda: registry.deactivate("b")), b=Quiet)
         plugin = registry.get("b").plugin
 
@@ -176,7 +176,7 @@ class TestInTheCaller:
         assert registry.events.emit("x") == ("a",)
 
     def test_an_answer_that_cannot_be_judged_is_a_fault(self, make):
-        """Neither what bool() refuses nor a coroutine, of which none is left unawaited, is one."""
+        """Neither an object that bool() refuses nor a coroutine is one; no coroutine is left."""
 
         class Undecided:
             def __bool__(self):
@@ -293,7 +293,7 @@ class TestInAPool:
         assert a.heard == []
         assert b.heard == [("x", (), {})]
 
-    def test_a_plugin_that_was_made_anew_meanwhile_acts_as_it_is_now(self, make):
+    def test_a_plugin_that_was_reloaded_meanwhile_acts_as_it_is_now(self, make):
         """The event is the plugin's, not the object's; the old object is out of service."""
         go_on = threading.Event()
         with ThreadPoolExecutor(1) as pool:
@@ -336,7 +336,7 @@ class TestInAPool:
         go_on.set()
         assert "event 'x' did not reach plugin a: the pool has cancelled it" in caplog.text
 
-    def test_a_pool_of_processes_is_told_to_be_none(self, make, caplog):
+    def test_a_pool_of_processes_is_logged_to_be_none(self, make, caplog):
         """A registry cannot be sent to another process, which such a pool says to nobody."""
         with ProcessPoolExecutor(1) as pool:
             registry = make(a=Quiet, events=pool)
@@ -410,7 +410,7 @@ class TestInAQueue:
         assert (registry.errors, off.errors) == ((), ())
 
     def test_a_plugin_that_another_process_has_switched_off_does_not_act(self, make):
-        """A worker takes in what has changed before each delivery, in both directions."""
+        """A worker acquires changes before each delivery, in both directions."""
         storage, queue = MemoryStorage(), []
         web = make(a=Quiet, storage=storage, events=queue.append)
         worker = make(a=Quiet, storage=storage)
@@ -476,7 +476,7 @@ class TestInAQueue:
 
 
 class Ear(EventMixin, Plugin):
-    """Hears all, and keeps with it what ``look`` gives at that moment."""
+    """Hears all events, and keeps with each the result of ``look`` at that moment."""
 
     look = staticmethod(lambda: None)
 
@@ -495,7 +495,7 @@ def ear():
 
 
 def take_heard(registry, slug="ear"):
-    """Return and forget plugreg's own events that a plugin has heard, without what it saw."""
+    """Return and forget plugreg's own events that a plugin has heard, without its looks."""
     plugin = registry.get(slug).plugin
     found = [(event, kwargs) for event, kwargs, _ in plugin.heard]
     plugin.heard.clear()
@@ -515,7 +515,7 @@ class Milk(Plugin):
 
 
 class TestOwnEvents:
-    def test_each_load_is_told_after_it(self, make, ear):
+    def test_each_load_emits_an_event_after_it(self, make, ear):
         """The first one, a reload, and one that another process has asked for."""
         storage = MemoryStorage()
         there = make(tea=Tea, storage=storage)
@@ -529,7 +529,7 @@ class TestOwnEvents:
         assert not registry.refresh()
         assert take_heard(registry) == []
 
-    def test_switching_is_told_under_one_name(self, make, ear):
+    def test_switching_emits_one_event(self, make, ear):
         """Off as well as on, with the same arguments; a change of nothing is no event."""
         registry = make(ear=ear, tea=Tea)
         take_heard(registry)
@@ -566,7 +566,7 @@ class TestOwnEvents:
         for name in ("ev_base", "ev_top"):
             sys.modules.pop(name, None)
 
-    def test_what_is_told_has_been_published(self, make, ear):
+    def test_an_event_follows_publication(self, make, ear):
         """Whoever looks sees the state after the change, and may write: no transaction is open."""
         registry = make(ear=ear, tea=Tea)
         take_heard(registry)
@@ -627,7 +627,7 @@ class TestOwnEvents:
         assert registry.get("tea").plugin is not asked[0]
         assert registry.errors == ()
 
-    def test_a_setting_is_told_by_its_name_and_never_its_value(self, make, ear):
+    def test_the_event_of_a_setting_has_its_name_and_never_its_value(self, make, ear):
         """The plugin's own with no user, a user's with the number; the same value is no news."""
         registry = make(ear=ear, tea=Tea)
         take_heard(registry)
@@ -641,7 +641,7 @@ class TestOwnEvents:
             ("plugin_setting_changed", {"slug": "tea", "key": "CUPS", "user": 7}),
         ]
 
-    def test_what_another_process_has_changed_is_told_there_alone(self, make, ear):
+    def test_a_change_of_another_process_is_an_event_there_alone(self, make, ear):
         """So that with many processes an event does not come many times."""
         storage = MemoryStorage()
         here = make(ear=ear, tea=Tea, storage=storage)
@@ -722,7 +722,7 @@ class TestOwnEvents:
 
     @pytest.mark.parametrize("change", ["load", "reload", "deactivate"])
     def test_a_queue_may_wait_for_its_worker(self, make, ear, change):
-        """The worker takes in what others have stored, for which it needs a turn of its own."""
+        """The worker acquires the changes of others, which is a change of its own."""
         with ThreadPoolExecutor(1) as worker:
 
             def deliver(delivery):
@@ -749,7 +749,7 @@ class TestOwnEvents:
                 *expected[change],
             ]
 
-    def test_what_listeners_cause_is_told_after_it(self, make, ear):
+    def test_events_that_listeners_cause_come_after(self, make, ear):
         """Each hears of one thing after the other, in the order in which they were done."""
         first, second = (type(f"Ear{letter}", (ear,), {}) for letter in "ab")
         registry = make(a=first, b=second, milk=Milk)
@@ -779,7 +779,7 @@ class TestOwnEvents:
         registry.reload()
         assert take_heard(registry) == [("plugins_loaded", {})]
 
-    def test_what_is_put_off_is_told_when_nobody_has_to_wait_any_more(self, make, ear):
+    def test_a_deferred_change_emits_its_event_when_nobody_waits(self, make, ear):
         """A change that plugin code asks for, and one that it asks for in that one, again."""
 
         class Wishing(Plugin):
@@ -809,7 +809,7 @@ class TestOwnEvents:
         assert heard == ["plugins_loaded", "plugin_activated", "plugins_loaded"]
 
     def test_before_there_are_plugins_nobody_is_take_heard(self):
-        """What happens before the load, or after the close, is no event for any plugin."""
+        """No plugin hears of anything before the load or after the close."""
 
         def current():
             raise RegistryNotReady

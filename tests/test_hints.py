@@ -73,8 +73,8 @@ class TestHinted:
         assert isinstance(Clocked(), HasClock)
         assert now(Hinted(Clocked(), CountingChannel())) == 7.5
 
-    def test_tells_after_a_commit_and_of_no_other(self):
-        """What was not stored is nobody's business."""
+    def test_sends_after_a_commit_and_after_nothing_else(self):
+        """The hint follows the commit; a transaction that fails sends none."""
         inner = MemoryStorage()
         channel = CountingChannel(inner)
         storage = Hinted(inner, channel)
@@ -86,7 +86,7 @@ class TestHinted:
             assert channel.sent == 0
         assert (channel.sent, channel.stored) == (1, 1)
 
-    def test_tells_of_a_damaged_store_that_its_storage_has_set_aside(self, tmp_path):
+    def test_shows_a_damaged_store_that_its_storage_has_set_aside(self, tmp_path):
         """The record of it is there with hints as without."""
         path = tmp_path / "plugins.json"
         path.write_bytes(b"{")
@@ -116,7 +116,7 @@ def test_without_redis_it_says_what_to_install(monkeypatch):
 
 
 def test_a_server_that_is_away_costs_nothing_but_the_hint(caplog):
-    """What was stored stays stored, and the outage is logged once."""
+    """The commit holds, and the outage is logged once."""
     hints = RedisHints("redis://127.0.0.1:1")
     storage = Hinted(MemoryStorage(), hints)
     for number in range(3):
@@ -181,7 +181,7 @@ def test_a_silent_server_is_left_alone_for_a_while(monkeypatch):
     "url", ["redis://shop:hun/ter2@127.0.0.1:6379/0", "http://hunter2@here", "redis://:hunter2[@x"]
 )
 def test_a_url_that_is_none_is_refused_and_not_shown(url):
-    """A password that was not escaped is in no message, nor in what is chained to it."""
+    """A password that was not escaped is in no message, and in no chained exception."""
     with pytest.raises(ValueError, match="%-codes") as caught:
         RedisHints(url)
     assert "hun" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""``registry.schedules``: the tasks of plugins, running one, and what their data may be."""
+"""``registry.schedules``: the tasks of plugins, running a task, and valid declarations."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class TestTasks:
         assert names(registry) == ["plugin.busy.tick", "plugin.busy.night"]
 
     def test_a_task_that_has_become_faulty_costs_itself(self, make):
-        """Tasks may depend on something; what is wrong with one then is a record."""
+        """Tasks may depend on something; a task that is faulty then is a record."""
         registry = make(varying=Varying, busy=Busy)
         varying = registry.get("varying").plugin
         varying.given = {"a": {"func": "tick"}, "b": {"func": "tick", "schedule": "d"}}
@@ -160,7 +160,7 @@ class TestTasks:
 
 class TestRunning:
     def test_a_method_is_called_on_the_plugin(self, make):
-        """What it returns is the value of the outcome."""
+        """Its result is the value of the outcome."""
         outcome = make(busy=Busy).schedules.run("plugin.busy.tick")
 
         assert (outcome.slug, outcome.value, outcome.error) == ("busy", "tick of busy", None)
@@ -226,7 +226,7 @@ class TestRunning:
         "name", ["", "tick", "busy.tick", "plugin.busy", "plugin.busy.", "plugin.busy.tock"]
     )
     def test_a_name_that_is_none_is_refused(self, make, name):
-        """The error says what a name looks like, has it as a field, and can be pickled."""
+        """The error shows the form of a name, has the name as a field, and can be pickled."""
         registry = make(busy=Busy)
         with pytest.raises(TaskNotFoundError, match=r"it must be 'plugin.<slug>.<task>'") as caught:
             registry.schedules.run(name)
@@ -314,7 +314,7 @@ class TestCron:
         ],
     )
     def test_faults(self, text, fault):
-        """Each says which field is wrong, and what is expected of it."""
+        """The fault names the field and its expected content."""
         if fault.endswith(" is"):
             fault += (
                 " not valid or never matches; write numbers, names, '*', ranges, steps or lists"
@@ -369,7 +369,7 @@ class TestCron:
         json.dumps(failure.message).encode()
 
     def test_an_interval_is_at_most_a_year(self, make):
-        """What is rarer has a date; no scheduler is given a number that it cannot reckon with."""
+        """Rarer tasks use cron; no scheduler is given a number that it cannot handle."""
         for minutes, is_fine in [(525_600, True), (525_601, False), (10**13, False)]:
             tasks = {"t": {"func": "tick", "schedule": "I", "minutes": minutes}}
             registry = make(one=type("One", (Busy,), {"SCHEDULED_TASKS": tasks}))
@@ -394,7 +394,7 @@ class TestCron:
             )
 
     def test_letters_go_by_the_calendar(self):
-        """What is monthly is due on the first, what is quarterly in the months after a quarter."""
+        """A monthly task is due on the first, a quarterly task in the month after a quarter."""
         parsed = {letter: numbers_of(text) for letter, text in CALENDAR.items()}
         on_the_hour = {**ALL, "minutes": {0}}
         at_midnight = {**on_the_hour, "hours": {0}}

@@ -69,7 +69,7 @@ class TestFilters:
         ],
     )
     def test_all_filters_must_hold(self, filters, expected):
-        """Each filter lets through what it says, and several are combined with AND."""
+        """Each filter selects by its own field, and several are combined with AND."""
         found = index(*self.plugins).select(Filters(**filters))
 
         assert set(keys(found)) == expected
@@ -122,7 +122,7 @@ class TestSearch:
         assert keys(index(*self.plugins).select(Filters(), search)) == expected
 
     def test_a_search_goes_on_from_the_one_before(self):
-        """One more word, or another last one, finds what the whole search alone would find."""
+        """With one more word, or another last word, the result is that of a new search."""
         found = index(known("tea-timer"), known("tea-cup"), known("egg-timer"))
 
         assert keys(found.select(Filters(), "tea cup")) == ["tea-cup"]
@@ -131,7 +131,7 @@ class TestSearch:
         assert keys(found.select(Filters(), "timer")) == ["egg-timer", "tea-timer"]
 
     def test_a_search_may_have_any_number_of_words(self):
-        """Clients may send what they like, and get an answer."""
+        """Clients may send any string, and get an answer."""
         search = " ".join(map(str, range(10_000)))
 
         assert keys(index(*self.plugins).select(Filters(), search)) == []
@@ -197,7 +197,7 @@ names = st.text(st.sampled_from("abAB -\u00df"), min_size=1, max_size=6)
     ),
 )
 def test_it_agrees_with_a_plain_reading(plugins, filters, words, ordering):
-    """What a list holds, and in which order, is what one comparison after the other says."""
+    """Contents and order of a list agree with plain comparisons."""
     found = index(*plugins).select(filters, " ".join(words), ordering)
 
     def holds(plugin):
@@ -230,7 +230,7 @@ def test_it_agrees_with_a_plain_reading(plugins, filters, words, ordering):
 
 class TestSnapshots:
     def test_a_list_is_of_one_moment(self):
-        """What was selected stays as it was, whatever is switched on meanwhile."""
+        """A result stays as it was, whichever plugins are activated meanwhile."""
 
         class One(Plugin): ...
 

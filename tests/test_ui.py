@@ -60,7 +60,7 @@ class Interface:
 
 
 def shows(*features, **members):
-    """Make a plugin that gives these panels, as a list, or what its only argument gives."""
+    """Make a plugin that returns these panels as a list, or the result of its only argument."""
 
     def get_ui_panels(self, request, context, **_):
         return features[0]() if callable(features[0]) else list(features)
@@ -82,7 +82,7 @@ GETTERS = {
 
 class TestFeatures:
     def test_everything_a_feature_says(self):
-        """Texts become text; plugin and type are the slug and what was asked, whatever it says."""
+        """Strings are plain; plugin and type are the slug and the type that was asked for."""
         interface = Interface(
             tea=shows(
                 {
@@ -171,7 +171,7 @@ class TestFeatures:
         assert interface.failures() == []
 
     def test_request_and_context(self):
-        """A plugin decides by actor, feature and parameters what it shows."""
+        """A plugin decides by actor, feature and parameters which features it shows."""
         actor = object()
 
         def get_ui_panels(self, request, context, **_):
@@ -229,7 +229,7 @@ class TestFeatureFaults:
         assert type(error).__name__ in message
 
     def test_a_plugin_that_fails_halfway_is_left_out(self):
-        """Half of what it shows might mean something else than the whole."""
+        """Half of its features might mean something else than all of them."""
 
         def half():
             yield {"key": "1"}
@@ -367,7 +367,7 @@ def scrubber_of(slug):
 
 
 class TestProtectedValues:
-    """What a plugin shows has none of its own protected values in it."""
+    """A plugin's features hold none of its own protected values."""
 
     def test_of_features(self):
         """Every text of a feature, keys of its objects included; the rest is as it was."""
@@ -410,7 +410,7 @@ class TestProtectedValues:
         assert details == AdminDetails(source="/a.js?***", context=[{"key": MASK}, 5])
 
     def test_of_faults(self):
-        """What a plugin raises instead of showing something is scrubbed by the ledger."""
+        """The message of an exception is scrubbed by the ledger."""
         interface = Interface(scrubber_of=scrubber_of, tea=shows(raising(OSError(SECRET))))
         assert interface.features() == ()
         ((_, message),) = interface.failures()
@@ -423,7 +423,7 @@ class TestProtectedValues:
 
     @pytest.mark.parametrize("error", [OSError("no"), SystemExit(1)])
     def test_without_a_scrubber_nothing_is_shown(self, error):
-        """What cannot be scrubbed stays inside, and is a record."""
+        """A value that cannot be scrubbed is not shown, and is a record."""
         interface = Interface(scrubber_of=raising(error), tea=shows({"key": "a"}))
         assert interface.features() == ()
         assert [slug for slug, _ in interface.failures()] == ["tea"]
@@ -432,7 +432,7 @@ class TestProtectedValues:
         assert {slug for slug, _ in interface.failures()} == {"tea"}
 
     def test_what_is_too_deep_to_be_looked_through(self):
-        """It costs the feature, like what JSON cannot hold."""
+        """It costs the feature, as a value does that JSON cannot hold."""
         deep = []
         # JSON itself must still be able to hold it, and counts its levels apart from 3.12 on.
         for _ in range(600 if sys.version_info < (3, 12) else 3_000):

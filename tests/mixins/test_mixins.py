@@ -128,7 +128,7 @@ class TestSpec:
             MixinSpec("x", "x", "object")
 
     def test_modules_and_plain_objects_have_the_base_alone(self):
-        """What is no Plugin has just the base."""
+        """An object that is no Plugin has just the base."""
         for plugin in (ModuleType("m"), object(), MailMixin):
             assert [spec.key for spec in MIXINS if has(spec, plugin)] == ["base"]
 
@@ -307,7 +307,7 @@ class TestContract:
         ],
     )
     def test_broken(self, members, fault):
-        """What cannot be called as declared is one fault that names the attribute."""
+        """A method that cannot be called as declared is one fault that names the attribute."""
         assert label_faults(**members) == [fault]
 
     def test_every_fault_and_every_base(self):
@@ -363,7 +363,7 @@ class TestContract:
         assert contract_faults(spec, Hostile()) == ()
 
     def test_the_check_of_the_row_is_asked_last(self):
-        """A host's own check adds its sentences; what it raises comes out."""
+        """A host's own check adds its sentences; its exceptions pass."""
         spec = MixinSpec("label", "Labels", Label, check=lambda plugin: iter(["BLOCKING is odd"]))
         plugin = type("Printer", (Label,), {"later": 1})()
 
@@ -542,7 +542,7 @@ class TestSchedule:
         ],
     )
     def test_faulty_tasks(self, tasks, fault):
-        """What is no table of tasks is a fault, whether stated or returned."""
+        """Tasks that are no mapping are a fault, whether declared or returned."""
         assert faults_of("schedule", SCHEDULED_TASKS=tasks) == [fault]
         assert faults_of("schedule", get_scheduled_tasks=lambda self: tasks) == [fault]
 
@@ -684,7 +684,7 @@ class TestOthers:
         assert navigation_tab_name(Linked()) == "Tab"
 
     def test_urls(self):
-        """What setup_urls() returns goes before URLS, even if empty; items stay as written."""
+        """The result of setup_urls() goes before URLS, even if empty; items stay as written."""
 
         class Routed(UrlsMixin):
             URLS = [("a", "b")]
@@ -717,7 +717,7 @@ class TestValidation:
         assert caught.value.message == {"name": "too long"}
 
     def test_attributes_on_the_object_are_checked_too(self):
-        """What a constructor stores under such a name must be a method as well."""
+        """An attribute that a constructor sets under such a name must be a method as well."""
 
         class Made(ValidationMixin, Plugin):
             def __init__(self):
@@ -748,7 +748,7 @@ class TestValidation:
         assert ask_validators(plugins[:2], "validate_name", "n", strict=True) is False
 
     def test_a_validator_that_raises_ends_it(self):
-        """What a validator raises comes out, and nobody is asked after it."""
+        """An exception of a validator passes, and no other validator is called after it."""
         asked = []
 
         class Refuses(ValidationMixin):

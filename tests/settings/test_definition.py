@@ -32,7 +32,7 @@ def to_text(definition, value, **who):
 
 
 def to_value(definition, text):
-    """Return what a stored text reads as: the default if it is empty or fits no more."""
+    """Return the value of a stored string: the default if it is empty or no longer fits."""
     if text:
         with suppress(SettingError):
             return native_of(definition, text)
@@ -152,7 +152,7 @@ class TestParsing:
         assert definitions["_A"].key == "_A"
 
     def test_raw_is_not_changed_and_not_kept(self):
-        """The author's dicts are left alone, and what is done to them later has no effect."""
+        """The author's dicts are not changed, and later changes of them have no effect."""
         filters = {"active": True}
         raw = {"key": {"validator": [int], "model_filters": filters}}
         definitions, _ = parse_definitions(raw, "SETTINGS")
@@ -263,7 +263,7 @@ class TestParsing:
         ],
     )
     def test_a_fault_names_attribute_key_and_remedy(self, raw, fault):
-        """Each kind of mistake gives exactly one sentence that says where and what."""
+        """Each kind of fault is exactly one sentence with its place and the expected content."""
         assert faults_of(raw) == [fault]
 
     def test_the_longest_key(self):
@@ -271,7 +271,7 @@ class TestParsing:
         assert faults_of({"K" * 50: {}}) == []
 
     def test_all_faults_at_once_and_the_rest_is_sound(self):
-        """An author sees every mistake in one go; what is right is read all the same."""
+        """All faults are reported at once; valid definitions are parsed beside them."""
         definitions, faults = parse_definitions(
             {"A": {"name": 1, "hiden": True}, "GOOD": {}, "B": {"model": 1}}, "USER_SETTINGS"
         )
@@ -295,7 +295,7 @@ class TestParsing:
         assert not any("hunter2" in fault for fault in faults_of(raw))
 
     def test_hostile_objects_are_faults(self):
-        """What can be neither shown nor compared nor turned into text is described by its class."""
+        """An object without repr, comparison and string is described by its class."""
         hostile = Unspeakable()
         shown = "<Unspeakable object, whose repr fails>"
 
@@ -415,12 +415,12 @@ class TestToText:
         ],
     )
     def test_refused(self, fields, value, reason):
-        """What cannot be stored is refused with a reason."""
+        """A value that cannot be stored is refused with a reason."""
         assert refusal(one(**fields), value) == reason
 
     @pytest.mark.parametrize("text", ["a\0b", "\x1b", "\x0c", "a\rb", "\r", "\ud800"])
     def test_control_characters(self, text):
-        """NUL, other controls and what UTF-8 cannot hold never reach a store."""
+        """NUL, other control characters and lone surrogates never reach a store."""
         assert refusal(one(), text) == (
             "Value must not contain control characters, but for tab and newline, or surrogates"
         )
@@ -442,7 +442,7 @@ class TestToText:
     )
     @pytest.mark.parametrize("validator", [None, bool, int, float])
     def test_what_is_no_single_value(self, validator, value):
-        """The text of a list, of bytes or of an odd object is never what was meant."""
+        """The string of a list, of bytes or of an odd object is never stored."""
         assert refusal(one(validator=validator), value) == (
             "Value must be a string, a number or a boolean value; give it as a string"
         )
@@ -499,7 +499,7 @@ class TestValidators:
         assert seen == [42]
 
     def test_is_not_asked_about_blanks(self):
-        """What unsets a setting is not validated."""
+        """A blank value unsets the setting and is not validated."""
         seen = []
         to_text(one(validator=seen.append), "")
 
@@ -591,7 +591,7 @@ class TestChoices:
         ],
     )
     def test_compared_as_text(self, fields, value, text):
-        """A choice is met by what is stored, whatever type its author wrote it in."""
+        """A choice is compared by its stored string, whatever its type in the definition."""
         assert to_text(one(**fields), value) == text
 
     def test_enum_members_are_their_text(self):
@@ -633,7 +633,7 @@ class TestChoices:
         assert choices_of(one(choices=dict)) == ()
 
     def test_a_type_error_within_is_not_hidden(self):
-        """What fails inside callable choices comes out, and the call is not tried again."""
+        """An exception of callable choices passes, and they are called once."""
         calls = []
 
         def choices():
@@ -684,7 +684,7 @@ class TestReading:
         ],
     )
     def test_native(self, fields, text, value):
-        """Stored text reads as its type; what is empty or fits no more reads as the default."""
+        """A stored string reads as its type; an empty or unfit one reads as the default."""
         found = to_value(one(**fields), text)
 
         assert found == value

@@ -1,4 +1,4 @@
-"""What a host fixes of its plugins' settings: checked at once, winning, locked, never stored."""
+"""Overrides of a host: checked at once, above stored values, locked, never stored."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class TestChecks:
             PluginRegistry("shop", overrides={"tea": {"KEY": value}})
 
     def test_they_are_copied(self, storage):
-        """What the host changes later changes nothing, at any depth."""
+        """Later changes of the host's dicts have no effect, at any depth."""
         values = {"NOTE": {"$env": "TEA_NOTE"}, "PERCENT": 15}
         given = {"tea": values}
         registry = PluginRegistry(
@@ -156,7 +156,7 @@ class TestPrecedence:
         return registry.settings("tea") if user is None else registry.user_settings("tea", user)
 
     def test_a_user_does_not_fall_back_to_the_plugins_own(self, serve):
-        """Neither to what is stored there nor to what is fixed there."""
+        """Neither to the stored value nor to the override."""
         registry = serve(BOTH=SECRET)
         assert registry.settings("tea")["BOTH"] == SECRET
         view = registry.user_settings("tea", 7)
@@ -248,7 +248,7 @@ class TestValues:
         assert SECRET not in repr(registry)
 
     def test_a_list_is_every_readers_own(self, serve):
-        """What one reader does to it no other one sees."""
+        """A change by one reader is seen by no other reader."""
         plugin = type("Tea", (SettingsMixin, Plugin), {"SETTINGS": {"KEYS": {"type": list[str]}}})
         view = serve(plugin, KEYS=["a", "b"]).settings("tea")
         view["KEYS"].append("c")
@@ -263,7 +263,7 @@ class TestValues:
         assert bad_values(registry) is None
 
     def test_a_reference_is_looked_up_at_each_read(self, serve, monkeypatch, tmp_path):
-        """At any depth, and it is shown as what it stands for."""
+        """At any depth, and its value is shown."""
         (tmp_path / "note").write_text("steep\n", encoding="utf-8")
         plugin = type(
             "Tea",
@@ -283,7 +283,7 @@ class TestValues:
         assert (view["PERCENT"], view["KEYS"]) == (16, ["a", "16"])
 
     @pytest.mark.parametrize("value", ["many", [1], {"$env": "TEA_BAD"}, {"$env": "NO_SUCH_TEA"}])
-    def test_one_that_cannot_be_used_is_told_when_it_is_read(self, serve, monkeypatch, value):
+    def test_one_that_cannot_be_used_raises_when_it_is_read(self, serve, monkeypatch, value):
         """The default would be dangerous. Other settings are read as ever."""
         monkeypatch.setenv("TEA_BAD", "many")
         registry = serve(PERCENT=value)
@@ -361,7 +361,7 @@ class TestValues:
             ]
 
     def test_for_a_plugin_that_is_off_or_missing(self, storage):
-        """It is known, and what the host fixes holds once it is on."""
+        """It is known, and its overrides hold once it is active."""
         for builtin in ([("tea", Tea)], [], [("tea", Tea)]):
             with PluginRegistry(
                 "shop", builtin=builtin, storage=storage, overrides={"tea": {"PERCENT": 15}}
@@ -370,7 +370,7 @@ class TestValues:
                 assert registry.errors == ()
         storage.close()
 
-    def test_a_bad_one_of_a_user_setting_is_told_once(self, serve):
+    def test_a_bad_one_of_a_user_setting_is_reported_once(self, serve):
         """Whether or not there are users who have set it."""
         declared = {"BADGE": {"validator": int}}
         plugin = type("Tea", (SettingsMixin, Plugin), {"USER_SETTINGS": declared})

@@ -190,7 +190,7 @@ class TestResolve:
 
 
 def test_some_are_resolved_where_others_cannot_be(monkeypatch):
-    """What cannot be had is None, and costs the others nothing."""
+    """A reference that cannot be resolved is None; the others are resolved."""
     monkeypatch.setenv("TEA_KEY", "x")
     assert resolve_some({"a": ENV, "b": [{"$env": "NO_SUCH_TEA"}, "y"]}) == {
         "a": "x",

@@ -1,4 +1,4 @@
-"""Settings as a JSON Schema: what a form is made from."""
+"""Settings as a JSON Schema, from which forms are made."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_nothing_declared():
 
 
 def test_the_whole():
-    """Properties come in the order declared, with their words, flags and what is required."""
+    """Properties are in the order declared, with strings, flags and required keys."""
     definitions = parsed(
         {
             "z": {"name": "Last", "description": "d", "required": True, "default": "x"},
@@ -142,12 +142,12 @@ class TestValues:
         ],
     )
     def test_no_default(self, fields):
-        """What JSON cannot hold is left out, and so is every default of a protected setting."""
+        """A default that JSON cannot hold is left out, and so is that of a protected setting."""
         assert "default" not in property_of(**fields)
         assert SECRET not in str(property_of(**fields))
 
     def test_defaults_within_a_protected_model(self):
-        """Not even the model of a protected setting says what its fields are by default."""
+        """The model of a protected setting shows no defaults of its fields."""
         schema = schema_of(
             parsed({"A": {"type": Server, "protected": True, "default": Server()}, "B": {}})
         )

@@ -98,7 +98,7 @@ class TestScrubber:
         assert tea.hides(SECRET, OTHER, "newer-10", "newer-19") == ["newer-10", "newer-19"]
 
     def test_hides_what_another_process_has_replaced(self):
-        """What was read before is still held by the plugin of this process."""
+        """The plugin of this process may still hold the value that it read before."""
         tea = TeaSettings().declare(TOKEN)
         tea.view().set("TOKEN", SECRET)
         other = TeaSettings(tea.storage).declare(TOKEN)
@@ -362,7 +362,7 @@ class TestProtectedLater:
         assert first.storage.revision() == revision + 1
         assert second.store.load() == {}
 
-    def test_own_and_users_settings_are_told_apart(self):
+    def test_own_and_users_settings_are_kept_apart(self):
         """A key that is protected for users only stays open as the plugin's own."""
         first = self.stored()
         TeaSettings(first.storage).declare(self.OPEN, self.NOW)
@@ -561,7 +561,7 @@ class TestEncryption:
         assert again.view()["TOKEN"] == SECRET
 
     def test_where_one_cannot_be_opened_nothing_is_rotated(self, keys):
-        """EncryptionError names its place; without any keys StorageError says what to give."""
+        """EncryptionError names its place; without keys StorageError has the remedy."""
         tea = TeaSettings(encryption=Encryption(keys[:1])).declare(TOKEN, TOKEN)
         tea.view().set("TOKEN", SECRET)
         other = TeaSettings(tea.storage, encryption=Encryption(keys[1:])).declare(TOKEN, TOKEN)
@@ -578,7 +578,7 @@ class TestEncryption:
         assert rows == [self.row(tea), self.row(tea, "tea:7:TOKEN", "user_settings")]
 
     def test_a_migration_waits_for_the_key(self, keys):
-        """What the plugin cannot be shown must not be lost."""
+        """A value that the plugin cannot be given must not be lost."""
 
         class Tea(SettingsMixin, Plugin):
             SETTINGS = TOKEN
@@ -610,7 +610,7 @@ class TestEncryption:
             assert registry.errors == ()
 
 
-def test_a_row_that_plugreg_has_not_written_is_told_of_by_place():
+def test_a_row_that_plugreg_has_not_written_is_reported_with_its_place():
     """Nothing of it is shown."""
     tea = TeaSettings()
     with tea.storage.transaction() as transaction:

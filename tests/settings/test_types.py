@@ -49,7 +49,7 @@ def to_text(definition, value, **who):
 
 
 def to_value(definition, text):
-    """Return what a stored text reads as: the default if it is empty or fits no more."""
+    """Return the value of a stored string: the default if it is empty or no longer fits."""
     if text:
         with suppress(SettingError):
             return native_of(definition, text)
@@ -247,7 +247,7 @@ class TestForm:
         assert to_text(definition, "") == ""
 
     def test_a_value_that_becomes_nothing_is_missing_if_required(self):
-        """What a type makes an empty text of does not count as a value."""
+        """A value whose string is empty does not count as a value."""
         definition = one(type=Annotated[str, AfterValidator(str.strip)], required=True)
         null = one(type=int | None, required=True)
 
@@ -275,7 +275,7 @@ class TestForm:
         ],
     )
     def test_wire_type(self, declared, word):
-        """Clients see one of four words, by what the type's values are."""
+        """Clients see one of four words, by the type's values."""
         assert one(type=declared).wire_type == word
         related = one(type=declared, model="a.b").wire_type
         assert related == ("related field" if word == "string" else word)
@@ -284,7 +284,7 @@ class TestForm:
 class TestPlainTypes:
     @pytest.mark.parametrize("kind", [bool, int, float])
     def test_are_the_converters(self, kind):
-        """A plain type does what a validator of that kind does."""
+        """A plain type converts as the same validator does."""
         by_type, by_validator = one(type=kind), one(validator=kind)
 
         assert by_type.converter is by_validator.converter is kind
@@ -293,7 +293,7 @@ class TestPlainTypes:
         assert refusal(by_type, "x") == refusal(by_validator, "x")
 
     def test_str_is_text(self):
-        """``str`` is what a setting is that says nothing of its type."""
+        """``str`` is the same as no type."""
         assert one(type=str).typed is None
         assert to_text(one(type=str), "  ") == "  "
 
@@ -322,7 +322,7 @@ class TestPlainTypes:
 
 class TestReasons:
     def test_all_faults_at_once_with_their_places(self):
-        """A person sees each part that is wrong, where it is, and what it should be."""
+        """The reason names each faulty part, its place, and the expected value."""
         reason = refusal(one(type=Server), {"p": "x"})
 
         assert [fault.split(": ")[0] for fault in reason.split("; ")] == ["host", "p"]
@@ -389,7 +389,7 @@ class TestReasons:
 
     @pytest.mark.parametrize("text", ["a\0b", "\x1b", "a\rb", "\ud800"])
     def test_control_characters_at_any_depth(self, text):
-        """What no plain setting may hold is not let in by way of JSON."""
+        """Control characters are refused within typed values, and within JSON, too."""
         reason = "Value must not contain control characters"
 
         assert reason in refusal(one(type=list[Any]), [[text]])
@@ -405,7 +405,7 @@ class TestReasons:
         )
 
     def test_code_of_the_type_may_do_anything(self):
-        """What a type's own code raises is a refusal that says what was expected."""
+        """An exception of the type's code is a refusal that names the expected value."""
 
         def break_down(value):
             raise SystemExit(value)
@@ -441,7 +441,7 @@ class TestReasons:
         assert to_text(one(type=Annotated[int, AfterValidator(str)]), 5) == "5"
 
     def test_validators_get_the_native_value(self):
-        """Functions beside a type see what the type has made, and refuse in their own words."""
+        """Validators beside a type get its value, and refuse with their own message."""
 
         def even(value):
             if value % 2:
@@ -472,7 +472,7 @@ class TestProtected:
         ],
     )
     def test_a_refusal_shows_nothing_of_the_value(self, declared, value):
-        """The reason says what was expected of the value, and no exception hides behind it."""
+        """The reason names the expected value and quotes nothing."""
         definition = one(type=declared, protected=True)
         reason = refusal(definition, value)
 
@@ -487,7 +487,7 @@ class TestProtected:
             "Value must be a string of the format 'email' that fits the type of this setting"
         )
 
-    def test_a_validator_does_not_tell_a_part(self):
+    def test_a_validator_does_not_reveal_a_part(self):
         """Words of a validator that repeat a part of a protected value are replaced."""
 
         def refuse(value):
@@ -496,7 +496,7 @@ class TestProtected:
         definition = one(type=dict[str, str], validator=refuse, protected=True)
         assert refusal(definition, {"password": SECRET}) == "Value does not pass validation checks"
 
-    def test_a_validator_does_not_tell_the_value_as_python_shows_it(self):
+    def test_a_validator_does_not_reveal_the_value_as_python_shows_it(self):
         """The words of a validator are compared with the native value too, not the text alone."""
 
         def refuse(value):
@@ -534,8 +534,8 @@ class TestFaults:
         "declared",
         [Login, list[SecretStr], Secret[date], SecretStr | None, Annotated[SecretStr, MinLen(3)]],
     )
-    def test_a_nested_secret_type_is_told_at_load(self, declared):
-        """A type whose values cannot be written is refused with what to do instead."""
+    def test_a_nested_secret_type_is_a_fault_at_load(self, declared):
+        """A type whose values cannot be stored is refused with a remedy."""
         assert faults_of(type=declared) == [
             "SETTINGS['KEY']: field 'type' must not hold a secret type of pydantic's, whose value "
             "cannot be stored; use plain types, with protected=True for the whole setting"
@@ -564,7 +564,7 @@ class TestFaults:
         """A text is not looked up anywhere."""
         assert faults_of(type="int") == ["SETTINGS['KEY']: field 'type' must be a type, not 'int'"]
 
-    def test_a_missing_package_is_told(self):
+    def test_a_missing_package_is_a_fault(self):
         """A type that needs a package which is not there says so when the plugin is loaded."""
         code = (
             "import sys\n"
@@ -584,7 +584,7 @@ class TestFaults:
         ("declared", "kind"), [(int, float), (str, int), (bool, int), (EmailStr, bool)]
     )
     def test_a_type_and_another_converter(self, declared, kind):
-        """Two statements of what a value is, which differ, are a fault."""
+        """A type and a converter that differ are a fault."""
         assert faults_of(type=declared, validator=[kind, print]) == [
             f"SETTINGS['KEY']: field 'validator' must not hold {kind.__name__!r}, since field "
             "'type' states another type; leave one of them out"
@@ -633,7 +633,7 @@ class TestDefaults:
 
     @pytest.mark.parametrize("declared", [list[int], int, bool, Any, Literal["a"], int | str])
     def test_without_one_a_typed_setting_reads_as_none(self, declared):
-        """No string stands for what is no string; on the wire None is the empty text."""
+        """An unset value of another type than str is None; clients get the empty string."""
         definition = one(type=declared)
 
         assert default_of(definition) is to_value(definition, "") is None
@@ -676,7 +676,7 @@ class TestChoices:
         ],
     )
     def test_of_a_type_that_lists_its_values(self, declared, choices):
-        """A Literal and an Enum say what may be chosen, where the author states nothing else."""
+        """A Literal and an Enum have choices of their own, unless the author states some."""
         definition = one(type=declared)
 
         assert choices_of(definition) == choices
@@ -714,14 +714,14 @@ class TestFaultOf:
         assert fault_of(one(type=list[float]), "[NaN]")
 
     def test_callable_choices_are_not_asked(self):
-        """What may be chosen now says nothing of what was chosen then."""
+        """Callable choices of now do not judge a value that was chosen earlier."""
         calls = []
 
         assert fault_of(one(choices=lambda: calls.append(1)), "x") is None
         assert calls == []
 
     def test_shows_nothing_of_a_protected_value(self):
-        """The reason of a protected setting repeats no part of what is stored."""
+        """The reason of a protected setting repeats no part of the stored value."""
 
         def refuse(value):
             raise ValueError(f"not {value[:6]}")

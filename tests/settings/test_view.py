@@ -41,7 +41,7 @@ class Store:
         return SettingsView(self.settings, slug, parsed, user)
 
     def declared(self, definitions, slug="tea", user=None, version=1):
-        """Give a view of what was declared before, as a loaded plugin's settings are."""
+        """Declare settings and return a view of them, as of a loaded plugin."""
         parsed, faults = parse_definitions(definitions, "SETTINGS")
         assert faults == ()
         self.settings.declare(slug, Declared(parsed, parsed, version))
@@ -91,7 +91,7 @@ class TestView:
         }
 
     def test_is_live(self, store):
-        """A view in hand shows what another view has written, at once."""
+        """A view reads at once the values that another view has written."""
         definitions = {"COUNT": {"validator": int, "default": 1}}
         view, other = store.view(definitions), store.view(definitions)
         assert view["COUNT"] == 1
@@ -101,7 +101,7 @@ class TestView:
         assert view["COUNT"] == 1
 
     def test_defaults(self, store):
-        """What was never set reads as its default, in its type; without one as an empty text."""
+        """An unset setting reads as its default in its type; without one as an empty string."""
         calls = []
         view = store.view(
             {
@@ -118,7 +118,7 @@ class TestView:
         assert store.storage.revision() == 0
 
     def test_a_stored_text_that_no_longer_converts_reads_as_the_default(self, store):
-        """A plugin may change a setting's type over what is stored."""
+        """A plugin may change a setting's type while a value is stored."""
         store.view({"COUNT": {}}).set("COUNT", "many")
         view = store.view({"COUNT": {"validator": int, "default": 3}})
         assert view["COUNT"] == 3
@@ -162,7 +162,7 @@ class TestView:
         assert store.rows() == {"tea:PER_CENT": "7"}
 
     def test_an_unknown_key_names_a_near_one(self, store):
-        """KeyError, with the plugin and what may have been meant; nothing is created."""
+        """KeyError, with the plugin and the nearest key; nothing is created."""
         view = store.view({"PER_CENT": {}})
         for access in (view.__getitem__, view.is_set, lambda key: view.set(key, 1)):
             with pytest.raises(KeyError, match=r"'tea' has no setting 'percent'.*'PER_CENT'"):
@@ -182,7 +182,7 @@ class TestView:
 
     @pytest.mark.parametrize("kind", [None, Any, list[Any]])
     def test_a_default_is_every_readers_own(self, store, kind):
-        """What one reader does to it neither another one nor the plugin's definition sees."""
+        """A change by one reader is seen neither by others nor in the plugin's definition."""
         default = [{"a": [1]}]
         definition = {"default": default} if kind is None else {"default": default, "type": kind}
         view = store.view({"A": definition})
@@ -235,7 +235,7 @@ class TestWhatIsConverted:
         assert calls == ["1", "2"]
 
     def test_a_plain_default_is_kept(self, store):
-        """Like what is stored; a new value takes its place, and it comes back."""
+        """It is converted once, as a stored value is, and reads again once that is unset."""
         calls = []
         view = store.view({"A": {"type": counted(calls), "default": 5}})
         calls.clear()
@@ -293,7 +293,7 @@ class TestSettingsWithoutTheMixin:
             assert registry.errors == ()
 
     def test_a_plugin_that_is_none_of_ours_may_call_anything_so(self):
-        """What was written for another host has its own meaning of the word."""
+        """An object of another host may use the name for something else."""
 
         class Plain:
             SETTINGS = {"A": {}}
@@ -357,7 +357,7 @@ class TestValuesWithoutATextOfTheirOwn:
         assert other[key] == ("all" if key == "NAMES" else None)
 
     def test_a_scalar_is_converted_once(self, store):
-        """Reading it again costs what reading a string does."""
+        """It is converted once, like a string."""
         calls = []
         view = store.view({"A": {"type": counted(calls) | str}})
         view.set("A", 5)
@@ -368,7 +368,7 @@ class TestValuesWithoutATextOfTheirOwn:
 
     @pytest.mark.parametrize("later", [{"type": int}, {"validator": int}, {}, {"type": list[int]}])
     def test_one_that_fits_a_later_type_no_more_reads_as_the_default(self, store, later):
-        """As a text does; what is stored stays."""
+        """As a string does; the stored value stays."""
         store.view(self.DEFINITIONS).set("NAMES", ["a"])
         view = store.view({"NAMES": {**later, "default": None}})
 
@@ -377,7 +377,7 @@ class TestValuesWithoutATextOfTheirOwn:
         assert store.view(self.DEFINITIONS)["NAMES"] == ["a"]
 
     def test_a_reference_within_is_looked_up(self, store, monkeypatch):
-        """It may be had beside numbers and lists, and what it stands for is a string."""
+        """It may stand beside numbers and lists, and resolves to a string."""
         monkeypatch.setenv("TEA_NAME", "assam")
         view = store.view(self.DEFINITIONS)
         view.set("JSON", {"a": [{"$env": "TEA_NAME"}, 5]})
@@ -446,7 +446,7 @@ class TestSet:
         assert rows["tea:TOKEN"]["protected"] is True
         assert rows["tea:OTHER"]["protected"] is False
 
-    def test_the_change_is_told_once_and_only_if_it_is_one(self, store):
+    def test_a_change_is_reported_once_and_only_if_it_is_one(self, store):
         """Slug and key, after the value can be read; nothing for the same text again."""
         view = store.view({"A": {}, "COUNT": {"validator": int}})
         view.set("COUNT", "05")
@@ -456,7 +456,7 @@ class TestSet:
         view.set("COUNT", "")
         assert store.reported == [(("tea", None), frozenset({"COUNT"}))] * 2
 
-    def test_the_change_is_told_after_it_was_made(self, store):
+    def test_a_change_is_reported_after_it_was_made(self, store):
         """A listener reads the new value, and may write another setting."""
         seen = []
 
@@ -510,7 +510,7 @@ class TestHooksOfADefinition:
 
     @pytest.mark.parametrize("error", [OSError("no"), SystemExit(1)])
     def test_after_save_is_recorded_and_the_value_stands(self, store, error):
-        """What it raises is a failure of this plugin in a call, which names the setting."""
+        """Its exception is a failure of this plugin at stage call, which names the setting."""
         view = store.view({"COUNT": {"after_save": raising(error)}})
         view.set("COUNT", 5)
         assert view["COUNT"] == "5"
@@ -582,7 +582,7 @@ class TestShown:
         assert view.shown("flag") == "True"
 
     def test_of_a_text_that_no_longer_fits_is_the_default(self, store):
-        """It shows what is read."""
+        """It shows the value that is read."""
         store.view({"COUNT": {}}).set("COUNT", "many")
         assert store.view({"COUNT": {"validator": int, "default": 3}}).shown("COUNT") == "3"
 
@@ -620,7 +620,7 @@ def test_visible_leaves_out_what_is_hidden(store):
 
 
 def test_a_list_is_every_readers_own(store):
-    """What one reader does to it no other one sees."""
+    """A change by one reader is seen by no other reader."""
     view = store.view({"KEYS": {"type": list[str]}})
     view.set("KEYS", ["a"])
     view["KEYS"].append("b")
@@ -693,7 +693,7 @@ class TestReferences:
         assert "reference" not in str(store.storage.read("settings"))
 
     def test_a_list_of_texts_that_look_like_ones_stays_one(self, store, monkeypatch):
-        """What is read from it are texts, which are no references when they are written back."""
+        """Its items are strings, which are no references when they are written back."""
         monkeypatch.setenv("TEA_KEY", SECRET)
         view = store.view({"KEYS": {"type": list[str]}})
         text = '{"$env": "TEA_KEY"}'
@@ -739,7 +739,7 @@ class TestReferences:
         assert view["A"] == "x"
 
     def test_what_does_not_fit_is_no_default(self, store, monkeypatch):
-        """A default in place of what was asked for would be dangerous."""
+        """A default in place of the intended value would be dangerous."""
         monkeypatch.setenv("TEA_COUNT", "many")
         view = store.view({"COUNT": {"validator": int, "default": 3}})
         view.set("COUNT", {"$env": "TEA_COUNT"})
@@ -778,7 +778,7 @@ class TestVersions:
         assert store.storage.read("versions") == {"tea": {"settings": 2}}
 
     def test_is_asked_again_where_the_value_is_stored(self, store):
-        """The plugin may be reloaded after the first look, by what before_save does."""
+        """The plugin may be reloaded after the first look, by ``before_save``."""
         old = store.declared({"A": {"before_save": lambda _: store.declared({"A": {}}, version=2)}})
         with pytest.raises(SettingError, match=r"version 1.* version 2"):
             old.set("A", "x")
@@ -793,7 +793,7 @@ class TestVersions:
         assert store.rows() == {}
 
     def test_a_view_from_before_the_setting_was_protected(self, store):
-        """It stores what it is given as protected, for that is what the plugin says now."""
+        """It stores the value as protected, as the current plugin declares it."""
         old, users = store.declared({"A": {}, "B": {}}), store.view({"A": {}}, user=7)
         store.declared({"A": {"protected": True}, "B": {}})
         old.set("A", SECRET)
@@ -861,7 +861,7 @@ class TestUsers:
         assert store.rows("user_settings") == {"tea:1:BADGE": "gold"}
         assert "user 1" in repr(users[1])
 
-    def test_hooks_and_choices_are_told_the_user(self, store):
+    def test_hooks_and_choices_get_the_user(self, store):
         """A definition can offer each user something else."""
         seen = []
         view = store.view(
@@ -962,7 +962,7 @@ class TestThreads:
         assert len(store.reported) == 1600
 
     def test_writes_to_one_key_are_never_mixed(self, store):
-        """Whoever was last: what is read is what is stored, and a whole value of one writer."""
+        """The value that is read is the stored one, and a whole value of one writer."""
         view = store.view({"A": {}})
         values = {f"{number}" * 50 for number in range(8)}
 
