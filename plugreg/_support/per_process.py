@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -17,16 +17,28 @@ class PerProcess(Generic[T]):
     threads of a process get the same object, although two may call *make* at once.
     """
 
+    # How many forks led to this process. It is faster to read than the number of the process.
+    _forks: ClassVar[int | None] = None
+
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._made: dict[int, T] = {}
+        self._made: dict[int | None, T] = {}
+        if PerProcess._forks is None:
+            # Two threads may both register it, and a fork then counts twice.
+            if hasattr(os, "register_at_fork"):
+                os.register_at_fork(after_in_child=_count_fork)
+            PerProcess._forks = 0
 
     def get(self) -> T:
         """Return the object of this process."""
-        process = os.getpid()
-        found = self._made.get(process)
+        forks = PerProcess._forks
+        found = self._made.get(forks)
         # dict.setdefault gives two threads at once the same one.
-        return self._made.setdefault(process, self._make()) if found is None else found
+        return self._made.setdefault(forks, self._make()) if found is None else found
+
+
+def _count_fork() -> None:
+    PerProcess._forks = (PerProcess._forks or 0) + 1
 
 
 def call_at_fork(**methods: Callable[[], None]) -> None:
