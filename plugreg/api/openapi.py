@@ -13,16 +13,14 @@ from pydantic_core import core_schema
 
 from plugreg.api import errors
 from plugreg.api.access import SCOPES
+from plugreg.api.bodies import JSON, MULTIPART, URLENCODED
 from plugreg.api.models import Model
 from plugreg.api.operations import Operation
 from plugreg.settings.types import without_plugins
 
-MEDIA_TYPES: Final = (
-    "application/json",
-    "application/x-www-form-urlencoded",
-    "multipart/form-data",
-)
+MEDIA_TYPES: Final = (JSON, URLENCODED, MULTIPART)
 """The media types of bodies that operations read."""
+
 _TYPES: Final[Mapping[type, str]] = MappingProxyType(
     {bool: "boolean", int: "integer", str: "string"}
 )
@@ -34,19 +32,8 @@ _FORMATS: Final[Mapping[str, str]] = MappingProxyType(
     | {"date-time": "datetime", "uri": "url"}
 )
 _LIMITS: Final = (
-    ("minLength", "min_length"),
-    ("maxLength", "max_length"),
-    ("minItems", "min_length"),
-    ("maxItems", "max_length"),
-    ("minimum", "min_value"),
-    ("maximum", "max_value"),
-)
-_REFUSALS: Final[tuple[type[errors.APIError], ...]] = (
-    errors.InvalidError,
-    errors.NotAuthenticatedError,
-    errors.PermissionDeniedError,
-    errors.NotFoundError,
-    errors.ConflictError,
+    *(("minLength", "min_length"), ("minItems", "min_length"), ("minimum", "min_value")),
+    *(("maxLength", "max_length"), ("maxItems", "max_length"), ("maximum", "max_value")),
 )
 
 
@@ -72,6 +59,7 @@ def make_document(
     except PackageNotFoundError:
         # A source tree that was not installed has none, and the document must have one.
         own_version = "0"
+    refusals = [error for operation in operations for error in _refusals_of(operation)]
     return {
         "openapi": "3.0.3",
         "info": {"title": "plugreg", "version": own_version},
@@ -79,72 +67,61 @@ def make_document(
         "paths": paths,
         "components": {
             "schemas": make_schemas(operations),
-            "responses": {error.code: _describe_refusal(error) for error in _REFUSALS},
+            "responses": {error.code: _describe_refusal(error) for error in refusals},
             "securitySchemes": _security_schemes(),
         },
     }
 
 
 def _describe_operation(operation: Operation[Any]) -> dict[str, Any]:
-    described: dict[str, Any] = {
+    answer: dict[str, Any] = {"description": HTTPStatus(operation.status).phrase}
+    if operation.answer is not None:
+        schema = _reference(operation.answer)
+        schema = {"type": "array", "items": schema} if operation.many else schema
+        answer["content"] = {"application/json": {"schema": schema}}
+    described = {
         "operationId": operation.id,
         "summary": operation.summary,
         "tags": ["plugins"],
+        "parameters": [
+            *(_describe_parameter(name, "path", str) for name in operation.path_parameters),
+            *(
+                _describe_parameter(query.name, "query", query.type, description=query.description)
+                for query in operation.query
+            ),
+        ],
+        "responses": {str(operation.status): answer}
+        | {
+            str(error.status): {"$ref": f"#/components/responses/{error.code}"}
+            for error in _refusals_of(operation)
+        },
+        "security": [
+            *({scheme: []} for scheme in ("tokenAuth", "basicAuth", "cookieAuth")),
+            {"oauth2": [] if operation.access.scope is None else [operation.access.scope]},
+        ],
     }
-    if parameters := _describe_parameters(operation):
-        described["parameters"] = parameters
     if operation.body is not None:
         described["requestBody"] = {
             "content": {kind: {"schema": _reference(operation.body)} for kind in MEDIA_TYPES},
             "required": operation.body_required,
         }
-    answer: dict[str, Any] = {"description": HTTPStatus(operation.status).phrase}
-    if operation.answer is not None:
-        schema: dict[str, Any] = _reference(operation.answer)
-        if operation.many:
-            schema = {"type": "array", "items": schema}
-        answer["content"] = {"application/json": {"schema": schema}}
-    described["responses"] = {str(operation.status): answer} | {
-        str(error.status): {"$ref": f"#/components/responses/{error.code}"}
-        for error in _refusals_of(operation)
-    }
-    scopes = [] if operation.access.scope is None else [operation.access.scope]
-    described["security"] = [
-        {"tokenAuth": []},
-        {"basicAuth": []},
-        {"cookieAuth": []},
-        {"oauth2": scopes},
-    ]
     return described
 
 
-def _describe_parameters(operation: Operation[Any]) -> list[dict[str, Any]]:
-    in_path = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in operation.path_parameters
-    ]
-    in_query = [
-        {
-            "name": parameter.name,
-            "in": "query",
-            "required": False,
-            "schema": {"type": _TYPES[parameter.type]},
-            "description": parameter.description,
-        }
-        for parameter in operation.query
-    ]
-    return in_path + in_query
+def _describe_parameter(name: str, place: str, kind: type, **more: str) -> dict[str, Any]:
+    schema = {"type": _TYPES[kind]}
+    return {"name": name, "in": place, "required": place == "path", "schema": schema, **more}
 
 
-def _refusals_of(operation: Operation[Any]) -> Iterable[type[errors.APIError]]:
-    if operation.path_parameters or operation.query or operation.body is not None:
-        yield errors.InvalidError
-    yield errors.NotAuthenticatedError
-    yield errors.PermissionDeniedError
-    if operation.path_parameters:
-        yield errors.NotFoundError
-    if operation.in_turn:
-        yield errors.ConflictError
+def _refusals_of(operation: Operation[Any]) -> list[type[errors.APIError]]:
+    has_input = operation.path_parameters or operation.query or operation.body is not None
+    return [
+        *([errors.InvalidError] if has_input else ()),
+        errors.NotAuthenticatedError,
+        errors.PermissionDeniedError,
+        *([errors.NotFoundError] if operation.path_parameters else ()),
+        *([errors.ConflictError] if operation.in_turn else ()),
+    ]
 
 
 def _describe_refusal(error: type[errors.APIError]) -> dict[str, Any]:
@@ -189,15 +166,10 @@ def make_schemas(operations: Iterable[Operation[Any]]) -> dict[str, Any]:
     Args:
         operations: The rows of the table.
     """
-    models = {
-        model
-        for operation in operations
-        for model in (operation.body, operation.answer)
-        if model is not None
-    }
+    models = {row.body for row in operations} | {row.answer for row in operations}
     with without_plugins():
         _, definitions = models_json_schema(
-            [(model, "validation") for model in models],
+            [(model, "validation") for model in models if model is not None],
             ref_template="#/components/schemas/{model}",
             schema_generator=_Schemas,
         )
@@ -211,9 +183,8 @@ def _reference(model: type[Model]) -> dict[str, Any]:
 
 
 def _security_schemes() -> dict[str, Any]:
-    scopes = dict(
-        zip(SCOPES, ("Read", "All that staff may do", "All that superusers may do"), strict=True)
-    )
+    meanings = ("Read", "All that staff may do", "All that superusers may do")
+    scopes = dict(zip(SCOPES, meanings, strict=True))
     urls = {"tokenUrl": "/o/token/", "refreshUrl": "/o/token/", "scopes": scopes}
     return {
         "tokenAuth": {
@@ -249,9 +220,9 @@ def describe_forms(path: str, operations: Sequence[Operation[Any]]) -> dict[str,
     words = [part for part in path.split("/") if part and part[0] != "{"][1:]
     schemas = make_schemas(operations)
     actions = {
-        operation.method: (
-            {} if operation.body is None else _fields(schemas[operation.body.__name__], schemas)
-        )
+        operation.method: _fields(schemas[operation.body.__name__], schemas)
+        if operation.body
+        else {}
         for operation in operations
         if operation.method not in ("GET", "PATCH")
     }
@@ -267,13 +238,13 @@ def describe_forms(path: str, operations: Sequence[Operation[Any]]) -> dict[str,
 def _fields(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> dict[str, Any]:
     required = schema.get("required", ())
     return {
-        name: _field(name, field, name in required, schemas)
+        name: _field(field, schemas, name in required, name)
         for name, field in schema["properties"].items()
     }
 
 
 def _field(
-    name: str, schema: Mapping[str, Any], required: bool, schemas: Mapping[str, Any]
+    schema: Mapping[str, Any], schemas: Mapping[str, Any], is_required: bool, name: str = ""
 ) -> dict[str, Any]:
     for part in (schema, *schema.get("allOf", ())):
         if "$ref" in part:
@@ -284,19 +255,17 @@ def _field(
     kind = _FORMATS.get(schema.get("format", "")) or _FORM_TYPES.get(json_type, json_type)
     field: dict[str, Any] = {
         "type": "choice" if choices else kind,
-        "required": required and not read_only,
+        "required": is_required and not read_only,
         "read_only": read_only,
+        "label": name.replace("_", " ").capitalize(),
+        "help_text": schema.get("description"),
+        **{limit: schema.get(keyword) for keyword, limit in _LIMITS if keyword in schema},
     }
-    if name:
-        field["label"] = name.replace("_", " ").capitalize()
-    if help_text := schema.get("description"):
-        field["help_text"] = help_text
-    field |= {limit: schema[keyword] for keyword, limit in _LIMITS if keyword in schema}
     child = schema.get("items", schema.get("additionalProperties"))
     if isinstance(child, Mapping):
-        field["child"] = _field("", child, True, schemas)
+        field["child"] = _field(child, schemas, True)
     elif "properties" in schema:
         field["children"] = _fields(schema, schemas)
     if choices and not read_only:
         field["choices"] = [{"value": value, "display_name": str(value)} for value in choices]
-    return field
+    return {key: value for key, value in field.items() if value not in (None, "")}

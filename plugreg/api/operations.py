@@ -8,32 +8,18 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, cast, overload
+from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeAlias, TypeVar, cast, overload
 
 from pydantic import BaseModel, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
+from plugreg import exceptions
 from plugreg._support.guard import Guard, plain, safe_str
 from plugreg._support.outages import Outage
 from plugreg._support.slugs import has_control_characters
+from plugreg.api import errors
 from plugreg.api.access import Access, Actor
-from plugreg.api.errors import (
-    APIError,
-    ConflictError,
-    InvalidError,
-    NotFoundError,
-    UnavailableError,
-    shorten_name,
-)
 from plugreg.api.models import Model, make_patched
-from plugreg.exceptions import (
-    PluginNotFoundError,
-    PlugregError,
-    RecordCorruptError,
-    RegistryBusyError,
-    RegistryNotReady,
-    StorageError,
-)
 from plugreg.records import PluginRecord
 from plugreg.registry import PluginRegistry
 from plugreg.settings.types import without_plugins
@@ -50,13 +36,6 @@ _BOOLEANS: Final[Mapping[object, bool]] = MappingProxyType(
 )
 
 
-def _make_outage() -> Outage:
-    return Outage(
-        "an operation was answered with 503, because the storage failed",
-        "an operation that the storage had failed was carried out again",
-    )
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Service:
     """The registry behind the operations, and the options of the host.
@@ -67,6 +46,9 @@ class Service:
         ValueError: If an origin is one that no browser would send.
     """
 
+    operations: ClassVar[tuple[Operation[Any], ...]] = ()
+    """The rows of the class, in the order of the paths; rows of a subclass come last."""
+
     registry: PluginRegistry
     _: KW_ONLY
     model_url: Callable[[str], str | None] | None = None
@@ -75,8 +57,21 @@ class Service:
     bare_list_without_limit: bool = False
     public_assets: bool = False
     trusted_origins: Collection[str] = ()
-    outage: Outage = field(default_factory=_make_outage, init=False)
+    outage: Outage = field(
+        default_factory=lambda: Outage(
+            "an operation was answered with 503, because the storage failed",
+            "an operation that the storage had failed was carried out again",
+        ),
+        init=False,
+    )
     damage: set[tuple[str, str]] = field(default_factory=set, init=False)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        attributes: dict[str, Any] = {}
+        for base in reversed(cls.__mro__):
+            attributes |= vars(base)
+        cls.operations = tuple(row for row in attributes.values() if isinstance(row, Operation))
 
     def __post_init__(self) -> None:
         for origin in self.trusted_origins:
@@ -86,33 +81,33 @@ class Service:
                     f"write scheme, host and port, as 'https://shop.example', or '*'"
                 )
 
-    def note_failure(self, error: StorageError, operation: str) -> None:
+    def note_failure(self, error: exceptions.StorageError, operation: str) -> None:
         """Log the cause of a 503, once for each outage and damaged record.
 
         Args:
             error: The failure of the storage.
             operation: The id of the operation.
         """
-        if not isinstance(error, RecordCorruptError):
+        if not isinstance(error, exceptions.RecordCorruptError):
             self.outage.failed(error, operation)
         elif (error.table, error.key) not in self.damage:
             # The storage works: a damaged record neither begins nor ends an outage.
             self.damage.add((error.table, error.key))
             _logger.warning("an operation was answered with 503: %s", error)
 
+    @staticmethod
+    def url_of(option: Callable[[T], str | None] | None, subject: T | None) -> str | None:
+        """Return the address that an option of the host has for a subject, or None.
 
-def ask_host(url_of: Callable[[T], str | None] | None, subject: T | None) -> str | None:
-    """Return the address that an option of the host has for a subject, or None.
-
-    Args:
-        url_of: The option, None if it is not set. An exception counts as no address.
-        subject: The subject. None has no address.
-    """
-    if url_of is not None and subject is not None:
-        with Guard():
-            url = url_of(subject)
-            return None if url is None else plain(url)
-    return None
+        Args:
+            option: The function, or None. An exception that it raises counts as no address.
+            subject: The subject. None has no address.
+        """
+        if option is not None and subject is not None:
+            with Guard():
+                url = option(subject)
+                return None if url is None else plain(url)
+        return None
 
 
 class Parameter(NamedTuple):
@@ -157,8 +152,14 @@ class Parameter(NamedTuple):
                 value = given
             fault = "Must be text without control characters."
         if value is None:
-            raise InvalidError({self.name: [fault]})
+            raise errors.InvalidError({self.name: [fault]})
         return value
+
+
+PAGING: Final = (
+    Parameter("limit", int, "The most rows to return; all without it", minimum=1),
+    Parameter("offset", int, "The number of rows to skip"),
+)
 
 
 @dataclass(frozen=True)
@@ -231,11 +232,7 @@ Handler: TypeAlias = "Callable[[OperationCall], T]"
 
 
 def operation(
-    method: str,
-    path: str,
-    access: Access,
-    answer: type[Model] | None,
-    **options: Any,
+    method: str, path: str, access: Access, answer: type[Model] | None, **options: Any
 ) -> Callable[[Handler[T]], Operation[T]]:
     """Return a decorator that makes a row of a handler.
 
@@ -258,10 +255,7 @@ def operation(
 
 
 def update_operation(
-    path: str,
-    access: Access,
-    model: type[Model],
-    **options: Any,
+    path: str, access: Access, model: type[Model], **options: Any
 ) -> Callable[[Handler[T]], tuple[Operation[T], Operation[T]]]:
     """Return a decorator that makes the rows for PATCH and PUT of a handler.
 
@@ -341,10 +335,10 @@ class BoundOperation(Generic[T]):
             answer = operation.handler(
                 OperationCall(self.service, operation, actor, parameters, query, body, form)
             )
-        except APIError:
+        except errors.APIError:
             raise
-        except PlugregError as error:
-            if isinstance(error, StorageError):
+        except exceptions.PlugregError as error:
+            if isinstance(error, exceptions.StorageError):
                 # The client is not shown the cause, and an operator needs it.
                 self.service.note_failure(error, operation.id)
             raise refusal_of(error) from None
@@ -385,12 +379,30 @@ class OperationCall:
         """Return the record of the plugin in the path.
 
         Raises:
-            NotFoundError: If there is no such plugin.
+            PluginNotFoundError: If there is no such plugin, which is answered with 404.
         """
-        try:
-            return self.service.registry.get(self.slug)
-        except PluginNotFoundError as error:
-            raise refusal_of(error) from None
+        return self.service.registry.get(self.slug)
+
+    def page(self, rows: Rows) -> tuple[Rows, dict[str, Any]]:
+        """Return the rows of the page that limit and offset select; all rows without a limit.
+
+        The operation must have the parameters of :data:`PAGING`.
+
+        Args:
+            rows: All rows.
+
+        Returns:
+            The rows, and the fields ``count``, ``next`` and ``previous`` of the answer.
+        """
+        total, limit, offset = len(rows), self.query["limit"], self.query["offset"] or 0
+        if limit is None:
+            return rows, {"count": total, "next": None, "previous": None}
+        following = offset + limit
+        links = {
+            "next": (limit, following) if following < total else None,
+            "previous": (limit, max(offset - limit, 0)) if offset > 0 else None,
+        }
+        return cast("Rows", rows[offset:following]), {"count": total, **links}
 
     def fields(self) -> Mapping[str, Any]:
         """Return the validated fields of the body that were sent, and the defaults.
@@ -403,7 +415,7 @@ class OperationCall:
         if not isinstance(body, dict):
             # The class may have a metaclass with a name of its own.
             kind = safe_str(type.__dict__["__name__"].__get__(type(sent)))
-            raise InvalidError(
+            raise errors.InvalidError(
                 {"non_field_errors": [f"Invalid data. Expected a dictionary, but got {kind}."]}
             )
         fields = self.operation.input.model_fields
@@ -418,7 +430,7 @@ class OperationCall:
         try:
             read = self.operation.input.model_validate(given, context=self.service.native_values)
         except ValidationError as error:
-            raise InvalidError(_sentences_of(error, fields)) from None
+            raise errors.InvalidError(_sentences_of(error, fields)) from None
         return {
             name: getattr(read, name)
             for name, field in fields.items()
@@ -481,48 +493,21 @@ def _sentences_of(error: ValidationError, fields: Mapping[str, FieldInfo]) -> di
     return sentences
 
 
-def refusal_of(error: PlugregError) -> APIError:
+def refusal_of(error: exceptions.PlugregError) -> errors.APIError:
     """Return the refusal for an error of plugreg that no handler has caught.
 
     Args:
         error: The error.
     """
-    if isinstance(error, PluginNotFoundError):
+    if isinstance(error, exceptions.PluginNotFoundError):
         # It was there when the operation began.
-        return NotFoundError(f"Plugin '{shorten_name(error.slug)}' not found")
-    if isinstance(error, RegistryBusyError):
-        return ConflictError("Plugin registry is currently loading")
-    if isinstance(error, RegistryNotReady):
-        return UnavailableError("Plugin registry is not loaded")
-    if isinstance(error, StorageError):
+        return errors.NotFoundError(f"Plugin '{errors.shorten_name(error.slug)}' not found")
+    if isinstance(error, exceptions.RegistryBusyError):
+        return errors.ConflictError("Plugin registry is currently loading")
+    if isinstance(error, exceptions.RegistryNotReady):
+        return errors.UnavailableError("Plugin registry is not loaded")
+    if isinstance(error, exceptions.StorageError):
         # Its message names files and hosts, which clients must not see.
-        return UnavailableError("Plugin storage is not available")
+        return errors.UnavailableError("Plugin storage is not available")
     # The message of any other error is about the request, in words for people.
-    return InvalidError({"non_field_errors": [str(error)]})
-
-
-PAGING: Final = (
-    Parameter("limit", int, "The most rows to return; all without it", minimum=1),
-    Parameter("offset", int, "The number of rows to skip"),
-)
-
-
-def select_page(call: OperationCall, rows: Rows) -> tuple[Rows, dict[str, Any]]:
-    """Return the rows of the page that limit and offset select; all rows without a limit.
-
-    Args:
-        call: A call of an operation with the parameters of :data:`PAGING`.
-        rows: All rows.
-
-    Returns:
-        The rows, and the fields ``count``, ``next`` and ``previous`` of the answer.
-    """
-    total, limit, offset = len(rows), call.query["limit"], call.query["offset"] or 0
-    if limit is None:
-        return rows, {"count": total, "next": None, "previous": None}
-    following = offset + limit
-    links = {
-        "next": (limit, following) if following < total else None,
-        "previous": (limit, max(offset - limit, 0)) if offset > 0 else None,
-    }
-    return cast("Rows", rows[offset:following]), {"count": total, **links}
+    return errors.InvalidError({"non_field_errors": [str(error)]})

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from plugreg.api import packages, plugins, settings
 from plugreg.api.openapi import make_document
-from plugreg.api.operations import Operation, Service
+from plugreg.api.operations import Service
 
 
 class PluginAPI(Service):
@@ -35,13 +35,6 @@ class PluginAPI(Service):
     Raises:
         ValueError: If an origin is one that no browser would send.
     """
-
-    operations: ClassVar[tuple[Operation[Any], ...]]
-    """The rows, in the order of the paths; rows of a subclass come last."""
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls.operations = _rows_of(cls)
 
     @property
     def service(self) -> Service:
@@ -81,14 +74,3 @@ class PluginAPI(Service):
     plugins_user_settings_partial_update, plugins_user_settings_update = (
         settings.change_user_setting
     )
-
-
-def _rows_of(api: type[PluginAPI]) -> tuple[Operation[Any], ...]:
-    """Return the rows that a class has, inherited ones first, where it has not replaced them."""
-    attributes: dict[str, Any] = {}
-    for base in reversed(api.__mro__):
-        attributes |= vars(base)
-    return tuple(row for row in attributes.values() if isinstance(row, Operation))
-
-
-PluginAPI.operations = _rows_of(PluginAPI)

@@ -16,9 +16,7 @@ from plugreg.api.operations import (
     OperationCall,
     Parameter,
     as_data,
-    ask_host,
     operation,
-    select_page,
     update_operation,
 )
 from plugreg.records import KnownPlugin, PluginRecord, PluginState
@@ -58,7 +56,7 @@ def list_plugins(call: OperationCall) -> models.PaginatedPluginConfigList:
         search=call.query["search"] or "",
         ordering=_check_ordering(call.query["ordering"]),
     )
-    rows, links = select_page(call, selection)
+    rows, links = call.page(selection)
     # A record costs more than a line of the snapshot, which says all of most inactive plugins.
     report_of = call.service.registry.catalogue.report_of
     results = [
@@ -110,14 +108,14 @@ def delete(call: OperationCall) -> None:
     """Forget everything that is stored of a plugin that is off."""
     record = call.plugin()
     try:
-        call.service.registry.delete(record.slug)
+        return call.service.registry.delete(record.slug)
     except exceptions.PluginMandatoryError:
-        raise _undeletable("mandatory") from None
+        reason = "mandatory"
     except exceptions.PluginActiveError:
-        raise _undeletable("currently active") from None
+        reason = "currently active"
     except exceptions.PluginSlugError:
         reason = "currently active" if record.active else "registered by hand"
-        raise _undeletable(reason) from None
+    raise InvalidError(f"Plugin cannot be deleted as it is {reason}")
 
 
 @operation("GET", "/api/plugins/{plugin}/admin/", STAFF, models.PluginAdminDetail)
@@ -246,7 +244,7 @@ def _meta(call: OperationCall, record: PluginRecord) -> Any:
         "website": record.website,
         "license": record.license,
         "package_path": _package_path(call, record),
-        "settings_url": ask_host(call.service.settings_url, record),
+        "settings_url": call.service.url_of(call.service.settings_url, record),
     }
     return call.service.registry.config.scrubbed(record.slug, meta)
 
@@ -290,7 +288,3 @@ def _metadata_of(call: OperationCall, slug: str) -> models.Metadata:
 
 def _invalid(sentence: str) -> InvalidError:
     return InvalidError({"non_field_errors": [sentence]})
-
-
-def _undeletable(reason: str) -> InvalidError:
-    return InvalidError({"detail": [f"Plugin cannot be deleted as it is {reason}"]})

@@ -13,16 +13,7 @@ from plugreg._support.redact import MASK
 from plugreg.api import models
 from plugreg.api.access import OWN, READ, STAFF
 from plugreg.api.errors import InvalidError, NotFoundError, shorten_name
-from plugreg.api.operations import (
-    PAGING,
-    OperationCall,
-    Parameter,
-    Service,
-    ask_host,
-    operation,
-    select_page,
-    update_operation,
-)
+from plugreg.api.operations import PAGING, OperationCall, Parameter, operation, update_operation
 from plugreg.exceptions import PluginNotActiveError, PluginNotFoundError, SettingError
 from plugreg.records import PluginState
 from plugreg.settings.definition import SettingDefinition, as_text, choice_text, choices_of
@@ -47,13 +38,11 @@ def list_all(call: OperationCall) -> models.PaginatedPluginSettingList:
     """Return one page of the settings of all plugins, by plugin, then as declared."""
     active, slug = call.query["plugin__active"], call.query["plugin__key"]
     listed = call.service.registry.config.listed(wanted=active, slug=slug)
-    rows, links = select_page(call, listed)
+    rows, links = call.page(listed)
     results = [
         _undeclared(row)
         if row.view is None
-        else _ClientSettings(models.PluginSetting, call.service, row.slug, row.pk, row.view).show(
-            row.key
-        )
+        else _ClientSettings(call, models.PluginSetting, row.slug, row.pk, row.view).show(row.key)
         for row in rows
     ]
     return models.PaginatedPluginSettingList(**links, results=results)
@@ -68,13 +57,13 @@ def list_settings(call: OperationCall) -> list[models.PluginSetting]:
 @operation("GET", "/api/plugins/{plugin}/settings/{key}/", READ, models.PluginSetting)
 def retrieve(call: OperationCall) -> models.PluginSetting:
     """Return one setting of an active plugin."""
-    return _settings_of(call, models.PluginSetting).read(call)
+    return _settings_of(call, models.PluginSetting).read()
 
 
 @update_operation("/api/plugins/{plugin}/settings/{key}/", STAFF, models.PluginSetting)
 def change(call: OperationCall) -> models.PluginSetting:
     """Store the value of one setting, and return the setting."""
-    return _settings_of(call, models.PluginSetting).write(call)
+    return _settings_of(call, models.PluginSetting).write()
 
 
 @operation("GET", "/api/plugins/{plugin}/user-settings/", OWN, models.PluginUserSetting, many=True)
@@ -86,33 +75,33 @@ def list_user_settings(call: OperationCall) -> list[models.PluginUserSetting]:
 @operation("GET", "/api/plugins/{plugin}/user-settings/{key}/", OWN, models.PluginUserSetting)
 def retrieve_user_setting(call: OperationCall) -> models.PluginUserSetting:
     """Return one of the actor's own settings."""
-    return _settings_of(call, models.PluginUserSetting).read(call)
+    return _settings_of(call, models.PluginUserSetting).read()
 
 
 @update_operation("/api/plugins/{plugin}/user-settings/{key}/", OWN, models.PluginUserSetting)
 def change_user_setting(call: OperationCall) -> models.PluginUserSetting:
     """Store the value of one of the actor's own settings, and return the setting."""
-    return _settings_of(call, models.PluginUserSetting).write(call)
+    return _settings_of(call, models.PluginUserSetting).write()
 
 
 class _ClientSettings(NamedTuple, Generic[SettingModel]):
     """The settings of one plugin, or of one user with it, as clients see them."""
 
+    call: OperationCall
     model: type[SettingModel]
-    service: Service
     slug: str
     pk: int
     view: SettingsView
     user: int | None = None
 
-    def read(self, call: OperationCall) -> SettingModel:
+    def read(self) -> SettingModel:
         """Return the setting in the path. Raises NotFoundError."""
-        return self.show(self._key(call))
+        return self.show(self._key())
 
-    def write(self, call: OperationCall) -> SettingModel:
+    def write(self) -> SettingModel:
         """Store the value in the body, if there is one, and return the setting."""
-        key = self._key(call)
-        fields = call.fields()
+        key = self._key()
+        fields = self.call.fields()
         if "value" in fields and not self._is_shown(key, fields["value"]):
             try:
                 self.view.set(key, self._parse(key, fields["value"]))
@@ -127,7 +116,8 @@ class _ClientSettings(NamedTuple, Generic[SettingModel]):
     def show(self, key: str) -> SettingModel:
         """Return a setting with its value."""
         definition = self.view.definitions[key]
-        scrubbed = self.service.registry.config.scrubbed
+        service = self.call.service
+        scrubbed = service.registry.config.scrubbed
         value = self._value(definition)
         if self.view.layer(key) == "default":
             value = scrubbed(self.slug, value, self.user)
@@ -141,7 +131,7 @@ class _ClientSettings(NamedTuple, Generic[SettingModel]):
                 "choices": self._choices(definition),
                 "model_name": definition.model,
                 "model_filters": _as_json(definition.model_filters),
-                "api_url": ask_host(self.service.model_url, definition.model),
+                "api_url": service.url_of(service.model_url, definition.model),
             },
             self.user,
         )
@@ -157,11 +147,11 @@ class _ClientSettings(NamedTuple, Generic[SettingModel]):
             # Ignored by the model of a setting that has no user.
             "user": self.user,
         }
-        return self.model.model_validate(fields, context=self.service.native_values)
+        return self.model.model_validate(fields, context=service.native_values)
 
-    def _key(self, call: OperationCall) -> str:
+    def _key(self) -> str:
         """Return the setting in the path, whatever its case. Raises NotFoundError."""
-        given = safe_str(call.parameters["key"])
+        given = safe_str(self.call.parameters["key"])
         # Some letters of other scripts have a letter of ASCII as their upper case.
         if not given.isascii() or given not in self.view:
             kind = "setting" if self.user is None else "user setting"
@@ -176,7 +166,7 @@ class _ClientSettings(NamedTuple, Generic[SettingModel]):
         """
         return (
             self.view.definitions[key].typed is not None
-            and not self.service.native_values
+            and not self.call.service.native_values
             and self.view.layer(key) == "stored"
             and value == self.view.shown(key) != ""
             and self.view.fault(key) is None
@@ -199,7 +189,7 @@ class _ClientSettings(NamedTuple, Generic[SettingModel]):
     def _value(self, definition: SettingDefinition) -> Any:
         """Return the value as a string, or as JSON's own if the host wants that."""
         shown = self.view.shown(definition.key)
-        if self.service.native_values and not self.view.is_protected(definition.key):
+        if self.call.service.native_values and not self.view.is_protected(definition.key):
             with Guard():
                 native = self.view[definition.key]
                 if definition.typed is not None and native is not None:
@@ -211,7 +201,7 @@ class _ClientSettings(NamedTuple, Generic[SettingModel]):
 
     def _type(self, definition: SettingDefinition) -> str:
         """Return the word for the type; lists and objects have their own where they are shown."""
-        if self.service.native_values and definition.typed is not None:
+        if self.call.service.native_values and definition.typed is not None:
             with Guard():
                 if (kind := definition.typed.json_type) in ("array", "object"):
                     return kind
@@ -248,7 +238,7 @@ def _settings_of(call: OperationCall, model: type[SettingModel]) -> _ClientSetti
         raise not_active from None
     except PluginNotFoundError:
         raise not_installed from None
-    return _ClientSettings(model, call.service, record.slug, record.pk, view, user)
+    return _ClientSettings(call, model, record.slug, record.pk, view, user)
 
 
 def _undeclared(row: ListedSetting) -> models.PluginSetting:
