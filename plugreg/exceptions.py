@@ -19,7 +19,8 @@ class FormattedError(PlugregError):
     """Base of errors that keep their arguments as fields and format their message from them.
 
     A subclass annotates its fields, which are the parameters in this order; a value that is
-    assigned to a field is its default. ``template`` is the message, as `str.format` takes it.
+    assigned to a field is its default. ``template`` is the message, as `str.format` takes it; a
+    line break in it is one blank.
     """
 
     template = ""
@@ -28,6 +29,7 @@ class FormattedError(PlugregError):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        cls.template = " ".join(cls.template.split())
         if "__init__" not in vars(cls):
             names = tuple(cls.__annotations__)
             cls._names = (*cls._names, *names)
@@ -35,14 +37,12 @@ class FormattedError(PlugregError):
 
     def __init__(self, *values: Any, **named: Any) -> None:
         names = self._names
-        if named or len(values) != len(names):
-            fields = self._defaults | dict(zip(names, values, strict=False)) | named
-            are_doubled = not named.keys().isdisjoint(names[: len(values)])
-            if len(values) > len(names) or are_doubled or fields.keys() != set(names):
-                raise TypeError(f"{type(self).__name__} takes the arguments {', '.join(names)}")
-            values = tuple(fields[name] for name in names)
-        super().__init__(*values)
-        vars(self).update(zip(names, values, strict=True))
+        fields = self._defaults | dict(zip(names, values, strict=False)) | named
+        are_doubled = not named.keys().isdisjoint(names[: len(values)])
+        if len(values) > len(names) or are_doubled or fields.keys() != set(names):
+            raise TypeError(f"{type(self).__name__} takes the arguments {', '.join(names)}")
+        super().__init__(*(fields[name] for name in names))
+        vars(self).update(fields)
 
     def __str__(self) -> str:
         return self.template.format_map(vars(self))
@@ -79,10 +79,8 @@ class PluginNotActiveError(FormattedError):
 
     slug: str
     state: str
-    template = (
-        "plugin {slug!r} is {state}, but must be active for this; "
-        "activate it, or look at its errors"
-    )
+    template = """plugin {slug!r} is {state}, but must be active for this;
+    activate it, or look at its errors"""
 
 
 class PluginBlockedError(FormattedError):
@@ -106,13 +104,11 @@ class PluginMandatoryError(FormattedError):
     """
 
     slug: str
-    template = (
-        "plugin {slug!r} is mandatory and stays active; "
-        "remove it from the host's mandatory= to change that"
-    )
+    template = """plugin {slug!r} is mandatory and stays active;
+    remove it from the host's mandatory= to change that"""
 
 
-class PluginRequiredError(PlugregError):
+class PluginRequiredError(FormattedError):
     """Active plugins depend on the plugin to deactivate; nothing was changed.
 
     Args:
@@ -120,14 +116,13 @@ class PluginRequiredError(PlugregError):
         needed_by: The slugs of the plugins that depend on it, directly or through others.
     """
 
-    def __init__(self, slug: str, needed_by: Iterable[str]) -> None:
-        self.slug = slug
-        self.needed_by = tuple(needed_by)
-        super().__init__(slug, self.needed_by)
+    slug: str
+    needed_by: tuple[str, ...]
 
     def __str__(self) -> str:
+        names = ", ".join(map(repr, self.needed_by))
         return (
-            f"plugin {self.slug!r} is needed by {', '.join(map(repr, self.needed_by))}; "
+            f"plugin {self.slug!r} is needed by {names}; "
             f"deactivate them first, or pass cascade=True"
         )
 
@@ -164,10 +159,8 @@ class PluginNotBoundError(FormattedError):
     """
 
     plugin: str
-    template = (
-        "plugin object of class {plugin!r} is not bound to a registry; "
-        "use settings in plugreg_activated() or later, not in the constructor"
-    )
+    template = """plugin object of class {plugin!r} is not bound to a registry;
+    use settings in plugreg_activated() or later, not in the constructor"""
 
 
 class MissingExtraError(FormattedError, ImportError):
@@ -187,7 +180,7 @@ class MissingExtraError(FormattedError, ImportError):
 
     @classmethod
     def of(
-        cls, error: ImportError, what: str, package: str, extra: str, module: str | None = None
+        cls, error: ImportError, what: str, package: str, extra: str = "", module: str = ""
     ) -> Self:
         """Return the error for an import that failed.
 
@@ -195,7 +188,7 @@ class MissingExtraError(FormattedError, ImportError):
             error: The exception that the import raised.
             what: The part of plugreg that needs the package.
             package: The name of the package.
-            extra: The extra of plugreg that installs it.
+            extra: The extra of plugreg that installs it. Defaults to the name of the package.
             module: The top-level module of the package. Defaults to its name.
 
         Returns:
@@ -205,7 +198,7 @@ class MissingExtraError(FormattedError, ImportError):
 
         # An installed package may lack what it imports itself, or be another version.
         is_installed = find_spec(module or package) is not None
-        return cls(what, package, extra, str(error) if is_installed else "")
+        return cls(what, package, extra or package, str(error) if is_installed else "")
 
     def __str__(self) -> str:
         need = f"{self.what} needs {self.package!r}"
@@ -242,10 +235,8 @@ class PluginTimeoutError(FormattedError, TimeoutError):
 
     slug: str
     seconds: float
-    template = (
-        "plugin {slug!r} took longer than {seconds:g} seconds; "
-        "make it faster, or give more time with call_timeout= or bind(timeout=)"
-    )
+    template = """plugin {slug!r} took longer than {seconds:g} seconds;
+    make it faster, or give more time with call_timeout= or bind(timeout=)"""
 
 
 class PluginBusyError(FormattedError):
@@ -256,10 +247,8 @@ class PluginBusyError(FormattedError):
     """
 
     slug: str
-    template = (
-        "plugin {slug!r} is still busy with a call that was abandoned after its time limit; "
-        "it is called again as soon as that call has returned"
-    )
+    template = """plugin {slug!r} is still busy with a call that was abandoned after its time limit;
+    it is called again as soon as that call has returned"""
 
 
 class AssetNotFoundError(FormattedError, LookupError):
@@ -272,10 +261,8 @@ class AssetNotFoundError(FormattedError, LookupError):
 
     slug: str
     path: str
-    template = (
-        "plugin {slug!r} has no asset {path!r}; "
-        "assets are plain files below the folder 'static' of its package"
-    )
+    template = """plugin {slug!r} has no asset {path!r};
+    assets are plain files below the folder 'static' of its package"""
 
 
 class UnknownHookError(FormattedError, LookupError):
@@ -306,10 +293,8 @@ class CircuitOpenError(FormattedError):
 
     is_refusal = False
     slug: str
-    template = (
-        "plugin {slug!r} is not called, as its circuit is open after repeated faults; "
-        "wait for its trial call, or close it with registry.reset({slug!r})"
-    )
+    template = """plugin {slug!r} is not called, as its circuit is open after repeated faults;
+    wait for its trial call, or close it with registry.reset({slug!r})"""
 
 
 class NotReadyYet(PlugregError):  # noqa: N818 - the message of a plugin, which is not at fault
@@ -357,10 +342,8 @@ class RegistryBusyError(FormattedError):
     """
 
     seconds: float
-    template = (
-        "the registry is still carrying out another change after {seconds:g} seconds; "
-        "try again, or look for a plugin that hangs while it is loaded"
-    )
+    template = """the registry is still carrying out another change after {seconds:g} seconds;
+    try again, or look for a plugin that hangs while it is loaded"""
 
 
 class SettingError(FormattedError, ValueError):
@@ -427,10 +410,8 @@ class EncryptionError(FormattedError, StorageError):
 
     what: str = "a stored value"
     keys: int = 0
-    template = (
-        "{what} cannot be decrypted: no key opens it ({keys} tried); "
-        "add the key that it was encrypted with after the first one, or set the value again"
-    )
+    template = """{what} cannot be decrypted: no key opens it ({keys} tried);
+    add the key that it was encrypted with after the first one, or set the value again"""
 
 
 class CommitUnknownError(FormattedError, StorageError):
@@ -481,10 +462,8 @@ class StorageCorruptError(FormattedError, StorageError):
 
     path: str
     reason: str
-    template = (
-        "store {path!r} is damaged: {reason}; it was left as it is: "
-        "restore it from a copy, or move it away to start with an empty store"
-    )
+    template = """store {path!r} is damaged: {reason}; it was left as it is:
+    restore it from a copy, or move it away to start with an empty store"""
 
 
 class RecordCorruptError(StorageCorruptError):
@@ -496,10 +475,8 @@ class RecordCorruptError(StorageCorruptError):
         reason: The fault.
     """
 
-    template = (
-        "record {key!r} of table {table!r} is damaged: {reason}; it was left "
-        "as it is: restore it from a copy of the store, or delete it"
-    )
+    template = """record {key!r} of table {table!r} is damaged: {reason}; it was left
+    as it is: restore it from a copy of the store, or delete it"""
 
     def __init__(self, table: str, key: str, reason: str) -> None:
         super().__init__(f"{table}/{key}", reason)
@@ -522,10 +499,8 @@ class StorageFormatError(FormattedError, StorageError):
     path: str
     found: int
     known: int
-    template = (
-        "store {path!r} has format {found}, from a newer plugreg than this one, "
-        "which knows format {known}; it was left as it is: update plugreg"
-    )
+    template = """store {path!r} has format {found}, from a newer plugreg than this one,
+    which knows format {known}; it was left as it is: update plugreg"""
 
 
 class StorageLockedError(FormattedError, StorageError):
@@ -538,11 +513,9 @@ class StorageLockedError(FormattedError, StorageError):
 
     lock: str
     seconds: float
-    template = (
-        "lock {lock!r} could not be acquired within {seconds:g} seconds; "
-        "another process or thread is writing, or hangs while it does: "
-        "try again, give a longer lock_timeout=, or end the one that hangs"
-    )
+    template = """lock {lock!r} could not be acquired within {seconds:g} seconds;
+    another process or thread is writing, or hangs while it does:
+    try again, give a longer lock_timeout=, or end the one that hangs"""
 
 
 class StorageUnavailableError(FormattedError, StorageError):

@@ -1,4 +1,4 @@
-"""The error tree: every error keeps its fields, says what it must, and can be pickled."""
+"""The error tree: every error keeps its fields, has subject and remedy, and can be pickled."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ ERRORS = [
     ),
     (PluginMandatoryError("tea"), {"slug": "tea"}, ["'tea'", "mandatory="]),
     (
-        PluginRequiredError("tea", iter(["milk", "cup"])),
+        PluginRequiredError("tea", ("milk", "cup")),
         {"slug": "tea", "needed_by": ("milk", "cup")},
         ["'tea'", "'milk', 'cup'", "cascade=True"],
     ),

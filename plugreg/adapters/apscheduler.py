@@ -29,9 +29,7 @@ try:
     from apscheduler.triggers.base import BaseTrigger  # type: ignore[import-untyped]
     from apscheduler.triggers.interval import IntervalTrigger  # type: ignore[import-untyped]
 except ImportError as error:
-    raise MissingExtraError.of(
-        error, "plugreg.adapters.apscheduler", "apscheduler", "schedule"
-    ) from error
+    raise MissingExtraError.of(error, __name__, "apscheduler", "schedule") from error
 
 ALIAS: Final = "plugreg"
 """The name of the bridge's own job store and executor in the scheduler."""

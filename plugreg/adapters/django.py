@@ -7,10 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from plugreg.api.bodies import LONGEST, cut_short, parse_length, read_to_end
 from plugreg.api.errors import TooLargeError
-from plugreg.api.http import API_PATH, ASSETS_PATH, Form, Identify, Request, Responder, as_prefix
-from plugreg.api.plugin_api import PluginAPI
+from plugreg.api.http import OTHER_PATHS, Form, Identify, Request, Responder, Served, as_prefix
 from plugreg.exceptions import MissingExtraError
-from plugreg.registry import PluginRegistry
 
 try:
     from asgiref.sync import async_to_sync, sync_to_async
@@ -23,14 +21,14 @@ try:
         StreamingHttpResponse,
     )
     from django.http.response import HttpResponseBase
-    from django.urls import URLPattern, path, re_path
+    from django.urls import URLPattern, re_path
     from django.views.decorators import csrf
 except ImportError as error:
-    raise MissingExtraError.of(error, "plugreg.adapters.django", "django", "django") from error
+    raise MissingExtraError.of(error, __name__, "django") from error
 
 
 def urlpatterns(
-    registry: PluginRegistry | PluginAPI,
+    registry: Served,
     *,
     identify: Identify | None = None,
     prefix: str = "",
@@ -70,31 +68,22 @@ def urlpatterns(
 
         return csrf.csrf_exempt(view) if csrf_exempt else view
 
-    start = f"{as_prefix(prefix)}/".lstrip("/")
-    operations = [
-        path(start + _rule(operation.path), view_of(operation.path), name=operation.id)
-        for operation in responder.api.operations
-    ]
-    asset = f"{ASSETS_PATH}/{{plugin}}/{{path}}"
-    rest = r"(?P<rest>(?:/[\s\S]*)?)\Z"
-    # Every other path, so that neither Django's pages nor its redirects show.
+    templates = {operation.id: operation.path for operation in responder.api.operations}
     return [
-        *operations,
-        path(
-            start + _rule(asset).replace("str:path", "path:path"),
-            view_of(asset),
-            name="plugins_asset",
-        ),
-        re_path(
-            f"^{re.escape(start + ASSETS_PATH[1:])}/(?P<plugin>[^/]+){rest}",
-            view_of(f"{ASSETS_PATH}/{{plugin}}{{rest}}"),
-        ),
-        re_path(f"^{re.escape(start + API_PATH[1:])}{rest}", view_of(f"{API_PATH}{{rest}}")),
+        re_path(_regex(as_prefix(prefix) + template), view_of(template), name=name)
+        for name, template in {**templates, **OTHER_PATHS}.items()
     ]
 
 
-def _rule(template: str) -> str:
-    return template[1:].replace("{", "<str:").replace("}", ">")
+def _regex(template: str) -> str:
+    """Return the pattern of the paths that a template stands for. Django has no slash before it."""
+    groups = {"path": r"[\s\S]+", "rest": r"(?:/[\s\S]*)?"}
+    pattern = re.sub(
+        r"\\{(\w+)\\}",
+        lambda name: f"(?P<{name[1]}>{groups.get(name[1], '[^/]+')})",
+        re.escape(template.lstrip("/")),
+    )
+    return rf"^{pattern}\Z"
 
 
 def _request(request: HttpRequest, within: str) -> Request:

@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from plugreg.api.http import API_PATH, ASSETS_PATH, Identify, Responder, as_prefix
+from plugreg.api.http import OTHER_PATHS, Identify, Responder, Served, as_prefix
 from plugreg.api.operations import Operation
-from plugreg.api.plugin_api import PluginAPI
 from plugreg.exceptions import MissingExtraError
-from plugreg.registry import PluginRegistry
 
 try:
     from fastapi import APIRouter, Request, Response
     from fastapi.params import Depends
     from starlette.convertors import PathConvertor, register_url_convertor
 except ImportError as error:
-    raise MissingExtraError.of(error, "plugreg.adapters.fastapi", "fastapi", "fastapi") from error
+    raise MissingExtraError.of(error, __name__, "fastapi") from error
 
 from plugreg.adapters.starlette import Forwarder
 
 
 def create_router(
-    registry: PluginRegistry | PluginAPI,
+    registry: Served,
     *,
     identify: Identify | None = None,
     prefix: str = "",
@@ -66,10 +64,11 @@ def create_router(
             **_describe(operation, document),
         )
     register_url_convertor("plugreg_rest", _RestConvertor())
-    for template in (f"{API_PATH}{{rest}}", f"{ASSETS_PATH}/{{plugin}}{{rest}}"):
-        # Every other path, so that neither the framework's pages nor its redirects show. A route
-        # without methods accepts any; it needs an id, which would else be made of its methods.
-        is_public = responder.api.public_assets and template.startswith(ASSETS_PATH)
+    for name in ("plugins_other", "plugins_other_asset"):
+        # A route without methods accepts any; it needs an id, which would else be made of its
+        # methods.
+        is_public = responder.api.public_assets and name == "plugins_other_asset"
+        template = OTHER_PATHS[name]
         router.add_api_route(
             template.replace("{rest}", "{rest:plugreg_rest}"),
             endpoint(template),

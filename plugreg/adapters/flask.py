@@ -7,10 +7,8 @@ from urllib.parse import quote
 
 from plugreg.api.bodies import LONGEST, cut_short, parse_length
 from plugreg.api.errors import TooLargeError
-from plugreg.api.http import API_PATH, ASSETS_PATH, Form, Identify, Request, Responder, as_prefix
-from plugreg.api.plugin_api import PluginAPI
+from plugreg.api.http import OTHER_PATHS, Form, Identify, Request, Responder, Served, as_prefix
 from plugreg.exceptions import MissingExtraError
-from plugreg.registry import PluginRegistry
 
 try:
     import flask
@@ -19,11 +17,11 @@ try:
     from werkzeug.routing import BaseConverter
     from werkzeug.wsgi import LimitedStream
 except ImportError as error:
-    raise MissingExtraError.of(error, "plugreg.adapters.flask", "flask", "flask") from error
+    raise MissingExtraError.of(error, __name__, "flask") from error
 
 
 def create_blueprint(
-    registry: PluginRegistry | PluginAPI,
+    registry: Served,
     *,
     identify: Identify | None = None,
     prefix: str = "",
@@ -46,7 +44,7 @@ def create_blueprint(
     blueprint = flask.Blueprint(name, __name__, url_prefix=as_prefix(prefix) or None)
     blueprint.record(_add_converter)
 
-    def add(rule: str, template: str, endpoint: str, method: str = "GET") -> None:
+    def add(endpoint: str, template: str, method: str) -> None:
         def view(**names: str) -> flask.Response:
             path = template.format(**names)
             if not flask.request.path.endswith(path):
@@ -59,8 +57,9 @@ def create_blueprint(
             response.headers.update(answer.headers)
             return response
 
+        rule = template.replace("{path}", "{path:path}").replace("{rest}", "{plugreg_rest:rest}")
         blueprint.add_url_rule(
-            rule,
+            rule.translate({ord("{"): "<", ord("}"): ">"}),
             endpoint,
             view,
             methods=[method],
@@ -70,13 +69,9 @@ def create_blueprint(
         )
 
     for operation in responder.api.operations:
-        rule = operation.path.replace("{", "<").replace("}", ">")
-        add(rule, operation.path, operation.id, operation.method)
-    asset = f"{ASSETS_PATH}/<plugin>"
-    add(f"{asset}/<path:path>", f"{ASSETS_PATH}/{{plugin}}/{{path}}", "plugins_asset")
-    # Every other path, so that neither the framework's pages nor its redirects show.
-    add(f"{asset}<plugreg_rest:rest>", f"{ASSETS_PATH}/{{plugin}}{{rest}}", "plugins_other_asset")
-    add(f"{API_PATH}<plugreg_rest:rest>", f"{API_PATH}{{rest}}", "plugins_other")
+        add(operation.id, operation.path, operation.method)
+    for endpoint, template in OTHER_PATHS.items():
+        add(endpoint, template, "GET")
     blueprint.record(_allow_any_method)
     return blueprint
 
@@ -101,20 +96,16 @@ def _allow_any_method(state: BlueprintSetupState) -> None:
 
 def _request(path: str) -> Request:
     request = flask.request
+    # Werkzeug leaves out a host that it finds wrong, as one with an underscore.
+    host = request.host or request.headers.get("Host", "")
     return Request(
         method=request.method,
         path=path,
-        url=request.base_url if request.host else _url(request),
+        url=f"{request.scheme}://{host}{quote(request.root_path + request.path)}",
         query=request.query_string,
         headers=request.headers,
         body=lambda: _read_body(request),
     )
-
-
-def _url(request: flask.Request) -> str:
-    """Return the address of a request whose Host werkzeug leaves out, as one with an underscore."""
-    path = quote(f"{request.root_path}{request.path}")
-    return f"{request.scheme}://{request.headers.get('Host', '')}{path}"
 
 
 def _read_body(request: flask.Request) -> bytes | Form:

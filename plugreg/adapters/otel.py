@@ -12,9 +12,8 @@ from plugreg.exceptions import MissingExtraError
 try:
     from opentelemetry import context, metrics, trace
 except ImportError as error:
-    raise MissingExtraError.of(
-        error, "plugreg.adapters.otel", "opentelemetry-api", "otel", "opentelemetry"
-    ) from error
+    package = "opentelemetry-api"
+    raise MissingExtraError.of(error, __name__, package, "otel", "opentelemetry") from error
 
 _SCOPE: Final = "plugreg"
 """The name of the instrumentation scope that spans and metrics belong to."""

@@ -8,10 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from plugreg.api.bodies import LONGEST
-from plugreg.api.http import Identify, Request, Responder, as_prefix
-from plugreg.api.plugin_api import PluginAPI
+from plugreg.api.http import Identify, Request, Responder, Served, as_prefix
 from plugreg.exceptions import MissingExtraError
-from plugreg.registry import PluginRegistry
 
 try:
     from starlette import requests, responses
@@ -20,13 +18,11 @@ try:
     from starlette.routing import Mount
     from starlette.types import Receive, Scope, Send
 except ImportError as error:
-    raise MissingExtraError.of(
-        error, "plugreg.adapters.starlette", "starlette", "starlette"
-    ) from error
+    raise MissingExtraError.of(error, __name__, "starlette") from error
 
 
 def create_app(
-    registry: PluginRegistry | PluginAPI, *, identify: Identify | None = None, prefix: str = ""
+    registry: Served, *, identify: Identify | None = None, prefix: str = ""
 ) -> Starlette:
     """Return an ASGI application for the plugin API and the files of plugins.
 

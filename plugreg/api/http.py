@@ -11,6 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from inspect import isawaitable
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import SplitResult, urlencode, urlsplit
 
@@ -23,12 +24,7 @@ from plugreg.api.openapi import describe_forms
 from plugreg.api.operations import PAGING, Operation, refusal_of
 from plugreg.api.plugin_api import PluginAPI
 from plugreg.assets import BLOCK
-from plugreg.exceptions import (
-    AssetNotFoundError,
-    PluginNotActiveError,
-    PluginNotFoundError,
-    PlugregError,
-)
+from plugreg.exceptions import PluginNotActiveError, PlugregError
 from plugreg.registry import PluginRegistry
 
 API_PATH: Final = "/api/plugins"
@@ -36,6 +32,22 @@ API_PATH: Final = "/api/plugins"
 
 ASSETS_PATH: Final = "/static/plugins"
 """Path of the files of plugins, as admin details name them."""
+
+OTHER_PATHS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "plugins_asset": f"{ASSETS_PATH}/{{plugin}}/{{path}}",
+        "plugins_other_asset": f"{ASSETS_PATH}/{{plugin}}{{rest}}",
+        "plugins_other": f"{API_PATH}{{rest}}",
+    }
+)
+"""Names and templates of the paths that adapters pass on beside those of the operations.
+
+A framework has a route for each, so that neither its pages nor its redirects show. ``{path}`` may
+have slashes; ``{rest}`` is empty or begins with one.
+"""
+
+Served: TypeAlias = PluginRegistry | PluginAPI
+"""What adapters serve: a registry, or a PluginAPI with the options of the host."""
 
 Identify: TypeAlias = Callable[[Any], Actor | Awaitable[Actor | None] | None]
 """The host's function that returns the actor of a framework's request; None is anonymous."""
@@ -108,14 +120,14 @@ class Responder:
         registry: The registry, or a PluginAPI with the options of the host.
     """
 
-    def __init__(self, registry: PluginRegistry | PluginAPI) -> None:
+    def __init__(self, registry: Served) -> None:
         self.api = registry if isinstance(registry, PluginAPI) else PluginAPI(registry)
         paths: dict[str, dict[str, Operation[Any]]] = {}
         for operation in self.api.operations:
             paths.setdefault(operation.path, {})[operation.method] = operation
         # A fixed name wins over a parameter at the same place.
         ordered = sorted(paths, key=lambda path: [part[:1] == "{" for part in path.split("/")])
-        self._routes = tuple((_compile_path(path), paths[path]) for path in ordered)
+        self._routes = [(_pattern_of(path), paths[path]) for path in ordered]
 
     def respond(self, request: Request, actor: Actor | None) -> Response:
         """Return the answer to a request; refusals and faults are answers too.
@@ -132,7 +144,8 @@ class Responder:
         try:
             self.api.registry.shared.keep_up()
             response = self._answer(request, actor)
-        except errors.APIError as refusal:
+        except PlugregError as error:
+            refusal = refusal_of(error)
             response = _json(refusal.status, refusal.body, refusal.headers)
         except Exception as error:  # noqa: BLE001 - a fault of ours is logged, and ends no server
             response = _answer_fault(request, error)
@@ -218,10 +231,8 @@ class Responder:
         try:
             asset = self.api.registry.assets(slug, path)
             body = asset.content if asset.size <= BLOCK else b""
-        except (AssetNotFoundError, PluginNotActiveError, PluginNotFoundError, OSError):
+        except (LookupError, PluginNotActiveError, OSError):
             raise errors.NotFoundError from None
-        except PlugregError as error:
-            raise refusal_of(error) from None
         headers = {
             "ETag": asset.etag,
             "Cache-Control": "no-cache" if self.api.public_assets else "private, no-cache",
@@ -254,7 +265,7 @@ def as_prefix(prefix: str) -> str:
     return f"/{name}" if name else ""
 
 
-def _compile_path(path: str) -> re.Pattern[str]:
+def _pattern_of(path: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path))
 
 

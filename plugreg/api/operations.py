@@ -335,8 +335,6 @@ class BoundOperation(Generic[T]):
             answer = operation.handler(
                 OperationCall(self.service, operation, actor, parameters, query, body, form)
             )
-        except errors.APIError:
-            raise
         except exceptions.PlugregError as error:
             if isinstance(error, exceptions.StorageError):
                 # The client is not shown the cause, and an operator needs it.
@@ -497,8 +495,10 @@ def refusal_of(error: exceptions.PlugregError) -> errors.APIError:
     """Return the refusal for an error of plugreg that no handler has caught.
 
     Args:
-        error: The error.
+        error: The error. A refusal is returned as it is.
     """
+    if isinstance(error, errors.APIError):
+        return error
     if isinstance(error, exceptions.PluginNotFoundError):
         # It was there when the operation began.
         return errors.NotFoundError(f"Plugin '{errors.shorten_name(error.slug)}' not found")
