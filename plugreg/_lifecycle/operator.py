@@ -227,7 +227,7 @@ class Operator(Frozen):
                     raise PluginMandatoryError(name)
             staying = [name for name in dependants if name not in slugs]
             if staying:
-                raise PluginRequiredError(slug, staying)
+                raise PluginRequiredError(slug, tuple(staying))
 
     def _find_stored(self, slug: str) -> KnownPlugin:
         """Return a plugin that has rows. Raises PluginNotFoundError, PluginSlugError."""
