@@ -25,7 +25,7 @@ def import_loop(_: Place) -> Callable[[], object]:
 
 def load_step(place: Place) -> Callable[[], object]:
     """Take plugreg's load step alone, which has no public name."""
-    from plugreg._lifecycle.load import load
+    from plugreg._lifecycle.load import Acceptance, load
     from plugreg.discovery import discover
     from plugreg.hooks import PluginManager
     from plugreg.records import HostRules
@@ -33,11 +33,11 @@ def load_step(place: Place) -> Callable[[], object]:
     specs = discover(GROUP)
     assert len(specs) == place.size
     rules = HostRules(distribution=HOST)
-    has_hooks = PluginManager(HOST).has_implementations
+    acceptance = Acceptance(PluginManager(HOST).has_implementations)
 
     def run() -> None:
         for each in specs:
-            assert load(each, rules, has_hooks).loaded is not None
+            assert load(each, rules, acceptance).loaded is not None
 
     return run
 
