@@ -49,9 +49,9 @@ class Acceptance(NamedTuple):
         return issubclass(kind, Plugin) or self.has_mixin(kind) or self.has_hooks(target)
 
     def refusal(self, target: object, spec: PluginSpec) -> str | None:
-        """Return why an object is refused, or None."""
+        """Return why an object that is no plugin by itself is refused, or None."""
         is_module = issubclass(type(target), ModuleType)
-        if is_module or self.is_plugin(target) or (self.accepts_any and target is not None):
+        if is_module or (self.accepts_any and target is not None):
             return None
         return (
             f"{safe_repr(target)} is no plugin; expected a subclass of plugreg.Plugin or of a "
@@ -83,17 +83,18 @@ def load(spec: PluginSpec, rules: HostRules, acceptance: Acceptance) -> Loading:
     with Guard() as guard:
         target = plugin = import_target(spec)
         stage = Stage.INIT
-        refusal = acceptance.refusal(target, spec)
+        is_plugin = acceptance.is_plugin(target)
+        refusal = None if is_plugin else acceptance.refusal(target, spec)
         if refusal is None:
             stage = Stage.RESOLVE
             unfit = _bounds_fault(target, spec, rules)
-        if refusal is None and unfit is None and _is_class(target):
+        if is_plugin and unfit is None and _is_class(target):
             stage = Stage.INIT
-            if acceptance.is_plugin(target):
-                plugin = acceptance.make(target, spec)
-                # A class may well return something else than an instance of its own.
-                if fault := acceptance.refusal(plugin, spec):
-                    raise TypeError(fault)
+            plugin = acceptance.make(target, spec)
+            # A class may well return something else than an instance of its own.
+            is_plugin = acceptance.is_plugin(plugin)
+            if not is_plugin and (fault := acceptance.refusal(plugin, spec)):
+                raise TypeError(fault)
     if guard.error is not None:
         failure = PluginFailure.of(stage, spec.slug, guard.error)
         return Loading(held=FAILED, failures=(failure,))

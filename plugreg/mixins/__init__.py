@@ -8,7 +8,7 @@ those that none of their plugins has.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Final
@@ -43,7 +43,7 @@ else:
     def __getattr__(name: str) -> object:
         # PEP 562: a capability that no plugin has is not imported.
         if name == "MIXINS":
-            return _rows(import_module)
+            return _rows(map(import_module, _CAPABILITIES))
         if name in KEYS[1:]:
             return import_module(f"{__name__}.{name}")
         for module, names in _NAMES.items():
@@ -98,6 +98,9 @@ KEYS: Final = ("base", *tuple(_NAMES)[1:])
 """The keys of plugreg's rows. Except for the base, each is the name of its module here."""
 
 
+_CAPABILITIES: Final = tuple([f"{__name__}.{key}" for key in KEYS[1:]])
+
+
 class MixinTable:
     """plugreg's rows and those of a host.
 
@@ -107,22 +110,29 @@ class MixinTable:
 
     def __init__(self, own: Iterable[MixinSpec]) -> None:
         self._own = tuple(own)
+        # The imported modules, and all rows while there are no others.
+        self._known: tuple[list[ModuleType], tuple[MixinSpec, ...]] = ([], ())
 
     def __iter__(self) -> Iterator[MixinSpec]:
-        return iter((*_rows(sys.modules.get), *self._own))
+        modules = [module for name in _CAPABILITIES if (module := sys.modules.get(name))]
+        known, rows = self._known
+        if not rows or modules != known:
+            # A module that another thread has only begun to import has no row.
+            modules = [module for module in modules if hasattr(module, "SPEC")]
+            rows = (*_rows(modules), *self._own)
+            self._known = (modules, rows)
+        return iter(rows)
 
     def all(self) -> tuple[MixinSpec, ...]:
         """Return all rows, plugreg's first."""
-        return (*_rows(import_module), *self._own)
+        return (*_rows(map(import_module, _CAPABILITIES)), *self._own)
 
 
-def _rows(module_of: Callable[[str], ModuleType | None]) -> tuple[MixinSpec, ...]:
-    """Return plugreg's rows of the modules that a function finds."""
+def _rows(modules: Iterable[ModuleType]) -> tuple[MixinSpec, ...]:
+    """Return plugreg's rows of these modules."""
     from plugreg.mixins._spec import BASE
 
-    modules = [module_of(f"{__name__}.{key}") for key in KEYS[1:]]
-    # A module that another thread has only begun to import has no row.
-    return (BASE, *(row for module in modules if (row := getattr(module, "SPEC", None))))
+    return (BASE, *(module.SPEC for module in modules))
 
 
 def __dir__() -> list[str]:
