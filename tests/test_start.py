@@ -146,6 +146,48 @@ print(json.dumps(sorted(sys.modules)))
 
         assert set(HEAVY).isdisjoint(loaded)
 
+    def test_a_load_brings_in_what_its_plugins_use(self, filled):
+        """No capability, definition of settings or observer, since the one plugin has none."""
+        loaded = run(
+            COUNTING
+            + """
+import json
+print(json.dumps(sorted(sys.modules)))
+            """,
+            filled(3),
+            "",
+            0,
+        )
+
+        ours = {name.removeprefix("plugreg.") for name in loaded if name.startswith("plugreg.")}
+        assert {name for name in ours if name.startswith("mixins.")} == {"mixins._spec"}
+        assert ours.isdisjoint(
+            {
+                *("settings.definition", "settings.view", "events", "observation", "selection"),
+                *("_calls.supervision", "_lifecycle.operator", "storage.opening"),
+                *("discovery.directories", "discovery.index", "discovery.objects"),
+            }
+        )
+
+    def test_a_capability_may_come_after_the_registry(self):
+        """A plugin has the capabilities whose modules its own module was the first to import."""
+        found = run(
+            """
+            import json, sys
+            from plugreg import Plugin, PluginRegistry
+            registry = PluginRegistry("shop")
+            registry.load()
+            assert "plugreg.mixins.mail" not in sys.modules
+            from plugreg.mixins import MailMixin
+            class Post(MailMixin, Plugin):
+                pass
+            registry.register(Post(), "post")
+            print(json.dumps([*registry.get("post").mixins, len(registry.with_mixin("mail"))]))
+            """
+        )
+
+        assert found == ["base", "mail", 1]
+
     def test_names_that_come_late_are_those_of_their_modules(self):
         """What is imported when it is asked for is offered like the rest."""
         for name in ("LoadReport", "PluginFailure", "PluginRecord", "PluginState", "Stage"):
