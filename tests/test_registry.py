@@ -133,12 +133,12 @@ class TestReadiness:
         """The plugin that was activated last is let go first."""
         order = []
 
-        class Told(Plugin):
+        class Noting(Plugin):
             @hookimpl
             def plugreg_deactivating(self) -> None:
                 order.append(self.slug)
 
-        registry = make(builtin=[("a", Told), ("b", Told)], new_plugins="active")
+        registry = make(builtin=[("a", Noting), ("b", Noting)], new_plugins="active")
         registry.load()
         registry.close()
 
@@ -174,7 +174,7 @@ class TestReadiness:
         ],
     )
     def test_wrong_arguments_are_refused(self, options: dict[str, Any], message: str) -> None:
-        """A contradiction is told when the registry is made, not when it bites."""
+        """A contradiction is reported when the registry is made, not when it bites."""
         with pytest.raises(ValueError, match=message):
             make(**options)
 
@@ -201,7 +201,7 @@ class TestWishes:
             assert list(registry.active) == ["tea", "coffee"]
 
     def test_activation_is_carried_out_and_remembered(self) -> None:
-        """The wish outlives the registry, and the record tells of both wish and result."""
+        """The desired state outlives the registry, and the record has it beside the result."""
         storage = MemoryStorage()
         with make(storage=storage) as registry:
             registry.load()
@@ -216,14 +216,14 @@ class TestWishes:
             assert list(again.active) == ["coffee"]
             assert again.get("coffee").pk == record.pk
 
-    def test_a_failing_plugin_stays_wished(self) -> None:
-        """A result never overwrites a wish: once the plugin can, it loads again."""
+    def test_a_failing_plugin_stays_wanted(self) -> None:
+        """A result never overwrites a desired state: once the plugin can, it loads again."""
         storage = MemoryStorage()
         with make(storage=storage) as registry:
             registry.load()
             record = registry.activate("broken")
             assert (record.wanted, record.state) == (True, PluginState.FAILED)
-            assert [each.stage for each in record.errors] == [Stage.INIT]
+            assert [failure.stage for failure in record.errors] == [Stage.INIT]
             assert record.plugin is None
         repaired = type("Broken", (Plugin,), {"NAME": "Broken"})
         with make(storage=storage, builtin=[repaired]) as again:
@@ -232,13 +232,13 @@ class TestWishes:
             assert report.failures == ()
 
     def test_unknown_plugins_are_refused_with_a_near_name(self, registry: PluginRegistry) -> None:
-        """A slip of the pen is told, with what was probably meant."""
+        """A slip of the pen is reported, with what was probably meant."""
         for method in (registry.activate, registry.deactivate, registry.get, registry.delete):
             with pytest.raises(PluginNotFoundError, match="did you mean 'coffee'"):
                 method("cofee")
 
-    def test_a_wish_can_wait_for_its_plugin(self, registry: PluginRegistry) -> None:
-        """With ``allow_missing`` the wish is stored for a plugin that is not there yet."""
+    def test_a_desired_state_can_wait_for_its_plugin(self, registry: PluginRegistry) -> None:
+        """With ``allow_missing`` the desired state is stored for a plugin that is not there yet."""
         with pytest.raises(PluginNotFoundError):
             registry.activate("milk")
         record = registry.activate("milk", allow_missing=True)
@@ -248,8 +248,8 @@ class TestWishes:
         with pytest.raises(PluginSlugError, match="it is no slug"):
             registry.activate("Milk!", allow_missing=True)
 
-    def test_a_stored_wish_whose_package_is_gone_is_missing(self) -> None:
-        """The record stays, with its number and its wish, and comes back with the package."""
+    def test_a_stored_desired_state_whose_package_is_gone_is_missing(self) -> None:
+        """The record keeps number and desired state, and comes back with the package."""
         storage = MemoryStorage()
         with make(storage=storage) as registry:
             registry.load()
@@ -267,7 +267,7 @@ class TestWishes:
             assert back.get("tea").active
             assert back.get("tea").pk == pk
 
-    def test_blocked_plugins_stay_off_and_take_no_wish(self) -> None:
+    def test_blocked_plugins_stay_off_and_take_no_desired_state(self) -> None:
         """What the host forbids is not loaded whatever is stored, and cannot be switched on."""
         storage = MemoryStorage()
         with make(storage=storage) as registry:
@@ -296,7 +296,7 @@ class TestWishes:
             assert registry.get("tea").active
 
     def test_a_mandatory_plugin_that_is_not_there_is_a_failure(self) -> None:
-        """The host expects it, so its absence is told by name."""
+        """The host expects it, so its absence is reported by name."""
         with make(mandatory={"till"}) as registry:
             report = registry.load()
 
@@ -313,7 +313,7 @@ class TestWishes:
             registry.load()
             assert storage.revision() == 0
             assert not registry.active
-            assert [each.pk for each in registry.plugins.values()] == [0, 0, 0]
+            assert [plugin.pk for plugin in registry.plugins.values()] == [0, 0, 0]
             assert registry.activate("tea").state is PluginState.INACTIVE
             assert registry.get("tea").wanted
             assert "safe mode" in registry.get("tea").reason
@@ -323,7 +323,7 @@ class TestWishes:
             assert list(normal.active) == ["tea", "coffee"]
 
     def test_deleting_forgets_all_but_the_number(self, registry: PluginRegistry) -> None:
-        """Wish, settings and metadata are gone; the number is never given again."""
+        """Desired state, settings and metadata are gone; the number is never given again."""
         pk = registry.activate("coffee").pk
         registry.settings("coffee").set("PER_CENT", 5)
         registry.set_metadata("coffee", {"shelf": 1})
@@ -426,7 +426,7 @@ class TestDeactivation:
             registry.deactivate("coffee")
         gc.collect()
 
-        assert [each for each in objects if each() is not None] == []
+        assert [reference for reference in objects if reference() is not None] == []
         assert registry.errors == ()
         assert registry.manager.hook.price.get_hookimpls() == []
         assert registry.manager.list_name_plugin() == []
@@ -452,13 +452,13 @@ class TestReload:
 
     def test_full_tells_mixins_so(self) -> None:
         """A host's row learns that everything is done again."""
-        told = []
-        row = MixinSpec("log", "Log", Tea, activate=lambda plugin, full: told.append(full), order=5)
+        seen = []
+        row = MixinSpec("log", "Log", Tea, activate=lambda plugin, full: seen.append(full), order=5)
         with make(builtin=[Tea], mixins=[row], new_plugins="active") as registry:
             registry.load()
             registry.reload(full=True)
 
-        assert told == [False, True]
+        assert seen == [False, True]
 
     def test_failures_are_counted_and_cleared(self) -> None:
         """The same failure is one record with a count; a load that works clears it."""
@@ -520,7 +520,7 @@ class TestReload:
             assert registry.get("tea").plugin is not plugin
 
     def test_load_without_its_storage_is_refused(self) -> None:
-        """Starting without wishes would switch everything off, so it does not start."""
+        """Starting without desired states would switch everything off, so it does not start."""
 
         class Away(MemoryStorage):
             def read(self, table: str) -> Any:
@@ -561,7 +561,7 @@ class TestReload:
             assert registry.reload(force=True).active == ("first", "second")
 
     def test_a_reload_asked_for_by_a_plugin_is_done_after(self) -> None:
-        """Plugin code cannot start a load inside a load; its wish is carried out right after."""
+        """Plugin code cannot start a load inside a load; that load follows right after."""
         seen = []
 
         class Impatient(Plugin):
@@ -606,7 +606,7 @@ class TestReload:
             # The reload that runs is held until the other five have asked for theirs.
             code = _has_ended.__code__
             deadline = time.monotonic() + 60
-            while sum(each.f_code is code for each in sys._current_frames().values()) < 5:
+            while sum(frame.f_code is code for frame in sys._current_frames().values()) < 5:
                 assert time.monotonic() < deadline
                 threading.Event().wait(0.001)
             go_on.set()
@@ -621,7 +621,7 @@ class TestByHand:
     def test_an_object_is_active_at_once_and_outlives_reloads(
         self, registry: PluginRegistry
     ) -> None:
-        """It has no number and no stored wish."""
+        """It has no number and no stored desired state."""
         plugin = Tea()
         record = registry.register(plugin, slug="mine")
         registry.reload(force=True, collect=True)
@@ -663,7 +663,7 @@ class TestByHand:
         record = registry.register(Broken, slug="mine")
 
         assert record.state is PluginState.FAILED
-        assert [each.stage for each in record.errors] == [Stage.INIT]
+        assert [failure.stage for failure in record.errors] == [Stage.INIT]
 
     def test_what_a_host_registers_on_the_manager_is_left_alone(
         self, registry: PluginRegistry
@@ -705,7 +705,7 @@ class TestBringing:
             assert list(again.active) == ["mother", "child"]
 
     def test_a_wrong_answer_costs_no_more_than_itself(self) -> None:
-        """The plugin stays active, and what was wrong is told."""
+        """The plugin stays active, and what was wrong is reported."""
 
         class Mother(Plugin):
             @hookimpl
@@ -724,51 +724,51 @@ class TestHooksOfPlugreg:
         self, registry: PluginRegistry
     ) -> None:
         """A plugin that stays as it is hears nothing of a reload."""
-        told = []
+        seen = []
 
-        class Told(Plugin):
+        class Noting(Plugin):
             @hookimpl
             def plugreg_activated(self) -> None:
-                told.append("on")
+                seen.append("on")
 
             @hookimpl
             def plugreg_deactivating(self) -> None:
-                told.append("off")
+                seen.append("off")
 
             @hookimpl
             def plugreg_plugins_loaded(self, report: Any) -> None:
-                told.append(report.active)
+                seen.append(report.active)
 
-        with make(builtin=[Told], new_plugins="active") as registry:
+        with make(builtin=[Noting], new_plugins="active") as registry:
             registry.load()
             registry.reload()
-            registry.deactivate("told")
+            registry.deactivate("noting")
 
-        assert told == ["on", ("told",), ("told",), "off"]
+        assert seen == ["on", ("noting",), ("noting",), "off"]
 
-    def test_settings_changed_is_told_to_that_plugin_alone(self) -> None:
+    def test_settings_changed_is_reported_to_that_plugin_alone(self) -> None:
         """It gets the keys that have changed, and nothing when nothing has."""
-        told = []
+        seen = []
 
         class Other(Plugin):
             @hookimpl
             def plugreg_settings_changed(self, changed: frozenset[str]) -> None:
                 raise AssertionError("not mine")
 
-        class Told(Coffee):
-            NAME = "Told"
+        class Noting(Coffee):
+            NAME = "Noting"
 
             @hookimpl
             def plugreg_settings_changed(self, changed: frozenset[str]) -> None:
-                told.append(changed)
+                seen.append(changed)
 
-        with make(builtin=[Told, Other], new_plugins="active") as registry:
+        with make(builtin=[Noting, Other], new_plugins="active") as registry:
             registry.load()
-            registry.settings("told").set("per_cent", 20)
-            registry.settings("told").set("PER_CENT", 20)
+            registry.settings("noting").set("per_cent", 20)
+            registry.settings("noting").set("PER_CENT", 20)
             assert registry.errors == ()
 
-        assert told == [{"PER_CENT"}]
+        assert seen == [{"PER_CENT"}]
 
     def test_a_historic_call_reaches_each_object_once(self, registry: PluginRegistry) -> None:
         """A module that is let go and comes back has had its call; a new object has not."""
@@ -786,7 +786,7 @@ class TestHooksOfPlugreg:
 
         assert opened == ["one", "two"]
 
-    def test_an_unknown_hook_is_told_and_harms_nobody(self, registry: PluginRegistry) -> None:
+    def test_an_unknown_hook_is_reported_and_harms_nobody(self, registry: PluginRegistry) -> None:
         """The plugin stays active; a later spec for the hook settles it."""
 
         class Typo(Plugin):
@@ -904,8 +904,10 @@ class TestLookUp:
         with make(builtin=[Panels, Raises], new_plugins="active") as registry:
             registry.load()
             features = registry.ui_features("panel", context={"target": "part"})
-            assert [(each.plugin_name, each.key) for each in features] == [("panels", "good")]
-            assert sorted((each.stage, each.slug) for each in registry.errors) == [
+            assert [(feature.plugin_name, feature.key) for feature in features] == [
+                ("panels", "good")
+            ]
+            assert sorted((failure.stage, failure.slug) for failure in registry.errors) == [
                 (Stage.CALL, "panels"),
                 (Stage.CALL, "raises"),
             ]
@@ -932,7 +934,7 @@ def test_a_plugin_that_reloads_whenever_it_was_loaded_is_stopped(
 
 
 def test_a_full_reload_takes_the_neighbours_of_a_folder_along(tmp_path: Any) -> None:
-    """What a plugin imports from beside itself is imported anew with it."""
+    """What a plugin imports from beside itself is imported again with it."""
     (tmp_path / "one.py").write_text(
         "from plugreg import Plugin\n"
         "from . import helper\n"

@@ -213,7 +213,7 @@ class TestNames:
         return spec.distribution.removeprefix("shop-")
 
     def test_the_host_chooses_slugs(self, host, two):
-        """Where several distributions bring one name, the host's slugs tell them apart."""
+        """Where several distributions bring one name, the host's slugs say them apart."""
         registry = host(accept="any", slug_of=self.distribution_of)
 
         assert registry.errors == ()

@@ -127,8 +127,8 @@ def is_bound(plugin):
 def failed(activation, *subjects):
     """Check that nothing is active, and return the records, whose subjects are these."""
     assert activation.active is None
-    assert [each.subject for each in activation.failures] == list(subjects)
-    assert {each.slug for each in activation.failures} == {"tea"}
+    assert [failure.subject for failure in activation.failures] == list(subjects)
+    assert {failure.slug for failure in activation.failures} == {"tea"}
     return activation.failures
 
 
@@ -148,7 +148,7 @@ class TestActivate:
         assert active.enabled == {"base", "first", "second"}
 
     def test_full_is_passed_to_rows_that_take_it(self):
-        """A full reload is told to the rows; one that has no such parameter is called without."""
+        """Rows learn of a full reload; one that has no such parameter is called without."""
         house = House(second={"activate": lambda plugin: house.log.append("plain")})
         house.activate(house.plugin(), full=True)
         assert house.log[:2] == ["+first full", "plain"]
@@ -235,7 +235,7 @@ class TestFailures:
         assert house.log == []
         assert not is_bound(plugin)
 
-    def test_contracts_of_all_rows_are_told_of_at_once(self):
+    def test_contracts_of_all_rows_are_reported_at_once(self):
         """Each faulty mixin has a record that names it, and nothing is begun."""
         house = House(
             first={"check": lambda plugin: ["TEA must be hot", "CUP must be there"]},
@@ -243,7 +243,7 @@ class TestFailures:
         )
         plugin = house.plugin(SettingsMixin, SETTINGS={"a": {"default": "x", "validator": int}})
         failures = failed(house.activate(plugin), "settings", "first", "second")
-        assert [each.stage for each in failures] == [Stage.ACTIVATE] * 3
+        assert [failure.stage for failure in failures] == [Stage.ACTIVATE] * 3
         assert "SETTINGS['a']" in failures[0].message
         assert failures[1].message == "mixin 'first': TEA must be hot; CUP must be there"
         assert failures[2].message == "mixin 'second': SystemExit: 1"
@@ -325,12 +325,12 @@ class TestFailures:
         assert house.log == log
         assert not is_bound(plugin)
 
-    def test_a_fault_while_undoing_is_told_of_and_stops_nothing(self):
+    def test_a_fault_while_undoing_is_reported_and_stops_nothing(self):
         """Each undo step has a guard of its own."""
         house = House(second={"deactivate": raising(SystemExit(1))})
         plugin = house.plugin(plugreg_activated=hookimpl(lambda self: raising()()))
         failures = failed(house.activate(plugin), "plugreg_activated", "second")
-        assert [each.stage for each in failures] == [Stage.ACTIVATE, Stage.DEACTIVATE]
+        assert [failure.stage for failure in failures] == [Stage.ACTIVATE, Stage.DEACTIVATE]
         assert house.log == ["+first", "+second", "-first"]
         assert not is_bound(plugin)
 
@@ -343,7 +343,7 @@ class TestFailures:
         plugin = house.plugin(**members)
         with pytest.raises(KeyboardInterrupt):
             house.activate(plugin)
-        assert [each for each in house.log if each[0] == "-"] == ["-second", "-first"]
+        assert [line for line in house.log if line[0] == "-"] == ["-second", "-first"]
         assert not is_bound(plugin)
 
     def test_an_instance_of_another_registry_is_refused_and_stays_there(self):
@@ -360,7 +360,7 @@ class TestFailures:
 
 class TestDeactivate:
     def test_undoes_in_reverse(self):
-        """First the plugin is told, still bound; then the rows, last one first."""
+        """First the plugin is notified, still bound; then the rows, last one first."""
         house = House()
         plugin = house.plugin()
         active = house.activate(plugin).active
@@ -377,7 +377,7 @@ class TestDeactivate:
         active = house.activate(plugin).active
         house.log.clear()
         failures = house.activator.deactivate(active)
-        assert [(each.stage, each.subject) for each in failures] == [
+        assert [(failure.stage, failure.subject) for failure in failures] == [
             (Stage.DEACTIVATE, "plugreg_deactivating"),
             (Stage.DEACTIVATE, "second"),
         ]
@@ -391,7 +391,7 @@ class TestDeactivate:
         active = house.activate(plugin).active
         type(plugin).__getattribute__ = raising()
         failures = house.activator.deactivate(active)
-        assert {each.stage for each in failures} == {Stage.DEACTIVATE}
+        assert {failure.stage for failure in failures} == {Stage.DEACTIVATE}
         assert house.log[-2:] == ["-second", "-first"]
 
     def test_leaves_nothing_behind(self):
@@ -423,8 +423,8 @@ class TestBrought:
         activation = self.brought(lambda: [("Milk", target), ("cup", "shop.cup:Cup")])
         assert activation.failures == ()
         assert [
-            (each.slug, each.source, each.brought_by, each.target)
-            for each in activation.active.brings
+            (spec.slug, spec.source, spec.brought_by, spec.target)
+            for spec in activation.active.brings
         ] == [
             ("cup", Source.BROUGHT, "tea", None),
             ("milk", Source.BROUGHT, "tea", target),
@@ -433,7 +433,7 @@ class TestBrought:
     def test_any_iterable_and_any_kind_of_pair(self):
         """A generator will do, and so will a named tuple."""
         activation = self.brought(lambda: iter([Pair("milk", object())]))
-        assert [each.slug for each in activation.active.brings] == ["milk"]
+        assert [spec.slug for spec in activation.active.brings] == ["milk"]
 
     @pytest.mark.parametrize(
         "answer",
@@ -458,6 +458,6 @@ class TestBrought:
     def test_one_that_cannot_be_named_costs_itself_alone(self):
         """The others are brought, and the record is the bringer's."""
         activation = self.brought(lambda: [("???", object()), ("milk", object())])
-        assert [each.slug for each in activation.active.brings] == ["milk"]
+        assert [spec.slug for spec in activation.active.brings] == ["milk"]
         (failure,) = activation.failures
         assert (failure.stage, failure.slug) == (Stage.ACTIVATE, "tea")

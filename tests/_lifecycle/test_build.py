@@ -32,8 +32,8 @@ class Hooks:
         """Give a price."""
 
 
-class Told(Plugin):
-    """Keeps what it was told, in ``log``, which each test replaces."""
+class Noting(Plugin):
+    """Keeps its notifications in ``log``, which each test replaces."""
 
     log: list[str] = []
 
@@ -48,8 +48,8 @@ class Told(Plugin):
 
 @pytest.fixture
 def log(monkeypatch):
-    monkeypatch.setattr(Told, "log", [])
-    return Told.log
+    monkeypatch.setattr(Noting, "log", [])
+    return Noting.log
 
 
 class Manager(PluginManager):
@@ -90,7 +90,7 @@ class Yard:
         return PluginFacts()
 
     def remember(self, specs, *, few=False):
-        self.remembered += [each.slug for each in specs]
+        self.remembered += [spec.slug for spec in specs]
         remember = self.plugin_rows.remember_few if few else self.plugin_rows.remember
         return remember(specs, self.rules)
 
@@ -109,60 +109,62 @@ class TestBuilder:
     def test_nothing_is_put_into_service(self, log):
         """A build activates plugins; hooks and snapshot are exchanged by whoever asked."""
         yard = Yard()
-        built = yard.build(("a", Told), ("b", Told))
+        built = yard.build(("a", Noting), ("b", Noting))
         assert log == ["+a", "+b"]
-        assert [each.slug for each in built.added] == ["a", "b"]
+        assert [plugin.slug for plugin in built.added] == ["a", "b"]
         assert list(built.snapshot.active) == ["a", "b"]
         assert yard.manager.get_plugins() == set()
 
     @pytest.mark.parametrize(
-        ("remake", "told"), [(Remake.CHANGED, []), (Remake.OBJECTS, ["+a", "+b"])]
+        ("remake", "calls"), [(Remake.CHANGED, []), (Remake.OBJECTS, ["+a", "+b"])]
     )
-    def test_how_much_is_made_anew(self, log, remake, told):
-        """Unchanged plugins are kept as they are, unless all are to be made anew."""
+    def test_how_much_is_made_anew(self, log, remake, calls):
+        """Unchanged plugins are kept as they are, unless all are to be made again."""
         yard = Yard()
-        first = yard.build(("a", Told), ("b", Told)).snapshot
+        first = yard.build(("a", Noting), ("b", Noting)).snapshot
         log.clear()
-        second = yard.build(("a", Told), ("b", Told), previous=first, remake=remake)
-        assert log == told
-        assert [each.slug for each in second.added] == [each[1:] for each in told]
-        kept = [each for each in second.snapshot.active.values() if each in first.active.values()]
-        assert len(kept) == 2 - len(told)
+        second = yard.build(("a", Noting), ("b", Noting), previous=first, remake=remake)
+        assert log == calls
+        assert [plugin.slug for plugin in second.added] == [entry[1:] for entry in calls]
+        kept = [
+            plugin for plugin in second.snapshot.active.values() if plugin in first.active.values()
+        ]
+        assert len(kept) == 2 - len(calls)
 
     def test_what_leaves_leaves_in_reverse(self, log):
         """``removed`` is the order of tearing down, which the build itself does not do."""
         yard = Yard()
-        first = yard.build(("a", Told), ("b", Told), ("c", Told)).snapshot
-        built = yard.build(("a", Told), previous=first)
-        assert [each.slug for each in built.removed] == ["c", "b"]
+        first = yard.build(("a", Noting), ("b", Noting), ("c", Noting)).snapshot
+        built = yard.build(("a", Noting), previous=first)
+        assert [plugin.slug for plugin in built.removed] == ["c", "b"]
         assert log == ["+a", "+b", "+c"]
         assert built.snapshot.plugins["c"].state is PluginState.MISSING
 
     def test_no_more_is_touched_than_asked_for(self, log):
         """With ``only`` the others keep the state they have, even where another one is due."""
         yard = Yard()
-        given = [(slug, Told) for slug in "abc"]
+        given = [(slug, Noting) for slug in "abc"]
         yard.plugin_rows.set_active(dict.fromkeys([Slug("b"), Slug("c")], False))
         first = yard.build(*given).snapshot
         yard.plugin_rows.set_active(dict.fromkeys([Slug("b"), Slug("c")], True))
         yard.plugin_rows.set_active(dict.fromkeys([Slug("a")], False))
         built = yard.build(*given, previous=first, only=frozenset({"b"}))
         assert log == ["+a", "+b"]
-        assert [each.slug for each in built.added] == ["b"]
+        assert [plugin.slug for plugin in built.added] == ["b"]
         assert list(built.snapshot.active) == ["a", "b"]
         assert built.snapshot.plugins["c"].state is PluginState.INACTIVE
         assert built.snapshot.wished == {"a", "b"}
 
     def test_no_more_is_touched_where_all_are_looked_at(self, log):
-        """That one brings others changes nothing for those that were wished otherwise meanwhile."""
+        """That one brings others changes nothing for those that were wanted otherwise meanwhile."""
 
-        class Mother(Told):
+        class Mother(Noting):
             @hookimpl
             def plugreg_plugins(self):
-                return [("z", Told)]
+                return [("z", Noting)]
 
         yard = Yard()
-        given = [("a", Told), ("b", Mother), ("c", Told)]
+        given = [("a", Noting), ("b", Mother), ("c", Noting)]
         yard.plugin_rows.set_active(dict.fromkeys([Slug("b"), Slug("c")], False))
         first = yard.build(*given).snapshot
         yard.plugin_rows.set_active(dict.fromkeys([Slug("b"), Slug("c")], True))
@@ -177,13 +179,13 @@ class TestBuilder:
     def test_a_row_is_read_once(self, log):
         """What another process stores while a build runs is left to the next refresh."""
 
-        class Mother(Told):
+        class Mother(Noting):
             @hookimpl
             def plugreg_plugins(self):
-                return [("z", Told)]
+                return [("z", Noting)]
 
         yard = Yard()
-        given = [("a", Told), ("b", Mother)]
+        given = [("a", Noting), ("b", Mother)]
         yard.plugin_rows.set_active(dict.fromkeys([Slug("b")], False))
         first = yard.build(*given).snapshot
         yard.plugin_rows.set_active(dict.fromkeys([Slug("b")], True))
@@ -204,13 +206,13 @@ class TestBuilder:
     def test_a_brought_plugin_goes_and_comes_with_its_bringer(self, log):
         """Whether it is on or not, and also where another plugin is all that is touched."""
 
-        class Mother(Told):
+        class Mother(Noting):
             @hookimpl
             def plugreg_plugins(self):
-                return [("y", Told), ("z", Told)]
+                return [("y", Noting), ("z", Noting)]
 
         yard = Yard()
-        given = [("a", Told), ("b", Mother), ("c", Told)]
+        given = [("a", Noting), ("b", Mother), ("c", Noting)]
         yard.plugin_rows.set_active({Slug("y"): False})
         first = yard.build(*given).snapshot
         assert list(first.active) == ["a", "b", "c", "z"]
@@ -230,7 +232,7 @@ class TestBuilder:
     def test_a_brought_plugin_that_another_brings_too_stays(self, log):
         """It goes only with the last plugin that brings it."""
 
-        class Mother(Told):
+        class Mother(Noting):
             @hookimpl
             def plugreg_plugins(self):
                 return [("z", "tests.shop:Tea")]
@@ -246,9 +248,9 @@ class TestBuilder:
             assert (first.plugins["z"].spec is not None) is is_there
 
     def test_others_are_not_even_looked_at(self, log):
-        """Where one plugin is switched, neither facts nor wishes of others are asked for."""
+        """Where one plugin is switched, neither facts nor rows of others are asked for."""
         yard = Yard()
-        given = [(slug, Told) for slug in "abc"]
+        given = [(slug, Noting) for slug in "abc"]
         yard.plugin_rows.set_active(dict.fromkeys([Slug("b")], False))
         first = yard.build(*given).snapshot
         yard.plugin_rows.set_active(dict.fromkeys([Slug("b")], True))
@@ -259,10 +261,10 @@ class TestBuilder:
         assert list(built.snapshot.active) == ["a", "b", "c"]
         assert built.snapshot.plugins["c"] is first.plugins["c"]
 
-    def test_an_instance_is_kept_and_told_nothing(self, log):
-        """It cannot be made anew; what is known of it may have changed."""
+    def test_an_instance_is_kept_and_not_notified(self, log):
+        """It cannot be made again; what is known of it may have changed."""
         yard = Yard()
-        plugin = Told()
+        plugin = Noting()
         first = yard.build(("a", plugin)).snapshot
         built = yard.build(("a", plugin), previous=first, remake=Remake.OBJECTS)
         assert log == ["+a"]
@@ -278,23 +280,25 @@ class TestBuilder:
                 raise KeyboardInterrupt
 
         yard = Yard()
-        first = yard.build(("a", Told)).snapshot
+        first = yard.build(("a", Noting)).snapshot
         with pytest.raises(KeyboardInterrupt):
-            yard.build(("a", Told), ("b", Told), ("c", Told), ("d", Interrupts), previous=first)
+            yard.build(
+                ("a", Noting), ("b", Noting), ("c", Noting), ("d", Interrupts), previous=first
+            )
         assert log == ["+a", "+b", "+c", "-c", "-b"]
 
     def test_a_fault_costs_its_plugin(self, log):
         """The others are built, and the plugin's line says what it is."""
         yard = Yard()
 
-        class Bad(Told):
+        class Bad(Noting):
             def __init__(self):
                 raise OSError("no")
 
-        built = yard.build(("a", Told), ("b", Bad), ("c", Told))
+        built = yard.build(("a", Noting), ("b", Bad), ("c", Noting))
         assert list(built.snapshot.active) == ["a", "c"]
         assert built.snapshot.plugins["b"].state is PluginState.FAILED
-        assert [(each.stage, each.slug) for each in built.failures] == [(Stage.INIT, "b")]
+        assert [(failure.stage, failure.slug) for failure in built.failures] == [(Stage.INIT, "b")]
         assert built.tried == {"a", "b", "c"}
 
 
@@ -342,7 +346,7 @@ class TestNeeds:
             )
         registry.load()
         assert list(registry.active) == ["cake"]
-        found = {each.slug: (each.stage, each.message) for each in registry.errors}
+        found = {failure.slug: (failure.stage, failure.message) for failure in registry.errors}
         assert found["water"] == (Stage.IMPORT, "OSError: no water")
         assert found["tea"] == (Stage.RESOLVE, "needs 'water', which failed")
         assert found["party"] == (

@@ -54,7 +54,8 @@ def serving(slug, **fields):
 
 def snapshot_of(*lines, active=()):
     return Snapshot(
-        plugins={each.slug: each for each in lines}, active={each.slug: each for each in active}
+        plugins={line.slug: line for line in lines},
+        active={plugin.slug: plugin for plugin in active},
     )
 
 
@@ -71,8 +72,8 @@ class House:
         probe_rows = ProbeRows(MemoryStorage())
         return Catalogue(lambda: self.snapshot, self.ledger, self.describe, probe_rows, circuit_of)
 
-    def describe(self, each):
-        self.described.append(each.slug)
+    def describe(self, spec):
+        self.described.append(spec.slug)
         return PluginFacts(summary="A drink", author="Someone")
 
 
@@ -109,7 +110,7 @@ class TestRecord:
         catalogue = house.make_catalogue(fails_now)
         assert catalogue.record("tea").errors == ()
         assert house.snapshot.composed == {}
-        assert [each.message for each in catalogue.record("tea").errors] == ["no"]
+        assert [failure.message for failure in catalogue.record("tea").errors] == ["no"]
 
     def test_is_not_kept_with_a_failure_that_is_gone_meanwhile(self):
         """A failure that a reload clears while a record is made is not in the next one."""
@@ -122,7 +123,7 @@ class TestRecord:
             return "closed"
 
         catalogue = house.make_catalogue(is_cleared_now)
-        assert [each.message for each in catalogue.record("tea").errors] == ["no"]
+        assert [failure.message for failure in catalogue.record("tea").errors] == ["no"]
         assert catalogue.record("tea").errors == ()
 
     def test_facts_are_asked_for_only_when_they_are_looked_at(self):
@@ -134,7 +135,7 @@ class TestRecord:
         assert set(house.described) == {"tea"}
 
     def test_of_a_plugin_that_is_gone(self):
-        """It has a name and a distribution, and nothing that a file would tell."""
+        """It has a name and a distribution, and nothing that a file would say."""
         line = known(
             "tea", PluginState.MISSING, "is not installed", spec=None, distribution="tea-house"
         )
@@ -160,7 +161,7 @@ class TestRecord:
             known("odd", spec=spec("odd", attributes={"TITLE": ["x"], "VERSION": 5})),
         )
         found = house.catalogue.all()
-        assert [(each.title, each.version) for each in found.values()] == [
+        assert [(record.title, record.version) for record in found.values()] == [
             ("Fine tea", "1.0"),
             ("Fine tea", "3.0"),
             ("odd", None),
@@ -204,7 +205,7 @@ class TestReason:
         house.ledger.record(PluginFailure(stage=Stage.INIT, slug="tea", message="first"))
         record = house.catalogue.record("tea")
         assert record.reason == "is inactive"
-        assert [each.message for each in record.errors] == ["first"]
+        assert [failure.message for failure in record.errors] == ["first"]
 
 
 class TestViews:

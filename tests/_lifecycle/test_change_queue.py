@@ -18,7 +18,7 @@ PATIENCE = 20.0
 
 
 class ProcessStatus:
-    """A job that holds the turn until it is told to end, in a thread of its own."""
+    """A job that holds the turn until it is asked to end, in a thread of its own."""
 
     def __init__(self, queue, result=None):
         self.begun = threading.Event()
@@ -159,8 +159,8 @@ class TestRun:
             calls.append(Call(queue, partial(done.append, number)))
             queued(queue, number + 1)
         running.end()
-        for each in calls:
-            each.outcome()
+        for call in calls:
+            call.outcome()
         assert done == list(range(10))
 
     def test_none_is_dropped_and_no_two_overlap(self, queue):
@@ -179,10 +179,10 @@ class TestRun:
                 queue.run(partial(job, number))
 
         threads = [threading.Thread(target=brings, args=(50 * n,)) for n in range(8)]
-        for each in threads:
-            each.start()
-        for each in threads:
-            each.join(PATIENCE)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
         assert sorted(done) == list(range(400))
 
 
@@ -199,9 +199,9 @@ class TestShare:
         calls = [Call(queue, job, "reload") for _ in range(5)]
         waiting(queue, 5)
         running.end()
-        results = [each.outcome() for each in calls]
+        results = [call.outcome() for call in calls]
         assert len(runs) == 1
-        assert all(each is results[0] for each in results)
+        assert all(result is results[0] for result in results)
 
     def test_different_jobs_do_not(self, queue):
         """Neither another ``key`` nor none joins."""
@@ -213,8 +213,8 @@ class TestShare:
         ]
         queued(queue, 4)
         running.end()
-        for each in calls:
-            each.outcome()
+        for call in calls:
+            call.outcome()
         assert sorted(runs) == [0, 1, 2, 3]
 
     def test_a_job_that_runs_already_is_not_joined(self, queue):
@@ -247,7 +247,7 @@ class TestShare:
         calls = [Call(queue, job, "reload") for _ in range(4)]
         waiting(queue, 4)
         running.end()
-        assert [each.outcome() for each in calls] == [error] * 4
+        assert [call.outcome() for call in calls] == [error] * 4
         assert queue.run(lambda: 1) == 1
 
     def test_an_interrupt_of_the_one_that_runs_it_is_no_interrupt_of_the_others(self, queue):
@@ -264,7 +264,7 @@ class TestShare:
         calls = [Call(queue, job, "reload") for _ in range(3)]
         waiting(queue, 3)
         running.end()
-        outcomes = [each.outcome() for each in calls]
+        outcomes = [call.outcome() for call in calls]
         assert sorted(map(repr, outcomes)) == ["'done'", "'done'", "KeyboardInterrupt()"]
 
 
@@ -329,7 +329,7 @@ class TestPutOff:
         assert done == ["inner"]
 
     def test_its_fault_is_logged_and_stops_nothing(self, queue, caplog):
-        """Nobody waits for its result, so the log tells of it, without its words."""
+        """Nobody waits for its result, so the log reports it, without its words."""
         done = []
 
         def fails():
@@ -425,9 +425,9 @@ class TestBusy:
         waiting(queue, 3)
         queued(queue, 1)
         running.end()
-        assert [each.outcome() for each in others] == ["done"] * 3
-        for each in others:
-            first_wait, *later = asked[each.thread]
+        assert [call.outcome() for call in others] == ["done"] * 3
+        for call in others:
+            first_wait, *later = asked[call.thread]
             assert later
             assert set(later) == {first_wait}
 

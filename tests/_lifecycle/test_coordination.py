@@ -1,4 +1,4 @@
-"""``registry.shared``: watching, work that is done once, and what each process tells of itself."""
+"""``registry.shared``: watching, work that is done once, and the reports of processes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Clocked(MemoryStorage):
 
 
 def is_watched():
-    return any(each.name == "plugreg watch" for each in threading.enumerate())
+    return any(thread.name == "plugreg watch" for thread in threading.enumerate())
 
 
 def eventually(holds):
@@ -93,8 +93,8 @@ def start(path):
         return registry
 
     yield start
-    for each in started:
-        each.close()
+    for registry in started:
+        registry.close()
 
 
 class TestWatch:
@@ -120,7 +120,7 @@ class TestWatch:
             time.sleep(0.05)  # By now it waits for its next look, on most machines.
 
     def test_goes_on_when_the_storage_was_away(self, start, caplog):
-        """An outage is told once, the state in hand serves meanwhile, and it recovers by itself."""
+        """An outage is reported once, the current state serves meanwhile, and it recovers alone."""
         caplog.set_level(logging.INFO, "plugreg")
         here, there = start(), start()
         storage = here.storage
@@ -134,10 +134,10 @@ class TestWatch:
             storage.away = False
             eventually(lambda: "tea" in here.active)
             eventually(lambda: watch.error is None)
-        told = [each.getMessage() for each in caplog.records if "changes" in each.getMessage()]
-        assert len(told) == 2
-        assert "it is away" in told[0]
-        assert "again" in told[1]
+        statuses = [line.getMessage() for line in caplog.records if "changes" in line.getMessage()]
+        assert len(statuses) == 2
+        assert "it is away" in statuses[0]
+        assert "again" in statuses[1]
 
     def test_looks_less_often_during_an_outage(self):
         """Each look that fails doubles the pause, up to a second and a half."""
@@ -173,26 +173,26 @@ class TestWatch:
             start().watch(every)
 
     def test_a_hint_makes_it_look_at_once(self):
-        """A storage that tells when something was stored saves the wait."""
+        """A storage that says when something was stored saves the wait."""
 
-        class Telling(MemoryStorage):
-            told = threading.Event()
+        class Hinting(MemoryStorage):
+            statuses = threading.Event()
 
             gives_hints = True
 
             def wait(self, seconds):
-                found = self.told.wait(seconds)
-                self.told.clear()
+                found = self.statuses.wait(seconds)
+                self.statuses.clear()
                 return found
 
-        storage = Telling()
+        storage = Hinting()
         here, there = (PluginRegistry("shop", storage=storage, builtin=[Tea]) for _ in range(2))
         with here, there:
             here.load()
             there.load()
             with here.watch(every=100 * LONG):
                 there.activate("tea")
-                storage.told.set()
+                storage.statuses.set()
                 eventually(lambda: "tea" in here.active)
 
     def test_hints_that_fail_are_gone_without(self):
@@ -220,8 +220,8 @@ class TestWatch:
         class Ending(Plugin):
             @hookimpl
             def plugreg_plugins_loaded(self, report):
-                for each in ends:
-                    each.__exit__()
+                for registry in ends:
+                    registry.__exit__()
 
         storage = MemoryStorage()
         here = PluginRegistry("shop", storage=storage, builtin=[Ending, Tea], mandatory=["ending"])
@@ -250,8 +250,8 @@ class TestOnce:
                 assert not again
             with there.shared.once("other") as other:
                 assert other
-        for each in (here, there):
-            with each.shared.once("migrate") as mine:
+        for registry in (here, there):
+            with registry.shared.once("migrate") as mine:
                 assert not mine
 
     def test_what_has_failed_is_tried_by_the_next(self, start):
@@ -282,7 +282,7 @@ class TestOnce:
             assert not mine
 
     def test_whoever_has_lost_it_does_not_end_it_for_others(self, caplog):
-        """What was finished too late is told, and is not marked: the other one's may yet fail."""
+        """Work that ended too late is reported and not marked: the other holder may yet fail."""
         storage = Clocked()
         registry = PluginRegistry("shop", storage=storage)
         late = registry.shared.once("migrate", lease=60.0)
@@ -318,7 +318,7 @@ class TestOnce:
         """Whoever comes back to life too late leaves it to the one that has it now."""
 
         def renewing():
-            return [each.name for each in threading.enumerate()].count("plugreg lease migrate")
+            return [thread.name for thread in threading.enumerate()].count("plugreg lease migrate")
 
         storage = Clocked()
         registry = PluginRegistry("shop", storage=storage)
@@ -332,7 +332,7 @@ class TestOnce:
         assert storage.read("leases")["migrate"]["done"] is True
         late.__exit__(None, None, None)
 
-    def test_an_outage_while_it_is_renewed_is_told_and_survived(self, start, caplog):
+    def test_an_outage_while_it_is_renewed_is_reported_and_survived(self, start, caplog):
         """The next renewal is tried, and the work can be finished."""
         here = start()
         storage = here.storage
@@ -382,10 +382,10 @@ class TestOnce:
                     done.append(threading.get_ident())
 
         threads = [threading.Thread(target=work) for _ in range(8)]
-        for each in threads:
-            each.start()
-        for each in threads:
-            each.join()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         assert len(done) == 1
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
@@ -436,7 +436,7 @@ class TestOnce:
             with registry.shared.once("migrate", lease=60) as again:
                 assert not again
 
-    def test_a_damaged_row_is_told_of(self, start):
+    def test_a_damaged_row_is_reported(self, start):
         """What is no lease is refused, with its place."""
         here = start()
         with here.storage.transaction() as transaction:
@@ -445,8 +445,11 @@ class TestOnce:
             here.shared.once("migrate").__enter__()
 
 
-def told(registry):
-    return {each.name: (each.generation, each.active) for each in registry.shared.processes()}
+def statuses(registry):
+    return {
+        process.name: (process.generation, process.active)
+        for process in registry.shared.processes()
+    }
 
 
 class TestProcesses:
@@ -454,12 +457,12 @@ class TestProcesses:
         """One that lags behind is seen to, with its number, its plugins and its errors."""
         here, there = start(process="web"), start(process="worker")
         here.activate("tea")
-        for each in (here, there):
-            assert told(each) == {"web": (1, ("tea",)), "worker": (0, ())}
+        for registry in (here, there):
+            assert statuses(registry) == {"web": (1, ("tea",)), "worker": (0, ())}
         there.activate("broken")
-        assert told(here) == {"web": (1, ("tea",)), "worker": (0, ())}
+        assert statuses(here) == {"web": (1, ("tea",)), "worker": (0, ())}
         there.refresh()
-        assert told(here)["worker"] == (2, ("tea",))
+        assert statuses(here)["worker"] == (2, ("tea",))
         here.refresh()
         mine, other = here.shared.processes()
         assert (mine.name, other.name) == ("web", "worker")
@@ -470,14 +473,14 @@ class TestProcesses:
         assert datetime.now(UTC) - other.seen < timedelta(seconds=LONG)
 
     def test_own_comes_first_and_is_as_it_is_now(self, start):
-        """What was told of this process does not matter to itself."""
+        """What was stored of this process does not matter to itself."""
         here, _ = start(process="z"), start(process="a")
         storage = here.storage
-        assert [each.name for each in here.shared.processes()] == ["z", "a"]
+        assert [process.name for process in here.shared.processes()] == ["z", "a"]
         (key,) = [key for key, row in storage.read("processes").items() if row["name"] == "z"]
         with storage.transaction() as transaction:
             transaction.delete("processes", key)
-        assert [each.name for each in here.shared.processes()] == ["z", "a"]
+        assert [process.name for process in here.shared.processes()] == ["z", "a"]
 
     def test_status_has_them_when_asked(self, start):
         """As data that JSON can hold, beside what it always has."""
@@ -498,36 +501,36 @@ class TestProcesses:
         assert status["active_plugins"] == 0
 
     def test_telling_makes_nobody_tell_or_reload(self, start):
-        """Each change is told once, however often the others look."""
+        """Each change is reported once, however often the others look."""
         everybody = [start() for _ in range(3)]
         everybody[0].activate("tea")
-        for each in everybody * 2:
-            each.refresh()
+        for registry in everybody * 2:
+            registry.refresh()
         revision = everybody[0].storage.revision()
-        for each in everybody * 2:
-            assert each.refresh() is False
-            each.reload()
+        for registry in everybody * 2:
+            assert registry.refresh() is False
+            registry.reload()
         assert everybody[0].storage.revision() == revision
 
     def test_one_that_ends_is_gone(self, start):
         """A process that is closed takes its row with it."""
         here, there = start(process="web"), start(process="worker")
         there.close()
-        assert set(told(here)) == {"web"}
+        assert set(statuses(here)) == {"web"}
 
     def test_one_that_has_died_is_left_out_and_removed(self, start):
-        """After a few minutes it counts as gone, and the next that tells removes its row."""
+        """After a few minutes it counts as gone, and the next that says removes its row."""
         here, there = start(process="web"), start(process="worker")
         storage = here.storage
         with storage.transaction() as transaction:
             for key, row in transaction.items("processes"):
                 if row["name"] == "worker":
                     transaction.put("processes", key, {**row, "seen": row["seen"] - 300})
-        assert set(told(here)) == {"web"}
+        assert set(statuses(here)) == {"web"}
         assert len(storage.read("processes")) == 2
         here.activate("tea")
         assert len(storage.read("processes")) == 1
-        assert "worker" in told(there)
+        assert "worker" in statuses(there)
 
     def test_one_that_watches_tells_again(self, start, monkeypatch):
         """So it stays in the list though nothing changes."""
@@ -550,15 +553,15 @@ class TestProcesses:
         assert here.storage.revision() == revision
 
     @pytest.mark.parametrize("options", [{"safe_mode": True}, {"storage": MemoryStorage()}])
-    def test_nothing_is_told_in_safe_mode_or_in_memory(self, start, path, options):
+    def test_nothing_is_reported_in_safe_mode_or_in_memory(self, start, path, options):
         """Safe mode writes nothing by itself, and nobody else sees what is in memory."""
         here = start(process="web", **options)
         here.activate("tea")
         assert here.storage.read("processes") == {}
-        assert set(told(here)) == {"web"}
+        assert set(statuses(here)) == {"web"}
 
-    def test_a_change_stands_though_it_cannot_be_told(self, start, caplog):
-        """It is logged, and told with the next change."""
+    def test_a_change_stands_though_it_cannot_be_reported(self, start, caplog):
+        """It is logged, and reported with the next change."""
         here = start(process="web")
         storage = here.storage
         transaction, failed = storage.transaction, []
@@ -573,9 +576,9 @@ class TestProcesses:
         assert here.activate("tea").active
         assert "heartbeat of this process cannot be stored" in caplog.text
         there = start(process="worker")
-        assert told(there)["web"] == (0, ())
+        assert statuses(there)["web"] == (0, ())
         here.reload()
-        assert told(there)["web"] == (1, ("tea",))
+        assert statuses(there)["web"] == (1, ("tea",))
         del storage.transaction
 
     def test_a_storage_that_stays_full_is_logged_once(self, start, caplog, monkeypatch):
@@ -595,7 +598,7 @@ class TestProcesses:
             eventually(lambda: len(asked) > 5)
             here.reload()
             storage.transaction = transaction
-            eventually(lambda: any("again" in each for each in caplog.messages))
+            eventually(lambda: any("again" in message for message in caplog.messages))
         logged = [line for line in caplog.messages if "heartbeat of this process" in line]
         assert len(logged) == 2
         assert "no space left on device" in logged[0]
@@ -627,7 +630,7 @@ class TestProcesses:
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
     def test_a_forked_child_has_a_row_of_its_own(self, start):
-        """It tells with its first change, and takes nothing of its parent's with it."""
+        """It says with its first change, and takes nothing of its parent's with it."""
         here = start(process="web")
         storage = here.storage
         reading, writing = os.pipe()
@@ -673,24 +676,24 @@ class TestProcesses:
         registries = [
             PluginRegistry("shop", storage=Whole(path), process=name) for name in ("web", "worker")
         ]
-        for each in registries:
-            each.load()
-        assert set(told(registries[0])) == {"web", "worker"}
-        for each in registries:
-            each.close()
+        for registry in registries:
+            registry.load()
+        assert set(statuses(registries[0])) == {"web", "worker"}
+        for registry in registries:
+            registry.close()
 
-    def test_a_damaged_row_is_told_of(self, start):
+    def test_a_damaged_row_is_reported(self, start):
         """What is no process is in no list, and keeps no other one from it."""
         here = start(process="web")
         with here.storage.transaction() as transaction:
             transaction.put("processes", "x", {"seen": time.time(), "name": 5})
             transaction.put("processes", "y", {"seen": "soon"})
-        assert [each.name for each in here.shared.processes()] == ["web"]
+        assert [process.name for process in here.shared.processes()] == ["web"]
         there = start(process="worker")
-        assert {each.name for each in there.shared.processes()} == {"web", "worker"}
+        assert {process.name for process in there.shared.processes()} == {"web", "worker"}
         assert {"x", "y"} <= here.storage.read("processes").keys()
 
     def test_the_program_is_the_name_where_none_is_given(self, start, monkeypatch):
         """It is what an operator would call it."""
         monkeypatch.setattr("sys.argv", ["/usr/bin/shop-worker", "--fast"])
-        assert set(told(start())) == {"shop-worker"}
+        assert set(statuses(start())) == {"shop-worker"}

@@ -129,7 +129,7 @@ ROWS = [
 
 
 def messages(registry):
-    return [(each.slug, each.message) for each in registry.errors]
+    return [(failure.slug, failure.message) for failure in registry.errors]
 
 
 class TestRowOfAPlugin:
@@ -161,7 +161,7 @@ class TestRowOfAPlugin:
         with store.registry(safe_mode=True) as registry:
             registry.load()
             assert any(
-                f"record {key!r} of table {table!r}" in each for _, each in messages(registry)
+                f"record {key!r} of table {table!r}" in line for _, line in messages(registry)
             )
         assert store.storage.revision() == revision
 
@@ -218,7 +218,7 @@ class TestRowOfAPlugin:
             assert sorted(registry.active) == ["milk", "tea"]
             assert registry.errors == ()
 
-    def test_of_one_that_is_off_is_told(self, store):
+    def test_of_one_that_is_off_is_reported(self, store):
         """Several rows are several records."""
         with store.registry() as registry:
             registry.load()
@@ -230,7 +230,7 @@ class TestRowOfAPlugin:
             assert [slug for slug, _ in messages(registry)] == ["tea", "tea"]
 
     def test_keeps_its_mandatory_plugin_off(self, store):
-        """What cannot be read is not overwritten by the host's wish either."""
+        """What cannot be read is not overwritten by the host's desired state either."""
         store.damage("plugins", "tea")
         before = store.content("plugins", "tea")
         with store.registry(mandatory=["tea"]) as registry:
@@ -304,7 +304,7 @@ class TestRowOfNoPlugin:
 
 class TestDatabase:
     def test_with_a_key_that_is_no_text_serves(self, tmp_path):
-        """A name that nobody could write is told of, and harms nobody."""
+        """A name that nobody could write is reported, and harms nobody."""
         store = Damaged("text", tmp_path)
         for table in ("plugins", "settings", "metadata"):
             raw(

@@ -53,25 +53,25 @@ class Hooks:
 
     @hookspec(historic=True)
     def opened(self, shop):
-        """Told of each opened shop."""
+        """Receive each opened shop."""
 
 
-class Told(Plugin):
-    """Keeps what it was told."""
+class Noting(Plugin):
+    """Keeps its notifications."""
 
-    made: list[Told] = []
+    made: list[Noting] = []
 
     def __init__(self):
-        self.told = []
+        self.calls = []
         self.made.append(self)
 
     @hookimpl
     def plugreg_activated(self):
-        self.told.append("activated")
+        self.calls.append("activated")
 
     @hookimpl
     def plugreg_deactivating(self):
-        self.told.append("deactivating")
+        self.calls.append("deactivating")
 
     @hookimpl
     def price(self, item):
@@ -79,14 +79,14 @@ class Told(Plugin):
 
     @hookimpl
     def opened(self, shop):
-        self.told.append(shop)
+        self.calls.append(shop)
 
 
-class Tea(Told):
+class Tea(Noting):
     NAME = "tea"
 
 
-class Milk(Told):
+class Milk(Noting):
     NAME = "milk"
 
     @hookimpl(specname="price", tryfirst=True)
@@ -133,7 +133,7 @@ class CtrlC:
 
 
 def every_place(prepare, work):
-    """Prepare and work anew for each place; yield what was prepared, and was interrupted there."""
+    """Prepare and work again for each place; yield what was prepared, and was interrupted there."""
     work(prepare())  # What is imported or kept at the first time is so by now.
     all_places = CtrlC()
     thing = prepare()
@@ -163,7 +163,7 @@ def test_turns_go_on():
 
 
 def loaded():
-    Told.made.clear()
+    Noting.made.clear()
     registry = PluginRegistry(
         "shop", group="no.such", hookspecs=[Hooks], builtin=[Tea, Milk], new_plugins="active"
     )
@@ -180,30 +180,30 @@ def without_tea():
 
 def with_one_by_hand():
     registry = loaded()
-    registry.register(Told(), "mine")
+    registry.register(Noting(), "mine")
     return registry
 
 
 def check_whole(registry):
     """Snapshot and manager say the same, and no hook has a plugin twice."""
-    active = {slug: each.plugin for slug, each in registry.active.items()}
+    active = {slug: plugin.plugin for slug, plugin in registry.active.items()}
     assert dict(registry.manager.list_name_plugin()) == active
     for hook in ("price", "opened", "plugreg_deactivating"):
         impls = getattr(registry.hook, hook).get_hookimpls()
-        names = [each.plugin_name for each in impls if each.function.__name__ == hook]
+        names = [impl.plugin_name for impl in impls if impl.function.__name__ == hook]
         assert sorted(names) == sorted(active)
-        assert all(active[each.plugin_name] is each.plugin for each in impls)
+        assert all(active[impl.plugin_name] is impl.plugin for impl in impls)
 
 
 def check_objects(registry):
-    """Whoever serves was activated and told of history once, and nobody else is active."""
-    serving = [each.plugin for each in registry.active.values()]
-    for each in Told.made:
-        if any(each is plugin for plugin in serving):
-            assert each.told == ["activated", "open"]
+    """Whoever serves was activated and received history once, and nobody else is active."""
+    serving = [active.plugin for active in registry.active.values()]
+    for active in Noting.made:
+        if any(active is plugin for plugin in serving):
+            assert active.calls == ["activated", "open"]
         else:
-            assert each.told.count("deactivating") in (each.told.count("activated"), 1)
-            assert "_plugreg_context" not in vars(each)
+            assert active.calls.count("deactivating") in (active.calls.count("activated"), 1)
+            assert "_plugreg_context" not in vars(active)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def check_objects(registry):
         (loaded, lambda registry: registry.reload(force=True)),
         (loaded, lambda registry: registry.deactivate("tea")),
         (without_tea, lambda registry: registry.activate("tea")),
-        (loaded, lambda registry: registry.register(Told(), "mine")),
+        (loaded, lambda registry: registry.register(Noting(), "mine")),
         (with_one_by_hand, lambda registry: registry.unregister("mine")),
     ],
     ids=["reload", "deactivate", "activate", "register", "unregister"],
@@ -221,7 +221,7 @@ def test_a_change_is_done_or_was_never_begun(prepare, change):
     """Whenever it comes, hooks and snapshot agree at once, and later changes are really done."""
     for registry in every_place(prepare, change):
         check_whole(registry)
-        before = {slug: each.plugin for slug, each in registry.active.items()}
+        before = {slug: active.plugin for slug, active in registry.active.items()}
         registry.reload(force=True)
         check_objects(registry)
         assert all(
@@ -233,7 +233,7 @@ def test_a_change_is_done_or_was_never_begun(prepare, change):
         assert not registry.deactivate("milk").active
         if "mine" in registry.plugins:
             registry.unregister("mine")
-        assert registry.register(Told(), "mine").active
+        assert registry.register(Noting(), "mine").active
         assert sorted(registry.call(Hooks.price, item="cup")) == ["mine", "tea"]
         check_whole(registry)
         check_objects(registry)
@@ -244,7 +244,7 @@ def test_a_first_load_can_be_made_again():
     """Whenever it comes, loading afterwards loads all."""
 
     def prepare():
-        Told.made.clear()
+        Noting.made.clear()
         return PluginRegistry(
             "shop", group="no.such", hookspecs=[Hooks], builtin=[Tea, Milk], new_plugins="active"
         )
@@ -267,9 +267,9 @@ def test_closing_can_be_made_again():
 
 
 def check_objects_are_gone():
-    for each in Told.made:
-        assert each.told == ["activated", "open", "deactivating"]
-        assert "_plugreg_context" not in vars(each)
+    for plugin in Noting.made:
+        assert plugin.calls == ["activated", "open", "deactivating"]
+        assert "_plugreg_context" not in vars(plugin)
 
 
 @pytest.mark.parametrize("active", [True, False])

@@ -76,9 +76,11 @@ def left_of_plugins(before=()):
     """Return what there is of plugins, of this test alone if given what was there before."""
     gc.collect()
     found = [
-        each for each in gc.get_objects() if type(each) in (PluginValues, _Circuit, _Total, Busy)
+        plugin
+        for plugin in gc.get_objects()
+        if type(plugin) in (PluginValues, _Circuit, _Total, Busy)
     ]
-    return [each for each in found if all(each is not other for other in before)]
+    return [thing for thing in found if all(thing is not other for other in before)]
 
 
 def test_objects_registered_by_hand_are_freed(registry):
@@ -104,7 +106,7 @@ def test_objects_registered_by_hand_are_freed(registry):
         host(f"busy-{number}")
 
     assert left_of_plugins(before) == []
-    assert [each() for each in objects] == [None] * 500
+    assert [reference() for reference in objects] == [None] * 500
     assert registry.errors == registry.dispatch.stats() == ()
     assert registry._parts.ledger._failures == {}
 
@@ -156,7 +158,7 @@ def test_a_view_that_is_held_stays_live(registry):
 
 
 def test_a_secret_stays_hidden_while_a_call_is_under_way():
-    """What a plugin tells of its secrets after it was let go is hidden, too."""
+    """What a plugin reports its secrets after it was let go is hidden, too."""
     inside, go_on = threading.Event(), threading.Event()
 
     class Secretive(SettingsMixin, Plugin):
@@ -167,10 +169,10 @@ def test_a_secret_stays_hidden_while_a_call_is_under_way():
 
         @hookimpl
         def price(self, item):
-            told = (self.get_setting("PIN"), self.get_setting("KEY"))
+            secrets = (self.get_setting("PIN"), self.get_setting("KEY"))
             inside.set()
             go_on.wait(60)
-            raise ValueError(told)
+            raise ValueError(secrets)
 
     outcomes = []
     with PluginRegistry("shop", hookspecs=[Hooks]) as registry:

@@ -67,8 +67,8 @@ class Shut(MemoryStorage):
 
 
 READS = {
-    "plugins": lambda registry: [repr(each) for each in registry.plugins.values()],
-    "active": lambda registry: [each.title for each in registry.active.values()],
+    "plugins": lambda registry: [repr(active) for active in registry.plugins.values()],
+    "active": lambda registry: [active.title for active in registry.active.values()],
     "get": lambda registry: registry.get("tea").name,
     "errors": lambda registry: registry.errors,
     "status": lambda registry: registry.status(),
@@ -112,7 +112,7 @@ def test_reads_are_refused_before_load(name):
 class TestWishes:
     @pytest.mark.parametrize("cascade", [False, True])
     def test_a_mandatory_dependant_keeps_what_it_needs_on(self, cascade):
-        """It is named in the error, cascade or not, and no wish is stored."""
+        """It is named in the error, cascade or not, and no desired state is stored."""
 
         class Bringer(Plugin):
             NAME = "bringer"
@@ -139,7 +139,7 @@ class TestWishes:
             assert list(registry.active) == ["bringer", "brought", "other"]
 
     def test_dependants_are_named_unless_they_go_too(self):
-        """Without a cascade nothing changes, with one all of them are wished off."""
+        """Without a cascade nothing changes, with one all of them are switched off."""
 
         class Bringer(Plugin):
             NAME = "bringer"
@@ -195,7 +195,7 @@ class TestDamagedStore:
     @pytest.mark.parametrize(
         ("table", "key", "row"),
         [
-            *[("plugins", "tea", {k: v for k, v in ROW.items() if k != each}) for each in ROW],
+            *[("plugins", "tea", {k: v for k, v in ROW.items() if k != name}) for name in ROW],
             ("counters", "pk", {"next": 1}),
             ("metadata", "tea", {}),
             ("metadata", "tea", {"data": {}}),
@@ -278,7 +278,7 @@ class TestClosing:
 
 
 class Slow(SettingsMixin, Plugin):
-    """Its constructor waits, where it is told to, until it may end."""
+    """Its constructor waits, where it is asked to, until it may end."""
 
     NAME = "slow"
     SETTINGS = {"COLOUR": {"default": "red"}}
@@ -291,7 +291,7 @@ class Slow(SettingsMixin, Plugin):
 
 
 class TestValuesBesideAChange:
-    """Values and wishes are separate: a slow change keeps no value from anybody."""
+    """Values and desired states are separate: a slow change keeps no value from anybody."""
 
     @pytest.fixture
     def here(self, tmp_path, monkeypatch):
@@ -328,7 +328,7 @@ class TestValuesBesideAChange:
             thread.join(PATIENCE)
             assert here.settings("tea")["COLOUR"] == "green"
 
-    def test_a_refresh_that_waits_for_wishes_takes_them_in_meanwhile(
+    def test_a_refresh_that_waits_for_desired_states_takes_them_in_meanwhile(
         self, here, tmp_path, monkeypatch
     ):
         """It has come when others want another plugin on, and goes on to see what they store."""

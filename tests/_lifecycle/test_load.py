@@ -60,9 +60,9 @@ class TestTargets:
         assert type(loading_of(Plain).loaded.plugin) is Plain
 
     def test_an_instance_is_taken_as_it_is(self):
-        """An object is not called, copied or made anew."""
-        for each in (Tea(), Plain()):
-            assert loading_of(each).loaded.plugin is each
+        """An object is not called, copied or made again."""
+        for plugin in (Tea(), Plain()):
+            assert loading_of(plugin).loaded.plugin is plugin
 
     def test_a_module_is_taken_as_it_is(self):
         """A module is a plugin, whether it has hook implementations or nothing at all."""
@@ -283,7 +283,7 @@ class TestConstructorFaults:
 class TestBounds:
     @pytest.mark.parametrize("bounds", [{"MIN_VERSION": "3"}, {"MAX_VERSION": "2.3"}])
     def test_are_checked_before_the_constructor_runs(self, bounds):
-        """An incompatible plugin is never constructed, and told of with its range."""
+        """An incompatible plugin is never constructed, and reported with its range."""
         cls = type("Old", (Plugin,), {"__init__": pytest.fail, **bounds})
         loading = loading_of(cls, HostRules(version="2.4"))
         assert loading.held.state is PluginState.INCOMPATIBLE
@@ -295,7 +295,7 @@ class TestBounds:
 
     @pytest.mark.parametrize("bound", ["soon", ("2", "4"), property(lambda self: "2")])
     def test_a_bound_that_cannot_be_read_is_a_failure(self, bound):
-        """It is told of, not ignored, and no code of the plugin has run for it."""
+        """It is reported, not ignored, and no code of the plugin has run for it."""
         cls = type("Odd", (Plugin,), {"__init__": pytest.fail, "MIN_VERSION": bound})
         failure = only_failure(loading_of(cls, HostRules(version="2.4")), Stage.RESOLVE)
         assert "MIN_VERSION" in failure.message
@@ -390,7 +390,7 @@ class TestAttributes:
         assert (loaded.name, loaded.published) == ("Tea entry", None)
 
     def test_a_slug_that_differs_is_a_record(self):
-        """The entry point's name is the slug; a SLUG that says otherwise is told of."""
+        """The entry point's name is the slug; a SLUG that says otherwise is reported."""
         loaded = loading_of(type("Tea", (Plugin,), {"SLUG": "Coffee"})).loaded
         assert loaded.slug == "tea"
         (failure,) = loaded.failures

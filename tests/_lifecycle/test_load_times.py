@@ -75,10 +75,10 @@ def test_the_slowest_plugin_is_first(tmp_path, monkeypatch, where, stage, fails)
         dawdled = sys.modules[module].dawdled
 
     assert report.states["slow"] is (PluginState.FAILED if fails else PluginState.ACTIVE)
-    seconds = {(each.slug, each.stage): each.seconds for each in report.times}
+    seconds = {(time.slug, time.stage): time.seconds for time in report.times}
     assert seconds["slow", stage] > dawdled
     # None of it is in the time of others: on a machine that pauses they may be slow themselves.
-    others = sum(each for (slug, _), each in seconds.items() if slug != "slow")
+    others = sum(time for (slug, _), time in seconds.items() if slug != "slow")
     assert others + dawdled < sum(seconds.values()) < report.seconds
     assert [*seconds.values()] == sorted(seconds.values(), reverse=True)
 
@@ -88,7 +88,7 @@ def test_each_stage_that_was_reached_has_its_time():
     with make(("a", Quick), ("b", Refusing), ("c", Unmakeable), ("d", "no.such:D")) as registry:
         times = registry.load().times
 
-    assert {(each.slug, each.stage) for each in times} == {
+    assert {(time.slug, time.stage) for time in times} == {
         ("a", Stage.IMPORT),
         ("a", Stage.ACTIVATE),
         ("b", Stage.IMPORT),
@@ -100,13 +100,13 @@ def test_each_stage_that_was_reached_has_its_time():
 
 
 def test_what_is_kept_takes_no_time():
-    """A reload has only the times of what it makes anew."""
+    """A reload has only the times of what it makes again."""
     with make(("a", Quick), ("b", Quick)) as registry:
         registry.load()
         assert registry.reload().times == ()
         registry.manager.unregister(name="b")
-        assert {each.slug for each in registry.reload().times} == {"b"}
-        assert {each.slug for each in registry.reload(force=True).times} == {"a", "b"}
+        assert {time.slug for time in registry.reload().times} == {"b"}
+        assert {time.slug for time in registry.reload(force=True).times} == {"a", "b"}
 
 
 def test_plugins_that_were_brought_have_times_of_their_own():
@@ -120,7 +120,7 @@ def test_plugins_that_were_brought_have_times_of_their_own():
     with make(("a", Bringing)) as registry:
         times = registry.load().times
 
-    assert sorted((each.slug, each.stage.value) for each in times) == [
+    assert sorted((time.slug, time.stage.value) for time in times) == [
         ("a", "activate"),
         ("a", "import"),
         ("brought", "activate"),

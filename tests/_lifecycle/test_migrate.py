@@ -70,7 +70,7 @@ class Yard:
 
     @property
     def failures(self):
-        return {each.subject: each for each in self.registry.errors}
+        return {failure.subject: failure for failure in self.registry.errors}
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_values_of_any_type_are_handed_over_as_they_are():
 
 class TestVersion:
     def test_is_stored_with_the_first_value(self):
-        """Loading alone writes nothing, and no later value writes it anew."""
+        """Loading alone writes nothing, and no later value writes it again."""
         yard = Yard()
         registry = yard.serve(plugin(3, {"A": {}}))
         assert yard.version() is None
@@ -129,7 +129,7 @@ class TestVersion:
         assert yard.version() == 2
 
     def test_goes_when_the_plugin_is_forgotten(self, yard):
-        """Whoever is installed under this slug next starts anew."""
+        """Whoever is installed under this slug next starts again."""
         yard.registry.deactivate("tea")
         yard.registry.delete("tea")
         assert yard.rows() == {"settings": {}, "user_settings": {}, "versions": {}}
@@ -151,7 +151,7 @@ class TestVersion:
         assert yard.version() == 2
 
     @pytest.mark.parametrize("row", [{"settings": "2"}, {}, {"settings": None}])
-    def test_a_row_that_plugreg_has_not_written_is_told_of_by_place(self, yard, row):
+    def test_a_row_that_plugreg_has_not_written_is_reported_by_place(self, yard, row):
         """It is the operator's to mend, so the plugin is failed and nothing is touched."""
         with yard.storage.transaction() as transaction:
             transaction.put("versions", "tea", row)
@@ -231,7 +231,7 @@ class TestMigration:
         assert reads.count("settings") == reads.count("versions") == 1
 
     def test_goes_over_several_versions_at_once(self, yard):
-        """The plugin is told where it starts from."""
+        """The plugin receives the version that it starts from."""
         versions = []
 
         def migrate(values, version, user):
@@ -353,7 +353,7 @@ def for_user(answer):
 
 class TestFailure:
     @pytest.mark.parametrize(
-        ("migrate", "told"),
+        ("migrate", "parts"),
         [
             (raising(OSError("no")), ["OSError: no"]),
             (raising(SystemExit(1)), ["SystemExit"]),
@@ -373,8 +373,8 @@ class TestFailure:
             (raising(ValueError(f"cannot use {SECRET}")), ["ValueError: cannot use ***"]),
         ],
     )
-    def test_nothing_changes_and_the_plugin_fails(self, yard, migrate, told):
-        """All faults of what it gave are told at once, and none shows a protected value."""
+    def test_nothing_changes_and_the_plugin_fails(self, yard, migrate, parts):
+        """All faults of what it gave are reported at once, and none shows a protected value."""
         before = yard.rows()
         revision = yard.storage.revision()
         registry = yard.serve(plugin(2, NEW, NEW_USER, migrate))
@@ -384,8 +384,8 @@ class TestFailure:
         assert registry.get("tea").wanted
         (failure,) = registry.errors
         assert (failure.stage, failure.subject) == ("activate", "settings migration")
-        for each in told:
-            assert each in failure.message
+        for part in parts:
+            assert part in failure.message
         assert SECRET not in failure.message + failure.traceback
 
     def test_it_is_tried_again_at_each_reload(self, yard):
@@ -478,7 +478,7 @@ class TestNewer:
             yard.serve(cls).settings("tea").set("MINUTES", 4)
 
     def test_settings_of_a_newer_version_are_read_only(self, yard):
-        """They are told of, read as far as they fit, and never written; the plugin is active."""
+        """They are reported, read as far as they fit, and never written; the plugin is active."""
         yard.serve(plugin(3, NEW, NEW_USER, to_seconds))
         before = yard.rows()
         registry = yard.serve(OLD)
@@ -497,7 +497,7 @@ class TestNewer:
         assert "version 3" in failure.message
         assert "version 1" in failure.message
         registry.reload()
-        assert [each.subject for each in registry.errors] == ["settings version"]
+        assert [record.subject for record in registry.errors] == ["settings version"]
         assert yard.serve(plugin(3, NEW, NEW_USER)).errors == ()
 
     def test_a_process_that_has_not_seen_it_yet_writes_nothing_either(self, yard):
@@ -510,9 +510,9 @@ class TestNewer:
         assert yard.rows() == before
         assert registry.errors == ()
         registry.reload()
-        assert [each.subject for each in registry.errors] == ["settings version"]
+        assert [failure.subject for failure in registry.errors] == ["settings version"]
 
-    def test_older_values_that_come_later_are_told_of(self):
+    def test_older_values_that_come_later_are_reported(self):
         """A process with the older plugin may be first to write."""
         yard, old = Yard(), Yard()
         old.storage = yard.storage
@@ -521,7 +521,7 @@ class TestNewer:
         with pytest.raises(SettingError, match="version 1, older than the plugin's 2"):
             registry.settings("tea").set("SECONDS", 1)
         registry.reload()
-        assert [each.subject for each in registry.errors] == ["settings version"]
+        assert [failure.subject for failure in registry.errors] == ["settings version"]
         registry.reload(force=True)
         assert registry.errors == ()
         assert registry.settings("tea")["SECONDS"] == 180

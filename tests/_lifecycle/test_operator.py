@@ -1,4 +1,4 @@
-"""What an operator wishes: the store decides, a change has its turn first, the later wish wins."""
+"""What an operator changes: the store decides, changes have turns, and the later one wins."""
 
 from __future__ import annotations
 
@@ -121,8 +121,8 @@ def waits(registry):
     pytest.fail("no change came to wait")
 
 
-def wishes(storage):
-    return {slug: wish.active for slug, wish in PluginRows(storage).all().items()}
+def stored_states(storage):
+    return {slug: wanted.active for slug, wanted in PluginRows(storage).all().items()}
 
 
 class TestTheStoreDecides:
@@ -137,7 +137,7 @@ class TestTheStoreDecides:
 
         assert off.outcome() is False
         assert isinstance(on.outcome(), bool)
-        assert wishes(storage)["slow"] is False
+        assert stored_states(storage)["slow"] is False
         assert registry.get("slow").state is PluginState.INACTIVE
 
     def test_off_asked_in_another_process_while_on_is_under_way(self, start, storage, gate):
@@ -150,7 +150,7 @@ class TestTheStoreDecides:
         on.outcome()
         here.refresh()
 
-        assert wishes(storage)["slow"] is False
+        assert stored_states(storage)["slow"] is False
         assert here.get("slow").state is PluginState.INACTIVE
 
     def test_on_where_another_process_has_switched_it_off(self, start, storage):
@@ -161,7 +161,7 @@ class TestTheStoreDecides:
         there.deactivate("tea")
 
         assert switch(here, "tea", True) is True
-        assert wishes(storage)["tea"] is True
+        assert stored_states(storage)["tea"] is True
         here.refresh()
         there.refresh()
         assert here.get("tea").active
@@ -178,7 +178,7 @@ class TestTheStoreDecides:
         assert storage.revision() == revision
 
     def test_on_again_makes_nothing_anew(self, start, storage):
-        """Where the store agrees nothing is stored, reloaded, or told."""
+        """Where the store agrees nothing is stored, reloaded, or reported."""
         registry = start()
         plugin, revision = registry.activate("tea").plugin, storage.revision()
 
@@ -187,7 +187,7 @@ class TestTheStoreDecides:
         assert storage.revision() == revision
         assert registry.refresh() is False
 
-    def test_a_wished_plugin_that_is_blocked(self, start):
+    def test_a_wanted_plugin_that_is_blocked(self, start):
         """The API refuses what Python refuses."""
         start().activate("tea")
         registry = start(blocked=["tea"])
@@ -200,7 +200,7 @@ class TestTheStoreDecides:
 
 class TestDelete:
     def test_what_another_process_has_switched_on_stays(self, start, storage):
-        """Neither wish nor metadata goes, whatever this process has taken in."""
+        """Neither desired state nor metadata goes, whatever this process has taken in."""
         here, there = start(), start()
         here.set_metadata("tea", {"a": 1})
         there.activate("tea")
@@ -209,7 +209,7 @@ class TestDelete:
         with pytest.raises(InvalidError, match="currently active"):
             PluginAPI(here).plugins_destroy(SUPERUSER, plugin="tea")
 
-        assert wishes(storage)["tea"] is True
+        assert stored_states(storage)["tea"] is True
         assert storage.read("metadata")["tea"] == {"metadata": {"a": 1}}
         assert here.metadata("tea") == {"a": 1}
 
@@ -222,7 +222,7 @@ class TestDelete:
         PluginAPI(here).plugins_destroy(SUPERUSER, plugin="tea")
 
         assert here.get("tea").state is PluginState.INACTIVE
-        assert wishes(storage)["tea"] is False
+        assert stored_states(storage)["tea"] is False
 
     def test_where_new_plugins_are_on_it_stays_off_until_they_are_looked_for(self, start, storage):
         """Neither a reload nor another process brings back what an operator has deleted."""
@@ -254,16 +254,16 @@ class TestDelete:
         assert not start(builtin=[Tea]).get("tea").wanted
         assert start(new_plugins="active", builtin=[Tea]).get("tea").active
 
-    @pytest.mark.parametrize("wish", [True, False])
-    def test_a_later_wish_is_a_wish(self, start, wish):
+    @pytest.mark.parametrize("wanted", [True, False])
+    def test_a_later_change_counts(self, start, wanted):
         """What an operator says after it counts, and no rule for new plugins."""
         registry = start(new_plugins="active", builtin=[Tea])
         registry.deactivate("tea")
         registry.delete("tea")
-        switch(registry, "tea", wish)
+        switch(registry, "tea", wanted)
         registry.reload(collect=True)
 
-        assert registry.get("tea").active is wish
+        assert registry.get("tea").active is wanted
 
 
 class TestTurns:
@@ -312,11 +312,11 @@ class TestTurns:
         child.outcome()
 
         assert type(off.outcome()) is PluginRequiredError
-        assert wishes(storage) == {"mother": True, "child": True}
+        assert stored_states(storage) == {"mother": True, "child": True}
         assert [*registry.active] == ["mother", "child"]
 
     def test_plugin_code_has_its_turn_already(self, start, storage):
-        """Its wish is stored at once, refusals are raised to it, and the rest is done after it."""
+        """The state is stored and refusals are raised at once, and the rest is done after it."""
         seen = []
 
         class Asking(Plugin):
@@ -325,7 +325,7 @@ class TestTurns:
                 with pytest.raises(PluginActiveError):
                     registry.delete("asking")
                 seen.append(registry.activate("tea").active)
-                seen.append(wishes(storage)["tea"])
+                seen.append(stored_states(storage)["tea"])
 
         registry = start(builtin=[Asking, Tea])
         registry.activate("asking")
@@ -336,15 +336,15 @@ class TestTurns:
 
 class TestSafeMode:
     def test_is_seen(self, start):
-        """It is one record in the status for as long as it lasts, and is told once."""
-        told = []
-        registry = start(safe_mode=True, on_failure=told.append)
+        """It is one record in the status for as long as it lasts, and is reported once."""
+        reported = []
+        registry = start(safe_mode=True, on_failure=reported.append)
         for change in (lambda: switch(registry, "tea", True), registry.reload, registry.refresh):
             change()
             (record,) = registry.status()["registry_errors"]
             assert (record["stage"], record["name"]) == ("discovery", "safe-mode")
             assert "safe mode" in record["message"]
-        assert [failure.slug for failure in told] == ["safe-mode"]
+        assert [failure.slug for failure in reported] == ["safe-mode"]
         assert start().status()["registry_errors"] == []
 
     def test_starts_where_every_failure_stops_a_host(self, start, storage):
@@ -375,7 +375,7 @@ class TestSwitch:
             "tea": False,
         }
         assert [*registry.active] == ["coffee", "milk"]
-        assert wishes(storage) == {"coffee": True, "tea": False, "milk": True}
+        assert stored_states(storage) == {"coffee": True, "tea": False, "milk": True}
         assert storage.revision() == revision + 1
         assert registry.switch({"milk": True})["milk"].active
         assert storage.revision() == revision + 1

@@ -61,7 +61,7 @@ class TestCollections:
 
     def test_any_iterable_is_one(self):
         """It is looked at once, so that a generator does too."""
-        assert as_tuple("builtin", (each for each in "ab")) == ("a", "b")
+        assert as_tuple("builtin", (name for name in "ab")) == ("a", "b")
 
 
 class TestSlugs:
@@ -99,7 +99,7 @@ class TestRules:
 
     @pytest.mark.parametrize("value", ["banana", "", "2.x"])
     def test_the_version_is_one_by_pep_440(self, value):
-        """Anything else is refused, and told with an example."""
+        """Anything else is refused, and reported with an example."""
         with pytest.raises(ValueError, match=r"host_version .* write one such as '2\.4'"):
             rules(host_version=value)
 
@@ -196,4 +196,4 @@ def test_without_a_current_folder(tmp_path, monkeypatch):
     with PluginRegistry("shop", directories=["here"]) as registry:
         monkeypatch.chdir(tmp_path)
         registry.load()
-        assert [each.stage for each in registry.errors] == ["discovery"]
+        assert [failure.stage for failure in registry.errors] == ["discovery"]

@@ -75,11 +75,11 @@ def test_a_plugin_that_takes_name_after_name_stops_no_load():
 
     with make(*((name, Polite) for name in "bcde"), ("z", Greedy)) as registry:
         assert registry.load().active == ("e", "z")
-        assert {each.slug for each in registry.errors} == {"b", "c", "d"}
+        assert {failure.slug for failure in registry.errors} == {"b", "c", "d"}
 
 
 def test_a_change_of_another_plugin_leaves_one_without_hooks_as_it_is():
-    """What the host took off the manager is made anew by a reload, not by the way."""
+    """What the host took off the manager is made again by a reload, not by the way."""
     with make(("x", Polite), ("y", Polite)) as registry:
         registry.load()
         plugin = registry.get("x").plugin
@@ -125,11 +125,11 @@ def test_a_sibling_of_a_broken_upgrade_runs_the_new_code(site, monkeypatch):
         registry.reload(collect=True)
         assert registry.call(Hooks.hi) == ["b2.0.1", "a2.0.1"]
         found = registry.manager.list_plugin_distributions()
-        assert [each.version for _, each in found] == ["2.0.1", "2.0.1"]
+        assert [distribution.version for _, distribution in found] == ["2.0.1", "2.0.1"]
 
 
 def test_what_an_instance_states_is_looked_at_again():
-    """A forced reload cannot make it anew, but tells of what is wrong with it now."""
+    """A forced reload cannot make it again, but reports what is wrong with it now."""
 
     class Dated(Polite):
         PUBLISH_DATE = "bad"
@@ -142,10 +142,10 @@ def test_what_an_instance_states_is_looked_at_again():
     with make(("x", plugin)) as registry:
         registry.load()
         registry.call(Hooks.hi)
-        assert [each.stage for each in registry.errors] == [Stage.INIT, Stage.CALL]
+        assert [failure.stage for failure in registry.errors] == [Stage.INIT, Stage.CALL]
         plugin.PUBLISH_DATE = "2026-01-31"
         registry.reload(force=True)
-        assert [each.stage for each in registry.errors] == [Stage.CALL]
+        assert [failure.stage for failure in registry.errors] == [Stage.CALL]
         assert registry.get("x").plugin is plugin
         assert registry.get("x").published is not None
 
@@ -165,7 +165,7 @@ def test_a_host_plugin_that_comes_back_is_a_later_one():
         assert registry.hook.hi() == before == ["h1", "x", "h2"]
 
 
-def test_a_duplicate_that_is_brought_is_told_of_at_once():
+def test_a_duplicate_that_is_brought_is_reported_at_once():
     """A plugin that loses its slug does not vanish silently, however it came."""
 
     class Bringer(Polite):
@@ -177,4 +177,6 @@ def test_a_duplicate_that_is_brought_is_told_of_at_once():
     with PluginRegistry("shop", group="no.such", hookspecs=[Hooks], builtin=builtin) as registry:
         registry.load()
         registry.activate("br")
-        assert [(each.stage, each.slug) for each in registry.errors] == [(Stage.DISCOVERY, "x")]
+        assert [(failure.stage, failure.slug) for failure in registry.errors] == [
+            (Stage.DISCOVERY, "x")
+        ]

@@ -1,4 +1,4 @@
-"""What one process takes in of what others have stored: generation, values, wishes."""
+"""What one process takes in of what others have stored: generation, values, desired states."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from plugreg.storage import MemoryStorage, TinyDBStorage
 
 
 class Watchful(SettingsMixin, Plugin):
-    """Counts what it is told."""
+    """Counts its notifications."""
 
     SETTINGS = {"COLOUR": {"default": "red"}, "COUNT": {"validator": int, "default": 1}}
     USER_SETTINGS = {"BADGE": {}}
@@ -114,8 +114,8 @@ def start(storage):
 
     yield start
     storage.away = False
-    for each in started:
-        each.registry.close()
+    for process in started:
+        process.registry.close()
 
 
 @pytest.fixture
@@ -133,8 +133,8 @@ def epoch(storage):
 
 
 class TestEpoch:
-    def test_each_changed_wish_raises_it_by_one(self, here, storage):
-        """Activating, deactivating and deleting do, and what was wished so before does not."""
+    def test_each_changed_desired_state_raises_it_by_one(self, here, storage):
+        """Activating, deactivating and deleting do, and what was wanted so before does not."""
         assert epoch(storage) == Epoch(number=0, asked=0)
         here.registry.activate("tea")
         assert epoch(storage).number == 1
@@ -146,7 +146,7 @@ class TestEpoch:
         here.registry.delete("tea")
         assert epoch(storage) == Epoch(number=3, asked=0)
 
-    def test_several_wishes_of_one_change_raise_it_once(self, storage):
+    def test_several_desired_states_of_one_change_raise_it_once(self, storage):
         """A plugin that goes with those that need it is one change."""
         plugin_rows = PluginRows(storage)
         assert plugin_rows.set_active(dict.fromkeys(["tea", "milk"], True)) == 1
@@ -154,7 +154,7 @@ class TestEpoch:
         assert plugin_rows.set_active(dict.fromkeys(["tea", "milk", "sugar"], False)) == 2
 
     def test_a_change_that_is_not_stored_does_not(self, here, storage):
-        """The generation is part of the same transaction as the wish."""
+        """The generation is part of the same transaction as the desired state."""
         storage.away = True
         with pytest.raises(StorageUnavailableError):
             here.registry.activate("tea")
@@ -204,12 +204,12 @@ class TestEpoch:
         assert not there.registry.refresh()
         assert (here.reloads, there.reloads) == (1, 1)
 
-    def test_a_damaged_one_is_told_of(self, here, storage):
+    def test_a_damaged_one_is_reported(self, here, storage):
         """What is no generation is a record with its place, and stops nobody who reads."""
         with storage.transaction() as transaction:
             transaction.put("counters", "generation", {"number": "7", "asked": 0})
         here.registry.refresh()
-        assert [each.slug for each in here.registry.errors] == ["counters"]
+        assert [failure.slug for failure in here.registry.errors] == ["counters"]
         assert "'generation' of table 'counters'" in here.registry.errors[0].message
         assert here.registry.refresh() is False
 
@@ -246,7 +246,7 @@ class TestRefresh:
         assert here.reloads == 0
 
     def test_what_comes_to_nothing_reloads_nothing(self, here, there):
-        """On and off again, the wishes are those that the snapshot was made from."""
+        """On and off again, the desired states are those that the snapshot was made from."""
         here.registry.activate("tea")
         here.registry.deactivate("tea")
         assert there.registry.refresh() is False
@@ -291,9 +291,9 @@ class TestRefresh:
         getattr(there.registry, take_in)()
         assert len(there.watchful.changes) == 1
 
-    def test_an_object_that_is_made_anew_is_not_told(self, storage):
+    def test_an_object_that_is_made_again_is_not_reported(self, storage):
         """It was made with the values as they are now; the one before is gone."""
-        told = []
+        seen_changes = []
 
         class Fresh(SettingsMixin, Plugin):
             NAME = "fresh"
@@ -301,14 +301,14 @@ class TestRefresh:
 
             @hookimpl
             def plugreg_settings_changed(self, changed):
-                told.append(changed)
+                seen_changes.append(changed)
 
         here, there = (Process(storage, Fresh, new_plugins="active") for _ in range(2))
         there.registry.settings("fresh").set("COLOUR", "blue")
-        told.clear()
+        seen_changes.clear()
         here.registry.reload(force=True)
         assert here.registry.settings("fresh")["COLOUR"] == "blue"
-        assert told == []
+        assert seen_changes == []
         here.registry.close()
         there.registry.close()
 
@@ -324,7 +324,7 @@ class TestRefresh:
 
             @hookimpl
             def plugreg_activated(self):
-                self.told = []
+                self.seen_changes = []
                 self.set_setting("starts", self.get_setting("STARTS") + "1")
                 self.set_user_setting("badge", self.get_setting("STARTS"), 7)
                 self.colour = self.get_setting("COLOUR")
@@ -333,7 +333,7 @@ class TestRefresh:
 
             @hookimpl
             def plugreg_settings_changed(self, changed):
-                self.told.append(changed)
+                self.seen_changes.append(changed)
                 self.colour = self.get_setting("COLOUR")
 
         stored.set()
@@ -352,13 +352,13 @@ class TestRefresh:
         thread.join()
         here.registry.refresh()
         plugin = here.registry.get("slow").plugin
-        assert (plugin.colour, plugin.told) == ("blue", [frozenset({"COLOUR"})])
+        assert (plugin.colour, plugin.seen_changes) == ("blue", [frozenset({"COLOUR"})])
         here.registry.settings("slow").set("COLOUR", "green")
-        assert (plugin.colour, len(plugin.told)) == ("green", 2)
+        assert (plugin.colour, len(plugin.seen_changes)) == ("green", 2)
         here.registry.close()
         there.registry.close()
 
-    def test_changed_settings_are_told_where_the_reload_fails(self, here, there, storage):
+    def test_changed_settings_are_reported_where_the_reload_fails(self, here, there, storage):
         """The values are read by then, and a later reload finds no difference any more."""
         here.registry.settings("watchful").set("COLOUR", "blue")
         reads, read = [], storage.read
@@ -393,7 +393,7 @@ class TestRefresh:
         assert here.registry.errors == ()
 
     def test_what_another_process_finds_is_no_change(self, here, start):
-        """Its load stores plugins that this one cannot find, wished or not."""
+        """Its load stores plugins that this one cannot find, wanted or not."""
         start(Tea, ("cup", Milk), new_plugins="active")
         assert here.registry.refresh() is False
         here.registry.activate("tea")
@@ -402,13 +402,13 @@ class TestRefresh:
         assert here.reloads == 0
 
     def test_what_another_process_must_have_is_taken_in(self, here, start):
-        """Nobody wished it, and it is stored as wished all the same, for a plugin known here."""
+        """Nobody wanted it, and it is stored as wanted all the same, for a plugin known here."""
         start(Tea, Milk, mandatory=["watchful", "tea"])
         assert here.registry.refresh() is True
         assert here.active == {"tea"}
         assert here.registry.refresh() is False
 
-    def test_a_wish_for_what_cannot_be_found_reloads_once(self, here, start):
+    def test_a_desired_state_for_what_cannot_be_found_reloads_once(self, here, start):
         """It might have been installed; that it was not is no reason to look again."""
         there = start(("cup", Milk))
         there.registry.activate("cup")
@@ -419,7 +419,7 @@ class TestRefresh:
         assert (here.reloads, there.reloads) == (1, 0)
 
     def test_what_fails_here_is_not_tried_for_ever(self, here, start):
-        """A plugin that serves in one process and fails in the other is wished in both."""
+        """A plugin that serves in one process and fails in the other is wanted in both."""
 
         class BadTea(Plugin):
             NAME = "tea"
@@ -432,8 +432,8 @@ class TestRefresh:
         assert there.registry.refresh() is True
         assert there.registry.get("tea").state is PluginState.FAILED
         assert there.registry.get("tea").wanted
-        for each in (here, there, here, there):
-            assert each.registry.refresh() is False
+        for process in (here, there, here, there):
+            assert process.registry.refresh() is False
         assert here.active == {"tea"}
 
     def test_all_that_are_asked_look_for_new_plugins(self, storage, tmp_path):
@@ -456,8 +456,8 @@ class TestRefresh:
         assert here.registry.refresh() is True
         assert here.registry.refresh() is False
 
-    def test_a_wish_that_is_not_carried_out_yet_stays_news(self, here, there):
-        """Carrying out a wish for one plugin takes in no other one's."""
+    def test_a_desired_state_that_is_not_carried_out_yet_stays_news(self, here, there):
+        """Carrying out a desired state of one plugin takes in no other one's."""
         here.registry.activate("tea")
         there.registry.activate("milk")
         assert there.active == {"milk"}
@@ -492,8 +492,10 @@ class TestRefresh:
         assert there.registry.refresh() is False
 
     @pytest.mark.parametrize("table", ["counters", "plugins"])
-    def test_a_wish_for_the_unknown_is_not_missed_meanwhile(self, here, start, storage, table):
-        """The wishes and the generation that are compared are of one moment."""
+    def test_a_desired_state_for_the_unknown_is_not_missed_meanwhile(
+        self, here, start, storage, table
+    ):
+        """The desired states and the generation that are compared are of one moment."""
         there = start(("cup", Milk))
         read, late = storage.read, []
 
@@ -518,10 +520,10 @@ class TestRefresh:
             there.registry.refresh()
 
         threads = [threading.Thread(target=refresh) for _ in range(8)]
-        for each in threads:
-            each.start()
-        for each in threads:
-            each.join()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         assert there.reloads == 1
         assert there.active == {"tea"}
 
@@ -582,7 +584,7 @@ class TestRefresh:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_processes_with_other_plugins_converge(storage, seed):
-    """Invariant 7: whatever each can load, they agree on the wishes, and then come to rest.
+    """Invariant 7: whatever each can load, they agree on the desired states, and then come to rest.
 
     Nobody reloads more often than others have changed something.
     """
@@ -603,9 +605,9 @@ def test_processes_with_other_plugins_converge(storage, seed):
         process = Process(storage, *found, new_plugins=new)
         process.loadable = {*own} - broken
         everybody.append(process)
-    for each in everybody:
-        each.registry.refresh()
-    reloads = {each: each.reloads for each in everybody}
+    for process in everybody:
+        process.registry.refresh()
+    reloads = {process: process.reloads for process in everybody}
     changes = 0
     for _ in range(150):
         who, slug = chance.choice(everybody), chance.choice(slugs)
@@ -627,21 +629,21 @@ def test_processes_with_other_plugins_converge(storage, seed):
                 with suppress(PluginActiveError):
                     who.registry.delete(slug)
         changes += epoch(storage).number - before
-    for each in everybody:
-        each.registry.refresh()
+    for process in everybody:
+        process.registry.refresh()
     assert changes > 30
-    for each in everybody:
-        assert each.reloads - reloads[each] <= changes
-        each.registry.refresh()
-    quiet = [each.reloads for each in everybody]
-    for each in everybody * 2:
-        assert each.registry.refresh() is False
-    assert [each.reloads for each in everybody] == quiet
-    wishes = PluginRows(storage).all()
-    wanted = {slug for slug, wish in wishes.items() if wish.active}
-    for each in everybody:
-        assert each.active == wanted & each.loadable
-        each.registry.close()
+    for process in everybody:
+        assert process.reloads - reloads[process] <= changes
+        process.registry.refresh()
+    quiet = [process.reloads for process in everybody]
+    for process in everybody * 2:
+        assert process.registry.refresh() is False
+    assert [process.reloads for process in everybody] == quiet
+    rows = PluginRows(storage).all()
+    wanted = {slug for slug, row in rows.items() if row.active}
+    for process in everybody:
+        assert process.active == wanted & process.loadable
+        process.registry.close()
 
 
 def test_a_plugin_deleted_elsewhere_has_its_new_pk():

@@ -193,8 +193,8 @@ class TestEvict:
     def test_plugins_of_folders(self, tmp_path, file):
         """The module goes under its private name; its neighbours and the like-named stay."""
         for folder in ("one", "two"):
-            for each in (file, "mt_near.py"):
-                path = tmp_path / folder / each
+            for name in (file, "mt_near.py"):
+                path = tmp_path / folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch()
         names = {

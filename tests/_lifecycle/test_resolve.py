@@ -31,43 +31,43 @@ def spec(slug, *, distribution="", source=Source.ENTRY_POINT, value=None, **fiel
     )
 
 
-def wish(slug, active=True, distribution=None):
+def row_of(slug, active=True, distribution=None):
     return PluginRow(
         slug=Slug(slug), pk=1, active=active, name=slug, distribution=distribution or slug
     )
 
 
-def plan_of(specs, requires=(), *, wishes=(), describe=None, **rules):
-    """Resolve; all specs are wished active unless ``wishes`` are given by slug."""
+def plan_of(specs, requires=(), *, rows=(), describe=None, **rules):
+    """Resolve; all specs are wanted active unless ``rows`` are given by slug."""
     lines = dict(requires)
     rules.setdefault("new_plugins_active", True)
     rules.setdefault("distribution", "shop")
     return resolve(
         settle(specs),
-        {each.slug: each for each in wishes},
+        {row.slug: row for row in rows},
         HostRules(**rules),
-        describe or (lambda each: PluginFacts(requires=tuple(lines.get(each.slug, ())))),
+        describe or (lambda spec: PluginFacts(requires=tuple(lines.get(spec.slug, ())))),
     )
 
 
 def order_of(plan):
-    return [each.slug for each in plan.order]
+    return [spec.slug for spec in plan.order]
 
 
-def told(plan):
+def messages_of(plan):
     """Return what the failure records say, by slug; all are of the stage resolve."""
-    assert {each.stage for each in plan.failures} <= {Stage.RESOLVE}
-    assert len({each.slug for each in plan.failures}) == len(plan.failures)
-    return {each.slug: each.message for each in plan.failures}
+    assert {failure.stage for failure in plan.failures} <= {Stage.RESOLVE}
+    assert len({failure.slug for failure in plan.failures}) == len(plan.failures)
+    return {failure.slug: failure.message for failure in plan.failures}
 
 
 class TestHeld:
     """Each plugin that stays off has the state and the reason of its case."""
 
     def test_blocked(self):
-        """A blocked plugin is so whatever is wished, is not described, and is no failure."""
+        """A blocked plugin is so whatever is wanted, is not described, and is no failure."""
         plan = plan_of(
-            [spec("a")], blocked=frozenset({"a"}), wishes=[wish("a")], describe=pytest.fail
+            [spec("a")], blocked=frozenset({"a"}), rows=[row_of("a")], describe=pytest.fail
         )
         assert plan.held["a"].state is PluginState.BLOCKED
         assert plan.held["a"].reason == "is blocked by the host"
@@ -83,10 +83,10 @@ class TestHeld:
 
     @pytest.mark.parametrize("new_is_active", [True, False])
     def test_inactive(self, new_is_active):
-        """A wish counts; only where there is none the host's choice for new plugins does."""
+        """A stored row counts; only where there is none the host's choice for new plugins does."""
         plan = plan_of(
             [spec("on"), spec("off"), spec("new")],
-            wishes=[wish("on"), wish("off", active=False)],
+            rows=[row_of("on"), row_of("off", active=False)],
             new_plugins_active=new_is_active,
         )
         assert order_of(plan) == (["new", "on"] if new_is_active else ["on"])
@@ -94,12 +94,12 @@ class TestHeld:
         assert plan.failures == ()
 
     def test_mandatory(self):
-        """A mandatory plugin is loaded against every wish."""
-        plan = plan_of([spec("a")], wishes=[wish("a", active=False)], mandatory=frozenset({"a"}))
+        """A mandatory plugin is loaded against every desired state."""
+        plan = plan_of([spec("a")], rows=[row_of("a", active=False)], mandatory=frozenset({"a"}))
         assert order_of(plan) == ["a"]
 
     def test_by_hand(self):
-        """What the host registered by hand is loaded without a wish, but not when blocked."""
+        """What the host registered by hand is loaded without a row, but not when blocked."""
         given = [
             spec("a", source=Source.MANUAL, target=object()),
             spec("b", source=Source.MANUAL, target=object()),
@@ -109,7 +109,7 @@ class TestHeld:
         assert plan.held["b"].state is PluginState.BLOCKED
 
     def test_safe_mode(self):
-        """Safe mode keeps all off, mandatory ones too; blocked ones are still told apart."""
+        """Safe mode keeps all off, mandatory ones too; blocked ones are still reported apart."""
         plan = plan_of(
             [spec("a"), spec("b"), spec("c", source=Source.MANUAL, target=object())],
             safe_mode=True,
@@ -117,7 +117,7 @@ class TestHeld:
             blocked=frozenset({"b"}),
         )
         assert order_of(plan) == []
-        assert {slug: each.state for slug, each in plan.held.items()} == {
+        assert {slug: known.state for slug, known in plan.held.items()} == {
             "a": PluginState.INACTIVE,
             "b": PluginState.BLOCKED,
             "c": PluginState.INACTIVE,
@@ -125,23 +125,25 @@ class TestHeld:
         assert "safe mode" in plan.held["a"].reason
 
     def test_missing(self):
-        """A stored wish without a package is missing, and a failure only where it is mandatory."""
-        plan = plan_of([], wishes=[wish("a"), wish("b", active=False)], mandatory=frozenset({"c"}))
-        assert {each.state for each in plan.held.values()} == {PluginState.MISSING}
+        """A row without a package is missing, and a failure only where it is mandatory."""
+        plan = plan_of(
+            [], rows=[row_of("a"), row_of("b", active=False)], mandatory=frozenset({"c"})
+        )
+        assert {known.state for known in plan.held.values()} == {PluginState.MISSING}
         assert list(plan.held) == ["a", "b", "c"]
-        assert list(told(plan)) == ["c"]
-        assert "mandatory=" in told(plan)["c"]
+        assert list(messages_of(plan)) == ["c"]
+        assert "mandatory=" in messages_of(plan)["c"]
 
     def test_every_held_one_has_a_reason_and_is_not_in_the_order(self):
         """A plugin is either in the order or held, never both and never neither."""
         specs = [spec("a"), spec("b"), spec("c"), spec("d")]
         plan = plan_of(specs, {"a": ["b"], "b": ["a"], "c": ["a"]})
         assert sorted([*order_of(plan), *plan.held]) == ["a", "b", "c", "d"]
-        assert all(each.reason for each in plan.held.values())
+        assert all(known.reason for known in plan.held.values())
 
 
 class TestDuplicates:
-    def test_loser_is_told_of_with_both_distributions(self):
+    def test_loser_is_reported_with_both_distributions(self):
         """Two distributions with one slug: the first by name wins, the other one is a failure."""
         one, two = spec("tea", distribution="a-tea"), spec("tea", distribution="b-tea")
         other = spec("milk")
@@ -156,7 +158,9 @@ class TestDuplicates:
 
     def test_precedence_of_sources(self):
         """By hand, builtin, samples, directories, entry points, brought: that is who wins."""
-        specs = [spec("tea", source=each, value=each.name, path=each.name) for each in Source]
+        specs = [
+            spec("tea", source=source, value=source.name, path=source.name) for source in Source
+        ]
         for first in range(len(specs)):
             plan = plan_of(reversed(specs[first:]))
             assert plan.specs["tea"] is specs[first]
@@ -184,9 +188,9 @@ class TestDuplicates:
         assert plan_of([specs[0], specs[0]]).failures == ()
 
     def test_two_objects_of_one_class_are_two_plugins(self):
-        """Nothing disappears silently: the second instance of a class is told of."""
+        """Nothing disappears silently: the second instance of a class is reported."""
         one, two = SimpleNamespace(), SimpleNamespace()
-        specs = [spec("tea", source=Source.BUILTIN, target=each) for each in (one, two)]
+        specs = [spec("tea", source=Source.BUILTIN, target=target) for target in (one, two)]
         assert len(plan_of(specs).failures) == 1
         assert plan_of([specs[0], specs[0]]).failures == ()
 
@@ -194,7 +198,7 @@ class TestDuplicates:
 class TestNeeds:
     def test_order_follows_needs(self):
         """Each plugin comes after those it needs, others in order of precedence."""
-        specs = [spec(each) for each in "abcd"]
+        specs = [spec(name) for name in "abcd"]
         plan = plan_of(specs, {"a": ["c>=1"], "c": ["d"]})
         assert order_of(plan) == ["b", "d", "c", "a"]
         assert plan.needs["a"] == ("c",)
@@ -239,22 +243,22 @@ class TestNeeds:
         plan = plan_of(
             specs,
             {"a": ["b"], "b": ["c"]},
-            wishes=[wish("c", active=case != "inactive")],
+            rows=[row_of("c", active=case != "inactive")],
             blocked=frozenset({"c"} if case == "blocked" else ()),
         )
         assert order_of(plan) == []
-        assert told(plan) == {
+        assert messages_of(plan) == {
             "b": f"needs 'c', which {reason}",
             "a": f"needs 'b', which needs 'c', which {reason}",
         }
         assert plan.held["a"].state is PluginState.FAILED
-        assert plan.held["a"].reason == told(plan)["a"]
+        assert plan.held["a"].reason == messages_of(plan)["a"]
 
     def test_incompatible_need_names_the_chain(self):
         """What needs an incompatible plugin fails, with the range in the chain."""
         plan = plan_of([spec("a"), spec("b")], {"a": ["b"], "b": ["shop>=3"]}, version="2.4")
         assert plan.held["b"].state is PluginState.INCOMPATIBLE
-        assert told(plan)["a"] == f"needs 'b', which {told(plan)['b']}"
+        assert messages_of(plan)["a"] == f"needs 'b', which {messages_of(plan)['b']}"
 
     def test_host_and_own_distribution_are_no_needs(self):
         """To require the host, which may bring plugins too, or oneself, is to need no plugin."""
@@ -262,7 +266,7 @@ class TestNeeds:
         plan = plan_of(
             specs,
             {"a": ["shop>=1", "a[fast]"], "b": ["shop", "A"]},
-            wishes=[wish("core", active=False, distribution="shop")],
+            rows=[row_of("core", active=False, distribution="shop")],
             version="2.4",
         )
         assert plan.needs == {"a": (), "b": ()}
@@ -272,8 +276,8 @@ class TestNeeds:
         """A distribution that brings two plugins is needed with both."""
         specs = [spec("a"), spec("x", distribution="pair"), spec("y", distribution="pair")]
         assert plan_of(specs, {"a": ["pair"]}).needs["a"] == ("x", "y")
-        plan = plan_of(specs, {"a": ["pair"]}, wishes=[wish("y", False, "pair")])
-        assert told(plan) == {"a": "needs 'y', which is inactive"}
+        plan = plan_of(specs, {"a": ["pair"]}, rows=[row_of("y", False, "pair")])
+        assert messages_of(plan) == {"a": "needs 'y', which is inactive"}
 
     def test_a_brought_plugin_needs_the_one_that_brought_it(self):
         """What a plugin brings is loaded after it."""
@@ -311,51 +315,51 @@ class TestNeeds:
         """No METADATA is read of a plugin that is not wanted."""
         asked = []
 
-        def describe(each):
-            asked.append(each.slug)
+        def describe(spec):
+            asked.append(spec.slug)
             return PluginFacts()
 
-        plan_of([spec("a"), spec("b")], wishes=[wish("a", active=False)], describe=describe)
+        plan_of([spec("a"), spec("b")], rows=[row_of("a", active=False)], describe=describe)
         assert asked == ["b"]
 
 
 class TestCycles:
     def test_members_and_dependants_fail_and_nobody_else(self):
-        """A cycle costs its members and what needs them; its cause is told once."""
-        specs = [spec(each) for each in ("a", "b", "c", "dependant", "needed", "other")]
+        """A cycle costs its members and what needs them; its cause is reported once."""
+        specs = [spec(name) for name in ("a", "b", "c", "dependant", "needed", "other")]
         plan = plan_of(specs, {"a": ["b", "needed"], "b": ["c"], "c": ["a"], "dependant": ["b"]})
         assert order_of(plan) == ["needed", "other"]
-        messages = told(plan)
+        messages = messages_of(plan)
         assert messages["a"] == "is part of a dependency cycle: a → b → c → a"
         assert "'a'" in messages["b"]
         assert "'a'" in messages["c"]
-        assert [each for each in messages.values() if "→" in each] == [messages["a"]]
+        assert [line for line in messages.values() if "→" in line] == [messages["a"]]
         assert messages["dependant"] == "needs 'b', which is part of a dependency cycle"
-        assert {plan.held[each].state for each in "abc"} == {PluginState.FAILED}
+        assert {plan.held[name].state for name in "abc"} == {PluginState.FAILED}
 
-    def test_two_cycles_are_told_of_apart(self):
+    def test_two_cycles_are_reported_apart(self):
         """Each cycle has its own cause."""
         plan = plan_of(
-            [spec(each) for each in "abcd"], {"a": ["b"], "b": ["a"], "c": ["d"], "d": ["c"]}
+            [spec(name) for name in "abcd"], {"a": ["b"], "b": ["a"], "c": ["d"], "d": ["c"]}
         )
         assert order_of(plan) == []
-        assert told(plan)["a"].endswith("a → b → a")
-        assert told(plan)["c"].endswith("c → d → c")
+        assert messages_of(plan)["a"].endswith("a → b → a")
+        assert messages_of(plan)["c"].endswith("c → d → c")
 
     def test_cycles_with_a_common_member(self):
         """Where two cycles meet, every member is held, and each has exactly one record."""
-        plan = plan_of([spec(each) for each in "abc"], {"a": ["b"], "b": ["a", "c"], "c": ["b"]})
+        plan = plan_of([spec(name) for name in "abc"], {"a": ["b"], "b": ["a", "c"], "c": ["b"]})
         assert order_of(plan) == []
-        assert sorted(told(plan)) == ["a", "b", "c"]
+        assert sorted(messages_of(plan)) == ["a", "b", "c"]
 
     def test_an_inactive_member_makes_no_cycle(self):
         """A ring that is not wanted whole is an unmet need, not a cycle."""
         plan = plan_of(
             [spec("a"), spec("b")],
             {"a": ["b"], "b": ["a"]},
-            wishes=[wish("b", active=False)],
+            rows=[row_of("b", active=False)],
         )
-        assert told(plan) == {"a": "needs 'b', which is inactive"}
+        assert messages_of(plan) == {"a": "needs 'b', which is inactive"}
 
 
 # Host version, specifier, and whether PEP 440 says that it contains the version. That one is asked
@@ -396,8 +400,8 @@ class TestCompatibility:
         assert order_of(plan) == (["a"] if fits else [])
         if not fits:
             assert plan.held["a"].state is PluginState.INCOMPATIBLE
-            assert version in told(plan)["a"]
-            assert "shop" in told(plan)["a"]
+            assert version in messages_of(plan)["a"]
+            assert "shop" in messages_of(plan)["a"]
 
     @pytest.mark.parametrize(
         ("version", "low", "high", "fits"),
@@ -432,7 +436,7 @@ class TestCompatibility:
         assert order_of(plan) == (["a"] if fits else [])
         if not fits:
             assert plan.held["a"].state is PluginState.INCOMPATIBLE
-            assert told(plan)["a"] == fault
+            assert messages_of(plan)["a"] == fault
             assert version in fault
 
     def test_no_host_version_means_no_check(self):
@@ -454,7 +458,7 @@ class TestCompatibility:
             ignore_compatibility=frozenset({"a", "b"}),
         )
         assert order_of(plan) == ["a", "b"]
-        assert list(told(plan)) == ["c"]
+        assert list(messages_of(plan)) == ["c"]
 
 
 UNREADABLE = [
@@ -475,7 +479,7 @@ class TestUnreadable:
         plan = plan_of([spec("a"), spec("b")], {"a": [line]})
         assert order_of(plan) == ["b"]
         assert plan.held["a"].state is PluginState.FAILED
-        assert repr(line)[:100] in told(plan)["a"]
+        assert repr(line)[:100] in messages_of(plan)["a"]
 
     @pytest.mark.parametrize("line", ["other >= two", "???", "", "other; extra in extra"])
     def test_lines_about_others_are_not_read(self, line):
@@ -492,7 +496,7 @@ class TestUnreadable:
     @pytest.mark.parametrize("bound", ["soon", "2.x", ">=2", ("2", "4"), "1" * 5000])
     @pytest.mark.parametrize("name", ["MIN_VERSION", "MAX_VERSION"])
     def test_an_unreadable_bound_is_a_failure(self, name, bound):
-        """A bound that is no version is told of by its name."""
+        """A bound that is no version is reported by its name."""
         plan = plan_of([spec("a", attributes={name: bound}), spec("b")], version="2.4")
         assert order_of(plan) == ["b"]
         assert plan.held["a"].state is PluginState.FAILED
@@ -502,14 +506,14 @@ class TestUnreadable:
     def test_facts_that_cannot_be_had_are_a_failure(self, error):
         """Whatever describing a plugin raises is a fault of that plugin."""
 
-        def describe(each):
-            if each.slug == "a":
+        def describe(spec):
+            if spec.slug == "a":
                 raise error
             return PluginFacts()
 
         plan = plan_of([spec("a"), spec("b")], describe=describe)
         assert order_of(plan) == ["b"]
-        assert list(told(plan)) == ["a"]
+        assert list(messages_of(plan)) == ["a"]
 
 
 PLAIN = """
@@ -519,17 +523,17 @@ from plugreg._lifecycle.resolve import resolve, settle
 from plugreg.records import HostRules
 
 specs = [
-    PluginSpec(slug=each, name=each, value=each, source=Source.ENTRY_POINT, distribution=each)
-    for each in ("a", "b")
+    PluginSpec(slug=name, name=name, value=name, source=Source.ENTRY_POINT, distribution=name)
+    for name in ("a", "b")
 ]
 lines = ("shop>=2,<3", "b[fast] (>=1)", "B == 1.*")
 plan = resolve(
     settle(specs),
     {},
     HostRules(version="2.4", distribution="shop", new_plugins_active=True),
-    lambda each: PluginFacts(requires=lines if each.slug == "a" else ()),
+    lambda spec: PluginFacts(requires=lines if spec.slug == "a" else ()),
 )
-print([each.slug for each in plan.order], "packaging.requirements" in sys.modules)
+print([spec.slug for spec in plan.order], "packaging.requirements" in sys.modules)
 """
 
 

@@ -50,7 +50,7 @@ def test_what_was_tried_since_is_not_due():
     """Whatever came of it; what was not tried stays."""
     clock = Clock()
     retries = Retries(clock)
-    retries.note({"tea", "milk"}, [failure(each, NotReadyYet()) for each in ("tea", "milk")])
+    retries.note({"tea", "milk"}, [failure(name, NotReadyYet()) for name in ("tea", "milk")])
     clock.now += 100
     retries.note({"tea"}, [failure("tea", ValueError("no"))])
 

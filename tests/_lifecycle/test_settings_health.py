@@ -56,8 +56,8 @@ def serve(storage):
         return registry
 
     yield serve
-    for each in made:
-        each.close()
+    for plugin in made:
+        plugin.close()
 
 
 def put(storage, **values):
@@ -69,7 +69,7 @@ def put(storage, **values):
             transaction.put(table, row_key, {"value": value, "protected": key == "TOKEN"})
 
 
-def told(registry, slug="tea"):
+def faults_of(registry, slug="tea"):
     """Return the faults by key; there is one record at most, and the plugin is active."""
     assert registry.get(slug).active
     found = [e for e in registry.get(slug).errors if e.subject == "settings values"]
@@ -88,7 +88,7 @@ class TestRecord:
         put(storage, COUNT="many", NOTE="bad", SIZE="m", TOKEN=SECRET, OLD="x", _7_BADGE="gold")
         put(storage, _8_BADGE="tin", _9_BADGE="5")
         registry = serve()
-        faults = told(registry)
+        faults = faults_of(registry)
         assert list(faults) == ["URL", "COUNT", "NOTE", "SIZE", "TOKEN", "user setting BADGE"]
         assert faults["URL"] == MISSING["URL"]
         assert faults["COUNT"] == "Provided value is not a valid integer"
@@ -96,7 +96,7 @@ class TestRecord:
         assert faults["SIZE"] == "Chosen value is not a valid option"
         assert faults["user setting BADGE"] == "Provided value is not a valid integer"
         assert SECRET not in str(registry.errors)
-        assert told(registry, "milk") == MISSING
+        assert faults_of(registry, "milk") == MISSING
 
     def test_a_plugin_in_service_is_not_said_to_have_failed(self, serve, caplog):
         """The log says what must be set up, and at which stage that was seen."""
@@ -108,40 +108,40 @@ class TestRecord:
     def test_a_required_user_setting_is_nobodys_fault(self, storage, serve):
         """A user who has set nothing is no user of the plugin."""
         put(storage, _7_BADGE="5")
-        assert list(told(serve())) == ["URL"]
+        assert list(faults_of(serve())) == ["URL"]
 
     def test_there_is_none_where_all_is_well(self, storage, serve):
         """Nor for a plugin without settings."""
         put(storage, URL="x")
-        assert told(serve()) == {}
+        assert faults_of(serve()) == {}
 
-    def test_a_default_that_fails_is_told_where_it_is_needed(self, storage, serve, monkeypatch):
+    def test_a_default_that_fails_is_reported_where_it_is_needed(self, storage, serve, monkeypatch):
         """A required setting has no value then."""
 
         def failing():
             raise OSError("no")
 
         monkeypatch.setitem(Tea.SETTINGS, "URL", {"required": True, "default": failing})
-        assert told(serve()) == {"URL": "its default is not available: OSError: no"}
+        assert faults_of(serve()) == {"URL": "its default is not available: OSError: no"}
 
-    def test_a_default_that_fails_is_told_where_it_is_not(self, storage, serve, monkeypatch):
+    def test_a_default_that_fails_is_reported_where_it_is_not(self, storage, serve, monkeypatch):
         """Whoever reads the setting gets the error, required or not."""
         put(storage, URL="x")
         monkeypatch.setitem(Tea.SETTINGS, "NOTE", {"default": lambda: 1 / 0})
         monkeypatch.setitem(Tea.USER_SETTINGS, "BADGE", {"default": lambda: 1 / 0})
         registry = serve()
         reason = "its default is not available: ZeroDivisionError: division by zero"
-        assert told(registry) == {"NOTE": reason, "user setting BADGE": reason}
+        assert faults_of(registry) == {"NOTE": reason, "user setting BADGE": reason}
         registry.settings("tea").set("NOTE", "y")
-        assert told(registry) == {"user setting BADGE": reason}
+        assert faults_of(registry) == {"user setting BADGE": reason}
 
     def test_it_goes_when_the_plugin_goes(self, storage, serve):
         """It is no fault of a plugin that is off."""
         registry = serve()
         registry.deactivate("tea")
-        assert [each.slug for each in registry.errors] == ["milk"]
+        assert [failure.slug for failure in registry.errors] == ["milk"]
         registry.activate("tea")
-        assert told(registry) == MISSING
+        assert faults_of(registry) == MISSING
 
     @pytest.mark.parametrize("leave", ["deactivate", "close"])
     def test_nothing_holds_a_plugin_that_has_left(self, serve, leave):
@@ -166,10 +166,10 @@ class TestRenewal:
         registry = serve()
         (before,) = [e for e in registry.errors if e.slug == "tea"]
         registry.settings("tea").set("COUNT", 5)
-        assert told(registry) == MISSING
+        assert faults_of(registry) == MISSING
         registry.get("tea").plugin.set_setting("URL", "x")
-        assert told(registry) == {}
-        assert told(registry, "milk") == MISSING
+        assert faults_of(registry) == {}
+        assert faults_of(registry, "milk") == MISSING
         assert before not in registry.errors
 
     def test_after_a_write_of_a_user(self, storage, serve):
@@ -177,25 +177,25 @@ class TestRenewal:
         put(storage, URL="x", _7_BADGE="gold", _8_BADGE="tin")
         registry = serve()
         for user in (7, 8):
-            assert list(told(registry)) == ["user setting BADGE"]
+            assert list(faults_of(registry)) == ["user setting BADGE"]
             registry.user_settings("tea", user).set("BADGE", 5)
-        assert told(registry) == {}
+        assert faults_of(registry) == {}
 
-    def test_a_reference_that_leads_nowhere_is_told_at_once(self, serve, monkeypatch):
+    def test_a_reference_that_leads_nowhere_is_reported_at_once(self, serve, monkeypatch):
         """And gone after the next load once it leads somewhere."""
         monkeypatch.setenv("TEA_URL", "x")
         registry = serve()
         view = registry.settings("tea")
         view.set("URL", {"$env": "TEA_URL"})
-        assert told(registry) == {}
+        assert faults_of(registry) == {}
         view.set("NOTE", {"$env": "NO_SUCH_TEA"})
-        assert "'NO_SUCH_TEA' is not set" in str(told(registry))
+        assert "'NO_SUCH_TEA' is not set" in str(faults_of(registry))
         monkeypatch.setenv("NO_SUCH_TEA", "x")
         registry.reload()
-        assert told(registry) == {}
+        assert faults_of(registry) == {}
         monkeypatch.delenv("TEA_URL")
         registry.reload()
-        assert list(told(registry)) == ["URL"]
+        assert list(faults_of(registry)) == ["URL"]
 
     def test_at_each_load(self, storage, serve):
         """What another process has stored is looked at, and plugins stay as they are."""
@@ -203,7 +203,7 @@ class TestRenewal:
         plugin = registry.get("tea").plugin
         put(storage, URL="x", NOTE="bad")
         registry.reload()
-        assert told(registry) == {"NOTE": "no good"}
+        assert faults_of(registry) == {"NOTE": "no good"}
         assert registry.get("tea").plugin is plugin
 
     def test_an_activation_looks_at_no_other_plugin(self, storage, serve):
@@ -233,7 +233,7 @@ class TestRenewal:
 
     @pytest.mark.parametrize("occasion", ["write", "load"])
     def test_what_is_written_while_it_is_looked_at_counts(self, serve, monkeypatch, occasion):
-        """What another thread mends meanwhile is not told of as bad afterwards."""
+        """What another thread mends meanwhile is not reported as bad afterwards."""
         due = []
 
         def mend(value):
@@ -248,7 +248,7 @@ class TestRenewal:
         registry = serve()
         view = registry.settings("tea")
         view.set("NOTE", "y")
-        assert told(registry) == MISSING
+        assert faults_of(registry) == MISSING
         if occasion == "write":
             monkeypatch.setenv("TEA_NOTE", "y")
             due.append(1)
@@ -258,7 +258,7 @@ class TestRenewal:
             registry.reload()
         assert due == []
         assert view["URL"] == "x"
-        assert told(registry) == {}
+        assert faults_of(registry) == {}
 
     @pytest.mark.parametrize("given", ["validator", "default"])
     def test_a_plugin_may_write_whenever_it_is_asked(self, storage, serve, monkeypatch, given):
@@ -276,12 +276,12 @@ class TestRenewal:
         if given == "validator":
             put(storage, NOTE="y")
         registry = serve()
-        assert told(registry) == MISSING
+        assert faults_of(registry) == MISSING
         views.append(registry.settings("tea"))
         asked.clear()
         registry.reload()
         assert 0 < len(asked) < 5
-        assert told(registry) == {}
+        assert faults_of(registry) == {}
 
     def test_defaults_that_write_each_other_come_to_an_end(self, serve, monkeypatch):
         """What a plugin writes is looked at while the plugin is, and what it writes then is not."""
@@ -305,7 +305,7 @@ class TestRenewal:
         registry.reload()
         assert {"MEMO", "NOTE"} == set(asked)
         assert len(asked) < 10
-        assert told(registry) == MISSING
+        assert faults_of(registry) == MISSING
 
     def test_a_write_is_a_look_at_what_was_written_alone(self, storage, serve, monkeypatch):
         """Whatever else is wrong, however many users have values, and of writers at once."""
@@ -314,7 +314,7 @@ class TestRenewal:
         monkeypatch.setitem(Tea.USER_SETTINGS, "BADGE", {"validator": asked.append})
         put(storage, **{f"_{user}_BADGE": "old" for user in range(100)})
         registry = serve()
-        assert told(registry) == MISSING
+        assert faults_of(registry) == MISSING
         asked.clear()
 
         def write(first):
@@ -322,13 +322,13 @@ class TestRenewal:
                 registry.user_settings("tea", user).set("BADGE", f"new {user}")
 
         threads = [threading.Thread(target=write, args=(first,)) for first in range(4)]
-        for each in threads:
-            each.start()
-        for each in threads:
-            each.join()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         registry.settings("tea").set("COUNT", 5)
         assert sorted(asked) == sorted(f"new {user}" for user in range(100))
-        assert told(registry) == MISSING
+        assert faults_of(registry) == MISSING
 
     def test_a_load_looks_whether_values_of_users_still_convert(self, storage, serve, monkeypatch):
         """They were held against validators when written; references could not be."""
@@ -348,14 +348,14 @@ class TestRenewal:
             "user setting BADGE": "Provided value is not a valid integer",
             "user setting SIZE": "Chosen value is not a valid option",
         }
-        assert told(registry) == faults
+        assert faults_of(registry) == faults
         assert asked == []
         monkeypatch.setenv("TEA_NAME", "bad")
         registry.user_settings("tea", 7).set("NAME", {"$env": "TEA_NAME"})
         faults["user setting NAME"] = "no good"
-        assert told(registry) == faults
+        assert faults_of(registry) == faults
         registry.reload()
-        assert told(registry) == faults
+        assert faults_of(registry) == faults
         assert set(asked) == {"bad"}
 
     def test_what_is_found_of_a_value_goes_with_it(self, serve, monkeypatch):
@@ -374,7 +374,7 @@ class TestRenewal:
         view = registry.settings("tea")
         view.set("NOTE", {"$env": "TEA_NOTE"})
         assert view["NOTE"] == "y"
-        assert told(registry) == MISSING
+        assert faults_of(registry) == MISSING
 
     def test_an_older_record_never_takes_the_place_of_a_newer_one(self, serve, monkeypatch):
         """What is written while one is made and scrubbed is in the record afterwards."""
@@ -405,7 +405,7 @@ class TestRenewal:
         ):
             before = len(names)
             occasion()
-            faults = told(registry)
+            faults = faults_of(registry)
             assert len(names) > before
             assert f"'{names[-1]}' is not set" in faults["URL"]
         assert list(faults) == ["URL"]
@@ -421,8 +421,8 @@ class TestRenewal:
                 view.set(key, value)
 
         threads = [threading.Thread(target=write, args=(key,)) for key in ("NOTE", "URL")]
-        for each in threads:
-            each.start()
-        for each in threads:
-            each.join()
-        assert told(registry) == {}
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert faults_of(registry) == {}

@@ -77,10 +77,10 @@ def shop(site, monkeypatch):
     monkeypatch.syspath_prepend(str(site))
     made = Shop(site)
     yield made
-    for each in made.made:
-        each.close()
-    for each in ("shop_tea", "shop_milk", "shop_honey"):
-        sys.modules.pop(each, None)
+    for registry in made.made:
+        registry.close()
+    for name in ("shop_tea", "shop_milk", "shop_honey"):
+        sys.modules.pop(name, None)
 
 
 class TestAPluginThatIsOff:
@@ -146,8 +146,8 @@ class TestAPluginThatIsOff:
         registry = shop.registry()
         registry.probe("tea")
 
-        for each in (shop.site.folder / "shop_tea-1.0.dist-info").iterdir():
-            each.unlink()
+        for path in (shop.site.folder / "shop_tea-1.0.dist-info").iterdir():
+            path.unlink()
         (shop.site.folder / "shop_tea-1.0.dist-info").rmdir()
         shop.install(SOUND, "1.1")
         registry.reload(collect=True)
@@ -201,7 +201,7 @@ class TestAPluginThatIsOff:
         assert registry.probe("tea").stdout == "key is ***\n"
 
     def test_which_is_not_known(self, shop):
-        """A slug of nobody is told as such."""
+        """A slug of nobody is reported as such."""
         with pytest.raises(PluginNotFoundError):
             shop.registry().probed("tea")
 
@@ -209,7 +209,7 @@ class TestAPluginThatIsOff:
 class TestActivating:
     @pytest.mark.parametrize("outcome", DEADLY)
     def test_what_would_take_the_host_down_is_refused(self, shop, outcome):
-        """The error carries the report, and no wish is stored."""
+        """The error carries the report, and no desired state is stored."""
         shop.install(DEADLY[outcome])
         registry = shop.registry()
 
@@ -231,7 +231,7 @@ class TestActivating:
         assert registry.settings("tea")["PERCENT"] == 10
 
     def test_what_raises_is_a_failed_plugin(self, shop):
-        """An exception does a host no harm: the wish is stored, and the failure recorded."""
+        """An exception does a host no harm: the state is stored, and the failure recorded."""
         shop.install("raise ValueError('dry')")
         registry = shop.registry()
 
@@ -239,7 +239,7 @@ class TestActivating:
 
         assert (record.wanted, record.state) == (True, PluginState.FAILED)
         assert registry.probed("tea").outcome == "error"
-        assert [each.message for each in record.errors] == ["ValueError: dry"]
+        assert [failure.message for failure in record.errors] == ["ValueError: dry"]
 
     def test_what_is_an_object_is_activated(self, shop):
         """What cannot be probed is of the host's own making, and is activated as without."""
@@ -278,7 +278,7 @@ class TestActivating:
         assert not registry.get("tea").wanted
 
     def test_what_needs_it_and_is_off_is_not_looked_at(self, shop):
-        """Nobody wished it, so that it stays off."""
+        """Nobody wanted it, so that it stays off."""
         shop.install(SOUND)
         shop.needing("honey", "shop-tea", DEADLY["exit"])
         registry = shop.registry()
@@ -287,7 +287,7 @@ class TestActivating:
         assert registry.probed("honey") is None
 
     def test_what_is_missing_stays_so(self, shop):
-        """A wish for a plugin that is not there can be stored, and there is nothing to probe."""
+        """A state can be stored of a plugin that is not there, and there is nothing to probe."""
         registry = shop.registry()
 
         registry.activate("tea", allow_missing=True, probe=True)

@@ -1,4 +1,4 @@
-"""A plugin is looked at in a child process, and whatever it does there, a report tells."""
+"""A plugin is looked at in a child process, and whatever it does there, a report says."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class BarcodeMixin:
     def scan(self): ...
 """
 
-posix = pytest.mark.skipif(os.name != "posix", reason="it is told in the words of POSIX")
-linux = pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells of all processes")
+posix = pytest.mark.skipif(os.name != "posix", reason="it is described in the words of POSIX")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only /proc lists all processes")
 
 
 class Shop:
@@ -98,7 +98,7 @@ class Shop:
         return prober.probe(slug, timeout)
 
     def probe_hanging(self, hangs):
-        """Probe a plugin that hangs, and makes the file ``hangs`` just before; tell for how long.
+        """Probe a plugin that hangs, and makes the file ``hangs`` just before; say for how long.
 
         A machine that is slow, or pauses, may have brought it there only when it has more time.
         """
@@ -171,7 +171,7 @@ class TestWhatItBrings:
         yield shop.probe()
         del sys.modules["shop_parts"]
 
-    def test_is_told(self, report, shop):
+    def test_is_reported(self, report, shop):
         """Mixins, the host's own too, settings, hooks, warnings and print-out are in the report."""
         assert (report.slug, report.version) == ("tea", "1.0")
         assert (report.outcome, report.detail) == (ProbeOutcome.OK, "")
@@ -214,7 +214,7 @@ class TestWhatItBrings:
         badge = report.user_settings["BADGE"]
         assert (badge.type, badge.default) == ("boolean", "True")
 
-    def test_protected_defaults_are_not_told(self, report, shop):
+    def test_protected_defaults_are_not_reported(self, report, shop):
         """A protected default leaves the child by no way, and gets into no storage."""
         assert report.settings["KEY"].protected
         assert report.settings["KEY"].default is None
@@ -253,7 +253,7 @@ DEATHS = {
 class TestHowItDies:
     @posix
     @pytest.mark.parametrize(("source", "outcome", "detail"), DEATHS.values(), ids=DEATHS.keys())
-    def test_is_told(self, shop, source, outcome, detail):
+    def test_is_reported(self, shop, source, outcome, detail):
         """Each way to end has its outcome, and the detail says what happened."""
         shop.plugin(tea(source))
 
@@ -291,7 +291,7 @@ class TestHowItDies:
 
     @posix
     def test_a_hang_is_ended(self, shop, tmp_path):
-        """What takes too long is ended; what it printed, and where it was, is told."""
+        """What takes too long is ended; what it printed, and where it was, is reported."""
         hangs = tmp_path / "hangs"
         shop.plugin(
             tea(
@@ -329,7 +329,7 @@ class TestHowItDies:
         assert shop.probe().outcome == "ok"
 
     def test_wrong_settings_are_an_error(self, shop):
-        """What activation would refuse is told as it would tell it."""
+        """What activation would refuse is reported as it would report it."""
         settings = "SETTINGS = {'PERCENT': {'nmae': 'Per cent'}}"
         shop.plugin(tea("", settings).replace("(Plugin)", "(SettingsMixin, Plugin)"))
 
@@ -493,7 +493,7 @@ class TestTheChannel:
         assert report.outcome == "error"
         assert "cannot be read" in report.detail
 
-    def test_more_than_is_read_is_told_as_such(self, shop):
+    def test_more_than_is_read_is_reported_as_such(self, shop):
         """A plugin that declares very much has done nothing to the channel."""
         choices = "SETTINGS = {'KEY': {'choices': [(str(n), 'x' * 1000) for n in range(2000)]}}"
         shop.plugin(tea("", choices).replace("(Plugin)", "(SettingsMixin, Plugin)"))
@@ -546,7 +546,7 @@ class TestTheChannel:
 
 
 def running(pid):
-    """Tell whether a process runs; one that has ended, and nobody has asked about, does not."""
+    """Return whether a process runs; one that has ended, and nobody has asked about, does not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
     except (FileNotFoundError, ProcessLookupError):
@@ -561,11 +561,11 @@ class TestNothingIsLeft:
         """Give the file in which a plugin writes the numbers of its processes."""
         file = tmp_path / "pids"
         yield file
-        for each in file.read_text(encoding="ascii").split():
-            assert not running(each)
+        for name in file.read_text(encoding="ascii").split():
+            assert not running(name)
             # Nor is it a child that has ended, and that nobody has waited for.
             with pytest.raises(ChildProcessError):
-                os.waitpid(int(each), os.WNOHANG)
+                os.waitpid(int(name), os.WNOHANG)
 
     def note(self, file):
         return f"import os\nopen({str(file)!r}, 'a').write(f'{{os.getpid()}} ')"
@@ -681,7 +681,7 @@ def run_host(code, *flags, path, **how):
     """Start a process that has ``probe(timeout)``, which gives the report of the plugin tea."""
     start = (
         "import sys\n"
-        f"sys.path[:0] = {[str(each) for each in path]!r}\n"
+        f"sys.path[:0] = {[str(entry) for entry in path]!r}\n"
         "from plugreg.discovery import Sources\n"
         "from plugreg.mixins import MIXINS\n"
         "from plugreg._probe.prober import Prober\n"
@@ -741,8 +741,8 @@ class TestTheChild:
 
         how = {"path": [site, late], "cwd": tmp_path, "stdin": subprocess.PIPE}
         with run_host(code, *flags, **how) as host:
-            told = host.communicate("what the host is to read")[0]
-        mine, theirs = map(json.loads, told.split("\n")[:2])
+            printed = host.communicate("what the host is to read")[0]
+        mine, theirs = map(json.loads, printed.split("\n")[:2])
 
         assert mine[1:] == ["ok", ""]
         assert theirs == [
@@ -762,9 +762,9 @@ class TestTheChild:
         shop.plugin(tea("import warnings\nwarnings.warn('old')"))
 
         with run_host("print(probe(60).detail)", "-W", "error", path=[site]) as host:
-            told = host.communicate()[0]
+            printed = host.communicate()[0]
 
-        assert told == "import: UserWarning: old\n"
+        assert printed == "import: UserWarning: old\n"
 
     @pytest.mark.parametrize("writes", [True, False])
     def test_leaves_bytecode_as_an_import_does(self, shop, monkeypatch, writes):
@@ -777,7 +777,7 @@ class TestTheChild:
         assert (shop.site.folder / "__pycache__").exists() == writes
 
     def test_is_marked(self, shop):
-        """A plugin can tell that it is only looked at."""
+        """A plugin can say that it is only looked at."""
         shop.plugin(tea(f"import os\nprint({MARK!r} in os.environ)"))
 
         assert shop.probe().stdout == "True\n"
@@ -796,7 +796,7 @@ class TestWhichPlugins:
 
         assert (report.outcome, report.version) == ("ok", None)
         assert report.stdout.startswith("_plugreg_")
-        assert [each.name for each in folder.iterdir()] == ["coffee.py"]
+        assert [path.name for path in folder.iterdir()] == ["coffee.py"]
 
     def test_by_reference(self, shop):
         """What the host names is imported by that name."""
@@ -844,7 +844,7 @@ class TestWhichPlugins:
         assert shop.storage.revision() == 0
 
     def test_none_that_is_not_there(self, shop):
-        """An unknown slug is told, with a near one."""
+        """An unknown slug is reported, with a near one."""
         shop.plugin(tea(""))
 
         with pytest.raises(PluginNotFoundError, match="did you mean 'tea'"):
@@ -946,9 +946,9 @@ class TestRemembering:
         assert (kept.stdout, kept.stderr) == ("", "")
         assert kept == type(kept)(
             **{
-                each: getattr(REPORTED, each)
-                for each in REPORTED.__dataclass_fields__
-                if each not in ("stdout", "stderr")
+                name: getattr(REPORTED, name)
+                for name in REPORTED.__dataclass_fields__
+                if name not in ("stdout", "stderr")
             }
         )
 
@@ -1014,7 +1014,7 @@ class TestRemembering:
         assert probe_rows.of(SPEC) is None
 
     @pytest.mark.parametrize("broken", [{}, {"outcome": "fine"}, {"settings": [3]}, {"at": "noon"}])
-    def test_a_row_of_others_is_told(self, broken):
+    def test_a_row_of_others_is_reported(self, broken):
         """A row that plugreg has not written is an error that names it, and shows nothing."""
         storage = MemoryStorage()
         ProbeRows(storage).put(SPEC, REPORTED)
