@@ -47,7 +47,7 @@ def copy(source: Storage, target: Storage, *, replace: bool = False) -> None:
     if source is target:
         raise StorageError("a store cannot be copied onto itself; open another one as the target")
     with source.transaction() as reading, target.transaction() as writing:
-        _fill(writing, _read_all(reading), replace=replace)
+        _fill(writing, _read_all(reading), frozenset(), replace)
 
 
 def export_json(storage: Storage, *, secrets: bool = False) -> str:
@@ -105,7 +105,7 @@ def import_json(
         if record.get(_MASK) is True
     )
     with storage.transaction() as transaction:
-        _fill(transaction, tables, replace=replace, preserved=frozenset(masked))
+        _fill(transaction, tables, frozenset(masked), replace)
     return masked
 
 
@@ -120,11 +120,7 @@ def _read_all(transaction: Transaction) -> dict[str, dict[str, Record]]:
 
 
 def _fill(
-    transaction: Transaction,
-    tables: Tables,
-    *,
-    replace: bool,
-    preserved: frozenset[tuple[str, str]] = frozenset(),
+    transaction: Transaction, tables: Tables, preserved: frozenset[tuple[str, str]], replace: bool
 ) -> None:
     """Put *tables* into an empty store, or replace all its records but the *preserved* ones."""
     found = transaction.tables()

@@ -214,10 +214,39 @@ class TestPatience:
 
         assert storage.read("t") == {"k": {}}
 
-    def test_of_the_operator_stands(self, new_database):
+    @pytest.mark.parametrize(
+        ("name", "options", "query", "limit"),
+        [
+            (
+                "postgresql",
+                {"options": "-c statement_timeout=77s"},
+                "SHOW statement_timeout",
+                "77s",
+            ),
+            (
+                "mariadb",
+                {"init_command": "SET SESSION max_statement_time = 77"},
+                "SELECT @@max_statement_time",
+                77,
+            ),
+        ],
+    )
+    def test_of_the_operator_stands(self, new_database, name, options, query, limit):
         """A limit that the URL sets is kept, even where it is a longer one."""
-        database = new_database("postgresql")
-        url = sa.make_url(database.url).update_query_dict({"options": "-c statement_timeout=77s"})
+        database = new_database(name)
+        url = sa.make_url(database.url).update_query_dict(options)
         storage = database.open(url.render_as_string(hide_password=False))
         with storage._connections.acquired() as connection:
-            assert connection.exec_driver_sql("SHOW statement_timeout").scalar() == "77s"
+            assert connection.exec_driver_sql(query).scalar() == limit
+
+    def test_is_set_beside_an_init_command(self, new_database):
+        """Another command in the URL takes the limit of a statement from nobody."""
+        database = new_database("mariadb")
+        url = sa.make_url(database.url).update_query_dict({"init_command": "SET @mine = 1"})
+        storage = database.open(url.render_as_string(hide_password=False), lock_timeout=2)
+        with storage._connections.acquired() as connection:
+            row = connection.exec_driver_sql("SELECT @mine, @@max_statement_time").one()
+
+        assert row[0] == 1
+        # A server may be silent for a second more than the lock's time, and ends before.
+        assert 2 < row[1] < 3
