@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from plugreg.capabilities import Capabilities
     from plugreg.encryption import Encryption
     from plugreg.events import Deliver, Events
+    from plugreg.hooks import PluginManager
     from plugreg.install import Installer, InstallPlan, InstallReport, Packages, UninstallReport
     from plugreg.mixins import MixinSpec
     from plugreg.observation import CallObserver
@@ -90,6 +91,9 @@ class PluginRegistry:
             distributions have entry points of one name. None takes the name itself.
         encryption: Keys that encrypt protected values where they are stored.
         implicit_prefix: Prefix by which unmarked functions count as hook implementations.
+        manager: The host's own manager, of a subclass of `plugreg.hooks.PluginManager`, for this
+            registry alone. What it overrides of ``register``, ``unregister`` and
+            ``parse_hookimpl_opts`` is called for each plugin. None makes a manager.
         installer: Installs distributions. None means that installing is refused.
         circuit: When a plugin that fails repeatedly is not called for a while. None means never.
         observe: Whether calls are counted and timed, or observers that are notified of them.
@@ -139,6 +143,7 @@ class PluginRegistry:
         slug_of: Callable[[PluginSpec], str] | None = None,
         encryption: Encryption | None = None,
         implicit_prefix: str | None = None,
+        manager: PluginManager | None = None,
         installer: Installer | None = None,
         circuit: CircuitPolicy | None = None,
         observe: bool | Iterable[CallObserver] = False,
@@ -755,7 +760,7 @@ class PluginRegistry:
         parts = self._parts
         return Prober(
             host=parts.options.host,
-            implicit_prefix=parts.options.implicit_prefix,
+            implicit_prefix=self.manager.implicit_prefix,
             rules=parts.rules,
             mixins=parts.mixins.all(),
             constructs=parts.options.construct is not None,

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._calls.circuits import CircuitPolicy, Circuits
 from plugreg._calls.dispatcher import Dispatcher
+from plugreg._support.guard import safe_repr
 from plugreg.exceptions import CircuitOpenError
-from plugreg.hooks import PluginManager, PlugregSpecs
+from plugreg.hooks import PluginManager
 from plugreg.records import PluginFailure, Stage
 
 if TYPE_CHECKING:
@@ -27,6 +28,30 @@ RecordFailure = Callable[[PluginFailure], PluginFailure]
 """Keeps a failure, and returns the record that is kept of it."""
 
 
+def _manager_of(
+    host: str, given: PluginManager | None, implicit_prefix: str | None
+) -> PluginManager:
+    if given is None:
+        return PluginManager(host, implicit_prefix=implicit_prefix)
+    if not isinstance(given, PluginManager):
+        raise TypeError(
+            f"manager must be of a subclass of plugreg.hooks.PluginManager, not {safe_repr(given)}"
+        )
+    if given.project_name != host:
+        raise ValueError(
+            f"manager is that of project {given.project_name!r}; make one for {host!r}, "
+            f"whose markers the plugins use"
+        )
+    if implicit_prefix not in (None, given.implicit_prefix):
+        raise ValueError(
+            f"implicit_prefix is {implicit_prefix!r}, and that of manager "
+            f"{given.implicit_prefix!r}; give it to the manager alone"
+        )
+    if given.has_registry:
+        raise ValueError("manager is that of another registry; give each registry its own")
+    return given
+
+
 class Calling:
     """Makes these parts, and knows which of their failures still hold.
 
@@ -41,6 +66,7 @@ class Calling:
         *,
         hookspecs: Iterable[Any],
         implicit_prefix: str | None,
+        manager: PluginManager | None,
         circuit: CircuitPolicy | None,
         observe: bool | Iterable[CallObserver],
         timeout: float | None,
@@ -65,12 +91,10 @@ class Calling:
             from plugreg._calls.supervision import Supervision
 
             supervision = Supervision(self.circuits, observers)
-        self.manager: Final = PluginManager(
-            host,
-            implicit_prefix=implicit_prefix,
-            around=None if supervision is None else supervision.around,
-        )
-        for spec in (PlugregSpecs, *hookspecs):
+        self.manager: Final = _manager_of(host, manager, implicit_prefix)
+        self.manager.supervise(None if supervision is None else supervision.around)
+        self.manager.add_own_hookspecs()
+        for spec in hookspecs:
             self.manager.add_hookspecs(spec)
         self.dispatch: Final = Dispatcher(
             self.manager,

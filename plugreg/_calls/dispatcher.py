@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from copy import copy
 from functools import partial
 from time import perf_counter
-from types import CoroutineType
+from types import CoroutineType, EllipsisType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar, overload
 
 from plugreg._calls.circuits import Circuits
@@ -19,6 +19,7 @@ from plugreg._support.guard import Guard, belongs_to_process
 from plugreg._support.per_process import PerProcess
 from plugreg.hooks import (
     HookCallError,
+    HookSubset,
     HookTable,
     Implementations,
     Keep,
@@ -82,7 +83,7 @@ class Dispatcher:
         timeout: float | None = None,
         supervision: Supervision | None = None,
     ) -> None:
-        self._manager = manager
+        self._manager: PluginManager | HookSubset = manager
         self._circuits = circuits or Circuits(None)
         self._on_fault = on_fault
         self._keep = _make_keep(on_fault)
@@ -94,18 +95,28 @@ class Dispatcher:
         # They know the busy plugins, and a thread that hangs here does not exist in a fork.
         self._async_calls = PerProcess(partial(_make_async_calls, on_fault, supervision))
 
-    def bind(self, *, timeout: float | None) -> Dispatcher:
-        """Return a dispatcher with another time limit that shares all else.
+    def bind(
+        self, *, timeout: float | EllipsisType | None = ..., only: Iterable[str] | None = None
+    ) -> Dispatcher:
+        """Return a dispatcher with another time limit or fewer plugins that shares all else.
 
         Args:
             timeout: Seconds that each plugin may take in :meth:`acall` and :meth:`aoutcomes`;
-                None means no limit.
+                None means no limit, an ellipsis that of this dispatcher.
+            only: Slugs of the only plugins to call; wrappers of the others do not run either. A
+                plugin that is not in service is not called. None means all.
 
         Raises:
             ValueError: If *timeout* is not above 0.
+            TypeError: If *only* is a string.
         """
         bound = copy(self)
-        bound._timeout = _check_timeout(timeout)
+        if timeout is not ...:
+            bound._timeout = _check_timeout(timeout)
+        if only is not None:
+            if isinstance(only, str):
+                raise TypeError(f"only must be a collection of slugs, not {only!r}; write [it]")
+            bound._manager = self._manager.subset(only)
         return bound
 
     # A spec that returns nothing comes first: from None no type of results can be inferred.

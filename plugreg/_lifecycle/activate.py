@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plugreg._support.frozen import replace
 from plugreg._support.guard import Guard, safe_repr
 from plugreg._support.named import NamedTuple
-from plugreg.hooks import Implementations
+from plugreg.hooks import PluginManager
 from plugreg.plugin import Plugin, bind, unbind
 from plugreg.records import (
     ActivePlugin,
@@ -32,9 +32,6 @@ MOST_BROUGHT: Final = 1_000
 
 _SETTINGS: Final = "settings"
 """The key of the capability to declare settings."""
-
-Implement = Callable[[Any, str, tuple[Any, ...], str | None], Implementations]
-"""Parses an object's hook implementations: object, name, rank, metadata folder."""
 
 OpenContext = Callable[[str, Declared], "BoundContext"]
 """Returns the context of the plugin with this slug, which declares these settings."""
@@ -78,12 +75,12 @@ class Activator:
         self,
         mixins: Iterable[MixinSpec],
         off: frozenset[str],
-        implement: Implement,
+        manager: PluginManager,
         open_context: OpenContext,
     ) -> None:
         self._mixins = mixins
         self._off = off
-        self._implement = implement
+        self._manager = manager
         self._open_context = open_context
         self._begun: list[_Begun] = []
         # Plugins that were not in service when changed_settings() was called last.
@@ -92,26 +89,29 @@ class Activator:
     def activate(self, loaded: LoadedPlugin, rank: tuple[Any, ...], *, full: bool) -> Activation:
         """Check what a plugin brings, bind it, and run its and its mixins' activation.
 
-        In this order: hook implementations against their specs, contracts of all mixins, settings,
+        In this order: contracts of all mixins, settings, hook implementations against their specs,
         binding, migration of stored settings, activation of the enabled mixins by their ``order``,
         ``plugreg_activated``, ``plugreg_plugins``. Every fault of the contracts is recorded; else
         the first fault ends the activation, and the steps before it are undone in reverse. The
         plugin's hooks are not in service yet. Raises nothing because of a plugin; an exception that
         belongs to the process passes once the steps are undone.
         """
-        slug, plugin = loaded.slug, loaded.plugin
-        what = ""
+        slug, plugin, spec = loaded.slug, loaded.plugin, loaded.spec
+        present, enabled, faults = self._check_mixins(slug, plugin)
+        if faults:
+            return Activation(failures=tuple(faults))
+        has_settings = any(mixin.key == _SETTINGS for mixin in present)
         with Guard() as guard:
-            dist_info = loaded.spec.path if loaded.spec.distribution is not None else None
-            implementations = self._implement(plugin, slug, rank, dist_info)
-            present, enabled, faults = self._check_mixins(slug, plugin)
-            if faults:
-                return Activation(failures=tuple(faults))
-            has_settings = any(mixin.key == _SETTINGS for mixin in present)
-            what = _SETTINGS
             declared = _read_declared(plugin) if has_settings else Declared()
         if guard.error is not None:
-            return Activation(failures=(_failure_of(slug, guard.error, what, is_mixin=bool(what)),))
+            return Activation(failures=(_failure_of(slug, guard.error, _SETTINGS, is_mixin=True),))
+        dist_info = spec.path if spec.distribution is not None else None
+        with Guard() as guard:
+            implementations = self._manager.implementations(
+                plugin, slug, rank, dist_info, name=spec.name
+            )
+        if guard.error is not None:
+            return Activation(failures=(_failure_of(slug, guard.error, "", is_mixin=False),))
         active = ActivePlugin(
             loaded=loaded,
             mixins={mixin.key: mixin.human_name for mixin in present},
@@ -122,6 +122,7 @@ class Activator:
             settings_version=declared.version,
         )
         begun = _Begun(active)
+        begun.undo.append(_Step(partial(self._manager.let_go, implementations), "unregister"))
         self._begun.append(begun)
         try:
             rows = [mixin for mixin in present if mixin.key in active.enabled - self._off]

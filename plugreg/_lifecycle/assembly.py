@@ -92,6 +92,7 @@ class Assembly:
             options.host,
             hookspecs=as_tuple("hookspecs", options.hookspecs),
             implicit_prefix=options.implicit_prefix,
+            manager=options.manager,
             circuit=options.circuit,
             observe=options.observe,
             timeout=options.call_timeout,
@@ -104,12 +105,7 @@ class Assembly:
         self.heartbeat = Heartbeat(self.storage, options.process, silent=self.rules.safe_mode)
         off = switched_off(self.mixins, options.switches)
         manager = self.calling.manager
-        activator = Activator(
-            self.mixins,
-            off,
-            manager.implementations,
-            self._open_context,
-        )
+        activator = Activator(self.mixins, off, manager, self._open_context)
         self.life = LifeCycle(
             published=self.published,
             sources=sources(options, safe_mode=self.rules.safe_mode),

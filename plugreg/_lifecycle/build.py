@@ -102,7 +102,7 @@ class Builder:
                     others = work.others
                 else:
                     work.failures.append(_endless(found))
-                if not any(map(self._manager.is_reserved, work.made)):
+                if not any(map(self._is_reserved, work.made.values())):
                     break
                 # While it was activated, a plugin registered another one's name on the manager.
                 # That other plugin fails the next time, so this ends when no names are left.
@@ -118,6 +118,10 @@ class Builder:
         return built
 
     # -- the parts ---------------------------------------------------------------------------
+
+    def _is_reserved(self, active: ActivePlugin) -> bool:
+        names = (active.slug, active.implementations.name)
+        return any(map(self._manager.is_reserved, names))
 
     def _carry_out(
         self, plan: LoadPlan, rows: Mapping[Slug, PluginRow], work: BuildState

@@ -61,9 +61,12 @@ def settle(specs: Iterable[PluginSpec]) -> Settled:
         fault = _name_fault(spec)
         winner = spec if fault else chosen.setdefault(spec.slug, spec)
         if winner is not spec and not _is_same_plugin(winner, spec):
+            name, other = ("", "")
+            if spec.name != winner.name:
+                name, other = f"{spec.name!r} in ", f"{winner.name!r} in "
             fault = (
-                f"slug {spec.slug!r} of {spec.origin} is already that of {winner.origin}, "
-                f"which comes first; rename or remove one of the two"
+                f"slug {spec.slug!r} of {name}{spec.origin} is already that of "
+                f"{other}{winner.origin}, which comes first; rename or remove one of the two"
             )
         if fault:
             subject = "" if winner is spec else spec.origin

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from plugreg._lifecycle.load import Acceptance, load
 from plugreg._support.guard import LONGEST_MESSAGE, Guard, cut, plain, safe_str
-from plugreg.hooks import PluginManager, PlugregSpecs
+from plugreg.hooks import PluginManager
 from plugreg.mixins import SettingsMixin
 from plugreg.records import HostRules, LoadedPlugin, PluginFailure, PluginSpec, Stage
 from plugreg.settings.declaration import parse_definitions
@@ -103,7 +103,7 @@ def _prepare(request: ProbeRequest) -> None:
 def _probe(request: ProbeRequest) -> dict[str, Any]:
     """Return the answer, as :func:`plugreg._state.probe_report.report_from` takes it."""
     manager = PluginManager(request.host, implicit_prefix=request.implicit_prefix)
-    manager.add_hookspecs(PlugregSpecs)
+    manager.add_own_hookspecs()
     acceptance = Acceptance(
         manager.has_implementations,
         lambda cls: any(key != "base" for key in _mixins_of(cls, request)),

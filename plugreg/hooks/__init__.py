@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from plugreg.hooks._manager import PluginManager
     from plugreg.hooks._order import Position
     from plugreg.hooks._rows import AsyncOnly, Row, refuse
-    from plugreg.hooks._tables import HookTable, Implementations
+    from plugreg.hooks._tables import HookSubset, HookTable, Implementations
 else:
 
     def __getattr__(name: str) -> object:
@@ -30,7 +30,7 @@ else:
             import pluggy as module
         elif name == "PluginManager":
             from plugreg.hooks import _manager as module
-        elif name in ("HookTable", "Implementations"):
+        elif name in ("HookSubset", "HookTable", "Implementations"):
             from plugreg.hooks import _tables as module
         elif name in ("AsyncOnly", "Row", "refuse"):
             from plugreg.hooks import _rows as module
@@ -46,6 +46,7 @@ else:
 __all__ = [
     "AsyncOnly",
     "HookCallError",
+    "HookSubset",
     "HookTable",
     "Implementations",
     "Keep",

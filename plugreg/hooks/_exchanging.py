@@ -11,7 +11,7 @@ import pluggy
 from pluggy import HookCaller, HookImpl
 
 from plugreg._support.guard import Guard
-from plugreg.hooks._identity import Delivered
+from plugreg.hooks._identity import Delivered, slug_of
 from plugreg.hooks._state import Exchange, HistoricCall, ManagerState
 from plugreg.hooks._tables import Implementations
 
@@ -63,9 +63,11 @@ class ExchangingManager(pluggy.PluginManager):
         Ctrl-C leaves the exchange undone or done. A second Ctrl-C, while the first is handled,
         leaves it decided, and :meth:`settle` carries it out.
 
+        A plugin whose name on the manager another exchanged plugin has is known by its slug.
+
         Args:
-            remove: Names of the plugins to take out; unknown names are ignored.
-            add: Plugins to take in; their names may be in *remove*.
+            remove: Slugs of the plugins to take out; unknown slugs are ignored.
+            add: Plugins to take in; their slugs may be in *remove*.
             publish: Called with the change, and perhaps called again.
 
         Raises:
@@ -74,25 +76,29 @@ class ExchangingManager(pluggy.PluginManager):
         with self._plugreg.writing.get():
             self.settle()
             state = self._plugreg.next()
-            leaving = {name for name in remove if name in state.taken}
-            coming: dict[str, Any] = {}
-            for plugin in add:
+            leaving = {state.taken[slug].name: slug for slug in remove if slug in state.taken}
+            coming: dict[str, Implementations] = {}
+            for given in add:
+                is_shared = (
+                    given.name in coming or given.name in state.slugs.keys() - leaving.keys()
+                )
+                plugin = given.renamed(given.slug) if is_shared else given
                 taken = plugin.name in self._name2plugin and plugin.name not in leaving
                 if taken or plugin.name in coming:
                     raise ValueError(f"plugin name {plugin.name!r} is taken on the plugin manager")
-                coming[plugin.name] = plugin.plugin
+                coming[plugin.name] = plugin
             if state.before is None:
                 known = self._name2plugin.items()
                 state.before = frozenset(name for name, plugin in known if plugin is not None)
             arriving: dict[str, list[HookImpl]] = {}
-            for name in leaving:
-                left = state.drop(name)
+            for slug in leaving.values():
+                left = state.drop(slug)
                 remember_history(self, left)
                 for hook_name, _ in left.pairs:
                     arriving.setdefault(hook_name, [])
             # Plugins that have left receive no more historic calls.
             state.due = deque(call for call in state.due if call.impl.plugin_name not in leaving)
-            for plugin in add:
+            for plugin in coming.values():
                 state.put(plugin)
                 for hook_name, impl in plugin.pairs:
                     arriving.setdefault(hook_name, []).append(impl)
@@ -105,7 +111,8 @@ class ExchangingManager(pluggy.PluginManager):
                     staying = [impl for impl in staying if impl.plugin_name not in leaving]
                 new = state.arrange(hook_name, state.placed(staying, impls), impls)
                 lists.append((hook, new))
-            state.exchange = Exchange(lists=lists, removed=leaving, added=coming, publish=publish)
+            added = {name: plugin.plugin for name, plugin in coming.items()}
+            state.exchange = Exchange(lists=lists, removed=leaving, added=added, publish=publish)
             try:
                 # The one assignment that decides: the rest is carried out, once or twice.
                 self._plugreg = state
@@ -135,7 +142,7 @@ class ExchangingManager(pluggy.PluginManager):
         after its exchange reach it directly.
 
         Yields:
-            ``(name, hook, exception)`` for each implementation that fails; the others go on.
+            ``(slug, hook, exception)`` for each implementation that fails; the others go on.
         """
         while due := self._plugreg.due:
             call = due[0]
@@ -150,7 +157,7 @@ class ExchangingManager(pluggy.PluginManager):
                 # It has failed before the plugin's code began.
                 del due[0]
             if guard.error is not None:
-                yield call.impl.plugin_name, call.hook_name, guard.error
+                yield slug_of(call.impl), call.hook_name, guard.error
 
 
 # The parts are functions, so that no method of a host's subclass can take their place.
@@ -172,7 +179,7 @@ def _begun(impl: HookImpl, due: deque[HistoricCall]) -> HookImpl:
 
 
 def find_caller(manager: ExchangingManager, name: str) -> HookCaller | None:
-    return cast("HookCaller | None", vars(manager.hook).get(name))
+    return vars(manager.hook).get(name) or manager._plugreg.own.get(name)
 
 
 def has_spec(manager: ExchangingManager, name: str) -> bool:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
+
+from pluggy import HookImpl
+
+SLUG: Final = "plugreg_slug"
+"""The option of an implementation that has its plugin's slug, where that is not its name."""
+
+
+def slug_of(impl: HookImpl) -> str:
+    """Return the slug of an exchanged plugin, the name of one that the host registered."""
+    slug: str = impl.opts.get(SLUG) or impl.plugin_name  # type: ignore[assignment]
+    return slug
 
 
 class Identities:

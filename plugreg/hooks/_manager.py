@@ -17,6 +17,7 @@ from plugreg._support.guard import Guard, safe_repr, safe_str
 from plugreg._support.slugs import near
 from plugreg.exceptions import UnknownHookError
 from plugreg.hooks._exchanging import (
+    Caller,
     ExchangingManager,
     base_of,
     caller_of,
@@ -26,11 +27,12 @@ from plugreg.hooks._exchanging import (
     store,
 )
 from plugreg.hooks._finding import OBJECT_NAMES, MarkedFunction, Marks, as_plain, find_at_once
-from plugreg.hooks._identity import Identities
+from plugreg.hooks._identity import SLUG, Identities
 from plugreg.hooks._order import Position, explain_order
 from plugreg.hooks._rows import Row
-from plugreg.hooks._state import ManagerState
-from plugreg.hooks._tables import HookTable, Implementations, Rank
+from plugreg.hooks._specs import PlugregSpecs
+from plugreg.hooks._state import ManagerState, Offer
+from plugreg.hooks._tables import HookSubset, HookTable, Implementations, Rank
 
 if TYPE_CHECKING:
     import importlib.metadata
@@ -53,20 +55,21 @@ class PluginManager(ExchangingManager):
     Args:
         project_name: The host's name, by which its own markers are known.
         implicit_prefix: Unmarked functions whose name begins with it count as hooks.
-        around: Returns the implementation that isolated calls are to call instead of a given
-            one; pluggy's own calls do not use it.
     """
 
-    def __init__(
-        self,
-        project_name: str,
-        *,
-        implicit_prefix: str | None = None,
-        around: Callable[[Row], Row] | None = None,
-    ) -> None:
+    def __init__(self, project_name: str, *, implicit_prefix: str | None = None) -> None:
         super().__init__(project_name)
         self.implicit_prefix: Final = implicit_prefix
-        self._plugreg = ManagerState(around)
+        self._plugreg = ManagerState()
+
+    def supervise(self, around: Callable[[Row], Row] | None) -> None:
+        """Set what isolated calls use instead of each implementation; before the first call.
+
+        Args:
+            around: Returns the implementation to call instead of a given one, None for itself.
+        """
+        self._plugreg.around = around
+        self._plugreg.tables.clear()
 
     # -- what counts as a hook ---------------------------------------------------------------
 
@@ -106,30 +109,81 @@ class PluginManager(ExchangingManager):
                 caller_of(self, name)
         super().add_hookspecs(module_or_class)
 
+    @property
+    def has_registry(self) -> bool:
+        """Whether a registry has added plugreg's own hooks."""
+        return bool(self._plugreg.own)
+
+    def add_own_hookspecs(self) -> None:
+        """Add the specs of plugreg's own hooks, which no attribute of :attr:`hook` is for."""
+        for name in dir(PlugregSpecs):
+            opts = self.parse_hookspec_opts(PlugregSpecs, name)
+            if opts is not None and name not in self._plugreg.own:
+                # The host may have registered plugins that implement it.
+                caller = vars(self.hook).pop(name, None) or Caller(name, self._hookexec)
+                caller.set_specification(PlugregSpecs, opts)
+                self._plugreg.own[name] = caller
+                for impl in caller.get_hookimpls():
+                    self._verify_hook(caller, impl)
+
     def implementations(
-        self, plugin: Any, name: str, rank: Rank = (), dist_info: str | None = None
+        self,
+        plugin: Any,
+        slug: str,
+        rank: Rank = (),
+        dist_info: str | None = None,
+        *,
+        name: str | None = None,
     ) -> Implementations:
         """Parse the hook implementations of a plugin and check them.
 
         They are checked against the present specs. No attribute is evaluated and nothing is
-        registered.
+        registered. A host's subclass that overrides :meth:`register` is asked: what it refuses,
+        and what it raises, keeps the plugin out of service. :meth:`let_go` follows in any case.
 
         Args:
             plugin: The plugin object.
-            name: Its name on the manager.
+            slug: Its identity.
             rank: Its place among the other exchanged plugins.
             dist_info: Metadata folder of its distribution, or None.
+            name: Its name on the manager, None for the slug.
 
         Raises:
             PluginValidationError: If an implementation does not match its spec.
-            ValueError: If the host itself has registered or blocked the name.
+            ValueError: If the host itself has registered or blocked the name, or the slug.
         """
-        if self.is_reserved(name):
-            raise ValueError(f"plugin name {name!r} is taken or blocked on the plugin manager")
-        pairs = tuple(_parse(self, plugin, name))
+        name = name or slug
+        for taken in filter(self.is_reserved, (name, slug)):
+            raise ValueError(f"plugin name {taken!r} is taken or blocked on the plugin manager")
+        if type(self).register is PluginManager.register:
+            pairs = _parse(self, plugin, name)
+        else:
+            self._plugreg.offer = offer = Offer(plugin, name)
+            try:
+                self.register(plugin, name)
+            finally:
+                self._plugreg.offer = None
+            if offer.pairs is None:
+                raise ValueError(f"{type(self).__qualname__}.register() refuses plugin {name!r}")
+            pairs = offer.pairs
+        for _, impl in pairs if name != slug else ():
+            impl.opts[SLUG] = slug  # type: ignore[typeddict-unknown-key]
         return Implementations(
-            name=name, plugin=plugin, pairs=pairs, rank=rank, dist_info=dist_info
+            slug=slug, name=name, plugin=plugin, pairs=(*pairs,), rank=rank, dist_info=dist_info
         )
+
+    def let_go(self, left: Implementations) -> None:
+        """Tell a host's subclass that overrides :meth:`unregister` that a plugin has left.
+
+        Args:
+            left: What :meth:`implementations` returned of the plugin, which is not in service.
+        """
+        if type(self).unregister is not PluginManager.unregister:
+            self._plugreg.offer = Offer(left.plugin, left.name)
+            try:
+                self.unregister(left.plugin, left.name)
+            finally:
+                self._plugreg.offer = None
 
     def _verify_hook(self, hook: HookCaller, hookimpl: HookImpl) -> None:
         """Check an implementation; a wrapper may be an async generator, too."""
@@ -165,6 +219,11 @@ class PluginManager(ExchangingManager):
         if plugin is None:
             return None
         plugin_name = name or self.get_canonical_name(plugin)
+        offer = self._plugreg.offer
+        if offer is not None and offer.is_of(plugin, plugin_name):
+            # The plugin is exchanged in later; a host's subclass does its part of it now.
+            offer.pairs = _parse(self, plugin, plugin_name)
+            return plugin_name
         if plugin_name in self._name2plugin:
             if self._name2plugin[plugin_name] is None:
                 return None
@@ -208,6 +267,9 @@ class PluginManager(ExchangingManager):
         Raises:
             ValueError: If plugin and name do not agree.
         """
+        offer = self._plugreg.offer
+        if offer is not None and offer.is_of(plugin, name):
+            return plugin
         if name is None:
             assert plugin is not None, "one of name or plugin needs to be specified"
             name = self.get_name(plugin)
@@ -229,17 +291,17 @@ class PluginManager(ExchangingManager):
                 )
         with self._plugreg.writing.get():
             self.settle()
-            for hook in self.get_hookcallers(plugin) or ():
-                store(
-                    self, hook, [impl for impl in base_of(self, hook) if impl.plugin is not plugin]
-                )
+            for hook in [*vars(self.hook).values(), *self._plugreg.own.values()]:
+                if any(impl.plugin is plugin for impl in hook._hookimpls):
+                    impls = [impl for impl in base_of(self, hook) if impl.plugin is not plugin]
+                    store(self, hook, impls)
             if self._name2plugin.get(name) is not None:
                 del self._name2plugin[name]
                 if self._plugreg.before is not None:
                     # A plugin that comes back counts as a later one.
                     self._plugreg.before -= {name}
-                if name in self._plugreg.taken:
-                    remember_history(self, self._plugreg.drop(name))
+                if (slug := self._plugreg.slugs.get(name)) is not None:
+                    remember_history(self, self._plugreg.drop(slug))
         return plugin
 
     def get_name(self, plugin: Any) -> str | None:
@@ -264,7 +326,7 @@ class PluginManager(ExchangingManager):
         for name, plugin in list(self._name2plugin.items()):
             if plugin is None:
                 continue
-            if name not in self._plugreg.taken:
+            if name not in self._plugreg.slugs:
                 plugins.add(plugin)
                 continue
             with Guard():
@@ -279,7 +341,7 @@ class PluginManager(ExchangingManager):
             remove_plugins: The plugin objects to leave out.
         """
         caller: HookCaller = getattr(self.hook, name)
-        if not any(impl.plugin_name in self._plugreg.taken for impl in caller._hookimpls):
+        if not any(impl.plugin_name in self._plugreg.slugs for impl in caller._hookimpls):
             return super().subset_hook_caller(name, remove_plugins)
         removed = Identities(remove_plugins)
         if not any(impl.plugin in removed for impl in caller._hookimpls):
@@ -307,13 +369,13 @@ class PluginManager(ExchangingManager):
 
     # -- what was exchanged ------------------------------------------------------------------
 
-    def is_taken_in(self, name: str) -> bool:
-        """Return whether a plugin was exchanged in under this name, and has not left.
+    def is_taken_in(self, slug: str) -> bool:
+        """Return whether a plugin was exchanged in, and has not left.
 
         Args:
-            name: The plugin's name.
+            slug: The plugin.
         """
-        return name in self._plugreg.taken
+        return slug in self._plugreg.taken
 
     def is_reserved(self, name: str) -> bool:
         """Return whether the host has registered or blocked this name itself.
@@ -321,22 +383,24 @@ class PluginManager(ExchangingManager):
         Args:
             name: The plugin's name.
         """
-        return name in self._name2plugin and name not in self._plugreg.taken
+        return name in self._name2plugin and name not in self._plugreg.slugs
 
-    def unknown_hooks(self, name: str) -> tuple[str, ...]:
+    def unknown_hooks(self, slug: str) -> tuple[str, ...]:
         """Return a sentence for each implementation of a plugin without a spec.
 
+        Those marked ``optionalhook``, and those that only the host's prefix makes hooks, need none.
+
         Args:
-            name: The plugin's name. Implementations marked ``optionalhook`` need no spec.
+            slug: The plugin.
         """
-        found = self._plugreg.taken.get(name)
+        found = self._plugreg.taken.get(slug)
         if found is None:
             return ()
         known = [hook_name for hook_name in list(vars(self.hook)) if has_spec(self, hook_name)]
         return tuple(
             f"unknown hook {hook_name!r}, which no specification asks for{near(hook_name, known)}"
             for hook_name, impl in found.pairs
-            if not impl.optionalhook and not has_spec(self, hook_name)
+            if not (impl.optionalhook or has_spec(self, hook_name) or _is_by_prefix(self, impl))
         )
 
     def ignored_constraints(self) -> Mapping[str, tuple[str, ...]]:
@@ -356,6 +420,14 @@ class PluginManager(ExchangingManager):
         message = "ignored_wishes() is deprecated; call ignored_constraints()"
         warnings.warn(message, DeprecationWarning, stacklevel=2)
         return self.ignored_constraints()
+
+    def subset(self, slugs: Iterable[str]) -> HookSubset:
+        """Return the hooks with the implementations of some plugins alone.
+
+        Args:
+            slugs: The plugins; those that are not in service have none.
+        """
+        return HookSubset(self.table, frozenset(slugs), self._plugreg.around)
 
     def explain(self, hook: Any) -> tuple[Position, ...]:
         """Return all implementations of a hook in call order, with reasons.
@@ -396,8 +468,7 @@ class PluginManager(ExchangingManager):
 def _find_functions(manager: PluginManager, plugin: Any) -> Iterable[MarkedFunction]:
     """Find the implementations of a plugin, by name; a host may parse in its own way."""
     if getattr(manager.parse_hookimpl_opts, "__func__", None) is PluginManager.parse_hookimpl_opts:
-        markers = (f"{manager.project_name}_impl", "plugreg_impl")
-        found = find_at_once(plugin, Marks(markers, manager.implicit_prefix))
+        found = find_at_once(plugin, Marks(_markers(manager), manager.implicit_prefix))
         if found is not None:
             return found
     return _find_one_by_one(manager, plugin)
@@ -413,6 +484,16 @@ def _find_one_by_one(manager: PluginManager, plugin: Any) -> Iterator[MarkedFunc
         found = _static_hook_attr(plugin, attribute)
         assert found is not None, f"{plugin!r}.{attribute} is not a hookable attribute"
         yield MarkedFunction(attribute, opts, found[1])
+
+
+def _is_by_prefix(manager: PluginManager, impl: HookImpl) -> bool:
+    """Return whether the host's prefix alone makes a function an implementation."""
+    marks = Marks(_markers(manager), None)
+    return manager.implicit_prefix is not None and marks.options("", impl.function) is None
+
+
+def _markers(manager: PluginManager) -> tuple[str, str]:
+    return f"{manager.project_name}_impl", "plugreg_impl"
 
 
 def _any_wrapper() -> Iterator[None]:
@@ -439,7 +520,7 @@ def _name_of(plugin: Any, manager: PluginManager) -> str | None:
         if registered is plugin:
             return name
     for name, registered in known:
-        if name not in manager._plugreg.taken and registered is not None and plugin == registered:
+        if name not in manager._plugreg.slugs and registered is not None and plugin == registered:
             return name
     return None
 

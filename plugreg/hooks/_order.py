@@ -10,6 +10,7 @@ from pluggy import HookImpl
 
 from plugreg._support.named import NamedTuple
 from plugreg.hooks._constraints import RELATIONS, Relation
+from plugreg.hooks._identity import slug_of
 
 At = Mapping[str, Sequence[int]]
 """The places of each plugin's implementations."""
@@ -205,7 +206,7 @@ def arrange(base: list[HookImpl]) -> Arranged:
         order = find_order([_request_of(impl) for impl in called])
         impls += (called[place] for place in reversed(order.places))
         for cycle in order.cycles:
-            named = [(called[constraint.place].plugin_name, constraint) for constraint in cycle]
+            named = [(slug_of(called[constraint.place]), constraint) for constraint in cycle]
             text = ", ".join(
                 f"{name!r} {constraint.relation} {constraint.other!r}" for name, constraint in named
             )
@@ -255,4 +256,4 @@ def _in_call_order(impls: Sequence[HookImpl]) -> tuple[list[HookImpl], list[Hook
 def _request_of(impl: HookImpl) -> OrderRequest:
     # plugreg's manager has parsed its own options into those of pluggy.
     opts = cast("Mapping[str, tuple[str, ...]]", impl.opts)
-    return OrderRequest(impl.plugin_name, *(opts.get(relation, ()) for relation in RELATIONS))
+    return OrderRequest(slug_of(impl), *(opts.get(relation, ()) for relation in RELATIONS))

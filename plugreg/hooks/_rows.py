@@ -11,6 +11,7 @@ from typing import Any, Final
 from pluggy import HookCallError, HookImpl, Result
 
 from plugreg._support.named import NamedTuple
+from plugreg.hooks._identity import slug_of
 
 ABSENT: Final = object()
 """Stands for an argument that a call of a hook without a spec does not give."""
@@ -74,7 +75,7 @@ def make_row(impl: HookImpl, hook: str, known: Container[str], *, may_lack: bool
     optional = tuple(name for name in impl.kwargnames if name in known)
     unknown = [name for name in impl.argnames if name not in known]
     if unknown:
-        return Row(impl.plugin_name, hook, _make_refusal(unknown[0]))
+        return Row(slug_of(impl), hook, _make_refusal(unknown[0]))
     if (may_lack and optional) or not _takes_by_place(impl, optional):
         function = _pass_by_keyword(function, len(impl.argnames), optional)
     if inspect.iscoroutinefunction(impl.function) or inspect.isasyncgenfunction(impl.function):
@@ -82,7 +83,7 @@ def make_row(impl: HookImpl, hook: str, known: Container[str], *, may_lack: bool
     elif impl.hookwrapper:
         function = _make_new_style(function)
     takes = (*impl.argnames, *optional)
-    return Row(impl.plugin_name, hook, function, takes, _make_pick(takes))
+    return Row(slug_of(impl), hook, function, takes, _make_pick(takes))
 
 
 def _takes_by_place(impl: HookImpl, optional: tuple[str, ...]) -> bool:

@@ -41,6 +41,22 @@ class Exchange(NamedTuple):
     publish: Callable[[], object]
 
 
+class Offer:
+    """A plugin that a host's subclass is asked to register, or to unregister, for an exchange.
+
+    ``pairs`` are its implementations, once the subclass has passed it on.
+    """
+
+    def __init__(self, plugin: Any, name: str) -> None:
+        self._plugin = plugin
+        self._name = name
+        self.pairs: list[tuple[str, HookImpl]] | None = None
+
+    def is_of(self, plugin: Any, name: str | None) -> bool:
+        """Return whether this is the plugin, and the name, if one is given."""
+        return plugin is self._plugin and name in (None, self._name)
+
+
 class ManagerState:
     """All state in one attribute, so that a host's subclass is free in its own names.
 
@@ -49,10 +65,18 @@ class ManagerState:
     yet. ``due`` are the historic calls that exchanged plugins have not received.
     """
 
-    def __init__(self, around: Callable[[Row], Row] | None = None) -> None:
+    def __init__(
+        self,
+        around: Callable[[Row], Row] | None = None,
+        own: dict[str, HookCaller] | None = None,
+    ) -> None:
         self.around = around
+        # The callers of plugreg's own hooks, which are none of the host's.
+        self.own = own or {}
         self.writing = PerProcess(threading.RLock)
         self.taken: dict[str, Implementations] = {}
+        # The slugs of these plugins, by their names on the manager.
+        self.slugs: dict[str, str] = {}
         # For each implementation: its section, and its place among the exchanged ones.
         self.places: dict[HookImpl, tuple[int, tuple[Rank, int]]] = {}
         self.before: frozenset[str] | None = None
@@ -61,27 +85,31 @@ class ManagerState:
         self.delivered: dict[str, Delivered] = {}
         self.due: deque[HistoricCall] = deque()
         self.exchange: Exchange | None = None
+        self.offer: Offer | None = None
 
-    def __reduce__(self) -> tuple[type[ManagerState], tuple[()]]:
-        return ManagerState, ()
+    def __reduce__(self) -> tuple[type[ManagerState], tuple[None, dict[str, HookCaller]]]:
+        return ManagerState, (None, self.own)
 
     def next(self) -> ManagerState:
         """Return a copy to prepare an exchange in; readers go on with this state."""
-        state = ManagerState(self.around)
+        state = ManagerState(self.around, self.own)
         vars(state).update(vars(self))
         state.taken, state.places = self.taken.copy(), self.places.copy()
+        state.slugs = self.slugs.copy()
         state.arranged, state.due = self.arranged.copy(), self.due.copy()
         return state
 
     def put(self, added: Implementations) -> None:
         """Add a plugin, placed by its rank, then by the order of its hooks."""
-        self.taken[added.name] = added
+        self.taken[added.slug] = added
+        self.slugs[added.name] = added.slug
         for index, (_, impl) in enumerate(added.pairs):
             self.places[impl] = (section(impl), (added.rank, index))
 
-    def drop(self, name: str) -> Implementations:
+    def drop(self, slug: str) -> Implementations:
         """Remove a plugin, and return its implementations."""
-        left = self.taken.pop(name)
+        left = self.taken.pop(slug)
+        del self.slugs[left.name]
         for _, impl in left.pairs:
             self.places.pop(impl, None)
         return left

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
 from pluggy import HookCaller, HookCallError, HookImpl
 from pluggy._hooks import HookSpec
 
-from plugreg._support.frozen import Frozen
+from plugreg._support.frozen import Frozen, replace
+from plugreg.hooks._identity import slug_of
 from plugreg.hooks._loop import Loop, Pick, make_calls, make_loop, make_pick
+from plugreg.hooks._order import Position, explain_order
 from plugreg.hooks._rows import ABSENT, Row, make_row
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ class Implementations(Frozen, eq=False):
     """The hook implementations of one plugin, parsed and checked, but not in service.
 
     Attributes:
+        slug: The plugin's identity.
         name: The plugin's name on the manager.
         plugin: The plugin object.
         pairs: ``(hook name, implementation)`` in the order in which the plugin lists them.
@@ -31,11 +35,23 @@ class Implementations(Frozen, eq=False):
         dist_info: Metadata folder of the plugin's distribution, or None.
     """
 
+    slug: str
     name: str
     plugin: Any = field(repr=False)
     pairs: tuple[tuple[str, HookImpl], ...]
     rank: Rank = ()
     dist_info: str | None = None
+
+    def renamed(self, name: str) -> Implementations:
+        """Return these implementations of the plugin under another name on the manager.
+
+        Args:
+            name: The name.
+        """
+        pairs = [(hook, copy(impl)) for hook, impl in self.pairs]
+        for _, impl in pairs:
+            impl.plugin_name = name  # type: ignore[misc]
+        return replace(self, name=name, pairs=(*pairs,))
 
     def distribution(self) -> importlib.metadata.Distribution | None:
         """Read the plugin's distribution; None for a plugin without."""
@@ -161,6 +177,60 @@ class HookTable:
             names = ", ".join(map(repr, sorted(unknown)))
             raise HookCallError(f"hook {name!r} has no argument {names}")
         return {name: found[name] for name in self.parameters}
+
+
+class HookSubset:
+    """The hooks of a manager with the implementations of some plugins alone, wrappers included.
+
+    Args:
+        table_of: Returns the whole table of a hook.
+        slugs: The plugins.
+        around: As for `HookTable`.
+    """
+
+    def __init__(
+        self,
+        table_of: Callable[[Any], HookTable],
+        slugs: Container[str],
+        around: Callable[[Row], Row] | None,
+    ) -> None:
+        self._table_of = table_of
+        self._slugs = slugs
+        self._around = around
+        # By the hook's name: the whole table, and the part of it.
+        self._parts: dict[str, tuple[HookTable, HookTable]] = {}
+
+    def subset(self, slugs: Iterable[str]) -> HookSubset:
+        """Return the hooks with the implementations of some of these plugins.
+
+        Args:
+            slugs: The plugins.
+        """
+        return HookSubset(self.table, frozenset(slugs), self._around)
+
+    def table(self, hook: Any) -> HookTable:
+        """Return the table of a hook, as `PluginManager.table` does.
+
+        Args:
+            hook: The spec function, or the hook's name.
+        """
+        whole = self._table_of(hook)
+        name = whole.hook.name
+        known = self._parts.get(name)
+        if known is None or known[0] is not whole:
+            part = HookCaller(name, whole.hook._hookexec)
+            part.spec = whole.spec
+            part._hookimpls.extend(impl for impl in whole.impls if slug_of(impl) in self._slugs)
+            known = self._parts[name] = (whole, HookTable(part, self._around))
+        return known[1]
+
+    def explain(self, hook: Any) -> tuple[Position, ...]:
+        """Return these implementations of a hook in call order, as `PluginManager.explain` does.
+
+        Args:
+            hook: The spec function, or the hook's name.
+        """
+        return explain_order(self.table(hook).impls)
 
 
 def _parameters(

@@ -83,7 +83,7 @@ class House:
             self.log.row("second", Second, 60, **dict(second)),
             self.log.row("first", First, 50, **dict(first)),
         )
-        self.activator = Activator(rows, frozenset(off), self.manager.implementations, self.open)
+        self.activator = Activator(rows, frozenset(off), self.manager, self.open)
 
     def open(self, slug, declared):
         return self.open_context(slug, declared)

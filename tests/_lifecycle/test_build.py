@@ -78,7 +78,7 @@ class Yard:
             activator=Activator(
                 MIXINS,
                 frozenset(),
-                self.manager.implementations,
+                self.manager,
                 partial(BoundContext, store, self.plugin_rows),
             ),
             acceptance=Acceptance(self.manager.has_implementations),

@@ -189,7 +189,7 @@ def check_whole(registry):
     active = {slug: plugin.plugin for slug, plugin in registry.active.items()}
     assert dict(registry.manager.list_name_plugin()) == active
     for hook in ("price", "opened", "plugreg_deactivating"):
-        impls = getattr(registry.hook, hook).get_hookimpls()
+        impls = registry.manager.table(hook).impls
         names = [impl.plugin_name for impl in impls if impl.function.__name__ == hook]
         assert sorted(names) == sorted(active)
         assert all(active[impl.plugin_name] is impl.plugin for impl in impls)
