@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -15,8 +16,10 @@ import pytest
 import plugreg
 import plugreg.mixins
 import plugreg.storage
+from plugreg._calls.outcome import Outcome
 from plugreg.hooks import PlugregSpecs
 from plugreg.mixins import ActionMixin, NotificationMixin, ValidationMixin
+from plugreg.records import LoadReport, PluginFailure, PluginRecord, PluginSpec
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -130,6 +133,18 @@ def test_what_a_registry_can_is_all_told_of():
     names = {name for name in vars(plugreg.PluginRegistry) if not name.startswith("_")}
 
     assert names - told == set()
+
+
+@pytest.mark.parametrize("cls", [PluginRecord, Outcome, PluginFailure, LoadReport, PluginSpec])
+def test_fields_are_all_described(cls):
+    """Each public field and property of a record stands in its table, and no other does."""
+    page = _page("reference/records.md")
+    (table,) = re.findall(rf"^## {cls.__name__}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    described = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)))
+    properties = [name for name, member in vars(cls).items() if isinstance(member, property)]
+    names = {*(field.name for field in dataclasses.fields(cls)), *properties}
+
+    assert sorted(described) == sorted(name for name in names if not name.startswith("_"))
 
 
 def test_states_and_stages_are_all_told_of():
