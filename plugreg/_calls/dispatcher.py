@@ -35,7 +35,13 @@ if TYPE_CHECKING:
     from plugreg.observation import CallStats, Observation, RunningCall
 
 P = ParamSpec("P")
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    R = TypeVarWithDefault("R", default=None)
+else:
+    R = TypeVar("R")
+"""What a spec returns besides None."""
 V = TypeVar("V")
 
 Method: TypeAlias = Callable[Concatenate[Any, P], R]
@@ -119,11 +125,6 @@ class Dispatcher:
             bound._manager = self._manager.subset(only)
         return bound
 
-    # A spec that returns nothing comes first: from None no type of results can be inferred.
-    @overload
-    def call(self, hook: Method[P, None], /, *args: P.args, **kwargs: P.kwargs) -> list[None]: ...
-    @overload
-    def call(self, hook: Function[P, None], /, *args: P.args, **kwargs: P.kwargs) -> list[None]: ...
     @overload
     def call(self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs) -> list[R]: ...
     @overload
@@ -199,14 +200,6 @@ class Dispatcher:
 
     @overload
     def outcomes(
-        self, hook: Method[P, None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[Outcome[None]]: ...
-    @overload
-    def outcomes(
-        self, hook: Function[P, None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[Outcome[None]]: ...
-    @overload
-    def outcomes(
         self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[Outcome[R]]: ...
     @overload
@@ -237,14 +230,6 @@ class Dispatcher:
         table = self._table(hook, args)
         return [*self._outcomes(table.rows, table.arguments(kwargs))]
 
-    @overload
-    def iterate(
-        self, hook: Method[P, None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Iterator[Outcome[None]]: ...
-    @overload
-    def iterate(
-        self, hook: Function[P, None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Iterator[Outcome[None]]: ...
     @overload
     def iterate(
         self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs
@@ -395,19 +380,11 @@ class Dispatcher:
 
     @overload
     async def acall(
-        self, hook: Method[P, Awaitable[None] | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[None]: ...
-    @overload
-    async def acall(
-        self, hook: Function[P, Awaitable[None] | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[None]: ...
-    @overload
-    async def acall(
-        self, hook: Method[P, Awaitable[R | None]], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Method[P, Awaitable[R | None] | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[R]: ...
     @overload
     async def acall(
-        self, hook: Function[P, Awaitable[R | None]], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Function[P, Awaitable[R | None] | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[R]: ...
     @overload
     async def acall(
@@ -453,19 +430,11 @@ class Dispatcher:
 
     @overload
     async def aoutcomes(
-        self, hook: Method[P, Awaitable[None] | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[Outcome[None]]: ...
-    @overload
-    async def aoutcomes(
-        self, hook: Function[P, Awaitable[None] | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[Outcome[None]]: ...
-    @overload
-    async def aoutcomes(
-        self, hook: Method[P, Awaitable[R | None]], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Method[P, Awaitable[R | None] | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[Outcome[R]]: ...
     @overload
     async def aoutcomes(
-        self, hook: Function[P, Awaitable[R | None]], /, *args: P.args, **kwargs: P.kwargs
+        self, hook: Function[P, Awaitable[R | None] | None], /, *args: P.args, **kwargs: P.kwargs
     ) -> list[Outcome[R]]: ...
     @overload
     async def aoutcomes(
