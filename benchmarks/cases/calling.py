@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
 from typing import Any
 
-from model import Budget, Case, How, NotThereError, Place, Timed, floor, ours, peer, statement
+from model import (
+    Budget,
+    Case,
+    How,
+    Kind,
+    NotThereError,
+    Place,
+    Timed,
+    floor,
+    ours,
+    peer,
+    statement,
+)
 
 
 def functions_of(place: Place, name: str = "price") -> list:
@@ -130,7 +146,100 @@ def wrapped_loop(place: Place) -> Timed:
     return statement("call(functions, item='tea')", call=call, functions=functions_of(place))
 
 
+class IdleObserver:
+    """A host's observer that does nothing: its two calls take 0.1 µs."""
+
+    def began(self, slug: str, hook: str) -> None: ...
+
+    def ended(self, token: object, error: BaseException | None) -> None: ...
+
+
+ROUNDS = 25
+"""How many rounds an event loop makes, of which the quickest counts."""
+
+
+def on_a_loop(start: Callable[[Place], Callable[[], Awaitable[object]]]) -> Any:
+    """Return what measures the seconds of one call on an event loop that goes on."""
+
+    async def measure(call: Callable[[], Awaitable[object]], calls: int) -> float:
+        times = []
+        for _ in range(ROUNDS):
+            began = perf_counter()
+            for _ in range(calls):
+                await call()
+            times.append((perf_counter() - began) / calls)
+        return min(times)
+
+    def prepare(place: Place) -> Callable[[], float]:
+        call = start(place)
+
+        def run() -> float:
+            gc.disable()
+            try:
+                return asyncio.run(measure(call, max(1, 100 // place.size)))
+            finally:
+                gc.enable()
+
+        return run
+
+    return prepare
+
+
+async def answer(item: str) -> float:  # noqa: ARG001
+    return 1.5
+
+
+def gather(place: Place) -> Callable[[], Awaitable[object]]:
+    functions = [answer] * place.size
+
+    async def call() -> Sequence[object]:
+        return await asyncio.gather(*[each("tea") for each in functions])
+
+    return call
+
+
+def to_thread(place: Place) -> Callable[[], Awaitable[object]]:
+    functions = functions_of(place)
+
+    async def call() -> Sequence[object]:
+        return [await asyncio.to_thread(each, "tea") for each in functions]
+
+    return call
+
+
+def acall(*, is_async: bool) -> Any:
+    def start(place: Place) -> Callable[[], Awaitable[object]]:
+        from types import SimpleNamespace
+
+        from cases.objects import Hooks, answers, registry_of
+        from plugreg import hookimpl
+
+        plugins: list[object] = [*answers(place.size)]
+        if is_async:
+
+            def make() -> Any:
+                async def price(item: str) -> float:  # noqa: ARG001
+                    return 1.5
+
+                return price
+
+            plugins = [SimpleNamespace(price=hookimpl(make())) for _ in plugins]
+        made = registry_of(plugins)
+        return lambda: made.acall(Hooks.price, item="tea")
+
+    return start
+
+
+def for_each(limit: float, of: str, against: str, sizes: Sequence[int]) -> tuple[Budget, ...]:
+    """Return budgets of so many seconds more for each implementation."""
+    return tuple(
+        Budget(of=of, limit=limit * size, kind=Kind.PLUS, against=against, sizes=(size,))
+        for size in sizes
+    )
+
+
 CALL = "registry.call(Hooks.price, item='tea')"
+ITERATE = "for _ in registry.dispatch.iterate(Hooks.price, item='tea'): pass"
 SIZES = (1, 10, 100, 1_000)
 MANY = SIZES[1:]
 COMMON = {"how": How.LOOP, "counting": "implementations", "sizes": SIZES}
@@ -144,6 +253,11 @@ CASES = {
                 floor("loop with try and name", guarded_loop),
                 ours("plugreg, call", registry(CALL)),
                 ours("plugreg, call, observed", registry(CALL, observe=True)),
+                ours(
+                    "plugreg, call, observed by the host",
+                    registry(CALL, observe=[IdleObserver()]),
+                ),
+                ours("plugreg, iterate", registry(ITERATE)),
                 ours("plugreg, outcomes", registry("registry.outcomes(Hooks.price, item='tea')")),
                 ours("plugreg, hook (not isolated)", registry("registry.hook.price(item='tea')")),
                 peer("pluggy, hook", pluggy("manager.hook.price(item='tea')")),
@@ -153,6 +267,10 @@ CASES = {
             budgets=(
                 Budget(of="plugreg, call", limit=2.3, against="bare loop", sizes=MANY),
                 Budget(of="plugreg, call", limit=1 / 3, against="pluggy, hook", sizes=MANY),
+                *for_each(1.0e-6, "plugreg, call, observed", "plugreg, call", SIZES),
+                *for_each(1.1e-6, "plugreg, call, observed by the host", "plugreg, call", SIZES),
+                *for_each(0.6e-6, "plugreg, outcomes", "bare loop", SIZES),
+                *for_each(0.6e-6, "plugreg, iterate", "bare loop", SIZES),
             ),
             **COMMON,
         ),
@@ -174,7 +292,30 @@ CASES = {
                 ours("plugreg, hook (not isolated)", wrapped("registry.hook.price(item='tea')")),
                 peer("pluggy, hook", pluggy_wrapped),
             ),
+            budgets=(Budget(of="plugreg, call", limit=1.0, against="pluggy, hook"),),
             **COMMON,
+        ),
+        Case(
+            name="coroutines that do nothing",
+            contestants=(
+                floor("asyncio.gather", on_a_loop(gather)),
+                ours("plugreg, acall", on_a_loop(acall(is_async=True))),
+            ),
+            budgets=(Budget(of="plugreg, acall", limit=1.5, against="asyncio.gather"),),
+            how=How.VALUE,
+            counting="implementations",
+            sizes=SIZES[:3],
+        ),
+        Case(
+            name="functions that do nothing, from a coroutine",
+            contestants=(
+                floor("asyncio.to_thread for each", on_a_loop(to_thread)),
+                ours("plugreg, acall", on_a_loop(acall(is_async=False))),
+            ),
+            budgets=(Budget(of="plugreg, acall", limit=1.3, against="asyncio.to_thread for each"),),
+            how=How.VALUE,
+            counting="implementations",
+            sizes=SIZES[:3],
         ),
     )
 }
