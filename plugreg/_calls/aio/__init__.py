@@ -87,10 +87,10 @@ class AsyncCalls:
             else:
                 jobs = await call.run(table.bare)
                 value = [job.value for job in jobs if job.value is not None]
-            value = await call.leave(value, is_list=not table.firstresult)
-        return [
-            result for result in ([value] if table.firstresult else value) if result is not None
-        ]
+            if table.wrappers:
+                value = await call.leave(value, is_list=not table.firstresult)
+        results = [value] if table.firstresult else value
+        return [result for result in results if result is not None]
 
 
 class _HookCall:

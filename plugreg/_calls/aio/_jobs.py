@@ -102,7 +102,9 @@ class Job:
         self.slug = slug
         self.start = start
         self._team = team
-        self.limit = limit
+        self._limit = limit
+        if limit is not None:
+            team.is_timed = True
         self._makes_busy = makes_busy
 
     # -- ways to run -------------------------------------------------------------------------
@@ -238,8 +240,8 @@ class Job:
         if self.is_stopped:
             self._give_up()
         else:
-            assert self.limit is not None
-            out_of_time = PluginTimeoutError(self.slug, self.limit)
+            assert self._limit is not None
+            out_of_time = PluginTimeoutError(self.slug, self._limit)
             if self._thread_task is None:
                 self.error = out_of_time
                 self.stop()
@@ -252,10 +254,10 @@ class Job:
     def _next_time(self, now: float) -> float:
         if self._until is not None:
             return self._until
-        if self.limit is None:
+        if self._limit is None:
             return inf
         begun = self._begun if self._thread_task is None else self._thread_task.begun
-        return (now if begun is None else begun) + self.limit
+        return (now if begun is None else begun) + self._limit
 
     def stop(self) -> None:
         """Ask it to end, within CLEAN_UP_SECONDS. A job that has not begun never will."""
@@ -297,14 +299,15 @@ class Team:
     jobs are stopped and have their time to end. Then the exception goes on, and ``is_leaving`` is
     true. From then on jobs have CLEAN_UP_SECONDS, the waiting for them cannot be cancelled, and
     an exception that belongs to the process is only kept in ``urgent``. ``is_dead`` says that the
-    coroutine was closed: jobs are still started then, and nothing is waited for.
+    coroutine was closed: jobs are still started then, and nothing is waited for. ``is_timed`` says
+    that any job has a limit.
     """
 
     is_leaving = False
     is_dead = False
+    is_timed = False
     urgent: BaseException | None = None
     _open = 0
-    _is_timed = False
     _woken: Any = None
 
     def __init__(self, hook: str, begin: Begin | None, busy: BusyPlugins, threads: Threads) -> None:
@@ -322,7 +325,6 @@ class Team:
                     job.start(job)
             return
         self._open = len(jobs)
-        self._is_timed = any(job.limit is not None for job in jobs)
         try:
             for job in jobs:
                 job.start(job)
@@ -338,7 +340,7 @@ class Team:
     async def _all_over(self, jobs: Sequence[Job]) -> None:
         while True:
             now, until = monotonic(), inf
-            if self._is_timed or self.is_leaving:
+            if self.is_timed or self.is_leaving:
                 until = min([job.look_after(now) for job in jobs], default=inf)
             if self.urgent is not None and not self.is_leaving:
                 raise self.urgent

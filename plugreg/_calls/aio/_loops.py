@@ -6,7 +6,7 @@ Neither is imported unless it runs: the loop of the caller's coroutine is import
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
 from contextvars import Context
 from typing import Any, TypeAlias
@@ -59,14 +59,15 @@ class AsyncioLoop:
         assert task is not None
         task.remove_done_callback(done)
 
-    async def wait(self, event: Any, seconds: float | None, *, shielded: bool) -> None:
+    def wait(self, event: Any, seconds: float | None, *, shielded: bool) -> Awaitable[object]:
         """Wait for an event, or so many seconds. A shielded wait is not cancelled.
 
         The event may be set when the time is over.
         """
-        if seconds is None and not shielded:
-            await event.wait()
-            return
+        is_plain = seconds is None and not shielded
+        return event.wait() if is_plain else self._wait(event, seconds, shielded=shielded)
+
+    async def _wait(self, event: Any, seconds: float | None, *, shielded: bool) -> None:
         timer = None if seconds is None else self._loop.call_later(seconds, event.set)
         # A cancelled scope of anyio's cancels at each turn of the loop unless it is shielded.
         # While another thread imports it, it has no such class, and no scope of it is open.
