@@ -125,7 +125,6 @@ class TestModules:
         assert parts <= {"_support", "exceptions", "hooks", "plugin", "registry"}
         assert {each for each in loaded if each.startswith("plugreg.hooks.")} == {
             "plugreg.hooks._specs",
-            "plugreg.hooks._constraints",
         }
         assert set(HEAVY).isdisjoint(loaded)
         assert "packaging" not in loaded

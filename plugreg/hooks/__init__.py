@@ -17,30 +17,23 @@ from plugreg.hooks._specs import PlugregSpecs, hookimpl, hookspec
 if TYPE_CHECKING:
     from pluggy import HookCallError, PluginValidationError
 
-    from plugreg.hooks._loop import Keep
     from plugreg.hooks._manager import PluginManager
     from plugreg.hooks._order import Position
     from plugreg.hooks._rows import AsyncOnly, Row, refuse
-    from plugreg.hooks._tables import HookSubset, HookTable, Implementations
+    from plugreg.hooks._tables import HookSubset, HookTable, Implementations, Keep
 else:
 
     def __getattr__(name: str) -> object:
         # PEP 562: a plugin's module needs the markers alone.
-        if name in ("HookCallError", "PluginValidationError"):
-            import pluggy as module
-        elif name == "PluginManager":
-            from plugreg.hooks import _manager as module
-        elif name in ("HookSubset", "HookTable", "Implementations"):
-            from plugreg.hooks import _tables as module
-        elif name in ("AsyncOnly", "Row", "refuse"):
-            from plugreg.hooks import _rows as module
-        elif name == "Position":
-            from plugreg.hooks import _order as module
-        elif name == "Keep":
-            from plugreg.hooks import _loop as module
-        else:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(module, name)
+        if name in __all__:
+            import pluggy
+
+            from plugreg.hooks import _manager, _rows, _tables
+
+            for module in (_manager, _tables, _rows, pluggy):
+                if hasattr(module, name):
+                    return getattr(module, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [

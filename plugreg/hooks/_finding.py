@@ -13,7 +13,7 @@ from pluggy._manager import _static_hook_attr
 
 from plugreg._support.guard import safe_repr
 from plugreg._support.named import NamedTuple
-from plugreg.hooks._constraints import parse_constraints
+from plugreg.hooks._specs import parse_constraints
 
 OBJECT_NAMES: Final = frozenset(dir(object))
 """The names of every object are no hooks, and are a third of those that ``dir`` lists."""

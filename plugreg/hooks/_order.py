@@ -9,8 +9,8 @@ from typing import cast
 from pluggy import HookImpl
 
 from plugreg._support.named import NamedTuple
-from plugreg.hooks._constraints import RELATIONS, Relation
 from plugreg.hooks._identity import slug_of
+from plugreg.hooks._specs import RELATIONS, Relation
 
 At = Mapping[str, Sequence[int]]
 """The places of each plugin's implementations."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from typing import Any, Final, TypedDict, TypeVar, Unpack, overload
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, cast, overload
 
 from pluggy import HookimplMarker, HookspecMarker
 
-from plugreg.hooks._constraints import parse_constraints
+from plugreg._support.guard import safe_repr
 
 F = TypeVar("F", bound=Callable[..., object])
 
 Names = str | Collection[str]
 """The name of a plugin, or several."""
+
+Relation = Literal["before", "after"]
+RELATIONS: Final[tuple[Relation, Relation]] = ("before", "after")
+"""The options with which an implementation asks for its place."""
 
 _hookimpl: Final = HookimplMarker("plugreg")
 
@@ -86,6 +90,32 @@ def hookimpl(
         return implementation
 
     return decorate if function is None else decorate(function)
+
+
+def parse_constraints(options: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
+    """Return ``before`` and ``after`` of these options, where they name any plugin.
+
+    Raises TypeError for a value that is neither a string nor a collection of strings.
+    """
+    return {
+        relation: names
+        for relation in RELATIONS
+        if relation in options and (names := _parse_names(relation, options[relation]))
+    }
+
+
+def _parse_names(option: str, given: object) -> tuple[str, ...]:
+    kind = type(given)
+    if issubclass(kind, str):
+        given = (given,)
+    if issubclass(kind, (str, Collection)):
+        names = [*cast("Iterable[Any]", given)]
+        if all(issubclass(type(name), str) for name in names):
+            # Plain strings, which are compared and hashed without any code of a plugin's.
+            return tuple(sorted({str.__str__(name) for name in names}))
+    raise TypeError(
+        f"{option} must be the name of a plugin, or a collection of names, not {safe_repr(given)}"
+    )
 
 
 class PlugregSpecs:
