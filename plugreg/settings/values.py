@@ -148,12 +148,15 @@ class Declared(NamedTuple):
 
 
 class _Secret(NamedTuple):
-    """A protected value as given, or the default of a definition."""
+    """A protected value as given, or the default of a definition. The repr does not show it."""
 
     user: User
     definition: SettingDefinition | None
     given: Any
     is_default: bool = False
+
+    def __repr__(self) -> str:
+        return "<secret>"
 
     @property
     def varies(self) -> bool:
@@ -170,7 +173,10 @@ _Texts: TypeAlias = tuple[tuple[User, str], ...]
 
 
 class _Hidden(NamedTuple):
-    """The strings to hide, as of one moment; those of ``varying`` secrets are looked up again."""
+    """The strings to hide, as of one moment; those of ``varying`` secrets are looked up again.
+
+    The repr does not show them.
+    """
 
     stored: StoredSettings | None = None
     declared: Declared | None = None
@@ -178,6 +184,9 @@ class _Hidden(NamedTuple):
     varying: tuple[_Secret, ...] = ()
     texts: _Texts = ()
     scrubber: Scrubber = Scrubber()
+
+    def __repr__(self) -> str:
+        return f"<{len(self.texts)} strings to hide>"
 
 
 class PluginValues:
