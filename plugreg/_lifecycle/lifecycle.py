@@ -150,48 +150,34 @@ class LifeCycle:
             self._is_behind = True
             stored = store()
 
-        def job() -> None:
-            with self._turn():
-                self._is_behind = True
-                wanted, epoch = stored or store()
-                if wanted:
-                    self._apply_to(wanted)
-                self._revisions.note_own_change(epoch)
-                self._is_behind = False
-                for slug, active in wanted.items() if epoch else ():
-                    if active is not None:
-                        self._outbox.add("plugin_activated", slug=slug, active=active)
+        def change() -> None:
+            self._is_behind = True
+            wanted, epoch = stored or store()
+            self._apply_to(wanted)
+            self._revisions.note_own_change(epoch)
+            self._is_behind = False
+            for slug, active in wanted.items() if epoch else ():
+                if active is not None:
+                    self._outbox.add("plugin_activated", slug=slug, active=active)
 
-        self._queue.run(job)
+        self._run(change)
         if stored is not None:
             # The job is deferred, and not lost where Ctrl-C comes.
             self._is_behind = was_behind
 
     def retry(self) -> None:
         """Try plugins again that have asked for it by raising NotReadyYet, if it is time."""
-
-        def job() -> None:
-            with self._turn():
-                # Another thread may have tried them while this one waited for its turn.
-                due = self._retries.due()
-                if due:
-                    self._apply_to([Slug(slug) for slug in sorted(due)])
-
         if self._retries.due():
-            self._queue.run(job)
+            # Another thread may have tried them while this one waited for its turn.
+            self._run(lambda: self._apply_to(self._retries.due()))
 
     def beat(self) -> None:
         """Store what this process runs for the others, if that was not done for a while.
 
         From now on it is stored with each change, too.
         """
-
-        def job() -> None:
-            with self._turn():
-                pass
-
         if self._heartbeat.serve():
-            self._queue.run(job)
+            self._run(lambda: None)
 
     def register(self, spec: PluginSpec) -> None:
         """Take an object into service that the host has registered by hand.
@@ -204,23 +190,21 @@ class LifeCycle:
                 "plugins are being loaded; a plugin brings others with plugreg_plugins()",
             )
 
-        def job() -> None:
-            with self._turn():
-                if spec.slug in self._published.snapshot.plugins:
-                    message = "it is the slug of a known plugin; choose another"
-                    raise PluginSlugError(spec.slug, message)
-                self._apply_to({spec.slug}, (*self._manual, spec))
+        def change() -> None:
+            if spec.slug in self._published.snapshot.plugins:
+                message = "it is the slug of a known plugin; choose another"
+                raise PluginSlugError(spec.slug, message)
+            self._apply_to({spec.slug}, (*self._manual, spec))
 
-        self._queue.run(job)
+        self._run(change)
 
     def unregister(self, slug: Slug) -> None:
         """Take an object out of service that was registered by hand."""
 
-        def job() -> None:
-            with self._turn():
-                self._apply_to({slug}, tuple(spec for spec in self._manual if spec.slug != slug))
+        def change() -> None:
+            self._apply_to({slug}, tuple(spec for spec in self._manual if spec.slug != slug))
 
-        self._queue.run(job)
+        self._run(change)
 
     def close(self) -> None:
         """Take every plugin out of service, last one first, and end. Then it does nothing.
@@ -231,6 +215,15 @@ class LifeCycle:
             self._queue.run(self._end)
 
     # -- the parts ---------------------------------------------------------------------------
+
+    def _run(self, change: Callable[[], object]) -> None:
+        """Run a change when its turn comes."""
+
+        def job() -> None:
+            with self._turn():
+                change()
+
+        self._queue.run(job)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -354,12 +347,13 @@ class LifeCycle:
             self._dispatch.notify(active.implementations, "plugreg_settings_changed", changed=keys)
 
     def _apply_to(
-        self, slugs: Collection[Slug], manual: tuple[PluginSpec, ...] | None = None
+        self, slugs: Collection[str], manual: tuple[PluginSpec, ...] | None = None
     ) -> None:
         """Carry out what is stored of these plugins and of those that need them."""
-        snapshot = self._published.snapshot
-        only = frozenset(slugs).union(*map(snapshot.dependants, slugs))
-        self._apply(snapshot.discovery, only=only, manual=manual)
+        if slugs:
+            snapshot = self._published.snapshot
+            only = frozenset(slugs).union(*map(snapshot.dependants, slugs))
+            self._apply(snapshot.discovery, only=only, manual=manual)
 
     def _apply(
         self,

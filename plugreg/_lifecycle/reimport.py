@@ -49,8 +49,7 @@ class Evictions:
     def __init__(self, imported: Mapping[str, Code]) -> None:
         self.imported = dict(imported)
         self._evicted: dict[str, Evicted] = {}
-        self._units: dict[str, Evicted] = {}
-        self._failed: dict[str, Evicted] = {}
+        self._failed: set[str] = set()
 
     def evict(self, spec: PluginSpec, *, is_other: bool, full: bool) -> None:
         """Evict the modules of a plugin if its code is to be imported again.
@@ -69,18 +68,18 @@ class Evictions:
             self._evicted[group] = Evicted()
             evict(spec, self._evicted[group], whole_folder=full)
         self.imported[unit] = code
-        self._units[unit] = self._evicted[group]
+        self._evicted[unit] = self._evicted[group]
 
     def note_failure(self, spec: PluginSpec) -> None:
         """Have :meth:`commit` restore the modules of a plugin that could not be imported."""
         unit = unit_of(spec)
-        if self._units.get(unit):
-            self._failed[unit] = self._units[unit]
+        if self._evicted.get(unit):
+            self._failed.add(unit)
 
     def commit(self) -> None:
         """Restore modules that could not be imported, once all plugins have been loaded."""
-        for unit, evicted in self._failed.items():
-            evicted.restore()
+        for unit in self._failed:
+            self._evicted[unit].restore()
             self.imported[unit] = _OLD_CODE
 
     def rollback(self) -> None:
