@@ -55,10 +55,12 @@ class _Step(NamedTuple):
 class _Begun:
     """A plugin whose activation has begun, and the steps that undo it, last step last."""
 
-    __slots__ = ("active", "context", "undo")
+    __slots__ = ("active", "context", "plugin", "slug", "undo")
 
     def __init__(self, active: ActivePlugin) -> None:
         self.active = active
+        # Each change looks at these of every plugin in service.
+        self.slug, self.plugin = active.slug, active.plugin
         self.undo: list[_Step] = []
         self.context: BoundContext | None = None
 
@@ -145,7 +147,7 @@ class Activator:
         return tuple(
             failure
             for begun in [*self._begun]
-            if begun.active.slug == active.slug and begun.active.plugin is active.plugin
+            if begun.slug == active.slug and begun.plugin is active.plugin
             for failure in self._undo(begun)
         )
 
@@ -160,8 +162,7 @@ class Activator:
         left = [
             begun
             for begun in self._begun
-            if (now := in_service.get(begun.active.slug)) is None
-            or now.loaded.plugin is not begun.active.plugin
+            if (now := in_service.get(begun.slug)) is None or now.loaded.plugin is not begun.plugin
         ]
         for begun in sorted(left, key=lambda begun: begun.active.place, reverse=True):
             yield from self._undo(begun)
@@ -222,7 +223,7 @@ class Activator:
         from plugreg.mixins._spec import run_activate
 
         active, undo = begun.active, begun.undo
-        slug, plugin = active.slug, active.plugin
+        slug, plugin = begun.slug, begun.plugin
         subject, is_mixin, done = "", False, 0
         with Guard() as guard:
             context = begun.context = self._open_context(slug, declared)
@@ -247,8 +248,8 @@ class Activator:
         del undo[done:]
         if not subject:
             for other in self._begun:
-                if other is not begun and other.active.plugin is plugin:
-                    twin = other.active.slug
+                if other is not begun and other.plugin is plugin:
+                    twin = other.slug
                     message = (
                         f"its object is that of plugin {twin!r}; give each slug one of its own"
                     )
@@ -256,7 +257,7 @@ class Activator:
         return _failure_of(slug, guard.error, subject, is_mixin=is_mixin)
 
     def _undo(self, begun: _Begun) -> list[PluginFailure]:
-        slug, plugin = begun.active.slug, begun.active.plugin
+        slug, plugin = begun.slug, begun.plugin
         failures = []
         while begun.undo:
             function, subject, what = begun.undo[-1]
