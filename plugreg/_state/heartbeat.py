@@ -20,7 +20,6 @@ from plugreg.exceptions import StorageError
 from plugreg.records import ProcessRecord
 from plugreg.storage import MemoryStorage, Storage
 from plugreg.storage.base import Record, field, parse_records
-from plugreg.storage.quiet_commits import mark_quiet
 
 _TABLE: Final = "processes"
 _INTERVAL: Final = 30.0
@@ -81,6 +80,7 @@ class Heartbeat:
         if status == self._stored and tried_at - self._tried_at < _INTERVAL:
             return
         from plugreg.storage.clock import now
+        from plugreg.storage.quiet_commits import mark_quiet
 
         # A storage that fails is tried no sooner than one that works.
         self._tried_at = tried_at
@@ -105,6 +105,8 @@ class Heartbeat:
         key = self._own_key()
         if self._stored is None:
             return
+        from plugreg.storage.quiet_commits import mark_quiet
+
         self._stored = None
         try:
             with self._storage.transaction() as transaction:

@@ -32,7 +32,6 @@ from plugreg.storage.base import (
     parse_records,
     readable,
 )
-from plugreg.storage.quiet_commits import is_quiet
 
 COUNTERS: Final = "counters"
 _GENERATION: Final = "generation"
@@ -89,6 +88,8 @@ class PluginRows:
 
     def is_quiet(self, known: int, revision: int) -> bool:
         """Return whether nothing was stored between two revisions that other processes read."""
+        from plugreg.storage.quiet_commits import is_quiet
+
         return is_quiet(self._storage, known, revision)
 
     def epoch(self) -> Epoch:

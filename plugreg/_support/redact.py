@@ -19,7 +19,7 @@ _FEW: Final = 200
 """Up to this number each form is looked for by itself, which is faster than all at once."""
 _LINE: Final = 8
 """From this length on a line of a value of several lines is hidden by itself."""
-_LEFT_OUT: Final = re.compile("…[ …]*")
+_LEFT_OUT: Final = "…[ …]*"
 """The mark of ``guard.cut`` for a string's middle, without its first blank."""
 
 
@@ -189,7 +189,8 @@ class _Forms:
 
     def _pieces(self, text: str) -> Iterator[tuple[int, int]]:
         gaps = [
-            (len(text[: gap.start()].rstrip(" ")), gap.end()) for gap in _LEFT_OUT.finditer(text)
+            (len(text[: gap.start()].rstrip(" ")), gap.end())
+            for gap in re.finditer(_LEFT_OUT, text)
         ]
         for stop in (*(start for start, _ in gaps), len(text)):
             for at in range(max(0, stop - self._longest), stop - _SHORT + 1):

@@ -32,7 +32,7 @@ REFERENCE: Final = re.compile(
 )
 """An object reference as importlib-metadata reads it: ``module``, ``module:attr [extra]`` …"""
 
-_UNESCAPED: Final = re.compile(r"(.+?)-(\d.*)")
+_UNESCAPED: Final = r"(.+?)-(\d.*)"
 
 
 def find(group: str, path: Sequence[str] | None = None) -> Discovery:
@@ -377,7 +377,7 @@ def contents(file: str) -> tuple[int, str]:
 def _split(stem: str, kind: str) -> tuple[str, str | None]:
     """Return canonical name and version of a metadata folder's name without its suffix."""
     name, _, version = stem.partition("-")
-    if version and not version[0].isdigit() and (match := _UNESCAPED.fullmatch(stem)):
+    if version and not version[0].isdigit() and (match := re.fullmatch(_UNESCAPED, stem)):
         # The writer did not escape the hyphens of the name, as the specification asks.
         name, version = match.groups()
     if kind == "egg-info":

@@ -354,8 +354,8 @@ def _finite(digits: str) -> float:
 
 
 _PARSER: Final = json.JSONDecoder(parse_constant=refuse_constant, parse_float=_finite)
-_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
-_NO_BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[^"\[\]{}]+', re.DOTALL)
+_SURROGATE: Final = r"\\u[dD][89a-fA-F]"
+_NO_BRACKETS: Final = r'"(?:[^"\\]|\\.)*"|[^"\[\]{}]+'
 
 
 def levels_of(text: str) -> int:
@@ -367,7 +367,7 @@ def levels_of(text: str) -> int:
     brackets = text.count("[") + text.count("{")
     if brackets <= MAX_DEPTH:
         return brackets
-    found = _NO_BRACKETS.sub("", text)
+    found = re.sub(_NO_BRACKETS, "", text, flags=re.DOTALL)
     return max(accumulate(1 if bracket in "[{" else -1 for bracket in found), default=0)
 
 
@@ -389,7 +389,7 @@ def parse_json(text: str) -> Any:
         raise ValueError("it is nested too deeply") from None
     # Few strings have such an escape, so the values of most need no check. The records of a whole
     # file are two levels deeper, below the table and the tables.
-    if _SURROGATE.search(text):
+    if re.search(_SURROGATE, text):
         try:
             _copy_checked(value, -1)
         except _Refused as refused:
