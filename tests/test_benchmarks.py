@@ -125,7 +125,7 @@ def test_the_cases_are_named_once_and_hold_together():
         "        assert set(case.quick) <= set(case.sizes), case.name\n"
         "        for budget in case.budgets:\n"
         "            assert {budget.of, budget.against} <= {*names, ''}, (case.name, budget)\n"
-        "            assert set(budget.sizes) <= set(case.sizes), (case.name, budget)\n"
+        "            assert set(budget.sizes) <= {*case.sizes, *case.huge}, (case.name, budget)\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(FOLDER), *sys.path])}
     done = subprocess.run(

@@ -184,7 +184,7 @@ CASES = {
                 peer("stevedore, cold", stevedore),
                 peer("plux, cold", plux),
             ),
-            budgets=(Budget(of="plugreg", limit=1.3, against="cold floor"),),
+            budgets=(Budget(of="plugreg", limit=1.5, against="cold floor"),),
             **ON_SITES,
         ),
         Case(

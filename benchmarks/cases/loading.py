@@ -109,7 +109,7 @@ CASES = {
                 floor("import loop", import_loop),
                 ours("plugreg, load step", load_step),
             ),
-            budgets=(Budget(of="plugreg, load step", limit=1.15, against="import loop"),),
+            budgets=(Budget(of="plugreg, load step", limit=1.2, against="import loop"),),
             **ON_SITES,
         ),
         Case(
@@ -123,6 +123,7 @@ CASES = {
                 peer("stevedore, warm", stevedore),
                 peer("plux, warm", plux),
             ),
+            budgets=(Budget(of="plugreg", limit=0.6, against="pluggy", sizes=(1_000, 10_000)),),
             **ON_SITES,
         ),
     )

@@ -185,6 +185,12 @@ CASES = {
                 peer("stevedore, warm", stevedore),
                 peer("plux, warm", plux),
             ),
+            budgets=(
+                Budget(of="plugreg", limit=1.3, against="pluggy, entry_points", sizes=(100,)),
+                Budget(of="plugreg", limit=0.75, against="pluggy, entry_points", sizes=(1_000,)),
+                Budget(of="plugreg", limit=0.6, against="pluggy, entry_points", sizes=(5_000,)),
+                Budget(of="plugreg, index", limit=1.2, against="stevedore, warm", sizes=(1_000,)),
+            ),
             note="plux imports every plugin of its group to know their names",
         ),
     )
