@@ -298,3 +298,23 @@ def test_what_is_stored_is_carried_out_by_the_next_change(active):
         assert registry.get("tea").active is stored
         outcomes.add(stored)
     assert outcomes == {True, False}
+
+
+def test_a_change_of_plugin_code_does_not_hide_the_change_around_it():
+    """What was stored is carried out, also where the plugin that is interrupted asks for more."""
+    interrupts = [KeyboardInterrupt]
+
+    class Asking(Plugin):
+        NAME = "asking"
+
+        @hookimpl
+        def plugreg_activated(self):
+            registry.activate("milk")
+            if interrupts:
+                raise interrupts.pop()
+
+    with PluginRegistry("shop", group="no.such", builtin=[Asking, Milk]) as registry:
+        registry.load()
+        with pytest.raises(KeyboardInterrupt):
+            registry.activate("asking")
+        assert sorted(registry.active) == ["asking", "milk"]
