@@ -27,12 +27,12 @@ from model import (
 def functions_of(place: Place, name: str = "price") -> list:
     from cases.objects import answers
 
-    return [getattr(each, name) for each in answers(place.size)]
+    return [getattr(plugin, name) for plugin in answers(place.size)]
 
 
 def bare_loop(place: Place) -> Timed:
     def call(functions: list, item: str) -> list:
-        return [each(item) for each in functions]
+        return [function(item) for function in functions]
 
     return statement("call(functions, item='tea')", call=call, functions=functions_of(place))
 
@@ -49,7 +49,7 @@ def guarded_loop(place: Place) -> Timed:
                 results.append((name, error))
         return results
 
-    rows = [(f"plugin-{n}", each) for n, each in enumerate(functions_of(place))]
+    rows = [(f"plugin-{n}", entry) for n, entry in enumerate(functions_of(place))]
     return statement("call(rows, item='tea')", call=call, rows=rows)
 
 
@@ -60,9 +60,9 @@ def registry(text: str, **options: Any) -> Any:
         from cases.objects import Hooks, answers, plain_registry, registry_of
         from plugreg import PluginRegistry
 
-        for each in options:
-            if each not in inspect.signature(PluginRegistry).parameters:
-                raise NotThereError(f"not there yet: PluginRegistry({each}=…)")
+        for option in options:
+            if option not in inspect.signature(PluginRegistry).parameters:
+                raise NotThereError(f"not there yet: PluginRegistry({option}=…)")
         if not options:
             return statement(text, registry=plain_registry(place.size), Hooks=Hooks)
         made = registry_of(answers(place.size), **options)
@@ -102,7 +102,10 @@ def stevedore(place: Place) -> Timed:
     from cases.objects import answers
 
     manager = ExtensionManager.make_test_instance(
-        [Extension(f"plugin-{n}", None, None, each) for n, each in enumerate(answers(place.size))]
+        [
+            Extension(f"plugin-{n}", None, None, plugin)
+            for n, plugin in enumerate(answers(place.size))
+        ]
     )
     return statement("manager.map_method('price', 'tea')", manager=manager)
 
@@ -113,15 +116,15 @@ def blinker(place: Place) -> Timed:
     from cases.objects import answers
 
     signal = Signal()
-    for each in answers(place.size):
-        signal.connect(lambda _, item, price=each.price: price(item), weak=False)
+    for plugin in answers(place.size):
+        signal.connect(lambda _, item, price=plugin.price: price(item), weak=False)
     return statement("signal.send(item='tea')", signal=signal)
 
 
 def first_loop(place: Place) -> Timed:
     def call(functions: list, item: str) -> str | None:
-        for each in functions:
-            found = each(item)
+        for function in functions:
+            found = function(item)
             if found is not None:
                 return found
         return None
@@ -138,7 +141,7 @@ def wrapped_loop(place: Place) -> Timed:
         inside = watch()
         next(inside)
         try:
-            inside.send([each(item) for each in functions])
+            inside.send([function(item) for function in functions])
         except StopIteration as end:
             return end.value
         raise RuntimeError
@@ -193,7 +196,7 @@ def gather(place: Place) -> Callable[[], Awaitable[object]]:
     functions = [answer] * place.size
 
     async def call() -> Sequence[object]:
-        return await asyncio.gather(*[each("tea") for each in functions])
+        return await asyncio.gather(*[function("tea") for function in functions])
 
     return call
 
@@ -202,7 +205,7 @@ def to_thread(place: Place) -> Callable[[], Awaitable[object]]:
     functions = functions_of(place)
 
     async def call() -> Sequence[object]:
-        return [await asyncio.to_thread(each, "tea") for each in functions]
+        return [await asyncio.to_thread(function, "tea") for function in functions]
 
     return call
 
@@ -244,8 +247,8 @@ SIZES = (1, 10, 100, 1_000)
 MANY = SIZES[1:]
 COMMON = {"how": How.LOOP, "counting": "implementations", "sizes": SIZES}
 CASES = {
-    each.name: each
-    for each in (
+    case.name: case
+    for case in (
         Case(
             name="all results",
             contestants=(

@@ -34,7 +34,7 @@ def all_at_once(place: Place) -> Callable[[], object]:
         manager = PluginManager(HOST)
         manager.add_hookspecs(Hooks)
         started = perf_counter()
-        found = [manager.implementations(each, f"p{n}", (n,)) for n, each in enumerate(plugins)]
+        found = [manager.implementations(plugin, f"p{n}", (n,)) for n, plugin in enumerate(plugins)]
         manager.exchange((), found)
         return (perf_counter() - started) / place.size
 
@@ -79,8 +79,8 @@ def registering(manager: object, plugins: object) -> Timed:
 
 
 CASES = {
-    each.name: each
-    for each in (
+    case.name: case
+    for case in (
         Case(
             name="one more plugin",
             how=How.EACH,

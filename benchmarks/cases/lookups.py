@@ -66,8 +66,8 @@ COMMON = {
 }
 METHOD = "a method that reads a dict"
 CASES = {
-    each.name: each
-    for each in (
+    case.name: case
+    for case in (
         Case(
             name="one plugin",
             contestants=(

@@ -85,12 +85,14 @@ class Bench:
 
     @property
     def faults(self):
-        return [(each.slug, each.exception_type.rpartition(".")[2]) for each in self.failures]
+        return [
+            (failure.slug, failure.exception_type.rpartition(".")[2]) for failure in self.failures
+        ]
 
     def add(self, hook="price", /, **functions):
         """Exchange in a plugin for each function; they are called in the order given."""
-        for name, each in functions.items():
-            self._exchange(hook, hookimpl(each), name, -1)
+        for name, item in functions.items():
+            self._exchange(hook, hookimpl(item), name, -1)
 
     def wrap(self, function, *, hook="price", name="wrapper", old=False):
         """Exchange in a wrapper; a later one is the outer one."""
@@ -125,8 +127,8 @@ def bench(request):
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     """What is cancelled has all the time to clean up, however long the machine pauses."""
-    for each in (_jobs, async_calls):
-        monkeypatch.setattr(each, "CLEAN_UP_SECONDS", LONG)
+    for item in (_jobs, async_calls):
+        monkeypatch.setattr(item, "CLEAN_UP_SECONDS", LONG)
 
 
 @pytest.fixture
@@ -152,9 +154,9 @@ class Hanging:
     def end(self):
         """Let it go, and wait until its threads have ended."""
         self.go.set()
-        for each in self.threads:
-            each.join(LONG)
-            assert not each.is_alive()
+        for thread in self.threads:
+            thread.join(LONG)
+            assert not thread.is_alive()
 
 
 @pytest.fixture
@@ -277,11 +279,11 @@ class TestResults:
 
         found = bench.outcomes()
 
-        assert [each.slug for each in found] == ["a", "b", "c", "d"]
-        assert [each.value for each in found] == ["tea", None, None, None]
-        assert [each.error for each in found] == [None, None, error, error]
-        assert [each.failure for each in found] == [None, None, *bench.failures]
-        assert all(each.seconds >= 0 for each in found)
+        assert [outcome.slug for outcome in found] == ["a", "b", "c", "d"]
+        assert [outcome.value for outcome in found] == ["tea", None, None, None]
+        assert [outcome.error for outcome in found] == [None, None, error, error]
+        assert [outcome.failure for outcome in found] == [None, None, *bench.failures]
+        assert all(outcome.seconds >= 0 for outcome in found)
 
     def test_firstresult_asks_one_after_the_other(self, bench):
         """Those after the first result are not called, be they async or not."""
@@ -381,7 +383,7 @@ class TestResults:
 
             return wrapper
 
-        styles = {"plain": lambda each: each, "async": asynchronous, "handed": handed}
+        styles = {"plain": lambda item: item, "async": asynchronous, "handed": handed}
         for number, (kind, what) in enumerate(kinds):
             function = plain(number, what)
             called.add(hook, **{f"p{number}": function})
@@ -512,8 +514,8 @@ class TestIsolation:
         bench.add(a=raising_async(ValueError("no")))
         bench.run(main)
 
-        assert [type(each.error) for each in found] == [ValueError] * 2
-        assert None not in [each.failure for each in found]
+        assert [type(outcome.error) for outcome in found] == [ValueError] * 2
+        assert None not in [outcome.failure for outcome in found]
 
     def test_a_host_that_never_ends_taking_in_a_failure(self, bench, hanging, monkeypatch):
         """It is not waited for for ever; then there is no record of it yet, and nobody is busy."""
@@ -684,7 +686,7 @@ class TestTimeLimits:
 
         found = bench.outcomes(timeout=SHORT)
 
-        assert [each.slug for each in found] == ["a", "hang", "b"]
+        assert [outcome.slug for outcome in found] == ["a", "hang", "b"]
         assert found[0].value == "a"
         assert found[2].value != hanging.threads[0].ident
         error = found[1].error
@@ -708,7 +710,7 @@ class TestTimeLimits:
         assert [bench.call() for _ in range(3)] == [["b"]] * 3
         assert bench.call("owner") == []
         assert len(hanging.threads) == 1
-        (error,) = [each.error for each in bench.outcomes() if each.error]
+        (error,) = [outcome.error for outcome in bench.outcomes() if outcome.error]
         assert isinstance(error, PluginBusyError)
         assert error.slug == "hang"
 
@@ -762,7 +764,7 @@ class TestTimeLimits:
                     with anyio.CancelScope(shield=True), suppress(asyncio.CancelledError):
                         await go.wait()
                 ended.set()
-                raise ValueError("too late to be told")
+                raise ValueError("too late to be recorded")
 
             bench.add(a=price, b=lambda item: "b")
             call = bench.dispatch.bind(timeout=SHORT).acall
@@ -901,7 +903,7 @@ class TestCancellation:
 
         bench.add(a=price)
 
-        assert [each.error for each in bench.run(main)] == [None]
+        assert [entry.error for entry in bench.run(main)] == [None]
 
     def test_faults_of_a_cancelled_call_are_recorded(self, bench):
         """What had failed, or fails in its clean-up, is attributed though nobody gets results."""
@@ -962,8 +964,8 @@ class TestCancellation:
         async def main():
             with pytest.raises(TimeoutError):
                 await out_of_time()
-            for each in (begun, ending, may_end):
-                each.clear()
+            for item in (begun, ending, may_end):
+                item.clear()
             task = asyncio.ensure_future(bench.dispatch.acall(Hooks.price, item="tea"))
             await begun.wait()
             task.cancel()
@@ -1249,7 +1251,7 @@ class TestWrappers:
 
         assert bench.call(timeout=SHORT) == ["a"]
         assert sorted(bench.faults) == [
-            (each, "PluginTimeoutError") for each in ("hangs", "in", "out")
+            (entry, "PluginTimeoutError") for entry in ("hangs", "in", "out")
         ]
 
     def test_a_wrapper_that_comes_to_its_yield_too_late(self, bench, hanging):
@@ -1320,7 +1322,7 @@ class TestWrappers:
 
         assert bench.dispatch.call(Hooks.price, item="tea") == ["c"]
         assert bench.faults == [("wrapper", "TypeError"), ("a", "TypeError"), ("b", "TypeError")]
-        assert all("acall" in each.message for each in bench.failures)
+        assert all("acall" in failure.message for failure in bench.failures)
 
 
 class TestRegistry:
@@ -1354,7 +1356,7 @@ class TestRegistry:
             results, outcomes, bound = bench.run(main)
 
             assert results == bound == ["tea"]
-            assert {each.slug: type(each.error) for each in outcomes} == {
+            assert {outcome.slug: type(outcome.error) for outcome in outcomes} == {
                 "healthy": type(None),
                 "slow": PluginTimeoutError,
             }
@@ -1420,7 +1422,7 @@ class TestRegistry:
         with registry:
             bench.run(main)
 
-            assert {each.slug for each in registry.errors} == {"plugin"}
+            assert {failure.slug for failure in registry.errors} == {"plugin"}
 
     def test_a_plugin_that_hangs_for_ever_opens_its_circuit(self, bench, hanging):
         """It is called once, and that it is busy is a fault of its own each time after that."""
@@ -1526,16 +1528,16 @@ class TestRegistry:
         assert "seen.extend(registry.dispatch.running())" in call.stack
 
     def test_observers(self, bench):
-        """An observer is told of a call where and when the plugin's code runs, to its real end."""
-        told = []
+        """An observer is notified where and when the plugin's code runs, to its real end."""
+        notes = []
 
         class Observer:
             def began(self, slug, hook):
-                told.append(("began", slug, hook, threading.current_thread()))
+                notes.append(("began", slug, hook, threading.current_thread()))
                 return slug
 
             def ended(self, token, error):
-                told.append(("ended", token, type(error).__name__, threading.current_thread()))
+                notes.append(("ended", token, type(error).__name__, threading.current_thread()))
 
         class Plain:
             @hookimpl
@@ -1553,18 +1555,18 @@ class TestRegistry:
             registry.load()
             registry.register(Plain(), "plain")
             registry.register(Handed(), "handed")
-            told.clear()
+            notes.clear()
             assert await registry.acall(Hooks.price, item="tea") == ["tea"]
 
         with registry:
             bench.run(main)
 
         loop = threading.current_thread()
-        assert [(*each[:3], each[3] is loop) for each in told if each[1] == "plain"] == [
+        assert [(*event[:3], event[3] is loop) for event in notes if event[1] == "plain"] == [
             ("began", "plain", "price", False),
             ("ended", "plain", "NoneType", False),
         ]
-        assert [(*each[:3], each[3] is loop) for each in told if each[1] == "handed"] == [
+        assert [(*event[:3], event[3] is loop) for event in notes if event[1] == "handed"] == [
             ("began", "handed", "price", False),
             ("ended", "handed", "ValueError", True),
         ]
@@ -1656,7 +1658,7 @@ class TestLoops:
             loop.run_until_complete(bench.dispatch.bind(timeout=0.01).acall("price", item=1)) == []
         )
         ways.append("returns")
-        assert [type(each.error) for each in bench.outcomes()] == [PluginBusyError]
+        assert [type(outcome.error) for outcome in bench.outcomes()] == [PluginBusyError]
         loop.close()
         del loop
         gc.collect()
@@ -1721,10 +1723,10 @@ class TestLoops:
                 found.append(bench.call())
 
         hosts = [threading.Thread(target=host) for _ in range(4)]
-        for each in hosts:
-            each.start()
-        for each in hosts:
-            each.join(LONG)
+        for thread in hosts:
+            thread.start()
+        for thread in hosts:
+            thread.join(LONG)
 
         assert found == [["tea"]] * 80
 
@@ -1798,7 +1800,7 @@ class TestLeaks:
                 "leaves": raising(SystemExit),
                 "own": raising_async(Own),
             }
-            bench.add(**{f"{name}{part}": each for name, each in names.items()})
+            bench.add(**{f"{name}{part}": entry for name, entry in names.items()})
         other = Hanging()
         bench.add(hang=impl(hanging), stuck=impl(other))
         bench.wrap(wrapper, name="async-wrapper")
@@ -1819,15 +1821,18 @@ class TestLeaks:
             for _ in range(1_000):
                 assert await call(Hooks.price, item="tea") == healthy
             assert tasks() == before
-            return [each for each in threading.enumerate() if each not in threads]
+            return [thread for thread in threading.enumerate() if thread not in threads]
 
         healthy = ["tea", "quick", "slow", "slow"] * 2
         left = bench.run(main)
-        for each in left:
-            if each not in (*hanging.threads, *other.threads):
-                each.join(LONG)
+        for thread in left:
+            if thread not in (*hanging.threads, *other.threads):
+                thread.join(LONG)
 
-        assert {each for each in left if each.is_alive()} == {*hanging.threads, *other.threads}
+        assert {thread for thread in left if thread.is_alive()} == {
+            *hanging.threads,
+            *other.threads,
+        }
         assert len(hanging.threads) == len(other.threads) == 1
         counts = dict.fromkeys({slug for slug, _ in bench.faults}, 0)
         for slug, _ in bench.faults:

@@ -81,9 +81,9 @@ def test_a_call_is_inside_of_none_of_the_others(how):
             asyncio.run(registry.dispatch.bind(timeout=0.2).acall(Specs.price))
         finally:
             go.set()
-            for each in threading.enumerate():
-                if each.name == "plugreg acall":
-                    each.join(30)
+            for thread in threading.enumerate():
+                if thread.name == "plugreg acall":
+                    thread.join(30)
 
     assert observer.parents == {"first": None, "plain": None, "async": None}
     assert observer.faults == []

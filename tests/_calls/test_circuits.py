@@ -28,14 +28,14 @@ def clock():
 
 @pytest.fixture
 def opened():
-    """Give the list of what was told when circuits opened."""
+    """Give the list of the arguments with which circuits opened."""
     return []
 
 
 @pytest.fixture
 def circuits(clock, opened):
     """Give circuits with a policy."""
-    return Circuits(POLICY, lambda *told: opened.append(told), clock)
+    return Circuits(POLICY, lambda *given: opened.append(given), clock)
 
 
 def fail(circuits, times=3, slug="tea"):
@@ -44,7 +44,7 @@ def fail(circuits, times=3, slug="tea"):
 
 
 def test_repeated_faults_open_it(circuits, opened):
-    """At the third fault no call gets through any more, and the host is told once."""
+    """At the third fault no call gets through any more, and the host is notified once."""
     fail(circuits, 2)
     assert (circuits.state("tea"), opened) == ("closed", [])
     fail(circuits, 1)
@@ -195,12 +195,12 @@ def test_threads_get_one_trial_among_them(circuits, clock):
         had.append(circuits.admit("tea"))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
-    assert sum(each is not None for each in had) == 1
+    assert sum(item is not None for item in had) == 1
 
 
 @pytest.mark.parametrize(

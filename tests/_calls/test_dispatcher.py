@@ -64,7 +64,9 @@ class Bench:
 
     @property
     def faults(self):
-        return [(each.slug, each.subject, each.exception_type) for each in self.failures]
+        return [
+            (failure.slug, failure.subject, failure.exception_type) for failure in self.failures
+        ]
 
     def add(self, hook="price", /, **functions):
         """Exchange in a plugin for each function; they are called in the order given."""
@@ -73,9 +75,9 @@ class Bench:
             (),
             [
                 self.manager.implementations(
-                    SimpleNamespace(**{hook: hookimpl(each)}), name, (first - index,)
+                    SimpleNamespace(**{hook: hookimpl(item)}), name, (first - index,)
                 )
-                for index, (name, each) in enumerate(functions.items())
+                for index, (name, item) in enumerate(functions.items())
             ],
         )
 
@@ -124,7 +126,7 @@ class TestCall:
 
         assert bench.call("price", item="tea") == ["tea"]
         assert bench.first("price", item="tea") == "tea"
-        assert [each.value for each in bench.outcomes("price", item="tea")] == ["tea"]
+        assert [outcome.value for outcome in bench.outcomes("price", item="tea")] == ["tea"]
 
     def test_firstresult(self, bench):
         """Of a firstresult hook there is at most one result, and later ones are not called."""
@@ -242,7 +244,7 @@ class TestArguments:
 
         assert bench.call("other", x=1) == [(1, "own"), "b"]
         assert bench.call("other", x=1, y=2, unasked=3) == [(1, 2), 2]
-        assert [each.value for each in bench.outcomes("other", x=1)] == [(1, "own"), "b"]
+        assert [outcome.value for outcome in bench.outcomes("other", x=1)] == [(1, "own"), "b"]
         assert bench.first("other", x=1) == (1, "own")
 
     def test_many_different_lists_of_arguments(self, bench):
@@ -345,7 +347,7 @@ class TestFaults:
 
         assert bench.first(Hooks.price, item="tea") == "c"
         assert bench.first(Hooks.owner, item="tea") == "c2"
-        assert [each.slug for each in bench.failures] == ["bad", "bad2"]
+        assert [failure.slug for failure in bench.failures] == ["bad", "bad2"]
 
     @pytest.mark.parametrize("kind", FAULTS)
     def test_outcomes_have_the_error(self, bench, kind):
@@ -399,9 +401,9 @@ class TestFaults:
 
         value = asyncio.run(main())
 
-        results = [each.value for each in value] if method == "outcomes" else value
+        results = [entry.value for entry in value] if method == "outcomes" else value
         assert results == {"call": ["c"], "first": "c", "outcomes": [None, "c"]}[method]
-        assert [each.slug for each in bench.failures] == ["bad"]
+        assert [failure.slug for failure in bench.failures] == ["bad"]
 
     @pytest.mark.parametrize("method", ["call", "first", "outcomes"])
     def test_the_cancellation_of_the_calling_task_passes(self, bench, method):
@@ -421,7 +423,7 @@ class TestFaults:
         """Everyone is asked, of a firstresult hook too."""
         bench.add("owner", a=lambda item: "a", b=lambda item: "b")
 
-        assert [each.value for each in bench.outcomes(Hooks.owner, item="tea")] == ["a", "b"]
+        assert [outcome.value for outcome in bench.outcomes(Hooks.owner, item="tea")] == ["a", "b"]
 
     @pytest.mark.parametrize("method", ["call", "first", "outcomes"])
     def test_an_async_implementation(self, bench, method):
@@ -453,15 +455,15 @@ class TestFaults:
 class TestTell:
     def test_only_the_one_is_told(self, bench):
         """One plugin's own hook is called, with defaults of its own overridden, and no other's."""
-        told = []
-        one = SimpleNamespace(price=hookimpl(lambda item, currency="own": told.append(currency)))
+        called = []
+        one = SimpleNamespace(price=hookimpl(lambda item, currency="own": called.append(currency)))
         parsed = bench.manager.implementations(one, "one")
-        bench.add(other=lambda item: told.append("other"))
+        bench.add(other=lambda item: called.append("other"))
 
         bench.dispatch.notify(parsed, "price", item="tea", currency="CHF")
         bench.dispatch.notify(parsed, "owner", item="tea")
 
-        assert told == ["CHF"]
+        assert called == ["CHF"]
 
     def test_a_fault_is_recorded(self, bench):
         """It does not reach the caller, that of being async included."""

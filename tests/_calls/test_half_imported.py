@@ -38,7 +38,7 @@ class Fails:
 
 
 class Stepper:
-    '''Finds the modules of a library, and executes each when it is told to go on.'''
+    '''Finds the modules of a library, and executes a module when it may go on.'''
 
     def __init__(self, library):
         self.library = library

@@ -22,7 +22,7 @@ class Hooks:
         """Return another price."""
 
     @hookspec
-    def told(self):
+    def note(self):
         """Take no argument."""
 
 
@@ -47,9 +47,9 @@ class Bench:
             (),
             [
                 self.manager.implementations(
-                    SimpleNamespace(**{hook: marker(each)}), name, (first - index,)
+                    SimpleNamespace(**{hook: marker(item)}), name, (first - index,)
                 )
-                for index, (name, each) in enumerate(functions.items())
+                for index, (name, item) in enumerate(functions.items())
             ],
         )
 
@@ -93,15 +93,15 @@ class TestIterate:
 
         for hook, arguments in ((Hooks.search, {"q": "tea"}), ("discounted", {"price": 1})):
             listed = bench.dispatch.outcomes(hook, **arguments)
-            told = [*bench.dispatch.iterate(hook, **arguments)]
-            assert [(e.slug[-1], e.value, type(e.error)) for e in told] == [
+            iterated = [*bench.dispatch.iterate(hook, **arguments)]
+            assert [(e.slug[-1], e.value, type(e.error)) for e in iterated] == [
                 ("1", 1, type(None)),
                 ("2", None, SystemExit),
                 ("3", None, type(None)),
             ]
-            assert [(e.slug, e.value) for e in told] == [(e.slug, e.value) for e in listed]
-            assert told[1].failure.slug == told[1].slug
-            assert all(each.seconds >= 0 for each in told)
+            assert [(e.slug, e.value) for e in iterated] == [(e.slug, e.value) for e in listed]
+            assert iterated[1].failure.slug == iterated[1].slug
+            assert all(outcome.seconds >= 0 for outcome in iterated)
         assert len(bench.faults) == 4
 
     def test_who_stops_asking_calls_no_more(self, bench):
@@ -124,7 +124,7 @@ class TestIterate:
         bench.manager.exchange(["b"], ())
         bench.add("search", c=lambda: "c")
 
-        assert [each.value for each in found] == ["a", "b"]
+        assert [outcome.value for outcome in found] == ["a", "b"]
 
     def test_arguments_are_checked_at_once(self, bench):
         """Before the first outcome is asked for."""
@@ -208,7 +208,7 @@ class TestReduce:
         """Without a spec, or an argument, nobody knows what the seed is for."""
         bench.add("unspecified", a=lambda price: 1)
 
-        for hook in ("told", "unspecified"):
+        for hook in ("note", "unspecified"):
             with pytest.raises(HookCallError, match="no specification with an argument for a seed"):
                 bench.dispatch.reduce(hook, 10.0)
 

@@ -29,7 +29,7 @@ class Specs:
 
 
 class Tea(Plugin):
-    """Fails as long as it is told to."""
+    """Fails as long as it is broken."""
 
     NAME = "tea"
     is_broken = True
@@ -70,8 +70,8 @@ def open_registry(tea):
         return registry
 
     yield make
-    for each in opened:
-        each.close()
+    for item in opened:
+        item.close()
 
 
 class TestCircuits:
@@ -85,9 +85,9 @@ class TestCircuits:
         record = registry.get("tea")
         assert (record.circuit, record.active) == ("open", True)
         assert registry.get("milk").circuit == "closed"
-        messages = {each.subject: each.message for each in record.errors}
+        messages = {failure.subject: failure.message for failure in record.errors}
         assert "registry.reset('tea')" in messages["circuit"]
-        [fault] = [each for each in record.errors if each.subject == "price"]
+        [fault] = [failure for failure in record.errors if failure.subject == "price"]
         assert fault.count == 3
 
     def test_its_outcome_says_that_it_was_not_called(self, open_registry):
@@ -95,7 +95,7 @@ class TestCircuits:
         registry = open_registry(circuit=NEVER)
         for _ in range(3):
             registry.call(Specs.price, item="tea")
-        found = {each.slug: each for each in registry.outcomes(Specs.price, item="tea")}
+        found = {outcome.slug: outcome for outcome in registry.outcomes(Specs.price, item="tea")}
 
         assert type(found["tea"].error) is CircuitOpenError
         assert found["tea"].failure is None
@@ -124,7 +124,7 @@ class TestCircuits:
 
         assert tea.calls == 2
         assert registry.get("tea").circuit == "closed"
-        assert [each.subject for each in registry.get("tea").errors] == ["price"]
+        assert [failure.subject for failure in registry.get("tea").errors] == ["price"]
 
     def test_an_operator_can_close_it(self, open_registry, tea):
         """At once; a plugin that nobody knows is an error."""
@@ -189,23 +189,23 @@ class TestCircuits:
         assert registry.get("cancelling").circuit == "open"
 
     def test_that_it_was_not_called_is_no_failure_even_if_it_has_closed_since(self, open_registry):
-        """What counts is why it was not called, not what its circuit is when that is told."""
+        """What counts is why it was not called, not what its circuit is when that is reported."""
         registry = open_registry(circuit=CircuitPolicy(max_failures=1))
         registry.call(Specs.price, item="tea")
-        [row] = [each for each in registry.manager.table("price").rows if each.slug == "tea"]
+        [row] = [item for item in registry.manager.table("price").rows if item.slug == "tea"]
         with pytest.raises(CircuitOpenError) as refusal:
             row.run({"item": "tea"})
         registry.reset("tea")
 
         assert registry.dispatch._on_fault("tea", "price", refusal.value) is None
-        assert [each.subject for each in registry.errors] == ["price"]
+        assert [failure.subject for failure in registry.errors] == ["price"]
 
     def test_a_refusal_of_another_plugin_that_a_plugin_raises_is_its_fault(self, open_registry):
         """It has it from an outcome, and it says nothing of itself."""
         registry = open_registry(circuit=CircuitPolicy(max_failures=1))
         registry.call(Specs.price, item="tea")
         [refusal] = [
-            each.error for each in registry.outcomes(Specs.price, item="tea") if each.error
+            outcome.error for outcome in registry.outcomes(Specs.price, item="tea") if outcome.error
         ]
 
         class Passing(Plugin):
@@ -216,7 +216,7 @@ class TestCircuits:
         registry.register(Passing(), slug="passing")
         registry.call(Specs.price, item="tea")
 
-        messages = {each.subject: each.message for each in registry.get("passing").errors}
+        messages = {failure.subject: failure.message for failure in registry.get("passing").errors}
         assert "CircuitOpenError" in messages["price"]
 
     def test_a_synchronous_call_of_what_is_async_does_not_count(self, open_registry):
@@ -246,8 +246,8 @@ class TestCircuits:
             assert (failure.count, "acall" in failure.message) == (2, True)
 
     def test_plugregs_own_hooks_are_no_trial_and_do_not_count(self, open_registry):
-        """One that says how it is may still serve nobody; what is to be told it is told."""
-        told = []
+        """One that says how it is may still serve nobody; notifications reach it."""
+        notes = []
 
         class Broken(Plugin):
             @hookimpl
@@ -256,7 +256,7 @@ class TestCircuits:
 
             @hookimpl
             def plugreg_plugins_loaded(self, report):
-                told.append(report)
+                notes.append(report)
                 raise OSError("no water")
 
             @hookimpl
@@ -277,7 +277,7 @@ class TestCircuits:
         registry.reload()
 
         assert registry.get("broken").circuit == "half-open"
-        assert len(told) == 4
+        assert len(notes) == 4
         registry.call(Specs.price, item="tea")
         assert registry.get("broken").circuit != "closed"
 
@@ -300,13 +300,13 @@ class TestObserving:
         registry = open_registry(observe=True)
         for _ in range(4):
             registry.call(Specs.price, item="tea")
-        found = {(each.slug, each.hook): each for each in registry.dispatch.stats()}
+        found = {(stats.slug, stats.hook): stats for stats in registry.dispatch.stats()}
 
         assert (found["tea", "price"].calls, found["tea", "price"].errors) == (4, 4)
         assert (found["milk", "price"].calls, found["milk", "price"].errors) == (4, 0)
-        for each in found.values():
-            assert 0 < each.worst <= each.seconds
-        times = [each.seconds for each in registry.dispatch.stats()]
+        for value in found.values():
+            assert 0 < value.worst <= value.seconds
+        times = [stats.seconds for stats in registry.dispatch.stats()]
         assert times == sorted(times, reverse=True)
 
     def test_a_call_that_hangs_is_seen_while_it_hangs(self, open_registry):
@@ -350,7 +350,7 @@ class TestObserving:
         registry = open_registry(observe=[observer])
         registry.call(Specs.price, item="tea")
 
-        assert sorted(observer.told) == [
+        assert sorted(observer.notes) == [
             ("milk", "price", "began"),
             ("milk", "price", "ended: None"),
             ("tea", "price", "began"),
@@ -365,11 +365,11 @@ class TestObserving:
             assert registry.call(Specs.price, item="tea") == [1.0]
 
         assert "an observer of calls, a BrokenObserver, failed: ValueError: no" in caplog.text
-        assert [each.subject for each in registry.errors] == ["price"]
+        assert [failure.subject for failure in registry.errors] == ["price"]
 
     @pytest.mark.parametrize("when", ["began", "ended"])
     def test_ctrl_c_in_an_observer_leaves_nothing_behind(self, open_registry, tea, when):
-        """No call that seems to run, no circuit that is on trial for ever; the others are told."""
+        """No call seems to run, no circuit stays on trial; the others receive the end."""
         first, stopping, last = Observer(), Interrupted(when), Observer()
         policy = CircuitPolicy(max_failures=1, cool_down=0.001)
         registry = open_registry(circuit=policy, observe=[first, stopping, last])
@@ -384,9 +384,9 @@ class TestObserving:
 
         assert registry.get("tea").circuit == ("closed" if when == "ended" else "half-open")
         assert registry.dispatch.running() == ()
-        for each in (first, last):
-            began = [what for *_, what in each.told if what == "began"]
-            assert len(began) * 2 == len(each.told)
+        for item in (first, last):
+            began = [what for *_, what in item.notes if what == "began"]
+            assert len(began) * 2 == len(item.notes)
         assert registry.call(Specs.price, item="tea") == [3.0]
 
     def test_what_is_broken_off_is_no_error(self, open_registry):
@@ -397,7 +397,7 @@ class TestObserving:
         with pytest.raises(KeyboardInterrupt):
             registry.call(Specs.price, item="tea")
 
-        assert ("stopping", "price", "ended: None") in observer.told
+        assert ("stopping", "price", "ended: None") in observer.notes
 
 
 class Hanging(Plugin):
@@ -421,15 +421,15 @@ class Asking(Plugin):
 
 class Observer:
     def __init__(self):
-        self.told = []
+        self.notes = []
 
     def began(self, slug, hook):
-        self.told.append((slug, hook, "began"))
+        self.notes.append((slug, hook, "began"))
         return slug, hook
 
     def ended(self, token, error):
         kind = None if error is None else type(error).__name__
-        self.told.append((*token, f"ended: {kind}"))
+        self.notes.append((*token, f"ended: {kind}"))
 
 
 class Interrupted:
@@ -452,7 +452,7 @@ class BrokenObserver:
         raise ValueError("no")
 
     def ended(self, token, error):
-        raise ValueError("never told of what did not begin")
+        raise ValueError("no end of a call that did not begin")
 
 
 class Feeling(Plugin):
@@ -543,5 +543,5 @@ class TestHealth:
         [health] = registry.health()
 
         assert "its circuit is open" in health.detail
-        subjects = {each.subject for each in registry.get("feeling").errors}
+        subjects = {failure.subject for failure in registry.get("feeling").errors}
         assert subjects == {"circuit", "price"}

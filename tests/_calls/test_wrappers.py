@@ -43,9 +43,9 @@ class Bench:
 
     def add(self, hooks=("price", "owner"), /, **functions):
         """Exchange in a plugin for each function; a later one is the outer one."""
-        for name, each in functions.items():
+        for name, item in functions.items():
             rank = (len(self.manager.list_name_plugin()),)
-            plugin = SimpleNamespace(**dict.fromkeys(hooks, each))
+            plugin = SimpleNamespace(**dict.fromkeys(hooks, item))
             self.manager.exchange((), [self.manager.implementations(plugin, name, rank)])
 
     def call(self):
@@ -53,7 +53,7 @@ class Bench:
 
     @property
     def faulty(self):
-        return [each.slug for each in self.failures]
+        return [failure.slug for failure in self.failures]
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ class TestShape:
         """Outcomes are of implementations alone."""
         outcomes = bench.dispatch.outcomes(Hooks.price, item="tea")
 
-        assert [each.slug for each in outcomes] == ["a", "b"]
+        assert [outcome.slug for outcome in outcomes] == ["a", "b"]
         assert seen == []
 
 
@@ -269,7 +269,7 @@ FAILING = (
 
 
 class TestFailing:
-    @pytest.mark.parametrize("wrapper", FAILING, ids=lambda each: each.__name__)
+    @pytest.mark.parametrize("wrapper", FAILING, ids=lambda value: value.__name__)
     @pytest.mark.parametrize("place", ["inner", "outer"])
     def test_it_costs_only_itself(self, bench, wrapper, place):
         """The results, and what other wrappers make of them, are as if it were not there."""

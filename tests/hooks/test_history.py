@@ -23,14 +23,14 @@ class Specs:
 
 
 class Opened:
-    """A plugin that keeps what its historic hook was told."""
+    """A plugin that keeps the arguments of its historic hook."""
 
     def __init__(self):
-        self.told = []
+        self.calls = []
 
     @hookimpl
     def opened(self, shop):
-        self.told.append(shop)
+        self.calls.append(shop)
         return shop
 
 
@@ -55,7 +55,7 @@ def test_a_newcomer_is_told_what_was(manager):
     plugin = Opened()
 
     assert enter(manager, a=plugin) == []
-    assert plugin.told == [1]
+    assert plugin.calls == [1]
     assert results == [1]
 
 
@@ -72,7 +72,7 @@ def test_each_object_is_told_once(manager):
     enter(manager, a=plugin)
     enter(manager, ["a"], a=plugin)
 
-    assert plugin.told == [1, 2, 3]
+    assert plugin.calls == [1, 2, 3]
 
 
 def test_another_object_of_the_name_is_told_all(manager):
@@ -83,11 +83,11 @@ def test_another_object_of_the_name_is_told_all(manager):
 
     enter(manager, ["a"], a=new)
 
-    assert new.told == [1]
+    assert new.calls == [1]
 
 
 def test_taken_out_by_the_host_counts_too(manager):
-    """An object that the host unregistered and that is exchanged in again is not told twice."""
+    """An object that the host unregistered and that is exchanged in again is not called twice."""
     plugin = Opened()
     enter(manager, a=plugin)
     manager.hook.opened.call_historic(kwargs={"shop": 1})
@@ -95,7 +95,7 @@ def test_taken_out_by_the_host_counts_too(manager):
 
     enter(manager, a=plugin)
 
-    assert plugin.told == [1]
+    assert plugin.calls == [1]
 
 
 def test_a_call_made_by_a_replay_comes_once(manager):
@@ -112,7 +112,7 @@ def test_a_call_made_by_a_replay_comes_once(manager):
     calls(kwargs={"shop": 1})
     enter(manager, a=Calling(), b=other)
 
-    assert sorted(other.told) == [1, 2]
+    assert sorted(other.calls) == [1, 2]
 
 
 def test_a_failing_replay_costs_itself(manager):
@@ -134,11 +134,11 @@ def test_a_failing_replay_costs_itself(manager):
         ("a", "opened", SystemExit, 1),
         ("a", "opened", SystemExit, 2),
     ]
-    assert (bad.told, good.told) == ([1, 2], [1, 2])
+    assert (bad.calls, good.calls) == ([1, 2], [1, 2])
 
 
 def test_objects_die_after_they_left(manager):
-    """Remembering what an object was told does not keep it alive."""
+    """Remembering the calls of an object does not keep it alive."""
     plugin = Opened()
     enter(manager, a=plugin)
     manager.hook.opened.call_historic(kwargs={"shop": 1})
@@ -152,21 +152,21 @@ def test_objects_die_after_they_left(manager):
 
 
 def test_objects_without_weak_references(manager):
-    """They are told once as well, and a hundred of one name leave one of them behind."""
-    told = []
+    """They are called once as well, and a hundred of one name leave one of them behind."""
+    calls = []
 
     class Slotted:
         __slots__ = ()
 
         @hookimpl
         def opened(self, shop):
-            told.append((id(self), shop))
+            calls.append((id(self), shop))
 
     manager.hook.opened.call_historic(kwargs={"shop": 1})
     plugin = Slotted()
     enter(manager, a=plugin)
     enter(manager, ["a"], a=plugin)
-    assert told == [(id(plugin), 1)]
+    assert calls == [(id(plugin), 1)]
 
     for _ in range(100):
         enter(manager, ["a"], a=Slotted())
@@ -174,8 +174,8 @@ def test_objects_without_weak_references(manager):
     del plugin
     gc.collect()
 
-    assert len(told) == 101
-    assert sum(type(each) is Slotted for each in _reachable(manager)) == 1
+    assert len(calls) == 101
+    assert sum(type(item) is Slotted for item in _reachable(manager)) == 1
 
 
 def test_a_plugin_may_leave_during_its_replay(manager):
@@ -221,7 +221,7 @@ def test_a_call_made_between_exchange_and_replay_comes_once(manager):
     manager.hook.opened.call_historic(kwargs={"shop": 2})
 
     assert list(manager.replay()) == []
-    assert sorted(plugin.told) == [1, 2]
+    assert sorted(plugin.calls) == [1, 2]
 
 
 def test_calls_of_other_threads_come_once(manager):
@@ -245,4 +245,4 @@ def test_calls_of_other_threads_come_once(manager):
     finally:
         sys.setswitchinterval(before)
 
-    assert all(sorted(each.told) == list(range(count)) for each in plugins)
+    assert all(sorted(plugin.calls) == list(range(count)) for plugin in plugins)

@@ -95,7 +95,7 @@ class TestExchange:
         manager.exchange(["a", "z"], add)
 
         assert len(seen) >= 2
-        assert all(each == ["z", "a"] for each in seen)
+        assert all(item == ["z", "a"] for item in seen)
         assert manager.hook.price(item="tea") == ["new3", "new2", "new1"]
 
     def test_registering_replaces_lists_too(self, manager):
@@ -180,7 +180,7 @@ class TestExchange:
             manager.implementations(Priced("new"), "mine")
 
     def test_parsing_changes_nothing(self, manager):
-        """Parsed implementations are not in service, and a wrong signature is told."""
+        """Parsed implementations are not in service, and a wrong signature is refused."""
         manager.implementations(Priced("a"), "a")
         wrong = SimpleNamespace(price=hookimpl(lambda thing: 1))
 
@@ -217,7 +217,7 @@ class TestExchange:
 
 
 class Pair(Priced):
-    """Answers two hooks from one object, so that a half-changed set can be told."""
+    """Answers two hooks from one object, so that a half-changed set can be noticed."""
 
     @hookimpl
     def owner(self, item):
@@ -250,18 +250,18 @@ def read_while(manager, change, call):
         while not ended.is_set():
             results.add(tuple(call(item="tea")))
 
-    threads = [threading.Thread(target=read, args=(each,)) for each in seen]
+    threads = [threading.Thread(target=read, args=(item,)) for item in seen]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        for each in threads:
-            each.start()
+        for thread in threads:
+            thread.start()
         for number in range(1, 201):
             change(manager, number)
     finally:
         ended.set()
-        for each in threads:
-            each.join()
+        for thread in threads:
+            thread.join()
         sys.setswitchinterval(interval)
     return set().union(*seen)
 
@@ -297,7 +297,7 @@ class TestThreads:
 
         seen = read_while(manager, _unregister_and_register, manager.hook.price)
 
-        assert any(len(each) < 2 or each[0] != each[1] for each in seen)
+        assert any(len(item) < 2 or item[0] != item[1] for item in seen)
 
 
 class TestUnknownHooks:
@@ -357,7 +357,7 @@ class TestTables:
         manager.hook.price._hookimpls = []
 
         assert manager.table(Specs.price).rows == manager.table("price").rows == ()
-        assert [each.slug for each in price.rows] == ["a"]
+        assert [row.slug for row in price.rows] == ["a"]
 
     def test_a_function_of_the_same_name(self, manager):
         """Any function with a hook's name stands for the hook, and none but the spec is kept."""

@@ -15,14 +15,14 @@ host_impl = pluggy.HookimplMarker("shop")
 
 def manager_of(*specs, prefix=None):
     manager = PluginManager("shop", implicit_prefix=prefix)
-    for each in specs:
-        manager.add_hookspecs(each)
+    for spec in specs:
+        manager.add_hookspecs(spec)
     return manager
 
 
 def swap(manager, **plugins):
     manager.exchange(
-        (), [manager.implementations(each, name, (name,)) for name, each in plugins.items()]
+        (), [manager.implementations(item, name, (name,)) for name, item in plugins.items()]
     )
 
 
@@ -226,7 +226,7 @@ class Unhashable:
 
 
 class TestHostilePlugins:
-    """What was exchanged in is told apart by identity, so its methods disturb nobody."""
+    """What was exchanged in is identified without comparing, so its methods disturb nobody."""
 
     @pytest.fixture(params=[Hostile, Unhashable])
     def plugin(self, request):
@@ -258,14 +258,14 @@ class TestHostilePlugins:
         assert len(crowd.hook.price(item="tea")) == 2
 
     def test_look_ups(self, crowd, plugin):
-        """Names are told for it and for others, and an unknown object is not taken for it."""
+        """Names are returned for it and for others, and an unknown object is not taken for it."""
         assert crowd.get_name(plugin) == "bad"
         assert crowd.is_registered(plugin)
         assert crowd.get_plugin("bad") is plugin
         assert crowd.get_name(object()) is None
         assert not crowd.is_registered(object())
         assert {name for name, _ in crowd.list_name_plugin()} == {"bad", "good"}
-        assert [each.name for each in crowd.get_hookcallers(plugin)] == ["price"]
+        assert [hook.name for hook in crowd.get_hookcallers(plugin)] == ["price"]
 
     def test_get_plugins(self, manager, plugin):
         """The set has everyone who can be in a set."""

@@ -64,7 +64,7 @@ class Bench:
             (),
             [
                 self.manager.implementations(
-                    plugin(name, **options), name, tuple(-ord(each) for each in name)
+                    plugin(name, **options), name, tuple(-ord(item) for item in name)
                 )
                 for name in names
             ],
@@ -133,8 +133,8 @@ class TestMarker:
         bench.add("a", before=())
         bench.manager.register(plugin("h"), "h")
 
-        for each in bench.manager.hook.order.get_hookimpls():
-            assert each.opts.keys() == pluggy.HookimplOpts.__annotations__.keys()
+        for impl in bench.manager.hook.order.get_hookimpls():
+            assert impl.opts.keys() == pluggy.HookimplOpts.__annotations__.keys()
 
 
 class TestOrder:
@@ -248,18 +248,18 @@ class TestOrder:
     @given(st.permutations("abcdef"), st.lists(st.sampled_from("abcdef"), max_size=3))
     def test_it_does_not_depend_on_who_came_when(self, names, leaving):
         """One order for the same plugins, however they came, one by one or together."""
-        wishes = {"b": {"after": "e"}, "f": {"before": ("a", "c")}, "d": {"tryfirst": True}}
+        options = {"b": {"after": "e"}, "f": {"before": ("a", "c")}, "d": {"tryfirst": True}}
         one, all_at_once = Bench(), Bench()
         for name in names:
-            one.add(name, **wishes.get(name, {}))
+            one.add(name, **options.get(name, {}))
         for name in leaving:
             one.manager.exchange([name], ())
-            one.add(name, **wishes.get(name, {}))
+            one.add(name, **options.get(name, {}))
         all_at_once.manager.exchange(
             (),
             [
                 all_at_once.manager.implementations(
-                    plugin(name, **wishes.get(name, {})), name, (-ord(name),)
+                    plugin(name, **options.get(name, {})), name, (-ord(name),)
                 )
                 for name in names
             ],
@@ -279,11 +279,11 @@ class TestCircles:
             "hook 'order': ignored constraints, which form a cycle: 'a' before 'e', 'e' before 'a'"
         )
         assert ignored() == {"a": (text,), "e": (text,)}
-        # Without any wish it is abcdefm.
+        # Without any constraint it is abcdefm.
         assert bench.order == "dabcfme"
 
     def test_it_goes_with_any_of_its_members(self, bench):
-        """A circle is told as long as there is one."""
+        """A cycle is reported as long as there is one."""
         bench.add("a", after="b").add("b", after="c").add("c", after="a")
         assert bench.order == "abc"
         assert bench.manager.ignored_constraints().keys() == {*"abc"}
@@ -310,11 +310,11 @@ class TestCircles:
 
     def test_one_sentence_for_each_hook(self, bench):
         """In the order of the hooks' names."""
-        wishing = hookimpl(after="a")(lambda: None)
-        several = SimpleNamespace(two=wishing, one=wishing, three=hookimpl(lambda: None))
+        constrained = hookimpl(after="a")(lambda: None)
+        several = SimpleNamespace(two=constrained, one=constrained, three=hookimpl(lambda: None))
         bench.manager.exchange((), [bench.manager.implementations(several, "a")])
 
-        assert [each.split(":")[0] for each in bench.manager.ignored_constraints()["a"]] == [
+        assert [message.split(":")[0] for message in bench.manager.ignored_constraints()["a"]] == [
             "hook 'one'",
             "hook 'two'",
         ]
@@ -357,11 +357,11 @@ class TestRegistry:
     """A circle is a failure of each of its members, for as long as it is one."""
 
     @pytest.fixture
-    def told(self):
+    def reported(self):
         return []
 
     @pytest.fixture
-    def registry(self, told):
+    def registry(self, reported):
         builtin = [
             plugin_class("audit"),
             plugin_class("discount", after="tax", before="ship"),
@@ -369,14 +369,14 @@ class TestRegistry:
             plugin_class("tax", before="audit"),
         ]
         with PluginRegistry(
-            "shop", hookspecs=[Prices], builtin=builtin, on_failure=told.append
+            "shop", hookspecs=[Prices], builtin=builtin, on_failure=reported.append
         ) as registry:
             registry.load()
             yield registry
 
     def activate(self, registry, *slugs):
-        for each in slugs:
-            registry.activate(each)
+        for slug in slugs:
+            registry.activate(slug)
 
     def test_calls_follow_the_order_that_explain_tells(self, registry):
         """The relay, the isolated calls and the explanation agree."""
@@ -390,7 +390,7 @@ class TestRegistry:
         assert registry.explain("price")[0] == ("tax", "before 'audit' as it asks")
         assert registry.errors == ()
 
-    def test_each_member_has_a_record(self, registry, told):
+    def test_each_member_has_a_record(self, registry, reported):
         """Also the one that was there before the circle was; it stays active and is called."""
         self.activate(registry, "audit", "discount", "tax", "ship")
 
@@ -398,12 +398,12 @@ class TestRegistry:
             "hook 'price': ignored constraints, which form a cycle:"
             " 'ship' before 'discount', 'discount' before 'ship'"
         )
-        assert [(e.stage, e.slug, e.message) for e in told] == [
+        assert [(e.stage, e.slug, e.message) for e in reported] == [
             (Stage.ACTIVATE, "discount", sentence),
             (Stage.ACTIVATE, "ship", sentence),
         ]
-        assert {each.slug for each in registry.errors} == {"discount", "ship"}
-        assert [each.slug for each in registry.get("ship").errors] == ["ship"]
+        assert {failure.slug for failure in registry.errors} == {"discount", "ship"}
+        assert [failure.slug for failure in registry.get("ship").errors] == ["ship"]
         assert registry.get("audit").errors == ()
         order = registry.call(Prices.price, item="tea")
         assert sorted(order) == ["audit", "discount", "ship", "tax"]
@@ -411,7 +411,7 @@ class TestRegistry:
         assert order.index("tax") < order.index("discount")
         assert order.index("tax") < order.index("audit") < order.index("ship")
 
-    def test_it_goes_when_a_member_leaves(self, registry, told):
+    def test_it_goes_when_a_member_leaves(self, registry, reported):
         """The record of the one that stays goes too; if the circle comes back it is a new one."""
         self.activate(registry, "discount", "ship")
         assert len(registry.errors) == 2
@@ -421,8 +421,11 @@ class TestRegistry:
         assert registry.errors == ()
         assert registry.get("discount").errors == ()
         registry.activate("ship")
-        assert {each.slug: each.count for each in registry.errors} == {"discount": 1, "ship": 1}
-        assert len(told) == 4
+        assert {failure.slug: failure.count for failure in registry.errors} == {
+            "discount": 1,
+            "ship": 1,
+        }
+        assert len(reported) == 4
 
     def test_it_goes_when_the_host_takes_a_member_out(self, registry):
         """At once, though the registry knows nothing of it."""
@@ -432,18 +435,18 @@ class TestRegistry:
 
         assert registry.errors == ()
 
-    def test_it_is_told_once(self, registry, told):
+    def test_it_is_reported_once(self, registry, reported):
         """A reload that finds it again counts it, and calls on_failure no more."""
         self.activate(registry, "discount", "ship")
-        before = {each.slug: each.count for each in registry.errors}
+        before = {failure.slug: failure.count for failure in registry.errors}
 
         report = registry.reload()
 
-        assert {each.slug for each in report.failures} == {"discount", "ship"}
-        assert {each.slug: each.count for each in registry.errors} == {
+        assert {failure.slug for failure in report.failures} == {"discount", "ship"}
+        assert {failure.slug: failure.count for failure in registry.errors} == {
             slug: count + 1 for slug, count in before.items()
         }
-        assert len(told) == 2
+        assert len(reported) == 2
 
     def test_wishes_that_are_no_names_fail_their_plugin_alone(self, registry):
         """It is a failure of its activation, which says what is wrong."""
@@ -471,13 +474,13 @@ def test_readers_see_the_wishes_hold(bench):
                 wrong.append(calls)
 
     readers = [threading.Thread(target=read) for _ in range(4)]
-    for each in readers:
-        each.start()
+    for reader in readers:
+        reader.start()
     for _ in range(200):
         bench.add("m")
         bench.manager.exchange(["m"], ())
     stop.set()
-    for each in readers:
-        each.join()
+    for reader in readers:
+        reader.join()
 
     assert wrong == []

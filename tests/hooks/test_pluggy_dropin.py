@@ -88,4 +88,4 @@ def test_pluggys_own_suite(suite, tmp_path):
     assert all(found["managers"].values())
     (counts,) = ElementTree.parse(report).iter("testsuite")
     assert int(counts.get("tests")) > 150
-    assert [counts.get(each) for each in ("failures", "errors", "skipped")] == ["0", "0", "0"]
+    assert [counts.get(item) for item in ("failures", "errors", "skipped")] == ["0", "0", "0"]

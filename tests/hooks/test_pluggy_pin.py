@@ -1,6 +1,6 @@
 """What hooks.py takes for granted of pluggy's private names. Another pluggy may break it.
 
-Each test uses plain pluggy, so that it tells what has changed there, not here.
+Each test uses plain pluggy, so that it shows a change there, not here.
 """
 
 from __future__ import annotations
@@ -89,12 +89,12 @@ def test_the_sections_of_the_list():
         {},
         {"trylast": True},
     ]
-    for each in options:
-        caller._add_hookimpl(implementation(lambda: None, **each))
+    for option in options:
+        caller._add_hookimpl(implementation(lambda: None, **option))
 
     held = [
-        {key: value for key, value in each.opts.items() if value and key != "specname"}
-        for each in caller._hookimpls
+        {key: value for key, value in hookimpl.opts.items() if value and key != "specname"}
+        for hookimpl in caller._hookimpls
     ]
     assert held == options[::-1]
 
@@ -129,17 +129,17 @@ def test_history(manager):
 
 def test_applying_history(manager):
     """``_maybe_apply_history`` gives one implementation all calls, and does not add it."""
-    told, results = [], []
+    called, results = [], []
     manager.hook.historic.call_historic(results.append, kwargs={"one": 1})
 
     def historic(one):
-        told.append(one)
+        called.append(one)
         return "result"
 
     manager.hook.historic._maybe_apply_history(implementation(historic))
     manager.hook.plain._maybe_apply_history(implementation(historic))
 
-    assert (told, results) == ([1], ["result"])
+    assert (called, results) == ([1], ["result"])
     assert manager.hook.historic._hookimpls == []
 
 
@@ -212,7 +212,7 @@ def test_options_that_are_not_given():
 
 
 def test_what_an_implementation_knows_of_its_function():
-    """A HookImpl tells the arguments of its function, with and without defaults, and its plugin."""
+    """A HookImpl has the arguments of its function, with and without defaults, and its plugin."""
     options = impl(lambda: None).pinned_impl
     made = HookImpl(None, "name", lambda one, two=2: None, options)
     assert (made.argnames, made.kwargnames) == (("one",), ("two",))

@@ -204,30 +204,33 @@ def loaded(tmp_path_factory):
 
 def test_pytests_plugins_are_active(loaded):
     """Every plugin installed for pytest is loaded, with facts of its distribution, and no fault."""
-    installed = {slugify(each.name): each for each in metadata.entry_points(group="pytest11")}
+    installed = {
+        slugify(entry_point.name): entry_point
+        for entry_point in metadata.entry_points(group="pytest11")
+    }
 
-    assert {each.dist.name for each in installed.values()} >= {"pytest-cov", "hypothesis"}
+    assert {value.dist.name for value in installed.values()} >= {"pytest-cov", "hypothesis"}
     # xdist brings the specification of a hook of its own, but only where pytest asks it to.
-    assert [each for each in loaded["failures"] if "pytest_xdist" not in each] == []
+    assert [item for item in loaded["failures"] if "pytest_xdist" not in item] == []
     assert {
-        slug: (each["module"], each["distribution"], each["version"])
-        for slug, each in loaded["active"].items()
+        slug: (item["module"], item["distribution"], item["version"])
+        for slug, item in loaded["active"].items()
     } == {
-        slug: (each.module, each.dist.name, each.dist.version) for slug, each in installed.items()
+        slug: (item.module, item.dist.name, item.dist.version) for slug, item in installed.items()
     }
 
 
 def test_they_have_no_capability_but_base(loaded):
     """Plain modules need no base class, and their record has no mixins but base."""
-    assert [each["mixins"] for each in loaded["active"].values()] == [{"base": "base"}] * len(
+    assert [value["mixins"] for value in loaded["active"].values()] == [{"base": "base"}] * len(
         loaded["active"]
     )
 
 
 def test_their_hooks_are_on_the_manager(loaded):
     """Every function with pytest's prefix is an implementation, and a call reaches it."""
-    for each in loaded["active"].values():
-        assert each["hooks"] == each["functions"] != []
+    for value in loaded["active"].values():
+        assert value["hooks"] == value["functions"] != []
 
     assert loaded["asked"] == [
         slug

@@ -121,9 +121,9 @@ def test_each_gets_what_it_asks_for(bench, by_name):
     faults.clear()
     outcomes = dispatcher.outcomes(hook, **arguments)
 
-    assert [each.slug for each in outcomes] == [f"p{number}" for number in range(len(impls))]
-    assert [each.value for each in outcomes if each.value is not None] == results
-    assert [each.slug for each in outcomes if each.error is not None] == faults
+    assert [outcome.slug for outcome in outcomes] == [f"p{number}" for number in range(len(impls))]
+    assert [outcome.value for outcome in outcomes if outcome.value is not None] == results
+    assert [outcome.slug for outcome in outcomes if outcome.error is not None] == faults
     assert (called, results, faults) == expected(spec, impls, arguments)
 
     called.clear()
@@ -193,7 +193,7 @@ def test_a_call_keeps_the_set_it_began_with(bench, data):
     results = dispatcher.call("price", **arguments)
 
     _, before, _ = expected(spec, impls, arguments)
-    after = [each for each in before if each[0] not in leaving]
+    after = [item for item in before if item[0] not in leaving]
     assert results == ["changing", *before]
     assert inner[1] == ["host", *after, "late"]
     assert called[inner[2] :] == expected(spec, impls, arguments)[0]

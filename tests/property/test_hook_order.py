@@ -1,4 +1,4 @@
-"""The order of calls is pluggy's own, however plugins came (design.md, section 6, invariant 12)."""
+"""The order of calls is pluggy's own, however plugins came."""
 
 from __future__ import annotations
 

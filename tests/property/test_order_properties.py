@@ -1,4 +1,4 @@
-"""The order that implementations ask for, against a model (design.md, section 6, invariant 12)."""
+"""The order that implementations ask for, against a model."""
 
 from __future__ import annotations
 
