@@ -18,7 +18,6 @@ from plugreg._support.frozen import Frozen, replace
 from plugreg._support.guard import Guard
 from plugreg._support.slugs import slug_fault, slugify
 from plugreg.discovery import entry_points
-from plugreg.discovery._findings import Findings
 from plugreg.discovery.facts import Facts
 from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
 
@@ -132,7 +131,7 @@ def restricted(found: Discovery, known: Discovery) -> Discovery:
 
 def _with_slugs(found: Discovery, slug_of: Callable[[PluginSpec], str]) -> Discovery:
     """Return the specs with the slugs that the host gives them; its faults are failures."""
-    findings = Findings()
+    findings = entry_points.Findings()
     for spec in found.specs:
         with Guard() as guard:
             given = slug_of(spec)

@@ -16,8 +16,8 @@ from typing import Any, Final, TypeAlias
 from plugreg._support.guard import Guard
 from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import slug_fault, slugify
-from plugreg.discovery._findings import Findings
 from plugreg.discovery._importing import import_module, private_name
+from plugreg.discovery.entry_points import Findings
 from plugreg.records import Discovery, PluginSpec, Source
 
 __all__ = ["LARGEST_SOURCE", "find", "import_module", "private_name"]

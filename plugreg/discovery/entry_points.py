@@ -24,8 +24,7 @@ from typing import Any, Final
 from plugreg._support.guard import Guard, safe_repr
 from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import canonical, slug_fault, slugify
-from plugreg.discovery._findings import Findings
-from plugreg.records import Discovery, PluginSpec, Source
+from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
 
 REFERENCE: Final = re.compile(
     r"(?P<module>[\w.]+)\s*(:\s*(?P<attr>[\w.]+)\s*)?((?P<extras>\[.*\])\s*)?$"
@@ -112,6 +111,34 @@ def parse(text: str, group: str) -> Iterator[tuple[str, str | None]]:
         elif section == group:
             name, equals, value = line.partition("=")
             yield name.strip(), value.strip() if equals else None
+
+
+class Findings:
+    """Specs and failures of one search. Specs with the same key replace each other."""
+
+    def __init__(self) -> None:
+        self.specs: dict[tuple[object, ...], PluginSpec] = {}
+        self.failures: list[PluginFailure] = []
+
+    def refuse(self, slug: str, message: str) -> None:
+        """Add a failure without an exception."""
+        self.failures.append(PluginFailure(stage=Stage.DISCOVERY, slug=slug, message=message))
+
+    def fail(self, slug: str, error: BaseException, what: str) -> None:
+        """Add a failure with its exception; *what* is the beginning of its message."""
+        self.failures.append(PluginFailure.of(Stage.DISCOVERY, slug, error, what=what))
+
+    def update(self, other: Findings) -> None:
+        """Add the results of another search."""
+        self.specs |= other.specs
+        self.failures += other.failures
+
+    def result(self) -> Discovery:
+        """Return everything, sorted."""
+        return Discovery(
+            specs=tuple(sorted(self.specs.values(), key=lambda spec: spec.sort_key)),
+            failures=tuple(sorted(self.failures, key=lambda fault: (fault.slug, fault.message))),
+        )
 
 
 class _Info(NamedTuple):
@@ -330,6 +357,9 @@ def _metadata_folders(folder: str) -> dict[str, list[_Info]]:
     egg, is_dotted, suffix = os.path.basename(folder).rpartition(".")
     found: dict[str, list[_Info]] = {}
     for child in os.listdir(folder):
+        # Nine of ten names are those of modules.
+        if child[-4:].lower() != "info":
+            continue
         stem, dot, kind = child.rpartition(".")
         kind = kind.lower()
         if kind == "dist-info":

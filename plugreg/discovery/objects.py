@@ -14,8 +14,7 @@ from typing import Any, Final
 from plugreg._support.guard import Guard
 from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import slug_fault, slugify
-from plugreg.discovery._findings import Findings
-from plugreg.discovery.entry_points import REFERENCE
+from plugreg.discovery.entry_points import REFERENCE, Findings
 from plugreg.records import Discovery, PluginSpec, Source
 
 STATED: Final = (
