@@ -639,6 +639,25 @@ class TestByHand:
         with pytest.raises(PluginNotFoundError, match="registered by hand"):
             registry.unregister("tea")
 
+    def test_a_storage_that_cannot_be_written_matters_to_none(self) -> None:
+        """Nothing is stored of an object, so that no transaction is begun for it."""
+
+        class ReadOnly(MemoryStorage):
+            is_open = True
+
+            def transaction(self) -> Any:
+                assert self.is_open
+                return super().transaction()
+
+        storage = ReadOnly()
+        with make(storage=storage) as registry:
+            registry.load()
+            storage.is_open = False
+            assert registry.register(Tea(), slug="mine").active
+            registry.unregister("mine")
+            assert "mine" not in registry.plugins
+            storage.is_open = True
+
     @pytest.mark.parametrize(
         ("slug", "reason"), [("tea", "known plugin"), ("!", "empty"), ("settings", "reserved")]
     )

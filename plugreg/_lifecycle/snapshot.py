@@ -155,12 +155,13 @@ class BuildState:
                     self.active.pop(slug, None)
 
     def take_pending(self) -> set[str]:
-        """Return those to decide on now: the others are, or were, brought by one of these."""
+        """Return those to decide on now: others were brought by one of these, and may be again."""
         plugins = self.previous.plugins
         ready = {
             slug
             for slug in self.pending
-            if slug not in plugins
+            if self.only is None
+            or slug not in plugins
             or (spec := plugins[slug].spec) is None
             or spec.brought_by not in self.pending
         }

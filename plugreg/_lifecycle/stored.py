@@ -58,6 +58,8 @@ class StoredRows(Frozen):
             return self._with_faults(self.plugin_rows.all(), specs)
         remember = self.plugin_rows.remember_few if few else self.plugin_rows.remember
         stored = [spec for spec in specs if spec.source is not Source.MANUAL]
+        if few and not stored:
+            return self._with_faults({}, specs)
         return self._with_faults(remember(stored, self.rules, again=again), specs)
 
     def _with_faults(
