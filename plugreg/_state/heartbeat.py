@@ -12,14 +12,17 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import PurePath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from plugreg._support.lazy import lazy
 from plugreg._support.named import NamedTuple
-from plugreg._support.outages import Outage
 from plugreg.exceptions import StorageError
 from plugreg.records import ProcessRecord
 from plugreg.storage import MemoryStorage, Storage
 from plugreg.storage.base import Record, field, parse_records
+
+if TYPE_CHECKING:
+    from plugreg._support.outages import Outage
 
 _TABLE: Final = "processes"
 _INTERVAL: Final = 30.0
@@ -54,13 +57,18 @@ class Heartbeat:
         self._name = name or PurePath(sys.argv[0] if sys.argv else "").name or "python"
         self._silent = silent or isinstance(storage, MemoryStorage)
         self._is_serving = name is not None
-        self._outage = Outage(
-            "the heartbeat of this process cannot be stored, so other processes do not see it",
-            "the heartbeat of this process is stored again",
-        )
         self._key: tuple[int, str] = (0, "")
         self._stored: ProcessStatus | None = None
         self._tried_at = -math.inf
+
+    @lazy
+    def _outage(self) -> Outage:
+        from plugreg._support.outages import Outage
+
+        return Outage(
+            "the heartbeat of this process cannot be stored, so other processes do not see it",
+            "the heartbeat of this process is stored again",
+        )
 
     def serve(self) -> bool:
         """Note that this process serves; return whether a heartbeat is due."""

@@ -86,7 +86,9 @@ def headers(text: str) -> Iterator[tuple[str, str]]:
     """
     name = ""
     lines: list[str] = []
-    for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+    # The description follows an empty line, and may be long.
+    head = text.replace("\r\n", "\n").replace("\r", "\n").partition("\n\n")[0]
+    for line in head.split("\n"):
         if name and line[:1] in (" ", "\t"):
             lines.append(line.strip())
             continue
