@@ -52,8 +52,9 @@ class Supervision:
 
         def supervised(*values: Any) -> Any:
             admission = admit(slug, hook) if slug in failed else always
-            tokens = _report_beginning(observers, slug, hook, circuits, admission)
+            tokens: list[Any] = []
             try:
+                _report_beginning(observers, tokens, slug, hook)
                 value = function(*values)
             except BaseException as error:
                 SupervisedCall(circuits, admission, observers, tokens).end(error)
@@ -77,8 +78,14 @@ class Supervision:
         The error has the mark ``is_refusal``, which an error of a plugin's own has not.
         """
         admission, circuits = self._admit(slug, hook), self._circuits_of(hook)
-        tokens = _report_beginning(self._observers, slug, hook, circuits, admission)
-        return SupervisedCall(circuits, admission, self._observers, tokens)
+        tokens: list[Any] = []
+        call = SupervisedCall(circuits, admission, self._observers, tokens)
+        try:
+            _report_beginning(self._observers, tokens, slug, hook)
+        except BaseException:
+            call.abort()
+            raise
+        return call
 
     def _circuits_of(self, hook: str) -> Circuits:
         return self._always_closed if hook.startswith("plugreg_") else self._circuits
@@ -141,24 +148,17 @@ class SupervisedCall:
 
 
 def _report_beginning(
-    observers: Sequence[CallObserver],
-    slug: str,
-    hook: str,
-    circuits: Circuits,
-    admission: Admission,
-) -> list[Any]:
-    """Report the beginning to the observers, and return their tokens."""
-    tokens: list[Any] = []
+    observers: Sequence[CallObserver], tokens: list[Any], slug: str, hook: str
+) -> None:
+    """Report the beginning to the observers, and add their tokens."""
     for observer in observers:
         try:
             tokens.append(observer.began(slug, hook))
         except BaseException as error:
             if belongs_to_process(error):
-                SupervisedCall(circuits, admission, observers, tokens).abort()
                 raise
             _log_fault(observer, error)
             tokens.append(_NO_TOKEN)
-    return tokens
 
 
 def _report_end(
