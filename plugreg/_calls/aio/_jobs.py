@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from math import inf
 from time import monotonic
 from types import CoroutineType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from plugreg._calls.aio._loops import running_loop
-from plugreg._calls.aio._threads import BusyPlugins, Threads, ThreadTask, Worker
+from plugreg._calls.aio._threads import BusyPlugins, Threads
 from plugreg._calls.supervision import SupervisedCall
 from plugreg._support.guard import Guard
 from plugreg.exceptions import PluginTimeoutError
@@ -85,7 +87,12 @@ class Job:
     _piece: object = None
     _begun: float | None = None
     _until: float | None = None
-    _thread_task: ThreadTask | None = None
+    # Of the function that runs in a thread; empty while there is none.
+    _state: Literal["", "waiting", "running", "ended", "given up"] = ""
+    _lock: threading.Lock
+    _in_thread: Callable[[], Any]
+    _discard: Callable[[Any], object]
+    _context: Context
     _handed: Awaitable[Any] | None = None
     _supervised: SupervisedCall | None = None
     _result: tuple[Any, BaseException | None] = None, None
@@ -143,30 +150,57 @@ class Job:
         )
 
     def run_in_thread(
-        self, function: Callable[[], Any], discard: Callable[[Any], object] = lambda _: None
+        self, function: Callable[[], Any], discard: Callable[[Any], object] | None = None
     ) -> None:
         """Call ``function`` in a thread of the worker's, and await a returned awaitable.
 
         ``discard`` takes a return value that comes too late.
         """
-        team = self._team
+        self._in_thread = function
+        self._discard = discard or _do_nothing
+        self._lock = threading.Lock()
+        self._state = "waiting"
+        self._team.worker.put(self)
 
-        def run() -> Any:
-            value = function()
+    def begin_in_thread(self) -> bool:
+        """Note that the function begins; False when it was given up on."""
+        with self._lock:
+            if self._state == "given up":
+                return False
+            self._state = "running"
+            self._begun = monotonic()
+            return True
+
+    def run_here(self, worker: Worker) -> bool:
+        """Call the function in a copy of the context; False if it returns too late."""
+        self._context = context = worker.context.copy()
+        value, error = None, None
+        try:
+            value = context.run(self._in_thread)
             # Asking a plugin's class may run its code, so it is done in this thread.
-            task.goes_on = hasattr(type(value), "__await__")
-            return value
-
-        def discard_late(value: Any) -> None:
+            if hasattr(type(value), "__await__"):
+                self._handed, self._discard = value, _close
+        except BaseException as raised:  # noqa: BLE001 - the end of the job judges it
+            error = raised
+        with self._lock:
+            in_time = self._state == "running"
+            if in_time:
+                self._state = "ended"
+        if in_time:
+            self._result = value, error
+            if self._handed is None:
+                worker.context = context
+        else:
             try:
                 with Guard():
-                    (_close if task.goes_on else discard)(value)
+                    context.run(self._discard, value)
             finally:
-                team.busy.discard(self._piece)
+                self._team.busy.discard(self._piece)
+        return in_time
 
-        task = ThreadTask(run, lambda: team.loop.soon(self._end_in_thread), discard_late)
-        self._thread_task = task
-        team.worker.put(task)
+    def end_soon(self) -> None:
+        """Let the loop end the job, whose function has returned in time."""
+        self._team.loop.soon(self._end_in_thread)
 
     def begin(self) -> None:
         """Count the time from now: the delay of a busy loop is not the plugin's."""
@@ -205,20 +239,18 @@ class Job:
         self.end(*self._result)
 
     def _end_in_thread(self) -> None:
-        task = self._thread_task
-        assert task is not None
-        self._begun, self._thread_task = task.begun, None
-        if not task.goes_on or task.error is not None:
-            self.end(task.value, task.error)
+        self._state = ""
+        handed = self._handed
+        if handed is None:
+            self.end(*self._result)
         elif self.is_stopped:
-            task.context.run(_close, task.value)
+            self._context.run(_close, handed)
             self.end(None, None)
         else:
-            self._until = None
-            self._handed = task.value
+            self._until, self._result = None, (None, None)
             # An awaitable of the thread runs in the context in which it began.
             self.cancel = self._team.loop.spawn(
-                self._await(lambda: task.value), self._end_of_task, task.context
+                self._await(lambda: handed), self._end_of_task, self._context
             )
 
     def _finish(self) -> None:
@@ -242,7 +274,7 @@ class Job:
         else:
             assert self._limit is not None
             out_of_time = PluginTimeoutError(self.slug, self._limit)
-            if self._thread_task is None:
+            if not self._state:
                 self.error = out_of_time
                 self.stop()
             elif self._give_up():
@@ -256,8 +288,7 @@ class Job:
             return self._until
         if self._limit is None:
             return inf
-        begun = self._begun if self._thread_task is None else self._thread_task.begun
-        return (now if begun is None else begun) + self._limit
+        return (now if self._begun is None else self._begun) + self._limit
 
     def stop(self) -> None:
         """Ask it to end, within CLEAN_UP_SECONDS. A job that has not begun never will."""
@@ -268,28 +299,91 @@ class Job:
         if self.cancel is not None:
             with Guard():  # Where the loop is closed, there is nothing to cancel.
                 self.cancel()
-        elif self._thread_task is None:
+        elif not self._state:
             self._finish()
-        elif self._thread_task.begun is None:
+        elif self._begun is None:
             self._give_up()
 
     def _give_up(self) -> bool:
         """End the job without a result; False if the code has ended just now."""
-        busy, task = self._team.busy, self._thread_task
+        busy = self._team.busy
         self._piece = object()
         if self._makes_busy:
             busy.add(self._piece, self.slug)
-        if task is not None:
-            if not self._team.worker.give_up(task):
+        if self._state:
+            with self._lock:
+                has_ended = self._state == "ended"
+                if not has_ended:
+                    self._state = "given up"
+            if has_ended:
                 busy.discard(self._piece)
                 # The loop is about to call _end_in_thread.
                 self._until = inf
                 return False
-            self._begun = task.begun
-            if task.begun is None:
+            if self._begun is None:
                 busy.discard(self._piece)
+            else:
+                self._team.worker.leave_thread()
         self._finish()
         return True
+
+
+class Worker:
+    """Runs jobs in turn, in one thread at a time.
+
+    Each job sees in ``context`` the variables that earlier jobs have set, as the parts of a
+    synchronous call do, unless these go on elsewhere. The jobs behind one that was given up on run
+    in another thread. All methods are called from the thread of one event loop.
+    """
+
+    def __init__(self, context: Context, threads: Threads) -> None:
+        self.context = context
+        self._threads = threads
+        self._jobs: deque[Job] = deque()
+        self._lock = threading.Lock()
+        self._is_served = False
+
+    def put(self, job: Job) -> None:
+        """Queue a job. Raises RuntimeError when no thread can be started."""
+        self._jobs.append(job)
+        self._serve_on()
+
+    def leave_thread(self) -> None:
+        """Leave the thread to the job that runs there."""
+        self._is_served = False
+        self._serve_on()
+
+    def _serve_on(self) -> None:
+        with self._lock:
+            if self._is_served or not self._jobs:
+                return
+            self._is_served = True
+        try:
+            self._threads.start(self._serve)
+        except RuntimeError:
+            self._is_served = False
+            raise
+
+    def _serve(self) -> Callable[[], object] | None:
+        """Run the jobs; return what reports the end of the last one."""
+        ended: Callable[[], object] = _do_nothing
+        while True:
+            with self._lock:
+                if not self._jobs:
+                    self._is_served = False
+                    return ended
+                job = self._jobs.popleft()
+            ended()
+            ended = _do_nothing
+            if job.begin_in_thread():
+                if not job.run_here(self):
+                    # Another thread serves the rest by now.
+                    return None
+                ended = job.end_soon
+
+
+def _do_nothing(_: object = None) -> None:
+    pass
 
 
 class Team:

@@ -1,18 +1,15 @@
 """Daemon threads for plugin code that may hang, and can be given up on.
 
-A thread cannot be ended from outside. A thread whose function does not return in time is left
-alone; the tasks behind it go on in another thread, and the first thread ends when it returns.
+A thread cannot be ended from outside. A thread whose work does not return in time is left alone,
+and ends when it returns.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
-from contextvars import Context
 from queue import Empty, SimpleQueue
-from time import monotonic
-from typing import Any, Final, Literal
+from typing import Final
 
 from plugreg.exceptions import PluginBusyError
 
@@ -59,134 +56,6 @@ class Threads:
                     work = self._work.get()
                 else:
                     return
-
-
-class ThreadTask:
-    """A function for a worker's thread, and its result: ``value`` or ``error``.
-
-    ``ended`` is called in that thread when the function has returned or raised, unless the task
-    was given up on. Then ``discard`` takes the late return value. ``begun`` is the time at which
-    it began, by ``time.monotonic``, None before. The function runs in a ``context`` of its own.
-    Later tasks inherit that context, unless the task ``goes_on`` elsewhere.
-    """
-
-    def __init__(
-        self,
-        function: Callable[[], Any],
-        ended: Callable[[], object],
-        discard: Callable[[Any], object],
-    ) -> None:
-        self.begun: float | None = None
-        self.value: Any = None
-        self.error: BaseException | None = None
-        self.context = Context()
-        self.goes_on = False
-        self.ended: Final = ended
-        self._function = function
-        self._discard = discard
-        self._lock = threading.Lock()
-        self._state: Literal["waiting", "running", "ended", "given up"] = "waiting"
-
-    def give_up(self) -> bool:
-        """Stop waiting for it. False when it has ended, so that ``ended`` is called.
-
-        A task that has not begun will never begin.
-        """
-        with self._lock:
-            if self._state == "ended":
-                return False
-            self._state = "given up"
-            return True
-
-    def begin(self) -> bool:
-        """Note that it begins; False when it was given up on."""
-        with self._lock:
-            if self._state == "given up":
-                return False
-            self._state = "running"
-            self.begun = monotonic()
-            return True
-
-    def run(self, worker: Worker) -> bool:
-        """Call the function in a copy of the context; False if it returns too late."""
-        self.context = worker.context.copy()
-        try:
-            self.value = self.context.run(self._function)
-        except BaseException as error:  # noqa: BLE001 - the job that waits for it has to judge
-            self.error = error
-        with self._lock:
-            in_time = self._state == "running"
-            if in_time:
-                self._state = "ended"
-        if not in_time:
-            self.context.run(self._discard, self.value)
-        elif not self.goes_on:
-            worker.context = self.context
-        return in_time
-
-
-class Worker:
-    """Runs tasks in turn, in one thread at a time.
-
-    Each task sees in ``context`` the variables that earlier tasks have set, as the parts of a
-    synchronous call do. All methods are called from the thread of one event loop.
-    """
-
-    def __init__(self, context: Context, threads: Threads) -> None:
-        self.context = context
-        self._threads = threads
-        self._tasks: deque[ThreadTask] = deque()
-        self._lock = threading.Lock()
-        self._is_served = False
-
-    def put(self, task: ThreadTask) -> None:
-        """Queue a task. Raises RuntimeError when no thread can be started."""
-        self._tasks.append(task)
-        self._serve_on()
-
-    def give_up(self, task: ThreadTask) -> bool:
-        """Give up on a task, and leave its thread to it; False if it has ended.
-
-        The tasks behind it go on in another thread.
-        """
-        if not task.give_up():
-            return False
-        if task.begun is not None:
-            self._is_served = False
-            self._serve_on()
-        return True
-
-    def _serve_on(self) -> None:
-        with self._lock:
-            if self._is_served or not self._tasks:
-                return
-            self._is_served = True
-        try:
-            self._threads.start(self._serve)
-        except RuntimeError:
-            self._is_served = False
-            raise
-
-    def _serve(self) -> Callable[[], object] | None:
-        """Run the tasks; return what tells the loop of the last one."""
-        ended: Callable[[], object] = _do_nothing
-        while True:
-            with self._lock:
-                if not self._tasks:
-                    self._is_served = False
-                    return ended
-                task = self._tasks.popleft()
-            ended()
-            ended = _do_nothing
-            if task.begin():
-                if not task.run(self):
-                    # Another thread serves the rest by now.
-                    return None
-                ended = task.ended
-
-
-def _do_nothing() -> None:
-    pass
 
 
 class BusyPlugins:
