@@ -305,11 +305,31 @@ class PluginRegistry:
         return self._life.reload(full=full, force=force, collect=collect)
 
     def refresh(self) -> bool:
-        """Take in changes of other processes; see ``shared.refresh``."""
+        """Take in changes of other processes; see ``shared.refresh``.
+
+        Returns:
+            Whether plugins were reloaded.
+
+        Raises:
+            RegistryNotReady: Before load and after close.
+            RegistryBusyError: If changes before it took ``reload_wait`` seconds.
+            StorageError: If the storage cannot be read. The plugins in service stay as they are.
+        """
         return self.shared.refresh()
 
     def watch(self, every: float = 1.0) -> Watch:
-        """Return a context manager that refreshes in a thread; see ``shared.watch``."""
+        """Return a context manager that refreshes in a thread; see ``shared.watch``.
+
+        Args:
+            every: Seconds between two looks at the storage.
+
+        Returns:
+            The context manager. The thread ends with its block.
+
+        Raises:
+            RegistryNotReady: Before load and after close.
+            ValueError: If *every* is no positive number.
+        """
         return self.shared.watch(every)
 
     def close(self) -> None:
@@ -611,19 +631,67 @@ class PluginRegistry:
         return self.get(slug)
 
     def settings(self, slug: str) -> SettingsView:
-        """Return the live settings of an active plugin; see ``config.settings``."""
+        """Return the live settings of an active plugin.
+
+        Args:
+            slug: The plugin.
+
+        Returns:
+            A mapping of keys to values, for as long as the plugin is active.
+
+        Raises:
+            PluginNotFoundError: If the plugin is unknown.
+            PluginNotActiveError: If the plugin is not active.
+        """
         return self.config.settings(slug)
 
     def user_settings(self, slug: str, user: int) -> SettingsView:
-        """Return the live settings of a user; see ``config.user_settings``."""
+        """Return one user's live settings of an active plugin.
+
+        Args:
+            slug: The plugin.
+            user: The user's number.
+
+        Returns:
+            A mapping of keys to values, for as long as the plugin is active.
+
+        Raises:
+            PluginNotFoundError: If the plugin is unknown.
+            PluginNotActiveError: If the plugin is not active.
+            SettingError: If *user* is not a number.
+        """
         return self.config.user_settings(slug, user)
 
     def metadata(self, slug: str) -> dict[str, Any]:
-        """Return the metadata of a plugin; see ``config.metadata``."""
+        """Return a copy of the metadata of any known plugin, ``{}`` where there is none.
+
+        Args:
+            slug: The plugin.
+
+        Returns:
+            The metadata as it was written.
+
+        Raises:
+            PluginNotFoundError: If the plugin is unknown.
+        """
         return self.config.metadata(slug)
 
     def set_metadata(self, slug: str, data: dict[str, Any], merge: bool = True) -> dict[str, Any]:
-        """Store the metadata of a plugin; see ``config.set_metadata``."""
+        """Store the metadata of a known plugin.
+
+        Args:
+            slug: The plugin.
+            data: A dict of JSON values.
+            merge: Whether the other keys of the first level stay.
+
+        Returns:
+            All metadata of the plugin, as it is then.
+
+        Raises:
+            PluginNotFoundError: If the plugin is unknown.
+            SettingError: If *data* cannot be stored, or holds a protected value of the plugin.
+            StorageError: If the storage fails. Nothing has changed then.
+        """
         return self.config.set_metadata(slug, data, merge)
 
     def ui_features(
@@ -659,7 +727,20 @@ class PluginRegistry:
         return AdminDetails() if active is None else self._ui.admin(active)
 
     def plan(self, requirement: str, *, index_url: str | None = None) -> InstallPlan:
-        """Return what an installation would change; see ``packages.plan``."""
+        """Return the changes that an installation would make; see ``packages.plan``.
+
+        Args:
+            requirement: Requirement (PEP 508), or URL of a repository (``git+https://…``).
+            index_url: Index to use instead of the configured one.
+
+        Returns:
+            The plan, which names everything that the policy forbids.
+
+        Raises:
+            RequirementError: If the requirement is not acceptable.
+            InstallError: If there is no installer, or it finds no plan.
+            StorageError: If the storage fails.
+        """
         return self._installing().plan(requirement, index_url=index_url)
 
     def install(
@@ -670,7 +751,23 @@ class PluginRegistry:
         actor: str | None = None,
         progress: Callable[[str], object] | None = None,
     ) -> InstallReport:
-        """Install a distribution; see ``packages.install``."""
+        """Install or upgrade a distribution; see ``packages.install``.
+
+        Args:
+            requirement: Requirement as for `plan`, or a plan.
+            index_url: Index to use instead of the configured one.
+            actor: Person or process that asks for it, for the audit.
+            progress: Receives each line of the installer's output.
+
+        Returns:
+            The report. New plugins stay inactive until they are activated.
+
+        Raises:
+            RequirementError: If the requirement is not acceptable.
+            InstallRefusedError: If the plan has refusals.
+            InstallError: If there is no installer, or the installation fails.
+            StorageError: If the audit cannot be written.
+        """
         return self._installing().install(
             requirement, index_url=index_url, actor=actor, progress=progress
         )
@@ -684,7 +781,23 @@ class PluginRegistry:
         actor: str | None = None,
         progress: Callable[[str], object] | None = None,
     ) -> UninstallReport:
-        """Uninstall the distribution of a plugin; see ``packages.uninstall``."""
+        """Remove a plugin's distribution, with all its plugins; see ``packages.uninstall``.
+
+        Args:
+            slug: The plugin.
+            delete_config: Whether desired state, settings and metadata are deleted.
+            dependencies: Whether distributions that were installed with it are removed, too.
+            actor: Person or process that asks for it, for the audit.
+            progress: Receives each line of the installer's output.
+
+        Returns:
+            The report of the removal.
+
+        Raises:
+            PluginNotFoundError: If the plugin is unknown.
+            InstallError: If there is no installer, the plugin must stay, or the removal fails.
+            StorageError: If the storage fails.
+        """
         return self._installing().uninstall(
             slug,
             delete_config=delete_config,
@@ -694,11 +807,35 @@ class PluginRegistry:
         )
 
     def assets(self, slug: str, path: str) -> Asset:
-        """Return a file that an active plugin brings for browsers; see ``Assets.read``."""
+        """Return a file that an active plugin brings for browsers; see ``Assets.read``.
+
+        Args:
+            slug: The plugin.
+            path: Path below the plugin's ``static`` folder.
+
+        Returns:
+            The file.
+
+        Raises:
+            PluginNotFoundError: If the plugin is unknown.
+            PluginNotActiveError: If the plugin is not active.
+            AssetNotFoundError: If there is no such file, or it is not served.
+        """
         return self._assets.read(slug, path)
 
     def asset_files(self, slug: str) -> dict[str, Asset]:
-        """Return all such files of an active plugin by path; see ``Assets.files``."""
+        """Return all such files of an active plugin by path; see ``Assets.files``.
+
+        Args:
+            slug: The plugin.
+
+        Returns:
+            The files, by the path that `assets` takes.
+
+        Raises:
+            PluginNotFoundError: If the plugin is unknown.
+            PluginNotActiveError: If the plugin is not active.
+        """
         return self._assets.files(slug)
 
     # -- the parts ---------------------------------------------------------------------------
