@@ -203,7 +203,7 @@ def over_asgi(app) -> Client:
         asyncio.run(_completed(app(scope, receive, send), messages))
         start, *bodies = messages
         headers = {name.decode(): value.decode() for name, value in start["headers"]}
-        return start["status"], headers, b"".join(each.get("body", b"") for each in bodies)
+        return start["status"], headers, b"".join(body.get("body", b"") for body in bodies)
 
     return Client(exchange)
 

@@ -262,7 +262,7 @@ class TestAnswers:
         assert first.body["next"] == (
             "http://testserver/shop/api/plugins/?active=false&x=a+b&limit=2&offset=2"
         )
-        assert [each["key"] for each in second.body["results"]] == ["c"]
+        assert [row["key"] for row in second.body["results"]] == ["c"]
         assert second.body["previous"] == (
             "http://testserver/shop/api/plugins/?active=false&x=a+b&limit=2"
         )
@@ -304,7 +304,7 @@ class TestAnswers:
         client = make_client(PluginAPI(registry, native_values=True, bare_list_without_limit=True))
 
         assert client("GET", CUPS, READER).body["value"] == 1
-        assert [each["key"] for each in client("GET", "/api/plugins/", READER).body] == ["tea"]
+        assert [row["key"] for row in client("GET", "/api/plugins/", READER).body] == ["tea"]
         assert make_client(registry)("GET", CUPS, READER).body["value"] == "1"
 
 
@@ -353,7 +353,7 @@ class TestAssets:
 
         assert source == f"{prefix}/static/plugins/panel/js/panel.js"
         assert client("GET", source, READER).body == b"export {}"
-        assert [each["source"] for each in shown] == [source, "/x.js"]
+        assert [item["source"] for item in shown] == [source, "/x.js"]
 
     def test_nobody_gets_a_file(self, client):
         """Files are for those who may read, as lists are."""
@@ -463,14 +463,16 @@ class TestFastAPI:
         assert set(paths) == {f"/shop{row.path}" for row in PluginAPI.operations}
         for row in PluginAPI.operations:
             shown = paths[f"/shop{row.path}"][row.method.lower()]
-            parameters = {(each["in"], each["name"]) for each in shown.get("parameters", ())}
+            parameters = {
+                (parameter["in"], parameter["name"]) for parameter in shown.get("parameters", ())
+            }
 
             assert shown["operationId"] == row.id
             assert str(row.status) in shown["responses"]
             assert {"401", "403"} <= set(shown["responses"])
             assert "422" not in shown["responses"]
             assert parameters == {("path", name) for name in row.path_parameters} | {
-                ("query", each.name) for each in row.query
+                ("query", item.name) for item in row.query
             }
             assert ("requestBody" in shown) is (row.body is not None)
             if row.answer is not None:

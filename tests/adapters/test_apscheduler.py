@@ -94,14 +94,14 @@ class House:
 
     @property
     def jobs(self):
-        return {each.id for each in self.scheduler.get_jobs()} - {"plugreg.follow"}
+        return {job.id for job in self.scheduler.get_jobs()} - {"plugreg.follow"}
 
     @property
     def done(self):
         return self.registry.get("busy").plugin.done
 
     def job(self, name):
-        found = {each.id: each for each in self.scheduler.get_jobs()}
+        found = {job.id: job for job in self.scheduler.get_jobs()}
         return found[name]
 
     def run(self, name, planned=None):
@@ -138,11 +138,11 @@ def make():
         return made[-1]
 
     yield make
-    for each in made:
-        each.close()
+    for item in made:
+        item.close()
 
 
-BUSY = {f"plugin.busy.{each}" for each in ("tick", "fails", "twice", "never")}
+BUSY = {f"plugin.busy.{item}" for item in ("tick", "fails", "twice", "never")}
 OTHER = {"plugin.other.only"}
 PAST = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -153,9 +153,9 @@ class TestJobs:
         """Whether the scheduler runs already or not; to sync again changes none of them."""
         house = make(start=start)
         assert house.jobs == BUSY | OTHER
-        before = {each.id: each for each in house.scheduler.get_jobs()}
+        before = {job.id: job for job in house.scheduler.get_jobs()}
         house.bridge.sync()
-        after = {each.id: each for each in house.scheduler.get_jobs()}
+        after = {job.id: job for job in house.scheduler.get_jobs()}
         assert before.keys() == after.keys()
         assert all(after[name] is job for name, job in before.items())
 
@@ -246,7 +246,7 @@ class TestJobs:
         monkeypatch.setattr(BackgroundScheduler, "add_job", add_job)
         scheduler = BackgroundScheduler(timezone="UTC")
         ScheduleBridge(house.registry, scheduler, every=NEVER).sync()
-        jobs = {each.id for each in scheduler.get_jobs()}
+        jobs = {job.id for job in scheduler.get_jobs()}
         assert jobs == BUSY - {"plugin.busy.tick"} | OTHER | {"plugreg.follow"}
         (failure,) = house.registry.errors
         assert (failure.stage, failure.slug) == (Stage.CALL, "busy")
@@ -301,7 +301,7 @@ class TestTimes:
             st.sampled_from(["*", "2", "jan,jul"]),
             st.sampled_from(["*", "*/3", "0", "7", "mon-fri", "sat"]),
         ).map(" ".join),
-        now=st.integers(0, 365 * 24 * 3600).map(lambda each: PAST + timedelta(seconds=each)),
+        now=st.integers(0, 365 * 24 * 3600).map(lambda seconds: PAST + timedelta(seconds=seconds)),
     )
     def test_cron_is_due_at_the_next_minute_that_all_fields_suit(self, text, now):
         """The fields as numbers, and a walk from minute to minute, say the same as the job."""
@@ -385,8 +385,8 @@ class TestChangesOfClocks:
 
 def _changes(zone, year):
     """Return the days of a year, in UTC, at whose end clocks go other than at their beginning."""
-    days = [at(year, 1, 1) + timedelta(days=each) for each in range(365)]
-    offsets = [each.astimezone(zone).utcoffset() for each in days]
+    days = [at(year, 1, 1) + timedelta(days=number) for number in range(365)]
+    offsets = [item.astimezone(zone).utcoffset() for item in days]
     return [day for day, (old, new) in zip(days, pairwise(offsets), strict=False) if old != new]
 
 
@@ -434,7 +434,7 @@ def _trigger_of(cron):
         registry.load()
         scheduler = BackgroundScheduler(timezone="UTC")
         ScheduleBridge(registry, scheduler).sync()
-        return {each.id: each for each in scheduler.get_jobs()}["plugin.one.only"].trigger
+        return {job.id: job for job in scheduler.get_jobs()}["plugin.one.only"].trigger
 
 
 class TestRunning:
@@ -517,8 +517,8 @@ class TestRunning:
         """They are counted over all processes and restarts of those that share a store."""
         storage = MemoryStorage()
         first, second, third = make(storage), make(storage), make(storage)
-        for number, each in enumerate([first, second, third, first]):
-            assert each.run("plugin.busy.twice", PAST + timedelta(minutes=number)) is None
+        for number, item in enumerate([first, second, third, first]):
+            assert item.run("plugin.busy.twice", PAST + timedelta(minutes=number)) is None
         assert first.done + second.done + third.done == ["twice", "twice"]
         assert first.run("plugin.busy.never", PAST) is None
         assert len(first.done) == 1
@@ -635,15 +635,15 @@ def test_two_processes_do_each_moment_once(tmp_path, kind):
         for _ in range(2)
     ]
     try:
-        assert [each.stdout.readline() for each in processes] == ["ready\n"] * 2
+        assert [process.stdout.readline() for process in processes] == ["ready\n"] * 2
         for number in range(moments):
-            for each in processes:
-                each.stdin.write("\n")
-                each.stdin.flush()
-            assert [each.stdout.readline() for each in processes] == ["ran\n"] * 2
+            for process in processes:
+                process.stdin.write("\n")
+                process.stdin.flush()
+            assert [process.stdout.readline() for process in processes] == ["ran\n"] * 2
             assert log.read_text() == "tick\n" * (number + 1)
-        assert [each.wait(LONG) for each in processes] == [0, 0]
+        assert [process.wait(LONG) for process in processes] == [0, 0]
     finally:
-        for each in processes:
-            each.kill()
-            each.communicate()
+        for process in processes:
+            process.kill()
+            process.communicate()

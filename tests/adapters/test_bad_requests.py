@@ -25,7 +25,7 @@ JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 WRITES = [row for row in PluginAPI.operations if row.body is not None]
 KNOWN = {"detail", "non_field_errors"}
-KNOWN |= {each.name for row in PluginAPI.operations for each in row.query}
+KNOWN |= {item.name for row in PluginAPI.operations for item in row.query}
 KNOWN |= {name for row in WRITES for name in row.input.model_fields}
 
 

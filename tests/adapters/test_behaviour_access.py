@@ -1,7 +1,4 @@
-"""The plugin API through every adapter: who may, what is refused first, paths and bodies.
-
-Sources: behaviour.md, sections 1.1, 1.2, 1.3 and 1.5.
-"""
+"""The plugin API through every adapter: who may, what is refused first, paths and bodies."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ USER = Actor(7)
 STAFF = Actor(8, is_staff=True)
 SUPERUSER = Actor(9, is_superuser=True)
 
-# behaviour.md, section 1.1, column R, of a plugin that is not there.
+# The lowest grade that may, by method and path; the plugin is not there.
 GRADES = {
     ("GET", "/api/plugins/"): "authenticated",
     ("POST", "/api/plugins/install/"): "superuser",
@@ -93,7 +90,7 @@ def refused(client, actor, body):
 class TestPermission:
     @pytest.mark.parametrize("nobody", [None, Actor.anonymous()])
     def test_nobody_may_do_nothing(self, client, nobody):
-        """Each of the 24 operations answers 401, reads too, and what is asked for (weakness 2)."""
+        """Each of the 24 operations answers 401, reads too, and what is asked for."""
         for row in GRADES:
             answer = client(*row, nobody)
             assert (answer.status, answer.body) == (401, NO_CREDENTIALS), row
@@ -102,7 +99,7 @@ class TestPermission:
         ("actor", "grade"), [(USER, "authenticated"), (STAFF, "staff"), (SUPERUSER, "superuser")]
     )
     def test_each_grade_may_what_the_table_says(self, client, actor, grade):
-        """A higher grade includes the lower ones, and what is refused is 403 (weakness 1)."""
+        """A higher grade includes the lower ones, and what is refused is 403."""
         above = ORDER[ORDER.index(grade) + 1 :]
 
         assert refused(client, actor, NO_PERMISSION) == {
@@ -115,7 +112,7 @@ class TestPermission:
         [("g:read", "authenticated"), ("a:staff", "staff"), ("a:superuser", "superuser")],
     )
     def test_a_scope_must_allow_it_too(self, client, scope, grade):
-        """A superuser's token that may only read does what may be read, no more (weakness 4)."""
+        """A superuser's token that may only read does what may be read, no more."""
         token = Actor(9, is_superuser=True, scopes=frozenset({scope}))
         above = ORDER[ORDER.index(grade) + 1 :]
 
@@ -136,7 +133,7 @@ class TestPermission:
         assert client("GET", "/api/plugins/tea/", token).status == 403
 
     def test_a_superuser_need_not_be_staff(self, client):
-        """A superuser without the staff flag passes; what is refused is the body (weakness 3)."""
+        """A superuser without the staff flag passes; what is refused is the body."""
         answer = client("POST", "/api/plugins/install/", SUPERUSER, json={})
 
         assert (answer.status, answer.body) == (400, {"confirm": ["This field is required."]})
@@ -194,7 +191,7 @@ class TestPaths:
         ],
     )
     def test_a_path_ends_where_it_ends(self, client, path):
-        """Nothing may follow the key, and nothing else is there (weakness 11)."""
+        """Nothing may follow the key, and nothing else is there."""
         answer = client("GET", path, SUPERUSER)
 
         assert answer.status == 404
@@ -202,21 +199,21 @@ class TestPaths:
         assert isinstance(answer.body["detail"], str)
 
     def test_fixed_names_are_no_slugs(self, client):
-        """A plugin with such a slug is refused when it is found, and that is told (weakness 10)."""
+        """A plugin with such a slug is refused when it is found, and that is told."""
         status = client("GET", "/api/plugins/status/", SUPERUSER)
         listed = client("GET", "/api/plugins/", USER)
 
         assert status.body["active_plugins"] == 1
-        assert [each["name"] for each in status.body["registry_errors"]] == ["status"]
-        assert [each["stage"] for each in status.body["registry_errors"]] == ["discovery"]
-        assert [each["key"] for each in listed.body["results"]] == ["tea"]
+        assert [failure["name"] for failure in status.body["registry_errors"]] == ["status"]
+        assert [failure["stage"] for failure in status.body["registry_errors"]] == ["discovery"]
+        assert [row["key"] for row in listed.body["results"]] == ["tea"]
 
     def test_a_number_is_no_slug(self, client, registry):
         """A plugin is named by its key, never by the number of its config."""
         assert client("GET", f"/api/plugins/{registry.get('tea').pk}/", USER).status == 404
 
     def test_a_plugin_can_be_read_and_deleted_at_its_path_alone(self, client):
-        """There is no operation that makes or changes a config as a whole (weakness 28)."""
+        """There is no operation that makes or changes a config as a whole."""
         for method in ("POST", "PUT", "PATCH"):
             answer = client(method, "/api/plugins/tea/", SUPERUSER, json={"active": False})
             assert answer.status == 405
@@ -285,7 +282,7 @@ class TestBodies:
 
     @pytest.mark.parametrize("how", ["json", "form", "multipart"])
     def test_texts_are_stored_as_they_are(self, client, registry, how):
-        """A key in PEM keeps its lines, blanks stay, and tags are no fault (weakness 7)."""
+        """A key in PEM keeps its lines, blanks stay, and tags are no fault."""
         text = "  -----BEGIN KEY-----\nMII<b>\tx</b>\n-----END KEY-----\n"
         answer = client("PUT", "/api/plugins/tea/settings/NOTE/", STAFF, **{how: {"value": text}})
 
@@ -293,7 +290,7 @@ class TestBodies:
         assert registry.settings("tea")["NOTE"] == text
 
     def test_texts_in_lists_are_treated_as_others(self, client, registry):
-        """At any depth nothing is altered, in an object or in a list (weakness 6)."""
+        """At any depth nothing is altered, in an object or in a list."""
         data = {"a": " <b>\n", "list": [" <b>\n", {"b": [" \t<i>"]}]}
         answer = client("PUT", "/api/plugins/tea/metadata/", STAFF, json={"metadata": data})
 

@@ -1,7 +1,4 @@
-"""GET /api/plugins/settings/ through every adapter: the settings of all plugins.
-
-Sources: behaviour.md, sections 1.4, 2.4 and 4.7.
-"""
+"""GET /api/plugins/settings/ through every adapter: the settings of all plugins."""
 
 from __future__ import annotations
 
@@ -53,7 +50,7 @@ def registry(storage):
 def rows(client, query=()):
     answer = client("GET", PATH, STAFF, query=query)
     assert answer.status == 200, answer
-    return [(each["plugin"], each["key"]) for each in answer.body["results"]]
+    return [(row["plugin"], row["key"]) for row in answer.body["results"]]
 
 
 ACTIVE = [("apple", "Z"), ("apple", "A"), ("tea", "SUGAR"), ("tea", "CUPS"), ("tea", "TOKEN")]
@@ -62,7 +59,7 @@ STORED = [("milk", "KEY"), ("milk", "PLAIN")]
 
 class TestRows:
     def test_by_plugin_then_as_declared(self, client, registry):
-        """Settings that were never stored are there too, in a fixed order (weakness 22)."""
+        """Settings that were never stored are there too, in a fixed order."""
         assert rows(client) == ACTIVE[:2] + STORED + ACTIVE[2:]
         registry.settings("tea").set("TOKEN", "x")
         registry.settings("apple").set("A", "x")
@@ -76,7 +73,7 @@ class TestRows:
             assert listed == {"count": len(own), "next": None, "previous": None, "results": own}
 
     def test_a_plugin_that_is_off(self, client):
-        """Nothing is known of its settings, so that every value is masked (weakness 23)."""
+        """Nothing is known of its settings, so that every value is masked."""
         answer = client("GET", PATH, SUPERUSER, query={"plugin__key": "milk"})
 
         for row, key in zip(answer.body["results"], ("KEY", "PLAIN"), strict=True):
@@ -99,15 +96,13 @@ class TestRows:
 
     @pytest.mark.parametrize("builtin", [[Milk], []])
     def test_a_process_that_never_saw_the_definition(self, make_client, storage, registry, builtin):
-        """Neither an inactive plugin nor one that is gone shows a secret (weakness 23)."""
+        """Neither an inactive plugin nor one that is gone shows a secret."""
         with PluginRegistry("shop", builtin=builtin, storage=storage) as later:
             later.load()
             answer = make_client(PluginAPI(later))("GET", PATH, SUPERUSER)
 
         values = {
-            each["key"]: each["value"]
-            for each in answer.body["results"]
-            if each["plugin"] == "milk"
+            row["key"]: row["value"] for row in answer.body["results"] if row["plugin"] == "milk"
         }
         assert values == {"KEY": "***", "PLAIN": "***"}
         assert SECRET not in str(answer.body)
@@ -149,12 +144,12 @@ class TestFilters:
 
 class TestPages:
     def test_pages_do_not_overlap(self, client, registry):
-        """The links lead through every setting once, while values are written (weakness 22)."""
+        """The links lead through every setting once, while values are written."""
         seen, query = [], {"limit": "3"}
         while query is not None:
             answer = client("GET", PATH, STAFF, query=query)
             assert answer.body["count"] == 7
-            seen += [(each["plugin"], each["key"]) for each in answer.body["results"]]
+            seen += [(row["plugin"], row["key"]) for row in answer.body["results"]]
             registry.settings("tea").set("SUGAR", str(len(seen)))
             following = answer.body["next"]
             query = following and dict(parse_qsl(urlsplit(following).query))
@@ -172,5 +167,5 @@ class TestPages:
         client = make_client(PluginAPI(registry, bare_list_without_limit=True))
         answer = client("GET", PATH, STAFF)
 
-        assert [(each["plugin"], each["key"]) for each in answer.body][:2] == ACTIVE[:2]
+        assert [(row["plugin"], row["key"]) for row in answer.body][:2] == ACTIVE[:2]
         assert len(answer.body) == 7

@@ -1,4 +1,4 @@
-"""Metadata through every adapter. Sources: behaviour.md, sections 2.12 to 2.14 and 6."""
+"""Metadata through every adapter."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class TestWriting:
         assert put(client, {}).body == {"metadata": {}}
 
     def test_put_needs_the_key_and_patch_does_not(self, client):
-        """PUT without it is 400; PATCH without it changes nothing (weakness 62)."""
+        """PUT without it is 400; PATCH without it changes nothing."""
         put(client, {"a": 1})
         for sent in ({"json": {}}, {}, {"form": {"x": "1"}}, {"json": {"a": 2}}):
             answer = client("PUT", PATH, STAFF, **sent)
@@ -112,7 +112,7 @@ class TestWriting:
 
     @pytest.mark.parametrize("send", [put, patch])
     def test_metadata_is_an_object(self, client, send):
-        """A list, text, number or boolean is 400 for PUT and PATCH alike (weakness 62)."""
+        """A list, text, number or boolean is 400 for PUT and PATCH alike."""
         put(client, {"a": 1})
         for wrong in ([], [["a", 1]], "text", "", 5, 0, True, 1.5):
             answer = send(client, wrong)
@@ -164,7 +164,7 @@ class TestTwoWriters:
             yield registry
 
     def test_no_writer_loses_what_another_wrote(self, registry):
-        """Each merges under the store's lock, so that every key is there (weakness 63)."""
+        """Each merges under the store's lock, so that every key is there."""
         api = PluginAPI(registry)
         start = threading.Barrier(8)
 
@@ -176,10 +176,10 @@ class TestTwoWriters:
                 )
 
         threads = [threading.Thread(target=write, args=[number]) for number in range(8)]
-        for each in threads:
-            each.start()
-        for each in threads:
-            each.join(60)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
 
         assert registry.metadata("tea") == {
             f"{number}-{at}": at for number in range(8) for at in range(10)

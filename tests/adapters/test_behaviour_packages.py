@@ -1,7 +1,4 @@
-"""Install and uninstall through every adapter, with an installer of the host's.
-
-Sources: behaviour.md, sections 2.2, 2.19, 8.1 and 8.2.
-"""
+"""Install and uninstall through every adapter, with an installer of the host's."""
 
 from __future__ import annotations
 
@@ -87,7 +84,7 @@ def result(answer):
 
 class TestInstall:
     def test_the_answer_has_the_four_fields_and_more(self, client, shelf, registry, site):
-        """The published fields are at the top, the rest beside them (weakness 19)."""
+        """The published fields are at the top, the rest beside them."""
         answer = install(client, packagename="shop-sauces", confirm=True)
         asked = {"packagename": "shop-sauces", "url": "", "version": "", "confirm": True}
 
@@ -203,7 +200,7 @@ class TestInstall:
         assert shelf.asked == []
 
     def test_something_must_be_named(self, client, shelf):
-        """Without a name and an address both fields are told, well spelt (weakness 18)."""
+        """Without a name and an address both fields are told, well spelt."""
         sentence = ["Either packagename or URL must be provided"]
         for body in ({}, {"packagename": "", "url": ""}, {"version": "1"}, {"packagename": " "}):
             answer = install(client, confirm=True, **body)
@@ -268,7 +265,7 @@ class TestUninstall:
     @pytest.mark.parametrize("method", METHODS)
     @pytest.mark.parametrize("delete", [True, False])
     def test_the_answer_is_what_was_asked(self, client, sauces, method, delete):
-        """The effective value comes back, for PATCH and PUT alike (weakness 33)."""
+        """The effective value comes back, for PATCH and PUT alike."""
         sauces.set_metadata("ketchup", {"a": 1})
         answer = uninstall(client, "ketchup", method, json={"delete_config": delete})
 
@@ -279,7 +276,7 @@ class TestUninstall:
     @pytest.mark.parametrize("method", METHODS)
     @pytest.mark.parametrize("sent", [{}, {"json": {}}, {"form": {"x": "1"}}])
     def test_the_config_goes_if_nothing_is_said(self, client, sauces, method, sent):
-        """The default is true, also in a form and without a body (weakness 33)."""
+        """The default is true, also in a form and without a body."""
         assert result(uninstall(client, "ketchup", method, **sent)) == (
             200,
             {"delete_config": True},
@@ -317,7 +314,7 @@ class TestUninstall:
         ],
     )
     def test_what_the_host_brings_stays(self, client, slug, sentence):
-        """The code of the reason is set apart from it (weakness 74)."""
+        """The code of the reason is set apart from it."""
         assert result(uninstall(client, slug)) == refused(sentence)
 
     def test_an_active_plugin_stays(self, client, sauces):
@@ -330,7 +327,7 @@ class TestUninstall:
         assert sauces.get("ketchup").active
 
     def test_a_package_stays_while_any_of_its_plugins_is_on(self, client, sauces, shelf):
-        """The other plugin's wish counts too, and it is named (weakness 76)."""
+        """The other plugin's wish counts too, and it is named."""
         sauces.activate("mustard")
         answer = uninstall(client, "ketchup")
 
@@ -340,7 +337,7 @@ class TestUninstall:
         assert ("shop-sauces",) not in shelf.asked
 
     def test_all_plugins_of_the_package_go(self, client, sauces):
-        """Their configs are deleted together (weakness 76)."""
+        """Their configs are deleted together."""
         sauces.set_metadata("mustard", {"a": 1})
         assert uninstall(client, "ketchup").status == 200
 
@@ -348,7 +345,7 @@ class TestUninstall:
             assert client("GET", f"/api/plugins/{slug}/", SUPERUSER).status == 404
 
     def test_a_plugin_that_cannot_be_made_can_be_removed(self, client, registry):
-        """Its constructor fails, and it is installed nevertheless (weakness 35)."""
+        """Its constructor fails, and it is installed nevertheless."""
         registry.install("shop-failing")
         registry.activate("failing")
         assert registry.get("failing").state is PluginState.FAILED

@@ -1,7 +1,4 @@
-"""One plugin through every adapter: what is shown of it, and how it is forgotten.
-
-Sources: behaviour.md, sections 2.7, 2.8, 3 and 10.
-"""
+"""One plugin through every adapter: what is shown of it, and how it is forgotten."""
 
 from __future__ import annotations
 
@@ -133,7 +130,7 @@ class TestRetrieve:
         }
 
     def test_a_plugin_that_is_off(self, client, registry):
-        """The ten keys are null; what is known without running it is in Python (weakness 38)."""
+        """The ten keys are null; what is known without running it is in Python."""
         assert shown(client, "off") == {
             "pk": registry.get("off").pk,
             "key": "off",
@@ -159,11 +156,11 @@ class TestRetrieve:
         assert (found["is_builtin"], found["meta"], found["mixins"]) == (False, NO_META, {})
 
     def test_a_wrong_date_costs_the_date_alone(self, client):
-        """It is null, the list is answered, and the status names the plugin (weakness 37)."""
+        """It is null, the list is answered, and the status names the plugin."""
         assert shown(client, "late")["meta"]["pub_date"] is None
         assert client("GET", "/api/plugins/", USER).body["count"] == 6
         errors = client("GET", "/api/plugins/status/", SUPERUSER).body["registry_errors"]
-        assert [(each["stage"], each["name"]) for each in errors if each["name"] == "late"] == [
+        assert [(error["stage"], error["name"]) for error in errors if error["name"] == "late"] == [
             ("init", "late")
         ]
         assert "PUBLISH_DATE" in str(errors)
@@ -189,7 +186,7 @@ class TestRetrieve:
         assert isinstance(answer.body["detail"], str)
 
     def test_the_name_is_that_of_the_class_now(self, make_client, storage, registry):
-        """A class with another NAME is listed by it after the next start (weakness 34)."""
+        """A class with another NAME is listed by it after the next start."""
 
         class Renamed(Plugin):
             SLUG, NAME = "tea", "Green tea"
@@ -247,7 +244,7 @@ class TestPackages:
         assert found["meta"]["package_path"] == "behaviour_coffee"
 
     def test_a_plugin_whose_constructor_fails_is_installed(self, client):
-        """It is wished and there, though it shows nothing of itself (weakness 35)."""
+        """It is wished and there, though it shows nothing of itself."""
         found = shown(client, "mocha")
 
         assert (found["active"], found["is_installed"], found["is_package"]) == (True, True, True)
@@ -309,7 +306,7 @@ class TestFolders:
             yield registry
 
     def test_where_the_server_has_its_files(self, client, tmp_path):
-        """Readers see a file from the source's folder on, superusers all of it (weakness 36)."""
+        """Readers see a file from the source's folder on, superusers all of it."""
         for slug, file in (("tea", "plugs/tea.py"), ("jam", "plugs/jam/__init__.py")):
             for actor in (USER, STAFF):
                 assert shown(client, slug, actor)["meta"]["package_path"] == file
@@ -322,7 +319,7 @@ class TestFolders:
 
 class TestDelete:
     def test_everything_is_forgotten_at_once(self, client, registry, storage):
-        """What is stored goes; what is installed is as if never seen (weaknesses 26, 55)."""
+        """What is stored goes; what is installed is as if never seen."""
         client("PATCH", "/api/plugins/tea/settings/CUPS/", STAFF, json={"value": 5})
         client("PATCH", "/api/plugins/tea/user-settings/MILK/", USER, json={"value": True})
         client("PUT", "/api/plugins/tea/metadata/", STAFF, json={"metadata": {"a": 1}})
@@ -358,7 +355,7 @@ class TestDelete:
             assert client("DELETE", "/api/plugins/off/", SUPERUSER).status == 404
 
     def test_an_active_plugin_stays(self, client):
-        """It is 400, and the detail is a text as elsewhere (weakness 5)."""
+        """It is 400, and the detail is a text as elsewhere."""
         answer = client("DELETE", "/api/plugins/tea/", SUPERUSER)
 
         assert answer.status == 400
@@ -366,7 +363,7 @@ class TestDelete:
         assert shown(client, "tea")["active"] is True
 
     def test_a_mandatory_plugin_stays(self, client):
-        """It is refused as such, also where it is not installed (weakness 27)."""
+        """It is refused as such, also where it is not installed."""
         for slug in ("must", "absent"):
             answer = client("DELETE", f"/api/plugins/{slug}/", SUPERUSER)
             assert answer.status == 400

@@ -1,7 +1,6 @@
 """The settings of a plugin through every adapter: what is shown of them, and when.
 
-How values are written is in test_behaviour_values.py. Sources: behaviour.md, sections 2.15 to
-2.18, 4.1 to 4.4, 4.6 and 4.8.
+How values are written is in test_behaviour_values.py.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class Discount(SettingsMixin, Plugin):
         "TITLE": {"required": True},
         "SIZE": {"choices": [("s", "Small"), (2, "Two")], "default": "s"},
         "PART": {"model": "part.part", "model_filters": {"active": True}},
-        "STOCK": {"model": "stock.item"},
+        "STOCK": {"model": "stock.row"},
         "TOKEN": {"protected": True},
         "HIDDEN": {"hidden": True},
         "_INTERNAL": {"default": "x"},
@@ -92,7 +91,7 @@ KEYS = [key.upper() for key in Discount.SETTINGS]
 
 
 def setting(key, **fields):
-    """Return a setting as section 4.1 has it, without its number."""
+    """Return a setting as it is shown, without its number; a field not given has its default."""
     return {
         "key": key,
         "value": "",
@@ -138,7 +137,7 @@ SETTINGS = [
         model_filters={"active": True},
         api_url="/api/part/",
     ),
-    setting("STOCK", type="related field", model_name="stock.item"),
+    setting("STOCK", type="related field", model_name="stock.row"),
     setting("TOKEN"),
     setting("HIDDEN"),
     setting("_INTERNAL", value="x"),
@@ -182,38 +181,38 @@ def get(client, key=None, actor=USER):
 
 
 def without_pk(settings):
-    return [{name: value for name, value in each.items() if name != "pk"} for each in settings]
+    return [{name: value for name, value in row.items() if name != "pk"} for row in settings]
 
 
 class TestList:
     def test_every_setting_as_declared(self, client):
-        """Each field is as the definition says, or as section 4.1 has it for what is not said.
+        """Each field is as the definition says, or the published default.
 
         Filters are an object, an address that the host cannot tell is null, a float is a string,
-        and choices that fail cost themselves alone (weaknesses 39, 40, 41, 46).
+        and choices that fail cost themselves alone.
         """
         assert without_pk(get(client)) == SETTINGS
 
     def test_one_setting_says_the_same(self, client):
         """A single setting is what the list has of it."""
-        for each in get(client):
-            assert get(client, each["key"]) == each
+        for row in get(client):
+            assert get(client, row["key"]) == row
 
     def test_hidden_settings_are_there(self, client, registry):
-        """The API shows them; a page of settings leaves them out (weakness 42)."""
-        assert {"HIDDEN", "_INTERNAL"} <= {each["key"] for each in get(client)}
-        visible = [each.key for each in registry.settings("discount").visible()]
+        """The API shows them; a page of settings leaves them out."""
+        assert {"HIDDEN", "_INTERNAL"} <= {row["key"] for row in get(client)}
+        visible = [row.key for row in registry.settings("discount").visible()]
         assert visible == [key for key in KEYS if key not in ("HIDDEN", "_INTERNAL")]
 
     def test_the_order_stays_that_of_the_declaration(self, client):
-        """Storing a setting, the last one first, moves none (weakness 30)."""
+        """Storing a setting, the last one first, moves none."""
         for key, value in (("ASKED", "l"), ("SIZE", "2"), ("TITLE", "x"), ("PERCENT", "1")):
             client("PATCH", f"{PATH}{key}/", STAFF, json={"value": value})
 
-        assert [each["key"] for each in get(client)] == KEYS
+        assert [row["key"] for row in get(client)] == KEYS
 
     def test_leftovers_are_not_shown(self, make_client, storage, registry):
-        """What is stored of a setting that is no longer declared is not listed (weakness 30)."""
+        """What is stored of a setting that is no longer declared is not listed."""
         registry.settings("discount").set("TITLE", "old")
 
         class Later(SettingsMixin, Plugin):
@@ -223,7 +222,7 @@ class TestList:
         with PluginRegistry("shop", builtin=[Later], storage=storage) as later:
             later.load()
             client = make_client(PluginAPI(later))
-            assert [each["key"] for each in get(client)] == ["NEW"]
+            assert [row["key"] for row in get(client)] == ["NEW"]
             assert client("GET", f"{PATH}TITLE/", USER).status == 404
 
     def test_a_plugin_without_settings(self, client):
@@ -237,22 +236,22 @@ class TestList:
 
 class TestNumbers:
     def test_every_setting_has_a_number(self, client):
-        """It is an integer that JavaScript can hold, and no two are the same (weakness 31)."""
-        numbers = [each["pk"] for each in get(client)]
+        """It is an integer that JavaScript can hold, and no two are the same."""
+        numbers = [row["pk"] for row in get(client)]
 
-        assert all(type(each) is int and 0 <= each < 2**53 for each in numbers)
+        assert all(type(number) is int and 0 <= number < 2**53 for number in numbers)
         assert len(set(numbers)) == len(KEYS)
 
     def test_a_number_stays(self, make_client, storage, registry):
-        """It is the same before and after a write, and in another process (weakness 31)."""
+        """It is the same before and after a write, and in another process."""
         client = make_client(PluginAPI(registry))
-        before = [each["pk"] for each in get(client)]
+        before = [row["pk"] for row in get(client)]
         answer = client("PATCH", f"{PATH}PERCENT/", STAFF, json={"value": 3})
         assert answer.body["pk"] == before[0]
 
         with PluginRegistry("shop", builtin=[Discount], storage=storage) as later:
             later.load()
-            assert [each["pk"] for each in get(make_client(PluginAPI(later)))] == before
+            assert [row["pk"] for row in get(make_client(PluginAPI(later)))] == before
 
 
 class TestActivePlugins:
@@ -266,13 +265,13 @@ class TestActivePlugins:
         ],
     )
     def test_settings_need_a_plugin_in_service(self, client, tail, slug, detail):
-        """Not the stored flag counts, but what is there: one that failed is not (weakness 12)."""
+        """Not the stored flag counts, but what is there: one that failed is not."""
         answer = client("GET", f"/api/plugins/{slug}/{tail}", USER)
 
         assert (answer.status, answer.body) == (404, {"detail": detail})
 
     def test_a_plugin_without_a_stored_flag_has_settings(self, client, registry):
-        """What was registered by hand is in service, and no flag is stored (weakness 12)."""
+        """What was registered by hand is in service, and no flag is stored."""
         registry.register(Off(), slug="by-hand")
         answer = client("GET", "/api/plugins/by-hand/settings/A/", USER)
 
@@ -289,7 +288,7 @@ class TestActivePlugins:
 
 class TestKeys:
     def test_any_case_is_understood(self, client):
-        """A definition in lower case has its default and type, under any spelling (weakness 45)."""
+        """A definition in lower case has its default and type, under any spelling."""
         for key in ("rate", "RATE", "Rate"):
             assert get(client, key)["key"] == "RATE"
             assert get(client, key)["value"] == "1.5"
@@ -297,7 +296,7 @@ class TestKeys:
         assert (answer.body["key"], answer.body["value"]) == ("RATE", "2.5")
 
     def test_keys_that_differ_in_case_alone_are_a_fault(self, client, registry):
-        """Such a plugin is refused, which is told, and the others serve (weakness 45)."""
+        """Such a plugin is refused, which is told, and the others serve."""
 
         class Twice(SettingsMixin, Plugin):
             SETTINGS = {"key": {}, "KEY": {}}
@@ -306,12 +305,12 @@ class TestKeys:
 
         assert client("GET", "/api/plugins/twice/settings/", USER).status == 404
         status = client("GET", "/api/plugins/status/", SUPERUSER).body
-        assert "twice" in {each["name"] for each in status["registry_errors"]}
+        assert "twice" in {failure["name"] for failure in status["registry_errors"]}
         assert len(get(client)) == len(KEYS)
 
     @pytest.mark.parametrize("method", ["GET", "PATCH", "PUT"])
     def test_an_unknown_key(self, client, registry, storage, method):
-        """It is 404, and asking for it makes no setting (weakness 56)."""
+        """It is 404, and asking for it makes no setting."""
         revision = storage.revision()
         body = {} if method == "GET" else {"json": {"value": "x"}}
         answer = client(method, f"{PATH}NONE/", STAFF, **body)
@@ -321,14 +320,14 @@ class TestKeys:
             {"detail": "Plugin 'discount' has no setting matching 'NONE'"},
         )
         assert storage.revision() == revision
-        assert [each["key"] for each in get(client)] == KEYS
+        assert [row["key"] for row in get(client)] == KEYS
         with pytest.raises(KeyError):
             registry.settings("discount")["NONE"]
 
 
 class TestReading:
     def test_reading_writes_nothing(self, client, storage):
-        """No read of this API, of a setting or of anything, reaches the store (weakness 32)."""
+        """No read of this API, of a setting or of anything, reaches the store."""
         revision = storage.revision()
         for path in (
             "/api/plugins/",
@@ -347,7 +346,7 @@ class TestReading:
         assert storage.revision() == revision
 
     def test_a_new_default_counts_for_what_was_only_read(self, make_client, storage, registry):
-        """Reading keeps no default for later (weakness 32)."""
+        """Reading keeps no default for later."""
         assert get(make_client(PluginAPI(registry)), "PERCENT")["value"] == "10"
 
         class Later(SettingsMixin, Plugin):
@@ -359,8 +358,8 @@ class TestReading:
             assert get(make_client(PluginAPI(later)), "PERCENT")["value"] == "25"
 
     def test_values_are_text(self, client, registry):
-        """On the wire the published shape holds, in Python the type (weaknesses 51, 52)."""
-        assert all(type(each["value"]) is str for each in get(client))
+        """On the wire the published shape holds, in Python the type."""
+        assert all(type(row["value"]) is str for row in get(client))
         view = registry.settings("discount")
         assert (view["PERCENT"], view["RATE"], view["ENABLED"]) == (10, 1.5, True)
         assert [type(view[key]) for key in ("PERCENT", "RATE", "ENABLED")] == [int, float, bool]
@@ -371,7 +370,7 @@ class TestReading:
         """With the option booleans and numbers are those of JSON; secrets stay masked."""
         client = make_client(PluginAPI(registry, native_values=True))
         client("PATCH", f"{PATH}TOKEN/", STAFF, json={"value": "5"})
-        values = {each["key"]: each["value"] for each in get(client)}
+        values = {row["key"]: row["value"] for row in get(client)}
 
         assert {key: values[key] for key in ("PERCENT", "RATE", "TITLE", "TOKEN")} == {
             "PERCENT": 10,
@@ -407,7 +406,7 @@ class TestReading:
             assert type(answer.body["value"]) is type(value)
             assert answer.body["type"] == word
         every = client("GET", "/api/plugins/settings/", STAFF)
-        assert {each["key"]: each["value"] for each in every.body["results"]}[key] == value
+        assert {row["key"]: row["value"] for row in every.body["results"]}[key] == value
         assert client("PATCH", path, STAFF, json={"value": ""}).body["value"] == ""
 
     @pytest.mark.parametrize(

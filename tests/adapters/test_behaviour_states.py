@@ -1,7 +1,4 @@
-"""Activation, reload and status through every adapter.
-
-Sources: behaviour.md, sections 2.3, 2.5, 2.9, 7, 9.5 and 9.6.
-"""
+"""Activation, reload and status through every adapter."""
 
 from __future__ import annotations
 
@@ -74,7 +71,7 @@ def activate(client, slug, body=None, method="PATCH", how="json"):
 
 def errors(client):
     body = client("GET", STATUS, SUPERUSER).body
-    return [(each["stage"], each["name"]) for each in body["registry_errors"]]
+    return [(failure["stage"], failure["name"]) for failure in body["registry_errors"]]
 
 
 class TestActivate:
@@ -102,7 +99,7 @@ class TestActivate:
 
     @pytest.mark.parametrize("how", ["json", "form", "multipart"])
     def test_words_for_true_and_false(self, client, registry, how):
-        """Each word of section 1.3 is understood in any case, in JSON and in forms."""
+        """Each word for true or false is understood in any case, in JSON and in forms."""
         for yes, no in (
             ("true", "FALSE"),
             ("T", "f"),
@@ -131,7 +128,7 @@ class TestActivate:
         assert not registry.get("milk").wanted
 
     def test_the_path_says_which_plugin(self, client, registry):
-        """A number or key in the body names no other plugin (weakness 29)."""
+        """A number or key in the body names no other plugin."""
         body = {"active": True, "pk": registry.get("new").pk, "key": "new", "plugin": "new"}
         assert activate(client, "milk", body).body == {"active": True}
         assert activate(client, "milk", {"active": True, "pk": 12345}).status == 200
@@ -151,7 +148,7 @@ class TestActivate:
         assert registry.get("must").active
 
     def test_a_plugin_that_is_not_installed(self, client, registry):
-        """Nothing can be switched on that is not there; the wish is not stored (weakness 66)."""
+        """Nothing can be switched on that is not there; the wish is not stored."""
         answer = activate(client, "tea", {"active": True})
 
         assert (answer.status, answer.body) == (
@@ -182,7 +179,7 @@ class TestActivate:
         assert errors(client) == [("init", "failing")]
 
     def test_a_plugin_for_another_version_stays_wished(self, make_client, registry, storage):
-        """The flag is kept, and the plugin loads once the host fits (weakness 67)."""
+        """The flag is kept, and the plugin loads once the host fits."""
         client = make_client(PluginAPI(registry))
         assert activate(client, "new", {"active": True}).body == {"active": True}
         client("POST", RELOAD, SUPERUSER)
@@ -260,7 +257,7 @@ class TestReload:
             assert client("GET", "/api/plugins/jam/", USER).body["active"] is False
 
     def test_a_plugin_that_fails_is_no_secret(self, client):
-        """The answer is 201 with the echo, and the status has the error (weakness 21)."""
+        """The answer is 201 with the echo, and the status has the error."""
         activate(client, "failing")
         made = Failing.made
         answer = client("POST", RELOAD, SUPERUSER, json={"force_reload": True})
@@ -270,7 +267,7 @@ class TestReload:
         assert errors(client) == [("init", "failing")]
 
     def test_errors_do_not_pile_up(self, client):
-        """What fails again is one error, however often it is tried (weakness 64)."""
+        """What fails again is one error, however often it is tried."""
         activate(client, "failing")
         for _ in range(3):
             client("POST", RELOAD, SUPERUSER, json={"full_reload": True, "force_reload": True})
@@ -314,7 +311,7 @@ class TestWhileAnotherLoads:
             registry.close()
 
     def test_a_reload_that_waited_too_long_says_so(self, make_client, make_registry):
-        """It is 409, and nothing pretends to have been done (weakness 20)."""
+        """It is 409, and nothing pretends to have been done."""
         client = make_client(PluginAPI(make_registry(reload_wait=0.05)))
         answer = client("POST", RELOAD, SUPERUSER, json={"force_reload": True})
 
@@ -343,7 +340,7 @@ class TestWhileAnotherLoads:
         assert registry.metadata("milk") == {"a": 1}
 
     def test_a_change_waits_for_its_turn(self, make_client, make_registry, gate):
-        """What is asked for while another load runs is done after it (weakness 68)."""
+        """What is asked for while another load runs is done after it."""
         registry = make_registry()
         client = make_client(PluginAPI(registry))
         line = registry._life._queue._lines.get()
@@ -374,23 +371,23 @@ class TestStatus:
         assert (answer.status, answer.body) == (200, {"active_plugins": 1, "registry_errors": []})
 
     def test_only_plugins_in_service_are_counted(self, client):
-        """What is wished and failed, or does not fit, is not active (weakness 24)."""
+        """What is wished and failed, or does not fit, is not active."""
         for slug in ("failing", "new", "milk"):
             assert activate(client, slug).body == {"active": True}
 
         assert client("GET", STATUS, SUPERUSER).body["active_plugins"] == 2
 
     def test_every_error_has_three_texts(self, client):
-        """Whatever went wrong: stage, slug, and exception with its last line (weakness 25)."""
+        """Whatever went wrong: stage, slug, and exception with its last line."""
         activate(client, "failing")
         activate(client, "new")
         answer = client("GET", STATUS, SUPERUSER)
 
         assert answer.status == 200
         found = answer.body["registry_errors"]
-        assert all(set(each) == {"stage", "name", "message"} for each in found)
-        assert all(isinstance(text, str) for each in found for text in each.values())
-        by_name = {each["name"]: each for each in found}
+        assert all(set(item) == {"stage", "name", "message"} for item in found)
+        assert all(isinstance(text, str) for item in found for text in item.values())
+        by_name = {item["name"]: item for item in found}
         assert by_name["failing"] == {
             "stage": "init",
             "name": "failing",

@@ -1,7 +1,4 @@
-"""UI features and admin details through every adapter.
-
-Sources: behaviour.md, sections 2.6, 2.11, 12 and 13.
-"""
+"""UI features and admin details through every adapter."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ GETTERS = {
 
 
 def feature(plugin, key, kind="panel", **fields):
-    """Return a feature as section 12 has it: empty objects, and no text that was not given."""
+    """Return a feature as it is shown: empty objects, and no string that was not given."""
     return {
         "plugin_name": plugin,
         "feature_type": kind,
@@ -79,7 +76,10 @@ def shows(name, panels):
 
 def errors(client):
     body = client("GET", "/api/plugins/status/", SUPERUSER).body
-    return [(each["stage"], each["name"], each["message"]) for each in body["registry_errors"]]
+    return [
+        (failure["stage"], failure["name"], failure["message"])
+        for failure in body["registry_errors"]
+    ]
 
 
 class TestFeatures:
@@ -101,7 +101,7 @@ class TestFeatures:
         ]
 
     def test_what_a_feature_does_not_say(self, ask):
-        """Texts are left out, also where they are None; objects are empty (weaknesses 113, 114)."""
+        """Texts are left out, also where they are None; objects are empty."""
         nothing = dict.fromkeys(("title", "description", "icon", "source", "options", "context"))
         panels = [{"key": "a"}, {"key": "b", **nothing}, {"key": 3, "title": 5}]
 
@@ -112,7 +112,7 @@ class TestFeatures:
         ]
 
     def test_a_plugins_own_dict_stays_as_it_is(self, ask):
-        """What is added for the answer is added to a copy (weakness 115)."""
+        """What is added for the answer is added to a copy."""
         given = {"key": "a", "options": {"b": [1]}}
         ask(shows("one", lambda *_: [given]))
 
@@ -123,7 +123,7 @@ class TestFeatures:
         one = shows("one", lambda *_: [{"key": "z"}, {"key": "a"}])
         two = shows("two", lambda *_: [{"key": "m"}])
 
-        assert [(each["plugin_name"], each["key"]) for each in ask(two, one)] == [
+        assert [(item["plugin_name"], item["key"]) for item in ask(two, one)] == [
             ("one", "z"),
             ("one", "a"),
             ("two", "m"),
@@ -141,16 +141,16 @@ class TestFeatures:
         assert ask(Shows, kind=kind) == [feature("one", kind, kind)]
 
     def test_an_unknown_type(self, ask, caplog):
-        """Nobody shows anything, and that is no news for the log (weakness 110)."""
+        """Nobody shows anything, and that is no news for the log."""
         assert ask(shows("one", lambda *_: [{"key": "a"}]), kind="primary_action") == []
         caplog.clear()
         with caplog.at_level(logging.DEBUG, logger="plugreg"):
             assert ask.client("GET", f"{PATH}primary_action/", USER).body == []
-        assert [each for each in caplog.records if each.name.startswith("plugreg")] == []
+        assert [record for record in caplog.records if record.name.startswith("plugreg")] == []
         assert errors(ask.client) == []
 
     def test_a_type_of_a_plugins_own(self, ask):
-        """A plugin that knows the type answers it (weakness 110)."""
+        """A plugin that knows the type answers it."""
 
         class Own(UserInterfaceMixin, Plugin):
             SLUG = "one"
@@ -160,9 +160,9 @@ class TestFeatures:
 
         assert ask(Own, kind="wall") == [feature("one", "a", "wall")]
 
-    @pytest.mark.parametrize("of", [list, tuple, iter, lambda given: (each for each in given)])
+    @pytest.mark.parametrize("of", [list, tuple, iter, lambda given: (item for item in given)])
     def test_any_iterable_counts(self, ask, of):
-        """A tuple or generator is as good as a list (weakness 112)."""
+        """A tuple or generator is as good as a list."""
         panels = [{"key": "a"}, {"key": "b"}]
 
         assert ask(shows("one", lambda *_: of(panels))) == [
@@ -210,7 +210,7 @@ class TestFeatures:
 
 class TestFaultsOfFeatures:
     def test_a_plugin_that_raises_is_left_out_and_named(self, ask):
-        """The others are shown, and the status has one error of it (weakness 111)."""
+        """The others are shown, and the status has one error of it."""
 
         def fail(*_):
             raise OSError("no panels")
@@ -239,7 +239,7 @@ class TestFaultsOfFeatures:
         ],
     )
     def test_a_feature_without_shape_costs_itself_alone(self, ask, wrong):
-        """It is left out, the plugin's others are there, and it is told of (weakness 111)."""
+        """It is left out, the plugin's others are there, and it is told of."""
         panels = [{"key": "a"}, wrong, {"key": "b"}]
 
         assert ask(shows("one", lambda *_: panels)) == [feature("one", "a"), feature("one", "b")]
@@ -248,9 +248,9 @@ class TestFaultsOfFeatures:
         assert "panel" in message
 
     def test_what_is_no_iterable(self, ask):
-        """It is an error of the plugin, and no silence (weakness 112)."""
+        """It is an error of the plugin, and no silence."""
         assert ask(shows("one", lambda *_: 5)) == []
-        assert [each[:2] for each in errors(ask.client)] == [("call", "one")]
+        assert [error[:2] for error in errors(ask.client)] == [("call", "one")]
 
 
 class Panel(Plugin):
@@ -303,7 +303,7 @@ class TestAdmin:
         return answer.body
 
     def test_a_script_and_its_context(self, client):
-        """The address is made with the slug, whether or not SLUG is stated (weakness 117)."""
+        """The address is made with the slug, whether or not SLUG is stated."""
         assert self.admin(client, "admin-panel") == {
             "source": "/static/plugins/admin-panel/admin.js",
             "context": {"n": [1, None]},
@@ -323,7 +323,7 @@ class TestAdmin:
         assert (answer.status, set(answer.body)) == (404, {"detail"})
 
     def test_a_source_that_fails(self, client):
-        """It is null, the context is there, and the fault is told (weakness 116)."""
+        """It is null, the context is there, and the fault is told."""
         assert self.admin(client, "bad-source") == {"source": None, "context": "context"}
         ((stage, name, message),) = errors(client)
 
@@ -332,6 +332,6 @@ class TestAdmin:
 
     @pytest.mark.parametrize("slug", ["bad-context", "no-json"])
     def test_a_context_that_fails(self, client, slug):
-        """It is null, no empty object, and the fault is told (weakness 118)."""
+        """It is null, no empty object, and the fault is told."""
         assert self.admin(client, slug)["context"] is None
-        assert [each[:2] for each in errors(client)] == [("call", slug)]
+        assert [error[:2] for error in errors(client)] == [("call", slug)]

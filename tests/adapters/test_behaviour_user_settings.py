@@ -1,7 +1,4 @@
-"""Everybody's own settings with a plugin, through every adapter.
-
-Sources: behaviour.md, sections 2.21 to 2.24 and 5.
-"""
+"""Everybody's own settings with a plugin, through every adapter."""
 
 from __future__ import annotations
 
@@ -49,7 +46,7 @@ def registry(storage):
 def values(client, actor):
     answer = client("GET", PATH, actor)
     assert answer.status == 200, answer
-    return {each["key"]: each["value"] for each in answer.body}
+    return {row["key"]: row["value"] for row in answer.body}
 
 
 class TestReading:
@@ -70,7 +67,7 @@ class TestReading:
             "plugin": "mailer",
             "user": 7,
         }
-        rows = [{k: v for k, v in each.items() if k != "pk"} for each in answer.body]
+        rows = [{k: v for k, v in row.items() if k != "pk"} for row in answer.body]
 
         assert answer.status == 200
         assert rows == [
@@ -96,23 +93,23 @@ class TestReading:
 
     def test_one_setting_says_the_same(self, client):
         """A single setting is what the list has of it, under any spelling of its key."""
-        for each in client("GET", PATH, USER).body:
-            assert client("GET", f"{PATH}{each['key']}/", USER).body == each
-            assert client("GET", f"{PATH}{each['key'].lower()}/", USER).body == each
+        for row in client("GET", PATH, USER).body:
+            assert client("GET", f"{PATH}{row['key']}/", USER).body == row
+            assert client("GET", f"{PATH}{row['key'].lower()}/", USER).body == row
 
     def test_numbers_differ_by_user(self, client):
-        """Every setting of every user has a number of its own, without a write (weakness 31)."""
-        own = [each["pk"] for each in client("GET", PATH, USER).body]
-        others = [each["pk"] for each in client("GET", PATH, OTHER).body]
-        plugins = [each["pk"] for each in client("GET", "/api/plugins/mailer/settings/", USER).body]
+        """Every setting of every user has a number of its own, without a write."""
+        own = [row["pk"] for row in client("GET", PATH, USER).body]
+        others = [row["pk"] for row in client("GET", PATH, OTHER).body]
+        plugins = [row["pk"] for row in client("GET", "/api/plugins/mailer/settings/", USER).body]
         numbers = own + others + plugins
 
-        assert all(type(each) is int and 0 <= each < 2**53 for each in numbers)
+        assert all(type(number) is int and 0 <= number < 2**53 for number in numbers)
         assert len(set(numbers)) == 9
-        assert own == [each["pk"] for each in client("GET", PATH, USER).body]
+        assert own == [row["pk"] for row in client("GET", PATH, USER).body]
 
     def test_reading_writes_nothing(self, client, storage):
-        """Neither the list nor a single setting reaches the store (weakness 32)."""
+        """Neither the list nor a single setting reaches the store."""
         revision = storage.revision()
         client("GET", PATH, USER)
         client("GET", f"{PATH}NOTIFY/", USER)
@@ -140,7 +137,7 @@ class TestWriting:
     @pytest.mark.parametrize("how", ["json", "form", "multipart"])
     @pytest.mark.parametrize("method", ["PATCH", "PUT"])
     def test_anybody_may_set_their_own(self, client, registry, method, how):
-        """An ordinary user's value is stored, for that user alone (weakness 60)."""
+        """An ordinary user's value is stored, for that user alone."""
         answer = client(method, f"{PATH}NOTIFY/", USER, **{how: {"value": "no"}})
 
         assert answer.status == 200
@@ -151,7 +148,7 @@ class TestWriting:
         assert registry.user_settings("mailer", 70)["NOTIFY"] is True
 
     def test_a_plugin_may_set_them_too(self, client, registry):
-        """What the plugin stores for an ordinary user, that user reads (weakness 60)."""
+        """What the plugin stores for an ordinary user, that user reads."""
         registry.get("mailer").plugin.set_user_setting("SUBJECT", "Hello", 7)
 
         assert values(client, USER)["SUBJECT"] == "Hello"
@@ -188,7 +185,7 @@ class TestWriting:
         assert (answer.status, answer.body["value"]) == (200, "True")
 
     def test_secrets_are_masked(self, client, registry):
-        """The user sees that it is set; the mask written back keeps it (weakness 54)."""
+        """The user sees that it is set; the mask written back keeps it."""
         client("PATCH", f"{PATH}TOKEN/", USER, json={"value": "canary"})
         assert values(client, USER)["TOKEN"] == "***"
         client("PUT", f"{PATH}TOKEN/", USER, json={"value": "***"})
@@ -207,7 +204,7 @@ class TestWhoseTheyAre:
             assert client(method, path, service).status == 403
 
     def test_they_end_with_the_plugin(self, client, registry):
-        """What is switched off has no user settings, and a new definition counts (weakness 61)."""
+        """What is switched off has no user settings, and a new definition counts."""
         client("PATCH", f"{PATH}SUBJECT/", USER, json={"value": "x"})
         registry.deactivate("mailer")
         answer = client("GET", PATH, USER)
@@ -217,7 +214,7 @@ class TestWhoseTheyAre:
         assert values(client, USER)["SUBJECT"] == "x"
 
     def test_a_definition_that_is_gone(self, make_client, storage, registry):
-        """After an upgrade the old definitions are nowhere (weakness 61)."""
+        """After an upgrade the old definitions are nowhere."""
 
         class Later(SettingsMixin, Plugin):
             SLUG = "mailer"

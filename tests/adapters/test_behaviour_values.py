@@ -1,7 +1,4 @@
-"""Writing settings through every adapter: conversion, validation, hooks and secrets.
-
-Sources: behaviour.md, sections 2.17, 2.18, 4.2, 4.5, 4.6 and 4.7.
-"""
+"""Writing settings through every adapter: conversion, validation, hooks and secrets."""
 
 from __future__ import annotations
 
@@ -127,7 +124,7 @@ class TestAccepted:
             assert (values[key], type(values[key])) == (native, type(native))
 
     def test_choices_are_compared_as_text(self, client):
-        """Numbers among the choices are met by their text, and by the number (weakness 49)."""
+        """Numbers among the choices are met by their text, and by the number."""
         assert write(client, "COUNT", "2").body["value"] == "2"
         assert write(client, "COUNT", 1).body["value"] == "1"
         assert write(client, "COUNT", "3").status == 400
@@ -143,7 +140,7 @@ class TestAccepted:
         ],
     )
     def test_blank_means_the_default(self, client, key, value, default, blank):
-        """Numbers and choices too can be emptied again (weakness 50)."""
+        """Numbers and choices too can be emptied again."""
         write(client, key, value)
         answer = write(client, key, blank)
 
@@ -176,7 +173,7 @@ class TestAccepted:
         assert values["TAGS"] == [2, 3]
         answer = write(client, "PLACE", "out")
         assert (answer.status, answer.body["value"]) == (200, "out")
-        assert [each["value"] for each in answer.body["choices"]] == ["in", "out"]
+        assert [choice["value"] for choice in answer.body["choices"]] == ["in", "out"]
 
         for key, wrong in (("TAGS", '["x"]'), ("TAGS", "2"), ("TAGS", [2]), ("PLACE", "up")):
             answer = write(client, key, wrong)
@@ -208,7 +205,7 @@ class TestRefused:
         ],
     )
     def test_the_sentence_is_under_value(self, client, values, key, value, sentence):
-        """Each is 400 with one reason, and the value is what it was (weakness 43)."""
+        """Each is 400 with one reason, and the value is what it was."""
         before = values[key]
         for method in ("PATCH", "PUT"):
             answer = write(client, key, value, method)
@@ -216,7 +213,7 @@ class TestRefused:
         assert values[key] == before
 
     def test_a_wrong_boolean_is_refused(self, client, values):
-        """What is neither true nor false never becomes False (weakness 48)."""
+        """What is neither true nor false never becomes False."""
         for wrong in ("maybe", "2", "falsch", "tru", 1.5):
             answer = write(client, "ENABLED", wrong)
             assert (answer.status, answer.body) == (
@@ -234,13 +231,13 @@ class TestRefused:
         assert values["TITLE"] == ""
 
     def test_python_is_refused_the_same(self, client, values):
-        """The length is checked wherever a value comes from (weakness 47)."""
+        """The length is checked wherever a value comes from."""
         with pytest.raises(SettingError, match="at most 2000 characters"):
             values.set("TITLE", "x" * 2001)
         assert read(client, "TITLE") == ""
 
     def test_choices_that_fail_are_told(self, client):
-        """A TypeError of the function is its own, and no choice can be made (weakness 41)."""
+        """A TypeError of the function is its own, and no choice can be made."""
         answer = write(client, "BROKEN", "a")
 
         assert (answer.status, set(answer.body)) == (400, {"value"})
@@ -257,7 +254,7 @@ class TestRefused:
 
 class TestPython:
     def test_a_plugin_is_told_of_every_failure(self, registry):
-        """What its ``set_setting`` cannot store raises, whatever the cause (weakness 58)."""
+        """What its ``set_setting`` cannot store raises, whatever the cause."""
         plugin = registry.get("discount").plugin
         for key, value in (("PERCENT", "many"), ("BEFORE", "no"), ("FIXED", "x")):
             with pytest.raises(SettingError):
@@ -266,7 +263,7 @@ class TestPython:
             plugin.set_setting("NONE", "x")
 
     def test_all_values_at_once(self, values):
-        """All are native, and a default that is a function is called (weakness 59)."""
+        """All are native, and a default that is a function is called."""
         values.set("PERCENT", "7")
         found = dict(values)
 
@@ -277,7 +274,7 @@ class TestPython:
 
 class TestHooks:
     def test_before_save_may_refuse(self, client):
-        """It is 400 with its words; a value that it lets through is stored (weakness 44)."""
+        """It is 400 with its words; a value that it lets through is stored."""
         assert write(client, "BEFORE", "yes").body["value"] == "yes"
         answer = write(client, "BEFORE", "no")
 
@@ -285,7 +282,7 @@ class TestHooks:
         assert read(client, "BEFORE") == "yes"
 
     def test_what_fails_afterwards_is_recorded(self, client):
-        """The write stands, and the status tells of the fault (weakness 44)."""
+        """The write stands, and the status tells of the fault."""
         answer = write(client, "AFTER", "x")
 
         assert (answer.status, answer.body["value"]) == (200, "x")
@@ -297,7 +294,7 @@ class TestHooks:
 
 class TestSecrets:
     def test_a_client_sees_whether_a_secret_is_set(self, client):
-        """It is an empty text until it is set, then the mask, then empty again (weakness 53)."""
+        """It is an empty text until it is set, then the mask, then empty again."""
         assert read(client, "TOKEN") == ""
         assert write(client, "TOKEN", SECRET).body["value"] == "***"
         assert read(client, "TOKEN") == "***"
@@ -306,7 +303,7 @@ class TestSecrets:
 
     @pytest.mark.parametrize("method", ["PATCH", "PUT"])
     def test_the_mask_written_back_keeps_the_secret(self, client, values, method):
-        """A form sent back as it was read changes nothing (weakness 54)."""
+        """A form sent back as it was read changes nothing."""
         write(client, "TOKEN", SECRET)
         whole = client("GET", f"{PATH}TOKEN/", STAFF).body
         answer = client(method, f"{PATH}TOKEN/", STAFF, json=whole)

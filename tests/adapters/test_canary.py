@@ -1,7 +1,7 @@
 """Canary secrets: what a protected setting holds appears nowhere but in its store.
 
-Not in any answer, log line, repr, error or record, whoever quotes it and in whatever form
-(design.md, section 6, invariant 8). Tests in tests/test_scrub.py hold which forms are found.
+Not in any answer, log line, repr, error or record, whoever quotes it and in whatever form.
+Tests in tests/_support/test_redact.py hold which forms are found.
 """
 
 from __future__ import annotations
@@ -255,8 +255,8 @@ def make_shop(tmp_path, monkeypatch, caplog):
         return made[-1]
 
     yield make
-    for each in made:
-        each.registry.close()
+    for item in made:
+        item.registry.close()
     assert not leaks(caplog.text, *(repr(vars(record)) for record in caplog.records))
 
 
@@ -282,9 +282,9 @@ def told_by(registry):
     records = [registry.get(slug) for slug in registry.plugins]
     return "\n".join(
         [
-            *(text for each in registry.errors for text in (repr(each), each.traceback)),
+            *(text for error in registry.errors for text in (repr(error), error.traceback)),
             json.dumps(registry.status()),
-            *(repr((each, each.errors, each.reason)) for each in records),
+            *(repr((record, record.errors, record.reason)) for record in records),
             pickle.dumps(registry.errors).decode("utf-8", "replace"),
         ]
     )
@@ -294,7 +294,7 @@ def told_by(registry):
 
 
 def requests():
-    """Give each operation in all the ways in which it may go well or be refused; DELETE last."""
+    """Return each operation in all the ways in which it may go well or be refused; DELETE last."""
     bodies = [
         {"json": {"value": MASK}},
         {"json": {"value": ["1"]}},
@@ -317,8 +317,8 @@ def requests():
         }
         queries = ["", "limit=1", "limit=x", "search=canary", "plugin__active=false"]
         for path in sorted(paths):
-            for each in bodies if row.body else [{"query": query} for query in queries]:
-                yield row, path, each
+            for item in bodies if row.body else [{"query": query} for query in queries]:
+                yield row, path, item
             if "activate" in row.id and path.split("/")[3] in ("off", "gone"):
                 yield row, path, {"json": {"active": False}}
             if "key" in row.path_parameters and row.body:
@@ -345,7 +345,7 @@ class TestAnswers:
             refusals = {401, 403} | ({404} if row.path_parameters else set())
             refusals -= {404} if "feature" in row.path_parameters else set()
             assert refusals <= seen[row.id]
-            assert not {each for each in seen[row.id] if each >= 500}
+            assert not {item for item in seen[row.id] if item >= 500}
             if "install" not in row.id:  # The host has no installer.
                 assert row.status in seen[row.id], row.id
 
@@ -456,14 +456,14 @@ class TestReprs:
         models = [*api.plugins_settings_list(SUPERUSER, plugin="tea"), api.service]
         schemas = [view.schema() for view in (*views[:2], registry.settings("pin"))]
         assert [len(features), len(outcomes)] == [1, 2]
-        for each in (*views, *features, *listed, *outcomes, *models, *schemas):
-            assert not leaks(repr(each), str(each))
-        assert all(each.failure for each in outcomes)
+        for item in (*views, *features, *listed, *outcomes, *models, *schemas):
+            assert not leaks(repr(item), str(item))
+        assert all(outcome.failure for outcome in outcomes)
 
         found = list(reachable([registry, views, listed, api], registry._parts.settings._storage))
         assert len(found) > 100
-        for each in found:
-            assert not leaks(repr(each), str(each)), type(each)
+        for item in found:
+            assert not leaks(repr(item), str(item)), type(item)
 
 
 CONTAINERS = (list, tuple, dict, set, frozenset, MappingProxyType)
@@ -473,15 +473,15 @@ def reachable(roots, store):
     """Yield each object of plugreg's that can be reached from these, but not through the store."""
     waiting, seen = [roots], {id(store)}
     while waiting:
-        each = waiting.pop()
-        kind = type(each)
+        item = waiting.pop()
+        kind = type(item)
         of_plugreg = kind.__module__.startswith("plugreg.")
-        if id(each) in seen or not (of_plugreg or kind in CONTAINERS):
+        if id(item) in seen or not (of_plugreg or kind in CONTAINERS):
             continue
-        seen.add(id(each))
+        seen.add(id(item))
         if of_plugreg:
-            yield each
-        waiting += gc.get_referents(each)
+            yield item
+        waiting += gc.get_referents(item)
 
 
 # -- faults of plugins ------------------------------------------------------------------------
@@ -527,10 +527,10 @@ class TestFaults:
             raised.append(words(error))
         reports = [shop.registry.reload(), shop.registry.reload(force=True)]
 
-        assert any(each.slug == "tea" for each in (*shop.registry.errors, *shop.told))
+        assert any(item.slug == "tea" for item in (*shop.registry.errors, *shop.told))
         assert not leaks(*raised, *map(repr, reports), *map(repr, shop.told))
         assert not leaks(*(e.traceback for report in reports for e in report.failures))
-        assert not leaks(*(each.traceback for each in shop.told), told_by(shop.registry))
+        assert not leaks(*(item.traceback for item in shop.told), told_by(shop.registry))
 
     def test_while_it_is_imported(self, make_shop, tmp_path):
         """A module that fails quotes what an earlier run of it has stored."""
@@ -543,7 +543,7 @@ class TestFaults:
         with shop.made([], **options) as registry:
             report = registry.load()
 
-            assert [each.stage for each in registry.errors if each.slug == "tea"] == ["import"]
+            assert [error.stage for error in registry.errors if error.slug == "tea"] == ["import"]
             assert not leaks(repr(report), told_by(registry), *(e.traceback for e in shop.told))
 
     def test_while_it_serves(self, shop):
@@ -558,11 +558,11 @@ class TestFaults:
         registry.deactivate("tea")
         registry.deactivate("pin")
 
-        subjects = {each.subject for each in shop.told}
+        subjects = {item.subject for item in shop.told}
         assert {"price", "after_save", "plugreg_settings_changed"} <= subjects
-        assert any(each.stage == "deactivate" for each in shop.told)
+        assert any(item.stage == "deactivate" for item in shop.told)
         assert not leaks(seen, told_by(registry), *map(repr, shop.told), *map(repr, outcomes))
-        assert not leaks(*(each.traceback for each in shop.told))
+        assert not leaks(*(item.traceback for item in shop.told))
 
     def test_a_host_that_fails_itself(self, make_shop):
         """What ``on_failure`` raises over a record goes to the log, which shows nothing."""
@@ -589,7 +589,7 @@ written = []
 
 def watch(event, arguments):
     if event in ("os.rename", "os.remove"):
-        written.extend(each.read_bytes() for each in folder.iterdir())
+        written.extend(file.read_bytes() for file in folder.iterdir())
 
 sys.addaudithook(watch)
 
@@ -612,11 +612,11 @@ for count in (1, 2):
         assert registry.settings("tea")["LIST"] == secrets
         assert registry.user_settings("tea", 7)["KEY"] == secrets[1]
     storage.close()
-written.extend(each.read_bytes() for each in folder.iterdir())
+written.extend(file.read_bytes() for file in folder.iterdir())
 assert len(written) > 10
-for each in (*secrets, *keys):
-    assert not any(each.encode() in content for content in written), each
-    assert not any(ascii(each)[1:-1].encode() in content for content in written), each
+for item in (*secrets, *keys):
+    assert not any(item.encode() in content for content in written), item
+    assert not any(ascii(item)[1:-1].encode() in content for content in written), item
 assert any(b"tea:KEY" in content for content in written)
 """
 
@@ -646,7 +646,7 @@ class TestAtRest:
         shop.registry.set_metadata("pin", {}, merge=False)
         shop.registry.config.rotate_secrets()
 
-        files = [each.read_text() for each in folder.iterdir()]
+        files = [item.read_text() for item in folder.iterdir()]
         assert files
         assert not leaks(*files)
         assert shop.registry.settings("tea")["OWN"] == OF_TEA["OWN"]

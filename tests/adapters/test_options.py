@@ -41,7 +41,7 @@ class TestEveryPath:
             assert set(answer.headers["allow"].split(", ")) == usable | also
             for row in rows:
                 assert (row.summary in answer.body["description"]) is (
-                    row.summary in {each.summary for each in rows if each.access.allows(actor)}
+                    row.summary in {item.summary for item in rows if item.access.allows(actor)}
                 )
 
     def test_an_actor_who_may_is_not_refused_what_is_named(self, client):

@@ -62,7 +62,7 @@ class Telemetry:
 
     def span(self, slug):
         """The one span of a plugin's calls."""
-        [found] = [each for each in self.spans if each.attributes.get(SLUG) == slug]
+        [found] = [span for span in self.spans if span.attributes.get(SLUG) == slug]
         return found
 
     def metrics(self):
@@ -82,10 +82,10 @@ class Telemetry:
 
 def by_call(metric):
     """Map plugin and hook to the metric's point, which has no other attributes."""
-    for each in metric.data.data_points:
-        assert set(each.attributes) == {SLUG, HOOK}
+    for point in metric.data.data_points:
+        assert set(point.attributes) == {SLUG, HOOK}
     return {
-        (each.attributes[SLUG], each.attributes[HOOK]): each for each in metric.data.data_points
+        (point.attributes[SLUG], point.attributes[HOOK]): point for point in metric.data.data_points
     }
 
 
@@ -168,7 +168,7 @@ class TestSpans:
         with telemetry.tracer.start_as_current_span("request") as request:
             registry.call(Specs.price, item="own")
             assert trace.get_current_span() is request
-        spans = {each.name: each for each in telemetry.spans}
+        spans = {span.name: span for span in telemetry.spans}
 
         assert parent_of(spans["own"]) == telemetry.span("tracing").context.span_id
         for slug in ("tea", "milk", "tracing"):
@@ -183,7 +183,9 @@ class TestSpans:
 
     def test_an_error_is_told_by_its_type_and_never_by_its_words(self, registry, telemetry):
         """Neither message, cause nor stack trace, since they may quote a protected setting."""
-        raised = {each.slug: each.error for each in registry.outcomes(Specs.price, item="tea")}
+        raised = {
+            outcome.slug: outcome.error for outcome in registry.outcomes(Specs.price, item="tea")
+        }
         assert SECRET in str(raised["tea"])
         assert SECRET in str(raised["tea"].__cause__)
         span = telemetry.span("tea")
@@ -192,7 +194,7 @@ class TestSpans:
         assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, None)
         assert event.name == "exception"
         assert dict(event.attributes) == {"exception.type": f"{__name__}.NoWaterError"}
-        assert all(SECRET not in each.to_json() for each in telemetry.spans)
+        assert all(SECRET not in item.to_json() for item in telemetry.spans)
         assert telemetry.span("milk").status.status_code is StatusCode.UNSET
 
     @pytest.mark.parametrize("kind", [KeyboardInterrupt, GeneratorExit, SystemExit])
@@ -242,7 +244,7 @@ class TestContexts:
             await asyncio.gather(*(request(number, barrier) for number in range(count)))
 
         asyncio.run(main())
-        spans = {each.name: each for each in telemetry.spans}
+        spans = {span.name: span for span in telemetry.spans}
         for number in range(count):
             call = telemetry.span(f"plugin-{number}")
             assert parent_of(call) == spans[f"request {number}"].context.span_id
@@ -261,7 +263,7 @@ class TestContexts:
             await asked
 
         asyncio.run(main())
-        spans = {each.name: each for each in telemetry.spans}
+        spans = {span.name: span for span in telemetry.spans}
         call = telemetry.span("tracing")
 
         assert parent_of(spans["own"]) == call.context.span_id
@@ -277,12 +279,12 @@ class TestContexts:
                 registry.call(Specs.price, item=f"own {number}")
 
         threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
-        for each in threads:
-            each.start()
-        for each in threads:
-            each.join()
-        by_name = {each.name: each for each in telemetry.spans}
-        by_id = {each.context.span_id: each for each in telemetry.spans}
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        by_name = {span.name: span for span in telemetry.spans}
+        by_id = {span.context.span_id: span for span in telemetry.spans}
         for number in range(4):
             call = by_id[parent_of(by_name[f"own {number}"])]
             assert call.attributes[SLUG] == "tracing"
@@ -298,13 +300,13 @@ class TestMetrics:
         found = telemetry.metrics()
         durations, errors = found["plugreg.call.duration"], found["plugreg.call.errors"]
 
-        assert {which: each.count for which, each in by_call(durations).items()} == {
+        assert {which: item.count for which, item in by_call(durations).items()} == {
             ("tea", "price"): 3,
             ("milk", "price"): 3,
             ("tracing", "price"): 3,
             ("milk", "greet"): 1,
         }
-        assert {which: each.value for which, each in by_call(errors).items()} == {
+        assert {which: item.value for which, item in by_call(errors).items()} == {
             ("tea", "price"): 3
         }
         assert (durations.unit, errors.unit) == ("s", "{error}")
@@ -323,7 +325,7 @@ class TestMetrics:
         registry.call(Specs.greet)
         [point] = telemetry.durations().values()
 
-        assert any(0 < each < 0.001 for each in point.explicit_bounds)
+        assert any(0 < bound < 0.001 for bound in point.explicit_bounds)
         assert 1 < max(point.explicit_bounds) < 1000
 
     def test_an_exemplar_leads_to_the_span_of_the_call(self, registry, telemetry):
@@ -332,7 +334,7 @@ class TestMetrics:
             registry.call(Specs.greet)
         [point] = telemetry.durations().values()
 
-        assert [each.span_id for each in point.exemplars] == [
+        assert [exemplar.span_id for exemplar in point.exemplars] == [
             telemetry.span("milk").context.span_id
         ]
 
@@ -368,7 +370,7 @@ tracers.add_span_processor(SimpleSpanProcessor(exporter))
 trace.set_tracer_provider(tracers)
 metrics.set_meter_provider(MeterProvider([reader]))
 assert registry.call("price") == [1.0]
-print([each.name for each in exporter.get_finished_spans()])
+print([span.name for span in exporter.get_finished_spans()])
 [resource] = reader.get_metrics_data().resource_metrics
 print([metric.name for scope in resource.scope_metrics for metric in scope.metrics])
 """

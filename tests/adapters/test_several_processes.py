@@ -1,4 +1,4 @@
-"""Requests see what other processes have stored, and wait for no reload (design.md, section 4)."""
+"""Requests see what other processes have stored, and wait for no reload."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def registries(storage):
         )
         for _ in "ab"
     ]
-    for each in made:
-        each.load()
+    for item in made:
+        item.load()
     yield made
     storage.away = False
     Slow.goes_on.set()
-    for each in made:
-        each.close()
+    for item in made:
+        item.close()
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_reload_holds_up_no_answer(ask, registries, there):
     pause()
     for _ in range(3):
         assert not ask("/api/plugins/slow/")["active"]
-    named = [each for each in threading.enumerate() if each.name == "plugreg follow"]
+    named = [item for item in threading.enumerate() if item.name == "plugreg follow"]
     assert len(named) == 1
     Slow.goes_on.set()
     named[0].join(LONG)

@@ -20,7 +20,7 @@ from plugreg.api import (
 )
 from plugreg.mixins import SettingsMixin
 
-# behaviour.md, section 1.1, column R: the lowest grade, and the scope for OAuth2 callers.
+# The lowest grade of each operation, and the scope that OAuth2 callers need.
 RULES = {
     "plugins_list": ("authenticated", "g:read"),
     "plugins_install_create": ("superuser", "a:superuser"),
@@ -164,7 +164,7 @@ class TestTable:
         found = {token: outcome(api, operation, actor_of(caller, token)) for token in TOKENS}
 
         assert {
-            token: each if each in (401, 403) else "further" for token, each in found.items()
+            token: item if item in (401, 403) else "further" for token, item in found.items()
         } == expected
 
     @pytest.mark.parametrize("operation", RULES)
@@ -206,7 +206,7 @@ class TestOrderOfRefusals:
         for actor, status in ((None, 401), (Actor(7, is_superuser=True, scopes=set()), 403)):
             assert outcome(api, operation, actor, Body(), plugin="tea") == status
 
-    @pytest.mark.parametrize("operation", [each for each in WRITES if each in WITH_PLUGIN])
+    @pytest.mark.parametrize("operation", [write for write in WRITES if write in WITH_PLUGIN])
     def test_object_before_body(self, api, operation):
         """A wrong body for a plugin that is not there is 404; for one that is there, 400."""
         wrong = ["no", "object"]
@@ -241,7 +241,7 @@ class TestUsers:
 
         assert (value(7), value(8)) == ("3", "1")
 
-    @pytest.mark.parametrize("operation", [each for each in RULES if "user_settings" in each])
+    @pytest.mark.parametrize("operation", [rule for rule in RULES if "user_settings" in rule])
     def test_a_service_has_none(self, api, operation):
         """An actor that is no user may read plugins, and has no settings of its own."""
         service = Actor(None, is_superuser=True)

@@ -149,7 +149,7 @@ WRONG = {
     "list of true": [True],
     "tuple": (1,),
     "set": {1},
-    "generator": (each for each in "1"),
+    "generator": (item for item in "1"),
     "dict": {"value": 1},
     "cyclic list": cycle(list),
     "cyclic dict": cycle(dict),
@@ -184,7 +184,7 @@ EXPECTED_IN_QUERY = {
 
 class TestQuery:
     @pytest.mark.parametrize(
-        ("operation", "parameter"), QUERY, ids=[f"{name}-{each.name}" for name, each in QUERY]
+        ("operation", "parameter"), QUERY, ids=[f"{name}-{item.name}" for name, item in QUERY]
     )
     def test_wrong_values(self, shop, operation, parameter):
         """A value of another type or form is refused, with its name and what was expected."""
@@ -231,9 +231,9 @@ class TestPath:
         """What is no plugin or setting is not found, whatever it is, and repeated shortly."""
         right = {"plugin": "tea", "key": "badge" if "user" in operation else "note"}
         row = getattr(PluginAPI, operation)
-        names = {each: right[each] for each in row.path_parameters}
+        names = {name: right[name] for name in row.path_parameters}
         odd = {"": "", "blank": " ", "slash": "a/b", "dots": "..", "long": "x" * 1_000_000}
-        odd |= {each: each for each in RESERVED} | {"other": "nobody", "newline": "tea\n"}
+        odd |= {item: item for item in RESERVED} | {"other": "nobody", "newline": "tea\n"}
         for value in (WRONG | HUGE | NO_TEXT | {"None": None} | odd).values():
             error = shop.refused(operation, **{**names, name: value})
             assert type(error) is NotFoundError, value
@@ -310,7 +310,7 @@ class TestBody:
     @pytest.mark.parametrize(
         ("operation", "field", "more", "expected"),
         FIELDS,
-        ids=[f"{each[0]}-{each[1]}" for each in FIELDS],
+        ids=[f"{item[0]}-{item[1]}" for item in FIELDS],
     )
     def test_wrong_fields(self, shop, operation, field, more, expected):
         """A field of another type is refused, with its name and what was expected."""
@@ -388,7 +388,7 @@ class TestSettings:
 
 
 class TestMetadata:
-    NO_OBJECT = {name: each for name, each in WRONG.items() if "dict" not in name} | HUGE | NO_TEXT
+    NO_OBJECT = {name: item for name, item in WRONG.items() if "dict" not in name} | HUGE | NO_TEXT
     INSIDE = WRONG | {"5000 digits": HUGE["5000 digits"]}
     for name in ("dict", "list", "list of true"):
         del INSIDE[name]
@@ -459,8 +459,8 @@ def test_anything(row, path, values, body):
     """Whatever is given, it is carried out, or refused by name without having changed anything."""
     shop = Shop()
     parameters = {name: path[name] for name in row.path_parameters}
-    parameters |= {each.name: value for each, value in zip(row.query, values, strict=False)}
-    known = {"detail", "non_field_errors", *(each.name for each in row.query)}
+    parameters |= {item.name: value for item, value in zip(row.query, values, strict=False)}
+    known = {"detail", "non_field_errors", *(item.name for item in row.query)}
     if row.body is not None:
         known |= row.input.model_fields.keys()
     before = shop.state()

@@ -26,7 +26,7 @@ from plugreg.api import (
 )
 from plugreg.exceptions import PlugregError
 
-# Each error with its status, its code, its body, and its text (behaviour.md, section 1.2).
+# Each error with its status, its code, its body, and its text.
 ERRORS = [
     (APIError({"detail": ["No"]}), 500, "error", {"detail": "No"}, "500 error: detail: No"),
     (
@@ -148,7 +148,7 @@ def test_what_is_answered(error, status, code, body, text):
     assert str(error) == text
 
 
-@pytest.mark.parametrize("error", [each for each, *_ in ERRORS], ids=NAMES)
+@pytest.mark.parametrize("error", [error for error, *_ in ERRORS], ids=NAMES)
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_survives_pickling(error, protocol):
     """An error that went to another process is the same error."""
@@ -160,13 +160,13 @@ def test_survives_pickling(error, protocol):
     assert str(again) == str(error)
 
 
-@pytest.mark.parametrize("error", [each for each, *_ in ERRORS], ids=NAMES)
+@pytest.mark.parametrize("error", [error for error, *_ in ERRORS], ids=NAMES)
 def test_survives_copying(error):
     """A copy says the same."""
     assert str(copy.deepcopy(error)) == str(error)
 
 
-@pytest.mark.parametrize("error", [each for each, *_ in ERRORS], ids=NAMES)
+@pytest.mark.parametrize("error", [error for error, *_ in ERRORS], ids=NAMES)
 def test_is_made_from_its_arguments(error):
     """``args`` are what the class takes, and not something made of it."""
     assert vars(type(error)(*error.args)) == vars(error)
@@ -175,13 +175,13 @@ def test_is_made_from_its_arguments(error):
 def test_every_error_is_in_the_table():
     """No error is left untested, and all are caught as APIError and as plugreg's own."""
     defined = {
-        each
-        for _, each in inspect.getmembers(errors, inspect.isclass)
-        if each.__module__ == errors.__name__
+        kind
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        if kind.__module__ == errors.__name__
     }
 
-    assert defined == {type(each) for each, *_ in ERRORS}
-    assert all(issubclass(each, APIError) for each in defined)
+    assert defined == {type(error) for error, *_ in ERRORS}
+    assert all(issubclass(kind, APIError) for kind in defined)
     assert issubclass(APIError, PlugregError)
 
 

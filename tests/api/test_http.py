@@ -181,7 +181,7 @@ class TestRouting:
 
     @pytest.mark.parametrize("name", ["install", "reload"])
     def test_a_fixed_name_wins_over_a_plugin(self, ask, name):
-        """What stands at the place of a plugin is no plugin (behaviour.md, section 1.5)."""
+        """What stands at the place of a plugin is no plugin."""
         status, headers, _ = ask("GET", f"/api/plugins/{name}/")
 
         assert (status, headers["Allow"]) == (405, "OPTIONS, POST")
@@ -343,7 +343,7 @@ class TestForms:
             read_body(FORM, body)
 
     def test_a_box_that_was_not_ticked_is_false(self, ask):
-        """In a form alone (behaviour.md, section 1.3), read here or by the framework before."""
+        """In a form alone, read here or by the framework before."""
         install = "/api/plugins/install/"
         form = ask("POST", install, headers={"content-type": FORM}, body=b"packagename=x")
         read = ask(
@@ -390,7 +390,7 @@ class TestForms:
 
 
 def multipart(*parts, boundary="b", end="--b--\r\n"):
-    return "".join(f"--{boundary}\r\n{each}\r\n" for each in parts).encode() + end.encode()
+    return "".join(f"--{boundary}\r\n{item}\r\n" for item in parts).encode() + end.encode()
 
 
 def part(name, text):
@@ -427,7 +427,7 @@ class TestMultipart:
         """Whatever is in them; the boundary is too long to come up."""
         fields = {str(number): text for number, text in enumerate(texts)}
         boundary = "-----------------------------123"
-        parts = [part(*each) for each in fields.items()]
+        parts = [part(*field) for field in fields.items()]
         body = multipart(*parts, boundary=boundary, end=f"--{boundary}--")
 
         assert read_body(f"multipart/form-data; boundary={boundary}", body) == fields
@@ -552,7 +552,7 @@ class TestQuery:
         status, _, body = ask("GET", "/api/plugins/", query=b"x=1&search=nothing&search=tea")
 
         assert status == 200
-        assert [each["key"] for each in body["results"]] == ["tea"]
+        assert [row["key"] for row in body["results"]] == ["tea"]
 
     def test_the_path_wins_over_the_query(self, ask):
         """A parameter that is named like a part of the path does not replace it."""
@@ -563,7 +563,7 @@ class TestQuery:
         path = "/api/plugins/ui/features/panel/"
         _, _, body = ask("GET", path, query=b"target=part&id=7&feature=x")
 
-        assert [(each["feature_type"], each["context"]) for each in body] == [
+        assert [(row["feature_type"], row["context"]) for row in body] == [
             ("panel", {"target": "part", "id": "7"})
         ]
 
@@ -626,7 +626,7 @@ class TestAnswers:
         return ask("GET", "/api/plugins/", url=self.URL, query=query)[2]
 
     def test_pages_are_linked_with_all_else_kept(self, ask):
-        """The links follow one another there and back (behaviour.md, section 1.4)."""
+        """The links follow one another there and back."""
         first = self.page(ask, b"active=true&x=a+b&x=%26&limit=1")
         kept = f"{self.URL}?active=true&x=a+b&x=%26&limit=1"
 
@@ -635,7 +635,7 @@ class TestAnswers:
         assert (second["previous"], second["next"]) == (kept, f"{kept}&offset=2")
         third = self.page(ask, second["next"].partition("?")[2].encode())
         assert (third["previous"], third["next"]) == (f"{kept}&offset=1", None)
-        keys = [each["results"][0]["key"] for each in (first, second, third)]
+        keys = [item["results"][0]["key"] for item in (first, second, third)]
         assert keys == ["coffee", "tea", "water"]
 
     def test_without_a_limit_there_is_one_page(self, ask):
@@ -652,8 +652,8 @@ class TestAnswers:
             request = Request(method="GET", path=path, query=query)
             return json.loads(responder.respond(request, SUPERUSER).body)
 
-        assert [each["key"] for each in asked("/api/plugins/")] == ["coffee", "tea", "water"]
-        assert [each["key"] for each in asked("/api/plugins/settings/", b"limit=")] == ["CUPS"]
+        assert [item["key"] for item in asked("/api/plugins/")] == ["coffee", "tea", "water"]
+        assert [item["key"] for item in asked("/api/plugins/settings/", b"limit=")] == ["CUPS"]
         assert asked("/api/plugins/", b"limit=1")["count"] == 3
 
     def test_an_unforeseen_fault_is_told_without_its_text(self, registry, caplog):

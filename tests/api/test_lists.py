@@ -56,31 +56,31 @@ class House:
     ) -> list[str]:
         """Return the slugs that a list must have: each record is asked, and nothing prepared."""
         found = []
-        for each in self.registry.plugins.values():
+        for plugin in self.registry.plugins.values():
             says = {
-                "active": each.wanted,
-                "builtin": each.is_builtin,
-                "sample": each.is_sample,
-                "mandatory": each.is_mandatory,
+                "active": plugin.wanted,
+                "builtin": plugin.is_builtin,
+                "sample": plugin.is_sample,
+                "mandatory": plugin.is_mandatory,
             }
             if (
                 all(wish in (None, says[flag]) for flag, wish in flags.items())
-                and (not mixin or mixin in each.mixins)
+                and (not mixin or mixin in plugin.mixins)
                 and all(
-                    word.casefold() in each.slug or word.casefold() in each.name.casefold()
+                    word.casefold() in plugin.slug or word.casefold() in plugin.name.casefold()
                     for word in words
                 )
             ):
-                found.append(each)
-        found.sort(key=lambda each: each.slug)
+                found.append(plugin)
+        found.sort(key=lambda plugin: plugin.slug)
         for name in reversed(ordering or ["-active", "name"]):
             keys = {
-                "key": lambda each: each.slug,
-                "name": lambda each: each.name.casefold(),
-                "active": lambda each: each.wanted,
+                "key": lambda plugin: plugin.slug,
+                "name": lambda plugin: plugin.name.casefold(),
+                "active": lambda plugin: plugin.wanted,
             }
             found.sort(key=keys[name.lstrip("-")], reverse=name.startswith("-"))
-        return [each.slug for each in found]
+        return [plugin.slug for plugin in found]
 
 
 flag = st.sampled_from([None, True, False])
@@ -127,7 +127,7 @@ def test_lists_follow_whatever_happens(steps, queries, limit, offset):
                 )
 
                 assert page.count == len(expected)
-                assert [each.key for each in page.results] == expected[offset : offset + limit]
+                assert [plugin.key for plugin in page.results] == expected[offset : offset + limit]
                 for row in page.results:
                     record = registry.get(row.key)
                     assert (row.pk, row.name) == (record.pk, record.name)

@@ -77,16 +77,16 @@ class TestBooleans:
     @pytest.mark.parametrize("word", ["true", "t", "yes", "y", "on", "1"])
     def test_words_for_true(self, api, word, form):
         """The words of clients are read in any case, in JSON and in forms."""
-        for each in (word, word.upper(), word.title()):
-            body = {"active": each}
+        for item in (word, word.upper(), word.title()):
+            body = {"active": item}
             assert read(api, "plugins_activate_update", body, form=form) == {"active": True}
 
     @pytest.mark.parametrize("form", [False, True])
     @pytest.mark.parametrize("word", ["false", "f", "no", "n", "off", "0"])
     def test_words_for_false(self, api, word, form):
         """No word for false counts as true because it is a text."""
-        for each in (word, word.upper(), word.title()):
-            body = {"active": each}
+        for item in (word, word.upper(), word.title()):
+            body = {"active": item}
             assert read(api, "plugins_activate_update", body, form=form) == {"active": False}
 
     @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ class TestValuesOfSettings:
         ],
     )
     def test_they_become_text(self, api, operation, given, value):
-        """A value is text on the wire; native booleans and numbers have one (section 4.5)."""
+        """A value is text on the wire; native booleans and numbers have one."""
         assert read(api, operation, {"value": given}) == {"value": value}
 
     @pytest.mark.parametrize(

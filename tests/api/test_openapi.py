@@ -46,10 +46,12 @@ def told(place, known, made):
 def structure(document):
     """Return what clients are bound to, as objects in objects: no prose, no refusals."""
     paths = {
-        path: {method: operation_of(each) for method, each in methods.items()}
+        path: {method: operation_of(item) for method, item in methods.items()}
         for path, methods in document["paths"].items()
     }
-    schemas = {name: schema_of(each) for name, each in document["components"]["schemas"].items()}
+    schemas = {
+        name: schema_of(schema) for name, schema in document["components"]["schemas"].items()
+    }
     return {"paths": paths, "components": {"schemas": schemas}}
 
 
@@ -57,11 +59,12 @@ def operation_of(operation):
     found = {
         "operationId": operation["operationId"],
         "parameters": {
-            each["name"]: parameter_of(each) for each in operation.get("parameters", ())
+            parameter["name"]: parameter_of(parameter)
+            for parameter in operation.get("parameters", ())
         },
         "responses": {
-            status: content_of(each)
-            for status, each in operation["responses"].items()
+            status: content_of(response)
+            for status, response in operation["responses"].items()
             if status not in REFUSALS
         },
     }
@@ -71,17 +74,17 @@ def operation_of(operation):
 
 
 def parameter_of(parameter):
-    found = {name: each for name, each in parameter.items() if name not in {"name", *PROSE}}
+    found = {name: item for name, item in parameter.items() if name not in {"name", *PROSE}}
     return {"required": False, **found, "schema": schema_of(parameter["schema"])}
 
 
 def content_of(holder):
-    return {kind: schema_of(each["schema"]) for kind, each in holder.get("content", {}).items()}
+    return {kind: schema_of(item["schema"]) for kind, item in holder.get("content", {}).items()}
 
 
 def schema_of(schema):
     # Names of properties may be words of JSON Schema too, so each place is gone through by name.
-    found = {name: each for name, each in schema.items() if name not in PROSE}
+    found = {name: item for name, item in schema.items() if name not in PROSE}
     if "properties" in found:
         found["properties"] = {name: schema_of(e) for name, e in found["properties"].items()}
     if "required" in found:
@@ -98,7 +101,7 @@ class TestAgainstTheKnownDocument:
 
     def test_the_known_document_is_whole(self):
         """The comparison is with 24 operations and 19 schemas, not with an empty file."""
-        operations = [each for methods in KNOWN["paths"].values() for each in methods]
+        operations = [method for methods in KNOWN["paths"].values() for method in methods]
 
         assert len(operations) == 24
         assert len(KNOWN["components"]["schemas"]) == 19
@@ -282,8 +285,8 @@ def changed(place, value):
     document = copy.deepcopy(KNOWN)
     *way, last = place
     holder = document
-    for each in way:
-        holder = holder[each]
+    for item in way:
+        holder = holder[item]
     if value is NOTHING:
         del holder[last]
     else:
@@ -293,7 +296,7 @@ def changed(place, value):
 
 class TestTheComparison:
     @pytest.mark.parametrize(
-        ("place", "value", "line"), CHANGES, ids=[each[-1] for each in CHANGES]
+        ("place", "value", "line"), CHANGES, ids=[change[-1] for change in CHANGES]
     )
     def test_a_difference_is_one_line(self, place, value, line):
         """Of each kind of difference the comparison tells, where it is and in one line."""
@@ -361,7 +364,7 @@ class TestDocument:
         )
 
         assert moved["servers"] == [{"url": "http://x.test"}]
-        assert moved["paths"] == {f"/shop{path}": each for path, each in plain["paths"].items()}
+        assert moved["paths"] == {f"/shop{path}": item for path, item in plain["paths"].items()}
         assert moved["components"] == plain["components"]
 
     def test_it_belongs_to_the_caller(self):
@@ -370,9 +373,9 @@ class TestDocument:
         before = json.dumps(first)
         first["components"]["securitySchemes"].clear()
         first["components"]["schemas"]["Metadata"]["properties"].clear()
-        for _, each in operations(first):
-            each["security"].clear()
-            each["responses"].clear()
+        for _, operation in operations(first):
+            operation["security"].clear()
+            operation["responses"].clear()
 
         assert json.dumps(PluginAPI.openapi()) == before
 
@@ -398,25 +401,27 @@ class TestDocument:
         """A client's generator names things by their names, and by nothing beside them."""
         for schema in PluginAPI.openapi()["components"]["schemas"].values():
             assert "title" not in schema
-            assert not [each for each in schema["properties"].values() if "title" in each]
+            assert not [item for item in schema["properties"].values() if "title" in item]
 
     def test_everything_is_described_for_people(self):
         """Operations, parameters of the query and schemas say what they are for, in one line."""
         document = PluginAPI.openapi()
-        said = [each["description"] for each in document["components"]["schemas"].values()]
-        said += [each["description"] for each in document["components"]["responses"].values()]
-        for row, each in operations(document):
-            assert each["summary"] == row.summary
-            assert each["tags"] == ["plugins"]
-            said.append(each["summary"])
+        said = [schema["description"] for schema in document["components"]["schemas"].values()]
+        said += [
+            response["description"] for response in document["components"]["responses"].values()
+        ]
+        for row, operation in operations(document):
+            assert operation["summary"] == row.summary
+            assert operation["tags"] == ["plugins"]
+            said.append(operation["summary"])
             said += [
                 parameter["description"]
-                for parameter in each.get("parameters", ())
+                for parameter in operation.get("parameters", ())
                 if parameter["in"] == "query"
             ]
 
         assert all(said)
-        assert not [each for each in said if "\n" in each or "section" in each]
+        assert not [item for item in said if "\n" in item or "section" in item]
 
 
 class TestSecurity:
@@ -430,7 +435,7 @@ class TestSecurity:
             "plugins_user_settings_update": [],
         }
         found = {
-            each["operationId"]: each["security"] for _, each in operations(PluginAPI.openapi())
+            item["operationId"]: item["security"] for _, item in operations(PluginAPI.openapi())
         }
 
         for operation, scopes in scope_of.items():
@@ -443,16 +448,16 @@ class TestSecurity:
 
     def test_no_operation_is_open(self):
         """An operation without security would be read as one for everybody."""
-        assert all(each["security"] for _, each in operations(PluginAPI.openapi()))
+        assert all(operation["security"] for _, operation in operations(PluginAPI.openapi()))
 
     def test_scopes_and_schemes_are_declared(self):
         """What operations ask for is explained where schemes are."""
         document = PluginAPI.openapi()
         schemes = document["components"]["securitySchemes"]
 
-        for _, each in operations(document):
-            assert {name for one in each["security"] for name in one} == set(schemes)
-            asked = {scope for one in each["security"] for scope in one.get("oauth2", ())}
+        for _, operation in operations(document):
+            assert {name for one in operation["security"] for name in one} == set(schemes)
+            asked = {scope for one in operation["security"] for scope in one.get("oauth2", ())}
             assert all(asked <= set(flow["scopes"]) for flow in schemes["oauth2"]["flows"].values())
 
 
@@ -460,16 +465,16 @@ class TestRefusals:
     def test_which_operations_give_which(self):
         """Each refusal stands where it can happen: 400 and 404 by what is asked, 409 by waiting."""
         has = {
-            row.id: REFUSALS & set(each["responses"])
-            for row, each in operations(PluginAPI.openapi())
+            row.id: REFUSALS & set(operation["responses"])
+            for row, operation in operations(PluginAPI.openapi())
         }
         always = {"401", "403"}
 
-        assert all(always <= each for each in has.values())
+        assert all(always <= codes for codes in has.values())
         assert has["plugins_status_retrieve"] == always
         assert has["plugins_list"] == {"400", *always}
         assert has["plugins_retrieve"] == {"400", "404", *always}
-        assert {name for name, each in has.items() if "409" in each} == {
+        assert {name for name, codes in has.items() if "409" in codes} == {
             "plugins_install_create",
             "plugins_reload_create",
             "plugins_destroy",
@@ -478,7 +483,7 @@ class TestRefusals:
             "plugins_uninstall_update",
             "plugins_uninstall_partial_update",
         }
-        assert {name for name, each in has.items() if "404" not in each} == {
+        assert {name for name, codes in has.items() if "404" not in codes} == {
             "plugins_list",
             "plugins_install_create",
             "plugins_reload_create",
@@ -502,7 +507,7 @@ class TestRefusals:
             for status in REFUSALS & set(operation["responses"]):
                 place = operation["responses"][status]["$ref"].removeprefix("#/").split("/")
                 found = document
-                for each in place:
-                    found = found[each]
+                for item in place:
+                    found = found[item]
                 schema = found["content"]["application/json"]["schema"]
                 assert schema == ({"anyOf": [by_field, detail]} if status == "400" else detail)

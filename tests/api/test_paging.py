@@ -1,4 +1,4 @@
-"""Lists in pages, in Python and over HTTP (behaviour.md, section 1.4)."""
+"""Lists in pages, in Python and over HTTP."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ LISTS = ("plugins_list", "plugins_settings_list_all")
 
 def rows_of(page):
     """Return what tells the rows of a page apart."""
-    return [each.key if hasattr(each, "mixins") else each.plugin for each in page.results]
+    return [row.key if hasattr(row, "mixins") else row.plugin for row in page.results]
 
 
 @pytest.fixture(params=LISTS)
@@ -155,7 +155,7 @@ class TestInPython:
         for operation in LISTS:
             ask = getattr(api, operation)
             whole = ask(STAFF).results
-            assert len({each.pk for each in whole}) == 10_000
+            assert len({item.pk for item in whole}) == 10_000
             page = ask(STAFF, limit=100, offset=9_950)
             assert (page.results, page.count) == (whole[9_950:], 10_000)
             assert (page.next, page.previous) == (None, (100, 9_850))
@@ -177,9 +177,9 @@ class TestOverHTTP:
         page = answered(api, "limit=2&offset=2", path)
         next_page, previous = urlsplit(page["next"]), urlsplit(page["previous"])
 
-        for each in (next_page, previous):
-            assert f"{each.scheme}://{each.netloc}" == "http://x.test"
-            assert each.path == f"/shop{path}"
+        for item in (next_page, previous):
+            assert f"{item.scheme}://{item.netloc}" == "http://x.test"
+            assert item.path == f"/shop{path}"
         assert parse_qs(next_page.query) == {"limit": ["2"], "offset": ["4"]}
         assert parse_qs(previous.query) == {"limit": ["2"]}
 
@@ -199,7 +199,7 @@ class TestOverHTTP:
         query, walked = "limit=2&ordering=-key&note=%C3%A9", []
         while True:
             page = answered(api, query)
-            walked += [each["key"] for each in page["results"]]
+            walked += [row["key"] for row in page["results"]]
             if page["next"] is None:
                 break
             query = urlsplit(page["next"]).query
@@ -212,7 +212,7 @@ class TestOverHTTP:
         page = answered(api, "offset=3")
 
         assert (page["count"], page["next"], page["previous"]) == (ROWS, None, None)
-        assert [each["key"] for each in page["results"]] == ALL
+        assert [row["key"] for row in page["results"]] == ALL
 
     def test_bare_lists(self, api):
         """A host may want a plain array where no limit was given, as its old clients do."""

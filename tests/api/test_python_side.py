@@ -1,4 +1,4 @@
-"""PluginAPI as a Python developer calls it (design.md, section 4)."""
+"""PluginAPI as a Python developer calls it."""
 
 from __future__ import annotations
 
@@ -121,9 +121,9 @@ class TestCalls:
         for name, given in answers.items():
             row = getattr(PluginAPI, name)
             answer = getattr(api, name)(SUPERUSER, **given)
-            for each in answer if row.many else [answer]:
-                assert type(each) is row.answer or (each is None and row.answer is None)
-                assert each is None or json.loads(json.dumps(each.to_json())) == each.to_json()
+            for item in answer if row.many else [answer]:
+                assert type(item) is row.answer or (item is None and row.answer is None)
+                assert item is None or json.loads(json.dumps(item.to_json())) == item.to_json()
         left = {row.id for row in PluginAPI.operations} - answers.keys()
         assert all("install" in name for name in left)  # Each needs an installer.
 
@@ -171,7 +171,7 @@ class TestCalls:
                 getattr(api, row.id)(SUPERUSER, **names, limits=1)
             assert all(name in str(caught.value) for name in names)
         for name in names:
-            left = {each: value for each, value in names.items() if each != name}
+            left = {item: value for item, value in names.items() if item != name}
             with pytest.raises(TypeError, match=rf"{row.id}\(\) lacks \['{name}'\]"):
                 getattr(api, row.id)(SUPERUSER, **left)
 
@@ -414,7 +414,7 @@ class TestTable:
         assert (row.body, row.answer, row.many) == (PluginSetting, PluginSetting, False)
         assert row.access == Access(Grade.STAFF, "a:staff")
         assert list(row.input.model_fields) == ["value"]
-        query = {each.name: each.type for each in PluginAPI.plugins_settings_list_all.query}
+        query = {item.name: item.type for item in PluginAPI.plugins_settings_list_all.query}
         assert query == {
             "plugin__active": bool,
             "plugin__key": str,
@@ -482,7 +482,7 @@ class TestTable:
             "/api/plugins/{plugin}/greet/"
         }
         told = ShopAPI.openapi()["paths"]["/api/plugins/{plugin}/greet/"]
-        assert [each["name"] for each in told["get"]["parameters"]] == ["plugin", "times"]
+        assert [parameter["name"] for parameter in told["get"]["parameters"]] == ["plugin", "times"]
         assert told["put"]["operationId"] == "shop_echo"
         assert "202" in told["put"]["responses"]
         assert "Greeting" in ShopAPI.openapi()["components"]["schemas"]

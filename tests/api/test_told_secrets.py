@@ -57,8 +57,8 @@ class TestWords:
         ]
 
         assert len(answers) == 9
-        assert SECRET not in json.dumps([each.to_json() for each in answers])
-        told = {each.key: each for each in answers}
+        assert SECRET not in json.dumps([answer.to_json() for answer in answers])
+        told = {answer.key: answer for answer in answers}
         assert told["TOLD"].name == "uses ***"
         assert told["TOLD"].choices[1] == {"value": "other", "display_name": "Other"}
         assert told["DEFAULT"].value == "prefix ***"
@@ -160,7 +160,7 @@ class TestMetadata:
 
     def test_a_short_value_is_not_found_by_trying(self, api):
         """Many guesses at once are stored and shown as they are, whichever of them is right."""
-        guesses = {"guesses": [f"{each:04}" for each in range(10_000)]}
+        guesses = {"guesses": [f"{number:04}" for number in range(10_000)]}
         api.service.registry.settings("teller").set("KEY", "0451")
 
         assert self.put(api, guesses).metadata == self.get(api) == guesses
@@ -183,7 +183,7 @@ class TestChangedDefinitions:
             registry.reload(force=True)
             rows = PluginAPI(registry).plugins_settings_list(READER, plugin="shop")
 
-            assert {each.key: each.value for each in rows} == {"KEY": "", "OWN": "***"}
+            assert {row.key: row.value for row in rows} == {"KEY": "", "OWN": "***"}
             assert SECRET not in json.dumps(registry.settings("shop").schema())
 
 
