@@ -46,7 +46,14 @@ _META: Final = (
     ),
 )
 def list_plugins(call: OperationCall) -> models.PaginatedPluginConfigList:
-    """Return one page of the plugins that pass the filters."""
+    """Return one page of the plugins that pass the filters.
+
+    Args:
+        call: The call; its query has filters, search, order and page.
+
+    Raises:
+        InvalidError: If the list cannot be ordered as requested.
+    """
     conditions = ("active", "builtin", "installed", "mandatory", "sample")
     selection = call.service.registry.catalogue.select(
         Filters(
@@ -74,13 +81,32 @@ def list_plugins(call: OperationCall) -> models.PaginatedPluginConfigList:
 
 @operation("GET", "/api/plugins/{plugin}/", READ, models.PluginConfig)
 def retrieve(call: OperationCall) -> models.PluginConfig:
-    """Return one plugin."""
+    """Return one plugin.
+
+    Args:
+        call: The call, with the plugin in its path.
+
+    Raises:
+        PluginNotFoundError: If there is no such plugin.
+    """
     return models.PluginConfig(**_plugin_config(call, call.plugin()))
 
 
 @update_operation("/api/plugins/{plugin}/activate/", SUPERUSER, models.PluginActivate, in_turn=True)
 def activate(call: OperationCall) -> models.PluginActivate:
-    """Store whether a plugin is wanted active, and switch it."""
+    """Store whether a plugin is wanted active, and switch it.
+
+    Args:
+        call: The call, with the plugin in its path.
+
+    Returns:
+        The desired state afterwards. A plugin that fails is wanted active nevertheless.
+
+    Raises:
+        PluginNotFoundError: If there is no such plugin.
+        InvalidError: If the plugin may not be switched; the sentence says why.
+        RegistryBusyError: If another change takes too long.
+    """
     record = call.plugin()
     wanted: bool = call.fields()["active"]
     registry = call.service.registry
@@ -105,7 +131,16 @@ def activate(call: OperationCall) -> models.PluginActivate:
 
 @operation("DELETE", "/api/plugins/{plugin}/", SUPERUSER, None, status=204, in_turn=True)
 def delete(call: OperationCall) -> None:
-    """Forget everything that is stored of a plugin that is off."""
+    """Forget everything that is stored of a plugin that is off.
+
+    Args:
+        call: The call, with the plugin in its path.
+
+    Raises:
+        PluginNotFoundError: If there is no such plugin.
+        InvalidError: If the plugin is mandatory, active, or registered by hand.
+        RegistryBusyError: If another change takes too long.
+    """
     record = call.plugin()
     try:
         return call.service.registry.delete(record.slug)
@@ -120,20 +155,44 @@ def delete(call: OperationCall) -> None:
 
 @operation("GET", "/api/plugins/{plugin}/admin/", STAFF, models.PluginAdminDetail)
 def admin(call: OperationCall) -> models.PluginAdminDetail:
-    """Return script and context of a plugin's admin panel, null unless active."""
+    """Return script and context of a plugin's admin panel, null unless active.
+
+    Args:
+        call: The call, with the plugin in its path.
+
+    Raises:
+        PluginNotFoundError: If there is no such plugin.
+    """
     details = call.service.registry.admin(call.plugin().slug)
     return models.PluginAdminDetail(source=details.source, context=details.context)
 
 
 @operation("GET", "/api/plugins/{plugin}/metadata/", STAFF, models.Metadata)
 def metadata(call: OperationCall) -> models.Metadata:
-    """Return the metadata of a plugin, as it was written."""
+    """Return the metadata of a plugin, as it was written.
+
+    Args:
+        call: The call, with the plugin in its path.
+
+    Raises:
+        PluginNotFoundError: If there is no such plugin.
+        ConflictError: If the metadata hold a protected value.
+    """
     return _metadata_of(call, call.plugin().slug)
 
 
 @update_operation("/api/plugins/{plugin}/metadata/", STAFF, models.Metadata)
 def change_metadata(call: OperationCall) -> models.Metadata:
-    """Replace the metadata of a plugin, or with PATCH its keys at the first level."""
+    """Replace the metadata of a plugin, or with PATCH its keys at the first level.
+
+    Args:
+        call: The call, with the plugin in its path.
+
+    Raises:
+        PluginNotFoundError: If there is no such plugin.
+        InvalidError: If the metadata are no object that may be stored.
+        ConflictError: If the stored metadata hold a protected value and are not replaced.
+    """
     slug = call.plugin().slug
     fields = call.fields()
     if "metadata" not in fields:
@@ -165,7 +224,14 @@ def change_metadata(call: OperationCall) -> models.Metadata:
     in_turn=True,
 )
 def reload(call: OperationCall) -> models.PluginReload:
-    """Reload the registries of all processes, and echo the body."""
+    """Reload the registries of all processes, and echo the body.
+
+    Args:
+        call: The call.
+
+    Raises:
+        RegistryBusyError: If another change takes too long.
+    """
     fields = call.fields()
     call.service.registry.shared.reload_everywhere(
         full=fields["full_reload"],
@@ -177,7 +243,11 @@ def reload(call: OperationCall) -> models.PluginReload:
 
 @operation("GET", "/api/plugins/status/", SUPERUSER, models.PluginRegistryStatus)
 def status(call: OperationCall) -> models.PluginRegistryStatus:
-    """Return the status of the registry of this process."""
+    """Return the status of the registry of this process.
+
+    Args:
+        call: The call.
+    """
     return models.PluginRegistryStatus.model_validate(call.service.registry.status())
 
 
@@ -190,7 +260,11 @@ def status(call: OperationCall) -> models.PluginRegistryStatus:
     any_query=True,
 )
 def ui_features(call: OperationCall) -> list[models.PluginUIFeature]:
-    """Return the UI features of one type that active plugins offer to this actor."""
+    """Return the UI features of one type that active plugins offer to this actor.
+
+    Args:
+        call: The call, with the type in its path. All parameters of its query are for the plugins.
+    """
     context = {name: value for name, value in call.parameters.items() if name != "feature"}
     if isinstance(given := as_data(context.get("context")), dict):
         # In Python the parameters of the page may come as one mapping.

@@ -35,7 +35,14 @@ SettingModel = TypeVar("SettingModel", bound=models.PluginSetting)
     ),
 )
 def list_all(call: OperationCall) -> models.PaginatedPluginSettingList:
-    """Return one page of the settings of all plugins, by plugin, then as declared."""
+    """Return one page of the settings of all plugins, by plugin, then as declared.
+
+    Args:
+        call: The call; its query has filters and page.
+
+    Returns:
+        The declared settings of active plugins, and the stored ones of others, which are masked.
+    """
     active, slug = call.query["plugin__active"], call.query["plugin__key"]
     listed = call.service.registry.config.listed(wanted=active, slug=slug)
     rows, links = call.page(listed)
@@ -50,37 +57,81 @@ def list_all(call: OperationCall) -> models.PaginatedPluginSettingList:
 
 @operation("GET", "/api/plugins/{plugin}/settings/", READ, models.PluginSetting, many=True)
 def list_settings(call: OperationCall) -> list[models.PluginSetting]:
-    """Return the settings that an active plugin declares, in its order."""
+    """Return the settings that an active plugin declares, in its order.
+
+    Args:
+        call: The call, with the plugin in its path.
+
+    Raises:
+        NotFoundError: If the plugin is not active.
+    """
     return _settings_of(call, models.PluginSetting).show_all()
 
 
 @operation("GET", "/api/plugins/{plugin}/settings/{key}/", READ, models.PluginSetting)
 def retrieve(call: OperationCall) -> models.PluginSetting:
-    """Return one setting of an active plugin."""
+    """Return one setting of an active plugin.
+
+    Args:
+        call: The call, with plugin and setting in its path.
+
+    Raises:
+        NotFoundError: If the plugin is not active, or has no such setting.
+    """
     return _settings_of(call, models.PluginSetting).read()
 
 
 @update_operation("/api/plugins/{plugin}/settings/{key}/", STAFF, models.PluginSetting)
 def change(call: OperationCall) -> models.PluginSetting:
-    """Store the value of one setting, and return the setting."""
+    """Store the value of one setting, and return the setting.
+
+    Args:
+        call: The call, with plugin and setting in its path.
+
+    Raises:
+        NotFoundError: If the plugin is not active, or has no such setting.
+        InvalidError: If the value is refused; nothing was changed.
+    """
     return _settings_of(call, models.PluginSetting).write()
 
 
 @operation("GET", "/api/plugins/{plugin}/user-settings/", OWN, models.PluginUserSetting, many=True)
 def list_user_settings(call: OperationCall) -> list[models.PluginUserSetting]:
-    """Return the actor's own settings with an active plugin."""
+    """Return the actor's own settings with an active plugin.
+
+    Args:
+        call: The call, with the plugin in its path.
+
+    Raises:
+        NotFoundError: If the plugin is not active.
+    """
     return _settings_of(call, models.PluginUserSetting).show_all()
 
 
 @operation("GET", "/api/plugins/{plugin}/user-settings/{key}/", OWN, models.PluginUserSetting)
 def retrieve_user_setting(call: OperationCall) -> models.PluginUserSetting:
-    """Return one of the actor's own settings."""
+    """Return one of the actor's own settings.
+
+    Args:
+        call: The call, with plugin and setting in its path.
+
+    Raises:
+        NotFoundError: If the plugin is not active, or has no such setting.
+    """
     return _settings_of(call, models.PluginUserSetting).read()
 
 
 @update_operation("/api/plugins/{plugin}/user-settings/{key}/", OWN, models.PluginUserSetting)
 def change_user_setting(call: OperationCall) -> models.PluginUserSetting:
-    """Store the value of one of the actor's own settings, and return the setting."""
+    """Store the value of one of the actor's own settings, and return the setting.
+
+    Args:
+        call: The call, with plugin and setting in its path.
+
+    Raises:
+        NotFoundError: If the plugin is not active, or has no such setting.
+        InvalidError: If the value is refused; nothing was changed.
+    """
     return _settings_of(call, models.PluginUserSetting).write()
 
 

@@ -212,7 +212,7 @@ async def _completed(call, messages) -> None:
     try:
         await call
     except Exception:
-        # A framework answers what a host's function raises, and then tells the server of it.
+        # A framework answers what a host's function raises, and then raises it to the server too.
         if not messages:
             raise
 

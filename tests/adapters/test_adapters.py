@@ -1,4 +1,4 @@
-"""What an adapter itself must do; what the operations do is told elsewhere."""
+"""What an adapter itself must do; other files are about the operations."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ class TestAnswers:
         assert (answer.status, answer.body) == (204, None)
         assert "content-type" not in answer.headers
 
-    def test_an_unforeseen_fault_is_told_without_its_text(self, make_client, registry, caplog):
+    def test_an_unforeseen_fault_is_answered_without_words(self, make_client, registry, caplog):
         """500 as JSON; no page of the framework's, and no word of the exception anywhere."""
 
         def fail(call):

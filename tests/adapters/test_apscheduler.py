@@ -185,14 +185,14 @@ class TestJobs:
         """The reload is done beside its look at the store; the next look makes the jobs."""
         reloaded = threading.Event()
 
-        class Told(Plugin):
+        class Counted(Plugin):
             @hookimpl
             def plugreg_plugins_loaded(self, report):
                 reloaded.set()
 
         house = make()
         there = make(house.storage)
-        house.registry.register(Told())
+        house.registry.register(Counted())
         there.registry.deactivate("busy")
         house.follow()
         assert reloaded.wait(LONG)

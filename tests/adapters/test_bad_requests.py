@@ -145,9 +145,9 @@ class TestQueries:
             for parameter in row.query:
                 for value in self.WRONG[parameter.type]:
                     query = {parameter.name: value}
-                    (field, told), *rest = refused(400, "GET", row.path, query=query).items()
+                    (field, sentences), *rest = refused(400, "GET", row.path, query=query).items()
                     assert (field, rest) == (parameter.name, [])
-                    assert told[0].startswith("Must be")
+                    assert sentences[0].startswith("Must be")
 
     def test_limit_of_nothing(self, refused):
         """A page has a row at least."""
@@ -158,7 +158,7 @@ class TestQueries:
         "query", ["limit=%", "limit=%2", "limit=%zz", "search=%FF", "%ED%A0%80=1", "&" * 1001]
     )
     def test_queries_that_cannot_be_read(self, refused, query):
-        """Broken escapes and bytes that are no UTF-8 are told as such; so are masses of fields."""
+        """Broken escapes, bytes that are no UTF-8 and masses of fields are refused as such."""
         for path in ("/api/plugins/", "/api/plugins/ui/features/panel/"):
             assert refused(400, "GET", path, query=query)["detail"].startswith("Query parse error")
 
@@ -224,7 +224,7 @@ BROKEN_FORMS = {
 class TestBodies:
     @pytest.mark.parametrize("content", BROKEN_JSON.values(), ids=BROKEN_JSON)
     def test_json_that_cannot_be_read(self, refused, content):
-        """What is no JSON of RFC 8259, or would be something else when read, is told as such."""
+        """What is no JSON of RFC 8259, or would be something else when read, is refused as such."""
         for row in WRITES:
             answer = refused(400, row.method, path_of(row), content=content, headers=JSON)
             assert answer["detail"].startswith("JSON parse error - ")

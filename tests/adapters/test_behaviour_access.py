@@ -151,7 +151,7 @@ class TestOrderOfRefusals:
     )
     @pytest.mark.parametrize(("actor", "status"), [(None, 401), (USER, 403), (SUPERUSER, 404)])
     def test_the_actor_then_the_plugin_then_the_body(self, client, method, path, actor, status):
-        """Of a request that is wrong in every way the first is told, whatever the body holds."""
+        """A request that is wrong in every way is refused for the first fault, not for its body."""
         wrong = {"content": b"{", "headers": {"Content-Type": "application/json"}}
 
         assert client(method, path, actor, **wrong).status == status
@@ -199,7 +199,7 @@ class TestPaths:
         assert isinstance(answer.body["detail"], str)
 
     def test_fixed_names_are_no_slugs(self, client):
-        """A plugin with such a slug is refused when it is found, and that is told."""
+        """A plugin with such a slug is refused when it is found, and that is recorded."""
         status = client("GET", "/api/plugins/status/", SUPERUSER)
         listed = client("GET", "/api/plugins/", USER)
 

@@ -131,7 +131,7 @@ class TestFilters:
             ({"plugin__key": "", "plugin__active": ""}, ACTIVE[:2] + STORED + ACTIVE[2:]),
         ],
     )
-    def test_by_wish_and_by_key(self, client, query, expected):
+    def test_by_desired_state_and_by_key(self, client, query, expected):
         """The key is the whole key; both must hold."""
         assert rows(client, query) == expected
 

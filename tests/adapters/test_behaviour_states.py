@@ -77,7 +77,7 @@ def errors(client):
 class TestActivate:
     @pytest.mark.parametrize("method", METHODS)
     def test_on_and_off(self, client, registry, method):
-        """The answer is the stored wish, and the plugin is in service when it comes."""
+        """The answer is the stored desired state, and the plugin is in service when it comes."""
         answer = activate(client, "milk", {"active": True}, method)
         assert (answer.status, answer.body) == (200, {"active": True})
         assert registry.get("milk").state is PluginState.ACTIVE
@@ -148,7 +148,7 @@ class TestActivate:
         assert registry.get("must").active
 
     def test_a_plugin_that_is_not_installed(self, client, registry):
-        """Nothing can be switched on that is not there; the wish is not stored."""
+        """Nothing can be switched on that is not there; nothing is stored."""
         answer = activate(client, "tea", {"active": True})
 
         assert (answer.status, answer.body) == (
@@ -170,15 +170,15 @@ class TestActivate:
         assert activate(client, "none", {"active": True}).status == 404
         assert activate(client, "none", {"active": "maybe"}).status == 404
 
-    def test_a_plugin_that_fails_stays_wished(self, client):
-        """The answer is the wish, and the status tells what went wrong."""
+    def test_a_plugin_that_fails_stays_wanted(self, client):
+        """The answer is the desired state, and the status has the fault."""
         answer = activate(client, "failing", {"active": True})
 
         assert (answer.status, answer.body) == (200, {"active": True})
         assert client("GET", "/api/plugins/failing/", USER).body["active"] is True
         assert errors(client) == [("init", "failing")]
 
-    def test_a_plugin_for_another_version_stays_wished(self, make_client, registry, storage):
+    def test_a_plugin_for_another_version_stays_wanted(self, make_client, registry, storage):
         """The flag is kept, and the plugin loads once the host fits."""
         client = make_client(PluginAPI(registry))
         assert activate(client, "new", {"active": True}).body == {"active": True}
@@ -371,7 +371,7 @@ class TestStatus:
         assert (answer.status, answer.body) == (200, {"active_plugins": 1, "registry_errors": []})
 
     def test_only_plugins_in_service_are_counted(self, client):
-        """What is wished and failed, or does not fit, is not active."""
+        """What is wanted and failed, or does not fit, is not active."""
         for slug in ("failing", "new", "milk"):
             assert activate(client, slug).body == {"active": True}
 

@@ -124,9 +124,9 @@ class TestFeatures:
         two = shows("two", lambda *_: [{"key": "m"}])
 
         assert [(item["plugin_name"], item["key"]) for item in ask(two, one)] == [
+            ("two", "m"),
             ("one", "z"),
             ("one", "a"),
-            ("two", "m"),
         ]
 
     @pytest.mark.parametrize("kind", GETTERS)
@@ -184,18 +184,18 @@ class TestFeatures:
                 },
             }
         ]
-        told = {"target_model": "part", "target_id": "5", "empty": ""}
+        params = {"target_model": "part", "target_id": "5", "empty": ""}
 
         (answer,) = ask(shows("one", panels), query=query)
         assert answer["context"] == {
-            "context": told,
-            "params": told,
+            "context": params,
+            "params": params,
             "actor": 7,
             "feature": "panel",
         }
 
     def test_a_plugin_decides_who_sees_what(self, ask):
-        """The request tells the grade of who asks."""
+        """The request has the grade of the caller."""
         plugin = shows("one", lambda request, _: [{"key": "a"}] * request.actor.is_superuser)
 
         assert ask(plugin) == []
@@ -239,7 +239,7 @@ class TestFaultsOfFeatures:
         ],
     )
     def test_a_feature_without_shape_costs_itself_alone(self, ask, wrong):
-        """It is left out, the plugin's others are there, and it is told of."""
+        """It is left out, the plugin's others are there, and it is recorded."""
         panels = [{"key": "a"}, wrong, {"key": "b"}]
 
         assert ask(shows("one", lambda *_: panels)) == [feature("one", "a"), feature("one", "b")]
@@ -323,7 +323,7 @@ class TestAdmin:
         assert (answer.status, set(answer.body)) == (404, {"detail"})
 
     def test_a_source_that_fails(self, client):
-        """It is null, the context is there, and the fault is told."""
+        """It is null, the context is there, and the fault is recorded."""
         assert self.admin(client, "bad-source") == {"source": None, "context": "context"}
         ((stage, name, message),) = errors(client)
 
@@ -332,6 +332,6 @@ class TestAdmin:
 
     @pytest.mark.parametrize("slug", ["bad-context", "no-json"])
     def test_a_context_that_fails(self, client, slug):
-        """It is null, no empty object, and the fault is told."""
+        """It is null, no empty object, and the fault is recorded."""
         assert self.admin(client, slug)["context"] is None
         assert [error[:2] for error in errors(client)] == [("call", slug)]

@@ -117,7 +117,7 @@ class TestReading:
         assert storage.revision() == revision
 
     def test_an_unknown_key(self, client):
-        """The sentence tells that it is about user settings."""
+        """The sentence names user settings."""
         for method in ("GET", "PATCH", "PUT"):
             body = {} if method == "GET" else {"json": {"value": "x"}}
             answer = client(method, f"{PATH}NONE/", USER, **body)

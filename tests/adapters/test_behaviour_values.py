@@ -236,7 +236,7 @@ class TestRefused:
             values.set("TITLE", "x" * 2001)
         assert read(client, "TITLE") == ""
 
-    def test_choices_that_fail_are_told(self, client):
+    def test_choices_that_fail_are_refused(self, client):
         """A TypeError of the function is its own, and no choice can be made."""
         answer = write(client, "BROKEN", "a")
 
@@ -253,7 +253,7 @@ class TestRefused:
 
 
 class TestPython:
-    def test_a_plugin_is_told_of_every_failure(self, registry):
+    def test_a_plugin_sees_every_failure(self, registry):
         """What its ``set_setting`` cannot store raises, whatever the cause."""
         plugin = registry.get("discount").plugin
         for key, value in (("PERCENT", "many"), ("BEFORE", "no"), ("FIXED", "x")):
@@ -282,7 +282,7 @@ class TestHooks:
         assert read(client, "BEFORE") == "yes"
 
     def test_what_fails_afterwards_is_recorded(self, client):
-        """The write stands, and the status tells of the fault."""
+        """The write stands, and the status has the fault."""
         answer = write(client, "AFTER", "x")
 
         assert (answer.status, answer.body["value"]) == (200, "x")
@@ -312,7 +312,7 @@ class TestSecrets:
         assert values["TOKEN"] == SECRET
 
     def test_a_refusal_does_not_repeat_a_secret(self, client):
-        """A wrong secret is told to be wrong, and nothing of it."""
+        """A wrong secret is refused, and nothing of it is shown."""
         for wrong in (f"{SECRET}", 3):
             answer = write(client, "PIN", wrong)
             assert (answer.status, set(answer.body)) == (400, {"value"})

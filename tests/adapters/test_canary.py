@@ -200,7 +200,7 @@ class Shop:
         monkeypatch.setenv("CANARY", OF_TEA["OF_ENV"])
         (folder / "secret").write_text(OF_TEA["OF_FILE"])
         self.storage = MemoryStorage() if storage is None else storage
-        self.told = []
+        self.failures = []
         if not self.storage.read("plugins"):
             self.fill()
         self.fixed = {
@@ -235,7 +235,7 @@ class Shop:
                 transaction.put("metadata", slug, {"metadata": data})
 
     def made(self, builtin, **options):
-        options = {"on_failure": self.told.append, "new_plugins": "active", **options}
+        options = {"on_failure": self.failures.append, "new_plugins": "active", **options}
         return PluginRegistry(
             "shop", builtin=builtin, storage=self.storage, hookspecs=[Hooks], **options
         )
@@ -273,12 +273,12 @@ def registry(shop):
 
 
 def words(error):
-    """Return all that an exception tells, and those that it is chained to."""
+    """Return all that an exception says, and those that it is chained to."""
     return "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error))
 
 
-def told_by(registry):
-    """Return all that a registry tells of what went wrong."""
+def faults_of(registry):
+    """Return all that a registry says of faults."""
     records = [registry.get(slug) for slug in registry.plugins]
     return "\n".join(
         [
@@ -340,7 +340,7 @@ class TestAnswers:
                 text = json.dumps(answer.body, ensure_ascii=False) + repr(answer)
                 assert not leaks(text, json.dumps(answer.body)), (row.id, path, request)
                 seen.setdefault(row.id, set()).add(answer.status)
-        assert not leaks(told_by(registry))
+        assert not leaks(faults_of(registry))
         for row in PluginAPI.operations:
             refusals = {401, 403} | ({404} if row.path_parameters else set())
             refusals -= {404} if "feature" in row.path_parameters else set()
@@ -407,7 +407,7 @@ class TestErrors:
                         refused += 1
                         assert not leaks(words(error)), (key, value)
         assert refused > 100
-        assert not leaks(told_by(registry))
+        assert not leaks(faults_of(registry))
 
     def test_of_the_api(self, registry):
         """The same through PluginAPI."""
@@ -439,7 +439,7 @@ class TestErrors:
                 _ = view[key]
             except Exception as error:
                 assert not leaks(words(error)), key
-        assert not leaks(told_by(shop.registry))
+        assert not leaks(faults_of(shop.registry))
 
 
 class TestReprs:
@@ -527,10 +527,10 @@ class TestFaults:
             raised.append(words(error))
         reports = [shop.registry.reload(), shop.registry.reload(force=True)]
 
-        assert any(item.slug == "tea" for item in (*shop.registry.errors, *shop.told))
-        assert not leaks(*raised, *map(repr, reports), *map(repr, shop.told))
+        assert any(item.slug == "tea" for item in (*shop.registry.errors, *shop.failures))
+        assert not leaks(*raised, *map(repr, reports), *map(repr, shop.failures))
         assert not leaks(*(e.traceback for report in reports for e in report.failures))
-        assert not leaks(*(item.traceback for item in shop.told), told_by(shop.registry))
+        assert not leaks(*(item.traceback for item in shop.failures), faults_of(shop.registry))
 
     def test_while_it_is_imported(self, make_shop, tmp_path):
         """A module that fails quotes what an earlier run of it has stored."""
@@ -544,25 +544,27 @@ class TestFaults:
             report = registry.load()
 
             assert [error.stage for error in registry.errors if error.slug == "tea"] == ["import"]
-            assert not leaks(repr(report), told_by(registry), *(e.traceback for e in shop.told))
+            assert not leaks(
+                repr(report), faults_of(registry), *(e.traceback for e in shop.failures)
+            )
 
     def test_while_it_serves(self, shop):
-        """What it raises when it is asked, told and switched off is recorded without secrets."""
+        """What it raises in calls, in events and on its way out is recorded without secrets."""
         registry = shop.registry
         outcomes = registry.outcomes(Hooks.price, item="tea")
         assert registry.call(Hooks.price, item="tea") == []
         registry.settings("tea").set("OPEN_SAVED", "1")
         registry.settings("tea").set("COUNT", NUMBER)
         registry.call("plugreg_health")
-        seen = told_by(registry)
+        seen = faults_of(registry)
         registry.deactivate("tea")
         registry.deactivate("pin")
 
-        subjects = {item.subject for item in shop.told}
+        subjects = {item.subject for item in shop.failures}
         assert {"price", "after_save", "plugreg_settings_changed"} <= subjects
-        assert any(item.stage == "deactivate" for item in shop.told)
-        assert not leaks(seen, told_by(registry), *map(repr, shop.told), *map(repr, outcomes))
-        assert not leaks(*(item.traceback for item in shop.told))
+        assert any(item.stage == "deactivate" for item in shop.failures)
+        assert not leaks(seen, faults_of(registry), *map(repr, shop.failures), *map(repr, outcomes))
+        assert not leaks(*(item.traceback for item in shop.failures))
 
     def test_a_host_that_fails_itself(self, make_shop):
         """What ``on_failure`` raises over a record goes to the log, which shows nothing."""
@@ -570,7 +572,7 @@ class TestFaults:
         shop.registry.load()
         shop.registry.call(Hooks.price, item="tea")
 
-        assert not leaks(told_by(shop.registry))
+        assert not leaks(faults_of(shop.registry))
 
 
 # -- at rest ----------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ class NoWaterError(Exception):
 
 
 class Telemetry:
-    """An observer with an SDK of its own, and what that has been told."""
+    """An observer with an SDK of its own, and what that has recorded."""
 
     def __init__(self):
         self._exporter = InMemorySpanExporter()
@@ -181,7 +181,7 @@ class TestSpans:
         for slug in ("tea", "milk", "tracing"):
             assert parent_of(telemetry.span(slug)) is None
 
-    def test_an_error_is_told_by_its_type_and_never_by_its_words(self, registry, telemetry):
+    def test_an_error_has_its_type_and_never_its_message(self, registry, telemetry):
         """Neither message, cause nor stack trace, since they may quote a protected setting."""
         raised = {
             outcome.slug: outcome.error for outcome in registry.outcomes(Specs.price, item="tea")
@@ -320,7 +320,7 @@ class TestMetrics:
 
         assert 0 < point.sum < elapsed
 
-    def test_short_calls_are_told_apart(self, registry, telemetry):
+    def test_short_calls_differ(self, registry, telemetry):
         """There are buckets below a millisecond, and up to some seconds."""
         registry.call(Specs.greet)
         [point] = telemetry.durations().values()

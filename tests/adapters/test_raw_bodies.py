@@ -101,7 +101,7 @@ class TestChunks:
         assert not registry.get("tea").wanted
 
     def test_a_server_that_marks_the_end_without_chunks(self, send, registry):
-        """As behind HTTP/2, where no header tells of either."""
+        """As behind HTTP/2, where no header names either."""
         assert send(ACTIVATE, OFF, **{"wsgi.input_terminated": True}) == 200
         assert not registry.get("tea").wanted
 

@@ -113,8 +113,8 @@ def test_changed_values_are_in_the_next_answer(make_client, registries, there):
     assert client("GET", COLOUR, SUPERUSER).body["value"] == "blue"
 
 
-def test_changed_wishes_come_without_anybody_asking_for_them(ask, there):
-    """Requests alone make a process do what another one was told."""
+def test_changed_states_are_applied_without_a_reload_request(ask, there):
+    """Requests alone make a process carry out the changes of another one."""
     Slow.goes_on.set()
     there.activate("slow")
     deadline = time.monotonic() + LONG

@@ -169,7 +169,7 @@ class TestTable:
 
     @pytest.mark.parametrize("operation", RULES)
     def test_who_is_refused_changes_nothing(self, api, operation):
-        """A refused call leaves wish, settings, metadata and registry as they were."""
+        """A refused call leaves desired state, settings, metadata and registry as they were."""
         registry = api.service.registry
         body = {"active": False, "value": "9", "metadata": {"a": 1}, "confirm": True, "url": "x"}
         before = registry.get("tea")
@@ -186,7 +186,7 @@ class TestTable:
 class TestOrderOfRefusals:
     @pytest.mark.parametrize("operation", WITH_PLUGIN)
     def test_permission_before_object(self, api, operation):
-        """Who may not learns nothing of which plugins there are; who may is told."""
+        """Who may not learns nothing of which plugins there are; who may sees it in the answer."""
         if RULES[operation][0] != "authenticated":
             assert outcome(api, operation, Actor(7)) == 403
         assert outcome(api, operation, Actor(7, scopes=set())) == 403
@@ -300,7 +300,7 @@ class TestActor:
             Actor(7, scopes=scopes)
 
     def test_a_fault_whose_repr_fails(self):
-        """A host's odd object is told of, even if it cannot be shown."""
+        """A host's odd object is in the message, even if it cannot be shown."""
 
         class Odd:
             def __repr__(self):

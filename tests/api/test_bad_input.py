@@ -205,7 +205,7 @@ class TestQuery:
 
     @pytest.mark.parametrize("ordering", ["pk", "key,--name", "-", "name;key", "__class__"])
     def test_unknown_orderings(self, shop, ordering):
-        """A name that nothing can be ordered by is told, with those that can be."""
+        """A name that nothing can be ordered by is refused, with those that can be."""
         error = shop.refused("plugins_list", ordering=ordering)
 
         assert "allowed are key, -key, name, -name, active, -active" in error.errors["ordering"][0]
@@ -303,9 +303,9 @@ class TestBody:
         for name, value in wrong.items():
             if name not in mappings:
                 error = shop.refused(row.id, **names_of(row), body=value)
-                (told,) = error.errors["non_field_errors"]
+                (sentence,) = error.errors["non_field_errors"]
                 kind = type.__dict__["__name__"].__get__(type(value))
-                assert told == f"Invalid data. Expected a dictionary, but got {kind}."
+                assert sentence == f"Invalid data. Expected a dictionary, but got {kind}."
 
     @pytest.mark.parametrize(
         ("operation", "field", "more", "expected"),

@@ -141,7 +141,7 @@ NAMES = [f"{status}-{text}" for _, status, _, _, text in ERRORS]
 
 @pytest.mark.parametrize(("error", "status", "code", "body", "text"), ERRORS, ids=NAMES)
 def test_what_is_answered(error, status, code, body, text):
-    """Status, code and body are those that clients match; the text tells all of it."""
+    """Status, code and body are those that clients match; the message has all of it."""
     assert (error.status, error.code) == (status, code)
     assert error.body == body
     assert json.loads(json.dumps(error.body)) == body
@@ -220,7 +220,7 @@ def test_what_a_client_sent_is_repeated_in_part(kind):
 
 
 def test_a_name_that_cannot_be_written_out():
-    """In Python a name may be any object; it is told of as well as it can be."""
+    """In Python a name may be any object; it is shown as well as it can be."""
     assert errors.shorten_name(10**5_000) == "<int object, whose repr fails>"
 
 

@@ -33,7 +33,7 @@ class Shop(SettingsMixin, UserInterfaceMixin, Plugin):
                 "key": "about",
                 "title": f"About {context.get('item', '')}",
                 "context": {**context, "number": int(context.get("number", 0))},
-                "options": {"told": SECRET, "pin": PIN},
+                "options": {"quoted": SECRET, "pin": PIN},
             }
         ]
 
@@ -75,11 +75,11 @@ class TestWhatComesBack:
 
         assert panel.context == {"number": 4511}
 
-    def test_what_the_plugin_tells_by_itself_is_hidden(self, api):
+    def test_what_the_plugin_shows_by_itself_is_hidden(self, api):
         """Whatever else the client has sent."""
         (panel,) = api.plugins_ui_features_list(READER, feature="panel", item="0450")
 
-        assert panel.options == {"told": "***", "pin": "***"}
+        assert panel.options == {"quoted": "***", "pin": "***"}
 
 
 class TestValuesOfUsers:

@@ -214,7 +214,7 @@ class TestOrderOfRefusals:
         assert ask("PUT", path, READER, query=b"%", **self.BAD)[0] == 403
 
     def test_then_the_query_then_the_plugin_then_the_body(self, ask):
-        """A body that cannot be read is told of only where its plugin is there."""
+        """A body that cannot be read is refused only where its plugin is there."""
         unknown = "/api/plugins/unknown/metadata/"
 
         assert ask("PUT", unknown, query=b"%", **self.BAD)[0] == 400
@@ -588,7 +588,7 @@ class TestAnswers:
             assert headers["Cache-Control"] == "no-store"
             assert headers["X-Content-Type-Options"] == "nosniff"
 
-    def test_nobody_is_told_how_to_identify(self, ask):
+    def test_a_refusal_names_the_scheme(self, ask):
         """401 names the scheme (RFC 9110, section 11.6.1)."""
         status, headers, body = ask("GET", "/api/plugins/", None)
 
@@ -656,7 +656,7 @@ class TestAnswers:
         assert [item["key"] for item in asked("/api/plugins/settings/", b"limit=")] == ["CUPS"]
         assert asked("/api/plugins/", b"limit=1")["count"] == 3
 
-    def test_an_unforeseen_fault_is_told_without_its_text(self, registry, caplog):
+    def test_an_unforeseen_fault_is_answered_without_its_message(self, registry, caplog):
         """Neither the answer nor the log has what an exception says; the log says where it was."""
 
         def fail(call):

@@ -64,7 +64,7 @@ class House:
                 "mandatory": plugin.is_mandatory,
             }
             if (
-                all(wish in (None, says[flag]) for flag, wish in flags.items())
+                all(wanted in (None, says[flag]) for flag, wanted in flags.items())
                 and (not mixin or mixin in plugin.mixins)
                 and all(
                     word.casefold() in plugin.slug or word.casefold() in plugin.name.casefold()

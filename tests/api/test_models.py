@@ -112,7 +112,7 @@ class TestBooleans:
         assert found == {"active": [NOT_A_BOOLEAN]}
 
     def test_null(self, api):
-        """Null is told of as such: it is not the same as leaving the field out."""
+        """Null has a sentence of its own: it is not the same as leaving the field out."""
         assert faults(api, "plugins_activate_update", {"active": None}) == {"active": [NULL]}
 
 
@@ -199,7 +199,7 @@ class TestValuesOfSettings:
 
     @pytest.mark.parametrize("given", ["\ud800", "a\udcffb"])
     def test_lone_surrogates_are_refused(self, api, operation, given):
-        """Text that no store can write is told of under its field, and is not stored."""
+        """Text that no store can write is refused under its field, and is not stored."""
         change, where = getattr(api, operation), {"plugin": "tea", "key": "SUGAR"}
         with pytest.raises(InvalidError) as refused:
             change.run(SUPERUSER, where, lambda: {"value": given})
@@ -230,7 +230,7 @@ class TestFields:
         ],
     )
     def test_what_a_change_leaves_out_is_not_there(self, api, operation):
-        """A handler can tell a field that was left out from one that is null."""
+        """A handler sees whether a field was left out or is null."""
         assert read(api, operation, {}) == {}
 
     @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ class TestFields:
 
         assert faults(api, operation, body) == {"non_field_errors": [sentence]}
 
-    def test_everything_wrong_is_told_at_once(self, api):
+    def test_every_fault_is_answered_at_once(self, api):
         """A client need not ask once for each of its mistakes."""
         body = {"confirm": "maybe", "packagename": [], "url": None, "version": "\x00"}
         found = faults(api, "plugins_install_create", body)
@@ -298,7 +298,7 @@ class TestFields:
         assert found == {"confirm": [NOT_A_BOOLEAN], "packagename": [NOT_A_STRING], "url": [NULL]}
 
     def test_missing_and_wrong_together(self, api):
-        """What is missing is told of beside what is wrong."""
+        """Missing fields are named beside wrong ones."""
         found = faults(api, "plugins_install_create", {"url": []})
 
         assert found == {"confirm": [REQUIRED], "url": [NOT_A_STRING]}
@@ -386,7 +386,7 @@ class TestModelsAsBodies:
             assert list(refused.value.errors) == ["metadata"]
 
     def test_metadata_are_refused_where_the_store_would_refuse_them(self, api):
-        """However deep they are, they are stored, or the client is told that they are too deep."""
+        """However deep they are, they are stored, or refused as too deep."""
         stored = []
         data = {}
         for levels in range(1, MAX_DEPTH + 3):

@@ -26,10 +26,10 @@ PROSE = {"title", "description", "summary", "example"}
 
 def differences(known, made):
     """Return what differs in structure between two documents, one line for each difference."""
-    return list(told("", structure(known), structure(made)))
+    return list(compare("", structure(known), structure(made)))
 
 
-def told(place, known, made):
+def compare(place, known, made):
     if isinstance(known, dict) and isinstance(made, dict):
         for name in sorted({*known, *made}):
             at = f"{place} {name}".strip()
@@ -38,7 +38,7 @@ def told(place, known, made):
             elif name not in known:
                 yield f"{at} is not known"
             else:
-                yield from told(at, known[name], made[name])
+                yield from compare(at, known[name], made[name])
     elif type(known) is not type(made) or known != made:
         yield f"{place}: {known} != {made}"
 
@@ -120,7 +120,7 @@ MODEL = "#/components/schemas/PluginConfig"
 NOTHING = object()
 """Put in a place, it takes away what is there."""
 
-# Each kind of change: where, what is put there, and the line that tells of it.
+# Each kind of change: where, what is put there, and the line that reports it.
 CHANGES = [
     (("paths", "/api/plugins/status/"), NOTHING, "paths /api/plugins/status/ is missing"),
     (DELETE, NOTHING, "paths /api/plugins/{plugin}/ delete is missing"),
@@ -299,7 +299,7 @@ class TestTheComparison:
         ("place", "value", "line"), CHANGES, ids=[change[-1] for change in CHANGES]
     )
     def test_a_difference_is_one_line(self, place, value, line):
-        """Of each kind of difference the comparison tells, where it is and in one line."""
+        """The comparison reports each kind of difference, with its place, in one line."""
         assert differences(KNOWN, changed(place, value)) == [line]
 
     def test_several_differences_are_several_lines(self):
@@ -351,7 +351,7 @@ class TestDocument:
         assert "servers" not in document
 
     def test_objects_give_the_same(self):
-        """What the class tells without a registry, an object tells too."""
+        """A class has the document without a registry, and its objects have it too."""
         registry = plugreg.PluginRegistry("shop")
 
         assert PluginAPI(registry).openapi() == PluginAPI.openapi()

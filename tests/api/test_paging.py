@@ -44,7 +44,7 @@ LISTS = ("plugins_list", "plugins_settings_list_all")
 
 
 def rows_of(page):
-    """Return what tells the rows of a page apart."""
+    """Return what identifies the rows of a page."""
     return [row.key if hasattr(row, "mixins") else row.plugin for row in page.results]
 
 

@@ -59,7 +59,7 @@ class Blocking(Plugin):
 
 
 class Store(MemoryStorage):
-    """Fails when it is told to, as one on a disk that is gone."""
+    """Fails on request, as one on a disk that is gone."""
 
     is_gone = False
 
@@ -481,10 +481,13 @@ class TestTable:
         assert set(ShopAPI.openapi()["paths"]) - set(PluginAPI.openapi()["paths"]) == {
             "/api/plugins/{plugin}/greet/"
         }
-        told = ShopAPI.openapi()["paths"]["/api/plugins/{plugin}/greet/"]
-        assert [parameter["name"] for parameter in told["get"]["parameters"]] == ["plugin", "times"]
-        assert told["put"]["operationId"] == "shop_echo"
-        assert "202" in told["put"]["responses"]
+        described = ShopAPI.openapi()["paths"]["/api/plugins/{plugin}/greet/"]
+        assert [parameter["name"] for parameter in described["get"]["parameters"]] == [
+            "plugin",
+            "times",
+        ]
+        assert described["put"]["operationId"] == "shop_echo"
+        assert "202" in described["put"]["responses"]
         assert "Greeting" in ShopAPI.openapi()["components"]["schemas"]
         assert "Greeting" not in PluginAPI.openapi()["components"]["schemas"]
 

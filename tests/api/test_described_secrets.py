@@ -1,4 +1,4 @@
-"""What a plugin tells of itself, its settings' words included, never tells what it protects."""
+"""A plugin's words about itself and its settings never show what it protects."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def api():
 
 
 class TestWords:
-    def test_settings_do_not_tell(self, api):
+    def test_in_settings(self, api):
         """Not their names, choices, filters and addresses, nor a default that the plugin makes."""
         answers = [
             *api.plugins_settings_list(READER, plugin="teller"),
@@ -58,19 +58,19 @@ class TestWords:
 
         assert len(answers) == 9
         assert SECRET not in json.dumps([answer.to_json() for answer in answers])
-        told = {answer.key: answer for answer in answers}
-        assert told["TOLD"].name == "uses ***"
-        assert told["TOLD"].choices[1] == {"value": "other", "display_name": "Other"}
-        assert told["DEFAULT"].value == "prefix ***"
+        shown = {answer.key: answer for answer in answers}
+        assert shown["TOLD"].name == "uses ***"
+        assert shown["TOLD"].choices[1] == {"value": "other", "display_name": "Other"}
+        assert shown["DEFAULT"].value == "prefix ***"
 
-    def test_the_schema_does_not_tell(self, api):
+    def test_in_the_schema(self, api):
         """A form is made of the same words."""
         schema = api.service.registry.settings("teller").schema()
 
         assert SECRET not in json.dumps(schema)
         assert list(schema["properties"]) == list(Teller.SETTINGS)
 
-    def test_the_plugin_does_not_tell(self, api):
+    def test_in_what_is_shown_of_the_plugin(self, api):
         """Title, description and links are its own words."""
         config = api.plugins_retrieve(READER, plugin="teller")
 
