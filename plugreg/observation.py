@@ -15,7 +15,7 @@ from types import CoroutineType, FrameType
 from typing import Any, Final, Protocol
 
 from plugreg._support.frozen import Frozen
-from plugreg._support.guard import belongs_to_process, running_trio
+from plugreg._support.guard import is_abort, running_trio
 from plugreg._support.named import NamedTuple
 from plugreg._support.per_process import PerProcess
 
@@ -163,7 +163,11 @@ class Observation:
         return token
 
     def moved(self, token: Any) -> None:
-        """Note that a call goes on in this task, which awaits the returned awaitable."""
+        """Note that a call goes on in this task, which awaits the returned awaitable.
+
+        Args:
+            token: The token that :meth:`began` has returned.
+        """
         self._running[id(token)] = (*token[:3], get_ident(), _current_coroutine())
 
     def ended(self, token: Any, error: BaseException | None) -> None:
@@ -246,19 +250,6 @@ def _format_stack(call: _StartedCall) -> str:
         return "".join(frames.format())
     frame = sys._current_frames().get(call.thread)
     return "" if frame is None else "".join(traceback.format_stack(frame))
-
-
-def is_abort(error: BaseException) -> bool:
-    """Return whether this is Ctrl-C, a cancellation, or a group of nothing else."""
-    errors = [error]
-    while errors:
-        error = errors.pop()
-        if issubclass(type(error), BaseExceptionGroup):
-            # A subclass may show other members than it has.
-            errors += BaseExceptionGroup.exceptions.__get__(error)
-        elif not belongs_to_process(error):
-            return False
-    return True
 
 
 def _current_coroutine() -> Any:

@@ -8,10 +8,10 @@ from types import CoroutineType
 from typing import Any, Final
 
 from plugreg._calls.circuits import Admission, Circuits
-from plugreg._support.guard import belongs_to_process, explain
+from plugreg._support.guard import belongs_to_process, explain, is_abort
 from plugreg.exceptions import CircuitOpenError
 from plugreg.hooks import AsyncOnly, Row
-from plugreg.observation import CallObserver, Observation, is_abort
+from plugreg.observation import CallObserver, Observation
 
 _logger = logging.getLogger("plugreg")
 

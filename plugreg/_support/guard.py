@@ -83,6 +83,19 @@ def belongs_to_process(error: BaseException) -> bool:
         return False
 
 
+def is_abort(error: BaseException) -> bool:
+    """Return whether this is Ctrl-C, a cancellation, or a group of nothing else."""
+    errors = [error]
+    while errors:
+        error = errors.pop()
+        if issubclass(type(error), BaseExceptionGroup):
+            # A subclass may show other members than it has.
+            errors += BaseExceptionGroup.exceptions.__get__(error)
+        elif not belongs_to_process(error):
+            return False
+    return True
+
+
 def _is_deep() -> bool:
     """Return whether the caller of plugin code had used up half of the recursion limit itself.
 

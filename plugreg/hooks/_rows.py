@@ -39,7 +39,11 @@ class Row(NamedTuple):
     pick: Pick = _pick_none
 
     def run(self, arguments: Mapping[str, Any]) -> Any:
-        """Call the function with those of ``arguments`` that it takes."""
+        """Call the function with those of the arguments that it takes.
+
+        Args:
+            arguments: The arguments of the call by name.
+        """
         return self.function(*self.pick(arguments))
 
 
