@@ -29,7 +29,7 @@ _MOST_TRIES: Final = 10
 
 
 def migrate(store: SettingsStore, slug: str, plugin: SettingsMixin, declared: Declared) -> None:
-    """Let a plugin migrate its stored settings to the version it declares, if they are older.
+    """Let a plugin migrate stored settings, which are older, to the version that it declares.
 
     ``migrate_settings`` is called once for the plugin's own values and once for each user's, if
     there are any. Its results are checked against the definitions, and stored with the new version
@@ -39,8 +39,6 @@ def migrate(store: SettingsStore, slug: str, plugin: SettingsMixin, declared: De
     Exceptions of the plugin pass. Raises ValueError with all faults of its results, StorageError,
     and RuntimeError after the last try. Nothing has changed then.
     """
-    if not store.stored(slug).is_older_than(declared.version):
-        return
     for attempt in range(_MOST_TRIES):
         before = store.read_stored(slug) if attempt else store.stored(slug)
         after = before

@@ -176,8 +176,7 @@ class Prober(NamedTuple):
             detail = f"it took more than {timeout:g} seconds, and was ended"
             return replace(report, outcome=ProbeOutcome.TIMEOUT, detail=detail)
         if ended.code < 0:
-            signal_name = _signal_name(-ended.code)
-            return replace(report, outcome=ProbeOutcome.SIGNAL, detail=signal_name)
+            return replace(report, outcome=ProbeOutcome.SIGNAL, detail=_signal_name(-ended.code))
         if ended.code > 0 or answer is None:
             detail = f"it ended the process with exit code {ended.code}"
             return replace(report, outcome=ProbeOutcome.EXIT, detail=detail)
