@@ -33,15 +33,19 @@ class Threads:
         try:
             self._free.pop()
         except IndexError:
-            threading.Thread(
-                target=self._serve, args=(work,), name="plugreg acall", daemon=True
-            ).start()
+            threading.Thread(target=self._serve, args=(work,), daemon=True).start()
         else:
             self._work.put(work)
 
     def _serve(self, work: Work) -> None:
-        while (last := work()) is not None:
+        thread = threading.current_thread()
+        while True:
+            thread.name = "plugreg acall"
+            last = work()
+            if last is None:
+                return
             # Free before the caller hears of it, since its next call may follow at once.
+            thread.name = "plugreg idle"
             self._free.append(None)
             last()
             # A thread that waits keeps no plugin alive.
