@@ -127,7 +127,7 @@ class FrozenType(type):
         annotations = {
             key: annotation
             for key, annotation in namespace.get("__annotations__", {}).items()
-            if not annotation.startswith("ClassVar")
+            if not str(annotation).removeprefix("typing.").startswith("ClassVar")
         }
         given = {key: namespace.pop(key) for key in annotations if key in namespace}
         namespace["__slots__"] = tuple(annotations)

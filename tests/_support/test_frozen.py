@@ -273,3 +273,13 @@ def test_what_is_filled_becomes_frozen_with_its_class():
     assert (type(leaf), leaf.name) == (Leaf, "y")
     with pytest.raises(FrozenInstanceError):
         leaf.name = "z"
+
+
+def test_annotations_may_be_types():
+    """A module that does not postpone the evaluation of its annotations can have such classes."""
+    annotations = {"sugar": int, "milk": ClassVar[int]}
+    cls = type(Tea)("SweetTea", (Tea,), {"__annotations__": annotations, "sugar": 1, "milk": 5})
+
+    assert repr(cls(name="Earl")).endswith("sugar=1)")
+    assert (cls.milk, cls(name="Earl", sugar=2).sugar) == (5, 2)
+    assert [found.name for found in dataclasses.fields(cls)][-1] == "sugar"
