@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from plugreg._support.url_secrets import masked
 from plugreg.api.access import SUPERUSER, Actor
 from plugreg.api.errors import ConflictError, InvalidError, shorten_name
 from plugreg.api.models import PluginConfigInstall, PluginUninstall
 from plugreg.api.operations import OperationCall, operation, update_operation
 from plugreg.exceptions import InstallError, RequirementError
 from plugreg.install.exceptions import InstallBusyError
-from plugreg.install.requirements import masked
 
 
 class InstallResult(PluginConfigInstall):

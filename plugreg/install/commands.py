@@ -1,6 +1,7 @@
-"""Base of the pip and uv drivers: from a target to a plan, and error messages.
+"""Base of the pip and uv drivers: resolve and stage beside the host's environment.
 
-See PEP 610 (URLs of installed distributions) and PEP 668 (externally managed environments).
+Both programs work for a temporary virtual environment that has the metadata of the host's
+distributions and none of their files. Its folders are the only ones that they write.
 """
 
 from __future__ import annotations
@@ -10,126 +11,176 @@ import os
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
+from plugreg._support.command import Completed, last_lines, run
 from plugreg._support.slugs import canonical
+from plugreg._support.url_secrets import masked, masker
 from plugreg.exceptions import InstallError
-from plugreg.install.contents import contents
-from plugreg.install.environment import Environment, Found, visible
-from plugreg.install.exact import direct_url, exact, hide_credentials, pinned, sha256_of, source_of
+from plugreg.install.distributions import Distribution, distributions, host_distributions, required
 from plugreg.install.exceptions import (
     BuildFailedError,
-    ExternallyManagedError,
     InstallConflictError,
-    InstallerMissingError,
     InstallPermissionError,
-    InstallRefusedError,
     InstallSpaceError,
+    InstallTimeoutError,
+    PythonMismatchError,
 )
-from plugreg.install.installer import Installed, Progress
-from plugreg.install.keeping import names_in, pins, unmet
-from plugreg.install.loaded import loaded_groups
+from plugreg.install.installer import Progress, Release
 from plugreg.install.netrc import with_netrc
-from plugreg.install.plan import Change, InstallPlan, Refusal, Target
+from plugreg.install.plan import Pin, Target, pin_of
 from plugreg.install.policy import InstallPolicy
-from plugreg.install.processes import Completed, credentials_in, last_lines, run, variables
-from plugreg.install.unpacked import Unpacked, plugins_in
+from plugreg.install.prefixes import gather, module_folders, pinned_url
+from plugreg.install.urls import FILE_SCHEMES, REPOSITORY_SCHEMES, parse_address
+from plugreg.install.variables import credentials_in, variables
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 Failures = tuple[tuple[str | Callable[[str], bool], type[InstallError]], ...]
-"""Patterns of an output, or functions that look at it, and what they tell of.
+"""Patterns of an output, or predicates, and the error that each is a sign of.
 
-Each takes a time that grows with the output and no faster: a build may write anything, and a
-pattern keeps all threads waiting."""
+Each takes time linear in the output: a build may write anything, and a pattern blocks all
+threads."""
 
-_OF_THE_MACHINE: Final[Failures] = (
-    # What a build tells of does not begin like that.
-    (r"^(?=\S*[\\/])\S*: No module named pip\b", InstallerMissingError),
-    (
-        r"^error: (?:externally-managed-environment|The interpreter at .* is externally managed)",
-        ExternallyManagedError,
-    ),
-    (r"No space left on device|os error 28", InstallSpaceError),
-)
+_OF_THE_MACHINE: Final[Failures] = ((r"No space left on device|os error 28", InstallSpaceError),)
 _OF_THE_REST: Final[Failures] = (
     (r"No solution found", InstallConflictError),
     (r"Failed (to build|building)", BuildFailedError),
     (r"Permission denied|Read-only file system|os error 13", InstallPermissionError),
 )
-"""What an output tells of. A program's own patterns stand between both; the first found counts."""
+"""Signs of failures. A program's own stand between both; the first that is found decides."""
+
+_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+_EARLIEST: Final = "0.dev0"
+"""A version that any release is newer than."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """What one verb works with: a folder that goes with it, and how commands are run in it."""
+    """Temporary folder, variables and secrets of one call, and the host's distributions.
+
+    ``prefix`` is where distributions are installed before they are gathered.
+    """
 
     folder: Path
+    prefix: Path
+    host: Mapping[str, Distribution]
     environment: Mapping[str, str]
     secrets: tuple[str, ...]
     timeout: float
     progress: Progress | None = None
 
+    @property
+    def root(self) -> Path:
+        """The temporary virtual environment."""
+        return self.folder / "venv"
+
+    @property
+    def python(self) -> str:
+        """The interpreter of the virtual environment."""
+        scripts = "Scripts/python.exe" if os.name == "nt" else "bin/python"
+        return str(self.root / scripts)
+
+    @property
+    def modules(self) -> Path:
+        """The folder of modules of the virtual environment."""
+        return module_folders(self.root)[0]
+
     def run(self, *arguments: str) -> Completed:
-        """Run a command in the folder; see :func:`plugreg.install.processes.run`."""
-        return run(
+        """Run a command in the folder. Raises InstallTimeoutError."""
+        done = run(
             arguments,
             timeout=self.timeout,
             environment=self.environment,
             folder=self.folder,
-            secrets=self.secrets,
-            progress=self.progress,
+            mask=masker(self.secrets),
+            listen=self.progress,
         )
-
-    @property
-    def unpacked(self) -> Unpacked:
-        """A prefix in it, made when something is put there."""
-        return Unpacked(self.folder / "unpacked")
+        if done.code is None:
+            reason = f"the installer took more than {self.timeout:g} seconds and was ended"
+            reasons = [reason, *last_lines(done.output.splitlines())]
+            raise InstallTimeoutError(reasons, self.timeout)
+        return done
 
     def file(self, name: str, lines: Iterable[str]) -> str:
-        """Write requirements into a file that nobody else may read; return its name for commands.
-
-        Commands run in the folder, and tell of the file as they were.
-        """
+        """Write requirements into a file that nobody else may read; return its name."""
         path = self.folder / name
         path.touch(mode=0o600)
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         return name
 
+    def add(self, found: Distribution, requires: Iterable[str] = (), direct: str = "") -> None:
+        """Make a distribution count as installed in the virtual environment."""
+        name = f"{found.name.replace('-', '_')}-{found.version}.dist-info"
+        (self.modules / name).mkdir()
+        lines = ["Metadata-Version: 2.1", f"Name: {found.name}", f"Version: {found.version}"]
+        lines += [f"Requires-Dist: {line}" for line in requires]
+        lines += [f"Provides-Extra: {extra}" for extra in found.extras]
+        # Its RECORD lets a program replace it. It has no INSTALLER, unlike what is installed.
+        files = {"METADATA": "\n".join(lines), "RECORD": f"{name}/METADATA,,\n{name}/RECORD,,\n"}
+        if direct:
+            files["direct_url.json"] = direct
+        for file, text in files.items():
+            (self.modules / name / file).write_text(text, encoding="utf-8")
+
 
 class CommandInstaller(ABC):
-    """An Installer that runs a program for this interpreter, ``sys.executable``.
+    """An Installer that runs a program for the version and platform of ``sys.executable``.
 
-    ``timeout`` is how many seconds each command of it may take. A requirement reaches the program
-    only in a file that it is given, never as an argument; an index goes by environment variable.
-    Where a distribution has no wheel a plan has to build one, which runs code of it before anything
-    was judged; a policy whose ``may_build`` is False keeps that from happening.
+    Requirements reach the program only in a file, indexes in variables. A distribution without a
+    wheel must be built, which runs its code before anything is known of it; a policy whose
+    ``may_build`` is False prevents that.
     """
 
     program: ClassVar[str]
-    """What it is called."""
+    """Its name."""
 
     own_variables: ClassVar[re.Pattern[str]]
-    """Its own environment variables that are passed on: none that say what to install and where."""
+    """Its environment variables that are passed on: none on what to install and where."""
 
     netrc_variables: ClassVar[tuple[str, ...]] = ()
-    """Those of its variables whose URLs it is given without credentials; it has them by NETRC."""
+    """Those whose URLs it receives without credentials, which it reads from NETRC."""
 
     failures: ClassVar[Failures] = ()
-    """What its own output may tell of."""
+    """Signs of failures in its output."""
+
+    yanked: ClassVar[re.Pattern[str]]
+    """Name and reason in its warning of a release that was withdrawn."""
 
     def __init__(
         self,
         *,
+        environment: str | os.PathLike[str] | None = None,
         policy: InstallPolicy | None = None,
         plugins_file: str | os.PathLike[str] | None = None,
         timeout: float = 600.0,
+        keep: int = 3,
+        lock_timeout: float = 10.0,
     ) -> None:
+        if environment is None or not os.fspath(environment):
+            kind = type(self).__name__
+            raise InstallError(
+                [
+                    f"environment= of {kind} is missing: plugins are installed into a folder "
+                    f"beside the host's packages; write {kind}(environment='plugins.d')"
+                ]
+            )
+        self._environment = Path(environment).absolute()
         self._policy = InstallPolicy() if policy is None else policy
         self._plugins_file = plugins_file
         self._timeout = timeout
+        self._keep = keep
+        self._lock_timeout = lock_timeout
+
+    @property
+    def environment(self) -> Path:
+        """The folder of generations."""
+        return self._environment
 
     @property
     def policy(self) -> InstallPolicy:
@@ -137,171 +188,131 @@ class CommandInstaller(ABC):
         return self._policy
 
     @property
-    def environment(self) -> Environment:
-        """The environment of this interpreter."""
-        return Environment()
-
-    @property
     def plugins_file(self) -> str | os.PathLike[str] | None:
         """The file that lists the installed plugins, None without one."""
         return self._plugins_file
 
-    def plan(self, target: Target, group: str, others: Collection[str] = ()) -> InstallPlan:
-        """Return the changes that an installation would make, without making them.
+    @property
+    def keep(self) -> int:
+        """Number of generations that are kept beside the serving one."""
+        return self._keep
 
-        The installer first looks for versions that leave every other installed distribution as it
-        is. If there are none, it looks again without this condition. The plan then shows the
-        necessary changes and is refused.
+    @property
+    def lock_timeout(self) -> float:
+        """Seconds that a change waits for another one."""
+        return self._lock_timeout
 
-        Args:
-            target: The requirement to install.
-            group: Entry-point group of the registry's plugins.
-            others: Requirements of installed distributions that may change too.
-
-        Returns:
-            The plan, with the refusals of the policy.
-
-        Raises:
-            InstallConflictError: If no set of versions satisfies all requirements.
-            InstallError: If the installer fails otherwise.
-        """
-        refusals = self._policy.of_target(target)
-        if refusals:
-            return InstallPlan(target=target, distribution=target.name, refusals=refusals)
-        self._check()
-        with self._work(target) as work:
-            return self._planned(work, target, group, others)
-
-    def install(self, plan: InstallPlan, progress: Progress | None = None) -> str:
-        """Make exactly the changes of a plan.
-
-        Versions are not resolved again. Each distribution has the version of the plan, the hash
-        if the plan has one, and the commit if it comes from a repository.
-
-        Args:
-            plan: The plan.
-            progress: Receives each line of output.
-
-        Returns:
-            The output of the installer, without credentials.
-
-        Raises:
-            InstallRefusedError: If the plan has refusals.
-            InstallError: If the installer fails, or a distribution is missing afterwards because
-                a configuration file names another place.
-        """
-        if not plan.allowed:
-            raise InstallRefusedError(plan)
-        self._check()
-        self._check_writable()
-        lines = [exact(plan.target, plan.distribution, change) for change in plan.changes]
-        if not lines:
-            return ""
-        with self._work(plan.target, progress) as work:
-            output = self._put(work, lines)
-        missing = [change.name for change in plan.changes if self._is_missing(change)]
-        self._require_put(missing, sys.prefix, output)
-        installed = self.environment.distributions()
-        for change in plan.changes:
-            if change.direct:
-                hide_credentials(installed[change.name].path)
-        return output
-
-    def uninstall(self, names: Sequence[str], progress: Progress | None = None) -> str:
-        """Remove distributions.
-
-        Args:
-            names: Canonical names.
-            progress: Receives each line of output.
-
-        Returns:
-            The output of the installer, without credentials.
-
-        Raises:
-            InstallError: If the installer fails, or a distribution is still installed afterwards.
-        """
-        self._check()
-        self._check_writable()
-        if not names:
-            return ""
-        with self._work(None, progress) as work:
-            output = self._remove(work, names)
-        left = ", ".join(repr(name) for name in names if self.show(name) is not None)
-        if left:
-            told = last_lines(output.splitlines())
-            raise InstallError([f"{self.program} has not removed {left}", *told])
-        return output
-
-    def show(self, name: str) -> Installed | None:
-        """Return an installed distribution, None if it is not installed.
-
-        Args:
-            name: Its name.
-        """
-        found = Environment().distributions().get(canonical(name))
-        if found is None:
-            return None
-        return Installed(
-            name=found.name,
-            version=found.version,
-            location=str(found.path.parent),
-            installer=found.installer,
-        )
-
-    def _is_missing(self, change: Change) -> bool:
-        found = self.show(change.name)
-        return found is None or found.version == change.before != change.after
-
-    def _require_put(self, missing: Iterable[str], prefix: str, output: str) -> None:
-        """Raise InstallError where some are missing: a configuration has led elsewhere."""
-        names = ", ".join(map(repr, sorted(missing)))
-        if names:
-            reason = f"{self.program} has not put {names} into {prefix!r}"
-            remedy = "take what says where to install out of its configuration"
-            raise InstallError([f"{reason}; {remedy}", *last_lines(output.splitlines())])
-
-    @abstractmethod
-    def _check_program(self) -> None:
-        """Raise InstallerMissingError where the program is not there."""
-
-    @abstractmethod
-    def _given(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
-        """Return the program's environment variables: index, and where else files may be."""
-
-    @abstractmethod
-    def _resolve(
+    def resolve(
         self,
-        work: Work,
-        requirement: str,
-        constraints: Sequence[str],
-        before: Mapping[str, Found],
-    ) -> tuple[Change, ...]:
-        """Return what installing or upgrading a requirement would change; change nothing.
+        targets: Sequence[Target],
+        *,
+        beside: Path | None = None,
+        constraints: Sequence[str] = (),
+        folder: Path | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Pin, ...]:
+        """Return the distributions that must be fetched to satisfy targets.
 
-        Raises InstallConflictError where no set of versions suits all.
+        See :meth:`plugreg.install.installer.Installer.resolve`.
+        """
+        from packaging.requirements import Requirement
+
+        with self._work(targets, folder, progress) as work:
+            asked = [self._named(work, target) for target in targets]
+            names = {canonical(requirement.name) for requirement in asked}
+            others = {} if beside is None else dict(distributions(beside))
+            _fill(work, others, names)
+            _check_host(asked, work)
+            # A name that only its repository gives may be one that the caller keeps.
+            kept = [
+                line for line in map(Requirement, constraints) if canonical(line.name) not in names
+            ]
+            own = self._policy.constraint_lines()
+            try:
+                lines = [line_of(requirement) for requirement in asked]
+                pins = self._solve(work, lines, [*own, *map(line_of, kept), *_host_pins(work.host)])
+            except InstallConflictError as error:
+                found = self._explain(work, asked, [*map(Requirement, own), *kept])
+                raise InstallConflictError(error.reasons, found or error.conflicts) from error
+            wanted = tuple(
+                pin
+                for pin in sorted(pins, key=lambda pin: pin.name)
+                if pin.name not in work.host
+                and (pin.direct or _version(others, pin.name) != pin.version)
+            )
+            if folder is not None:
+                # Unchanged ones may be in the prefix too.
+                is_put = set(wanted) == set(pins)
+                self._stage(work, wanted, folder, targets, is_put=is_put)
+        return wanted
+
+    def stage(
+        self,
+        pins: Sequence[Pin],
+        folder: Path,
+        *,
+        targets: Sequence[Target] = (),
+        progress: Progress | None = None,
+    ) -> None:
+        """Unpack exactly these distributions, without dependencies, into an empty folder.
+
+        See :meth:`plugreg.install.installer.Installer.stage`.
+        """
+        with self._work(targets, folder, progress) as work:
+            self._stage(work, pins, folder, targets)
+
+    def latest(self, installed: Mapping[str, str]) -> Mapping[str, Release]:
+        """Return the releases that the index has; see :class:`Installer.latest`."""
+        with self._work(()) as work:
+            for name in installed:
+                work.add(Distribution(name=name, version=_EARLIEST, path=work.folder))
+            newest = self._newest(work)
+            known = [f"{name}=={installed[name]}" for name in newest]
+            reasons = self._yanked(work, known)
+        return {
+            name: Release(version=version, yanked=reasons.get(name))
+            for name, version in newest.items()
+        }
+
+    # -- the program -------------------------------------------------------------------------
+
+    @abstractmethod
+    def _check_program(self, host: Mapping[str, Distribution]) -> None:
+        """Raise InstallerMissingError if the program is missing or too old."""
+
+    @abstractmethod
+    def _variables(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
+        """Return the program's environment variables for an index and *links*."""
+
+    @abstractmethod
+    def _solve(self, work: Work, lines: Sequence[str], constraints: Sequence[str]) -> list[Pin]:
+        """Return what requirements would add or change, and install it into a temporary folder.
+
+        Raises InstallConflictError if no set of versions suits all.
         """
 
     @abstractmethod
-    def _put(self, work: Work, lines: Sequence[str], prefix: Path | None = None) -> str:
-        """Install exact requirements alone, into ``prefix`` or this environment; return output.
-
-        What is in the prefix already stays; what is in this environment does not count for it.
-        """
+    def _put(self, work: Work, lines: Sequence[str]) -> None:
+        """Install exact requirements alone into ``work.prefix``."""
 
     @abstractmethod
-    def _remove(self, work: Work, names: Sequence[str]) -> str:
-        """Remove distributions from this environment; return what was told."""
+    def _look_up(self, work: Work, lines: Sequence[str]) -> tuple[list[Pin], str]:
+        """Return the files of exact requirements, and the output."""
+
+    @abstractmethod
+    def _newest(self, work: Work) -> dict[str, str]:
+        """Return the latest versions of what is in the virtual environment."""
 
     @abstractmethod
     def _conflicts(self, output: str) -> tuple[str, ...]:
-        """Return the lines of an output that say which requirements conflict."""
+        """Return the lines of an output that name conflicting requirements."""
 
-    def _completed(self, done: Completed) -> Completed:
-        """Return a command that went well; raise what the output of another one tells of."""
+    def _check(self, done: Completed) -> Completed:
+        """Return a command that succeeded; raise the error that another one's output shows."""
         if not done.code:
             return done
         reasons = last_lines(done.output.splitlines()) or [
-            f"{self.program} ended with exit code {done.code} and told nothing"
+            f"{self.program} ended with exit code {done.code} and without output"
         ]
         for sign, kind in (*_OF_THE_MACHINE, *self.failures, *_OF_THE_REST):
             if sign(done.output) if callable(sign) else re.search(sign, done.output, re.MULTILINE):
@@ -311,149 +322,257 @@ class CommandInstaller(ABC):
         raise InstallError(reasons)
 
     @contextmanager
-    def _work(self, target: Target | None, progress: Progress | None = None) -> Iterator[Work]:
-        """Give a folder and all that commands need, for one verb."""
+    def _work(
+        self,
+        targets: Sequence[Target],
+        folder: Path | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Work]:
+        """Yield all that the commands of one call need."""
         from tempfile import TemporaryDirectory
+        from venv import EnvBuilder
 
         policy = self._policy
-        index_url = None if target is None else policy.index_url(target)
-        own = () if target is None else target.secrets
+        with_index = next((target for target in targets if target.index_url), None)
+        index_url = policy.index_url(with_index)
+        host = host_distributions(self._environment)
+        self._check_program(host)
         try:
-            with TemporaryDirectory(prefix="plugreg-", ignore_cleanup_errors=True) as folder:
-                # What an installer that is ended leaves behind goes with the folder.
-                given = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)
+            with TemporaryDirectory(
+                prefix=".plugreg-", dir=folder, ignore_cleanup_errors=True
+            ) as temporary:
+                # The leftovers of an installer that is ended go with the folder, and those of a
+                # host that is killed with the one that it is in.
+                given = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary)
                 # By this git fetches no submodule: the path is one that none can have.
                 given |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "submodule.active"}
                 given |= {"GIT_CONFIG_VALUE_0": ":(literal).git"}
-                given |= self._given(index_url, [os.fspath(path) for path in policy.find_links])
+                given |= self._variables(index_url, [os.fspath(path) for path in policy.find_links])
                 environment = variables(self.own_variables, given, isolated=policy.isolated)
-                yield Work(
-                    folder=Path(folder),
-                    environment=with_netrc(environment, self.netrc_variables, Path(folder)),
+                own = (secret for target in targets for secret in target.secrets)
+                work = Work(
+                    folder=Path(temporary),
+                    prefix=(folder or Path(temporary)) / ".plugreg-staged",
+                    host=host,
+                    environment=with_netrc(environment, self.netrc_variables, Path(temporary)),
                     secrets=(*own, *policy.secrets, *credentials_in(environment)),
                     timeout=self._timeout,
                     progress=progress,
                 )
+                EnvBuilder(symlinks=os.name != "nt").create(work.root)
+                yield work
         except OSError as error:
-            kind = InstallSpaceError if error.errno == errno.ENOSPC else InstallError
+            kind = InstallError
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                kind = InstallSpaceError
+            elif error.errno in (errno.EACCES, errno.EROFS):
+                kind = InstallPermissionError
             raise kind([f"{self.program} cannot be used: {error}"]) from error
 
-    def _check(self) -> None:
-        """Raise what would keep any verb from working, a plan too, before anything is begun."""
-        import sysconfig
+    # -- steps -------------------------------------------------------------------------------
 
-        self._check_program()
-        marker = Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
-        if sys.prefix == sys.base_prefix and marker.exists():
-            raise ExternallyManagedError(
-                [f"the environment {sys.prefix!r} is externally managed; use one made by venv"]
-            )
+    def _named(self, work: Work, target: Target) -> Requirement:
+        """Return the requirement of a target; what a URL alone gives must be looked up."""
+        from packaging.requirements import Requirement
 
-    def _check_writable(self) -> None:
-        """Raise InstallPermissionError where nothing can be changed, before anything is begun."""
-        for folder in (Environment().purelib, Environment().platlib):
-            if not os.access(folder, os.W_OK):
-                raise InstallPermissionError([f"this process may not write to {str(folder)!r}"])
+        if target.name is not None:
+            return Requirement(target.text)
+        pins, _ = self._look_up(work, [target.text])
+        if len(pins) != 1:
+            raise InstallError([f"{target.shown!r} gives {len(pins)} distributions, not one"])
+        [pin] = pins
+        return Requirement(f"{pin.name} @ {pinned_url(target.url or '', pin.source or '')}")
 
-    def _planned(
-        self, work: Work, target: Target, group: str, others: Collection[str]
-    ) -> InstallPlan:
-        before = visible()
-        asked: Change | None = None
-        name, requirement = target.name, target.text
-        if target.url is not None:
-            # Only the distribution itself tells its name, and which commit its branch has now.
-            asked = self._unpacked(work, target.text, before)
-            name, requirement = asked.name, pinned(target, asked)
-        assert name is not None, "a target without a URL has a name"
-        changes, conflicts = self._changes(work, requirement, name, before, others)
-        if asked is not None and name not in {change.name for change in changes}:
-            # Of the same version, it would be taken for installed.
-            changes = (*changes, asked)
-        forbidden = self._policy.of_changes(changes, name, names_in(others))
-        refusals = [*forbidden, *conflicts, *unmet(before, changes)]
-        data_files: tuple[str, ...] = ()
-        scripts: tuple[str, ...] = ()
-        if not refusals:
-            self._unpack(work, target, name, changes)
-            brought = contents(work.unpacked, Environment(), changes, self._policy.scripts)
-            data_files, scripts = brought.data_files, brought.scripts
-            refusals = list(brought.refusals)
-        found = plugins_in(work.unpacked.folders, group)
-        unpacked = work.unpacked.distributions()
-        changes = tuple(
-            replace(
-                change,
-                plugins=found.get(change.name, ()),
-                entry_points=loaded_groups(unpacked[change.name], group),
-            )
-            if change.name in unpacked
-            else change
-            for change in changes
-        )
-        refusals += self._policy.of_entry_points(changes)
-        plugins = None
-        if name in unpacked:
-            plugins = found.get(name, ())
-        elif name in before and not refusals:
-            plugins = plugins_in([before[name].path.parent], group).get(name, ())
-        if plugins == ():
-            reason = f"{name!r} brings no entry point of group {group!r}"
-            refusals.append(Refusal(rule="plugin", reason=reason))
-        return InstallPlan(
-            target=target,
-            distribution=name,
-            changes=tuple(sorted(changes, key=lambda change: change.name)),
-            refusals=tuple(refusals),
-            plugins=plugins,
-            data_files=data_files,
-            scripts=scripts,
-        )
-
-    def _changes(
+    def _stage(
         self,
         work: Work,
-        requirement: str,
-        name: str,
-        before: Mapping[str, Found],
-        others: Collection[str],
-    ) -> tuple[tuple[Change, ...], tuple[Refusal, ...]]:
-        """Return what a requirement would change, and the conflict with what is installed."""
-        own = [*self._policy.constraint_lines(), *others]
-        may_change = {name} | names_in(others)
-        kept = pins(
-            distribution for distribution in before.values() if distribution.name not in may_change
-        )
+        pins: Sequence[Pin],
+        folder: Path,
+        targets: Sequence[Target],
+        *,
+        is_put: bool = False,
+    ) -> None:
+        """Gather pins in *folder*; ``is_put`` says that they are in ``work.prefix`` already."""
+        import shutil
+
+        if not is_put or not work.prefix.exists():
+            shutil.rmtree(work.prefix, ignore_errors=True)
+            if pins:
+                self._put(work, [_exact(pin, targets) for pin in pins])
+        gather(work.prefix, folder, work.root)
+        shutil.rmtree(work.prefix, ignore_errors=True)
+        there = distributions(folder)
+        missing = ", ".join(repr(pin.name) for pin in pins if pin.name not in there)
+        if missing:
+            reason = f"{self.program} has not installed {missing} into {str(folder)!r}"
+            remedy = "remove options on where to install from its configuration"
+            raise InstallError([f"{reason}; {remedy}"])
+        for distribution in there.values():
+            _check_python(distribution)
+
+    def _yanked(self, work: Work, lines: Sequence[str]) -> dict[str, str]:
+        """Return why exact requirements were withdrawn, by name."""
         try:
-            return self._resolve(work, requirement, [*own, *kept], before), ()
-        except InstallConflictError as error:
-            conflict = "; ".join(error.conflicts or error.reasons)
-        changes = self._resolve(work, requirement, own, before)
-        reason = f"{name!r} does not suit what is installed: {conflict}"
-        return changes, (Refusal(rule="conflict", reason=reason),)
+            _, output = self._look_up(work, lines) if lines else ([], "")
+        except InstallError:
+            # One of them is on no index any more, which says nothing of the others.
+            found: dict[str, str] = {}
+            for line in lines if len(lines) > 1 else ():
+                found |= self._yanked(work, [line])
+            return found
+        return {canonical(name): reason.strip() for name, reason in self.yanked.findall(output)}
 
-    def _unpack(self, work: Work, target: Target, name: str, changes: Sequence[Change]) -> None:
-        """Put into ``work.unpacked`` what changes would bring, and is not there yet."""
-        there = work.unpacked.distributions()
-        lines = [exact(target, name, change) for change in changes if change.name not in there]
-        if lines:
-            output = self._put(work, lines, work.unpacked.prefix)
-            missing = {change.name for change in changes} - work.unpacked.distributions().keys()
-            self._require_put(missing, str(work.unpacked.prefix), output)
+    def _explain(
+        self, work: Work, asked: Sequence[Requirement], kept: Sequence[Requirement]
+    ) -> tuple[str, ...]:
+        """Return the chain of requirements that leads to a conflict with what must stay.
 
-    def _unpacked(self, work: Work, requirement: str, before: Mapping[str, Found]) -> Change:
-        """Install one requirement alone into ``work.unpacked``, and return what it is."""
-        self._put(work, [requirement], work.unpacked.prefix)
-        found = list(work.unpacked.distributions().values())
-        if len(found) != 1:
-            raise InstallError([f"{self.program} has unpacked {len(found)} distributions, not one"])
-        [asked] = found
-        direct = direct_url(asked.path)
-        return Change(
-            name=asked.name,
-            before=before[asked.name].version if asked.name in before else None,
-            after=asked.version,
-            source=source_of(direct),
-            sha256=sha256_of(direct),
-            direct=True,
-        )
+        It is that of the latest versions, which are fetched one level after the other. It is empty
+        if there is no conflict with these.
+        """
+        host = {name: found.version for name, found in work.host.items()}
+        exact = {canonical(line.name): version for line in kept if (version := _single(line))}
+        chosen: dict[str, Distribution] = {}
+        level: list[tuple[Requirement, tuple[str, ...]]]
+        level = [(requirement, (f"{requirement} is asked for",)) for requirement in asked]
+        while level:
+            needed = []
+            missing: dict[str, str] = {}
+            for requirement, chain in level:
+                name = canonical(requirement.name)
+                for where, versions in (("the host", host), ("the environment", exact)):
+                    if name in versions and not _accepts(requirement, versions[name]):
+                        steps = (*chain, f"{where} has {name} {versions[name]}")
+                        return tuple(masked(step, work.secrets) for step in steps)
+                is_known = name in host or name in exact or name in chosen
+                # A URL in metadata is not fetched for an explanation.
+                if not is_known and (requirement.url is None or requirement in asked):
+                    missing.setdefault(name, line_of(requirement))
+            try:
+                self._put(replace(work, progress=None), list(missing.values()))
+            except InstallError:
+                return ()
+            for folder in module_folders(work.prefix):
+                chosen |= distributions(folder)
+            for requirement, chain in level:
+                found = chosen.get(canonical(requirement.name))
+                if found is not None and found.name in missing:
+                    who = f"{found.name} {found.version} requires"
+                    lines = required(found, requirement.extras)
+                    needed += [(line, (*chain, f"{who} {line}")) for line in lines]
+            level = needed
+        return ()
+
+
+def _fill(work: Work, others: Mapping[str, Distribution], left_out: Iterable[str]) -> None:
+    """Make the host's distributions and *others* count as installed, unless they are left out."""
+    for found in {**others, **work.host}.values():
+        is_host = found.name in work.host
+        if not _is_valid(found) or (found.name in left_out and not is_host):
+            continue
+        plain = {str(requirement) for requirement in required(found)}
+        lines = []
+        for requirement in required(found, extras=True):
+            # The host's own requirements are its own matter, but a plugin may ask for an extra.
+            if is_host and str(requirement) in plain:
+                continue
+            is_hosts = requirement.url and canonical(requirement.name) in work.host
+            lines.append(requirement.name if is_hosts else str(requirement))
+        work.add(found, lines, "" if is_host else found.text("direct_url.json"))
+
+
+def _check_host(asked: Sequence[Requirement], work: Work) -> None:
+    """Raise InstallConflictError for a URL of a distribution that the host has."""
+    for requirement in asked:
+        found = work.host.get(canonical(requirement.name))
+        if requirement.url and found is not None:
+            line = masked(f"{requirement} is asked for", work.secrets)
+            conflicts = (line, f"the host has {found.name} {found.version}")
+            raise InstallConflictError(conflicts, conflicts)
+
+
+def _host_pins(host: Mapping[str, Distribution]) -> list[str]:
+    return [f"{found.name}=={found.version}" for found in host.values() if _is_valid(found)]
+
+
+def _is_valid(found: Distribution) -> bool:
+    """Return whether it can be named in a requirement, by PEP 508 and PEP 440."""
+    from packaging.version import InvalidVersion, Version
+
+    with suppress(InvalidVersion):
+        Version(found.version)
+        return _NAME.fullmatch(found.name) is not None
+    return False
+
+
+def _accepts(requirement: Requirement, version: str) -> bool:
+    from packaging.version import InvalidVersion
+
+    with suppress(InvalidVersion):
+        return requirement.specifier.contains(version, prereleases=True)
+    return not requirement.specifier
+
+
+def _single(requirement: Requirement) -> str | None:
+    """Return the only version that a requirement accepts, None if there are more."""
+    versions = [clause.version for clause in requirement.specifier if clause.operator == "=="]
+    return next((version for version in versions if not version.endswith(".*")), None)
+
+
+def _version(found: Mapping[str, Distribution], name: str) -> str | None:
+    return found[name].version if name in found else None
+
+
+def line_of(requirement: Requirement) -> str:
+    """Return a requirement as a line that programs read as nothing else.
+
+    Its marker is left out, which must hold: programs split it at blanks and look for options.
+
+    Raises:
+        InstallError: If it has a URL that no requirement may have, as one with a variable, which
+            programs would replace.
+    """
+    if requirement.url:
+        try:
+            parse_address(requirement.url, (*FILE_SCHEMES, *REPOSITORY_SCHEMES))
+        except ValueError as error:
+            raise InstallError([f"the URL of {requirement.name!r}: {error}"]) from None
+    elif "$" in str(requirement.specifier):
+        raise InstallError([f"the version of {requirement.name!r} is none by PEP 440"])
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    where = f" @ {requirement.url}" if requirement.url else requirement.specifier
+    return f"{requirement.name}{extras}{where}"
+
+
+def _exact(pin: Pin, targets: Sequence[Target]) -> str:
+    """Return the requirement that gives exactly a pin, with its hash if it has one."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    text = f"{pin.name}=={pin.version}"
+    if pin.direct:
+        urls = (target.url for target in targets if target.url and pin_of(target, [pin]))
+        url, source = next(urls, None), pin.source or ""
+        text = f"{pin.name} @ {source if url is None else pinned_url(url, source)}"
+    try:
+        line = line_of(Requirement(text))
+    except InvalidRequirement:
+        raise InstallError([f"{masked(text)!r} cannot be installed: it is no version"]) from None
+    return line if pin.sha256 is None else f"{line} --hash=sha256:{pin.sha256}"
+
+
+def _check_python(found: Distribution) -> None:
+    """Raise PythonMismatchError if a distribution is not for this interpreter.
+
+    uv ignores an upper bound of ``Requires-Python``, pip does not.
+    """
+    from email import message_from_string
+
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    wanted = message_from_string(found.text("METADATA")).get("Requires-Python", "")
+    version = ".".join(map(str, sys.version_info[:3]))
+    with suppress(InvalidSpecifier):
+        if not SpecifierSet(wanted).contains(version, prereleases=True):
+            raise PythonMismatchError(
+                [f"{found.name} {found.version} requires Python {wanted!r}, and this is {version}"]
+            )

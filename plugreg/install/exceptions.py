@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BuildFailedError",
-    "ExternallyManagedError",
     "InstallBusyError",
     "InstallConflictError",
     "InstallPermissionError",
@@ -24,7 +23,6 @@ __all__ = [
     "InstallSpaceError",
     "InstallTimeoutError",
     "InstallerMissingError",
-    "NotAPluginError",
     "PythonMismatchError",
 ]
 
@@ -46,10 +44,6 @@ class InstallRefusedError(InstallError):
 
 class InstallerMissingError(InstallError):
     """Raised if pip is not in this environment, or uv is nowhere on the path."""
-
-
-class ExternallyManagedError(InstallError):
-    """Raised if the system's own package manager owns the environment (PEP 668)."""
 
 
 class InstallPermissionError(InstallError):
@@ -94,10 +88,6 @@ class InstallTimeoutError(InstallError):
         super().__init__(reasons)
         self.seconds = seconds
         self.args = (self.reasons, self.seconds)
-
-
-class NotAPluginError(InstallError):
-    """Raised if the distribution provides no plugin in the registry's group."""
 
 
 class InstallBusyError(InstallError):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from plugreg.install.environment import Environment
-    from plugreg.install.plan import InstallPlan, Target
+    from plugreg.install.plan import Pin, Target
     from plugreg.install.policy import InstallPolicy
 
 Progress = Callable[[str], object]
@@ -17,93 +17,109 @@ Progress = Callable[[str], object]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Installed:
-    """An installed distribution.
+class Release:
+    """What an index has of a distribution.
 
     Args:
-        name: Canonical name.
-        version: Version in its metadata.
-        location: Folder that contains it.
-        installer: Content of its file INSTALLER, "" if there is none.
+        version: Latest release that the policy and this interpreter accept, None without one.
+        yanked: Why the installed release was withdrawn, "" without a reason; None if it was not.
     """
 
-    name: str
-    version: str
-    location: str = ""
-    installer: str = ""
+    version: str | None
+    yanked: str | None = None
 
 
 class Installer(Protocol):
-    """Installs distributions into the environment of this interpreter, and removes them.
+    """Resolves distributions beside the host's environment, and stages them in a folder.
 
-    Each method raises an InstallError (see :mod:`plugreg.install.exceptions`) if it fails. An
-    installer does not roll back: the caller restores the environment.
+    The host's environment is read and never written. Each method raises an InstallError (see
+    :mod:`plugreg.install.exceptions`) if it fails.
     """
+
+    @property
+    def environment(self) -> Path:
+        """The folder of generations, an absolute path; it may not exist yet."""
 
     @property
     def policy(self) -> InstallPolicy:
         """The policy of the host."""
 
     @property
-    def environment(self) -> Environment:
-        """The environment that is changed."""
-
-    @property
     def plugins_file(self) -> PathLike[str] | str | None:
         """The file that lists the installed plugins, None without one."""
 
-    def plan(self, target: Target, group: str, others: Collection[str] = ()) -> InstallPlan:
-        """Return the changes that an installation would make, without making them.
+    @property
+    def keep(self) -> int:
+        """Number of generations that are kept beside the serving one."""
 
-        Nothing outside temporary folders is touched.
+    @property
+    def lock_timeout(self) -> float:
+        """Seconds that a change waits for another one."""
+
+    def resolve(
+        self,
+        targets: Sequence[Target],
+        *,
+        beside: Path | None = None,
+        constraints: Sequence[str] = (),
+        folder: Path | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Pin, ...]:
+        """Return the distributions that must be fetched to satisfy targets.
+
+        Every distribution of the host's environment counts as installed and stays as it is. Those
+        in *beside* count as installed too, but for the targets: these get the latest version that
+        suits.
 
         Args:
-            target: The requirement to install.
-            group: Entry-point group of the registry's plugins.
-            others: Requirements (name and specifier) of installed distributions that may change
-                too, within their specifiers. Every other distribution stays as it is.
-
-        Returns:
-            The plan, with the refusals of the policy.
-
-        Raises:
-            InstallError: If the installer finds no plan.
-        """
-
-    def install(self, plan: InstallPlan, progress: Progress | None = None) -> str:
-        """Make exactly the changes of an allowed plan.
-
-        Args:
-            plan: The plan, which has no refusals.
+            targets: The requirements.
+            beside: Folder of a generation.
+            constraints: Requirements (name and specifier) that bind whatever is chosen; a name may
+                occur several times.
+            folder: An empty folder into which the distributions are staged at once, as by `stage`.
             progress: Receives each line of output.
 
         Returns:
-            The output of the installer, without credentials.
+            Exactly one version of each distribution that is neither in the host's environment
+            nor, in this version, in *beside*; sorted by name.
 
         Raises:
-            InstallError: If the installer fails. The environment may be half changed.
+            InstallConflictError: If no set of versions satisfies all requirements. Its
+                ``conflicts`` name both sides and the chain of requirements.
+            InstallError: If the installer fails otherwise.
         """
 
-    def uninstall(self, names: Sequence[str], progress: Progress | None = None) -> str:
-        """Remove distributions.
+    def stage(
+        self,
+        pins: Sequence[Pin],
+        folder: Path,
+        *,
+        targets: Sequence[Target] = (),
+        progress: Progress | None = None,
+    ) -> None:
+        """Unpack exactly these distributions, without dependencies, into an empty folder.
+
+        Modules and metadata lie directly in the folder, scripts in its ``bin``, data files where
+        their names say. Each RECORD lists its files relative to the folder. A file whose hash is
+        not that of its pin is refused. Nothing outside the folder and temporary folders is
+        written.
 
         Args:
-            names: Canonical names.
+            pins: The distributions.
+            folder: An empty folder.
+            targets: The requirements that have URLs or an index, for their credentials.
             progress: Receives each line of output.
 
-        Returns:
-            The output of the installer, without credentials.
-
         Raises:
-            InstallError: If the installer fails. The environment may be half changed.
+            InstallError: If the installer fails. The folder may then contain anything.
         """
 
-    def show(self, name: str) -> Installed | None:
-        """Return an installed distribution.
+    def latest(self, installed: Mapping[str, str]) -> Mapping[str, Release]:
+        """Return what the index has of distributions; those it does not know are left out.
 
         Args:
-            name: Its canonical name.
+            installed: Versions by canonical name.
 
-        Returns:
-            The distribution as it is now, None if it is not installed.
+        Raises:
+            InstallError: If the index does not answer.
         """

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from plugreg.install.environment import Found
-
 
 class _Loader(NamedTuple):
     library: str
@@ -34,20 +32,3 @@ LOADED_BY: Final[Mapping[str, _Loader]] = MappingProxyType(
 Groups of which a user names one to be imported (``sqlalchemy.dialects``, ``console_scripts``) are
 not here, nor those of setuptools: installers build where nothing else is installed.
 """
-
-
-def loaded_groups(found: Found, group: str) -> tuple[str, ...]:
-    """Return the groups in LOADED_BY of which a distribution has entry points, sorted.
-
-    Args:
-        found: The distribution. What belongs to the library itself is left out.
-        group: The group of the registry's plugins, which is left out as well.
-    """
-    from importlib.metadata import Distribution
-
-    groups = {entry_point.group for entry_point in Distribution.at(found.path).entry_points}
-    return tuple(
-        name
-        for name, loader in LOADED_BY.items()
-        if name in groups and name != group and loader.library != found.name
-    )

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from plugreg._support.command import Completed
 from plugreg._support.slugs import canonical
+from plugreg._support.url_secrets import masked
 from plugreg.exceptions import InstallError
 from plugreg.install.commands import CommandInstaller, Work
-from plugreg.install.environment import Found, visible
-from plugreg.install.exact import sha256_of, size_of, source_of
+from plugreg.install.distributions import Distribution
 from plugreg.install.exceptions import (
     BuildFailedError,
     InstallConflictError,
     InstallerMissingError,
     PythonMismatchError,
 )
-from plugreg.install.plan import Change
-from plugreg.install.processes import Completed
+from plugreg.install.plan import Pin
+from plugreg.install.prefixes import sha256_of, size_of, source_of
 
 _OLDEST: Final = "22.2"
-"""First version of pip that can report a dry run."""
+"""First version of pip that reports what it installs."""
+_OLDEST_WITH_AGE: Final = "26.0"
+"""First version of pip that can leave out young releases."""
+
+# The modules of pip, and nothing else that lies beside them.
+_RUN_PIP: Final = """
+import importlib.util, runpy, sys
+folder = sys.argv.pop(1)
+spec = importlib.util.spec_from_file_location(
+    "pip", folder + "/__init__.py", submodule_search_locations=[folder]
+)
+sys.modules["pip"] = module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
 
 _URLS: Final = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS")
 _VARIABLES: Final = (
@@ -40,6 +57,7 @@ _NONE: Final = " "
 
 _OTHERS: Final = "require a different python version: "
 _UNFOUND: Final = "satisfies the requirement "
+_UNREACHABLE: Final = re.compile(r"Could not fetch URL (?!\S+ 404 Client Error)(.*) - skipping")
 _CONFLICT: Final = re.compile(r"^The conflict is caused by:\n((?:[ \t]+.*\n?)+)", re.MULTILINE)
 
 
@@ -61,7 +79,7 @@ def _is_for_other_pythons(output: str) -> bool:
 
 
 class PipInstaller(CommandInstaller):
-    """Installs with ``python -m pip`` of this interpreter, pip 22.2 at least.
+    """Installs with the pip of the host's environment, 22.2 at least.
 
     Creating an installer runs nothing and performs no I/O. Unless the policy is ``isolated``,
     pip's own configuration applies: the variables ``PIP_*`` for network, indexes and cache, and
@@ -77,9 +95,16 @@ class PipInstaller(CommandInstaller):
     credentials, the query of an index, URLs of ``pip.conf``, and the second login of a host.
 
     Args:
+        environment: Folder for the packages of plugins, beside the host's. Created at the first
+            installation.
         policy: Rules for installations. Defaults to ``InstallPolicy()``.
-        plugins_file: Requirements file that lists the installed plugins, None without one.
+        plugins_file: File that lists the installed plugins, None without one.
         timeout: Seconds that each command may take.
+        keep: Number of earlier generations that are kept.
+        lock_timeout: Seconds that a change waits for another one.
+
+    Raises:
+        InstallError: If *environment* is missing.
     """
 
     program = "pip"
@@ -92,24 +117,28 @@ class PipInstaller(CommandInstaller):
         (r"ResolutionImpossible", InstallConflictError),
         (r"subprocess-exited-with-error|metadata-generation-failed", BuildFailedError),
     )
+    yanked = re.compile(
+        r"yanked version: '(\S+)' candidate .*\nReason for being yanked: (?:<none given>)?(.*)"
+    )
 
-    def _check_program(self) -> None:
+    def _check_program(self, host: Mapping[str, Distribution]) -> None:
         from packaging.version import Version
 
-        found = visible().get("pip")
+        found = host.get("pip")
         if found is None:
             raise InstallerMissingError(
                 [f"pip is not installed for {sys.executable!r}; run: python -m ensurepip"]
             )
-        if Version(found.version) < Version(_OLDEST):
+        oldest = _OLDEST if self.policy.min_age is None else _OLDEST_WITH_AGE
+        if Version(found.version) < Version(oldest):
             raise InstallerMissingError(
                 [
-                    f"pip {found.version} is too old to make a plan; {_OLDEST} at least is needed, "
-                    f"run: python -m pip install --upgrade pip"
+                    f"pip {found.version} is too old for this policy; {oldest} at least is "
+                    f"needed, run: python -m pip install --upgrade pip"
                 ]
             )
 
-    def _given(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
+    def _variables(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
         given = {"PIP_USER": "0", "PIP_DRY_RUN": "0", "PIP_NO_DEPS": "0"}
         given |= {"PIP_REQUIREMENT": _NONE, "PIP_EDITABLE": _NONE}
         if self.policy.indexes == ():
@@ -123,76 +152,91 @@ class PipInstaller(CommandInstaller):
             given["PIP_CONFIG_FILE"] = os.devnull
         return given
 
-    def _resolve(
-        self,
-        work: Work,
-        requirement: str,
-        constraints: Sequence[str],
-        before: Mapping[str, Found],
-    ) -> tuple[Change, ...]:
-        import json
+    def _solve(self, work: Work, lines: Sequence[str], constraints: Sequence[str]) -> list[Pin]:
+        done = ("--requirement", work.file("requirements.txt", lines))
+        constrained = ("--constraint", work.file("constraints.txt", constraints))
+        return self._install(work, *done, *constrained, *self._age)
 
-        report = work.folder / "report.json"
-        self._run(
-            work,
-            ("install", "--dry-run", "--upgrade", "--report", str(report), *self._install_options),
-            ("--requirement", work.file("requirement.txt", [requirement])),
-            ("--constraint", work.file("constraints.txt", constraints)),
-        )
-        content = json.loads(report.read_text(encoding="utf-8"))
-        return tuple(_change(entry, before) for entry in content["install"])
-
-    def _put(self, work: Work, lines: Sequence[str], prefix: Path | None = None) -> str:
-        where: tuple[str, ...] = ("--target", "")
-        if prefix is not None:
-            # Otherwise it would take away what is in this environment.
-            where += ("--prefix", str(prefix), "--ignore-installed", "--no-warn-script-location")
-        output = []
+    def _put(self, work: Work, lines: Sequence[str]) -> None:
         # Beside a hash pip wants one of every requirement, which a repository cannot have.
-        for hashed in (True, False):
-            some = [line for line in lines if (" --hash=" in line) is hashed]
+        for is_hashed in (True, False):
+            some = [line for line in lines if (" --hash=" in line) is is_hashed]
             if some:
-                done = self._run(
-                    work,
-                    ("install", "--no-deps", "--force-reinstall", *self._install_options, *where),
-                    ("--requirement", work.file("exact.txt", some)),
-                )
-                output.append(done.output)
-        return "\n".join(output)
+                file = work.file("exact.txt", some)
+                self._install(work, "--no-deps", "--ignore-installed", "--requirement", file)
 
-    def _remove(self, work: Work, names: Sequence[str]) -> str:
-        return self._run(work, ("uninstall", "--yes", "--", *names)).output
+    def _look_up(self, work: Work, lines: Sequence[str]) -> tuple[list[Pin], str]:
+        report = work.folder / "found.json"
+        done = self._run(
+            work,
+            ("install", "--dry-run", "--no-deps", "--ignore-installed", *self._options),
+            ("--report", str(report), "--requirement", work.file("found.txt", lines)),
+        )
+        return _pins_in(report), done.output
+
+    def _newest(self, work: Work) -> dict[str, str]:
+        log = work.folder / "pip.log"
+        # Its answer must not be masked, and "editable" is a flag of this command.
+        environment = {**work.environment, "PIP_EDITABLE": "0"}
+        plain = replace(work, environment=environment, secrets=(), progress=None)
+        done = self._run(
+            plain, ("list", "--outdated", "--format", "json", "--log", str(log)), self._age
+        )
+        # pip passes over an index that does not answer.
+        failed = _UNREACHABLE.search(log.read_text(encoding="utf-8", errors="replace"))
+        if failed:
+            raise InstallError([masked(f"an index does not answer: {failed[1]}", work.secrets)])
+        rows = next(line for line in done.output.splitlines() if line.startswith("["))
+        return {canonical(row["name"]): row["latest_version"] for row in json.loads(rows)}
 
     def _conflicts(self, output: str) -> tuple[str, ...]:
         found = _CONFLICT.search(output)
         return () if found is None else tuple(map(str.strip, found[1].splitlines()))
 
     @property
-    def _install_options(self) -> tuple[str, ...]:
+    def _options(self) -> tuple[str, ...]:
         wheels = ("--only-binary=:all:",) if not self.policy.may_build else ()
         return ("--progress-bar=off", *wheels)
+
+    @property
+    def _age(self) -> tuple[str, ...]:
+        newest = self.policy.newest_upload()
+        return () if newest is None else ("--uploaded-prior-to", newest)
+
+    def _install(self, work: Work, *arguments: str) -> list[Pin]:
+        report = work.folder / "report.json"
+        where = ("--target", "", "--prefix", str(work.prefix), "--no-warn-script-location")
+        self._run(
+            work,
+            ("install", "--no-compile", *self._options, *where, "--report", str(report)),
+            arguments,
+        )
+        return _pins_in(report)
 
     def _run(self, work: Work, *arguments: Iterable[str]) -> Completed:
         common = ("--disable-pip-version-check", "--no-input", "--no-color")
         parts = (word for part in arguments for word in part)
         # Isolated (-I), so that neither the current folder nor PYTHON… decides what pip is.
-        done = work.run(sys.executable, "-I", "-m", "pip", *common, *parts)
-        return self._completed(done)
+        pip = str(work.host["pip"].folder / "pip")
+        return self._check(work.run(work.python, "-I", "-c", _RUN_PIP, pip, *common, *parts))
 
 
 def _as_url(place: str) -> str:
     return place if "://" in place else Path(place).absolute().as_uri()
 
 
-def _change(entry: Mapping[str, Any], before: Mapping[str, Found]) -> Change:
-    """Return the change in an entry of pip's installation report."""
-    name = canonical(entry["metadata"]["name"])
+def _pins_in(report: Path) -> list[Pin]:
+    """Return the distributions in pip's report of an installation."""
+    content = json.loads(report.read_text(encoding="utf-8"))
+    return [_pin(entry) for entry in content["install"]]
+
+
+def _pin(entry: Mapping[str, Any]) -> Pin:
     direct = entry["download_info"]
     source = source_of(direct)
-    return Change(
-        name=name,
-        before=before[name].version if name in before else None,
-        after=entry["metadata"]["version"],
+    return Pin(
+        name=canonical(entry["metadata"]["name"]),
+        version=entry["metadata"]["version"],
         source=source,
         sha256=sha256_of(direct),
         size=size_of(source),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 
@@ -30,6 +32,68 @@ class Target:
     url: str | None = field(default=None, repr=False)
     index_url: str | None = field(default=None, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pin:
+    """Exactly one version of a distribution, and the file or commit that it comes from.
+
+    Args:
+        name: Canonical name.
+        version: Its version.
+        source: URL of the file or commit, without credentials; None if unknown.
+        sha256: Hash of that file in hexadecimal; None if unknown.
+        size: Bytes of that file; None if unknown.
+        direct: Whether a requirement names that URL, so that no index was used.
+    """
+
+    name: str
+    version: str
+    source: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+    direct: bool = False
+
+
+def pin_of(target: Target, pins: Iterable[Pin]) -> Pin | None:
+    """Return the pin that a target asks for, None if there is none.
+
+    Args:
+        target: The target. A URL alone is compared with the sources of direct pins.
+        pins: The pins, in any order.
+    """
+    for pin in pins:
+        if target.name == pin.name:
+            return pin
+        is_direct = target.name is None and pin.direct
+        if is_direct and _place(target.url or "") == _place(pin.source or ""):
+            return pin
+    return None
+
+
+def _place(url: str) -> tuple[str, str]:
+    """Return repository and folder of a URL, without credentials and revision."""
+    address, _, fragment = url.partition("#")
+    scheme, _, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    folders = (part for part in fragment.split("&") if part.startswith("subdirectory="))
+    where = f"{scheme}://{host.rpartition('@')[2]}{slash}{path.rpartition('@')[0] or path}"
+    return where, next(folders, "")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lock:
+    """What is in a generation, as its ``pylock.toml`` has it.
+
+    Args:
+        pins: All its distributions, sorted by name.
+        asked: Requirement lines, without credentials, by canonical name of what was asked for.
+        created: When it was staged, an aware time in UTC.
+    """
+
+    pins: tuple[Pin, ...] = ()
+    asked: Mapping[str, str] = field(default_factory=dict)
+    created: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,37 +1,31 @@
-"""The plugins file: a list of the distributions of plugins, one requirement a line.
-
-It is a requirements file as pip reads it, which people edit too: comments and blank lines, lines
-continued after a backslash, options, hashes, markers. An entry that is added or removed here
-changes the lines of one distribution; every other byte stays as it is.
-"""
+"""The plugins file: the distributions that are asked for, one requirement (PEP 508) a line."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from plugreg._support.slugs import canonical
-from plugreg.exceptions import InstallError
+from plugreg.exceptions import InstallError, RequirementError
 from plugreg.install.exceptions import InstallPermissionError, InstallSpaceError
-from plugreg.install.requirement_lines import (
-    RequirementLine,
-    lines_of,
-    wanted,
-    with_line,
-    with_lines_as_in,
-    without_lines,
-)
+from plugreg.install.requirements import parse_target
 from plugreg.storage.file.storefile import flush_folder
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 _HEADER: Final = (
     "# The distributions of plugins that are to be installed, one requirement a line.\n"
     "# Installing and uninstalling a plugin changes its own line and leaves the others.\n"
 )
+_COMMENT: Final = re.compile(r"(^|(?<!\s)\s+)#.*$")
 _BYTE_ORDER_MARK: Final = "\ufeff"
 _NEW_MODE: Final = 0o644
 _WRITING: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -39,18 +33,38 @@ _MOST_TRIES: Final = 10
 """Number of tries of a change while another writer changes the file."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PluginLine:
+    """A requirement in the plugins file.
+
+    Args:
+        number: Its line, from 1.
+        name: Canonical name of its distribution.
+        text: The requirement, without comment. It may contain credentials.
+        applies: Whether its marker holds in this interpreter.
+        raw: The whole line, with its line break.
+    """
+
+    number: int
+    name: str
+    text: str = field(repr=False)
+    applies: bool = True
+    raw: str = field(default="", repr=False)
+
+
 class PluginsFile:
-    """The plugins file at ``path``, which need not be there yet. Nothing is read till it is asked.
+    """The plugins file at a path; it need not exist, and nothing is read until a method is called.
 
-    A line belongs to a distribution by its canonical name: that of its requirement, or what a URL
-    or path says with ``#egg=`` or its file's name. Lines whose marker does not hold here belong to
-    other interpreters, and lines of options to people; neither is changed.
+    Comments and blank lines are kept. A line whose marker does not hold in this interpreter
+    belongs to other interpreters and is never changed. All else than single requirements (options,
+    hashes, continued lines, paths, other files) is refused, with the number of the line.
 
-    Each verb raises InstallError, with the path, when the file cannot be read (with the line where
-    it is no UTF-8) or written; it has its old content then, or the new one, never a part. It is
-    replaced as a whole by a rename, with the mode it had; a symbolic link stays one. Whoever
-    changes it holds the lock of :class:`plugreg.install.safeguard.Safeguard`, so that changes come
-    one at a time; what an editor, which knows no lock, saves while a change is made is kept.
+    Each method raises an InstallError if the file cannot be read or written. The file is replaced
+    as a whole, with the mode that it had; a symbolic link remains one. What an editor saves
+    meanwhile is kept. The caller must prevent concurrent changes by other processes.
+
+    Args:
+        path: Path of the file.
     """
 
     def __init__(self, path: os.PathLike[str] | str) -> None:
@@ -58,68 +72,108 @@ class PluginsFile:
 
     @property
     def path(self) -> Path:
-        """The file itself: where the path is a symbolic link, what it leads to."""
+        """The file, with symbolic links followed."""
         return Path(os.path.realpath(self._path))
 
-    def lines(self) -> tuple[RequirementLine, ...]:
-        """Return what is listed, in order; nothing where there is no file. Writes nothing."""
-        return lines_of(self.text() or "")
+    def lines(self) -> tuple[PluginLine, ...]:
+        """Return the requirements, in order; none if there is no file."""
+        return tuple(line for line in self._parse(self.text() or "") if line.name)
 
     def text(self) -> str | None:
-        """Return the whole of it, without a byte order mark; None where there is no file."""
+        """Return the content without a byte order mark, None if there is no file."""
         content = _read(self.path)
         return None if content is None else content.text.removeprefix(_BYTE_ORDER_MARK)
 
-    def keep(self, text: str, name: str) -> None:
-        """Keep what people had written, once the file was put back as it was before a change.
+    def put(self, name: str, requirement: str) -> None:
+        """List a requirement as the only line of its distribution.
 
-        ``text`` is what it held ahead of that. Where it differs in more than the lines of
-        distribution ``name``, which the change has written, it is the file's content again, with
-        these lines as they are now.
+        It replaces the first line of that name and keeps the comment and the marker there, unless
+        it has a marker itself. Further lines of that name are removed. Without such a line it is
+        appended. A missing file is created with a header.
+
+        Args:
+            name: The distribution.
+            requirement: A requirement (PEP 508) of that name, or a URL.
+
+        Raises:
+            RequirementError: If *requirement* is not acceptable.
         """
-        own = canonical(name)
-        theirs = without_lines(text, own)
+        from packaging.requirements import Requirement
 
-        def merged(now: str | None) -> str | None:
-            if theirs == (_HEADER if now is None else without_lines(now, own)):
-                return now
-            return with_lines_as_in(now or "", text, own)
+        name = canonical(name)
+        is_url = "://" in requirement.partition("@")[0]
+        new = Requirement(parse_target(f"{name} @ {requirement}" if is_url else requirement).text)
+        if canonical(new.name) != name:
+            raise RequirementError(
+                "packagename", f"it names {new.name!r}, not {name!r}; give one that does"
+            )
 
-        self._change(merged)
+        def replaced(text: str | None) -> str:
+            rows, is_listed = [], False
+            for line in self._parse(_HEADER if text is None else text):
+                if line.name != name or not line.applies:
+                    rows.append(line.raw)
+                elif not is_listed:
+                    is_listed = True
+                    rows.append(_renewed(line.raw, Requirement(line.text), new))
+            return _joined(rows, text or "") if is_listed else _appended(rows, str(new))
 
-    def put(self, name: str, requirement: str, sha256: str | None = None) -> None:
-        """List ``requirement``, one of PEP 508 or a URL, as the only line of distribution ``name``.
-
-        It takes the place of the first line of that name, with the comment and the marker there,
-        unless it brings a marker of its own. Where that has hashes, ``sha256`` takes their place:
-        they are those of other files. Further lines of the name go. Without one it is put at the
-        end, and a missing file is made with a header. A line that asks for just that already, with
-        that hash among its own or without any, stays as it is.
-
-        Raises RequirementError for what would not be read back as one requirement of that name, or
-        holds a variable that an installer would replace by something of the environment; and
-        InstallError where the line has hashes, and there is no ``sha256`` to take their place.
-        """
-        new = wanted(name, requirement, sha256)
-        self._change(lambda text: with_line(_HEADER if text is None else text, new))
+        self._change(replaced)
 
     def remove(self, name: str) -> bool:
-        """Take all lines of distribution ``name`` out; return whether there was one.
+        """Remove all lines of a distribution.
 
-        After a :meth:`put` that found no line of that name the file is as before, byte for byte;
-        one that was made for it keeps its header.
+        Args:
+            name: The distribution.
+
+        Returns:
+            Whether there was one. After `put` appended it, the file is as before, byte for byte.
         """
-        own = canonical(name)
-        return self._change(lambda text: text and without_lines(text, own))
+        name = canonical(name)
+
+        def removed(text: str | None) -> str | None:
+            if text is None:
+                return None
+            lines = self._parse(text)
+            rows = [line.raw for line in lines if line.name != name or not line.applies]
+            return _joined(rows, text)
+
+        return self._change(removed)
+
+    def _parse(self, text: str) -> Iterator[PluginLine]:
+        """Yield all lines; those without a requirement have no name."""
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        for number, raw in enumerate(text.splitlines(keepends=True), 1):
+            wanted = _COMMENT.sub("", _bare(raw)).strip()
+            if not wanted:
+                yield PluginLine(number=number, name="", text="", raw=raw)
+                continue
+            try:
+                requirement = Requirement(wanted)
+                applies = requirement.marker is None or requirement.marker.evaluate()
+                if applies:
+                    parse_target(wanted)
+            except (InvalidRequirement, ValueError, LookupError) as error:
+                why = error.reason if isinstance(error, RequirementError) else "it is none"
+                raise InstallError(
+                    [
+                        f"plugins file {str(self.path)!r}, line {number}: each line must be one "
+                        f"requirement by PEP 508, such as 'shop-discount>=2', without options and "
+                        f"hashes ({why}); correct it"
+                    ]
+                ) from None
+            name = canonical(requirement.name)
+            yield PluginLine(number=number, name=name, text=wanted, applies=applies, raw=raw)
 
     def _change(self, change: Callable[[str | None], str | None]) -> bool:
-        """Replace the file by what ``change`` makes of its text; return whether that differs."""
+        """Replace the file by what *change* makes of its text; return whether that differs."""
         path = self.path
         for _ in range(_MOST_TRIES):
             before = _read(path)
             old = None if before is None else before.text
             mark = _BYTE_ORDER_MARK if old and old.startswith(_BYTE_ORDER_MARK) else ""
-            new = change(old and old.removeprefix(mark))
+            new = change(old if old is None else old.removeprefix(mark))
             if new is None or mark + new == old:
                 return False
             if _replace(path, before, mark + new):
@@ -129,8 +183,43 @@ class PluginsFile:
         )
 
 
+def _bare(raw: str) -> str:
+    return raw.splitlines()[0] if raw else ""
+
+
+def _renewed(raw: str, old: Requirement, new: Requirement) -> str:
+    """Return the line that replaces *raw*, which is itself if it asks for just that."""
+    from packaging.requirements import Requirement
+
+    text = str(new)
+    # Without its marker it would hold for other interpreters too, which may have their own lines.
+    if old.marker and not new.marker:
+        text = f"{text} ; {old.marker}"
+    if Requirement(text) == old:
+        return raw
+    bare = _bare(raw)
+    comment = _COMMENT.search(bare)
+    indent = bare[: len(bare) - len(bare.lstrip())]
+    return f"{indent}{text}{comment[0] if comment else ''}{raw[len(bare) :]}"
+
+
+def _joined(rows: list[str], text: str) -> str:
+    """Return the rows as one text, without a line break at the end if *text* has none."""
+    if rows and text.splitlines()[-1:] == text.splitlines(keepends=True)[-1:]:
+        rows = [*rows[:-1], _bare(rows[-1])]
+    return "".join(rows)
+
+
+def _appended(rows: list[str], text: str) -> str:
+    """Return the text with a line at its end; without that it is as before."""
+    line_break = "\r\n" if any(row.endswith("\r\n") for row in rows) else "\n"
+    if rows and _bare(rows[-1]) == rows[-1]:
+        return "".join((*rows, line_break, text))
+    return "".join((*rows, text, line_break))
+
+
 class _Content(NamedTuple):
-    """What the file holds, with its line breaks as they are, and its mode."""
+    """The text of the file, with its line breaks as they are, and its mode."""
 
     text: str
     mode: int

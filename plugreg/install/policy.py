@@ -6,14 +6,15 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from plugreg._support.slugs import canonical
-from plugreg.install.constraints import Pin, read_pins
+from plugreg._support.url_secrets import masked, secrets_of
+from plugreg.install.constraints import Constraint, read_constraints
 from plugreg.install.loaded import LOADED_BY
 from plugreg.install.plan import Change, Refusal, Target
-from plugreg.install.requirements import masked, secrets_of
 from plugreg.install.urls import (
     FILE_SCHEMES,
     REPOSITORY_SCHEMES,
@@ -31,9 +32,8 @@ _ALL_SCHEMES: Final = (*FILE_SCHEMES, *REPOSITORY_SCHEMES)
 class InstallPolicy:
     """Rules of a host for installations. The name of each rule is that of its field.
 
-    Names are made canonical and paths absolute. One rule always applies, ``environment``: of the
-    installed distributions only the requested one may change, and new distributions may bring
-    only files of their own.
+    Names are made canonical and paths absolute. One rule always applies, ``environment``: the
+    host's distributions stay as they are, and new distributions bring only files of their own.
 
     An entry of *indexes* or *vcs_hosts* is a host or the start of a URL. A host
     (``pypi.example``, ``pypi.example:8443``) without a port means the default port of the scheme.
@@ -64,7 +64,12 @@ class InstallPolicy:
         isolated: Whether the installer's own configuration (variables, files) is ignored.
         entry_points: Permitted entry-point groups of those that a library imports by itself
             (``pydantic``, ``pytest11``). Their code runs even if the plugin is inactive.
-        scripts: Names of commands that scripts of distributions may shadow.
+        scripts: Accepted and without effect: scripts of plugins are on no search path.
+        min_age: Age that a release of an index must have. Releases without a time of upload are
+            left out then; files of *find_links* have none and are not affected. pip 26.0 at least
+            is needed.
+        allow_pth: Whether ``.pth`` files of distributions are permitted. They run code at each
+            start, even if the plugin is inactive.
 
     Raises:
         TypeError: If a field has the wrong type; the message names the field.
@@ -82,6 +87,8 @@ class InstallPolicy:
     isolated: bool = False
     entry_points: Collection[str] = ()
     scripts: Collection[str] = ()
+    min_age: timedelta | None = None
+    allow_pth: bool = False
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {
@@ -97,7 +104,9 @@ class InstallPolicy:
             parse_place("indexes", entry, FILE_SCHEMES)
         for entry in checked["vcs_hosts"]:
             parse_place("vcs_hosts", entry, _ALL_SCHEMES, credentials=False)
-        for name in ("wheels_only", "require_hashes", "isolated"):
+        if self.min_age is not None and not isinstance(self.min_age, timedelta):
+            raise TypeError("min_age must be a timedelta or None; write timedelta(days=7)")
+        for name in ("wheels_only", "require_hashes", "isolated", "allow_pth"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be True or False; write one of them")
         if self.constraints is not None:
@@ -115,26 +124,20 @@ class InstallPolicy:
 
         pip builds a dependency that is named by URL in any case; the plan is then refused.
         """
-        return not self._wheel_rules
+        return not self._wheel_rules()
 
-    @property
-    def _wheel_rules(self) -> tuple[str, ...]:
-        """The rules that let only wheels be installed."""
+    def _wheel_rules(self, *, is_named: bool = False) -> tuple[str, ...]:
+        """Return the rules that let only wheels be installed.
+
+        What a target names by URL together with a name can be judged by that before it is built.
+        """
         given = {
             "wheels_only": self.wheels_only,
-            "allowed": self.allowed is not None,
-            "denied": bool(self.denied),
+            "allowed": self.allowed is not None and not is_named,
+            "denied": bool(self.denied) and not is_named,
             "require_hashes": self.require_hashes,
         }
         return tuple(rule for rule, is_given in given.items() if is_given)
-
-    @property
-    def _named_wheel_rules(self) -> tuple[str, ...]:
-        """Those by which what a target names by URL, together with a name, must be a wheel.
-
-        The name is judged; a URL alone tells its name only when it is built.
-        """
-        return tuple(rule for rule in self._wheel_rules if rule not in ("allowed", "denied"))
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -142,19 +145,25 @@ class InstallPolicy:
         urls = self.indexes or ()
         return tuple(dict.fromkeys(secret for url in urls for secret in secrets_of(url)))
 
-    def index_url(self, target: Target) -> str | None:
+    def index_url(self, target: Target | None = None) -> str | None:
         """Return the index to use, with its credentials.
 
         Args:
-            target: The requested target.
+            target: The requested target, None for none.
 
         Returns:
             The index of *target*, else the first URL in ``indexes``. None leaves the index to the
             installer's configuration.
         """
-        if target.index_url is not None:
+        if target is not None and target.index_url is not None:
             return target.index_url
         return next((index for index in self.indexes or () if "://" in index), None)
+
+    def newest_upload(self) -> str | None:
+        """Return the time before which releases must be uploaded (ISO 8601), None for no rule."""
+        if self.min_age is None:
+            return None
+        return (datetime.now(UTC) - self.min_age).isoformat(timespec="seconds")
 
     def constraint_lines(self) -> tuple[str, ...]:
         """Return the requirements in ``constraints`` that hold here, without their hashes.
@@ -162,7 +171,7 @@ class InstallPolicy:
         Raises:
             InstallError: If the file cannot be read.
         """
-        return tuple(pin.text for pin in self._pins())
+        return tuple(constraint.text for constraint in self._constraints())
 
     def of_target(self, target: Target) -> tuple[Refusal, ...]:
         """Return the refusals of a target that are known before an installer runs.
@@ -178,31 +187,33 @@ class InstallPolicy:
         if target.url is not None:
             is_repository = _is_repository(target.url)
             found += self._of_place("vcs_hosts" if is_repository else "indexes", target.url)
-            rules = self._wheel_rules if target.name is None else self._named_wheel_rules
+            rules = self._wheel_rules(is_named=target.name is not None)
             if rules and not _is_wheel(target.url):
                 found.append(_no_wheel(rules[0], target.shown))
         return tuple(found)
 
-    def of_changes(
-        self, changes: Iterable[Change], target_name: str | None, others: Collection[str] = ()
-    ) -> tuple[Refusal, ...]:
+    def of_changes(self, changes: Iterable[Change], target_name: str | None) -> tuple[Refusal, ...]:
         """Return the refusals of a plan's changes.
 
         Args:
             changes: The changes. The source of a repository is a URL such as ``git+https://…``.
             target_name: Name of the requested distribution, None if unknown.
-            others: Canonical names of further distributions that may change.
 
         Raises:
             InstallError: If the file ``constraints`` cannot be read.
         """
-        pins = self._pins()
+        known = self._constraints()
         named = None if target_name is None else canonical(target_name)
-        return tuple(
-            refusal
-            for change in changes
-            for refusal in self._of_change(change, named, others, pins)
-        )
+        found: list[Refusal] = []
+        for change in changes:
+            name = canonical(change.name)
+            if change.after is not None:
+                found += self._of_name(name)
+                found += self._of_form(change, is_named=change.direct and name == named)
+                found += self._of_source(change)
+                own = [constraint for constraint in known if constraint.name == name]
+                found += self._of_constraints(change, change.after, own)
+        return tuple(found)
 
     def of_entry_points(self, changes: Iterable[Change]) -> tuple[Refusal, ...]:
         """Return the refusals for entry points that a library would import by itself.
@@ -216,19 +227,6 @@ class InstallPolicy:
             for group in change.entry_points
             if group not in self.entry_points
         )
-
-    def _of_change(
-        self, change: Change, named: str | None, others: Collection[str], pins: tuple[Pin, ...]
-    ) -> Iterator[Refusal]:
-        name = canonical(change.name)
-        if change.before is not None and name != named and name not in others:
-            yield Refusal(rule="environment", reason=_disturbed(change))
-        if change.after is None:
-            return
-        yield from self._of_name(name)
-        yield from self._of_form(change, asked=change.direct and name == named)
-        yield from self._of_source(change)
-        yield from self._of_pins(change, change.after, [pin for pin in pins if pin.name == name])
 
     def _of_name(self, name: str) -> Iterator[Refusal]:
         if name in self.denied:
@@ -249,17 +247,12 @@ class InstallPolicy:
             )
             yield Refusal(rule=rule, reason=reason)
 
-    def _of_form(self, change: Change, *, asked: bool) -> Iterator[Refusal]:
-        """Refuse what is no wheel; ``asked`` says that the target names its URL.
-
-        No option keeps pip from building what a dependency names by URL.
-        """
-        rules = self._named_wheel_rules if asked else self._wheel_rules
+    def _of_form(self, change: Change, *, is_named: bool) -> Iterator[Refusal]:
+        """Refuse what is no wheel: no option keeps pip from building a direct dependency."""
+        rules = self._wheel_rules(is_named=is_named)
         if change.source is None:
             rules = tuple(name for name in rules if name == "wheels_only")
-        elif _is_wheel(change.source):
-            return
-        if rules:
+        if rules and (change.source is None or not _is_wheel(change.source)):
             yield _no_wheel(rules[0], f"{change.name} {change.after}")
 
     def _of_source(self, change: Change) -> Iterator[Refusal]:
@@ -306,31 +299,32 @@ class InstallPolicy:
                     return True
         return False
 
-    def _of_pins(self, change: Change, version: str, pins: list[Pin]) -> Iterator[Refusal]:
+    def _of_constraints(
+        self, change: Change, version: str, own: list[Constraint]
+    ) -> Iterator[Refusal]:
         what = f"{change.name} {version}"
-        for pin in pins:
-            if not pin.accepts(version):
-                reason = f"{what!r} contradicts {masked(pin.text)!r} in the constraints"
+        for constraint in own:
+            if not constraint.accepts(version):
+                reason = f"{what!r} contradicts {masked(constraint.text)!r} in the constraints"
                 yield Refusal(rule="constraints", reason=reason)
-        if not self.require_hashes:
+        exact = (line for line in own if line.is_exact and line.accepts(version))
+        known = frozenset[str]().union(*(line.hashes for line in exact))
+        if not self.require_hashes or (change.sha256 or "").lower() in known:
             return
-        known = {hash_ for e in pins if e.is_exact and e.accepts(version) for hash_ in e.hashes}
         if not known:
             reason = f"{what!r} has no sha256 in the constraints; the host has to add it"
         elif change.sha256 is None:
             reason = f"{what!r} comes without a sha256, so that it cannot be compared"
-        elif change.sha256.lower() not in known:
-            reason = f"{what!r} has a sha256 that is none of those in the constraints"
         else:
-            return
+            reason = f"{what!r} has a sha256 that is none of those in the constraints"
         yield Refusal(rule="require_hashes", reason=reason)
 
     def _places(self, rule: str) -> list[Place]:
         entries = self.indexes if rule == "indexes" else self.vcs_hosts
         return [parse_place(rule, entry, _ALL_SCHEMES) for entry in entries or ()]
 
-    def _pins(self) -> tuple[Pin, ...]:
-        return () if self.constraints is None else read_pins(Path(self.constraints))
+    def _constraints(self) -> tuple[Constraint, ...]:
+        return () if self.constraints is None else read_constraints(Path(self.constraints))
 
 
 def _is_repository(url: str) -> bool:
@@ -353,16 +347,6 @@ def _loaded(change: Change, group: str) -> str:
         f"its code would run while its plugins are off; "
         f"ask the host to add the group to entry_points of its policy, or for a version without it"
     )
-
-
-def _disturbed(change: Change) -> str:
-    if change.after is None:
-        what = f"{change.name} {change.before} would be removed"
-    elif change.after == change.before:
-        what = f"{change.name} {change.before} would be installed anew"
-    else:
-        what = f"{change.name} {change.before} would become {change.after}"
-    return f"{what}, but only what is asked for may change; ask for a version that suits it"
 
 
 def _address(url: str) -> Address | str:

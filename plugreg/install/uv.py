@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from plugreg._support.command import Completed, run
 from plugreg._support.slugs import canonical
 from plugreg.exceptions import InstallError
-from plugreg.install.commands import CommandInstaller, Work
-from plugreg.install.environment import Found, files_of, visible
-from plugreg.install.exact import sha256_of, size_of, source_of
+from plugreg.install import pylock
+from plugreg.install.commands import CommandInstaller, Work, line_of
+from plugreg.install.distributions import Distribution, distributions
 from plugreg.install.exceptions import (
     BuildFailedError,
     InstallerMissingError,
     PythonMismatchError,
 )
 from plugreg.install.installer import Progress
-from plugreg.install.plan import Change, Target
+from plugreg.install.plan import Pin, Target
 from plugreg.install.policy import InstallPolicy
-from plugreg.install.processes import Completed, commands_path, run, variables
-from plugreg.install.requirements import masked
-from plugreg.install.unpacked import Unpacked
+from plugreg.install.prefixes import pinned_url, source_of
+from plugreg.install.variables import commands_path, variables
 
 _OLDEST: Final = "0.13"
 """The first uv whose RECORD has all that it unpacks, and no more."""
@@ -92,7 +92,7 @@ def _is_not_there(output: str) -> bool:
 
 
 class UvInstaller(CommandInstaller):
-    """Installs with uv, 0.13 at least, into the environment of this interpreter.
+    """Installs with uv, 0.13 at least, for the interpreter of the host.
 
     Creating an installer runs nothing. Older versions of uv copy the RECORD of a wheel as it is;
     files missing in it would belong to no distribution.
@@ -101,65 +101,87 @@ class UvInstaller(CommandInstaller):
     network, indexes and cache, and ``uv.toml`` of the user and the system. pip's configuration
     does not apply, nor do configuration files of a project folder.
 
-    uv supports git repositories only, and caches them without submodules. It does not see the
-    system's distributions in an environment made with ``--system-site-packages``: it would
-    install the same version again into the environment itself.
+    uv supports git repositories only, and caches them without submodules.
 
     Args:
+        environment: Folder for the packages of plugins, beside the host's. Created at the first
+            installation.
         policy: Rules for installations. Defaults to ``InstallPolicy()``.
-        plugins_file: Requirements file that lists the installed plugins, None without one.
+        plugins_file: File that lists the installed plugins, None without one.
         timeout: Seconds that each command may take.
+        keep: Number of earlier generations that are kept.
+        lock_timeout: Seconds that a change waits for another one.
         uv: Path of the program. Defaults to that of the installed package ``uv``, then to ``uv``
             on the search path.
+
+    Raises:
+        InstallError: If *environment* is missing.
     """
 
     program = "uv"
     own_variables = re.compile(rf"UV_(?:{'|'.join(_VARIABLES)}|INDEX_\w+_(?:USERNAME|PASSWORD))")
+    netrc_variables = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
     failures = (
         (_is_for_other_pythons, PythonMismatchError),
         (_has_no_wheels, BuildFailedError),
         (r"Building source distributions(?: for \S+)? is disabled", BuildFailedError),
         (_is_not_there, InstallError),
     )
+    yanked = re.compile(r"`([^`=]+)==[^`]*` is yanked(?: \(reason: \"(.*)\"\))?")
 
     def __init__(
         self,
         *,
+        environment: str | os.PathLike[str] | None = None,
         policy: InstallPolicy | None = None,
         plugins_file: str | os.PathLike[str] | None = None,
         timeout: float = 600.0,
+        keep: int = 3,
+        lock_timeout: float = 10.0,
         uv: str | os.PathLike[str] | None = None,
     ) -> None:
-        super().__init__(policy=policy, plugins_file=plugins_file, timeout=timeout)
+        super().__init__(
+            environment=environment,
+            policy=policy,
+            plugins_file=plugins_file,
+            timeout=timeout,
+            keep=keep,
+            lock_timeout=lock_timeout,
+        )
         self._uv = uv
 
-    def _check_program(self) -> None:
+    def _check_program(self, host: Mapping[str, Distribution]) -> None:
         from packaging.version import Version
 
         completed = run(
-            (self._path(), "--version"),
+            (self._path(host), "--version"),
             timeout=self._timeout,
             environment=variables(self.own_variables, {"UV_NO_CONFIG": "1"}, isolated=True),
         )
         found = _VERSION.match(completed.output)
         if found is None:
-            raise InstallerMissingError([f"{self._path()!r} does not tell its version as uv does"])
+            raise InstallerMissingError([f"{self._path(host)!r} does not print its version as uv"])
         if Version(found[1]) < Version(_OLDEST):
             raise InstallerMissingError(
                 [
-                    f"uv {found[1]} is too old to make a plan; {_OLDEST} at least is needed, run: "
+                    f"uv {found[1]} is too old; {_OLDEST} at least is needed, run: "
                     f"python -m pip install --upgrade uv"
                 ]
             )
 
     @contextmanager
-    def _work(self, target: Target | None, progress: Progress | None = None) -> Iterator[Work]:
-        with super()._work(target, progress) as work:
+    def _work(
+        self,
+        targets: Sequence[Target],
+        folder: Path | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Work]:
+        with super()._work(targets, folder, progress) as work:
             # Otherwise uv looks for one in the folders above, where anybody may write.
             (work.folder / "uv.toml").touch()
             yield work
 
-    def _given(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
+    def _variables(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
         # A file that is a link to uv's cache would be changed there too, for all environments.
         given = {"UV_LINK_MODE": "copy", "UV_NO_VERIFY_HASHES": "0"}
         # A build runs the code of others, which what is needed to publish is not for.
@@ -173,61 +195,51 @@ class UvInstaller(CommandInstaller):
             given["UV_NO_CONFIG"] = "1"
         return given
 
-    def _resolve(
-        self,
-        work: Work,
-        requirement: str,
-        constraints: Sequence[str],
-        before: Mapping[str, Found],
-    ) -> tuple[Change, ...]:
-        from packaging.requirements import Requirement
-
-        asked = Requirement(requirement)
-        name = canonical(asked.name)
+    def _solve(self, work: Work, lines: Sequence[str], constraints: Sequence[str]) -> list[Pin]:
         # Those given here would otherwise stand in place of the host's.
         files = work.environment.get("UV_CONSTRAINT", "").split()
-        output = self._dry_run(
+        self._run(
             work,
-            ("--upgrade-package", name),
-            ("--requirement", work.file("requirement.txt", [requirement])),
+            "install",
+            (*self._age, "--prefix", str(work.root)),
+            ("--requirement", work.file("requirements.txt", lines)),
             *(
                 ("--constraint", path)
                 for path in (work.file("constraints.txt", constraints), *files)
             ),
         )
-        removed, added = _steps(output)
-        if asked.url is not None and name in added:
-            added[name] = requirement
-        told = self._looked_up(work, list(added.values())) if added else {}
-        return tuple(
-            replace(
-                told.get(name, Change(name=name, before=None, after=None)),
-                before=_version(before.get(name), removed[name]) if name in removed else None,
-            )
-            for name in {**removed, **added}
+        # Only what was there before has no INSTALLER.
+        found = [new for new in distributions(work.modules).values() if new.text("INSTALLER")]
+        return self._look_up(work, [_exact(new, lines) for new in found])[0] if found else []
+
+    def _put(self, work: Work, lines: Sequence[str]) -> None:
+        options = ["--no-compile-bytecode", "--prefix", str(work.prefix)]
+        for match in filter(None, map(_NAME_AND_URL.match, lines)):
+            # For uv the file at a URL stays the same; but it may be another one by now.
+            options += ["--reinstall-package", match[1]]
+        self._run(
+            work,
+            "install",
+            ("--no-deps", *options),
+            ("--requirement", work.file("exact.txt", lines)),
         )
 
-    def _unpacked(self, work: Work, requirement: str, before: Mapping[str, Found]) -> Change:
-        # In its record of a URL uv leaves out the hash of the file.
-        asked = super()._unpacked(work, requirement, before)
-        return replace(asked, sha256=self._looked_up(work, [requirement])[asked.name].sha256)
-
-    def _put(self, work: Work, lines: Sequence[str], prefix: Path | None = None) -> str:
-        options = [] if prefix is None else ["--prefix", str(prefix)]
-        for match in filter(None, map(_NAME_AND_URL.match, lines)):
-            # For uv what is at a URL stays the same; but it may be another file by now.
-            options += ["--reinstall-package", match[1]]
+    def _look_up(self, work: Work, lines: Sequence[str]) -> tuple[list[Pin], str]:
+        # The answer is masked, and a user of an index may be called like a part of a name in it.
         output = self._run(
             work,
-            ("install", *self._options, "--no-deps", *options),
-            ("--requirement", work.file("exact.txt", lines)),
+            "compile",
+            ("--no-deps", "--no-header"),
+            ("--output-file", "pylock.toml", work.file("found.txt", lines)),
         ).output
-        if prefix is not None:
-            _check_python(Unpacked(prefix).distributions().values())
-        return output
+        lock = pylock.load(work.folder / "pylock.toml", require_hashes=False)
+        return list(lock.pins), output
 
-    def _remove(self, work: Work, names: Sequence[str]) -> str:
-        return self._run(work, ("uninstall", "--python", sys.executable, "--", *names)).output
+    def _newest(self, work: Work) -> dict[str, str]:
+        plain = replace(work, secrets=(), progress=None)
+        done = self._run(plain, "list", ("--outdated", "--format", "json"), self._age)
+        rows = next(line for line in done.output.splitlines() if line.startswith("["))
+        return {canonical(row["name"]): row["latest_version"] for row in json.loads(rows)}
 
     def _conflicts(self, output: str) -> tuple[str, ...]:
         lines = map(str.strip, _reasons(output).splitlines())
@@ -236,59 +248,48 @@ class UvInstaller(CommandInstaller):
 
     @property
     def _options(self) -> tuple[str, ...]:
-        wheels = ("--only-binary", ":all:") if not self.policy.may_build else ()
-        index = ("--no-index",) if self.policy.indexes == () else ()
-        return ("--python", sys.executable, *wheels, *index)
+        return ("--no-index",) if self.policy.indexes == () else ()
 
-    def _path(self) -> str:
-        """Return where uv is. Raises InstallerMissingError."""
+    @property
+    def _wheels(self) -> tuple[str, ...]:
+        return ("--only-binary", ":all:") if not self.policy.may_build else ()
+
+    @property
+    def _age(self) -> tuple[str, ...]:
+        newest = self.policy.newest_upload()
+        return () if newest is None else ("--exclude-newer", newest)
+
+    def _path(self, host: Mapping[str, Distribution]) -> str:
+        """Return the path of uv. Raises InstallerMissingError."""
         import shutil
 
         given = self._uv
-        found = _installed_uv() if given is None else shutil.which(given, path=commands_path())
+        if given is None:
+            found = _installed_uv(host) or shutil.which("uv", path=commands_path())
+        else:
+            found = shutil.which(given, path=commands_path())
         if found is None:
             where = "not on the path of programs" if given is None else f"not {os.fspath(given)!r}"
             raise InstallerMissingError([f"uv is {where}; run: python -m pip install uv"])
         return found
 
-    def _run(self, work: Work, *arguments: Sequence[str]) -> Completed:
+    def _run(self, work: Work, verb: str, *arguments: Sequence[str]) -> Completed:
+        options = ("--python", work.python, *self._options)
+        if verb != "list":
+            options += self._wheels
         parts = (word for part in arguments for word in part)
-        return self._completed(work.run(self._path(), "pip", *parts))
-
-    def _dry_run(self, work: Work, *arguments: Sequence[str]) -> str:
-        """Return what uv would do in its words, which are not masked, unlike those of errors.
-
-        A user of an index may be called like a part of a distribution's name.
-        """
-        parts = (word for part in arguments for word in part)
-        plain = replace(work, secrets=(), progress=None)
-        done = plain.run(self._path(), "pip", "install", *self._options, "--dry-run", *parts)
-        if done.code:
-            self._completed(done._replace(output=masked(done.output, work.secrets)))
-        return done.output
-
-    def _looked_up(self, work: Work, lines: Sequence[str]) -> dict[str, Change]:
-        """Return each of some exact requirements as an addition, with source, hash and size."""
-        import tomllib
-
-        self._run(
-            work,
-            ("compile", *self._options, "--no-deps", "--quiet"),
-            ("--output-file", "pylock.toml", work.file("found.txt", lines)),
-        )
-        lock = tomllib.loads((work.folder / "pylock.toml").read_text(encoding="utf-8"))
-        return {change.name: change for change in map(_addition, lock["packages"])}
+        return self._check(work.run(self._path(work.host), "pip", verb, *options, *parts))
 
 
-def _installed_uv() -> str | None:
-    import shutil
-
+def _installed_uv(host: Mapping[str, Distribution]) -> str | None:
     # A module of this name may be anybody's, so that it is not imported.
-    package = visible().get("uv")
-    for file in () if package is None else files_of(package):
-        if file.stem == "uv" and file.suffix in ("", ".exe") and os.access(file, os.X_OK):
-            return str(file)
-    return shutil.which("uv", path=commands_path())
+    if "uv" in host:
+        with suppress(OSError, ValueError):
+            for name in host["uv"].record():
+                file = host["uv"].folder / name
+                if file.stem == "uv" and file.suffix in ("", ".exe") and os.access(file, os.X_OK):
+                    return os.path.normpath(file)
+    return None
 
 
 def _as_url(place: str) -> str:
@@ -296,110 +297,15 @@ def _as_url(place: str) -> str:
     return url.replace(",", "%2C")  # uv splits them at commas.
 
 
-def _steps(output: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Return what uv would remove, names to versions, and add, names to exact requirements.
+def _exact(found: Distribution, lines: Iterable[str]) -> str:
+    """Return the requirement that gives exactly what uv has installed."""
+    from packaging.requirements import Requirement
 
-    Raises InstallError where uv says that it would do something else than what was understood.
-    """
-    removed: dict[str, str] = {}
-    added: dict[str, str] = {}
-    counts = {"install": 0, "uninstall": 0}
-    for sign, told_name, version, url, source in _STEP.findall(output):
-        name = canonical(told_name)
-        if sign in "-~":
-            removed[name] = version
-            counts["uninstall"] += 1
-        if sign in "+~":
-            address = url or source
-            added[name] = f"{name} @ {address}" if address else f"{name}=={version}"
-            counts["install"] += 1
-    told = {what: int(number or 0) for what, number in _COUNT.findall(output)}
-    if not told or any(told.get(what, 0) != count for what, count in counts.items()):
-        raise InstallError(
-            ["uv has told what it would do in words that are not known; use another version of it"]
-        )
-    return removed, added
-
-
-def _version(found: Found | None, told: str) -> str:
-    return told if found is None else found.version
-
-
-def _addition(package: Mapping[str, Any]) -> Change:
-    """Return one entry of a lock file of PEP 751 as an addition."""
-    direct = _direct_url(package)
-    source = source_of(direct)
-    return Change(
-        name=canonical(package["name"]),
-        before=None,
-        after=package["version"],
-        source=source,
-        sha256=sha256_of(direct),
-        size=direct.get("size") or size_of(source),
-        direct="vcs" in package or "archive" in package,
-    )
-
-
-def _direct_url(package: Mapping[str, Any]) -> dict[str, Any]:
-    """Return where an entry of a lock file comes from, as PEP 610 has it, with its size."""
-    repository = package.get("vcs")
-    file = repository or package.get("archive") or _file(package)
-    direct = {
-        "url": file["url"],
-        "subdirectory": file.get("subdirectory"),
-        "size": file.get("size"),
-    }
-    if repository is not None:
-        vcs_info = {"vcs": repository["type"], "commit_id": repository["commit-id"]}
-        return {**direct, "vcs_info": vcs_info}
-    return {**direct, "archive_info": {"hashes": file["hashes"]}}
-
-
-def _file(package: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the file that uv takes: the wheel that suits best, else what can be built."""
-    from packaging.tags import sys_tags
-    from packaging.utils import parse_wheel_filename
-
-    ranks = {tag: rank for rank, tag in enumerate(sys_tags())}
-
-    def rank(wheel: Mapping[str, Any]) -> tuple[int, int]:
-        _, _, build, tags = parse_wheel_filename(_file_name(wheel["url"]))
-        best = min(ranks.get(tag, len(ranks)) for tag in tags)
-        return best, -(build[0] if build else 0)
-
-    wheels = package.get("wheels")
-    file: Mapping[str, Any] = min(wheels, key=rank) if wheels else package["sdist"]
-    return file
-
-
-def _file_name(url: str) -> str:
-    from urllib.parse import unquote, urlsplit
-
-    return unquote(urlsplit(url).path).rpartition("/")[2]
-
-
-def _check_python(unpacked: Iterable[Found]) -> None:
-    """Raise PythonMismatchError for what is not for this interpreter.
-
-    uv does not look at an upper bound of ``Requires-Python``, but pip does.
-    """
-    for distribution, wanted in _wanted_pythons(unpacked):
-        from packaging.specifiers import SpecifierSet
-
-        version = ".".join(map(str, sys.version_info[:3]))
-        if not SpecifierSet(wanted).contains(version, prereleases=True):
-            raise PythonMismatchError(
-                [
-                    f"{distribution.name} {distribution.version} requires Python {wanted!r}, "
-                    f"and this is {version}"
-                ]
-            )
-
-
-def _wanted_pythons(unpacked: Iterable[Found]) -> Iterator[tuple[Found, str]]:
-    from importlib.metadata import Distribution
-
-    for distribution in unpacked:
-        wanted = Distribution.at(distribution.path).metadata["Requires-Python"]
-        if wanted:
-            yield distribution, wanted
+    text = found.text("direct_url.json")
+    if not text:
+        return f"{found.name}=={found.version}"
+    source = source_of(json.loads(text))
+    for asked in map(Requirement, lines):
+        if asked.url and canonical(asked.name) == found.name:
+            return f"{found.name} @ {pinned_url(asked.url, source)}"
+    return line_of(Requirement(f"{found.name} @ {source}"))

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import pytest
 
+from plugreg._support.command import Completed
 from plugreg.exceptions import InstallError
 from plugreg.install import PipInstaller, UvInstaller
+from plugreg.install.constraints import read_constraints
 from plugreg.install.exceptions import (
     BuildFailedError,
     InstallConflictError,
     PythonMismatchError,
 )
-from plugreg.install.processes import Completed
-from plugreg.install.requirement_lines import lines_of
+from plugreg.install.plugins_file import PluginsFile
 from plugreg.install.urls import FILE_SCHEMES, parse_address
 
+PIP = PipInstaller(environment="plugins.d")
+UV = UvInstaller(environment="plugins.d")
 LENGTH = 300_000
 PIP_OTHERS = "require a different python version: "
 OUTPUTS = {
@@ -43,11 +46,11 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("output", OUTPUTS.values(), ids=OUTPUTS.keys())
-@pytest.mark.parametrize("installer", [PipInstaller(), UvInstaller()], ids=["pip", "uv"])
+@pytest.mark.parametrize("installer", [PIP, UV], ids=["pip", "uv"])
 def test_no_output_keeps_the_host_waiting(installer, output: str) -> None:
     """The error of a failed command is found however the output is made up."""
     with pytest.raises(InstallError):
-        installer._completed(Completed(1, output))
+        installer._check(Completed(1, output))
 
 
 UV_LEAD = "  \N{MULTIPLICATION SIGN} No solution found when resolving dependencies:\n  ╰─▶ "
@@ -57,55 +60,55 @@ UV_LEAD = "  \N{MULTIPLICATION SIGN} No solution found when resolving dependenci
     ("installer", "output", "kind"),
     [
         (
-            PipInstaller(),
+            PIP,
             "ERROR: Ignored the following versions that require a different python version: "
             "1.0 Requires-Python >=4; 2.0 Requires-Python >=4\n"
             "ERROR: Could not find a version that satisfies the requirement tea==2.0 (from: 3.0)\n",
             PythonMismatchError,
         ),
         (
-            PipInstaller(),
+            PIP,
             "ERROR: Ignored the following versions that require a different python version: "
             "1.0 Requires-Python >=4\n"
             "ERROR: Could not find a version that satisfies the requirement tea==2.0 (from: 3.0)\n",
             InstallError,
         ),
         (
-            PipInstaller(),
+            PIP,
             "ERROR: Ignored the following versions that require a different python version: "
             "1.0 Requires-Python >=4\n"
             "ERROR: Could not find a version that satisfies the requirement tea (from: none)\n",
             PythonMismatchError,
         ),
         (
-            UvInstaller(),
+            UV,
             UV_LEAD + "Because the current Python version (3.11) does not\n      satisfy "
             "Python>=4 and tea==1 depends on Python>=4, no version fits.\n",
             PythonMismatchError,
         ),
         (
-            UvInstaller(),
+            UV,
             UV_LEAD + "Because tea==1 depends on cup>=2 and cup==2 requires Python>=4, no.\n",
             InstallConflictError,
         ),
         (
-            UvInstaller(),
+            UV,
             UV_LEAD + "Because only tea==1 is available and you\n      require tea>1, no.\n",
             InstallError,
         ),
         (
-            UvInstaller(),
+            UV,
             UV_LEAD + "Because only the following versions of tea are available:\n"
             "          tea==1\n          tea==2\n      and you require tea>2, no.\n",
             InstallError,
         ),
-        (UvInstaller(), UV_LEAD + "Because tea==1 has no\n  wheels, no.\n", BuildFailedError),
+        (UV, UV_LEAD + "Because tea==1 has no\n  wheels, no.\n", BuildFailedError),
     ],
 )
 def test_outputs_are_understood(installer, output: str, kind: type[InstallError]) -> None:
     """The class of the error is that of what the program has written, broken lines included."""
     with pytest.raises(InstallError) as caught:
-        installer._completed(Completed(1, output))
+        installer._check(Completed(1, output))
 
     assert type(caught.value) is kind
 
@@ -114,7 +117,7 @@ def test_conflicts_of_uv_are_its_sentences_without_hints() -> None:
     """Lines before a hint, without drawings and blank lines."""
     output = UV_LEAD + "Because a\n      b.\n\n      hint: c\n"
     with pytest.raises(InstallConflictError) as caught:
-        UvInstaller()._completed(Completed(1, output))
+        UV._check(Completed(1, output))
 
     assert caught.value.conflicts == ("Because a", "b.")
 
@@ -125,8 +128,13 @@ def test_a_url_of_many_escapes_is_refused() -> None:
         parse_address("https://tea.example/%" + "25" * LENGTH, FILE_SCHEMES)
 
 
-def test_a_long_run_of_blanks_in_the_plugins_file_is_read() -> None:
+def test_a_long_run_of_blanks_in_a_file_is_read(tmp_path) -> None:
     """Blanks that no comment follows are no more work than others."""
-    [line] = lines_of("tea" + " " * LENGTH + "\\\n" + "\t" * LENGTH + "--pre # why\n")
+    plugins = tmp_path / "plugins.txt"
+    plugins.write_text("tea" + " " * LENGTH + "\t" * LENGTH + "# why\n")
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("tea" + " " * LENGTH + "\\\n" + "\t" * LENGTH + "--pre # why\n")
+    [line] = PluginsFile(plugins).lines()
+    [constraint] = read_constraints(constraints)
 
-    assert (line.text, line.options) == ("tea", ("--pre",))
+    assert (line.text, constraint.text) == ("tea", "tea")

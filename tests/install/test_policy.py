@@ -212,26 +212,6 @@ class TestNames:
         assert change_rules(InstallPolicy(denied=["leaves"]), gone, named="leaves") == []
 
 
-class TestEnvironment:
-    @pytest.mark.parametrize("after", ["0.9", "1.1", "1.0", None])
-    def test_nothing_else_changes_or_vanishes(self, after):
-        """Neither up nor down, neither anew nor away; the reason names it and both versions."""
-        [refusal] = InstallPolicy().of_changes(
-            [added(), Change(name="leaves", before="1.0", after=after)], "shop-tea"
-        )
-
-        assert refusal.rule == "environment"
-        assert refusal.reason.startswith("leaves 1.0 would ")
-        assert (after or "removed") in refusal.reason or after == "1.0"
-
-    def test_what_is_asked_for_may_change(self):
-        """An upgrade of the named one is what is wanted; others may be added."""
-        upgrade = Change(name="shop-tea", before="1.0", after="2.0")
-
-        assert change_rules(InstallPolicy(), upgrade, added("leaves"), named="Shop_Tea") == []
-        assert change_rules(InstallPolicy(), upgrade, named=None) == ["environment"]
-
-
 class TestNoIndex:
     def test_an_empty_collection_means_none(self, tmp_path):
         """No index may be named, and each file must come from a folder of the host's."""

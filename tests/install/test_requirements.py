@@ -13,9 +13,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from packaging.requirements import InvalidRequirement, Requirement
 
+from plugreg._support.url_secrets import masked, secrets_of
 from plugreg.exceptions import RequirementError
 from plugreg.install.plan import Target
-from plugreg.install.requirements import masked, parse_target, secrets_of
+from plugreg.install.requirements import parse_target
 
 HASH = "a" * 64
 

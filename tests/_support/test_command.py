@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -15,19 +14,9 @@ from queue import Queue
 import pytest
 
 import plugreg
+from plugreg._support.command import Completed, _follow, _Output, last_lines, run
 from plugreg._support.process import has_ended
-from plugreg.exceptions import InstallError
-from plugreg.install.environment import Environment
-from plugreg.install.exceptions import InstallTimeoutError
-from plugreg.install.processes import (
-    Completed,
-    _follow,
-    _Told,
-    commands_path,
-    credentials_in,
-    run,
-    variables,
-)
+from plugreg._support.url_secrets import masker
 
 SECRET = "s3cret-canary"
 
@@ -90,7 +79,7 @@ class TestOutput:
         answer = tmp_path / "answer"
         told = []
 
-        def progress(line):
+        def listen(line):
             told.append(line)
             answer.touch()
 
@@ -100,7 +89,7 @@ class TestOutput:
             "while not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.01)\n"
             "print('second')",
             answer,
-            progress=progress,
+            listen=listen,
         )
 
         assert told == ["first", "second"]
@@ -109,10 +98,10 @@ class TestOutput:
     def test_a_listener_that_fails_costs_nothing(self, error):
         """The command runs to its end, and all that it tells is kept."""
 
-        def progress(line):
+        def listen(line):
             raise error
 
-        assert python("print('a'); print('b')", progress=progress) == Completed(0, "a\nb")
+        assert python("print('a'); print('b')", listen=listen) == Completed(0, "a\nb")
 
     def test_secrets_are_masked_for_all(self):
         """Neither the listener nor the output has them, nor credentials in any URL."""
@@ -120,8 +109,8 @@ class TestOutput:
         done = python(
             "import sys; print(sys.argv[1]); print('https://me:pw@example.org/x?token=abc')",
             f"password {SECRET}, and again: {SECRET}",
-            secrets=[SECRET],
-            progress=told.append,
+            mask=masker([SECRET]),
+            listen=told.append,
         )
 
         assert told == done.output.splitlines()
@@ -136,7 +125,7 @@ class TestOutput:
             "sys.stdout.write('x' * 8186 + sys.argv[1] + 'x' * 200_000 + '\\n')\n"
             "print('after')",
             SECRET,
-            secrets=[SECRET],
+            mask=masker([SECRET]),
         )
 
         assert done.output.splitlines()[::2] == ["before", "after"]
@@ -187,107 +176,28 @@ class TestSurroundings:
     @pytest.mark.parametrize("program", ["/no/such/program", "/etc/passwd", ""])
     def test_a_program_that_cannot_be_started_is_told(self, program):
         """The reason names it."""
-        with pytest.raises(InstallError, match=f"{program!r} is no program"):
+        with pytest.raises(OSError, match=f"{program!r} is no program"):
             run([program], timeout=60, environment={})
-
-    def test_few_variables_are_passed_on(self, monkeypatch):
-        """An installer gets what it needs to run, the network's and its own; no other secret."""
-        for name in list(os.environ):
-            monkeypatch.delenv(name)
-        passed = {
-            "PATH": "/bin",
-            "HOME": "/home",
-            "LANG": "C",
-            "LC_ALL": "C",
-            "XDG_CACHE_HOME": "/cache",
-            "https_proxy": "http://proxy",
-            "NO_PROXY": "localhost",
-            "REQUESTS_CA_BUNDLE": "/ca",
-            "SSL_CERT_FILE": "/ca",
-        }
-        others = ["AWS_SECRET_ACCESS_KEY", "DATABASE_URL", "PYTHONPATH", "UV_TOKEN", "LD_PRELOAD"]
-        others += ["PIP_TARGET", "PIP_PROXY_TOO", "MY_PIP_PROXY"]
-        for name, value in {**passed, "PIP_PROXY": "x", **dict.fromkeys(others, SECRET)}.items():
-            monkeypatch.setenv(name, value)
-        given = {"TMPDIR": "/work", "LANG": "de"}
-
-        own = re.compile("PIP_PROXY|PIP_CERT")
-        assert variables(own, given, isolated=True) == passed | given
-        assert variables(own, given, isolated=False) == passed | given | {"PIP_PROXY": "x"}
-
-
-def test_no_program_of_the_environment_is_on_the_path_of_commands(monkeypatch, tmp_path):
-    """Whatever the folder is called there; nor is one that depends on where a command is run."""
-    scripts = Environment().scripts
-    (tmp_path / "link").symlink_to(scripts)
-    folders = ["/bin", str(scripts), "", "bin", str(tmp_path / "link"), str(tmp_path)]
-    monkeypatch.setenv("PATH", os.pathsep.join(folders))
-
-    assert commands_path() == os.pathsep.join(["/bin", str(tmp_path)])
-    assert variables(re.compile(""), {}, isolated=True)["PATH"] == commands_path()
-
-
-@pytest.mark.parametrize(
-    ("given", "secrets"),
-    [
-        ({"PIP_INDEX_URL": "https://clerk:pa,55@a/ https://b/"}, {"clerk", "pa,55"}),
-        ({"UV_FIND_LINKS": "https://a/,https://clerk:pa55@b/"}, {"clerk", "pa55"}),
-        ({"UV_INDEX": "shop=https://clerk:p%40ss@a/"}, {"clerk", "p%40ss", "p@ss"}),
-        ({"HTTPS_PROXY": "http://clerk:pa55@proxy:1"}, {"clerk", "pa55"}),
-        ({"PIP_PROXY": "clerk:pa55@proxy:1"}, {"clerk", "pa55"}),
-        ({"https_proxy": "clerk:pa55@proxy:1"}, {"clerk", "pa55"}),
-        (
-            {"UV_INDEX_SHOP_USERNAME": "clerk", "UV_INDEX_SHOP_PASSWORD": "p@/ 5"},
-            {"clerk", "p@/ 5", "clerk:p@/ 5", "p%40%2F%205"},
-        ),
-        ({"UV_INDEX_SHOP_PASSWORD": "pa55"}, {"pa55"}),
-        ({"UV_INDEX_SHOP_USERNAME": "t0ken"}, {"t0ken"}),
-    ],
-)
-def test_credentials_in_variables(given, secrets):
-    """They are in URLs, in proxies that have no scheme, and in variables for one index."""
-    assert secrets <= set(credentials_in(given))
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"PIP_INDEX_URL": "https://a/simple", "LC_ALL": "de_DE@euro", "HOME": "/home/me@here"},
-        {"HTTPS_PROXY": "proxy:3128", "NO_PROXY": "a,b:1", "UV_PUBLISH_PASSWORD": ""},
-        {"UV_INDEX_SHOP_USERNAME": "__token__", "PATH": "/a:/b", "LANG": ""},
-    ],
-)
-def test_variables_without_credentials(given):
-    """No word is taken from what is told that is no secret."""
-    assert [
-        each for each in credentials_in(given) if each.strip(":") not in ("", "__token__")
-    ] == []
 
 
 class TestEnding:
     @pytest.mark.parametrize("deaf", [(), ("deaf",)])
     def test_after_its_time_all_of_it_is_ended(self, tmp_path, deaf):
-        """Its children too, and those that ignore to be asked; the error has its last lines."""
+        """Its children too, and those that ignore to be asked; its output stays."""
         lock = tmp_path / "lock"
         # On a machine that is slow, or pauses, it takes longer until there is anything to end.
         for seconds in (1.5, 6.0, 24.0, 96.0):
             told = []
-            with pytest.raises(InstallTimeoutError) as caught:
-                python(PARENT, lock, "stays", *deaf, timeout=seconds, progress=told.append)
+            done = python(PARENT, lock, "stays", *deaf, timeout=seconds, listen=told.append)
             if told:
                 break
 
         assert is_free(lock)
-        assert caught.value.seconds == seconds
-        assert caught.value.reasons == (
-            f"the installer took more than {seconds:g} seconds and was ended",
-            "ready",
-        )
+        assert done == Completed(None, "ready")
 
     def test_a_command_that_never_stops_telling_has_its_time_too(self):
         """Its lines do not put off the end."""
-        with pytest.raises(InstallTimeoutError):
-            python("while True: print('x' * 100)", timeout=1)
+        assert python("while True: print('x' * 100)", timeout=1).code is None
 
     def test_one_that_has_ended_was_in_time(self):
         """However late that is seen, as where the machine has paused: nothing is undone for it."""
@@ -296,21 +206,21 @@ class TestEnding:
             lines.put(each)
         with subprocess.Popen([sys.executable, "-c", ""]) as process:
             assert _waited_for(lambda: has_ended(process))
-            told = _Told((), None)
-            _follow(process, lines, told, deadline=time.monotonic())
+            output = _Output(str, None)
+            assert _follow(process, lines, output, deadline=time.monotonic())
 
-        assert str(told) == "done"
+        assert list(output.lines) == ["done"]
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt(), GeneratorExit()])
     def test_an_interrupt_ends_all_of_it(self, tmp_path, error):
         """What comes through while lines are told passes on when nothing is left."""
         lock = tmp_path / "lock"
 
-        def progress(line):
+        def listen(line):
             raise error
 
         with pytest.raises(type(error)):
-            python(PARENT, lock, "stays", progress=progress)
+            python(PARENT, lock, "stays", listen=listen)
 
         assert is_free(lock)
 
@@ -367,11 +277,11 @@ def host(code, *arguments):
     root = str(Path(plugreg.__file__).parents[1])
     program = (
         "import signal, sys\n"
-        "from plugreg.install.processes import run\n"
+        "from plugreg._support.command import run\n"
         # Where the tests run in the background, the shell has them ignore it.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "run([sys.executable, '-c', *sys.argv[1:]], timeout=600, environment={},\n"
-        "    progress=lambda line: print(line, flush=True))\n"
+        "    listen=lambda line: print(line, flush=True))\n"
     )
     return subprocess.Popen(
         [sys.executable, "-c", program, code, *map(str, arguments)],
@@ -389,3 +299,10 @@ def _waited_for(condition) -> bool:
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
     return condition()
+
+
+def test_reasons_are_the_last_lines_without_tracebacks():
+    """Of a traceback the exception is one, its frames are not; blank lines are left out."""
+    lines = ["before", "", "Traceback (most recent call last):", "  File x", "ValueError: no"]
+    assert last_lines(lines) == ["before", "ValueError: no"]
+    assert last_lines(map(str, range(100))) == [str(number) for number in range(80, 100)]

@@ -1,0 +1,182 @@
+"""Run a command to its end in a session of its own, without a shell, and with a timeout."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from queue import Empty, Queue
+from threading import Event, Thread
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
+
+from plugreg._support.guard import Guard
+from plugreg._support.process import GRACE, end, has_ended, start, wait_for_group
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+_TICK: Final = 0.02
+"""Seconds between two checks of a command without output."""
+_LINE: Final = 8_192
+"""The longest line that is kept, in bytes."""
+_WAITING: Final = 1_000
+"""Number of lines that may wait for a slow listener, before the command has to wait too."""
+_KEPT: Final = 1_000_000
+"""Number of last characters of a command's output that are kept."""
+_REASONS: Final = 20
+"""Number of last lines that are the reasons of an error."""
+
+_LEASH: Final = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""On Linux it asks to be ended with this process (PR_SET_PDEATHSIG), and becomes the command."""
+
+
+class Completed(NamedTuple):
+    """The end of a command: its exit code, None after the timeout, and its masked output."""
+
+    code: int | None
+    output: str
+
+
+def run(
+    arguments: Sequence[str],
+    *,
+    timeout: float,
+    environment: Mapping[str, str],
+    folder: str | os.PathLike[str] | None = None,
+    mask: Callable[[str], str] = str,
+    listen: Callable[[str], object] | None = None,
+) -> Completed:
+    """Run a command to its end, whatever its exit code is, and return that.
+
+    ``arguments`` begin with the path of a program; ``environment`` has all its variables. It works
+    in ``folder`` and has no input. Each line of its output is masked and passed to ``listen`` in
+    this thread; an exception there is ignored.
+
+    Raises OSError if it cannot be started. Nothing of its session is left when this returns or
+    raises, KeyboardInterrupt included. What has left the session goes on: only the system's own
+    means could hold it.
+    """
+    output = _Output(mask, listen)
+    lines: Queue[bytes | None] = Queue(_WAITING)
+    leaving = Event()
+    process = _start(arguments, environment, folder)
+    assert process.stdout is not None
+    code: int | None = None
+    try:
+        Thread(target=_read, args=(process.stdout, lines, leaving), daemon=True).start()
+        is_finished = _follow(process, lines, output, time.monotonic() + timeout)
+    finally:
+        leaving.set()
+        with suppress(Empty):
+            # The reader may wait for room, and would for ever.
+            while True:
+                lines.get_nowait()
+        end(process, GRACE)
+        wait_for_group(process)
+    if is_finished:
+        code = process.returncode
+    return Completed(code, "\n".join(output.lines))
+
+
+def last_lines(lines: Iterable[str]) -> list[str]:
+    """Return the last lines that are not blank, which become the reasons of an error.
+
+    Of a traceback only the exception is one.
+    """
+    return [line.strip() for line in _without_tracebacks(lines) if line.strip()][-_REASONS:]
+
+
+def _without_tracebacks(lines: Iterable[str]) -> Iterator[str]:
+    depth: int | None = None
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        if line.lstrip().startswith("Traceback (most recent call last):"):
+            depth = indent
+        elif depth is None or (line.strip() and indent <= depth):
+            depth = None
+            yield line
+
+
+def _start(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folder: str | os.PathLike[str] | None,
+) -> Popen[bytes]:
+    import shutil
+
+    if shutil.which(arguments[0]) is None:
+        raise FileNotFoundError(f"{arguments[0]!r} is no program that can be started")
+    if sys.platform == "linux":
+        leash = [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid())]
+        arguments = [*leash, *arguments]
+    return start(arguments, environment, folder, are_streams_joined=True)
+
+
+def _read(stream: IO[bytes], lines: Queue[bytes | None], leaving: Event) -> None:
+    """Put each line of a stream into ``lines``, and None at its end."""
+    with stream:
+        while not leaving.is_set() and (line := stream.readline(_LINE)):
+            is_cut = len(line) == _LINE
+            while is_cut and line and not line.endswith(b"\n"):
+                line = stream.readline(_LINE)
+            # Half a line could end in half a secret, which nobody would find.
+            lines.put(b"(an overlong line was left out)" if is_cut else line)
+    lines.put(None)
+
+
+class _Output:
+    """The last lines of a command, masked."""
+
+    def __init__(self, mask: Callable[[str], str], listen: Callable[[str], object] | None) -> None:
+        self._mask = mask
+        self._listen = listen
+        self.lines: deque[str] = deque()
+        self._length = 0
+
+    def add(self, line: bytes) -> None:
+        text = self._mask(line.decode(errors="replace").rstrip())
+        self.lines.append(text)
+        self._length += len(text) + 1
+        while self._length > _KEPT:
+            self._length -= len(self.lines.popleft()) + 1
+        if self._listen is not None:
+            with Guard():
+                self._listen(text)
+
+
+def _follow(
+    process: Popen[bytes], lines: Queue[bytes | None], output: _Output, deadline: float
+) -> bool:
+    """Read the output until the process has ended; return False at the deadline."""
+    is_read, ended_at = False, None
+    while (now := time.monotonic()) < deadline:
+        try:
+            line = lines.get(timeout=_TICK)
+        except Empty:
+            if has_ended(process):
+                ended_at = now if ended_at is None else ended_at
+                # What was left behind may keep the stream open, which is no reason to wait.
+                if is_read or now - ended_at > GRACE:
+                    return True
+        else:
+            if line is None:
+                is_read = True
+            else:
+                output.add(line)
+    if not has_ended(process):
+        return False
+    # Its end was seen too late: the machine has paused, or the listener has. It was in time itself.
+    with suppress(Empty):
+        for _ in range(_WAITING):
+            if (line := lines.get(timeout=_TICK)) is None:
+                break
+            output.add(line)
+    return True

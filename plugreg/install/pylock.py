@@ -1,0 +1,198 @@
+"""Lock files (PEP 751): exactly the files of one generation, with their hashes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from plugreg._support.slugs import canonical
+from plugreg.exceptions import InstallError
+from plugreg.install.plan import Lock, Pin
+from plugreg.install.prefixes import sha256_of, size_of, source_of
+
+_WHEEL: Final = ".whl"
+
+
+def dumps(lock: Lock) -> str:
+    """Return the content of a lock file.
+
+    Args:
+        lock: The pins, what was asked for, and the time. The latter two stand in
+            ``[tool.plugreg]``.
+    """
+    lines = ['lock-version = "1.0"', 'created-by = "plugreg"']
+    for pin in lock.pins:
+        lines += ["", "[[packages]]", f"name = {_string(pin.name)}"]
+        lines += [f"version = {_string(pin.version)}", *_source_lines(pin)]
+    lines += [] if lock.pins else ["packages = []"]
+    lines += ["", "[tool.plugreg]"]
+    if lock.created is not None:
+        lines.append(f"created = {lock.created.astimezone(UTC).isoformat(timespec='microseconds')}")
+    lines += ["", "[tool.plugreg.asked]"]
+    lines += [f"{_string(name)} = {_string(line)}" for name, line in sorted(lock.asked.items())]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def load(path: Path, *, require_hashes: bool = True) -> Lock:
+    """Return what a lock file has for this interpreter; other programs may have written it.
+
+    Of several files of a distribution, the wheel that suits best is taken, else the source.
+
+    Args:
+        path: Path of the file.
+        require_hashes: Whether each file must have a sha256.
+
+    Raises:
+        InstallError: If the file cannot be read, is for other interpreters, or has a distribution
+            without a version, or without a file or commit to install. It has the name.
+    """
+    import tomllib
+
+    shown = f"lock file {str(path)!r}"
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InstallError([f"{shown} cannot be read: {error}"]) from error
+    try:
+        own = content.get("tool", {}).get("plugreg", {})
+        if str(content["lock-version"]).partition(".")[0] != "1":
+            raise ValueError(f"its lock-version is {content['lock-version']!r}, not '1.0'")
+        _check_python(content)
+        pins = [_pin(package, path.parent) for package in _applying(content["packages"])]
+        for pin in pins if require_hashes else ():
+            if pin.sha256 is None and "+" not in (pin.source or ""):
+                raise ValueError(f"{pin.name!r} has no sha256")
+        return Lock(
+            pins=tuple(sorted(pins, key=lambda pin: pin.name)),
+            asked={canonical(name): str(line) for name, line in own.get("asked", {}).items()},
+            created=own["created"] if isinstance(own.get("created"), datetime) else None,
+        )
+    except KeyError as error:
+        raise InstallError([f"{shown} cannot be installed: {error} is missing in it"]) from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InstallError([f"{shown} cannot be installed: {error}"]) from error
+
+
+# -- writing ----------------------------------------------------------------------------------
+
+
+def _source_lines(pin: Pin) -> Iterator[str]:
+    source = pin.source or ""
+    url, _, fragment = source.partition("#")
+    folder = fragment.removeprefix("subdirectory=")
+    if "+" in url.partition("://")[0]:
+        kind, _, address = url.partition("+")
+        address, _, commit = address.rpartition("@")
+        values = {"type": kind, "url": address, "commit-id": commit, "subdirectory": folder}
+        yield f"vcs = {_table(values)}"
+        return
+    file = {"url": url, "size": pin.size, "hashes": pin.sha256 and {"sha256": pin.sha256}}
+    if pin.direct:
+        yield f"archive = {_table({**file, 'subdirectory': folder})}"
+    elif url.endswith(_WHEEL):
+        yield f"wheels = [{_table({'name': _file_name(url), **file})}]"
+    else:
+        yield f"sdist = {_table({'name': _file_name(url), **file})}"
+
+
+def _table(values: Mapping[str, Any]) -> str:
+    parts = (f"{key} = {_value(value)}" for key, value in values.items() if value)
+    return f"{{ {', '.join(parts)} }}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return _table(value)
+    return str(value) if isinstance(value, int) else _string(value)
+
+
+def _string(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
+# -- reading ----------------------------------------------------------------------------------
+
+
+def _applying(packages: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield the packages whose markers hold in this interpreter, without extras and groups."""
+    from packaging.markers import InvalidMarker, Marker
+
+    for package in packages:
+        try:
+            marker = Marker(package["marker"]) if "marker" in package else None
+            if marker is None or marker.evaluate({"extras": set(), "dependency_groups": set()}):
+                yield package
+        except InvalidMarker as error:
+            raise ValueError(f"the marker of {package['name']!r}: {error}") from None
+
+
+def _check_python(found: Mapping[str, Any], name: str = "it") -> None:
+    import platform
+
+    from packaging.specifiers import SpecifierSet
+
+    wanted = found.get("requires-python", "")
+    version = platform.python_version()
+    if not SpecifierSet(wanted).contains(version, prereleases=True):
+        raise ValueError(f"{name} requires Python {wanted!r}, and this is {version}")
+
+
+def _pin(package: Mapping[str, Any], folder: Path) -> Pin:
+    from packaging.version import Version
+
+    name = canonical(package["name"])
+    _check_python(package, repr(name))
+    direct = _direct_url(package, folder)
+    source = source_of(direct)
+    if "version" not in package:
+        raise ValueError(f"{name!r} has no version")
+    Version(package["version"])
+    return Pin(
+        name=name,
+        version=package["version"],
+        source=source,
+        sha256=sha256_of(direct),
+        size=direct.get("size") or size_of(source),
+        direct="vcs" in package or "archive" in package,
+    )
+
+
+def _direct_url(package: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the source of a package in the form of PEP 610, with its size."""
+    repository = package.get("vcs")
+    file = repository or package.get("archive") or _best_file(package)
+    url = file.get("url") or (folder / file["path"]).absolute().as_uri()
+    direct = {"url": url, "subdirectory": file.get("subdirectory"), "size": file.get("size")}
+    if repository is not None:
+        vcs_info = {"vcs": repository["type"], "commit_id": repository["commit-id"]}
+        return {**direct, "vcs_info": vcs_info}
+    return {**direct, "archive_info": {"hashes": file.get("hashes")}}
+
+
+def _best_file(package: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the wheel that suits this interpreter best, else the source distribution."""
+    from packaging.tags import sys_tags
+    from packaging.utils import parse_wheel_filename
+
+    ranks = {tag: rank for rank, tag in enumerate(sys_tags())}
+    suiting: list[tuple[int, int, Mapping[str, Any]]] = []
+    for wheel in package.get("wheels", ()):
+        name = wheel.get("name") or _file_name(wheel.get("url") or wheel["path"])
+        _, _, build, tags = parse_wheel_filename(name)
+        rank = min(ranks.get(tag, len(ranks)) for tag in tags)
+        if rank < len(ranks):
+            suiting.append((rank, -(build[0] if build else 0), wheel))
+    if suiting:
+        return min(suiting, key=lambda found: found[:2])[2]
+    if "sdist" not in package:
+        raise ValueError(f"{package['name']!r} has no file that suits this interpreter")
+    source: Mapping[str, Any] = package["sdist"]
+    return source
+
+
+def _file_name(url: str) -> str:
+    return unquote(urlsplit(url).path).rpartition("/")[2]
