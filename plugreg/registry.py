@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NotRequired, Self, TypedDict
 
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from plugreg._calls.health import Health, PluginHealth
     from plugreg._lifecycle.catalogue import Catalogue
     from plugreg._lifecycle.coordination import Coordination
+    from plugreg._lifecycle.lifecycle import Environment
     from plugreg._lifecycle.load import Construct
     from plugreg._lifecycle.operator import Operator
+    from plugreg._lifecycle.options import Options
     from plugreg._probe.prober import Prober
     from plugreg._state.configuration import Configuration
     from plugreg._state.ledger import OnFailure
@@ -163,7 +165,8 @@ class PluginRegistry:
         from plugreg._lifecycle.assembly import Assembly
         from plugreg._lifecycle.options import Options
 
-        self._parts: Final = Assembly(Options(**given), self._interrupted_installation)
+        options = Options(**given)
+        self._parts: Final = Assembly(options, _environment(options))
         self._published: Final = self._parts.published
         self._life: Final = self._parts.life
         self.manager: Final = self._parts.calling.manager
@@ -239,13 +242,14 @@ class PluginRegistry:
         return Packages(
             parts.options.installer,
             group=parts.options.entry_point_group,
-            protected={parts.options.distribution},
+            slug_of=parts.options.slug_of,
             storage=parts.storage,
             catalogue=self.catalogue,
             refresh=self._refresh_if_loaded,
             rediscover=self._rediscover,
             forget=self._operator.delete,
             notify=parts.emit,
+            probe=self._probe_staged,
         )
 
     # -- life cycle --------------------------------------------------------------------------
@@ -750,6 +754,7 @@ class PluginRegistry:
         index_url: str | None = None,
         actor: str | None = None,
         progress: Callable[[str], object] | None = None,
+        keep_broken: bool = False,
     ) -> InstallReport:
         """Install or upgrade a distribution; see ``packages.install``.
 
@@ -769,7 +774,11 @@ class PluginRegistry:
             StorageError: If the audit cannot be written.
         """
         return self._installing().install(
-            requirement, index_url=index_url, actor=actor, progress=progress
+            requirement,
+            index_url=index_url,
+            actor=actor,
+            progress=progress,
+            keep_broken=keep_broken,
         )
 
     def uninstall(
@@ -840,11 +849,16 @@ class PluginRegistry:
 
     # -- the parts ---------------------------------------------------------------------------
 
-    def _rediscover(self, anew: bool) -> None:
+    def _rediscover(self) -> None:
         if self._published.is_loaded:
-            self._life.reload(full=anew, collect=True, everywhere=True)
-        else:
-            self._parts.plugin_rows.ask_all()
+            self._life.reload(collect=True, everywhere=True)
+            return
+        if self._parts.environment is not None:
+            self._parts.environment.follow()
+        self._parts.plugin_rows.ask_all()
+
+    def _probe_staged(self, spec: PluginSpec, path: Sequence[str]) -> str | None:
+        return self._prober.fault_of_staged(spec, path, timeout=30.0)
 
     def _refresh_if_loaded(self) -> None:
         if self._published.is_loaded:
@@ -854,9 +868,6 @@ class PluginRegistry:
         if self.packages is None:
             raise InstallError(["installing is disabled; give the registry an installer="])
         return self.packages
-
-    def _interrupted_installation(self) -> tuple[PluginFailure, ...]:
-        return () if self.packages is None else self.packages.failures()
 
     @lazy
     def _operator(self) -> Operator:
@@ -905,3 +916,14 @@ class PluginRegistry:
             probe_rows=parts.probe_rows,
             scrubber=parts.settings.scrubber,
         )
+
+
+def _environment(options: Options) -> Environment | None:
+    """Return the environment of the installer, and use the generation that serves in it."""
+    installer = options.installer
+    if installer is None:
+        return None
+    from plugreg.install.generations import Generations
+    from plugreg.install.serving import Serving
+
+    return Serving(Generations(installer.environment))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from plugreg._calls.calling import Calling
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.build import Builder
-from plugreg._lifecycle.lifecycle import LifeCycle
+from plugreg._lifecycle.lifecycle import Environment, LifeCycle
 from plugreg._lifecycle.load import Acceptance
 from plugreg._lifecycle.options import (
     Options,
@@ -29,7 +28,6 @@ from plugreg._support.lazy import lazy
 from plugreg._support.signal import Signal
 from plugreg._support.slugs import slugify
 from plugreg.discovery import Facts
-from plugreg.records import PluginFailure
 from plugreg.settings.store import Scope, SettingsStore
 from plugreg.storage import MemoryStorage
 
@@ -47,15 +45,16 @@ class Assembly:
 
     Args:
         options: The arguments of the registry.
-        damage: Returns a failure for each fault of the environment, whenever plugins are found.
+        environment: The environment of installed plugins, None without one.
 
     Raises:
         ValueError: If options contradict each other or themselves.
         TypeError: If an option has a wrong type.
     """
 
-    def __init__(self, options: Options, damage: Callable[[], tuple[PluginFailure, ...]]) -> None:
+    def __init__(self, options: Options, environment: Environment | None) -> None:
         self.options = options
+        self.environment = environment
         self.rules = host_rules(options)
         self.mixins = mixin_table(as_tuple("mixins", options.mixins))
         critical = as_tuple("critical", options.critical)
@@ -129,7 +128,7 @@ class Assembly:
             stored=self.stored,
             heartbeat=self.heartbeat,
             wait=options.reload_wait,
-            damage=damage,
+            environment=environment,
             notify=self.emit,
         )
         if options.events is not None:

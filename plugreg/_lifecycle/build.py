@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.load import Acceptance, load
-from plugreg._lifecycle.reimport import Code, Evictions
+from plugreg._lifecycle.reimport import Code, Evictions, is_same_code
 from plugreg._lifecycle.resolve import Describe, Settled, need_unmet, resolve, settle
 from plugreg._lifecycle.snapshot import BuildState, Built, Remake, derive, place_of
 from plugreg._support.guard import Guard
@@ -153,8 +153,7 @@ class Builder:
         return (
             self._manager.is_taken_in(spec.slug)
             and work.remake is Remake.CHANGED
-            and old.loaded.spec == spec
-            and old.loaded.spec.target is spec.target
+            and is_same_code(old.loaded.spec, spec)
         )
 
     def _make(
@@ -167,7 +166,8 @@ class Builder:
         # The host's modules stay, whatever its distribution brings.
         if spec.distribution is None or spec.distribution != self._rules.distribution:
             with Guard() as guard:
-                is_other = known is not None and known.spec is not None and known.spec != spec
+                before = None if known is None else known.spec
+                is_other = before is not None and not is_same_code(before, spec)
                 work.evictions.evict(spec, is_other=is_other, full=is_full)
             if guard.error is not None:
                 work.hold(slug, PluginFailure.of(Stage.IMPORT, slug, guard.error))

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
 from types import MappingProxyType
+from typing import Protocol
 
 from plugreg._calls.calling import Calling
 from plugreg._lifecycle.activate import Activator
@@ -37,6 +38,22 @@ from plugreg.records import (
 )
 
 
+class Environment(Protocol):
+    """Packages of plugins that other processes may exchange."""
+
+    def is_current(self) -> bool:
+        """Return whether they are those that this process uses."""
+        ...
+
+    def follow(self) -> None:
+        """Use those that are there now."""
+        ...
+
+    def failures(self) -> tuple[PluginFailure, ...]:
+        """Return a failure for each fault of the environment."""
+        ...
+
+
 class LifeCycle:
     """Builds snapshots and publishes each of them whole.
 
@@ -46,7 +63,7 @@ class LifeCycle:
 
     Args:
         wait: Seconds that a change waits for the one before it.
-        damage: Returns a failure for each fault of the environment, whenever plugins are found.
+        environment: The environment of installed plugins, None without one.
         notify: Emits an event to plugins, once it may.
     """
 
@@ -63,7 +80,7 @@ class LifeCycle:
         stored: StoredRows,
         heartbeat: Heartbeat,
         wait: float,
-        damage: Callable[[], tuple[PluginFailure, ...]],
+        environment: Environment | None,
         notify: Notify,
     ) -> None:
         self._published = published
@@ -77,7 +94,7 @@ class LifeCycle:
         self._stored = stored
         self._plugin_rows = stored.plugin_rows
         self._heartbeat = heartbeat
-        self._damage = damage
+        self._environment = environment
         self._outbox = EventOutbox(notify)
         self._queue = ChangeQueue(wait, self._outbox.flush)
         self._recorder = Recorder(
@@ -128,7 +145,7 @@ class LifeCycle:
         Values wait for no change that is under way in this process; changed plugin rows do.
         """
         self._published.current()
-        if self._revisions.is_current():
+        if self._revisions.is_current() and self._is_environment_current():
             return False
         if not self._queue.is_free():
             self._read_values()
@@ -236,6 +253,9 @@ class LifeCycle:
         yield
         self._heartbeat.beat(self.status())
 
+    def _is_environment_current(self) -> bool:
+        return self._environment is None or self._environment.is_current()
+
     def _carry_out_rest(self) -> None:
         """Carry out what an interrupted change has stored, as a refresh does."""
         # The reload is a change itself.
@@ -270,6 +290,8 @@ class LifeCycle:
             before = self._plugin_rows.ask_all() if everywhere else None
             # Rows that others store after this look are found by the next refresh.
             look = self._revisions.look()
+            if self._environment is not None:
+                self._environment.follow()
             forget_folders()
             found = self._sources.find()
             # A known plugin that is away now may come back without looking for new ones.
@@ -278,7 +300,8 @@ class LifeCycle:
             active = self._published.snapshot.active
             changed = self._stored.load()
             damage = self._stored.damage()
-            faults = (*self._plugin_rows.set_aside_failures(), *self._damage())
+            faults = () if self._environment is None else self._environment.failures()
+            faults = (*self._plugin_rows.set_aside_failures(), *faults)
             found = replace(found, failures=(*found.failures, *faults))
             try:
                 started = perf_counter()
@@ -312,7 +335,8 @@ class LifeCycle:
             found = self._revisions.wanted_without_reload(snapshot)
             if found is not None:
                 self._read_values()
-            if found is None or self._known_damage != self._stored.damage():
+            is_other = not self._is_environment_current()
+            if found is None or is_other or self._known_damage != self._stored.damage():
                 self._reload(collect=True, remake=Remake.CHANGED)
                 return True
             wanted, epoch = found

@@ -7,8 +7,10 @@ the host's modules, and never those of a sibling in the same namespace package.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Final
@@ -31,6 +33,25 @@ class Evicted(dict[str, ModuleType]):
                 parent, _, child = name.rpartition(".")
                 names = names_in(sys.modules.get(parent))
                 names[child] = module if all_of_them else names.get(child, module)
+
+
+_GENERATION: Final = re.compile(r"([/\\]generations[/\\])\d+(?=[/\\])")
+
+
+def placeless(path: str | None) -> str | None:
+    """Return a path without the number of the generation of installed packages that it is in.
+
+    The next generation has the same code of what did not change, in another folder.
+    """
+    return None if path is None else _GENERATION.sub(r"\1", path)
+
+
+def is_same_code(one: PluginSpec, other: PluginSpec) -> bool:
+    """Return whether two specs stand for the same plugin with the same code."""
+    if one == other or one.path == other.path or one.target is not other.target:
+        return one == other and one.target is other.target
+    place = placeless(one.path)
+    return replace(one, path=place) == replace(other, path=placeless(other.path))
 
 
 Code = tuple[str | None, str | None, str]
@@ -58,7 +79,7 @@ class Evictions:
         for each distribution or folder, so that all plugins of it run the same code.
         """
         # While a plugin was off, or away, its code may have changed, and none of it was loaded.
-        code, unit = (spec.path, spec.version, spec.stamp), unit_of(spec)
+        code, unit = (placeless(spec.path), spec.version, spec.stamp), unit_of(spec)
         is_old = self.imported.setdefault(unit, code) != code
         if not (is_other or is_old or full):
             return
@@ -141,7 +162,8 @@ def _modules_of(spec: PluginSpec, *, whole_folder: bool) -> list[str]:
         own = [
             name
             for name, module in list(sys.modules.items())
-            if name in recorded and _file_of(module) == os.path.realpath(recorded[name])
+            if name in recorded
+            and placeless(_file_of(module)) == placeless(os.path.realpath(recorded[name]))
         ]
     else:
         sources = _editable_sources(Path(spec.path))

@@ -127,24 +127,63 @@ class Prober(NamedTuple):
         spec = _by_name(known.spec)
         if spec is None:
             return replace(blank, detail=_NOT_BY_NAME)
-        scrubber = self.scrubber(slug)
+        report = self._report(spec, timeout, blank)
+        self.probe_rows.put(known.spec, report)
+        return report
+
+    def fault_of_staged(self, spec: PluginSpec, path: Sequence[str], timeout: float) -> str | None:
+        """Load a plugin that is not installed yet in a child process; nothing is stored.
+
+        Args:
+            spec: The plugin.
+            path: What ``sys.path`` is to be in the child, which compiles nothing.
+            timeout: Seconds until the child is ended.
+
+        Returns:
+            What is wrong with the plugin, None if it can be loaded or the host forbids it.
+
+        Raises:
+            ProbeUnavailableError: If no child can be started.
+        """
+        if self.rules.blocks(spec.slug) is not None:
+            return None
+        blank = ProbeReport(
+            slug=spec.slug,
+            version=version_of(spec),
+            at=datetime.now(UTC),
+            outcome=ProbeOutcome.ERROR,
+        )
+        report = self._report(spec, timeout, blank, path)
+        return None if report.outcome is ProbeOutcome.OK else f"{report.outcome}: {report.detail}"
+
+    def _report(
+        self,
+        spec: PluginSpec,
+        timeout: float,
+        blank: ProbeReport,
+        path: Sequence[str] | None = None,
+    ) -> ProbeReport:
+        scrubber = self.scrubber(spec.slug)
         try:
-            report = self._run_child(spec, timeout, blank, scrubber)
+            report = self._run_child(spec, timeout, blank, scrubber, path)
         except OSError as error:
             reason = f"{sys.executable!r} cannot be started ({error})"
-            raise ProbeUnavailableError(slug, reason) from error
-        report = replace(
+            raise ProbeUnavailableError(spec.slug, reason) from error
+        return replace(
             report,
             detail=scrubber.cut_text(report.detail),
             stdout=scrubber.cut_text(report.stdout),
             stderr=scrubber.cut_text(report.stderr),
             warnings=tuple(map(scrubber.cut_text, report.warnings)),
         )
-        self.probe_rows.put(known.spec, report)
-        return report
 
     def _run_child(
-        self, spec: PluginSpec, timeout: float, blank: ProbeReport, scrubber: Scrubber
+        self,
+        spec: PluginSpec,
+        timeout: float,
+        blank: ProbeReport,
+        scrubber: Scrubber,
+        path: Sequence[str] | None,
     ) -> ProbeReport:
         """Return *blank* filled in. Strings of settings, which get cut, are scrubbed already."""
         import secrets
@@ -160,12 +199,12 @@ class Prober(NamedTuple):
             mixins=tuple((m.key, m.cls.__module__, m.cls.__qualname__) for m in mixins),
             constructs=self.constructs,
             seconds=timeout,
-            dont_write_bytecode=sys.dont_write_bytecode,
+            dont_write_bytecode=sys.dont_write_bytecode or path is not None,
             pycache_prefix=sys.pycache_prefix,
         )
         with tempfile.TemporaryDirectory(prefix="plugreg-", ignore_cleanup_errors=True) as folder:
             Path(folder, REQUEST).write_bytes(pickle.dumps(request))
-            ended = _run(folder, timeout)
+            ended = _run(folder, timeout, sys.path if path is None else path)
             if ended.code is not None and Path(folder, REQUEST).exists():
                 _, _, line = ended.stderr.strip().rpartition("\n")
                 ending = f"ended with code {ended.code} before it loaded the plugin ({line})"
@@ -259,13 +298,13 @@ class _Ended(NamedTuple):
     seconds: float
 
 
-def _run(folder: str, timeout: float) -> _Ended:
+def _run(folder: str, timeout: float, path: Sequence[str]) -> _Ended:
     """Run the child of the request in ``folder`` to its end. Nothing of it is left afterwards."""
     import subprocess
 
     # The flags are private in subprocess; multiprocessing starts its children with them too.
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    path = [entry for entry in sys.path if type(entry) is str]
+    path = [entry for entry in path if type(entry) is str]
     code = _START.format(path=path, folder=folder)
     started = time.monotonic()
     process = start([sys.executable or "", *flags, "-c", code], {**os.environ, MARK: folder})

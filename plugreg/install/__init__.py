@@ -1,31 +1,33 @@
-"""Install and uninstall the distributions of plugins without ever harming the host.
+"""Install the distributions of plugins beside the host's packages, never among them.
 
-A host passes a ``PipInstaller`` or a ``UvInstaller``, with an ``InstallPolicy``, to its registry.
-``registry.packages`` does the rest. A change that fails is rolled back from copies of the files.
+A host passes a ``PipInstaller`` or a ``UvInstaller``, with a folder and an ``InstallPolicy``, to
+its registry. ``registry.packages`` does the rest: it builds the next generation of the folder
+aside, checks and probes it, and swaps it in by replacing one small file.
 """
 
 from plugreg.install.audit import AuditEntry
-from plugreg.install.installer import Installed, Installer
+from plugreg.install.installer import Installer, Release
 from plugreg.install.packages import Packages
 from plugreg.install.pip import PipInstaller
-from plugreg.install.plan import Change, InstallPlan, Refusal, Target
+from plugreg.install.plan import Change, InstallPlan, Pin, Refusal, Target
 from plugreg.install.policy import InstallPolicy
-from plugreg.install.reports import InstallReport, UninstallReport
-from plugreg.install.safeguard import Interrupted
+from plugreg.install.reports import Generation, InstallReport, Outdated, UninstallReport
 from plugreg.install.uv import UvInstaller
 
 __all__ = [
     "AuditEntry",
     "Change",
+    "Generation",
     "InstallPlan",
     "InstallPolicy",
     "InstallReport",
-    "Installed",
     "Installer",
-    "Interrupted",
+    "Outdated",
     "Packages",
+    "Pin",
     "PipInstaller",
     "Refusal",
+    "Release",
     "Target",
     "UninstallReport",
     "UvInstaller",

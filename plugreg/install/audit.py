@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Container, Iterable
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import NoneType
@@ -22,15 +22,15 @@ from plugreg.storage.base import Record, field, readable
 _TABLE: Final = "audit"
 _CHANGE: Final = ("name", "before", "after", "source", "sha256", "size")
 
-Action = Literal["install", "uninstall", "sync", "recover"]
-"""What was asked for; an upgrade is an installation."""
+Action = Literal["install", "uninstall", "sync", "rollback", "recover"]
+"""What was asked for; an upgrade is an installation. Earlier versions wrote ``recover``."""
 
-AuditOutcome = Literal["begun", "done", "refused", "failed", "put back"]
-"""What came of it: ``refused`` touched nothing, ``put back`` is a failure that was undone, and
-``failed`` one where there was nothing to undo, or where that failed too, as the reasons say.
+AuditOutcome = Literal["begun", "done", "refused", "failed", "rolled back", "put back"]
+"""What came of it: ``refused`` and ``failed`` changed nothing. ``rolled back`` means that a plugin
+served no more, so that the earlier generation serves again. Earlier versions wrote ``put back``.
 
-``begun`` is what has no end yet. Where it stays, the process or the store was gone just then: the
-change was made unless the environment says otherwise, and nothing is concluded from it."""
+An attempt that stays ``begun`` lost its process or its store just then; the environment says
+whether its generation serves."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +70,7 @@ class AuditEntry:
 
 
 class Audit:
-    """The entries in a storage. Each verb raises StorageError where that cannot be reached."""
+    """The entries in a storage. Each method raises StorageError if that cannot be reached."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -84,14 +84,6 @@ class Audit:
         with self._storage.transaction() as transaction:
             transaction.put(_TABLE, _key(entry), row)
 
-    def correct(self, attempt: str, outcome: AuditOutcome, reasons: Iterable[str]) -> None:
-        """Store another outcome of the attempt of this id, if there is an entry of it."""
-        with self._storage.transaction() as transaction:
-            for key, row in transaction.items(_TABLE):
-                if _id_in(key) == attempt:
-                    stored = [_storable(reason) for reason in reasons]
-                    transaction.put(_TABLE, key, {**row, "outcome": outcome, "reasons": stored})
-
     def entries(self, limit: int | None = None) -> tuple[AuditEntry, ...]:
         """Return the entries, or the ``limit`` latest of them, the oldest first. Writes nothing.
 
@@ -103,16 +95,6 @@ class Audit:
         rows = list(self._storage.read(_TABLE).items())
         latest = rows if limit is None else rows[max(0, len(rows) - limit) :]
         return tuple(_entry(key, row) for key, row in latest)
-
-    def brought_by(self, distribution: str) -> frozenset[str]:
-        """Return what installing a distribution has added beside it, and was not removed since."""
-        brought: set[str] = set()
-        for entry in self.entries():
-            if entry.outcome == "done":
-                brought -= {change.name for change in entry.changes if change.kind == "remove"}
-                if entry.distribution == distribution:
-                    brought |= {change.name for change in entry.changes if change.kind == "add"}
-        return frozenset(brought - {distribution})
 
 
 def _key(entry: AuditEntry) -> str:

@@ -1,243 +1,262 @@
-"""Make audited changes of an environment, one at a time, as planned or not at all."""
+"""One change of an environment: the next generation is made aside, and swapped in."""
 
 from __future__ import annotations
 
-import importlib
-import logging
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic
+from typing import NamedTuple
 
-from plugreg._support.guard import explain
-from plugreg.exceptions import InstallError, StorageError
-from plugreg.install.attempt import Attempt
-from plugreg.install.audit import Audit, AuditEntry
-from plugreg.install.environment import Environment, Found, difference
-from plugreg.install.plan import Change
+from plugreg._lifecycle.catalogue import Catalogue
+from plugreg._support.signal import Notify
+from plugreg._support.slugs import Slug
+from plugreg.exceptions import InstallError, PluginNotFoundError, PlugregError, RegistryNotReady
+from plugreg.install import pylock
+from plugreg.install.attempt import Attempt, taking_in
+from plugreg.install.audit import Audit
+from plugreg.install.distributions import host_path
+from plugreg.install.generations import Current, Generations, carry_over, changes_of
+from plugreg.install.plan import InstallPlan, Lock, Pin
 from plugreg.install.plugins_file import PluginsFile
-from plugreg.install.removal import listed
-from plugreg.install.safeguard import Interrupted, Safeguard
+from plugreg.install.reports import InstallReport
+from plugreg.install.staging import Content, Stager
+from plugreg.records import LOAD_STAGES, PluginFailure, PluginSpec, Source, Stage
 
-_logger = logging.getLogger("plugreg")
+ProbeStaged = Callable[[PluginSpec, Sequence[str]], str | None]
+"""Loads a plugin in a child process with this ``sys.path``; returns its fault, or None."""
 
 
-class Changes:
-    """Changes ``environment``, and rolls failed changes back.
+class ChangeUnderWay(NamedTuple):
+    """A change under way: an empty folder for the next generation, and the current one."""
 
-    ``plugins_file`` is rolled back too, except for edits that people made meanwhile. ``recovered``
-    is called after the rollback of a change that another process left unfinished.
+    attempt: Attempt
+    folder: Path
+    current: Current
+    content: Content
+
+
+class Next(NamedTuple):
+    """What the next generation has more or less than the current one.
+
+    ``asked`` is all that is asked for then. ``pins`` are staged in the folder of the change, with
+    the plugins ``specs``.
+    """
+
+    asked: Mapping[str, str]
+    pins: tuple[Pin, ...] = ()
+    specs: tuple[PluginSpec, ...] = ()
+    removed: frozenset[str] = frozenset()
+
+    @property
+    def leaving(self) -> frozenset[str]:
+        """The distributions whose present versions go."""
+        return self.removed | {pin.name for pin in self.pins}
+
+
+class Changer:
+    """Makes changes of one environment, one at a time, and has the registry take them in.
+
+    Args:
+        generations: The environment.
+        stager: Stages distributions in it.
+        audit: Where attempts are recorded.
+        plugins_file: The file that lists what is asked for, None without one.
+        catalogue: The registry's plugins.
+        rediscover: Reloads with a new discovery, and asks other processes to do so.
+        notify: Emits an event for each plugin that was installed.
+        probe: Probes a staged plugin.
     """
 
     def __init__(
         self,
-        environment: Environment,
+        generations: Generations,
+        stager: Stager,
+        *,
         audit: Audit,
         plugins_file: PluginsFile | None,
-        recovered: Callable[[], object],
+        catalogue: Catalogue,
+        rediscover: Callable[[], object],
+        notify: Notify,
+        probe: ProbeStaged,
     ) -> None:
-        self._environment = environment
-        self._safeguard = Safeguard(environment)
+        self.generations = generations
+        self.stager = stager
+        self.rediscover = rediscover
         self._audit = audit
         self._file = plugins_file
-        self._recovered = recovered
+        self._catalogue = catalogue
+        self._notify = notify
+        self._probe = probe
 
-    @property
-    def interrupted(self) -> Interrupted | None:
-        """The change whose process died before its end, None without one."""
-        return self._safeguard.interrupted()
+    def content(self, number: int | None = None) -> Content:
+        """Return what is in a generation, the serving one by default."""
+        if number is None:
+            number = self.generations.current().number
+        return Content.of(self.generations, number)
 
     @contextmanager
-    def audited(self, attempt: Attempt) -> Iterator[None]:
-        """Record the result of the ``with`` block in the audit, unless :meth:`made` has done so.
+    def changing(self, attempt: Attempt) -> Iterator[ChangeUnderWay]:
+        """Enclose a change: nobody else makes one, and its result is recorded."""
+        with (
+            attempt.recorded(self._audit),
+            self.generations.changing() as current,
+            self.generations.staging() as folder,
+        ):
+            yield ChangeUnderWay(attempt, folder, current, self.content(current.number))
+            if attempt.is_made:
+                self.generations.retire(self.generations.current())
 
-        A change that another process left unfinished is rolled back first. Raises InstallError if
-        the environment has changed since, because the rollback would undo that.
+    def install(
+        self, change: ChangeUnderWay, following: Next, *, keep_broken: bool
+    ) -> InstallReport:
+        """Make a generation serve that has something new, and return the report."""
+        attempt, plan = change.attempt, change.attempt.plan
+        assert plan is not None, "it was staged"
+        serving = self._serving(following.removed)
+        after = self.publish(change, following, None if keep_broken else self._probe)
+        report = self.report(plan, self.content(after.number), attempt)
+        with taking_in(f"{report.distribution!r} was installed", report):
+            self.rediscover()
+            failure = None if keep_broken else self._failure(serving)
+        if failure is not None:
+            asked = change.content.lock.asked
+            self.swap(change._replace(current=after), change.current.number, asked, following.asked)
+            attempt.outcome, attempt.is_made = "rolled back", False
+            # If it cannot, it follows with the next refresh.
+            with suppress(PlugregError):
+                self.rediscover()
+            raise _rolled_back(report, failure)
+        for spec in following.specs:
+            fields = {"distribution": spec.distribution, "version": spec.version}
+            self._notify("plugin_installed", slug=spec.slug, **fields)
+        return report
+
+    def publish(
+        self, change: ChangeUnderWay, following: Next, probe: ProbeStaged | None = None
+    ) -> Current:
+        """Complete the next generation, probe its new plugins, and swap it in."""
+        content, folder = change.content, change.folder
+        leaving = following.leaving
+        with changes_of(folder):
+            for distribution in content.distributions.values():
+                if distribution.name not in leaving:
+                    carry_over(distribution, folder)
+        path = [*host_path(self.generations.environment), str(folder)]
+        for spec in following.specs:
+            fault = None if probe is None else probe(spec, path)
+            if fault is not None:
+                change.attempt.outcome = "refused"
+                reason = (
+                    f"the plugin {spec.slug!r} cannot be loaded ({fault}); nothing was installed: "
+                    f"ask for another version, or install with keep_broken=True"
+                )
+                raise InstallError([reason])
+        kept = [pin for pin in content.lock.pins if pin.name not in leaving]
+        lock = Lock(
+            pins=tuple(sorted((*kept, *following.pins), key=lambda pin: pin.name)),
+            asked=following.asked,
+            created=datetime.now(UTC).replace(microsecond=0),
+        )
+        self._begin(change.attempt)
+        number = self.generations.publish(folder, pylock.dumps(lock), change.current)
+        return self.swap(change, number, following.asked, content.lock.asked)
+
+    def swap(
+        self,
+        change: ChangeUnderWay,
+        number: int,
+        asked: Mapping[str, str],
+        before: Mapping[str, str],
+    ) -> Current:
+        """Make a generation serve, and list what is asked for then.
+
+        The audit has an entry before anything serves. A process that dies after the plugins file
+        was written leaves lines that the next synchronization carries out.
         """
+        self._begin(change.attempt)
+        is_listed = self._file is not None and change.attempt.action != "sync"
+        if is_listed:
+            self._list(before, asked)
         try:
-            self.recover_for(attempt)
-            yield
-        except BaseException as error:
-            if not attempt.is_made:
-                self._note(attempt.entry(error))
+            after = self.generations.swap(number, change.current)
+        except BaseException:
+            with suppress(InstallError):
+                if is_listed:
+                    self._list(asked, before)
             raise
-        if not attempt.is_made:
-            self._audit.put(attempt.entry())
+        change.attempt.is_made = True
+        return after
 
-    @contextmanager
-    def made(
-        self, what: str, attempt: Attempt, files: Iterable[Path], work: Callable[[], str]
-    ) -> Iterator[str]:
-        """Have ``work`` make the changes of an attempt, and no others; give what it returns.
-
-        They are final when the ``with`` block ends, and when it raises all is as it was; so it is
-        where the environment is another one than was planned for, or becomes another one, which
-        raises InstallError. ``files`` outside of the environment are kept too, and so is the
-        plugins file, which is to be changed last in the block.
-
-        The audit has the attempt, as begun, before it is final, so that nothing changes without an
-        entry: where there can be none, StorageError is raised, and all is as it was. Its end takes
-        the place of that; where the store is away just then, the log says so.
-        """
-        names = [change.name for change in attempt.changes]
-        kept = [*self._environment.files(names), Path(sys.prefix, "pyvenv.cfg"), *files]
-        if self._file is not None:
-            kept.append(self._file.path)
-        about = {
-            "actor": attempt.actor,
-            "names": names,
-            "distribution": attempt.distribution,
-            "attempt": attempt.id,
-        }
-        listed_then = None
-        try:
-            with self._safeguard.changing(what, kept, about=about) as undo:
-                attempt.undo = undo
-                try:
-                    before = self._environment.distributions()
-                    _require_current(attempt.changes, before)
-                    output = work()
-                    self._require_as_planned(attempt.changes, before)
-                    yield output
-                    self._audit.put(attempt.entry())
-                finally:
-                    listed_then = self._listed()
-            attempt.is_made = True
-            self._note(attempt.entry())
-        finally:
-            importlib.invalidate_caches()
-            if attempt.undo is not None and attempt.undo.done:
-                self._keep_listed(listed_then, attempt.distribution)
-
-    def kept_out(self) -> AbstractContextManager[None]:
-        """Return what keeps changes out for a ``with`` block, in which none is made."""
-        return self._safeguard.alone()
-
-    def recover(self, actor: str | None = None) -> Interrupted | None:
-        """Put back what another process has left in the middle of a change, and return it."""
-        when, started = datetime.now(UTC), monotonic()
-        listed_then = self._listed()
-        found = self._safeguard.recover()
-        if found is not None:
-            importlib.invalidate_caches()
-            self._keep_listed(listed_then, found.about.get("distribution"))
-            asked = found.about.get("actor")
-            by = f", asked for by {asked}," if asked else ""
-            lost = [f"{path!r} could not be put back" for path in found.lost]
-            entry = AuditEntry(
-                when=when,
-                actor=actor,
-                action="recover",
-                requirement=found.what,
-                outcome="failed" if lost else "put back",
-                reasons=(f"the process that did it{by} had ended in the middle", *lost),
-                seconds=monotonic() - started,
-            )
-            self._note(entry, found.about.get("attempt"))
-            self._recovered()
-        return found
-
-    def recover_for(self, attempt: Attempt) -> None:
-        """Put back what another process has left, before an attempt begins.
-
-        Raises InstallError where others have changed the environment since.
-        """
-        interrupted = self.interrupted
-        if interrupted is None:
-            return
-        names = frozenset(interrupted.about.get("names", ()))
-        now = {
-            name: distribution.version
-            for name, distribution in self._environment.distributions().items()
-        }
-        changed = {
-            name
-            for name in (now.keys() | interrupted.before.keys()) - names
-            if now.get(name) != interrupted.before.get(name)
-        }
-        if changed:
-            raise InstallError(
-                [
-                    f"{interrupted.what} was interrupted, and {listed(sorted(changed))} changed "
-                    f"since, which putting back would undo; see to that, and call "
-                    f"registry.packages.recover()"
-                ]
-            )
-        self.recover(attempt.actor)
-        attempt.begin_now()
-
-    def _require_as_planned(self, changes: tuple[Change, ...], before: Mapping[str, Found]) -> None:
-        """Raise InstallError when something else has changed than was planned, or less."""
-        importlib.invalidate_caches()
-        found = difference(before, self._environment.distributions())
-        made = {(change.name, normal(change.after)) for change in found}
-        planned = {(e.name, normal(e.after)) for e in changes if e.before != e.after}
-        if made != planned:
-            shown = ", ".join(
-                sorted(f"{name} {version or 'is gone'}" for name, version in made ^ planned)
-            )
-            raise InstallError(
-                [
-                    f"the environment is not as it was planned to be ({shown}): "
-                    f"everything was put back"
-                ]
-            )
-
-    def _note(self, entry: AuditEntry, recovered: str | None = None) -> None:
-        """Put an entry into the audit, and what it means for the attempt that it has recovered."""
-        # Beside what happened already, a store that is away is told of in the log.
-        try:
-            if recovered is not None:
-                self._audit.correct(recovered, entry.outcome, entry.reasons)
-            self._audit.put(entry)
-        except StorageError as error:
-            what, message = (entry.requirement, entry.outcome), explain(error).message
-            _logger.warning("the audit does not tell that %r is %s: %s", *what, message)
-
-    def _listed(self) -> str | None:
-        """Return the text of the plugins file, None where there is none that can be read."""
-        with suppress(InstallError):
-            return None if self._file is None else self._file.text()
-        return None
-
-    def _keep_listed(self, text: str | None, distribution: str | None) -> None:
-        """Keep what people had written into the plugins file before it was put back."""
-        if self._file is None or text is None:
-            return
-        try:
-            self._file.keep(text, distribution or "")
-        except InstallError as error:
-            # The error that led here is the one to be raised.
-            _logger.warning("what was written into the plugins file meanwhile is lost: %s", error)
-
-
-def _require_current(changes: Iterable[Change], found: Mapping[str, Found]) -> None:
-    """Raise InstallError when a plan was made for another environment than the one there is."""
-    versions = {name: distribution.version for name, distribution in found.items()}
-    other = [change.name for change in changes if versions.get(change.name) != change.before]
-    if other:
-        raise InstallError(
-            [f"{listed(other)} changed since the plan was made; nothing was done: plan again"]
+    def report(self, plan: InstallPlan, content: Content, attempt: Attempt) -> InstallReport:
+        """Return the report of what a plan has brought, or what was there already."""
+        name = plan.distribution or ""
+        names = {name, *(change.name for change in plan.changes)}
+        there = content.distributions.get(name)
+        specs = self.stager.plugins(content.folder if there is not None else None)
+        if there is None:
+            there = self.stager.host().get(name)
+        return InstallReport(
+            plan=plan,
+            distribution=name,
+            version=there.version if there else "",
+            location=str(there.folder) if there else "",
+            plugins=tuple(spec.slug for spec in specs if spec.distribution in names),
+            output="\n".join(attempt.lines),
+            success=True,
         )
 
+    # -- the parts ---------------------------------------------------------------------------
 
-def digest(installed: Mapping[str, Found]) -> str:
-    """Return a text that differs when one of the distributions does, in name or version."""
-    from hashlib import sha256
+    def _begin(self, attempt: Attempt) -> None:
+        """Have the audit record an attempt before anything is changed."""
+        if not attempt.is_begun:
+            attempt.is_begun = True
+            self._audit.put(attempt.entry())
 
-    lines = (
-        f"{name}=={distribution.version}\n" for name, distribution in sorted(installed.items())
+    def _list(self, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+        assert self._file is not None, "it is listed"
+        for name in sorted(before.keys() - after.keys()):
+            self._file.remove(name)
+        for name, line in sorted(after.items()):
+            if before.get(name) != line:
+                self._file.put(name, line)
+
+    def _serving(self, removed: frozenset[str]) -> tuple[Slug, ...]:
+        """Return the installed plugins that are in service and are not to go."""
+        with suppress(RegistryNotReady):
+            return tuple(
+                plugin.slug
+                for plugin in self._catalogue.select().plugins
+                if plugin.loaded is not None
+                and plugin.spec is not None
+                and plugin.spec.source is Source.ENTRY_POINT
+                and plugin.distribution not in removed
+            )
+        return ()
+
+    def _failure(self, serving: tuple[Slug, ...]) -> PluginFailure | None:
+        """Return the failure of the first of these plugins that is wanted, and not in service."""
+        for slug in serving:
+            try:
+                record = self._catalogue.record(slug)
+            except PluginNotFoundError:
+                return PluginFailure(stage=Stage.RESOLVE, slug=slug, message="it is gone")
+            if record.wanted and not record.active:
+                faults = [error for error in record.errors if error.stage in LOAD_STAGES]
+                reason = PluginFailure(stage=Stage.RESOLVE, slug=slug, message=record.reason)
+                return faults[-1] if faults else reason
+        return None
+
+
+def _rolled_back(report: InstallReport, failure: PluginFailure) -> InstallError:
+    reason = (
+        f"{failure.slug!r} was in service, and is not with the new generation "
+        f"({failure.stage}: {failure.message}): it was rolled back"
     )
-    return sha256("".join(lines).encode(errors="backslashreplace")).hexdigest()
-
-
-def normal(version: str | None) -> str | None:
-    """Return a version as PEP 440 writes it: metadata may have another spelling than an index."""
-    from packaging.version import InvalidVersion, Version
-
-    try:
-        return version and str(Version(version))
-    except InvalidVersion:
-        return version
+    error = InstallError([reason])
+    error.report = replace(
+        report, success=False, version="", location="", reasons=(reason,), rolled_back=failure
+    )
+    return error

@@ -2,63 +2,63 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+import os
+import shutil
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+from weakref import finalize
 
 from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.signal import Notify
-from plugreg._support.slugs import Slug, canonical
-from plugreg.exceptions import (
-    InstallError,
-    PluginActiveError,
-    PluginNotFoundError,
-    RequirementError,
-)
-from plugreg.install.attempt import Attempt, taking_in
-from plugreg.install.audit import Action, Audit, AuditEntry
-from plugreg.install.changes import Changes, digest
-from plugreg.install.exceptions import InstallRefusedError, NotAPluginError
+from plugreg._support.slugs import Slug
+from plugreg.exceptions import InstallError, PluginActiveError, PluginNotFoundError
+from plugreg.install.attempt import Attempt, check_actor, taking_in
+from plugreg.install.audit import Audit, AuditEntry
+from plugreg.install.changes import Changer, ChangeUnderWay, Next, ProbeStaged
+from plugreg.install.generations import Generations, changes_of
 from plugreg.install.installer import Installer, Progress
-from plugreg.install.leaving import Departures
-from plugreg.install.listed import checked, constraints_of
-from plugreg.install.needs import required_by
-from plugreg.install.ownership import require_apart, scripts_of_nobody
-from plugreg.install.plan import InstallPlan, Refusal, Target
+from plugreg.install.plan import InstallPlan, Target
 from plugreg.install.plugins_file import PluginsFile
-from plugreg.install.removal import PROTECTED, protecting
-from plugreg.install.reports import InstallReport, UninstallReport
-from plugreg.install.requirement_lines import RequirementLine
+from plugreg.install.releases import ReleaseRows
+from plugreg.install.removal import require_removable, require_unneeded, unneeded
+from plugreg.install.reports import Generation, InstallReport, Outdated, UninstallReport
 from plugreg.install.requirements import parse_target
-from plugreg.install.safeguard import Interrupted
-from plugreg.install.syncing import sync
-from plugreg.install.takeovers import Slugs
-from plugreg.records import PluginFailure, PluginSpec, Stage
+from plugreg.install.slug_owners import SlugOwners
+from plugreg.install.staging import PluginFinder, Staged, Stager, asked_for, digest, removals
+from plugreg.install.syncing import Syncing
+from plugreg.records import PluginSpec
 from plugreg.storage import Storage
+
+
+class _Planned(NamedTuple):
+    plan: InstallPlan
+    folder: Path
+    discard: finalize[..., Packages]
 
 
 class Packages:
     """Installs and uninstalls with the host's installer, and updates the registry.
 
-    Across all processes that use the environment, one change is made at a time. A change that
-    fails, or does more than planned, is rolled back from copies of the files. If its process dies,
-    :attr:`interrupted` describes the change to the next process. :meth:`recover`, or the next
-    installation, then rolls it back.
+    A change builds the next generation of the environment aside, checks and probes it, and swaps it
+    in. Across all processes that use the environment, one change is made at a time. A process that
+    is killed leaves the old or the new generation in service. The host's own packages are never
+    written.
 
     Args:
         installer: The host's installer.
         group: Entry-point group of the registry's plugins.
-        protected: Distributions that are neither removed nor replaced. Their dependencies are
-            protected too.
+        slug_of: Returns the slug of a plugin, None for that of its entry point.
         storage: Storage of the audit and of the plugins' rows.
         catalogue: The registry's plugins.
         refresh: Reads the changes of other processes from the storage.
-        rediscover: Reloads with a new discovery; imports all code again if called with True.
+        rediscover: Reloads with a new discovery, and asks other processes to do so.
         forget: Deletes all stored data of a plugin.
         notify: Emits an event for each plugin that was installed or uninstalled.
+        probe: Probes a staged plugin.
     """
 
     def __init__(
@@ -66,63 +66,52 @@ class Packages:
         installer: Installer,
         *,
         group: str,
-        protected: Collection[str],
+        slug_of: Callable[[PluginSpec], str] | None = None,
         storage: Storage,
         catalogue: Catalogue,
         refresh: Callable[[], object],
-        rediscover: Callable[[bool], object],
+        rediscover: Callable[[], object],
         forget: Callable[[str], None],
         notify: Notify,
+        probe: ProbeStaged,
     ) -> None:
         self._installer = installer
-        self._group = group
-        self._protected = frozenset(map(canonical, protected)) | PROTECTED
-        self._environment = installer.environment
+        self._generations = Generations(
+            installer.environment, keep=installer.keep, lock_timeout=installer.lock_timeout
+        )
         self._audit = Audit(storage)
+        self._releases = ReleaseRows(storage)
         path = installer.plugins_file
         self._file = None if path is None else PluginsFile(path)
-        self._changes = Changes(
-            installer.environment, self._audit, self._file, lambda: rediscover(False)
-        )
         self._catalogue = catalogue
         self._plugin_rows = PluginRows(storage)
-        self._departures = Departures(
-            installer.environment,
-            catalogue,
-            self._audit,
-            self._file,
-            group=group,
-            protected=self._protected,
+        finder = PluginFinder(group, slug_of)
+        owners = SlugOwners(finder.find, lambda: catalogue.select().plugins, self._plugin_rows.all)
+        self._stager = Stager(installer, finder, owners)
+        self._changer = Changer(
+            self._generations,
+            self._stager,
+            audit=self._audit,
+            plugins_file=self._file,
+            catalogue=catalogue,
+            rediscover=rediscover,
+            notify=notify,
+            probe=probe,
         )
-        self._slugs = Slugs(group, lambda: catalogue.select().plugins, self._plugin_rows.all)
         self._refresh = refresh
         self._rediscover = rediscover
         self._forget = forget
         self._notify = notify
+        # The last plan, and its distributions, so that carrying it out needs no network.
+        self._planned: _Planned | None = None
 
-    @property
-    def interrupted(self) -> Interrupted | None:
-        """The change whose process died before its end. Reading this changes nothing."""
-        return self._changes.interrupted
-
-    def failures(self) -> tuple[PluginFailure, ...]:
-        """Return a failure for the interrupted change, if there is one."""
-        try:
-            found = self.interrupted
-        except InstallError as error:
-            return (PluginFailure(stage=Stage.INSTALL, slug="install", message=str(error)),)
-        if found is None:
-            return ()
-        message = (
-            f"{found.what} was interrupted at some time after {found.started.isoformat()}; "
-            f"registry.packages.recover() puts the environment back as it was"
-        )
-        return (PluginFailure(stage=Stage.INSTALL, slug="install", message=message),)
+    # -- reading -----------------------------------------------------------------------------
 
     def plan(self, requirement: str, *, index_url: str | None = None) -> InstallPlan:
-        """Return the changes that an installation would make; nothing is touched.
+        """Return the changes that an installation would make; the environment is not touched.
 
-        Without a wheel the installer must build one, which runs code of the distribution.
+        The files of the last plan stay in a temporary folder, so that carrying it out fetches
+        nothing. Without a wheel the installer must build one, which runs code of the distribution.
         ``InstallPolicy(wheels_only=True)`` forbids that.
 
         Args:
@@ -130,8 +119,8 @@ class Packages:
             index_url: Index to use instead of the configured one.
 
         Returns:
-            The plan. Its refusals name everything that the policy forbids, and each plugin whose
-            slug another plugin has.
+            The plan. Its refusals name everything that the policy forbids, conflicts with the
+            host's distributions, and each plugin whose slug another plugin has.
 
         Raises:
             RequirementError: If the requirement is not acceptable; its ``field`` says which part.
@@ -139,18 +128,93 @@ class Packages:
             StorageError: If the storage fails.
         """
         target = parse_target(requirement, index_url)
-        interrupted = self.interrupted
-        if interrupted is None:
-            return self._planned(target)
-        reason = (
-            f"{interrupted.what} was interrupted; registry.packages.recover() puts the "
-            f"environment back first"
-        )
-        return InstallPlan(
-            target=target,
-            distribution=target.name,
-            refusals=(Refusal(rule="interrupted", reason=reason),),
-        )
+        content = self._changer.content()
+        if self._planned is not None:
+            self._planned.discard()
+        from tempfile import mkdtemp
+
+        folder = Path(mkdtemp(prefix="plugreg-"))
+        discard = finalize(self, _discard, folder, os.getpid())
+        plan = self._stager.stage([target], content, folder).plan
+        self._planned = _Planned(plan, folder, discard)
+        return plan
+
+    def generations(self) -> tuple[Generation, ...]:
+        """Return the generations that are there, by number.
+
+        Raises:
+            InstallError: If the environment cannot be read.
+        """
+        serving = self._generations.current().number
+        found = []
+        for number in self._generations.numbers():
+            content = self._changer.content(number)
+            specs = self._stager.plugins(content.folder)
+            versions = {name: found.version for name, found in content.distributions.items()}
+            generation = Generation(
+                number=number,
+                created=content.lock.created,
+                distributions=MappingProxyType(versions),
+                plugins=tuple(sorted(spec.slug for spec in specs)),
+                serving=number == serving,
+            )
+            found.append(generation)
+        return tuple(found)
+
+    def audit(self, limit: int | None = None) -> tuple[AuditEntry, ...]:
+        """Return the recorded attempts to change the environment, oldest first.
+
+        Args:
+            limit: Number of latest entries to return, None for all.
+        """
+        return self._audit.entries(limit)
+
+    def lock(self, path: str | Path | None = None) -> Path:
+        """Write what the serving generation has as a ``pylock.toml`` (PEP 751).
+
+        Args:
+            path: The file. Defaults to ``pylock.toml`` beside the plugins file, or in the
+                environment without one.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            InstallError: If nothing is installed, or the file cannot be written.
+        """
+        number = self._generations.current().number
+        if not number:
+            raise InstallError(["nothing is installed that could be locked; install a plugin"])
+        beside = self._installer.environment if self._file is None else self._file.path.parent
+        target = beside / "pylock.toml" if path is None else Path(path)
+        with changes_of(target.parent):
+            shutil.copyfile(self._generations.lock_file(number), target)
+        return target
+
+    def outdated(self, *, ask: bool = True) -> tuple[Outdated, ...]:
+        """Return the distributions of which the index has a later release, or withdrew one.
+
+        The answer is stored with its time. Nothing else asks an index by itself.
+
+        Args:
+            ask: Whether the index is asked. Otherwise the stored answer is returned, without
+                distributions that have changed since.
+
+        Returns:
+            The distributions, by name.
+
+        Raises:
+            InstallError: If the index does not answer.
+            StorageError: If the storage fails.
+        """
+        content = self._changer.content()
+        installed = {name: found.version for name, found in content.distributions.items()}
+        if ask:
+            self._releases.put(installed, self._installer.latest(installed))
+        specs = self._stager.plugins(content.folder)
+        return self._releases.outdated(installed, specs)
+
+    # -- changing ----------------------------------------------------------------------------
 
     def install(
         self,
@@ -159,12 +223,13 @@ class Packages:
         index_url: str | None = None,
         actor: str | None = None,
         progress: Progress | None = None,
+        keep_broken: bool = False,
     ) -> InstallReport:
         """Install or upgrade a distribution.
 
         New plugins stay inactive until they are activated. An active plugin stays active and is
-        imported again. The distribution is written into the plugins file. After an error the
-        environment is as it was before, as ``restored`` of the error's ``report`` says.
+        imported again. Plugins that are new or changed are loaded in a child process first. The
+        distribution is written into the plugins file.
 
         Args:
             requirement: Requirement as for :meth:`plan`, or a plan. A plan is carried out without
@@ -172,6 +237,7 @@ class Packages:
             index_url: Index to use instead of the configured one.
             actor: Person or process that asks for it, for the audit.
             progress: Receives each line of the installer's output.
+            keep_broken: Whether plugins that cannot be loaded are installed all the same.
 
         Returns:
             The report. Its plugins can be discovered in this interpreter.
@@ -179,13 +245,31 @@ class Packages:
         Raises:
             RequirementError: If the requirement is not acceptable.
             InstallRefusedError: If the plan has refusals.
-            InstallError: If the installation fails. If only the registry cannot load the new
-                plugins, ``success`` of the error's ``report`` is True.
-            StorageError: If the audit cannot be written. The environment is then rolled back.
+            InstallError: If the installation fails; what served before serves still. If a plugin
+                was in service before and is not with the new generation, the earlier generation
+                serves again, and ``rolled_back`` of the error's ``report`` is the failure. If only
+                the registry cannot load the new plugins, ``success`` of the ``report`` is True.
+            StorageError: If the audit cannot be written. Nothing is changed then.
         """
-        if isinstance(requirement, InstallPlan):
-            return self._install(requirement.target, requirement, actor, progress)
-        return self._install(parse_target(requirement, index_url), None, actor, progress)
+        given = requirement if isinstance(requirement, InstallPlan) else None
+        target = parse_target(requirement, index_url) if given is None else given.target
+        self._refresh()
+        attempt = Attempt(
+            action="install",
+            requirement=target.shown,
+            actor=actor,
+            progress=progress,
+            distribution=target.name,
+        )
+        with self._changer.changing(attempt) as change:
+            staged = self._stage(target, given, change)
+            attempt.take_plan(staged.plan)
+            content = change.content
+            asked = {**content.lock.asked, **asked_for(target, staged, content)}
+            if not staged.pins and asked == content.lock.asked:
+                return self._changer.report(staged.plan, content, attempt)
+            following = Next(asked, staged.pins, staged.specs)
+            return self._changer.install(change, following, keep_broken=keep_broken)
 
     def uninstall(
         self,
@@ -199,19 +283,18 @@ class Packages:
         """Remove a plugin's distribution, with all plugins that it provides.
 
         A plugin must stay if it or another plugin of its distribution is active, if it is
-        mandatory, built in or a sample, and if the host or another distribution needs its
-        distribution.
+        mandatory, built in or a sample, if it belongs to the host's environment, and if another
+        distribution needs its distribution.
 
         Args:
             slug: The plugin.
             delete_config: Whether desired state, settings and metadata of the removed plugins are
                 deleted, even if another process has activated one meanwhile. Otherwise they stay
                 as stored.
-            dependencies: Whether distributions that were installed with it are removed too. Those
-                that another distribution needs, that provide plugins or that the plugins file
-                lists stay.
+            dependencies: Whether distributions that nothing needs any more are removed too. Those
+                that provide plugins stay.
             actor: Person or process that asks for it, for the audit.
-            progress: Receives each line of the installer's output.
+            progress: Not called: no installer runs.
 
         Returns:
             The report of the removal.
@@ -223,231 +306,143 @@ class Packages:
                 only the registry could not be updated.
             StorageError: If the storage fails.
         """
-        _check_actor(actor)
         self._refresh()
-        record = self._catalogue.record(slug)
-        attempt = Attempt("uninstall", record.distribution or slug, actor, progress)
-        with self._changes.audited(attempt):
-            with attempt.refusing():
-                leaving = self._departures.of(slug, dependencies=dependencies)
-            attempt.distribution, attempt.changes = leaving.distribution, leaving.changes
-
-            def remove() -> str:
-                # What held before may not hold now, when nobody else can change anything.
-                self._refresh()
-                with attempt.refusing():
-                    now = self._departures.of(slug, dependencies=dependencies)
-                if now.changes != leaving.changes:
-                    raise InstallError([f"what goes with {slug!r} changed just now; try again"])
-                return self._installer.uninstall(
-                    [row.name for row in now.changes], attempt.add_line
-                )
-
-            what = f"uninstalling {attempt.requirement}"
-            with self._changes.made(what, attempt, (), remove) as output:
-                if self._file is not None:
-                    self._file.remove(leaving.distribution)
-        slugs = tuple(Slug(plugin.slug) for plugin in leaving.plugins)
-        report = UninstallReport(
-            distribution=leaving.distribution,
-            changes=leaving.changes,
-            plugins=slugs,
-            output=output,
+        name = self._catalogue.record(slug).distribution or slug
+        attempt = Attempt(
+            action="uninstall", requirement=name, actor=actor, progress=progress, distribution=name
         )
-        with taking_in(f"{leaving.distribution!r} was removed", report):
-            self._rediscover(False)
-            for gone in slugs if delete_config else ():
-                self._forget_even_wanted(gone)
+        with self._changer.changing(attempt) as change:
+            content = change.content.distributions
+            attempt.outcome = "refused"
+            # What held before may not hold now, when nobody else can change anything.
+            self._refresh()
+            plugins = [p for p in self._catalogue.all().values() if p.distribution == name]
+            require_removable(self._catalogue.record(slug), plugins)
+            require_unneeded(name, content, self._stager.host())
+            attempt.outcome = "failed"
+            asked = {n: line for n, line in change.content.lock.asked.items() if n != name}
+            removed = frozenset({name, *(self._orphans(change, asked) if dependencies else ())})
+            attempt.changes = removals(change.content, removed)
+            slugs = tuple(Slug(plugin.slug) for plugin in plugins if plugin.is_installed)
+            report = UninstallReport(distribution=name, changes=attempt.changes, plugins=slugs)
+            self._changer.publish(change, Next(asked, removed=removed))
+            with taking_in(f"{name!r} was removed", report):
+                self._rediscover()
+                for gone in slugs if delete_config else ():
+                    self._forget_even_wanted(gone)
         for gone in slugs:
-            self._notify("plugin_uninstalled", slug=gone, distribution=leaving.distribution)
+            self._notify("plugin_uninstalled", slug=gone, distribution=name)
         return report
 
-    def sync(
-        self, *, actor: str | None = None, progress: Progress | None = None
-    ) -> tuple[InstallReport, ...]:
-        """Install the distributions of the plugins file that are missing or do not match it.
-
-        The dependencies of a line may change distributions of other lines, within the specifiers
-        of those. A line may list a distribution without plugins. Distributions that the file does
-        not list are not touched. The registry never calls this method by itself.
+    def rollback(self, generation: int | None = None, *, actor: str | None = None) -> Generation:
+        """Have an earlier generation serve again; the plugins file follows.
 
         Args:
+            generation: Its number. Defaults to the generation that served before the current one
+                and was not rolled back; 0 stands for none.
+            actor: Person or process that asks for it, for the audit.
+
+        Returns:
+            The generation that serves now.
+
+        Raises:
+            InstallError: If there is no such generation, or the swap fails; nothing has changed
+                then. If ``success`` of the error's ``report`` is True, only the registry could not
+                be updated.
+            StorageError: If the audit cannot be written. Nothing is changed then.
+        """
+        self._refresh()
+        shown = "the generation before" if generation is None else f"generation {generation}"
+        attempt = Attempt(action="rollback", requirement=shown, actor=actor)
+        with self._changer.changing(attempt) as change:
+            numbers = self._generations.numbers()
+            number = generation
+            if number is None:
+                number = next(iter(change.current.before), None)
+            if number is None or number not in (0, *numbers):
+                there = ", ".join(map(str, numbers)) or "none"
+                raise InstallError([f"there is no {shown} to go back to; there is {there}"])
+            asked = self._changer.content(number).lock.asked
+            self._changer.swap(change, number, asked, change.content.lock.asked)
+            report = InstallReport(distribution="", success=True)
+            with taking_in(f"generation {number} serves", report):
+                self._rediscover()
+        empty = Generation(number=0, created=None, distributions={}, plugins=(), serving=True)
+        return next((found for found in self.generations() if found.number == number), empty)
+
+    def sync(
+        self,
+        *,
+        locked: str | Path | None = None,
+        actor: str | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[InstallReport, ...]:
+        """Install what the plugins file lists and is not there, or exactly what a lock has.
+
+        All lines are resolved together, within their specifiers, and come into service at once. If
+        that fails, each line is tried alone. A line may list a distribution without plugins.
+        Distributions that the file does not list are not touched. The registry never calls this
+        method by itself.
+
+        Args:
+            locked: A ``pylock.toml``, of which exactly the distributions are installed that the
+                host does not have; all others are removed. The plugins file is not read then.
             actor: Person or process that asks for it, for the audit.
             progress: Receives each line of the installer's output.
 
         Returns:
             A report for each line that was not satisfied already, in the order of the file. A
-            line that fails has ``success`` False and its ``reasons``; the others continue.
+            line that fails has ``success`` False and its ``reasons``; the others continue. One
+            report for a lock.
 
         Raises:
-            InstallError: If there is no plugins file, or it cannot be read. Also if a distribution
-                was installed and the registry could not load its plugins.
+            InstallError: If there is no plugins file, or it cannot be read, or the lock cannot be
+                installed. Also if a distribution was installed and the registry could not load its
+                plugins.
         """
-        _check_actor(actor)
+        check_actor(actor)
+        self._refresh()
+        syncing = Syncing(self._changer, actor, progress)
+        if locked is not None:
+            return (syncing.locked(Path(locked)),)
         if self._file is None:
             raise InstallError(["there is no plugins file; give the installer plugins_file="])
-        self._changes.recover_for(Attempt("sync", "the plugins file", actor))
-        lines = [line for line in self._file.lines() if line.text and line.applies]
+        return syncing.lines([line for line in self._file.lines() if line.applies])
 
-        def install(line: RequirementLine) -> InstallReport:
-            return self._install(parse_target(line.text), None, actor, progress, lines)
+    def recover(self) -> None:
+        """Remove what an interrupted change has left behind.
 
-        return sync(lines, self._environment.distributions, install)
-
-    def recover(self) -> Interrupted | None:
-        """Roll the interrupted change back, so that the environment is as it was before.
-
-        Returns:
-            The interrupted change, None if there is none.
+        Nothing depends on that: each change does it first.
 
         Raises:
-            InstallError: If the rollback fails, or another process is changing the environment.
+            InstallError: If the environment cannot be changed.
         """
-        return self._changes.recover()
+        with self._generations.changing() as current:
+            self._generations.retire(current)
 
-    def audit(self, limit: int | None = None) -> tuple[AuditEntry, ...]:
-        """Return the recorded attempts to change the environment, oldest first.
+    # -- the parts ---------------------------------------------------------------------------
 
-        Args:
-            limit: Number of latest entries to return, None for all.
-        """
-        return self._audit.entries(limit)
-
-    # -- installing --------------------------------------------------------------------------
-
-    def _install(
-        self,
-        target: Target,
-        plan: InstallPlan | None,
-        actor: str | None,
-        progress: Progress | None,
-        lines: Sequence[RequirementLine] | None = None,
-    ) -> InstallReport:
-        """Carry out a plan, or make one first that satisfies ``lines``."""
-        _check_actor(actor)
-        # A registry that is closed, or has lost its store, could not take in what came of it.
-        self._refresh()
-        action: Action = "install" if lines is None else "sync"
-        attempt = Attempt(action, target.shown, actor, progress, distribution=target.name)
-        with self._changes.audited(attempt):
-            given, plan = plan, self._planned(target, lines) if plan is None else plan
-            attempt.distribution, attempt.changes = plan.distribution, plan.changes
-            if not plan.allowed:
-                raise InstallRefusedError(plan)
-            with attempt.reporting(plan):
-                plugins, output = self._carried_out(
-                    plan, attempt, is_given=given is not None, is_synced=lines is not None
-                )
-            report = self._report(plan, plugins, output)
-        with taking_in(f"{report.distribution!r} was installed", report):
-            # The same version may be other code.
-            self._rediscover(any(change.before == change.after for change in plan.changes))
-        for plugin in plugins if plan.changes else ():
-            fields = {"distribution": plugin.distribution, "version": plugin.version}
-            self._notify("plugin_installed", slug=plugin.slug, **fields)
-        return report
-
-    def _planned(
-        self, target: Target, lines: Sequence[RequirementLine] | None = None
-    ) -> InstallPlan:
-        """Return a plan that satisfies ``lines``, whose distributions may change too."""
-        then = digest(self._environment.distributions())
-        others = constraints_of(lines or (), target.name)
-        plan = checked(self._installer.plan(target, self._group, others), lines or ())
-        # Who lists what brings no plugin means it.
-        kept = [refusal for refusal in plan.refusals if lines is None or refusal.rule != "plugin"]
-        return replace(plan, environment=then, refusals=(*kept, *self._own_refusals(plan)))
-
-    def _own_refusals(self, plan: InstallPlan) -> tuple[Refusal, ...]:
-        installed = self._environment.distributions()
-        protected = required_by(self._protected, installed)
-        return (*protecting(plan.changes, installed, protected), *self._slugs.refusals(plan))
-
-    def _require_allowed(self, plan: InstallPlan, *, is_given: bool) -> None:
-        """Raise InstallError if the environment has changed, or if the plan is forbidden.
-
-        A plan that the caller passed may be old, and made under another policy.
-        """
-        if plan.environment not in (None, digest(self._environment.distributions())):
+    def _stage(self, target: Target, given: InstallPlan | None, change: ChangeUnderWay) -> Staged:
+        content, folder, progress = change.content, change.folder, change.attempt.add_line
+        if given is None:
+            return self._stager.stage([target], content, folder, progress)
+        if not given.allowed:
+            return Staged(given, (), ())
+        if given.environment != digest(self._stager.host(), content):
             raise InstallError(
                 ["the environment changed since the plan was made; nothing was done: plan again"]
             )
-        refusals = self._own_refusals(plan)
-        if is_given:
-            policy = self._installer.policy
-            judged = policy.of_changes(plan.changes, plan.distribution)
-            loaded = policy.of_entry_points(plan.changes)
-            refusals = (*policy.of_target(plan.target), *judged, *loaded, *refusals)
-        if refusals:
-            # What is said of the target is said of its change once more.
-            unique = tuple(dict.fromkeys(refusals))
-            raise InstallRefusedError(replace(plan, refusals=unique))
+        if self._planned is not None and self._planned.plan is given:
+            with changes_of(folder), suppress(FileNotFoundError):
+                shutil.copytree(self._planned.folder, folder, dirs_exist_ok=True)
+        return self._stager.restage(given, content, folder, progress)
 
-    def _carried_out(
-        self, plan: InstallPlan, attempt: Attempt, *, is_given: bool, is_synced: bool
-    ) -> tuple[tuple[PluginSpec, ...], str]:
-        """Make the changes of a plan; return the new plugins and the output."""
-        if not plan.changes:
-            with self._changes.kept_out():
-                self._require_allowed(plan, is_given=is_given)
-                plugins = self._found(plan, is_synced=is_synced)
-                self._list(plan, is_synced=is_synced)
-            return plugins, ""
-        names = [change.name for change in plan.changes]
-        scripts = scripts_of_nobody(self._environment, names)
-
-        def install() -> str:
-            self._require_allowed(plan, is_given=is_given)
-            return self._installer.install(plan, attempt.add_line)
-
-        what = f"installing {plan.requirement}"
-        data_files = [Path(sys.prefix, file) for file in plan.data_files]
-        with self._changes.made(what, attempt, data_files, install) as output:
-            require_apart(self._environment, names, scripts)
-            plugins = self._found(plan, is_synced=is_synced)
-            self._list(plan, is_synced=is_synced)
-        return plugins, output
-
-    def _found(self, plan: InstallPlan, *, is_synced: bool) -> tuple[PluginSpec, ...]:
-        """Return the plugins that this interpreter discovers in a plan's distributions."""
-        there = self._environment.distributions()
-        names = {plan.distribution or "", *(change.name for change in plan.changes)}
-        found = self._slugs.found({name: there[name].version for name in names if name in there})
-        if not (is_synced or any(spec.distribution == plan.distribution for spec in found)):
-            raise NotAPluginError(
-                [
-                    f"{plan.distribution!r} brings no plugin that this interpreter can find: it "
-                    f"needs an entry point in the group {self._group!r}"
-                ]
-            )
-        return found
-
-    def _list(self, plan: InstallPlan, *, is_synced: bool) -> None:
-        """Write an installation into the plugins file, as requested or else as ``name==version``.
-
-        A synchronization writes nothing: its lines are in the file already.
-        """
-        if is_synced or self._file is None or plan.distribution is None:
-            return
-        installed = self._installer.show(plan.distribution)
-        version = installed.version if installed else ""
-        own = next((change for change in plan.changes if change.name == plan.distribution), None)
-        line = plan.target.line or f"{plan.distribution}=={version}"
-        self._file.put(plan.distribution, line, None if own is None else own.sha256)
-
-    def _report(
-        self, plan: InstallPlan, plugins: Iterable[PluginSpec], output: str
-    ) -> InstallReport:
-        installed = self._installer.show(plan.distribution or "")
-        return InstallReport(
-            plan=plan,
-            distribution=plan.distribution or "",
-            version=installed.version if installed else "",
-            location=installed.location if installed else "",
-            plugins=tuple(plugin.slug for plugin in plugins),
-            output=output,
-            success=True,
-        )
+    def _orphans(self, change: ChangeUnderWay, asked: Mapping[str, str]) -> frozenset[str]:
+        """Return what nothing in *asked* needs, and something did until now."""
+        content = change.content
+        plugins = {spec.distribution for spec in self._stager.plugins(content.folder)}
+        now = unneeded(content.distributions, content.lock.asked)
+        return unneeded(content.distributions, asked) - now - plugins
 
     def _forget_even_wanted(self, slug: Slug) -> None:
         # In safe mode, and before anything was stored, there is nothing to forget.
@@ -461,8 +456,7 @@ class Packages:
                 self._forget(slug)
 
 
-def _check_actor(actor: object) -> None:
-    if actor is not None and not isinstance(actor, str):
-        raise RequirementError(
-            "actor", f"it must be a string or None, not {type(actor).__name__}; write 'user 7'"
-        )
+def _discard(folder: Path, process: int) -> None:
+    # A forked process ends without taking its parent's folder along.
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)

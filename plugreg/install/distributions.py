@@ -1,0 +1,206 @@
+"""Distributions in folders: those of the host's environment, and those of a generation."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from plugreg._support.guard import Guard
+from plugreg._support.slugs import canonical
+
+if TYPE_CHECKING:
+    from packaging.markers import Marker
+    from packaging.requirements import Requirement
+
+METADATA: Final = (".dist-info", ".egg-info")
+"""The ends of the names of metadata folders, in lower case."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Distribution:
+    """A distribution in a folder.
+
+    Args:
+        name: Canonical name.
+        version: Version in its metadata.
+        path: Its metadata folder, or the zip file that it is in.
+        requires: The requirements (PEP 508) in its metadata, those of extras included.
+        extras: The extras that it offers.
+    """
+
+    name: str
+    version: str
+    path: Path
+    requires: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The folder that it lies in."""
+        return self.path.parent
+
+    def record(self) -> tuple[str, ...]:
+        """Return the paths in its RECORD as they stand there.
+
+        Raises:
+            OSError: If there is no RECORD.
+            ValueError: If it cannot be read.
+        """
+        text = (self.path / "RECORD").read_text("utf-8")
+        if "\0" in text:
+            raise ValueError("it has a null character")
+        try:
+            return tuple(row[0] for row in csv.reader(text.splitlines()) if row)
+        except csv.Error as error:
+            raise ValueError(str(error)) from error
+
+    def text(self, name: str) -> str:
+        """Return a file of its metadata, "" if it cannot be read."""
+        with Guard():
+            return (self.path / name).read_text("utf-8")
+        return ""
+
+    def groups(self) -> frozenset[str]:
+        """Return the groups of its entry points."""
+        lines = map(str.strip, self.text("entry_points.txt").splitlines())
+        return frozenset(line.strip("[]").strip() for line in lines if line.startswith("["))
+
+
+def distributions(folder: Path) -> Mapping[str, Distribution]:
+    """Return the distributions that lie directly in a folder, by canonical name.
+
+    What has no readable metadata is left out. Of two with one name the first by file name counts.
+
+    Args:
+        folder: The folder, or a zip file; it need not exist.
+    """
+    found: dict[str, Distribution] = {}
+    for path in _metadata_in(folder):
+        with Guard():
+            file = path / "METADATA" if path.suffix == ".dist-info" else path
+            status = file.stat()
+            distribution = _read(path, status.st_mtime_ns, status.st_size)
+            if distribution is not None:
+                found.setdefault(distribution.name, distribution)
+    return MappingProxyType(dict(sorted(found.items())))
+
+
+def host_path(environment: Path) -> tuple[str, ...]:
+    """Return the entries of ``sys.path`` that are not below *environment*, absolute."""
+    root = os.path.realpath(environment) + os.sep
+    entries = (os.path.abspath(entry) for entry in sys.path if type(entry) is str)  # noqa: PTH100
+    return tuple(
+        entry for entry in dict.fromkeys(entries) if not os.path.realpath(entry).startswith(root)
+    )
+
+
+def host_distributions(environment: Path) -> Mapping[str, Distribution]:
+    """Return the distributions of the host: all on ``sys.path`` that no generation holds.
+
+    Editable and private distributions are among them. The first of a name counts, as for an
+    import.
+
+    Args:
+        environment: The folder of the generations.
+    """
+    found: dict[str, Distribution] = {}
+    for entry in host_path(environment):
+        found = {**distributions(Path(entry)), **found}
+    return MappingProxyType(dict(sorted(found.items())))
+
+
+def requiring(name: str, among: Iterable[Distribution], *, extras: bool = False) -> tuple[str, ...]:
+    """Return the names of the distributions that require *name* in this interpreter, sorted.
+
+    Args:
+        name: Canonical name.
+        among: The distributions.
+        extras: Whether requirements of extras count too.
+    """
+    return tuple(
+        sorted(
+            distribution.name
+            for distribution in among
+            if distribution.name != name
+            and name in (canonical(asked.name) for asked in required(distribution, extras=extras))
+        )
+    )
+
+
+def required(
+    distribution: Distribution, extras: bool | Iterable[str] = False
+) -> Iterator[Requirement]:
+    """Yield the requirements of a distribution that hold in this interpreter.
+
+    A requirement that cannot be read, or whose marker cannot be evaluated, is left out.
+
+    Args:
+        distribution: The distribution.
+        extras: Extras whose requirements are included; True for all, False for none.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    if isinstance(extras, bool):
+        extras = distribution.extras if extras else ()
+    asked = ("", *extras)
+    for line in distribution.requires:
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue
+        if any(holds(requirement.marker, extra) for extra in asked):
+            yield requirement
+
+
+def holds(marker: Marker | None, extra: str = "") -> bool:
+    """Return whether a marker holds in this interpreter; one that cannot be evaluated does not."""
+    try:
+        return marker is None or marker.evaluate({"extra": extra})
+    except (ValueError, LookupError):
+        # It compares what has no order, or names a variable that does not exist (PEP 508).
+        return False
+
+
+def _metadata_in(folder: Path) -> Iterator[Path]:
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 - only few of them become a Path
+    except NotADirectoryError:
+        # Zip files on the path are rare. What is in one counts as one that cannot be changed.
+        names = []
+    except OSError:
+        return
+    for name in names:
+        # Names with a tilde are what an interrupted pip has left.
+        if name.lower().endswith(METADATA) and name[0] != "~":
+            yield folder / name
+
+
+@lru_cache(maxsize=4096)
+def _read(path: Path, *_stamp: int) -> Distribution | None:
+    """Return the distribution of a metadata folder, which is read again if it has changed."""
+    from email import message_from_string
+    from importlib.metadata import Distribution as Metadata
+
+    # Not by its name: that would be looked up in a cache that may be older.
+    found = Metadata.at(path)
+    text = found.read_text("METADATA") or found.read_text("PKG-INFO") or found.read_text("") or ""
+    fields = message_from_string(text.partition("\n\n")[0] + "\n")
+    if not ("Name" in fields and "Version" in fields):
+        return None
+    requires = fields.get_all("Requires-Dist")
+    if requires is None and path.suffix != ".dist-info":
+        requires = found.requires
+    return Distribution(
+        name=canonical(fields["Name"]),
+        version=fields["Version"],
+        path=path,
+        requires=tuple(requires or ()),
+        extras=tuple(fields.get_all("Provides-Extra") or ()),
+    )

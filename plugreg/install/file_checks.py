@@ -1,0 +1,367 @@
+"""Checks of the files of staged distributions, before anything imports them.
+
+No RECORD is believed (PEP 376): what counts are the files that the installer has unpacked.
+"""
+
+# ruff: noqa: PTH114, PTH117, PTH118, PTH119, PTH120, PTH122
+# A Path for each of ten thousands of files would take longer than the checks.
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from importlib.machinery import PathFinder, all_suffixes
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from plugreg.exceptions import InstallError
+from plugreg.install.distributions import METADATA, Distribution, distributions
+from plugreg.install.plan import Pin, Refusal
+
+_SUFFIXES: Final = tuple(sorted(all_suffixes(), key=len, reverse=True))
+
+_AT_EVERY_START: Final = frozenset({"sitecustomize", "usercustomize"})
+"""Modules that Python imports at every start (module :mod:`site`)."""
+
+_UNASKED: Final = frozenset({"_manylinux", "org", "urllib3_secure_extra"})
+"""Modules that pip, uv or the standard library import if they are there."""
+
+_PATH_FILES: Final = frozenset({".pth", ".start", ".egg-link"})
+"""Suffixes of files that Python (``.start`` since 3.15, PEP 829) or setuptools read at a start."""
+
+_OF_DATA: Final = frozenset({"etc", "include", "lib", "lib32", "lib64", "share", "var"})
+"""Folders in a prefix that hold data, unless they are packages."""
+
+_PROGRAMS: Final = frozenset({"games", "sbin", "scripts"})
+_CONFIGURATION: Final = frozenset({"pip.conf", "pip.ini", "uv.toml", "pyvenv.cfg"})
+_OF_SHELLS: Final = (
+    *("conda-meta/", "etc/conda/", "etc/fish/conf.d/", "etc/profile.d/"),
+    "share/fish/vendor_conf.d/",
+)
+_OTHER_PYTHON: Final = re.compile(r"(?:local/)?lib(?:32|64)?/(?:python|pypy)[0-9.]*t?/")
+"""What programs find by its place in a prefix, in lower case. Nobody's prefix is a generation, but
+an operator may well copy one."""
+
+_NO_FILE: Final = "which is no plain file"
+_OUTSIDE: Final = "which is outside of its folder"
+_UNLISTED: Final = "which no RECORD lists"
+_NOT_BROUGHT: Final = "which is only in its RECORD"
+_TWICE: Final = "which another distribution that would come brings too"
+_METADATA_OF_OTHERS: Final = "which would be metadata of another distribution"
+_RUN_AT_START: Final = "which Python would run at every start"
+_READ_UNASKED: Final = "which Python or an installer would import unasked"
+_OF_OTHER_PROGRAMS: Final = (
+    "where an installer, another Python or a shell would take it for its own"
+)
+_THERE: Final = "which belongs to another distribution"
+_IN_THE_WAY: Final = (
+    "which would take the place of modules, or be in the package, of the host or of another "
+    "distribution"
+)
+
+
+class Contents(NamedTuple):
+    """The staged distributions, and their files.
+
+    ``data_files`` are relative to the folder, ``scripts`` are names; both are sorted.
+    """
+
+    distributions: Mapping[str, Distribution]
+    data_files: tuple[str, ...]
+    scripts: tuple[str, ...]
+    refusals: tuple[Refusal, ...]
+
+
+def check_files(
+    staged: Path,
+    pins: Sequence[Pin],
+    *,
+    host: Sequence[str],
+    kept: Iterable[Distribution],
+    allow_pth: bool = False,
+) -> Contents:
+    """Check the files of distributions in a folder of their own.
+
+    Each pin must have one metadata folder, of its version, and there may be no other one. A file
+    is refused that
+
+    - is no plain file in the folder, or that its RECORD does not list, or lists in vain;
+    - belongs to two distributions;
+    - Python would run at a start, or that Python or an installer would import unasked;
+    - is in a package of the host or of another distribution, or has the name of a module of theirs.
+      A namespace package, which has no ``__init__``, may be shared.
+
+    A compiled file is judged as its source is.
+
+    Args:
+        staged: The folder.
+        pins: The distributions that must be in it.
+        host: Entries of ``sys.path`` that belong to the host.
+        kept: Distributions of the serving generation that stay beside them.
+        allow_pth: Whether ``.pth`` files may be among them; they have no effect.
+
+    Raises:
+        InstallError: If a RECORD cannot be read.
+    """
+    return _Check(staged, pins, host, kept, allow_pth=allow_pth).result()
+
+
+class _Check:
+    def __init__(
+        self,
+        staged: Path,
+        pins: Sequence[Pin],
+        host: Sequence[str],
+        kept: Iterable[Distribution],
+        *,
+        allow_pth: bool,
+    ) -> None:
+        self._staged = str(staged)
+        self._pins = {pin.name: pin for pin in pins}
+        self._found = {
+            name: found for name, found in distributions(staged).items() if name in self._pins
+        }
+        self._host = [entry for entry in host if not _is_of_python(entry)]
+        self._host_modules = cache(self._list_host)
+        self._allow_pth = allow_pth
+        self._faults: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(
+            lambda: defaultdict(set)
+        )
+        self._owners: dict[str, str] = {}
+        """The distribution that brings each file, by path in the folder."""
+        self._kept: dict[str, str] = {}
+        """The same of those that stay."""
+        for distribution in kept:
+            self._kept |= dict.fromkeys(_record(distribution), distribution.name)
+        self._modules: defaultdict[str, defaultdict[str, set[tuple[str, str]]]] = defaultdict(
+            lambda: defaultdict(set)
+        )
+        """File name and owner by folder and module, of all but the host's."""
+
+    def result(self) -> Contents:
+        """Return what was found."""
+        self._assign()
+        for path, owner in (*self._kept.items(), *self._owners.items()):
+            for entry in _entries(path):
+                folder, base = os.path.split(entry)
+                module = _module(base, is_folder=entry != path)
+                self._modules[folder][module or ""].add((base, owner))
+        self._check_metadata()
+        for path, owner in self._owners.items():
+            for fault in self._faults_of(path, owner):
+                self._faults[owner][fault].add(path)
+        tops = {_top(path) for path in self._owners if _module(os.path.basename(path))} - _OF_DATA
+        tops |= {top for top in _OF_DATA if f"{top}/__init__.py" in self._owners}
+        tops |= {found.path.name for found in self._found.values()} | {"bin"}
+        return Contents(
+            distributions=self._found,
+            data_files=tuple(sorted(path for path in self._owners if _top(path) not in tops)),
+            scripts=tuple(sorted(p.partition("/")[2] for p in self._owners if _top(p) == "bin")),
+            refusals=(*self._other_versions(), *self._faulty()),
+        )
+
+    def _assign(self) -> None:
+        """Find out which distribution brings each file."""
+        files = dict(_files(self._staged))
+        for name, found in self._found.items():
+            for path in _record(found):
+                if path.startswith(("../", "/")) or os.path.isabs(path):
+                    self._faults[name][_OUTSIDE].add(path)
+                elif path not in files:
+                    self._faults[name][_NOT_BROUGHT].add(path)
+                elif self._owners.setdefault(path, name) != name:
+                    self._faults[name][_TWICE].add(path)
+        everyone = "', '".join(self._found)
+        for path, is_plain in files.items():
+            owner = self._owners.get(path, everyone)
+            if path not in self._owners:
+                self._faults[owner][_UNLISTED].add(path)
+            if not is_plain:
+                self._faults[owner][_NO_FILE].add(path)
+
+    def _check_metadata(self) -> None:
+        expected = {found.path.name for found in self._found.values()}
+        for base, owner in self._modules[""][""]:
+            if base.lower().endswith(METADATA) and owner in self._found and base not in expected:
+                self._faults[owner][_METADATA_OF_OTHERS].add(base)
+
+    def _other_versions(self) -> Iterator[Refusal]:
+        for name, pin in self._pins.items():
+            found = self._found.get(name)
+            if found is None:
+                raise InstallError([f"the installer has not unpacked {name!r}"])
+            if not is_same_version(found.version, pin.version):
+                reason = f"{name!r} says that it is {found.version}, not {pin.version}"
+                yield Refusal(rule="environment", reason=reason)
+
+    def _faulty(self) -> Iterator[Refusal]:
+        """Refuse each distribution that has faults, in one sentence."""
+        for name, faults in sorted(self._faults.items()):
+            shown = "; ".join(
+                f"{', '.join(map(repr, sorted(paths)[:3]))}, {fault}"
+                for fault, paths in faults.items()
+            )
+            reason = f"{name!r} has among its files {shown}: ask for a version without it"
+            yield Refusal(rule="environment", reason=reason)
+
+    def _faults_of(self, path: str, owner: str) -> Iterator[str]:
+        """Yield what is wrong with the place of a file."""
+        top, source = _top(path), _source_of(path)
+        module = top.partition(".")[0]
+        is_read = path == top and os.path.splitext(path)[1].lower() in _PATH_FILES
+        if (is_read and not self._allow_pth) or module.lower() in _AT_EVERY_START:
+            yield _RUN_AT_START
+        if module in _UNASKED or _is_of_other_systems(module):
+            yield _READ_UNASKED
+        if f"{top}/__init__.py" not in self._owners and _is_found_by_place(path.lower()):
+            yield _OF_OTHER_PROGRAMS
+        if source == path or self._owners.get(source) != owner:
+            if source in self._kept:
+                yield _THERE
+            elif any(self._rivals(source, owner)):
+                yield _IN_THE_WAY
+
+    def _rivals(self, path: str, owner: str) -> Iterator[str]:
+        """Yield modules of others that could not be imported any more, or contain this file."""
+        entries = list(_entries(path))
+        for entry in entries:
+            folder, base = os.path.split(entry)
+            module = _module(base, is_folder=entry != path)
+            if module:
+                # A folder may be a part of a namespace, a file may be there once.
+                yield from self._others(folder, owner, module, besides=entry != path and base)
+            if entry != path:
+                yield from self._others(entry, owner, "__init__")
+        folder, base = os.path.split(path)
+        if folder and _module(base) == "__init__":
+            # The namespace of others would become a package.
+            yield from self._others(folder, owner, None)
+
+    def _others(
+        self, folder: str, owner: str, module: str | None, *, besides: str | bool = False
+    ) -> Iterator[str]:
+        """Yield the files of others that are a module in a folder; None stands for any module."""
+        own: Mapping[str, set[tuple[str, str]]] = self._modules.get(folder, {})
+        host = self._host_modules(folder)
+        for key in (own.keys() | host.keys()) - {""} if module is None else (module,):
+            yield from (base for base in host.get(key, ()) if base != besides)
+            yield from (
+                base for base, name in own.get(key, ()) if name != owner and base != besides
+            )
+
+    def _list_host(self, folder: str) -> Mapping[str, set[str]]:
+        """Return what the host could import from a folder, by module."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for root in self._host:
+            try:
+                with os.scandir(os.path.join(root, folder)) as entries:
+                    for entry in entries:
+                        module = _module(entry.name, is_folder=entry.is_dir())
+                        if module is not None:
+                            found[module].add(entry.name)
+            except OSError:
+                continue
+        return found
+
+
+def _files(folder: str) -> Iterator[tuple[str, bool]]:
+    """Yield the path of each file below a folder, with slashes, and whether it is a plain file."""
+    for place, folders, names in os.walk(folder):
+        for name in (*names, *(name for name in folders if os.path.islink(f"{place}/{name}"))):
+            path = os.path.join(place, name)
+            yield (
+                os.path.relpath(path, folder).replace(os.sep, "/"),
+                stat.S_ISREG(os.lstat(path).st_mode),
+            )
+
+
+def _record(distribution: Distribution) -> Sequence[str]:
+    """Return the files of a distribution, relative to its folder, with slashes."""
+    try:
+        lines = distribution.record()
+    except (OSError, ValueError) as error:
+        reason = f"the RECORD of {distribution.name!r} cannot be read: {error}"
+        raise InstallError([reason]) from error
+    return [os.path.normpath(line).replace(os.sep, "/") for line in lines]
+
+
+def _entries(path: str) -> Iterator[str]:
+    """Yield a path, and the folders that it is in."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+
+
+def _is_found_by_place(path: str) -> bool:
+    """Return whether programs would find a file, whose path is in lower case, by its place."""
+    folder, _, name = path.rpartition("/")
+    local = path.removeprefix("local/")
+    return (
+        (not folder and "." not in name)
+        or path.startswith((".", *_OF_SHELLS))
+        or _top(local) in _PROGRAMS
+        or (local != path and _top(local) == "bin")
+        or name in _CONFIGURATION
+        or _OTHER_PYTHON.match(path) is not None
+    )
+
+
+def _top(path: str) -> str:
+    return path.partition("/")[0]
+
+
+def _source_of(path: str) -> str:
+    """Return the path of the source that a compiled file stands for, any other path as it is."""
+    folder, name = os.path.split(path)
+    if os.path.basename(folder) != "__pycache__" or not name.endswith(".pyc"):
+        return path
+    return os.path.join(os.path.dirname(folder), f"{name.partition('.')[0]}.py")
+
+
+def _module(name: str, *, is_folder: bool = False) -> str | None:
+    """Return the name of the module that a file or folder is, None where it is none."""
+    if not is_folder:
+        suffix = next(filter(name.endswith, _SUFFIXES), None)
+        if suffix is None:
+            return None
+        name = name.removesuffix(suffix)
+    return name if name.isidentifier() and name != "__pycache__" else None
+
+
+@cache
+def _is_of_python(entry: str) -> bool:
+    """Return whether an entry of ``sys.path`` is the standard library."""
+    import sysconfig
+
+    library = {sysconfig.get_path(key) for key in ("stdlib", "platstdlib")}
+    return entry in library | {os.path.join(folder, "lib-dynload") for folder in library}
+
+
+@cache
+def _is_of_other_systems(name: str) -> bool:
+    """Return whether a module of the standard library is missing in this interpreter's.
+
+    The module ``subprocess`` imports ``msvcrt`` on any system, to see whether it is there.
+    """
+    import sysconfig
+
+    # Some images leave out the tests, which nothing imports.
+    if name not in sys.stdlib_module_names or name in (*sys.builtin_module_names, "test"):
+        return False
+    folders = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib")]
+    folders += [os.path.join(folder, "lib-dynload") for folder in folders]
+    return PathFinder.find_spec(name, folders) is None
+
+
+def is_same_version(one: str, other: str) -> bool:
+    """Return whether two versions are equal by PEP 440, or as strings if they are none."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return Version(one) == Version(other)
+    except InvalidVersion:
+        return one == other

@@ -1,0 +1,314 @@
+"""The folder of generations: complete sets of distributions, and the one that serves.
+
+``<environment>/current`` names the generation that serves. It is replaced atomically, and nothing
+else decides. A process that is killed leaves the old or the new ``current``, and at most files
+that nothing refers to, which the next change removes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from plugreg.exceptions import (
+    InstallError,
+    StorageError,
+    StorageUnavailableError,
+)
+from plugreg.install.distributions import Distribution
+from plugreg.install.exceptions import (
+    InstallBusyError,
+    InstallPermissionError,
+    InstallSpaceError,
+)
+from plugreg.storage.base import Gate
+from plugreg.storage.file.locking import FileLock
+from plugreg.storage.file.storefile import flush_folder
+
+_WASTE: Final = ".waste-"
+"""How names begin of what nothing refers to: it is being made, or being removed."""
+
+_TEXT: Final = re.compile(r"(\d{1,9})\n(?:last (\d{1,9})\nbefore((?: \d{1,9})*)\n)?")
+
+
+class Current(NamedTuple):
+    """The content of ``current``.
+
+    ``number`` is the generation that serves, 0 for none. ``last`` is the highest number ever
+    given. ``before`` are the generations that served earlier, latest first, without those that
+    were rolled back.
+    """
+
+    number: int = 0
+    last: int = 0
+    before: tuple[int, ...] = ()
+
+    def then(self, number: int) -> Current:
+        """Return the content after generation *number* was swapped in."""
+        if number in self.before:
+            earlier = self.before[self.before.index(number) + 1 :]
+        else:
+            earlier = (self.number, *self.before)[:20]
+        return Current(number, max(self.last, number), earlier)
+
+    def __str__(self) -> str:
+        return f"{self.number}\nlast {self.last}\nbefore{''.join(f' {n}' for n in self.before)}\n"
+
+
+class Generations:
+    """The generations in one environment. Nothing is cached: every answer is read from the disk.
+
+    Args:
+        environment: The folder; it is created with the first generation.
+        keep: Number of generations that are kept beside the serving one.
+        lock_timeout: Seconds that a change waits for another one.
+    """
+
+    def __init__(self, environment: Path, *, keep: int = 3, lock_timeout: float = 10.0) -> None:
+        self.environment = environment
+        self._keep = keep
+        self._timeout = lock_timeout
+        lock = str(environment / "lock")
+        self._gate, self._lock = Gate(lock, lock_timeout), FileLock(lock)
+
+    # -- reading -----------------------------------------------------------------------------
+
+    @property
+    def current_file(self) -> Path:
+        """The file that names the serving generation."""
+        return self.environment / "current"
+
+    def folder(self, number: int) -> Path:
+        """Return the folder of a generation; 0 has none that exists."""
+        return self.environment / "generations" / str(number)
+
+    def lock_file(self, number: int) -> Path:
+        """Return the ``pylock.toml`` of a generation."""
+        return self.environment / "generations" / f"{number}.lock"
+
+    def current(self) -> Current:
+        """Return which generation serves.
+
+        Raises:
+            InstallError: If the file cannot be read, or names a generation that is not there.
+        """
+        try:
+            text = self.current_file.read_text("utf-8")
+        except FileNotFoundError:
+            return Current()
+        except (OSError, ValueError) as error:
+            raise InstallError([f"{str(self.current_file)!r} cannot be read: {error}"]) from error
+        found = _TEXT.fullmatch(text)
+        number = int(found[1]) if found else -1
+        if found is None or (number and not self.folder(number).is_dir()):
+            there = ", ".join(map(str, self.numbers())) or "none"
+            raise InstallError(
+                [
+                    f"{str(self.current_file)!r} names no generation that is there ({there}); "
+                    f"write the number of one into it, or remove the file to start without any"
+                ]
+            )
+        before = tuple(map(int, (found[3] or "").split()))
+        return Current(number, max(number, int(found[2] or 0)), before)
+
+    def numbers(self) -> tuple[int, ...]:
+        """Return the numbers of the generations that are there, ascending."""
+        return tuple(sorted({int(path.stem) for path in self._published() if self._is_whole(path)}))
+
+    # -- changing ----------------------------------------------------------------------------
+
+    @contextmanager
+    def changing(self) -> Iterator[Current]:
+        """Keep other changes out of the ``with`` block, in all processes.
+
+        What an earlier change left behind is removed first.
+
+        Raises:
+            InstallBusyError: If another change did not end in time.
+            InstallPermissionError: If this process may not write to the environment.
+            InstallSpaceError: If the disk is full.
+        """
+        with changes_of(self.environment):
+            (self.environment / "generations").mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + self._timeout
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._gate.entered())
+                stack.enter_context(self._lock.held(self._timeout, deadline))
+            except StorageUnavailableError as error:
+                reason = f"the environment cannot be locked: {error}"
+                raise InstallPermissionError([reason]) from error
+            except StorageError as error:
+                # It is held by another process or thread, or by a caller of this one.
+                reason = f"another change of {str(self.environment)!r} is running; try again later"
+                raise InstallBusyError([reason], lock=self._lock.path) from error
+            yield self._tidied()
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """Make an empty folder in the environment for a ``with`` block, which may publish it."""
+        with changes_of(self.environment):
+            folder = self._waste()
+            folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self, staged: Path, lock: str, current: Current) -> int:
+        """Give a complete folder the next number, and return that; it does not serve yet.
+
+        Folder and lock are on the disk when this returns.
+        """
+        number = max(current.last, *self.numbers(), 0) + 1
+        with changes_of(self.environment):
+            _flush(staged)
+            self._write(self.lock_file(number), lock)
+            staged.rename(self.folder(number))
+            flush_folder(self.folder(number).parent)
+        return number
+
+    def swap(self, number: int, current: Current) -> Current:
+        """Make a generation the serving one; this is the only commit point.
+
+        Returns:
+            The new content of ``current``, which is on the disk.
+        """
+        after = current.then(number)
+        with changes_of(self.environment):
+            self._write(self.current_file, str(after))
+        return after
+
+    def _tidied(self) -> Current:
+        """Remove what nobody needs, and return the current generation."""
+        current = self.current()
+        with changes_of(self.environment):
+            for path in (*self.environment.glob(f"{_WASTE}*"), *self._generations(f"{_WASTE}*")):
+                _remove(path)
+            for path in self._published():
+                number = int(path.stem)
+                # It was published, and its process died before the swap.
+                is_left = number > current.last or not self._is_whole(path)
+                if is_left and is_unused(self.lock_file(number)):
+                    self._drop(number)
+        return current
+
+    def retire(self, current: Current) -> None:
+        """Remove generations beyond those that are kept, unless a process uses them.
+
+        Generations to which a rollback leads are kept first, then the latest.
+        """
+        others = [number for number in self.numbers() if number != current.number]
+        ranked = dict.fromkeys(
+            [number for number in current.before if number in others] + others[::-1]
+        )
+        for number in list(ranked)[self._keep :]:
+            if is_unused(self.lock_file(number)):
+                with suppress(OSError):
+                    self._drop(number)
+
+    def _drop(self, number: int) -> None:
+        waste = self._waste()
+        with suppress(FileNotFoundError):
+            self.folder(number).rename(waste)
+        self.lock_file(number).unlink(missing_ok=True)
+        _remove(waste)
+
+    def _generations(self, pattern: str) -> Iterable[Path]:
+        return (self.environment / "generations").glob(pattern)
+
+    def _published(self) -> list[Path]:
+        return [path for path in self._generations("[0-9]*") if path.stem.isdecimal()]
+
+    def _is_whole(self, path: Path) -> bool:
+        number = int(path.stem)
+        return self.folder(number).is_dir() and self.lock_file(number).is_file()
+
+    def _waste(self) -> Path:
+        return self.environment / "generations" / f"{_WASTE}{secrets.token_hex(8)}"
+
+    def _write(self, path: Path, text: str) -> None:
+        """Replace a file; it is the old or the new one at any instant, and on the disk then."""
+        new = self._waste()
+        try:
+            with new.open("x", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
+        finally:
+            new.unlink(missing_ok=True)
+        flush_folder(path.parent)
+
+
+@contextmanager
+def changes_of(folder: Path) -> Iterator[None]:
+    """Raise an InstallError in the place of an OSError in the ``with`` block."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise InstallPermissionError(
+                [f"this process may not write to {str(folder)!r} ({error.strerror})"]
+            ) from error
+        kind = InstallSpaceError if error.errno in (errno.ENOSPC, errno.EDQUOT) else InstallError
+        raise kind([f"the environment {str(folder)!r} cannot be changed: {error}"]) from error
+
+
+def carry_over(distribution: Distribution, folder: Path) -> None:
+    """Put the files of a distribution into another folder: as hard links, else as copies.
+
+    Files that its RECORD does not list, such as compiled modules, stay behind.
+    """
+    for line in distribution.record():
+        source, target = distribution.folder / line, folder / line
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, target, follow_symlinks=False)
+        except OSError as error:
+            if error.errno == errno.EEXIST:
+                raise
+            shutil.copy2(source, target)
+
+
+def is_unused(lock: Path) -> bool:
+    """Return whether no process has a generation in use, by its lock file."""
+    try:
+        import fcntl
+    except ImportError:
+        return True  # Windows does not remove a folder with open files.
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _flush(folder: Path) -> None:
+    """Write the files and folders below *folder* to the disk."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            descriptor = os.open(Path(place, name), os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        flush_folder(Path(place))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
