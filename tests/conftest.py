@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from plugreg import InstallError
-from plugreg.install import Change, Installed, InstallPlan, InstallPolicy
-from plugreg.install.environment import Environment
+from plugreg._support.url_secrets import without_credentials
+from plugreg.install import InstallPolicy
+from plugreg.install.distributions import distributions, host_distributions
+from plugreg.install.installer import Release
+from plugreg.install.plan import Pin
 
 # How long an example takes says something of the machine, and nothing of the promise.
 settings.register_profile("plugreg", deadline=None)
@@ -79,59 +84,78 @@ def site(tmp_path: Path) -> Site:
 
 
 class FolderInstaller:
-    """An Installer that runs no program: it puts distributions that are ready into a folder.
+    """An Installer that runs no program: it stages distributions that are ready.
 
-    ``ready`` maps canonical names to versions, entry points of ``shop.plugins``, and modules. What
-    is asked for without a name is the first one. ``asked`` are the requirements that came, each
-    with its index, and the names to be removed.
+    ``ready`` maps canonical names to versions, entry points of ``shop.plugins``, and modules;
+    ``requires`` maps names to names that come along. What is asked for without a name is the first
+    one. ``asked`` are the requirements that came, each with its index. ``lines`` is its output, and
+    ``after`` is called once it has staged.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, environment: Path) -> None:
+        self.environment = environment
         self.policy = InstallPolicy()
         self.plugins_file: Path | None = None
-        self.environment = Environment([site.folder] * 3)
+        self.keep = 3
+        self.lock_timeout = 0.2
         self.ready: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {}
+        self.requires: dict[str, list[str]] = {}
         self.asked: list[object] = []
-        self._site = site
+        self.lines = ["Installing", "Done"]
+        self.after = lambda: None
 
-    def plan(self, target, group, others=()):
-        self.asked.append((target.text, target.index_url))
-        name = target.name or next(iter(self.ready))
-        if name not in self.ready:
-            raise InstallError(["ERROR: first line", f"ERROR: there is no {name}"])
-        there = self.show(name)
-        version, plugins, _ = self.ready[name]
-        change = Change(
-            name=name, before=there and there.version, after=version, plugins=tuple(plugins)
+    def resolve(self, targets, *, beside=None, constraints=(), folder=None, progress=None):
+        self.asked += [(target.text, target.index_url) for target in targets]
+        there = {**host_distributions(self.environment), **distributions(beside or Path("-"))}
+        pins = []
+        waiting = [target.name or next(iter(self.ready)) for target in targets]
+        direct = {name: t.url for name, t in zip(waiting, targets, strict=True) if t.url}
+        for name in waiting:
+            if name not in self.ready:
+                raise InstallError(["ERROR: first line", f"ERROR: there is no {name}"])
+            version = self.ready[name][0]
+            if name in there and there[name].version == version and name not in direct:
+                continue
+            pins.append(self._pin(name, version, direct.get(name)))
+            waiting += [needed for needed in self.requires.get(name, ()) if needed not in there]
+        if folder is not None:
+            self.stage(pins, folder, progress=progress)
+        return tuple(pins)
+
+    def _pin(self, name, version, url):
+        file = f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
+        source = f"https://files.example/{file}" if url is None else without_credentials(url)
+        return Pin(
+            name=name,
+            version=version,
+            source=source,
+            sha256="ab" * 32,
+            size=7,
+            direct=url is not None,
         )
-        return InstallPlan(target=target, distribution=name, changes=(change,))
 
-    def install(self, plan, progress=None):
-        for each in plan.changes:
-            if each.before is not None:
-                self.uninstall([each.name])
-            version, plugins, modules = self.ready[each.name]
+    def stage(self, pins, folder, *, targets=(), progress=None):
+        site = Site(folder)
+        for pin in pins:
+            version, plugins, modules = self.ready[pin.name]
             points = {"shop.plugins": plugins} if plugins else None
-            self._site.dist(each.name, version, points, modules=modules)
-        if progress is not None:
-            progress("Installing")
-        return "Installing\nDone"
+            needs = "".join(f"Requires-Dist: {name}\n" for name in self.requires.get(pin.name, ()))
+            site.dist(pin.name, version, points, modules=modules, metadata=needs)
+        for line in self.lines if progress is not None else ():
+            progress(line)
+        self.after()
 
-    def uninstall(self, names, progress=None):
-        self.asked.append(tuple(names))
-        for file in self.environment.files(names):
-            file.unlink(missing_ok=True)
-        return f"removed {', '.join(names)}"
-
-    def show(self, name):
-        found = self.environment.distributions().get(name)
-        if found is None:
-            return None
-        return Installed(name=name, version=found.version, location=str(self._site))
+    def latest(self, installed):
+        return {name: Release(version=self.ready[name][0]) for name in installed}
 
 
 @pytest.fixture
-def folder_installer(site: Site, monkeypatch: pytest.MonkeyPatch) -> FolderInstaller:
-    """Give an installer into the folder ``site``, which is on the path for the test."""
-    monkeypatch.syspath_prepend(str(site))
-    return FolderInstaller(site)
+def folder_installer(tmp_path: Path) -> Iterator[FolderInstaller]:
+    """Give an installer with an environment of its own, off the path again after the test."""
+    environment = tmp_path / "plugins.d"
+    path = list(sys.path)
+    yield FolderInstaller(environment)
+    sys.path[:] = path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(f"{environment}{os.sep}"):
+            del sys.modules[name]

@@ -30,6 +30,7 @@ from urllib.parse import unquote
 import pytest
 
 import plugreg
+from plugreg.install import InstallPolicy, PipInstaller, UvInstaller
 
 ROOT = Path(__file__).parents[2]
 
@@ -256,7 +257,8 @@ class Index:
     """An index of packages on loopback: ``/simple/`` of PEP 503 and 691, ``/files/`` of ``folder``.
 
     ``login`` is a user and a password that each request must have, or None. ``requests`` are the
-    paths that were asked for.
+    paths that were asked for. ``entries`` has more of what the index says of files, by their names
+    (``{"yanked": "broken"}``).
     """
 
     def __init__(self, folder: Path) -> None:
@@ -264,6 +266,7 @@ class Index:
         self.folder = folder
         self.login: tuple[str, str] | None = None
         self.requests: list[str] = []
+        self.entries: dict[str, dict[str, Any]] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.host = f"127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
@@ -337,6 +340,7 @@ class Index:
             "hashes": {"sha256": _sha256(file)},
             "size": file.stat().st_size,
             "requires-python": _requires_python(file),
+            **self.entries.get(file.name, {}),
         }
 
     def _link(self, file: Path) -> str:
@@ -572,3 +576,69 @@ def uv_path() -> str:
             pytest.fail(f"{reason}. PLUGREG_TEST_NO_SKIP=1 forbids to skip")
         pytest.skip(reason)
     return found
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch) -> None:
+    """Keep the configuration and the caches of whoever runs the tests out of them."""
+    for name in list(os.environ):
+        if name.startswith(("PIP_", "UV_", "XDG_")):
+            monkeypatch.delenv(name)
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("UV_NO_CONFIG", "1")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+
+
+@pytest.fixture
+def make_driver(own_home, tmp_path: Path, index, uv_path):
+    """Give a function that makes a driver by its name, with the index of the test."""
+
+    def make(name: str, *, timeout: float = 120.0, **policy: Any) -> Any:
+        rules = InstallPolicy(**{"indexes": [index.url], **policy})
+        options = {"environment": tmp_path / "plugins.d", "policy": rules, "timeout": timeout}
+        return PipInstaller(**options) if name == "pip" else UvInstaller(uv=uv_path, **options)
+
+    return make
+
+
+@pytest.fixture
+def make(index, make_wheel):
+    """Give a function that puts a distribution without dependencies of its own into the index."""
+
+    def put(name: str, version: str, *requires: str, **options: Any) -> Path:
+        modules = {f"{name.replace('-', '_')}.py": f"VERSION = {version!r}\n"}
+        return make_wheel(
+            index.folder, name, version, requires=requires, modules=modules, **options
+        )
+
+    return put
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch):
+    """Give a function that adds a distribution to the host's environment, as pip leaves it."""
+    folder = tmp_path / "host"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+
+    def add(name: str, version: str, *requires: str, is_editable: bool = False) -> Path:
+        metadata = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        metadata.mkdir()
+        lines = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}"]
+        lines += [f"Requires-Dist: {line}" for line in requires]
+        lines += [f"Provides-Extra: {extra}" for extra in ("pdf",)]
+        (metadata / "METADATA").write_text("\n".join(lines) + "\n")
+        (metadata / "INSTALLER").write_text("pip\n")
+        files = [f"{metadata.name}/METADATA,,", f"{metadata.name}/RECORD,,"]
+        if is_editable:
+            direct = {"url": folder.as_uri(), "dir_info": {"editable": True}}
+            (metadata / "direct_url.json").write_text(json.dumps(direct))
+            (folder / f"__editable__.{name}.pth").write_text(f"{folder}\n")
+            files.append(f"__editable__.{name}.pth,,")
+        (metadata / "RECORD").write_text("\n".join(files) + "\n")
+        return folder
+
+    return add

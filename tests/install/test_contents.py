@@ -1,4 +1,4 @@
-"""What distributions bring is judged file by file before anything is touched, whatever they say.
+"""What distributions bring is judged file by file before it serves, whatever they say.
 
 The wheels are real and hostile, the installers are pip and uv, and all that one of them is asked
 for happens in one environment, by two processes of a host.
@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from plugreg.install.contents import contents
-from plugreg.install.environment import Environment
-from plugreg.install.plan import Change
-from plugreg.install.unpacked import Unpacked
+from plugreg import InstallError
+from plugreg.install.distributions import distributions
+from plugreg.install.file_checks import check_files
+from plugreg.install.plan import Pin
 
 GROUP = "shop.plugins"
 PLUGIN = "from plugreg import Plugin\nclass Tea(Plugin): ...\n"
@@ -38,8 +38,8 @@ from plugreg.install import InstallPolicy, PipInstaller, UvInstaller
 
 given, told = json.loads(sys.argv[1]), {}
 policy = InstallPolicy(find_links=[given["folder"]], **given.get("policy", {}))
-uv = given["uv"]
-installer = UvInstaller(policy=policy, uv=uv) if uv else PipInstaller(policy=policy)
+uv, how = given["uv"], {"environment": given["environment"], "policy": policy}
+installer = UvInstaller(uv=uv, **how) if uv else PipInstaller(**how)
 with PluginRegistry("shop", installer=installer) as registry:
     registry.load()
     for verb, requirement in given["steps"]:
@@ -55,6 +55,7 @@ with PluginRegistry("shop", installer=installer) as registry:
                     "reasons": " ".join(each.reason for each in plan.refusals),
                     "plugins": {each.name: each.plugins for each in plan.changes},
                     "scripts": plan.scripts,
+                    "files": plan.data_files,
                     "entry_points": {each.name: each.entry_points for each in plan.changes},
                 }
         except InstallError as error:
@@ -65,9 +66,11 @@ print(json.dumps(told))
 METADATA = "which would be metadata of another distribution"
 PLACE = "where an installer, another Python or a shell would take it for its own"
 START = "which Python would run at every start"
-THERE = "which is there already"
+THERE = "which belongs to another distribution"
 UNASKED = "which Python or an installer would import unasked"
-IN_THE_WAY = "which would take the place of modules, or be in the package, of another"
+IN_THE_WAY = (
+    "which would take the place of modules, or be in the package, of the host or of another"
+)
 
 # What each wheel has beside its own module, and what is said of it.
 REFUSED = {
@@ -91,18 +94,18 @@ REFUSED = {
     "site-package": ({"sitecustomize/__init__.py": ""}, START),
     "site-compiled": ({"sitecustomize.pyc": ""}, START),
     "site-extension": ({f"usercustomize.{TAG}-x86_64-linux-gnu.so": ""}, START),
-    "by-link": ({f"{{}}.data/data/{SITE}/sitecustomize.py": ""}, START),
+    "by-link": ({f"{{}}.data/data/{SITE}/sitecustomize.py": ""}, PLACE),
     "manylinux": ({"_manylinux.py": "raise SystemExit(3)"}, UNASKED),
     "manylinux-package": ({"_manylinux/__init__.py": "raise SystemExit(3)"}, UNASKED),
     "other-system": ({"msvcrt.py": "raise SystemExit(3)"}, UNASKED),
     "other-extension": ({f"{{}}.data/platlib/winreg.{TAG}-x86_64-linux-gnu.so": ""}, UNASKED),
     "jython": ({"org/python/core.py": "raise SystemExit(3)"}, UNASKED),
-    "reserved": ({".plugreg-x/lock": ""}, "only plugreg and Python write"),
-    "of-the-host": ({"hostapp.py": "MINE = 1"}, THERE),
+    "reserved": ({".plugreg-x/lock": ""}, PLACE),
+    "of-the-host": ({"hostapp.py": "MINE = 1"}, IN_THE_WAY),
+    "of-the-host-too": ({"hostapp_package/more.py": ""}, IN_THE_WAY),
     "of-another": ({"lone/one.py": "MINE = 1"}, THERE),
     "large": ({"lone/large.bin": "x" * 100_000}, THERE),
     "compiled": ({f"lone/__pycache__/one.{TAG}.pyc": ""}, THERE),
-    "script": ({"{}.data/scripts/till": "#!python\n"}, THERE),
     "in-a-package": ({"lone/more.py": ""}, IN_THE_WAY),
     "deep-in-a-package": ({"lone/more/deep.txt": ""}, IN_THE_WAY),
     "package": ({"flat/__init__.py": ""}, IN_THE_WAY),
@@ -134,6 +137,7 @@ FINE = {
         "{}.data/data/lib/libtea.so": "",
         "{}.data/data/etc/tea.toml": "",
     },
+    "script": {"{}.data/scripts/till": "#!python\n"},
 }
 SHADOWING = {"{}.data/scripts/sh": "#!/bin/sh\n", "{}.data/scripts/tea-pot": "#!python\n"}
 
@@ -206,7 +210,10 @@ class Shop:
         self.shelf = shelf
         self.uv = uv
         self.purelib = folder / "lib" / PYTHON / "site-packages"
+        self.environment = folder.parent / "plugins.d"
         (self.purelib / "hostapp.py").write_text("HOST = 1\n")
+        (self.purelib / "hostapp_package").mkdir()
+        (self.purelib / "hostapp_package/__init__.py").touch()
         (folder / "bin" / "till").write_text("the host's")
         self.run("install ns-one")
         before = self.content()
@@ -216,9 +223,10 @@ class Shop:
 
     def content(self):
         return {
-            str(each): each.read_bytes()
-            for each in self.folder.rglob("*")
-            if each.is_file() and each.parent.name != "__pycache__" and each.name != ".lock"
+            str(path): path.read_bytes()
+            for folder in (self.folder, self.environment)
+            for path in folder.rglob("*")
+            if path.is_file() and path.parent.name != "__pycache__"
         }
 
     def run(self, *steps, **policy):
@@ -226,6 +234,7 @@ class Shop:
             "uv": self.uv,
             "policy": policy,
             "folder": str(self.shelf),
+            "environment": str(self.environment),
             "steps": [each.split() for each in steps],
         }
         home = self.folder.parent
@@ -267,8 +276,6 @@ class TestPlanning:
     @pytest.mark.parametrize("name", REFUSED)
     def test_what_an_environment_cannot_take_is_refused(self, shop, name):
         """By whose it is, where it is and what it would be, and its name is told."""
-        if name == "by-link" and not (shop.folder / "lib64").is_symlink():
-            pytest.skip("this environment has no link of that name")
         told = shop.told[name]
 
         assert "environment" in told.get("rules", ()), told
@@ -294,14 +301,12 @@ class TestPlanning:
         if shop.uv is None:
             assert "'hostapp.py', 'lone', which is only in its RECORD" in told["reasons"]
 
-    def test_scripts_are_shown_and_shadow_no_command(self, shop):
-        """A script of the name of a command is refused by name, unless the policy has it."""
+    def test_scripts_and_data_files_are_shown(self, shop):
+        """They lie in the generation, on nobody's path, and so shadow no command."""
         told = shop.told["shadowing"]
-        allowed = shop.run("plan shadowing", scripts=["sh"])["shadowing"]
 
-        assert (told["scripts"], told["rules"]) == (["sh", "tea-pot"], ["scripts"])
-        assert f"'sh', which would be run in the place of {shutil.which('sh')!r}" in told["reasons"]
-        assert (allowed["scripts"], allowed["rules"]) == (["sh", "tea-pot"], [])
+        assert (told["scripts"], told["rules"]) == (["sh", "tea-pot"], [])
+        assert shop.told["data"]["files"] == ["etc/tea.toml", "lib/libtea.so", "share/pip/a.conf"]
 
     def test_entry_points_that_a_library_imports_by_itself(self, shop):
         """They are shown and refused, unless the policy has their group."""
@@ -341,41 +346,116 @@ def test_what_suits_is_installed(shop):
     )
 
     assert told == {"ns-two": "1.0", "shape==1.0": "1.0", "shape==2.0": "2.0", "deep": "1.0"}
-    assert not (shop.purelib / "shape_of.py").exists()
+    number = (shop.environment / "current").read_text().splitlines()[0]
+    folder = shop.environment / "generations" / number
+    assert not (folder / "shape_of.py").exists()
+    assert (folder / "shop_ns/one.py").exists()
+    assert (folder / "shop_ns/two.py").exists()
 
 
-class TestContents:
+class TestFiles:
     """Where no installer of today would unpack that."""
 
     @pytest.fixture
-    def place(self, tmp_path):
-        """Give what was unpacked of ``tea`` 1.0, its folder of modules, and an environment."""
-        unpacked = Unpacked(tmp_path / "unpacked")
-        folder = unpacked.folders[0]
-        info = folder / "tea-1.0.dist-info"
+    def staged(self, tmp_path):
+        """Give a folder in which ``tea`` 1.0 was staged."""
+        info = tmp_path / "staged" / "tea-1.0.dist-info"
         info.mkdir(parents=True)
         (info / "METADATA").write_text("Name: tea\nVersion: 1.0\n")
         (info / "RECORD").write_text(f"{info.name}/METADATA,,\n{info.name}/RECORD,,\n")
-        site = tmp_path / "site"
-        site.mkdir()
-        return unpacked, folder, Environment((site, site, site))
+        return info.parent
+
+    def refusals(self, staged, version="1.0", kept=(), host=()):
+        pin = Pin(name="tea", version=version)
+        return check_files(staged, [pin], host=host, kept=kept).refusals
 
     @pytest.mark.parametrize(("version", "is_refused"), [("1", False), ("1.1", True)])
-    def test_another_version_than_was_planned(self, place, version, is_refused):
+    def test_another_version_than_was_planned(self, staged, version, is_refused):
         """However it is written."""
-        unpacked, _, environment = place
-        change = Change(name="tea", before=None, after=version)
+        assert bool(self.refusals(staged, version)) is is_refused
 
-        refusals = contents(unpacked, environment, [change]).refusals
-
-        assert bool(refusals) is is_refused
-
-    def test_a_file_that_no_record_lists(self, place):
-        """Nobody would ever remove it."""
-        unpacked, folder, environment = place
-        (folder / "more.py").write_text("")
-        change = Change(name="tea", before=None, after="1.0")
-
-        [refusal] = contents(unpacked, environment, [change]).refusals
+    def test_a_file_that_no_record_lists(self, staged):
+        """Nobody would know whose it is."""
+        (staged / "more.py").write_text("")
+        [refusal] = self.refusals(staged)
 
         assert "more.py', which no RECORD lists" in refusal.reason
+
+    @pytest.mark.parametrize("line", ["../victim.txt", "/etc/hostname"])
+    def test_a_record_that_leads_outside(self, staged, line):
+        """What it names is not looked at."""
+        record = staged / "tea-1.0.dist-info/RECORD"
+        record.write_text(f"{line},,\n{record.read_text()}")
+        [refusal] = self.refusals(staged)
+
+        assert f"'{line}', which is outside of its folder" in refusal.reason
+
+    def test_a_record_that_cannot_be_read(self, staged):
+        """The error names the distribution."""
+        record = staged / "tea-1.0.dist-info/RECORD"
+        record.write_text(f"odd\0name,,\n{record.read_text()}")
+        with pytest.raises(InstallError, match="'tea' cannot be read"):
+            self.refusals(staged)
+
+    @pytest.mark.parametrize("kind", ["link", "folder"])
+    def test_a_link(self, staged, tmp_path, kind):
+        """It might lead to a file of the host's, now or later."""
+        if kind == "link":
+            (staged / "leaf.txt").symlink_to("/etc/hostname")
+        else:
+            (staged / "leaf.txt").symlink_to(tmp_path, target_is_directory=True)
+        record = staged / "tea-1.0.dist-info/RECORD"
+        record.write_text(f"leaf.txt,,\n{record.read_text()}")
+        [refusal] = self.refusals(staged)
+
+        assert "'leaf.txt', which is no plain file" in refusal.reason
+
+    def test_what_the_host_may_import_from_anywhere(self, staged, tmp_path):
+        """The folder of its program, too, is one of the host's."""
+        (tmp_path / "program").mkdir()
+        (tmp_path / "program" / "tea.py").write_text("")
+        (staged / "tea.py").write_text("")
+        record = staged / "tea-1.0.dist-info/RECORD"
+        record.write_text(f"tea.py,,\n{record.read_text()}")
+        [refusal] = self.refusals(staged, host=[str(tmp_path / "program")])
+
+        assert IN_THE_WAY in refusal.reason
+
+    def test_a_namespace_that_others_have_a_part_of(self, staged, site):
+        """It may have another part; a file of the same name is another's."""
+        site.dist("cup", modules={"ns/cup.py": ""})
+        (staged / "ns").mkdir()
+        (staged / "ns/tea.py").write_text("")
+        record = staged / "tea-1.0.dist-info/RECORD"
+        record.write_text(f"ns/tea.py,,\n{record.read_text()}")
+        kept = distributions(site.folder).values()
+        assert self.refusals(staged, kept=kept) == ()
+
+        (staged / "ns/cup.py").write_text("")
+        record.write_text(f"ns/cup.py,,\n{record.read_text()}")
+        [refusal] = self.refusals(staged, kept=kept)
+        assert f"'ns/cup.py', {THERE}" in refusal.reason
+
+    @pytest.mark.parametrize(
+        ("place", "is_found"),
+        [
+            ("etc/conda/activate.d/tea.sh", True),
+            ("conda-meta/pinned", True),
+            ("games/git", True),
+            ("local/games/git", True),
+            ("etc/profile.d/tea.sh", True),
+            ("share/fish/vendor_conf.d/tea.fish", True),
+            ("share/fish/vendor_completions.d/tea.fish", False),
+            ("etc/conda.d/tea.sh", False),
+            ("share/games/tea.txt", False),
+        ],
+    )
+    def test_what_programs_find_by_its_place(self, staged, place, is_found):
+        """Conda and shells run files of some folders, should a generation be copied to a prefix."""
+        file = staged / place
+        file.parent.mkdir(parents=True)
+        file.write_text("")
+        record = staged / "tea-1.0.dist-info/RECORD"
+        record.write_text(f"{place},,\n{record.read_text()}")
+
+        assert [PLACE in refusal.reason for refusal in self.refusals(staged)] == [True] * is_found

@@ -17,16 +17,18 @@ given = json.loads(sys.argv[1])
 more = {"uv": given["uv"]} if given["uv"] else {}
 kind = UvInstaller if given["uv"] else PipInstaller
 policy = InstallPolicy(indexes=given["indexes"])
-installer = kind(policy=policy, plugins_file=given["file"], **more)
+how = {"environment": "plugins.d", "policy": policy, "plugins_file": given["file"]}
+installer = kind(**how, **more)
 with PluginRegistry("shop", installer=installer) as registry:
     registry.load()
     if given["install"]:
         registry.install(given["install"])
     else:
         reports = registry.packages.sync()
-        told = [[each.distribution, each.success, each.reasons] for each in reports]
-    found = installer.environment.distributions().values()
-    versions = {each.name: each.version for each in found if each.name.startswith("shop-")}
+        told = [[report.distribution, report.success, report.reasons] for report in reports]
+    versions = {}
+    for generation in registry.packages.generations():
+        versions = dict(generation.distributions) if generation.serving else versions
 print(json.dumps({"reports": [] if given["install"] else told, "versions": versions}))
 """
 
@@ -39,7 +41,7 @@ def sync(request, venv, index):
 
     def sync(*lines, install=None):
         file = venv.folder / "plugins.txt"
-        file.write_text("".join(f"{each}\n" for each in lines))
+        file.write_text("".join(f"{line}\n" for line in lines))
         given = {"uv": uv, "indexes": indexes, "install": install, "file": str(file)}
         told = venv.run(PROGRAM, json.dumps(given))
         return told["reports"], told["versions"]
@@ -74,17 +76,18 @@ def test_lines_that_need_one_another_are_installed_together(sync, make, order):
         make("shop-cup", version)
     _, before = sync(install="shop-tea==1.0")
     assert before == {"shop-cup": "1.0", "shop-tea": "1.0"}
-    reports, after = sync(*(f"shop-{each}==2.0" for each in order))
+    reports, after = sync(*(f"shop-{name}==2.0" for name in order))
 
-    assert [each for each in reports if not each[1]] == []
+    assert [report for report in reports if not report[1]] == []
     assert after == {"shop-cup": "2.0", "shop-tea": "2.0"}
 
 
 def test_what_no_line_lists_stays_as_it_is(sync, make):
-    """A line that would need it in another version is refused, and nothing is touched."""
+    """A line that needs what was asked for in another version is refused, and nothing changes."""
     for version in ("1.0", "2.0"):
         make("shop-tea", version, f"shop-cup=={version}")
         make("shop-cup", version)
+    sync(install="shop-cup==1.0")
     _, before = sync(install="shop-tea==1.0")
     [[name, is_done, reasons]], after = sync("shop-tea==2.0")
 
