@@ -64,11 +64,14 @@ _EARLIEST: Final = "0.dev0"
 class Work:
     """Temporary folder, variables and secrets of one call, and the host's distributions.
 
-    ``prefix`` is where distributions are installed before they are gathered.
+    ``prefix`` is where distributions are installed before they are gathered, ``root`` the
+    temporary virtual environment, and ``modules`` its folder of modules.
     """
 
     folder: Path
     prefix: Path
+    root: Path
+    modules: Path
     host: Mapping[str, Distribution]
     environment: Mapping[str, str]
     secrets: tuple[str, ...]
@@ -76,20 +79,10 @@ class Work:
     progress: Progress | None = None
 
     @property
-    def root(self) -> Path:
-        """The temporary virtual environment."""
-        return self.folder / "venv"
-
-    @property
     def python(self) -> str:
         """The interpreter of the virtual environment."""
         scripts = "Scripts/python.exe" if os.name == "nt" else "bin/python"
         return str(self.root / scripts)
-
-    @property
-    def modules(self) -> Path:
-        """The folder of modules of the virtual environment."""
-        return module_folders(self.root)[0]
 
     def run(self, *arguments: str) -> Completed:
         """Run a command in the folder. Raises InstallTimeoutError."""
@@ -350,8 +343,11 @@ class CommandInstaller(ABC):
                 given |= self._variables(index_url, [os.fspath(path) for path in policy.find_links])
                 environment = variables(self.own_variables, given, isolated=policy.isolated)
                 own = (secret for target in targets for secret in target.secrets)
+                root = Path(temporary, "venv")
                 work = Work(
                     folder=Path(temporary),
+                    root=root,
+                    modules=module_folders(root)[0],
                     prefix=(folder or Path(temporary)) / ".plugreg-staged",
                     host=host,
                     environment=with_netrc(environment, self.netrc_variables, Path(temporary)),
@@ -359,7 +355,7 @@ class CommandInstaller(ABC):
                     timeout=self._timeout,
                     progress=progress,
                 )
-                EnvBuilder(symlinks=os.name != "nt").create(work.root)
+                EnvBuilder(symlinks=os.name != "nt").create(root)
                 yield work
         except OSError as error:
             kind = InstallError
@@ -470,12 +466,13 @@ def _fill(work: Work, others: Mapping[str, Distribution], left_out: Iterable[str
         is_host = found.name in work.host
         if not _is_valid(found) or (found.name in left_out and not is_host):
             continue
-        plain = {str(requirement) for requirement in required(found)}
+        if is_host:
+            # Its own requirements are the host's matter, but a plugin may ask for an extra.
+            asked = tuple(line for line in found.requires if "extra" in line.partition(";")[2])
+        else:
+            asked = found.requires
         lines = []
-        for requirement in required(found, extras=True):
-            # The host's own requirements are its own matter, but a plugin may ask for an extra.
-            if is_host and str(requirement) in plain:
-                continue
+        for requirement in required(replace(found, requires=asked), extras=True):
             is_hosts = requirement.url and canonical(requirement.name) in work.host
             lines.append(requirement.name if is_hosts else str(requirement))
         work.add(found, lines, "" if is_host else found.text("direct_url.json"))

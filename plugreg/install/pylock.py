@@ -178,9 +178,13 @@ def _best_file(package: Mapping[str, Any]) -> Mapping[str, Any]:
     from packaging.tags import sys_tags
     from packaging.utils import parse_wheel_filename
 
+    wheels = package.get("wheels", ())
+    if len(wheels) == 1:
+        only: Mapping[str, Any] = wheels[0]
+        return only  # Whoever has chosen it knows that it suits; ranking all tags takes long.
     ranks = {tag: rank for rank, tag in enumerate(sys_tags())}
     suiting: list[tuple[int, int, Mapping[str, Any]]] = []
-    for wheel in package.get("wheels", ()):
+    for wheel in wheels:
         name = wheel.get("name") or _file_name(wheel.get("url") or wheel["path"])
         _, _, build, tags = parse_wheel_filename(name)
         rank = min(ranks.get(tag, len(ranks)) for tag in tags)
