@@ -858,7 +858,12 @@ class PluginRegistry:
         self._parts.plugin_rows.ask_all()
 
     def _probe_staged(self, spec: PluginSpec, path: Sequence[str]) -> str | None:
-        return self._prober.fault_of_staged(spec, path, timeout=30.0)
+        from plugreg._state.probe_report import ProbeUnavailableError
+
+        try:
+            return self._prober.fault_of_staged(spec, path, timeout=30.0)
+        except ProbeUnavailableError as error:
+            raise InstallError([f"the plugin cannot be probed: {error}"]) from error
 
     def _refresh_if_loaded(self) -> None:
         if self._published.is_loaded:

@@ -116,24 +116,6 @@ def host_distributions(environment: Path) -> Mapping[str, Distribution]:
     return MappingProxyType(dict(sorted(found.items())))
 
 
-def requiring(name: str, among: Iterable[Distribution], *, extras: bool = False) -> tuple[str, ...]:
-    """Return the names of the distributions that require *name* in this interpreter, sorted.
-
-    Args:
-        name: Canonical name.
-        among: The distributions.
-        extras: Whether requirements of extras count too.
-    """
-    return tuple(
-        sorted(
-            distribution.name
-            for distribution in among
-            if distribution.name != name
-            and name in (canonical(asked.name) for asked in required(distribution, extras=extras))
-        )
-    )
-
-
 def required(
     distribution: Distribution, extras: bool | Iterable[str] = False
 ) -> Iterator[Requirement]:

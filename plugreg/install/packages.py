@@ -434,7 +434,10 @@ class Packages:
             )
         if self._planned is not None and self._planned.plan is given:
             with changes_of(folder), suppress(FileNotFoundError):
+                mode = folder.stat().st_mode
                 shutil.copytree(self._planned.folder, folder, dirs_exist_ok=True)
+                # Nobody else may read the temporary folder, whose mode was copied too.
+                folder.chmod(mode)
         return self._stager.restage(given, content, folder, progress)
 
     def _orphans(self, change: ChangeUnderWay, asked: Mapping[str, str]) -> frozenset[str]:

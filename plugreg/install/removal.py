@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from plugreg._support.slugs import canonical
 from plugreg.exceptions import InstallError
-from plugreg.install.distributions import Distribution, required, requiring
+from plugreg.install.distributions import Distribution, required
 from plugreg.records import PluginRecord
 
 
@@ -49,7 +49,11 @@ def require_unneeded(
         )
     if name not in content:
         raise InstallError(["Plugin installation not found"])
-    needing = requiring(name, content.values())
+    needing = [
+        found.name
+        for found in content.values()
+        if found.name != name and name in (canonical(needed.name) for needed in required(found))
+    ]
     if needing:
         reason = f"Plugin cannot be uninstalled as {enumerated(needing)} requires its package"
         raise InstallError([reason])

@@ -149,6 +149,7 @@ class TestPlans:
         assert (report.plan == plan, report.success, report.version) == (True, True, "1.0")
         assert report.output == ("" if kept else "fetched again")
         assert Path(report.location) == shelf.environment / "generations" / "1"
+        assert Path(report.location).stat().st_mode == shelf.environment.stat().st_mode
 
     @pytest.mark.parametrize("where", ["host", "environment"])
     def test_a_plan_for_another_environment_is_not_carried_out(self, registry, shelf, host, where):
