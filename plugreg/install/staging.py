@@ -353,10 +353,11 @@ def _unmet(
     staged: Mapping[str, Distribution],
 ) -> Iterator[Refusal]:
     """Yield a refusal for each requirement that was met, and would not be any more."""
-    for found in kept:
+    changed = before.keys() & staged.keys()
+    for found in kept if changed else ():
         for needed in required(found):
             name = canonical(needed.name)
-            if name in before and name in staged:
+            if name in changed:
                 old, new = before[name].version, staged[name].version
                 if accepts(needed, old) and not accepts(needed, new):
                     who = f"{found.name} {found.version}"

@@ -144,27 +144,6 @@ class TestEntries:
         assert [each.outcome for each in audit.entries()] == ["done", "done"]
         assert audit.entries()[0] == ended
 
-    def test_what_was_put_back_later_is_told_of_the_attempt(self, storage):
-        """The entry of that id has another outcome, and no other entry has."""
-        audit = Audit(storage)
-        begun, other = entry(outcome="begun"), entry(outcome="begun")
-        audit.put(begun)
-        audit.put(other)
-        audit.correct(begun.id, "put back", ["it had ended"])
-        audit.correct("unknown", "put back", [])
-        found = {each.id: (each.outcome, each.reasons) for each in audit.entries()}
-        assert found == {begun.id: ("put back", ("it had ended",)), other.id: ("begun", ())}
-
-    @pytest.mark.parametrize("outcome", ["begun", "failed", "put back", "refused"])
-    def test_only_what_was_done_has_brought_anything(self, outcome):
-        """What may not have been made is no reason to remove what is there."""
-        audit = Audit(MemoryStorage())
-        leaf = Change(name="leaf", before=None, after="1.0")
-        audit.put(entry(distribution="tea", changes=(leaf,), outcome=outcome))
-        assert audit.brought_by("tea") == frozenset()
-        audit.put(entry(distribution="tea", changes=(leaf,)))
-        assert audit.brought_by("tea") == {"leaf"}
-
     def test_reading_writes_nothing(self, storage):
         """The store is at the revision it was at; one entry is one commit."""
         assert Audit(storage).entries() == ()
