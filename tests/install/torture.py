@@ -10,8 +10,8 @@ As a script it tortures an environment below a folder, and fails if anything was
 The host is the environment of this interpreter. It must be the same afterwards, byte for byte, but
 for compiled modules. ``kill`` ends a host by SIGKILL at a random instant of a change. ``full``
 leaves different amounts of the disk free. ``together`` starts all hosts at once, each with a plugin
-of its own. ``time`` compares an installation with
-``pip install --target`` of the same.
+of its own. ``time`` compares an installation with ``pip install --target`` of the same. ``damage``
+is the control: a harness that finds nothing wrong then is blind.
 """
 
 from __future__ import annotations
@@ -316,6 +316,14 @@ def compare(torture: Torture, rounds: int) -> Findings:
     return Findings()
 
 
+def damage(torture: Torture, rounds: int) -> Findings:
+    """Take away what an acknowledged installation has brought; a fault must be found."""
+    torture.prepare()
+    for path in (torture.environment / "generations").glob("*/tea_lib/module_*.py"):
+        path.unlink()
+    return Findings(rounds, torture.check({ACTIVE: {VERSIONS[0]}}))
+
+
 def snapshot() -> dict[str, str]:
     """Return the hash of each file of the host's environment, but for compiled modules."""
     folders = {sysconfig.get_path(key) for key in ("purelib", "platlib", "scripts")}
@@ -327,12 +335,13 @@ def snapshot() -> dict[str, str]:
     }
 
 
+HOWS = {"kill": kill, "full": full, "together": together, "time": compare, "damage": damage}
+
+
 def torture(folder: Path, driver: str, how: str, rounds: int) -> Findings:
     """Torture an environment below a new folder; the host must be as before."""
     before = snapshot()
-    findings = {"kill": kill, "full": full, "together": together, "time": compare}[how](
-        Torture(folder, driver), rounds
-    )
+    findings = HOWS[how](Torture(folder, driver), rounds)
     if snapshot() != before:
         findings.faults.append("the host's environment has changed")
     return findings
@@ -387,7 +396,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="a folder that does not exist")
     parser.add_argument("driver", choices=["pip", "uv"])
-    parser.add_argument("--how", choices=["kill", "full", "together", "time"], default="kill")
+    parser.add_argument("--how", choices=[*HOWS], default="kill")
     parser.add_argument("--rounds", type=int, default=20)
     given = parser.parse_args()
     findings = torture(given.folder, given.driver, given.how, given.rounds)
