@@ -163,37 +163,12 @@ class CommandInstaller(ABC):
                     f"beside the host's packages; write {kind}(environment='plugins.d')"
                 ]
             )
-        self._environment = Path(environment).absolute()
-        self._policy = InstallPolicy() if policy is None else policy
-        self._plugins_file = plugins_file
+        self.environment: Final = Path(environment).absolute()
+        self.policy: Final = InstallPolicy() if policy is None else policy
+        self.plugins_file: Final = plugins_file
+        self.keep: Final = keep
+        self.lock_timeout: Final = lock_timeout
         self._timeout = timeout
-        self._keep = keep
-        self._lock_timeout = lock_timeout
-
-    @property
-    def environment(self) -> Path:
-        """The folder of generations."""
-        return self._environment
-
-    @property
-    def policy(self) -> InstallPolicy:
-        """The policy of the host."""
-        return self._policy
-
-    @property
-    def plugins_file(self) -> str | os.PathLike[str] | None:
-        """The file that lists the installed plugins, None without one."""
-        return self._plugins_file
-
-    @property
-    def keep(self) -> int:
-        """Number of generations that are kept beside the serving one."""
-        return self._keep
-
-    @property
-    def lock_timeout(self) -> float:
-        """Seconds that a change waits for another one."""
-        return self._lock_timeout
 
     def resolve(
         self,
@@ -215,18 +190,22 @@ class CommandInstaller(ABC):
             names = {canonical(requirement.name) for requirement in asked}
             others = {} if beside is None else dict(distributions(beside))
             _fill(work, others, names)
-            _check_host(asked, work)
+            for requirement in asked:
+                if requirement.url and (found := work.host.get(canonical(requirement.name))):
+                    line = masked(f"{requirement} is asked for", work.secrets)
+                    conflicts = (line, f"the host has {found.name} {found.version}")
+                    raise InstallConflictError(conflicts, conflicts)
             # A name that only its repository gives may be one that the caller keeps.
             kept = [
                 line for line in map(Requirement, constraints) if canonical(line.name) not in names
             ]
-            own = self._policy.constraint_lines()
+            own = self.policy.constraint_lines()
             try:
                 lines = [line_of(requirement) for requirement in asked]
                 pins = self._solve(work, lines, [*own, *map(line_of, kept), *_host_pins(work.host)])
             except InstallConflictError as error:
-                found = self._explain(work, asked, [*map(Requirement, own), *kept])
-                raise InstallConflictError(error.reasons, found or error.conflicts) from error
+                chain = self._explain(work, asked, [*map(Requirement, own), *kept])
+                raise InstallConflictError(error.reasons, chain or error.conflicts) from error
             wanted = tuple(
                 pin
                 for pin in sorted(pins, key=lambda pin: pin.name)
@@ -325,10 +304,10 @@ class CommandInstaller(ABC):
         from tempfile import TemporaryDirectory
         from venv import EnvBuilder
 
-        policy = self._policy
+        policy = self.policy
         with_index = next((target for target in targets if target.index_url), None)
         index_url = policy.index_url(with_index)
-        host = host_distributions(self._environment)
+        host = host_distributions(self.environment)
         self._check_program(host)
         try:
             with TemporaryDirectory(
@@ -476,16 +455,6 @@ def _fill(work: Work, others: Mapping[str, Distribution], left_out: Iterable[str
             is_hosts = requirement.url and canonical(requirement.name) in work.host
             lines.append(requirement.name if is_hosts else str(requirement))
         work.add(found, lines, "" if is_host else found.text("direct_url.json"))
-
-
-def _check_host(asked: Sequence[Requirement], work: Work) -> None:
-    """Raise InstallConflictError for a URL of a distribution that the host has."""
-    for requirement in asked:
-        found = work.host.get(canonical(requirement.name))
-        if requirement.url and found is not None:
-            line = masked(f"{requirement} is asked for", work.secrets)
-            conflicts = (line, f"the host has {found.name} {found.version}")
-            raise InstallConflictError(conflicts, conflicts)
 
 
 def _host_pins(host: Mapping[str, Distribution]) -> list[str]:

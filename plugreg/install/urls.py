@@ -60,11 +60,6 @@ class Address:
     has_query: bool
 
     @property
-    def is_repository(self) -> bool:
-        """Whether it is that of a repository, and not of an index or a file."""
-        return "+" in self.scheme
-
-    @property
     def shown_host(self) -> str:
         """The host as a URL has it, with its port where that is not the usual one."""
         host = f"[{self.host}]" if ":" in self.host else self.host
