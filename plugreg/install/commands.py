@@ -142,6 +142,9 @@ class CommandInstaller(ABC):
     failures: ClassVar[Failures] = ()
     """Signs of failures in its output."""
 
+    age_option: ClassVar[str]
+    """Its option for the time before which releases must be uploaded."""
+
     yanked: ClassVar[re.Pattern[str]]
     """Name and reason in its warning of a release that was withdrawn."""
 
@@ -278,6 +281,11 @@ class CommandInstaller(ABC):
     @abstractmethod
     def _conflicts(self, output: str) -> tuple[str, ...]:
         """Return the lines of an output that name conflicting requirements."""
+
+    @property
+    def _age(self) -> tuple[str, ...]:
+        newest = self.policy.newest_upload()
+        return () if newest is None else (self.age_option, newest)
 
     def _check(self, done: Completed) -> Completed:
         """Return a command that succeeded; raise the error that another one's output shows."""
@@ -437,6 +445,19 @@ class CommandInstaller(ABC):
                     needed += [(line, (*chain, f"{who} {line}")) for line in lines]
             level = needed
         return ()
+
+
+def as_url(place: str) -> str:
+    """Return a folder of ``find_links`` as a URL."""
+    return place if "://" in place else Path(place).absolute().as_uri()
+
+
+def outdated(output: str) -> dict[str, str]:
+    """Return the latest versions in the answer of a program's ``list --outdated``, by name."""
+    import json
+
+    rows = next((line for line in output.splitlines() if line.startswith("[")), "[]")
+    return {canonical(row["name"]): row["latest_version"] for row in json.loads(rows)}
 
 
 def _fill(work: Work, others: Mapping[str, Distribution], left_out: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from plugreg._support.command import Completed
 from plugreg._support.slugs import canonical
 from plugreg._support.url_secrets import masked
 from plugreg.exceptions import InstallError
-from plugreg.install.commands import CommandInstaller, Work
+from plugreg.install.commands import CommandInstaller, Work, as_url, outdated
 from plugreg.install.distributions import Distribution
 from plugreg.install.exceptions import (
     BuildFailedError,
@@ -108,6 +108,7 @@ class PipInstaller(CommandInstaller):
     """
 
     program = "pip"
+    age_option = "--uploaded-prior-to"
     own_variables = re.compile("|".join(_VARIABLES))
     netrc_variables = _URLS
     failures = (
@@ -147,7 +148,7 @@ class PipInstaller(CommandInstaller):
             given |= {"PIP_INDEX_URL": index_url, "PIP_EXTRA_INDEX_URL": _NONE}
         if links:
             # pip splits them at blanks, which no URL has.
-            given["PIP_FIND_LINKS"] = " ".join(map(_as_url, links))
+            given["PIP_FIND_LINKS"] = " ".join(map(as_url, links))
         if self.policy.isolated:
             given["PIP_CONFIG_FILE"] = os.devnull
         return given
@@ -186,8 +187,7 @@ class PipInstaller(CommandInstaller):
         failed = _UNREACHABLE.search(log.read_text(encoding="utf-8", errors="replace"))
         if failed:
             raise InstallError([masked(f"an index does not answer: {failed[1]}", work.secrets)])
-        rows = next(line for line in done.output.splitlines() if line.startswith("["))
-        return {canonical(row["name"]): row["latest_version"] for row in json.loads(rows)}
+        return outdated(done.output)
 
     def _conflicts(self, output: str) -> tuple[str, ...]:
         found = _CONFLICT.search(output)
@@ -197,11 +197,6 @@ class PipInstaller(CommandInstaller):
     def _options(self) -> tuple[str, ...]:
         wheels = ("--only-binary=:all:",) if not self.policy.may_build else ()
         return ("--progress-bar=off", *wheels)
-
-    @property
-    def _age(self) -> tuple[str, ...]:
-        newest = self.policy.newest_upload()
-        return () if newest is None else ("--uploaded-prior-to", newest)
 
     def _install(self, work: Work, *arguments: str) -> list[Pin]:
         report = work.folder / "report.json"
@@ -219,10 +214,6 @@ class PipInstaller(CommandInstaller):
         # Isolated (-I), so that neither the current folder nor PYTHON… decides what pip is.
         pip = str(work.host["pip"].folder / "pip")
         return self._check(work.run(work.python, "-I", "-c", _RUN_PIP, pip, *common, *parts))
-
-
-def _as_url(place: str) -> str:
-    return place if "://" in place else Path(place).absolute().as_uri()
 
 
 def _pins_in(report: Path) -> list[Pin]:

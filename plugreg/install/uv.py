@@ -16,7 +16,7 @@ from plugreg._support.command import Completed, run
 from plugreg._support.slugs import canonical
 from plugreg.exceptions import InstallError
 from plugreg.install import pylock
-from plugreg.install.commands import CommandInstaller, Work, line_of
+from plugreg.install.commands import CommandInstaller, Work, as_url, line_of, outdated
 from plugreg.install.distributions import Distribution, distributions
 from plugreg.install.exceptions import (
     BuildFailedError,
@@ -119,6 +119,7 @@ class UvInstaller(CommandInstaller):
     """
 
     program = "uv"
+    age_option = "--exclude-newer"
     own_variables = re.compile(rf"UV_(?:{'|'.join(_VARIABLES)}|INDEX_\w+_(?:USERNAME|PASSWORD))")
     netrc_variables = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
     failures = (
@@ -190,7 +191,8 @@ class UvInstaller(CommandInstaller):
             # Others would be looked at first, and a name that they have is not looked for further.
             given |= {"UV_DEFAULT_INDEX": index_url, "UV_INDEX": "", "UV_EXTRA_INDEX_URL": ""}
         if links:
-            given["UV_FIND_LINKS"] = ",".join(map(_as_url, links))
+            # uv splits them at commas.
+            given["UV_FIND_LINKS"] = ",".join(as_url(link).replace(",", "%2C") for link in links)
         if self.policy.isolated:
             given["UV_NO_CONFIG"] = "1"
         return given
@@ -238,8 +240,7 @@ class UvInstaller(CommandInstaller):
     def _newest(self, work: Work) -> dict[str, str]:
         plain = replace(work, secrets=(), progress=None)
         done = self._run(plain, "list", ("--outdated", "--format", "json"), self._age)
-        rows = next(line for line in done.output.splitlines() if line.startswith("["))
-        return {canonical(row["name"]): row["latest_version"] for row in json.loads(rows)}
+        return outdated(done.output)
 
     def _conflicts(self, output: str) -> tuple[str, ...]:
         lines = map(str.strip, _reasons(output).splitlines())
@@ -253,11 +254,6 @@ class UvInstaller(CommandInstaller):
     @property
     def _wheels(self) -> tuple[str, ...]:
         return ("--only-binary", ":all:") if not self.policy.may_build else ()
-
-    @property
-    def _age(self) -> tuple[str, ...]:
-        newest = self.policy.newest_upload()
-        return () if newest is None else ("--exclude-newer", newest)
 
     def _path(self, host: Mapping[str, Distribution]) -> str:
         """Return the path of uv. Raises InstallerMissingError."""
@@ -290,11 +286,6 @@ def _installed_uv(host: Mapping[str, Distribution]) -> str | None:
                 if file.stem == "uv" and file.suffix in ("", ".exe") and os.access(file, os.X_OK):
                     return os.path.normpath(file)
     return None
-
-
-def _as_url(place: str) -> str:
-    url = place if "://" in place else Path(place).absolute().as_uri()
-    return url.replace(",", "%2C")  # uv splits them at commas.
 
 
 def _exact(found: Distribution, lines: Iterable[str]) -> str:
