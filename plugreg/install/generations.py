@@ -171,9 +171,13 @@ class Generations:
         number = max(current.last, *self.numbers(), 0) + 1
         with changes_of(self.environment):
             _flush(staged)
-            self._write(self.lock_file(number), lock)
-            staged.rename(self.folder(number))
-            flush_folder(self.folder(number).parent)
+            try:
+                self._write(self.lock_file(number), lock)
+                staged.rename(self.folder(number))
+                flush_folder(self.folder(number).parent)
+            except BaseException:
+                self._drop(number)
+                raise
         return number
 
     def swap(self, number: int, current: Current) -> Current:
