@@ -763,6 +763,7 @@ class PluginRegistry:
             index_url: Index to use instead of the configured one.
             actor: Person or process that asks for it, for the audit.
             progress: Receives each line of the installer's output.
+            keep_broken: Whether plugins that cannot be loaded are installed all the same.
 
         Returns:
             The report. New plugins stay inactive until they are activated.
