@@ -10,8 +10,9 @@ As a script it tortures an environment below a folder, and fails if anything was
 The host is the environment of this interpreter. It must be the same afterwards, byte for byte, but
 for compiled modules. ``kill`` ends a host by SIGKILL at a random instant of a change. ``full``
 leaves different amounts of the disk free. ``together`` starts all hosts at once, each with a plugin
-of its own. ``time`` compares an installation with ``pip install --target`` of the same. ``damage``
-is the control: a harness that finds nothing wrong then is blind.
+of its own. ``time`` compares an installation with ``pip install --target`` of the same.
+``readonly`` mounts the host's environment so that nothing can be written there. ``damage`` is the
+control: a harness that finds nothing wrong then is blind.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ class Torture:
         self.folder = folder
         self.driver = driver
         self.environment = folder / "plugins.d"
+        self.wrapper: Sequence[str] = ()
         (folder / "tmp").mkdir(parents=True, exist_ok=True)
 
     def prepare(self, *names: str, modules: int = 1) -> None:
@@ -123,7 +125,8 @@ class Torture:
 
     def command(self, verb: str, argument: str = "") -> list[str]:
         """Return the command that starts a host."""
-        return [sys.executable, "-c", HOST, self.driver, str(self.folder), verb, argument]
+        host = [sys.executable, "-c", HOST, self.driver, str(self.folder), verb, argument]
+        return [*self.wrapper, *host]
 
     def must(self, verb: str, argument: str) -> None:
         """Make a change that nothing disturbs, and that has to succeed."""
@@ -316,6 +319,17 @@ def compare(torture: Torture, rounds: int) -> Findings:
     return Findings()
 
 
+def readonly(torture: Torture, rounds: int) -> Findings:
+    """Install while the host's environment is mounted so that nothing can be written to it."""
+    mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    torture.wrapper = ["unshare", "--mount", "sh", "-c", mount, sys.prefix]
+    torture.prepare()
+    for _ in range(rounds):
+        torture.must("install", f"{OTHER}=={VERSIONS[0]}")
+        torture.must("uninstall", OTHER)
+    return Findings(0, [*torture.check({ACTIVE: {VERSIONS[0]}}), *torture.leftovers()])
+
+
 def damage(torture: Torture, rounds: int) -> Findings:
     """Take away what an acknowledged installation has brought; a fault must be found."""
     torture.prepare()
@@ -335,7 +349,14 @@ def snapshot() -> dict[str, str]:
     }
 
 
-HOWS = {"kill": kill, "full": full, "together": together, "time": compare, "damage": damage}
+HOWS = {
+    "kill": kill,
+    "full": full,
+    "together": together,
+    "time": compare,
+    "damage": damage,
+    "readonly": readonly,
+}
 
 
 def torture(folder: Path, driver: str, how: str, rounds: int) -> Findings:
