@@ -106,6 +106,8 @@ class InstallPolicy:
             parse_place("vcs_hosts", entry, _ALL_SCHEMES, credentials=False)
         if self.min_age is not None and not isinstance(self.min_age, timedelta):
             raise TypeError("min_age must be a timedelta or None; write timedelta(days=7)")
+        if self.min_age is not None and self.min_age < timedelta(0):
+            raise ValueError("min_age must not be negative; write timedelta(days=7)")
         for name in ("wheels_only", "require_hashes", "isolated", "allow_pth"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be True or False; write one of them")

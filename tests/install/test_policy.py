@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,9 @@ class TestFields:
             ("isolated", "no", TypeError),
             ("constraints", 1, TypeError),
             ("constraints", ["constraints.txt"], TypeError),
+            ("min_age", 7, TypeError),
+            ("min_age", timedelta(days=-7), ValueError),
+            ("allow_pth", None, TypeError),
         ],
     )
     def test_what_makes_no_sense_is_told_at_once(self, field, value, kind):
