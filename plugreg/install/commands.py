@@ -31,12 +31,11 @@ from plugreg.install.exceptions import (
     PythonMismatchError,
 )
 from plugreg.install.installer import Progress, Release
-from plugreg.install.netrc import with_netrc
 from plugreg.install.plan import Pin, Target, pin_of
 from plugreg.install.policy import InstallPolicy
 from plugreg.install.prefixes import gather, module_folders, pinned_url
 from plugreg.install.urls import FILE_SCHEMES, REPOSITORY_SCHEMES, parse_address
-from plugreg.install.variables import credentials_in, variables
+from plugreg.install.variables import credentials_in, variables, with_netrc
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
