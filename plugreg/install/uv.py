@@ -44,14 +44,7 @@ _VARIABLES: Final = (
     *("CACHE_DIR", "NO_CACHE", "CONFIG_FILE", "NO_CONFIG"),
 )
 
-_STEP: Final = re.compile(
-    r"^ ([-+~]) ([^\s=]+)(?:==(\S+))?(?: @ (\S+)| \(from (\S+)\))?$", re.MULTILINE
-)
-"""A line on what uv would remove (-), add (+) or install again (~), with version or URL."""
-
 _NAME_AND_URL: Final = re.compile(r"([\w.-]+)(?:\[[^\]]*\])? ?@ ")
-
-_COUNT: Final = re.compile(r"^Would (uninstall|install|make no changes)(?: (\d+))?", re.MULTILINE)
 
 _NO_SOLUTION: Final = "No solution found"
 _LEAD: Final = re.compile(r"\W*(?:cause: )?")
