@@ -20,7 +20,7 @@ _LONG: Final = 16
 _SHORT: Final = 4
 """A shorter secret is only looked for as a word, since it stands within many others."""
 _PUBLIC_USERS: Final = frozenset({"git", "hg", "oauth2", "x-access-token", "__token__"})
-"""User names that are the same for everybody and would take words out of all that is told."""
+"""User names that are the same for everybody and stand in much harmless output."""
 
 
 def masked(text: str, secrets: Iterable[str] = ()) -> str:
@@ -77,7 +77,7 @@ def _secrets_in(url: str) -> Iterator[str]:
 
 
 def _secret_in(pair: str) -> str:
-    """Return the value in a part of a query, "" where it tells nothing that is not for all."""
+    """Return the value in a part of a query, "" if it is no secret."""
     key, _, value = pair.partition("=")
     return value if _SECRET_KEY.search(key) or len(value) >= _LONG else ""
 

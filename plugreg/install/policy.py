@@ -261,7 +261,7 @@ class InstallPolicy:
         what, source = f"{change.name} {change.after}", change.source
         if source is None:
             if self.indexes is not None:
-                reason = f"{what!r} comes from where nobody tells; use an installer that does"
+                reason = f"{what!r} comes from an unknown place; use an installer that reports it"
                 yield Refusal(rule="indexes", reason=reason)
         elif _is_repository(source):
             yield from self._of_place("vcs_hosts", source)

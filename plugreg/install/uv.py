@@ -48,7 +48,7 @@ _NAME_AND_URL: Final = re.compile(r"([\w.-]+)(?:\[[^\]]*\])? ?@ ")
 
 _NO_SOLUTION: Final = "No solution found"
 _LEAD: Final = re.compile(r"\W*(?:cause: )?")
-"""How uv begins to tell why: with a word since uv 0.13, with a drawing before."""
+"""The beginning of uv's explanation: a word since uv 0.13, a drawing before."""
 _OF_OTHERS: Final = re.compile(r"\bdepends? on (?!Python\b)")
 _OF_PYTHON: Final = re.compile(r"requires? Python|does not satisfy Python")
 _NO_WHEELS: Final = re.compile(r"(?:has|have) no (?:usable )?wheels")
@@ -67,8 +67,8 @@ def _reasons(output: str) -> str:
 
 def _alone(output: str) -> str:
     """Return the same in one line, "" where a requirement of others has to do with it."""
-    told = " ".join(_reasons(output).split())
-    return "" if _OF_OTHERS.search(told) else told
+    reasons = " ".join(_reasons(output).split())
+    return "" if _OF_OTHERS.search(reasons) else reasons
 
 
 def _is_for_other_pythons(output: str) -> bool:

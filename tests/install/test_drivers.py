@@ -49,7 +49,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 def resolve(installer: Any, *requirements: str, **options: Any) -> dict[str, str]:
     """Return the versions of what an installer would fetch."""
-    pins = installer.resolve([parse_target(each) for each in requirements], **options)
+    pins = installer.resolve([parse_target(line) for line in requirements], **options)
     return {pin.name: pin.version for pin in pins}
 
 
