@@ -125,6 +125,8 @@ class FolderInstaller:
     def _pin(self, name, version, url):
         file = f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
         source = f"https://files.example/{file}" if url is None else without_credentials(url)
+        if source.startswith("git+"):
+            source += f"@{'a1' * 20}"
         return Pin(
             name=name,
             version=version,

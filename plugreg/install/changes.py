@@ -161,6 +161,7 @@ class Changer:
         )
         self._begin(change.attempt)
         number = self.generations.publish(folder, pylock.dumps(lock), change.current)
+        self.content(number)  # What cannot be read again must not serve.
         return self.swap(change, number, following.asked, content.lock.asked)
 
     def swap(

@@ -100,7 +100,7 @@ class Stager:
         folder: Path,
         progress: Progress | None = None,
         *,
-        ranges: Sequence[str] | None = None,
+        ranges: Mapping[str, str] | None = None,
     ) -> Staged:
         """Resolve targets beside a generation, and stage what must be fetched for them.
 
@@ -112,8 +112,8 @@ class Stager:
             content: The generation.
             folder: An empty folder.
             progress: Receives each line of output.
-            ranges: Requirements of distributions that were asked for, within which these may
-                change too; distributions without plugins are accepted then.
+            ranges: Requirements, by name, of distributions that may change within these although
+                they were asked for, "" for any; distributions without plugins are accepted then.
         """
         host = self.host()
         plan = InstallPlan(
@@ -228,7 +228,7 @@ class Stager:
         content: Content,
         folder: Path,
         progress: Progress | None,
-        ranges: Sequence[str] | None,
+        ranges: Mapping[str, str] | None,
     ) -> tuple[Pin, ...]:
         names = {target.name for target in targets}
         others = [d for d in content.distributions.values() if d.name not in names]
@@ -240,9 +240,9 @@ class Stager:
             )
         except InstallConflictError:
             asked = content.lock.asked
-            if ranges is None:
-                ranges = [f"{d.name}=={d.version}" for d in others if d.name in asked]
-            loose = (*ranges, *_needs(others, content))
+            fixed = asked.keys() - (ranges or {}).keys()
+            loose = [f"{d.name}=={d.version}" for d in others if d.name in fixed]
+            loose += [*filter(None, (ranges or {}).values()), *_needs(others, content)]
             if set(exact) <= set(loose):
                 raise
         shutil.rmtree(folder)

@@ -122,13 +122,13 @@ class Syncing:
             }
             if not missing:
                 return {}
-            ranges = [_range(line) for name, line in lines.items() if name not in missing]
+            ranges = {name: _range(line) for name, line in lines.items() if name not in missing}
             staged = stager.stage(
                 list(missing.values()),
                 content,
                 change.folder,
                 attempt.add_line,
-                ranges=[line for line in ranges if line],
+                ranges=ranges,
             )
             attempt.take_plan(staged.plan)
             asked = {**before, **{name: lines[name] for name in missing if name not in host}}

@@ -22,7 +22,7 @@ from plugreg import (
     RegistryNotReady,
     StorageUnavailableError,
 )
-from plugreg.install import InstallPolicy, PipInstaller, Refusal
+from plugreg.install import InstallPolicy, PipInstaller, Refusal, pylock
 from plugreg.install.distributions import distributions
 from plugreg.install.exceptions import InstallBusyError, InstallRefusedError
 from plugreg.install.generations import Generations
@@ -471,6 +471,18 @@ class TestBroken:
         assert (there(shelf), answer(registry)) == (before, 1)
         assert outcomes(registry.packages)[-1] == ("install", "shop-tea", "refused")
         assert shelf.plugins_file.read_text() == f"{LISTED}shop-tea==1.0\n"
+
+    def test_a_generation_that_cannot_be_read_again_never_serves(
+        self, registry, shelf, monkeypatch
+    ):
+        """No later change could be made beside it."""
+        with monkeypatch.context() as patch:
+            patch.setattr(pylock, "dumps", lambda lock: "no lock")
+            with pytest.raises(InstallError, match="cannot be read"):
+                registry.install("shop-tea")
+
+        assert there(shelf) == {}
+        assert registry.install("shop-tea").success
 
     @pytest.fixture
     def failing(self, registry, shelf):
