@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
+from itertools import count
 from typing import Any, cast
 
 import pluggy
@@ -63,7 +64,8 @@ class ExchangingManager(pluggy.PluginManager):
         Ctrl-C leaves the exchange undone or done. A second Ctrl-C, while the first is handled,
         leaves it decided, and :meth:`settle` carries it out.
 
-        A plugin whose name on the manager another exchanged plugin has is known by its slug.
+        A plugin whose name on the manager another exchanged plugin has is known by its slug, and
+        with a number where that is another one's name.
 
         Args:
             remove: Slugs of the plugins to take out; unknown slugs are ignored.
@@ -77,16 +79,17 @@ class ExchangingManager(pluggy.PluginManager):
             self.settle()
             state = self._plugreg.next()
             leaving = {state.taken[slug].name: slug for slug in remove if slug in state.taken}
+            hosts = self._name2plugin.keys() - state.slugs.keys()
+            names = self._name2plugin.keys() - leaving.keys()
+            taken = hosts | (state.taken.keys() - leaving.values())
             coming: dict[str, Implementations] = {}
             for given in add:
-                is_shared = (
-                    given.name in coming or given.name in state.slugs.keys() - leaving.keys()
-                )
-                plugin = given.renamed(given.slug) if is_shared else given
-                taken = plugin.name in self._name2plugin and plugin.name not in leaving
-                if taken or plugin.name in coming:
-                    raise ValueError(f"plugin name {plugin.name!r} is taken on the plugin manager")
-                coming[plugin.name] = plugin
+                if given.name in hosts or given.slug in taken:
+                    raise ValueError(f"plugin name {given.name!r} is taken on the plugin manager")
+                taken.add(given.slug)
+                name = next(name for name in _names_for(given) if name not in names)
+                names.add(name)
+                coming[name] = given if name == given.name else given.renamed(name)
             if state.before is None:
                 known = self._name2plugin.items()
                 state.before = frozenset(name for name, plugin in known if plugin is not None)
@@ -163,6 +166,13 @@ class ExchangingManager(pluggy.PluginManager):
 # The parts are functions, so that no method of a host's subclass can take their place.
 
 
+def _names_for(plugin: Implementations) -> Iterator[str]:
+    """Yield the names under which a plugin may be known, the best first."""
+    yield plugin.name
+    yield plugin.slug
+    yield from (f"{plugin.slug}-{number}" for number in count(2))
+
+
 def _begun(impl: HookImpl, due: deque[HistoricCall]) -> HookImpl:
     """Return an implementation that removes its call from *due* as it begins.
 
@@ -228,7 +238,7 @@ def remember_history(manager: ExchangingManager, leaving: Implementations) -> No
         hook = caller_of(manager, hook_name)
         if hook.is_historic():
             count = len(hook._call_history or ())
-            _history_of(manager, hook_name).put(leaving.name, leaving.plugin, count)
+            _history_of(manager, hook_name).put(leaving.slug, leaving.plugin, count)
 
 
 def _due(

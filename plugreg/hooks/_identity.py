@@ -31,8 +31,8 @@ class Identities:
 class Delivered:
     """The number of historic calls of one hook that each plugin object has received.
 
-    It keeps no object alive that has weak references. Of the others it keeps the last object under
-    each name: while it is alive, no other object can have its id.
+    It keeps no object alive that has weak references. Of the others it keeps the last object of
+    each plugin: while it is alive, no other object can have its id.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Delivered:
         _, count = self._counts.get(id(plugin), (None, 0))
         return count
 
-    def put(self, name: str, plugin: object, count: int) -> None:
+    def put(self, slug: str, plugin: object, count: int) -> None:
         """Remember the number of calls that a leaving object has received."""
         key = id(plugin)
         holder: object = None
@@ -52,8 +52,8 @@ class Delivered:
             # The entry goes with the object, before another one can get the same id.
             holder = weakref.ref(plugin, lambda _: self._counts.pop(key, None))
         except TypeError:
-            before = self._last.get(name)
-            self._last[name] = plugin
+            before = self._last.get(slug)
+            self._last[slug] = plugin
             if before is not None and before is not plugin:
                 self._counts.pop(id(before), None)
         self._counts[key] = (holder, count)

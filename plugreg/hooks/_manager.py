@@ -224,20 +224,20 @@ class PluginManager(ExchangingManager):
             # The plugin is exchanged in later; a host's subclass does its part of it now.
             offer.pairs = _parse(self, plugin, plugin_name)
             return plugin_name
-        if plugin_name in self._name2plugin:
-            if self._name2plugin[plugin_name] is None:
-                return None
-            raise ValueError(
-                f"Plugin name already registered: {plugin_name}={safe_str(plugin)}\n"
-                f"{safe_repr(self._name2plugin)}"
-            )
+        if _is_blocked(self, plugin, plugin_name):
+            return None
         if _name_of(plugin, self) is not None:
             raise ValueError(
                 f"Plugin already registered under a different name: "
                 f"{plugin_name}={safe_str(plugin)}\n{safe_repr(self._name2plugin)}"
             )
         pairs = _parse(self, plugin, plugin_name)
-        self._name2plugin[plugin_name] = plugin
+        with self._plugreg.writing.get():
+            self.settle()
+            # An exchange may have taken the name in the meantime.
+            if _is_blocked(self, plugin, plugin_name):
+                return None
+            self._name2plugin[plugin_name] = plugin
         unchecked = {name for name, _ in pairs if not has_spec(self, name)}
         for hook_name, impl in pairs:
             hook = caller_of(self, hook_name)
@@ -511,6 +511,16 @@ def _parse(manager: PluginManager, plugin: Any, name: str) -> list[tuple[str, Ho
             manager._verify_hook(hook, impl)
         pairs.append((hook_name, impl))
     return pairs
+
+
+def _is_blocked(manager: PluginManager, plugin: Any, name: str) -> bool:
+    """Return whether a name is blocked. Raises ValueError if it is taken."""
+    if manager._name2plugin.get(name) is not None:
+        raise ValueError(
+            f"Plugin name already registered: {name}={safe_str(plugin)}\n"
+            f"{safe_repr(manager._name2plugin)}"
+        )
+    return name in manager._name2plugin
 
 
 def _name_of(plugin: Any, manager: PluginManager) -> str | None:

@@ -14,7 +14,7 @@ from pluggy import HookCaller, HookCallError, HookImpl
 from pluggy._hooks import HookSpec
 
 from plugreg._support.frozen import Frozen, replace
-from plugreg.hooks._identity import slug_of
+from plugreg.hooks._identity import SLUG, slug_of
 from plugreg.hooks._order import Position, explain_order
 from plugreg.hooks._rows import ABSENT, Row, make_row, refuse
 
@@ -53,6 +53,7 @@ class Implementations(Frozen, eq=False):
         pairs = [(hook, copy(impl)) for hook, impl in self.pairs]
         for _, impl in pairs:
             impl.plugin_name = name  # type: ignore[misc]
+            impl.opts[SLUG] = self.slug  # type: ignore[typeddict-unknown-key]
         return replace(self, name=name, pairs=(*pairs,))
 
     def distribution(self) -> importlib.metadata.Distribution | None:
@@ -197,7 +198,7 @@ class HookTable:
     ``shortcuts`` are for calls that are no more than a loop over all rows. By the number of
     arguments, all or those without a default, they have the function that picks their values, and
     the loop, which takes ``calls``, a ``Keep`` and these. ``loops`` are the loops of other calls,
-    made when first needed.
+    made when first needed. ``parts`` are tables of some plugins alone, which go with this one.
     """
 
     def __init__(self, hook: HookCaller, around: Callable[[Row], Row] | None = None) -> None:
@@ -226,6 +227,7 @@ class HookTable:
         self.shapes, self.calls = make_calls(self.rows, self.parameters)
         self.pick: Final = make_pick(self.parameters)
         self.loops: dict[bool, Loop] = {}
+        self.parts: dict[frozenset[str], HookTable] = {}
         self.shortcuts: dict[int, tuple[Pick, Loop]] = {}
         if spec is not None and not (self.wrappers or self.firstresult or self.is_historic):
             for given, others in ((self.parameters, ()), (required, (*defaults.values(),))):
@@ -279,6 +281,10 @@ class HookTable:
         return {name: found[name] for name in self.parameters}
 
 
+_MOST_PARTS: Final = 100
+"""How many sets of plugins a hook keeps tables of."""
+
+
 class HookSubset:
     """The hooks of a manager with the implementations of some plugins alone, wrappers included.
 
@@ -291,14 +297,12 @@ class HookSubset:
     def __init__(
         self,
         table_of: Callable[[Any], HookTable],
-        slugs: Container[str],
+        slugs: frozenset[str],
         around: Callable[[Row], Row] | None,
     ) -> None:
         self._table_of = table_of
         self._slugs = slugs
         self._around = around
-        # By the hook's name: the whole table, and the part of it.
-        self._parts: dict[str, tuple[HookTable, HookTable]] = {}
 
     def subset(self, slugs: Iterable[str]) -> HookSubset:
         """Return the hooks with the implementations of some of these plugins.
@@ -315,14 +319,15 @@ class HookSubset:
             hook: The spec function, or the hook's name.
         """
         whole = self._table_of(hook)
-        name = whole.hook.name
-        known = self._parts.get(name)
-        if known is None or known[0] is not whole:
-            part = HookCaller(name, whole.hook._hookexec)
-            part.spec = whole.spec
-            part._hookimpls.extend(impl for impl in whole.impls if slug_of(impl) in self._slugs)
-            known = self._parts[name] = (whole, HookTable(part, self._around))
-        return known[1]
+        part = whole.parts.get(self._slugs)
+        if part is None:
+            if len(whole.parts) >= _MOST_PARTS:
+                whole.parts.clear()
+            caller = HookCaller(whole.hook.name, whole.hook._hookexec)
+            caller.spec = whole.spec
+            caller._hookimpls.extend(impl for impl in whole.impls if slug_of(impl) in self._slugs)
+            part = whole.parts[self._slugs] = HookTable(caller, self._around)
+        return part
 
     def explain(self, hook: Any) -> tuple[Position, ...]:
         """Return these implementations of a hook in call order, as `PluginManager.explain` does.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import sys
+import weakref
 
 import pytest
 
@@ -237,6 +239,26 @@ class TestNames:
         for name in ("shop_names_one", "shop_names_two"):
             del sys.modules[name]
 
+    def test_that_is_the_slug_of_another_plugin(self):
+        """Whoever comes later has a name of its own, and both are called and leave."""
+
+        class Early(Tea):
+            NAME, SLUG = "tea", "early"
+
+        builtin = [Early, ("tea", Tea)]
+        with start(builtin=builtin) as registry:
+            names = {name: plugin.slug for name, plugin in registry.manager.list_name_plugin()}
+            assert names == {"tea": "early", "tea-2": "tea"}
+            assert registry.call(Hooks.label) == ["tea", "early"]
+            assert [place.slug for place in registry.explain(Hooks.label)] == ["tea", "early"]
+            assert registry.dispatch.bind(only=["tea"]).call(Hooks.label) == ["tea"]
+            registry.deactivate("early")
+            assert registry.call(Hooks.label) == ["tea"]
+            registry.activate("early")
+            assert registry.call(Hooks.label) == ["tea", "early"]
+            assert registry.errors == ()
+        assert registry.manager.list_name_plugin() == []
+
     def test_that_differ_in_case_are_both_named(self, site):
         """The failure shows the names as their distributions write them."""
         for number, name in enumerate(("Price", "price")):
@@ -298,6 +320,15 @@ class TestSubset:
         assert some.call(Hooks.label) == ["milk"]
         registry.activate("tea")
         assert some.call(Hooks.label) == ["milk", "tea"]
+
+    def test_keeps_no_plugin_alive(self, registry):
+        """A plugin that has left is not kept by a dispatcher that has called it."""
+        some = registry.dispatch.bind(only=["tea", "milk"])
+        assert some.call(Hooks.label) == ["milk", "tea"]
+        left = weakref.ref(registry.get("tea").plugin)
+        registry.deactivate("tea")
+        gc.collect()
+        assert left() is None
 
     def test_keeps_the_limit(self, registry):
         """What is not given stays; a string is refused."""

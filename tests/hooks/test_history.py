@@ -246,3 +246,30 @@ def test_calls_of_other_threads_come_once(manager):
         sys.setswitchinterval(before)
 
     assert all(sorted(plugin.calls) == list(range(count)) for plugin in plugins)
+
+
+def test_plugins_that_share_a_name_have_histories_of_their_own(manager):
+    """Objects without weak references have each call once, whoever has the name meanwhile."""
+
+    class Slotted:
+        __slots__ = ("calls",)
+
+        def __init__(self):
+            self.calls = []
+
+        opened = Opened.opened
+
+    plugins = {slug: Slotted() for slug in ("one", "two")}
+    manager.hook.opened.call_historic(kwargs={"shop": 1})
+
+    def change(remove, *slugs):
+        added = [manager.implementations(plugins[slug], slug, name="both") for slug in slugs]
+        manager.exchange(remove, added)
+        assert list(manager.replay()) == []
+
+    change((), "one", "two")
+    change(["one"])
+    change(["two"], "two")
+    change(["two"])
+    change((), "one")
+    assert [plugin.calls for plugin in plugins.values()] == [[1], [1]]

@@ -98,6 +98,25 @@ class TestExchange:
         assert all(item == ["z", "a"] for item in seen)
         assert manager.hook.price(item="tea") == ["new3", "new2", "new1"]
 
+    def test_a_name_that_is_taken_during_a_registration(self):
+        """The exchanged plugin keeps it, and the host's registration fails as for any such name."""
+
+        class Interrupted(PluginManager):
+            """Another thread exchanges a plugin in while the host's is looked through."""
+
+            def parse_hookimpl_opts(self, plugin, name):
+                if plugin is host and self.get_plugin("new") is None:
+                    swap(self, new=exchanged)
+                return super().parse_hookimpl_opts(plugin, name)
+
+        host, exchanged, manager = Priced("host"), Priced("new"), Interrupted("shop")
+        with pytest.raises(ValueError, match="Plugin name already registered: new="):
+            manager.register(host, "new")
+
+        assert manager.list_name_plugin() == [("new", exchanged)]
+        assert manager.hook.price.get_hookimpls()[0].plugin is exchanged
+        assert len(manager.hook.price.get_hookimpls()) == 1
+
     def test_registering_replaces_lists_too(self, manager):
         """Pluggy's own way in and out leaves the list that a reader holds as it was."""
         plugin = Priced("a")
