@@ -137,13 +137,19 @@ class Builder:
 
     def _decide(self, spec: PluginSpec, plan: LoadPlan, work: BuildState) -> None:
         """Keep, make, or hold one plugin whose needs have been decided on."""
-        slug, rank = spec.slug, plan.ranks[spec.slug]
+        slug = spec.slug
         old = work.previous.active.get(slug)
         unmet = next((need for need in plan.needs[slug] if work.lacks(need)), None)
         if unmet is not None:
             reason = need_unmet(unmet, work.why_off(unmet))
             work.hold(slug, PluginFailure(stage=Stage.RESOLVE, slug=slug, message=reason), reason)
-        elif old is not None and self._is_kept(old, spec, work):
+            return
+        # What turned out to be no plugin gives no place to those that require it.
+        is_last, _, *rest = plan.ranks[slug]
+        below = [work.active[need] for need in plan.needs[slug] if need in work.active]
+        depth = max((active.implementations.rank[1] for active in below), default=-1) + 1
+        rank = (is_last, depth, *rest)
+        if old is not None and self._is_kept(old, spec, work):
             work.keep(old, rank)
         else:
             self._make(spec, rank, old, work)

@@ -79,7 +79,10 @@ def host_rules(options: Options) -> HostRules:
         safe_mode=options.safe_mode or os.environ.get("PLUGREG_SAFE_MODE", "") not in ("", "0"),
     )
     # Whether the name of an entry point allows a plugin is known once that was found.
-    named = {slugify(name.rpartition(":")[2]) for name in rules.allowed or () if ":" in name}
+    pairs = [name for name in rules.allowed or () if ":" in name]
+    named = {slugify(name.rpartition(":")[2]) for name in pairs}
+    if pairs and options.slug_of is not None:
+        named = {*rules.mandatory}
     for slug in sorted(rules.mandatory):
         reason = rules.blocks(slug)
         if reason is not None and slug not in named - rules.blocked:

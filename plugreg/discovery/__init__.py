@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from plugreg._support.frozen import Frozen, replace
-from plugreg._support.guard import Guard
+from plugreg._support.guard import Guard, safe_repr
 from plugreg._support.slugs import slug_fault, slugify
 from plugreg.discovery import entry_points
 from plugreg.discovery.facts import Facts
@@ -135,6 +135,8 @@ def _with_slugs(found: Discovery, slug_of: Callable[[PluginSpec], str]) -> Disco
     for spec in found.specs:
         with Guard() as guard:
             given = slug_of(spec)
+            if not isinstance(given, str):
+                raise TypeError(f"it must return a string, not {safe_repr(given)}")
             slug = slugify(given)
             fault = slug_fault(slug, given)
             if fault is None:
@@ -142,7 +144,12 @@ def _with_slugs(found: Discovery, slug_of: Callable[[PluginSpec], str]) -> Disco
             else:
                 findings.refuse(spec.slug, f"slug_of gave no slug for {spec.origin}: {fault}")
         if guard.error is not None:
-            findings.fail(spec.slug, guard.error, f"slug_of failed for {spec.origin}")
+            subject, what = spec.origin, f"slug_of failed for {spec.origin}"
+            findings.failures.append(
+                PluginFailure.of(
+                    Stage.DISCOVERY, spec.slug, guard.error, subject=subject, what=what
+                )
+            )
     named = findings.result()
     return Discovery(specs=named.specs, failures=(*found.failures, *named.failures))
 

@@ -121,6 +121,19 @@ class TestOthers:
         registry.deactivate("user")
         assert registry.activate("user").active
 
+    def test_what_is_refused_gives_no_place_to_others(self, host, site, values):
+        """A plugin is called at one place, whether it was loaded with all others or alone."""
+        source = "from plugreg import hookimpl\n\n\n@hookimpl\ndef label():\n    return __name__\n"
+        module_of(slug="a", source=source, requires=["shop-values"], site=site)
+        module_of(slug="b", source=source, site=site)
+        registry = host()
+        assert registry.call(Hooks.label) == ["shop_b", "shop_a"]
+
+        registry.deactivate("a")
+        registry.activate("a")
+
+        assert registry.call(Hooks.label) == ["shop_b", "shop_a"]
+
     def test_a_plugin_that_failed_fails_those_that_need_it(self, host, site):
         """To be refused is not to fail: who needs a plugin that failed, fails too."""
         module_of(slug="broken", source="raise OSError('no')", site=site)
@@ -230,7 +243,11 @@ class TestNames:
         assert "price" in host(accept="any", index=tmp_path / "index").plugins
 
     @pytest.mark.parametrize(
-        ("answer", "fault"), [("", "slug_of gave no slug for distribution 'shop-"), (5, "slug_of")]
+        ("answer", "fault"),
+        [
+            ("", "slug_of gave no slug for distribution 'shop-"),
+            (None, "TypeError: it must return a string, not None"),
+        ],
     )
     def test_a_bad_slug_costs_its_plugin(self, host, two, answer, fault):
         """What is no slug, and what the function raises, is one failure for each plugin."""
@@ -238,8 +255,14 @@ class TestNames:
 
         assert not registry.plugins
         assert {failure.stage for failure in registry.errors} == {"discovery"}
-        assert sum(failure.count for failure in registry.errors) == 2
+        assert len({failure.message for failure in registry.errors}) == 2
         assert all(fault in failure.message for failure in registry.errors)
+
+    def test_a_mandatory_plugin_is_allowed_by_the_name_of_its_entry_point(self, host, two):
+        """Slugs that the host chooses are known once plugins were found, and no fault before."""
+        options = {"mandatory": ["two"], "allowed": ["shop-two:price"]}
+        registry = host(accept="any", slug_of=self.distribution_of, **options)
+        assert [*registry.active] == ["two"]
 
     def test_distribution_and_name_block_and_allow(self, host, two):
         """A plugin can be named by its distribution and its entry point."""
