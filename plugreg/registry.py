@@ -193,7 +193,7 @@ class PluginRegistry:
             parts.ledger,
             parts.facts.of,
             parts.probe_rows,
-            parts.calling.circuits.state,
+            parts.calling.circuit_state,
         )
 
     @lazy
@@ -891,7 +891,7 @@ class PluginRegistry:
         from plugreg._calls.health import Health
 
         parts = self._parts
-        circuit_of = parts.calling.circuits.state
+        circuit_of = parts.calling.circuit_state
         return Health(self._published.current, self.dispatch, circuit_of, parts.critical)
 
     @lazy

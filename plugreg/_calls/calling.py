@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from plugreg._calls.circuits import CircuitPolicy, Circuits
 from plugreg._calls.dispatcher import Dispatcher
 from plugreg._support.guard import safe_repr
 from plugreg.exceptions import CircuitOpenError
 from plugreg.hooks import PluginManager
-from plugreg.records import PluginFailure, Stage
+from plugreg.records import CircuitState, PluginFailure, Stage
 
 if TYPE_CHECKING:
+    from plugreg._calls.circuits import CircuitPolicy, Circuits
     from plugreg.observation import CallObserver
 
 UNKNOWN_HOOKS: Final = "unknown hooks"
@@ -74,7 +74,6 @@ class Calling:
         check_ready: Callable[[], object],
     ) -> None:
         self._record = record
-        self.circuits: Final = Circuits(circuit, self._record_opening)
         observation = None
         observers: tuple[CallObserver, ...] = ()
         if observe:
@@ -85,12 +84,14 @@ class Calling:
         if not isinstance(observe, bool):
             observers += tuple(observe)
         # Without circuits and observers a call has no supervision, which costs time.
-        is_supervised = circuit is not None or observers
+        self._circuits: Circuits | None = None
         supervision = None
-        if is_supervised:
+        if circuit is not None or observers:
+            from plugreg._calls.circuits import Circuits
             from plugreg._calls.supervision import Supervision
 
-            supervision = Supervision(self.circuits, observers)
+            self._circuits = Circuits(circuit, self._record_opening)
+            supervision = Supervision(self._circuits, observers)
         self.manager: Final = _manager_of(host, manager, implicit_prefix)
         self.manager.supervise(None if supervision is None else supervision.around)
         self.manager.add_own_hookspecs()
@@ -100,17 +101,21 @@ class Calling:
             self.manager,
             self._record_call,
             check_ready,
-            self.circuits,
+            self._circuits,
             observation,
             timeout=timeout,
             supervision=supervision,
         )
 
+    def circuit_state(self, slug: str) -> CircuitState:
+        """Return the state of a plugin's circuit, which is closed where there are none."""
+        return "closed" if self._circuits is None else self._circuits.state(slug)
+
     @property
     def conditions(self) -> Mapping[str, Callable[[str], bool]]:
         """Functions by a failure's subject: whether it is true of a slug now."""
         return {
-            OPEN_CIRCUIT: lambda slug: self.circuits.state(slug) != "closed",
+            OPEN_CIRCUIT: lambda slug: self.circuit_state(slug) != "closed",
             # Another plugin, or the host, may have added the spec that a hook lacked.
             UNKNOWN_HOOKS: lambda slug: bool(self.manager.unknown_hooks(slug)),
             # A plugin that was part of the cycle may have left.

@@ -12,7 +12,6 @@ from time import perf_counter
 from types import CoroutineType, EllipsisType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar, overload
 
-from plugreg._calls.circuits import Circuits
 from plugreg._calls.outcome import FaultRecorder, Outcome, OutcomeDraft
 from plugreg._calls.wrapping import Wrapper, enter_wrapper, leave_wrapper
 from plugreg._support.guard import Guard, belongs_to_process
@@ -31,6 +30,7 @@ from plugreg.hooks import (
 
 if TYPE_CHECKING:
     from plugreg._calls.aio import AsyncCalls
+    from plugreg._calls.circuits import Circuits
     from plugreg._calls.supervision import Supervision
     from plugreg.observation import CallStats, Observation, RunningCall
 
@@ -68,7 +68,7 @@ class Dispatcher:
         on_fault: Records the exception of an implementation.
         check_ready: Raises RegistryNotReady while hooks must not be called. It is not asked again
             once it has let a call pass.
-        circuits: The circuits that :meth:`reset` closes.
+        circuits: The circuits that :meth:`reset` closes, if there are any.
         observation: The numbers that :meth:`stats` and :meth:`running` return.
         timeout: Seconds that each plugin may take in :meth:`acall` and :meth:`aoutcomes`; None
             means no limit. A synchronous call cannot be left, and has no limit.
@@ -90,7 +90,7 @@ class Dispatcher:
         supervision: Supervision | None = None,
     ) -> None:
         self._manager: PluginManager | HookSubset = manager
-        self._circuits = circuits or Circuits(None)
+        self._circuits = circuits
         self._on_fault = on_fault
         self._keep = _make_keep(on_fault)
         self._observation = observation
@@ -346,7 +346,8 @@ class Dispatcher:
         Args:
             slug: The plugin. A closed circuit stays closed.
         """
-        self._circuits.reset(slug)
+        if self._circuits is not None:
+            self._circuits.reset(slug)
 
     def forget(self, slugs: Iterable[str]) -> None:
         """Forget circuits and numbers of plugins that are gone.
@@ -355,7 +356,8 @@ class Dispatcher:
             slugs: The plugins.
         """
         for slug in slugs:
-            self._circuits.forget(slug)
+            if self._circuits is not None:
+                self._circuits.forget(slug)
             if self._observation is not None:
                 self._observation.forget(slug)
 

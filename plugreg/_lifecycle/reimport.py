@@ -35,15 +35,14 @@ class Evicted(dict[str, ModuleType]):
                 names[child] = module if all_of_them else names.get(child, module)
 
 
-_GENERATION: Final = re.compile(r"([/\\]generations[/\\])\d+(?=[/\\])")
-
-
 def placeless(path: str | None) -> str | None:
     """Return a path without the number of the generation of installed packages that it is in.
 
     The next generation has the same code of what did not change, in another folder.
     """
-    return None if path is None else _GENERATION.sub(r"\1", path)
+    if path is None or "generations" not in path:
+        return path
+    return re.sub(r"([/\\]generations[/\\])\d+(?=[/\\])", r"\1", path)
 
 
 def is_same_code(one: PluginSpec, other: PluginSpec) -> bool:

@@ -275,7 +275,7 @@ def _parse_requirements(
     """Parse the requirements on the host and on plugins' distributions; others are pip's."""
     found = []
     for line in lines:
-        name = _LEADING_NAME.match(line)
+        name = re.match(_LEADING_NAME, line)
         distribution = "" if name is None else canonical(name[1])
         is_known = distribution == rules.distribution or distribution in provided
         if name is None or distribution == spec.distribution or not is_known:
@@ -291,7 +291,7 @@ def _parse_requirements(
     return found
 
 
-_LEADING_NAME: Final = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
+_LEADING_NAME: Final = r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)"
 
 
 def _parse_specifier(line: str, rest: str) -> SpecifierSet | None:

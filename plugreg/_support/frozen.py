@@ -12,6 +12,8 @@ from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field
 from operator import attrgetter
 from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar, dataclass_transform
 
+from plugreg._support.lazy import lazy
+
 T = TypeVar("T", bound="Frozen")
 
 _MANY: Final = 1_000
@@ -42,19 +44,11 @@ def arguments(value: Frozen) -> dict[str, Any]:
 class _Shape:
     """The fields of one class, in their order, with what is given to each in its body."""
 
-    __slots__ = (
-        *("accepted", "annotations", "compared", "dataclass", "defaults", "factories", "given"),
-        *("hashed", "made"),
-    )
-
     def __init__(self, annotations: Mapping[str, str], given: Mapping[str, Any]) -> None:
         self.annotations = annotations
         self.given = given
         self.made = 0
         self.dataclass: Any = None
-        self.compared = self._getter("compare")
-        self.hashed = self._getter("hash")
-        self.accepted = dict.fromkeys(self.names("init"))
         self.defaults = {}
         self.factories: dict[str, Callable[[], Any]] = {}
         for name, value in given.items():
@@ -64,6 +58,21 @@ class _Shape:
                 self.defaults[name] = value.default
             elif value.default_factory is not MISSING:
                 self.factories[name] = value.default_factory
+
+    @lazy
+    def accepted(self) -> dict[str, None]:
+        """The arguments of the class, in their order."""
+        return dict.fromkeys(self.names("init"))
+
+    @lazy
+    def compared(self) -> Callable[[Any], Any]:
+        """Function that returns the values that are compared."""
+        return self._getter("compare")
+
+    @lazy
+    def hashed(self) -> Callable[[Any], Any]:
+        """Function that returns the values that are hashed."""
+        return self._getter("hash")
 
     def names(self, purpose: str) -> tuple[str, ...]:
         """Return the fields that serve a purpose: ``init``, ``repr``, ``compare`` or ``hash``."""

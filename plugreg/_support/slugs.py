@@ -15,9 +15,9 @@ RESERVED: Final = frozenset({"ui", "reload", "install", "status", "settings"})
 MAX_LENGTH: Final = 255
 """The longest slug, in characters."""
 
-_OTHER_CHARACTERS: Final = re.compile(r"[^a-z0-9_-]+")
-
-_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]|\r(?!\n)")
+# Compiled at the first use, since most names and values need neither.
+_OTHER_CHARACTERS: Final = r"[^a-z0-9_-]+"
+_CONTROL_CHARACTERS: Final = r"[\x00-\x08\x0b\x0c\x0e-\x1f]|\r(?!\n)"
 
 
 def slugify(name: str) -> Slug:
@@ -36,7 +36,11 @@ def slugify(name: str) -> Slug:
         from unicodedata import category, normalize
 
         name = "".join(c for c in normalize("NFKD", name) if not category(c).startswith("M"))
-    return Slug(_OTHER_CHARACTERS.sub("-", name.lower()).strip("-"))
+    name = name.lower()
+    letters = name.replace("-", "").replace("_", "")
+    if not (letters.isalnum() and letters.isascii()):
+        name = re.sub(_OTHER_CHARACTERS, "-", name)
+    return Slug(name.strip("-"))
 
 
 def canonical(distribution: str) -> str:
@@ -65,7 +69,9 @@ def has_control_characters(text: str) -> bool:
     Tab and newline are allowed, and a carriage return before a newline, as web forms send it.
     Surrogates are not, because no store can write them as UTF-8.
     """
-    return _CONTROL_CHARACTERS.search(text) is not None or not has_utf8(text)
+    # Neither control characters nor surrogates are printable.
+    is_plain = text.isprintable()
+    return not is_plain and (bool(re.search(_CONTROL_CHARACTERS, text)) or not has_utf8(text))
 
 
 def slug_fault(slug: Slug, name: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar, Unpack, cast, overload
 
 from pluggy import HookimplMarker, HookspecMarker
 
@@ -24,15 +24,17 @@ hookspec: Final = HookspecMarker("plugreg")
 """Marks a function as a hook's specification, whatever the host is called."""
 
 
-class ImplOptions(TypedDict, total=False):
-    """The options of an implementation that are pluggy's own."""
+if TYPE_CHECKING:
 
-    wrapper: bool
-    hookwrapper: bool
-    optionalhook: bool
-    tryfirst: bool
-    trylast: bool
-    specname: str | None
+    class ImplOptions(TypedDict, total=False):
+        """The options of an implementation that are pluggy's own."""
+
+        wrapper: bool
+        hookwrapper: bool
+        optionalhook: bool
+        tryfirst: bool
+        trylast: bool
+        specname: str | None
 
 
 @overload
