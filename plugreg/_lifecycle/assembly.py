@@ -8,7 +8,6 @@ from plugreg._calls.calling import Calling
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.build import Builder
 from plugreg._lifecycle.lifecycle import Environment, LifeCycle
-from plugreg._lifecycle.load import Acceptance
 from plugreg._lifecycle.options import (
     Options,
     as_tuple,
@@ -27,13 +26,15 @@ from plugreg._state.published import Published
 from plugreg._support.lazy import lazy
 from plugreg._support.signal import Signal
 from plugreg._support.slugs import slugify
-from plugreg.discovery import Facts
 from plugreg.settings.store import Scope, SettingsStore
 from plugreg.storage import MemoryStorage
 
 if TYPE_CHECKING:
     from plugreg._lifecycle.binding import BoundContext
+    from plugreg._lifecycle.load import Acceptance, Loading
+    from plugreg.discovery.facts import Facts
     from plugreg.events import Events
+    from plugreg.records import PluginFacts, PluginSpec
     from plugreg.settings.values import Declared
 
 
@@ -100,7 +101,6 @@ class Assembly:
         )
         for subject, holds in self.calling.conditions.items():
             self.ledger.hide_unless(subject, holds)
-        self.facts = Facts()
         self.heartbeat = Heartbeat(self.storage, options.process, silent=self.rules.safe_mode)
         off = switched_off(self.mixins, options.switches)
         manager = self.calling.manager
@@ -110,15 +110,10 @@ class Assembly:
             sources=sources(options, safe_mode=self.rules.safe_mode),
             builder=Builder(
                 rules=self.rules,
-                describe=self.facts.of,
+                describe=self._describe,
                 manager=manager,
                 activator=activator,
-                acceptance=Acceptance(
-                    manager.has_implementations,
-                    self._has_mixin,
-                    self.rules.accepts_any,
-                    options.construct,
-                ),
+                load=self._load,
                 off=off,
             ),
             activator=activator,
@@ -142,10 +137,36 @@ class Assembly:
 
         return Events(self.published.current, self.ledger, self.life.refresh, self.options.events)
 
+    @lazy
+    def facts(self) -> Facts:
+        """What the distributions of plugins state, as far as it was asked for."""
+        from plugreg.discovery.facts import Facts
+
+        return Facts()
+
+    @lazy
+    def _acceptance(self) -> Acceptance:
+        from plugreg._lifecycle.load import Acceptance
+
+        return Acceptance(
+            self.calling.manager.has_implementations,
+            self._has_mixin,
+            self.rules.accepts_any,
+            self.options.construct,
+        )
+
     def emit(self, event: str, /, **kwargs: Any) -> None:
         """Emit one of plugreg's own events, if any plugin in service hears events."""
         if "events" in self.published.snapshot.by_mixin:
             self.events.notify(event, **kwargs)
+
+    def _describe(self, spec: PluginSpec) -> PluginFacts:
+        return self.facts.of(spec)
+
+    def _load(self, spec: PluginSpec) -> Loading:
+        from plugreg._lifecycle.load import load
+
+        return load(spec, self.rules, self._acceptance)
 
     def _open_context(self, slug: str, declared: Declared) -> BoundContext:
         from plugreg._lifecycle.binding import BoundContext

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import perf_counter
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from plugreg._lifecycle.activate import Activator
-from plugreg._lifecycle.load import Acceptance, load
 from plugreg._lifecycle.reimport import Code, Evictions, is_same_code
 from plugreg._lifecycle.resolve import Describe, Settled, need_unmet, resolve, settle
 from plugreg._lifecycle.snapshot import BuildState, Built, Remake, derive, place_of
@@ -28,6 +27,9 @@ from plugreg.records import (
     Stage,
 )
 
+if TYPE_CHECKING:
+    from plugreg._lifecycle.load import Loading
+
 
 class Remember(Protocol):
     """Stores plugins that are new, and returns the rows of all, or with ``few`` of these alone."""
@@ -46,7 +48,7 @@ _MOST_ROUNDS: Final = 51
 class Builder:
     """Builds snapshots for one registry; holds none, but knows which code it has imported.
 
-    ``off`` are the mixins whose switch the host turned off.
+    ``load`` imports and constructs a plugin. ``off`` are the mixins whose switch is turned off.
     """
 
     def __init__(
@@ -56,13 +58,13 @@ class Builder:
         describe: Describe,
         manager: PluginManager,
         activator: Activator,
-        acceptance: Acceptance,
+        load: Callable[[PluginSpec], Loading],
         off: frozenset[str],
     ) -> None:
         self._rules = rules
         self._describe = describe
         self._manager = manager
-        self._acceptance = acceptance
+        self._load = load
         self._activator = activator
         self._off = off
         self._imported: Mapping[str, Code] = {}
@@ -180,7 +182,7 @@ class Builder:
                 return
 
         started = perf_counter()
-        loading = load(spec, self._rules, self._acceptance)
+        loading = self._load(spec)
         work.took(slug, Stage.IMPORT, started)
         work.failures += loading.failures
         loaded = loading.loaded

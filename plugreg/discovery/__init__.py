@@ -18,10 +18,9 @@ from plugreg._support.frozen import Frozen, replace
 from plugreg._support.guard import Guard, safe_repr
 from plugreg._support.slugs import slug_fault, slugify
 from plugreg.discovery import entry_points
-from plugreg.discovery.facts import Facts
 from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
 
-__all__ = ["Facts", "Sources", "discover", "restricted"]
+__all__ = ["Sources", "discover", "restricted"]
 
 
 def discover(group: str, path: Sequence[str] | None = None) -> tuple[PluginSpec, ...]:

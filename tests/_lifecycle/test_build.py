@@ -11,7 +11,7 @@ from plugreg import Plugin, PluginState, Stage, hookimpl, hookspec
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.binding import BoundContext
 from plugreg._lifecycle.build import Builder
-from plugreg._lifecycle.load import Acceptance
+from plugreg._lifecycle.load import Acceptance, load
 from plugreg._lifecycle.snapshot import Remake
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.slugs import Slug
@@ -81,9 +81,12 @@ class Yard:
                 self.manager,
                 partial(BoundContext, store, self.plugin_rows),
             ),
-            acceptance=Acceptance(self.manager.has_implementations),
+            load=self.load,
             off=frozenset(),
         )
+
+    def load(self, spec):
+        return load(spec, self.rules, Acceptance(self.manager.has_implementations))
 
     def describe(self, spec):
         self.described.append(spec.slug)
