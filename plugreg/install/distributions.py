@@ -93,12 +93,18 @@ def distributions(folder: Path) -> Mapping[str, Distribution]:
 
 
 def host_path(environment: Path) -> tuple[str, ...]:
-    """Return the entries of ``sys.path`` that are not below *environment*, absolute."""
-    root = os.path.realpath(environment) + os.sep
+    """Return the entries of ``sys.path`` that are no generation, of any environment; absolute."""
+    root = os.path.realpath(environment / "generations") + os.sep
     entries = (os.path.abspath(entry) for entry in sys.path if type(entry) is str)  # noqa: PTH100
-    return tuple(
-        entry for entry in dict.fromkeys(entries) if not os.path.realpath(entry).startswith(root)
-    )
+    return tuple(entry for entry in dict.fromkeys(entries) if not _is_generation(entry, root))
+
+
+def _is_generation(entry: str, root: str) -> bool:
+    """Return whether an entry is below *root*, or lies as the generations of any environment."""
+    real = os.path.realpath(entry)
+    folder, number = os.path.split(real)
+    is_numbered = number.isdecimal() and os.path.basename(folder) == "generations"  # noqa: PTH119
+    return real.startswith(root) or (is_numbered and os.path.isfile(f"{real}.lock"))  # noqa: PTH113
 
 
 def host_distributions(environment: Path) -> Mapping[str, Distribution]:

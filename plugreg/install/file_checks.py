@@ -3,7 +3,7 @@
 No RECORD is believed (PEP 376): what counts are the files that the installer has unpacked.
 """
 
-# ruff: noqa: PTH114, PTH117, PTH118, PTH119, PTH120, PTH122
+# ruff: noqa: PTH100, PTH112, PTH114, PTH117, PTH118, PTH119, PTH120, PTH122
 # A Path for each of ten thousands of files would take longer than the checks.
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from importlib.machinery import PathFinder, all_suffixes
+from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder, all_suffixes
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from plugreg._support.guard import Guard
 from plugreg.exceptions import InstallError
 from plugreg.install.distributions import METADATA, Distribution, distributions
 from plugreg.install.plan import Pin, Refusal
@@ -127,6 +128,10 @@ class _Check:
         }
         self._host = [entry for entry in host if not _is_of_python(entry)]
         self._host_modules = cache(self._list_host)
+        self._found_by_hook = cache(self._find_by_hook)
+        self._beside = tuple(
+            entry + os.sep for entry in map(os.path.abspath, sys.path) if entry not in host
+        )
         self._allow_pth = allow_pth
         self._faults: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(
             lambda: defaultdict(set)
@@ -247,11 +252,32 @@ class _Check:
         """Yield the files of others that are a module in a folder; None stands for any module."""
         own: Mapping[str, set[tuple[str, str]]] = self._modules.get(folder, {})
         host = self._host_modules(folder)
+        if not folder and module and (base := self._found_by_hook(module)):
+            yield base
         for key in (own.keys() | host.keys()) - {""} if module is None else (module,):
             yield from (base for base in host.get(key, ()) if base != besides)
             yield from (
                 base for base, name in own.get(key, ()) if name != owner and base != besides
             )
+
+    def _find_by_hook(self, module: str) -> str | None:
+        """Return the file name of a module of the host that no folder on its path has.
+
+        It is in a zip file, or has a finder of its own, as editable installations do.
+        """
+        of_python: tuple[object, ...] = (FrozenImporter, BuiltinImporter, PathFinder)
+        zips = [entry for entry in self._host if not os.path.isdir(entry)]
+        found = [PathFinder.find_spec(module, zips)]
+        for finder in sys.meta_path:
+            with Guard():
+                if finder not in of_python:
+                    found.append(finder.find_spec(module, None))
+        for spec in found:
+            origin = None if spec is None else spec.origin
+            # A finder may look into the generations too, as that of pytest.
+            if origin is not None and not os.path.abspath(origin).startswith(self._beside):
+                return os.path.basename(origin)
+        return None
 
     def _list_host(self, folder: str) -> Mapping[str, set[str]]:
         """Return what the host could import from a folder, by module."""
