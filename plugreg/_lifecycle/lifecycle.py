@@ -53,6 +53,10 @@ class Environment(Protocol):
         """Return a failure for each fault of the environment."""
         ...
 
+    def close(self) -> None:
+        """Let other processes remove what this one has used."""
+        ...
+
 
 class LifeCycle:
     """Builds snapshots and publishes each of them whole.
@@ -280,6 +284,8 @@ class LifeCycle:
         for failure in self._activator.settle({}):
             self._ledger.record(failure)
         self._heartbeat.stop()
+        if self._environment is not None:
+            self._environment.close()
         self._has_ended = True
 
     def _reload(

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Final
+from weakref import finalize
 
 from plugreg.discovery._importing import forget, names_in
 from plugreg.exceptions import InstallError
@@ -38,6 +39,7 @@ class Serving:
         self._stamp: _Stamp = None
         self._fault: InstallError | None = None
         self._held: dict[int, int] = {}
+        self._let_go = finalize(self, _close, self._held)
         self._number = 0
         self.follow()
 
@@ -68,6 +70,10 @@ class Serving:
             self._enter(number)
             forget(self._outdated(number))
             self._release()
+
+    def close(self) -> None:
+        """Let other processes remove what this one has used."""
+        self._let_go()
 
     # -- the parts ---------------------------------------------------------------------------
 
@@ -159,3 +165,9 @@ class Serving:
                 with suppress(OSError, ValueError):
                     files.update(os.path.normpath(line) for line in found.record())
         return frozenset(files)
+
+
+def _close(held: dict[int, int]) -> None:
+    while held:
+        # Closed and not unlocked: a forked process holds it still.
+        os.close(held.popitem()[1])

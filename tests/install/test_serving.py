@@ -11,7 +11,8 @@ import pytest
 
 import plugreg
 from plugreg.install.distributions import distributions
-from plugreg.install.generations import Generations, carry_over
+from plugreg.install.generations import Generations, carry_over, is_unused
+from plugreg.install.serving import Serving
 
 ROOT = Path(plugreg.__file__).parents[1]
 
@@ -206,3 +207,26 @@ def test_a_damaged_current_is_a_failure_of_the_registry(serve, host, environment
     (environment / "current").write_text("1\n")
 
     assert shop()["errors"] == []
+
+
+def test_a_closed_registry_uses_no_generation(serve, environment):
+    """Others may remove it, and no file stays open."""
+    serve(tea=1)
+    generations = Generations(environment)
+    path = list(sys.path)
+    serving = Serving(generations)
+    assert not is_unused(generations.lock_file(1))
+    serving.close()
+    sys.path[:] = path
+
+    assert is_unused(generations.lock_file(1))
+
+
+def test_closing_a_registry_closes_its_files(serve, host):
+    """A process may make and close any number of registries."""
+    serve(tea=1)
+    shop = host()
+    shop("files = len(os.listdir('/dev/fd'))")
+    shop("[PluginRegistry('shop', installer=Installer()).close() for _ in range(3)]")
+
+    assert shop("assert len(os.listdir('/dev/fd')) == files")
