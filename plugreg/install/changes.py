@@ -16,7 +16,7 @@ from plugreg.exceptions import InstallError, PluginNotFoundError, PlugregError, 
 from plugreg.install import pylock
 from plugreg.install.attempt import Attempt, taking_in
 from plugreg.install.audit import Audit
-from plugreg.install.distributions import host_path
+from plugreg.install.distributions import Distribution, host_path
 from plugreg.install.generations import Current, Generations, carry_over, changes_of
 from plugreg.install.plan import InstallPlan, Lock, Pin
 from plugreg.install.plugins_file import PluginsFile
@@ -90,21 +90,25 @@ class Changer:
         self._notify = notify
         self._probe = probe
 
-    def content(self, number: int | None = None) -> Content:
-        """Return what is in a generation, the serving one by default."""
+    def content(self, number: int | None = None, *, is_rescue: bool = False) -> Content:
+        """Return what is in a generation, the serving one by default; see :class:`Content`."""
         if number is None:
             number = self.generations.current().number
-        return Content.of(self.generations, number)
+        return Content.of(self.generations, number, is_rescue=is_rescue)
 
     @contextmanager
-    def changing(self, attempt: Attempt) -> Iterator[ChangeUnderWay]:
-        """Enclose a change: nobody else makes one, and its result is recorded."""
+    def changing(self, attempt: Attempt, *, is_rescue: bool = False) -> Iterator[ChangeUnderWay]:
+        """Enclose a change: nobody else makes one, and its result is recorded.
+
+        A rescue is made even if the lock of the serving generation cannot be read.
+        """
         with (
             attempt.recorded(self._audit),
             self.generations.changing() as current,
             self.generations.staging() as folder,
         ):
-            yield ChangeUnderWay(attempt, folder, current, self.content(current.number))
+            content = self.content(current.number, is_rescue=is_rescue)
+            yield ChangeUnderWay(attempt, folder, current, content)
             if attempt.is_made:
                 self.generations.retire(self.generations.current())
 
@@ -142,7 +146,7 @@ class Changer:
         with changes_of(folder):
             for distribution in content.distributions.values():
                 if distribution.name not in leaving:
-                    carry_over(distribution, folder)
+                    _carry_over(distribution, folder)
         path = [*host_path(self.generations.environment), str(folder)]
         for spec in following.specs:
             fault = None if probe is None else probe(spec, path)
@@ -261,3 +265,15 @@ def _rolled_back(report: InstallReport, failure: PluginFailure) -> InstallError:
         report, success=False, version="", location="", reasons=(reason,), rolled_back=failure
     )
     return error
+
+
+def _carry_over(distribution: Distribution, folder: Path) -> None:
+    try:
+        carry_over(distribution, folder)
+    except FileNotFoundError as error:
+        reason = (
+            f"the file {error.filename!r} of {distribution.name!r} is missing in the serving "
+            f"generation, which nobody may change; uninstall {distribution.name!r} and install it "
+            f"again, or roll back"
+        )
+        raise InstallError([reason]) from error

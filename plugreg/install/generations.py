@@ -36,7 +36,7 @@ from plugreg.storage.file.storefile import flush_folder
 _WASTE: Final = ".waste-"
 """How names begin of what nothing refers to: it is being made, or being removed."""
 
-_TEXT: Final = re.compile(r"(\d{1,9})\n(?:last (\d{1,9})\nbefore((?: \d{1,9})*)\n)?")
+_TEXT: Final = re.compile(r"(\d{1,9})(?:\n(?:last (\d{1,9})\nbefore((?: \d{1,9})*)\n)?)?")
 
 
 class Current(NamedTuple):
@@ -53,6 +53,8 @@ class Current(NamedTuple):
 
     def then(self, number: int) -> Current:
         """Return the content after generation *number* was swapped in."""
+        if number == self.number:
+            return self
         if number in self.before:
             earlier = self.before[self.before.index(number) + 1 :]
         else:
@@ -201,7 +203,7 @@ class Generations:
                 number = int(path.stem)
                 # It was published, and its process died before the swap.
                 is_left = number > current.last or not self._is_whole(path)
-                if is_left and is_unused(self.lock_file(number)):
+                if is_left and number != current.number and is_unused(self.lock_file(number)):
                     self._drop(number)
         return current
 

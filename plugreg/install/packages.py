@@ -148,7 +148,7 @@ class Packages:
         serving = self._generations.current().number
         found = []
         for number in self._generations.numbers():
-            content = self._changer.content(number)
+            content = self._changer.content(number, is_rescue=True)
             specs = self._stager.plugins(content.folder)
             versions = {name: found.version for name, found in content.distributions.items()}
             generation = Generation(
@@ -354,14 +354,14 @@ class Packages:
         self._refresh()
         shown = "the generation before" if generation is None else f"generation {generation}"
         attempt = Attempt(action="rollback", requirement=shown, actor=actor)
-        with self._changer.changing(attempt) as change:
+        with self._changer.changing(attempt, is_rescue=True) as change:
             numbers = self._generations.numbers()
             number = generation
             if number is None:
                 number = next(iter(change.current.before), None)
             if number is None or number not in (0, *numbers):
                 there = ", ".join(map(str, numbers)) or "none"
-                raise InstallError([f"there is no {shown} to go back to; there is {there}"])
+                raise InstallError([f"{shown} is not there to go back to; there is {there}"])
             asked = self._changer.content(number).lock.asked
             self._changer.swap(change, number, asked, change.content.lock.asked)
             report = InstallReport(distribution="", success=True)

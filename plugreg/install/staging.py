@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from plugreg._support.slugs import canonical
 from plugreg.discovery import Sources
+from plugreg.exceptions import InstallError
 from plugreg.install import pylock
 from plugreg.install.distributions import (
     Distribution,
@@ -55,11 +56,18 @@ class Content(NamedTuple):
     lock: Lock
 
     @classmethod
-    def of(cls, generations: Generations, number: int) -> Content:
-        """Return what is in generation *number*; nothing is in 0."""
-        folder = generations.folder(number)
-        path = generations.lock_file(number)
-        lock = pylock.load(path, require_hashes=False) if number else Lock()
+    def of(cls, generations: Generations, number: int, *, is_rescue: bool = False) -> Content:
+        """Return what is in generation *number*; nothing is in 0.
+
+        Raises InstallError if its lock cannot be read; for a rescue the lock is empty then.
+        """
+        folder, lock = generations.folder(number), Lock()
+        try:
+            if number:
+                lock = pylock.load(generations.lock_file(number), require_hashes=False)
+        except InstallError:
+            if not is_rescue:
+                raise
         return cls(folder, distributions(folder), lock)
 
 
@@ -130,7 +138,7 @@ class Stager:
             environment=digest(host, content),
         )
         pins: tuple[Pin, ...] = ()
-        missing = [target for target in targets if target.name not in host]
+        missing = [target for target in targets if target.name not in host or has_extras(target)]
         if plan.allowed and missing:
             try:
                 pins = self._resolve(missing, content, folder, progress, ranges)
@@ -320,6 +328,13 @@ def _loaded_groups(found: Distribution | None, group: str) -> tuple[str, ...]:
 def _of_host(found: Distribution) -> Refusal:
     reason = f"{found.name!r} belongs to the host's environment, which has {found.version}"
     return Refusal(rule="environment", reason=f"{reason}; change it there")
+
+
+def has_extras(target: Target) -> bool:
+    """Return whether a target asks for extras."""
+    from packaging.requirements import Requirement
+
+    return target.name is not None and bool(Requirement(target.text).extras)
 
 
 def _unsuited(targets: Sequence[Target], host: Mapping[str, Distribution]) -> Iterator[Refusal]:

@@ -132,6 +132,8 @@ class Syncing:
             )
             attempt.take_plan(staged.plan)
             asked = {**before, **{name: lines[name] for name in missing if name not in host}}
+            if not staged.pins and asked == before:
+                return {}
             following = Next(asked, staged.pins, staged.specs)
             report = self._changer.install(change, following, keep_broken=False)
         return self._split(report, missing)
@@ -140,12 +142,13 @@ class Syncing:
         """Return the report of a change for each distribution of several that were asked for."""
         content = self._changer.content()
         specs = self._changer.stager.plugins(content.folder)
+        there = {**content.distributions, **self._changer.stager.host()}
         return {
             name: replace(
                 report,
                 distribution=name,
-                version=content.distributions[name].version,
-                location=str(content.folder),
+                version=there[name].version,
+                location=str(there[name].folder),
                 plugins=tuple(spec.slug for spec in specs if spec.distribution == name),
             )
             for name in names

@@ -215,3 +215,37 @@ def test_unchanged_distributions_are_linked_or_copied(tmp_path, site, monkeypatc
     assert not (target / "tea/stray.pyc").exists()
     shutil.rmtree(site.folder)
     assert leaf.read_text() == "2"
+
+
+@pytest.mark.parametrize("change", ["install", "recover"])
+def test_what_serves_is_never_removed(generations, change):
+    """Not even if its lock is gone; what else is half there is."""
+    add(generations)
+    add(generations)
+    for number in (1, 2):
+        generations.lock_file(number).unlink()
+    if change == "install":
+        add(generations)
+    else:
+        with generations.changing():
+            pass
+
+    assert generations.folder(2).is_dir()
+    assert not generations.folder(1).exists()
+
+
+def test_current_needs_no_newline_at_its_end(generations):
+    """An operator who writes the number into it may forget that."""
+    add(generations)
+    add(generations)
+    generations.current_file.write_text("1")
+
+    assert generations.current().number == 1
+
+
+def test_swapping_in_what_serves_changes_nothing(generations):
+    """The way back does not lead to itself."""
+    add(generations)
+    add(generations)
+    with generations.changing() as current:
+        assert generations.swap(2, current).before == (1, 0)

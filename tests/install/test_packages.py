@@ -565,6 +565,26 @@ class TestRollback:
         with pytest.raises(InstallError, match="generation 9"):
             registry.packages.rollback(9)
 
+    def test_it_helps_where_what_serves_is_damaged(self, registry, shelf, versions):
+        """A lock that cannot be read stops other changes, and not this one."""
+        generations = Generations(shelf.environment)
+        generations.lock_file(3).write_text("?")
+        with pytest.raises(InstallError, match="cannot be read"):
+            registry.uninstall("tea")
+
+        assert [g.created is None for g in registry.packages.generations()][-1]
+        assert registry.packages.rollback().number == 2
+
+    def test_a_file_that_somebody_has_removed_is_named(self, registry, shelf, versions):
+        """No generation is made without it; its own distribution can go."""
+        (Generations(shelf.environment).folder(3) / f"{MODULE}.py").unlink()
+        registry.deactivate("tea")
+        shelf.ready["shop-milk"] = ("1.0", {"milk": "packages_milk:M"}, _module("milk"))
+        with pytest.raises(InstallError, match=rf"{MODULE}.py' of 'shop-tea' is missing.*install"):
+            registry.install("shop-milk")
+        registry.uninstall("tea")
+        assert registry.install("shop-milk").success
+
     def test_a_change_after_a_rollback_has_a_number_of_its_own(self, registry, shelf, versions):
         """No number means two things."""
         registry.packages.rollback(1)

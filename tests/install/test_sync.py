@@ -127,3 +127,16 @@ def test_a_line_with_an_extra_asks_for_what_that_requires(sync, make, index, mak
     assert reports == [["shop-tea", True, []]]
     assert there == {"shop-leaf": "1.0", "shop-tea": "1.0"}
     assert sync("shop-tea[leaf]==1.0")[0] == []
+
+
+def test_a_line_with_an_extra_of_the_host_s_own(sync, index, make_wheel, venv):
+    """The host's stays as it is, and what the extra requires comes once."""
+    make_wheel(index.folder, "shop-leaf", "1.0", modules={"shop_leaf.py": ""})
+    info = venv.purelib / "shop_host-1.0.dist-info"
+    info.mkdir()
+    extra = "Provides-Extra: leaf\nRequires-Dist: shop-leaf; extra == 'leaf'\n"
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: shop-host\nVersion: 1.0\n{extra}")
+    first = sync("shop-host[leaf]")
+
+    assert first == ([["shop-host", True, []]], {"shop-leaf": "1.0"})
+    assert sync("shop-host[leaf]") == ([], {"shop-leaf": "1.0"})
