@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from plugreg._calls.circuits import CircuitPolicy
     from plugreg._calls.health import Health, PluginHealth
+    from plugreg._lifecycle.assembly import Options
     from plugreg._lifecycle.catalogue import Catalogue
     from plugreg._lifecycle.coordination import Coordination
     from plugreg._lifecycle.lifecycle import Environment
     from plugreg._lifecycle.load import Construct
     from plugreg._lifecycle.operator import Operator
-    from plugreg._lifecycle.options import Options
     from plugreg._probe.prober import Prober
     from plugreg._state.configuration import Configuration
     from plugreg._state.ledger import OnFailure
@@ -162,8 +162,7 @@ class PluginRegistry:
         given = locals()
         del given["self"]
         # Imported here, so that plugins, and programs that make no registry, need not wait for it.
-        from plugreg._lifecycle.assembly import Assembly
-        from plugreg._lifecycle.options import Options
+        from plugreg._lifecycle.assembly import Assembly, Options
 
         options = Options(**given)
         self._parts: Final = Assembly(options, _environment(options))

@@ -1,9 +1,12 @@
-"""The snapshot that readers see."""
+"""The snapshot that readers see, and which of the stored changes it has: revision tracking."""
 
 from __future__ import annotations
 
+from plugreg._state.plugin_rows import PluginRows
+from plugreg._support.frozen import replace
+from plugreg._support.named import NamedTuple
 from plugreg.exceptions import RegistryNotReady
-from plugreg.records import Snapshot
+from plugreg.records import Epoch, HostRules, Snapshot
 
 
 class Published:
@@ -43,3 +46,94 @@ class Published:
     def drop_record(self, slug: str) -> None:
         """Drop the record of a plugin that was composed before it failed."""
         self.snapshot.composed.pop(slug, None)
+
+
+class Look(NamedTuple):
+    """Revision and epoch of the storage before anything else is read from it."""
+
+    revision: int
+    epoch: Epoch
+
+
+class RevisionTracker:
+    """Remembers the revision and the epoch of the rows that this process has read.
+
+    Writes nothing. Methods that read the storage raise StorageError. One thread at a time may
+    call the methods that change something.
+    """
+
+    def __init__(self, plugin_rows: PluginRows, rules: HostRules) -> None:
+        self._plugin_rows = plugin_rows
+        self._rules = rules
+        self._revision: int | None = None
+        # The revision that was read, and a later one with the same values.
+        self._same: tuple[int | None, int] = (None, 0)
+        self._epoch = Epoch()
+
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch whose plugin rows this process has carried out."""
+        return self._epoch.number
+
+    def is_current(self) -> bool:
+        """Return whether nothing that concerns this process was stored since values were read.
+
+        Costs one cheap read of the storage, and another after commits that are marked quiet.
+        """
+        known, revision = self._revision, self._plugin_rows.revision()
+        if revision == known or self._same == (known, revision):
+            return True
+        if known is None or not self._plugin_rows.is_quiet(known, revision):
+            return False
+        # Kept beside the revision: a change that ends meanwhile may have asked for another look.
+        self._same = (known, revision)
+        return True
+
+    def look(self) -> Look:
+        """Return the stored revision and epoch, for `note_reload` after the reload."""
+        return Look(self._plugin_rows.revision(), self._plugin_rows.epoch())
+
+    def note_reload(self, look: Look, *, collected: bool) -> None:
+        """Note a reload after *look*, and whether it searched for plugins."""
+        asked = (look.epoch if collected else self._epoch).asked
+        # A request that is still pending must be found at the next look.
+        self._revision = look.revision if asked == look.epoch.asked else None
+        self._epoch = replace(look.epoch, asked=asked)
+
+    def note_values(self, revision: int, epoch: Epoch) -> None:
+        """Note that values and plugin rows were read, after the storage had *revision*."""
+        self._revision, self._epoch = revision, epoch
+
+    def note_own_change(self, raised: int) -> None:
+        """Note that this process carried out its change with epoch number *raised*, 0 for none."""
+        if raised == self._epoch.number + 1:
+            self._epoch = replace(self._epoch, number=raised)
+
+    def note_asked(self, before: Epoch) -> None:
+        """Note that this process did what it asked all processes for after epoch *before*."""
+        # An earlier request of another process still waits for a reload that searches.
+        if self._epoch.asked == before.asked:
+            self._epoch = replace(self._epoch, asked=before.number + 1)
+
+    def wanted_without_reload(self, snapshot: Snapshot) -> tuple[frozenset[str], Epoch] | None:
+        """Return the wanted slugs and the epoch as stored, None where they require a reload.
+
+        A reload is required if other known plugins are wanted than in *snapshot*, if all processes
+        were asked to reload, or if a plugin was deleted, whose ``pk`` differs since. A plugin that
+        only another process has discovered requires none: no operator changed it, so the epoch is
+        the same.
+        """
+        epoch, rows = self._plugin_rows.all_at()
+        wanted = self._rules.wished({*snapshot.plugins, *snapshot.wished, *rows}, rows)
+        changed = wanted ^ snapshot.wished
+        if (
+            epoch.asked != self._epoch.asked
+            or changed & snapshot.plugins.keys()
+            or (changed and epoch.number != self._epoch.number)
+        ):
+            return None
+        for plugin in snapshot.plugins.values():
+            row = rows.get(plugin.slug)
+            if plugin.pk != (0 if row is None else row.pk):
+                return None
+        return wanted, epoch

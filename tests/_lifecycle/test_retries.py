@@ -18,7 +18,7 @@ from plugreg import (
     hookimpl,
     hookspec,
 )
-from plugreg._lifecycle.retries import Retries
+from plugreg._lifecycle.recording import Retries
 
 
 def failure(slug, error):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from plugreg import hookspec
-from plugreg._lifecycle.options import Options, as_tuple, host_rules, mixin_table, switched_off
+from plugreg._lifecycle.assembly import Options, as_tuple, host_rules, mixin_table, switched_off
 from plugreg.mixins import MIXINS, MixinSpec
 from plugreg.registry import PluginRegistry
 
