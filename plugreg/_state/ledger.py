@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from plugreg._support.frozen import replace
 from plugreg._support.guard import Guard
 from plugreg._support.per_process import PerProcess
-from plugreg._support.redact import Scrubber
 from plugreg.records import PluginFailure, Stage
+
+if TYPE_CHECKING:
+    from plugreg._support.redact import Scrubber
 
 _logger = logging.getLogger("plugreg")
 
@@ -21,8 +23,15 @@ MOST_PER_PLUGIN: Final = 100
 OnFailure = Callable[[PluginFailure], object]
 
 
-ScrubberOf = Callable[[str], Scrubber]
+ScrubberOf = Callable[[str], "Scrubber"]
 """Returns the scrubber of a plugin's protected values by its slug, known or not."""
+
+
+def hides_nothing(_slug: str) -> Scrubber:
+    """Return the scrubber of a plugin without protected values."""
+    from plugreg._support.redact import Scrubber
+
+    return Scrubber()
 
 
 class FailureLedger:
@@ -46,7 +55,7 @@ class FailureLedger:
     def __init__(
         self,
         on_failure: OnFailure | None = None,
-        scrubber_of: ScrubberOf = lambda _: Scrubber(),
+        scrubber_of: ScrubberOf = hides_nothing,
         outdate: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._on_failure = on_failure

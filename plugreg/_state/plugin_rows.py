@@ -12,12 +12,12 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from plugreg._state.ledger import ScrubberOf, hides_nothing
 from plugreg._state.probe_rows import PROBES
 from plugreg._support.frozen import replace
 from plugreg._support.per_process import PerProcess
-from plugreg._support.redact import Scrubber, strings_in
 from plugreg._support.slugs import Slug, has_control_characters, has_utf8
 from plugreg.exceptions import PluginActiveError, RecordCorruptError, SettingError, StorageError
 from plugreg.records import EMPTY, Epoch, HostRules, PluginFailure, PluginRow, PluginSpec, Stage
@@ -32,6 +32,9 @@ from plugreg.storage.base import (
     parse_records,
     readable,
 )
+
+if TYPE_CHECKING:
+    from plugreg._support.redact import Scrubber
 
 COUNTERS: Final = "counters"
 _GENERATION: Final = "generation"
@@ -62,9 +65,7 @@ class PluginRows:
         scrubber_of: Returns the scrubber of the protected values of the plugin with a slug.
     """
 
-    def __init__(
-        self, storage: Storage, scrubber_of: Callable[[str], Scrubber] = lambda _: Scrubber()
-    ) -> None:
+    def __init__(self, storage: Storage, scrubber_of: ScrubberOf = hides_nothing) -> None:
         self._storage = storage
         self._scrubber_of = scrubber_of
         # Writers queue here until memory shows what they have stored; readers never do.
@@ -393,6 +394,8 @@ def _copy_metadata(slug: str, data: Any) -> dict[str, Any]:
         copied: dict[str, Any] = checked_copy("metadata", slug, {"metadata": {**data}})["metadata"]
     except StorageError as error:
         raise SettingError("metadata", _NOT_STORABLE) from error
+    from plugreg._support.redact import strings_in
+
     if any(map(has_control_characters, strings_in(copied))):
         from plugreg._support.strings import CONTROL_CHARACTERS
 

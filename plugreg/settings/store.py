@@ -17,7 +17,6 @@ from weakref import WeakValueDictionary
 
 from plugreg._support.guard import explain
 from plugreg._support.per_process import PerProcess
-from plugreg._support.redact import Scrubber
 from plugreg.exceptions import EncryptionError, RecordCorruptError, SettingError, StorageError
 from plugreg.records import EMPTY, PluginFailure
 from plugreg.settings.values import (
@@ -33,6 +32,7 @@ from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import Record, field, parse_records, readable
 
 if TYPE_CHECKING:
+    from plugreg._support.redact import Scrubber
     from plugreg.encryption import Encryption
     from plugreg.settings.definition import SettingDefinition
 
@@ -128,7 +128,7 @@ class SettingsStore:
         Args:
             slug: Slug of the plugin.
         """
-        return self.of(slug).scrubber() if self._is_known(slug) else Scrubber()
+        return self._known_or_empty(slug).scrubber()
 
     def scrubber_for(self, slug: str, user: User = None) -> Scrubber:
         """Return a scrubber of the protected values of a plugin and of at most one user.
@@ -139,7 +139,7 @@ class SettingsStore:
             slug: Slug of the plugin.
             user: Number of the user, None for no user.
         """
-        return self.of(slug).scrubber_for(user) if self._is_known(slug) else Scrubber()
+        return self._known_or_empty(slug).scrubber_for(user)
 
     def read_stored(self, slug: str) -> StoredSettings:
         """Read the settings of one plugin from the storage; memory stays as it is.
@@ -348,8 +348,10 @@ class SettingsStore:
 
     # -- rows --------------------------------------------------------------------------------
 
-    def _is_known(self, slug: str) -> bool:
-        return slug in self._values or slug in self.overrides
+    def _known_or_empty(self, slug: str) -> PluginValues:
+        """Return the values of a plugin; nothing is kept of one that nobody knows."""
+        is_known = slug in self._values or slug in self.overrides
+        return self.of(slug) if is_known else PluginValues(EMPTY)
 
     def _read(
         self, read_table: Callable[[str], Any], only: str | None = None

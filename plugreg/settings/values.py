@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from plugreg._support.guard import Guard
 from plugreg._support.named import NamedTuple
-from plugreg._support.redact import Scrubber
 from plugreg.records import EMPTY
 
 if TYPE_CHECKING:
+    from plugreg._support.redact import Scrubber
     from plugreg.settings.definition import SettingDefinition
 
 FIRST_VERSION: Final = 1
@@ -183,7 +183,15 @@ class _Hidden(NamedTuple):
     constant: _Texts = ()
     varying: tuple[_Secret, ...] = ()
     texts: _Texts = ()
-    scrubber: Scrubber = Scrubber()
+    made: Scrubber | None = None
+
+    @property
+    def scrubber(self) -> Scrubber:
+        """The scrubber of these strings."""
+        # Most plugins have no secret, and no start needs the module.
+        from plugreg._support.redact import Scrubber
+
+        return Scrubber() if self.made is None else self.made
 
     def __repr__(self) -> str:
         return f"<{len(self.texts)} strings to hide>"
@@ -201,7 +209,7 @@ class PluginValues:
         # The plugin may still hold a secret that was replaced, and quote it in an exception.
         self._replaced: tuple[_Secret, ...] = ()
         self._hidden = _Hidden()
-        self._hidden_for: tuple[_Texts, User, Scrubber] = ((), None, Scrubber())
+        self._hidden_for: tuple[_Texts, User, Scrubber] | None = None
         self._hiding: set[int] = set()
 
     def declare(self, declared: Declared) -> None:
@@ -337,14 +345,14 @@ class PluginValues:
         Args:
             user: Number of the user, None for no user.
         """
-        hidden = self._hide()
-        texts, last_user, scrubber = self._hidden_for
-        if texts is not hidden.texts or last_user != user:
-            own = [text for owner, text in hidden.texts if owner in (None, user)]
-            scrubber = hidden.scrubber
-            if len(own) < len(hidden.texts):
-                scrubber = Scrubber(own, known=scrubber)
-            self._hidden_for = (hidden.texts, user, scrubber)
+        hidden, last = self._hide(), self._hidden_for
+        if last is not None and last[0] is hidden.texts and last[1] == user:
+            return last[2]
+        scrubber = hidden.scrubber
+        own = [text for owner, text in hidden.texts if owner in (None, user)]
+        if len(own) < len(hidden.texts):
+            scrubber = type(scrubber)(own, known=scrubber)
+        self._hidden_for = (hidden.texts, user, scrubber)
         return scrubber
 
     def _hide(self) -> _Hidden:
@@ -398,8 +406,10 @@ def _hidden(last: _Hidden, texts: Iterable[tuple[User, str]]) -> _Hidden:
     texts = tuple(texts)
     if texts == last.texts:
         return last
-    scrubber = Scrubber((text for _, text in texts), known=last.scrubber)
-    return last._replace(texts=texts, scrubber=scrubber)
+    from plugreg._support.redact import Scrubber
+
+    scrubber = Scrubber((text for _, text in texts), known=last.made)
+    return last._replace(texts=texts, made=scrubber)
 
 
 def _texts_of(secrets: Iterable[_Secret]) -> Iterator[tuple[User, str]]:
