@@ -1,4 +1,4 @@
-"""What must always hold (design.md, section 6), each promise named by its number there."""
+"""What always holds, as docs/reference/guarantees.md says it."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def nothing(_registry: PluginRegistry) -> None:
 
 
 class TestOneFaultIsOnePluginsFault:
-    """Invariant 1: no fault of any kind at any stage changes what another plugin does."""
+    """No fault of any kind at any stage changes what another plugin does."""
 
     def test_in_the_constructor(self, fault: Callable[..., Any]) -> None:
         """The plugin is failed at ``init``."""
@@ -282,7 +282,7 @@ print(json.dumps({
 
 
 class TestReadingOnlyReads:
-    """Invariant 3: listing, and everything a read does, imports nothing and writes nothing."""
+    """Listing, and everything a read does, imports nothing and writes nothing."""
 
     def test_a_process_that_only_lists(self, site: Any, tmp_path: Path) -> None:
         """No module of an inactive plugin is imported, and the store's file stays as it is.
@@ -348,7 +348,7 @@ class TestReadingOnlyReads:
 
 
 class TestReadersMissNothing:
-    """Invariant 4: under 8 reader threads and 200 reloads no reader ever misses a plugin."""
+    """Under 8 reader threads and 200 reloads no reader ever misses a plugin."""
 
     def test_eight_readers_and_two_hundred_reloads(self) -> None:
         """Calls, relay, look-ups and records show all plugins at every moment."""
@@ -395,7 +395,7 @@ class TestReadersMissNothing:
 
 
 class TestRegistriesAreAlone:
-    """Invariant 10: two registries in one process know nothing of each other."""
+    """Two registries in one process know nothing of each other."""
 
     def test_wishes_settings_failures_and_hooks_are_apart(self) -> None:
         """The same class can be on in one and off in the other."""
@@ -428,7 +428,7 @@ class TestRegistriesAreAlone:
 
 
 class TestOffIsOff:
-    """Invariant 11: no call begun after ``deactivate`` returned reaches the plugin."""
+    """No call begun after ``deactivate`` returned reaches the plugin."""
 
     def test_with_calls_all_the_while(self) -> None:
         """Callers in other threads are never answered by a plugin that was switched off before."""
@@ -527,7 +527,7 @@ print(json.dumps([list(registry.plugins), list(registry.active), registry.call("
 
 
 class TestSameOrderEverywhere:
-    """Invariant 12: the same inputs give the same order, on every machine."""
+    """The same inputs give the same order, on every machine."""
 
     def test_over_hash_seeds_and_path_orders(self, site: Any, tmp_path: Path) -> None:
         """Neither the hash seed, nor the order of path entries and folders, has a say."""

@@ -206,8 +206,8 @@ def test_watching_processes_converge(url, start):
 def test_processes_with_other_plugins_converge(url, start, count, changes):
     """Each can load others, and fails to load others; none reloads more often than things changed.
 
-    Once they have come to rest, nobody reloads any more: design.md, invariant 7. How long that
-    took is printed (``pytest -s``).
+    Once they have come to rest, nobody reloads any more. How long that took is printed
+    (``pytest -s``).
     """
     chance = random.Random(count)
     slugs = [f"plugin-{number}" for number in range(6)]

@@ -24,7 +24,7 @@ include-path-regex = "/user-settings/{key}/"
 parameters = { "path.plugin" = "courier", "path.key" = "DOORSTEP" }
 """
 UNCHECKED = ("positive_data_acceptance", "negative_data_rejection")
-"""What is allowed is narrower than the schemas say, and "yes" is a boolean (behaviour.md, 1.3)."""
+"""What is allowed is narrower than the schemas say, and "yes" is a boolean."""
 
 
 def _switch_on(address, slug):

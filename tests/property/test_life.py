@@ -212,7 +212,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def accounts_are_in_order(self) -> None:
-        """Discovered = active + deliberately off + those with a failure record (invariant 2)."""
+        """Discovered = active + deliberately off + those with a failure record."""
         explained = {failure.slug for failure in self.registry.errors}
         for slug, record in self.registry.plugins.items():
             if record.is_installed and not record.active and record.wanted:
@@ -220,7 +220,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def wishes_are_kept(self) -> None:
-        """No result has overwritten a wish, and no number has changed (invariant 5)."""
+        """No result has overwritten a wish, and no number has changed."""
         for slug, record in self.registry.plugins.items():
             assert record.wanted == self.wishes[slug]
             assert self.pks.setdefault(slug, record.pk) == record.pk

@@ -1,4 +1,4 @@
-"""Slugs: what holds of every name (design.md, section 4; requirement V11)."""
+"""Slugs: what holds of every name."""
 
 from __future__ import annotations
 
