@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plugreg._support.frozen import Frozen, replace
 from plugreg._support.guard import Guard, safe_repr
@@ -20,7 +20,20 @@ from plugreg._support.slugs import slug_fault, slugify
 from plugreg.discovery import entry_points
 from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
 
-__all__ = ["Sources", "discover", "restricted"]
+if TYPE_CHECKING:
+    from plugreg.discovery.facts import Facts
+else:
+
+    def __getattr__(name: str) -> object:
+        # PEP 562: a host without plugins reads no metadata.
+        if name != "Facts":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from plugreg.discovery.facts import Facts
+
+        return Facts
+
+
+__all__ = ["Facts", "Sources", "discover", "restricted"]
 
 
 def discover(group: str, path: Sequence[str] | None = None) -> tuple[PluginSpec, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from plugreg._support.slugs import slugify
-from plugreg.discovery import discover, facts, objects
+from plugreg.discovery import Facts, discover, facts, objects
 from plugreg.records import PluginFacts, PluginSpec, Source
 
 GROUP = "shop.plugins"
@@ -188,7 +188,7 @@ def test_a_plugin_without_a_distribution_states_its_own():
 def test_facts_are_read_once_for_each_stamp(site):
     """The same spec gives the same facts; an upgraded one is read anew, and only it is kept."""
     path = site.dist("shop-tax", "1.0", ENTRY, metadata="Summary: one\n")
-    known = facts.Facts()
+    known = Facts()
     (spec,) = discover(GROUP, [str(site)])
     first = known.of(spec)
     (path / "METADATA").write_text("Summary: two\n", encoding="utf-8")
