@@ -154,13 +154,30 @@ class Stager:
         self, plan: InstallPlan, content: Content, folder: Path, progress: Progress | None = None
     ) -> Staged:
         """Stage what a plan describes, as far as *folder* is empty, and judge it again."""
-        pins = pins_of(plan)
+        pins, policy = pins_of(plan), self._installer.policy
         if pins and not any(folder.iterdir()):
+            refusals = (*policy.of_target(plan.target), *self.forbidden(pins, plan.distribution))
+            if refusals:
+                return Staged(replace(plan, refusals=refusals), (), ())
             self._installer.stage(pins, folder, targets=[plan.target], progress=progress)
-        policy = self._installer.policy
         return self.judge(
             replace(plan, refusals=policy.of_target(plan.target)), pins, content, folder
         )
+
+    def forbidden(self, pins: Iterable[Pin], name: str | None = None) -> tuple[Refusal, ...]:
+        """Return what the policy forbids that is known before anything is fetched or built."""
+        changes = [
+            Change(
+                name=pin.name,
+                before=None,
+                after=pin.version,
+                source=pin.source,
+                sha256=pin.sha256,
+                direct=pin.direct,
+            )
+            for pin in pins
+        ]
+        return self._installer.policy.of_changes(changes, name)
 
     def fetch(self, pins: Sequence[Pin], folder: Path, progress: Progress | None = None) -> None:
         """Stage exactly these distributions."""

@@ -74,7 +74,10 @@ class Syncing:
             plan = InstallPlan(
                 target=Target(text="", shown=str(path), name=None),
                 distribution=None,
-                refusals=tuple(Refusal(rule="environment", reason=reason) for reason in others),
+                refusals=(
+                    *(Refusal(rule="environment", reason=reason) for reason in others),
+                    *self._changer.stager.forbidden(pins),
+                ),
                 environment=digest(host, content),
             )
             if plan.allowed and pins:

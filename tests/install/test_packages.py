@@ -1143,6 +1143,21 @@ class TestLocked:
         with pytest.raises(InstallRefusedError, match=r"the host has shop-leaf 9\.0"):
             registry.packages.sync(locked=path)
 
+    def test_what_the_policy_forbids_is_not_even_fetched(self, registry, shelf, tmp_path):
+        """To build it would run its code, and to ask for it may be forbidden."""
+        registry.install("shop-tea")
+        path = registry.packages.lock(tmp_path / "pylock.toml")
+        registry.uninstall("tea")
+        staged = []
+        shelf.after = lambda: staged.append(True)
+        for policy in (InstallPolicy(denied=["shop-tea"]), InstallPolicy(indexes=())):
+            shelf.policy = policy
+            packages = PluginRegistry("shop", installer=shelf).packages
+            with pytest.raises(InstallRefusedError):
+                packages.sync(locked=path)
+
+        assert staged == []
+
     def test_by_default_it_is_beside_the_plugins_file(self, registry, shelf):
         """And without anything installed there is none."""
         with pytest.raises(InstallError, match="nothing is installed"):
