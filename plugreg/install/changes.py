@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._support.signal import Notify
-from plugreg._support.slugs import Slug
+from plugreg._support.slugs import Slug, canonical
 from plugreg.exceptions import InstallError, PluginNotFoundError, PlugregError, RegistryNotReady
 from plugreg.install import pylock
 from plugreg.install.attempt import Attempt, taking_in
 from plugreg.install.audit import Audit
-from plugreg.install.distributions import Distribution, host_path
+from plugreg.install.distributions import Distribution, host_path, required
 from plugreg.install.generations import Current, Generations, carry_over, changes_of
 from plugreg.install.plan import InstallPlan, Lock, Pin
 from plugreg.install.plugins_file import PluginsFile
@@ -148,7 +148,8 @@ class Changer:
                 if distribution.name not in leaving:
                     _carry_over(distribution, folder)
         path = [*host_path(self.generations.environment), str(folder)]
-        for spec in following.specs:
+        specs = () if probe is None else (*following.specs, *self._affected(change, following))
+        for spec in specs:
             fault = None if probe is None else probe(spec, path)
             if fault is not None:
                 change.attempt.outcome = "refused"
@@ -240,6 +241,25 @@ class Changer:
                 and plugin.distribution not in removed
             )
         return ()
+
+    def _affected(self, change: ChangeUnderWay, following: Next) -> tuple[PluginSpec, ...]:
+        """Return the plugins in service that stay as they are, while what they require does not."""
+        names = set(following.leaving & change.content.distributions.keys())
+        kept = [d for d in change.content.distributions.values() if d.name not in following.leaving]
+        affected: set[str] = set()
+        while names:
+            affected |= names
+            names = {
+                found.name
+                for found in kept
+                if found.name not in affected
+                and any(canonical(needed.name) in names for needed in required(found, extras=True))
+            }
+        serving = self._serving(following.leaving) if affected else ()
+        staged = self.stager.plugins(change.folder) if serving else ()
+        return tuple(
+            spec for spec in staged if spec.slug in serving and spec.distribution in affected
+        )
 
     def _failure(self, serving: tuple[Slug, ...]) -> PluginFailure | None:
         """Return the failure of the first of these plugins that is wanted, and not in service."""

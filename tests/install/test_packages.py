@@ -484,6 +484,25 @@ class TestBroken:
         assert there(shelf) == {}
         assert registry.install("shop-tea").success
 
+    @pytest.mark.parametrize("is_active", [True, False])
+    def test_what_breaks_a_plugin_that_it_leaves_as_it_is_is_refused(
+        self, registry, shelf, is_active
+    ):
+        """A plugin in service is loaded with the new version of what it requires; no other is."""
+        shelf.requires["shop-tea"] = ["shop-leaf"]
+        code = f"from packages_leaf import Leaf\n{source(1)[f'{MODULE}.py']}"
+        shelf.ready["shop-tea"] = ("1.0", {"tea": f"{MODULE}:Tea"}, {f"{MODULE}.py": code})
+        registry.install("shop-tea")
+        if is_active:
+            registry.activate("tea")
+        shelf.ready["shop-leaf"] = ("4.0", {}, {"packages_leaf.py": ""})
+        shelf.plugins_file.write_text("shop-leaf==4.0\n")
+        [report] = registry.packages.sync()
+
+        assert report.success == (not is_active)
+        assert there(shelf)["shop-leaf"] == ("3.0" if is_active else "4.0")
+        assert ("'tea' cannot be loaded" in " ".join(report.reasons)) == is_active
+
     @pytest.fixture
     def failing(self, registry, shelf):
         """Install a plugin, whose next version can be loaded by a probe alone."""
