@@ -126,9 +126,9 @@ ENTRY_POINTS = {
         "eager": "shop_eager",
         "templates": "shop_templates",
     },
-    "shop.formats": {"simple": "shop_format:Simple", "loud": "shop_format:Loud"},
+    "shop.formats": {"simple": "shop_format:Simple", "Very.Loud": "shop_format:Loud"},
     "shop.drinks": {"tea": "shop_drinks:Tea", "milk": "shop_drinks:Milk"},
-    "shop_loaders": {"read": "shop_loaders:read"},
+    "shop_loaders": {"Read.v1": "shop_loaders:read"},
     "shop.forged": {"tea": "shop_forged:Tea", "milk": "shop_forged:Milk"},
     "shop.plain": {"read": "shop_loaders:read"},
 }
