@@ -396,7 +396,7 @@ class PluginManager(ExchangingManager):
         found = self._plugreg.taken.get(slug)
         if found is None:
             return ()
-        known = [hook_name for hook_name in list(vars(self.hook)) if has_spec(self, hook_name)]
+        known = [hook_name for hook_name in _hook_names(self) if has_spec(self, hook_name)]
         return tuple(
             f"unknown hook {hook_name!r}, which no specification asks for{near(hook_name, known)}"
             for hook_name, impl in found.pairs
@@ -535,12 +535,16 @@ def _name_of(plugin: Any, manager: PluginManager) -> str | None:
     return None
 
 
+def _hook_names(manager: PluginManager) -> list[str]:
+    return [*vars(manager.hook), *manager._plugreg.own]
+
+
 def _make_table(manager: PluginManager, hook: Any) -> HookTable:
     tables = manager._plugreg.tables
     if isinstance(hook, str):
         caller = find_caller(manager, hook)
         if caller is None:
-            raise UnknownHookError(hook, near(hook, vars(manager.hook)))
+            raise UnknownHookError(hook, near(hook, _hook_names(manager)))
         table = tables[hook] = HookTable(caller, manager._plugreg.around)
         return table
     name = getattr(hook, "__name__", None)

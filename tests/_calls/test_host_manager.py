@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 
-from plugreg import Plugin, PluginRegistry, PluginState, hookimpl, hookspec
+from plugreg import Plugin, PluginRegistry, PluginState, UnknownHookError, hookimpl, hookspec
 from plugreg.hooks import PluginManager
 
 
@@ -173,6 +173,20 @@ class TestOwnHooks:
             assert registry.errors == ()
             assert [place.slug for place in registry.explain("plugreg_plugins_loaded")] == ["tea"]
             assert copy.copy(registry.manager).unknown_hooks("tea") == ()
+
+    def test_are_near_what_was_misspelt(self):
+        """Who misspells one, in a plugin or in a call, reads its name."""
+
+        class Misspelt(Plugin):
+            @hookimpl
+            def plugreg_activate(self):
+                """Belongs to no hook."""
+
+        with start(builtin=[Misspelt]) as registry:
+            (failure,) = registry.errors
+            assert "did you mean 'plugreg_activated'?" in failure.message
+            with pytest.raises(UnknownHookError, match="did you mean 'plugreg_health'"):
+                registry.call("plugreg_healt")
 
     def test_of_a_plugin_of_the_host(self):
         """A plugin that the host registered hears plugreg's hooks until it is unregistered."""
