@@ -542,6 +542,13 @@ class TestOwnEvents:
         registry.activate("tea")
         assert take_heard(registry) == []
 
+    def test_several_that_are_switched_at_once(self, make, ear):
+        """Who is on, or off, already has no event."""
+        registry = make(ear=ear, tea=Tea, milk=Milk)
+        take_heard(registry)
+        registry.switch({"tea": False, "milk": True})
+        assert take_heard(registry) == [("plugin_activated", {"slug": "tea", "active": False})]
+
     def test_each_plugin_that_a_cascade_switches_off_is_take_heard(
         self, make, ear, site, monkeypatch
     ):

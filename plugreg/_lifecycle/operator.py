@@ -78,9 +78,9 @@ class Operator(Frozen):
                 for name in (target, *snapshot.dependants(target)):
                     _check_probe(snapshot.plugins.get(name), probe)
 
-        def store() -> tuple[Mapping[Slug, bool], int]:
+        def store() -> tuple[Mapping[Slug, bool | None], int]:
             wanted = dict.fromkeys(self._check_permitted(slug, allow_missing=allow_missing), True)
-            return wanted, self.stored.plugin_rows.set_active(wanted)
+            return self.stored.plugin_rows.set_active(wanted)
 
         self.life.carry_out(store)
         return self.catalogue.record(slug)
@@ -105,13 +105,13 @@ class Operator(Frozen):
             PluginSlugError: If it was registered by hand.
         """
 
-        def store() -> tuple[Mapping[Slug, bool], int]:
+        def store() -> tuple[Mapping[Slug, bool | None], int]:
             leaving = [self._find_stored(slug).slug]
             if cascade:
                 leaving += self._active_dependants(slug)
             self._check_leaving(leaving)
             wanted = dict.fromkeys(leaving, False)
-            return wanted, self.stored.plugin_rows.set_active(wanted)
+            return self.stored.plugin_rows.set_active(wanted)
 
         self.life.carry_out(store)
         return self.catalogue.record(slug)
@@ -122,7 +122,7 @@ class Operator(Frozen):
             if not isinstance(active, bool):
                 raise TypeError(f"plugin {slug!r} is switched by True or False, not {active!r}")
 
-        def store() -> tuple[Mapping[Slug, bool], int]:
+        def store() -> tuple[Mapping[Slug, bool | None], int]:
             coming: list[Slug] = []
             leaving = [
                 self._find_stored(slug).slug for slug, active in wanted.items() if not active
@@ -131,7 +131,7 @@ class Operator(Frozen):
                 coming += self._check_permitted(slug, allow_missing=False)
             self._check_leaving(leaving)
             changes = dict.fromkeys(coming, True) | dict.fromkeys(leaving, False)
-            return changes, self.stored.plugin_rows.set_active(changes)
+            return self.stored.plugin_rows.set_active(changes)
 
         self.life.carry_out(store)
         return {slug: self.catalogue.record(slug) for slug in wanted}

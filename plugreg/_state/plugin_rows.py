@@ -191,13 +191,14 @@ class PluginRows:
                 if row is not None and not row.faults and row.name != name:
                     _put(transaction, replace(row, name=name))
 
-    def set_active(self, wanted: Mapping[Slug, bool]) -> int:
+    def set_active(self, wanted: Mapping[Slug, bool]) -> tuple[Mapping[Slug, bool | None], int]:
         """Store whether these plugins, seen before or not, are to be active, in one transaction.
 
-        Returns the number of the epoch that this made, 0 if nothing changed.
+        Returns the same, with None for each that was stored so before, and the number of the epoch
+        that this made, 0 if nothing changed.
         """
         with self._storage.transaction() as transaction:
-            changed = False
+            changes: dict[Slug, bool | None] = dict.fromkeys(wanted)
             for slug, active in wanted.items():
                 row = _stored_row(transaction, slug, is_damage_raised=True)
                 if row is None:
@@ -205,8 +206,9 @@ class PluginRows:
                 elif row.active == active and not row.is_forgotten:
                     continue
                 _put(transaction, replace(row, active=active, is_forgotten=False))
-                changed = True
-            return _raise_epoch(transaction).number + 1 if changed else 0
+                changes[slug] = active
+            is_changed = any(active is not None for active in changes.values())
+            return changes, _raise_epoch(transaction).number + 1 if is_changed else 0
 
     def forget(self, slug: Slug, spec: PluginSpec | None = None) -> int:
         """Delete all rows of one plugin, probe and leases too; its number stays used.

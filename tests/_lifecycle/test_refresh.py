@@ -149,9 +149,9 @@ class TestEpoch:
     def test_several_desired_states_of_one_change_raise_it_once(self, storage):
         """A plugin that goes with those that need it is one change."""
         plugin_rows = PluginRows(storage)
-        assert plugin_rows.set_active(dict.fromkeys(["tea", "milk"], True)) == 1
-        assert plugin_rows.set_active(dict.fromkeys(["tea", "milk"], True)) == 0
-        assert plugin_rows.set_active(dict.fromkeys(["tea", "milk", "sugar"], False)) == 2
+        assert plugin_rows.set_active(dict.fromkeys(["tea", "milk"], True))[1] == 1
+        assert plugin_rows.set_active(dict.fromkeys(["tea", "milk"], True))[1] == 0
+        assert plugin_rows.set_active(dict.fromkeys(["tea", "milk", "sugar"], False))[1] == 2
 
     def test_a_change_that_is_not_stored_does_not(self, here, storage):
         """The generation is part of the same transaction as the desired state."""
