@@ -98,6 +98,9 @@ def _describe(candidate: Any) -> _Found:
     kind = type(candidate)
     if kind is str:
         return _describe_reference(candidate)
+    if candidate is None:
+        fault = "it is None; give a class, a module, an object or a reference"
+        return _Found("None", "None", {}, None, fault)
     attributes = _stated(candidate)
     if issubclass(kind, ModuleType):
         name = str(inspect.getattr_static(candidate, "__name__"))

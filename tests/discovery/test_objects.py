@@ -167,6 +167,8 @@ class TestRefused:
             ("", ""),
             ("m:A [extra]", "m-a-extra"),
             (("ui", Tax), "ui"),
+            (("tea", None), "tea"),
+            (None, "none"),
             (("!!!", Tax), f"{__name__}:Tax"),
         ],
     )
