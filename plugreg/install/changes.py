@@ -183,9 +183,9 @@ class Changer:
         """
         self._begin(change.attempt)
         is_listed = self._file is not None and change.attempt.action != "sync"
-        if is_listed:
-            self._list(before, asked)
         try:
+            if is_listed:
+                self._list(before, asked)
             after = self.generations.swap(number, change.current)
         except BaseException:
             with suppress(InstallError):

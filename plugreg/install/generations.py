@@ -119,7 +119,9 @@ class Generations:
                 ]
             )
         before = tuple(map(int, (found[3] or "").split()))
-        return Current(number, max(number, int(found[2] or 0)), before)
+        # Somebody has written the number alone; what is there was given one before.
+        last = max(self.numbers(), default=0) if found[2] is None else int(found[2])
+        return Current(number, max(number, last), before)
 
     def numbers(self) -> tuple[int, ...]:
         """Return the numbers of the generations that are there, ascending."""
@@ -196,13 +198,16 @@ class Generations:
     def _tidied(self) -> Current:
         """Remove what nobody needs, and return the current generation."""
         current = self.current()
+        highest = max(self.numbers(), default=0)
+        # A change that died leaves the first one without ``current``; else somebody removed that.
+        last = current.last or (highest if highest > 1 else 0)
         with changes_of(self.environment):
             for path in (*self.environment.glob(f"{_WASTE}*"), *self._generations(f"{_WASTE}*")):
                 _remove(path)
             for path in self._published():
                 number = int(path.stem)
                 # It was published, and its process died before the swap.
-                is_left = number > current.last or not self._is_whole(path)
+                is_left = number > last or not self._is_whole(path)
                 if is_left and number != current.number and is_unused(self.lock_file(number)):
                     self._drop(number)
         return current

@@ -249,3 +249,22 @@ def test_swapping_in_what_serves_changes_nothing(generations):
     add(generations)
     with generations.changing() as current:
         assert generations.swap(2, current).before == (1, 0)
+
+
+def test_without_current_the_generations_stay(generations):
+    """Whoever removes the file to start without any can go back."""
+    for _ in range(3):
+        add(generations)
+    generations.current_file.unlink()
+
+    assert add(generations) == 4
+    assert generations.numbers() == (2, 3, 4)
+
+
+def test_a_number_written_by_hand_removes_nothing(generations):
+    """An operator who goes back can go forth again."""
+    for _ in range(3):
+        add(generations)
+    generations.current_file.write_text("1\n")
+    with generations.changing():
+        assert generations.numbers() == (1, 2, 3)

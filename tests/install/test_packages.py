@@ -26,6 +26,7 @@ from plugreg.install import InstallPolicy, PipInstaller, Refusal, pylock
 from plugreg.install.distributions import distributions
 from plugreg.install.exceptions import InstallBusyError, InstallRefusedError
 from plugreg.install.generations import Generations
+from plugreg.install.plugins_file import PluginsFile
 from plugreg.mixins import EventMixin
 from plugreg.storage import MemoryStorage
 
@@ -583,6 +584,25 @@ class TestRollback:
         assert answer(registry) == 3
         with pytest.raises(InstallError, match="generation 9"):
             registry.packages.rollback(9)
+
+    def test_a_plugins_file_that_fails_half_way_is_as_before(self, registry, shelf, monkeypatch):
+        """It never lists some of what serves, and some of what does not."""
+        for name in ("milk", "tea"):
+            shelf.ready[f"shop-{name}"] = ("1.0", {name: f"packages_{name}:M"}, _module(name))
+            registry.install(f"shop-{name}", keep_broken=True)
+        before, remove = shelf.plugins_file.read_text(), PluginsFile.remove
+
+        def fail(file, name):
+            if name == "shop-tea":
+                raise InstallError(["the disk is full"])
+            remove(file, name)
+
+        monkeypatch.setattr(PluginsFile, "remove", fail)
+        with pytest.raises(InstallError, match="the disk is full"):
+            registry.packages.rollback(0)
+
+        assert sorted(shelf.plugins_file.read_text().split()) == sorted(before.split())
+        assert there(shelf).keys() == {"shop-milk", "shop-tea"}
 
     def test_it_helps_where_what_serves_is_damaged(self, registry, shelf, versions):
         """A lock that cannot be read stops other changes, and not this one."""
