@@ -6,6 +6,7 @@ credentials. Its ``report`` describes the environment afterwards, where that was
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -102,3 +103,14 @@ class InstallBusyError(InstallError):
         super().__init__(reasons)
         self.lock = lock
         self.args = (self.reasons, self.lock)
+
+
+def __getattr__(name: str) -> type[InstallError]:
+    """Return what is raised instead of a class of plugreg 0.1 (PEP 562)."""
+    successors = {"ExternallyManagedError": InstallError, "NotAPluginError": InstallRefusedError}
+    if name not in successors:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    successor = successors[name]
+    message = f"{name} is not raised any more; catch {successor.__name__}"
+    warnings.warn(message, DeprecationWarning, stacklevel=2)
+    return successor
