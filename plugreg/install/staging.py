@@ -158,7 +158,8 @@ class Stager:
         if pins and not any(folder.iterdir()):
             refusals = (*policy.of_target(plan.target), *self.forbidden(pins, plan.distribution))
             if refusals:
-                return Staged(replace(plan, refusals=refusals), (), ())
+                # What is said of the target is said of its change once more.
+                return Staged(replace(plan, refusals=(*dict.fromkeys(refusals),)), (), ())
             self._installer.stage(pins, folder, targets=[plan.target], progress=progress)
         return self.judge(
             replace(plan, refusals=policy.of_target(plan.target)), pins, content, folder
