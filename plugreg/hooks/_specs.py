@@ -20,8 +20,7 @@ RELATIONS: Final[tuple[Relation, Relation]] = ("before", "after")
 
 _hookimpl: Final = HookimplMarker("plugreg")
 
-hookspec: Final = HookspecMarker("plugreg")
-"""Marks a function as a hook's specification, whatever the host is called."""
+_hookspec: Final = HookspecMarker("plugreg")
 
 
 if TYPE_CHECKING:
@@ -90,6 +89,83 @@ def hookimpl(
     def decorate(implementation: Any) -> Any:
         mark(implementation).plugreg_impl.update(constraints)
         return implementation
+
+    return decorate if function is None else decorate(function)
+
+
+@overload
+def hookspec(
+    function: F,
+    firstresult: bool = ...,
+    historic: bool = ...,
+    warn_on_impl: Warning | None = ...,
+    warn_on_impl_args: Mapping[str, Warning] | None = ...,
+    *,
+    since: str | None = ...,
+    deprecated: str | None = ...,
+    removed: str | None = ...,
+) -> F: ...
+@overload
+def hookspec(
+    function: None = ...,
+    firstresult: bool = ...,
+    historic: bool = ...,
+    warn_on_impl: Warning | None = ...,
+    warn_on_impl_args: Mapping[str, Warning] | None = ...,
+    *,
+    since: str | None = ...,
+    deprecated: str | None = ...,
+    removed: str | None = ...,
+) -> Callable[[F], F]: ...
+
+
+def hookspec(
+    function: Any = None,
+    firstresult: bool = False,
+    historic: bool = False,
+    warn_on_impl: Warning | None = None,
+    warn_on_impl_args: Mapping[str, Warning] | None = None,
+    *,
+    since: str | None = None,
+    deprecated: str | None = None,
+    removed: str | None = None,
+) -> Any:
+    """Mark a function as a hook's specification, whatever the host is called.
+
+    The last three are notes for `plugreg.contract`; they change no call.
+
+    Args:
+        function: The function; without it a decorator is returned.
+        firstresult: Whether the first result other than None ends the call.
+        historic: Whether plugins that come later are called, too.
+        warn_on_impl: Warning to issue when the hook is implemented.
+        warn_on_impl_args: Warnings to issue when these arguments are used.
+        since: Version of the host that brought the hook, such as ``"2.1"``.
+        deprecated: Version that deprecated it, and the replacement: ``"2.4: use cost"``.
+        removed: Version in which it is called no more.
+
+    Returns:
+        The function as it is, or a decorator.
+
+    Raises:
+        ValueError: If the hook is historic and stops at the first result.
+        TypeError: If *since*, *deprecated* or *removed* is not a string.
+    """
+    notes = {"since": since, "deprecated": deprecated, "removed": removed}
+    for name, note in notes.items():
+        if note is not None and not isinstance(note, str):
+            raise TypeError(f"{name} must be a version such as '2.1', not {safe_repr(note)}")
+    mark = _hookspec(
+        firstresult=firstresult,
+        historic=historic,
+        warn_on_impl=warn_on_impl,
+        warn_on_impl_args=warn_on_impl_args,
+    )
+
+    def decorate(specification: Any) -> Any:
+        options = mark(specification).plugreg_spec
+        options.update({name: note for name, note in notes.items() if note is not None})
+        return specification
 
     return decorate if function is None else decorate(function)
 
