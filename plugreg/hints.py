@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from plugreg._support.outages import Outage
@@ -96,6 +97,11 @@ class Hinted:
     def set_aside(self) -> tuple[SetAside, ...]:
         """See `plugreg.storage.TinyDBStorage.set_aside`; empty for all other storages."""
         return getattr(self._storage, "set_aside", ())
+
+    @property
+    def path(self) -> Path | None:
+        """The file of the storage, None where it has none."""
+        return getattr(self._storage, "path", None)
 
     @property
     def gives_hints(self) -> bool:

@@ -156,6 +156,22 @@ class PluginFailure(Frozen):
         return replace(newer, first_seen=self.first_seen, count=self.count + newer.count)
 
 
+class ProcessFailure(PluginFailure):
+    """A failure as a process that shares the storage has stored it.
+
+    Attributes:
+        process: Name of the process.
+        pid: Its process number.
+        host: Name of its machine.
+        is_running: Whether the process still runs, as far as this one can find out.
+    """
+
+    process: str = ""
+    pid: int = 0
+    host: str = ""
+    is_running: bool = True
+
+
 def _retry_after(error: BaseException) -> float | None:
     # A plugin's own subclass of it may say anything.
     if issubclass(type(error), NotReadyYet):
@@ -524,6 +540,8 @@ class ProcessRecord(Frozen):
         active: Slugs in service, in activation order.
         errors: Number of its failure records.
         seen: Time of the heartbeat, aware, in UTC.
+        since: Time since which it has the same generation and the same plugins in service.
+        narrowed: Whether variables of its environment leave plugins out of it.
     """
 
     name: str
@@ -533,6 +551,8 @@ class ProcessRecord(Frozen):
     active: tuple[str, ...]
     errors: int
     seen: datetime
+    since: datetime = datetime.fromtimestamp(0, UTC)
+    narrowed: bool = False
 
 
 class Snapshot(Frozen):

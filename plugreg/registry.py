@@ -35,10 +35,16 @@ if TYPE_CHECKING:
     from plugreg.mixins import MixinSpec
     from plugreg.observation import CallObserver
     from plugreg.records import LoadReport, PluginFailure, PluginRecord, PluginSpec
+    from plugreg.repairs import Repair
+    from plugreg.repairs.gathering import RepairFinder
     from plugreg.schedules import Schedules
     from plugreg.settings.view import SettingsView
     from plugreg.storage import Storage
     from plugreg.ui import AdminDetails, UIFeature, UserInterface
+
+
+_PROCESS_FIELDS: Final = ("name", "pid", "host", "generation", "active", "errors", "seen")
+"""What the status shows of each process."""
 
 
 class RegistryStatus(TypedDict):
@@ -597,13 +603,27 @@ class PluginRegistry:
             ],
         )
         if processes:
-            from dataclasses import asdict
-
             status["processes"] = [
-                {**asdict(process), "seen": process.seen.isoformat()}
+                {name: getattr(process, name) for name in _PROCESS_FIELDS}
+                | {"seen": process.seen.isoformat()}
                 for process in self.shared.processes()
             ]
         return status
+
+    def repairs(self) -> tuple[Repair, ...]:
+        """Return what is wrong with plugins, and what can be done about each of it.
+
+        It is derived from the snapshot, the failures and what is stored, whatever is broken. No
+        plugin code runs, no network is asked and nothing is written.
+
+        Returns:
+            The repairs, errors first. Each has at least one action.
+
+        Raises:
+            RegistryNotReady: Before load and after close.
+            StorageError: If the storage cannot be read.
+        """
+        return self._repairs.find()
 
     @property
     def ready(self) -> bool:
@@ -883,6 +903,35 @@ class PluginRegistry:
             life=self._life,
             catalogue=self.catalogue,
             stored=self._parts.stored,
+        )
+
+    @lazy
+    def _repairs(self) -> RepairFinder:
+        from plugreg.repairs._values import Operations
+        from plugreg.repairs.gathering import RepairFinder
+
+        parts = self._parts
+        return RepairFinder(
+            current=self._published.current,
+            ledger=parts.ledger,
+            stored=parts.stored,
+            health=parts.health,
+            calling=parts.calling,
+            life=self._life,
+            heartbeat=parts.heartbeat,
+            storage=parts.storage,
+            describe=parts.facts.of,
+            packages=self.packages,
+            operations=Operations(
+                activate=self.activate,
+                deactivate=self.deactivate,
+                reset=self.reset,
+                reload=lambda: self.reload(collect=True),
+                reload_everywhere=lambda: self.shared.reload_everywhere(collect=True),
+                probe=self.probe,
+                forget_values=self.config.forget_values,
+            ),
+            has_keys=parts.options.encryption is not None,
         )
 
     @lazy

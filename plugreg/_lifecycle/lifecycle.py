@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
 from types import MappingProxyType
-from typing import Protocol
+from typing import Final, Protocol
 
 from plugreg._calls.calling import Calling
 from plugreg._lifecycle.activate import Activator
@@ -27,13 +27,18 @@ from plugreg._support.slugs import Slug
 from plugreg.discovery import Sources, restricted
 from plugreg.exceptions import PluginSlugError, StorageError
 from plugreg.records import (
+    EMPTY,
     ActivePlugin,
     Discovery,
     LoadReport,
     PluginFailure,
     PluginSpec,
     Snapshot,
+    Stage,
 )
+
+_SLOW: Final = 1.0
+"""Seconds above which an import is slow."""
 
 
 class Environment(Protocol):
@@ -115,6 +120,8 @@ class LifeCycle:
         self._unfinished: tuple[Built, list[PluginFailure]] | None = None
         # Whether a change of plugin rows may be stored that was not carried out.
         self._is_behind = False
+        self.slow_imports: Mapping[str, float] = EMPTY
+        """Seconds that imports took that were slow, by slug. It is replaced, and never changed."""
 
     def status(self) -> ProcessStatus:
         """Return which plugins are in service now, and by which epoch of the plugin rows."""
@@ -438,6 +445,7 @@ class LifeCycle:
             return ()
         built, late = self._unfinished
         self._retries.note(built.tried | built.gone, built.failures)
+        self._note_times(built)
         for plugin in (*built.added, *built.removed):
             if plugin.slug not in built.updated:
                 # Calls of another object count no more, and a plugin that is off has no circuit.
@@ -452,6 +460,18 @@ class LifeCycle:
         self._dispatch.forget(built.gone)
         self._unfinished = None
         return kept
+
+    def _note_times(self, built: Built) -> None:
+        """Note which of the imports were slow, in place of earlier ones of the same plugins."""
+        slow = {
+            time.slug: time.seconds
+            for time in built.times
+            if time.stage is Stage.IMPORT and time.seconds > _SLOW
+        }
+        if slow or self.slow_imports:
+            left = built.gone | built.tried
+            kept = {slug: old for slug, old in self.slow_imports.items() if slug not in left}
+            self.slow_imports = MappingProxyType({**kept, **slow})
 
     def _tear_down(self) -> None:
         """Tear down the plugins that were made for a snapshot that is not published."""

@@ -97,6 +97,19 @@ class SettingsHealth:
             faults = (view.fault(k, was_checked=True) if k in view else None for k in keys)
             self._check(active, zip([(user, key) for key in keys], faults, strict=True))
 
+    def faults(self) -> dict[str, dict[str, str]]:
+        """Return why settings of plugins in service are faulty, by slug and key.
+
+        Those of users are left out. No check is made.
+        """
+        with self._lock.get():
+            found = dict(self._found)
+        return {
+            slug: {key: fault for (user, key), fault in findings.faults.items() if user is None}
+            for slug, findings in found.items()
+            if findings.faults
+        }
+
     def forget(self, slugs: Iterable[str]) -> None:
         """Drop the findings of plugins that leave. The caller removes their records."""
         with self._lock.get():

@@ -102,6 +102,22 @@ class Configuration:
             found += [ListedSetting(slug=name, pk=known.pk, key=key, view=view) for key in keys]
         return found
 
+    def forget_values(self, slug: str, keys: frozenset[str] = frozenset()) -> int:
+        """Delete stored settings of a plugin, known or not, whether it declares them or not.
+
+        Args:
+            slug: The plugin.
+            keys: Upper-case keys of the plugin's own settings. None of them means all settings,
+                those of users too.
+
+        Returns:
+            How many values were deleted.
+
+        Raises:
+            StorageError: If the storage fails. Nothing has changed then.
+        """
+        return self._settings.forget_values(slug, keys)
+
     def rotate_secrets(self) -> int:
         """Encrypt every protected value with the first key, also values stored in clear.
 

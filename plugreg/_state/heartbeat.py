@@ -60,6 +60,8 @@ class Heartbeat:
         self._key: tuple[int, str] = (0, "")
         self._stored: ProcessStatus | None = None
         self._tried_at = -math.inf
+        # What this process serves, and since when by the clock of the store.
+        self._serves: tuple[object, float] = (None, 0.0)
 
     @lazy
     def _outage(self) -> Outage:
@@ -154,9 +156,13 @@ class Heartbeat:
     def _row(self, status: ProcessStatus, seen: float) -> Record:
         from socket import gethostname
 
+        serves = (status.generation, status.active)
+        if self._serves[0] != serves:
+            self._serves = (serves, seen)
         return {
             **status._asdict(),
             "active": list(status.active),
+            "since": self._serves[1],
             "name": self._name,
             "pid": os.getpid(),
             "host": gethostname(),
@@ -182,4 +188,12 @@ def _record(_key: str, row: Record) -> ProcessRecord:
         active=tuple(field(row, "active", list)),
         errors=field(row, "errors", int),
         seen=datetime.fromtimestamp(field(row, "seen", float, int), UTC),
+        since=datetime.fromtimestamp(_since(row), UTC),
+        narrowed=row.get("narrowed") is True,
     )
+
+
+def _since(row: Record) -> float:
+    # Processes of plugreg 0.1 did not store it.
+    since: float = field(row, "since" if "since" in row else "seen", float, int)
+    return since

@@ -127,6 +127,19 @@ class Generations:
         """Return the numbers of the generations that are there, ascending."""
         return tuple(sorted({int(path.stem) for path in self._published() if self._is_whole(path)}))
 
+    def left(self) -> tuple[str, ...]:
+        """Return the folders of changes that ended before their swap; none during a change.
+
+        Raises:
+            InstallError: If the current generation cannot be read.
+        """
+        last = self.current().last
+        waste = (*self.environment.glob(f"{_WASTE}*"), *self._generations(f"{_WASTE}*"))
+        unpublished = [path for path in self._published() if last and int(path.stem) > last]
+        if not (waste or unpublished) or not is_unused(Path(self._lock.path)):
+            return ()
+        return tuple(sorted({str(path) for path in (*waste, *unpublished)}))
+
     # -- changing ----------------------------------------------------------------------------
 
     @contextmanager

@@ -214,6 +214,16 @@ class Packages:
         specs = self._stager.plugins(content.folder)
         return self._releases.outdated(installed, specs)
 
+    def interrupted(self) -> tuple[str, ...]:
+        """Return the folders that changes have left which were interrupted.
+
+        The next change removes them. There are none while a change is running.
+
+        Raises:
+            InstallError: If the environment cannot be read.
+        """
+        return self._generations.left()
+
     # -- changing ----------------------------------------------------------------------------
 
     def install(

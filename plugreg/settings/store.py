@@ -120,6 +120,11 @@ class SettingsStore:
         values = self._values.get(slug)
         return NOTHING if values is None else values.stored
 
+    def all_stored(self) -> dict[str, StoredSettings]:
+        """Return the stored settings of every plugin that has any, by slug."""
+        values = sorted(self._values.copy().items())
+        return {slug: own.stored for slug, own in values if own.stored.has_values}
+
     def scrubber(self, slug: str) -> Scrubber:
         """Return a scrubber of the protected values of a plugin and of all its users.
 
@@ -300,6 +305,30 @@ class SettingsStore:
             if in_memory and after != before:
                 self._revision = revision + 1
         return True
+
+    def forget_values(self, slug: str, keys: frozenset[str]) -> int:
+        """Delete stored values of one plugin in one transaction.
+
+        Args:
+            slug: Slug of the plugin, known or not.
+            keys: Keys of its own values. None of them means all values, those of users too.
+
+        Returns:
+            The number of values that were deleted.
+        """
+        while True:
+            before = self.read_stored(slug)
+            after = before
+            for user, own in before.values.items():
+                for key in own:
+                    if not keys or (user is None and key in keys):
+                        after = after.with_value(user, key, None, before.version)
+            if after == before or self.exchange(slug, before, after):
+                break
+        changed = [*before.differences(after)]
+        for user in {user for user, _ in changed}:
+            self._changed((slug, user), frozenset(key for u, key in changed if u == user))
+        return len(changed)
 
     def rotate_secrets(self) -> int:
         """Encrypt every protected value with the first key.

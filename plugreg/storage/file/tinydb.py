@@ -90,6 +90,11 @@ class TinyDBStorage(BufferedStorage[StoreState]):
         return f"{type(self).__name__}({str(self._file.path)!r})"
 
     @property
+    def path(self) -> Path:
+        """The file."""
+        return self._file.path
+
+    @property
     def set_aside(self) -> tuple[SetAside, ...]:
         """The damaged files that this object has renamed, oldest first."""
         return self._set_aside

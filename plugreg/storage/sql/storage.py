@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
@@ -190,6 +191,9 @@ class SQLStorage(BufferedStorage[OpenTransaction]):
         engine = url_or_engine if isinstance(url_or_engine, sa.Engine) else None
         url = engines.parse_url(url_or_engine if engine is None else engine.url)
         self._place = engines.place_of(url)
+        is_file = url.get_backend_name() == "sqlite" and bool(url.database)
+        self.path: Final = Path(self._place) if is_file else None
+        """The file of a SQLite database, None for servers."""
         super().__init__(f"the lock of {self._place}", lock_timeout)
         self._lock_timeout = lock_timeout
         self._backend = find_backend(url)(url, prefix, lock_timeout)

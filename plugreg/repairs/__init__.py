@@ -1,0 +1,6 @@
+"""Repairs: what is wrong with plugins, and what an operator can do; see ``registry.repairs()``."""
+
+from plugreg.repairs._values import Repair, RepairAction
+from plugreg.repairs.codes import CODES, RepairCode
+
+__all__ = ["CODES", "Repair", "RepairAction", "RepairCode"]

@@ -1,0 +1,187 @@
+"""Repairs as values: what is wrong, and what can be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from plugreg._support.frozen import Frozen
+from plugreg.records import (
+    CircuitState,
+    PluginFailure,
+    ProcessRecord,
+    Snapshot,
+)
+from plugreg.repairs.codes import Severity
+
+if TYPE_CHECKING:
+    from plugreg.exceptions import RecordCorruptError
+
+
+class RepairAction(Frozen):
+    """Something an operator can do about a repair. At least one of the last three is given.
+
+    Attributes:
+        name: Word for programs, such as ``activate``.
+        label: Words for people, such as ``Activate discount``.
+        run: Does it in this process; a function without parameters.
+        command: The command line that does the same, beginning with ``plugreg``.
+        url: Place where it is described, relative to the documentation's root unless it has a
+            scheme.
+    """
+
+    name: str
+    label: str
+    run: Callable[[], object] | None = field(default=None, repr=False, compare=False)
+    command: str | None = None
+    url: str | None = None
+
+
+class Repair(Frozen):
+    """Something that is wrong with plugins, and what can be done about it.
+
+    Attributes:
+        code: Its code, which the documentation explains; see `plugreg.repairs.CODES`.
+        severity: ``error``, ``warning`` or ``info``.
+        slug: The plugin; None where it concerns none.
+        title: What is wrong, in a few words.
+        text: The same with its cause, in sentences for people.
+        actions: What can be done, the best first. There is at least one.
+    """
+
+    code: str
+    severity: Severity
+    slug: str | None
+    title: str
+    text: str
+    actions: tuple[RepairAction, ...]
+
+
+class SettingState(Frozen):
+    """A setting that a repair may be about, without its value.
+
+    Attributes:
+        key: Upper-case key.
+        is_required: Whether it needs a value.
+        has_default: Whether there is a value if none is stored.
+    """
+
+    key: str
+    is_required: bool
+    has_default: bool
+
+
+class StoredPlugin(Frozen):
+    """What is stored of the settings of one plugin, without the values.
+
+    Attributes:
+        keys: Keys of its own values.
+        user_keys: Keys of values of users.
+        protected: How many of the values are protected.
+        faults: Why values are not available, by key.
+    """
+
+    keys: frozenset[str] = frozenset()
+    user_keys: frozenset[str] = frozenset()
+    protected: int = 0
+    faults: Mapping[str, str] = field(default_factory=dict)
+
+
+class LaterRelease(Protocol):
+    """A later release of an installed distribution, as an index had it when it was asked."""
+
+    @property
+    def distribution(self) -> str:
+        """Canonical name of the distribution."""
+        ...
+
+    @property
+    def installed(self) -> str:
+        """The installed version."""
+        ...
+
+    @property
+    def latest(self) -> str | None:
+        """The latest version, None where it is unknown."""
+        ...
+
+    @property
+    def yanked(self) -> str | None:
+        """Why the installed version was withdrawn, None if it was not."""
+        ...
+
+    @property
+    def slugs(self) -> tuple[str, ...]:
+        """The plugins of the distribution."""
+        ...
+
+
+class Hanging(Frozen):
+    """A call that does not return: plugin, hook, seconds and thread."""
+
+    slug: str
+    hook: str
+    seconds: float
+    thread: str
+
+
+class Situation(Frozen):
+    """All that repairs are derived from, as of one moment. Nothing in it runs plugin code.
+
+    Attributes:
+        snapshot: The plugins.
+        failures: Failures of this process and, where stored, of others.
+        is_safe: Whether safe mode is on.
+        narrowed: Sentence on the variables that leave plugins out of this process, or "".
+        circuits: State of each circuit that is not closed.
+        hanging: Calls that do not return.
+        declared: Settings that each plugin is known to declare, by slug.
+        setting_faults: Faults of settings of plugins in service, by slug and key.
+        stored: What is stored of settings, by slug.
+        overrides: Keys that the host overrides, by slug.
+        damaged: An error for each damaged row.
+        quarantined: Why a plugin is in quarantine, by slug.
+        releases: Later releases.
+        interrupted: Folders that an installation left.
+        slow: Seconds of slow imports, by slug.
+        processes: All processes that serve.
+        now: Time of the store.
+        has_keys: Whether protected values are encrypted.
+        can_install: Whether the host has an installer.
+        open_file: The store's file with its mode, if other users may use it, else "".
+    """
+
+    snapshot: Snapshot
+    failures: tuple[PluginFailure, ...] = ()
+    is_safe: bool = False
+    narrowed: str = ""
+    circuits: Mapping[str, CircuitState] = field(default_factory=dict)
+    hanging: tuple[Hanging, ...] = ()
+    declared: Mapping[str, tuple[SettingState, ...]] = field(default_factory=dict)
+    setting_faults: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    stored: Mapping[str, StoredPlugin] = field(default_factory=dict)
+    overrides: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    damaged: tuple[RecordCorruptError, ...] = ()
+    quarantined: Mapping[str, str] = field(default_factory=dict)
+    releases: tuple[LaterRelease, ...] = ()
+    interrupted: tuple[str, ...] = ()
+    slow: Mapping[str, float] = field(default_factory=dict)
+    processes: tuple[ProcessRecord, ...] = ()
+    now: datetime | None = None
+    has_keys: bool = False
+    can_install: bool = False
+    open_file: str = ""
+
+
+class Operations(Frozen):
+    """What actions run: operations of one registry."""
+
+    activate: Callable[[str], Any]
+    deactivate: Callable[[str], Any]
+    reset: Callable[[str], Any]
+    reload: Callable[[], Any]
+    reload_everywhere: Callable[[], Any]
+    probe: Callable[[str], Any]
+    forget_values: Callable[[str, frozenset[str]], Any]

@@ -1,0 +1,366 @@
+"""Repairs of a situation: a pure function of values; nothing is read, stored or run here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from itertools import combinations
+from typing import Final
+
+from plugreg._calls.calling import OPEN_CIRCUIT
+from plugreg._lifecycle.recording import UNKNOWN_PLUGIN as OVERRIDES
+from plugreg._lifecycle.resolve import settle
+from plugreg._lifecycle.settings_health import SettingsHealth
+from plugreg._support.slugs import near
+from plugreg.records import (
+    LOAD_STAGES,
+    KnownPlugin,
+    PluginFailure,
+    PluginState,
+    ProcessFailure,
+    Stage,
+)
+from plugreg.repairs import codes
+from plugreg.repairs._actions import Actions
+from plugreg.repairs._values import Operations, Repair, RepairAction, Situation
+from plugreg.repairs.codes import CODES, OF_STAGE, Severity
+
+_PATIENCE: Final = timedelta(minutes=1)
+"""How long processes may serve different plugins before that is a fault."""
+
+_ORDER: Final = ("error", "warning", "info")
+
+
+def find_repairs(situation: Situation, operations: Operations) -> tuple[Repair, ...]:
+    """Return what is wrong in a situation, errors first, then by code and plugin."""
+    actions = Actions(operations)
+    found = [repair for find in _FINDERS for repair in find(situation, actions)]
+    found.sort(key=lambda each: (_ORDER.index(each.severity), each.code, each.slug or ""))
+    return tuple(found)
+
+
+def _repair(
+    code: str,
+    slug: str | None,
+    text: str,
+    actions: Iterable[RepairAction | None],
+    severity: Severity | None = None,
+) -> Repair:
+    row = CODES[code]
+    kept = tuple(action for action in actions if action is not None)
+    return Repair(
+        code=code,
+        severity=severity or row.severity,
+        slug=slug,
+        title=row.title,
+        text=text,
+        actions=kept,
+    )
+
+
+# -- plugins that do not serve ---------------------------------------------------------------
+
+
+def _find_failed(situation: Situation, do: Actions) -> Iterator[Repair]:
+    """Yield a repair for each plugin and stage at which it has failed."""
+    groups: dict[tuple[str, Stage], list[PluginFailure]] = {}
+    for failure in situation.failures:
+        if not _has_code_of_its_own(failure, situation):
+            groups.setdefault((failure.slug, failure.stage), []).append(failure)
+    for (slug, stage), failures in groups.items():
+        last = max(failures, key=lambda failure: failure.last_seen)
+        known = situation.snapshot.plugins.get(slug)
+        is_off = stage in LOAD_STAGES and not _serves(known)
+        severity: Severity | None = "warning" if known is not None and not is_off else None
+        yield _repair(
+            OF_STAGE[stage],
+            slug,
+            _sentence(last, failures),
+            _of_failed(stage, slug, known, do),
+            severity,
+        )
+
+
+def _serves(known: KnownPlugin | None) -> bool:
+    return known is not None and known.state is PluginState.ACTIVE
+
+
+def _sentence(last: PluginFailure, failures: list[PluginFailure]) -> str:
+    more = len({failure.message for failure in failures}) - 1
+    text = last.message if not more else f"{last.message} (and {more} other failures)"
+    if isinstance(last, ProcessFailure):
+        text = f"{text} [in process {last.process!r}, pid {last.pid}]"
+    return text
+
+
+def _of_failed(
+    stage: Stage, slug: str, known: KnownPlugin | None, do: Actions
+) -> tuple[RepairAction, ...]:
+    if stage is Stage.INSTALL:
+        return do.rollback(), do.sync()
+    if known is None or stage is Stage.DISCOVERY:
+        return do.reload(), do.read(OF_STAGE[stage])
+    again = (do.reset(slug),) if stage in LOAD_STAGES else ()
+    off = () if known.is_mandatory else (do.deactivate(slug),)
+    return (*again, *off, do.show(slug))
+
+
+def _has_code_of_its_own(failure: PluginFailure, situation: Situation) -> bool:
+    """Return whether another finder yields a repair for a failure."""
+    known = situation.snapshot.plugins.get(failure.slug)
+    if failure.subject in (OPEN_CIRCUIT, OVERRIDES) or SettingsHealth.is_record(failure):
+        return True
+    if failure.stage is Stage.DISCOVERY:
+        is_damage = any(failure.message == str(error) for error in situation.damaged)
+        return is_damage or failure.slug == "safe-mode" or _is_claim(failure)
+    if failure.slug in situation.quarantined and failure.stage is Stage.IMPORT:
+        return True
+    if known is None or failure.stage not in LOAD_STAGES:
+        return False
+    if isinstance(failure, ProcessFailure) and not known.wanted:
+        return True  # It was switched off since.
+    is_settled = known.state in (PluginState.INCOMPATIBLE, PluginState.MISSING)
+    return is_settled or _unmet(known, situation) is not None or _is_row_fault(failure, situation)
+
+
+def _is_claim(failure: PluginFailure) -> bool:
+    return "which comes first; rename or remove one of the two" in failure.message
+
+
+def _is_row_fault(failure: PluginFailure, situation: Situation) -> bool:
+    return any(failure.message == str(error) for error in situation.damaged)
+
+
+def _unmet(known: KnownPlugin, situation: Situation) -> KnownPlugin | None:
+    """Return the plugin without which another one stays off, at the end of the chain."""
+    plugins, seen = situation.snapshot.plugins, {known.slug}
+    found = None
+    while known.wanted and known.reason.startswith("needs '"):
+        needs = situation.snapshot.needs.get(known.slug, ())
+        off = [plugins[need] for need in needs if need in plugins and not _serves(plugins[need])]
+        if not off or off[0].slug in seen:
+            break
+        known = found = off[0]
+        seen.add(known.slug)
+    return found
+
+
+def _find_needs(situation: Situation, do: Actions) -> Iterator[Repair]:
+    for slug, known in situation.snapshot.plugins.items():
+        need = _unmet(known, situation)
+        if need is not None:
+            off = None if known.is_mandatory else do.deactivate(slug)
+            text = f"{slug!r} {known.reason}"
+            yield _repair(codes.NEED, slug, text, [*_of_need(need, situation, do), off])
+
+
+def _of_need(need: KnownPlugin, situation: Situation, do: Actions) -> tuple[RepairAction, ...]:
+    if need.state is PluginState.INACTIVE:
+        return (do.activate(need.slug),)
+    if need.state is PluginState.MISSING:
+        return (do.install(need.distribution or need.slug),) if situation.can_install else ()
+    return (do.reset(need.slug),) if need.state is PluginState.FAILED else ()
+
+
+def _find_unfit(situation: Situation, do: Actions) -> Iterator[Repair]:
+    for slug, known in situation.snapshot.plugins.items():
+        off = None if known.is_mandatory else do.deactivate(slug)
+        if known.wanted and known.state is PluginState.INCOMPATIBLE:
+            upgrade = None
+            if situation.can_install and known.distribution is not None:
+                upgrade = do.upgrade(slug, known.distribution)
+            text = f"{slug!r} {known.reason}"
+            read = do.read(codes.INCOMPATIBLE)
+            yield _repair(codes.INCOMPATIBLE, slug, text, [upgrade, off, read])
+        elif known.wanted and known.state is PluginState.MISSING:
+            install = None
+            if situation.can_install:
+                install = do.install(known.distribution or slug)
+            text = f"{slug!r} is switched on, and is not installed"
+            yield _repair(codes.MISSING, slug, text, [install, off, do.reload()])
+
+
+def _find_quarantined(situation: Situation, do: Actions) -> Iterator[Repair]:
+    for slug, reason in sorted(situation.quarantined.items()):
+        known = situation.snapshot.plugins.get(slug)
+        if known is not None and known.wanted:
+            off = None if known.is_mandatory else do.deactivate(slug)
+            actions = [off, do.probe(slug), do.reset(slug)]
+            yield _repair(codes.QUARANTINED, slug, f"{slug!r}: {reason}", actions)
+
+
+# -- calls -----------------------------------------------------------------------------------
+
+
+def _find_calls(situation: Situation, do: Actions) -> Iterator[Repair]:
+    for slug, state in situation.circuits.items():
+        text = f"the circuit of {slug!r} is {state}: it has failed repeatedly"
+        last = [f for f in situation.failures if f.slug == slug and f.subject != OPEN_CIRCUIT]
+        if last:
+            text = f"{text}; the last failure was {last[-1].message}"
+        close = do.reset(slug, "Close the circuit of {}")
+        yield _repair(codes.CIRCUIT, slug, text, [close, do.deactivate(slug), do.show(slug)])
+    for call in situation.hanging:
+        text = (
+            f"{call.hook!r} of {call.slug!r} has run for {call.seconds:.0f} seconds "
+            f"in {call.thread!r}"
+        )
+        actions = [do.deactivate(call.slug), do.read(codes.HANGING)]
+        yield _repair(codes.HANGING, call.slug, text, actions)
+
+
+def _find_slow(situation: Situation, do: Actions) -> Iterator[Repair]:
+    for slug, seconds in situation.slow.items():
+        text = f"importing {slug!r} took {seconds:.1f} seconds"
+        yield _repair(codes.SLOW, slug, text, [do.probe(slug), do.read(codes.SLOW)])
+
+
+# -- settings and the store ------------------------------------------------------------------
+
+
+def _find_settings(situation: Situation, do: Actions) -> Iterator[Repair]:
+    for slug, declared in situation.declared.items():
+        known = situation.snapshot.plugins.get(slug)
+        if known is None or not known.wanted:
+            continue
+        stored = situation.stored.get(slug)
+        there = situation.overrides.get(slug, frozenset()) | (stored.keys if stored else set())
+        missing = {
+            setting.key
+            for setting in declared
+            if setting.is_required and not setting.has_default and setting.key not in there
+        }
+        for key in sorted(missing):
+            text = f"{slug!r} requires the setting {key}, which has neither a value nor a default"
+            yield _repair(codes.REQUIRED, slug, text, [do.set_value(slug, key)])
+        for key, fault in situation.setting_faults.get(slug, {}).items():
+            if key not in missing:
+                text = f"setting {key} of {slug!r}: {fault}"
+                yield _repair(codes.UNREADABLE, slug, text, [do.set_value(slug, key)], "warning")
+
+
+def _find_stored(situation: Situation, do: Actions) -> Iterator[Repair]:
+    plugins = situation.snapshot.plugins
+    for slug, stored in situation.stored.items():
+        known = plugins.get(slug)
+        declared = {setting.key for setting in situation.declared.get(slug, ())}
+        orphaned = stored.keys - declared if slug in situation.declared else frozenset()
+        if known is None or (known.state is PluginState.MISSING and not known.wanted):
+            orphaned = stored.keys
+            text = f"settings of {slug!r} are stored, and there is no such plugin"
+        else:
+            names = ", ".join(sorted(orphaned))
+            text = f"settings that {slug!r} does not declare are stored: {names}"
+        if orphaned or (known is None and stored.user_keys):
+            yield _repair(codes.ORPHANED, slug, text, [do.forget_values(slug, orphaned)])
+        for key, fault in stored.faults.items():
+            if key not in situation.setting_faults.get(slug, {}):
+                text = f"setting {key} of {slug!r}: {fault}"
+                yield _repair(codes.UNREADABLE, slug, text, [do.set_value(slug, key)])
+    for error in situation.damaged:
+        owner = error.key.partition(":")[0]
+        slug_or_none = owner if owner in plugins else None
+        aside = do.set_aside(error.table, error.key)
+        yield _repair(codes.UNREADABLE, slug_or_none, str(error), [aside])
+
+
+def _find_overrides(situation: Situation, do: Actions) -> Iterator[Repair]:
+    for slug, keys in situation.overrides.items():
+        if slug not in situation.snapshot.plugins:
+            text = (
+                f"overrides= has settings of {slug!r}, and there is no such plugin"
+                f"{near(slug, situation.snapshot.plugins)}"
+            )
+            yield _repair(codes.UNKNOWN_PLUGIN, slug, text, [do.read(codes.UNKNOWN_PLUGIN)])
+        elif slug in situation.declared:
+            known = {setting.key for setting in situation.declared[slug]}
+            for key in sorted(keys - known):
+                text = f"overrides= has {key} of {slug!r}, which declares no such setting"
+                text += near(key, known)
+                yield _repair(codes.UNKNOWN_KEY, slug, text, [do.read(codes.UNKNOWN_KEY)])
+
+
+def _find_exposed(situation: Situation, do: Actions) -> Iterator[Repair]:
+    in_clear = {slug for slug, stored in situation.stored.items() if stored.protected}
+    if in_clear and not situation.has_keys:
+        names = ", ".join(sorted(in_clear))
+        text = f"protected settings are stored, and not encrypted: those of {names}"
+        yield _repair(codes.PLAINTEXT, None, text, [do.read(codes.PLAINTEXT)])
+    if situation.open_file:
+        text = f"other users of this machine can use {situation.open_file}"
+        yield _repair(codes.READABLE, None, text, [do.read(codes.READABLE)])
+
+
+# -- sources and installing ------------------------------------------------------------------
+
+
+def _find_claims(situation: Situation, do: Actions) -> Iterator[Repair]:
+    for failure in settle(situation.snapshot.discovery.specs).failures:
+        if _is_claim(failure):
+            known = situation.snapshot.plugins.get(failure.slug)
+            is_package = situation.can_install and known is not None and known.is_package
+            remove = do.uninstall(failure.slug) if is_package else None
+            actions = [remove, do.read(codes.CLAIMED)]
+            yield _repair(codes.CLAIMED, failure.slug, failure.message, actions)
+
+
+def _find_installing(situation: Situation, do: Actions) -> Iterator[Repair]:
+    if situation.interrupted:
+        names = ", ".join(situation.interrupted)
+        text = f"an installation ended before it was done, and left {names}"
+        actions = [do.sync(), do.read(codes.INTERRUPTED)]
+        yield _repair(codes.INTERRUPTED, None, text, actions)
+    for release in situation.releases:
+        slug = release.slugs[0] if release.slugs else None
+        what = f"{release.distribution} {release.installed} is installed"
+        if release.yanked is not None:
+            what = f"{what}, and was withdrawn ({release.yanked or 'no reason was given'})"
+        text = what if release.latest is None else f"{what}; {release.latest} is the latest"
+        upgrade = None if slug is None else do.upgrade(slug, release.distribution)
+        yield _repair(codes.RELEASE, slug, text, [upgrade or do.install(release.distribution)])
+
+
+# -- processes -------------------------------------------------------------------------------
+
+
+def _find_skew(situation: Situation, do: Actions) -> Iterator[Repair]:
+    now = situation.now
+    if now is None:
+        return
+    settled = [p for p in situation.processes if now - p.since > _PATIENCE and not p.narrowed]
+    for one, other in combinations(settled, 2):
+        difference = {*one.active} ^ {*other.active}
+        if difference:
+            names = ", ".join(sorted(difference))
+            text = (
+                f"process {one.name!r} (pid {one.pid}) and process {other.name!r} "
+                f"(pid {other.pid}) have served different plugins for more than a minute: {names}"
+            )
+            yield _repair(codes.SKEW, None, text, [do.reload_everywhere()])
+            return
+
+
+def _find_modes(situation: Situation, do: Actions) -> Iterator[Repair]:
+    if situation.is_safe:
+        text = "safe mode is on: no plugin is loaded, and nothing was changed or deleted"
+        yield _repair(codes.SAFE_MODE, None, text, [do.read(codes.SAFE_MODE)])
+    if situation.narrowed:
+        yield _repair(codes.NARROWED, None, situation.narrowed, [do.read(codes.NARROWED)])
+
+
+_FINDERS: Final[tuple[Callable[[Situation, Actions], Iterator[Repair]], ...]] = (
+    _find_failed,
+    _find_needs,
+    _find_unfit,
+    _find_quarantined,
+    _find_calls,
+    _find_slow,
+    _find_settings,
+    _find_stored,
+    _find_overrides,
+    _find_exposed,
+    _find_claims,
+    _find_installing,
+    _find_skew,
+    _find_modes,
+)
