@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NotRequired, Self, TypedDict
 
 from plugreg._support.lazy import lazy
-from plugreg.exceptions import InstallError, PluginFaultError
+from plugreg.exceptions import InstallError, PluginFaultError, RecordCorruptError
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -34,7 +34,13 @@ if TYPE_CHECKING:
     from plugreg.install import Installer, InstallPlan, InstallReport, Packages, UninstallReport
     from plugreg.mixins import MixinSpec
     from plugreg.observation import CallObserver
-    from plugreg.records import LoadReport, PluginFailure, PluginRecord, PluginSpec
+    from plugreg.records import (
+        LoadPlan,
+        LoadReport,
+        PluginFailure,
+        PluginRecord,
+        PluginSpec,
+    )
     from plugreg.repairs import Repair
     from plugreg.repairs.gathering import RepairFinder
     from plugreg.schedules import Schedules
@@ -257,7 +263,28 @@ class PluginRegistry:
             probe=self._probe_staged,
         )
 
+    @property
+    def group(self) -> str:
+        """The group of the entry points by which plugins are found."""
+        return self._parts.options.entry_point_group
+
+    @property
+    def storage(self) -> Storage:
+        """The storage that this registry was given, or the one in memory that it made."""
+        return self._parts.storage
+
     # -- life cycle --------------------------------------------------------------------------
+
+    def in_safe_mode(self) -> PluginRegistry:
+        """Return another registry with the same options, in safe mode, which is not loaded.
+
+        It shares the storage. It imports no plugin, logs no failure and is not listed among the
+        processes. This registry stays as it is, loaded or not.
+        """
+        options = vars(self._parts.options)
+        # A manager belongs to one registry.
+        changed = {"safe_mode": True, "manager": None, "on_failure": lambda _: None, "events": None}
+        return PluginRegistry(**{**options, **changed})
 
     def load(self, *, strict: bool = False) -> LoadReport:
         """Discover, resolve, load and activate plugins.
@@ -584,6 +611,28 @@ class PluginRegistry:
         """
         self._published.check_loaded()
         return self._parts.ledger.all()
+
+    @property
+    def damaged(self) -> tuple[RecordCorruptError, ...]:
+        """The damaged rows of the storage, as of the last load or refresh. They stay untouched."""
+        return self._parts.stored.damaged()
+
+    def outlook(self) -> LoadPlan:
+        """Return what a normal start would load, in safe mode too. Nothing is imported.
+
+        It is made of what is installed, of what is stored and of the host's rules, and knows
+        nothing of failures that only an import would show.
+
+        Returns:
+            The plan: order, needs, and the reason of each plugin that would not be loaded.
+
+        Raises:
+            RegistryNotReady: Before load and after close.
+        """
+        from plugreg._lifecycle.outlook import outlook
+
+        parts = self._parts
+        return outlook(self._published.current(), parts.stored, parts.facts.of)
 
     def status(self, *, processes: bool = False) -> RegistryStatus:
         """Return the number of active plugins and the failures, as data for JSON.

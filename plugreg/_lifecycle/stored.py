@@ -46,6 +46,10 @@ class StoredRows(Frozen):
             if _owner(error) not in plugins
         ]
 
+    def known(self, specs: Iterable[PluginSpec]) -> Mapping[Slug, PluginRow]:
+        """Return all rows with their faults, as they were read last. Stores nothing."""
+        return self._with_faults(self.plugin_rows.all(), tuple(specs))
+
     def remember(
         self, specs: Iterable[PluginSpec], *, few: bool = False, again: bool
     ) -> Mapping[Slug, PluginRow]:
@@ -55,7 +59,7 @@ class StoredRows(Frozen):
         """
         specs = tuple(specs)
         if self.rules.safe_mode:
-            return self._with_faults(self.plugin_rows.all(), specs)
+            return self.known(specs)
         remember = self.plugin_rows.remember_few if few else self.plugin_rows.remember
         stored = [spec for spec in specs if spec.source is not Source.MANUAL]
         if few and not stored:

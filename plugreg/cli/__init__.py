@@ -1,0 +1,60 @@
+"""The command line ``plugreg``, with the extra ``plugreg[cli]``.
+
+`group` returns the same commands as a click group, for a host's own command line. `main` is the
+program. Importing this package imports neither click nor a registry.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    import click
+
+    from plugreg.registry import PluginRegistry
+
+__all__ = ["group", "main"]
+
+
+def group(
+    registry_or_factory: PluginRegistry | Callable[[], PluginRegistry] | None = None,
+    *,
+    name: str = "plugreg",
+) -> click.Group:
+    """Return the commands as a click group, to be added to the command line of a host.
+
+    A registry that was given is not loaded, closed or changed: each command opens another one with
+    its options, in safe mode. Nothing of a plugin is imported.
+
+    Args:
+        registry_or_factory: A registry, or a function without parameters that returns one. None
+            leaves the choice to ``--app``, as the program does.
+        name: Name of the group.
+
+    Raises:
+        MissingExtraError: If click is not installed.
+    """
+    try:
+        from plugreg.cli.root import Root
+    except ImportError as error:
+        from plugreg.exceptions import MissingExtraError
+
+        raise MissingExtraError.of(error, __name__, "click", "cli") from error
+    return Root(registry_or_factory, name=name)
+
+
+def main() -> NoReturn:
+    """Run the program ``plugreg`` with the arguments of the process, and end it."""
+    from importlib.util import find_spec
+
+    if find_spec("click") is None:
+        print(
+            "plugreg: the command line needs click and rich, which are not installed; "
+            'run: pip install "plugreg[cli]"',
+            file=sys.stderr,
+        )
+        sys.exit(5)
+    group().main(prog_name="plugreg")
+    sys.exit(0)

@@ -1,0 +1,197 @@
+"""How a command is made: a function that gets the session and returns an `Answer`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import update_wrapper
+from typing import Any, ParamSpec, TypeVar
+
+import click
+
+from plugreg.cli.output import Answer
+from plugreg.cli.session import complete_slugs, session_of
+from plugreg.cli.tables import FORMATS
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Function = Callable[..., Answer | None]
+
+
+class _WithExamples(click.Command):
+    """A click command with the options that every command has, and examples in its help."""
+
+    def __init__(self, *args: Any, examples: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = [line.strip() for line in examples.strip().splitlines()]
+        """Lines of a shell that show its use."""
+        self.params += common_options(hidden=True)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, as they are."""
+        with formatter.section("Examples"):
+            for line in self.examples:
+                formatter.write(f"  {line}\n")
+        if ctx.parent is not None:
+            formatter.write_paragraph()
+            formatter.write_text(
+                "Every command takes --json, --format, --color and --debug as well; "
+                f"see {ctx.find_root().info_name} --help."
+            )
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Return the option, which writes to standard output while that is kept for answers."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _show_help
+        return option
+
+
+class Command(_WithExamples):
+    """A command: its function gets the session and returns an `Answer`, or None.
+
+    Args:
+        examples: Lines of a shell that show its use.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the function, write its answer, and end with its exit code."""
+        answer = super().invoke(ctx)
+        if isinstance(answer, Answer):
+            ctx.exit(session_of(ctx).output.write(answer))
+        return answer
+
+
+class Group(_WithExamples, click.Group):
+    """A command with subcommands.
+
+    Args:
+        examples: Lines of a shell that show its use.
+    """
+
+    command_class = Command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Show the help where no command is given."""
+        if not args and not ctx.resilient_parsing:
+            _show_help(ctx, self.params[0], True)
+        return super().parse_args(ctx, args)
+
+
+def _show_help(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        session_of(ctx).output.print(f"{ctx.get_help()}\n")
+        ctx.exit()
+
+
+def common_options(*, hidden: bool = False) -> list[click.Parameter]:
+    """Return the options that stand at the program and at every command.
+
+    Args:
+        hidden: Whether the help leaves them out.
+    """
+    return [
+        click.Option(
+            ["--json", "json"],
+            is_flag=True,
+            expose_value=False,
+            hidden=hidden,
+            callback=_keep_json,
+            help="Write one JSON document; the same as --format json.",
+        ),
+        click.Option(
+            ["--format"],
+            type=click.Choice(FORMATS),
+            expose_value=False,
+            hidden=hidden,
+            callback=_keep,
+            help="How the answer is written.",
+        ),
+        click.Option(
+            ["--color"],
+            type=click.Choice(("auto", "always", "never")),
+            expose_value=False,
+            hidden=hidden,
+            callback=_keep,
+            help="Whether there are colours; auto means on a terminal.",
+        ),
+        click.Option(
+            ["--debug"],
+            is_flag=True,
+            expose_value=False,
+            hidden=hidden,
+            callback=_keep,
+            help="Show tracebacks of errors.",
+        ),
+    ]
+
+
+def command(name: str, examples: str, **settings: Any) -> Callable[[Function], Command]:
+    """Return a decorator that makes a command of a function, whose docstring is its help.
+
+    Args:
+        name: Name of the command.
+        examples: Lines of a shell that show its use.
+        **settings: What else click takes.
+    """
+    return click.command(name, cls=Command, examples=examples, **settings)
+
+
+def pass_session(function: Callable[..., R]) -> Callable[..., R]:
+    """Decorate a command's function, so that it gets the session first."""
+
+    def with_session(*args: Any, **kwargs: Any) -> R:
+        return function(session_of(click.get_current_context()), *args, **kwargs)
+
+    return update_wrapper(with_session, function)
+
+
+def consent_option(function: Function) -> Function:
+    """Decorate a command's function with ``--yes``."""
+    return click.option(
+        "--yes",
+        "-y",
+        is_flag=True,
+        expose_value=False,
+        callback=_keep,
+        help="Do not ask. Without a terminal and without it nothing is changed.",
+    )(function)
+
+
+def slug_argument(*, many: bool = False, required: bool = True) -> Callable[[Function], Function]:
+    """Return a decorator that adds the argument SLUG, which shells complete."""
+    return click.argument(
+        "slugs" if many else "slug",
+        metavar="SLUG..." if many else "SLUG",
+        nargs=-1 if many else 1,
+        required=required,
+        shell_complete=_complete,
+    )
+
+
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    return list(complete_slugs(ctx, param, incomplete))
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Keep the value of a common option, which may stand before or behind the command."""
+    if value not in (None, False):
+        setattr(session_of(ctx), str(param.name), value)
+    return value
+
+
+def _keep_json(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
+    if value:
+        session_of(ctx).format = "json"
+    return value
+
+
+__all__: Sequence[str] = (
+    "Command",
+    "Group",
+    "command",
+    "common_options",
+    "consent_option",
+    "pass_session",
+    "slug_argument",
+)

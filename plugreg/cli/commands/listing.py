@@ -1,0 +1,178 @@
+"""``plugreg list`` and ``plugreg show``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import click
+
+from plugreg.cli.command import command, pass_session, slug_argument
+from plugreg.cli.faults import Fault, fault_of, usage
+from plugreg.cli.output import Answer
+from plugreg.cli.overview import UNKNOWN, look
+from plugreg.cli.session import Session
+from plugreg.cli.tables import Row, cell
+from plugreg.records import PluginState
+from plugreg.registry import PluginRegistry
+
+STATES: Final = (*map(str, PluginState), UNKNOWN)
+FIELDS: Final = (
+    *("slug", "version", "wanted", "state", "serves", "why"),
+    *("title", "distribution", "mixins", "failures"),
+)
+SHOWN: Final = FIELDS[:6]
+
+
+@command(
+    "list",
+    """plugreg list --state failed --state incompatible
+    plugreg list --failed --fields slug,state,why
+    plugreg list --wanted --format names""",
+)
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(STATES),
+    metavar="STATE",
+    help=f"Only plugins in this state: {', '.join(STATES)}. May be repeated.",
+)
+@click.option("--wanted", is_flag=True, help="Only plugins that are switched on.")
+@click.option("--mixin", metavar="KEY", help="Only plugins with this capability, such as settings.")
+@click.option("--failed", is_flag=True, help="Only plugins that failed in any process.")
+@click.option("--sort", metavar="FIELD", help="Sort by a field; -FIELD sorts descending.")
+@click.option("--fields", metavar="A,B", help=f"Which columns: {', '.join(FIELDS)}.")
+@pass_session
+def list_(
+    session: Session,
+    *,
+    states: tuple[str, ...],
+    wanted: bool,
+    mixin: str | None,
+    failed: bool,
+    sort: str | None,
+    fields: str | None,
+) -> Answer:
+    """List plugins, whether each is wanted, and what the live processes have.
+
+    SERVES is the number of live processes in which a plugin is active, of those that are heard.
+    Where none is heard the state is unknown. No plugin is imported, and nothing is written.
+    """
+    names = _parse_fields(fields)
+    overview = look(session.registry)
+    rows: Sequence[Row] = [
+        row
+        for row in map(overview.row, overview.records)
+        if not states or row["state"] in states
+        if not wanted or row["wanted"]
+        if not failed or row["failures"]
+        if mixin is None or mixin.lower() in row["mixins"]
+    ]
+    if sort is not None:
+        rows = _sorted(rows, sort)
+    if fields is not None:
+        rows = [{name: row[name] for name in names} for row in rows]
+    return Answer(
+        "plugins",
+        rows,
+        columns={name: _head(name) for name in names},
+        fault=damage(session),
+        empty="no plugin fits" if overview.records else "there are no plugins",
+    )
+
+
+def _parse_fields(fields: str | None) -> tuple[str, ...]:
+    names = SHOWN if fields is None else tuple(name.strip() for name in fields.split(","))
+    names = tuple("slug" if name == "plugin" else name for name in names)
+    for name in names:
+        _check_field("--fields", name)
+    return names
+
+
+def _check_field(option: str, name: str) -> None:
+    if name not in FIELDS:
+        raise usage(f"{option}: there is no field {name!r}", f"there are: {', '.join(FIELDS)}")
+
+
+def _head(name: str) -> str:
+    return "PLUGIN" if name == "slug" else name.upper()
+
+
+def _sorted(rows: Sequence[Row], sort: str) -> list[Row]:
+    name = "slug" if sort.lstrip("-") == "plugin" else sort.lstrip("-")
+    _check_field("--sort", name)
+
+    def key(row: Row) -> tuple[bool, Any]:
+        value = row[name]
+        return value is None, value if isinstance(value, (int, list)) else str(value or "")
+
+    return sorted(rows, key=key, reverse=sort.startswith("-"))
+
+
+def damage(session: Session) -> Fault | None:
+    """Return the fault of the first damaged row of the store, with the command that mends it."""
+    errors = session.registry.damaged
+    if not errors:
+        return None
+    from shlex import quote
+
+    found = fault_of(errors[0])
+    others = f" ({len(errors) - 1} more: {session.command} store check)" if errors[1:] else ""
+    key = quote(f"{errors[0].table}/{errors[0].key}")
+    remedy = f"{session.command} store repair --set-aside {key}"
+    return Fault(found.exit_code, found.code, f"{found.message}{others}", remedy)
+
+
+@command("show", "plugreg show discount\nplugreg show discount --json")
+@slug_argument()
+@pass_session
+def show(session: Session, slug: str) -> Answer:
+    """Show everything about one plugin.
+
+    Metadata, what it needs and what needs it, what each live process has of it, its failures, the
+    names of its settings and hooks as far as a probe has seen them. No plugin is imported.
+    """
+    details = describe(session.registry, slug)
+    lines = [f"{name:<14}{text}\n" for name, text in _lines(details)]
+    return Answer("plugins", [details], text="".join(lines))
+
+
+def describe(registry: PluginRegistry, slug: str) -> dict[str, Any]:
+    """Return everything that is known of a plugin, as JSON values.
+
+    Raises:
+        PluginNotFoundError: If it is unknown.
+    """
+    record = registry.get(slug)
+    overview = look(registry)
+    needs = overview.plan.needs
+    probed = registry.probed(slug)
+    return {
+        **overview.row(slug),
+        "description": record.description,
+        "author": record.author,
+        "license": record.license,
+        "website": record.website,
+        "module": record.module,
+        "path": None if record.path is None else str(record.path),
+        "builtin": record.is_builtin,
+        "sample": record.is_sample,
+        "mandatory": record.is_mandatory,
+        "requires": [str(need) for need in needs.get(record.slug, ())],  # type: ignore[call-overload]
+        "required_by": sorted(str(other) for other, own in needs.items() if slug in own),
+        "processes": [
+            {"name": process.name, "pid": process.pid, "host": process.host}
+            for process in overview.serving(slug)
+        ],
+        "hooks": list(probed.hooks) if probed else None,
+        "settings": list(probed.settings) if probed else None,
+        "probed": probed.at.isoformat() if probed else None,
+        "metadata": registry.metadata(slug),
+    }
+
+
+def _lines(details: Row) -> list[tuple[str, str]]:
+    """Return what people see: only what there is."""
+    shown = [(name, value) for name, value in details.items() if value not in (None, "", [], {})]
+    return [(name.replace("_", " "), cell(value)) for name, value in shown]

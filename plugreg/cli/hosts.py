@@ -1,0 +1,146 @@
+"""Finding the registry of a host: by ``--app``, ``PLUGREG_APP`` or the nearest pyproject.toml."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from plugreg.cli.faults import unavailable, usage
+from plugreg.registry import PluginRegistry
+
+SAFE_MODE = "PLUGREG_SAFE_MODE"
+
+
+def app_name(given: str | None) -> str | None:
+    """Return the name of the host's registry, as ``module:attribute``, None if none is known.
+
+    Args:
+        given: The value of ``--app``.
+    """
+    return given or os.environ.get("PLUGREG_APP") or _configured(Path.cwd())
+
+
+def _configured(folder: Path) -> str | None:
+    """Return ``app`` of ``[tool.plugreg]`` in the nearest pyproject.toml."""
+    for place in (folder, *folder.parents):
+        file = place / "pyproject.toml"
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        # The parser is slow to import, and few files have the table.
+        if "plugreg" not in text:
+            return None
+        import tomllib
+
+        try:
+            app = tomllib.loads(text).get("tool", {}).get("plugreg", {}).get("app")
+        except (tomllib.TOMLDecodeError, AttributeError) as error:
+            raise usage(
+                f"{str(file)!r} cannot be read: {error}", "repair it, or give --app"
+            ) from error
+        if app is not None and place != folder:
+            _add_to_path(place)
+        return app if isinstance(app, str) else None
+    return None
+
+
+def open_app(name: str) -> PluginRegistry:
+    """Import the host, and return its registry, which is not loaded.
+
+    The host's code is run in safe mode, so that a registry that it loads itself imports no plugin.
+
+    Args:
+        name: ``module:attribute`` of a registry, or of a function that returns one.
+
+    Raises:
+        CommandError: If there is no such registry, or the host cannot be imported.
+    """
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise usage(
+            f"{name!r} names no registry",
+            "name it as --app module:attribute, such as shop.app:make_registry",
+        )
+    _add_to_path(Path.cwd())
+    with safe_mode(), _host(name):
+        found: Any = import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    return as_registry(found, name)
+
+
+def as_registry(found: PluginRegistry | Callable[[], PluginRegistry], name: str) -> PluginRegistry:
+    """Return a registry, or the one that a factory without parameters makes.
+
+    Args:
+        found: The registry or the factory.
+        name: What it is called in messages.
+
+    Raises:
+        CommandError: If it is none, or the factory fails.
+    """
+    if isinstance(found, PluginRegistry):
+        return found
+    made: Any = found
+    if callable(found):
+        with safe_mode(), _host(name):
+            made = found()
+    if not isinstance(made, PluginRegistry):
+        raise unavailable(
+            f"{name!r} gives {type(made).__name__}, not a PluginRegistry",
+            "name a registry, or a function without parameters that returns one",
+        )
+    return made
+
+
+def open_store(url: str, group: str) -> PluginRegistry:
+    """Return a registry that knows a store and a group of entry points, and no host.
+
+    Args:
+        url: URL of the store, as `plugreg.storage.open_storage` takes it.
+        group: The group, such as ``shop.plugins``.
+    """
+    from plugreg.storage import open_storage
+
+    host = group.removesuffix(".plugins") or group
+    return PluginRegistry(host, group=group, storage=open_storage(url), safe_mode=True)
+
+
+@contextmanager
+def safe_mode() -> Iterator[None]:
+    """Have registries that are made meanwhile be in safe mode."""
+    before = os.environ.get(SAFE_MODE)
+    os.environ[SAFE_MODE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(SAFE_MODE, None)
+        else:
+            os.environ[SAFE_MODE] = before
+
+
+@contextmanager
+def _host(name: str) -> Iterator[None]:
+    """Turn what the host's code raises, SystemExit too, into an error of the command."""
+    from plugreg.exceptions import StorageError
+
+    try:
+        yield
+    except StorageError:
+        raise
+    except (Exception, SystemExit) as error:
+        kind = type(error).__name__
+        remedy = "repair the host, or look at its store alone: --store URL --group GROUP"
+        raise unavailable(f"host {name!r} cannot be opened: {kind}: {error}", remedy) from error
+
+
+def _add_to_path(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))

@@ -1,0 +1,276 @@
+"""What a command answers, and how that is written: the one place that renders answers."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from types import MappingProxyType
+from typing import Any, Final, TextIO
+
+import click
+
+from plugreg._support.named import NamedTuple
+from plugreg.cli.faults import DIFFERENT, FINE, NO, Fault
+from plugreg.cli.tables import Row, cell, csv_table, plain_table, printable, rich_table
+
+SCHEMA: Final = 1
+"""The version of the JSON documents."""
+
+_SLUGS: Final[Mapping[str, str]] = MappingProxyType({"slug": "PLUGIN"})
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Answer(NamedTuple):
+    """What a command answers. Nothing is written before the command has ended.
+
+    Args:
+        key: Name of the rows in the JSON document: ``plugins``, ``failures``, ``processes``,
+            ``repairs``, ``generations``, ``changes`` or another plural.
+        rows: The rows, of JSON values.
+        columns: Heads of the table by the name of the value; also the fields of CSV. The first
+            one is the name of a row.
+        code: The exit code.
+        fault: Why the command failed, if it did. It may have rows all the same.
+        text: For people, in place of the table.
+        verdict: For people, a line at the end.
+        empty: For people, a line in place of an empty table.
+        more: Further members of the JSON document.
+        is_difference: Whether exit code 2 is an answer, as for ``apply --plan``.
+    """
+
+    key: str
+    rows: Sequence[Row] = ()
+    columns: Mapping[str, str] = _SLUGS
+    code: int = FINE
+    fault: Fault | None = None
+    text: str | None = None
+    verdict: str = ""
+    empty: str = ""
+    more: Mapping[str, Any] = _NOTHING
+    is_difference: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the command."""
+        return self.code or (self.fault.exit_code if self.fault is not None else FINE)
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the exit code is 0, or 2 of a plan."""
+        return self.exit_code == FINE or (self.is_difference and self.exit_code == DIFFERENT)
+
+
+class Output:
+    """Writes answers to standard output, and all else to standard error.
+
+    Args:
+        out: The stream of the answer.
+        err: The stream of all else.
+    """
+
+    def __init__(self, out: TextIO | None, err: TextIO | None) -> None:
+        self.out = out
+        self.err = err
+        self.format = "table"
+        self.color = "auto"
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the answer is a JSON document."""
+        return self.format == "json"
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal, by ``COLUMNS`` or the terminal itself; else 80."""
+        given = os.environ.get("COLUMNS", "")
+        if given.isdigit() and int(given):
+            return int(given)
+        try:
+            return os.get_terminal_size(self.out.fileno()).columns if self.out else 80
+        except (OSError, ValueError):
+            return 80
+
+    def has_color(self, stream: TextIO | None) -> bool:
+        """Return whether a stream gets colours: see ``--color``."""
+        if self.color != "auto":
+            return self.color == "always"
+        if os.environ.get("NO_COLOR"):
+            return False
+        if os.environ.get("FORCE_COLOR"):
+            return True
+        if os.environ.get("TERM") == "dumb":
+            return False
+        return _is_terminal(stream)
+
+    def style(self, text: str, **styles: Any) -> str:
+        """Return a string for standard output, coloured if that gets colours."""
+        return click.style(text, **styles) if self.has_color(self.out) else text
+
+    def write(self, answer: Answer) -> int:
+        """Write an answer, and return the exit code.
+
+        A reader that has gone changes nothing. Where the answer cannot be written, the command
+        has failed.
+        """
+        try:
+            self._write(answer)
+        except BrokenPipeError:
+            self.forget_out()
+        except OSError as error:
+            self.forget_out()
+            reason = error.strerror or str(error)
+            self.complain(Fault(NO, "output", f"the answer cannot be written: {reason}"))
+            return answer.exit_code or NO
+        return answer.exit_code
+
+    def fail(self, fault: Fault) -> int:
+        """Write a fault in place of an answer, and return the exit code."""
+        return self.write(Answer("", fault=fault))
+
+    def note(self, text: str) -> None:
+        """Write a line for people to standard error."""
+        _write_line(self.err, printable(text))
+
+    def complain(self, fault: Fault) -> None:
+        """Write what is wrong, and what to do, to standard error."""
+        head = "error:"
+        if self.has_color(self.err):
+            head = click.style(head, fg="red", bold=True)
+        _write_line(self.err, f"{head} {printable(fault.message)}")
+        if fault.remedy:
+            _write_line(self.err, f"       {printable(fault.remedy)}")
+
+    def forget_out(self) -> None:
+        """Have what is still buffered go nowhere, so that the interpreter can end in silence."""
+        if self.out is None:
+            return
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device, not a path of ours
+            try:
+                os.dup2(nowhere.fileno(), self.out.fileno())
+            except (OSError, ValueError):
+                self.out = None
+
+    def _write(self, answer: Answer) -> None:
+        if self.is_json:
+            self.print(_document(answer))
+        elif answer.key or answer.text:
+            self._print_rows(answer)
+        if answer.fault is not None:
+            self.complain(answer.fault)
+
+    def _print_rows(self, answer: Answer) -> None:
+        names = [*answer.columns]
+        if self.format == "count":
+            self.print(f"{len(answer.rows)}\n")
+        elif self.format == "names":
+            self.print("".join(f"{cell(row.get(names[0]))}\n" for row in answer.rows))
+        elif self.format == "csv":
+            self.print(csv_table(answer.rows, names))
+        elif answer.text is not None:
+            self.print(answer.text)
+        elif answer.rows:
+            self._print_table(answer)
+        elif answer.empty:
+            self.note(answer.empty)
+        if answer.verdict and self.format == "table":
+            self.print(f"{printable(answer.verdict)}\n")
+
+    def _print_table(self, answer: Answer) -> None:
+        if self.out is not None and self.has_color(self.out):
+            rich_table(answer.rows, answer.columns, self.width, self.out)
+        else:
+            self.print(plain_table(answer.rows, answer.columns, self.width))
+
+    def print(self, text: str) -> None:
+        """Write a string to standard output. Raises OSError."""
+        if self.out is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        self.out.write(text)
+        self.out.flush()
+
+
+def _document(answer: Answer) -> str:
+    import json
+
+    document: dict[str, Any] = {"schema": SCHEMA, "ok": answer.is_ok}
+    if answer.key:
+        document[answer.key] = [dict(row) for row in answer.rows]
+    document |= answer.more
+    if answer.fault is not None:
+        document["error"] = {
+            "code": answer.fault.code,
+            "message": answer.fault.message,
+            "remedy": answer.fault.remedy,
+        }
+    return json.dumps(document) + "\n"
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
+def _write_line(stream: TextIO | None, text: str) -> None:
+    if stream is None:
+        return
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except OSError:
+        # Nobody reads it, and there is no other place to say so.
+        return
+
+
+@contextmanager
+def only_answers() -> Iterator[Output]:
+    """Keep standard output for the answer: whatever else prints there goes to standard error.
+
+    That includes what hosts and plugins write to file descriptor 1, and what their children do.
+
+    Yields:
+        The output, which has the real standard output.
+    """
+    given = sys.stdout
+    if given is None:
+        # A file that is opened later must not become standard output.
+        os.open(os.devnull, os.O_WRONLY)
+    elif _descriptor_of(given) == 1:
+        given.flush()
+        with _moved(given) as out:
+            yield from _redirected(out)
+        return
+    yield from _redirected(given)
+
+
+def _redirected(out: TextIO | None) -> Iterator[Output]:
+    with redirect_stdout(sys.stderr):
+        yield Output(out, sys.stderr)
+
+
+@contextmanager
+def _moved(given: TextIO) -> Iterator[TextIO]:
+    """Move standard output to another descriptor, and have 1 be standard error meanwhile."""
+    saved = os.dup(1)
+    try:
+        os.dup2(2, 1)
+    except OSError:
+        # There is no standard error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    encoding = given.encoding or "utf-8"
+    out = open(saved, "w", encoding=encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    try:
+        yield out
+    finally:
+        os.dup2(saved, 1)
+        with suppress(OSError):
+            out.close()
+        os.close(saved)
+
+
+def _descriptor_of(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except (OSError, ValueError):
+        return None

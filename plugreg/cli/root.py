@@ -1,0 +1,232 @@
+"""The program: its options, its commands by name, and how errors end it.
+
+To add a command, write a function in a module of ``plugreg.cli.commands`` (see
+`plugreg.cli.command`), and add one row to `COMMANDS`. The module is imported when its command is
+asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from plugreg._support.named import NamedTuple
+from plugreg.cli.command import Group, common_options
+from plugreg.cli.faults import fault_of
+from plugreg.cli.output import only_answers
+from plugreg.cli.session import KEY, Session, session_of
+
+if TYPE_CHECKING:
+    from plugreg.registry import PluginRegistry
+
+
+class Entry(NamedTuple):
+    """Where a command is, and what the list of commands says of it.
+
+    Attributes:
+        section: Heading in the list of commands.
+        name: Name of the command.
+        place: ``module:attribute`` below ``plugreg.cli.commands``.
+        help: What it does, in a line.
+    """
+
+    section: str
+    name: str
+    place: str
+    help: str
+
+
+_LOOK: Final = "Look"
+
+COMMANDS: Final = (
+    Entry(_LOOK, "list", "listing:list_", "List plugins, and what the live processes have."),
+    Entry(_LOOK, "show", "listing:show", "Show everything about one plugin."),
+)
+"""All commands, in the order in which they are listed."""
+
+
+_EXAMPLES: Final = """
+plugreg --app shop.app:make_registry list
+plugreg why discount
+plugreg doctor
+"""
+
+
+class Root(Group):
+    """The group of all commands.
+
+    Args:
+        source: The registry or factory of a host that mounts the commands, None for the program.
+        name: Name of the group.
+    """
+
+    def __init__(
+        self,
+        source: PluginRegistry | Callable[[], PluginRegistry] | None = None,
+        *,
+        name: str = "plugreg",
+    ) -> None:
+        super().__init__(
+            name,
+            help=(
+                "See, explain, switch, install and mend the plugins of a host. Listing, switching "
+                "and mending import no plugin, and work while plugins are broken."
+            ),
+            examples=_EXAMPLES,
+            context_settings={"help_option_names": ["-h", "--help"]},
+        )
+        self._source = source
+        self.params = [*source_options(), *common_options(), _version_option()]
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return [entry.name for entry in COMMANDS]
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        for entry in COMMANDS:
+            if entry.name == cmd_name:
+                module, _, attribute = entry.place.partition(":")
+                found: click.Command = getattr(
+                    import_module(f"plugreg.cli.commands.{module}"), attribute
+                )
+                return found
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is asked for, or say which names are near."""
+        if args[0][:1] != "-" and self.get_command(ctx, args[0]) is None:
+            from plugreg._support.slugs import near
+
+            hint = near(args[0], self.list_commands(ctx))
+            raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands by section, without importing any."""
+        for section in dict.fromkeys(entry.section for entry in COMMANDS):
+            rows = [(entry.name, entry.help) for entry in COMMANDS if entry.section == section]
+            with formatter.section(section):
+                formatter.write_dl(rows)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Begin a session."""
+        ctx.meta[KEY] = session = Session(self._source)
+        # A usage error may come before the option has been read.
+        if "--json" in args[: args.index("--") if "--" in args else None]:
+            session.format = "json"
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command, with standard output kept for its answer."""
+        session = session_of(ctx)
+        with only_answers() as output:
+            session.output = output
+            try:
+                try:
+                    return super().invoke(ctx)
+                finally:
+                    session.close()
+            except click.exceptions.Exit:
+                raise
+            except BaseException as error:
+                if not isinstance(error, (Exception, KeyboardInterrupt)):
+                    raise
+                if session.debug:
+                    import traceback
+
+                    traceback.print_exc()
+                ctx.exit(session.output.fail(fault_of(error)))
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run as a program, and end the process with the exit code.
+
+        Args:
+            args: The arguments. Defaults to those of the process.
+            prog_name: Name of the program.
+            complete_var: Environment variable by which shells ask for completions.
+            standalone_mode: Whether the process is ended; else the exit code is returned.
+            **extra: What else click takes.
+        """
+        given = sys.argv[1:] if args is None else [*args]
+        try:
+            code = super().main(given, prog_name, complete_var, False, **extra)
+        except (click.ClickException, click.Abort) as error:
+            with only_answers() as output:
+                output.format = "json" if "--json" in given else "table"
+                code = output.fail(fault_of(error))
+        if not standalone_mode:
+            return code
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def source_options() -> list[click.Parameter]:
+    """Return the options by which a host is found."""
+
+    def keep(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+        setattr(session_of(ctx), str(param.name), value)
+        return value
+
+    return [
+        click.Option(
+            ["--app", "-R"],
+            metavar="MODULE:ATTRIBUTE",
+            expose_value=False,
+            callback=keep,
+            is_eager=True,
+            help=(
+                "The host's registry, or a function that returns it. Defaults to PLUGREG_APP, then "
+                "to app in [tool.plugreg] of the nearest pyproject.toml."
+            ),
+        ),
+        click.Option(
+            ["--store"],
+            metavar="URL",
+            expose_value=False,
+            callback=keep,
+            is_eager=True,
+            help="A store, in place of a host, such as tinydb:///plugins.json.",
+        ),
+        click.Option(
+            ["--group"],
+            metavar="NAME",
+            expose_value=False,
+            callback=keep,
+            is_eager=True,
+            help="The entry-point group of the plugins, with --store.",
+        ),
+    ]
+
+
+def _version_option() -> click.Parameter:
+    def show(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+        if value and not ctx.resilient_parsing:
+            from importlib.metadata import version
+
+            click.echo(f"plugreg {version('plugreg')}")
+            ctx.exit()
+
+    return click.Option(
+        ["--version"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=show,
+        help="Show the version of plugreg.",
+    )
+
+
+__all__: Sequence[str] = ("COMMANDS", "Entry", "Root")

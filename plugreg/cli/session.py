@@ -1,0 +1,185 @@
+"""One run of a command: the registry that it works on, its output, and the operator's consent."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from plugreg.cli.faults import refused, usage
+from plugreg.cli.output import Output
+
+if TYPE_CHECKING:
+    from plugreg.registry import PluginRegistry
+    from plugreg.storage import Storage
+
+KEY: Final = "plugreg.cli.session"
+"""Where a click context keeps its session."""
+
+
+class Session:
+    """What the functions of commands get. It lives as long as one command.
+
+    Args:
+        source: The registry or factory of a host that has mounted the commands; None for the
+            program, which has options for that.
+    """
+
+    def __init__(self, source: Any = None) -> None:
+        self._source = source
+        self._registry: PluginRegistry | None = None
+        self._closing = ExitStack()
+        self._output = Output(sys.stdout, sys.stderr)
+        self.app: str | None = None
+        self.store: str | None = None
+        self.group: str | None = None
+        self.format: str | None = None
+        self.color: str | None = None
+        self.debug = False
+        self.yes = False
+
+    @property
+    def output(self) -> Output:
+        """Where the answer goes, as the options ask for it."""
+        self._output.format = self.format or "table"
+        self._output.color = self.color or "auto"
+        return self._output
+
+    @output.setter
+    def output(self, output: Output) -> None:
+        self._output = output
+
+    @property
+    def registry(self) -> PluginRegistry:
+        """The host's plugins, loaded in safe mode: nothing of a plugin is imported.
+
+        Raises:
+            CommandError: If no host is named, or it cannot be opened.
+            StorageError: If the store cannot be read.
+        """
+        if self._registry is None:
+            registry = self._open().in_safe_mode()
+            self._closing.callback(registry.close)
+            registry.load()
+            self._registry = registry
+        return self._registry
+
+    @property
+    def storage(self) -> Storage:
+        """The store of the host, or of ``--store``. No plugin row is read."""
+        if self.store is not None and not self.app:
+            from plugreg.storage import open_storage
+
+            storage = open_storage(self.store)
+            self._closing.callback(storage.close)
+            return storage
+        return self._open().storage
+
+    @property
+    def command(self) -> str:
+        """The beginning of a command line that reaches the same plugins."""
+        from shlex import quote
+
+        root = click.get_current_context().find_root()
+        names = [root.info_name or "plugreg"]
+        context: click.Context | None = click.get_current_context()
+        mounted = []
+        while context is not None and context.parent is not None:
+            if context.command.name == "plugreg":
+                mounted.append("plugreg")
+            context = context.parent
+        names += mounted[:1]
+        options = (("--app", self.app), ("--store", self.store), ("--group", self.group))
+        given = [part for name, value in options if value for part in (name, quote(value))]
+        return " ".join([*names, *given])
+
+    def confirm(self, question: str) -> None:
+        """Ask the operator whether to go on, unless ``--yes`` was given.
+
+        Args:
+            question: What is asked, on standard error.
+
+        Raises:
+            CommandError: If the answer is no, or nobody can be asked. Exit code 4.
+        """
+        if self.yes:
+            return
+        if not self.is_interactive:
+            raise refused(
+                "nothing was changed: this needs your consent, and there is no terminal to ask",
+                "add --yes",
+                code="no-consent",
+            )
+        answer = self.ask(f"{question} [y/N] ")
+        if answer.strip().lower() not in ("y", "yes"):
+            raise refused("nothing was changed, as you have not agreed", code="no-consent")
+
+    def ask(self, question: str) -> str:
+        """Ask the operator a question on standard error; return the answer, "" at its end."""
+        sys.stderr.write(question)
+        sys.stderr.flush()
+        return sys.stdin.readline()
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether somebody can be asked."""
+        return sys.stdin is not None and sys.stdin.isatty()
+
+    @property
+    def actor(self) -> str:
+        """Who runs the command, for the audit."""
+        from getpass import getuser
+
+        try:
+            return f"{getuser()} (shell)"
+        except (KeyError, OSError):
+            return "shell"
+
+    def close(self) -> None:
+        """Close what the command has opened."""
+        self._closing.close()
+
+    def _open(self) -> PluginRegistry:
+        """Return the registry of the host, as it is made there."""
+        from plugreg.cli.hosts import app_name, as_registry, open_app, open_store
+
+        if self.app and self.store:
+            raise usage("--app and --store exclude each other", "give one of them")
+        if self._source is not None and not (self.app or self.store):
+            return as_registry(self._source, "the host's registry")
+        if self.store is not None:
+            if self.group is None:
+                raise usage("--store needs --group", "such as --group shop.plugins")
+            registry = open_store(self.store, self.group)
+            self._closing.callback(registry.storage.close)
+            return registry
+        name = app_name(self.app)
+        if name is None:
+            raise usage(
+                "no host is named",
+                "give --app module:attribute, set PLUGREG_APP, write app in [tool.plugreg] of "
+                "pyproject.toml, or give --store URL --group GROUP",
+            )
+        return open_app(name)
+
+
+def session_of(context: click.Context) -> Session:
+    """Return the session of a click context."""
+    session: Session = context.meta[KEY]
+    return session
+
+
+def complete_slugs(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> Iterable[str]:
+    """Return the slugs that begin with *incomplete*, none where the host cannot be opened."""
+    try:
+        with ExitStack() as closing:
+            session = session_of(context)
+            closing.callback(session.close)
+            return [slug for slug in session.registry.plugins if slug.startswith(incomplete)]
+    except Exception:  # noqa: BLE001 - a shell that completes a word shows no error
+        return ()

@@ -1,0 +1,132 @@
+"""``plugreg list`` and ``plugreg show``."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from plugreg.storage import TinyDBStorage
+
+
+@pytest.fixture
+def filled(shop):
+    """Give a shop with three plugins, one of which is switched on and one ends its process."""
+    shop.plugin("discount")
+    shop.plugin("crash", "import os\nos._exit(3)\n")
+    shop.plugin("tax", version="2.1")
+    shop.wish(discount=True, crash=True)
+    return shop
+
+
+class TestList:
+    def test_lists_what_is_wanted_and_imports_nothing(self, filled):
+        """Without a live process the state is unknown, and a plugin that would end us does not."""
+        done = filled.run("list", "--json")
+
+        assert done.code == 0
+        assert [(p["slug"], p["wanted"], p["state"]) for p in done.document["plugins"]] == [
+            ("crash", True, "unknown"),
+            ("discount", True, "unknown"),
+            ("tax", False, "unknown"),
+        ]
+        assert {"shop_discount", "shop_crash", "shop_tax"}.isdisjoint(sys.modules)
+
+    def test_writes_nothing(self, filled):
+        """The file is the same, byte for byte, and so is the revision."""
+        filled.plugin("new")
+        before = filled.store.read_bytes()
+
+        filled.run("list")
+
+        assert filled.store.read_bytes() == before
+
+    def test_shows_what_the_live_processes_have(self, filled):
+        """SERVES counts the processes that are heard."""
+        filled.wish(crash=False)
+        with (
+            filled.make(process="web") as web,
+            filled.make(process="worker", storage=TinyDBStorage(filled.store)) as worker,
+        ):
+            web.load()
+            worker.load()
+            rows = {row["slug"]: row for row in filled.run("list", "--json").document["plugins"]}
+            web.storage.close()
+            worker.storage.close()
+
+        assert (rows["discount"]["state"], rows["discount"]["serves"]) == ("active", "2/2")
+        assert (rows["tax"]["state"], rows["tax"]["serves"]) == ("inactive", "0/2")
+
+    def test_formats(self, filled):
+        """Names and a count for scripts, CSV with a head, JSON with a version."""
+        assert filled.run("list", "--format", "names").out == "crash\ndiscount\ntax\n"
+        assert filled.run("list", "--wanted", "--format", "count").out == "2\n"
+        lines = filled.run("list", "--fields", "plugin,version", "--format", "csv").out.splitlines()
+        assert lines == ["slug,version", "crash,1.0", "discount,1.0", "tax,2.1"]
+        assert filled.run("list", "--json").out == filled.run("--json", "list").out
+
+    def test_an_empty_answer_is_an_empty_list(self, shop):
+        """JSON has no prose."""
+        assert shop.run("list", "--json").document == {"schema": 1, "ok": True, "plugins": []}
+
+    def test_sorts_and_filters(self, filled):
+        """By any field, in both directions."""
+        names = ("--format", "names")
+        assert filled.run("list", "--sort", "-version", *names).out == "tax\ncrash\ndiscount\n"
+        assert filled.run("list", "--state", "active", *names).out == ""
+        done = filled.run("list", "--sort", "nope")
+        assert (done.code, "there is no field 'nope'" in done.err) == (2, True)
+
+    def test_no_line_is_wider_than_the_terminal(self, filled, monkeypatch):
+        """Long cells are cut with an ellipsis; JSON does not depend on the width."""
+        filled.plugin("a-plugin-with-a-very-long-name-that-nobody-would-ever-want-to-type-twice")
+        texts = {}
+        for columns in ("80", "40", "20"):
+            monkeypatch.setenv("COLUMNS", columns)
+            out = filled.run("list").out
+            assert max(map(len, out.splitlines())) <= int(columns)
+            assert "…" in out
+            texts[columns] = filled.run("list", "--json").out
+        assert len({*texts.values()}) == 1
+
+
+class TestShow:
+    def test_shows_one_plugin(self, filled):
+        """With its metadata, although it is not imported."""
+        (row,) = filled.run("show", "tax", "--json").document["plugins"]
+
+        assert (row["slug"], row["version"], row["distribution"]) == ("tax", "2.1", "shop-tax")
+        assert "shop-tax" in filled.run("show", "tax").out
+
+    def test_an_unknown_plugin(self, filled):
+        """Exit code 3, with the nearest name."""
+        done = filled.run("show", "discout", "--json")
+
+        assert done.code == 3
+        assert done.document["ok"] is False
+        assert done.document["error"]["code"] == "unknown-plugin"
+        assert "did you mean 'discount'?" in done.document["error"]["remedy"]
+
+
+class TestProgram:
+    def test_the_document_is_all_there_is_on_standard_output(self, filled):
+        """What the host prints goes to standard error."""
+        done = filled.program("list", "--json")
+
+        assert (done.code, done.document["ok"]) == (0, True)
+        assert "the host prints" in done.err
+
+    def test_without_a_host(self, filled):
+        """A store and a group are enough."""
+        done = filled.program(
+            "--store",
+            filled.url,
+            "--group",
+            "shop.plugins",
+            "list",
+            "--format",
+            "names",
+            env={"PYTHONPATH": f"{filled.site}:{filled.environ().get('PYTHONPATH', '')}"},
+        )
+
+        assert (done.code, done.out) == (0, "crash\ndiscount\ntax\n")
