@@ -193,6 +193,16 @@ class PluginRegistry:
 
     # -- collaborators -----------------------------------------------------------------------
 
+    @property
+    def options(self) -> Options:
+        """The arguments of this registry, by name."""
+        return self._parts.options
+
+    @property
+    def mixins(self) -> tuple[MixinSpec, ...]:
+        """The capabilities that plugins may have, plugreg's first; imports all of them."""
+        return self._parts.mixins.all()
+
     @lazy
     def catalogue(self) -> Catalogue:
         """All plugins as records, and lists of them: filtered, searched and ordered."""

@@ -34,6 +34,7 @@ class HookSignature(Frozen):
         result: Type of one implementation's result; that of the awaited value if it is async.
         firstresult: Whether the first result other than None ends the call.
         historic: Whether plugins that come later are called, too.
+        is_async: Whether it is awaited: an ``async def``, or one whose result is awaitable.
         since: Version of the host that brought the hook.
         deprecated: Version that deprecated it, with the replacement.
         removed: Version in which it is called no more.
@@ -48,6 +49,7 @@ class HookSignature(Frozen):
     result: Any = Any
     firstresult: bool = False
     historic: bool = False
+    is_async: bool = False
     since: str | None = None
     deprecated: str | None = None
     removed: str | None = None
@@ -115,15 +117,18 @@ def _signature(name: str, spec: Any) -> HookSignature:
     function = inspect.unwrap(getattr(spec.function, "__func__", spec.function))
     types = annotations_of(function)
     names = (*spec.argnames, *spec.kwargnames)
+    written = types.get("return", Any)
+    result = _awaited(written)
     return HookSignature(
         name=name,
         namespace=spec.namespace,
         function=function,
         arguments={argument: types.get(argument, Any) for argument in names},
         optional=frozenset(spec.kwargnames),
-        result=_awaited(types.get("return", Any)),
+        result=result,
         firstresult=bool(options.get("firstresult")),
         historic=bool(options.get("historic")),
+        is_async=inspect.iscoroutinefunction(function) or result is not written,
         since=options.get("since"),
         deprecated=options.get("deprecated"),
         removed=options.get("removed"),

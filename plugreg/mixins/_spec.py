@@ -112,7 +112,7 @@ def contract_faults(spec: MixinSpec, plugin: object) -> tuple[str, ...]:
         plugin: The plugin object.
     """
     faults = []
-    for name, declared in _declared_methods(spec.cls).items():
+    for name, declared in declared_methods(spec.cls).items():
         found = inspect.getattr_static(plugin, name, None)
         if found is declared:
             continue
@@ -141,8 +141,12 @@ def callable_fault(found: object) -> str | None:
     return f"must be a method, not a {type(found).__name__!r} object"
 
 
-def _declared_methods(cls: type) -> dict[str, object]:
-    """Return the public methods of a class as they stand in class bodies."""
+def declared_methods(cls: type) -> dict[str, object]:
+    """Return the public methods of a class as they stand in class bodies.
+
+    Args:
+        cls: The class.
+    """
     kinds = (FunctionType, staticmethod, classmethod)
     return {
         name: member

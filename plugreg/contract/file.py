@@ -1,0 +1,157 @@
+"""The file of a contract: JSON, version 1."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
+
+from plugreg._support.frozen import arguments
+from plugreg.contract.exceptions import ContractDamagedError, ContractVersionError
+from plugreg.contract.values import ArgumentContract, ContractTerms, HookContract, MixinContract
+
+VERSION: Final = 1
+VERSION_KEY: Final = "plugreg-contract"
+
+
+class _Model(BaseModel):
+    # Later versions of plugreg may add keys that an older one has no use for.
+    model_config = ConfigDict(extra="ignore")
+
+
+class _Argument(_Model):
+    name: StrictStr
+    type: StrictStr = "Any"
+    optional: StrictBool = False
+
+
+class _Hook(_Model):
+    arguments: list[_Argument] = Field(default_factory=list)
+    result: StrictStr = "Any"
+    firstresult: StrictBool = False
+    historic: StrictBool = False
+    is_async: StrictBool = False
+    since: StrictStr | None = None
+    deprecated: StrictStr | None = None
+    removed: StrictStr | None = None
+    text: StrictStr = ""
+    source: StrictStr | None = None
+
+    def value(self) -> HookContract:
+        found = {name: getattr(self, name) for name in type(self).model_fields}
+        found["arguments"] = tuple(ArgumentContract(**dict(each)) for each in self.arguments)
+        return HookContract(**found)
+
+
+class _Mixin(_Model):
+    name: StrictStr
+    source: StrictStr
+    methods: dict[str, _Hook] = Field(default_factory=dict)
+    text: StrictStr = ""
+
+    def value(self) -> MixinContract:
+        methods = {name: method.value() for name, method in self.methods.items()}
+        return MixinContract(name=self.name, source=self.source, methods=methods, text=self.text)
+
+
+class _Document(_Model):
+    host: StrictStr
+    version: StrictStr | None = None
+    group: StrictStr
+    distribution: StrictStr
+    hooks: dict[str, _Hook]
+    mixins: dict[str, _Mixin] = Field(default_factory=dict)
+    events: list[StrictStr] = Field(default_factory=list)
+
+
+def dumps(contract: ContractTerms) -> str:
+    """Return the contents of a contract's file, the same for the same contract.
+
+    Args:
+        contract: The contract.
+    """
+    document: dict[str, Any] = {
+        VERSION_KEY: VERSION,
+        "host": contract.host,
+        "version": contract.version,
+        "group": contract.group,
+        "distribution": contract.distribution,
+        "hooks": {name: _plain(hook) for name, hook in sorted(contract.hooks.items())},
+        "mixins": {key: _plain(mixin) for key, mixin in sorted(contract.mixins.items())},
+        "events": list(contract.events),
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (HookContract, MixinContract, ArgumentContract)):
+        return {name: _plain(part) for name, part in arguments(value).items()}
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, tuple) else value
+
+
+def loads(content: bytes, path: str) -> dict[str, Any]:
+    """Return the fields of the contract that a file holds.
+
+    Args:
+        content: Contents of the file.
+        path: The file, for errors.
+
+    Raises:
+        ContractVersionError: If the format is not known.
+        ContractDamagedError: If a field is missing or wrong.
+    """
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ContractDamagedError(path, "", f"it is no JSON ({error})") from None
+    if not isinstance(data, dict) or VERSION_KEY not in data:
+        raise ContractDamagedError(path, VERSION_KEY, "it is not there")
+    found = data[VERSION_KEY]
+    if type(found) is not int:
+        raise ContractDamagedError(path, VERSION_KEY, f"it must be a number, not {found!r}")
+    if found != VERSION:
+        raise ContractVersionError(path, found, VERSION)
+    try:
+        document = _Document.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ContractDamagedError(path, where, first["msg"].lower()) from None
+    return {
+        "host": document.host,
+        "version": document.version,
+        "group": document.group,
+        "distribution": document.distribution,
+        "hooks": {name: hook.value() for name, hook in document.hooks.items()},
+        "mixins": {key: mixin.value() for key, mixin in document.mixins.items()},
+        "events": tuple(document.events),
+    }
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace the contents of a file as a whole, and flush them.
+
+    Args:
+        path: The file.
+        text: Its new contents.
+
+    Raises:
+        OSError: If that fails. The file is as it was then.
+    """
+    draft = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
+    try:
+        with draft.open("x", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(path)
+    finally:
+        # It is gone already where it has taken its place.
+        with suppress(OSError):
+            draft.unlink()

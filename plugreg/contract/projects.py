@@ -1,0 +1,183 @@
+"""What is checked: a wheel, a folder, or an installed plugin, as data. Nothing of it is run."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import tomllib
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from configparser import ConfigParser, Error
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from plugreg._support.frozen import Frozen
+from plugreg._support.slugs import near
+from plugreg.contract.exceptions import NoPluginError
+from plugreg.discovery import discover
+from plugreg.discovery.facts import describe, headers
+
+
+class PluginProject(Frozen):
+    """A distribution with plugins, as a check needs it.
+
+    Attributes:
+        entry_points: Values of the entry points in the host's group, by name.
+        requires: Its requirements (PEP 508).
+        search: Folders in which its modules are.
+        shown: Folder that paths are shown relative to.
+        metadata: Its headers by lower-case name, or the ``[project]`` table.
+        folder: The folder with its ``pyproject.toml``, None for a wheel.
+        is_built: Whether it is what is installed, not its sources.
+    """
+
+    entry_points: Mapping[str, str]
+    requires: tuple[str, ...]
+    search: tuple[str, ...]
+    shown: str
+    metadata: Mapping[str, Any]
+    folder: str | None = None
+    is_built: bool = True
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The table ``[tool.plugreg.check]`` of its ``pyproject.toml``."""
+        if self.folder is None:
+            return {}
+        tool = read_pyproject(Path(self.folder)).get("tool", {})
+        found: Mapping[str, Any] = tool.get("plugreg", {}).get("check", {})
+        return found
+
+
+@contextmanager
+def open_project(
+    target: str | os.PathLike[str], group: str, path: Sequence[str] | None = None
+) -> Iterator[PluginProject]:
+    """Yield the project of a wheel, a folder, or an installed plugin.
+
+    A wheel is unpacked into a temporary folder, which is gone when the block ends. A string
+    without a separator is a slug first, then a folder.
+
+    Args:
+        target: The path or slug.
+        group: The host's entry-point group.
+        path: Folders where installed plugins are searched, instead of ``sys.path``.
+
+    Raises:
+        NoPluginError: If there is no such plugin, or the wheel cannot be read.
+    """
+    name = os.fspath(target)
+    if name.endswith(".whl"):
+        with tempfile.TemporaryDirectory(prefix="plugreg-check-") as folder:
+            yield _wheel(Path(target), Path(folder), group)
+        return
+    is_path = not isinstance(target, str) or os.sep in name or "/" in name or name in (".", "..")
+    installed = {} if is_path else installed_projects(group, path, slug=name)
+    if name in installed:
+        yield installed[name]
+    elif Path(target).is_dir():
+        yield folder_project(Path(target), group)
+    else:
+        known = [spec.slug for spec in discover(group, path)]
+        raise NoPluginError(name, f"no file, folder or plugin has this name{near(name, known)}")
+
+
+def installed_projects(
+    group: str, path: Sequence[str] | None = None, *, slug: str | None = None
+) -> dict[str, PluginProject]:
+    """Return the projects of installed plugins by slug.
+
+    Args:
+        group: The host's entry-point group.
+        path: Folders to search instead of ``sys.path``.
+        slug: The only plugin to return.
+    """
+    found: dict[str, PluginProject] = {}
+    for spec in discover(group, path):
+        if slug is None or spec.slug == slug:
+            folder = str(Path(spec.path or ".").parent)
+            found[spec.slug] = PluginProject(
+                entry_points={spec.name: spec.value},
+                requires=describe(spec).requires,
+                # Distributions that are installed in editable mode have their modules elsewhere.
+                search=(folder, *(sys.path if path is None else path)),
+                shown=folder,
+                metadata={"name": spec.distribution, "version": spec.version},
+            )
+    return found
+
+
+def _wheel(wheel: Path, folder: Path, group: str) -> PluginProject:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)  # It drops what leads out of the folder.
+    except (OSError, zipfile.BadZipFile) as error:
+        raise NoPluginError(str(wheel), f"the wheel cannot be read ({error})") from None
+    info = next(iter(sorted(folder.glob("*.dist-info"))), None)
+    if info is None:
+        raise NoPluginError(str(wheel), "the wheel has no dist-info folder")
+    fields = list(headers(_text(info / "METADATA")))
+    return PluginProject(
+        entry_points=_entry_points(_text(info / "entry_points.txt"), group),
+        requires=tuple(value for name, value in fields if name == "requires-dist"),
+        search=(str(folder),),
+        shown=str(folder),
+        metadata=dict(reversed(fields)),
+    )
+
+
+def folder_project(folder: Path, group: str) -> PluginProject:
+    """Return the project of a folder with ``pyproject.toml``.
+
+    Args:
+        folder: The folder.
+        group: The host's entry-point group.
+
+    Raises:
+        NoPluginError: If the folder has no ``pyproject.toml`` with a ``[project]`` table.
+    """
+    project = read_pyproject(folder).get("project")
+    if not isinstance(project, dict):
+        raise NoPluginError(str(folder), "its pyproject.toml has no [project]")
+    points = project.get("entry-points", {}).get(group, {})
+    return PluginProject(
+        entry_points={str(name): str(value) for name, value in points.items()},
+        requires=tuple(map(str, project.get("dependencies", ()))),
+        search=(str(folder / "src"), str(folder)),
+        shown=str(folder),
+        metadata=project,
+        folder=str(folder),
+        is_built=False,
+    )
+
+
+def read_pyproject(folder: Path) -> dict[str, Any]:
+    """Return the contents of the ``pyproject.toml`` of a folder.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        NoPluginError: If there is none, or it is no TOML.
+    """
+    try:
+        return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = f"its pyproject.toml cannot be read ({error})"
+        raise NoPluginError(str(folder), reason) from None
+
+
+def _entry_points(text: str, group: str) -> dict[str, str]:
+    parser = ConfigParser(delimiters=("=",), strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    try:
+        parser.read_string(text)
+    except Error:
+        return {}
+    return dict(parser[group]) if parser.has_section(group) else {}
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""

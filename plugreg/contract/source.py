@@ -1,0 +1,275 @@
+"""Reading the sources of a plugin with griffe; nothing is imported."""
+
+from __future__ import annotations
+
+import ast
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from plugreg._support.frozen import Frozen
+from plugreg._support.named import NamedTuple
+from plugreg.contract.types import TypeTerm, parse
+from plugreg.exceptions import MissingExtraError
+
+if TYPE_CHECKING:
+    import griffe
+
+_MARKERS: Final = ("plugreg.hookimpl", "plugreg.hooks.hookimpl")
+
+
+class SourceError(Exception):
+    """A module cannot be read; ``where`` is the module or the file and line."""
+
+    def __init__(self, where: str, reason: str, *, is_missing: bool) -> None:
+        super().__init__(where, reason)
+        self.where = where
+        self.reason = reason
+        self.is_missing = is_missing
+
+
+class FoundFunction(NamedTuple):
+    """A function of a plugin: the name of the hook it may implement, and what it takes."""
+
+    name: str
+    hook: str
+    where: str
+    is_marked: bool
+    is_optional: bool
+    is_wrapper: bool
+    is_async: bool
+    arguments: tuple[str, ...]
+    required: tuple[str, ...]
+    takes_any: bool
+    result: TypeTerm | None
+
+
+class PluginSource(Frozen):
+    """What the sources say of the object that an entry point names.
+
+    Attributes:
+        where: File and line of the object.
+        functions: Its functions, inherited ones included.
+        attributes: Names of its other attributes, with file and line.
+        bases: Full names of all classes that it derives from.
+        is_complete: Whether the sources of all of these but plugreg's are known.
+    """
+
+    where: str
+    functions: tuple[FoundFunction, ...]
+    attributes: dict[str, str]
+    bases: tuple[str, ...] = ()
+    is_complete: bool = True
+
+
+class Sources:
+    """The modules of one project, each read once.
+
+    Args:
+        host: Name of the host, whose own markers count.
+        search: Folders in which the modules are.
+        shown: Folder that paths are shown relative to.
+
+    Raises:
+        MissingExtraError: If griffe is not installed.
+    """
+
+    def __init__(self, host: str, search: Sequence[str], shown: str) -> None:
+        try:
+            import griffe
+        except ImportError as error:
+            raise MissingExtraError.of(
+                error, "checking a plugin against a contract", "griffe", "contract"
+            ) from error
+        self._host = host
+        self._shown = Path(shown)
+        self._missing = (ModuleNotFoundError, KeyError)
+        self._loader = griffe.GriffeLoader(search_paths=list(search), allow_inspection=False)
+        self._search = [Path(folder) for folder in search]
+
+    def read(self, value: str) -> PluginSource:
+        """Return what the sources say of an object.
+
+        Args:
+            value: ``module:attribute`` or a module.
+
+        Raises:
+            SourceError: If the object is not there, or cannot be read.
+        """
+        module_name, _, attribute = value.partition(":")
+        attribute = attribute.partition("[")[0].strip()
+        found: Any = self._module(module_name.strip())
+        for part in filter(None, attribute.split(".")):
+            found = self._member(found, part, value)
+        return self._plugin(found)
+
+    def _module(self, name: str) -> Any:
+        top = name.partition(".")[0]
+        try:
+            with _quiet():
+                if top not in self._loader.modules_collection:
+                    self._loader.load(top, try_relative_path=False)
+                return self._loader.modules_collection[name]
+        except self._missing:
+            reason = f"there is no module {name!r}"
+            raise SourceError(name, reason, is_missing=not self._has_file(top)) from None
+        except Exception as error:  # noqa: BLE001 - griffe raises what its parts raise.
+            fault = error if isinstance(error, SyntaxError) else error.__cause__ or error
+            where, line = name, getattr(fault, "lineno", None)
+            raise SourceError(
+                where if line is None else f"{where}:{line}", str(fault), is_missing=False
+            ) from None
+
+    def _has_file(self, name: str) -> bool:
+        return any((folder / f"{name}.py").exists() for folder in self._search)
+
+    def _member(self, holder: Any, name: str, value: str) -> Any:
+        found = getattr(holder, "members", {}).get(name)
+        if found is None:
+            raise SourceError(value, f"{holder.path!r} has no {name!r}", is_missing=True)
+        if found.is_alias:
+            return self._at(found.target_path, value)
+        if found.is_attribute and (cls := _called(found.value)):
+            return self._at(cls, value)
+        return found
+
+    def _at(self, path: str, value: str) -> Any:
+        found = self._find(path)
+        if found is None:
+            raise SourceError(value, f"{path!r} is not in the distribution", is_missing=True)
+        return found
+
+    def _find(self, path: str) -> Any:
+        """Return the object of a full name, through imports; None if it is elsewhere."""
+        for _ in range(10):  # An import of an import, and so on.
+            module = path
+            while module and module not in self._loader.modules_collection:
+                module = module.rpartition(".")[0]
+            found: Any = self._loader.modules_collection[module] if module else None
+            rest = path[len(module) :].strip(".").split(".") if module else [path]
+            for part in filter(None, rest):
+                found = getattr(found, "members", {}).get(part)
+                if found is None or found.is_alias:
+                    break
+            if found is None or not found.is_alias:
+                return found
+            path = found.target_path
+        return None
+
+    def _plugin(self, found: Any) -> PluginSource:
+        bases: dict[str, Any] = {}
+        is_complete = not found.is_class or self._collect_bases(found, bases)
+        functions: dict[str, FoundFunction] = {}
+        attributes: dict[str, str] = {}
+        for holder in [*reversed([base for base in bases.values() if base]), found]:
+            for name, member in holder.members.items():
+                if member.is_alias:
+                    continue
+                if member.is_function:
+                    functions[name] = self._function(member, is_method=found.is_class)
+                elif member.is_attribute:
+                    attributes[name] = self._where(member)
+        return PluginSource(
+            where=self._where(found),
+            functions=tuple(functions.values()),
+            attributes=attributes,
+            bases=tuple(bases),
+            is_complete=is_complete,
+        )
+
+    def _collect_bases(self, cls: Any, into: dict[str, Any]) -> bool:
+        is_complete = True
+        for base in cls.bases:
+            path = str(getattr(base, "canonical_path", base)).partition("[")[0]
+            found = self._find(path)
+            into[path] = None if found is None or not found.is_class else found
+            if into[path] is not None:
+                is_complete &= self._collect_bases(found, into)
+            elif not path.startswith(("plugreg.", "typing.", "abc.")) and path != "object":
+                is_complete = False
+        return is_complete
+
+    def _function(self, function: Any, *, is_method: bool) -> FoundFunction:
+        options = self._options(function)
+        is_static = any("staticmethod" in str(mark.value) for mark in function.decorators)
+        names = [*function.parameters][is_method and not is_static :]
+        plain = [each for each in names if "variadic" not in each.kind.value]
+        mark = options or {}
+        returns = function.returns
+        return FoundFunction(
+            name=function.name,
+            hook=str(mark.get("specname") or function.name),
+            where=self._where(function),
+            is_marked=options is not None,
+            is_optional=bool(mark.get("optionalhook")),
+            is_wrapper=bool(mark.get("wrapper") or mark.get("hookwrapper")),
+            is_async="async" in function.labels,
+            arguments=tuple(each.name for each in plain),
+            required=tuple(each.name for each in plain if each.default is None),
+            takes_any=len(plain) < len(names),
+            result=None if returns is None else parse(str(returns), _resolver(function)),
+        )
+
+    def _options(self, function: Any) -> dict[str, Any] | None:
+        """Return the options of the hook's mark, None without a mark."""
+        for decorator in function.decorators:
+            call = decorator.value
+            path = str(decorator.callable_path)
+            if path in _MARKERS or path.endswith(".hookimpl") or self._is_marker(path):
+                return _keywords(str(call))
+        return None
+
+    def _is_marker(self, path: str) -> bool:
+        found = self._find(path)
+        written = str(getattr(found, "value", None) or "")
+        return "HookimplMarker(" in written and any(
+            f"HookimplMarker({quote}{self._host}{quote})" in written for quote in "'\""
+        )
+
+    def _where(self, found: Any) -> str:
+        file = Path(str(found.filepath))
+        shown = file.relative_to(self._shown) if file.is_relative_to(self._shown) else file
+        return f"{shown.as_posix()}:{found.lineno}" if found.lineno else shown.as_posix()
+
+
+def _called(value: Any) -> str | None:
+    """Return the full name of what ``name = Class(…)`` calls, else None."""
+    function = getattr(value, "function", None)
+    return None if function is None else str(function.canonical_path)
+
+
+def _keywords(call: str) -> dict[str, Any]:
+    tree = ast.parse(call, mode="eval").body
+    if not isinstance(tree, ast.Call):
+        return {}
+    found = {}
+    for keyword in tree.keywords:
+        if keyword.arg and isinstance(keyword.value, ast.Constant):
+            found[keyword.arg] = keyword.value.value
+    return found
+
+
+def _resolver(function: griffe.Function) -> Any:
+    """Return what finds the full names of names in annotations of a function."""
+
+    def resolve(name: str) -> str:
+        first, dot, rest = name.partition(".")
+        try:
+            return f"{function.resolve(first)}{dot}{rest}"
+        except Exception:  # noqa: BLE001 - A builtin name, or one that is not defined.
+            return name
+
+    return resolve
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep griffe's log from stderr: what it cannot read becomes a finding."""
+    logger = logging.getLogger("griffe")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
