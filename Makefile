@@ -5,6 +5,7 @@
 #   make test    lint, types, every test on the built wheel with the newest Python that is found,
 #                and a part of them with the oldest Python and the lowest dependencies
 #   make bench   measure plugreg beside its peers; make bench-quick does less, in two minutes
+#   make docs    build the documentation into build/docs; make docs-links looks at its external links
 #   make clean   remove all that these have made
 #
 # Another Python: make test PYTHON=python3.13. Another port: make serve SERVE_PORT=8123
@@ -22,7 +23,8 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find plugreg sample_plugins 
 export PYTHONSAFEPATH := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo serve test lint test-newest test-oldest test-next-pluggy bench bench-quick bench-hot clean always
+.PHONY: demo serve test lint test-newest test-oldest test-next-pluggy bench bench-quick bench-hot docs docs-links \
+	clean always
 .DELETE_ON_ERROR:
 
 demo: .venv-demo/done
@@ -179,6 +181,27 @@ bench-quick: .venv-bench/done
 bench-hot: .venv-bench/done
 	PYTHONPATH=benchmarks .venv-bench/bin/pytest benchmarks/test_hot_paths.py \
 		--benchmark-storage=benchmarks/results/hot --benchmark-autosave $(BENCH)
+
+# -- the documentation ------------------------------------------------------------------------
+
+# What it documents needs the extras' packages to be imported.
+DOCUMENTED := secrets,sql,redis,starlette,fastapi,django,flask,schedule,otel,sphinx,cli,contract
+SPHINX := .venv-docs/bin/sphinx-build --nitpicky --fail-on-warning --keep-going --quiet \
+	--doctree-dir build/doctrees
+
+.venv-docs/done: build/wheels/done
+	$(NEWEST) -m venv --clear --without-pip .venv-docs
+	$(PIP) --python .venv-docs/bin/python install --quiet --group docs \
+		"$$(echo $(PLUGREG))[$(DOCUMENTED)]"
+	@touch $@
+
+# The sample shop documents its hooks and plugins with plugreg.sphinxext.
+docs: .venv-docs/done build/samples/done
+	PYTHONPATH="$(CURDIR)/build/samples" $(SPHINX) docs build/docs
+	@echo "open build/docs/index.html"
+
+docs-links: .venv-docs/done build/samples/done
+	PYTHONPATH="$(CURDIR)/build/samples" $(SPHINX) -b linkcheck docs build/links
 
 clean:
 	rm -rf build dist .venv .venv-* .coverage .coverage.* .hypothesis .*_cache

@@ -173,13 +173,15 @@ def test_links_lead_somewhere():
     assert [link for link in links if not (link[0].parent / link[1]).exists()] == []
 
 
-def test_every_page_is_linked_from_the_index():
-    """No page is hidden: the index leads to each."""
-    index = _page("index.md")
-    docs = ROOT / "docs"
-    names = {page.relative_to(docs).as_posix() for page in docs.rglob("*.md")} - {"index.md"}
+def test_every_page_is_in_the_contents():
+    """No page is hidden: the page of contents of its folder names it, or takes whatever is there.
 
-    assert names - set(re.findall(r"\]\(([^)\s]+)\)", index)) == set()
+    A build of the documentation fails, too, where a page is in no contents.
+    """
+    for folder in [each for each in (ROOT / "docs").iterdir() if list(each.glob("*.md"))]:
+        entries = set((folder / "index.md").read_text(encoding="utf-8").splitlines())
+        names = {page.stem for page in folder.glob("*.md")} - {"index"}
+        assert "*" in entries or names <= entries, folder
 
 
 def test_named_files_and_commands_are_there():
