@@ -335,6 +335,8 @@ class HostRules(Frozen):
         safe_mode: Whether no plugin is loaded.
         accepts_any: Whether every object counts as a plugin.
         builtins_called_first: Whether builtins are called before all other plugins.
+        only: Slugs by PLUGREG_ONLY that alone are loaded in this process. None loads all.
+        without: Slugs by PLUGREG_WITHOUT that are not loaded in this process.
     """
 
     version: str | None = None
@@ -347,6 +349,19 @@ class HostRules(Frozen):
     safe_mode: bool = False
     accepts_any: bool = False
     builtins_called_first: bool = False
+    only: frozenset[str] | None = None
+    without: frozenset[str] = frozenset()
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether variables of the environment leave plugins out of this process."""
+        return self.only is not None or bool(self.without)
+
+    def leaves_out(self, slug: str) -> str | None:
+        """Return why a plugin is left out of this process, whatever is stored, or None."""
+        if self.only is not None and slug not in self.only:
+            return "is left out of this process by PLUGREG_ONLY"
+        return "is left out of this process by PLUGREG_WITHOUT" if slug in self.without else None
 
     def blocks(self, slug: str, spec: PluginSpec | None = None) -> str | None:
         """Return why the host forbids this plugin, or None.
@@ -541,6 +556,7 @@ class ProcessRecord(Frozen):
         errors: Number of its failure records.
         seen: Time of the heartbeat, aware, in UTC.
         since: Time since which it has the same generation and the same plugins in service.
+        slow: Seconds of imports that took more than one, by slug.
         narrowed: Whether variables of its environment leave plugins out of it.
     """
 
@@ -552,6 +568,7 @@ class ProcessRecord(Frozen):
     errors: int
     seen: datetime
     since: datetime = datetime.fromtimestamp(0, UTC)
+    slow: Mapping[str, float] = field(default_factory=dict, hash=False)
     narrowed: bool = False
 
 

@@ -68,7 +68,9 @@ _WORDS: Final = (
 
 
 def host_rules(options: Options) -> HostRules:
-    """Return the rules for resolving; slugs are slugified, and PLUGREG_SAFE_MODE is read.
+    """Return the rules for resolving, by the options and by variables of the environment.
+
+    Slugs are slugified. The variables are PLUGREG_SAFE_MODE, PLUGREG_ONLY and PLUGREG_WITHOUT.
 
     Raises:
         ValueError: If options contradict each other or themselves.
@@ -98,6 +100,8 @@ def host_rules(options: Options) -> HostRules:
         accepts_any=options.accept == "any",
         builtins_called_first=options.builtins_called == "first",
         safe_mode=options.safe_mode or os.environ.get("PLUGREG_SAFE_MODE", "") not in ("", "0"),
+        only=_named_in("PLUGREG_ONLY"),
+        without=_named_in("PLUGREG_WITHOUT") or frozenset(),
     )
     # Whether the name of an entry point allows a plugin is known once that was found.
     pairs = [name for name in rules.allowed or () if ":" in name]
@@ -158,6 +162,17 @@ def absolute_path(folder: str | bytes | os.PathLike[Any]) -> Path:
     except OSError:
         # The working directory was deleted; discovery reports the folders that are not found.
         return path
+
+
+def _named_in(variable: str) -> frozenset[Slug] | None:
+    """Return the slugs that a variable of the environment names; None if it is empty.
+
+    A comma alone names none.
+    """
+    given = os.environ.get(variable, "").strip()
+    if not given:
+        return None
+    return frozenset(slugify(name) for name in given.split(",") if name.strip())
 
 
 def _slugs(argument: str, names: Iterable[str]) -> frozenset[Slug]:
@@ -285,7 +300,13 @@ class Assembly:
         )
         for subject, holds in self.calling.conditions.items():
             self.ledger.hide_unless(subject, holds)
-        self.heartbeat = Heartbeat(self.storage, options.process, silent=self.rules.safe_mode)
+        self.heartbeat = Heartbeat(
+            self.storage,
+            options.process,
+            self.ledger,
+            silent=self.rules.safe_mode,
+            narrowed=self.rules.is_narrowed,
+        )
         off = switched_off(self.mixins, options.switches)
         manager = self.calling.manager
         activator = Activator(self.mixins, off, manager, self._open_context)

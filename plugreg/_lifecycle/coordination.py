@@ -9,7 +9,7 @@ from plugreg._state import leases
 from plugreg._state.heartbeat import Heartbeat
 from plugreg._state.published import Published
 from plugreg._state.watch import Follower, Hints, Watch
-from plugreg.records import LoadReport, ProcessRecord
+from plugreg.records import LoadReport, ProcessFailure, ProcessRecord
 from plugreg.storage import Storage
 
 
@@ -130,6 +130,25 @@ class Coordination:
         """
         self._published.current()
         return self._heartbeat.processes(self._life.status())
+
+    def failures(self) -> tuple[ProcessFailure, ...]:
+        """Return the failures of all processes: those of this one, then those stored by others.
+
+        Each process stores its failures at the end of a load and at its own end; one that serves
+        also meanwhile, at most every 5 seconds. Of one plugin it stores the 20 last ones. They
+        are scrubbed of protected values. Failures of a process that has ended stay until one of
+        the same name on the same machine stores its own, for a week at most. Reads the storage
+        and writes nothing.
+
+        Returns:
+            The failures, each with name, machine and number of its process.
+
+        Raises:
+            RegistryNotReady: Before load and after close.
+            StorageError: If the storage cannot be read.
+        """
+        self._published.current()
+        return self._heartbeat.failures()
 
     def reload_everywhere(
         self, *, full: bool = False, force: bool = False, collect: bool = False

@@ -129,6 +129,7 @@ class LifeCycle:
             generation=self._revisions.epoch,
             active=tuple(self._published.snapshot.active),
             errors=len(self._ledger.all()),
+            slow=self.slow_imports,
         )
 
     def reload(

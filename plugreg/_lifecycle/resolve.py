@@ -207,6 +207,9 @@ def _why_off(spec: PluginSpec, row: PluginRow | None, rules: HostRules) -> NotLo
         return NotLoaded(state=PluginState.BLOCKED, reason=forbidden)
     if rules.safe_mode:
         return NotLoaded(state=PluginState.INACTIVE, reason="stays off in safe mode")
+    left_out = rules.leaves_out(spec.slug)
+    if left_out is not None and spec.source is not Source.MANUAL:
+        return NotLoaded(state=PluginState.INACTIVE, reason=left_out)
     if row is not None and row.faults:
         return FAILED
     if spec.source is not Source.MANUAL and not rules.wants(spec.slug, row):

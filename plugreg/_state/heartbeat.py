@@ -1,7 +1,8 @@
-"""Heartbeats: one stored row for each process that serves, which the other processes read.
+"""Heartbeats: what each process stores of itself, and the other processes read.
 
-Table ``processes``: by a random key, one row for each process. Its commits are marked quiet, so
-that no other process reads values because of them.
+Table ``processes``: by a random key, one row for each process that serves. Table ``failures``: by
+the same key, the failures of a process; see :mod:`plugreg._state.failure_rows`. Their commits are
+marked quiet, so that no other process reads values because of them.
 """
 
 from __future__ import annotations
@@ -10,56 +11,82 @@ import math
 import os
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import field as default
 from datetime import UTC, datetime
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from plugreg._support.frozen import Frozen
 from plugreg._support.lazy import lazy
-from plugreg._support.named import NamedTuple
 from plugreg.exceptions import StorageError
 from plugreg.records import ProcessRecord
 from plugreg.storage import MemoryStorage, Storage
 from plugreg.storage.base import Record, field, parse_records
 
 if TYPE_CHECKING:
+    from plugreg._state.ledger import FailureLedger
     from plugreg._support.outages import Outage
+    from plugreg.records import ProcessFailure
+    from plugreg.storage import Transaction
 
 _TABLE: Final = "processes"
 _INTERVAL: Final = 30.0
 """Seconds after which an unchanged status is stored again."""
+_BETWEEN_FAILURES: Final = 5.0
+"""Seconds between two writes of failures."""
 _MAX_AGE: Final = 180.0
 """Seconds without a heartbeat after which a process counts as gone."""
 
 
-class ProcessStatus(NamedTuple):
+class ProcessStatus(Frozen):
     """What a process runs: see :class:`plugreg.records.ProcessRecord`."""
 
     generation: int
     active: tuple[str, ...]
     errors: int
+    slow: Mapping[str, float] = default(default_factory=dict)
 
 
 class Heartbeat:
-    """Stores the row of this process, and reads those of the other processes.
+    """Stores the row and the failures of this process, and reads those of the other processes.
 
     Only a process that serves has a row: the host named it, or it follows the other processes.
-    A forked process has its own row. A row that cannot be stored stops nothing: that is logged
-    once, and the next change or heartbeat stores it.
+    Every process stores its failures: at the end of a change and at its own end; one that serves
+    also meanwhile, at most every 5 seconds, and only what has changed. A forked process has its
+    own rows. A row that cannot be stored stops nothing: that is logged once, and the next change
+    or heartbeat stores it.
 
     Args:
         storage: The storage that the processes share.
         name: The host's name for this process. Defaults to the name of its program.
+        ledger: The failures of this process.
         silent: Whether to store nothing, ever. With a storage in memory nothing is stored either.
+        narrowed: Whether variables of its environment leave plugins out of this process.
     """
 
-    def __init__(self, storage: Storage, name: str | None, *, silent: bool = False) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        name: str | None,
+        ledger: FailureLedger,
+        *,
+        silent: bool = False,
+        narrowed: bool = False,
+    ) -> None:
         self._storage = storage
         self._name = name or PurePath(sys.argv[0] if sys.argv else "").name or "python"
+        self._ledger = ledger
         self._silent = silent or isinstance(storage, MemoryStorage)
+        self._narrowed = narrowed
         self._is_serving = name is not None
         self._key: tuple[int, str] = (0, "")
         self._stored: ProcessStatus | None = None
         self._tried_at = -math.inf
+        # The changes of the ledger whose failures are stored, and when that was tried last.
+        self._stored_changes = 0
+        self._has_failure_row = False
+        self._failures_tried_at = -math.inf
         # What this process serves, and since when by the clock of the store.
         self._serves: tuple[object, float] = (None, 0.0)
 
@@ -72,47 +99,48 @@ class Heartbeat:
             "the heartbeat of this process is stored again",
         )
 
+    @property
+    def name(self) -> str:
+        """The name of this process."""
+        return self._name
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether this process serves, and stores what it does for others."""
+        return self._is_serving and not self._silent
+
     def serve(self) -> bool:
-        """Note that this process serves; return whether a heartbeat is due."""
+        """Note that this process serves; return whether there is something to store."""
         self._is_serving = True
         self._own_key()
-        return not self._silent and time.monotonic() - self._tried_at >= _INTERVAL
+        if self._silent:
+            return False
+        return time.monotonic() - self._tried_at >= _INTERVAL or self._has_new_failures()
 
     def beat(self, status: ProcessStatus) -> None:
-        """Store the status of this process, if it serves and *status* is new or due.
+        """Store what is new or due of this process: its status if it serves, and its failures.
 
         Drops the rows of processes that are gone. Raises nothing of the storage.
         """
-        key = self._own_key()
-        if self._silent or not self._is_serving:
+        self._own_key()
+        if self._silent:
             return
         tried_at = time.monotonic()
-        if status == self._stored and tried_at - self._tried_at < _INTERVAL:
-            return
-        from plugreg.storage.clock import now
-        from plugreg.storage.quiet_commits import mark_quiet
-
-        # A storage that fails is tried no sooner than one that works.
-        self._tried_at = tried_at
-        try:
-            with self._storage.transaction() as transaction:
-                time_now = now(self._storage)
-                # A damaged row is left as it is.
-                times, _ = parse_records(_TABLE, dict(transaction.items(_TABLE)), _seen)
-                for other, seen in times.items():
-                    if other != key and not _is_recent(seen, time_now):
-                        transaction.delete(_TABLE, other)
-                transaction.put(_TABLE, key, self._row(status, time_now))
-                mark_quiet(self._storage, transaction)
-        except StorageError as error:
-            self._outage.failed(error)
-            return
-        self._stored = status
-        self._outage.succeeded()
+        has_status = self._is_serving and (
+            status != self._stored or tried_at - self._tried_at >= _INTERVAL
+        )
+        has_failures = self._has_new_failures()
+        if has_status or has_failures:
+            self._store(status if has_status else None, with_failures=has_failures)
 
     def stop(self) -> None:
-        """Delete the row of this process, if it stored one. Raises nothing of the storage."""
+        """Delete the row of this process, if it stored one, and store its last failures.
+
+        Raises nothing of the storage.
+        """
         key = self._own_key()
+        if not self._silent and self._have_failures_changed():
+            self._store(None, with_failures=True)
         if self._stored is None:
             return
         from plugreg.storage.quiet_commits import mark_quiet
@@ -145,12 +173,110 @@ class Heartbeat:
         others.sort(key=lambda record: (record.name, record.host, record.pid))
         return (_record(own_key, self._row(status, time_now)), *others)
 
+    def failures(self) -> tuple[ProcessFailure, ...]:
+        """Return the failures of this process, then those that others have stored.
+
+        Writes nothing. Raises StorageError.
+        """
+        from plugreg._state import failure_rows
+        from plugreg._support.identity import own_identity
+
+        identity = own_identity()
+        own = [
+            failure_rows.with_process(failure, self._name, identity)
+            for failure in self._ledger.all()
+        ]
+        return (*own, *self.failures_of_others())
+
+    def failures_of_others(self) -> tuple[ProcessFailure, ...]:
+        """Return the failures that other processes have stored, the latest process first."""
+        from plugreg._state import failure_rows
+        from plugreg._support.identity import is_gone
+        from plugreg.storage.clock import now
+
+        time_now = now(self._storage)
+        found: list[ProcessFailure] = []
+        rows = failure_rows.read(self._storage.read(failure_rows.FAILURES))
+        seen, _ = parse_records(_TABLE, self._storage.read(_TABLE), _seen)
+        for key, row in sorted(rows.items(), key=lambda item: -item[1].seen):
+            if key != self._own_key():
+                is_seen = key in seen and _is_recent(seen[key], time_now)
+                gone = is_gone(row.identity)
+                is_running = is_seen if gone is None else not gone
+                found += failure_rows.of_process(row, is_running=is_running)
+        return tuple(found)
+
+    # -- the parts ---------------------------------------------------------------------------
+
+    def _has_new_failures(self) -> bool:
+        is_due = time.monotonic() - self._failures_tried_at >= _BETWEEN_FAILURES
+        return is_due and self._have_failures_changed()
+
+    def _have_failures_changed(self) -> bool:
+        has_changed = self._ledger.changes != self._stored_changes
+        return has_changed and (self._has_failure_row or bool(self._ledger.failed))
+
+    def _store(self, status: ProcessStatus | None, *, with_failures: bool) -> None:
+        """Store the status, unless it is None, and the failures in one transaction."""
+        from plugreg.storage.clock import now
+        from plugreg.storage.quiet_commits import mark_quiet
+
+        # A storage that fails is tried no sooner than one that works.
+        tried_at, changes, key = time.monotonic(), self._ledger.changes, self._own_key()
+        if status is not None:
+            self._tried_at = tried_at
+        if with_failures:
+            self._failures_tried_at = tried_at
+        try:
+            with self._storage.transaction() as transaction:
+                time_now = now(self._storage)
+                has_changed = False
+                if with_failures or self._stored is None:
+                    has_changed = self._drop_failures(transaction, time_now)
+                if with_failures:
+                    has_changed |= self._put_failures(transaction, time_now)
+                if status is not None:
+                    _drop_gone(transaction, key, time_now)
+                    transaction.put(_TABLE, key, self._row(status, time_now))
+                if has_changed or status is not None:
+                    mark_quiet(self._storage, transaction)
+        except StorageError as error:
+            self._outage.failed(error)
+            return
+        if status is not None:
+            self._stored = status
+        if with_failures:
+            self._stored_changes, self._has_failure_row = changes, bool(self._ledger.failed)
+        self._outage.succeeded()
+
+    def _drop_failures(self, transaction: Transaction, time_now: float) -> bool:
+        """Drop failures of ended processes that nobody needs; return whether there were any."""
+        from plugreg._state import failure_rows
+        from plugreg._support.identity import own_identity
+
+        host = own_identity().host
+        return failure_rows.clean(transaction, self._own_key(), self._name, host, time_now)
+
+    def _put_failures(self, transaction: Transaction, time_now: float) -> bool:
+        """Put the row of the failures, none without any; return whether that changes anything."""
+        from plugreg._state import failure_rows
+        from plugreg._support.identity import own_identity
+
+        failures = self._ledger.to_store()
+        if not failures:
+            return transaction.delete(failure_rows.FAILURES, self._own_key())
+        row = failure_rows.as_row(self._name, own_identity(), time_now, failures)
+        transaction.put(failure_rows.FAILURES, self._own_key(), row)
+        return True
+
     def _own_key(self) -> str:
         pid = os.getpid()
         if self._key[0] != pid:
-            # The row that was stored before a fork is the parent's.
+            # The rows that were stored before a fork are the parent's.
             self._key = (pid, os.urandom(8).hex())
             self._stored, self._tried_at = None, -math.inf
+            self._stored_changes, self._failures_tried_at = 0, -math.inf
+            self._has_failure_row = False
         return self._key[1]
 
     def _row(self, status: ProcessStatus, seen: float) -> Record:
@@ -159,15 +285,29 @@ class Heartbeat:
         serves = (status.generation, status.active)
         if self._serves[0] != serves:
             self._serves = (serves, seen)
-        return {
-            **status._asdict(),
+        row: dict[str, Any] = {
+            "generation": status.generation,
             "active": list(status.active),
+            "errors": status.errors,
             "since": self._serves[1],
             "name": self._name,
             "pid": os.getpid(),
             "host": gethostname(),
             "seen": seen,
         }
+        if status.slow:
+            row["slow"] = dict(status.slow)
+        if self._narrowed:
+            row["narrowed"] = True
+        return row
+
+
+def _drop_gone(transaction: Transaction, key: str, time_now: float) -> None:
+    """Delete the rows of processes that are gone. A damaged row is left as it is."""
+    times, _ = parse_records(_TABLE, dict(transaction.items(_TABLE)), _seen)
+    for other, seen in times.items():
+        if other != key and not _is_recent(seen, time_now):
+            transaction.delete(_TABLE, other)
 
 
 def _is_recent(seen: float, time_now: float) -> bool:
@@ -189,6 +329,7 @@ def _record(_key: str, row: Record) -> ProcessRecord:
         errors=field(row, "errors", int),
         seen=datetime.fromtimestamp(field(row, "seen", float, int), UTC),
         since=datetime.fromtimestamp(_since(row), UTC),
+        slow=dict(field(row, "slow", dict)) if "slow" in row else {},
         narrowed=row.get("narrowed") is True,
     )
 

@@ -38,8 +38,8 @@ class FailureLedger:
     """Keeps each failure once, with a count, and reports each new failure once.
 
     Two records are the same failure if stage, slug, subject, exception type and the place where it
-    was raised agree; the newer message is kept. Of one plugin the 100 last seen are kept. Nothing
-    is stored: the ledger belongs to one process and ends with it.
+    was raised agree; the newer message is kept. Of one plugin the 100 last seen are kept. The
+    ledger itself belongs to one process and ends with it; the heartbeat stores copies.
 
     Failures are scrubbed of the plugin's protected values before they are compared, kept, logged
     or reported. If *scrubber_of* raises, only the exception type of a record is kept.
@@ -66,6 +66,8 @@ class FailureLedger:
         self._failures: dict[str, dict[tuple[str, ...], PluginFailure]] = {}
         self.failed: Final = self._failures.keys()
         """The plugins that there are records of. Reading it takes no lock."""
+        self.changes = 0
+        """A number that grows with each change of a record. Reading it takes no lock."""
 
     def hide_unless(self, subject: str, holds: Callable[[str], bool]) -> None:
         """Show failures with this subject only while *holds* is true of their slug."""
@@ -108,6 +110,7 @@ class FailureLedger:
                 return ()
             records = self._records() if slug is None else self._failures.get(slug, {}).values()
             before = {record.identity: record for record in records if outdated(record)}
+            self.changes += len(before)
             for record in before.values():
                 own = self._failures[record.slug]
                 del own[record.identity]
@@ -128,6 +131,10 @@ class FailureLedger:
         with self._lock.get():
             records = list(self._records())
         return self._shown(records)
+
+    def to_store(self) -> tuple[PluginFailure, ...]:
+        """Return every record without what is protected by now, in the same order."""
+        return tuple(map(self._scrub, self.all()))
 
     def of(self, slug: str) -> tuple[PluginFailure, ...]:
         """Return the records of one plugin, in the order in which they were first seen."""
@@ -168,6 +175,7 @@ class FailureLedger:
     def _add(self, failure: PluginFailure, known: PluginFailure | None) -> PluginFailure:
         """Keep a failure, counted on from its known record, and return the record."""
         record = failure if known is None else known.again(failure)
+        self.changes += 1
         own = self._failures.setdefault(record.slug, {})
         own[record.identity] = record
         if len(own) > MOST_PER_PLUGIN:

@@ -18,7 +18,16 @@ from plugreg._lifecycle.resolve import Describe, resolve, settle
 from plugreg._support.frozen import Frozen, replace
 from plugreg._support.guard import Guard
 from plugreg.exceptions import InstallError
-from plugreg.records import KnownPlugin, NotLoaded, PluginState, Snapshot
+from plugreg.records import (
+    LOAD_STAGES,
+    HostRules,
+    KnownPlugin,
+    NotLoaded,
+    PluginFailure,
+    PluginState,
+    ProcessRecord,
+    Snapshot,
+)
 from plugreg.repairs._values import (
     Hanging,
     LaterRelease,
@@ -84,13 +93,14 @@ class RepairFinder(Frozen):
     def situation(self) -> Situation:
         """Gather everything that repairs are derived from."""
         snapshot, rules = self.current(), self.stored.rules
-        failures = self.ledger.all()
+        processes = self.heartbeat.processes(self.life.status())
         if rules.safe_mode:
             snapshot = self._as_if_started(snapshot)
         return Situation(
             snapshot=snapshot,
-            failures=failures,
+            failures=self._failures(snapshot, processes),
             is_safe=rules.safe_mode,
+            narrowed=_narrowed(rules, snapshot),
             circuits={
                 slug: state
                 for slug in snapshot.active
@@ -106,8 +116,8 @@ class RepairFinder(Frozen):
             overrides={s: frozenset(own) for s, own in self.stored.settings.overrides.items()},
             damaged=self.stored.damaged(),
             **self._packaged(),
-            slow=self.life.slow_imports,
-            processes=self.heartbeat.processes(self.life.status()),
+            slow={slug: time for process in processes for slug, time in process.slow.items()},
+            processes=processes,
             now=datetime.fromtimestamp(now(self.storage), UTC),
             has_keys=self.has_keys or isinstance(self.storage, MemoryStorage),
             open_file=_open_file(self.storage),
@@ -123,6 +133,25 @@ class RepairFinder(Frozen):
             found["interrupted"] = self.packages.interrupted()
             found["releases"] = self.packages.outdated(ask=False)
         return found
+
+    def _failures(
+        self, snapshot: Snapshot, processes: Iterable[ProcessRecord]
+    ) -> tuple[PluginFailure, ...]:
+        """Return the failures of this process, and those of others that still mean something.
+
+        A failure of a process that has ended does unless the plugin serves somewhere, or only a
+        call has failed.
+        """
+        own = self.ledger.all()
+        known = {failure.identity for failure in own}
+        serving = {*snapshot.active, *(slug for process in processes for slug in process.active)}
+        found: list[PluginFailure] = [*own]
+        for failure in self.heartbeat.failures_of_others():
+            is_over = failure.slug in serving or failure.stage not in LOAD_STAGES
+            if failure.identity not in known and (failure.is_running or not is_over):
+                known.add(failure.identity)
+                found.append(failure)
+        return tuple(found)
 
     def _as_if_started(self, snapshot: Snapshot) -> Snapshot:
         """Return the plugins as a start without safe mode would decide, without importing any."""
@@ -150,6 +179,20 @@ class RepairFinder(Frozen):
                 # Of a plugin that could not be constructed nothing is known.
                 if report is not None and report.outcome == "ok":
                     yield slug, tuple(_of_probe(s) for s in report.settings.values())
+
+
+def _narrowed(rules: HostRules, snapshot: Snapshot) -> str:
+    """Return which plugins the environment leaves out of this process, as a sentence, or ""."""
+    if not rules.is_narrowed:
+        return ""
+    plugins = snapshot.plugins.values()
+    left_out = [known.slug for known in plugins if known.wanted and rules.leaves_out(known.slug)]
+    named = (rules.only or frozenset()) | rules.without
+    unknown = sorted(named - snapshot.plugins.keys())
+    text = "PLUGREG_ONLY or PLUGREG_WITHOUT narrows which plugins this process loads"
+    if left_out:
+        text = f"{text}; it leaves out {', '.join(left_out)}"
+    return f"{text}; no plugin is named {', '.join(unknown)}" if unknown else text
 
 
 def _of_definition(definition: SettingDefinition) -> SettingState:

@@ -225,3 +225,49 @@ def test_every_code_has_a_cause_and_a_remedy():
     for row in CODES.values():
         assert row.cause.endswith(".")
         assert row.remedy.endswith(".")
+
+
+class TestEnvironment:
+    """PLUGREG_ONLY and PLUGREG_WITHOUT narrow what one process loads; nothing of it is stored."""
+
+    @pytest.mark.parametrize(
+        ("variables", "active"),
+        [
+            ({"PLUGREG_ONLY": "Tea"}, ["tea"]),
+            ({"PLUGREG_WITHOUT": "tea, broken"}, ["faulty"]),
+            ({"PLUGREG_ONLY": "tea,faulty", "PLUGREG_WITHOUT": "faulty"}, ["tea"]),
+            ({"PLUGREG_ONLY": ","}, []),
+            ({"PLUGREG_ONLY": ""}, ["faulty", "tea"]),
+        ],
+    )
+    def test_narrow_one_process(self, start, path, monkeypatch, variables, active):
+        """The wishes stay, in the record and in the store; the reason names the variable."""
+        registry = start()
+        registry.switch({"tea": True, "faulty": True})
+        registry.close()
+        before = TinyDBStorage(path).read("plugins")
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        registry = start()
+        assert sorted(registry.active) == active
+        for slug in {"tea", "faulty"} - {*active}:
+            record = registry.get(slug)
+            assert record.wanted
+            assert "is left out of this process by PLUGREG_" in record.reason
+        codes = {code for code, _ in found(registry)}
+        assert ("P028" in codes) is any(variables.values())
+        registry.close()
+        assert TinyDBStorage(path).read("plugins") == before
+
+    def test_mandatory_plugins_too(self, start, monkeypatch):
+        """Otherwise nobody could find out whether one of them is the culprit."""
+        monkeypatch.setenv("PLUGREG_WITHOUT", "tea")
+        registry = start(mandatory=["tea"])
+        assert not registry.active
+        assert not registry.ready
+
+    def test_names_that_are_no_plugin_are_shown(self, start, monkeypatch):
+        """A slip would otherwise look like a process without plugins."""
+        monkeypatch.setenv("PLUGREG_ONLY", "te")
+        (repair,) = start().repairs()
+        assert "no plugin is named te" in repair.text
