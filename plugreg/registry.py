@@ -180,6 +180,8 @@ class PluginRegistry:
         self._parts: Final = Assembly(options, _environment(options))
         self._published: Final = self._parts.published
         self._life: Final = self._parts.life
+        self.storage: Storage = self._parts.storage
+        """The storage that this registry was given, or the one in memory that it made."""
         self.manager: Final = self._parts.calling.manager
         """The one pluggy manager, for as long as the registry lives. A host may register on it."""
         self.dispatch: Final = self._parts.calling.dispatch
@@ -277,11 +279,6 @@ class PluginRegistry:
     def group(self) -> str:
         """The group of the entry points by which plugins are found."""
         return self._parts.options.entry_point_group
-
-    @property
-    def storage(self) -> Storage:
-        """The storage that this registry was given, or the one in memory that it made."""
-        return self._parts.storage
 
     # -- life cycle --------------------------------------------------------------------------
 
