@@ -23,6 +23,24 @@ from plugreg.settings import definition
 
 HEAVY = ("pydantic", "tinydb", "importlib_metadata", "sqlalchemy", "packaging.requirements")
 
+ON_THE_WAY = """
+    exceptions plugin records registry
+    _calls _calls.calling _calls.dispatcher _calls.outcome _calls.wrapping
+    _lifecycle _lifecycle.activate _lifecycle.assembly _lifecycle.build _lifecycle.change_queue
+    _lifecycle.lifecycle _lifecycle.recording _lifecycle.reimport _lifecycle.resolve
+    _lifecycle.settings_health _lifecycle.snapshot _lifecycle.stored
+    _state _state.heartbeat _state.ledger _state.plugin_rows _state.probe_rows _state.published
+    _support _support.frozen _support.guard _support.lazy _support.named _support.per_process
+    _support.signal _support.slugs
+    discovery discovery.entry_points
+    hooks hooks._exchanging hooks._finding hooks._manager hooks._rows hooks._specs hooks._state
+    hooks._tables
+    mixins
+    settings settings.store settings.values
+    storage storage.base storage.memory
+"""
+"""The modules that a start without plugins imports."""
+
 PLUGIN = """
 from plugreg import Plugin, hookimpl
 
@@ -144,6 +162,19 @@ print(json.dumps(sorted(sys.modules)))
         )
 
         assert set(HEAVY).isdisjoint(loaded)
+
+    def test_a_start_without_plugins_brings_in_no_other_module(self):
+        """Each one costs every process of every host time. What is imported later costs few."""
+        loaded = run(
+            """
+            import json, sys
+            from plugreg import PluginRegistry
+            PluginRegistry("shop").load()
+            print(json.dumps(sorted(name for name in sys.modules if name.startswith("plugreg."))))
+            """
+        )
+
+        assert {name.removeprefix("plugreg.") for name in loaded} == set(ON_THE_WAY.split())
 
     def test_a_load_brings_in_what_its_plugins_use(self, filled):
         """No capability, definition of settings or observer, since the one plugin has none."""

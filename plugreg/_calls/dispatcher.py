@@ -23,7 +23,6 @@ from plugreg.hooks import (
     Implementations,
     Keep,
     PluginManager,
-    Position,
     Row,
     refuse,
 )
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from plugreg._calls.aio import AsyncCalls
     from plugreg._calls.circuits import Circuits
     from plugreg._calls.supervision import Supervision
+    from plugreg.hooks import Position
     from plugreg.observation import CallStats, Observation, RunningCall
 
 P = ParamSpec("P")

@@ -25,6 +25,10 @@ else:
 
     def __getattr__(name: str) -> object:
         # PEP 562: a plugin's module needs the markers alone.
+        if name == "Position":
+            from plugreg.hooks._order import Position
+
+            return Position
         if name in __all__:
             import pluggy
 

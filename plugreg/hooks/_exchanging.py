@@ -12,8 +12,8 @@ import pluggy
 from pluggy import HookCaller, HookImpl
 
 from plugreg._support.guard import Guard
-from plugreg.hooks._identity import Delivered, slug_of
-from plugreg.hooks._state import Exchange, HistoricCall, ManagerState
+from plugreg.hooks._rows import slug_of
+from plugreg.hooks._state import Delivered, Exchange, HistoricCall, ManagerState
 from plugreg.hooks._tables import Implementations
 
 

@@ -27,15 +27,15 @@ from plugreg.hooks._exchanging import (
     store,
 )
 from plugreg.hooks._finding import OBJECT_NAMES, MarkedFunction, Marks, as_plain, find_at_once
-from plugreg.hooks._identity import SLUG, Identities
-from plugreg.hooks._order import Position, explain_order
-from plugreg.hooks._rows import Row
+from plugreg.hooks._rows import SLUG, Row
 from plugreg.hooks._specs import PlugregSpecs
-from plugreg.hooks._state import ManagerState, Offer
+from plugreg.hooks._state import Identities, ManagerState, Offer
 from plugreg.hooks._tables import HookSubset, HookTable, Implementations, Rank
 
 if TYPE_CHECKING:
     import importlib.metadata
+
+    from plugreg.hooks._order import Position
 
 
 _OF_EVERY_OBJECT: Final = frozenset(dir(object))
@@ -439,7 +439,7 @@ class PluginManager(ExchangingManager):
             UnknownHookError: If neither a spec nor an implementation has this name.
             TypeError: If *hook* is neither.
         """
-        return explain_order(self.table(hook).impls)
+        return self.table(hook).explain()
 
     def table(self, hook: Any) -> HookTable:
         """Return a hook as the isolated call needs it.

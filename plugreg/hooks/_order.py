@@ -1,4 +1,7 @@
-"""The order of a hook's implementations under constraints."""
+"""The order of a hook's implementations under constraints.
+
+It is imported with the first implementation that has any.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import cast
 from pluggy import HookImpl
 
 from plugreg._support.named import NamedTuple
-from plugreg.hooks._identity import slug_of
+from plugreg.hooks._rows import slug_of
 from plugreg.hooks._specs import RELATIONS, Relation
 
 At = Mapping[str, Sequence[int]]
@@ -187,11 +190,6 @@ def _reached(start: int, edges: Edges) -> set[int]:
 
 
 # -- the order of implementations ------------------------------------------------------------
-
-
-def has_constraints(impl: HookImpl) -> bool:
-    """Return whether an implementation has ordering constraints."""
-    return any(relation in impl.opts for relation in RELATIONS)
 
 
 def arrange(base: list[HookImpl]) -> Arranged:

@@ -11,7 +11,9 @@ from typing import Any, Final
 from pluggy import HookCallError, HookImpl, Result
 
 from plugreg._support.named import NamedTuple
-from plugreg.hooks._identity import slug_of
+
+SLUG: Final = "plugreg_slug"
+"""The option of an implementation that has its plugin's slug, where that is not its name."""
 
 ABSENT: Final = object()
 """Stands for an argument that a call of a hook without a spec does not give."""
@@ -19,6 +21,12 @@ ABSENT: Final = object()
 
 Pick = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 """Returns the values that a function takes of the arguments of a call."""
+
+
+def slug_of(impl: HookImpl) -> str:
+    """Return the slug of an exchanged plugin, the name of one that the host registered."""
+    slug: str = impl.opts.get(SLUG) or impl.plugin_name  # type: ignore[assignment]
+    return slug
 
 
 def _pick_none(_: Mapping[str, Any]) -> tuple[Any, ...]:

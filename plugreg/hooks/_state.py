@@ -1,21 +1,68 @@
-"""The manager's own state, and the order of exchanged implementations."""
+"""The manager's own state, and the order of exchanged implementations.
+
+Plugin objects are kept track of without comparing or hashing them.
+"""
 
 from __future__ import annotations
 
 import threading
+import weakref
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pluggy import HookCaller, HookImpl
 
 from plugreg._support.named import NamedTuple
 from plugreg._support.per_process import PerProcess
-from plugreg.hooks._identity import Delivered
-from plugreg.hooks._order import Arranged, arrange, has_constraints
 from plugreg.hooks._rows import Row
+from plugreg.hooks._specs import RELATIONS
 from plugreg.hooks._tables import HookTable, Implementations, Rank, section
+
+if TYPE_CHECKING:
+    from plugreg.hooks._order import Arranged
+
+
+class Identities:
+    """A set of objects that compares by identity alone."""
+
+    def __init__(self, objects: Iterable[Any]) -> None:
+        self._objects = {id(item): item for item in objects}
+
+    def __contains__(self, item: object) -> bool:
+        return id(item) in self._objects
+
+
+class Delivered:
+    """The number of historic calls of one hook that each plugin object has received.
+
+    It keeps no object alive that has weak references. Of the others it keeps the last object of
+    each plugin: while it is alive, no other object can have its id.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[int, tuple[object, int]] = {}
+        self._last: dict[str, object] = {}
+
+    def get(self, plugin: object) -> int:
+        """Return the number of calls that this object has received."""
+        _, count = self._counts.get(id(plugin), (None, 0))
+        return count
+
+    def put(self, slug: str, plugin: object, count: int) -> None:
+        """Remember the number of calls that a leaving object has received."""
+        key = id(plugin)
+        holder: object = None
+        try:
+            # The entry goes with the object, before another one can get the same id.
+            holder = weakref.ref(plugin, lambda _: self._counts.pop(key, None))
+        except TypeError:
+            before = self._last.get(slug)
+            self._last[slug] = plugin
+            if before is not None and before is not plugin:
+                self._counts.pop(id(before), None)
+        self._counts[key] = (holder, count)
 
 
 class HistoricCall(NamedTuple):
@@ -119,9 +166,11 @@ class ManagerState:
     ) -> list[HookImpl]:
         """Return a hook's new list, ordered by its constraints; ``coming`` are new in it."""
         # Without constraints before and among the new ones, the others need not be looked through.
-        if (hook_name in self.arranged or any(map(has_constraints, coming))) and any(
-            map(has_constraints, impls)
+        if (hook_name in self.arranged or any(map(_has_constraints, coming))) and any(
+            map(_has_constraints, impls)
         ):
+            from plugreg.hooks._order import arrange
+
             self.arranged[hook_name] = found = arrange(impls)
             return found.impls
         self.arranged.pop(hook_name, None)
@@ -164,3 +213,8 @@ class ManagerState:
             return place < new_place if is_trylast else new_place < place
 
         return follows
+
+
+def _has_constraints(impl: HookImpl) -> bool:
+    """Return whether an implementation has ordering constraints."""
+    return any(relation in impl.opts for relation in RELATIONS)

@@ -14,12 +14,12 @@ from pluggy import HookCaller, HookCallError, HookImpl
 from pluggy._hooks import HookSpec
 
 from plugreg._support.frozen import Frozen, replace
-from plugreg.hooks._identity import SLUG, slug_of
-from plugreg.hooks._order import Position, explain_order
-from plugreg.hooks._rows import ABSENT, Row, make_row, refuse
+from plugreg.hooks._rows import ABSENT, SLUG, Row, make_row, refuse, slug_of
 
 if TYPE_CHECKING:
     import importlib.metadata
+
+    from plugreg.hooks._order import Position
 
 Rank = tuple[Any, ...]
 """The place of a plugin among the others: plugins registered later have a greater rank."""
@@ -264,6 +264,12 @@ class HookTable:
             loop = self.loops[first] = make_loop(self.shapes, len(self.parameters), first=first)
         return loop
 
+    def explain(self) -> tuple[Position, ...]:
+        """Return all implementations in call order, with reasons."""
+        from plugreg.hooks._order import explain_order
+
+        return explain_order(self.impls)
+
     def _check(self, found: dict[str, Any]) -> dict[str, Any]:
         name = self.hook.name
         if self.is_historic:
@@ -335,7 +341,7 @@ class HookSubset:
         Args:
             hook: The spec function, or the hook's name.
         """
-        return explain_order(self.table(hook).impls)
+        return self.table(hook).explain()
 
 
 def _parameters(
