@@ -16,7 +16,7 @@ SERVE_PORT ?= 8000
 # One pip, new enough for dependency groups, fills all environments.
 PIP := build/tools/bin/pip --disable-pip-version-check
 PLUGREG := build/wheels/plugreg-*.whl
-SOURCES := pyproject.toml README.md LICENSE $(shell find plugreg sample_plugins \
+SOURCES := pyproject.toml README.md LICENSE pytest_plugreg.py $(shell find plugreg sample_plugins \
 	-name '*.py' -o -name '*.js' -o -name 'py.typed' -o -name 'pyproject.toml')
 
 # Without the folder it is started in on its path, a Python tests what is installed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NotRequired, Self, TypedDict
@@ -125,6 +126,9 @@ class PluginRegistry:
             moment it watches or answers requests.
         index: File that keeps the result of discovery for the next start. None means no index.
         index_verify: Whether files that were edited in place are noticed with an index.
+        path: Folders to search for installed plugins. None means ``sys.path``; an empty one means
+            that no installed plugin is looked for.
+        clock: Returns the seconds by which circuits count. They never go back.
 
     Raises:
         ValueError: If arguments contradict each other or themselves.
@@ -170,6 +174,8 @@ class PluginRegistry:
         process: str | None = None,
         index: str | os.PathLike[str] | None = None,
         index_verify: bool = False,
+        path: Iterable[str | os.PathLike[str]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         given = locals()
         del given["self"]

@@ -70,6 +70,7 @@ class Calling:
         circuit: CircuitPolicy | None,
         observe: bool | Iterable[CallObserver],
         timeout: float | None,
+        clock: Callable[[], float],
         record: RecordFailure,
         check_ready: Callable[[], object],
     ) -> None:
@@ -90,7 +91,7 @@ class Calling:
             from plugreg._calls.circuits import Circuits
             from plugreg._calls.supervision import Supervision
 
-            self._circuits = Circuits(circuit, self._record_opening)
+            self._circuits = Circuits(circuit, self._record_opening, clock)
             supervision = Supervision(self._circuits, observers)
         self.manager: Final = _manager_of(host, manager, implicit_prefix)
         self.manager.supervise(None if supervision is None else supervision.around)

@@ -137,6 +137,7 @@ def sources(options: Options, *, safe_mode: bool) -> Sources:
             for sample in as_tuple("samples", options.samples)
         ),
         directories=tuple(map(absolute_path, as_tuple("directories", options.directories))),
+        path=None if options.path is None else (*map(str, as_tuple("path", options.path)),),
         index=None if index is None or safe_mode else absolute_path(index),
         verify=options.index_verify,
         slug_of=options.slug_of,
@@ -295,6 +296,7 @@ class Assembly:
             circuit=options.circuit,
             observe=options.observe,
             timeout=options.call_timeout,
+            clock=options.clock,
             record=self.ledger.record,
             check_ready=self.published.check_loaded,
         )

@@ -1,0 +1,50 @@
+"""The kit for authors of plugins: hosts for tests.
+
+The fixture ``plugin_host`` comes with pytest's entry point, and needs no import. A host gives its
+authors one of its own with `host_fixture`. See
+``docs/author/testing.md``.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from plugreg.testing.before import OldSettings, stored
+    from plugreg.testing.client import APIClient, APIResponse
+    from plugreg.testing.expecting import ExpectedFailure
+    from plugreg.testing.fixtures import host_fixture
+    from plugreg.testing.host import PluginHost
+    from plugreg.testing.moments import TestTime
+else:
+    from types import MappingProxyType
+
+    _NAMES = MappingProxyType(
+        {
+            "before": "OldSettings stored",
+            "client": "APIClient APIResponse",
+            "expecting": "ExpectedFailure",
+            "fixtures": "host_fixture",
+            "host": "PluginHost",
+            "moments": "TestTime",
+        }
+    )
+
+    def __getattr__(name: str) -> object:
+        # PEP 562: pytest is imported where a name needs it.
+        from importlib import import_module
+
+        for module, names in _NAMES.items():
+            if name in names.split():
+                return getattr(import_module(f"{__name__}.{module}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = [
+    "APIClient",
+    "APIResponse",
+    "ExpectedFailure",
+    "OldSettings",
+    "PluginHost",
+    "TestTime",
+    "host_fixture",
+    "stored",
+]

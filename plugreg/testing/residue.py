@@ -1,0 +1,164 @@
+"""What a plugin leaves in its process after it was switched off."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+from plugreg._support.named import NamedTuple
+
+PATIENCE: Final = 2.0
+"""Seconds that threads may take to end after their plugin was switched off."""
+
+_IGNORED: Final = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION", "COLUMNS", "LINES")
+
+
+class Surroundings(NamedTuple):
+    """The parts of a process that plugins change by mistake, at one moment."""
+
+    threads: frozenset[threading.Thread]
+    tasks: frozenset[Any]
+    handlers: frozenset[tuple[str, int, str]]
+    level: int
+    signals: tuple[tuple[str, Any], ...]
+    path: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    folder: str
+    exits: int
+    finders: tuple[int, ...]
+
+
+def surroundings() -> Surroundings:
+    """Return the surroundings of this moment; nothing is changed."""
+    return Surroundings(
+        threads=frozenset(thread for thread in threading.enumerate() if not _is_ours(thread)),
+        tasks=frozenset(_tasks()),
+        handlers=frozenset(_handlers()),
+        level=logging.root.level,
+        signals=tuple(_signals()),
+        path=tuple(sys.path),
+        environment=tuple(sorted((k, v) for k, v in os.environ.items() if k not in _IGNORED)),
+        folder=_folder(),
+        exits=atexit._ncallbacks(),
+        finders=tuple(map(id, sys.meta_path)),
+    )
+
+
+def changes(before: Surroundings, after: Surroundings) -> tuple[str, ...]:
+    """Return what is in the later surroundings that was not in the earlier ones, as clauses.
+
+    Args:
+        before: The earlier surroundings.
+        after: The later ones.
+    """
+    return (*_left(before, after), *_ambient(before, after))
+
+
+def _left(before: Surroundings, after: Surroundings) -> Iterator[str]:
+    """Yield the things that somebody started and did not end."""
+    for thread in sorted(after.threads - before.threads, key=lambda thread: thread.name):
+        yield f"thread {thread.name!r} runs"
+    for task in after.tasks - before.tasks:
+        yield f"task {task.get_name()!r} runs"
+    for logger, _, kind in sorted(after.handlers - before.handlers):
+        yield f"logger {logger!r} has a {kind} more"
+    if after.exits > before.exits:
+        yield f"{after.exits - before.exits} functions more run at exit (atexit)"
+
+
+def _ambient(before: Surroundings, after: Surroundings) -> Iterator[str]:
+    """Yield the settings of the process that are different."""
+    if before.level != after.level:
+        level = logging.getLevelName(after.level)
+        yield f"the root logger's level is {level}"
+    for (name, old), (_, new) in zip(before.signals, after.signals, strict=True):
+        if old != new:
+            yield f"signal {name} has the handler {getattr(new, '__qualname__', new)!r}"
+    if before.path != after.path:
+        added = [entry for entry in after.path if entry not in before.path]
+        yield f"sys.path has changed ({', '.join(map(repr, added)) or 'entries are gone'})"
+    for name in sorted(_keys(before) ^ _keys(after)):
+        there = "is set" if name in _keys(after) else "is gone"
+        yield f"environment variable {name!r} {there}"
+    for name in sorted(_keys(before) & _keys(after)):
+        if dict(before.environment)[name] != dict(after.environment)[name]:
+            yield f"environment variable {name!r} has another value"
+    if before.folder != after.folder:
+        yield f"the working folder is {after.folder!r}"
+    if before.finders != after.finders:
+        yield "sys.meta_path has changed"
+
+
+def ambient(before: Surroundings, after: Surroundings) -> frozenset[str]:
+    """Return the settings of the process that are different, as clauses.
+
+    Args:
+        before: The earlier surroundings.
+        after: The later ones.
+    """
+    return frozenset(_ambient(before, after))
+
+
+def left_over(before: Surroundings, changed: frozenset[str] | None = None) -> tuple[str, ...]:
+    """Wait for threads to end, and return what is left since some moment.
+
+    Args:
+        before: The surroundings at that moment.
+        changed: The settings of the process that the plugin has changed, as clauses; a test may
+            have changed others. None counts all.
+    """
+    deadline = time.monotonic() + PATIENCE
+    for thread in surroundings().threads - before.threads:
+        if thread is not threading.current_thread():
+            thread.join(max(0.0, deadline - time.monotonic()))
+    after = surroundings()
+    kept = [clause for clause in _ambient(before, after) if changed is None or clause in changed]
+    return (*_left(before, after), *kept)
+
+
+def _keys(found: Surroundings) -> set[str]:
+    return {name for name, _ in found.environment}
+
+
+def _is_ours(thread: threading.Thread) -> bool:
+    # Those of plugreg and of the tools around it end by themselves, or never.
+    return thread.name.startswith(("plugreg", "pydevd", "execnet"))
+
+
+def _tasks() -> set[Any]:
+    try:
+        return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+    except RuntimeError:  # No loop runs in this thread.
+        return set()
+
+
+def _handlers() -> Iterator[tuple[str, int, str]]:
+    known = {"root": logging.root, **logging.root.manager.loggerDict}
+    for name, logger in known.items():
+        for handler in getattr(logger, "handlers", ()):
+            # pytest has one for each phase of a test.
+            if not type(handler).__module__.startswith("_pytest"):
+                yield name, id(handler), type(handler).__name__
+
+
+def _signals() -> Iterator[tuple[str, Any]]:
+    for number in sorted(signal.valid_signals()):
+        try:
+            yield signal.Signals(number).name, signal.getsignal(number)
+        except ValueError:  # A real-time signal without a name.
+            continue
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - the string is compared.
+    except OSError:
+        return ""
