@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from plugreg._lifecycle.assembly import Options
     from plugreg._lifecycle.catalogue import Catalogue
     from plugreg._lifecycle.coordination import Coordination
-    from plugreg._lifecycle.lifecycle import Environment
     from plugreg._lifecycle.load import Construct
     from plugreg._lifecycle.operator import Operator
+    from plugreg._lifecycle.protocols import Environment
     from plugreg._probe.prober import Prober
     from plugreg._state.configuration import Configuration
     from plugreg._state.ledger import OnFailure

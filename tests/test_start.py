@@ -29,7 +29,7 @@ ON_THE_WAY = """
     _lifecycle _lifecycle.activate _lifecycle.assembly _lifecycle.build _lifecycle.change_queue
     _lifecycle.lifecycle _lifecycle.recording _lifecycle.reimport _lifecycle.resolve
     _lifecycle.settings_health _lifecycle.snapshot _lifecycle.stored
-    _state _state.heartbeat _state.ledger _state.plugin_rows _state.probe_rows _state.published
+    _state _state.ledger _state.plugin_rows _state.probe_rows _state.published
     _support _support.frozen _support.guard _support.lazy _support.named _support.per_process
     _support.signal _support.slugs
     discovery discovery.entry_points

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from plugreg._calls.calling import Calling
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.build import Builder
-from plugreg._lifecycle.lifecycle import Environment, LifeCycle
+from plugreg._lifecycle.lifecycle import LifeCycle
 from plugreg._lifecycle.settings_health import SettingsHealth
 from plugreg._lifecycle.stored import StoredRows
-from plugreg._state.heartbeat import Heartbeat
 from plugreg._state.ledger import FailureLedger
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._state.probe_rows import ProbeRows
@@ -32,6 +31,8 @@ from plugreg.storage import MemoryStorage
 if TYPE_CHECKING:
     from plugreg._lifecycle.binding import BoundContext
     from plugreg._lifecycle.load import Acceptance, Loading
+    from plugreg._lifecycle.protocols import Environment
+    from plugreg._state.heartbeat import Heartbeat
     from plugreg.discovery.facts import Facts
     from plugreg.events import Events
     from plugreg.mixins import MixinSpec
@@ -302,13 +303,6 @@ class Assembly:
         )
         for subject, holds in self.calling.conditions.items():
             self.ledger.hide_unless(subject, holds)
-        self.heartbeat = Heartbeat(
-            self.storage,
-            options.process,
-            self.ledger,
-            silent=self.rules.safe_mode,
-            narrowed=self.rules.is_narrowed,
-        )
         off = switched_off(self.mixins, options.switches)
         manager = self.calling.manager
         activator = Activator(self.mixins, off, manager, self._open_context)
@@ -328,7 +322,7 @@ class Assembly:
             ledger=self.ledger,
             health=self.health,
             stored=self.stored,
-            heartbeat=self.heartbeat,
+            heartbeat=None if self._is_unseen else self.heartbeat,
             wait=options.reload_wait,
             environment=environment,
             notify=self.emit,
@@ -336,6 +330,24 @@ class Assembly:
         if options.events is not None:
             # A wrong option is refused when the registry is made.
             _ = self.events
+
+    @property
+    def _is_unseen(self) -> bool:
+        """Whether other processes never see what this one does."""
+        return self.rules.safe_mode or isinstance(self.storage, MemoryStorage)
+
+    @lazy
+    def heartbeat(self) -> Heartbeat:
+        """What this process stores of itself for others, and what those have stored."""
+        from plugreg._state.heartbeat import Heartbeat
+
+        return Heartbeat(
+            self.storage,
+            self.options.process,
+            self.ledger,
+            silent=self._is_unseen,
+            narrowed=self.rules.is_narrowed,
+        )
 
     @lazy
     def events(self) -> Events:

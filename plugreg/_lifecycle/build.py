@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.reimport import Code, Evictions, is_same_code
@@ -29,16 +29,7 @@ from plugreg.records import (
 
 if TYPE_CHECKING:
     from plugreg._lifecycle.load import Loading
-
-
-class Remember(Protocol):
-    """Stores plugins that are new, and returns the rows of all, or with ``few`` of these alone."""
-
-    def __call__(
-        self, specs: Iterable[PluginSpec], /, *, few: bool = False
-    ) -> Mapping[Slug, PluginRow]:
-        """Store the new ones of these plugins; there is one spec for each slug."""
-        ...
+    from plugreg._lifecycle.protocols import Remember
 
 
 _MOST_ROUNDS: Final = 51
@@ -76,7 +67,7 @@ class Builder:
         manual: Sequence[PluginSpec],
         remember: Remember,
         *,
-        remake: Remake = Remake.CHANGED,
+        remake: Remake = "changed",
         only: frozenset[str] | None = None,
     ) -> Built:
         """Load and activate the wanted plugins, and keep what is in service and unchanged.
@@ -160,7 +151,7 @@ class Builder:
         """Return whether an active plugin stays as it is, its hooks being still in service."""
         return (
             self._manager.is_taken_in(spec.slug)
-            and work.remake is Remake.CHANGED
+            and work.remake == "changed"
             and is_same_code(old.loaded.spec, spec)
         )
 
@@ -170,7 +161,7 @@ class Builder:
         """Load and activate one plugin, or hold it."""
         slug = spec.slug
         known = work.previous.plugins.get(slug)
-        is_full = work.remake is Remake.CODE
+        is_full = work.remake == "code"
         # The host's modules stay, whatever its distribution brings.
         if spec.distribution is None or spec.distribution != self._rules.distribution:
             with Guard() as guard:

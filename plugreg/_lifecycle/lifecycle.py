@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from plugreg._calls.calling import Calling
 from plugreg._lifecycle.activate import Activator
@@ -18,7 +18,6 @@ from plugreg._lifecycle.reimport import forget_folders
 from plugreg._lifecycle.settings_health import SettingsHealth
 from plugreg._lifecycle.snapshot import Built, Remake
 from plugreg._lifecycle.stored import StoredRows
-from plugreg._state.heartbeat import Heartbeat, ProcessStatus
 from plugreg._state.ledger import FailureLedger
 from plugreg._state.published import Published, RevisionTracker
 from plugreg._support.frozen import replace
@@ -37,28 +36,12 @@ from plugreg.records import (
     Stage,
 )
 
+if TYPE_CHECKING:
+    from plugreg._lifecycle.protocols import Environment
+    from plugreg._state.heartbeat import Heartbeat, ProcessStatus
+
 _SLOW: Final = 1.0
 """Seconds above which an import is slow."""
-
-
-class Environment(Protocol):
-    """Packages of plugins that other processes may exchange."""
-
-    def is_current(self) -> bool:
-        """Return whether they are those that this process uses."""
-        ...
-
-    def follow(self) -> None:
-        """Use those that are there now."""
-        ...
-
-    def failures(self) -> tuple[PluginFailure, ...]:
-        """Return a failure for each fault of the environment."""
-        ...
-
-    def close(self) -> None:
-        """Let other processes remove what this one has used."""
-        ...
 
 
 class LifeCycle:
@@ -70,6 +53,7 @@ class LifeCycle:
 
     Args:
         wait: Seconds that a change waits for the one before it.
+        heartbeat: Stores what this process runs, None where no other process can read it.
         environment: The environment of installed plugins, None without one.
         notify: Emits an event to plugins, once it may.
     """
@@ -85,7 +69,7 @@ class LifeCycle:
         ledger: FailureLedger,
         health: SettingsHealth,
         stored: StoredRows,
-        heartbeat: Heartbeat,
+        heartbeat: Heartbeat | None,
         wait: float,
         environment: Environment | None,
         notify: Notify,
@@ -125,6 +109,8 @@ class LifeCycle:
 
     def status(self) -> ProcessStatus:
         """Return which plugins are in service now, and by which epoch of the plugin rows."""
+        from plugreg._state.heartbeat import ProcessStatus
+
         return ProcessStatus(
             generation=self._revisions.epoch,
             active=tuple(self._published.snapshot.active),
@@ -142,7 +128,7 @@ class LifeCycle:
         is deferred.
         """
         collect = collect or not self._published.is_loaded
-        remake = Remake.CODE if full else Remake.OBJECTS if force else Remake.CHANGED
+        remake: Remake = "code" if full else "objects" if force else "changed"
         job = partial(
             self._reload, collect=collect, remake=remake, everywhere=everywhere, again=collect
         )
@@ -203,7 +189,7 @@ class LifeCycle:
 
         From now on it is stored with each change, too.
         """
-        if self._heartbeat.serve():
+        if self._heartbeat is not None and self._heartbeat.serve():
             self._run(lambda: None)
 
     def register(self, spec: PluginSpec) -> None:
@@ -261,7 +247,8 @@ class LifeCycle:
         if self._is_behind:
             self._carry_out_rest()
         yield
-        self._heartbeat.beat(self.status())
+        if self._heartbeat is not None:
+            self._heartbeat.beat(self.status())
 
     def _is_environment_current(self) -> bool:
         return self._environment is None or self._environment.is_current()
@@ -289,7 +276,8 @@ class LifeCycle:
         self._health.forget(active)
         for failure in self._activator.settle({}):
             self._ledger.record(failure)
-        self._heartbeat.stop()
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
         if self._environment is not None:
             self._environment.close()
         self._has_ended = True
@@ -349,7 +337,7 @@ class LifeCycle:
                 self._read_values()
             is_other = not self._is_environment_current()
             if found is None or is_other or self._known_damage != self._stored.damage():
-                self._reload(collect=True, remake=Remake.CHANGED)
+                self._reload(collect=True, remake="changed")
                 return True
             wanted, epoch = found
             if wanted != snapshot.wished:
@@ -395,7 +383,7 @@ class LifeCycle:
         self,
         found: Discovery,
         *,
-        remake: Remake = Remake.CHANGED,
+        remake: Remake = "changed",
         only: frozenset[str] | None = None,
         collected: Discovery | None = None,
         again: bool = False,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Iterable, Mapping
-from enum import IntEnum
 from operator import attrgetter
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from plugreg._lifecycle.reimport import Evictions
 from plugreg._support.frozen import replace
@@ -37,16 +36,12 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 
-class Remake(IntEnum):
-    """How much of a plugin that is in service already is made again; more includes less.
+Remake = Literal["changed", "objects", "code"]
+"""How much of a plugin that is in service already is made again; each includes those before it.
 
-    CHANGED: only plugins whose distribution, file or object is another one than before. OBJECTS:
-    every plugin that is an object of a class. CODE: every plugin's modules too.
-    """
-
-    CHANGED = 0
-    OBJECTS = 1
-    CODE = 2
+``changed``: only plugins whose distribution, file or object is another one than before.
+``objects``: every plugin that is an object of a class. ``code``: every plugin's modules too.
+"""
 
 
 class Built(NamedTuple):

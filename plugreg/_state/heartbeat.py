@@ -21,14 +21,13 @@ from plugreg._support.frozen import Frozen
 from plugreg._support.lazy import lazy
 from plugreg.exceptions import StorageError
 from plugreg.records import ProcessRecord
-from plugreg.storage import MemoryStorage, Storage
 from plugreg.storage.base import Record, field, parse_records
 
 if TYPE_CHECKING:
     from plugreg._state.ledger import FailureLedger
     from plugreg._support.outages import Outage
     from plugreg.records import ProcessFailure
-    from plugreg.storage import Transaction
+    from plugreg.storage import Storage, Transaction
 
 _TABLE: Final = "processes"
 _INTERVAL: Final = 30.0
@@ -61,7 +60,7 @@ class Heartbeat:
         storage: The storage that the processes share.
         name: The host's name for this process. Defaults to the name of its program.
         ledger: The failures of this process.
-        silent: Whether to store nothing, ever. With a storage in memory nothing is stored either.
+        silent: Whether to store nothing, ever.
         narrowed: Whether variables of its environment leave plugins out of this process.
     """
 
@@ -77,7 +76,7 @@ class Heartbeat:
         self._storage = storage
         self._name = name or PurePath(sys.argv[0] if sys.argv else "").name or "python"
         self._ledger = ledger
-        self._silent = silent or isinstance(storage, MemoryStorage)
+        self._silent = silent
         self._narrowed = narrowed
         self._is_serving = name is not None
         self._key: tuple[int, str] = (0, "")

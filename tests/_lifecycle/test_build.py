@@ -12,7 +12,6 @@ from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.binding import BoundContext
 from plugreg._lifecycle.build import Builder
 from plugreg._lifecycle.load import Acceptance, load
-from plugreg._lifecycle.snapshot import Remake
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.slugs import Slug
 from plugreg.discovery import objects
@@ -118,9 +117,7 @@ class TestBuilder:
         assert list(built.snapshot.active) == ["a", "b"]
         assert yard.manager.get_plugins() == set()
 
-    @pytest.mark.parametrize(
-        ("remake", "calls"), [(Remake.CHANGED, []), (Remake.OBJECTS, ["+a", "+b"])]
-    )
+    @pytest.mark.parametrize(("remake", "calls"), [("changed", []), ("objects", ["+a", "+b"])])
     def test_how_much_is_made_anew(self, log, remake, calls):
         """Unchanged plugins are kept as they are, unless all are to be made again."""
         yard = Yard()
@@ -269,7 +266,7 @@ class TestBuilder:
         yard = Yard()
         plugin = Noting()
         first = yard.build(("a", plugin)).snapshot
-        built = yard.build(("a", plugin), previous=first, remake=Remake.OBJECTS)
+        built = yard.build(("a", plugin), previous=first, remake="objects")
         assert log == ["+a"]
         assert built.updated == {"a"}
         assert built.snapshot.active["a"].plugin is plugin
