@@ -75,7 +75,8 @@ class SettingsHealth:
                 known = self._found.get(plugin.slug)
                 if known is None or known.active is not plugin:
                     self._found[plugin.slug] = SettingFaults(plugin)
-            records += self._check_all(plugin)
+            if plugin.settings or plugin.user_settings or self._store.knows(plugin.slug):
+                records += self._check_all(plugin)
         return records
 
     def check_read(self, plugins: Iterable[ActivePlugin], read: Callable[[], T]) -> T:

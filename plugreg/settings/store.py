@@ -23,7 +23,6 @@ from plugreg.settings.values import (
     FIRST_VERSION,
     NOTHING,
     Declared,
-    PluginValues,
     StoredSettings,
     StoredValue,
     User,
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from plugreg._support.redact import Scrubber
     from plugreg.encryption import Encryption
     from plugreg.settings.definition import SettingDefinition
+    from plugreg.settings.plugin_values import PluginValues
 
 TABLES: Final = ("settings", "user_settings")
 VERSIONS: Final = "versions"
@@ -106,7 +106,7 @@ class SettingsStore:
         """
         values = self._values.get(slug)
         if values is None:
-            values = self._gone.get(slug) or PluginValues(self.overrides.get(slug, EMPTY))
+            values = self._gone.get(slug) or _new_values(self.overrides.get(slug, EMPTY))
             # Two threads at once get the same object.
             values = self._values.setdefault(slug, values)
         return values
@@ -119,6 +119,14 @@ class SettingsStore:
         """
         values = self._values.get(slug)
         return NOTHING if values is None else values.stored
+
+    def knows(self, slug: str) -> bool:
+        """Return whether a plugin has values or declares any: most plugins do neither.
+
+        Args:
+            slug: Slug of the plugin.
+        """
+        return slug in self._values or slug in self.overrides
 
     def all_stored(self) -> dict[str, StoredSettings]:
         """Return the stored settings of every plugin that has any, by slug."""
@@ -167,6 +175,8 @@ class SettingsStore:
             slug: Slug of the plugin.
             declared: Declaration of the plugin.
         """
+        if declared == Declared() and not self.knows(slug) and slug not in self._gone:
+            return
         values = self.of(slug)
         values.declare(declared)
         before = values.stored
@@ -379,8 +389,7 @@ class SettingsStore:
 
     def _known_or_empty(self, slug: str) -> PluginValues:
         """Return the values of a plugin; nothing is kept of one that nobody knows."""
-        is_known = slug in self._values or slug in self.overrides
-        return self.of(slug) if is_known else PluginValues(EMPTY)
+        return self.of(slug) if self.knows(slug) else _new_values(EMPTY)
 
     def _read(
         self, read_table: Callable[[str], Any], only: str | None = None
@@ -505,3 +514,10 @@ def _version_fault(stored: int, known: int, declared: int) -> str | None:
             "reload(force=True) migrates them"
         )
     return None
+
+
+def _new_values(overrides: Mapping[str, Any]) -> PluginValues:
+    # Few plugins have values, and no start needs the module without them.
+    from plugreg.settings.plugin_values import PluginValues
+
+    return PluginValues(overrides)
