@@ -611,6 +611,11 @@ class PluginRegistry:
         return self._published.current().by_mixin.get(key.strip().lower(), ())
 
     @property
+    def safe_mode(self) -> bool:
+        """Whether no plugin is loaded, by ``safe_mode=`` or by ``PLUGREG_SAFE_MODE``."""
+        return self._parts.rules.safe_mode
+
+    @property
     def hook(self) -> Any:
         """The relay of pluggy, with pluggy's semantics: ``registry.hook.price(item="tea")``."""
         return self.manager.hook

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from plugreg._lifecycle.lifecycle import LifeCycle
 from plugreg._state import leases
 from plugreg._state.heartbeat import Heartbeat
 from plugreg._state.published import Published
 from plugreg._state.watch import Follower, Hints, Watch
+from plugreg._support.lazy import lazy
 from plugreg.records import LoadReport, ProcessFailure, ProcessRecord
 from plugreg.storage import Storage
+
+if TYPE_CHECKING:
+    from plugreg._state.notes import Notes
 
 
 class Coordination:
@@ -28,6 +33,13 @@ class Coordination:
         self._storage = storage
         self._hints = storage if isinstance(storage, Hints) and storage.gives_hints else None
         self._follower = Follower(self._tick)
+
+    @lazy
+    def notes(self) -> Notes:
+        """Small rows of the host's faces that all processes read, as the key of form tokens."""
+        from plugreg._state.notes import Notes
+
+        return Notes(self._storage)
 
     def refresh(self) -> bool:
         """Take in the changes that other processes have stored.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 
+from plugreg.admin import PAGE_PATH, AdminPage, make_responder
 from plugreg.api.bodies import LONGEST, cut_short, parse_length, read_to_end
 from plugreg.api.errors import TooLargeError
-from plugreg.api.http import OTHER_PATHS, Form, Identify, Request, Responder, Served, as_prefix
+from plugreg.api.http import OTHER_PATHS, Form, Identify, Request, Served, as_prefix
 from plugreg.exceptions import MissingExtraError
 
 try:
@@ -21,6 +22,7 @@ try:
         StreamingHttpResponse,
     )
     from django.http.response import HttpResponseBase
+    from django.middleware.csrf import get_token
     from django.urls import URLPattern, re_path
     from django.views.decorators import csrf
 except ImportError as error:
@@ -33,6 +35,7 @@ def urlpatterns(
     identify: Identify | None = None,
     prefix: str = "",
     csrf_exempt: bool = False,
+    admin: AdminPage | bool = False,
 ) -> list[URLPattern]:
     """Return URL patterns for the plugin API of a registry, to use or to include.
 
@@ -49,13 +52,17 @@ def urlpatterns(
         csrf_exempt: Whether Django's CSRF middleware ignores the paths. An *identify* that trusts
             the session's cookie needs the middleware. One that reads a header, as a token, which
             no page of another site can make a browser send, does not.
+        admin: Whether the page for operators is served, at ``admin/`` behind *prefix*, or its
+            options. Django's CSRF protection always guards its forms. Its name is
+            ``plugins_page``. Where Django's own admin is at that path, give a prefix.
     """
-    responder = Responder(registry)
+    responder = make_responder(registry, admin)
 
     def view_of(template: str) -> Callable[..., HttpResponseBase]:
+        is_page = template.startswith(PAGE_PATH)
+
         def view(request: HttpRequest, **names: str) -> HttpResponseBase:
-            within = template.format(**names)
-            own = _request(request, within)
+            own = _request(request, template.format(**names), has_token=is_page)
             answer = responder.respond_to(own, request, identify, async_to_sync)
             headers = dict(answer.headers)
             if answer.blocks is not None:
@@ -66,12 +73,15 @@ def urlpatterns(
                 del response["Content-Type"]
             return response
 
+        if is_page:
+            return csrf.csrf_protect(view)
         return csrf.csrf_exempt(view) if csrf_exempt else view
 
     templates = {operation.id: operation.path for operation in responder.api.operations}
+    pages = {"plugins_page": f"{PAGE_PATH}{{rest}}"} if admin else {}
     return [
         re_path(_regex(as_prefix(prefix) + template), view_of(template), name=name)
-        for name, template in {**templates, **OTHER_PATHS}.items()
+        for name, template in {**templates, **OTHER_PATHS, **pages}.items()
     ]
 
 
@@ -86,7 +96,7 @@ def _regex(template: str) -> str:
     return rf"^{pattern}\Z"
 
 
-def _request(request: HttpRequest, within: str) -> Request:
+def _request(request: HttpRequest, within: str, *, has_token: bool = False) -> Request:
     # Bytes of the query are decoded as Latin-1 under WSGI, as UTF-8 under ASGI.
     encoding = "utf-8" if _is_asgi(request) else "latin-1"
     return Request(
@@ -96,6 +106,8 @@ def _request(request: HttpRequest, within: str) -> Request:
         query=request.META.get("QUERY_STRING", "").encode(encoding),
         headers=request.headers,
         body=lambda: _read_body(request),
+        # Asking for the token sets its cookie.
+        token=("csrfmiddlewaretoken", lambda: get_token(request)) if has_token else None,
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from plugreg.api.http import OTHER_PATHS, Identify, Responder, Served, as_prefix
+from plugreg.admin import PAGE_PATH, AdminPage, make_responder
+from plugreg.api.http import OTHER_PATHS, Identify, Served, as_prefix
 from plugreg.api.operations import Operation
 from plugreg.exceptions import MissingExtraError
 
@@ -25,6 +26,7 @@ def create_router(
     identify: Identify | None = None,
     prefix: str = "",
     dependencies: Sequence[Depends] = (),
+    admin: AdminPage | bool = False,
 ) -> APIRouter:
     """Return a router with the operations of the plugin API.
 
@@ -39,8 +41,10 @@ def create_router(
         prefix: Put before each path.
         dependencies: FastAPI's dependencies. They run before every answer, refusals included, but
             not before public assets. They must not read the body.
+        admin: Whether the page for operators is served, at ``admin/`` behind *prefix*, or its
+            options.
     """
-    responder = Responder(registry)
+    responder = make_responder(registry, admin)
     forward = Forwarder(responder, identify)
     document = responder.api.openapi()
     router = APIRouter(prefix=as_prefix(prefix))
@@ -64,11 +68,11 @@ def create_router(
             **_describe(operation, document),
         )
     register_url_convertor("plugreg_rest", _RestConvertor())
-    for name in ("plugins_other", "plugins_other_asset"):
+    templates = [OTHER_PATHS[name] for name in ("plugins_other", "plugins_other_asset")]
+    for template in [*templates, *([f"{PAGE_PATH}{{rest}}"] if admin else [])]:
         # A route without methods accepts any; it needs an id, which would else be made of its
         # methods.
-        is_public = responder.api.public_assets and name == "plugins_other_asset"
-        template = OTHER_PATHS[name]
+        is_public = responder.api.public_assets and template == OTHER_PATHS["plugins_other_asset"]
         router.add_api_route(
             template.replace("{rest}", "{rest:plugreg_rest}"),
             endpoint(template),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import IO, cast
 from urllib.parse import quote
 
+from plugreg.admin import PAGE_PATH, AdminPage, make_responder
 from plugreg.api.bodies import LONGEST, cut_short, parse_length
 from plugreg.api.errors import TooLargeError
-from plugreg.api.http import OTHER_PATHS, Form, Identify, Request, Responder, Served, as_prefix
+from plugreg.api.http import OTHER_PATHS, Form, Identify, Request, Served, as_prefix
 from plugreg.exceptions import MissingExtraError
 
 try:
@@ -26,6 +27,7 @@ def create_blueprint(
     identify: Identify | None = None,
     prefix: str = "",
     name: str = "plugreg",
+    admin: AdminPage | bool = False,
 ) -> flask.Blueprint:
     """Return a blueprint that serves the plugin API and the files of plugins.
 
@@ -39,8 +41,10 @@ def create_blueprint(
             answers its exceptions. Without it every operation is refused with 401.
         prefix: Put before each path.
         name: The name of the blueprint.
+        admin: Whether the page for operators is served, at ``admin/`` behind *prefix*, or its
+            options. Its endpoint is ``plugins_page``.
     """
-    responder = Responder(registry)
+    responder = make_responder(registry, admin)
     blueprint = flask.Blueprint(name, __name__, url_prefix=as_prefix(prefix) or None)
     blueprint.record(_add_converter)
 
@@ -72,6 +76,8 @@ def create_blueprint(
         add(operation.id, operation.path, operation.method)
     for endpoint, template in OTHER_PATHS.items():
         add(endpoint, template, "GET")
+    if admin:
+        add("plugins_page", f"{PAGE_PATH}{{rest}}", "GET")
     blueprint.record(_allow_any_method)
     return blueprint
 

@@ -7,6 +7,7 @@ from inspect import isawaitable
 from typing import Any
 from urllib.parse import quote
 
+from plugreg.admin import AdminPage, make_responder
 from plugreg.api.bodies import LONGEST
 from plugreg.api.http import Identify, Request, Responder, Served, as_prefix
 from plugreg.exceptions import MissingExtraError
@@ -22,7 +23,11 @@ except ImportError as error:
 
 
 def create_app(
-    registry: Served, *, identify: Identify | None = None, prefix: str = ""
+    registry: Served,
+    *,
+    identify: Identify | None = None,
+    prefix: str = "",
+    admin: AdminPage | bool = False,
 ) -> Starlette:
     """Return an ASGI application for the plugin API and the files of plugins.
 
@@ -36,8 +41,10 @@ def create_app(
             worker thread) or async. It must not read the body. Starlette answers its exceptions.
             Without it every operation is refused with 401.
         prefix: Put before each path.
+        admin: Whether the page for operators is served, at ``admin/`` behind *prefix*, or its
+            options.
     """
-    forward = Forwarder(Responder(registry), identify)
+    forward = Forwarder(make_responder(registry, admin), identify)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         request = requests.Request(scope, receive, send)

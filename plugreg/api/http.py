@@ -73,6 +73,8 @@ class Request:
             frameworks ignore case.
         body: The body as it was sent, or a function that reads it and raises the APIError to
             answer if that fails. It is called after all other checks.
+        token: The name of the field with the framework's own token of forms, and a function that
+            returns it, where the framework has checked the token of a form that was sent.
     """
 
     method: str
@@ -81,6 +83,7 @@ class Request:
     query: bytes = b""
     headers: Any = field(default_factory=dict, repr=False)
     body: bytes | Callable[[], bytes | Form] = field(default=b"", repr=False)
+    token: tuple[str, Callable[[], str]] | None = field(default=None, repr=False)
 
     @property
     def is_preflight(self) -> bool:
@@ -198,13 +201,13 @@ class Responder:
             return _answer_options(methods, ANY.check(actor))
         operation = _choose({"OPTIONS": None, **methods}, request.method)
         operation.access.check(actor)
-        _check_site(request, self.api.trusted_origins)
+        check_site(request, self.api.trusted_origins)
         query = read_pairs(request.query)
         given = dict(query)
         answer = getattr(self.api, operation.id).run(
             actor,
             {**given, **names},
-            lambda: _read_body(request),
+            lambda: read_request(request),
             form=is_form(request.header("content-type")),
         )
         if answer is None:
@@ -289,12 +292,19 @@ def _answer_options(methods: Mapping[str, Operation[Any]], actor: Actor) -> Resp
     return _json(200, described, {"Allow": ", ".join(allow)})
 
 
-def _check_site(request: Request, trusted: Collection[str]) -> None:
+def check_site(request: Request, trusted: Collection[str]) -> None:
     """Refuse a change that a page of another site has made a browser send.
 
     Where a browser says how the sites are related, that decides: behind a proxy the Host may be
     another one than its user sees. A sibling ("same-site") is as foreign as any other, since
     domains below the same domain may have different owners. Other clients send neither header.
+
+    Args:
+        request: The request.
+        trusted: Origins of other sites whose pages may make changes.
+
+    Raises:
+        CrossSiteError: If such a page has sent it.
     """
     origin, fetch_site = request.header("origin"), request.header("sec-fetch-site")
     if request.method in ("GET", "HEAD") or "*" in trusted or origin in trusted:
@@ -327,7 +337,15 @@ def _split(url: str) -> SplitResult:
         return SplitResult("", "", slash + path, "", "")
 
 
-def _read_body(request: Request) -> Any:
+def read_request(request: Request) -> Any:
+    """Return the value of a request's body: any JSON value, or a form's fields as a dict.
+
+    Args:
+        request: The request.
+
+    Raises:
+        APIError: If the body is too large, of an unknown type, cannot be parsed, or has a file.
+    """
     sent = request.body() if callable(request.body) else request.body
     if not isinstance(sent, bytes):
         for name, value in sent.items():
@@ -366,11 +384,22 @@ def _link(
     return f"{request.url}?{urlencode(pairs)}"
 
 
-def _answer_fault(request: Request, error: Exception) -> Response:
-    """Log an unforeseen exception and answer it, both without its message and its secrets."""
+def log_fault(request: Request, error: Exception) -> str:
+    """Log an unforeseen exception without its message and its secrets; return its type's name.
+
+    Args:
+        request: The request that failed.
+        error: The exception.
+    """
     kind = explain(error).exception_type
     places = places_of(error)
     _logger.error("%s %r failed with %s at %s", request.method, request.path, kind, places)
+    return kind
+
+
+def _answer_fault(request: Request, error: Exception) -> Response:
+    """Log an unforeseen exception and answer it, both without its message and its secrets."""
+    kind = log_fault(request, error)
     fault = {
         "error": kind.rpartition(".")[2],
         "error_class": kind,

@@ -1,0 +1,258 @@
+"""One function from request to response for the page, beside that of the API."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from hashlib import blake2b
+from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, unquote, urlsplit
+
+from plugreg.admin import PAGE_PATH, AdminPage
+from plugreg.admin.languages import catalogue, choose
+from plugreg.admin.routes import NAVIGATION, ROUTES
+from plugreg.admin.templating import Templates, theme_css
+from plugreg.admin.tokens import MESSAGE_AGE, Signer
+from plugreg.admin.visits import Message, Redirect, Screen, Visit, access_of, sentences
+from plugreg.api import Actor, APIError
+from plugreg.api.bodies import read_pairs
+from plugreg.api.errors import MethodNotAllowedError, NotFoundError, PermissionDeniedError
+from plugreg.api.http import (
+    Request,
+    Responder,
+    Response,
+    Served,
+    check_site,
+    log_fault,
+    read_request,
+)
+from plugreg.api.operations import refusal_of
+from plugreg.exceptions import PlugregError
+
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "form-action 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+"""The Content-Security-Policy of every answer of the page."""
+
+TOKEN: Final = "csrf_token"
+"""Name of the hidden field with the token, where the framework has no token of its own."""
+
+_COOKIE: Final = "plugreg_message"
+_STATIC: Final = f"{PAGE_PATH}/static/"
+_HEADERS: Final = (
+    ("Content-Security-Policy", POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+)
+
+
+class AdminResponder(Responder):
+    """Answers requests to the page, and passes those to the API on.
+
+    Immutable but for what is cached; serves many threads.
+
+    Args:
+        registry: The registry, or a PluginAPI with the options of the host.
+        options: The options of the page.
+
+    Raises:
+        ValueError: If an option cannot be used.
+    """
+
+    def __init__(self, registry: Served, options: AdminPage) -> None:
+        super().__init__(registry)
+        self._options = options
+        self._templates = Templates(options)
+        self._signer = Signer(self.api.registry)
+        self._static = {
+            "theme.css": ("text/css", theme_css(options.theme)),
+            "admin.css": ("text/css", _read_static("admin.css")),
+            "admin.js": ("text/javascript", _read_static("admin.js")),
+        }
+
+    def needs_actor(self, request: Request) -> bool:
+        """Return whether the answer depends on the caller.
+
+        Args:
+            request: The request.
+        """
+        return super().needs_actor(request) and not request.path.startswith(_STATIC)
+
+    def respond(self, request: Request, actor: Actor | None) -> Response:
+        """Return the answer to a request; refusals and faults are answers too.
+
+        Nothing is raised. Requests to the page are checked in the order of the API's.
+
+        Args:
+            request: The request.
+            actor: The caller; None is anonymous.
+        """
+        if request.path != PAGE_PATH and not request.path.startswith(f"{PAGE_PATH}/"):
+            return super().respond(request, actor)
+        if request.is_preflight:
+            return Response(204, {"Cache-Control": "no-store"})
+        self.api.registry.shared.keep_up()
+        response = self._answer_page(request, actor)
+        return response._replace(body=b"") if request.method == "HEAD" else response
+
+    def _answer_page(self, request: Request, actor: Actor | None) -> Response:
+        visit = self._visit(request, actor)
+        try:
+            if request.path.startswith(_STATIC):
+                return self._answer_static(request)
+            if request.path == PAGE_PATH:
+                query = f"?{request.query.decode('ascii', 'replace')}" if request.query else ""
+                return _response(308, {"Location": visit.root + query})
+            return self._answer_visit(visit, self._show(visit))
+        except PlugregError as error:
+            return self._answer_refusal(visit, refusal_of(error))
+        except Exception as error:  # noqa: BLE001 - a fault of ours is logged, and ends no server
+            kind = log_fault(request, error)
+            values = {"status": 500, "sentence": visit.text("The log of the server says where.")}
+            return self._render(visit, Screen("error.html", {**values, "kind": kind}, 500))
+
+    def _visit(self, request: Request, actor: Actor | None) -> Visit:
+        language = self._options.language or choose(request.header("accept-language"))
+        return Visit(
+            api=self.api,
+            actor=actor if type(actor) is Actor else Actor.anonymous(),
+            request=request,
+            root=_root_of(request),
+            options=self._options,
+            query={},
+            fields={},
+            text=catalogue(language).gettext,
+        )
+
+    def _show(self, visit: Visit) -> Screen | Redirect:
+        """Return what the screen of a path answers, after all checks. Raises APIError."""
+        request = visit.request
+        path = request.path.removeprefix(f"{PAGE_PATH}/")
+        for pattern, methods in ROUTES:
+            if match := re.fullmatch(pattern, path):
+                break
+        else:
+            raise NotFoundError
+        wanted = "GET" if request.method == "HEAD" else request.method
+        if wanted not in methods:
+            raise MethodNotAllowedError(request.method, sorted({"HEAD", *methods}))
+        show, operation = methods[wanted]
+        access = access_of(self.api, operation)
+        if access is None:
+            raise NotFoundError
+        access.check(visit.actor)
+        check_site(request, self.api.trusted_origins)
+        values: dict[str, Any] = {"query": dict(read_pairs(request.query))}
+        if wanted == "POST":
+            values["fields"] = self._read_fields(visit)
+        return show(visit.__replace__(**values), **match.groupdict())
+
+    def _read_fields(self, visit: Visit) -> Mapping[str, str]:
+        """Return the fields of a form that has a valid token. Raises APIError."""
+        given = read_request(visit.request)
+        fields = given if isinstance(given, dict) else {}
+        fields = {name: value for name, value in fields.items() if isinstance(value, str)}
+        if visit.request.token is None and not self._signer.accepts(
+            visit.actor, fields.pop(TOKEN, "")
+        ):
+            raise PermissionDeniedError(
+                visit.text(
+                    "The form is too old, or comes from another page; nothing was changed. "
+                    "Go back, load the page again, and send it once more."
+                )
+            )
+        return fields
+
+    # -- answers -----------------------------------------------------------------------------
+
+    def _answer_visit(self, visit: Visit, answer: Screen | Redirect) -> Response:
+        if isinstance(answer, Screen):
+            return self._render(visit, answer)
+        headers = {"Location": answer.address}
+        if answer.message is not None:
+            sealed = self._signer.seal(visit.actor, answer.message)
+            headers["Set-Cookie"] = _cookie(visit, sealed, MESSAGE_AGE)
+        return _response(303, headers)
+
+    def _answer_refusal(self, visit: Visit, error: APIError) -> Response:
+        values = {"status": error.status, "sentence": sentences(error), "kind": ""}
+        response = self._render(visit, Screen("error.html", values, error.status))
+        return response._replace(headers={**response.headers, **error.headers})
+
+    def _render(self, visit: Visit, screen: Screen) -> Response:
+        waiting = None if screen.status >= 400 else self._message_of(visit)
+        language = self._options.language or choose(visit.request.header("accept-language"))
+        values = {
+            **screen.values,
+            "visit": visit,
+            "message": screen.message or waiting,
+            "navigation": [place for place in NAVIGATION if place.is_shown(visit)],
+            "here": visit.request.path.removeprefix(f"{PAGE_PATH}/"),
+            "safe_mode": self.api.registry.safe_mode,
+            "form_token": partial(self._token, visit),
+        }
+        body = self._templates.render(screen.template, language, values).encode()
+        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Language": language}
+        if waiting is not None:
+            headers["Set-Cookie"] = _cookie(visit, "", 0)
+        return _response(screen.status, headers, body)
+
+    def _token(self, visit: Visit) -> tuple[str, str]:
+        """Return name and value of the hidden field that every form has."""
+        if visit.request.token is not None:
+            name, make = visit.request.token
+            return name, make()
+        return TOKEN, self._signer.token(visit.actor)
+
+    def _message_of(self, visit: Visit) -> Message | None:
+        """Return the message that the last change has left for this visit."""
+        try:
+            morsel = SimpleCookie(visit.request.header("cookie")).get(_COOKIE)
+        except CookieError:
+            return None
+        if morsel is None or not visit.actor.is_authenticated:
+            return None
+        found = self._signer.unseal(visit.actor, morsel.value)
+        return None if found is None else Message(found[0], found[1], tuple(found[2]))
+
+    def _answer_static(self, request: Request) -> Response:
+        kind, content = self._static.get(request.path.removeprefix(_STATIC), (None, b""))
+        if kind is None:
+            raise NotFoundError
+        if request.method not in ("GET", "HEAD"):
+            raise MethodNotAllowedError(request.method, ("GET", "HEAD"))
+        etag = f'"{blake2b(content, digest_size=8).hexdigest()}"'
+        headers = {"ETag": etag, "Cache-Control": "no-cache"}
+        if request.header("if-none-match") == etag:
+            return _response(304, headers)
+        return _response(200, {"Content-Type": f"{kind}; charset=utf-8", **headers}, content)
+
+
+def _response(status: int, headers: Mapping[str, str], body: bytes = b"") -> Response:
+    length = {} if status == 304 else {"Content-Length": str(len(body))}
+    common = {**dict(_HEADERS), "Cache-Control": "no-store", **length}
+    return Response(status, {**common, **headers}, body)
+
+
+def _cookie(visit: Visit, value: str, age: int) -> str:
+    secure = "; Secure" if visit.request.url.startswith("https:") else ""
+    path = visit.root.replace(";", "%3B")
+    return f"{_COOKIE}={value}; Path={path}; Max-Age={age}; HttpOnly; SameSite=Lax{secure}"
+
+
+def _root_of(request: Request) -> str:
+    """Return the path of the page as clients see it, behind prefix and mount point."""
+    try:
+        path = unquote(urlsplit(request.url).path)
+    except ValueError:
+        path = request.path
+    return quote(path.removesuffix(request.path) + PAGE_PATH) + "/"
+
+
+def _read_static(name: str) -> bytes:
+    return Path(__file__).parent.joinpath("static", name).read_bytes()

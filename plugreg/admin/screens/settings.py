@@ -1,0 +1,127 @@
+"""Settings of a plugin, and a user's own: one form for both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from plugreg.admin.forms import Field, changes_of, make_field, with_sent
+from plugreg.admin.screens.tabs import show_tab
+from plugreg.admin.visits import Message, Redirect, Screen, Visit, sentences
+from plugreg.api import APIError
+from plugreg.api.errors import NotFoundError
+
+
+class Kind(NamedTuple):
+    """Settings of a plugin, or those of a user, with their operations."""
+
+    list: str
+    change: str
+
+
+OF_PLUGIN: Final = Kind("plugins_settings_list", "plugins_settings_partial_update")
+OF_USER: Final = Kind("plugins_user_settings_list", "plugins_user_settings_partial_update")
+
+
+def show_settings(visit: Visit, plugin: str) -> Screen:
+    """Return the form of a plugin's settings.
+
+    Args:
+        visit: The visit.
+        plugin: The plugin.
+    """
+    try:
+        fields = _fields(visit, OF_PLUGIN, plugin)
+    except NotFoundError:
+        fields = None
+    return _settings_tab(visit, plugin, fields)
+
+
+def save_settings(visit: Visit, plugin: str) -> Screen | Redirect:
+    """Store what a form changes, and show what was refused beside its field.
+
+    Args:
+        visit: The visit; its fields are those of the form.
+        plugin: The plugin.
+    """
+    fields = _fields(visit, OF_PLUGIN, plugin)
+    refused, message = _save(visit, OF_PLUGIN, plugin, fields)
+    if not refused:
+        return Redirect(visit.address(f"plugins/{plugin}/settings/"), message)
+    marked = [with_sent(f, visit.fields, refused.get(f.key, ())) for f in fields]
+    return _settings_tab(visit, plugin, marked)._replace(status=400, message=message)
+
+
+def show_own(visit: Visit) -> Screen:
+    """Return the forms of a user's own settings, one for each plugin that has any.
+
+    Args:
+        visit: The visit.
+    """
+    return Screen("my_settings.html", {"forms": _own_forms(visit)})
+
+
+def save_own(visit: Visit, plugin: str) -> Screen | Redirect:
+    """Store what a form of a user's own settings changes.
+
+    Args:
+        visit: The visit; its fields are those of the form.
+        plugin: The plugin.
+    """
+    fields = _fields(visit, OF_USER, plugin)
+    refused, message = _save(visit, OF_USER, plugin, fields)
+    if not refused:
+        return Redirect(visit.address("my-settings/") + f"#settings-{plugin}", message)
+    forms = _own_forms(visit)
+    forms[plugin] = [with_sent(f, visit.fields, refused.get(f.key, ())) for f in fields]
+    return Screen("my_settings.html", {"forms": forms}, 400, message)
+
+
+def _settings_tab(visit: Visit, plugin: str, fields: list[Field] | None) -> Screen:
+    values = {"fields": fields, "may_save": visit.may(OF_PLUGIN.change)}
+    return show_tab(visit, plugin, "settings", values)
+
+
+def _own_forms(visit: Visit) -> dict[str, list[Field]]:
+    forms = {}
+    for slug, record in visit.api.registry.active.items():
+        if "settings" in record.mixins and (fields := _fields(visit, OF_USER, slug)):
+            forms[slug] = fields
+    return forms
+
+
+def _fields(visit: Visit, kind: Kind, plugin: str) -> list[Field]:
+    """Return the fields of a form. Raises NotFoundError unless the plugin is active."""
+    return [
+        make_field(setting)
+        for setting in visit.call(kind.list, plugin=plugin)
+        if not setting.hidden and not setting.key.startswith("_")
+    ]
+
+
+def _save(
+    visit: Visit, kind: Kind, plugin: str, fields: list[Field]
+) -> tuple[Mapping[str, list[str]], Message]:
+    """Store the changes; return what was refused by key, and what to say of it."""
+    changes: dict[str, Any] = changes_of(fields, visit.fields)
+    if (unset := visit.fields.get("unset")) is not None:
+        changes = {unset: ""}
+    refused: dict[str, list[str]] = {}
+    for key, value in changes.items():
+        try:
+            visit.call(kind.change, plugin=plugin, key=key, body={"value": value})
+        except APIError as error:
+            refused[key] = error.errors.get("value") or [sentences(error)]
+    saved = [key for key in changes if key not in refused]
+    return refused, _message(visit, plugin, saved, list(refused))
+
+
+def _message(visit: Visit, plugin: str, saved: list[str], refused: list[str]) -> Message:
+    names = {"slug": plugin, "saved": ", ".join(saved), "refused": ", ".join(refused)}
+    if refused:
+        words = visit.text("%(slug)s: not saved: %(refused)s.") % names
+        more = (visit.text("Saved: %(saved)s.") % names,) if saved else ()
+        return Message("alert", words, more)
+    if saved:
+        return Message("status", visit.text("%(slug)s: saved %(saved)s.") % names)
+    return Message("status", visit.text("%(slug)s: nothing was changed.") % names)

@@ -1,0 +1,182 @@
+"""Switching plugins on and off: what that concerns, a question, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from plugreg._support.frozen import Frozen
+from plugreg.admin.visits import MOST_LINES, Message, Redirect, Screen, Visit, sentences
+from plugreg.api import APIError
+from plugreg.exceptions import PluginNotFoundError
+from plugreg.records import PluginRecord
+
+SWITCH = "plugins_activate_partial_update"
+"""The operation that switches."""
+
+_FIELD = "plugin:"
+
+
+class Concern(Frozen):
+    """What switching one plugin concerns.
+
+    Attributes:
+        record: The plugin.
+        needs: Plugins that it needs, with their states.
+        dependants: Active plugins that need it, and are not switched off with it.
+        probe: Report of the last probe of this version, or None.
+    """
+
+    record: PluginRecord
+    needs: tuple[PluginRecord, ...]
+    dependants: tuple[str, ...]
+    probe: object
+
+
+class Outcome(Frozen):
+    """What came of switching one plugin, in a sentence; ``is_fine`` as it was wanted."""
+
+    slug: str
+    sentence: str
+    is_fine: bool
+
+
+def ask_to_activate(visit: Visit, plugin: str) -> Screen:
+    """Return the question whether to switch one plugin on.
+
+    Args:
+        visit: The visit.
+        plugin: The plugin.
+    """
+    return _ask(visit, [plugin], wanted=True)
+
+
+def ask_to_deactivate(visit: Visit, plugin: str) -> Screen:
+    """Return the question whether to switch one plugin off.
+
+    Args:
+        visit: The visit.
+        plugin: The plugin.
+    """
+    return _ask(visit, [plugin], wanted=False)
+
+
+def switch(visit: Visit) -> Screen | Redirect:
+    """Switch the plugins of a form, or ask first where that concerns more than them.
+
+    Args:
+        visit: The visit; its fields have the plugins, and ``to``.
+    """
+    wanted = visit.fields.get("to") != "deactivate"
+    slugs = [name.removeprefix(_FIELD) for name in visit.fields if name.startswith(_FIELD)]
+    if not slugs:
+        sentence = visit.text("No plugin was selected; nothing was changed.")
+        return Redirect(visit.root + visit.back, Message("alert", sentence))
+    if "confirmed" not in visit.fields:
+        concerns = [concern_of(visit, slug, slugs) for slug in slugs]
+        if any(_is_grave(concern, wanted=wanted) for concern in concerns):
+            return _ask(visit, slugs, wanted=wanted)
+    if not wanted and "cascade" in visit.fields:
+        more = [slug for each in slugs for slug in concern_of(visit, each, slugs).dependants]
+        slugs = [*dict.fromkeys([*more, *slugs])]
+    outcomes = _switch_all(visit, slugs, wanted=wanted)
+    fragment = f"#switch-{slugs[-1]}" if not visit.back.startswith("plugins/") else ""
+    return Redirect(visit.root + visit.back + fragment, _message(visit, outcomes))
+
+
+def concern_of(visit: Visit, slug: str, together: Sequence[str] = ()) -> Concern:
+    """Return what switching a plugin concerns. Nothing of it is imported.
+
+    Args:
+        visit: The visit.
+        slug: The plugin.
+        together: Plugins that are switched with it.
+
+    Raises:
+        PluginNotFoundError: If there is no such plugin.
+    """
+    registry = visit.api.registry
+    record = registry.get(slug)
+    config = visit.call("plugins_retrieve", plugin=slug)
+    needs, dependants = getattr(config, "requires", ()), getattr(config, "required_by", ())
+    return Concern(
+        record=record,
+        needs=tuple(registry.plugins[need] for need in needs if need in registry.plugins),
+        dependants=tuple(
+            name for name in dependants if name not in together and name in registry.active
+        ),
+        probe=registry.probed(slug),
+    )
+
+
+def _is_grave(concern: Concern, *, wanted: bool) -> bool:
+    """Return whether switching concerns more than the plugin itself."""
+    if not wanted:
+        return bool(concern.dependants)
+    return bool(getattr(concern.probe, "ends_host", False))
+
+
+def _ask(visit: Visit, slugs: Sequence[str], *, wanted: bool) -> Screen:
+    concerns = [concern_of(visit, slug, slugs) for slug in slugs]
+    values = {
+        "wanted": wanted,
+        "concerns": concerns,
+        "dependants": sorted({slug for concern in concerns for slug in concern.dependants}),
+        "back": visit.back,
+        "field": _FIELD,
+    }
+    return Screen("switch.html", values)
+
+
+def _switch_all(visit: Visit, slugs: Sequence[str], *, wanted: bool) -> list[Outcome]:
+    """Switch each plugin; those that others of them need are tried again after these."""
+    refused: dict[str, str] = {}
+    waiting = list(slugs)
+    while waiting:
+        refused = {}
+        for slug in waiting:
+            try:
+                visit.call(SWITCH, plugin=slug, body={"active": wanted})
+            except APIError as error:
+                refused[slug] = sentences(error)
+        if wanted or len(refused) == len(waiting):
+            break
+        waiting = list(refused)
+    return [_outcome(visit, slug, refused.get(slug), wanted=wanted) for slug in slugs]
+
+
+def _outcome(visit: Visit, slug: str, refusal: str | None, *, wanted: bool) -> Outcome:
+    if refusal is not None:
+        sentence = visit.text("%(slug)s was not switched: %(reason)s")
+        return Outcome(slug, sentence % {"slug": slug, "reason": refusal}, is_fine=False)
+    try:
+        record = visit.api.registry.get(slug)
+    except PluginNotFoundError:
+        return Outcome(slug, visit.text("%(slug)s is gone.") % {"slug": slug}, is_fine=True)
+    if wanted is record.active:
+        words = visit.text("%(slug)s is active.") if wanted else visit.text("%(slug)s is inactive.")
+        return Outcome(slug, words % {"slug": slug}, is_fine=True)
+    if wanted and visit.api.registry.safe_mode:
+        words = visit.text("%(slug)s is switched on, and starts when safe mode ends.")
+        return Outcome(slug, words % {"slug": slug}, is_fine=True)
+    if wanted:
+        words = visit.text("%(slug)s is switched on, but it is %(state)s: %(reason)s")
+    else:
+        words = visit.text("%(slug)s is switched off, but it is %(state)s: %(reason)s")
+    sentence = words % {"slug": slug, "state": str(record.state), "reason": record.reason}
+    return Outcome(slug, sentence, is_fine=False)
+
+
+def _message(visit: Visit, outcomes: Sequence[Outcome]) -> Message:
+    bad = [outcome for outcome in outcomes if not outcome.is_fine]
+    if len(outcomes) == 1:
+        return Message("alert" if bad else "status", outcomes[0].sentence)
+    text = visit.text("%(fine)d of %(all)d plugins were switched.") % {
+        "fine": len(outcomes) - len(bad),
+        "all": len(outcomes),
+    }
+    # Those that did not work come first, and the cookie has room for a few.
+    ordered = [*bad, *(outcome for outcome in outcomes if outcome.is_fine)]
+    lines = [outcome.sentence[:200] for outcome in ordered[:MOST_LINES]]
+    if len(ordered) > MOST_LINES:
+        lines.append(visit.text("and %(more)d more") % {"more": len(ordered) - MOST_LINES})
+    return Message("alert" if bad else "status", text, tuple(lines))

@@ -1,0 +1,148 @@
+"""Values between the responder and the screens: a visit comes in, a screen or a redirect goes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import parse_qsl, quote, urlencode
+
+from plugreg._support.frozen import Frozen
+from plugreg.admin import AdminPage
+from plugreg.api import Access, Actor, APIError, PluginAPI
+from plugreg.api.errors import NotFoundError
+from plugreg.api.http import Request
+from plugreg.records import EMPTY
+
+MOST_LINES: Final = 8
+"""The most lines of a message, which travels in a cookie."""
+
+
+class Message(NamedTuple):
+    """What came of a change, in words that name the plugin.
+
+    Attributes:
+        role: ``status``, or ``alert`` if something was refused or has failed.
+        text: The sentence.
+        lines: More of it, one line for each plugin.
+    """
+
+    role: Literal["status", "alert"]
+    text: str
+    lines: tuple[str, ...] = ()
+
+
+class Screen(NamedTuple):
+    """A page to show.
+
+    Attributes:
+        template: Name of its template.
+        values: Values for the template.
+        status: HTTP status.
+        message: What came of a change that was not carried out.
+    """
+
+    template: str
+    values: Mapping[str, Any] = EMPTY
+    status: int = 200
+    message: Message | None = None
+
+
+class Redirect(NamedTuple):
+    """The answer to a change: another screen, which shows the message.
+
+    Attributes:
+        address: Address of the screen.
+        message: What came of the change.
+    """
+
+    address: str
+    message: Message | None = None
+
+
+class Visit(Frozen):
+    """One request of an actor whom the access rule of the screen allows.
+
+    Attributes:
+        api: The operations.
+        actor: Who asks.
+        request: The request.
+        root: Path of the page, with a slash at its end.
+        options: The options of the page.
+        query: Parameters of the address.
+        fields: Fields of the form, whose token was checked; none for a read.
+        text: Translates a sentence into the language of the visit.
+    """
+
+    api: PluginAPI
+    actor: Actor
+    request: Request
+    root: str
+    options: AdminPage
+    query: Mapping[str, str]
+    fields: Mapping[str, str]
+    text: Callable[[str], str]
+
+    @property
+    def is_change(self) -> bool:
+        """Whether a form was sent."""
+        return self.request.method == "POST"
+
+    def may(self, operation: str) -> bool:
+        """Return whether the actor may carry an operation out, and the host offers it.
+
+        Args:
+            operation: The id of the operation.
+        """
+        access = access_of(self.api, operation)
+        return access is not None and access.allows(self.actor)
+
+    def call(self, operation: str, **arguments: Any) -> Any:
+        """Carry an operation of the API out, as this actor.
+
+        Args:
+            operation: The id of the operation.
+            **arguments: Its parameters, and ``body=``.
+
+        Raises:
+            APIError: If it is refused, or the host does not offer it.
+        """
+        if access_of(self.api, operation) is None:
+            raise NotFoundError
+        return getattr(self.api, operation)(self.actor, **arguments)
+
+    def address(self, path: str = "", /, **query: object) -> str:
+        """Return the address of a screen.
+
+        Args:
+            path: Its path below the page, not encoded.
+            **query: Parameters; those that are empty are left out.
+        """
+        pairs = {name: value for name, value in query.items() if value not in ("", None)}
+        return self.root + quote(path) + (f"?{urlencode(pairs)}" if pairs else "")
+
+    @property
+    def back(self) -> str:
+        """Path and query of the screen that the actor came from, below the page; "" is the list."""
+        path, _, query = (self.fields.get("back") or self.query.get("back", "")).partition("?")
+        pairs = parse_qsl(query)
+        return quote(path) + (f"?{urlencode(pairs)}" if pairs else "")
+
+
+def access_of(api: PluginAPI, operation: str) -> Access | None:
+    """Return the access rule of an operation, None if the host has removed it.
+
+    Args:
+        api: The operations.
+        operation: The id.
+    """
+    row = getattr(type(api), operation, None)
+    return None if row is None else row.access
+
+
+def sentences(error: APIError) -> str:
+    """Return the words of a refusal as one string, without the names of fields.
+
+    Args:
+        error: The refusal.
+    """
+    return " ".join(sentence for group in error.errors.values() for sentence in group)
