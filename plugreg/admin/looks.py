@@ -58,9 +58,10 @@ LOOKS: Final[Mapping[str, Look]] = MappingProxyType(
         "lost": Look("?", _("lost"), "warn"),
         "add": Look("+", _("added"), "good"),
         "change": Look("±", _("changed"), "info"),
-        "remove": Look("−", _("removed"), "warn"),
+        "remove": Look("–", _("removed"), "warn"),
         # Generations and processes.
         "serving": Look("✓", _("serves"), "good"),
+        "kept": Look("○", _("kept"), "quiet"),
         "behind": Look("!", _("behind"), "warn"),
         "current": Look("✓", _("up to date"), "good"),
     }

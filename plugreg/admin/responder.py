@@ -38,7 +38,7 @@ POLICY: Final = (
 )
 """The Content-Security-Policy of every answer of the page."""
 
-TOKEN: Final = "csrf_token"
+TOKEN_FIELD: Final = "csrf_token"
 """Name of the hidden field with the token, where the framework has no token of its own."""
 
 _COOKIE: Final = "plugreg_message"
@@ -133,10 +133,9 @@ class AdminResponder(Responder):
         """Return what the screen of a path answers, after all checks. Raises APIError."""
         request = visit.request
         path = request.path.removeprefix(f"{PAGE_PATH}/")
-        for pattern, methods in ROUTES:
-            if match := re.fullmatch(pattern, path):
-                break
-        else:
+        found = ((re.fullmatch(pattern, path), methods) for pattern, methods in ROUTES)
+        match, methods = next((route for route in found if route[0]), (None, {}))
+        if match is None:
             raise NotFoundError
         wanted = "GET" if request.method == "HEAD" else request.method
         if wanted not in methods:
@@ -158,7 +157,7 @@ class AdminResponder(Responder):
         fields = given if isinstance(given, dict) else {}
         fields = {name: value for name, value in fields.items() if isinstance(value, str)}
         if visit.request.token is None and not self._signer.accepts(
-            visit.actor, fields.pop(TOKEN, "")
+            visit.actor, fields.pop(TOKEN_FIELD, "")
         ):
             raise PermissionDeniedError(
                 visit.text(
@@ -207,7 +206,7 @@ class AdminResponder(Responder):
         if visit.request.token is not None:
             name, make = visit.request.token
             return name, make()
-        return TOKEN, self._signer.token(visit.actor)
+        return TOKEN_FIELD, self._signer.token(visit.actor)
 
     def _message_of(self, visit: Visit) -> Message | None:
         """Return the message that the last change has left for this visit."""

@@ -7,10 +7,18 @@ no such operation has no such screen.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from plugreg.admin.languages import mark as _
-from plugreg.admin.screens import plugins, switching
+from plugreg.admin.screens import (
+    attention,
+    installing,
+    plugin,
+    plugins,
+    processes,
+    settings,
+    switching,
+)
 from plugreg.admin.visits import Redirect, Screen, Visit
 
 
@@ -48,7 +56,20 @@ class Place(NamedTuple):
         return path.startswith(self.path)
 
 
-NAVIGATION: Final = (Place(_("Plugins"), "", "plugins_list"),)
+def _can_install(visit: Visit) -> bool:
+    return visit.api.registry.packages is not None
+
+
+READ, SWITCH, INSTALL = "plugins_list", "plugins_activate_partial_update", "plugins_install_create"
+OWN = settings.OF_USER
+
+NAVIGATION: Final = (
+    Place(_("Plugins"), "", READ),
+    Place(_("Needs attention"), "attention/", "plugins_list"),
+    Place(_("Processes"), "processes/", "plugins_list"),
+    Place(_("Install"), "install/", INSTALL, _can_install),
+    Place(_("My settings"), "my-settings/", OWN.list),
+)
 """The entries of the navigation, in their order."""
 
 Show = Callable[..., Screen | Redirect]
@@ -56,9 +77,54 @@ Show = Callable[..., Screen | Redirect]
 _PLUGIN: Final = r"plugins/(?P<plugin>[^/]+)/"
 
 ROUTES: Final[tuple[tuple[str, Mapping[str, tuple[Show, str]]], ...]] = (
-    ("", {"GET": (plugins.show_plugins, "plugins_list")}),
-    ("switch/", {"POST": (switching.switch, switching.SWITCH)}),
-    (f"{_PLUGIN}activate/", {"GET": (switching.ask_to_activate, switching.SWITCH)}),
-    (f"{_PLUGIN}deactivate/", {"GET": (switching.ask_to_deactivate, switching.SWITCH)}),
+    ("", {"GET": (plugins.show_plugins, READ)}),
+    ("switch/", {"POST": (switching.switch, SWITCH)}),
+    (f"{_PLUGIN}activate/", {"GET": (switching.ask_to_activate, SWITCH)}),
+    (f"{_PLUGIN}deactivate/", {"GET": (switching.ask_to_deactivate, SWITCH)}),
+    (_PLUGIN, {"GET": (plugin.show_overview, "plugins_retrieve")}),
+    (
+        f"{_PLUGIN}settings/",
+        {
+            "GET": (settings.show_settings, settings.OF_PLUGIN.list),
+            "POST": (settings.save_settings, settings.OF_PLUGIN.change),
+        },
+    ),
+    (f"{_PLUGIN}failures/", {"GET": (plugin.show_failures, "plugins_retrieve")}),
+    (f"{_PLUGIN}runtime/", {"GET": (plugin.show_runtime, "plugins_retrieve")}),
+    (f"{_PLUGIN}files/", {"GET": (plugin.show_files, "plugins_metadata_retrieve")}),
+    (f"{_PLUGIN}probe/", {"POST": (plugin.probe, SWITCH)}),
+    (f"{_PLUGIN}reset/", {"POST": (plugin.reset, SWITCH)}),
+    (
+        f"{_PLUGIN}delete/",
+        {
+            "GET": (plugin.ask_to_delete, "plugins_destroy"),
+            "POST": (plugin.delete, "plugins_destroy"),
+        },
+    ),
+    (
+        f"{_PLUGIN}uninstall/",
+        {
+            "GET": (plugin.ask_to_delete, "plugins_uninstall_partial_update"),
+            "POST": (plugin.uninstall, "plugins_uninstall_partial_update"),
+        },
+    ),
+    (
+        "attention/",
+        {
+            "GET": (attention.show_repairs, "plugins_list"),
+            "POST": (attention.run_action, SWITCH),
+        },
+    ),
+    ("processes/", {"GET": (processes.show_processes, "plugins_list")}),
+    ("processes/reload/", {"POST": (processes.reload, "plugins_reload_create")}),
+    (
+        "install/",
+        {"GET": (installing.show_install, INSTALL), "POST": (installing.plan, INSTALL)},
+    ),
+    ("install/start/", {"POST": (installing.start, INSTALL)}),
+    (r"install/jobs/(?P<job>[0-9a-f]+)/", {"GET": (installing.show_job, INSTALL)}),
+    ("install/rollback/", {"POST": (installing.roll_back, INSTALL)}),
+    ("my-settings/", {"GET": (settings.show_own, OWN.list)}),
+    (r"my-settings/(?P<plugin>[^/]+)/", {"POST": (settings.save_own, OWN.change)}),
 )
 """Patterns of paths below the page, with the screen and the operation of each method."""

@@ -1,4 +1,4 @@
-"""Values between the responder and the screens: a visit comes in, a screen or a redirect goes out."""
+"""Values between responder and screens: a visit goes in, a screen or a redirect comes out."""
 
 from __future__ import annotations
 

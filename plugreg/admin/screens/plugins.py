@@ -66,6 +66,7 @@ def show_plugins(visit: Visit) -> Screen:
     first = (int(asked["page"]) - 1) * PAGE_SIZE if asked["page"].isdecimal() else 0
     shown = rows[max(first, 0) :][:PAGE_SIZE]
     kept = {name: value for name, value in asked.items() if value}
+    back = f"?{urlencode(kept)}" if kept else ""
     values = {
         "rows": shown,
         "count": len(rows),
@@ -74,7 +75,8 @@ def show_plugins(visit: Visit) -> Screen:
         "page": max(first, 0) // PAGE_SIZE + 1,
         "processes": len(processes),
         "asked": asked,
-        "back": f"?{urlencode(kept)}" if kept else "",
+        "back": back,
+        "back_query": f"?{urlencode({'back': back})}" if back else "",
         "states": [(state.value, states[state.value]) for state in PluginState],
         "columns": columns(asked),
         "may_switch": visit.may("plugins_activate_partial_update"),

@@ -1,0 +1,183 @@
+"""Installations that run beside requests, and that every process can show.
+
+An installation takes longer than a request may. A thread of the process that was asked carries it
+out, and stores what it says; the row outlives the process.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from plugreg._state.notes import Notes
+from plugreg._support.frozen import Frozen, replace
+from plugreg.exceptions import PlugregError, StorageError
+from plugreg.storage.base import Record
+
+MOST_LINES: Final = 200
+"""The most lines of an installer's output that are kept."""
+
+EVERY: Final = 0.5
+"""Seconds between two writes of the output."""
+
+SILENCE: Final = 30.0
+"""Seconds after which an installation that stored nothing counts as lost with its process."""
+
+_BEAT: Final = 5.0
+_KEPT: Final = 20
+
+JobState = Literal["running", "done", "failed", "lost"]
+
+
+class Job(Frozen):
+    """An installation as its row has it.
+
+    Attributes:
+        id: Its name in addresses.
+        requirement: What was asked for, without credentials.
+        state: How far it is. ``lost`` is one whose process has ended.
+        began: When it began, aware, in UTC.
+        seen: When it was stored last, aware, in UTC.
+        lines: The last lines of the installer's output.
+        reasons: Why it failed.
+        plugins: Slugs of the plugins that it brought.
+    """
+
+    id: str
+    requirement: str
+    state: JobState
+    began: datetime
+    seen: datetime
+    lines: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+
+
+class Jobs:
+    """Runs installations in threads, and stores what they say.
+
+    Args:
+        notes: The rows that all processes share.
+    """
+
+    def __init__(self, notes: Notes) -> None:
+        self._notes = notes
+
+    def start(self, requirement: str, install: Callable[[Callable[[str], None]], Any]) -> str:
+        """Begin an installation, and return its id.
+
+        Args:
+            requirement: What was asked for, without credentials.
+            install: Carries it out. It is given a function that takes each line of output, and
+                returns an InstallReport.
+
+        Raises:
+            StorageError: If it cannot be stored; nothing was begun then.
+        """
+        now = datetime.now(UTC)
+        job = Job(secrets.token_hex(8), requirement, "running", now, now)
+        self._put(job)
+        threading.Thread(
+            target=self._run, args=(job, install), name="plugreg install", daemon=True
+        ).start()
+        return job.id
+
+    def get(self, id: str) -> Job | None:  # noqa: A002 - that is what it is.
+        """Return an installation, None if there is no such row.
+
+        Args:
+            id: Its id.
+
+        Raises:
+            StorageError: If the storage cannot be read.
+        """
+        row = self._notes.get(f"install {id}")
+        return None if row is None else _job_of(id, row)
+
+    def _run(self, job: Job, install: Callable[[Callable[[str], None]], Any]) -> None:
+        progress = _Progress(job, self._put)
+        with progress:
+            try:
+                report = install(progress.add)
+            except PlugregError as error:
+                reasons = getattr(error, "reasons", None) or [str(error)]
+                end = replace(progress.job, state="failed", reasons=tuple(reasons))
+            except Exception as error:  # noqa: BLE001 - its row must say that it has ended.
+                end = replace(progress.job, state="failed", reasons=(type(error).__name__,))
+            else:
+                end = replace(progress.job, state="done", plugins=report.plugins)
+        self._put(replace(end, seen=datetime.now(UTC)))
+
+    def _put(self, job: Job) -> None:
+        row: Record = {
+            "requirement": job.requirement,
+            "state": job.state,
+            "began": job.began.isoformat(),
+            "seen": job.seen.isoformat(),
+            "lines": list(job.lines),
+            "reasons": list(job.reasons),
+            "plugins": list(job.plugins),
+        }
+        self._notes.put(f"install {job.id}", row)
+
+
+class _Progress:
+    """Collects lines, and stores them now and then while a ``with`` block runs."""
+
+    def __init__(self, job: Job, put: Callable[[Job], None]) -> None:
+        self._put = put
+        self._lines: list[str] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._store, name="plugreg progress", daemon=True)
+        self._job = job
+
+    @property
+    def job(self) -> Job:
+        """The installation with what was said so far."""
+        lines = tuple(self._lines[-MOST_LINES:])
+        return replace(self._job, lines=lines, seen=datetime.now(UTC))
+
+    def add(self, line: str) -> None:
+        self._lines.append(line[:500])
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _store(self) -> None:
+        stored, stored_at = 0, time.monotonic()
+        while not self._ended.wait(EVERY):
+            now = time.monotonic()
+            if len(self._lines) != stored or now - stored_at > _BEAT:
+                stored, stored_at = len(self._lines), now
+                try:
+                    self._put(self.job)
+                except StorageError:
+                    continue  # The end is stored in any case, and the next lines with it.
+
+
+def _job_of(id: str, row: Record) -> Job | None:  # noqa: A002
+    try:
+        seen = datetime.fromisoformat(row["seen"])
+        state: JobState = row["state"]
+        if state == "running" and (datetime.now(UTC) - seen).total_seconds() > SILENCE:
+            state = "lost"
+        return Job(
+            id=id,
+            requirement=row["requirement"],
+            state=state,
+            began=datetime.fromisoformat(row["began"]),
+            seen=seen,
+            lines=tuple(row["lines"]),
+            reasons=tuple(row["reasons"]),
+            plugins=tuple(row["plugins"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None

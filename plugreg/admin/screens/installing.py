@@ -1,0 +1,139 @@
+"""Installing: a plan, a confirmation, progress, a result; generations, and what was done when."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+from plugreg.admin.jobs import Jobs
+from plugreg.admin.visits import Message, Redirect, Screen, Visit
+from plugreg.api.errors import NotFoundError
+from plugreg.exceptions import InstallError, RequirementError
+from plugreg.install import InstallPlan, Packages
+
+MOST_ENTRIES = 50
+"""The most entries of the audit that are shown."""
+
+
+def show_install(visit: Visit) -> Screen:
+    """Return the form for a requirement, the generations and the audit.
+
+    Args:
+        visit: The visit; ``requirement`` of its query is in the form.
+    """
+    return _screen(visit, visit.query.get("requirement", ""))
+
+
+def plan(visit: Visit) -> Screen:
+    """Return the plan for a requirement, to be confirmed. The environment is not touched.
+
+    Args:
+        visit: The visit; its field ``requirement`` is the requirement.
+    """
+    requirement = visit.fields.get("requirement", "").strip()
+    if not requirement:
+        words = visit.text("Write what to install, such as shop-discount>=2.")
+        return _screen(visit, requirement, wrong=words)
+    try:
+        found = _packages(visit).plan(requirement)
+    except RequirementError as error:
+        return _screen(visit, requirement, wrong=error.reason)
+    except InstallError as error:
+        return _screen(visit, requirement, wrong=" ".join(error.reasons))
+    values = {"plan": found, "requirement": requirement, "digest": digest_of(found)}
+    return Screen("plan.html", values)
+
+
+def start(visit: Visit) -> Screen | Redirect:
+    """Begin the installation of a plan that was confirmed, and show its progress.
+
+    If the plan is another one by now, it is shown, to be confirmed again.
+
+    Args:
+        visit: The visit; its fields are ``requirement`` and ``digest``.
+    """
+    packages, requirement = _packages(visit), visit.fields.get("requirement", "")
+    try:
+        found = packages.plan(requirement)
+    except (RequirementError, InstallError) as error:
+        return _screen(visit, requirement, wrong=str(error))
+    if digest_of(found) != visit.fields.get("digest") or not found.allowed:
+        words = visit.text("The plan for %(requirement)s has changed; look at it again.")
+        message = Message("alert", words % {"requirement": found.requirement})
+        values = {"plan": found, "requirement": requirement, "digest": digest_of(found)}
+        return Screen("plan.html", values, 409, message)
+    actor = visit.actor.id
+    name = "a service" if actor is None else f"user {actor}"
+    job = Jobs(visit.api.registry.shared.notes).start(
+        found.requirement,
+        lambda progress: packages.install(found, actor=name, progress=progress),
+    )
+    return Redirect(visit.address(f"install/jobs/{job}/"))
+
+
+def show_job(visit: Visit, job: str) -> Screen:
+    """Return how far an installation is, or what came of it.
+
+    Args:
+        visit: The visit.
+        job: Its id.
+    """
+    found = Jobs(visit.api.registry.shared.notes).get(job)
+    if found is None:
+        raise NotFoundError
+    known = [slug for slug in found.plugins if slug in visit.api.registry.plugins]
+    return Screen("job.html", {"job": found, "known": known})
+
+
+def roll_back(visit: Visit) -> Redirect:
+    """Have an earlier generation serve again.
+
+    Args:
+        visit: The visit; its field ``generation`` is the number.
+    """
+    here = visit.address("install/")
+    number = visit.fields.get("generation", "")
+    actor = visit.actor.id
+    name = "a service" if actor is None else f"user {actor}"
+    try:
+        _packages(visit).rollback(int(number) if number.isdecimal() else None, actor=name)
+    except InstallError as error:
+        words = visit.text("Generation %(number)s does not serve: %(reason)s")
+        reason = " ".join(error.reasons)[:800]
+        return Redirect(here, Message("alert", words % {"number": number, "reason": reason}))
+    words = visit.text("Generation %(number)s serves.")
+    return Redirect(here, Message("status", words % {"number": number}))
+
+
+def digest_of(plan: InstallPlan) -> str:
+    """Return a string that differs when a plan would change something else.
+
+    Args:
+        plan: The plan.
+    """
+    changes = [(c.name, c.before, c.after, c.sha256) for c in plan.changes]
+    return blake2b(repr((plan.requirement, changes)).encode(), digest_size=16).hexdigest()
+
+
+def _packages(visit: Visit) -> Packages:
+    packages = visit.api.registry.packages
+    if packages is None:
+        raise NotFoundError
+    return packages
+
+
+def _screen(visit: Visit, requirement: str, wrong: str = "") -> Screen:
+    packages = _packages(visit)
+    try:
+        generations, fault = tuple(reversed(packages.generations())), ""
+    except InstallError as error:
+        generations, fault = (), " ".join(error.reasons)
+    values: dict[str, Any] = {
+        "requirement": requirement,
+        "wrong": wrong,
+        "generations": generations,
+        "fault": fault,
+        "audit": tuple(reversed(packages.audit(MOST_ENTRIES))),
+    }
+    message = Message("alert", wrong) if wrong else None
+    return Screen("install.html", values, 400 if wrong else 200, message)

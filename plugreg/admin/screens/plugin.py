@@ -1,0 +1,227 @@
+"""The tabs of one plugin, but for its settings."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from plugreg.admin.screens.tabs import show_tab
+from plugreg.admin.visits import Message, Redirect, Screen, Visit, sentences
+from plugreg.api import APIError
+from plugreg.api.http import ASSETS_PATH
+from plugreg.exceptions import PluginNotActiveError, PlugregError
+from plugreg.records import PluginRecord
+
+MOST_FILES = 500
+"""The most files that the tab of files lists."""
+
+
+class HookOrder(NamedTuple):
+    """The implementations of one hook in call order: pairs of slug and reason."""
+
+    hook: str
+    positions: tuple[Any, ...]
+    place: int
+
+
+class Panel(NamedTuple):
+    """The plugin's own panel: address of its script, and what that is given, as JSON."""
+
+    source: str
+    context: str
+
+
+def show_overview(visit: Visit, plugin: str) -> Screen:
+    """Return what a plugin is, and how it is called.
+
+    Args:
+        visit: The visit.
+        plugin: The plugin.
+    """
+    record = _record(visit, plugin)
+    shown = ("title", "version", "description", "author", "license", "website", "module")
+    facts = {name: getattr(record, name) for name in shown}
+    config = visit.call("plugins_retrieve", plugin=plugin)
+    values = {
+        "facts": visit.api.registry.config.scrubbed(record.slug, facts),
+        "needs": getattr(config, "requires", ()),
+        "needed_by": getattr(config, "required_by", ()),
+        "path": config.meta.get("package_path"),
+        "hooks": _hooks(visit, record),
+        "probe": visit.api.registry.probed(plugin),
+        "panel": _panel(visit, plugin),
+    }
+    return show_tab(visit, plugin, "overview", values)
+
+
+def show_failures(visit: Visit, plugin: str) -> Screen:
+    """Return the failures of a plugin, in all processes.
+
+    Args:
+        visit: The visit.
+        plugin: The plugin.
+    """
+    return show_tab(visit, plugin, "failures", {"failures": _record(visit, plugin).errors})
+
+
+def show_runtime(visit: Visit, plugin: str) -> Screen:
+    """Return the calls of a plugin in this process, and its circuit.
+
+    Args:
+        visit: The visit.
+        plugin: The plugin.
+    """
+    registry = visit.api.registry
+    values = {
+        "stats": [stats for stats in registry.dispatch.stats() if stats.slug == plugin],
+        "running": [call for call in registry.dispatch.running() if call.slug == plugin],
+        "processes": [
+            (process, plugin in process.active) for process in registry.shared.processes()
+        ],
+    }
+    return show_tab(visit, plugin, "runtime", values)
+
+
+def show_files(visit: Visit, plugin: str) -> Screen:
+    """Return the files that a plugin brings for browsers, and what was installed when.
+
+    Args:
+        visit: The visit.
+        plugin: The plugin.
+    """
+    registry = visit.api.registry
+    record = _record(visit, plugin)
+    try:
+        assets = registry.asset_files(record.slug)
+    except PluginNotActiveError:
+        assets = None
+    entries = () if registry.packages is None else registry.packages.audit()
+    values = {
+        "assets": None if assets is None else sorted(assets.items())[:MOST_FILES],
+        "audit": [e for e in reversed(entries) if _concerns(e, record.distribution)],
+        "may_uninstall": visit.may("plugins_uninstall_partial_update")
+        and registry.packages is not None
+        and record.is_package
+        and record.is_installed,
+        "may_delete": visit.may("plugins_destroy") and bool(record.pk),
+        "panel_root": visit.root.removesuffix("admin/"),
+    }
+    return show_tab(visit, plugin, "files", values)
+
+
+def probe(visit: Visit, plugin: str) -> Redirect:
+    """Load a plugin in a child process, and say what came of it.
+
+    Args:
+        visit: The visit.
+        plugin: The plugin.
+    """
+    here = visit.address(f"plugins/{plugin}/")
+    try:
+        report = visit.api.registry.probe(_record(visit, plugin).slug)
+    except PlugregError as error:
+        words = visit.text("%(slug)s was not probed: %(reason)s")
+        return Redirect(here, Message("alert", words % {"slug": plugin, "reason": error}))
+    if report.outcome == "ok":
+        words = visit.text("%(slug)s was probed: it loads.")
+        return Redirect(here, Message("status", words % {"slug": plugin}))
+    words = visit.text("%(slug)s was probed: %(reason)s")
+    return Redirect(here, Message("alert", words % {"slug": plugin, "reason": report.detail}))
+
+
+def reset(visit: Visit, plugin: str) -> Redirect:
+    """Close the circuit of a plugin.
+
+    Args:
+        visit: The visit.
+        plugin: The plugin.
+    """
+    visit.api.registry.reset(_record(visit, plugin).slug)
+    words = visit.text("%(slug)s is called again: its circuit is closed.") % {"slug": plugin}
+    return Redirect(visit.address(f"plugins/{plugin}/runtime/"), Message("status", words))
+
+
+def ask_to_delete(visit: Visit, plugin: str) -> Screen:
+    """Return the question whether to forget a plugin, or to uninstall it.
+
+    Args:
+        visit: The visit.
+        plugin: The plugin.
+    """
+    record = _record(visit, plugin)
+    is_uninstall = visit.request.path.endswith("/uninstall/")
+    return Screen("remove.html", {"record": record, "is_uninstall": is_uninstall})
+
+
+def delete(visit: Visit, plugin: str) -> Screen | Redirect:
+    """Forget what is stored of a plugin that is off.
+
+    Args:
+        visit: The visit.
+        plugin: The plugin.
+    """
+    words = visit.text("What was stored of %(slug)s is deleted.")
+    return _remove(visit, plugin, "plugins_destroy", {}, words)
+
+
+def uninstall(visit: Visit, plugin: str) -> Screen | Redirect:
+    """Uninstall the distribution of a plugin.
+
+    Args:
+        visit: The visit; ``delete_config`` says whether what is stored goes, too.
+        plugin: The plugin.
+    """
+    words = visit.text("%(slug)s is uninstalled.")
+    body = {"body": {"delete_config": "delete_config" in visit.fields}}
+    return _remove(visit, plugin, "plugins_uninstall_partial_update", body, words)
+
+
+def _remove(
+    visit: Visit, plugin: str, operation: str, body: dict[str, Any], words: str
+) -> Screen | Redirect:
+    try:
+        visit.call(operation, plugin=plugin, **body)
+    except APIError as error:
+        message = Message("alert", f"{plugin}: {sentences(error)}")
+        return ask_to_delete(visit, plugin)._replace(status=error.status, message=message)
+    return Redirect(visit.root, Message("status", words % {"slug": plugin}))
+
+
+def _record(visit: Visit, plugin: str) -> PluginRecord:
+    return visit.api.registry.get(plugin)
+
+
+def _hooks(visit: Visit, record: PluginRecord) -> list[HookOrder]:
+    """Return the hooks of a plugin, each with all its implementations in call order."""
+    if not record.active:
+        return []
+    manager = visit.api.registry.manager
+    callers = manager.get_hookcallers(record.plugin) or []
+    orders = []
+    for name in sorted({caller.name for caller in callers}):
+        positions = tuple(visit.api.registry.explain(name))
+        place = next((n for n, each in enumerate(positions, 1) if each[0] == record.slug), 0)
+        if place:
+            orders.append(HookOrder(name, positions, place))
+    return orders
+
+
+def _panel(visit: Visit, plugin: str) -> Panel | None:
+    if not visit.may("plugins_admin_retrieve"):
+        return None
+    details = visit.call("plugins_admin_retrieve", plugin=plugin)
+    if not details.source:
+        return None
+    source = details.source
+    if source.startswith(f"{ASSETS_PATH}/"):
+        # The files of plugins lie beside the page, behind the same prefix.
+        source = visit.root.removesuffix("/admin/") + source
+    return Panel(source, json.dumps(details.context))
+
+
+def _concerns(entry: Any, distribution: str | None) -> bool:
+    if distribution is None:
+        return False
+    return entry.distribution == distribution or any(
+        change.name == distribution for change in entry.changes
+    )
