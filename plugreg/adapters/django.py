@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 from plugreg.admin import PAGE_PATH, AdminPage, make_responder
 from plugreg.api.bodies import LONGEST, cut_short, parse_length, read_to_end
@@ -73,9 +74,9 @@ def urlpatterns(
                 del response["Content-Type"]
             return response
 
-        if is_page:
-            return csrf.csrf_protect(view)
-        return csrf.csrf_exempt(view) if csrf_exempt else view
+        guard: Any = csrf.csrf_protect if is_page else csrf.csrf_exempt if csrf_exempt else None
+        guarded: Callable[..., HttpResponseBase] = view if guard is None else guard(view)
+        return guarded
 
     templates = {operation.id: operation.path for operation in responder.api.operations}
     pages = {"plugins_page": f"{PAGE_PATH}{{rest}}"} if admin else {}

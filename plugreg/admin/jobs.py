@@ -28,7 +28,6 @@ SILENCE: Final = 30.0
 """Seconds after which an installation that stored nothing counts as lost with its process."""
 
 _BEAT: Final = 5.0
-_KEPT: Final = 20
 
 JobState = Literal["running", "done", "failed", "lost"]
 
@@ -79,7 +78,9 @@ class Jobs:
             StorageError: If it cannot be stored; nothing was begun then.
         """
         now = datetime.now(UTC)
-        job = Job(secrets.token_hex(8), requirement, "running", now, now)
+        job = Job(
+            id=secrets.token_hex(8), requirement=requirement, state="running", began=now, seen=now
+        )
         self._put(job)
         threading.Thread(
             target=self._run, args=(job, install), name="plugreg install", daemon=True

@@ -58,7 +58,7 @@ LOOKS: Final[Mapping[str, Look]] = MappingProxyType(
         "lost": Look("?", _("lost"), "warn"),
         "add": Look("+", _("added"), "good"),
         "change": Look("±", _("changed"), "info"),
-        "remove": Look("–", _("removed"), "warn"),
+        "remove": Look("-", _("removed"), "warn"),
         # Generations and processes.
         "serving": Look("✓", _("serves"), "good"),
         "kept": Look("○", _("kept"), "quiet"),

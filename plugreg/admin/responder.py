@@ -38,7 +38,7 @@ POLICY: Final = (
 )
 """The Content-Security-Policy of every answer of the page."""
 
-TOKEN_FIELD: Final = "csrf_token"
+TOKEN_FIELD: Final = "csrf_token"  # noqa: S105 - it is a name
 """Name of the hidden field with the token, where the framework has no token of its own."""
 
 _COOKIE: Final = "plugreg_message"

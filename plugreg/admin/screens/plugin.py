@@ -9,7 +9,7 @@ from plugreg.admin.screens.tabs import show_tab
 from plugreg.admin.visits import Message, Redirect, Screen, Visit, sentences
 from plugreg.api import APIError
 from plugreg.api.http import ASSETS_PATH
-from plugreg.exceptions import PluginNotActiveError, PlugregError
+from plugreg.exceptions import InstallError, PluginNotActiveError, PlugregError
 from plugreg.records import PluginRecord
 
 MOST_FILES = 500
@@ -100,11 +100,8 @@ def show_files(visit: Visit, plugin: str) -> Screen:
         "assets": None if assets is None else sorted(assets.items())[:MOST_FILES],
         "audit": [e for e in reversed(entries) if _concerns(e, record.distribution)],
         "may_uninstall": visit.may("plugins_uninstall_partial_update")
-        and registry.packages is not None
-        and record.is_package
-        and record.is_installed,
-        "may_delete": visit.may("plugins_destroy") and bool(record.pk),
-        "panel_root": visit.root.removesuffix("admin/"),
+        and _is_in_environment(visit, record.distribution),
+        "may_delete": visit.may("plugins_destroy") and bool(record.pk) and not record.wanted,
     }
     return show_tab(visit, plugin, "files", values)
 
@@ -217,6 +214,18 @@ def _panel(visit: Visit, plugin: str) -> Panel | None:
         # The files of plugins lie beside the page, behind the same prefix.
         source = visit.root.removesuffix("/admin/") + source
     return Panel(source, json.dumps(details.context))
+
+
+def _is_in_environment(visit: Visit, distribution: str | None) -> bool:
+    """Return whether a distribution was installed with plugreg, which alone can remove it."""
+    packages = visit.api.registry.packages
+    if packages is None:
+        return False
+    try:
+        generations = packages.generations()
+    except InstallError:
+        return False
+    return any(each.serving and distribution in each.distributions for each in generations)
 
 
 def _concerns(entry: Any, distribution: str | None) -> bool:

@@ -98,7 +98,7 @@ def _fields(visit: Visit, kind: Kind, plugin: str) -> list[Field]:
         view = (
             registry.settings(plugin)
             if kind is OF_PLUGIN
-            else registry.user_settings(plugin, visit.actor.id)
+            else registry.user_settings(plugin, visit.actor.id or 0)
         )
         schema = view.schema()["properties"]
         for f in found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from plugreg._support.frozen import Frozen
 from plugreg.admin.visits import MOST_LINES, Message, Redirect, Screen, Visit, sentences
@@ -32,7 +33,7 @@ class Concern(Frozen):
     probe: object
 
 
-class Outcome(Frozen):
+class Outcome(NamedTuple):
     """What came of switching one plugin, in a sentence; ``is_fine`` as it was wanted."""
 
     slug: str
