@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
-from plugreg.admin import PAGE_PATH, AdminPage
 from plugreg.admin.languages import catalogue, choose
+from plugreg.admin.options import PAGE_PATH, AdminPage
 from plugreg.admin.routes import NAVIGATION, ROUTES
 from plugreg.admin.templating import Templates, theme_css
 from plugreg.admin.tokens import MESSAGE_AGE, Signer

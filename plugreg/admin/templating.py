@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from plugreg.admin import AdminPage
 from plugreg.admin.languages import catalogue
 from plugreg.admin.looks import look_of
+from plugreg.admin.options import AdminPage
 from plugreg.exceptions import MissingExtraError
 
 try:

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
 
 from plugreg._support.frozen import Frozen
-from plugreg.admin import AdminPage
+from plugreg.admin.options import AdminPage
 from plugreg.api import Access, Actor, APIError, PluginAPI
 from plugreg.api.errors import NotFoundError
 from plugreg.api.http import Request

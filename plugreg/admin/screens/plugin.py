@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from plugreg.admin.screens.tabs import show_tab
 from plugreg.admin.visits import Message, Redirect, Screen, Visit, sentences
 from plugreg.api import APIError
+from plugreg.api.errors import NotFoundError
 from plugreg.api.http import ASSETS_PATH
 from plugreg.exceptions import InstallError, PluginNotActiveError, PlugregError
 from plugreg.records import PluginRecord
@@ -147,6 +148,8 @@ def ask_to_delete(visit: Visit, plugin: str) -> Screen:
     """
     record = _record(visit, plugin)
     is_uninstall = visit.request.path.endswith("/uninstall/")
+    if is_uninstall and visit.api.registry.packages is None:
+        raise NotFoundError
     return Screen("remove.html", {"record": record, "is_uninstall": is_uninstall})
 
 

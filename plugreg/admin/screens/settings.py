@@ -48,7 +48,7 @@ def save_settings(visit: Visit, plugin: str) -> Screen | Redirect:
     refused, message = _save(visit, OF_PLUGIN, plugin, fields)
     if not refused:
         return Redirect(visit.address(f"plugins/{plugin}/settings/"), message)
-    marked = [with_sent(f, visit.fields, refused.get(f.key, ())) for f in fields]
+    marked = _marked(visit, OF_PLUGIN, plugin, refused)
     return _settings_tab(visit, plugin, marked)._replace(status=400, message=message)
 
 
@@ -73,8 +73,16 @@ def save_own(visit: Visit, plugin: str) -> Screen | Redirect:
     if not refused:
         return Redirect(visit.address("my-settings/") + f"#settings-{plugin}", message)
     forms = _own_forms(visit)
-    forms[plugin] = [with_sent(f, visit.fields, refused.get(f.key, ())) for f in fields]
+    forms[plugin] = _marked(visit, OF_USER, plugin, refused)
     return Screen("my_settings.html", {"forms": forms}, 400, message)
+
+
+def _marked(visit: Visit, kind: Kind, plugin: str, refused: Mapping[str, list[str]]) -> list[Field]:
+    """Return the fields as they are stored now, the refused ones as they were sent."""
+    return [
+        with_sent(field, visit.fields, refused[field.key]) if field.key in refused else field
+        for field in _fields(visit, kind, plugin)
+    ]
 
 
 def _settings_tab(visit: Visit, plugin: str, fields: list[Field] | None) -> Screen:

@@ -1,0 +1,136 @@
+"""The table of plugins, and switching them on and off."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from plugreg import Plugin, PluginRegistry
+
+
+def slugs(page):
+    """Return the plugins of the table, in its order."""
+    return re.findall(r'id="plugin-([a-z-]+)"', page.text)
+
+
+def test_each_row_says_state_and_why(visitor):
+    """Sign and word, version, how many processes serve, and the reason with its characters safe."""
+    page = visitor()
+
+    assert page.status == 200
+    assert page.doc.headings == ["Plugins"]
+    assert slugs(page) == ["broken", "milk", "tea"]
+    assert "✓ active" in page.doc.text
+    assert "✗ failed" in page.doc.text
+    assert "○ inactive" in page.doc.text
+    assert "1.10" in page.doc.text
+    assert "out of &lt;order&gt;" in page.text
+    assert "1 failure of broken" in page.doc.text
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("?search=MIL", ["milk"]),
+        ("?search=nothing", []),
+        ("?state=failed", ["broken"]),
+        ("?state=active&search=tea", ["tea"]),
+        ("?state=no-such-state", []),
+        ("?sort=-plugin", ["tea", "milk", "broken"]),
+        ("?sort=version", ["tea", "broken", "milk"]),
+        ("?sort=state", ["milk", "tea", "broken"]),
+        ("?sort=-serves", ["tea", "broken", "milk"]),
+        ("?sort=nothing", ["broken", "milk", "tea"]),
+        ("?page=1", ["broken", "milk", "tea"]),
+        ("?page=7", []),
+        ("?page=x", ["broken", "milk", "tea"]),
+    ],
+)
+def test_the_address_filters_searches_and_sorts(visitor, query, expected):
+    """An address shows the same table to everybody, and one that makes no sense fails nowhere."""
+    page = visitor(query)
+
+    assert (page.status, slugs(page)) == (200, expected)
+
+
+def test_columns_sort_both_ways_and_say_so(visitor):
+    """The header links keep the filter, turn the order round, and have ``aria-sort``."""
+    page = visitor("?state=active&sort=version")
+    sorting = {given.get("aria-sort") for tag, given in page.doc.tags if tag == "th"}
+
+    assert sorting >= {"ascending", "none"}
+    assert page.doc.link("Version").endswith("?state=active&sort=-version")
+    assert page.doc.link("State").endswith("?state=active&sort=state")
+
+
+def test_a_plugin_is_switched_on_after_a_question(visitor, registry):
+    """The row's control leads to a question, whose button switches, and the answer names it."""
+    question = visitor("?state=inactive").follow("Activate milk")
+
+    assert question.doc.headings == ["Activate milk?"]
+    assert registry.get("milk").wanted is False
+
+    page = question.press("Activate")
+
+    assert registry.get("milk").active
+    assert page.doc.roles["status"] == ["milk is active."]
+    assert page.address.endswith("/admin/?state=inactive#switch-milk")
+    assert "status" not in visitor().doc.roles
+
+
+def test_a_question_can_be_cancelled(visitor, registry):
+    """Cancel leads back to the list as it was, and nothing has changed."""
+    page = visitor("?search=te").follow("Deactivate tea").follow("Cancel")
+
+    assert page.address.endswith("/admin/?search=te")
+    assert registry.get("tea").active
+
+
+def test_a_plugin_that_fails_is_reported(visitor, registry):
+    """It is wanted nevertheless, and the answer is an alert with the reason."""
+    registry.deactivate("broken")
+    page = visitor().follow("Activate broken").press("Activate")
+
+    assert registry.get("broken").wanted
+    (said,) = page.doc.roles["alert"]
+    assert said.startswith("broken is switched on, but it is failed:")
+    assert "out of <order>" in said
+
+
+def test_selected_plugins_are_switched_together(visitor, registry):
+    """One press switches all that were ticked, and tells of each."""
+    page = visitor().press("Deactivate selected", **{"plugin:tea": "on", "plugin:broken": "on"})
+
+    assert not registry.get("tea").wanted
+    assert not registry.get("broken").wanted
+    (said,) = page.doc.roles["status"]
+    assert said.startswith("2 of 2 plugins were switched.")
+    assert "tea is inactive." in said
+
+
+def test_nothing_selected_changes_nothing(visitor, registry):
+    """A press without a tick says so."""
+    before = {slug: record.wanted for slug, record in registry.plugins.items()}
+    page = visitor().press("Activate selected")
+
+    assert page.doc.roles["alert"] == ["No plugin was selected; nothing was changed."]
+    assert {slug: record.wanted for slug, record in registry.plugins.items()} == before
+
+
+def test_an_unknown_plugin_is_no_page(visitor):
+    """A name that nobody has is answered with 404, in the same frame."""
+    page = visitor("plugins/coffee/")
+
+    assert page.status == 404
+    assert "Plugins" in [words for words, _ in page.doc.links]
+
+
+def test_mandatory_plugins_have_no_switch(visitor_of):
+    """What cannot be done is not offered."""
+    with PluginRegistry("shop", builtin=[("milk", Plugin)], mandatory={"milk"}) as registry:
+        registry.load()
+        page = visitor_of(registry)()
+
+    assert "mandatory" in page.doc.text
+    assert "Deactivate milk" not in [words for words, _ in page.doc.links]
