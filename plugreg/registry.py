@@ -231,7 +231,8 @@ class PluginRegistry:
         from plugreg._state.configuration import Configuration
 
         parts = self._parts
-        return Configuration(self._published.current, parts.settings, parts.plugin_rows)
+        current, probed = self._published.current, self.probed
+        return Configuration(current, parts.settings, parts.plugin_rows, probed)
 
     @property
     def events(self) -> Events:
@@ -282,19 +283,27 @@ class PluginRegistry:
         )
 
     @property
+    def host(self) -> str:
+        """The name of the host, which is pluggy's project name."""
+        return str(self._parts.options.host)
+
+    @property
     def group(self) -> str:
         """The group of the entry points by which plugins are found."""
         return self._parts.options.entry_point_group
 
     # -- life cycle --------------------------------------------------------------------------
 
-    def in_safe_mode(self) -> PluginRegistry:
+    def in_safe_mode(self, storage: Storage | None = None) -> PluginRegistry:
         """Return another registry with the same options, in safe mode, which is not loaded.
 
-        It shares the storage. It imports no plugin, logs no failure and is not listed among the
-        processes. This registry stays as it is, loaded or not.
+        It imports no plugin, logs no failure and is not listed among the processes. This registry
+        stays as it is, loaded or not.
+
+        Args:
+            storage: Another storage. Defaults to that of this registry.
         """
-        options = vars(self._parts.options)
+        options = {**vars(self._parts.options), "storage": storage or self.storage}
         # A manager belongs to one registry.
         changed = {"safe_mode": True, "manager": None, "on_failure": lambda _: None, "events": None}
         return PluginRegistry(**{**options, **changed})

@@ -23,6 +23,7 @@ from plugreg._lifecycle.load import Acceptance, load
 from plugreg._support.guard import LONGEST_MESSAGE, Guard, cut, plain, safe_str
 from plugreg.hooks import PluginManager
 from plugreg.mixins import SettingsMixin
+from plugreg.mixins.settings import version_fault
 from plugreg.records import HostRules, LoadedPlugin, PluginFailure, PluginSpec, Stage
 from plugreg.settings.declaration import parse_definitions
 from plugreg.settings.definition import (
@@ -160,6 +161,9 @@ def _inspect(loaded: LoadedPlugin, request: ProbeRequest, manager: PluginManager
             definitions, new_faults = parse_definitions(getattr(plugin, attribute), attribute)
             found[attribute.lower()] = [_setting(setting) for setting in definitions.values()]
             faults += new_faults
+        version = plugin.SETTINGS_VERSION
+        if version_fault(version) is None:
+            found["settings_version"] = version
         if faults:
             found |= {"outcome": "error", "detail": f"mixin 'settings': {'; '.join(faults)}"}
     return found

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.named import NamedTuple
 from plugreg.records import ActivePlugin, Snapshot
 from plugreg.settings.store import SettingsStore
 from plugreg.settings.view import SettingsView, user_view
+
+if TYPE_CHECKING:
+    from plugreg._state.probe_report import ProbeReport
 
 
 class ListedSetting(NamedTuple):
@@ -39,14 +42,20 @@ class Configuration:
         current: Returns the snapshot.
         settings: The store of settings.
         plugin_rows: The store of metadata.
+        probed: Returns the report of a plugin's last probe.
     """
 
     def __init__(
-        self, current: Callable[[], Snapshot], settings: SettingsStore, plugin_rows: PluginRows
+        self,
+        current: Callable[[], Snapshot],
+        settings: SettingsStore,
+        plugin_rows: PluginRows,
+        probed: Callable[[str], ProbeReport | None],
     ) -> None:
         self._current = current
         self._settings = settings
         self._plugin_rows = plugin_rows
+        self._probed = probed
 
     def settings(self, slug: str) -> SettingsView:
         """Return the live settings of an active plugin.
@@ -80,6 +89,46 @@ class Configuration:
         """
         active = self._current().get_active(slug)
         return user_view(self._settings, slug, active.user_settings, user, active.settings_version)
+
+    def offline_settings(
+        self, slug: str, user: int | None = None, keys: Iterable[str] = ()
+    ) -> SettingsView:
+        """Return settings of any known plugin, by its last probe and its rows. Imports nothing.
+
+        A write is checked as far as the report of the last probe says how. Where there is none,
+        each value is a string. Code of the plugin is not called, neither validators nor what it
+        does before and after a write.
+
+        Args:
+            slug: The plugin, which need not be active.
+            user: The user's number, None for the plugin's own settings.
+            keys: Keys that may be set where no probe is known.
+
+        Returns:
+            A mapping of keys to values.
+
+        Raises:
+            PluginNotFoundError: If the plugin is not known.
+            SettingError: If *user* is not a number.
+        """
+        from plugreg._state.offline import offline_view
+
+        snapshot = self._current()
+        snapshot.get_known(slug)
+        if slug in snapshot.active:
+            return self.settings(slug) if user is None else self.user_settings(slug, user)
+        return offline_view(
+            self._settings, slug, self._probed(slug), user, [key.upper() for key in keys]
+        )
+
+    def users(self, slug: str) -> tuple[int, ...]:
+        """Return the numbers of the users who have set settings of a plugin, sorted.
+
+        Args:
+            slug: The plugin, known or not.
+        """
+        stored = self._settings.stored(slug).values
+        return tuple(sorted(user for user, own in stored.items() if user is not None and own))
 
     def listed(self, *, wanted: bool | None = None, slug: str | None = None) -> list[ListedSetting]:
         """Return the settings of all plugins, by slug, then in the order declared.

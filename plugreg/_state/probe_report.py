@@ -83,6 +83,7 @@ class ProbeReport:
         mixins: Human names by key.
         settings: Settings by key, in the order declared.
         user_settings: Settings of users, likewise.
+        settings_version: Version of the declared settings.
         hooks: Sorted names of the hooks that it implements, whether the host has them or not.
         warnings: Sentences: Python warnings, and faults that do not keep the plugin off.
     """
@@ -99,6 +100,7 @@ class ProbeReport:
     mixins: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, ProbedSetting] = field(default_factory=dict)
     user_settings: Mapping[str, ProbedSetting] = field(default_factory=dict)
+    settings_version: int = 1
     hooks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -173,6 +175,8 @@ def report_from(slug: str, row: Record) -> ProbeReport:
         mixins={_string(key): _string(name) for key, name in mixins.items()},
         settings=_settings(row, "settings"),
         user_settings=_settings(row, "user_settings"),
+        # Rows of earlier versions do not have it.
+        settings_version=field_of({"settings_version": 1, **row}, "settings_version", int),
         hooks=tuple(map(_string, field_of(row, "hooks", list))),
         warnings=tuple(map(_string, field_of(row, "warnings", list))),
     )

@@ -16,6 +16,11 @@ from plugreg.registry import PluginRegistry
 SAFE_MODE = "PLUGREG_SAFE_MODE"
 
 
+def is_safe_mode_asked() -> bool:
+    """Return whether the environment asks for safe mode."""
+    return os.environ.get(SAFE_MODE, "") not in ("", "0")
+
+
 def app_name(given: str | None) -> str | None:
     """Return the name of the host's registry, as ``module:attribute``, None if none is known.
 

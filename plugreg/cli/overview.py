@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from plugreg._support.named import NamedTuple
+from plugreg._support.slugs import Slug
 from plugreg.records import (
     LOAD_STAGES,
     LoadPlan,
-    PluginFailure,
     PluginRecord,
     PluginState,
+    ProcessFailure,
     ProcessRecord,
 )
 from plugreg.registry import PluginRegistry
@@ -36,7 +37,7 @@ class Overview(NamedTuple):
     records: Mapping[str, PluginRecord]
     plan: LoadPlan
     processes: tuple[ProcessRecord, ...]
-    failures: Mapping[str, tuple[Any, ...]]
+    failures: Mapping[str, tuple[ProcessFailure, ...]]
 
     def serving(self, slug: str) -> tuple[ProcessRecord, ...]:
         """Return the live processes in which a plugin is active."""
@@ -57,10 +58,10 @@ class Overview(NamedTuple):
             return PluginState.ACTIVE
         if not record.wanted:
             return PluginState.INACTIVE
-        held = self.plan.held.get(record.slug)  # type: ignore[call-overload]
+        held = self.plan.held.get(Slug(slug))
         if held is not None:
             return str(held.state)
-        return PluginState.FAILED if self._load_failures(slug) else PluginState.INACTIVE
+        return PluginState.FAILED if self.load_failures(slug) else PluginState.INACTIVE
 
     def why(self, slug: str) -> str:
         """Return why a plugin is not in the state that is wanted, an empty string if it is.
@@ -72,9 +73,8 @@ class Overview(NamedTuple):
         if record.state in (PluginState.MISSING, PluginState.BLOCKED):
             return record.reason
         if not record.wanted:
-            return f"is switched off, and still serves in {_names(serving)}" if serving else ""
-        held = self.plan.held.get(record.slug)  # type: ignore[call-overload]
-        failed = self._load_failures(slug)
+            return f"is switched off, and still serves in {self.names(serving)}" if serving else ""
+        failed = self.load_failures(slug)
         faults = [failure for failure in self.plan.failures if failure.slug == slug]
         if len(serving) == len(self.processes) and serving:
             return ""
@@ -82,12 +82,13 @@ class Overview(NamedTuple):
             return f"{failed[-1].stage}: {failed[-1].message}"
         if faults:
             return faults[-1].message
+        held = self.held(slug)
         if held is not None:
-            return str(held.reason)
+            return held
         if not self.processes:
             return ""
         absent = [process for process in self.processes if process not in serving]
-        return f"not taken in yet by {_names(absent)}"
+        return f"not taken in yet by {self.names(absent)}"
 
     def row(self, slug: str) -> dict[str, Any]:
         """Return a plugin as JSON values.
@@ -109,8 +110,35 @@ class Overview(NamedTuple):
             "failures": sum(failure.count for failure in self.failures.get(slug, ())),
         }
 
-    def _load_failures(self, slug: str) -> list[Any]:
+    def load_failures(self, slug: str) -> list[ProcessFailure]:
+        """Return the failures by which a plugin did not come into service."""
         return [f for f in self.failures.get(slug, ()) if f.stage in LOAD_STAGES]
+
+    def held(self, slug: str) -> str | None:
+        """Return why a normal start would not load a plugin, None if it would."""
+        held = self.plan.held.get(Slug(slug))
+        return None if held is None else held.reason
+
+    def needs(self, slug: str) -> list[str]:
+        """Return the plugins that a wanted plugin depends on."""
+        return [str(need) for need in self.plan.needs.get(Slug(slug), ())]
+
+    def needed_by(self, slugs: Iterable[str]) -> list[str]:
+        """Return the other wanted plugins that depend on any of these, also indirectly."""
+        given = {*slugs}
+        found: set[str] = set()
+        waiting = list(given)
+        while waiting:
+            need = waiting.pop()
+            direct = {str(other) for other, needs in self.plan.needs.items() if need in needs}
+            waiting += direct - found
+            found |= direct
+        return sorted(slug for slug in found - given if self.records[slug].wanted)
+
+    @staticmethod
+    def names(processes: Iterable[ProcessRecord]) -> str:
+        """Return the names of processes, with their numbers."""
+        return ", ".join(f"{process.name} (pid {process.pid})" for process in processes)
 
 
 def look(registry: PluginRegistry) -> Overview:
@@ -124,17 +152,7 @@ def look(registry: PluginRegistry) -> Overview:
     """
     # The first one is this process.
     processes = registry.shared.processes()[1:]
-    failures: dict[str, tuple[PluginFailure, ...]] = {}
-    for failure in shared_failures(registry):
+    failures: dict[str, tuple[ProcessFailure, ...]] = {}
+    for failure in getattr(registry.shared, "failures", tuple)():
         failures[failure.slug] = (*failures.get(failure.slug, ()), failure)
     return Overview(registry.plugins, registry.outlook(), processes, failures)
-
-
-def shared_failures(registry: PluginRegistry) -> tuple[Any, ...]:
-    """Return the failures of all processes, each with the process that recorded it."""
-    read = getattr(registry.shared, "failures", None)
-    return tuple(read()) if read is not None else ()
-
-
-def _names(processes: Iterable[ProcessRecord]) -> str:
-    return ", ".join(f"{process.name} (pid {process.pid})" for process in processes)

@@ -41,10 +41,40 @@ class Entry(NamedTuple):
 
 
 _LOOK: Final = "Look"
+_SWITCH: Final = "Switch and set"
+_INSTALL: Final = "Install"
+_MEND: Final = "Mend"
+_SHELL: Final = "Shell"
 
 COMMANDS: Final = (
     Entry(_LOOK, "list", "listing:list_", "List plugins, and what the live processes have."),
     Entry(_LOOK, "show", "listing:show", "Show everything about one plugin."),
+    Entry(_LOOK, "why", "why:why", "Explain why a plugin is in its state."),
+    Entry(_LOOK, "status", "status:status", "Summarize all processes."),
+    Entry(_LOOK, "errors", "status:errors", "List the failures of all processes."),
+    Entry(_LOOK, "processes", "status:processes", "List the live processes."),
+    Entry(_SWITCH, "activate", "switching:activate", "Switch plugins on, after a probe."),
+    Entry(_SWITCH, "deactivate", "switching:deactivate", "Switch plugins off."),
+    Entry(_SWITCH, "reset", "switching:reset", "Have all processes try plugins again."),
+    Entry(_SWITCH, "reload", "switching:reload", "Have all processes look for plugins again."),
+    Entry(_SWITCH, "settings", "settings:settings", "List, get or set settings of a plugin."),
+    Entry(_SWITCH, "apply", "declare:apply", "Make plugins as a plugins.toml says."),
+    Entry(_SWITCH, "export", "declare:export", "Write wishes and settings as a plugins.toml."),
+    Entry(_INSTALL, "plan", "packages:plan", "Show what an installation would change."),
+    Entry(_INSTALL, "install", "packages:install", "Install distributions of plugins."),
+    Entry(_INSTALL, "uninstall", "packages:uninstall", "Remove a plugin's distribution."),
+    Entry(_INSTALL, "upgrade", "packages:upgrade", "Upgrade to the latest releases."),
+    Entry(_INSTALL, "sync", "packages:sync", "Install what the plugins file or a lock has."),
+    Entry(_INSTALL, "lock", "packages:lock", "Write what is installed as a pylock.toml."),
+    Entry(_INSTALL, "rollback", "packages:rollback", "Go back to an earlier generation."),
+    Entry(_INSTALL, "generations", "packages:generations", "List generations."),
+    Entry(_INSTALL, "outdated", "packages:outdated", "Ask the index for later releases."),
+    Entry(_INSTALL, "audit", "packages:audit", "List who has installed and removed what."),
+    Entry(_MEND, "doctor", "doctor:doctor", "Find what is wrong, and what to do about it."),
+    Entry(_MEND, "probe", "switching:probe", "Load plugins in a child process."),
+    Entry(_MEND, "bisect", "bisect:bisect", "Find the plugin with which a command fails."),
+    Entry(_MEND, "store", "store:store", "Check, mend, copy, export or import the store."),
+    Entry(_SHELL, "completion", "completion:completion", "Print a script that completes words."),
 )
 """All commands, in the order in which they are listed."""
 
@@ -142,7 +172,7 @@ class Root(Group):
                     import traceback
 
                     traceback.print_exc()
-                ctx.exit(session.output.fail(fault_of(error)))
+                ctx.exit(session.output.fail(session.fault_of(error)))
 
     def main(
         self,

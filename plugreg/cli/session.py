@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from plugreg.cli.faults import refused, usage
+from plugreg.cli.faults import Fault, fault_of, refused, usage
 from plugreg.cli.output import Output
+from plugreg.exceptions import RecordCorruptError
 
 if TYPE_CHECKING:
     from plugreg.registry import PluginRegistry
@@ -95,6 +96,19 @@ class Session:
         options = (("--app", self.app), ("--store", self.store), ("--group", self.group))
         given = [part for name, value in options if value for part in (name, quote(value))]
         return " ".join([*names, *given])
+
+    def fault_of(self, error: BaseException) -> Fault:
+        """Return the fault that an exception stands for; of a damaged row with its remedy."""
+        fault = fault_of(error)
+        if isinstance(error, RecordCorruptError):
+            return fault._replace(remedy=self.set_aside(error))
+        return fault
+
+    def set_aside(self, error: RecordCorruptError) -> str:
+        """Return the command line that sets a damaged row aside."""
+        from shlex import quote
+
+        return f"{self.command} store repair --set-aside {quote(f'{error.table}:{error.key}')}"
 
     def confirm(self, question: str) -> None:
         """Ask the operator whether to go on, unless ``--yes`` was given.

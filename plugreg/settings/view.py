@@ -214,6 +214,25 @@ class SettingsView(Mapping[str, Any]):
             return text_of(definition, self[key])
         return ""
 
+    def stored(self, key: str) -> Any:
+        """Return the stored value as it was given, for a file that describes the settings.
+
+        Args:
+            key: Key of the setting, in any case.
+
+        Returns:
+            The string, or a dict or list with references, which are not looked up. None where
+            nothing is stored or the value cannot be read. ``"***"`` for a protected value.
+
+        Raises:
+            KeyError: If the key is unknown.
+        """
+        value = self._stored(self._definition(key).key)
+        if value is None or value.fault:
+            return None
+        is_reference = value.is_json and has_reference(value.given)
+        return MASK if self.is_protected(key) and not is_reference else value.given
+
     def fault(self, key: str, *, was_checked: bool = False) -> str | None:
         """Return why the value of a setting is missing or cannot be used, or None.
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from plugreg.cli.command import command, pass_session, slug_argument
-from plugreg.cli.faults import Fault, fault_of, usage
+from plugreg.cli.faults import Fault, usage
 from plugreg.cli.output import Answer
 from plugreg.cli.overview import UNKNOWN, look
 from plugreg.cli.session import Session
@@ -115,13 +115,9 @@ def damage(session: Session) -> Fault | None:
     errors = session.registry.damaged
     if not errors:
         return None
-    from shlex import quote
-
-    found = fault_of(errors[0])
+    found = session.fault_of(errors[0])
     others = f" ({len(errors) - 1} more: {session.command} store check)" if errors[1:] else ""
-    key = quote(f"{errors[0].table}/{errors[0].key}")
-    remedy = f"{session.command} store repair --set-aside {key}"
-    return Fault(found.exit_code, found.code, f"{found.message}{others}", remedy)
+    return found._replace(message=f"{found.message}{others}")
 
 
 @command("show", "plugreg show discount\nplugreg show discount --json")
@@ -146,7 +142,6 @@ def describe(registry: PluginRegistry, slug: str) -> dict[str, Any]:
     """
     record = registry.get(slug)
     overview = look(registry)
-    needs = overview.plan.needs
     probed = registry.probed(slug)
     return {
         **overview.row(slug),
@@ -159,8 +154,8 @@ def describe(registry: PluginRegistry, slug: str) -> dict[str, Any]:
         "builtin": record.is_builtin,
         "sample": record.is_sample,
         "mandatory": record.is_mandatory,
-        "requires": [str(need) for need in needs.get(record.slug, ())],  # type: ignore[call-overload]
-        "required_by": sorted(str(other) for other, own in needs.items() if slug in own),
+        "requires": overview.needs(slug),
+        "required_by": overview.needed_by([slug]),
         "processes": [
             {"name": process.name, "pid": process.pid, "host": process.host}
             for process in overview.serving(slug)

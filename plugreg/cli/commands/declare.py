@@ -1,0 +1,285 @@
+"""``plugreg apply`` and ``plugreg export``: plugins as a file describes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import click
+
+from plugreg.cli.command import command, consent_option, pass_session
+from plugreg.cli.commands.packages import install_all
+from plugreg.cli.faults import DIFFERENT, FINE, unknown, usage
+from plugreg.cli.output import Answer
+from plugreg.cli.overview import look
+from plugreg.cli.plugins_toml import Described, read_file, write_text
+from plugreg.cli.session import Session
+from plugreg.exceptions import PluginRequiredError
+from plugreg.registry import PluginRegistry
+from plugreg.settings.view import SettingsView
+
+MASK: Final = "***"
+
+Row = dict[str, Any]
+_HEADS: Final = ("slug", "what", "key", "before", "after")
+
+
+@command(
+    "apply",
+    """plugreg apply plugins.toml --plan
+    plugreg apply plugins.toml
+    plugreg apply plugins.toml --prune""",
+)
+@click.argument("file", type=click.Path())
+@click.option("--plan", "only_plan", is_flag=True, help="Show the difference; 2 if there is one.")
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="Also switch off plugins that the file does not have, and unset values it does not have.",
+)
+@click.option("--no-probe", is_flag=True, help="Do not load plugins in a child process first.")
+@consent_option
+@pass_session
+def apply(session: Session, file: str, *, only_plan: bool, prune: bool, no_probe: bool) -> Answer:
+    """Make wishes, versions and settings as a file describes them.
+
+    Distributions are installed first; then wishes and settings are stored in one transaction, all
+    or none. Plugins and values that the file does not have stay as they are, without --prune.
+    Protected values stand in the file as {"$env" = "NAME"} alone.
+    """
+    described = read_file(file)
+    registry = session.registry
+    missing = [plugin for plugin in described if _is_lacking(registry, plugin)]
+    if only_plan:
+        rows = [*map(_requirement_row, missing)]
+        rows += _differences(registry, described, missing, prune=prune)
+        return _answer(rows, is_plan=True)
+    rows = _install(session, missing)
+    if not no_probe:
+        _probe(session, described)
+    from plugreg.storage.batch import OneTransaction
+
+    with (
+        OneTransaction(registry.storage) as storage,
+        registry.in_safe_mode(storage) as changing,
+    ):
+        changing.load()
+        # What is different is looked at again, when nobody else can change it.
+        rows += _differences(changing, described, (), prune=prune)
+        _carry_out(changing, described, rows)
+    return _answer(rows, is_plan=False)
+
+
+def _answer(rows: list[Row], *, is_plan: bool) -> Answer:
+    return Answer(
+        "changes",
+        rows,
+        columns={name: "PLUGIN" if name == "slug" else name.upper() for name in _HEADS},
+        code=DIFFERENT if rows and is_plan else FINE,
+        is_difference=is_plan,
+        verdict=_count(rows, "to make" if is_plan else "made"),
+    )
+
+
+def _count(rows: list[Row], done: str) -> str:
+    number = len(rows)
+    return f"{number} changes {done}" if number != 1 else f"1 change {done}"
+
+
+# -- versions --------------------------------------------------------------------------------
+
+
+def _is_lacking(registry: PluginRegistry, plugin: Described) -> bool:
+    """Return whether a plugin must be installed. Raises if there is none to be."""
+    record = registry.plugins.get(plugin.slug)
+    is_installed = record is not None and record.is_installed
+    if plugin.requirement is None:
+        if not is_installed and plugin.active is not False:
+            raise unknown(plugin.slug, "install it, or give its requirement in the file")
+        return False
+    if record is None or not is_installed or record.version is None:
+        return not is_installed
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        wanted = Requirement(plugin.requirement)
+    except InvalidRequirement as error:
+        raise usage(f"requirement {plugin.requirement!r} is none: {error}") from error
+    return not wanted.specifier.contains(record.version, prereleases=True)
+
+
+def _requirement_row(plugin: Described) -> Row:
+    return _row(plugin.slug, "requirement", "", None, plugin.requirement)
+
+
+def _row(slug: str, what: str, key: str, before: Any, after: Any) -> Row:
+    return {"slug": slug, "what": what, "key": key, "before": before, "after": after}
+
+
+def _install(session: Session, missing: Iterable[Described]) -> list[Row]:
+    requirements = {plugin.slug: str(plugin.requirement) for plugin in missing}
+    if requirements:
+        install_all(session, [*requirements.values()])
+    return [_row(slug, "requirement", "", None, line) for slug, line in requirements.items()]
+
+
+def _probe(session: Session, described: Iterable[Described]) -> None:
+    """Load what is to be switched on in child processes. Raises if that ends one of them."""
+    from plugreg._state.probe_report import ProbeFailedError
+
+    registry = session.registry
+    for plugin in described:
+        record = registry.plugins.get(plugin.slug)
+        if plugin.active and record is not None and not record.wanted:
+            report = registry.probe(plugin.slug)
+            if report.ends_host:
+                raise ProbeFailedError(report)
+
+
+# -- wishes and settings ---------------------------------------------------------------------
+
+
+def _differences(
+    registry: PluginRegistry,
+    described: Iterable[Described],
+    missing: Iterable[Described],
+    *,
+    prune: bool,
+) -> list[Row]:
+    """Return what the file has and the store has not. Nothing is changed."""
+    described = tuple(described)
+    lacking = {plugin.slug for plugin in missing}
+    rows: list[Row] = []
+    for plugin in described:
+        record = registry.plugins.get(plugin.slug)
+        wanted = record is not None and record.wanted
+        if plugin.active is not None and plugin.active is not wanted:
+            rows.append(_row(plugin.slug, "active", "", wanted, plugin.active))
+        if plugin.slug not in lacking or record is not None:
+            rows += _setting_rows(registry, plugin, prune=prune)
+    named = {plugin.slug for plugin in described}
+    for slug, record in registry.plugins.items() if prune else ():
+        if record.wanted and slug not in named and not record.is_mandatory:
+            rows.append(_row(slug, "active", "", True, False))
+    return rows
+
+
+def _setting_rows(registry: PluginRegistry, plugin: Described, *, prune: bool) -> Iterator[Row]:
+    for user, values in plugin.settings.items():
+        view = registry.config.offline_settings(plugin.slug, user, values)
+        what = "setting" if user is None else f"user {user}"
+        for key, value in values.items():
+            _check_value(view, plugin.slug, key, value)
+            before = view.stored(key)
+            if not _is_same(view, key, before, value):
+                is_hidden = view.is_protected(key) and not isinstance(value, dict)
+                yield _row(plugin.slug, what, key, before, MASK if is_hidden else value)
+        for key in view.definitions if prune else ():
+            before = view.stored(key)
+            # A protected value is in no file, so that its absence says nothing.
+            if key not in values and before is not None and before != MASK:
+                yield _row(plugin.slug, what, key, before, None)
+
+
+def _check_value(view: SettingsView, slug: str, key: str, value: Any) -> None:
+    if key not in view.definitions:
+        there = f"there are: {', '.join(view.definitions) or 'none'}"
+        raise usage(f"plugin {slug!r} has no setting {key!r}", there)
+    if view.is_protected(key) and not _is_reference(value):
+        raise usage(
+            f"setting {key!r} of {slug!r} is protected, and its value stands in the file",
+            'write {"$env" = "NAME"} in its place',
+        )
+
+
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in ("$env", "$file")
+
+
+def _is_same(view: SettingsView, key: str, before: Any, value: Any) -> bool:
+    if before is None or isinstance(value, (dict, list)) or not isinstance(before, str):
+        return bool(before == value)
+    if view.definitions[key].converter is bool:
+        return str(view[key]) == str(value)
+    return before == str(value)
+
+
+def _carry_out(registry: PluginRegistry, described: Iterable[Described], rows: list[Row]) -> None:
+    """Store the differences. Raises if one of them is refused; then none is stored."""
+    wanted = {row["slug"]: row["after"] for row in rows if row["what"] == "active"}
+    overview = look(registry)
+    leaving = [slug for slug, active in wanted.items() if not active]
+    staying = [slug for slug in overview.needed_by(leaving) if wanted.get(slug, True)]
+    if staying:
+        raise PluginRequiredError(leaving[0], tuple(staying))
+    registry.switch(wanted)
+    values = {
+        (plugin.slug, user, key): value
+        for plugin in described
+        for user, own in plugin.settings.items()
+        for key, value in own.items()
+    }
+    for row in rows:
+        if row["what"] in ("active", "requirement"):
+            continue
+        user = None if row["what"] == "setting" else int(row["what"].removeprefix("user "))
+        slug, key = row["slug"], row["key"]
+        view = registry.config.offline_settings(slug, user, [key])
+        view.set(key, values.get((slug, user, key)))
+
+
+# -- export ----------------------------------------------------------------------------------
+
+
+@command("export", "plugreg export plugins.toml\nplugreg export > plugins.toml")
+@click.argument("file", required=False, type=click.Path(dir_okay=False, allow_dash=True))
+@pass_session
+def export(session: Session, file: str | None) -> Answer:
+    """Write wishes, versions and settings as a file that `apply` takes.
+
+    Protected values are left out, unless they are references, and named on standard error.
+    """
+    registry = session.registry
+    plugins: dict[str, dict[str, Any]] = {}
+    for slug, record in registry.plugins.items():
+        table: dict[str, Any] = {"active": record.wanted}
+        if record.distribution is not None and record.version is not None:
+            table["requirement"] = f"{record.distribution}=={record.version}"
+        own, hidden = _exported(registry, slug, None)
+        users = {str(u): _exported(registry, slug, u) for u in registry.config.users(slug)}
+        for key in [*hidden, *(key for _, keys in users.values() for key in keys)]:
+            session.output.note(f"the protected value of {slug}.{key} is left out")
+        if own:
+            table["settings"] = own
+        if kept := {user: values for user, (values, _) in users.items() if values}:
+            table["user_settings"] = kept
+        plugins[slug] = table
+    text = write_text(plugins)
+    rows = [{"slug": slug, **json.loads(json.dumps(table))} for slug, table in plugins.items()]
+    columns = {"slug": "PLUGIN", "active": "ACTIVE", "requirement": "REQUIREMENT"}
+    if file not in (None, "-"):
+        from pathlib import Path
+
+        Path(str(file)).write_text(text, encoding="utf-8")
+        text = f"{file}\n"
+    return Answer("plugins", rows, columns=columns, text=text)
+
+
+def _exported(
+    registry: PluginRegistry, slug: str, user: int | None
+) -> tuple[Mapping[str, Any], list[str]]:
+    """Return stored values as TOML has them, and the keys of those that are left out."""
+    view = registry.config.offline_settings(slug, user)
+    found, hidden = {}, []
+    for key, definition in view.definitions.items():
+        given = view.stored(key)
+        if given is None:
+            continue
+        if given == MASK and view.is_protected(key):
+            hidden.append(key)
+        elif isinstance(given, str) and definition.converter in (bool, int):
+            found[key] = view[key]
+        else:
+            found[key] = given
+    return found, hidden

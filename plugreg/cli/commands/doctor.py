@@ -1,0 +1,142 @@
+"""``plugreg doctor``: what is wrong, and what to do about each."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+
+from plugreg.cli.command import command, pass_session
+from plugreg.cli.commands.store import address_of, damaged_rows
+from plugreg.cli.faults import FINE, NO
+from plugreg.cli.hosts import is_safe_mode_asked
+from plugreg.cli.output import Answer
+from plugreg.cli.overview import look
+from plugreg.cli.session import Session
+from plugreg.cli.tables import printable
+from plugreg.registry import PluginRegistry
+from plugreg.repairs import Repair
+from plugreg.repairs.codes import SAFE_MODE
+
+_SIGNS: Final = (("error", "✗", "red"), ("warning", "!", "yellow"), ("info", "·", "bright_black"))
+
+
+@command("doctor", "plugreg doctor\nplugreg doctor --probe --json")
+@click.option("--probe", is_flag=True, help="Also load, in child processes, what serves nowhere.")
+@pass_session
+def doctor(session: Session, *, probe: bool) -> Answer:
+    """Find what is wrong with plugins, the store and the environment.
+
+    Each problem has a line with its remedy, and a verdict comes last. The exit code is 1 if one of
+    them is an error. Nothing is changed, and without --probe no plugin is run.
+    """
+    registry = session.registry
+    if probe:
+        _probe_what_serves_nowhere(session, registry)
+    rows = [_row(repair) for repair in registry.repairs() if _counts(repair)]
+    known = {row["text"] for row in rows}
+    rows += [row for row in _store_rows(session) if row["text"] not in known]
+    if probe:
+        rows += list(_probe_rows(registry, {row["slug"] for row in rows}))
+    order = [name for name, _, _ in _SIGNS]
+    rows.sort(key=lambda row: order.index(row["severity"]))
+    counts = {name: sum(row["severity"] == name for row in rows) for name in order}
+    found = ", ".join(f"{number} {name}s" for name, number in counts.items() if number)
+    return Answer(
+        "repairs",
+        rows,
+        columns={"code": "CODE", "severity": "SEVERITY", "slug": "PLUGIN", "text": "TEXT"},
+        code=NO if counts["error"] else FINE,
+        text="".join(_lines(session, row) for row in rows),
+        verdict=found or "ok: nothing is wrong",
+    )
+
+
+def _counts(repair: Repair) -> bool:
+    # This command is always in safe mode; it is news only where the environment asks for it.
+    return repair.code != SAFE_MODE or is_safe_mode_asked()
+
+
+def _row(repair: Repair) -> dict[str, Any]:
+    return {
+        "code": repair.code,
+        "severity": repair.severity,
+        "slug": repair.slug,
+        "title": repair.title,
+        "text": repair.text,
+        "actions": [
+            {
+                "name": action.name,
+                "label": action.label,
+                "command": action.command or None,
+                "url": action.url or None,
+            }
+            for action in repair.actions
+        ],
+    }
+
+
+def _store_rows(session: Session) -> list[dict[str, Any]]:
+    """Return a row for each damaged row of the store that is no plugin's."""
+    rows = []
+    for error in damaged_rows(session.storage):
+        if error.args in {other.args for other in session.registry.damaged}:
+            continue
+        action = {
+            "name": "set-aside",
+            "label": f"Set {address_of(error)} aside",
+            "command": session.set_aside(error),
+            "url": None,
+        }
+        rows.append(
+            {
+                "code": "store",
+                "severity": "error",
+                "slug": "",
+                "title": "A row of the store is damaged",
+                "text": str(error),
+                "actions": [action],
+            }
+        )
+    return rows
+
+
+def _probe_what_serves_nowhere(session: Session, registry: PluginRegistry) -> None:
+    overview = look(registry)
+    for slug, record in overview.records.items():
+        if record.wanted and record.is_installed and not overview.serving(slug):
+            session.output.note(f"probing {slug}")
+            registry.probe(slug)
+
+
+def _probe_rows(registry: PluginRegistry, known: set[str]) -> list[dict[str, Any]]:
+    rows = []
+    for slug, record in registry.plugins.items():
+        report = registry.probed(slug) if record.wanted else None
+        if report is None or report.outcome == "ok" or slug in known:
+            continue
+        action = {
+            "name": "deactivate",
+            "label": f"Deactivate {slug}",
+            "command": f"plugreg deactivate {slug}",
+            "url": None,
+        }
+        rows.append(
+            {
+                "code": "probe",
+                "severity": "error",
+                "slug": slug,
+                "title": "A probe of the plugin failed",
+                "text": f"{slug!r} ended its probe with {report.outcome}: {report.detail}",
+                "actions": [action],
+            }
+        )
+    return rows
+
+
+def _lines(session: Session, row: dict[str, Any]) -> str:
+    """Return a problem in a line, and its remedies in one each."""
+    _, sign, colour = next(signed for signed in _SIGNS if signed[0] == row["severity"])
+    head = f"{session.output.style(sign, fg=colour)} {row['code']} {printable(row['text'])}\n"
+    commands = [action["command"] for action in row["actions"] if action["command"]]
+    return head + "".join(f"      {printable(line)}\n" for line in commands)

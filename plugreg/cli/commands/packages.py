@@ -1,0 +1,315 @@
+"""Installing from a shell: plans are shown, and nothing is changed without consent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from plugreg.cli.command import command, consent_option, pass_session, slug_argument
+from plugreg.cli.faults import FINE, NO, REFUSED, CommandError, Fault, refused, usage
+from plugreg.cli.output import Answer
+from plugreg.cli.session import Session
+from plugreg.cli.tables import plain_table
+
+if TYPE_CHECKING:
+    from plugreg.install import Change, InstallPlan, InstallReport, Packages
+
+_CHANGES = (
+    ("name", "NAME"),
+    ("kind", "CHANGE"),
+    ("before", "FROM"),
+    ("after", "TO"),
+    ("source", "SOURCE"),
+)
+
+_INDEX = click.option("--index-url", metavar="URL", help="Index in place of the configured one.")
+
+
+def _packages(session: Session) -> Packages:
+    packages = session.registry.packages
+    if packages is None:
+        raise refused(
+            "installing is disabled in this host",
+            "give its registry an installer=",
+            code="disabled",
+        )
+    return packages
+
+
+def _row(change: Change) -> dict[str, Any]:
+    return {
+        "name": change.name,
+        "kind": change.kind,
+        "before": change.before,
+        "after": change.after,
+        "source": change.source,
+        "sha256": change.sha256,
+        "size": change.size,
+        "plugins": list(change.plugins),
+    }
+
+
+def _refusal(plan: InstallPlan) -> Fault | None:
+    if plan.allowed:
+        return None
+    reasons = "; ".join(f"{refusal.rule}: {refusal.reason}" for refusal in plan.refusals)
+    return Fault(REFUSED, "policy", f"{plan.requirement!r} is refused: {reasons}")
+
+
+def _show(session: Session, changes: Sequence[Change]) -> None:
+    """Show what would change to whoever is asked."""
+    rows = [_row(change) for change in changes]
+    for line in plain_table(rows, dict(_CHANGES), session.output.width).splitlines():
+        session.output.note(line)
+
+
+def _reported(report: InstallReport, action: str) -> dict[str, Any]:
+    return {
+        "result": action if report.success else "failed",
+        "ok": report.success,
+        "distribution": report.distribution,
+        "version": report.version,
+        "plugins": list(report.plugins),
+        "reasons": list(report.reasons),
+        "changes": [] if report.plan is None else [_row(c) for c in report.plan.changes],
+    }
+
+
+_REPORTED = (
+    ("distribution", "DISTRIBUTION"),
+    ("version", "VERSION"),
+    ("result", "RESULT"),
+    ("plugins", "PLUGINS"),
+)
+
+
+@command("plan", "plugreg plan 'shop-discount>=2'")
+@click.argument("requirement")
+@_INDEX
+@pass_session
+def plan(session: Session, requirement: str, *, index_url: str | None) -> Answer:
+    """Show what an installation would change, and what the policy forbids. Nothing is changed."""
+    found = _packages(session).plan(requirement, index_url=index_url)
+    refusals = [{"rule": refusal.rule, "reason": refusal.reason} for refusal in found.refusals]
+    return Answer(
+        "changes",
+        [_row(change) for change in found.changes],
+        columns=dict(_CHANGES),
+        fault=_refusal(found),
+        empty="nothing would change",
+        more={"distribution": found.distribution, "refusals": refusals},
+    )
+
+
+@command("install", "plugreg install 'shop-discount>=2'\nplugreg install shop-discount --yes")
+@click.argument("requirements", metavar="REQUIREMENT...", nargs=-1, required=True)
+@_INDEX
+@click.option("--keep-broken", is_flag=True, help="Also if its plugins cannot be loaded.")
+@consent_option
+@pass_session
+def install(
+    session: Session, requirements: tuple[str, ...], *, index_url: str | None, keep_broken: bool
+) -> Answer:
+    """Install or upgrade distributions of plugins. The plan is shown first.
+
+    New plugins stay off until they are activated.
+    """
+    return _install(session, requirements, index_url=index_url, keep_broken=keep_broken)
+
+
+def _install(
+    session: Session, requirements: Sequence[str], *, index_url: str | None, keep_broken: bool
+) -> Answer:
+    packages = _packages(session)
+    rows: list[dict[str, Any]] = []
+    for requirement in requirements:
+        found = packages.plan(requirement, index_url=index_url)
+        fault = _refusal(found)
+        if fault is not None:
+            return Answer("changes", rows, columns=dict(_REPORTED), fault=fault)
+        if found.changes:
+            _show(session, found.changes)
+            session.confirm("Install this?")
+        report = packages.install(
+            found, actor=session.actor, progress=session.output.note, keep_broken=keep_broken
+        )
+        rows.append(_reported(report, "installed" if found.changes else "is there already"))
+    return Answer("changes", rows, columns=dict(_REPORTED), code=_code(rows))
+
+
+def install_all(session: Session, requirements: Sequence[str]) -> None:
+    """Install requirements, with consent. Raises if one of them is refused or fails."""
+    answer = _install(session, requirements, index_url=None, keep_broken=False)
+    if answer.fault is not None:
+        raise CommandError(answer.fault)
+
+
+def _code(rows: Sequence[dict[str, Any]]) -> int:
+    return FINE if all(row["ok"] for row in rows) else NO
+
+
+@command("uninstall", "plugreg uninstall discount\nplugreg uninstall discount --keep-config --yes")
+@slug_argument()
+@click.option("--keep-config", is_flag=True, help="Keep wish, settings and metadata.")
+@click.option("--dependencies", is_flag=True, help="Also what was installed with it alone.")
+@consent_option
+@pass_session
+def uninstall(session: Session, slug: str, *, keep_config: bool, dependencies: bool) -> Answer:
+    """Remove a plugin's distribution, with all plugins that it provides."""
+    packages, registry = _packages(session), session.registry
+    record = registry.get(slug)
+    beside = [
+        other.slug
+        for other in registry.plugins.values()
+        if other.distribution is not None and other.distribution == record.distribution
+    ]
+    lost = "" if keep_config else ", and deletes their settings and metadata"
+    session.output.note(
+        f"removes {record.distribution} with {', '.join(beside) or 'no plugin'}{lost}"
+    )
+    session.confirm("Remove this?")
+    report = packages.uninstall(
+        slug, delete_config=not keep_config, dependencies=dependencies, actor=session.actor
+    )
+    return Answer(
+        "changes",
+        [_row(change) for change in report.changes],
+        columns=dict(_CHANGES),
+        more={"distribution": report.distribution, "plugins": list(report.plugins)},
+    )
+
+
+@command("upgrade", "plugreg upgrade discount\nplugreg upgrade --all --yes")
+@slug_argument(many=True, required=False)
+@click.option("--all", "every", is_flag=True, help="All that have a later release.")
+@consent_option
+@pass_session
+def upgrade(session: Session, slugs: tuple[str, ...], *, every: bool) -> Answer:
+    """Upgrade distributions of plugins to their latest release. The plan is shown first."""
+    if bool(slugs) is every:
+        raise usage("name plugins, or give --all", "one of both, and not both")
+    registry, packages = session.registry, _packages(session)
+    wanted = {registry.get(slug).distribution for slug in slugs}
+    later = [
+        found
+        for found in packages.outdated()
+        if found.latest is not None and (every or found.distribution in wanted)
+    ]
+    requirements = [f"{found.distribution}=={found.latest}" for found in later]
+    answer = _install(session, requirements, index_url=None, keep_broken=False)
+    return answer._replace(empty="everything is up to date")
+
+
+@command("sync", "plugreg sync\nplugreg sync --locked pylock.toml --yes")
+@click.option("--locked", type=click.Path(dir_okay=False), help="Exactly what this lock has.")
+@consent_option
+@pass_session
+def sync(session: Session, *, locked: str | None) -> Answer:
+    """Install what the plugins file lists and is not there, or exactly what a lock has."""
+    packages = _packages(session)
+    if locked is not None and not Path(locked).is_file():
+        raise usage(f"there is no file {locked!r}", "write one with: plugreg lock")
+    what = "what the plugins file lists" if locked is None else f"exactly what {locked!r} has"
+    session.confirm(f"Install {what}?")
+    reports = packages.sync(locked=locked, actor=session.actor, progress=session.output.note)
+    rows = [_reported(report, "installed") for report in reports]
+    return Answer(
+        "changes", rows, columns=dict(_REPORTED), code=_code(rows), empty="all of it is there"
+    )
+
+
+@command("lock", "plugreg lock\nplugreg lock requirements/pylock.toml")
+@click.argument("path", required=False, type=click.Path(dir_okay=False))
+@pass_session
+def lock(session: Session, path: str | None) -> Answer:
+    """Write what is installed as a pylock.toml (PEP 751)."""
+    written = str(_packages(session).lock(path))
+    return Answer("files", [{"path": written}], columns={"path": "PATH"}, text=f"{written}\n")
+
+
+@command("rollback", "plugreg rollback\nplugreg rollback 3 --yes")
+@click.argument("generation", required=False, type=int)
+@consent_option
+@pass_session
+def rollback(session: Session, generation: int | None) -> Answer:
+    """Have an earlier generation of the installed distributions serve again."""
+    packages = _packages(session)
+    shown = "the generation before" if generation is None else f"generation {generation}"
+    session.confirm(f"Go back to {shown}?")
+    packages.rollback(generation, actor=session.actor)
+    return _generations(packages)
+
+
+@command("generations", "plugreg generations --json")
+@pass_session
+def generations(session: Session) -> Answer:
+    """List the generations of the installed distributions that are there."""
+    return _generations(_packages(session))
+
+
+def _generations(packages: Packages) -> Answer:
+    rows = [
+        {
+            "number": found.number,
+            "serving": found.serving,
+            "created": found.created.isoformat(timespec="seconds") if found.created else None,
+            "plugins": list(found.plugins),
+            "distributions": dict(found.distributions),
+        }
+        for found in packages.generations()
+    ]
+    heads = ("number", "serving", "created", "plugins", "distributions")
+    return Answer(
+        "generations", rows, columns={n: n.upper() for n in heads}, empty="nothing is installed"
+    )
+
+
+@command("outdated", "plugreg outdated\nplugreg outdated --no-ask --json")
+@click.option("--no-ask", is_flag=True, help="Show the last answer of the index, without asking.")
+@pass_session
+def outdated(session: Session, *, no_ask: bool) -> Answer:
+    """Ask the index for later releases of what is installed."""
+    rows = [
+        {
+            "distribution": found.distribution,
+            "installed": found.installed,
+            "latest": found.latest,
+            "yanked": found.yanked,
+            "plugins": list(found.slugs),
+            "asked": found.asked.isoformat(timespec="seconds"),
+        }
+        for found in _packages(session).outdated(ask=not no_ask)
+    ]
+    heads = ("distribution", "installed", "latest", "yanked", "plugins")
+    return Answer(
+        "outdated", rows, columns={n: n.upper() for n in heads}, empty="everything is up to date"
+    )
+
+
+@command("audit", "plugreg audit --limit 20")
+@click.option("--limit", type=click.IntRange(min=0), help="Only so many of the latest.")
+@pass_session
+def audit(session: Session, *, limit: int | None) -> Answer:
+    """List who has installed and removed what, and what came of it."""
+    from plugreg.install.audit import Audit
+
+    rows = [
+        {
+            "when": entry.when.isoformat(timespec="seconds"),
+            "actor": entry.actor,
+            "action": entry.action,
+            "requirement": entry.requirement,
+            "outcome": entry.outcome,
+            "reasons": list(entry.reasons),
+            "changes": [_row(change) for change in entry.changes],
+            "seconds": round(entry.seconds, 3),
+        }
+        for entry in Audit(session.registry.storage).entries(limit)
+    ]
+    heads = ("when", "actor", "action", "requirement", "outcome")
+    return Answer(
+        "audit", rows, columns={n: n.upper() for n in heads}, empty="nothing was recorded"
+    )

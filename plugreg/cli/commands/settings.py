@@ -1,0 +1,170 @@
+"""``plugreg settings``: settings of one plugin, with layer and lock, and without importing it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, Final
+
+import click
+
+from plugreg.cli.command import command, pass_session, slug_argument
+from plugreg.cli.faults import refused, usage
+from plugreg.cli.output import Answer
+from plugreg.cli.session import Session
+from plugreg.settings.view import SettingsView
+
+ACTIONS: Final = ("list", "get", "set", "unset", "schema")
+_HEADS: Final = ("key", "value", "layer", "locked", "type", "name")
+
+
+@command(
+    "settings",
+    """plugreg settings discount
+    plugreg settings discount get PERCENT
+    plugreg settings discount set PERCENT 20
+    pass show/shop | plugreg settings discount set API_KEY --stdin
+    plugreg settings discount unset PERCENT""",
+)
+@slug_argument()
+@click.argument("action", type=click.Choice(ACTIONS), default="list")
+@click.argument("key", required=False)
+@click.argument("values", metavar="[VALUE]", nargs=-1)
+@click.option("--user", type=int, metavar="ID", help="Settings of this user.")
+@click.option("--stdin", is_flag=True, help="Read the value of set from standard input.")
+@click.option("--env", metavar="NAME", help="Read the value of set from this variable.")
+@pass_session
+def settings(
+    session: Session,
+    slug: str,
+    *,
+    action: str,
+    key: str | None,
+    values: tuple[str, ...],
+    user: int | None,
+    stdin: bool,
+    env: str | None,
+) -> Answer:
+    """List, get, set or unset settings of a plugin, or print their JSON Schema.
+
+    Each value has its layer: default, stored, or an override of the host, which locks it. The
+    plugin is not imported: what it accepts is known from its last probe. Without one a value is a
+    string. A protected value is taken from --stdin or --env alone, and never shown.
+    """
+    if (key is None) is (action in ("get", "set", "unset")):
+        raise usage(
+            f"settings {action} takes {'a KEY' if key is None else 'no KEY'}",
+            "such as: settings SLUG get KEY",
+        )
+    registry = session.registry
+    asked = () if key is None or action == "get" else (key, *(values if action == "unset" else ()))
+    view = registry.config.offline_settings(slug, user, asked)
+    if registry.probed(slug) is None:
+        hint = f"nothing was probed of {slug!r}, so values are strings; see: plugreg probe {slug}"
+        session.output.note(hint)
+    if action == "list":
+        return _list(view)
+    if action == "schema":
+        return _schema(view)
+    assert key is not None
+    if action == "get":
+        return _get(view, key)
+    if action == "unset":
+        return _write(view, slug, dict.fromkeys((key, *values), ""), "unset")
+    _check_name(view, key)
+    value = _given_value(values, stdin=stdin, env=env, is_protected=view.is_protected(key))
+    return _write(view, slug, {key: value}, "set")
+
+
+def _check_name(view: SettingsView, key: str) -> None:
+    try:
+        view.layer(key)
+    except KeyError as error:
+        message, _, remedy = str(error.args[0]).partition("; ")
+        there = f"there are: {', '.join(view.definitions) or 'none'}"
+        raise usage(message, remedy or there) from None
+
+
+def _given_value(
+    values: tuple[str, ...], *, stdin: bool, env: str | None, is_protected: bool
+) -> str:
+    """Return the value from the one place where it is given."""
+    if len(values) + stdin + (env is not None) != 1:
+        raise usage("set takes one value", "give VALUE, --stdin or --env NAME")
+    if values and is_protected:
+        # Arguments are seen by everybody on the machine, and kept in histories.
+        raise usage(
+            "this value is protected, and not taken from arguments", "--stdin or --env NAME"
+        )
+    if values:
+        return values[0]
+    if stdin:
+        return sys.stdin.read().removesuffix("\n")
+    found = os.environ.get(str(env))
+    if found is None:
+        raise usage(f"there is no environment variable {env!r}", "set it, or use --stdin")
+    return found
+
+
+def row_of(view: SettingsView, key: str) -> dict[str, Any]:
+    """Return a setting as JSON values; a protected value is masked."""
+    definition = view.definitions[key]
+    is_protected = view.is_protected(key)
+    default = definition.default
+    return {
+        "key": key,
+        "value": view.shown(key),
+        "layer": view.layer(key),
+        "locked": view.is_locked(key),
+        "type": definition.wire_type,
+        "name": str(definition.name),
+        "description": str(definition.description),
+        "units": str(definition.units),
+        "default": None if is_protected or default is None else str(default),
+        "required": definition.required,
+        "protected": is_protected,
+        "hidden": definition.hidden,
+        "fault": view.fault(key),
+    }
+
+
+def _list(view: SettingsView) -> Answer:
+    rows = [row_of(view, key) for key in view.definitions]
+    return Answer(
+        "settings",
+        rows,
+        columns={name: name.upper() for name in _HEADS},
+        empty="no setting is known",
+    )
+
+
+def _get(view: SettingsView, key: str) -> Answer:
+    _check_name(view, key)
+    row = row_of(view, key.upper())
+    columns = {name: name.upper() for name in _HEADS}
+    return Answer("settings", [row], columns=columns, text=f"{row['value']}\n")
+
+
+def _schema(view: SettingsView) -> Answer:
+    schema = view.schema()
+    rows = [row_of(view, key) for key in view.definitions]
+    text = json.dumps(schema, indent=2) + "\n"
+    return Answer("settings", rows, columns={"key": "KEY"}, text=text, more={"json_schema": schema})
+
+
+def _write(view: SettingsView, slug: str, values: dict[str, str], done: str) -> Answer:
+    for key in values:
+        _check_name(view, key)
+        if view.is_locked(key):
+            raise refused(
+                f"setting {key.upper()!r} is fixed by the host's configuration",
+                "change it there",
+                code="locked",
+            )
+    for key, value in values.items():
+        view.set(key, value)
+    rows = [{"slug": slug, "result": done, **row_of(view, key.upper())} for key in values]
+    text = "".join(f"{slug}: {row['key']} {done}\n" for row in rows)
+    columns = {"slug": "PLUGIN", "key": "KEY", "value": "VALUE", "layer": "LAYER"}
+    return Answer("changes", rows, columns=columns, text=text)

@@ -1,0 +1,186 @@
+"""``plugreg status``, ``plugreg errors`` and ``plugreg processes``: of all processes."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import click
+
+from plugreg.cli.command import command, pass_session, slug_argument
+from plugreg.cli.commands.listing import damage
+from plugreg.cli.faults import FINE, NO, usage
+from plugreg.cli.output import Answer
+from plugreg.cli.overview import Overview, look
+from plugreg.cli.session import Session
+from plugreg.cli.tables import printable
+from plugreg.records import ProcessFailure, Stage
+
+_SHOWN: Final = ("slug", "version", "state", "serves", "why")
+
+
+@command("status", "plugreg status\nplugreg status --check && echo all serve")
+@click.option("--check", is_flag=True, help="Exit with 1 unless all wanted plugins serve.")
+@pass_session
+def status(session: Session, *, check: bool) -> Answer:
+    """Summarize all processes: the wanted plugins that do not serve in all of them, and why.
+
+    With --check the exit code is 1 if a wanted plugin is not active in a live process, also where
+    no live process is heard.
+    """
+    overview = look(session.registry)
+    wanted = [slug for slug, record in overview.records.items() if record.wanted]
+    lacking = [slug for slug in wanted if not _serves(overview, slug)]
+    summary = {
+        "plugins": len(overview.records),
+        "wanted": len(wanted),
+        "serving": len(wanted) - len(lacking),
+        "failures": sum(map(len, overview.failures.values())),
+        "processes": len(overview.processes),
+    }
+    heard = _count(len(overview.processes), "live process", "live processes")
+    verdict = (
+        f"{_count(len(overview.records), 'plugin', 'plugins')}, {len(wanted)} wanted, "
+        f"{summary['serving']} of them serve; {heard}"
+    )
+    return Answer(
+        "plugins",
+        [overview.row(slug) for slug in lacking],
+        columns={name: "PLUGIN" if name == "slug" else name.upper() for name in _SHOWN},
+        code=NO if check and lacking else FINE,
+        fault=damage(session),
+        verdict=verdict,
+        more={"summary": summary},
+    )
+
+
+def _serves(overview: Overview, slug: str) -> bool:
+    return bool(overview.processes) and overview.serving(slug) == overview.processes
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number or 'no'} {one if number == 1 else many}"
+
+
+@command("errors", "plugreg errors --since 1h\nplugreg errors discount --stage call --traceback")
+@slug_argument(required=False)
+@click.option("--stage", type=click.Choice([*Stage]), help="Only failures at this stage.")
+@click.option("--since", metavar="TIME", help="Only failures seen since: 90s, 15m, 1h, 2d or ISO.")
+@click.option("--traceback", is_flag=True, help="With tracebacks.")
+@pass_session
+def errors(
+    session: Session, slug: str | None, *, stage: str | None, since: str | None, traceback: bool
+) -> Answer:
+    """List the failures of all processes, those that have ended too, latest first."""
+    registry = session.registry
+    overview = look(registry)
+    if slug is not None and slug not in overview.failures:
+        registry.get(slug)
+    earliest = None if since is None else _parse_since(since)
+    found = sorted(
+        (
+            failure
+            for failures in overview.failures.values()
+            for failure in failures
+            if slug is None or failure.slug == slug
+            if stage is None or failure.stage == stage
+            if earliest is None or failure.last_seen >= earliest
+        ),
+        key=lambda failure: failure.last_seen,
+        reverse=True,
+    )
+    rows = [_failure_row(failure, traceback=traceback) for failure in found]
+    text = None
+    if traceback and rows:
+        text = "\n".join(map(_with_traceback, rows))
+    return Answer(
+        "failures",
+        rows,
+        columns={
+            "slug": "PLUGIN",
+            "stage": "STAGE",
+            "count": "COUNT",
+            "last_seen": "LAST SEEN",
+            "process": "PROCESS",
+            "message": "MESSAGE",
+        },
+        text=text,
+        empty="no failures",
+    )
+
+
+def _failure_row(failure: ProcessFailure, *, traceback: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "slug": failure.slug,
+        "stage": str(failure.stage),
+        "subject": failure.subject,
+        "message": failure.message,
+        "exception_type": failure.exception_type,
+        "count": failure.count,
+        "first_seen": failure.first_seen.isoformat(timespec="seconds"),
+        "last_seen": failure.last_seen.isoformat(timespec="seconds"),
+        "process": failure.process,
+        "pid": failure.pid,
+        "host": failure.host,
+        "running": failure.is_running,
+    }
+    return {**row, "traceback": failure.traceback} if traceback else row
+
+
+def _with_traceback(row: dict[str, Any]) -> str:
+    head = (
+        f"{row['slug']} at {row['stage']} in {row['process']} (pid {row['pid']}), "
+        f"{row['count']} times, last {row['last_seen']}: {row['message']}"
+    )
+    lines = [printable(line) for line in (head, *row["traceback"].splitlines())]
+    return "\n    ".join(lines) + "\n"
+
+
+_UNITS: Final = ("s", "m", "h", "d")
+_SECONDS: Final = (1, 60, 3600, 86400)
+
+
+def _parse_since(since: str) -> datetime:
+    """Return the moment that ``1h`` ago, or an ISO time, stands for."""
+    found = re.fullmatch(r"(\d{1,6})([smhd])", since.strip())
+    if found is not None:
+        seconds = int(found[1]) * _SECONDS[_UNITS.index(found[2])]
+        return datetime.now(UTC) - timedelta(seconds=seconds)
+    try:
+        moment = datetime.fromisoformat(since)
+    except ValueError:
+        raise usage(
+            f"--since {since!r} is no time", "write 90s, 15m, 1h, 2d or 2026-01-31T12:00"
+        ) from None
+    return moment if moment.tzinfo else moment.astimezone()
+
+
+@command("processes", "plugreg processes\nplugreg processes --json")
+@pass_session
+def processes(session: Session) -> Answer:
+    """List the live processes: which plugins each has, and when it was heard last.
+
+    A process is heard if it was given a name, watches the store, or answers requests, and is not
+    in safe mode.
+    """
+    found = session.registry.shared.processes()[1:]
+    rows = [
+        {
+            "name": process.name,
+            "pid": process.pid,
+            "host": process.host,
+            "generation": process.generation,
+            "active": list(process.active),
+            "errors": process.errors,
+            "seen": process.seen.isoformat(timespec="seconds"),
+        }
+        for process in found
+    ]
+    heads = ("name", "pid", "host", "active", "errors", "seen")
+    return Answer(
+        "processes",
+        rows,
+        columns={name: name.upper() for name in heads},
+        empty="no live process is heard",
+    )

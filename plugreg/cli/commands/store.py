@@ -1,0 +1,214 @@
+"""``plugreg store``: the store as a whole, also where a part of it is damaged."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from plugreg.cli.command import Group, pass_session
+from plugreg.cli.faults import FINE, NO, no, usage
+from plugreg.cli.output import Answer
+from plugreg.cli.session import Session
+from plugreg.exceptions import RecordCorruptError
+from plugreg.registry import PluginRegistry
+from plugreg.storage import Storage, Transaction
+from plugreg.storage.base import DamagedRecord
+
+ASIDE: Final = "set_aside"
+"""The table of rows that were set aside."""
+
+
+@click.group(
+    "store",
+    cls=Group,
+    examples="""plugreg store check
+    plugreg store repair --set-aside plugins:discount
+    plugreg store export backup.json""",
+)
+def store() -> None:
+    """Check, mend, copy, export or import the store."""
+
+
+def damaged_rows(storage: Storage) -> list[RecordCorruptError]:
+    """Return an error for each damaged row of a store, of whatever table. Writes nothing.
+
+    Args:
+        storage: The store.
+
+    Raises:
+        StorageError: If the store cannot be read.
+    """
+    found = {}
+    with storage.transaction() as transaction:
+        for table in transaction.tables():
+            for key, record in transaction.items(table):
+                if isinstance(record, DamagedRecord):
+                    found[table, key] = RecordCorruptError(table, key, record.reason)
+    with PluginRegistry("plugreg", storage=storage).in_safe_mode() as registry:
+        registry.load()
+        for error in registry.damaged:
+            found.setdefault((error.table, error.key), error)
+    return [found[place] for place in sorted(found)]
+
+
+def address_of(error: RecordCorruptError) -> str:
+    """Return what ``--set-aside`` takes for a damaged row."""
+    return f"{error.table}:{error.key}"
+
+
+@store.command("check", examples="plugreg store check\nplugreg store check --json")
+@pass_session
+def check(session: Session) -> Answer:
+    """Read every row, and name those that are damaged. Nothing is changed.
+
+    The exit code is 1 if a row is damaged, and 5 if the store as a whole cannot be read.
+    """
+    errors = damaged_rows(session.storage)
+    rows = [
+        {
+            "row": address_of(error),
+            "table": error.table,
+            "key": error.key,
+            "reason": error.reason,
+            "command": session.set_aside(error),
+        }
+        for error in errors
+    ]
+    return Answer(
+        "rows",
+        rows,
+        columns={"row": "ROW", "reason": "REASON"},
+        code=NO if rows else FINE,
+        verdict=(
+            f"{len(rows)} damaged; set one aside: {rows[0]['command']}"
+            if rows
+            else "the store is fine"
+        ),
+    )
+
+
+@store.command("repair", examples="plugreg store repair --set-aside plugins:discount")
+@click.option(
+    "--set-aside",
+    "keys",
+    multiple=True,
+    required=True,
+    metavar="KEY",
+    help="The row, as TABLE:KEY; may be repeated. `store check` names damaged ones.",
+)
+@pass_session
+def repair(session: Session, keys: tuple[str, ...]) -> Answer:
+    """Set damaged rows aside, so that the rest serves.
+
+    A copy of each row, as far as it can be read, is kept in the table "set_aside". A plugin whose
+    row is gone is as one that was never seen; a setting has its default. Only damaged rows are
+    moved.
+    """
+    storage = session.storage
+    damaged = {address_of(error): error for error in damaged_rows(storage)}
+    for key in keys:
+        if key not in damaged:
+            there = f"damaged: {', '.join(damaged)}" if damaged else "no row is damaged"
+            raise no(f"row {key!r} is not damaged, and stays", there, code="not-damaged")
+    with storage.transaction() as transaction:
+        for key in keys:
+            _set_aside(transaction, damaged[key], storage.revision())
+    rows = [{"row": key, "ok": True, "result": "set aside"} for key in keys]
+    text = "".join(f"{key}: set aside\n" for key in keys)
+    return Answer("changes", rows, columns={"row": "ROW", "result": "RESULT"}, text=text)
+
+
+def _set_aside(transaction: Transaction, error: RecordCorruptError, revision: int) -> None:
+    """Move a row to the table of those set aside, and count on from the rows that are left."""
+    record = transaction.get(error.table, error.key)
+    is_readable = record is not None and not isinstance(record, DamagedRecord)
+    when = datetime.now(UTC)
+    copy = {
+        # It may hold a secret, so that it is left out of exports like one.
+        "value": json.dumps(record) if is_readable else "",
+        "protected": True,
+        "table": error.table,
+        "key": error.key,
+        "reason": error.reason,
+        "when": when.isoformat(),
+    }
+    transaction.delete(error.table, error.key)
+    transaction.put(ASIDE, f"{when:%Y%m%dT%H%M%S.%f}-{error.table}:{error.key}"[:250], copy)
+    if (error.table, error.key) == ("counters", "pk"):
+        numbers = [row.get("pk", 0) for _, row in transaction.items("plugins")]
+        last = max((number for number in numbers if type(number) is int), default=0)
+        transaction.put("counters", "pk", {"last": last})
+    elif (error.table, error.key) == ("counters", "generation"):
+        # Each epoch was a commit, so that this number is later than any before.
+        transaction.put("counters", "generation", {"number": revision + 1, "asked": revision + 1})
+
+
+@store.command("copy", examples="plugreg store copy postgresql+psycopg://shop@db/shop")
+@click.argument("url")
+@click.option("--replace", is_flag=True, help="Remove all rows of the target first.")
+@pass_session
+def copy(session: Session, url: str, *, replace: bool) -> Answer:
+    """Copy the whole store to another, in one transaction. The host goes on using the first."""
+    from plugreg.storage import copy as copy_store
+    from plugreg.storage import open_storage
+
+    target = open_storage(url)
+    try:
+        copy_store(session.storage, target, replace=replace)
+        rows = _tables(target)
+    finally:
+        target.close()
+    return Answer("tables", rows, columns={"table": "TABLE", "rows": "ROWS"})
+
+
+def _tables(storage: Storage) -> list[dict[str, Any]]:
+    with storage.transaction() as transaction:
+        tables = transaction.tables()
+        return [{"table": name, "rows": len(list(transaction.items(name)))} for name in tables]
+
+
+@store.command(
+    "export", examples="plugreg store export backup.json\nplugreg store export > backup.json"
+)
+@click.argument("file", required=False, type=click.Path(dir_okay=False, allow_dash=True))
+@click.option("--secrets", is_flag=True, help="With protected values. Keep it like a password.")
+@pass_session
+def export(session: Session, file: str | None, *, secrets: bool) -> Answer:
+    """Write the whole store as JSON, without protected values."""
+    from plugreg.storage import export_json
+
+    text = export_json(session.storage, secrets=secrets)
+    if file in (None, "-"):
+        return Answer("", text=text, more={"store": json.loads(text)})
+    # What may hold secrets is for its owner alone, from its first byte on.
+    path = Path(str(file))
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")
+    return Answer("files", [{"path": file}], columns={"path": "PATH"}, text=f"{file}\n")
+
+
+@store.command("import", examples="plugreg store import backup.json --replace")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+@click.option("--replace", is_flag=True, help="Remove all other rows first.")
+@pass_session
+def import_(session: Session, file: str, *, replace: bool) -> Answer:
+    """Store what `store export` wrote, in one transaction. Left-out values stay as they are."""
+    from plugreg.storage import import_json
+
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise usage(f"{file!r} cannot be read: {error}", "name a file of `store export`") from error
+    skipped = import_json(session.storage, text, replace=replace)
+    return Answer(
+        "tables",
+        _tables(session.storage),
+        columns={"table": "TABLE", "rows": "ROWS"},
+        more={"skipped": [f"{table}:{key}" for table, key in skipped]},
+        verdict=f"{len(skipped)} protected values were left out, and stay" if skipped else "",
+    )

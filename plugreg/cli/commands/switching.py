@@ -1,0 +1,277 @@
+"""``plugreg activate``, ``deactivate``, ``reset`` and ``reload``; ``plugreg probe``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import click
+
+from plugreg.cli.command import command, pass_session, slug_argument
+from plugreg.cli.faults import FINE, NO, UNKNOWN, Fault, usage
+from plugreg.cli.output import Answer
+from plugreg.cli.overview import look
+from plugreg.cli.session import Session
+from plugreg.cli.tables import printable
+from plugreg.exceptions import PluginRequiredError, PlugregError
+from plugreg.records import PluginState
+from plugreg.registry import PluginRegistry
+
+_TOP: Final = (("slug", "PLUGIN"), ("result", "RESULT"), ("message", "MESSAGE"))
+
+Change = Callable[[str], tuple[str, str]]
+"""Changes one plugin; returns the result in a word, and what else is to be said."""
+
+
+def change_each(session: Session, slugs: Iterable[str], change: Change, done: str) -> Answer:
+    """Change plugins one after the other; one that cannot be changed keeps no other from it.
+
+    Args:
+        session: The session.
+        slugs: The plugins.
+        change: Changes one of them.
+        done: The word for what was done, in the last line.
+
+    Returns:
+        A row for each. The exit code is 3 if one is unknown, else that of the first fault.
+    """
+    rows: list[dict[str, Any]] = []
+    faults: list[Fault] = []
+    for slug in dict.fromkeys(slugs):
+        try:
+            result, message = change(slug)
+        except PlugregError as error:
+            fault_now = session.fault_of(error)
+            faults.append(fault_now)
+            message = "; ".join(filter(None, (fault_now.message, fault_now.remedy)))
+            rows.append({"slug": slug, "ok": False, "result": fault_now.code, "message": message})
+        else:
+            rows.append({"slug": slug, "ok": True, "result": result, "message": message})
+    found = [fault for fault in faults if fault.exit_code == UNKNOWN] or faults
+    fault = found[0] if found else None
+    if fault is not None and len(rows) > 1:
+        fault = fault._replace(message=f"{len(faults)} of {len(rows)} were not {done}", remedy="")
+    return Answer(
+        "changes",
+        rows,
+        columns=dict(_TOP),
+        fault=fault,
+        text="".join(map(_line, rows if len(rows) > 1 or not faults else ())),
+        verdict=f"{len(rows) - len(faults)} of {len(rows)} {done}" if len(rows) != 1 else "",
+    )
+
+
+def _line(row: dict[str, Any]) -> str:
+    parts = [row["result"], row["message"]] if row["ok"] else ["✗", row["message"]]
+    return printable(f"{row['slug']}: {'; '.join(filter(None, parts))}") + "\n"
+
+
+def _chosen(
+    registry: PluginRegistry, slugs: Sequence[str], excluded: Sequence[str], every: Iterable[str]
+) -> list[str]:
+    """Return the plugins that the operator means, *every* one with ``--all``."""
+    chosen = [slug for slug in (slugs or every) if slug not in excluded]
+    for slug in excluded:
+        registry.get(slug)
+    return chosen
+
+
+def _check_asked(slugs: Sequence[str], *, every: bool) -> None:
+    if bool(slugs) is every:
+        raise usage("name plugins, or give --all", "one of both, and not both")
+
+
+_ALL = click.option("--all", "every", is_flag=True, help="All plugins that it can be done to.")
+_EXCLUDE = click.option(
+    "--exclude", "excluded", multiple=True, metavar="SLUG", help="All but this one; repeatable."
+)
+
+
+@command(
+    "activate",
+    """plugreg activate discount
+    plugreg activate loyalty --cascade
+    plugreg activate --all --exclude crash""",
+)
+@slug_argument(many=True, required=False)
+@_ALL
+@_EXCLUDE
+@click.option("--cascade", is_flag=True, help="Also the plugins that it needs.")
+@click.option("--no-probe", is_flag=True, help="Do not load it in a child process first.")
+@click.option("--timeout", default=10.0, show_default=True, help="Seconds that a probe may take.")
+@pass_session
+def activate(
+    session: Session,
+    slugs: tuple[str, ...],
+    *,
+    every: bool,
+    excluded: tuple[str, ...],
+    cascade: bool,
+    no_probe: bool,
+    timeout: float,
+) -> Answer:
+    """Switch plugins on; live processes take that in within a second or at their next request.
+
+    Each plugin is loaded in a child process first. If that ends the child, nothing is stored. A
+    plugin that merely fails there is switched on, since it is tried again at each load.
+    """
+    _check_asked(slugs, every=every)
+    registry = session.registry
+    off = [
+        slug
+        for slug, record in registry.plugins.items()
+        if not record.wanted and record.state not in (PluginState.MISSING, PluginState.BLOCKED)
+    ]
+    chosen = _chosen(registry, slugs, excluded, off)
+
+    def change(slug: str) -> tuple[str, str]:
+        was_on = registry.get(slug).wanted
+        warning = "" if no_probe or was_on else _probe(session, slug, timeout)
+        registry.activate(slug)
+        said = [warning, *_needs(slug)]
+        return "is on already" if was_on else "on", "; ".join(filter(None, said))
+
+    def _needs(slug: str) -> Iterable[str]:
+        overview = look(registry)
+        off = [need for need in overview.needs(slug) if not overview.records[need].wanted]
+        for need in off:
+            if cascade:
+                change(need)
+                yield f"so is {need}, which it needs"
+            else:
+                yield f"it needs {need!r}, which is off: {session.command} activate {need}"
+        if not off and (held := overview.held(slug)):
+            yield f"it will not be loaded: {held}"
+
+    return change_each(session, chosen, change, "switched on")
+
+
+def _probe(session: Session, slug: str, timeout: float) -> str:
+    """Load a plugin in a child process. Return what is wrong with it; raise if it ends its host."""
+    from plugreg._state.probe_report import ProbeFailedError
+
+    report = session.registry.probe(slug, timeout)
+    if report.ends_host:
+        raise ProbeFailedError(report)
+    return "" if report.outcome == "ok" else f"its probe failed: {report.detail}"
+
+
+@command(
+    "deactivate",
+    """plugreg deactivate crash
+    plugreg deactivate tax-table --cascade
+    plugreg deactivate --all --exclude core-tax""",
+)
+@slug_argument(many=True, required=False)
+@_ALL
+@_EXCLUDE
+@click.option("--cascade", is_flag=True, help="Also the plugins that need it.")
+@pass_session
+def deactivate(
+    session: Session,
+    slugs: tuple[str, ...],
+    *,
+    every: bool,
+    excluded: tuple[str, ...],
+    cascade: bool,
+) -> Answer:
+    """Switch plugins off; live processes take that in within a second or at their next request.
+
+    No plugin is imported, so that this works while a plugin keeps the host from starting.
+    """
+    _check_asked(slugs, every=every)
+    registry = session.registry
+    overview = look(registry)
+    on = [slug for slug, r in registry.plugins.items() if r.wanted and not r.is_mandatory]
+    chosen = _chosen(registry, slugs, excluded, on)
+    if cascade:
+        known = [slug for slug in chosen if slug in registry.plugins]
+        chosen += [slug for slug in overview.needed_by(known) if slug not in excluded]
+
+    def change(slug: str) -> tuple[str, str]:
+        was_on = registry.get(slug).wanted
+        staying = [other for other in overview.needed_by([slug]) if other not in chosen]
+        if was_on and staying:
+            raise PluginRequiredError(slug, tuple(staying))
+        registry.deactivate(slug)
+        return "off" if was_on else "is off already", ""
+
+    return change_each(session, chosen, change, "switched off")
+
+
+@command("reset", "plugreg reset discount\nplugreg reset --all")
+@slug_argument(many=True, required=False)
+@_ALL
+@pass_session
+def reset(session: Session, slugs: tuple[str, ...], *, every: bool) -> Answer:
+    """Have all processes close circuits, end quarantine, and try failed plugins again."""
+    _check_asked(slugs, every=every)
+    registry = session.registry
+
+    def change(slug: str) -> tuple[str, str]:
+        registry.shared.ask("reset", slug=registry.get(slug).slug)
+        return "reset", "each process does so at its next refresh"
+
+    wanted = [slug for slug, record in registry.plugins.items() if record.wanted]
+    return change_each(session, slugs or wanted, change, "reset")
+
+
+@command("reload", "plugreg reload")
+@pass_session
+def reload(session: Session) -> Answer:
+    """Have all processes look for plugins again, and reload those that have changed."""
+    session.registry.shared.ask("reload")
+    heard = len(session.registry.shared.processes()) - 1
+    return Answer(
+        "changes",
+        [{"ok": True, "result": "reload", "processes": heard}],
+        columns={"result": "RESULT", "processes": "PROCESSES"},
+        text=f"asked all processes to reload; {heard} are heard\n",
+    )
+
+
+@command("probe", "plugreg probe discount\nplugreg probe discount --timeout 30 --json")
+@slug_argument(many=True)
+@click.option("--timeout", default=10.0, show_default=True, help="Seconds that it may take.")
+@pass_session
+def probe(session: Session, slugs: tuple[str, ...], *, timeout: float) -> Answer:
+    """Load plugins in a child process, and report what they bring or how they died.
+
+    Nothing of them is imported here, and nothing is switched. The report is stored.
+    """
+    registry = session.registry
+    rows: list[dict[str, Any]] = []
+    faults: list[Fault] = []
+    for slug in dict.fromkeys(slugs):
+        try:
+            report = registry.probe(slug, timeout)
+        except PlugregError as error:
+            faults.append(session.fault_of(error))
+            continue
+        rows.append(
+            {
+                "slug": slug,
+                "version": report.version,
+                "outcome": str(report.outcome),
+                "seconds": round(report.seconds, 3),
+                "detail": report.detail,
+                "mixins": sorted(report.mixins),
+                "hooks": list(report.hooks),
+                "settings": list(report.settings),
+                "warnings": list(report.warnings),
+                "stdout": report.stdout,
+                "stderr": report.stderr,
+            }
+        )
+    heads = ("slug", "outcome", "seconds", "detail")
+    is_fine = all(row["outcome"] == "ok" for row in rows)
+    if len(rows) == 1 and rows[0]["stderr"]:
+        for line in rows[0]["stderr"].splitlines():
+            session.output.note(line)
+    return Answer(
+        "plugins",
+        rows,
+        columns={name: "PLUGIN" if name == "slug" else name.upper() for name in heads},
+        code=faults[0].exit_code if faults else FINE if is_fine else NO,
+        fault=faults[0] if faults else None,
+    )
