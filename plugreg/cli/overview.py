@@ -153,6 +153,11 @@ def look(registry: PluginRegistry) -> Overview:
     # The first one is this process.
     processes = registry.shared.processes()[1:]
     failures: dict[str, tuple[ProcessFailure, ...]] = {}
-    for failure in getattr(registry.shared, "failures", tuple)():
+    for failure in shared_failures(registry):
         failures[failure.slug] = (*failures.get(failure.slug, ()), failure)
     return Overview(registry.plugins, registry.outlook(), processes, failures)
+
+
+def shared_failures(registry: PluginRegistry) -> tuple[ProcessFailure, ...]:
+    """Return the failures of all processes but this one, whose only fault is safe mode."""
+    return registry.shared.failures()[len(registry.errors) :]
