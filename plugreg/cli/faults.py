@@ -136,6 +136,10 @@ def fault_of(error: BaseException) -> Fault:
     for name, exit_code, code, own in _RULES:
         if name in names:
             message, _, rest = " ".join(str(error).split()).partition("; ")
+            if code == "unknown-plugin" and not getattr(error, "hint", ""):
+                rest = (
+                    f"see: plugreg list; or look further: plugreg why {getattr(error, 'slug', '')}"
+                )
             slug = getattr(getattr(error, "report", None), "slug", "SLUG")
             return Fault(exit_code, code, message, (own or rest).replace("SLUG", slug))
     message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -111,8 +111,16 @@ class Overview(NamedTuple):
         }
 
     def load_failures(self, slug: str) -> list[ProcessFailure]:
-        """Return the failures by which a plugin did not come into service."""
-        return [f for f in self.failures.get(slug, ()) if f.stage in LOAD_STAGES]
+        """Return the failures by which a plugin did not come into service.
+
+        A process in which it serves may have others, such as of a hook that nobody asks for.
+        """
+        fine = {process.pid for process in self.serving(slug)}
+        return [
+            failure
+            for failure in self.failures.get(slug, ())
+            if failure.stage in LOAD_STAGES and failure.pid not in fine
+        ]
 
     def held(self, slug: str) -> str | None:
         """Return why a normal start would not load a plugin, None if it would."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stderr
+from io import StringIO
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from plugreg.cli.faults import Fault, fault_of, refused, usage
-from plugreg.cli.output import Output
+from plugreg.cli.output import Output, only_answers
 from plugreg.exceptions import RecordCorruptError
 
 if TYPE_CHECKING:
@@ -174,8 +175,7 @@ class Session:
         if name is None:
             raise usage(
                 "no host is named",
-                "give --app module:attribute, set PLUGREG_APP, write app in [tool.plugreg] of "
-                "pyproject.toml, or give --store URL --group GROUP",
+                "give --app MODULE:ATTRIBUTE, or --store URL --group NAME; see: plugreg --help",
             )
         return open_app(name)
 
@@ -191,7 +191,7 @@ def complete_slugs(
 ) -> Iterable[str]:
     """Return the slugs that begin with *incomplete*, none where the host cannot be opened."""
     try:
-        with ExitStack() as closing:
+        with only_answers(), redirect_stderr(StringIO()), ExitStack() as closing:
             session = session_of(context)
             closing.callback(session.close)
             return [slug for slug in session.registry.plugins if slug.startswith(incomplete)]

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import plugreg
-from plugreg import PluginRegistry
+from plugreg import PluginRegistry, hookspec
 from plugreg.cli import group
 from plugreg.storage import TinyDBStorage
 
@@ -58,6 +60,13 @@ def make_registry(process=None):
 """
 
 
+class Hooks:
+    """What the shop asks its plugins."""
+
+    @hookspec
+    def price(self, item: str) -> float | None: ...
+
+
 class Done(NamedTuple):
     """How a command ended."""
 
@@ -99,8 +108,21 @@ class Shop:
 
     def make(self, **options: Any) -> PluginRegistry:
         """Return the host's registry, which is not loaded."""
-        given = {"host_version": "2.4", "storage": TinyDBStorage(self.store)}
+        given = {
+            "host_version": "2.4",
+            "hookspecs": [Hooks],
+            "storage": TinyDBStorage(self.store),
+        }
         return PluginRegistry("shop", **{**given, **self.options, **options})
+
+    @contextmanager
+    def serving(self, process: str = "web", **options: Any) -> Iterator[PluginRegistry]:
+        """Give a registry that is loaded, and heard as a process."""
+        registry = self.make(process=process, on_failure=lambda _: None, **options)
+        with registry:
+            registry.load()
+            yield registry
+        registry.storage.close()
 
     def run(self, *args: str, typed: str | None = None) -> Done:
         """Run a command in this process."""
@@ -152,14 +174,16 @@ class Shop:
         with self.make(safe_mode=True, on_failure=lambda _: None) as registry:
             registry.load()
             registry.switch({slug.replace("_", "-"): on for slug, on in wanted.items()})
-            registry.storage.close()
+        registry.storage.close()
 
 
 @pytest.fixture
-def shop(tmp_path, site, monkeypatch) -> Shop:
+def shop(tmp_path, site, monkeypatch) -> Iterator[Shop]:
     """Give a shop without plugins, whose site is on the path."""
     monkeypatch.syspath_prepend(str(site))
     for name in ("NO_COLOR", "FORCE_COLOR", "PLUGREG_APP"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
-    return Shop(tmp_path, site)
+    yield Shop(tmp_path, site)
+    for name in [name for name in sys.modules if name.startswith("shop_")]:
+        del sys.modules[name]

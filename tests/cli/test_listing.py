@@ -6,8 +6,6 @@ import sys
 
 import pytest
 
-from plugreg.storage import TinyDBStorage
-
 
 @pytest.fixture
 def filled(shop):
@@ -44,15 +42,8 @@ class TestList:
     def test_shows_what_the_live_processes_have(self, filled):
         """SERVES counts the processes that are heard."""
         filled.wish(crash=False)
-        with (
-            filled.make(process="web") as web,
-            filled.make(process="worker", storage=TinyDBStorage(filled.store)) as worker,
-        ):
-            web.load()
-            worker.load()
+        with filled.serving("web"), filled.serving("worker"):
             rows = {row["slug"]: row for row in filled.run("list", "--json").document["plugins"]}
-            web.storage.close()
-            worker.storage.close()
 
         assert (rows["discount"]["state"], rows["discount"]["serves"]) == ("active", "2/2")
         assert (rows["tax"]["state"], rows["tax"]["serves"]) == ("inactive", "0/2")

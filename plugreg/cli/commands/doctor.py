@@ -41,7 +41,7 @@ def doctor(session: Session, *, probe: bool) -> Answer:
     order = [name for name, _, _ in _SIGNS]
     rows.sort(key=lambda row: order.index(row["severity"]))
     counts = {name: sum(row["severity"] == name for row in rows) for name in order}
-    found = ", ".join(f"{number} {name}s" for name, number in counts.items() if number)
+    found = ", ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in counts.items() if n)
     return Answer(
         "repairs",
         rows,

@@ -65,7 +65,7 @@ def _count(number: int, one: str, many: str) -> str:
 
 @command("errors", "plugreg errors --since 1h\nplugreg errors discount --stage call --traceback")
 @slug_argument(required=False)
-@click.option("--stage", type=click.Choice([*Stage]), help="Only failures at this stage.")
+@click.option("--stage", type=click.Choice([*map(str, Stage)]), help="Only failures at this stage.")
 @click.option("--since", metavar="TIME", help="Only failures seen since: 90s, 15m, 1h, 2d or ISO.")
 @click.option("--traceback", is_flag=True, help="With tracebacks.")
 @pass_session

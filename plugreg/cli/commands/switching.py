@@ -62,8 +62,10 @@ def change_each(session: Session, slugs: Iterable[str], change: Change, done: st
 
 
 def _line(row: dict[str, Any]) -> str:
-    parts = [row["result"], row["message"]] if row["ok"] else ["✗", row["message"]]
-    return printable(f"{row['slug']}: {'; '.join(filter(None, parts))}") + "\n"
+    said = "; ".join(
+        filter(None, (row["result"], row["message"]) if row["ok"] else (row["message"],))
+    )
+    return printable(f"{'✓' if row['ok'] else '✗'} {row['slug']}: {said}") + "\n"
 
 
 def _chosen(
@@ -199,6 +201,12 @@ def deactivate(
     return change_each(session, chosen, change, "switched off")
 
 
+def ask(session: Session, what: str, slug: str | None = None) -> None:
+    """Ask all processes for something that each does at its next refresh."""
+    shared: Any = session.registry.shared
+    shared.ask(what, slug=slug)
+
+
 @command("reset", "plugreg reset discount\nplugreg reset --all")
 @slug_argument(many=True, required=False)
 @_ALL
@@ -209,7 +217,7 @@ def reset(session: Session, slugs: tuple[str, ...], *, every: bool) -> Answer:
     registry = session.registry
 
     def change(slug: str) -> tuple[str, str]:
-        registry.shared.ask("reset", slug=registry.get(slug).slug)
+        ask(session, "reset", registry.get(slug).slug)
         return "reset", "each process does so at its next refresh"
 
     wanted = [slug for slug, record in registry.plugins.items() if record.wanted]
@@ -220,7 +228,7 @@ def reset(session: Session, slugs: tuple[str, ...], *, every: bool) -> Answer:
 @pass_session
 def reload(session: Session) -> Answer:
     """Have all processes look for plugins again, and reload those that have changed."""
-    session.registry.shared.ask("reload")
+    ask(session, "reload")
     heard = len(session.registry.shared.processes()) - 1
     return Answer(
         "changes",

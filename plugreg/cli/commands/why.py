@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plugreg._support.slugs import canonical, near
 from plugreg.cli.command import command, pass_session, slug_argument
@@ -14,6 +14,9 @@ from plugreg.cli.overview import Overview, look
 from plugreg.cli.session import Session
 from plugreg.records import PluginRecord, PluginState
 from plugreg.registry import PluginRegistry
+
+if TYPE_CHECKING:
+    from plugreg._state.probe_report import ProbeReport
 
 Stage = dict[str, Any]
 """One stage: its name, whether it was passed (None where that is unknown), and the reason."""
@@ -113,9 +116,7 @@ def _loading(
         elif serving:
             yield _stage(name, True, f"in {overview.names(serving)}")
         elif report is not None and name != "activate":
-            fine = report.outcome == "ok"
-            seen = f"probed {report.at:%Y-%m-%d %H:%M}: {report.outcome} {report.detail}".rstrip()
-            yield _stage(name, fine, seen)
+            yield _probed(report, name)
         else:
             hint = f"no process has tried it; see: {program} probe {slug}"
             yield _stage(name, None, hint)
@@ -126,6 +127,19 @@ def _loading(
     else:
         missing = [process for process in overview.processes if process not in serving]
         yield _stage("service", False, f"not in {overview.names(missing)}")
+
+
+def _probed(report: ProbeReport, name: str) -> Stage:
+    """Return what a probe has seen of import or init."""
+    seen = f"probed {report.at:%Y-%m-%d %H:%M}: {report.outcome}"
+    if report.outcome == "ok":
+        return _stage(name, True, seen)
+    at = report.detail.partition(":")[0]
+    if at == "init" and name == "import":
+        return _stage(name, True, seen)
+    if at == "import" and name == "init":
+        return _stage(name, None, "was not reached")
+    return _stage(name, False, f"{seen}; {report.detail}")
 
 
 def _unknown(registry: PluginRegistry, name: str) -> Answer:
