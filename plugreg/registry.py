@@ -714,7 +714,9 @@ class PluginRegistry:
         return self._health.report()
 
     def reset(self, slug: str) -> PluginRecord:
-        """Close a plugin's circuit, so that it is called again at once.
+        """Close a plugin's circuit, and try it again if it has failed.
+
+        It is called again at once. Of a plugin in quarantine the mark is removed first.
 
         Args:
             slug: The plugin.
@@ -725,8 +727,13 @@ class PluginRegistry:
         Raises:
             PluginNotFoundError: If the plugin is unknown.
             RegistryNotReady: Before load and after close.
+            RegistryBusyError: If changes before it took ``reload_wait`` seconds.
+            StorageError: If the storage fails.
         """
-        self.dispatch.reset(self.get(slug).slug)
+        record = self.get(slug)
+        self.dispatch.reset(record.slug)
+        if record.state == "failed":
+            self._life.reset(record.slug)
         return self.get(slug)
 
     def settings(self, slug: str) -> SettingsView:

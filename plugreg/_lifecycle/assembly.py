@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from plugreg._lifecycle.binding import BoundContext
     from plugreg._lifecycle.load import Acceptance, Loading
     from plugreg._lifecycle.protocols import Environment
+    from plugreg._state.asks import Ask
     from plugreg._state.heartbeat import Heartbeat
     from plugreg.discovery.facts import Facts
     from plugreg.events import Events
@@ -323,6 +324,7 @@ class Assembly:
             health=self.health,
             stored=self.stored,
             heartbeat=None if self._is_unseen else self.heartbeat,
+            asked=self._asked,
             wait=options.reload_wait,
             environment=environment,
             notify=self.emit,
@@ -378,6 +380,11 @@ class Assembly:
         """Emit one of plugreg's own events, if any plugin in service hears events."""
         if "events" in self.published.snapshot.by_mixin:
             self.events.notify(event, **kwargs)
+
+    def _asked(self, revision: int) -> Sequence[Ask]:
+        from plugreg._state import asks
+
+        return asks.since(self.storage, revision)
 
     def _describe(self, spec: PluginSpec) -> PluginFacts:
         return self.facts.of(spec)

@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from plugreg._lifecycle.lifecycle import LifeCycle
-from plugreg._state import leases
+from plugreg._state import asks, leases
+from plugreg._state.asks import WORDS, Asked
 from plugreg._state.heartbeat import Heartbeat
 from plugreg._state.published import Published
 from plugreg._state.watch import Follower, Hints, Watch
@@ -25,7 +26,11 @@ class Coordination:
     """
 
     def __init__(
-        self, published: Published, life: LifeCycle, storage: Storage, heartbeat: Heartbeat
+        self,
+        published: Published,
+        life: LifeCycle,
+        storage: Storage,
+        heartbeat: Heartbeat,
     ) -> None:
         self._published = published
         self._life = life
@@ -142,6 +147,31 @@ class Coordination:
         """
         self._published.current()
         return self._heartbeat.processes(self._life.status())
+
+    def ask(self, what: Asked, slug: str | None = None) -> None:
+        """Ask all processes that share the storage, this one too, to reload or to reset.
+
+        Each carries it out at its next refresh, once. A process that is loaded later need not, nor
+        one to which the plugin is unknown. What was asked is stored for a day.
+
+        Args:
+            what: ``"reload"`` looks for plugins anew and tries failed ones again; of one plugin,
+                it makes its object again. ``"reset"`` closes circuits and tries failed plugins
+                again, those in quarantine too.
+            slug: The plugin. None means all.
+
+        Raises:
+            ValueError: If *what* is another word.
+            PluginNotFoundError: If the plugin is unknown in this process.
+            RegistryNotReady: Before load and after close.
+            StorageError: If the storage fails. Nothing is asked then.
+        """
+        if what not in WORDS:
+            raise ValueError(f"ask() takes {' or '.join(map(repr, WORDS))}, not {what!r}")
+        snapshot = self._published.current()
+        if slug is not None:
+            snapshot.get_known(slug)
+        asks.put(self._storage, what, slug)
 
     def failures(self) -> tuple[ProcessFailure, ...]:
         """Return the failures of all processes: those of this one, then those stored by others.

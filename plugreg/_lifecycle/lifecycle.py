@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
@@ -32,12 +32,14 @@ from plugreg.records import (
     LoadReport,
     PluginFailure,
     PluginSpec,
+    PluginState,
     Snapshot,
     Stage,
 )
 
 if TYPE_CHECKING:
     from plugreg._lifecycle.protocols import Environment
+    from plugreg._state.asks import Ask
     from plugreg._state.heartbeat import Heartbeat, ProcessStatus
 
 _SLOW: Final = 1.0
@@ -54,6 +56,7 @@ class LifeCycle:
     Args:
         wait: Seconds that a change waits for the one before it.
         heartbeat: Stores what this process runs, None where no other process can read it.
+        asked: Returns what all processes were asked to do after a revision.
         environment: The environment of installed plugins, None without one.
         notify: Emits an event to plugins, once it may.
     """
@@ -70,6 +73,7 @@ class LifeCycle:
         health: SettingsHealth,
         stored: StoredRows,
         heartbeat: Heartbeat | None,
+        asked: Callable[[int], Sequence[Ask]],
         wait: float,
         environment: Environment | None,
         notify: Notify,
@@ -85,6 +89,9 @@ class LifeCycle:
         self._stored = stored
         self._plugin_rows = stored.plugin_rows
         self._heartbeat = heartbeat
+        self._asked = asked
+        # Revision up to which this process has done what all were asked to.
+        self._asked_until: int | None = None
         self._environment = environment
         self._outbox = EventOutbox(notify)
         self._queue = ChangeQueue(wait, self._outbox.flush)
@@ -177,6 +184,10 @@ class LifeCycle:
         if stored is not None:
             # The job is deferred, and not lost where Ctrl-C comes.
             self._is_behind = was_behind
+
+    def reset(self, slug: str) -> None:
+        """Close the circuit of a plugin, and try it again if it has failed."""
+        self._queue.run(lambda: self._reset({slug}))
 
     def retry(self) -> None:
         """Try plugins again that have asked for it by raising NotReadyYet, if it is time."""
@@ -290,6 +301,9 @@ class LifeCycle:
             before = self._plugin_rows.ask_all() if everywhere else None
             # Rows that others store after this look are found by the next refresh.
             look = self._revisions.look()
+            if self._asked_until is None:
+                # What was asked before is no news to a process that is loaded now.
+                self._asked_until = look.revision
             if self._environment is not None:
                 self._environment.follow()
             forget_folders()
@@ -330,6 +344,40 @@ class LifeCycle:
 
     def _catch_up(self) -> bool:
         """Read what others have stored; return whether that meant a reload."""
+        asked = self._asked(self._asked_until or 0)
+        if asked:
+            self._asked_until = asked[-1].revision
+        has_reloaded = self._take_in()
+        for ask in asked:
+            has_reloaded |= self._carry_out_asked(ask)
+        return has_reloaded
+
+    def _carry_out_asked(self, ask: Ask) -> bool:
+        """Do what all processes were asked to; return whether plugins were reloaded."""
+        plugins = self._published.snapshot.plugins
+        if ask.slug is not None and ask.slug not in plugins:
+            return False
+        if ask.what == "reset":
+            return self._reset(plugins if ask.slug is None else {ask.slug})
+        if ask.slug is None:
+            self._reload(collect=True, remake="changed")
+        else:
+            with self._turn():
+                self._apply_to({ask.slug}, remake="objects")
+        return True
+
+    def _reset(self, slugs: Iterable[str]) -> bool:
+        """Close the circuits of plugins; return whether failed ones were tried again."""
+        plugins = self._published.snapshot.plugins
+        failed = {slug for slug in slugs if plugins[slug].state is PluginState.FAILED}
+        for slug in slugs:
+            self._dispatch.reset(slug)
+        with self._turn():
+            self._apply_to(failed)
+        return bool(failed)
+
+    def _take_in(self) -> bool:
+        """Read what others have stored of plugins; return whether that meant a reload."""
         with self._turn():
             revision, snapshot = self._plugin_rows.revision(), self._published.snapshot
             found = self._revisions.wanted_without_reload(snapshot)
@@ -371,13 +419,17 @@ class LifeCycle:
             self._dispatch.notify(active.implementations, "plugreg_settings_changed", changed=keys)
 
     def _apply_to(
-        self, slugs: Collection[str], manual: tuple[PluginSpec, ...] | None = None
+        self,
+        slugs: Collection[str],
+        manual: tuple[PluginSpec, ...] | None = None,
+        *,
+        remake: Remake = "changed",
     ) -> None:
         """Carry out what is stored of these plugins and of those that need them."""
         if slugs:
             snapshot = self._published.snapshot
             only = frozenset(slugs).union(*map(snapshot.dependants, slugs))
-            self._apply(snapshot.discovery, only=only, manual=manual)
+            self._apply(snapshot.discovery, only=only, manual=manual, remake=remake)
 
     def _apply(
         self,

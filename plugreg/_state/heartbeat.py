@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
+from plugreg._state.asks import drop_outdated
 from plugreg._support.frozen import Frozen
 from plugreg._support.lazy import lazy
 from plugreg.exceptions import StorageError
@@ -236,6 +237,7 @@ class Heartbeat:
                     has_changed |= self._put_failures(transaction, time_now)
                 if status is not None:
                     _drop_gone(transaction, key, time_now)
+                    drop_outdated(transaction, time_now)
                     transaction.put(_TABLE, key, self._row(status, time_now))
                 if has_changed or status is not None:
                     mark_quiet(self._storage, transaction)

@@ -1,0 +1,71 @@
+"""What all processes were asked to do: each carries it out at its next refresh, once.
+
+Table ``asks``: by the revision that stored it, in twenty digits, one row with ``what``, ``slug``
+(or None) and ``at`` (seconds, the store's clock). A row is kept for a day, so that a process that
+rarely refreshes finds it too, and of all rows the latest hundred.
+"""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import Final, Literal, get_args
+
+from plugreg._support.named import NamedTuple
+from plugreg.storage import Storage, Transaction
+from plugreg.storage.base import Record, field, parse_records
+from plugreg.storage.clock import now
+
+Asked = Literal["reload", "reset"]
+"""What processes can be asked to do."""
+
+WORDS: Final[tuple[str, ...]] = get_args(Asked)
+
+_TABLE: Final = "asks"
+_LONGEST_AGE: Final = 24 * 3600.0
+_MOST: Final = 100
+"""For how many seconds, and how many rows are kept."""
+
+
+class Ask(NamedTuple):
+    """One request: ``reload`` or ``reset``, of one plugin or, for None, of all."""
+
+    what: str
+    slug: str | None
+    revision: int
+    at: float
+
+
+def put(storage: Storage, what: Asked, slug: str | None) -> None:
+    """Ask every process that shares a storage, this one too. Raises StorageError."""
+    with storage.transaction() as transaction:
+        at = now(storage)
+        drop_outdated(transaction, at)
+        # Nobody else can commit meanwhile, so the revision that this makes is known.
+        key = f"{storage.revision() + 1:020}"
+        transaction.put(_TABLE, key, {"what": what, "slug": slug, "at": at})
+
+
+def since(storage: Storage, revision: int) -> list[Ask]:
+    """Return what was asked after a revision, in order. Raises StorageError."""
+    found, _ = parse_records(_TABLE, storage.read(_TABLE), _parse)
+    new = (ask for ask in found.values() if ask.revision > revision)
+    return sorted(new, key=lambda ask: ask.revision)
+
+
+def drop_outdated(transaction: Transaction, time_now: float) -> bool:
+    """Delete rows that are too old, or too many; return whether there were any."""
+    found, _ = parse_records(_TABLE, dict(transaction.items(_TABLE)), _parse)
+    has_changed = False
+    for place, key in enumerate(sorted(found, reverse=True)):
+        if place >= _MOST or time_now - found[key].at > _LONGEST_AGE:
+            has_changed |= transaction.delete(_TABLE, key)
+    return has_changed
+
+
+def _parse(key: str, row: Record) -> Ask:
+    what = field(row, "what", str)
+    if what not in WORDS:
+        raise ValueError(f"nobody can be asked to {what!r}")
+    return Ask(
+        what, field(row, "slug", str, NoneType), int(key), float(field(row, "at", float, int))
+    )
