@@ -14,10 +14,9 @@ from time import perf_counter
 from types import CoroutineType, FrameType
 from typing import Any, Final, Protocol
 
-from plugreg._support.frozen import Frozen
+from plugreg._support.frozen import Frozen, NamedTuple
 from plugreg._support.guard import is_abort, running_trio
-from plugreg._support.named import NamedTuple
-from plugreg._support.per_process import PerProcess
+from plugreg._support.lazy import PerProcess
 
 
 class CallObserver(Protocol):

@@ -30,7 +30,7 @@ ON_THE_WAY = """
     _lifecycle.lifecycle _lifecycle.recording _lifecycle.reimport _lifecycle.resolve
     _lifecycle.settings_health _lifecycle.snapshot _lifecycle.stored
     _state _state.ledger _state.plugin_rows _state.probe_rows _state.published
-    _support _support.frozen _support.guard _support.lazy _support.named _support.per_process
+    _support _support.frozen _support.guard _support.lazy
     _support.signal _support.slugs
     discovery discovery.entry_points
     hooks hooks._exchanging hooks._finding hooks._manager hooks._rows hooks._specs hooks._state

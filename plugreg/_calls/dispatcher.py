@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVa
 from plugreg._calls.outcome import FaultRecorder, Outcome, OutcomeDraft
 from plugreg._calls.wrapping import Wrapper, enter_wrapper, leave_wrapper
 from plugreg._support.guard import Guard, belongs_to_process
-from plugreg._support.per_process import PerProcess
+from plugreg._support.lazy import PerProcess
 from plugreg.hooks import (
     HookCallError,
     HookSubset,

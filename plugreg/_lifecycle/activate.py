@@ -7,9 +7,8 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
-from plugreg._support.frozen import replace
+from plugreg._support.frozen import NamedTuple, replace
 from plugreg._support.guard import Guard, safe_repr
-from plugreg._support.named import NamedTuple
 from plugreg.hooks import PluginManager
 from plugreg.plugin import Plugin, bind, unbind
 from plugreg.records import (

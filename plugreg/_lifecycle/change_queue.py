@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from weakref import ref
 
 from plugreg._support.guard import Guard, explain, places_of
-from plugreg._support.per_process import PerProcess
+from plugreg._support.lazy import PerProcess
 from plugreg.exceptions import RegistryBusyError
 
 T = TypeVar("T")

@@ -9,8 +9,8 @@ from types import MappingProxyType, ModuleType
 from typing import Any, Final
 
 from plugreg._lifecycle.resolve import bounds_fault
+from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard, safe_repr
-from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import slugify
 from plugreg.plugin import Plugin
 from plugreg.records import (

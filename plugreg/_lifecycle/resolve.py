@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard, explain
-from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import Slug, canonical, has_utf8
 from plugreg.records import (
     FAILED,

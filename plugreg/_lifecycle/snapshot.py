@@ -10,8 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, TypeVar
 
 from plugreg._lifecycle.reimport import Evictions
-from plugreg._support.frozen import replace
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple, replace
 from plugreg._support.slugs import Slug
 from plugreg.records import (
     FAILED,

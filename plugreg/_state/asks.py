@@ -10,7 +10,7 @@ from __future__ import annotations
 from types import NoneType
 from typing import Final, Literal, get_args
 
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple
 from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import Record, field, parse_records
 from plugreg.storage.clock import now

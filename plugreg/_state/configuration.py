@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from plugreg._state.plugin_rows import PluginRows
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple
 from plugreg.records import ActivePlugin, Snapshot
 from plugreg.settings.store import SettingsStore
 from plugreg.settings.view import SettingsView, user_view

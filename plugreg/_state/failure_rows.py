@@ -15,9 +15,9 @@ from itertools import islice
 from types import NoneType
 from typing import Any, Final
 
+from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import cut
 from plugreg._support.identity import ProcessIdentity, identity_of, is_gone
-from plugreg._support.named import NamedTuple
 from plugreg.records import PluginFailure, ProcessFailure, Stage
 from plugreg.storage import Transaction
 from plugreg.storage.base import Record, field, parse_records

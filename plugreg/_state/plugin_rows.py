@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from plugreg._state.ledger import ScrubberOf, hides_nothing
 from plugreg._state.probe_rows import PROBES
 from plugreg._support.frozen import replace
-from plugreg._support.per_process import PerProcess
+from plugreg._support.lazy import PerProcess
 from plugreg._support.slugs import Slug, has_control_characters, has_utf8
 from plugreg.exceptions import PluginActiveError, RecordCorruptError, SettingError, StorageError
 from plugreg.records import EMPTY, Epoch, HostRules, PluginFailure, PluginRow, PluginSpec, Stage

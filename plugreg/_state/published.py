@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from plugreg._state.plugin_rows import PluginRows
-from plugreg._support.frozen import replace
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple, replace
 from plugreg.exceptions import RegistryNotReady
 from plugreg.records import Epoch, HostRules, Snapshot
 

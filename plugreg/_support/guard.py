@@ -13,7 +13,7 @@ import traceback
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Final, Self, cast
 
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple
 
 LONGEST_MESSAGE: Final = 1_000
 _LONGEST: Final = 50_000

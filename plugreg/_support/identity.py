@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple
 
 _BOOT: Final = "/proc/sys/kernel/random/boot_id"
 

@@ -1,9 +1,11 @@
-"""Attributes that are made when they are first asked for."""
+"""What is made when it is first asked for: attributes, and objects of each process."""
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -24,3 +26,59 @@ class lazy(Generic[T]):  # noqa: N801 - it is used as a decorator, like property
             return self  # type: ignore[return-value]
         made: T = instance.__dict__.setdefault(self._make.__name__, self._make(instance))
         return made
+
+
+class PerProcess(Generic[T]):
+    """An object, such as a lock, that each process makes for itself when it first needs it.
+
+    A lock that another thread holds while the process forks is never released in the child. All
+    threads of a process get the same object, although two may call *make* at once.
+    """
+
+    # How many forks led to this process. It is faster to read than the number of the process.
+    _forks: ClassVar[int | None] = None
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: dict[int | None, T] = {}
+        if PerProcess._forks is None:
+            # Two threads may both register it, and a fork then counts twice.
+            if hasattr(os, "register_at_fork"):
+                os.register_at_fork(after_in_child=_count_fork)
+            PerProcess._forks = 0
+
+    def get(self) -> T:
+        """Return the object of this process."""
+        forks = PerProcess._forks
+        found = self._made.get(forks)
+        # dict.setdefault gives two threads at once the same one.
+        return self._made.setdefault(forks, self._make()) if found is None else found
+
+
+def _count_fork() -> None:
+    PerProcess._forks = (PerProcess._forks or 0) + 1
+
+
+def call_at_fork(**methods: Callable[[], None]) -> None:
+    """Call bound methods at each fork of this process, for as long as their objects live.
+
+    Nothing happens on systems that cannot fork.
+
+    Args:
+        methods: The methods by keyword of `os.register_at_fork`: ``before``, ``after_in_parent``
+            and ``after_in_child``.
+    """
+    if hasattr(os, "register_at_fork"):
+        # Python keeps such functions until the process ends, so they must not keep the object.
+        os.register_at_fork(**{when: _weakly(method) for when, method in methods.items()})
+
+
+def _weakly(method: Callable[[], None]) -> Callable[[], None]:
+    reference = weakref.WeakMethod(method)
+
+    def call() -> None:
+        alive = reference()
+        if alive is not None:
+            alive()
+
+    return call

@@ -6,7 +6,7 @@ import logging
 import threading
 
 from plugreg._support.guard import explain
-from plugreg._support.per_process import PerProcess
+from plugreg._support.lazy import PerProcess
 
 _logger = logging.getLogger("plugreg")
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple
 from plugreg.exceptions import PlugregError
 
 FINE: Final = 0

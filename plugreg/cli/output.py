@@ -12,7 +12,7 @@ from typing import Any, Final, TextIO
 
 import click
 
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple
 from plugreg.cli.faults import DIFFERENT, FINE, NO, Fault
 from plugreg.cli.tables import Row, cell, csv_table, plain_table, printable, rich_table
 

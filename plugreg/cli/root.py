@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple
 from plugreg.cli.command import Group, common_options
 from plugreg.cli.faults import fault_of
 from plugreg.cli.output import only_answers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple
 from plugreg.contract.values import Finding, Severity
 
 

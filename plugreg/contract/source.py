@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from plugreg._support.frozen import Frozen
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import Frozen, NamedTuple
 from plugreg.contract.types import TypeTerm, parse
 from plugreg.exceptions import MissingExtraError
 

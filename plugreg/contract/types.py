@@ -17,7 +17,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Final, Literal, NewType, TypeVar, get_args, get_origin
 
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple
 
 Resolve = Callable[[str], str]
 """Returns the full name of a name in source; names that it does not know as they are."""

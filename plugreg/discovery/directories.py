@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard
-from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import slug_fault, slugify
 from plugreg.discovery._importing import import_module, private_name
 from plugreg.discovery.entry_points import Findings

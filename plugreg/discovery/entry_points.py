@@ -21,8 +21,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard, safe_repr
-from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import canonical, slug_fault, slugify
 from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
 

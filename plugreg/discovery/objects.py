@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, Final
 
+from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard
-from plugreg._support.named import NamedTuple
 from plugreg._support.slugs import slug_fault, slugify
 from plugreg.discovery.entry_points import REFERENCE, Findings
 from plugreg.records import Discovery, PluginSpec, Source

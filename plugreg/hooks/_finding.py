@@ -11,8 +11,8 @@ from typing import Any, Final, Protocol, cast
 from pluggy import HookimplOpts
 from pluggy._manager import _static_hook_attr
 
+from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import safe_repr
-from plugreg._support.named import NamedTuple
 from plugreg.hooks._specs import parse_constraints
 
 OBJECT_NAMES: Final = frozenset(dir(object))

@@ -11,7 +11,7 @@ from typing import cast
 
 from pluggy import HookImpl
 
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple
 from plugreg.hooks._rows import slug_of
 from plugreg.hooks._specs import RELATIONS, Relation
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pluggy import HookCallError, HookImpl, Result
 
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple
 
 SLUG: Final = "plugreg_slug"
 """The option of an implementation that has its plugin's slug, where that is not its name."""

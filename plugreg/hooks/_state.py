@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from pluggy import HookCaller, HookImpl
 
-from plugreg._support.named import NamedTuple
-from plugreg._support.per_process import PerProcess
+from plugreg._support.frozen import NamedTuple
+from plugreg._support.lazy import PerProcess
 from plugreg.hooks._rows import Row
 from plugreg.hooks._specs import RELATIONS
 from plugreg.hooks._tables import HookTable, Implementations, Rank, section

@@ -14,9 +14,8 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias
 
-from plugreg._support.frozen import Frozen
+from plugreg._support.frozen import Frozen, NamedTuple
 from plugreg._support.guard import Guard, explain, safe_str
-from plugreg._support.named import NamedTuple
 from plugreg._support.redact import strings_in
 from plugreg._support.strings import check_string, is_scalar, own_message, reveals
 from plugreg.exceptions import SettingError

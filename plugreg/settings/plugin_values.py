@@ -7,8 +7,8 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard
-from plugreg._support.named import NamedTuple
 from plugreg.settings.values import (
     NOTHING,
     Declared,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakValueDictionary
 
 from plugreg._support.guard import explain
-from plugreg._support.per_process import PerProcess
+from plugreg._support.lazy import PerProcess
 from plugreg.exceptions import EncryptionError, RecordCorruptError, SettingError, StorageError
 from plugreg.records import EMPTY, PluginFailure
 from plugreg.settings.values import (

@@ -12,9 +12,8 @@ from enum import Enum
 from types import NoneType
 from typing import Any, Final, Literal, TypeAlias
 
-from plugreg._support.frozen import replace
+from plugreg._support.frozen import NamedTuple, replace
 from plugreg._support.guard import Guard, explain, plain, safe_repr
-from plugreg._support.named import NamedTuple
 from plugreg._support.redact import MASK
 from plugreg._support.slugs import near
 from plugreg.exceptions import SettingError

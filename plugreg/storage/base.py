@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import accumulate
 from typing import Any, Final, NoReturn, Protocol, TypeVar
 
-from plugreg._support.per_process import PerProcess
+from plugreg._support.lazy import PerProcess
 from plugreg._support.slugs import has_utf8
 from plugreg.exceptions import RecordCorruptError, StorageError, StorageLockedError
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple
 
 PATIENCE: Final = 2.0
 """Seconds that threads may take to end after their plugin was switched off."""

@@ -25,7 +25,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple
 from plugreg.exceptions import StorageCorruptError, StorageFormatError, StorageUnavailableError
 from plugreg.storage.base import parse_json
 from plugreg.storage.memory import StoreState

@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 
 import sqlalchemy as sa
 
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple
 from plugreg._support.slugs import has_utf8
 from plugreg.exceptions import StorageCorruptError, StorageFormatError
 from plugreg.storage.base import (

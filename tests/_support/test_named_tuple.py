@@ -9,7 +9,7 @@ import typing
 
 import pytest
 
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple
 
 
 class Tea(NamedTuple):
