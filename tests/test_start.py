@@ -25,13 +25,12 @@ HEAVY = ("pydantic", "tinydb", "importlib_metadata", "sqlalchemy", "packaging.re
 
 ON_THE_WAY = """
     exceptions plugin records registry
-    _calls _calls.calling _calls.dispatcher _calls.outcome _calls.wrapping
+    _calls _calls.calling _calls.dispatcher _calls.outcome
     _lifecycle _lifecycle.activate _lifecycle.assembly _lifecycle.build _lifecycle.change_queue
     _lifecycle.lifecycle _lifecycle.recording _lifecycle.reimport _lifecycle.resolve
-    _lifecycle.settings_health _lifecycle.snapshot _lifecycle.stored
+    _lifecycle.snapshot
     _state _state.ledger _state.plugin_rows _state.probe_rows _state.published
-    _support _support.frozen _support.guard _support.lazy
-    _support.signal _support.slugs
+    _support _support.frozen _support.guard _support.lazy _support.slugs
     discovery discovery.entry_points
     hooks hooks._exchanging hooks._finding hooks._manager hooks._rows hooks._specs hooks._state
     hooks._tables

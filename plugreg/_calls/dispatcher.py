@@ -12,8 +12,14 @@ from time import perf_counter
 from types import CoroutineType, EllipsisType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar, overload
 
-from plugreg._calls.outcome import FaultRecorder, Outcome, OutcomeDraft
-from plugreg._calls.wrapping import Wrapper, enter_wrapper, leave_wrapper
+from plugreg._calls.outcome import (
+    FaultRecorder,
+    Outcome,
+    OutcomeDraft,
+    Wrapper,
+    enter_wrapper,
+    leave_wrapper,
+)
 from plugreg._support.guard import Guard, belongs_to_process
 from plugreg._support.lazy import PerProcess
 from plugreg.hooks import (

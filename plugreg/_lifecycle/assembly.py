@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -12,15 +12,13 @@ from plugreg._calls.calling import Calling
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.build import Builder
 from plugreg._lifecycle.lifecycle import LifeCycle
-from plugreg._lifecycle.settings_health import SettingsHealth
-from plugreg._lifecycle.stored import StoredRows
+from plugreg._lifecycle.recording import SettingsHealth
 from plugreg._state.ledger import FailureLedger
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._state.probe_rows import ProbeRows
-from plugreg._state.published import Published
+from plugreg._state.published import Published, StoredRows
 from plugreg._support.guard import safe_repr
 from plugreg._support.lazy import lazy
-from plugreg._support.signal import Signal
 from plugreg._support.slugs import Slug, canonical, near, slug_fault, slugify
 from plugreg.discovery import Sources
 from plugreg.mixins import KEYS, MixinTable
@@ -238,6 +236,28 @@ def switched_off(table: MixinTable, switches: Mapping[str, bool]) -> frozenset[s
     return frozenset(
         spec.key for spec in rows if spec.switch is not None and not switches.get(spec.switch, True)
     )
+
+
+class Signal:
+    """Calls its subscribers with each emitted value, in the order in which they connected.
+
+    Subscribers connect while a registry is assembled, and stay. Guarding a subscriber that may
+    raise is the subscriber's own business.
+    """
+
+    __slots__ = ("_subscribers",)
+
+    def __init__(self) -> None:
+        self._subscribers: tuple[Callable[..., object], ...] = ()
+
+    def connect(self, subscriber: Callable[..., object]) -> None:
+        """Have *subscriber* called from now on."""
+        self._subscribers += (subscriber,)
+
+    def emit(self, *args: Any, **kwargs: Any) -> None:
+        """Call every subscriber with these arguments."""
+        for subscriber in self._subscribers:
+            subscriber(*args, **kwargs)
 
 
 class Assembly:

@@ -1,4 +1,7 @@
-"""One change at a time: jobs wait in a queue, and equal ones are joined."""
+"""One change at a time: jobs wait in a queue, and equal ones are joined.
+
+Events of a change wait for its end.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ T = TypeVar("T")
 _logger = logging.getLogger("plugreg")
 
 _MOST_ROUNDS: Final = 20
-"""How often deferred jobs may defer others before that is taken for a loop."""
+"""How often deferred jobs may defer others, and events cause events, before it is a loop."""
 
 _BETWEEN_LOOKS: Final = 0.2
 """Seconds between two calls of ``meanwhile``."""
@@ -208,3 +211,61 @@ def _run_deferred(line: _Queue) -> None:
         # Each change asks for the next one: a plugin that reloads whenever it was loaded.
         _logger.error("changes ask for changes without end; %d are dropped", len(line.deferred))
         line.deferred.clear()
+
+
+# -- events ----------------------------------------------------------------------------------
+
+
+Notify = Callable[..., object]
+"""Emits one of plugreg's own events: its name, and its arguments by keyword."""
+
+
+class _Pending(threading.local):
+    """The events that this thread has yet to emit, and whether it is emitting now."""
+
+    events: tuple[tuple[str, dict[str, Any]], ...] = ()
+    is_flushing = False
+
+
+class EventOutbox:
+    """Collects plugreg's own events during a change.
+
+    Each thread has its own events, in their order. Emitting waits until the change has ended, since
+    a queue may wait for its worker, which may wait for the change.
+    """
+
+    def __init__(self, notify: Notify) -> None:
+        self._notify = notify
+        self._pending = _Pending()
+
+    def add(self, event: str, /, **kwargs: Any) -> None:
+        """Keep an event until :meth:`flush` is called in this thread.
+
+        Args:
+            event: The event.
+            **kwargs: Its arguments.
+        """
+        self._pending.events += ((event, kwargs),)
+
+    def flush(self) -> None:
+        """Emit the events of this thread, and those that they cause, in order.
+
+        Within a flush of the same thread this does nothing: the outer flush goes on with the new
+        events, 20 times over. Events that still follow are dropped with an error in the log.
+        """
+        pending = self._pending
+        if pending.is_flushing:
+            return
+        pending.is_flushing = True
+        try:
+            for _ in range(_MOST_ROUNDS):
+                events, pending.events = pending.events, ()
+                for event, kwargs in events:
+                    self._notify(event, **kwargs)
+            if pending.events:
+                _logger.error(
+                    "events cause events without end; %d are dropped", len(pending.events)
+                )
+        finally:
+            pending.events = ()
+            pending.is_flushing = False

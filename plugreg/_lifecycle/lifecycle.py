@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING, Final
 from plugreg._calls.calling import Calling
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.build import Builder
-from plugreg._lifecycle.change_queue import ChangeQueue
-from plugreg._lifecycle.recording import Recorder, Retries
+from plugreg._lifecycle.change_queue import ChangeQueue, EventOutbox, Notify
+from plugreg._lifecycle.recording import Recorder, Retries, SettingsHealth
 from plugreg._lifecycle.reimport import forget_folders
-from plugreg._lifecycle.settings_health import SettingsHealth
 from plugreg._lifecycle.snapshot import Built, Remake
-from plugreg._lifecycle.stored import StoredRows
 from plugreg._state.ledger import FailureLedger
-from plugreg._state.published import Published, RevisionTracker
+from plugreg._state.published import Published, RevisionTracker, StoredRows
 from plugreg._support.frozen import replace
-from plugreg._support.signal import EventOutbox, Notify
 from plugreg._support.slugs import Slug
 from plugreg.discovery import Sources, restricted
 from plugreg.exceptions import PluginSlugError, StorageError

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._lifecycle.lifecycle import LifeCycle
-from plugreg._lifecycle.stored import StoredRows
-from plugreg._state.published import Published
+from plugreg._state.published import Published, StoredRows
 from plugreg._support.frozen import Frozen
 from plugreg._support.slugs import Slug, near, slug_fault, slugify
 from plugreg.discovery import objects

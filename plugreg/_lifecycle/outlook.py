@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plugreg._lifecycle.resolve import Describe, resolve, settle
-from plugreg._lifecycle.stored import StoredRows
+from plugreg._state.published import StoredRows
 from plugreg._support.frozen import replace
 from plugreg.records import LoadPlan, Snapshot
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from plugreg._lifecycle.catalogue import Catalogue
-from plugreg._support.signal import Notify
+from plugreg._lifecycle.change_queue import Notify
 from plugreg._support.slugs import Slug, canonical
 from plugreg.exceptions import InstallError, PluginNotFoundError, PlugregError, RegistryNotReady
 from plugreg.install import pylock

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from weakref import finalize
 
 from plugreg._lifecycle.catalogue import Catalogue
+from plugreg._lifecycle.change_queue import Notify
 from plugreg._state.plugin_rows import PluginRows
-from plugreg._support.signal import Notify
 from plugreg._support.slugs import Slug
 from plugreg.exceptions import InstallError, PluginActiveError, PluginNotFoundError
 from plugreg.install.attempt import Attempt, check_actor, taking_in

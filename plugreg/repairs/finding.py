@@ -9,8 +9,8 @@ from typing import Final
 
 from plugreg._calls.calling import OPEN_CIRCUIT
 from plugreg._lifecycle.recording import UNKNOWN_PLUGIN as OVERRIDES
+from plugreg._lifecycle.recording import SettingsHealth
 from plugreg._lifecycle.resolve import settle
-from plugreg._lifecycle.settings_health import SettingsHealth
 from plugreg._support.slugs import near
 from plugreg.records import (
     LOAD_STAGES,

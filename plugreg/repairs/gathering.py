@@ -44,11 +44,11 @@ from plugreg.storage.clock import now
 if TYPE_CHECKING:
     from plugreg._calls.calling import Calling
     from plugreg._lifecycle.lifecycle import LifeCycle
-    from plugreg._lifecycle.settings_health import SettingsHealth
-    from plugreg._lifecycle.stored import StoredRows
+    from plugreg._lifecycle.recording import SettingsHealth
     from plugreg._state.heartbeat import Heartbeat
     from plugreg._state.ledger import FailureLedger
     from plugreg._state.probe_report import ProbedSetting
+    from plugreg._state.published import StoredRows
     from plugreg.settings.definition import SettingDefinition
     from plugreg.settings.values import StoredSettings
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, TypeAlias
 
-from plugreg._calls import wrapping
 from plugreg._calls.aio._jobs import Job, Team
+from plugreg._calls.outcome import Wrapper, check_list, enter_wrapper, leave_wrapper
 from plugreg._support.guard import Guard
 
 
@@ -25,17 +25,17 @@ class SyncWrapper:
     def enter(self, job: Job) -> None:
         """Run it to its yield; a wrapper that arrives there too late is closed there."""
 
-        def discard(generator: wrapping.Wrapper | None) -> None:
+        def discard(generator: Wrapper | None) -> None:
             if generator is not None:
                 generator.close()
 
         self._entering = job
-        job.run_in_thread(lambda: wrapping.enter_wrapper(self._function()), discard)
+        job.run_in_thread(lambda: enter_wrapper(self._function()), discard)
 
     def leave(self, job: Job, value: Any, *, is_list: bool) -> None:
         """Send it the value."""
         generator = self._generator()
-        job.run_in_thread(lambda: wrapping.leave_wrapper(generator, value, is_list=is_list))
+        job.run_in_thread(lambda: leave_wrapper(generator, value, is_list=is_list))
 
     def close(self, job: Job) -> None:
         """Close the generator."""
@@ -104,7 +104,7 @@ class AsyncWrapper:
                 await self._run_to_yield(generator)
                 if self._is_sent:
                     value = await self._send(generator)
-                    self._value = wrapping.check_list(value) if self._is_list else value
+                    self._value = check_list(value) if self._is_list else value
             finally:
                 await generator.aclose()
         except BaseException as error:  # noqa: BLE001 - the job that waits for it has to judge
