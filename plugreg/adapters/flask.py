@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import IO, cast
 from urllib.parse import quote
 
+from plugreg.adapters.flask_command import EXTENSION
 from plugreg.admin import PAGE_PATH, AdminPage, make_responder
 from plugreg.api.bodies import LONGEST, cut_short, parse_length
 from plugreg.api.errors import TooLargeError
 from plugreg.api.http import OTHER_PATHS, Form, Identify, Request, Served, as_prefix
 from plugreg.exceptions import MissingExtraError
+from plugreg.registry import PluginRegistry
 
 try:
     import flask
@@ -31,9 +33,10 @@ def create_blueprint(
 ) -> flask.Blueprint:
     """Return a blueprint that serves the plugin API and the files of plugins.
 
-    Its paths are ``/api/plugins/…`` and ``/static/plugins/…``, behind *prefix*. The endpoints have
-    the ids of the operations, so that ``url_for("plugreg.plugins_list")`` works; the endpoint of
-    files is ``plugins_asset``.
+    ``flask plugreg`` (or the blueprint's *name*) offers the commands of plugreg on the registry,
+    with the extra ``plugreg[cli]``. Its paths are ``/api/plugins/…`` and ``/static/plugins/…``,
+    behind *prefix*. The endpoints have the ids of the operations, so that
+    ``url_for("plugreg.plugins_list")`` works; the endpoint of files is ``plugins_asset``.
 
     Args:
         registry: The registry, or a PluginAPI with the options of the host.
@@ -47,6 +50,7 @@ def create_blueprint(
     responder = make_responder(registry, admin)
     blueprint = flask.Blueprint(name, __name__, url_prefix=as_prefix(prefix) or None)
     blueprint.record(_add_converter)
+    blueprint.record(lambda state: _add_command(state, responder.api.registry, name))
 
     def add(endpoint: str, template: str, method: str) -> None:
         def view(**names: str) -> flask.Response:
@@ -91,6 +95,13 @@ class _RestConverter(BaseConverter):
 
 def _add_converter(state: BlueprintSetupState) -> None:
     state.app.url_map.converters.setdefault("plugreg_rest", _RestConverter)
+
+
+def _add_command(state: BlueprintSetupState, registry: PluginRegistry, name: str) -> None:
+    state.app.extensions.setdefault(EXTENSION, {})[name] = registry
+    from plugreg.cli import group
+
+    state.app.cli.add_command(group(registry, name=name))
 
 
 def _allow_any_method(state: BlueprintSetupState) -> None:

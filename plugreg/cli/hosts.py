@@ -8,17 +8,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from plugreg.cli.faults import unavailable, usage
+from plugreg.cli.faults import CommandError, unavailable, usage
+from plugreg.exceptions import StorageError
 from plugreg.registry import PluginRegistry
 
-SAFE_MODE = "PLUGREG_SAFE_MODE"
+SAFE_MODE: Final = "PLUGREG_SAFE_MODE"
+SHELL: Final = "shell"
+"""The value of that variable where a command has set it, not the operator."""
 
 
 def is_safe_mode_asked() -> bool:
     """Return whether the environment asks for safe mode."""
-    return os.environ.get(SAFE_MODE, "") not in ("", "0")
+    return os.environ.get(SAFE_MODE, "") not in ("", "0", SHELL)
 
 
 def app_name(given: str | None) -> str | None:
@@ -121,7 +124,7 @@ def open_store(url: str, group: str) -> PluginRegistry:
 def safe_mode() -> Iterator[None]:
     """Have registries that are made meanwhile be in safe mode."""
     before = os.environ.get(SAFE_MODE)
-    os.environ[SAFE_MODE] = "1"
+    os.environ[SAFE_MODE] = SHELL
     try:
         yield
     finally:
@@ -134,11 +137,9 @@ def safe_mode() -> Iterator[None]:
 @contextmanager
 def _host(name: str) -> Iterator[None]:
     """Turn what the host's code raises, SystemExit too, into an error of the command."""
-    from plugreg.exceptions import StorageError
-
     try:
         yield
-    except StorageError:
+    except (StorageError, CommandError):
         raise
     except (Exception, SystemExit) as error:
         kind = type(error).__name__

@@ -153,7 +153,7 @@ def _unknown(registry: PluginRegistry, name: str) -> Answer:
     return Answer(
         "plugins",
         [row],
-        fault=Fault(UNKNOWN, "unknown-plugin", message, "; ".join(found)),
+        fault=Fault(UNKNOWN, "unknown-plugin", message, "; ".join(found) or "see: plugreg list"),
         text="",
     )
 

@@ -13,17 +13,19 @@ SHELF = {"tea": 4.00, "honey": 8.00, "teapot": 24.00}
 """What the shop sells, at which price in euros."""
 
 
-def make_registry(storage_path: str | os.PathLike[str]) -> PluginRegistry:
+def make_registry(storage_path: str | os.PathLike[str] | None = None) -> PluginRegistry:
     """Make the shop's registry, which remembers in the file at ``storage_path``. Loads nothing.
 
-    The version is that of the installed package, so that it is stated in one place.
+    Without a path that is the file that SHOP_STORE names, or ``shop-plugins.json`` here, so that
+    ``plugreg --app shop.app:make_registry list`` lists the plugins of the shop. The version is that
+    of the installed package, so that it is stated in one place.
     """
     return PluginRegistry(
         "shop",
         host_version=version("shop"),
         group="shop.plugins",
         hookspecs=[Hooks],
-        storage=TinyDBStorage(storage_path),
+        storage=TinyDBStorage(storage_path or os.environ.get("SHOP_STORE", "shop-plugins.json")),
     )
 
 
