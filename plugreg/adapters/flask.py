@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import IO, cast
 from urllib.parse import quote
 
-from plugreg.adapters.flask_command import EXTENSION
 from plugreg.admin import PAGE_PATH, AdminPage, make_responder
 from plugreg.api.bodies import LONGEST, cut_short, parse_length
 from plugreg.api.errors import TooLargeError
@@ -19,6 +18,8 @@ try:
     from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
     from werkzeug.routing import BaseConverter
     from werkzeug.wsgi import LimitedStream
+
+    from plugreg.adapters._flask_command import EXTENSION
 except ImportError as error:
     raise MissingExtraError.of(error, __name__, "flask") from error
 

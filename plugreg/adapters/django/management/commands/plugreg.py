@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 import click
+from django import conf
 from django.apps import apps
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from plugreg.cli import group
@@ -44,7 +44,7 @@ class Command(BaseCommand):  # type: ignore[misc]
 
 
 def _group() -> click.Group:
-    app = getattr(settings, "PLUGREG_APP", None)
+    app = getattr(conf.settings, "PLUGREG_APP", None)
     if app is None:
         raise CommandError(
             "the setting PLUGREG_APP is missing; name the registry, or a function that returns it: "
