@@ -101,7 +101,8 @@ class Session:
             exec(code, example.namespace)
         expected = re.findall(r"^\s*print\(.*\)  # (.*)$", source, re.MULTILINE)
         if expected:
-            assert printed.getvalue().splitlines() == expected
+            lines = printed.getvalue().splitlines()
+            assert lines == expected, f"printed {lines}, and the page says {expected}"
 
     def _run_command(self, command: str, expected: str) -> None:
         is_server = command.endswith(" &")
