@@ -13,7 +13,7 @@ from importlib.metadata import metadata
 from typing import Any, Final
 
 import plugreg
-from plugreg.exceptions import PlugregError
+from plugreg.exceptions import FormattedError, PlugregError
 
 WITHOUT_A_PAGE: Final = {"plugreg.registry", "plugreg.plugin", "plugreg.exceptions"}
 """Modules whose names are all imported from ``plugreg``, where they are documented."""
@@ -120,9 +120,18 @@ def library_url(name: str) -> str | None:
 def errors_reference() -> dict[str, str]:
     """Return the directive that documents each error, by the error's name."""
     return {
-        name: f"```{{eval-rst}}\n.. autoexception:: {_home(name)}.{name}\n```"
-        for name in error_classes()
+        name: f"```{{eval-rst}}\n.. autoexception:: {_home(name)}.{name}{_fields(cls)}\n```"
+        for name, cls in error_classes().items()
     }
+
+
+def _fields(cls: type[PlugregError]) -> str:
+    """Return the parameters of an error that keeps its arguments as fields."""
+    if not issubclass(cls, FormattedError) or "__init__" in vars(cls):
+        return ""
+    defaults = cls._defaults
+    shown = [f"{name}={defaults[name]!r}" if name in defaults else name for name in cls._names]
+    return f"({', '.join(shown)})"
 
 
 def _home(name: str) -> str:

@@ -7,11 +7,23 @@ and sent to a client, without parsing a string. This module imports no other mod
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, ClassVar, Self, dataclass_transform
 
 
 class PlugregError(Exception):
     """Base of all errors that plugreg raises on purpose."""
+
+    @property
+    def page(self) -> str:
+        """Address of the error's entry, with its cause and remedy, in the documentation."""
+        own = next(cls for cls in type(self).__mro__ if cls.__module__.startswith("plugreg"))
+        return f"reference/errors.html#{own.__name__.lower()}"
+
+    @cached_property
+    def __notes__(self) -> list[str]:  # type: ignore[override]
+        # Made when a traceback is shown, or a note is added (PEP 678), and never for most errors.
+        return [f"see {self.page} in plugreg's documentation"]
 
 
 @dataclass_transform(eq_default=False)

@@ -13,6 +13,7 @@ the anchor ``hook-<name>``, each capability ``capability-<key>``, each plugin ``
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -65,7 +66,7 @@ def open_registry(target: str) -> PluginRegistry:
     module, _, attribute = target.partition(":")
     if not module or not attribute:
         raise ValueError(f"{target!r} names no registry; write it as 'shop.app:make_registry'")
-    with _safe_mode():
+    with _quietly(), _safe_mode():
         found = attrgetter(attribute)(import_module(module))
         registry = found if isinstance(found, PluginRegistry) else found()
         if not isinstance(registry, PluginRegistry):
@@ -73,6 +74,17 @@ def open_registry(target: str) -> PluginRegistry:
             raise TypeError(f"{target!r} gave a {kind!r} object; a PluginRegistry was expected")
         registry.load()
     return registry
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    # Safe mode is news to an operator, and none to a build.
+    logger = logging.getLogger("plugreg")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 @contextmanager
@@ -128,14 +140,10 @@ def _capabilities(registry: PluginRegistry) -> Iterator[Entry]:
 def _plugins(registry: PluginRegistry) -> Iterator[Entry]:
     for slug, record in sorted(registry.plugins.items()):
         term = f"{slug} {record.version}" if record.version else slug
-        facts = (
-            record.title if record.title != slug else "",
-            record.description,
-            f"Author: {record.author}." if record.author else "",
-            f"Licence: {record.license}." if record.license else "",
-            record.website,
-        )
-        yield Entry(f"plugin-{slug}", term, tuple(filter(None, facts)))
+        title = record.title if record.title != slug else None
+        facts = ("by", record.author), ("licence", record.license), ("see", record.website)
+        about = ", ".join(f"{name} {value}" for name, value in facts if value)
+        yield Entry(f"plugin-{slug}", term, tuple(filter(None, (title, record.description, about))))
 
 
 def _signature(function: Any) -> str:
@@ -166,16 +174,31 @@ class HostDirective(SphinxDirective):
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise self.error(f"plugreg: {error}") from error
         with registry:
-            return [_list(entries) for part in parts if (entries := describe(registry, part))]
+            found = [(part, describe(registry, part)) for part in parts]
+        return [
+            node
+            for part, entries in found
+            if entries
+            for node in (nodes.rubric(text=part.capitalize()), _list(entries))
+        ]
 
 
 def _list(entries: Iterable[Entry]) -> nodes.definition_list:
     items = []
     for entry in entries:
         term = nodes.term("", "", nodes.literal(text=entry.term), ids=[entry.anchor])
-        body = nodes.definition("", *(nodes.paragraph(text=text) for text in entry.paragraphs))
+        body = nodes.definition("", *map(_paragraph, entry.paragraphs))
         items.append(nodes.definition_list_item("", term, body))
     return nodes.definition_list("", *items)
+
+
+def _paragraph(text: str) -> nodes.paragraph:
+    # Literals are the only mark of reST that summaries of hooks have.
+    parts = [
+        nodes.literal(text=part) if number % 2 else nodes.Text(part)
+        for number, part in enumerate(text.split("``"))
+    ]
+    return nodes.paragraph("", "", *parts)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
