@@ -129,7 +129,7 @@ OLDEST := $(addprefix tests/, \
 	api/test_models.py storage/test_conformance.py storage/test_opening.py storage/sql/test_storage.py \
 	storage/file/test_tinydb.py _calls/test_aio.py discovery/test_entry_points.py \
 	hooks/test_manager.py hooks/test_pluggy_pin.py settings/test_types.py test_encryption.py \
-	test_hints.py test_schedules.py test_start.py)
+	test_hints.py test_schedules.py test_start.py docs/test_sphinxext.py)
 
 test-oldest: .venv-oldest/done build/samples/done
 	$(TESTS) .venv-oldest/bin/pytest $(AT_ONCE) $(OLDEST)
