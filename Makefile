@@ -185,7 +185,7 @@ bench-hot: .venv-bench/done
 # -- the documentation ------------------------------------------------------------------------
 
 # What it documents needs the extras' packages to be imported.
-DOCUMENTED := secrets,sql,redis,starlette,fastapi,django,flask,schedule,otel,sphinx,cli,contract
+DOCUMENTED := secrets,sql,redis,starlette,fastapi,django,flask,schedule,otel,sphinx,cli,contract,admin,kit
 SPHINX := .venv-docs/bin/sphinx-build --nitpicky --fail-on-warning --keep-going --quiet \
 	--doctree-dir build/doctrees
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from typing import Final
 
 from plugreg._support.frozen import Frozen
@@ -28,6 +29,6 @@ class AdminPage(Frozen):
     title: str = "Plugins"
     layout: str = "layout.html"
     templates: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = ()
-    theme: Mapping[str, str] = EMPTY
+    theme: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     sign_in: str | None = None
     language: str | None = None
