@@ -20,12 +20,13 @@ def make_registry(storage_path: str | os.PathLike[str] | None = None) -> PluginR
     ``plugreg --app shop.app:make_registry list`` lists the plugins of the shop. The version is that
     of the installed package, so that it is stated in one place.
     """
+    storage_path = storage_path or os.environ.get("SHOP_STORE", "shop-plugins.json")
     return PluginRegistry(
         "shop",
         host_version=version("shop"),
         group="shop.plugins",
         hookspecs=[Hooks],
-        storage=TinyDBStorage(storage_path or os.environ.get("SHOP_STORE", "shop-plugins.json")),
+        storage=TinyDBStorage(storage_path),
     )
 
 
