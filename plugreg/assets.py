@@ -121,7 +121,7 @@ class Assets:
 
 def _find_root(active: ActivePlugin) -> Path | None:
     """Return the folder of a plugin's assets, with all links followed, or None."""
-    packages = _packages(active.plugin)
+    packages = packages_of(active.plugin)
     if active.loaded.spec.distribution is None:
         packages = islice(packages, 1)
     try:
@@ -157,11 +157,16 @@ def _read_asset(root: Path, path: str) -> Asset | None:
     return Asset(file=file, size=size, content_type=content_type, etag=f'"{digest}"')
 
 
-def _packages(plugin: Any) -> Iterator[Path]:
+def packages_of(plugin: Any) -> Iterator[Path]:
     """Yield the folders of the packages around a plugin's module, the nearest first.
 
     The search ends at a package without a file, which is a shared namespace.
     """
+    # Nothing of an isolated plugin is imported here; its process has told the folders.
+    folders = vars(plugin).get("_plugreg_folders") if hasattr(plugin, "__dict__") else None
+    if type(folders) is tuple:
+        yield from folders
+        return
     is_module = issubclass(type(plugin), ModuleType)
     name = vars(plugin).get("__name__") if is_module else type(plugin).__module__
     module = sys.modules.get(name) if isinstance(name, str) else None

@@ -251,6 +251,82 @@ class PluginTimeoutError(FormattedError, TimeoutError):
     make it faster, or give more time with call_timeout= or bind(timeout=)"""
 
 
+class PluginDiedError(FormattedError):
+    """The process of an isolated plugin ended, or was ended, during a call.
+
+    The next call starts a new process.
+
+    Args:
+        slug: The plugin.
+        exitcode: Exit code of the process, None if a signal has ended it.
+        signal: Number of the signal, None if the process has ended by itself.
+        stderr: The end of what the process wrote to stderr.
+        reason: Why it was ended, an empty string if it ended by itself.
+    """
+
+    slug: str
+    exitcode: int | None = None
+    signal: int | None = None
+    stderr: str = ""
+    reason: str = ""
+
+    def __str__(self) -> str:
+        how = f"exit code {self.exitcode}"
+        if self.signal is not None:
+            how = f"signal {self.signal}"
+        cause = f": {self.reason}" if self.reason else ""
+        return (
+            f"the process of plugin {self.slug!r} ended with {how}{cause}; "
+            f"the next call starts another one"
+        )
+
+
+class PluginRaisedError(FormattedError):
+    """An isolated plugin raised an exception of a class that the host does not have.
+
+    Args:
+        slug: The plugin.
+        exception_type: Name of the exception's class, with its module.
+        message: Class and message of the exception.
+    """
+
+    slug: str
+    exception_type: str
+    message: str
+    template = "plugin {slug!r} raised {message}"
+
+
+class ValueNotSentError(FormattedError, TypeError):
+    """A value cannot be sent between the host and an isolated plugin; nothing was called.
+
+    Args:
+        hook: The hook, or ``mixin.method``.
+        argument: Name of the argument, or ``"result"``.
+        type: Name of the value's class.
+        reason: What was expected.
+    """
+
+    hook: str
+    argument: str
+    type: str
+    reason: str
+    template = """{argument!r} of {hook!r} cannot be sent as {type!r}: {reason};
+    annotate the hook's specification, or trust the plugin with Isolated(codec="pickle")"""
+
+
+class IsolationError(FormattedError):
+    """A plugin, or a part of it, cannot be isolated.
+
+    Args:
+        slug: The plugin.
+        reason: Why, and the remedy.
+    """
+
+    slug: str
+    reason: str
+    template = "plugin {slug!r} cannot be isolated: {reason}"
+
+
 class PluginBusyError(FormattedError):
     """A plugin was not called, because an abandoned call of it has not returned yet.
 

@@ -703,6 +703,7 @@ class PluginRecord(Frozen):
         is_package: Whether it comes, or came, from a distribution.
         is_installed: Whether it was discovered, loaded or not.
         is_mandatory: Whether the host requires it.
+        isolated: Whether it runs in a process of its own.
     """
 
     slug: str
@@ -724,6 +725,8 @@ class PluginRecord(Frozen):
     is_installed: bool
     is_mandatory: bool
     _facts: Callable[[], PluginFacts] = field(repr=False, compare=False)
+    isolated: bool = False
+    _process: Callable[[], Any] | None = field(repr=False, compare=False, default=None)
     _spec: PluginSpec | None = field(repr=False, compare=False, default=None)
     _loaded: LoadedPlugin | None = field(repr=False, compare=False, default=None)
 
@@ -731,6 +734,14 @@ class PluginRecord(Frozen):
     def active(self) -> bool:
         """Whether the plugin is in service."""
         return self.state is PluginState.ACTIVE
+
+    @property
+    def process(self) -> Any:
+        """The process of an isolated plugin as a `plugreg.isolation.ProcessInfo`, else None.
+
+        It is measured when this is read.
+        """
+        return None if self._process is None else self._process()
 
     @property
     def description(self) -> str | None:

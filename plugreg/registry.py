@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from plugreg._calls.circuits import CircuitPolicy
     from plugreg._calls.health import Health, PluginHealth
-    from plugreg._lifecycle.assembly import Options
+    from plugreg._lifecycle.assembly import MakeIsolation, Options
     from plugreg._lifecycle.catalogue import Catalogue
     from plugreg._lifecycle.coordination import Coordination
     from plugreg._lifecycle.load import Construct
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from plugreg.events import Deliver, Events
     from plugreg.hooks import PluginManager
     from plugreg.install import Installer, InstallPlan, InstallReport, Packages, UninstallReport
+    from plugreg.isolation import Isolated
     from plugreg.mixins import MixinSpec
     from plugreg.observation import CallObserver
     from plugreg.records import (
@@ -60,6 +61,7 @@ class RegistryStatus(TypedDict):
     active_plugins: int
     registry_errors: list[dict[str, str]]
     processes: NotRequired[list[dict[str, Any]]]
+    isolated: NotRequired[list[dict[str, Any]]]
 
 
 class PluginRegistry:
@@ -124,6 +126,8 @@ class PluginRegistry:
         process: Name of this process among those that share the storage. Defaults to its
             program. A process with a name is listed from its load on, another one from the
             moment it watches or answers requests.
+        isolate: Plugins that run in processes of their own: options by slug, or the options of
+            every plugin that is installed or in a folder.
         index: File that keeps the result of discovery for the next start. None means no index.
         index_verify: Whether files that were edited in place are noticed with an index.
         path: Folders to search for installed plugins. None means ``sys.path``; an empty one means
@@ -172,6 +176,7 @@ class PluginRegistry:
         safe_mode: bool = False,
         reload_wait: float = 30.0,
         process: str | None = None,
+        isolate: Isolated | Mapping[str, Isolated] = MappingProxyType({}),
         index: str | os.PathLike[str] | None = None,
         index_verify: bool = False,
         path: Iterable[str | os.PathLike[str]] | None = None,
@@ -183,7 +188,7 @@ class PluginRegistry:
         from plugreg._lifecycle.assembly import Assembly, Options
 
         options = Options(**given)
-        self._parts: Final = Assembly(options, _environment(options))
+        self._parts: Final = Assembly(options, _environment(options), _isolation(options))
         self._published: Final = self._parts.published
         self._life: Final = self._parts.life
         self.storage: Storage = self._parts.storage
@@ -223,6 +228,7 @@ class PluginRegistry:
             parts.facts.of,
             parts.probe_rows,
             parts.calling.circuit_state,
+            isolation=parts.isolation,
         )
 
     @lazy
@@ -678,6 +684,11 @@ class PluginRegistry:
                 for failure in self.errors
             ],
         )
+        if self._parts.isolation is not None:
+            status["isolated"] = [
+                {"slug": slug, **info.as_data()}
+                for slug, info in self._parts.isolation.processes().items()
+            ]
         if processes:
             status["processes"] = [
                 {name: getattr(process, name) for name in _PROCESS_FIELDS}
@@ -1064,3 +1075,13 @@ def _environment(options: Options) -> Environment | None:
     from plugreg.install.serving import Serving
 
     return Serving(Generations(installer.environment))
+
+
+def _isolation(options: Options) -> MakeIsolation | None:
+    """Return what makes the isolated plugins, None where no plugin can be isolated."""
+    isolate = options.isolate
+    if isolate == {}:
+        return None
+    from plugreg.isolation.hosting import isolation_of
+
+    return isolation_of(isolate)

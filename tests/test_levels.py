@@ -17,8 +17,8 @@ ROOT = Path(plugreg.__file__).parent
 LEVELS = (
     "exceptions < _support < records observation < hooks discovery storage encryption selection"
     " < _calls settings hints < _state < plugin mixins < assets capabilities events schedules ui"
-    " < _lifecycle < _probe install repairs < registry < api contract < admin testing < cli"
-    " < adapters sphinxext __main__"
+    " < _lifecycle < _probe install repairs < isolation < registry < api contract"
+    " < admin testing < cli < adapters sphinxext __main__"
 )
 LEVEL_OF = {
     name: level for level, names in enumerate(LEVELS.split(" < ")) for name in names.split()

@@ -29,7 +29,7 @@ from plugreg.storage import MemoryStorage
 if TYPE_CHECKING:
     from plugreg._lifecycle.binding import BoundContext
     from plugreg._lifecycle.load import Acceptance, Loading
-    from plugreg._lifecycle.protocols import Environment
+    from plugreg._lifecycle.protocols import Environment, Isolation
     from plugreg._state.asks import Ask
     from plugreg._state.heartbeat import Heartbeat
     from plugreg.discovery.facts import Facts
@@ -260,6 +260,10 @@ class Signal:
             subscriber(*args, **kwargs)
 
 
+MakeIsolation = Callable[["Assembly"], "Isolation"]
+"""Returns the isolated plugins of a registry, from its parts."""
+
+
 class Assembly:
     """Makes the parts of one registry that every load needs.
 
@@ -269,13 +273,19 @@ class Assembly:
     Args:
         options: The arguments of the registry.
         environment: The environment of installed plugins, None without one.
+        make_isolation: Makes the isolated plugins, None without any.
 
     Raises:
         ValueError: If options contradict each other or themselves.
         TypeError: If an option has a wrong type.
     """
 
-    def __init__(self, options: Options, environment: Environment | None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        environment: Environment | None,
+        make_isolation: MakeIsolation | None = None,
+    ) -> None:
         self.options = options
         self.environment = environment
         self.rules = host_rules(options)
@@ -324,6 +334,7 @@ class Assembly:
         )
         for subject, holds in self.calling.conditions.items():
             self.ledger.hide_unless(subject, holds)
+        self.isolation = None if make_isolation is None else make_isolation(self)
         off = switched_off(self.mixins, options.switches)
         manager = self.calling.manager
         activator = Activator(self.mixins, off, manager, self._open_context)
@@ -347,6 +358,7 @@ class Assembly:
             asked=self._asked,
             wait=options.reload_wait,
             environment=environment,
+            isolation=self.isolation,
             notify=self.emit,
         )
         if options.events is not None:
@@ -410,6 +422,10 @@ class Assembly:
         return self.facts.of(spec)
 
     def _load(self, spec: PluginSpec) -> Loading:
+        if self.isolation is not None:
+            isolated = self.isolation.load(spec)
+            if isolated is not None:
+                return isolated
         from plugreg._lifecycle.load import load
 
         return load(spec, self.rules, self._acceptance)
@@ -417,7 +433,10 @@ class Assembly:
     def _open_context(self, slug: str, declared: Declared) -> BoundContext:
         from plugreg._lifecycle.binding import BoundContext
 
-        return BoundContext(self.settings, self.plugin_rows, slug, declared)
+        context = BoundContext(self.settings, self.plugin_rows, slug, declared)
+        if self.isolation is not None:
+            self.isolation.open(slug, context)
+        return context
 
     def _has_mixin(self, cls: type) -> bool:
         # Every class has the capability "base", whose class is object.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, overload
 
@@ -18,11 +19,13 @@ from plugreg.records import (
     PluginFacts,
     PluginFailure,
     PluginRecord,
+    PluginSpec,
     Snapshot,
 )
 from plugreg.selection import Filters, PluginIndex
 
 if TYPE_CHECKING:
+    from plugreg._lifecycle.protocols import Isolation
     from plugreg._state.probe_report import ProbeReport
 
 _NO_FACTS = PluginFacts()
@@ -38,6 +41,7 @@ class Catalogue:
         describe: Returns the facts that a distribution states, when a record is asked for them.
         probe_rows: The last reports of probes, for plugins that are off.
         circuit_of: Returns the state of a plugin's circuit.
+        isolation: The isolated plugins, None where there are none.
     """
 
     def __init__(
@@ -47,12 +51,15 @@ class Catalogue:
         describe: Describe,
         probe_rows: ProbeRows,
         circuit_of: Callable[[str], CircuitState],
+        *,
+        isolation: Isolation | None = None,
     ) -> None:
         self._current = current
         self._ledger = ledger
         self._describe = describe
         self._probe_rows = probe_rows
         self._circuit_of = circuit_of
+        self._isolation = isolation
         self._index: tuple[PluginIndex, object] = PluginIndex(Snapshot()), None
 
     def record(self, slug: str) -> PluginRecord:
@@ -160,8 +167,18 @@ class Catalogue:
             is_mandatory=known.is_mandatory,
             _spec=spec,
             _facts=lambda: _NO_FACTS if spec is None else self._describe(spec),
+            isolated=self._is_isolated(spec),
+            _process=None if loaded is None else self._process_of(loaded.plugin),
             _loaded=loaded,
         )
+
+    def _is_isolated(self, spec: PluginSpec | None) -> bool:
+        isolation = self._isolation
+        return isolation is not None and spec is not None and isolation.isolates(spec)
+
+    def _process_of(self, plugin: object) -> Callable[[], object] | None:
+        isolation = self._isolation
+        return None if isolation is None else partial(isolation.process_of, plugin)
 
     def _mixins(self, known: KnownPlugin, active: Mapping[str, ActivePlugin]) -> Mapping[str, str]:
         serving = active.get(known.slug)

@@ -35,7 +35,7 @@ from plugreg.records import (
 )
 
 if TYPE_CHECKING:
-    from plugreg._lifecycle.protocols import Environment
+    from plugreg._lifecycle.protocols import Environment, Isolation
     from plugreg._state.asks import Ask
     from plugreg._state.heartbeat import Heartbeat, ProcessStatus
 
@@ -55,6 +55,7 @@ class LifeCycle:
         heartbeat: Stores what this process runs, None where no other process can read it.
         asked: Returns what all processes were asked to do after a revision.
         environment: The environment of installed plugins, None without one.
+        isolation: The isolated plugins, None without any.
         notify: Emits an event to plugins, once it may.
     """
 
@@ -73,6 +74,7 @@ class LifeCycle:
         asked: Callable[[int], Sequence[Ask]],
         wait: float,
         environment: Environment | None,
+        isolation: Isolation | None,
         notify: Notify,
     ) -> None:
         self._published = published
@@ -90,6 +92,7 @@ class LifeCycle:
         # Revision up to which this process has done what all were asked to.
         self._asked_until: int | None = None
         self._environment = environment
+        self._isolation = isolation
         self._outbox = EventOutbox(notify)
         self._queue = ChangeQueue(wait, self._outbox.flush)
         self._recorder = Recorder(
@@ -284,6 +287,7 @@ class LifeCycle:
         self._health.forget(active)
         for failure in self._activator.settle({}):
             self._ledger.record(failure)
+        self._end_processes({})
         if self._heartbeat is not None:
             self._heartbeat.stop()
         if self._environment is not None:
@@ -489,6 +493,7 @@ class LifeCycle:
                 # Calls of another object count no more, and a plugin that is off has no circuit.
                 self._dispatch.reset(plugin.slug)
         late.extend(self._activator.settle(self._published.snapshot.active))
+        self._end_processes(self._published.snapshot.active)
         for slug, plugin, keys in self._activator.changed_settings():
             self._notify(slug, plugin, keys)
         # Before unknown hooks are looked for: a replayed call may add the specs that they lack.
@@ -515,3 +520,9 @@ class LifeCycle:
         """Tear down the plugins that were made for a snapshot that is not published."""
         self._manager.settle()
         self._activator.discard(self._published.snapshot.active)
+        self._end_processes(self._published.snapshot.active)
+
+    def _end_processes(self, in_service: Mapping[str, ActivePlugin]) -> None:
+        """End the processes of isolated plugins that are not in service."""
+        if self._isolation is not None:
+            self._isolation.settle(in_service)

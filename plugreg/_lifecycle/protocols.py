@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from plugreg._support.slugs import Slug
-from plugreg.records import PluginFailure, PluginRow, PluginSpec
+from plugreg.records import ActivePlugin, PluginFailure, PluginRow, PluginSpec
+
+if TYPE_CHECKING:
+    from plugreg._lifecycle.binding import BoundContext
+    from plugreg._lifecycle.load import Loading
 
 
 class Environment(Protocol):
@@ -36,4 +40,40 @@ class Remember(Protocol):
         self, specs: Iterable[PluginSpec], /, *, few: bool = False
     ) -> Mapping[Slug, PluginRow]:
         """Store the new ones of these plugins; there is one spec for each slug."""
+        ...
+
+
+class ProcessData(Protocol):
+    """Facts on a process."""
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the facts as data for JSON."""
+        ...
+
+
+class Isolation(Protocol):
+    """Makes isolated plugins, and ends their processes."""
+
+    def isolates(self, spec: PluginSpec) -> bool:
+        """Return whether a plugin is isolated."""
+        ...
+
+    def load(self, spec: PluginSpec) -> Loading | None:
+        """Load a plugin in its process, None for one that is not isolated."""
+        ...
+
+    def open(self, slug: str, context: BoundContext) -> None:
+        """Get the plugin that was loaded last ready for service, if it is isolated."""
+        ...
+
+    def settle(self, in_service: Mapping[str, ActivePlugin]) -> None:
+        """End the processes of all plugins that are not in service."""
+        ...
+
+    def process_of(self, plugin: object) -> object:
+        """Return facts on the process of a plugin, None for one that is not isolated."""
+        ...
+
+    def processes(self) -> Mapping[str, ProcessData]:
+        """Return facts on the process of each isolated plugin, by slug."""
         ...

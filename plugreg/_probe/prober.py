@@ -30,7 +30,15 @@ from plugreg._state.probe_report import (
     report_from,
 )
 from plugreg._state.probe_rows import ProbeRows, version_of
-from plugreg._support.process import GRACE, end, has_ended, start, wait_for_group, wait_until
+from plugreg._support.process import (
+    GRACE,
+    end,
+    has_ended,
+    interpreter_flags,
+    start,
+    wait_for_group,
+    wait_until,
+)
 from plugreg._support.redact import Scrubber
 from plugreg._support.slugs import near
 from plugreg.exceptions import PluginBlockedError, PluginNotFoundError
@@ -124,7 +132,7 @@ class Prober(NamedTuple):
             at=datetime.now(UTC),
             outcome=ProbeOutcome.ERROR,
         )
-        spec = _by_name(known.spec)
+        spec = by_name(known.spec)
         if spec is None:
             return replace(blank, detail=_NOT_BY_NAME)
         report = self._report(spec, timeout, blank)
@@ -237,7 +245,7 @@ class Prober(NamedTuple):
         return replace(learnt, stdout=ended.stdout, stderr=ended.stderr)
 
 
-def _by_name(spec: PluginSpec) -> PluginSpec | None:
+def by_name(spec: PluginSpec) -> PluginSpec | None:
     """Return a spec by which a child finds the same plugin, None if it could not."""
     if spec.target is not None:
         module, _, qualname = spec.value.partition(":")
@@ -300,14 +308,12 @@ class _Ended(NamedTuple):
 
 def _run(folder: str, timeout: float, path: Sequence[str]) -> _Ended:
     """Run the child of the request in ``folder`` to its end. Nothing of it is left afterwards."""
-    import subprocess
-
-    # The flags are private in subprocess; multiprocessing starts its children with them too.
-    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     path = [entry for entry in path if type(entry) is str]
     code = _START.format(path=path, folder=folder)
     started = time.monotonic()
-    process = start([sys.executable or "", *flags, "-c", code], {**os.environ, MARK: folder})
+    process = start(
+        [sys.executable or "", *interpreter_flags(), "-c", code], {**os.environ, MARK: folder}
+    )
     streams = [_Stream(pipe) for pipe in (process.stdout, process.stderr) if pipe is not None]
     try:
         for stream in streams:

@@ -248,6 +248,10 @@ class PluginRows:
         """Return a copy of the plugin's metadata as it was written, ``{}`` where there is none."""
         return copy.deepcopy(self._metadata.get(slug, {}))
 
+    def metadata_of(self, slug: str) -> object:
+        """Return an object that stays the same as long as the plugin's metadata does."""
+        return self._metadata.get(slug)
+
     def metadata_fault(self, slug: str) -> str | None:
         """Return why the plugin's metadata must not be shown, None if it may be shown.
 

@@ -133,8 +133,13 @@ def explain(error: BaseException) -> Explanation:
     are plain strings that have a UTF-8 form; an overlong string is cut in the middle.
 
     An exception that is raised again keeps the frames of earlier raises, and all their objects.
-    They are dropped here from its ``__traceback__``.
+    They are dropped here from its ``__traceback__``. An exception of an isolated plugin's process
+    comes with its explanation.
     """
+    with Guard():
+        told = vars(error).get("_plugreg_explanation")
+        if type(told) is Explanation:
+            return told
     kind = type(error)
     # type's own descriptors are asked, since a metaclass may define properties of these names.
     name = plain(type.__dict__["__name__"].__get__(kind))

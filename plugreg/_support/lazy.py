@@ -54,6 +54,10 @@ class PerProcess(Generic[T]):
         # dict.setdefault gives two threads at once the same one.
         return self._made.setdefault(forks, self._make()) if found is None else found
 
+    def inherited(self) -> list[T]:
+        """Return the objects that earlier processes have made, and this one got by a fork."""
+        return [made for forks, made in list(self._made.items()) if forks != PerProcess._forks]
+
 
 def _count_fork() -> None:
     PerProcess._forks = (PerProcess._forks or 0) + 1

@@ -25,10 +25,12 @@ def start(
     folder: str | os.PathLike[str] | None = None,
     *,
     are_streams_joined: bool = False,
+    descriptors: Sequence[int] = (),
 ) -> Popen[bytes]:
     """Start a program without a shell and without input, with pipes for stdout and stderr.
 
-    Joined streams share the pipe of stdout. Raises OSError.
+    Joined streams share the pipe of stdout. Of other files it inherits *descriptors* alone. Raises
+    OSError.
     """
     from subprocess import DEVNULL, PIPE, STDOUT, Popen
 
@@ -40,7 +42,17 @@ def start(
         env=environment,
         cwd=folder,
         start_new_session=True,
+        pass_fds=descriptors,
     )
+
+
+def interpreter_flags() -> list[str]:
+    """Return the flags with which this interpreter was started, for another one like it."""
+    import subprocess
+
+    # They are private in subprocess; multiprocessing starts its children with them too.
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return flags
 
 
 def has_ended(process: Popen[bytes]) -> bool:

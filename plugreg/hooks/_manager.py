@@ -403,6 +403,23 @@ class PluginManager(ExchangingManager):
             if not (impl.optionalhook or has_spec(self, hook_name) or _is_by_prefix(self, impl))
         )
 
+    def spec_function(self, name: str) -> Callable[..., Any] | None:
+        """Return the function that specifies a hook, None for a hook without.
+
+        Args:
+            name: The hook's name.
+        """
+        hook = find_caller(self, name)
+        return None if hook is None or hook.spec is None else hook.spec.function
+
+    def is_by_prefix(self, impl: HookImpl) -> bool:
+        """Return whether the host's prefix alone makes a function an implementation.
+
+        Args:
+            impl: The implementation.
+        """
+        return _is_by_prefix(self, impl)
+
     def ignored_constraints(self) -> Mapping[str, tuple[str, ...]]:
         """Return a sentence for each cycle of ordering constraints, by each plugin in it."""
         messages: dict[str, tuple[str, ...]] = {}

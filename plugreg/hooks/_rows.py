@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Container, Generator, Mapping
 from operator import itemgetter
-from types import CoroutineType, FunctionType
+from types import CoroutineType, FunctionType, MethodType
 from typing import Any, Final
 
 from pluggy import HookCallError, HookImpl, Result
@@ -78,6 +78,26 @@ class AsyncOnly:
         raise _not_async(self._name)
 
 
+class BothWays(AsyncOnly):
+    """A function that a synchronous call calls, and the async one that does the same.
+
+    The call of an isolated plugin is one: an asynchronous call awaits its answer.
+    """
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[..., Any], function: Callable[..., Any]) -> None:
+        super().__init__(function, "")
+        self._call = call
+
+    def __call__(self, *values: Any) -> Any:
+        return self._call(*values)
+
+
+ASYNC_TWIN: Final = "plugreg_async_twin"
+"""The attribute of a function with the async one that does the same."""
+
+
 def make_row(impl: HookImpl, hook: str, known: Container[str], *, may_lack: bool = False) -> Row:
     """Make the row of an implementation, for calls with the ``known`` arguments.
 
@@ -90,12 +110,24 @@ def make_row(impl: HookImpl, hook: str, known: Container[str], *, may_lack: bool
         return Row(slug_of(impl), hook, _make_refusal(unknown[0]))
     if (may_lack and optional) or not _takes_by_place(impl, optional):
         function = _pass_by_keyword(function, len(impl.argnames), optional)
-    if inspect.iscoroutinefunction(impl.function) or inspect.isasyncgenfunction(impl.function):
+    twin = _async_twin(impl.function)
+    if twin is not None:
+        twin = twin.__get__(impl.plugin)
+        if not _takes_by_place(impl, optional):
+            twin = _pass_by_keyword(twin, len(impl.argnames), optional)
+        function = BothWays(function, twin)
+    elif inspect.iscoroutinefunction(impl.function) or inspect.isasyncgenfunction(impl.function):
         function = AsyncOnly(function, getattr(impl.function, "__qualname__", ""))
     elif impl.hookwrapper:
         function = _make_new_style(function)
     takes = (*impl.argnames, *optional)
     return Row(slug_of(impl), hook, function, takes, _make_pick(takes))
+
+
+def _async_twin(function: Any) -> Any:
+    """Return the async function that does the same as a method, or None; no code runs."""
+    plain = function.__func__ if type(function) is MethodType else None
+    return plain.__dict__.get(ASYNC_TWIN) if type(plain) is FunctionType else None
 
 
 def _takes_by_place(impl: HookImpl, optional: tuple[str, ...]) -> bool:

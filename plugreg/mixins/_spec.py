@@ -26,6 +26,8 @@ class MixinSpec(Frozen, kw_only=False):
         switch: Name under which a host can switch the capability off. None means never.
         order: Capabilities of lower order are activated first.
         check: Returns the faults of a plugin as sentences, each of which names the attribute.
+        remote: Methods that take and return data by their annotations, so that they can be called
+            of an isolated plugin. None means that no isolated plugin can have the capability.
 
     Raises:
         ValueError: If *key* is empty.
@@ -41,6 +43,7 @@ class MixinSpec(Frozen, kw_only=False):
     switch: str | None = None
     order: int = 100
     check: Callable[[Any], Iterable[str]] | None = None
+    remote: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         key = self.key.strip().lower()
@@ -51,6 +54,14 @@ class MixinSpec(Frozen, kw_only=False):
                 f"mixin {key!r}: cls must be a class that plugins inherit from, not {self.cls!r}"
             )
         object.__setattr__(self, "key", key)
+        if isinstance(self.remote, str):
+            raise TypeError(f"mixin {key!r}: remote must be a collection of names; write [it]")
+        if self.remote is not None:
+            object.__setattr__(self, "remote", tuple(self.remote))
+
+    def declared_methods(self) -> tuple[str, ...]:
+        """Return the names of the public methods of the class."""
+        return tuple(declared_methods(self.cls))
 
 
 BASE: Final = MixinSpec(key="base", human_name="base", cls=object, order=0)

@@ -215,4 +215,5 @@ class _HookCall:
 def _unwrap(row: Row) -> tuple[bool, Callable[..., Any]]:
     """Return whether the function is async, and the function."""
     function = row.function
-    return (True, function.function) if type(function) is AsyncOnly else (False, function)
+    kind = type(function)
+    return (True, function.function) if issubclass(kind, AsyncOnly) else (False, function)

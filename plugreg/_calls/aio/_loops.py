@@ -6,12 +6,15 @@ Neither is imported unless it runs: the loop of the caller's coroutine is import
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, nullcontext
 from contextvars import Context
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from plugreg._support.guard import running_trio
+
+if TYPE_CHECKING:
+    from socket import socket
 
 Done = Callable[[object], object]
 """Called when a task has ended, with an object that says nothing."""
@@ -67,6 +70,21 @@ class AsyncioLoop:
         is_plain = seconds is None and not shielded
         return event.wait() if is_plain else self._wait(event, seconds, shielded=shielded)
 
+    @contextmanager
+    def watching(
+        self, sock: socket, ready: Callable[[], object], *, writing: bool
+    ) -> Iterator[None]:
+        """Call a function whenever a socket can be read, or written, for a ``with`` block."""
+        loop = self._loop
+        watch, forget = loop.add_reader, loop.remove_reader
+        if writing:
+            watch, forget = loop.add_writer, loop.remove_writer
+        watch(sock, ready)
+        try:
+            yield
+        finally:
+            forget(sock)
+
     async def _wait(self, event: Any, seconds: float | None, *, shielded: bool) -> None:
         timer = None if seconds is None else self._loop.call_later(seconds, event.set)
         # A cancelled scope of anyio's cancels at each turn of the loop unless it is shielded.
@@ -120,6 +138,12 @@ class TrioLoop:
 
     def take_over(self, done: Done) -> None:
         pass
+
+    async def until_ready(self, sock: socket, seconds: float, *, writing: bool) -> None:
+        """Wait until a socket can be read, or written, or so many seconds."""
+        lowlevel = self._trio.lowlevel
+        with self._trio.move_on_after(seconds):
+            await (lowlevel.wait_writable if writing else lowlevel.wait_readable)(sock)
 
     async def wait(self, event: Any, seconds: float | None, *, shielded: bool) -> None:
         scope = self._trio.CancelScope(shield=shielded)

@@ -1,0 +1,361 @@
+"""Codecs: the arguments and results of one function, from values to bytes and back.
+
+The JSON codec sends what the function's annotations describe. What JSON has itself goes as it is;
+pydantic writes and reads the rest, and is imported when that is first needed. The pickle codec
+sends anything, and lets the other side run code.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, Protocol, Union, get_args, get_origin
+
+from plugreg._support.frozen import Frozen
+from plugreg._support.guard import Guard, explain, plain, safe_repr
+from plugreg._support.lazy import lazy
+from plugreg.exceptions import ValueNotSentError
+
+RESULT: Final = "result"
+"""What stands for the name of an argument in an error about a result."""
+
+Fits = Callable[[Any], bool]
+"""Whether a value arrives as what it is when it is written as JSON."""
+
+_dumps: Final = json.JSONEncoder(separators=(",", ":")).encode
+_loads: Final = json.loads
+
+
+class Signature(Frozen):
+    """What is sent of one function.
+
+    Attributes:
+        name: The hook, or ``mixin.method``.
+        arguments: Types of the arguments by name, in the order in which they are sent.
+        result: Type of the result, beside None, which each function may return.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    result: Any = Any
+
+
+class Codec(Protocol):
+    """Sends the arguments and results of one function."""
+
+    def pack_arguments(self, values: Sequence[Any], names: Sequence[str] = ()) -> bytes:
+        """Return the bytes of the values of some arguments, by default of all.
+
+        Raises ValueNotSentError for a value that cannot be sent.
+        """
+        ...
+
+    def unpack_arguments(self, data: bytes, names: Sequence[str] = ()) -> list[Any]:
+        """Return the values of arguments."""
+        ...
+
+    def pack_result(self, value: Any) -> bytes:
+        """Return the bytes of a result. Raises ValueNotSentError."""
+        ...
+
+    def unpack_result(self, data: bytes) -> Any:
+        """Return a result."""
+        ...
+
+
+Kind = Literal["json", "pickle", "own"]
+
+
+def codec_of(kind: Kind, signature: Signature) -> Codec:
+    """Return the codec of a function; ``"own"`` is for hooks that plugreg itself calls."""
+    if kind == "own":
+        return OwnCodec(signature)
+    return JsonCodec(signature) if kind == "json" else PickleCodec(signature)
+
+
+class JsonCodec:
+    """Sends JSON, typed by the annotations."""
+
+    def __init__(self, signature: Signature) -> None:
+        self._signature = signature
+        self._names = tuple(signature.arguments)
+        self._fits = [fits_json(kind) for kind in signature.arguments.values()]
+        self._result_fits = fits_json(signature.result)
+        self._is_plain = None not in self._fits
+
+    def pack_arguments(self, values: Sequence[Any], names: Sequence[str] = ()) -> bytes:
+        """Return the JSON array of the values."""
+        if self._is_plain and not names:
+            for fits, value in zip(self._fits, values, strict=True):
+                if not fits(value):  # type: ignore[misc]
+                    break
+            else:
+                try:
+                    return _dumps(values).encode()
+                except (ValueError, UnicodeEncodeError):
+                    pass  # It refers to itself, or has a lone surrogate; named below.
+        names = names or self._names
+        for name, value in zip(names, values, strict=True):
+            self._check_untyped(name, self._signature.arguments[name], value)
+        return self._dump(names, values)
+
+    def unpack_arguments(self, data: bytes, names: Sequence[str] = ()) -> list[Any]:
+        """Return the values of the JSON array."""
+        if self._is_plain and not names:
+            values: list[Any] = _loads(data)
+            if all(map(_holds, self._fits, values)) and len(values) == len(self._fits):
+                return values
+        return self._load(names or self._names, data)
+
+    def pack_result(self, value: Any) -> bytes:
+        """Return the result as JSON."""
+        if value is None:
+            return b"null"
+        fits = self._result_fits
+        if fits is not None and fits(value):
+            with Guard():
+                return _dumps(value).encode()
+        self._check_untyped(RESULT, self._signature.result, value)
+        try:
+            return self._result_adapter.dump_json(value, warnings="error")  # type: ignore[no-any-return]
+        except Exception as error:
+            raise self._refusal(RESULT, value, error) from None
+
+    def unpack_result(self, data: bytes) -> Any:
+        """Return the result of JSON."""
+        if data == b"null":
+            return None
+        fits = self._result_fits
+        if fits is not None:
+            value = _loads(data)
+            if fits(value):
+                return value
+        try:
+            return self._result_adapter.validate_json(data)
+        except Exception as error:
+            raise self._refusal(RESULT, _loads(data), error) from None
+
+    # -- the parts ---------------------------------------------------------------------------
+
+    @lazy
+    def _result_adapter(self) -> Any:
+        return _adapter(self._signature.result)
+
+    @lazy
+    def _adapters(self) -> dict[tuple[str, ...], Any]:
+        return {}
+
+    def _adapter_for(self, names: Sequence[str]) -> Any:
+        key = tuple(names)
+        found = self._adapters.get(key)
+        if found is None:
+            kinds = tuple(self._signature.arguments[name] for name in key)
+            found = self._adapters.setdefault(key, _adapter(tuple[kinds]))  # type: ignore[valid-type]
+        return found
+
+    def _dump(self, names: Sequence[str], values: Sequence[Any]) -> bytes:
+        try:
+            data: bytes = self._adapter_for(names).dump_json(tuple(values), warnings="error")
+        except Exception:
+            # One by one, to name the value that is refused.
+            for name, value in zip(names, values, strict=True):
+                try:
+                    kind = tuple[self._signature.arguments[name]]  # type: ignore[name-defined]
+                    _adapter(kind).dump_json((value,), warnings="error")
+                except Exception as error:
+                    raise self._refusal(name, value, error) from None
+            raise
+        return data
+
+    def _load(self, names: Sequence[str], data: bytes) -> list[Any]:
+        try:
+            return [*self._adapter_for(names).validate_json(data)]
+        except Exception as error:
+            place = getattr(error, "errors", lambda: [{"loc": (0,)}])()[0]["loc"]
+            index = place[0] if place and type(place[0]) is int and place[0] < len(names) else 0
+            name = names[index] if names else ""
+            with Guard():
+                raise self._refusal(name, _loads(data)[index], error) from None
+            raise self._refusal(name, None, error) from None
+
+    def _check_untyped(self, name: str, kind: Any, value: Any) -> None:
+        if (kind is Any or kind is object) and not is_json(value):
+            raise self._refusal(name, value, None)
+
+    def _refusal(self, name: str, value: Any, error: Exception | None) -> ValueNotSentError:
+        kind = self._signature.result if name == RESULT else self._signature.arguments.get(name)
+        untyped = kind is Any or kind is object
+        expected = "what JSON holds, since it has no annotation" if untyped else _shown(kind)
+        reason = "" if error is None else f" ({_sentence(error)})"
+        return ValueNotSentError(
+            self._signature.name, name, _name_of(type(value)), f"expected {expected}{reason}"
+        )
+
+
+class PickleCodec:
+    """Sends anything that pickle takes."""
+
+    def __init__(self, signature: Signature) -> None:
+        self._signature = signature
+        self._names = tuple(signature.arguments)
+
+    def pack_arguments(self, values: Sequence[Any], names: Sequence[str] = ()) -> bytes:
+        """Return the pickled values."""
+        try:
+            return pickle.dumps([*values])
+        except Exception:
+            for name, value in zip(names or self._names, values, strict=True):
+                self._dump(name, value)
+            raise
+
+    def unpack_arguments(self, data: bytes, names: Sequence[str] = ()) -> list[Any]:  # noqa: ARG002
+        """Return the values."""
+        values: list[Any] = pickle.loads(data)  # noqa: S301 - the host says what it sends
+        return values
+
+    def pack_result(self, value: Any) -> bytes:
+        """Return the pickled result."""
+        return self._dump(RESULT, value)
+
+    def unpack_result(self, data: bytes) -> Any:
+        """Return the result; the plugin's code may run."""
+        return pickle.loads(data)  # noqa: S301 - the host trusts the plugin, and says so
+
+    def _dump(self, name: str, value: Any) -> bytes:
+        try:
+            return pickle.dumps(value)
+        except Exception as error:
+            reason = f"it cannot be pickled ({_sentence(error)})"
+            raise ValueNotSentError(
+                self._signature.name, name, _name_of(type(value)), reason
+            ) from None
+
+
+class OwnCodec(JsonCodec):
+    """Sends plugreg's own values pickled, to the plugin's process alone; results are JSON."""
+
+    def pack_arguments(self, values: Sequence[Any], names: Sequence[str] = ()) -> bytes:  # noqa: ARG002
+        """Return the pickled values."""
+        return pickle.dumps([*values])
+
+    def unpack_arguments(self, data: bytes, names: Sequence[str] = ()) -> list[Any]:  # noqa: ARG002
+        """Return the values."""
+        values: list[Any] = pickle.loads(data)  # noqa: S301 - they are the host's
+        return values
+
+
+# -- types that JSON has itself -------------------------------------------------------------------
+
+
+def is_json(value: Any) -> bool:
+    """Return whether JSON gives back the same value, in all its depth."""
+    kind = type(value)
+    if kind in (str, int, float, bool, NoneType):
+        return True
+    try:
+        if kind is list:
+            return all(map(is_json, value))
+        if kind is dict:
+            return all(type(key) is str for key in value) and all(map(is_json, value.values()))
+    except RecursionError:
+        return False
+    return False
+
+
+def fits_json(kind: Any) -> Fits | None:
+    """Return a function that says whether a value needs no pydantic, None where each does."""
+    if kind is Any or kind is object:
+        return is_json
+    if kind is None:
+        kind = NoneType
+    if kind is float:
+        return partial(_is_one_of, (float, int))
+    if kind in (str, int, bool, NoneType):
+        return partial(_is_one_of, (kind,))
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return _fits_any(inner)
+    if origin is list and len(inner) == 1:
+        item = fits_json(inner[0])
+        return None if item is None else partial(_is_list_of, item)
+    if origin is dict and len(inner) == 2 and inner[0] is str:
+        item = fits_json(inner[1])
+        return None if item is None else partial(_is_dict_of, item)
+    if kind is list or kind is dict:
+        return is_json if kind is list else _is_json_dict
+    return None
+
+
+def _fits_any(kinds: Sequence[Any]) -> Fits | None:
+    """Return the function of a union; types that need pydantic make it fit less."""
+    # With another type beside it, a string may stand for a value of that type.
+    found = [fits_json(kind) for kind in kinds]
+    if None in found:
+        return None
+    if all(kind in (str, int, bool, NoneType, None) for kind in kinds):
+        exact = tuple(NoneType if kind is None else kind for kind in kinds)
+        return partial(_is_one_of, exact)
+    return lambda value: any(fits is not None and fits(value) for fits in found)
+
+
+def _is_one_of(kinds: tuple[type, ...], value: Any) -> bool:
+    return type(value) in kinds
+
+
+def _is_list_of(fits: Fits, value: Any) -> bool:
+    return type(value) is list and all(map(fits, value))
+
+
+def _is_dict_of(fits: Fits, value: Any) -> bool:
+    if type(value) is not dict:
+        return False
+    return all(type(key) is str for key in value) and all(map(fits, value.values()))
+
+
+def _is_json_dict(value: Any) -> bool:
+    return type(value) is dict and is_json(value)
+
+
+def _holds(fits: Fits | None, value: Any) -> bool:
+    return fits is not None and fits(value)
+
+
+# -- pydantic -------------------------------------------------------------------------------------
+
+
+def _adapter(kind: Any) -> Any:
+    """Return pydantic's adapter of a type; bytes are base64."""
+    from pydantic import ConfigDict, TypeAdapter
+    from pydantic.errors import PydanticUserError
+
+    from plugreg.settings.types import without_plugins
+
+    config = ConfigDict(
+        ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants"
+    )
+    with without_plugins():
+        try:
+            return TypeAdapter(kind, config=config)
+        except PydanticUserError as error:
+            if error.code != "type-adapter-config-unused":
+                raise
+            # A class with a configuration of its own.
+            return TypeAdapter(kind)
+
+
+def _name_of(kind: type) -> str:
+    with Guard():
+        if kind.__module__ != "builtins":
+            return plain(f"{kind.__module__}.{kind.__qualname__}")
+    return plain(type.__dict__["__name__"].__get__(kind))
+
+
+def _shown(kind: Any) -> str:
+    return _name_of(kind) if isinstance(kind, type) and not get_args(kind) else safe_repr(kind)
+
+
+def _sentence(error: Exception) -> str:
+    return explain(error).message

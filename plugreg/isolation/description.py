@@ -1,0 +1,224 @@
+"""What the plugin's process tells the host of the plugin, as data."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from plugreg._support.guard import Guard
+from plugreg.hooks import Implementations, PluginManager
+from plugreg.isolation.codec import Codec
+from plugreg.isolation.data import pack_value, to_data, unpack_call
+from plugreg.isolation.protocol import METHOD
+from plugreg.isolation.setting_data import definition_functions, definitions_to_data
+from plugreg.plugin import Plugin
+from plugreg.records import LoadedPlugin
+
+_NOT_DATA: Final = frozenset({"SETTINGS", "USER_SETTINGS", "PUBLISH_DATE"})
+"""Attributes that are told otherwise."""
+
+Mixins = Sequence[tuple[str, str, str, "tuple[str, ...] | None"]]
+"""Of each capability: key, module and qualified name of the class, methods called from the host."""
+
+
+def describe_hooks(
+    implementations: Implementations, manager: PluginManager
+) -> tuple[list[dict[str, Any]], dict[str, Callable[..., Any]]]:
+    """Return a row for each hook implementation, and their functions by attribute."""
+    rows, functions = [], {}
+    for hook, impl in implementations.pairs:
+        name = attribute = getattr(impl.function, "__name__", hook)
+        number = 1
+        while name in functions:
+            number += 1
+            name = f"{attribute}_{number}"
+        functions[name] = impl.function
+        rows.append(
+            {
+                "name": name,
+                "hook": hook,
+                "arguments": [*impl.argnames],
+                "optional": [*impl.kwargnames],
+                "is_async": inspect.iscoroutinefunction(impl.function)
+                or inspect.isasyncgenfunction(impl.function),
+                "is_wrapper": bool(impl.wrapper or impl.hookwrapper),
+                "is_implicit": manager.is_by_prefix(impl),
+                "options": {
+                    key: list(value) if isinstance(value, tuple) else value
+                    for key, value in impl.opts.items()
+                    if key in ("optionalhook", "tryfirst", "trylast", "before", "after")
+                },
+            }
+        )
+    return rows, functions
+
+
+class Capable:
+    """The capabilities of plugins: which a class has, and what is called of them.
+
+    Args:
+        mixins: The host's table.
+    """
+
+    def __init__(self, mixins: Mixins) -> None:
+        self._mixins = mixins
+
+    def keys_of(self, cls: type) -> list[str]:
+        """Return the keys of the capabilities of a class; no module is imported for that."""
+        return [key for key, _, _ in self._of(cls)]
+
+    def methods_of(self, plugin: Any) -> dict[str, tuple[str, ...]]:
+        """Return the methods that the host may call, by capability."""
+        found = {}
+        for key, mixin, remote in self._of(type(plugin)):
+            if remote is None:
+                continue
+            names = [name for name in remote if _is_own(plugin, mixin, name)]
+            if key == "validation":
+                prefixes = ("validate_", "generate_")
+                names = [name for name in dir(type(plugin)) if name.startswith(prefixes)]
+            elif key == "schedule":
+                names += _task_methods(plugin)
+            found[key] = tuple(dict.fromkeys(names))
+        return found
+
+    def attributes_of(self, plugin: Any) -> dict[str, Any]:
+        """Return the data that the plugin states for its capabilities."""
+        names = [name for name in dir(Plugin) if name.isupper()] if _is_plugin(plugin) else []
+        for _, mixin, remote in self._of(type(plugin)):
+            if remote is not None:
+                names += [name for name in dir(mixin) if name.isupper()]
+        found = {}
+        for name in dict.fromkeys(names):
+            if name in _NOT_DATA:
+                continue
+            value = getattr(plugin, name, None)
+            found[name] = to_data(name, name, value)
+        return found
+
+    def answers(
+        self, plugin: Any, codecs: Mapping[tuple[bytes, str], Codec]
+    ) -> dict[str, Callable[[bytes], bytes]]:
+        """Return what answers each call of a method, of a task and of a setting's function."""
+        found: dict[str, Callable[[bytes], bytes]] = {}
+        for key, names in self.methods_of(plugin).items():
+            for name in names:
+                codec = codecs.get((METHOD, f"{key}.{name}"))
+                found[f"{key}.{name}"] = _method_answer(plugin, key, name, codec)
+        if _is_plugin(plugin):
+            for name in ("get_admin_source", "get_admin_context"):
+                found[f"base.{name}"] = _method_answer(plugin, "base", name, None)
+        for name, function in definition_functions(plugin).items():
+            found[name] = _function_answer(name, function)
+        return found
+
+    def _of(self, cls: type) -> Iterator[tuple[str, type, tuple[str, ...] | None]]:
+        from plugreg._probe.child import named
+
+        for key, module, qualname, remote in self._mixins:
+            mixin = named(module, qualname)
+            if isinstance(mixin, type) and mixin is not object and issubclass(cls, mixin):
+                yield key, mixin, remote
+
+
+def describe_plugin(loaded: LoadedPlugin, capable: Capable) -> dict[str, Any]:
+    """Return what the host's stand-in for the plugin needs."""
+    plugin = loaded.plugin
+    cls = plugin if isinstance(plugin, type) else type(plugin)
+    attributes: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    has_object = not isinstance(plugin, type)
+    if has_object:
+        attributes = capable.attributes_of(plugin)
+        settings = definitions_to_data(plugin)
+    methods = capable.methods_of(plugin) if has_object else {}
+    admin = [
+        name
+        for name in ("get_admin_source", "get_admin_context")
+        if has_object and _is_plugin(plugin) and _is_own(plugin, Plugin, name)
+    ]
+    return {
+        "class": [cls.__module__, cls.__qualname__],
+        "is_plugin": has_object and _is_plugin(plugin),
+        "mixins": capable.keys_of(cls) if has_object else [],
+        "methods": {**methods, "base": admin},
+        "async_methods": [
+            f"{key}.{name}"
+            for key, names in methods.items()
+            for name in names
+            if inspect.iscoroutinefunction(inspect.getattr_static(plugin, name, None))
+        ],
+        "attributes": attributes,
+        "settings": settings,
+        "folders": [*_folders(plugin)],
+        "loaded": {
+            "name": loaded.name,
+            "title": loaded.title,
+            "version": loaded.version,
+            "description": loaded.description,
+            "author": loaded.author,
+            "published": None if loaded.published is None else loaded.published.isoformat(),
+            "website": loaded.website,
+            "license": loaded.license,
+        },
+    }
+
+
+def _is_plugin(plugin: Any) -> bool:
+    return issubclass(type(plugin), Plugin)
+
+
+def _is_own(plugin: Any, mixin: type, name: str) -> bool:
+    """Return whether the plugin has its own attribute instead of the mixin's."""
+    found = inspect.getattr_static(plugin, name, None)
+    return found is not None and found is not inspect.getattr_static(mixin, name, None)
+
+
+def _task_methods(plugin: Any) -> list[str]:
+    from plugreg.mixins.schedule import parse_tasks
+
+    with Guard():
+        return [task.func for task in parse_tasks(plugin)[0] if task.is_method]
+    return []
+
+
+def _folders(plugin: Any) -> Iterator[str]:
+    from plugreg.assets import packages_of
+
+    with Guard():
+        yield from map(str, packages_of(plugin))
+
+
+def _method_answer(
+    plugin: Any, key: str, name: str, codec: Codec | None
+) -> Callable[[bytes], bytes]:
+    full = f"{key}.{name}"
+
+    def call(value: bytes) -> bytes:
+        if codec is not None:
+            arguments = codec.unpack_arguments(value)
+            return codec.pack_result(_completed(getattr(plugin, name)(*arguments)))
+        args, kwargs = unpack_call(value)
+        return pack_value(full, _completed(getattr(plugin, name)(*args, **kwargs)))
+
+    return call
+
+
+def _function_answer(name: str, function: Callable[..., Any]) -> Callable[[bytes], bytes]:
+    from plugreg.settings.definition import call_with_accepted
+
+    def call(value: bytes) -> bytes:
+        args, kwargs = unpack_call(value)
+        return pack_value(name, call_with_accepted(function, *args, **kwargs))
+
+    return call
+
+
+def _completed(value: Any) -> Any:
+    """Run a coroutine of an async method to its end."""
+    if inspect.iscoroutine(value):
+        import asyncio
+
+        return asyncio.run(value)
+    return value

@@ -1,0 +1,114 @@
+"""The lines on which a process is called: few, each for one call at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from plugreg.isolation.frames import Line
+
+Waiter = Callable[[Line | None], object]
+"""Gets a line, or None when there will be none any more. It must return at once."""
+
+
+class LinePool:
+    """The lines of one process, for threads and event loops alike. Thread-safe.
+
+    Args:
+        first: The line that is there.
+        limit: The most lines; None means as many as there are calls.
+        add: Makes another line. Raises OSError.
+    """
+
+    def __init__(self, first: Line | None, limit: int | None, add: Callable[[], Line]) -> None:
+        self._idle = [] if first is None else [first]
+        self._lines = set(self._idle)
+        self._limit = limit
+        self._add = add
+        self._lock = threading.Lock()
+        self._waiters: deque[Waiter] = deque()
+        self._is_closed = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any line has a call under way."""
+        with self._lock:
+            return len(self._idle) < len(self._lines)
+
+    def take(self, waiter: Waiter) -> Line | None:
+        """Return a free line; without one *waiter* gets it later, and None is returned.
+
+        Raises OSError when no line can be made, and EOFError when the pool is closed.
+        """
+        with self._lock:
+            if self._is_closed:
+                raise EOFError
+            if self._idle:
+                return self._idle.pop()
+            if self._limit is None or len(self._lines) < self._limit:
+                line = self._add()
+                self._lines.add(line)
+                return line
+            self._waiters.append(waiter)
+            return None
+
+    def wait(self) -> Line:
+        """Return a line as soon as one is free. Raises EOFError when the pool is closed."""
+        try:
+            # A free one is there nearly always.
+            return self._idle.pop()
+        except IndexError:
+            pass
+        arrived = threading.Event()
+        found: list[Line | None] = []
+
+        def take(line: Line | None) -> None:
+            found.append(line)
+            arrived.set()
+
+        line = self.take(take)
+        if line is not None:
+            return line
+        arrived.wait()
+        if found[0] is None:
+            raise EOFError
+        return found[0]
+
+    def give_up(self, waiter: Waiter) -> None:
+        """Forget a waiter that got nothing yet."""
+        with self._lock:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def put_back(self, line: Line) -> None:
+        """Take a line back whose call has ended."""
+        with self._lock:
+            if self._is_closed:
+                line.close()
+            elif self._waiters:
+                self._waiters.popleft()(line)
+            else:
+                self._idle.append(line)
+
+    def drop(self, line: Line) -> None:
+        """Close a line that is of no use any more."""
+        with self._lock:
+            self._lines.discard(line)
+        line.close()
+
+    def abandon(self) -> None:
+        """Close the descriptors of all lines, which another process uses."""
+        for line in self._lines:
+            line.close()
+
+    def close(self) -> None:
+        """Close the free lines, and let nobody wait any more; other lines close when they are back."""
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+            waiters, self._waiters = self._waiters, deque()
+        for line in idle:
+            line.close()
+        for waiter in waiters:
+            waiter(None)

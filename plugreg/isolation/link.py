@@ -1,0 +1,147 @@
+"""The control line, as the plugin's process has it: logs go out, values and new lines come in."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import socket
+import threading
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Final
+
+from plugreg.isolation.faults import error_from_data
+from plugreg.isolation.frames import Line
+
+Serve = Callable[[socket.socket, str], object]
+"""Serves the calls of another line; takes the socket, and ``"sync"`` or ``"async"``."""
+
+Update = Callable[[Any], object]
+"""Takes the values that hold now."""
+
+
+class HostLink:
+    """Sends what happens beside calls, and takes in what the host sends beside them.
+
+    A thread of its own receives, from :meth:`open` to the end of the process. Any thread may use
+    it.
+
+    Args:
+        sock: The control socket.
+        slug: The plugin.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._line: Final = Line(sock)
+        self._sending = threading.Lock()
+        self._numbers = count(1)
+        self._asked: dict[int, _Asked] = {}
+        self._version = 0
+        self._newer = threading.Condition()
+        self._process = os.getpid()
+        self.slug = ""
+
+    def open(self, update: Update, serve: Serve) -> None:
+        """Begin to receive."""
+        self._update, self._serve = update, serve
+        threading.Thread(target=self._receive, name="plugreg control", daemon=True).start()
+
+    def send(self, **message: Any) -> None:
+        """Send a message. A forked process sends none, and neither does one without a host."""
+        if os.getpid() != self._process:
+            return
+        data = json.dumps(message).encode()
+        with self._sending:
+            try:
+                self._line.send(data)
+            except OSError:
+                return
+
+    def ask(self, what: str, /, **data: Any) -> Any:
+        """Ask the host, and wait for the answer. Raises the host's exception."""
+        number = next(self._numbers)
+        asked = self._asked[number] = _Asked()
+        self.send(ask=number, what=what, **data)
+        asked.done.wait()
+        reply = self._asked.pop(number).reply
+        if "error" in reply:
+            raise error_from_data(self.slug, reply["error"])
+        self.wait_for(reply["version"])
+        return reply["value"]
+
+    def wait_for(self, version: int) -> None:
+        """Wait until the values of that version are there."""
+        if version > self._version:
+            with self._newer:
+                self._newer.wait_for(lambda: version <= self._version)
+
+    # -- the parts ---------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                # One byte stands for a socket that comes along.
+                data, descriptors, _, _ = socket.recv_fds(self._line.sock, 65_536, 1)
+                if not data:
+                    break
+                for descriptor in descriptors:
+                    self._incoming = socket.socket(fileno=descriptor)
+                frame = self._line.feed(data)
+                while frame is not None:
+                    self._take(frame)
+                    frame = self._line.feed(b"")
+            except OSError:
+                break
+        for asked in list(self._asked.values()):
+            asked.reply = {"error": _HOST_IS_GONE}
+            asked.done.set()
+
+    def _take(self, frame: bytes) -> None:
+        if frame.startswith(b"values "):
+            _, version, data = frame.split(b" ", 2)
+            self._update(pickle.loads(data))  # noqa: S301 - it is the host's
+            with self._newer:
+                self._version = int(version)
+                self._newer.notify_all()
+            return
+        message = json.loads(frame)
+        if "line" in message:
+            self._serve(self._incoming, message["line"])
+        elif "reply" in message:
+            asked = self._asked.get(message["reply"])
+            if asked is not None:
+                asked.reply = message
+                asked.done.set()
+
+
+class _Asked:
+    """A question to the host, until it is answered."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.reply: dict[str, Any] = {}
+
+
+_HOST_IS_GONE: Final = {
+    "message": "ConnectionError: the host is gone",
+    "exception_type": "ConnectionError",
+    "traceback": "",
+    "place": "",
+}
+
+
+class HostLogs(logging.Handler):
+    """Sends the records of the process to the host's logger of the plugin."""
+
+    def __init__(self, link: HostLink) -> None:
+        super().__init__()
+        self._link = link
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record as a string, with its traceback."""
+        try:
+            self._link.send(log=self.format(record), level=record.levelno, name=record.name)
+        except Exception:  # noqa: BLE001 - as the handlers of the standard library do
+            self.handleError(record)

@@ -1,0 +1,84 @@
+"""How a host isolates a plugin."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import field
+from math import isfinite
+from typing import Any, Literal
+
+from plugreg._support.frozen import Frozen
+
+
+class Isolated(Frozen):
+    """How one plugin runs in a process of its own.
+
+    Nothing is started by making it. One value may serve many plugins.
+
+    Args:
+        timeout: Seconds that one call may take. The process of a call that takes longer is killed.
+        memory: Most bytes of address space of the process (RLIMIT_AS). None means no limit.
+        cpu_seconds: Most seconds of CPU time that one call may use (RLIMIT_CPU), rounded up to
+            whole seconds. None means no limit.
+        start_timeout: Seconds that the process may take for each step of the activation.
+        environment: Folder of an environment that was installed for the plugin, or a virtual
+            environment. Its packages come before those of the host. None means the host's.
+        python: Interpreter of the process. None means that of *environment*, else the host's.
+        codec: How values are sent. ``"json"`` sends what the hook's annotations describe.
+            ``"pickle"`` sends anything, and lets the plugin run code in the host: it is for
+            plugins that are trusted and merely fragile.
+        idle: Seconds without a call after which the process is ended; the next call starts it
+            again. None means never.
+        may_call: Hooks of the host that the plugin may call, as spec functions or names.
+        workers: How many synchronous calls the process serves at a time, each in a thread.
+
+    Raises:
+        TypeError: If a number is none, or *may_call* is no collection of hooks.
+        ValueError: If a number is too small, or *codec* is unknown.
+    """
+
+    timeout: float = 5.0
+    memory: int | None = None
+    cpu_seconds: float | None = None
+    start_timeout: float = 10.0
+    environment: str | os.PathLike[str] | None = None
+    python: str | os.PathLike[str] | None = None
+    codec: Literal["json", "pickle"] = "json"
+    idle: float | None = None
+    may_call: Iterable[Callable[..., Any] | str] = field(default=())
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("timeout", "start_timeout", "idle", "cpu_seconds"):
+            _check_seconds(name, getattr(self, name), may_lack=name in ("idle", "cpu_seconds"))
+        for name, given in (("memory", self.memory), ("workers", self.workers)):
+            if given is None and name == "memory":
+                continue
+            if type(given) is not int:
+                raise TypeError(f"{name}={given!r} is no whole number")
+            if given < 1:
+                raise ValueError(f"{name}={given!r} is less than 1")
+        if self.codec not in ("json", "pickle"):
+            raise ValueError(f"codec must be 'json' or 'pickle', not {self.codec!r}")
+        if isinstance(self.may_call, str) or not isinstance(self.may_call, Iterable):
+            raise TypeError(f"may_call must be a collection of hooks, not {self.may_call!r}")
+        hooks = tuple(self.may_call)
+        for hook in hooks:
+            if not isinstance(getattr(hook, "__name__", hook), str):
+                raise TypeError(f"a hook is its spec function or its name, not {hook!r}")
+        object.__setattr__(self, "may_call", hooks)
+
+    @property
+    def allowed_hooks(self) -> frozenset[str]:
+        """The names of the host's hooks that the plugin may call."""
+        return frozenset(str(getattr(hook, "__name__", hook)) for hook in self.may_call)
+
+
+def _check_seconds(name: str, seconds: object, *, may_lack: bool) -> None:
+    if seconds is None and may_lack:
+        return
+    if type(seconds) not in (int, float):
+        raise TypeError(f"{name}={seconds!r} is no number of seconds")
+    if not (seconds > 0 and isfinite(seconds)):  # type: ignore[operator, arg-type]
+        raise ValueError(f"{name}={seconds!r} is no number of seconds over 0")

@@ -1,0 +1,474 @@
+"""The isolated plugins of one registry: which they are, how they are made, and how they end."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import sys
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet, finalize, ref
+
+from plugreg._lifecycle.load import Loading
+from plugreg._support.frozen import Frozen, replace
+from plugreg._support.guard import Guard
+from plugreg._support.lazy import call_at_fork
+from plugreg._support.redact import Scrubber
+from plugreg.exceptions import IsolationError, PluginNotActiveError
+from plugreg.hooks import PluginManager
+from plugreg.isolation.codec import Signature, codec_of
+from plugreg.isolation.data import report_to_data
+from plugreg.isolation.faults import failures_from_data
+from plugreg.isolation.options import Isolated
+from plugreg.isolation.protocol import HOOK, METHOD, BeginRequest, LoadRequest, Mirrored
+from plugreg.isolation.records import ProcessInfo
+from plugreg.isolation.remote import HookRow, RemotePlugin
+from plugreg.isolation.standin import REMOTE, StandIn, TypedMethod, make_stand_in
+from plugreg.mixins import KEYS, MixinSpec, MixinTable
+from plugreg.records import (
+    EMPTY,
+    FAILED,
+    ActivePlugin,
+    HostRules,
+    LoadedPlugin,
+    LoadReport,
+    NotLoaded,
+    PluginFailure,
+    PluginSpec,
+    PluginState,
+    Source,
+    Stage,
+)
+
+if TYPE_CHECKING:
+    from plugreg._lifecycle.binding import BoundContext
+    from plugreg._state.plugin_rows import PluginRows
+    from plugreg.settings.store import SettingsStore
+
+_OWN: Final = "plugreg_"
+_NEVER: Final = {
+    "urls": "its URLs are objects of the host's framework",
+    "plugreg_plugins": "it brings plugins, which are objects; give them entry points of their own",
+}
+
+
+class HostParts(Frozen):
+    """What of a registry its isolated plugins need.
+
+    Attributes:
+        host: The host's name.
+        rules: The host's rules.
+        mixins: The host's capabilities.
+        manager: The host's plugin manager.
+        settings: Stored settings.
+        plugin_rows: Stored metadata.
+        construct: The host's function that makes objects of classes, or None.
+        call: Calls a hook of the host, with isolation.
+    """
+
+    host: str
+    rules: HostRules
+    mixins: MixinTable
+    manager: PluginManager
+    settings: SettingsStore
+    plugin_rows: PluginRows
+    construct: Callable[..., Any] | None
+    call: Callable[..., Any]
+
+
+class _Around:
+    """The surroundings of one plugin.
+
+    The threads that listen to a process must not keep its registry alive.
+    """
+
+    def __init__(self, slug: str, owner: IsolatedPlugins) -> None:
+        self._slug = slug
+        self._owner = ref(owner)
+
+    @property
+    def _parts(self) -> HostParts:
+        owner = self._owner()
+        if owner is None:
+            raise PluginNotActiveError(self._slug, "inactive")
+        return owner.parts
+
+    def scrubber(self) -> Scrubber:
+        """Return the scrubber of the plugin's protected values."""
+        return self._parts.settings.scrubber(self._slug)
+
+    def values(self) -> tuple[object, object]:
+        """Return stored settings and metadata."""
+        parts, slug = self._parts, self._slug
+        return parts.settings.stored(slug), parts.plugin_rows.metadata_of(slug)
+
+    def mirrored(self) -> Mirrored:
+        """Return the same as they are sent."""
+        stored = self._parts.settings.stored(self._slug)
+        values = {
+            user: {k: tuple(v) for k, v in own.items()} for user, own in stored.values.items()
+        }
+        return Mirrored(stored.version, values, self._parts.plugin_rows.metadata(self._slug))
+
+    def call_host(self, hook: str, arguments: Mapping[str, Any]) -> Any:
+        """Call a hook of the host."""
+        return self._parts.call(hook, **arguments)
+
+
+class IsolatedPlugins:
+    """Makes the isolated plugins of one registry, and ends their processes.
+
+    Args:
+        given: Options by slug, or those of every plugin that is installed.
+        stored: Returns the options of a plugin that an installation has isolated, or None.
+        parts: What of the registry it needs.
+    """
+
+    def __init__(
+        self,
+        given: Isolated | Mapping[str, Isolated],
+        stored: Callable[[PluginSpec], Isolated | None],
+        parts: HostParts,
+    ) -> None:
+        self._given = given
+        self._stored = stored
+        self.parts: Final = parts
+        self._remotes: WeakSet[RemotePlugin] = WeakSet()
+        self._made: dict[str, tuple[StandIn, _Opening]] = {}
+        finalize(self, _kill, self._remotes)
+        call_at_fork(after_in_child=self._forget)
+
+    def options_of(self, spec: PluginSpec) -> Isolated | None:
+        """Return how a plugin is isolated, None for one that is not."""
+        given = self._given
+        if isinstance(given, Isolated):
+            if spec.source in (Source.ENTRY_POINT, Source.DIRECTORY):
+                return self._stored(spec) or given
+            return None
+        return given.get(spec.slug) or self._stored(spec)
+
+    def isolates(self, spec: PluginSpec) -> bool:
+        """Return whether a plugin is isolated."""
+        return self.options_of(spec) is not None
+
+    def load(self, spec: PluginSpec) -> Loading | None:
+        """Load a plugin in its process, None for one that is not isolated.
+
+        Nothing of it is imported here. Raises nothing because of the plugin.
+        """
+        options = self.options_of(spec)
+        if options is None:
+            return None
+        stage = Stage.IMPORT
+        around = _Around(spec.slug, self)
+        remote: RemotePlugin | None = None
+        with Guard() as guard:
+            request = self._request(spec, options)
+            remote = RemotePlugin(spec.slug, options, request, around)
+            self._remotes.add(remote)
+            description = remote.start()
+            failures = failures_from_data(spec.slug, description["failures"])
+            held = description.get("held")
+            if held is not None:
+                remote.release()
+                state = NotLoaded(state=PluginState(held["state"]), reason=str(held["reason"]))
+                return Loading(held=state, failures=failures)
+            stage = Stage.INIT
+            loaded = self._loaded(spec, remote, description)
+            # Those of the attributes come with the loaded plugin, as they do in the host.
+            return Loading(loaded=replace(loaded, failures=failures))
+        assert guard.error is not None
+        if remote is not None:
+            remote.release()
+        stage = Stage(getattr(guard.error, "stage", stage))
+        return Loading(held=FAILED, failures=(PluginFailure.of(stage, spec.slug, guard.error),))
+
+    def open(self, slug: str, context: BoundContext) -> None:
+        """Get a plugin that was loaded last ready for service, if it is isolated.
+
+        Raises IsolationError for what cannot be isolated, and what its process raises.
+        """
+        made = self._made.pop(slug, None)
+        if made is not None:
+            made[1].run(context)
+
+    def settle(self, in_service: Mapping[str, ActivePlugin]) -> None:
+        """End the processes of all plugins that are not in service."""
+        if not self._remotes:
+            return
+        self._made.clear()
+        serving = {id(active.plugin) for active in in_service.values()}
+        for remote in list(self._remotes):
+            stand_in = None if remote.stand_in is None else remote.stand_in()
+            if stand_in is None or id(stand_in) not in serving:
+                with Guard():
+                    remote.release()
+                self._remotes.discard(remote)
+
+    def process_of(self, plugin: object) -> ProcessInfo | None:
+        """Return facts on the process of a plugin by its stand-in, None for another object."""
+        remote = _remote_of(plugin)
+        return None if remote is None else remote.info
+
+    def processes(self) -> Mapping[str, ProcessInfo]:
+        """Return facts on the process of each plugin that has one, by slug."""
+        infos = {remote.slug: remote.info for remote in list(self._remotes)}
+        return {slug: info for slug, info in sorted(infos.items()) if info.pid is not None}
+
+    # -- the parts ---------------------------------------------------------------------------
+
+    def _forget(self) -> None:
+        for remote in list(self._remotes):
+            remote.forget()
+
+    def _request(self, spec: PluginSpec, options: Isolated) -> LoadRequest:
+        from plugreg._probe.prober import by_name
+
+        parts = self.parts
+        named = by_name(spec)
+        if named is None:
+            raise IsolationError(
+                spec.slug,
+                "it was given as an object, and another process can only import what has a name; "
+                "give it as 'module:attribute'",
+            )
+        if parts.construct is not None:
+            try:
+                pickle.dumps(parts.construct)
+            except Exception:
+                raise IsolationError(
+                    spec.slug, "the host's construct= has no name that its process could import"
+                ) from None
+        return LoadRequest(
+            spec=named,
+            rules=parts.rules,
+            host=parts.host,
+            implicit_prefix=parts.manager.implicit_prefix,
+            mixins=tuple(
+                (mixin.key, mixin.cls.__module__, mixin.cls.__qualname__, _remote_methods(mixin))
+                for mixin in sorted(parts.mixins.all(), key=lambda mixin: mixin.order)
+            ),
+            construct=parts.construct,
+            memory=options.memory,
+            cpu_seconds=options.cpu_seconds,
+            level=0,
+            dont_write_bytecode=sys.dont_write_bytecode,
+            pycache_prefix=sys.pycache_prefix,
+        )
+
+    def _loaded(
+        self, spec: PluginSpec, remote: RemotePlugin, told: Mapping[str, Any]
+    ) -> LoadedPlugin:
+        """Make the stand-in, and what gets it ready."""
+        options = remote.options
+        mixins = [mixin for mixin in self.parts.mixins.all() if mixin.key in told["mixins"]]
+        refusals = [*_refusals(mixins, told)]
+        signatures: dict[tuple[bytes, str], tuple[str, Any]] = {}
+        hooks: dict[str, HookRow] = {}
+        for row in told["hooks"]:
+            name, hook = row["name"], row["hook"]
+            signature = self._signature(row)
+            kind = "own" if hook.startswith(_OWN) else options.codec
+            if hook == f"{_OWN}plugins_loaded":
+                codec: Any = _ReportCodec(signature)
+            else:
+                codec = codec_of(kind, signature)  # type: ignore[arg-type]
+            is_start = hook == f"{_OWN}activated"
+            seconds = options.start_timeout if is_start else options.timeout
+            hooks[name] = HookRow(name, tuple(signature.arguments), codec, seconds)
+            signatures[HOOK, name] = (kind, signature)
+        typed = {}
+        for mixin in mixins:
+            if mixin.key not in KEYS:
+                for name in told["methods"].get(mixin.key, ()):
+                    full = f"{mixin.key}.{name}"
+                    method = _typed_method(mixin.cls, full, name, options.codec)
+                    if method is not None:
+                        typed[full] = method[0]
+                        signatures[METHOD, full] = (options.codec, method[1])
+        sendable = [mixin for mixin in mixins if _remote_methods(mixin) is not None]
+        stand_in = make_stand_in(remote, told, sendable, hooks, typed)
+        activated = [
+            hooks[row["name"]] for row in told["hooks"] if row["hook"] == f"{_OWN}activated"
+        ]
+        overrides = self.parts.settings.overrides.get(spec.slug, EMPTY)
+        opening = _Opening(remote, refusals, signatures, dict(overrides), activated)
+        self._made[spec.slug] = (stand_in, opening)
+        remote.stand_in = ref(stand_in)
+        facts = told["loaded"]
+        published = facts["published"]
+        return LoadedPlugin(
+            spec=spec,
+            plugin=stand_in,
+            name=str(facts["name"]),
+            title=str(facts["title"]),
+            version=_text(facts["version"]),
+            description=_text(facts["description"]),
+            author=_text(facts["author"]),
+            published=None if published is None else datetime.fromisoformat(published),
+            website=_text(facts["website"]),
+            license=_text(facts["license"]),
+        )
+
+    def _signature(self, row: Mapping[str, Any]) -> Signature:
+        """Return what is sent of a hook: the arguments that the implementation and calls have."""
+        spec = self.parts.manager.spec_function(row["hook"])
+        arguments, optional = row["arguments"], row["optional"]
+        if spec is None:
+            return Signature(
+                name=row["hook"], arguments=dict.fromkeys([*arguments, *optional], Any)
+            )
+        hints, known = _hints(spec), inspect.signature(spec).parameters
+        names = [*arguments, *(name for name in optional if name in known)]
+        return Signature(
+            name=row["hook"],
+            arguments={name: hints.get(name, Any) for name in names},
+            result=_awaited(hints.get("return", Any)),
+        )
+
+
+class _Opening(Frozen, kw_only=False):
+    """What gets an isolated plugin ready for service, once it has a context."""
+
+    remote: RemotePlugin
+    refusals: list[str]
+    signatures: Mapping[tuple[bytes, str], tuple[str, Any]]
+    overrides: Mapping[str, Any]
+    activated: list[HookRow]
+
+    def run(self, context: BoundContext) -> None:
+        """Send the types and values. Raises IsolationError."""
+        slug = self.remote.slug
+        if self.refusals:
+            raise IsolationError(slug, "; ".join(self.refusals))
+        signatures, files = {}, {}
+        for place, (kind, signature) in self.signatures.items():
+            try:
+                signatures[place] = kind, pickle.dumps(signature)
+            except Exception as error:
+                raise IsolationError(
+                    slug,
+                    f"the types of {place[1]!r} have no names that its process could import "
+                    f"({error}); put them at the top of a module",
+                ) from None
+            kinds = [*signature.arguments.values(), signature.result]
+            files.update(_files(kinds))
+
+        def make(mirrored: Mirrored) -> BeginRequest:
+            return BeginRequest(signatures, files, self.overrides, mirrored)
+
+        self.remote.begin(context, make, next(iter(self.activated), None))
+
+
+class _ReportCodec:
+    """Sends the report on a load."""
+
+    def __init__(self, signature: Signature) -> None:
+        self._codec = codec_of("own", signature)
+        self.pack_result = self._codec.pack_result
+        self.unpack_result = self._codec.unpack_result
+        self.unpack_arguments = self._codec.unpack_arguments
+
+    def pack_arguments(
+        self, values: typing.Sequence[Any], names: typing.Sequence[str] = ()
+    ) -> bytes:
+        """Return the bytes of a report."""
+        plain = [report_to_data(v) if type(v) is LoadReport else v for v in values]
+        return self._codec.pack_arguments(plain, names)
+
+
+def _remote_of(plugin: object) -> RemotePlugin | None:
+    # isinstance() would ask the object for its __class__, which may be a property that raises.
+    return vars(plugin)[REMOTE] if issubclass(type(plugin), StandIn) else None
+
+
+def _kill(remotes: Iterable[RemotePlugin]) -> None:
+    for remote in list(remotes):
+        remote.kill()
+
+
+def _remote_methods(mixin: MixinSpec) -> tuple[str, ...] | None:
+    """Return the methods of a capability that are called from the host, None if it is refused."""
+    if mixin.key in _NEVER:
+        return None
+    if mixin.key in KEYS:
+        return tuple(mixin.declared_methods())
+    return mixin.remote
+
+
+def _refusals(mixins: Iterable[MixinSpec], told: Mapping[str, Any]) -> Iterable[str]:
+    """Yield why a plugin cannot be isolated, as sentences."""
+    for mixin in mixins:
+        if _remote_methods(mixin) is None:
+            reason = _NEVER.get(mixin.key, "the host hands objects to it; its row can say remote=")
+            yield f"capability {mixin.key!r} cannot be isolated: {reason}"
+    for row in told["hooks"]:
+        name = row["name"]
+        if row["is_wrapper"]:
+            yield f"{name!r} is a wrapper, which runs inside of the host's call"
+        elif row["is_implicit"]:
+            yield f"{name!r} is an implementation by its name alone; mark it with @hookimpl"
+        elif row["hook"] in _NEVER:
+            yield _NEVER[row["hook"]]
+    yield from map(str, told["settings"].get("faults", ()))
+
+
+def _typed_method(
+    cls: type, full: str, name: str, codec: Any
+) -> tuple[TypedMethod, Signature] | None:
+    """Return how a method of a host's class is called, None where its arguments have no names."""
+    function = inspect.getattr_static(cls, name, None)
+    if not inspect.isfunction(function):
+        return None
+    parameters = [*inspect.signature(function).parameters.values()][1:]
+    if any(item.kind in (item.VAR_POSITIONAL, item.VAR_KEYWORD) for item in parameters):
+        return None
+    hints = _hints(function)
+    signature = Signature(
+        name=full,
+        arguments={item.name: hints.get(item.name, Any) for item in parameters},
+        result=_awaited(hints.get("return", Any)),
+    )
+    return TypedMethod(inspect.Signature(parameters), codec_of(codec, signature)), signature
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations of a function; one that cannot be evaluated is left out."""
+    with Guard():
+        return typing.get_type_hints(function, include_extras=True)
+    found = {}
+    for name, annotation in inspect.get_annotations(function).items():
+        with Guard():
+            holder = type("Holder", (), {"__annotations__": {name: annotation}})
+            found |= typing.get_type_hints(
+                holder, vars(sys.modules[function.__module__]), include_extras=True
+            )
+    return found
+
+
+def _awaited(kind: Any) -> Any:
+    """Return what an awaitable of this type gives, or the type itself."""
+    import collections.abc
+
+    awaitables = (collections.abc.Awaitable, collections.abc.Coroutine)
+    if typing.get_origin(kind) in awaitables:
+        return typing.get_args(kind)[-1]
+    return kind
+
+
+def _files(kinds: Iterable[Any]) -> dict[str, str]:
+    """Return the files of the modules of classes in some types."""
+    found = {}
+    for kind in kinds:
+        module = sys.modules.get(getattr(kind, "__module__", ""))
+        file = getattr(module, "__file__", None)
+        if module is not None and file and isinstance(kind, type) and module.__name__ != "__main__":
+            found[module.__name__] = str(file)
+        found |= _files(typing.get_args(kind))
+    return found
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

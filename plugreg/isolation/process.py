@@ -1,0 +1,349 @@
+"""The process of an isolated plugin, as the host has it: started, listened to, and ended.
+
+It is a guardian, which forks the process with the plugin; see `plugreg.isolation.guardian`. Three
+threads of the host listen to it: one to the control line, which also waits for the end, and one to
+each standard stream. They end with the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import IO, Any, Final
+
+from plugreg._support.frozen import NamedTuple
+from plugreg._support.guard import Guard
+from plugreg._support.process import GRACE, end, has_ended, interpreter_flags, start, wait_until
+from plugreg.isolation import guardian
+from plugreg.isolation.frames import Line, pack
+from plugreg.isolation.lines import LinePool
+
+_PIECE: Final = 65_536
+_LONGEST_LINE: Final = 8_192
+_KEPT: Final = 64 * 1024
+"""How many bytes are read at a time, held of one line, and kept of the end of stderr."""
+
+
+class Program(NamedTuple):
+    """What to start: the interpreter, its flags, and the folders of modules.
+
+    ``path`` is that of the process, None for the interpreter's own. ``own`` are folders to append
+    if they are missing, ``first`` those that come before all others once plugreg is imported.
+    """
+
+    python: str
+    flags: Sequence[str]
+    path: Sequence[str] | None
+    own: Sequence[str]
+    first: Sequence[str]
+    environment: Mapping[str, str]
+
+
+class Listener(NamedTuple):
+    """Who hears of what the process does, in a thread that listens to it.
+
+    ``log`` takes a logger's level and a string; ``asked`` a message of the process that wants an
+    answer; ``ended`` is called once, when nothing of the process is left.
+    """
+
+    log: Callable[[int, str], object]
+    asked: Callable[[ChildProcess, Mapping[str, Any]], object]
+    ended: Callable[[ChildProcess], object]
+
+
+class ChildProcess:
+    """One started process. It is ended by :meth:`stop` or :meth:`kill`, or ends itself.
+
+    Attributes:
+        pid: Number of the process that runs the plugin; before it has said so, of the guardian.
+        started: Time of the start.
+        ended: Set when nothing of the process is left.
+        exitcode: Exit code, negative for a signal; None before the end.
+        reason: Why the host has killed it, or an empty string.
+        stage: What the process said that it is about to do.
+        sync: The lines for synchronous calls, as many as there are workers.
+        side: The lines for calls that are part of another one, or must not wait for any.
+        more: The lines for async calls.
+    """
+
+    def __init__(self, program: Program, listener: Listener, *, name: str, workers: int) -> None:
+        control, far_control = socket.socketpair()
+        calls, far_calls = socket.socketpair()
+        self.exitcode: int | None = None
+        self.reason = ""
+        self.stage = ""
+        self.ended: Final = Event()
+        self.last_used = time.monotonic()
+        self._listener = listener
+        self._sending = Lock()
+        self._stopping = False
+        self._callbacks: list[Callable[[], object]] = []
+        self._tail: deque[bytes] = deque()
+        self._owner = os.getpid()
+        self._control = Line(control)
+        self._sent_version = 0
+        with far_control, far_calls:
+            try:
+                self._process = start(
+                    [
+                        program.python,
+                        *program.flags,
+                        guardian.__file__,
+                        str(far_control.fileno()),
+                        str(far_calls.fileno()),
+                    ],
+                    program.environment,
+                    descriptors=(far_control.fileno(), far_calls.fileno()),
+                )
+            except BaseException:
+                control.close()
+                calls.close()
+                raise
+        self.pid = self._process.pid
+        self.started: Final = datetime.now(UTC)
+        self.first: Final = Line(calls)
+        self.sync: Final = LinePool(self.first, workers, lambda: self._add_line("sync"))
+        self.side: Final = LinePool(None, None, lambda: self._add_line("sync"))
+        self.more: Final = LinePool(None, None, lambda: self._add_line("async"))
+        self._pools = (self.sync, self.side, self.more)
+        with suppress(OSError):
+            folders = {"path": program.path, "own": program.own, "first": program.first}
+            calls.sendall(pack(json.dumps(folders).encode()))
+        streams = ((self._process.stdout, 20), (self._process.stderr, 30))
+        self._readers = [
+            Thread(target=self._read, args=stream, name=f"plugreg {name} output", daemon=True)
+            for stream in streams
+        ]
+        for reader in self._readers:
+            reader.start()
+        Thread(target=self._listen, name=f"plugreg {name}", daemon=True).start()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether calls may begin."""
+        return not self._stopping and not self.ended.is_set()
+
+    @property
+    def stderr(self) -> str:
+        """The end of what it has written to stderr."""
+        return b"".join(self._tail).decode(errors="replace")
+
+    @property
+    def signal(self) -> int | None:
+        """Number of the signal that has ended it, None if none did."""
+        return -self.exitcode if self.exitcode is not None and self.exitcode < 0 else None
+
+    def send(self, data: bytes, descriptor: int | None = None) -> None:
+        """Send a message over the control line. A process that does not take it is killed."""
+        with self._sending:
+            sock = self._control.sock
+            try:
+                if descriptor is None:
+                    sock.sendall(pack(data))
+                else:
+                    message = pack(data)
+                    sent = socket.send_fds(sock, [message], [descriptor])
+                    sock.sendall(message[sent:])
+            except OSError:
+                self.kill("it does not take what the host sends")
+
+    def send_values(self, version: int, data: bytes) -> None:
+        """Send the values that hold now, unless newer ones were sent."""
+        self.send(b"values %d %b" % (version, data))
+
+    def on_end(self, callback: Callable[[], object]) -> None:
+        """Call a function when nothing of the process is left, at once if that is so."""
+        with self._sending:
+            if not self.ended.is_set():
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def kill(self, reason: str) -> None:
+        """End everything of it at once, and return before that is done."""
+        if not self._stopping:
+            self._stopping = True
+            self.reason = reason
+        self._signal()
+
+    def end_when_idle(self, seconds: float) -> None:
+        """End the process once it had no call for so long."""
+        Thread(
+            target=self._watch, args=(seconds,), name="plugreg idle process", daemon=True
+        ).start()
+
+    def stop(self, grace: float) -> None:
+        """Let calls under way end, then the process; wait until nothing of it is left.
+
+        Args:
+            grace: Seconds that calls may still take.
+        """
+        self._stopping = True
+        wait_until(lambda: self.ended.is_set() or not self._is_busy, grace)
+        self._close_lines()
+        # The guardian sees that, and gives the plugin's process a moment to end by itself.
+        with suppress(OSError):
+            self._control.sock.shutdown(socket.SHUT_WR)
+        if not self.ended.wait(guardian.GRACE + GRACE):
+            self._signal()
+            self.ended.wait(GRACE)
+
+    def abandon(self) -> None:
+        """Close what a fork has inherited of a process that is its parent's."""
+        for line in (self._control, self.first):
+            line.close()
+        for pool in self._pools:
+            pool.abandon()
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.raw.close()  # type: ignore[attr-defined]
+        # Another process cannot wait for it.
+        self._process.returncode = 0
+
+    # -- the parts ---------------------------------------------------------------------------
+
+    @property
+    def _is_busy(self) -> bool:
+        return any(pool.is_busy for pool in self._pools)
+
+    def _watch(self, seconds: float) -> None:
+        left = seconds
+        while not self.ended.wait(left):
+            left = self.last_used + seconds - time.monotonic()
+            if left <= 0 and not self._is_busy:
+                self.stop(GRACE)
+                return
+            left = max(left, 0.05)
+
+    def _close_lines(self) -> None:
+        for pool in self._pools:
+            pool.close()
+
+    def _add_line(self, kind: str) -> Line:
+        near, far = socket.socketpair()
+        with far:
+            self.send(json.dumps({"line": kind}).encode(), far.fileno())
+        return Line(near)
+
+    def _signal(self) -> None:
+        # The guardian ends the rest. It is not reaped before it has ended.
+        with suppress(OSError):
+            if self.exitcode is None:
+                os.kill(self._process.pid, signal.SIGTERM)
+
+    def _listen(self) -> None:
+        """Receive until the process has closed the control line, which is at its end."""
+        line = self._control
+        try:
+            while True:
+                frame = line.receive()
+                with Guard():
+                    self._take(json.loads(frame))
+        except (EOFError, OSError):
+            pass
+        self._stopping = True
+        self._close_lines()
+        self._reap()
+        for reader in self._readers:
+            reader.join(GRACE)
+        line.close()
+        with self._sending:
+            self.ended.set()
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in [*callbacks, lambda: self._listener.ended(self)]:
+            with Guard():
+                callback()
+
+    def _reap(self) -> None:
+        """Wait for the end of the guardian, and end what it has left."""
+        if not wait_until(lambda: has_ended(self._process), GRACE):
+            self._signal()
+            wait_until(lambda: has_ended(self._process), GRACE)
+        if self.pid != self._process.pid:
+            # The guardian itself may have been killed.
+            with suppress(OSError):
+                os.killpg(self.pid, signal.SIGKILL)
+        end(self._process)
+        self.exitcode = self._process.returncode
+
+    def _take(self, message: Mapping[str, Any]) -> None:
+        if "log" in message:
+            self._listener.log(int(message["level"]), str(message["log"]))
+        elif "stage" in message:
+            self.stage = str(message["stage"])
+        elif "ask" in message:
+            self._listener.asked(self, message)
+
+    def _read(self, stream: IO[bytes], level: int) -> None:
+        """Log each line of a stream to its end."""
+        rest = b""
+        kept = 0
+        with stream:
+            while data := os.read(stream.fileno(), _PIECE):
+                if level == 30:
+                    self._tail.append(data)
+                    kept += len(data)
+                    while kept - len(self._tail[0]) > _KEPT:
+                        kept -= len(self._tail.popleft())
+                lines = (rest + data).split(b"\n")
+                rest = lines.pop()
+                if len(rest) > _LONGEST_LINE:
+                    lines.append(rest)
+                    rest = b""
+                self._log(level, lines)
+        self._log(level, [rest])
+
+    def _log(self, level: int, lines: Sequence[bytes]) -> None:
+        shown = [line[:_LONGEST_LINE].decode(errors="replace").rstrip() for line in lines if line]
+        # A flood becomes few records.
+        for piece in shown if len(shown) <= 100 else ["\n".join(shown)]:
+            with Guard():
+                self._listener.log(level, piece)
+
+
+def program(
+    python: str | os.PathLike[str] | None, environment: str | os.PathLike[str] | None
+) -> Program:
+    """Return what to start for these options; see `plugreg.isolation.Isolated`.
+
+    Raises OSError or ValueError if there is no such environment.
+    """
+    first: list[str] = []
+    if environment is not None:
+        first, own_python = _environment(Path(environment))
+        python = python or own_python
+    needed = [_parent_of(name) for name in ("plugreg", "pluggy")]
+    variables = {**os.environ}
+    if python is not None and os.fspath(python) != sys.executable:
+        return Program(os.fspath(python), [], None, needed, first, variables)
+    path = [entry for entry in sys.path if type(entry) is str]
+    return Program(sys.executable or "", interpreter_flags(), path, needed, first, variables)
+
+
+def _environment(folder: Path) -> tuple[list[str], str | None]:
+    """Return the folders of an environment's packages, and its interpreter if it has one."""
+    folder = folder.absolute()
+    if (folder / "pyvenv.cfg").is_file():
+        inside = "Scripts/python.exe" if sys.platform == "win32" else "bin/python"
+        return [], str(folder / inside)
+    if (folder / "current").is_file():
+        number = int((folder / "current").read_text("utf-8").split()[0])
+        return [str(folder / "generations" / str(number))], None
+    if not folder.is_dir():
+        raise FileNotFoundError(f"the environment {str(folder)!r} is not there; install it first")
+    return [str(folder)], None
+
+
+def _parent_of(name: str) -> str:
+    file = sys.modules[name].__file__
+    return str(Path(file or "").absolute().parent.parent)

@@ -1,0 +1,520 @@
+"""One isolated plugin, as the host calls it: in a process that is started again when it ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import count
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from weakref import ReferenceType, ref
+
+from plugreg._support.frozen import NamedTuple
+from plugreg._support.guard import Guard
+from plugreg._support.lazy import PerProcess
+from plugreg._support.process import GRACE
+from plugreg._support.redact import Scrubber
+from plugreg.exceptions import (
+    IsolationError,
+    PluginDiedError,
+    PluginNotActiveError,
+    PluginTimeoutError,
+)
+from plugreg.isolation import waits
+from plugreg.isolation.codec import Codec
+from plugreg.isolation.data import from_data, pack_call, to_data, unpack_value
+from plugreg.isolation.faults import error_from_data, error_to_data
+from plugreg.isolation.frames import BrokenFrameError, Line
+from plugreg.isolation.lines import LinePool
+from plugreg.isolation.options import Isolated
+from plugreg.isolation.process import ChildProcess, Listener, program
+from plugreg.isolation.protocol import (
+    BEGIN,
+    ERROR,
+    HOOK,
+    LOAD,
+    METHOD,
+    VALUE,
+    BeginRequest,
+    LoadRequest,
+    Mirrored,
+    request,
+)
+from plugreg.isolation.records import ProcessInfo, measure
+
+if TYPE_CHECKING:
+    from plugreg._lifecycle.binding import BoundContext
+
+
+class Surroundings(Protocol):
+    """What the host has around the plugin."""
+
+    def scrubber(self) -> Scrubber:
+        """Return the scrubber of the plugin's protected values."""
+        ...
+
+    def values(self) -> tuple[object, object]:
+        """Return stored settings and metadata: the same objects as long as they are the same."""
+        ...
+
+    def mirrored(self) -> Mirrored:
+        """Return the same as they are sent."""
+        ...
+
+    def call_host(self, hook: str, arguments: Mapping[str, Any]) -> Any:
+        """Call a hook of the host."""
+        ...
+
+
+class HookRow(NamedTuple):
+    """A hook implementation of the plugin: its name there, its arguments, and their codec.
+
+    ``seconds`` are those that a call may take.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    codec: Codec
+    seconds: float
+
+
+class _Running:
+    """What one host process knows of the plugin's process; a fork begins without any."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.sending = Lock()
+        self.child: ChildProcess | None = None
+        self.restarts = -1
+        self.version = 0
+        self.values: tuple[object, object] = (None, None)
+        self.asking = threading.local()
+
+
+class RemotePlugin:
+    """Calls one plugin in its process, and starts another process when that has ended.
+
+    It lives from the loading of the plugin to its deactivation, and serves any thread and event
+    loop. No process is left after :meth:`release`.
+
+    Args:
+        slug: The plugin.
+        options: How it is isolated.
+        load: What the process needs to load the plugin.
+        around: What the host has around the plugin.
+    """
+
+    def __init__(
+        self, slug: str, options: Isolated, load: LoadRequest, around: Surroundings
+    ) -> None:
+        self.slug: Final = slug
+        self.options: Final = options
+        self._load = load
+        self._around = around
+        self._begin: BeginRequest | None = None
+        self._activated: HookRow | None = None
+        self._context: ReferenceType[BoundContext] | None = None
+        self.stand_in: ReferenceType[Any] | None = None
+        self._is_released = False
+        self._numbers = count(1)
+        self._state = PerProcess(_Running)
+        self._logger = logging.getLogger(f"plugreg.plugin.{slug}")
+
+    # -- life --------------------------------------------------------------------------------
+
+    def start(self) -> dict[str, Any]:
+        """Start the process, let it load the plugin, and return the description.
+
+        Raises PluginDiedError and PluginTimeoutError, each with the stage as ``stage``; OSError
+        and ValueError if no process can be started.
+        """
+        running = self._state.get()
+        with running.lock:
+            running.child, description = self._start(running)
+        return description
+
+    def begin(
+        self, context: BoundContext, make: Callable[[Mirrored], BeginRequest], activated: Any
+    ) -> None:
+        """Get the process ready for calls.
+
+        Args:
+            context: The plugin's context in the host.
+            make: Returns what the process needs, from the values that hold now.
+            activated: The plugin's implementation of plugreg_activated, or None.
+
+        Raises:
+            IsolationError: If the process cannot have the types of the hooks.
+        """
+        # The threads that listen to the process must not keep the registry alive.
+        self._context = ref(context)
+        self._activated = activated
+        running = self._state.get()
+        running.values = self._around.values()
+        self._begin = make(self._around.mirrored())
+        child = running.child
+        if child is None:
+            raise self._died(None)
+        self._send_begin(child)
+
+    def release(self) -> None:
+        """Let calls under way end, and end the process; later calls are refused."""
+        self._is_released = True
+        running = self._state.get()
+        with running.lock:
+            child, running.child = running.child, None
+        if child is not None:
+            child.stop(self.options.timeout)
+
+    def forget(self) -> None:
+        """Close what this process, a fork, has inherited of its parent's."""
+        for running in list(self._state.inherited()):
+            if running.child is not None:
+                running.child.abandon()
+                running.child = None
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._is_released = True
+        child = self._state.get().child
+        if child is not None:
+            child.kill("its registry is gone")
+
+    @property
+    def info(self) -> ProcessInfo:
+        """Facts on the process, as of now."""
+        running = self._state.get()
+        child = running.child
+        if child is None or not child.is_usable:
+            return ProcessInfo(pid=None, started=None, restarts=max(running.restarts, 0))
+        rss, cpu = measure(child.pid)
+        return ProcessInfo(
+            pid=child.pid,
+            started=child.started,
+            restarts=max(running.restarts, 0),
+            rss=rss,
+            cpu=cpu,
+        )
+
+    # -- calls -------------------------------------------------------------------------------
+
+    def call_hook(self, row: HookRow, values: Sequence[Any], named: Mapping[str, Any]) -> Any:
+        """Call an implementation, and return its result."""
+        value = _pack(row, values, named)
+        return row.codec.unpack_result(self._call(HOOK, row.name, value, row.seconds))
+
+    async def acall_hook(
+        self, row: HookRow, values: Sequence[Any], named: Mapping[str, Any], *, is_async: bool
+    ) -> Any:
+        """Do the same from a coroutine."""
+        value = _pack(row, values, named)
+        result = await self._acall(HOOK, row.name, value, row.seconds, is_async=is_async)
+        return row.codec.unpack_result(result)
+
+    def call_method(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call a method of a mixin, by ``mixin.method``, with data."""
+        return unpack_value(self._method(name, pack_call(name, args, kwargs)))
+
+    def call_typed(self, name: str, codec: Codec, values: Sequence[Any]) -> Any:
+        """Call a method of the host's mixin with the types that the host states."""
+        return codec.unpack_result(self._method(name, codec.pack_arguments(values)))
+
+    def call_function(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a function of a setting; it waits for no other call."""
+        result = self._call(
+            METHOD, name, pack_call(name, args, kwargs), self.options.timeout, is_side=True
+        )
+        return unpack_value(result)
+
+    # -- the parts ---------------------------------------------------------------------------
+
+    def _method(self, name: str, value: bytes) -> bytes:
+        return self._call(METHOD, name, value, self.options.timeout)
+
+    def _call(
+        self, operation: bytes, name: str, value: bytes, timeout: float, *, is_side: bool = False
+    ) -> bytes:
+        running = self._state.get()
+        while True:
+            # The call that this one is part of, if there is one, has the other line.
+            asking: ChildProcess | None = getattr(running.asking, "child", None)
+            child = asking or running.child
+            if child is None or not child.is_usable:
+                child = self._ensure(running) if asking is None else _fail(self._died(asking))
+            pool = child.side if is_side or asking is not None else child.sync
+            try:
+                line = pool.wait()
+                break
+            except (EOFError, OSError):
+                continue  # It has ended in the meantime.
+        number = next(self._numbers)
+        body = request(number, operation, name, self._version(running, child), value)
+        deadline = time.monotonic() + timeout
+        try:
+            line.send(body, deadline)
+            frame = line.receive(deadline)
+        except TimeoutError:
+            child.kill(f"a call took longer than {timeout:g} seconds")
+            pool.drop(line)
+            child.ended.wait(2 * GRACE)
+            raise PluginTimeoutError(self.slug, timeout) from None
+        except (EOFError, OSError) as error:
+            pool.drop(line)
+            self._wait_for_end(child, error)
+            raise self._died(child) from None
+        except BaseException:
+            # Ctrl-C: the answer to this call must not become that of the next one.
+            child.kill("a call was interrupted")
+            pool.drop(line)
+            raise
+        pool.put_back(line)
+        child.last_used = time.monotonic()
+        return self._parse(child, frame, number)
+
+    async def _acall(
+        self, operation: bytes, name: str, value: bytes, timeout: float, *, is_async: bool
+    ) -> bytes:
+        running = self._state.get()
+        while True:
+            child = running.child
+            if child is None or not child.is_usable:
+                child = await waits.in_thread(partial(self._ensure, running))
+            pool = child.more if is_async else child.sync
+            try:
+                line = await waits.free_line(pool)
+                break
+            except (EOFError, OSError):
+                continue
+        number = next(self._numbers)
+        body = request(number, operation, name, self._version(running, child), value)
+        deadline = time.monotonic() + timeout
+        try:
+            frame = await waits.exchange(line, body, deadline)
+        except TimeoutError:
+            child.kill(f"a call took longer than {timeout:g} seconds")
+            pool.drop(line)
+            raise PluginTimeoutError(self.slug, timeout) from None
+        except (EOFError, OSError) as error:
+            pool.drop(line)
+            await waits.in_thread(partial(self._wait_for_end, child, error))
+            raise self._died(child) from None
+        except BaseException:
+            # Cancelled: an async implementation is cancelled, too; another one goes on.
+            if is_async:
+                pool.drop(line)
+            else:
+                drain = partial(_drain, child, pool, line, deadline)
+                Thread(target=drain, name="plugreg isolation", daemon=True).start()
+            raise
+        pool.put_back(line)
+        child.last_used = time.monotonic()
+        return self._parse(child, frame, number)
+
+    def _parse(self, child: ChildProcess, frame: bytes, number: int) -> bytes:
+        """Return the value of an answer. Raises the plugin's exception."""
+        head, _, value = frame.partition(b"\n")
+        if head == b"%d %b" % (number, VALUE):
+            return value
+        if head == b"%d %b" % (number, ERROR):
+            with Guard() as guard:
+                error = error_from_data(self.slug, json.loads(value))
+            if guard.error is None:
+                raise error
+        child.kill("it has written what is no answer of the protocol")
+        child.ended.wait(2 * GRACE)
+        raise self._died(child)
+
+    def _version(self, running: _Running, child: ChildProcess) -> int:
+        """Return the version of the values that hold now; they are sent if they are new."""
+        values = self._around.values()
+        known = running.values
+        if values[0] is known[0] and values[1] is known[1]:
+            return running.version
+        with running.sending:
+            running.values = values
+            running.version += 1
+            version = running.version
+            child.send_values(version, pickle.dumps(self._around.mirrored()))
+        return version
+
+    def _wait_for_end(self, child: ChildProcess, error: BaseException) -> None:
+        if isinstance(error, BrokenFrameError):
+            child.kill(str(error))
+        elif not child.ended.wait(GRACE):
+            child.kill("it has closed the connection")
+        child.ended.wait(2 * GRACE)
+
+    def _died(self, child: ChildProcess | None) -> PluginDiedError:
+        if child is None:
+            return PluginDiedError(self.slug, reason="it has ended before the call")
+        code = child.exitcode
+        return PluginDiedError(
+            self.slug,
+            exitcode=code if code is not None and code >= 0 else None,
+            signal=child.signal,
+            stderr=self._scrub(child.stderr),
+            reason=child.reason,
+        )
+
+    # -- starting ----------------------------------------------------------------------------
+
+    def _ensure(self, running: _Running) -> ChildProcess:
+        """Return a process that serves; it is started if there is none."""
+        with running.lock:
+            child = running.child
+            if child is not None and child.is_usable:
+                return child
+            if self._is_released:
+                raise PluginNotActiveError(self.slug, "inactive")
+            if self._begin is None:
+                raise self._died(child)
+            child, description = self._start(running)
+            if "held" in description:
+                child.kill("it does not load the plugin any more")
+                reason = [row["message"] for row in description["failures"]][-1:]
+                raise IsolationError(
+                    self.slug, f"it cannot be loaded again: {''.join(map(str, reason))}"
+                )
+            running.values = self._around.values()
+            self._begin = self._begin._replace(mirrored=self._around.mirrored())
+            try:
+                self._send_begin(child)
+                if self._activated is not None:
+                    value = _pack(self._activated, (), {})
+                    self._first_call(child, HOOK, self._activated.name, value)
+            except BaseException:
+                child.kill("it cannot be activated again")
+                raise
+            running.child = child
+            return child
+
+    def _start(self, running: _Running) -> tuple[ChildProcess, dict[str, Any]]:
+        options = self.options
+        self._load = self._load._replace(level=self._logger.getEffectiveLevel())
+        child = ChildProcess(
+            program(options.python, options.environment),
+            Listener(self._log, self._asked, self._ended),
+            name=self.slug,
+            workers=options.workers,
+        )
+        try:
+            answered = self._first_call(child, LOAD, "plugin", pickle.dumps(self._load))
+            description: dict[str, Any] = json.loads(answered)
+            child.pid = int(description["pid"])
+        except BaseException as error:
+            child.kill("it has not loaded the plugin")
+            child.ended.wait(2 * GRACE)
+            if isinstance(error, (PluginDiedError, PluginTimeoutError)):
+                error.stage = child.stage or "import"  # type: ignore[union-attr]
+            raise
+        running.restarts += 1
+        running.version = 0
+        if options.idle is not None:
+            child.end_when_idle(options.idle)
+        return child, description
+
+    def _send_begin(self, child: ChildProcess) -> None:
+        assert self._begin is not None
+        faults = json.loads(self._first_call(child, BEGIN, "plugin", pickle.dumps(self._begin)))
+        if faults:
+            raise IsolationError(self.slug, "; ".join(map(str, faults)))
+
+    def _first_call(self, child: ChildProcess, operation: bytes, name: str, value: bytes) -> bytes:
+        """Make a call of the activation, which nobody else can make at this time."""
+        timeout, line, number = self.options.start_timeout, child.first, next(self._numbers)
+        deadline = time.monotonic() + timeout
+        try:
+            line.send(request(number, operation, name, 0, value), deadline)
+            frame = line.receive(deadline)
+        except TimeoutError:
+            child.kill(f"it took longer than {timeout:g} seconds")
+            child.ended.wait(2 * GRACE)
+            raise PluginTimeoutError(self.slug, timeout) from None
+        except (EOFError, OSError) as error:
+            self._wait_for_end(child, error)
+            raise self._died(child) from None
+        return self._parse(child, frame, number)
+
+    # -- what the process tells --------------------------------------------------------------
+
+    def _log(self, level: int, text: str) -> None:
+        if self._logger.isEnabledFor(level):
+            self._logger.log(level, "%s", self._scrub(text))
+
+    def _scrub(self, text: str) -> str:
+        with Guard():
+            return self._around.scrubber().text(text)
+        return ""
+
+    def _ended(self, child: ChildProcess) -> None:
+        if not child.reason and child.exitcode and not self._is_released:
+            self._logger.warning("its process %d has ended with %d", child.pid, child.exitcode)
+
+    def _asked(self, child: ChildProcess, message: Mapping[str, Any]) -> None:
+        # In a thread of its own, since it may call the plugin.
+        answer = partial(self._answer, child, message)
+        Thread(target=answer, name=f"plugreg {self.slug} asks", daemon=True).start()
+
+    def _answer(self, child: ChildProcess, message: Mapping[str, Any]) -> None:
+        running = self._state.get()
+        running.asking.child = child
+        reply: dict[str, Any] = {"reply": message["ask"], "value": None}
+        with Guard() as guard:
+            reply["value"] = self._carry_out(message)
+            reply["version"] = self._version(running, child)
+        if guard.error is not None:
+            reply["error"] = error_to_data(guard.error)
+        child.send(json.dumps(reply).encode())
+
+    def _carry_out(self, message: Mapping[str, Any]) -> Any:
+        context = None if self._context is None else self._context()
+        what = message["what"]
+        if context is None:
+            raise PluginNotActiveError(self.slug, "loaded")
+        if what == "set_setting":
+            context.set_setting(message["key"], from_data(message["value"]))
+        elif what == "set_user_setting":
+            context.set_user_setting(message["key"], from_data(message["value"]), message["user"])
+        elif what == "set_metadata":
+            context.set_metadata(message["data"], bool(message["merge"]))
+        elif what == "call_host":
+            hook = str(message["hook"])
+            if hook not in self.options.allowed_hooks:
+                reason = f"it may not call hook {hook!r}; the host allows it with may_call="
+                raise IsolationError(self.slug, reason)
+            arguments = {str(k): from_data(v) for k, v in message["arguments"].items()}
+            return to_data(hook, "result", self._around.call_host(hook, arguments))
+        else:
+            raise ValueError(f"{what!r} cannot be asked for")
+        return None
+
+
+def _pack(row: HookRow, values: Sequence[Any], named: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a call; the names come along where an argument is left out."""
+    if not named and len(values) == len(row.names):
+        return row.codec.pack_arguments(values)
+    names = [*row.names[: len(values)], *named]
+    head = json.dumps({"names": names}).encode()
+    return head + b"\n" + row.codec.pack_arguments([*values, *named.values()], names)
+
+
+def _fail(error: Exception) -> NoReturn:
+    raise error
+
+
+def _drain(child: ChildProcess, pool: LinePool, line: Line, deadline: float) -> None:
+    """Wait for the answer that nobody waits for any more, and kill a process that has none."""
+    try:
+        line.receive(deadline)
+    except TimeoutError:
+        child.kill("a call that was cancelled did not end")
+        pool.drop(line)
+    except (EOFError, OSError):
+        pool.drop(line)
+    else:
+        pool.put_back(line)

@@ -1,0 +1,180 @@
+"""The object that the host takes in for an isolated plugin; its methods call the plugin."""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from plugreg.exceptions import IsolationError
+from plugreg.hooks import ASYNC_TWIN
+from plugreg.isolation.codec import Codec
+from plugreg.isolation.data import from_data
+from plugreg.isolation.remote import HookRow, RemotePlugin
+from plugreg.isolation.setting_data import definitions_from_data
+from plugreg.mixins import MixinSpec
+from plugreg.plugin import Plugin
+from plugreg.records import EMPTY
+
+REMOTE: Final = "_plugreg_remote"
+FOLDERS: Final = "_plugreg_folders"
+"""Attributes of a stand-in."""
+
+_ABSENT: Final = object()
+"""Stands for an argument that a call does not give."""
+
+
+class StandIn:
+    """Base of the classes of stand-ins. Its subclasses have a method for each of the plugin's."""
+
+    _plugreg_remote: RemotePlugin
+    _plugreg_folders: tuple[Path, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<stand-in for the isolated plugin {self._plugreg_remote.slug!r}>"
+
+
+class TypedMethod:
+    """How a method of the host's mixin is called: its signature, without self, and its codec."""
+
+    def __init__(self, signature: inspect.Signature, codec: Codec) -> None:
+        self.signature: Final = signature
+        self.codec: Final = codec
+
+
+def make_stand_in(
+    remote: RemotePlugin,
+    description: Mapping[str, Any],
+    mixins: Iterable[MixinSpec],
+    hooks: Mapping[str, HookRow],
+    typed: Mapping[str, TypedMethod],
+) -> StandIn:
+    """Return the stand-in of a plugin.
+
+    Args:
+        remote: Calls the plugin.
+        description: What its process has told; it may be anything.
+        mixins: The capabilities that the plugin has and that can be isolated.
+        hooks: Of each hook implementation, by its name, how it is called.
+        typed: Of methods of the host's mixins, by ``mixin.method``, how they are called.
+
+    Raises:
+        IsolationError: If a name of the plugin cannot be used.
+    """
+    body: dict[str, Any] = {"__module__": __name__}
+    for name, value in description["attributes"].items():
+        body[_checked(remote.slug, name)] = from_data(value)
+    if description["settings"]:
+        body |= definitions_from_data(description["settings"], remote.call_function)
+    coroutines = set(description["async_methods"])
+    for key, names in description["methods"].items():
+        for name in names:
+            full = f"{key}.{_checked(remote.slug, name)}"
+            body[name] = _method(full, typed.get(full), is_async=full in coroutines)
+    for row in description["hooks"]:
+        for name in (row["name"], *row["arguments"], *row["optional"]):
+            _checked(remote.slug, name)
+        body[row["name"]] = _hook(hooks[row["name"]], row)
+    bases = [StandIn, *(spec.cls for spec in mixins if spec.cls is not object)]
+    if description["is_plugin"]:
+        bases.append(Plugin)
+    cls = type(_class_name(description), tuple(_without_bases_of_others(bases)), body)
+    # A constructor of the host's mixin is not run: that of the plugin ran in its process.
+    stand_in: StandIn = object.__new__(cls)
+    vars(stand_in)[REMOTE] = remote
+    vars(stand_in)[FOLDERS] = tuple(map(Path, description["folders"]))
+    return stand_in
+
+
+def _checked(slug: str, name: Any) -> str:
+    """Return the name of an attribute. Raises IsolationError for what is none."""
+    is_name = type(name) is str and name.isidentifier() and not keyword.iskeyword(name)
+    if not is_name or name.startswith("__") or name in (REMOTE, FOLDERS):
+        raise IsolationError(slug, f"{name!r} cannot be the name of a method")
+    return str(name)
+
+
+def _class_name(description: Mapping[str, Any]) -> str:
+    return str(description["class"][1]).rpartition(".")[2] or "Isolated"
+
+
+def _without_bases_of_others(bases: Sequence[type]) -> list[type]:
+    """Return the classes without those that others derive from, so that they can be combined."""
+    return [
+        base
+        for base in dict.fromkeys(bases)
+        if not any(other is not base and issubclass(other, base) for other in bases)
+    ]
+
+
+_SOURCE: Final = """
+def implementation(self{parameters}):
+    return call(self, ({names}))
+async def async_implementation(self{parameters}):
+    return await acall(self, ({names}))
+"""
+"""pluggy reads the arguments of a function off its code."""
+
+
+def _hook(row: HookRow, told: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return a function with the arguments and the marks of the plugin's implementation."""
+    names = [*told["arguments"], *told["optional"]]
+    is_async = bool(told["is_async"])
+    # Only whether there is a default matters: the plugin's own is used where none is sent.
+    optional = frozenset(told["optional"])
+    source = _SOURCE.format(
+        parameters="".join(
+            f", {name}=absent" if name in optional else f", {name}" for name in names
+        ),
+        names="".join(f"{name}, " for name in names),
+    )
+
+    def split(values: tuple[Any, ...]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        if not optional:
+            return values, EMPTY
+        found = dict(zip(names, values, strict=True))
+        given = {name: found[name] for name in row.names if found[name] is not _ABSENT}
+        return ([*given.values()], EMPTY) if len(given) == len(row.names) else ((), given)
+
+    def call(self: StandIn, values: tuple[Any, ...]) -> Any:
+        return self._plugreg_remote.call_hook(row, *split(values))
+
+    async def acall(self: StandIn, values: tuple[Any, ...]) -> Any:
+        remote = self._plugreg_remote
+        return await remote.acall_hook(row, *split(values), is_async=is_async)
+
+    made: dict[str, Any] = {"call": call, "acall": acall, "absent": _ABSENT}
+    exec(compile(source, f"<{__name__}>", "exec"), made)  # noqa: S102 - of identifiers alone
+    function = made["async_implementation" if is_async else "implementation"]
+    if not is_async:
+        setattr(function, ASYNC_TWIN, made["async_implementation"])
+    function.__name__, function.__qualname__ = row.name, f"StandIn.{row.name}"
+    options = {key: value for key, value in told["options"].items() if value}
+    function.plugreg_impl = {**options, "specname": told["hook"]}
+    return function  # type: ignore[no-any-return]
+
+
+def _method(full: str, typed: TypedMethod | None, *, is_async: bool) -> Callable[..., Any]:
+    name = full.rpartition(".")[2]
+
+    def method(self: StandIn, /, *args: Any, **kwargs: Any) -> Any:
+        if typed is None:
+            return self._plugreg_remote.call_method(full, args, kwargs)
+        bound = typed.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return self._plugreg_remote.call_typed(full, typed.codec, [*bound.arguments.values()])
+
+    if is_async:
+
+        async def amethod(self: StandIn, /, *args: Any, **kwargs: Any) -> Any:
+            from plugreg.isolation.waits import in_thread
+
+            return await in_thread(partial(method, self, *args, **kwargs))
+
+        amethod.__name__ = name
+        return amethod
+    method.__name__ = name
+    return method
