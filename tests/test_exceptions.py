@@ -21,16 +21,19 @@ from plugreg.exceptions import (
     EncryptionError,
     FormattedError,
     InstallError,
+    IsolationError,
     MissingExtraError,
     NotReadyYet,
     PluginActiveError,
     PluginBlockedError,
     PluginBusyError,
+    PluginDiedError,
     PluginFaultError,
     PluginMandatoryError,
     PluginNotActiveError,
     PluginNotBoundError,
     PluginNotFoundError,
+    PluginRaisedError,
     PluginRequiredError,
     PluginSlugError,
     PluginTimeoutError,
@@ -47,6 +50,7 @@ from plugreg.exceptions import (
     StorageUnavailableError,
     StorageURLError,
     UnknownHookError,
+    ValueNotSentError,
 )
 
 # Each error with its fields, and what its message must say beside the subject.
@@ -73,6 +77,31 @@ ERRORS = [
         PluginTimeoutError("tea", 0.5),
         {"slug": "tea", "seconds": 0.5},
         ["'tea'", "0.5 seconds", "call_timeout="],
+    ),
+    (
+        PluginDiedError("tea", exitcode=3),
+        {"slug": "tea", "exitcode": 3, "signal": None, "stderr": "", "reason": ""},
+        ["'tea'", "exit code 3", "starts another"],
+    ),
+    (
+        PluginDiedError("tea", signal=9, stderr="x", reason="it was too slow"),
+        {"slug": "tea", "exitcode": None, "signal": 9, "stderr": "x", "reason": "it was too slow"},
+        ["'tea'", "signal 9", "too slow"],
+    ),
+    (
+        PluginRaisedError("tea", "tea.Cold", "Cold: no"),
+        {"slug": "tea", "exception_type": "tea.Cold", "message": "Cold: no"},
+        ["'tea'", "Cold: no"],
+    ),
+    (
+        ValueNotSentError("price", "item", "object", "expected str"),
+        {"hook": "price", "argument": "item", "type": "object", "reason": "expected str"},
+        ["'item'", "'price'", "'object'", "expected str", "annotate"],
+    ),
+    (
+        IsolationError("tea", "it is a wrapper"),
+        {"slug": "tea", "reason": "it is a wrapper"},
+        ["'tea'", "it is a wrapper"],
     ),
     (PluginMandatoryError("tea"), {"slug": "tea"}, ["'tea'", "mandatory="]),
     (
@@ -284,6 +313,7 @@ def test_a_subclass_of_a_host_may_have_its_own_constructor():
         (RequirementError, ValueError),
         (MissingExtraError, ImportError),
         (PluginTimeoutError, TimeoutError),
+        (ValueNotSentError, TypeError),
         (EncryptionError, StorageError),
         (StorageCorruptError, StorageError),
         (RecordCorruptError, StorageCorruptError),

@@ -120,9 +120,10 @@ class JsonCodec:
                 return _dumps(value).encode()
         self._check_untyped(RESULT, self._signature.result, value)
         try:
-            return self._result_adapter.dump_json(value, warnings="error")  # type: ignore[no-any-return]
-        except Exception as error:
+            data: bytes = self._result_adapter.dump_json(value, warnings="error")
+        except Exception as error:  # noqa: BLE001 - what pydantic, and the value, may raise
             raise self._refusal(RESULT, value, error) from None
+        return data
 
     def unpack_result(self, data: bytes) -> Any:
         """Return the result of JSON."""
@@ -135,7 +136,7 @@ class JsonCodec:
                 return value
         try:
             return self._result_adapter.validate_json(data)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as above
             raise self._refusal(RESULT, _loads(data), error) from None
 
     # -- the parts ---------------------------------------------------------------------------
@@ -165,7 +166,7 @@ class JsonCodec:
                 try:
                     kind = tuple[self._signature.arguments[name]]  # type: ignore[name-defined]
                     _adapter(kind).dump_json((value,), warnings="error")
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - as above
                     raise self._refusal(name, value, error) from None
             raise
         return data
@@ -173,7 +174,7 @@ class JsonCodec:
     def _load(self, names: Sequence[str], data: bytes) -> list[Any]:
         try:
             return [*self._adapter_for(names).validate_json(data)]
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as above
             place = getattr(error, "errors", lambda: [{"loc": (0,)}])()[0]["loc"]
             index = place[0] if place and type(place[0]) is int and place[0] < len(names) else 0
             name = names[index] if names else ""
@@ -227,7 +228,7 @@ class PickleCodec:
     def _dump(self, name: str, value: Any) -> bytes:
         try:
             return pickle.dumps(value)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - pickle raises whatever the value does
             reason = f"it cannot be pickled ({_sentence(error)})"
             raise ValueNotSentError(
                 self._signature.name, name, _name_of(type(value)), reason

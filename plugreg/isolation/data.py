@@ -1,8 +1,13 @@
-"""Values of mixins' methods and attributes as data: what JSON holds, and plugreg's own values."""
+"""Values of mixins' methods and attributes as data: what JSON holds, and plugreg's own values.
+
+plugreg's own values are pickled, and only the plugin's process reads those.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
+import pickle
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
@@ -11,8 +16,17 @@ from plugreg._support.guard import plain
 from plugreg.exceptions import ValueNotSentError
 from plugreg.records import LoadReport
 
-_KIND: Final = "$plugreg"
+_PICKLED: Final = "$plugreg"
 """The key of an object that stands for a value of plugreg's."""
+
+_OWN: Final = frozenset(
+    {
+        ("plugreg.mixins.ui", "UIRequest"),
+        ("plugreg.settings.view", "SettingChange"),
+        ("plugreg.api.access", "Actor"),
+    }
+)
+"""Module and name of the classes of such values."""
 
 MOST_ITEMS: Final = 10_000
 """How many values of an iterator are sent: it may have no end."""
@@ -26,19 +40,14 @@ def pack_call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> by
 
 
 def unpack_call(data: bytes) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments of a call."""
-    args, kwargs = json.loads(data)
-    return [from_data(value) for value in args], {k: from_data(v) for k, v in kwargs.items()}
+    """Return the arguments of a call of the host."""
+    args, kwargs = json.loads(data, object_hook=_unpickled)
+    return args, kwargs
 
 
 def pack_value(name: str, value: Any) -> bytes:
     """Return the bytes of a result. Raises ValueNotSentError."""
     return json.dumps(to_data(name, "result", value)).encode()
-
-
-def unpack_value(data: bytes) -> Any:
-    """Return a result."""
-    return from_data(json.loads(data))
 
 
 def to_data(name: str, argument: str, value: Any) -> Any:
@@ -57,6 +66,10 @@ def to_data(name: str, argument: str, value: Any) -> Any:
         return value
     if isinstance(value, str):
         return plain(value)
+    if (kind.__module__, kind.__name__) in _OWN:
+        if kind.__name__ == "UIRequest":
+            to_data(name, argument, [value.params, value.actor])
+        return {_PICKLED: base64.b64encode(pickle.dumps(value)).decode()}
     if isinstance(value, Mapping):
         names = [*value]
         if all(isinstance(key, str) for key in names):
@@ -64,55 +77,7 @@ def to_data(name: str, argument: str, value: Any) -> Any:
     elif isinstance(value, (list, tuple, set, frozenset, Iterator)):
         items = islice(value, MOST_ITEMS) if isinstance(value, Iterator) else value
         return [to_data(name, argument, item) for item in items]
-    known = _known_to_data(name, argument, value)
-    if known is not None:
-        return known
     raise ValueNotSentError(name, argument, kind.__qualname__, "expected what JSON holds")
-
-
-def from_data(value: Any) -> Any:
-    """Return the value of data."""
-    if type(value) is list:
-        return [from_data(item) for item in value]
-    if type(value) is dict:
-        if _KIND in value:
-            return _known_from_data(value)
-        return {key: from_data(item) for key, item in value.items()}
-    return value
-
-
-def _known_to_data(name: str, argument: str, value: Any) -> dict[str, Any] | None:
-    from plugreg.mixins.ui import UIRequest
-    from plugreg.settings.view import SettingChange
-
-    kind = type(value)
-    if kind is UIRequest:
-        fields = {"feature": value.feature, "params": value.params, "actor": value.actor}
-    elif kind is SettingChange:
-        fields = value._asdict()
-    elif kind.__name__ == "Actor" and kind.__module__ == "plugreg.api.access":
-        names = ("id", "is_authenticated", "is_staff", "is_superuser", "scopes")
-        fields = {field: getattr(value, field) for field in names}
-    else:
-        return None
-    data = {key: to_data(name, argument, item) for key, item in fields.items()}
-    return {_KIND: kind.__name__, **data}
-
-
-def _known_from_data(data: Mapping[str, Any]) -> Any:
-    fields = {key: from_data(item) for key, item in data.items() if key != _KIND}
-    if data[_KIND] == "UIRequest":
-        from plugreg.mixins.ui import UIRequest
-
-        return UIRequest(**fields)
-    if data[_KIND] == "SettingChange":
-        from plugreg.settings.view import SettingChange
-
-        return SettingChange(**fields)
-    from plugreg.api.access import Actor
-
-    scopes = fields["scopes"]
-    return Actor(**{**fields, "scopes": None if scopes is None else frozenset(scopes)})
 
 
 def report_to_data(report: LoadReport) -> Any:
@@ -120,3 +85,9 @@ def report_to_data(report: LoadReport) -> Any:
     from plugreg._support.frozen import replace
 
     return replace(report, states=dict(report.states))
+
+
+def _unpickled(found: dict[str, Any]) -> Any:
+    if _PICKLED in found:
+        return pickle.loads(base64.b64decode(found[_PICKLED]))  # noqa: S301 - it is the host's
+    return found

@@ -31,41 +31,57 @@ def pack(body: bytes) -> bytes:
 class FrameReader:
     """Puts frames together from what was received. It does not read itself."""
 
-    __slots__ = ("_data", "_length")
+    __slots__ = ("_data", "_filled", "_long")
 
     def __init__(self) -> None:
         self._data = b""
-        self._length = -1
+        # A frame that comes in many pieces, as far as it is there.
+        self._long: bytearray | None = None
+        self._filled = 0
 
     def feed(self, piece: bytes) -> bytes | None:
         """Take what was received; return a frame that is complete by that, else None.
 
         Raises BrokenFrameError for a length that no frame has.
         """
-        if not self._data and len(piece) >= _PREFIX:
-            length = int.from_bytes(piece[:_PREFIX], "big")
-            if len(piece) == length + _PREFIX:
-                return piece[_PREFIX:]
-        # A bytearray grows in place, and only long frames come in pieces.
-        if type(self._data) is bytes:
-            self._data = bytearray(self._data)  # type: ignore[assignment]
-        self._data += piece
+        room = self.room()
+        if room is not None:
+            count = min(len(room), len(piece))
+            room[:count] = piece[:count]
+            self._data = piece[count:]
+            return self.took(count)
+        self._data = self._data + piece if self._data else piece
         return self.next()
 
     def next(self) -> bytes | None:
         """Return another frame that is complete already, else None."""
-        if self._length < 0:
-            if len(self._data) < _PREFIX:
-                return None
-            self._length = int.from_bytes(self._data[:_PREFIX], "big")
-            if self._length > LARGEST:
-                raise BrokenFrameError(f"a frame of {self._length} bytes is announced")
-        end = self._length + _PREFIX
-        if len(self._data) < end:
+        data = self._data
+        if self._long is not None or len(data) < _PREFIX:
             return None
-        frame = bytes(self._data[_PREFIX:end])
-        rest = bytes(self._data[end:])
-        self._data, self._length = rest, -1
+        length = int.from_bytes(data[:_PREFIX], "big")
+        end = length + _PREFIX
+        if len(data) >= end:
+            self._data = data[end:]
+            return data[_PREFIX:end]
+        if length > LARGEST:
+            raise BrokenFrameError(f"a frame of {length} bytes is announced")
+        self._long = bytearray(length)
+        self._filled = len(data) - _PREFIX
+        self._long[: self._filled] = data[_PREFIX:]
+        self._data = b""
+        return None
+
+    def room(self) -> memoryview | None:
+        """Return the place for the rest of a frame that has begun, None if none has."""
+        return None if self._long is None else memoryview(self._long)[self._filled :]
+
+    def took(self, count: int) -> bytes | None:
+        """Note that so many bytes were put there; return the frame once it is complete."""
+        assert self._long is not None
+        self._filled += count
+        if self._filled < len(self._long):
+            return None
+        frame, self._long = bytes(self._long), None
         return frame
 
 
@@ -101,10 +117,7 @@ class Line:
                 if left <= 0:
                     raise TimeoutError
                 self.sock.settimeout(left)
-            piece = self.sock.recv(_PIECE)
-            if not piece:
-                raise EOFError
-            frame = self._reader.feed(piece)
+            frame = self._receive()
         return frame
 
     def received(self) -> bytes | None:
@@ -115,12 +128,9 @@ class Line:
         frame = self._reader.next()
         while frame is None:
             try:
-                piece = self.sock.recv(_PIECE)
+                frame = self._receive()
             except (BlockingIOError, TimeoutError):
                 return None
-            if not piece:
-                raise EOFError
-            frame = self._reader.feed(piece)
         return frame
 
     def feed(self, piece: bytes) -> bytes | None:
@@ -130,3 +140,17 @@ class Line:
     def close(self) -> None:
         """Close the connection."""
         self.sock.close()
+
+    def _receive(self) -> bytes | None:
+        """Receive once; return a frame that is complete by that, else None."""
+        room = self._reader.room()
+        if room is None:
+            piece = self.sock.recv(_PIECE)
+            if not piece:
+                raise EOFError
+            return self._reader.feed(piece)
+        with room:
+            count = self.sock.recv_into(room)
+        if not count:
+            raise EOFError
+        return self._reader.took(count)

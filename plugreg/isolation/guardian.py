@@ -126,8 +126,10 @@ def children() -> list[int]:
     """Return the numbers of the children of this process, none where the system does not say."""
     found = []
     with suppress(OSError):
-        for name in filter(str.isdigit, os.listdir("/proc")):
-            with suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+        names = os.listdir("/proc")  # noqa: PTH208 - pathlib would make the start slower
+        for name in filter(str.isdigit, names):
+            # A process may be gone by now.
+            with suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
                 # The name of the program, in parentheses, may have blanks.
                 parent = file.read().rpartition(b")")[2].split()[1]
                 if int(parent) == os.getpid():

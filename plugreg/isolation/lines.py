@@ -103,7 +103,7 @@ class LinePool:
             line.close()
 
     def close(self) -> None:
-        """Close the free lines, and let nobody wait any more; other lines close when they are back."""
+        """Close the free lines, and let nobody wait; other lines close when they are back."""
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []

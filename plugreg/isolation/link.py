@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable
 from itertools import count
+from types import MappingProxyType
 from typing import Any, Final
 
 from plugreg.isolation.faults import error_from_data
@@ -124,12 +125,14 @@ class _Asked:
         self.reply: dict[str, Any] = {}
 
 
-_HOST_IS_GONE: Final = {
-    "message": "ConnectionError: the host is gone",
-    "exception_type": "ConnectionError",
-    "traceback": "",
-    "place": "",
-}
+_HOST_IS_GONE: Final = MappingProxyType(
+    {
+        "message": "ConnectionError: the host is gone",
+        "exception_type": "ConnectionError",
+        "traceback": "",
+        "place": "",
+    }
+)
 
 
 class HostLogs(logging.Handler):

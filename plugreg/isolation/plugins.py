@@ -8,6 +8,7 @@ import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet, finalize, ref
 
@@ -48,10 +49,13 @@ if TYPE_CHECKING:
     from plugreg.settings.store import SettingsStore
 
 _OWN: Final = "plugreg_"
-_NEVER: Final = {
-    "urls": "its URLs are objects of the host's framework",
-    "plugreg_plugins": "it brings plugins, which are objects; give them entry points of their own",
-}
+_NEVER: Final = MappingProxyType(
+    {
+        "urls": "its URLs are objects of the host's framework",
+        "plugreg_plugins": "it brings plugins, which are objects; give them entry points",
+    }
+)
+"""The capability and the hook that hand over objects, and what is said of it."""
 
 
 class HostParts(Frozen):
@@ -237,7 +241,7 @@ class IsolatedPlugins:
         if parts.construct is not None:
             try:
                 pickle.dumps(parts.construct)
-            except Exception:
+            except Exception:  # noqa: BLE001 - pickle raises whatever the object does
                 raise IsolationError(
                     spec.slug, "the host's construct= has no name that its process could import"
                 ) from None
@@ -274,7 +278,7 @@ class IsolatedPlugins:
             if hook == f"{_OWN}plugins_loaded":
                 codec: Any = _ReportCodec(signature)
             else:
-                codec = codec_of(kind, signature)  # type: ignore[arg-type]
+                codec = codec_of(kind, signature)
             is_start = hook == f"{_OWN}activated"
             seconds = options.start_timeout if is_start else options.timeout
             hooks[name] = HookRow(name, tuple(signature.arguments), codec, seconds)
@@ -347,7 +351,7 @@ class _Opening(Frozen, kw_only=False):
         for place, (kind, signature) in self.signatures.items():
             try:
                 signatures[place] = kind, pickle.dumps(signature)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - as above
                 raise IsolationError(
                     slug,
                     f"the types of {place[1]!r} have no names that its process could import "
@@ -438,7 +442,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     """Return the annotations of a function; one that cannot be evaluated is left out."""
     with Guard():
         return typing.get_type_hints(function, include_extras=True)
-    found = {}
+    found: dict[str, Any] = {}
     for name, annotation in inspect.get_annotations(function).items():
         with Guard():
             holder = type("Holder", (), {"__annotations__": {name: annotation}})
@@ -460,7 +464,7 @@ def _awaited(kind: Any) -> Any:
 
 def _files(kinds: Iterable[Any]) -> dict[str, str]:
     """Return the files of the modules of classes in some types."""
-    found = {}
+    found: dict[str, str] = {}
     for kind in kinds:
         module = sys.modules.get(getattr(kind, "__module__", ""))
         file = getattr(module, "__file__", None)

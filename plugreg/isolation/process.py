@@ -139,7 +139,7 @@ class ChildProcess:
         return b"".join(self._tail).decode(errors="replace")
 
     @property
-    def signal(self) -> int | None:
+    def signal_number(self) -> int | None:
         """Number of the signal that has ended it, None if none did."""
         return -self.exitcode if self.exitcode is not None and self.exitcode < 0 else None
 
@@ -260,7 +260,9 @@ class ChildProcess:
         with self._sending:
             self.ended.set()
             callbacks, self._callbacks = self._callbacks, []
-        for callback in [*callbacks, lambda: self._listener.ended(self)]:
+        with Guard():
+            self._listener.ended(self)
+        for callback in callbacks:
             with Guard():
                 callback()
 

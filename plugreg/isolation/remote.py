@@ -27,7 +27,7 @@ from plugreg.exceptions import (
 )
 from plugreg.isolation import waits
 from plugreg.isolation.codec import Codec
-from plugreg.isolation.data import from_data, pack_call, to_data, unpack_value
+from plugreg.isolation.data import pack_call, to_data
 from plugreg.isolation.faults import error_from_data, error_to_data
 from plugreg.isolation.frames import BrokenFrameError, Line
 from plugreg.isolation.lines import LinePool
@@ -218,7 +218,7 @@ class RemotePlugin:
 
     def call_method(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Call a method of a mixin, by ``mixin.method``, with data."""
-        return unpack_value(self._method(name, pack_call(name, args, kwargs)))
+        return json.loads(self._method(name, pack_call(name, args, kwargs)))
 
     def call_typed(self, name: str, codec: Codec, values: Sequence[Any]) -> Any:
         """Call a method of the host's mixin with the types that the host states."""
@@ -229,7 +229,7 @@ class RemotePlugin:
         result = self._call(
             METHOD, name, pack_call(name, args, kwargs), self.options.timeout, is_side=True
         )
-        return unpack_value(result)
+        return json.loads(result)
 
     # -- the parts ---------------------------------------------------------------------------
 
@@ -356,7 +356,7 @@ class RemotePlugin:
         return PluginDiedError(
             self.slug,
             exitcode=code if code is not None and code >= 0 else None,
-            signal=child.signal,
+            signal=child.signal_number,
             stderr=self._scrub(child.stderr),
             reason=child.reason,
         )
@@ -477,9 +477,9 @@ class RemotePlugin:
         if context is None:
             raise PluginNotActiveError(self.slug, "loaded")
         if what == "set_setting":
-            context.set_setting(message["key"], from_data(message["value"]))
+            context.set_setting(message["key"], message["value"])
         elif what == "set_user_setting":
-            context.set_user_setting(message["key"], from_data(message["value"]), message["user"])
+            context.set_user_setting(message["key"], message["value"], message["user"])
         elif what == "set_metadata":
             context.set_metadata(message["data"], bool(message["merge"]))
         elif what == "call_host":
@@ -487,7 +487,7 @@ class RemotePlugin:
             if hook not in self.options.allowed_hooks:
                 reason = f"it may not call hook {hook!r}; the host allows it with may_call="
                 raise IsolationError(self.slug, reason)
-            arguments = {str(k): from_data(v) for k, v in message["arguments"].items()}
+            arguments = dict(message["arguments"])
             return to_data(hook, "result", self._around.call_host(hook, arguments))
         else:
             raise ValueError(f"{what!r} cannot be asked for")

@@ -117,7 +117,8 @@ class PluginService:
 
     def begin(self, request: BeginRequest) -> list[str]:
         """Get ready for calls; return what cannot be sent, as sentences."""
-        assert self._loaded is not None and self._capable is not None
+        assert self._loaded is not None
+        assert self._capable is not None
         faults: list[str] = []
         codecs: dict[tuple[bytes, str], Codec] = {}
         for place, (kind, data) in request.signatures.items():

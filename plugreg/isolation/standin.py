@@ -12,7 +12,6 @@ from typing import Any, Final
 from plugreg.exceptions import IsolationError
 from plugreg.hooks import ASYNC_TWIN
 from plugreg.isolation.codec import Codec
-from plugreg.isolation.data import from_data
 from plugreg.isolation.remote import HookRow, RemotePlugin
 from plugreg.isolation.setting_data import definitions_from_data
 from plugreg.mixins import MixinSpec
@@ -66,7 +65,7 @@ def make_stand_in(
     """
     body: dict[str, Any] = {"__module__": __name__}
     for name, value in description["attributes"].items():
-        body[_checked(remote.slug, name)] = from_data(value)
+        body[_checked(remote.slug, name)] = value
     if description["settings"]:
         body |= definitions_from_data(description["settings"], remote.call_function)
     coroutines = set(description["async_methods"])

@@ -14,7 +14,7 @@ from plugreg._lifecycle.binding import BoundContext
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.guard import Guard
 from plugreg._support.slugs import Slug
-from plugreg.isolation.data import from_data, to_data
+from plugreg.isolation.data import to_data
 from plugreg.isolation.link import HostLink
 from plugreg.isolation.protocol import BeginRequest, Mirrored
 from plugreg.mixins.settings import SettingsMixin
@@ -102,7 +102,7 @@ class RemoteContext(BoundContext):
     def call_host(self, hook: str, arguments: Mapping[str, Any]) -> Any:
         """Call a hook of the host, and return the results."""
         data = {name: to_data(hook, name, value) for name, value in arguments.items()}
-        return from_data(self._link.ask("call_host", hook=hook, arguments=data))
+        return self._link.ask("call_host", hook=hook, arguments=data)
 
     def _write(self, what: str, /, **data: Any) -> None:
         with Guard() as guard:

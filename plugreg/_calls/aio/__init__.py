@@ -215,5 +215,8 @@ class _HookCall:
 def _unwrap(row: Row) -> tuple[bool, Callable[..., Any]]:
     """Return whether the function is async, and the function."""
     function = row.function
-    kind = type(function)
-    return (True, function.function) if issubclass(kind, AsyncOnly) else (False, function)
+    # isinstance() would ask an object of a plugin's for its __class__.
+    if issubclass(type(function), AsyncOnly):
+        only: Any = function
+        return True, only.function
+    return False, function
