@@ -6,6 +6,7 @@ and specs can be pickled.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from datetime import UTC, datetime
@@ -181,6 +182,20 @@ def _retry_after(error: BaseException) -> float | None:
     return None
 
 
+Code = tuple[str | None, str | None, str]
+"""The path, version and stamp of a spec: another value means other code."""
+
+
+def placeless(path: str | None) -> str | None:
+    """Return a path without the number of the generation of installed packages that it is in.
+
+    The next generation has the same code of what did not change, in another folder.
+    """
+    if path is None or "generations" not in path:
+        return path
+    return re.sub(r"([/\\]generations[/\\])\d+(?=[/\\])", r"\1", path)
+
+
 class PluginSpec(Frozen):
     """A plugin as it was discovered, before anything of it is imported.
 
@@ -247,6 +262,22 @@ class PluginSpec(Frozen):
         for attribute in filter(None, attributes.strip().split(".")):
             found = getattr(found, attribute)
         return found
+
+    @property
+    def code(self) -> Code:
+        """The code that the spec stands for, wherever installed packages are now."""
+        return placeless(self.path), self.version, self.stamp
+
+    def has_code_of(self, other: PluginSpec) -> bool:
+        """Return whether this is the same plugin as another, with the same code.
+
+        Args:
+            other: A spec of the same slug, found earlier.
+        """
+        if self == other or self.path == other.path or self.target is not other.target:
+            return self == other and self.target is other.target
+        place = placeless(self.path)
+        return replace(self, path=place) == replace(other, path=placeless(other.path))
 
     def stated(self, attribute: str) -> str | None:
         """Return a class-level literal if it is a string that can be shown, else None."""

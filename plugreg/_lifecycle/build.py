@@ -7,15 +7,15 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._lifecycle.activate import Activator
-from plugreg._lifecycle.reimport import Code, Evictions, is_same_code
 from plugreg._lifecycle.resolve import Describe, Settled, need_unmet, resolve, settle
-from plugreg._lifecycle.snapshot import BuildState, Built, Remake, derive, place_of
+from plugreg._lifecycle.snapshot import BuildState, Built, Evictions, Remake, derive, place_of
 from plugreg._support.guard import Guard
 from plugreg._support.slugs import Slug
 from plugreg.hooks import PluginManager
 from plugreg.records import (
     FAILED,
     ActivePlugin,
+    Code,
     Discovery,
     HostRules,
     LoadPlan,
@@ -152,7 +152,7 @@ class Builder:
         return (
             self._manager.is_taken_in(spec.slug)
             and work.remake == "changed"
-            and is_same_code(old.loaded.spec, spec)
+            and spec.has_code_of(old.loaded.spec)
         )
 
     def _make(
@@ -166,7 +166,7 @@ class Builder:
         if spec.distribution is None or spec.distribution != self._rules.distribution:
             with Guard() as guard:
                 before = None if known is None else known.spec
-                is_other = before is not None and not is_same_code(before, spec)
+                is_other = before is not None and not spec.has_code_of(before)
                 work.evictions.evict(spec, is_other=is_other, full=is_full)
             if guard.error is not None:
                 work.hold(slug, PluginFailure.of(Stage.IMPORT, slug, guard.error))

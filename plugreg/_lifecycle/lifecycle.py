@@ -14,13 +14,12 @@ from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.build import Builder
 from plugreg._lifecycle.change_queue import ChangeQueue, EventOutbox, Notify
 from plugreg._lifecycle.recording import Recorder, Retries, SettingsHealth
-from plugreg._lifecycle.reimport import forget_folders
 from plugreg._lifecycle.snapshot import Built, Remake
 from plugreg._state.ledger import FailureLedger
 from plugreg._state.published import Published, RevisionTracker, StoredRows
 from plugreg._support.frozen import replace
 from plugreg._support.slugs import Slug
-from plugreg.discovery import Sources, restricted
+from plugreg.discovery import Sources, forget_folders, restricted
 from plugreg.exceptions import PluginSlugError, StorageError
 from plugreg.records import (
     EMPTY,

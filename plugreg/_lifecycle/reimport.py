@@ -1,22 +1,20 @@
 """Eviction of the modules of a plugin, so that its code is imported again.
 
 Only what a plugin's own distribution or folder brought is ever taken from ``sys.modules``: never
-the host's modules, and never those of a sibling in the same namespace package.
+the host's modules, and never those of a sibling in the same namespace package. It is imported with
+the first code that has changed.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sys
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Final
 
 from plugreg._support.guard import Guard
-from plugreg.records import PluginSpec, Source
+from plugreg.records import PluginSpec, Source, placeless
 
 
 class Evicted(dict[str, ModuleType]):
@@ -33,103 +31,6 @@ class Evicted(dict[str, ModuleType]):
                 parent, _, child = name.rpartition(".")
                 names = names_in(sys.modules.get(parent))
                 names[child] = module if all_of_them else names.get(child, module)
-
-
-def placeless(path: str | None) -> str | None:
-    """Return a path without the number of the generation of installed packages that it is in.
-
-    The next generation has the same code of what did not change, in another folder.
-    """
-    if path is None or "generations" not in path:
-        return path
-    return re.sub(r"([/\\]generations[/\\])\d+(?=[/\\])", r"\1", path)
-
-
-def is_same_code(one: PluginSpec, other: PluginSpec) -> bool:
-    """Return whether two specs stand for the same plugin with the same code."""
-    if one == other or one.path == other.path or one.target is not other.target:
-        return one == other and one.target is other.target
-    place = placeless(one.path)
-    return replace(one, path=place) == replace(other, path=placeless(other.path))
-
-
-Code = tuple[str | None, str | None, str]
-"""The path, version and stamp of a spec: another value means other code."""
-
-_OLD_CODE: Final[Code] = (None, None, "")
-"""Stands for code from before an import that failed."""
-
-
-class Evictions:
-    """The modules that one build evicts, and the code that each unit was imported from.
-
-    ``imported`` is that of the last build, and is not changed.
-    """
-
-    def __init__(self, imported: Mapping[str, Code]) -> None:
-        self.imported = dict(imported)
-        self._evicted: dict[str, Evicted] = {}
-        self._failed: set[str] = set()
-
-    def evict(self, spec: PluginSpec, *, is_other: bool, full: bool) -> None:
-        """Evict the modules of a plugin if its code is to be imported again.
-
-        It is if the plugin ``is_other`` than before, or with ``full``. Modules are evicted once
-        for each distribution or folder, so that all plugins of it run the same code.
-        """
-        # While a plugin was off, or away, its code may have changed, and none of it was loaded.
-        code, unit = (placeless(spec.path), spec.version, spec.stamp), unit_of(spec)
-        is_old = self.imported.setdefault(unit, code) != code
-        if not (is_other or is_old or full):
-            return
-        group = unit_of(spec, whole_folder=full)
-        if group not in self._evicted:
-            # Known before anything is taken, so that all of it is restored if Ctrl-C comes.
-            self._evicted[group] = Evicted()
-            evict(spec, self._evicted[group], whole_folder=full)
-        self.imported[unit] = code
-        self._evicted[unit] = self._evicted[group]
-
-    def note_failure(self, spec: PluginSpec) -> None:
-        """Have :meth:`commit` restore the modules of a plugin that could not be imported."""
-        unit = unit_of(spec)
-        if self._evicted.get(unit):
-            self._failed.add(unit)
-
-    def commit(self) -> None:
-        """Restore modules that could not be imported, once all plugins have been loaded."""
-        for unit in self._failed:
-            self._evicted[unit].restore()
-            self.imported[unit] = _OLD_CODE
-
-    def rollback(self) -> None:
-        """Restore all modules."""
-        for evicted in self._evicted.values():
-            evicted.restore(all_of_them=True)
-
-
-def forget_folders() -> None:
-    """Let the import system see new files in the folders it knows.
-
-    ``importlib.invalidate_caches`` would raise any exception of any finder, and would import
-    ``importlib.metadata``.
-    """
-    for entry, finder in list(sys.path_importer_cache.items()):
-        if finder is None:
-            # There was no such folder when it was looked for.
-            sys.path_importer_cache.pop(entry, None)
-            continue
-        with Guard():
-            invalidate = getattr(finder, "invalidate_caches", None)
-            if invalidate is not None:
-                invalidate()
-
-
-def unit_of(spec: PluginSpec, *, whole_folder: bool = False) -> str:
-    """Return the unit that `evict` takes at once: a distribution, a folder or a file."""
-    if spec.distribution is not None:
-        return spec.distribution
-    return str(spec.folder) if whole_folder else f"{spec.path}:{spec.value}"
 
 
 def evict(spec: PluginSpec, taken: Evicted | None = None, *, whole_folder: bool = False) -> Evicted:

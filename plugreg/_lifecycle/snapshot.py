@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from plugreg._lifecycle.reimport import Evictions
 from plugreg._support.frozen import NamedTuple, replace
 from plugreg._support.slugs import Slug
 from plugreg.records import (
     FAILED,
     REFUSED,
     ActivePlugin,
+    Code,
     HostRules,
     KnownPlugin,
     LoadedPlugin,
@@ -30,6 +30,9 @@ from plugreg.records import (
     Stage,
     StageTime,
 )
+
+if TYPE_CHECKING:
+    from plugreg._lifecycle.reimport import Evicted
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -63,6 +66,60 @@ class Built(NamedTuple):
     tried: frozenset[Slug]
     renamed: Mapping[Slug, str]
     times: tuple[StageTime, ...]
+
+
+_OLD_CODE: Final[Code] = (None, None, "")
+"""Stands for code from before an import that failed."""
+
+
+class Evictions:
+    """The modules that one build evicts, and the code that each unit was imported from.
+
+    ``imported`` is that of the last build, and is not changed.
+    """
+
+    def __init__(self, imported: Mapping[str, Code]) -> None:
+        self.imported = dict(imported)
+        self._evicted: dict[str, Evicted] = {}
+        self._failed: set[str] = set()
+
+    def evict(self, spec: PluginSpec, *, is_other: bool, full: bool) -> None:
+        """Evict the modules of a plugin if its code is to be imported again.
+
+        It is if the plugin ``is_other`` than before, or with ``full``. Modules are evicted once
+        for each distribution or folder, so that all plugins of it run the same code.
+        """
+        # While a plugin was off, or away, its code may have changed, and none of it was loaded.
+        code, unit = spec.code, unit_of(spec)
+        is_old = self.imported.setdefault(unit, code) != code
+        if not (is_other or is_old or full):
+            return
+        from plugreg._lifecycle.reimport import Evicted, evict
+
+        group = unit_of(spec, whole_folder=full)
+        if group not in self._evicted:
+            # Known before anything is taken, so that all of it is restored if Ctrl-C comes.
+            self._evicted[group] = Evicted()
+            evict(spec, self._evicted[group], whole_folder=full)
+        self.imported[unit] = code
+        self._evicted[unit] = self._evicted[group]
+
+    def note_failure(self, spec: PluginSpec) -> None:
+        """Have :meth:`commit` restore the modules of a plugin that could not be imported."""
+        unit = unit_of(spec)
+        if self._evicted.get(unit):
+            self._failed.add(unit)
+
+    def commit(self) -> None:
+        """Restore modules that could not be imported, once all plugins have been loaded."""
+        for unit in self._failed:
+            self._evicted[unit].restore()
+            self.imported[unit] = _OLD_CODE
+
+    def rollback(self) -> None:
+        """Restore all modules."""
+        for evicted in self._evicted.values():
+            evicted.restore(all_of_them=True)
 
 
 class BuildState:
@@ -319,3 +376,10 @@ def _inserted(
         slugs.insert(place, slug)
         plugins.insert(place, active)
     return dict(zip(slugs, plugins, strict=True))
+
+
+def unit_of(spec: PluginSpec, *, whole_folder: bool = False) -> str:
+    """Return the unit that `evict` takes at once: a distribution, a folder or a file."""
+    if spec.distribution is not None:
+        return spec.distribution
+    return str(spec.folder) if whole_folder else f"{spec.path}:{spec.value}"

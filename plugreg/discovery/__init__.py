@@ -9,6 +9,7 @@ slug are both returned; resolving decides between them.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,7 @@ else:
         return Facts
 
 
-__all__ = ["Facts", "Sources", "discover", "restricted"]
+__all__ = ["Facts", "Sources", "discover", "forget_folders", "restricted"]
 
 
 def discover(group: str, path: Sequence[str] | None = None) -> tuple[PluginSpec, ...]:
@@ -139,6 +140,23 @@ def restricted(found: Discovery, known: Discovery) -> Discovery:
         ),
         failures=found.failures,
     )
+
+
+def forget_folders() -> None:
+    """Let the import system see new files in the folders it knows.
+
+    ``importlib.invalidate_caches`` would raise any exception of any finder, and would import
+    ``importlib.metadata``.
+    """
+    for entry, finder in list(sys.path_importer_cache.items()):
+        if finder is None:
+            # There was no such folder when it was looked for.
+            sys.path_importer_cache.pop(entry, None)
+            continue
+        with Guard():
+            invalidate = getattr(finder, "invalidate_caches", None)
+            if invalidate is not None:
+                invalidate()
 
 
 def _with_slugs(found: Discovery, slug_of: Callable[[PluginSpec], str]) -> Discovery:
