@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from plugreg.cli.command import Group, pass_session
-from plugreg.cli.faults import FINE, NO, no, usage
+from plugreg.cli.faults import FINE, NO, no, refused, usage
 from plugreg.cli.output import Answer
 from plugreg.cli.session import Session
 from plugreg.exceptions import RecordCorruptError
@@ -159,11 +159,20 @@ def copy(session: Session, url: str, *, replace: bool) -> Answer:
 
     target = open_storage(url)
     try:
+        _check_empty(target, replace=replace)
         copy_store(session.storage, target, replace=replace)
         rows = _tables(target)
     finally:
         target.close()
     return Answer("tables", rows, columns={"table": "TABLE", "rows": "ROWS"})
+
+
+def _check_empty(storage: Storage, *, replace: bool) -> None:
+    with storage.transaction() as transaction:
+        tables = transaction.tables()
+    if tables and not replace:
+        rows = f"it has rows in {', '.join(tables)}"
+        raise refused(f"the store is not empty: {rows}", "add --replace", code="not-empty")
 
 
 def _tables(storage: Storage) -> list[dict[str, Any]]:
@@ -204,6 +213,7 @@ def import_(session: Session, file: str, *, replace: bool) -> Answer:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise usage(f"{file!r} cannot be read: {error}", "name a file of `store export`") from error
+    _check_empty(session.storage, replace=replace)
     skipped = import_json(session.storage, text, replace=replace)
     return Answer(
         "tables",

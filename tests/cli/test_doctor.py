@@ -1,0 +1,71 @@
+"""``plugreg doctor``: what is wrong, with the command that mends it."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from plugreg.storage import TinyDBStorage
+
+BROKEN = "raise RuntimeError('boom')\n"
+CRASH = "import os\nos._exit(3)\n"
+
+
+@pytest.fixture
+def filled(shop):
+    """Give a shop with a plugin that works, one that raises, and one that ends its process."""
+    shop.plugin("discount")
+    shop.plugin("broken", BROKEN)
+    shop.plugin("crash", CRASH)
+    return shop
+
+
+class TestDoctor:
+    def test_a_healthy_host(self, filled):
+        """Nothing but the verdict."""
+        filled.wish(discount=True)
+
+        done = filled.run("doctor")
+
+        assert (done.code, done.out) == (0, "ok: nothing is wrong\n")
+        assert filled.run("doctor", "--json").document["repairs"] == []
+
+    def test_what_it_says_to_do_can_be_done(self, filled):
+        """A plugin whose need is off: the command switches that on, and then all is well."""
+        filled.plugin("loyalty", metadata="Requires-Dist: shop-discount\n")
+        filled.wish(loyalty=True)
+
+        done = filled.run("doctor", "--json")
+        assert done.code == 1
+        (row,) = done.document["repairs"]
+        assert row["slug"] == "loyalty"
+        commands = [action["command"] for action in row["actions"]]
+        assert "plugreg activate discount" in commands
+        assert "plugreg activate discount" in filled.run("doctor").out
+
+        filled.run(*shlex.split("activate discount"))
+        assert filled.run("doctor").code == 0
+
+    def test_a_damaged_row(self, filled):
+        """Of whatever table, with the command that sets it aside."""
+        filled.wish(discount=True)
+        storage = TinyDBStorage(filled.store)
+        with storage.transaction() as transaction:
+            transaction.put("plugins", "discount", {"pk": "?"})
+        storage.close()
+
+        done = filled.run("doctor", "--json")
+
+        assert done.code == 1
+        commands = [a["command"] for row in done.document["repairs"] for a in row["actions"]]
+        assert "plugreg store repair --set-aside plugins:discount" in commands
+
+    def test_with_probe(self, filled):
+        """What serves nowhere is loaded in child processes, on demand alone."""
+        filled.wish(crash=True, discount=True)
+
+        done = filled.run("doctor", "--probe", "--json")
+
+        assert done.code == 1
+        assert [row["slug"] for row in done.document["repairs"]] == ["crash"]

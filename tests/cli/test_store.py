@@ -1,0 +1,134 @@
+"""``plugreg store``: a store that is damaged, copied, exported and imported."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+
+import pytest
+
+from plugreg.storage import TinyDBStorage
+
+
+@pytest.fixture
+def damaged(shop):
+    """Give a shop of which one plugin's row cannot be read."""
+    shop.plugin("discount")
+    shop.plugin("tax")
+    shop.wish(discount=True, tax=True)
+    storage = TinyDBStorage(shop.store)
+    with storage.transaction() as transaction:
+        row = transaction.get("plugins", "tax")
+        transaction.put("plugins", "tax", {**row, "active": "perhaps"})
+    storage.close()
+    return shop
+
+
+class TestDamage:
+    def test_list_names_the_row_and_the_command_that_mends_it(self, damaged):
+        """Exit code 5; the rest is listed; the command that it prints does mend it."""
+        done = damaged.run("list")
+        assert done.code == 5
+        assert "discount" in done.out
+        assert "'tax' of table 'plugins' is damaged" in done.err
+        command = re.search(r"plugreg (store repair --set-aside .+)", done.err)[1]
+
+        mended = damaged.run(*shlex.split(command))
+
+        assert mended.code == 0
+        assert damaged.run("list").code == 0
+        assert damaged.run("store", "check").code == 0
+
+    def test_check_names_each(self, damaged):
+        """Exit code 1, and nothing is changed."""
+        before = damaged.store.read_bytes()
+
+        done = damaged.run("store", "check", "--json")
+
+        assert done.code == 1
+        (row,) = done.document["rows"]
+        assert row["command"] == "plugreg store repair --set-aside plugins:tax"
+        assert damaged.store.read_bytes() == before
+
+    def test_what_is_set_aside_is_kept(self, damaged):
+        """In the store itself, and as a secret in exports."""
+        damaged.run("store", "repair", "--set-aside", "plugins:tax")
+
+        storage = TinyDBStorage(damaged.store)
+        (copy,) = storage.read("set_aside").values()
+        storage.close()
+        assert json.loads(copy["value"])["active"] == "perhaps"
+        assert "perhaps" not in damaged.run("store", "export").out
+
+    def test_what_is_not_damaged_stays(self, damaged):
+        """A row that can be read is not moved, nor are others if one cannot be."""
+        before = damaged.store.read_bytes()
+
+        words = ("store", "repair", "--set-aside", "plugins:tax", "--set-aside", "plugins:discount")
+        assert damaged.run(*words).code == 1
+        assert damaged.store.read_bytes() == before
+
+    def test_numbers_go_on(self, damaged):
+        """A damaged counter is made again, so that no number is used twice."""
+        storage = TinyDBStorage(damaged.store)
+        with storage.transaction() as transaction:
+            transaction.put("counters", "pk", {"last": "many"})
+            transaction.put("counters", "generation", {"number": "many", "asked": 0})
+        storage.close()
+
+        words = ("store", "repair", "--set-aside", "counters:pk", "--set-aside")
+        assert damaged.run(*words, "counters:generation").code == 0
+
+        storage = TinyDBStorage(damaged.store)
+        assert storage.read("counters")["pk"] == {"last": 2}
+        assert storage.read("counters")["generation"]["number"] >= storage.revision()
+        storage.close()
+
+    def test_a_damaged_row_of_a_plugin_refuses_the_plugin_alone(self, damaged):
+        """Others are switched; of that one the command that mends it is said."""
+        assert damaged.run("deactivate", "discount").code == 0
+        done = damaged.run("deactivate", "tax", "--json")
+
+        assert done.code == 5
+        assert done.document["error"]["remedy"] == "plugreg store repair --set-aside plugins:tax"
+
+    def test_a_store_that_is_no_store(self, shop):
+        """Exit code 5 for each command, and the file stays."""
+        shop.plugin("discount")
+        shop.write_host()
+        shop.store.write_text("{}")
+        for words in (["list"], ["doctor"], ["store", "check"], ["activate", "discount"]):
+            done = shop.program(*words, "--json")
+            assert (done.code, done.document["error"]["code"]) == (5, "store"), words
+        assert shop.store.read_text() == "{}"
+
+
+class TestMoving:
+    def test_copy(self, damaged, tmp_path):
+        """Everything, as it is; a target that has rows is refused without --replace."""
+        url = f"tinydb:///{tmp_path / 'other.json'}"
+
+        assert damaged.run("store", "copy", url).code == 0
+
+        other = TinyDBStorage(tmp_path / "other.json")
+        assert [*other.read("plugins")] == ["discount", "tax"]
+        other.close()
+        assert damaged.run("store", "copy", url).code == 4
+        assert damaged.run("store", "copy", url, "--replace").code == 0
+
+    def test_export_and_import(self, shop, tmp_path):
+        """What was exported is imported; protected values stay."""
+        shop.plugin("discount")
+        shop.wish(discount=True)
+        path = tmp_path / "backup.json"
+
+        assert shop.run("store", "export", str(path)).code == 0
+        assert path.stat().st_mode & 0o077 == 0
+        assert shop.run("store", "export", "--json").document["store"]["plugreg"] == 1
+        shop.run("deactivate", "discount")
+        assert shop.run("store", "import", str(path)).code == 4
+        assert shop.run("store", "import", str(path), "--replace").code == 0
+
+        assert shop.run("list", "--wanted", "--format", "names").out == "discount\n"
+        assert shop.run("store", "import", str(tmp_path / "none")).code == 2
