@@ -6,17 +6,16 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from plugreg._lifecycle.lifecycle import LifeCycle
-from plugreg._state import asks, leases
-from plugreg._state.asks import WORDS, Asked
 from plugreg._state.heartbeat import Heartbeat
 from plugreg._state.published import Published
-from plugreg._state.watch import Follower, Hints, Watch
 from plugreg._support.lazy import lazy
 from plugreg.records import LoadReport, ProcessFailure, ProcessRecord
 from plugreg.storage import Storage
 
 if TYPE_CHECKING:
+    from plugreg._state.asks import Asked
     from plugreg._state.notes import Notes
+    from plugreg._state.watch import Follower, Watch
 
 
 class Coordination:
@@ -36,8 +35,6 @@ class Coordination:
         self._life = life
         self._heartbeat = heartbeat
         self._storage = storage
-        self._hints = storage if isinstance(storage, Hints) and storage.gives_hints else None
-        self._follower = Follower(self._tick)
 
     @lazy
     def notes(self) -> Notes:
@@ -85,7 +82,11 @@ class Coordination:
             ValueError: If *every* is no positive number.
         """
         self._published.current()
-        return Watch(self._tick, every, self._hints)
+        from plugreg._state.watch import Hints, Watch
+
+        storage = self._storage
+        hints = storage if isinstance(storage, Hints) and storage.gives_hints else None
+        return Watch(self._tick, every, hints)
 
     def keep_up(self) -> None:
         """Refresh before a request is answered, at most every half second.
@@ -128,6 +129,8 @@ class Coordination:
             StorageError: If the storage cannot be used. At the end of the block it means that the
                 work is not known to be done.
         """
+        from plugreg._state import leases
+
         return leases.once(self._storage, key, lease, turn=turn, most=most)
 
     def processes(self) -> tuple[ProcessRecord, ...]:
@@ -166,8 +169,10 @@ class Coordination:
             RegistryNotReady: Before load and after close.
             StorageError: If the storage fails. Nothing is asked then.
         """
-        if what not in WORDS:
-            raise ValueError(f"ask() takes {' or '.join(map(repr, WORDS))}, not {what!r}")
+        from plugreg._state import asks
+
+        if what not in asks.WORDS:
+            raise ValueError(f"ask() takes {' or '.join(map(repr, asks.WORDS))}, not {what!r}")
         snapshot = self._published.current()
         if slug is not None:
             snapshot.get_known(slug)
@@ -215,6 +220,12 @@ class Coordination:
         return self._life.reload(full=full, force=force, collect=collect, everywhere=True)
 
     # -- the parts ---------------------------------------------------------------------------
+
+    @lazy
+    def _follower(self) -> Follower:
+        from plugreg._state.watch import Follower
+
+        return Follower(self._tick)
 
     def _tick(self) -> None:
         self._life.refresh()

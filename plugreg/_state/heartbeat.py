@@ -281,7 +281,7 @@ class Heartbeat:
         return self._key[1]
 
     def _row(self, status: ProcessStatus, seen: float) -> Record:
-        from socket import gethostname
+        from plugreg._support.identity import host_name
 
         serves = (status.generation, status.active)
         if self._serves[0] != serves:
@@ -293,7 +293,7 @@ class Heartbeat:
             "since": self._serves[1],
             "name": self._name,
             "pid": os.getpid(),
-            "host": gethostname(),
+            "host": host_name(),
             "seen": seen,
         }
         if status.slow:

@@ -31,12 +31,20 @@ class ProcessIdentity(NamedTuple):
     space: str = ""
 
 
-def own_identity() -> ProcessIdentity:
-    """Return the identity of this process."""
+def host_name() -> str:
+    """Return the name of this machine, or of this container."""
+    if hasattr(os, "uname"):
+        # It is the same name, without the import of sockets.
+        return os.uname().nodename
     from socket import gethostname
 
+    return gethostname()
+
+
+def own_identity() -> ProcessIdentity:
+    """Return the identity of this process."""
     pid = os.getpid()
-    return ProcessIdentity(gethostname(), pid, _started(pid) or "", _space())
+    return ProcessIdentity(host_name(), pid, _started(pid) or "", _space())
 
 
 def is_gone(process: ProcessIdentity) -> bool | None:
