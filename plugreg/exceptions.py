@@ -7,8 +7,8 @@ and sent to a client, without parsing a string. This module imports no other mod
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
-from typing import Any, ClassVar, Self, dataclass_transform
+from functools import cache, cached_property
+from typing import Any, Self, dataclass_transform
 
 
 class PlugregError(Exception):
@@ -36,20 +36,10 @@ class FormattedError(PlugregError):
     """
 
     template = ""
-    _names: ClassVar[tuple[str, ...]] = ()
-    _defaults: ClassVar[dict[str, Any]] = {}
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        cls.template = " ".join(cls.template.split())
-        if "__init__" not in vars(cls):
-            names = tuple(cls.__annotations__)
-            cls._names = (*cls._names, *names)
-            cls._defaults = cls._defaults | {n: vars(cls)[n] for n in names if n in vars(cls)}
 
     def __init__(self, *values: Any, **named: Any) -> None:
-        names = self._names
-        fields = self._defaults | dict(zip(names, values, strict=False)) | named
+        names, defaults = _parameters(type(self))
+        fields = defaults | dict(zip(names, values, strict=False)) | named
         are_doubled = not named.keys().isdisjoint(names[: len(values)])
         if len(values) > len(names) or are_doubled or fields.keys() != set(names):
             raise TypeError(f"{type(self).__name__} takes the arguments {', '.join(names)}")
@@ -57,12 +47,26 @@ class FormattedError(PlugregError):
         vars(self).update(fields)
 
     def __str__(self) -> str:
-        return self.template.format_map(vars(self))
+        return " ".join(self.template.split()).format_map(vars(self))
 
     @property
     def fields(self) -> dict[str, Any]:
         """The fields by their names, in the order of the arguments."""
-        return {name: getattr(self, name) for name in self._names}
+        names, _ = _parameters(type(self))
+        return {name: getattr(self, name) for name in names}
+
+
+@cache
+def _parameters(cls: type[Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return the names and the defaults of the fields; a class with a constructor adds none."""
+    names: tuple[str, ...] = ()
+    defaults: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        if issubclass(base, FormattedError) and "__init__" not in vars(base):
+            own = tuple(base.__annotations__)
+            names += own
+            defaults |= {name: vars(base)[name] for name in own if name in vars(base)}
+    return names, defaults
 
 
 class PluginNotFoundError(FormattedError, LookupError):

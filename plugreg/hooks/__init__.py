@@ -34,9 +34,11 @@ else:
 
             from plugreg.hooks import _manager, _rows, _tables
 
-            for module in (_manager, _tables, _rows, pluggy):
-                if hasattr(module, name):
-                    return getattr(module, name)
+            # All of them at once, since who asks for one needs most of them.
+            for module in (pluggy, _rows, _tables, _manager):
+                own = vars(module)
+                globals().update({name: own[name] for name in __all__ if name in own})
+            return globals()[name]
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
