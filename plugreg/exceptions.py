@@ -38,11 +38,12 @@ class FormattedError(PlugregError):
     template = ""
 
     def __init__(self, *values: Any, **named: Any) -> None:
-        names, defaults = _parameters(type(self))
+        kind: type = type(self)
+        names, defaults = _parameters(kind)
         fields = defaults | dict(zip(names, values, strict=False)) | named
         are_doubled = not named.keys().isdisjoint(names[: len(values)])
         if len(values) > len(names) or are_doubled or fields.keys() != set(names):
-            raise TypeError(f"{type(self).__name__} takes the arguments {', '.join(names)}")
+            raise TypeError(f"{kind.__name__} takes the arguments {', '.join(names)}")
         super().__init__(*(fields[name] for name in names))
         vars(self).update(fields)
 
@@ -52,7 +53,8 @@ class FormattedError(PlugregError):
     @property
     def fields(self) -> dict[str, Any]:
         """The fields by their names, in the order of the arguments."""
-        names, _ = _parameters(type(self))
+        kind: type = type(self)
+        names, _ = _parameters(kind)
         return {name: getattr(self, name) for name in names}
 
 
