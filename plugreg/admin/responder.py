@@ -69,6 +69,7 @@ class AdminResponder(Responder):
         self._options = options
         self._templates = Templates(options)
         self._signer = Signer(self.api.registry)
+        self._plans: dict[str, Any] = {}
         self._static = {
             "theme.css": ("text/css", theme_css(options.theme)),
             "admin.css": ("text/css", _read_static("admin.css")),
@@ -127,6 +128,7 @@ class AdminResponder(Responder):
             query={},
             fields={},
             text=catalogue(language).gettext,
+            plans=self._plans,
         )
 
     def _show(self, visit: Visit) -> Screen | Redirect:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -71,6 +71,7 @@ class Visit(Frozen):
         query: Parameters of the address.
         fields: Fields of the form, whose token was checked; none for a read.
         text: Translates a sentence into the language of the visit.
+        plans: Plans that this process has made and that may be confirmed, by their digests.
     """
 
     api: PluginAPI
@@ -81,6 +82,7 @@ class Visit(Frozen):
     query: Mapping[str, str]
     fields: Mapping[str, str]
     text: Callable[[str], str]
+    plans: MutableMapping[str, Any]
 
     @property
     def is_change(self) -> bool:

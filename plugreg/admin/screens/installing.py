@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
+from plugreg._support.url_secrets import masked
 from plugreg.admin.jobs import Jobs
 from plugreg.admin.visits import Message, Redirect, Screen, Visit
 from plugreg.api.errors import NotFoundError
 from plugreg.exceptions import InstallError, RequirementError
-from plugreg.install import InstallPlan, Packages
+from plugreg.install import InstallPlan, InstallReport, Packages
+from plugreg.install.installer import Progress
 
-MOST_ENTRIES = 50
+MOST_ENTRIES: Final = 50
 """The most entries of the audit that are shown."""
+
+MOST_PLANS: Final = 20
+"""The most plans that a process remembers until they are confirmed."""
 
 
 def show_install(visit: Visit) -> Screen:
@@ -40,34 +45,38 @@ def plan(visit: Visit) -> Screen:
         return _screen(visit, requirement, wrong=error.reason)
     except InstallError as error:
         return _screen(visit, requirement, wrong=" ".join(error.reasons))
-    values = {"plan": found, "requirement": requirement, "digest": digest_of(found)}
-    return Screen("plan.html", values)
+    digest = digest_of(found)
+    while len(visit.plans) >= MOST_PLANS:
+        visit.plans.pop(next(iter(visit.plans)), None)
+    visit.plans[digest] = found
+    return Screen("plan.html", {"plan": found, "requirement": requirement, "digest": digest})
 
 
-def start(visit: Visit) -> Screen | Redirect:
+def start(visit: Visit) -> Redirect:
     """Begin the installation of a plan that was confirmed, and show its progress.
 
-    If the plan is another one by now, it is shown, to be confirmed again.
+    What is installed is what was shown. A process that has not made the plan makes it again, and
+    installs nothing if it is another one by now.
 
     Args:
         visit: The visit; its fields are ``requirement`` and ``digest``.
     """
-    packages, requirement = _packages(visit), visit.fields.get("requirement", "")
-    try:
-        found = packages.plan(requirement)
-    except (RequirementError, InstallError) as error:
-        return _screen(visit, requirement, wrong=str(error))
-    if digest_of(found) != visit.fields.get("digest") or not found.allowed:
-        words = visit.text("The plan for %(requirement)s has changed; look at it again.")
-        message = Message("alert", words % {"requirement": found.requirement})
-        values = {"plan": found, "requirement": requirement, "digest": digest_of(found)}
-        return Screen("plan.html", values, 409, message)
-    actor = visit.actor.id
-    name = "a service" if actor is None else f"user {actor}"
-    job = Jobs(visit.api.registry.shared.notes).start(
-        found.requirement,
-        lambda progress: packages.install(found, actor=name, progress=progress),
-    )
+    packages, digest = _packages(visit), visit.fields.get("digest", "")
+    requirement, actor = visit.fields.get("requirement", ""), _audit_name(visit)
+    shown = visit.plans.get(digest)
+    changed = visit.text("The plan is another one by now. Make it again, and look at it.")
+
+    def install(progress: Progress) -> InstallReport:
+        planned = shown
+        if planned is None:
+            progress("Making the plan again")
+            planned = packages.plan(requirement)
+            if digest_of(planned) != digest:
+                raise InstallError([changed])
+        return packages.install(planned, actor=actor, progress=progress)
+
+    name = requirement if shown is None else shown.requirement
+    job = Jobs(visit.api.registry.shared.notes).start(masked(name), install)
     return Redirect(visit.address(f"install/jobs/{job}/"))
 
 
@@ -93,10 +102,9 @@ def roll_back(visit: Visit) -> Redirect:
     """
     here = visit.address("install/")
     number = visit.fields.get("generation", "")
-    actor = visit.actor.id
-    name = "a service" if actor is None else f"user {actor}"
     try:
-        _packages(visit).rollback(int(number) if number.isdecimal() else None, actor=name)
+        chosen = int(number) if number.isdecimal() else None
+        _packages(visit).rollback(chosen, actor=_audit_name(visit))
     except InstallError as error:
         words = visit.text("Generation %(number)s does not serve: %(reason)s")
         reason = " ".join(error.reasons)[:800]
@@ -113,6 +121,11 @@ def digest_of(plan: InstallPlan) -> str:
     """
     changes = [(c.name, c.before, c.after, c.sha256) for c in plan.changes]
     return blake2b(repr((plan.requirement, changes)).encode(), digest_size=16).hexdigest()
+
+
+def _audit_name(visit: Visit) -> str:
+    actor = visit.actor.id
+    return "a service" if actor is None else f"user {actor}"
 
 
 def _packages(visit: Visit) -> Packages:

@@ -1,0 +1,168 @@
+"""What needs attention, and the processes."""
+
+from __future__ import annotations
+
+import pytest
+
+from plugreg import CircuitPolicy, Plugin, PluginRegistry, hookimpl, hookspec
+from plugreg.api import Actor
+from plugreg.storage import MemoryStorage
+
+
+class Hooks:
+    @hookspec
+    def price(self): ...
+
+
+class Faulty(Plugin):
+    @hookimpl
+    def price(self):
+        return 1 / 0
+
+
+def test_repairs_are_those_of_the_registry(visitor, registry):
+    """Each has its severity, code and text, as ``registry.repairs()`` has it."""
+    page = visitor("attention/")
+    repairs = registry.repairs()
+
+    assert repairs
+    for repair in repairs:
+        assert repair.code in page.doc.text
+        assert " ".join(repair.text.split()) in page.doc.text
+    assert "out of &lt;order&gt;" in page.text
+
+
+def test_an_empty_list_says_so(visitor, registry):
+    """Where nothing is wrong, that stands there."""
+    registry.switch({"broken": False, "tea": False})
+    page = visitor("attention/")
+
+    assert registry.repairs() == ()
+    assert "Nothing needs attention." in page.doc.text
+
+
+def test_an_action_is_run_and_reported(visitor_of):
+    """The button does what its label says, and the answer names the plugin."""
+    with PluginRegistry(
+        "shop",
+        hookspecs=[Hooks],
+        builtin=[("faulty", Faulty)],
+        circuit=CircuitPolicy(max_failures=1, within=60, cool_down=600),
+    ) as registry:
+        registry.load()
+        registry.activate("faulty")
+        registry.call(Hooks.price)
+        assert registry.get("faulty").circuit == "open"
+        visitor = visitor_of(registry)
+
+        page = visitor("attention/").press("Close the circuit of faulty")
+
+        assert registry.get("faulty").circuit == "closed"
+        (said,) = page.doc.roles["status"]
+        assert said.startswith("faulty:")
+
+        registry.call(Hooks.price)
+        page = visitor("plugins/faulty/runtime/").press("Reset")
+
+        assert registry.get("faulty").circuit == "closed"
+        assert page.doc.roles["status"] == ["faulty is called again: its circuit is closed."]
+
+
+def test_switching_leads_to_the_question(visitor, registry):
+    """What switches a plugin asks first, and comes back here."""
+    question = visitor("attention/").follow("Deactivate broken")
+
+    assert question.doc.headings == ["Deactivate broken?"]
+
+    page = question.press("Deactivate")
+
+    assert page.address.partition("#")[0].endswith("/admin/attention/")
+    assert not registry.get("broken").wanted
+
+
+def test_an_action_that_is_gone_changes_nothing(visitor, registry):
+    """A page that is older than the repair says that it is no more."""
+    page = visitor("attention/")
+    registry.deactivate("broken")
+    page = page.press("Try broken again")
+
+    assert page.doc.roles["status"] == ["broken: this needs no attention any more."]
+
+
+def test_staff_sees_what_is_wrong_and_has_no_buttons(visit_as):
+    """Who may not switch is not offered to."""
+    page = visit_as(Actor(2, is_staff=True))("attention/")
+
+    if page.status == 200:
+        assert page.buttons() == []
+
+
+def test_processes_say_who_runs_what(visitor):
+    """The one that answers is there, with its plugins, and all can be reloaded."""
+    page = visitor("processes/")
+
+    assert "up to date" in page.doc.text
+    assert "tea" in page.doc.text
+    assert page.press("Reload all processes").doc.roles["status"]
+
+
+@pytest.mark.parametrize("path", ["", "plugins/tea/", "attention/", "processes/", "my-settings/"])
+def test_safe_mode_is_said_on_every_screen(visitor_of, path):
+    """The banner says that nothing is lost, and how to leave; nothing is stored by looking."""
+    storage = MemoryStorage()
+    with PluginRegistry("shop", builtin=[("tea", Plugin)], storage=storage) as before:
+        before.load()
+        before.activate("tea")
+    with PluginRegistry("shop", builtin=[("tea", Plugin)], storage=storage, safe_mode=True) as it:
+        it.load()
+        revision = storage.revision()
+        page = visitor_of(it)(path)
+
+        assert page.status == 200
+        assert "Safe mode: no plugin is loaded." in page.doc.text
+        assert "Nothing was changed or deleted" in page.doc.text
+        assert "PLUGREG_SAFE_MODE" in page.doc.text
+        assert storage.revision() == revision
+
+
+def test_in_safe_mode_plugins_can_be_switched(visitor_of):
+    """A change is stored, and takes effect at the next start."""
+    storage = MemoryStorage()
+    with PluginRegistry("shop", builtin=[("tea", Plugin)], storage=storage, safe_mode=True) as it:
+        it.load()
+        page = visitor_of(it)("plugins/tea/activate/").press("Activate")
+
+        assert page.doc.roles["status"] == ["tea is switched on, and starts when safe mode ends."]
+    with PluginRegistry("shop", builtin=[("tea", Plugin)], storage=storage) as after:
+        after.load()
+        assert after.get("tea").active
+
+
+def test_looking_stores_nothing_that_others_read(visitor, registry):
+    """No screen raises the number of changes, or writes a row beside the key of tokens."""
+    visitor()
+    revision = registry.storage.revision() if hasattr(registry, "storage") else None
+    for path in (
+        "",
+        "plugins/tea/",
+        "plugins/tea/settings/",
+        "plugins/tea/failures/",
+        "plugins/tea/runtime/",
+        "plugins/tea/files/",
+        "plugins/tea/deactivate/",
+        "attention/",
+        "processes/",
+        "my-settings/",
+    ):
+        assert visitor(path).status == 200
+    if revision is not None:
+        assert registry.storage.revision() == revision
+
+
+def test_before_load_and_after_close_the_page_says_so(visitor_of):
+    """A registry that is not loaded is answered with 503 in the frame of the page."""
+    registry = PluginRegistry("shop")
+    page = visitor_of(registry)()
+
+    assert page.status == 503
+    assert page.doc.headings == ["Not available just now"]
