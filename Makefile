@@ -1,7 +1,7 @@
 # What is needed: a python3 of 3.11 or newer, make, and the package registries.
 #
 #   make demo    walk through the life of plugins in the sample shop
-#   make serve   serve the shop's plugin API on 127.0.0.1, to be tried with curl
+#   make serve   serve the shop's page for operators and its plugin API on 127.0.0.1
 #   make test    lint, types, every test on the built wheel with the newest Python that is found,
 #                and a part of them with the oldest Python and the lowest dependencies
 #   make bench   measure plugreg beside its peers; make bench-quick does less, in two minutes
@@ -17,7 +17,8 @@ SERVE_PORT ?= 8000
 PIP := build/tools/bin/pip --disable-pip-version-check
 PLUGREG := build/wheels/plugreg-*.whl
 SOURCES := pyproject.toml README.md LICENSE pytest_plugreg.py $(shell find plugreg sample_plugins \
-	-name '*.py' -o -name '*.js' -o -name 'py.typed' -o -name 'pyproject.toml')
+	-name '*.py' -o -name '*.js' -o -name '*.css' -o -name '*.html' -o -name '*.mo' \
+	-o -name 'py.typed' -o -name 'pyproject.toml')
 
 # Without the folder it is started in on its path, a Python tests what is installed.
 export PYTHONSAFEPATH := 1
@@ -96,7 +97,7 @@ build/pluggy/done: build/tools/done | .venv/done
 .venv-serve/done: build/wheels/done
 	$(PYTHON) -m venv --clear --without-pip .venv-serve
 	$(PIP) --python .venv-serve/bin/python install --quiet \
-		"$$(echo $(PLUGREG))[starlette]" "$$(echo build/wheels/shop-*.whl)[serve]"
+		"$$(echo $(PLUGREG))[admin,starlette]" "$$(echo build/wheels/shop-*.whl)[serve]"
 	$(PIP) --python .venv-serve/bin/python install --quiet --no-deps build/wheels/shop*.whl
 	@touch $@
 

@@ -106,6 +106,19 @@ def test_each_grade_has_a_token(server):
     assert dict(rows[1:]) == {"superuser": "superuser", "staff": "staff", "reader": "authenticated"}
 
 
+def test_a_browser_signs_in_and_sees_the_page(server):
+    """The address that is printed first asks for one of the tokens, which opens the page."""
+    cookies = urllib.request.HTTPCookieProcessor()
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), cookies)
+    with opener.open(f"{server.address}/") as answer:
+        assert "superuser" in answer.read().decode()
+    with opener.open(f"{server.address}/", b"token=superuser") as answer:
+        page = answer.read().decode()
+
+        assert answer.url == f"{server.address}/admin/"
+        assert "plugins/greeting/activate/" in page
+
+
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_cleanly(server, sign):
     """Ctrl-C ends it without a word, as does being told to end, and it leaves no file behind."""

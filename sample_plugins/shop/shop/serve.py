@@ -1,7 +1,7 @@
-"""The plugin API of the shop over HTTP, to be tried with curl: ``python -m shop.serve``.
+"""The shop's page for operators, and its plugin API: ``python -m shop.serve``.
 
 It answers on the loopback address only, with three tokens that everybody may know, and forgets all
-when it ends. Ctrl-C ends it.
+when it ends. The page is for a browser, the API for curl. Ctrl-C ends it.
 """
 
 import argparse
@@ -11,12 +11,19 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.resources import files
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import uvicorn
+from starlette.applications import Starlette
 from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
 
+from plugreg import PluginRegistry
 from plugreg.adapters.starlette import create_app
+from plugreg.admin import AdminPage
 from plugreg.api import Actor
 from shop.app import make_registry
 from shop.page import say, show, table
@@ -31,13 +38,42 @@ ACTORS = {
 """Who says which token. Words that can be read here protect nothing: a host has its users' own."""
 
 
+COOKIE = "shop_token"
+
+
 def identify(request: Request) -> Actor | None:
     """Say who asks: the one whose token the request has, and nobody without one.
 
-    A host looks into its table of users here, or into its session.
+    A program sends it in a header, a browser in the cookie that signing in has set. A host looks
+    into its table of users here, or into its session.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return ACTORS.get(token) if scheme == "Token" else None
+    if not scheme:
+        token = request.cookies.get(COOKIE, "")
+    return ACTORS.get(token) if scheme in ("", "Token") else None
+
+
+async def sign_in(request: Request) -> Response:
+    """Show who can sign in, and remember in a cookie who did."""
+    if request.method == "POST":
+        token = parse_qs((await request.body()).decode()).get("token", [""])[0]
+        answer = RedirectResponse("/admin/", 303)
+        answer.set_cookie(COOKIE, token if token in ACTORS else "", httponly=True, samesite="lax")
+        return answer
+    policy = {"Content-Security-Policy": "default-src 'none'; style-src 'self'"}
+    html = files("shop").joinpath("sign_in.html").read_text(encoding="utf-8")
+    return HTMLResponse(html, headers=policy)
+
+
+def make_site(registry: PluginRegistry) -> Starlette:
+    """Return the site: signing in at its root, then the page and the API of the registry."""
+    page = AdminPage(title="Shop", sign_in="/")
+    return Starlette(
+        routes=[
+            Route("/", sign_in, methods=["GET", "POST"]),
+            Mount("/", create_app(registry, identify=identify, admin=page)),
+        ]
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,8 +103,8 @@ def serve(listening: socket.socket) -> None:
         make_registry(Path(folder) / "plugins.json") as registry,
     ):
         registry.load()
-        app = create_app(registry, identify=identify)
-        Server(uvicorn.Config(app, log_level="warning", lifespan="off")).run(sockets=[listening])
+        site = make_site(registry)
+        Server(uvicorn.Config(site, log_level="warning", lifespan="off")).run(sockets=[listening])
 
 
 class Server(uvicorn.Server):
@@ -82,11 +118,11 @@ class Server(uvicorn.Server):
 
 def introduce(address: str) -> None:
     """Print where the shop is, who may ask, and what to try first."""
-    say(f"The shop serves its plugin API at {address}/api/plugins/.")
+    say(f"The shop's page for operators is at {address}/ and its plugin API at /api/plugins/.")
     say("The tokens are words, since only this machine can reach it:")
     grades = ((token, actor.grade.name.lower()) for token, actor in ACTORS.items())
     table(("token", "grade"), grades)
-    say("To try in another window; more is in docs/host/http.md:")
+    say("A browser asks which one to sign in with. For curl, more is in docs/host/http.md:")
     with_token = "curl -H 'Authorization: Token"
     show(f"{with_token} reader' '{address}/api/plugins/?limit=2'", "two of the plugins")
     show(
