@@ -18,7 +18,7 @@ function take(text, names) {
 const live = document.createElement("div");
 live.className = "hidden";
 live.setAttribute("aria-live", "polite");
-document.querySelector("main")?.append(live);
+document.querySelector(".plugreg")?.append(live);
 function announce(words) {
   live.textContent = "";
   setTimeout(() => { live.textContent = words; }, 100);
@@ -76,7 +76,8 @@ function prepareProgress() {
   setTimeout(async () => {
     const answer = await fetch(location.href).catch(() => null);
     if (!answer?.ok) { job.dataset.progress = String(delay / 1000); return prepareProgress(); }
-    const fresh = take(await answer.text(), ["job"]);
+    const fresh = take(await answer.text(), ["main"]);
+    document.title = fresh.title;
     if (!fresh.querySelector("[data-progress]")) announce(fresh.querySelector("h1").textContent);
   }, delay);
 }
