@@ -4,6 +4,7 @@
 #   make serve   serve the shop's page for operators and its plugin API on 127.0.0.1
 #   make test    lint, types, every test on the built wheel with the newest Python that is found,
 #                and a part of them with the oldest Python and the lowest dependencies
+#   make test-browser   test the page for operators in Chromium, which it installs on Debian
 #   make bench   measure plugreg beside its peers; make bench-quick does less, in two minutes
 #   make docs    build the documentation into build/docs; make docs-links looks at its external links
 #   make clean   remove all that these have made
@@ -24,8 +25,8 @@ SOURCES := pyproject.toml README.md LICENSE pytest_plugreg.py $(shell find plugr
 export PYTHONSAFEPATH := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo serve test lint test-newest test-oldest test-next-pluggy bench bench-quick bench-hot docs docs-links \
-	clean always
+.PHONY: demo serve test lint test-newest test-oldest test-browser test-next-pluggy browser bench \
+	bench-quick bench-hot docs docs-links clean always
 .DELETE_ON_ERROR:
 
 demo: .venv-demo/done
@@ -141,6 +142,19 @@ test-oldest: .venv-oldest/done build/samples/done
 		--resolution lowest-direct --output-file build/lowest.txt pyproject.toml
 	.venv/bin/uv pip install --quiet --python .venv-oldest/bin/python \
 		--requirement build/lowest.txt $(PLUGREG)
+	@touch $@
+
+# The page in a real browser: part of the tests, which are skipped where there is none.
+test-browser: browser build/samples/done
+	$(TESTS) PLUGREG_TEST_NO_SKIP=1 .venv/bin/pytest $(AT_ONCE) tests/browser
+
+# Debian's package; elsewhere a program named chromium has to be on the path.
+browser: .venv/browser
+	@command -v chromium >/dev/null || { apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive \
+		apt-get install --quiet=2 --yes --no-install-recommends chromium; }
+
+.venv/browser: .venv/done
+	$(PIP) --python .venv/bin/python install --quiet --group browser
 	@touch $@
 
 # Advice, and no part of the tests: the tests of the hooks on pluggy's next release, where its

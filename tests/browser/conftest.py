@@ -102,8 +102,7 @@ def start_host(samples, tmp_path_factory):
             try:
                 port = process.stdout.readline().strip()
                 assert port, "the host did not start"
-                prefix = "/".join(["", *filter(None, [options.get("prefix", "")])])
-                yield f"http://127.0.0.1:{port}{prefix}/admin/"
+                yield f"http://127.0.0.1:{port}/admin/"
             finally:
                 process.kill()
 

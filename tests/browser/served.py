@@ -1,6 +1,6 @@
 """A host with the page, as a process of its own: ``python served.py OPTIONS`` prints its port.
 
-Options are JSON: ``framework``, ``prefix``, ``store``, ``active`` (slugs, or null for all that
+Options are JSON: ``framework``, ``store``, ``active`` (slugs, or null for all that
 there are), ``wheels`` (a folder of wheels that can be installed) and ``many`` (a number of plugins
 without code). Who a browser is says its cookie ``who``.
 """
@@ -23,6 +23,9 @@ from plugreg.admin import AdminPage
 from plugreg.api import Actor
 from plugreg.install import InstallPolicy, PipInstaller
 from plugreg.storage import TinyDBStorage
+
+PREFIXES = ("x/y", "")
+"""Where each framework serves the page; Starlette mounts it there."""
 
 ACTORS = {
     "superuser": Actor(1, is_staff=True, is_superuser=True),
@@ -70,9 +73,14 @@ def make_registry(options) -> PluginRegistry:
 
 
 def starlette(registry, **options):
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
     from plugreg.adapters.starlette import create_app
 
-    return create_app(registry, identify=lambda request: who(request.cookies), **options)
+    options = {"identify": lambda request: who(request.cookies), **options}
+    mounted = Mount("/x/y", create_app(registry, **options))
+    return Starlette(routes=[mounted, Mount("/", create_app(registry, **options))])
 
 
 def fastapi(registry, **options):
@@ -81,7 +89,10 @@ def fastapi(registry, **options):
     from plugreg.adapters.fastapi import create_router
 
     app = FastAPI()
-    app.include_router(create_router(registry, identify=lambda r: who(r.cookies), **options))
+    for prefix in PREFIXES:
+        identify = lambda request: who(request.cookies)  # noqa: E731
+        router = create_router(registry, identify=identify, prefix=prefix, **options)
+        app.include_router(router)
     return app
 
 
@@ -91,7 +102,10 @@ def flask(registry, **options):
     from plugreg.adapters.flask import create_blueprint
 
     app = Flask("host", static_folder=None)
-    app.register_blueprint(create_blueprint(registry, identify=lambda r: who(r.cookies), **options))
+    for prefix in PREFIXES:
+        identify = lambda request: who(request.cookies)  # noqa: E731
+        names = {"name": f"plugreg{len(prefix)}", "prefix": prefix}
+        app.register_blueprint(create_blueprint(registry, identify=identify, **names, **options))
     return app
 
 
@@ -111,9 +125,15 @@ def django(registry, **options):
 
     from plugreg.adapters import django as adapter
 
-    global urlpatterns
-    urlpatterns = adapter.urlpatterns(registry, identify=lambda r: who(r.COOKIES), **options)
+    for prefix in PREFIXES:
+        identify = lambda request: who(request.COOKIES)  # noqa: E731
+        urlpatterns.extend(
+            adapter.urlpatterns(registry, identify=identify, prefix=prefix, **options)
+        )
     return WSGIHandler()
+
+
+urlpatterns: list = []
 
 
 class Quiet(WSGIRequestHandler):
@@ -149,7 +169,7 @@ def main() -> None:
     with make_registry(options) as registry, registry.watch(0.2):
         page = AdminPage(title="Shop")
         make = {"starlette": starlette, "fastapi": fastapi, "flask": flask, "django": django}
-        app = make[framework](registry, prefix=options.get("prefix", ""), admin=page)
+        app = make[framework](registry, admin=page)
         serve = serve_asgi if framework in ("starlette", "fastapi") else serve_wsgi
         # It ends with the one who started it.
         Thread(target=serve, args=[app], daemon=True).start()
