@@ -132,7 +132,9 @@ class Activator:
                 brings, failures = _find_brought(active)
                 if not has_settings:
                     failures += _unread_settings(slug, plugin)
-                return Activation(replace(active, brings=brings), failures)
+                if brings:
+                    active = replace(active, brings=brings)
+                return Activation(active, failures)
         except BaseException:
             self._undo(begun)
             raise

@@ -29,7 +29,7 @@ __all__ = ["Frozen", "FrozenType", "NamedTuple", "arguments", "replace"]
 
 T = TypeVar("T", bound="Frozen")
 
-_MANY: Final = 1_000
+_MANY: Final = 300
 """How many objects of one class make it pay off that a constructor is compiled for it."""
 
 _set = object.__setattr__

@@ -8,6 +8,7 @@ specification "Core metadata".
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -84,22 +85,15 @@ def headers(text: str) -> Iterator[tuple[str, str]]:
     Yields:
         Name, in lower case, and value of each header.
     """
-    name = ""
-    lines: list[str] = []
     # The description follows an empty line, and may be long.
     head = text.replace("\r\n", "\n").replace("\r", "\n").partition("\n\n")[0]
+    if "\n " in head or "\n\t" in head:
+        head = re.sub(r"[ \t]*(?:\n[ \t]+)+", " ", head)
     for line in head.split("\n"):
-        if name and line[:1] in (" ", "\t"):
-            lines.append(line.strip())
-            continue
-        if name:
-            yield name, " ".join(filter(None, lines))
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip() or " " in name:
             return
-        name, lines = name.lower(), [value.strip()]
-    if name:
-        yield name, " ".join(filter(None, lines))
+        yield name.lower(), value.strip()
 
 
 def _read(spec: PluginSpec, distribution: str) -> PluginFacts:
