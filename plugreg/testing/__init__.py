@@ -1,7 +1,7 @@
-"""The kit for authors of plugins: hosts for tests.
+"""The kit for authors of plugins: hosts for tests, and the checks of conformance.
 
 The fixture ``plugin_host`` comes with pytest's entry point, and needs no import. A host gives its
-authors one of its own with `host_fixture`. See
+authors one of its own with `host_fixture`. `Conformance` is a base class for tests. See
 ``docs/author/testing.md``.
 """
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from plugreg.testing.before import OldSettings, stored
+    from plugreg.testing.checks import CHECKS, Check, run_checks
     from plugreg.testing.client import APIClient, APIResponse
+    from plugreg.testing.conformance import Conformance, ConformanceWarning
     from plugreg.testing.expecting import ExpectedFailure
     from plugreg.testing.fixtures import host_fixture
     from plugreg.testing.host import PluginHost
@@ -20,7 +22,9 @@ else:
     _NAMES = MappingProxyType(
         {
             "before": "OldSettings stored",
+            "checks": "CHECKS Check run_checks",
             "client": "APIClient APIResponse",
+            "conformance": "Conformance ConformanceWarning",
             "expecting": "ExpectedFailure",
             "fixtures": "host_fixture",
             "host": "PluginHost",
@@ -39,12 +43,17 @@ else:
 
 
 __all__ = [
+    "CHECKS",
     "APIClient",
     "APIResponse",
+    "Check",
+    "Conformance",
+    "ConformanceWarning",
     "ExpectedFailure",
     "OldSettings",
     "PluginHost",
     "TestTime",
     "host_fixture",
+    "run_checks",
     "stored",
 ]

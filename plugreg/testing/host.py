@@ -64,7 +64,8 @@ class PluginHost:
     ) -> None:
         specs, mixins, plugins = _sorted_parts(parts, host)
         self._slugs = [spec.slug for spec in objects.find(plugins, source=Source.BUILTIN).specs]
-        self._failures: list[PluginFailure] = []
+        self.failures: list[PluginFailure] = []
+        """All failures until now, in their order."""
         self._expected: list[ExpectedFailure] = []
         self._reported = options.get("on_failure")
         self._checks_residue = residue
@@ -194,7 +195,7 @@ class PluginHost:
             The expectation. As a context manager it is judged at the end of its block.
         """
         stage = None if stage is None else str(stage)
-        expected = ExpectedFailure(lambda: tuple(self._failures), stage, match, slug)
+        expected = ExpectedFailure(lambda: tuple(self.failures), stage, match, slug)
         self._expected.append(expected)
         return expected
 
@@ -210,7 +211,7 @@ class PluginHost:
         self._changed |= ambient(before, surroundings())
         faults = [
             f"{describe(failure)}\n{failure.traceback}".rstrip()
-            for failure in self._failures
+            for failure in self.failures
             if not any(expected.fits(failure) for expected in self._expected)
         ]
         for expected in self._expected:
@@ -226,7 +227,7 @@ class PluginHost:
     # -- the parts ---------------------------------------------------------------------------
 
     def _note(self, failure: PluginFailure) -> None:
-        self._failures.append(failure)
+        self.failures.append(failure)
         if self._reported is not None:
             self._reported(failure)
 

@@ -1,0 +1,82 @@
+"""The program of a child: it imports a plugin, or tries its whole life, and writes what it saw."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+from plugreg.testing.children import ANSWER, REQUEST
+
+
+def main(folder: str) -> NoReturn:
+    """Do what the request in *folder* asks for, write the answer beside it, and end.
+
+    Args:
+        folder: The folder.
+    """
+    place = Path(folder)
+    request = json.loads((place / REQUEST).read_text(encoding="utf-8"))
+    act = {"import": _import, "life": _life}[request["act"]]
+    answer = act(request)
+    (place / ANSWER).write_text(json.dumps(answer), encoding="utf-8")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads and exit functions of the plugin have no say any more.
+    os._exit(0)
+
+
+def _import(request: dict[str, Any]) -> dict[str, Any]:
+    """Import the plugin's module, and return what that did to the process."""
+    # What every plugin imports, and what a host has imported before, is not the plugin's doing.
+    for name in ("logging", "pluggy", "plugreg.mixins", "plugreg.mixins.settings", "plugreg"):
+        import_module(name)
+    from plugreg import Plugin  # noqa: F401
+    from plugreg.testing.residue import changes, surroundings
+
+    before, modules = surroundings(), {*sys.modules}
+    out, err = io.StringIO(), io.StringIO()
+    fault, code = None, "K301"
+    started = time.perf_counter()
+    module, _, attribute = request["value"].partition(":")
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            found: Any = import_module(module)
+            for name in filter(None, attribute.split(".")):
+                found = getattr(found, name)
+    except SystemExit as error:
+        code, fault = "K302", f"it calls sys.exit({error.code!r})"
+    except BaseException as error:  # noqa: BLE001 - Whatever it is, it is the answer.
+        fault = f"{type(error).__name__}: {error}"
+    return {
+        "seconds": time.perf_counter() - started,
+        "fault": fault,
+        "code": code,
+        "printed": out.getvalue() + err.getvalue(),
+        "changes": list(changes(before, surroundings())),
+        "modules": sorted({name.partition(".")[0] for name in {*sys.modules} - modules}),
+    }
+
+
+def _life(request: dict[str, Any]) -> dict[str, Any]:
+    from plugreg.contract import Contract
+    from plugreg.testing.host import PluginHost
+    from plugreg.testing.living import live
+    from plugreg.testing.observations import as_rows
+    from plugreg.testing.specs import find_mixins, find_specs
+
+    contract = Contract.read(request["contract"])
+    plugin = (request["slug"], request["value"])
+    parts = [*find_specs(contract), *find_mixins(contract), plugin]
+
+    def make_host(*, options: Any = None, **named: Any) -> PluginHost:
+        given = {"host_version": contract.version, "on_failure": None, **(options or {})}
+        return PluginHost(parts, host=contract.host, options=given, **named)
+
+    return {"seen": as_rows(live(make_host, name=request["value"]))}

@@ -1,0 +1,196 @@
+"""The checks as a class of tests."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from plugreg._support.slugs import slugify
+from plugreg.contract import Contract, Finding, NoPluginError
+from plugreg.contract.projects import PluginProject, folder_project, read_pyproject
+from plugreg.discovery import discover
+from plugreg.mixins import MixinSpec
+from plugreg.testing.checks import CHECKS, KitReport, run_checks
+from plugreg.testing.host import MakeRegistry, PluginHost
+from plugreg.testing.subject import Subject
+
+
+class ConformanceWarning(UserWarning):
+    """A check has a finding that is no error."""
+
+
+class Conformance:
+    """Base class of tests: one test for each check of ``docs/reference/checks.md``.
+
+    A finding that is an error fails its test, a warning is a `ConformanceWarning`. The plugin is
+    imported in a child first, and tried in this process then. Class attributes say what is
+    checked; a host may set all but the plugin in a class of its own.
+
+    Attributes:
+        plugin: ``"module:Class"``, or the class itself.
+        hookspecs: Classes and modules with the host's specifications.
+        mixins: The host's capabilities, beside those of plugreg.
+        contract: The contract, or the file of one, in place of these two.
+        make_registry: Makes the host's registry, in place of these three.
+        host: Name of the host. Defaults to the group in which the project has the plugin.
+        host_version: Version of the host.
+        project: Folder with ``pyproject.toml``. Defaults to the nearest one that names the plugin.
+        exempt: Reasons by code, beside those of ``[tool.plugreg.check]``.
+    """
+
+    plugin: ClassVar[Any] = None
+    hookspecs: ClassVar[Iterable[Any]] = ()
+    mixins: ClassVar[Iterable[MixinSpec]] = ()
+    contract: ClassVar[Any] = None
+    make_registry: ClassVar[MakeRegistry | None] = None
+    host: ClassVar[str | None] = None
+    host_version: ClassVar[str | None] = None
+    project: ClassVar[Any] = None
+    exempt: ClassVar[Mapping[str, str]] = {}
+
+    @pytest.fixture(scope="class")
+    def conformance_report(self, request: pytest.FixtureRequest) -> KitReport:
+        """Run all checks once for the class."""
+        cls: type[Conformance] = request.cls
+        if cls.plugin is None:
+            pytest.skip(f"{cls.__name__} names no plugin")
+        subject, exempt = _subject(cls)
+        return run_checks(subject, {**exempt, **cls.exempt})
+
+    @pytest.mark.parametrize("code", [check.code for check in CHECKS])
+    def test_conforms(self, code: str, conformance_report: KitReport) -> None:
+        """The plugin has no error of this code."""
+        found = [finding for finding in conformance_report.findings if finding.code == code]
+        errors = [str(finding) for finding in found if finding.level == "error"]
+        for finding in found:
+            if finding.level == "warning":
+                warnings.warn(ConformanceWarning(str(finding)), stacklevel=1)
+        if errors:
+            pytest.fail("\n".join(errors), pytrace=False)
+
+
+def _subject(cls: type[Conformance]) -> tuple[Subject, Mapping[str, str]]:
+    """Return what is checked, and the exemptions of its project."""
+    value = cls.plugin if isinstance(cls.plugin, str) else _value_of(cls.plugin)
+    folder, group = _find_project(cls, value)
+    contract = _contract(cls, (group or "host.plugins").removesuffix(".plugins"))
+    if folder is not None and group == contract.group:
+        project = folder_project(folder, contract.group)
+        points = {name: each for name, each in project.entry_points.items() if each == value}
+        project = project.__replace__(entry_points=points)
+        has_package = True
+    else:
+        project, has_package = _installed(contract.group, value), False
+    [slug, *_] = [*map(slugify, project.entry_points)]
+    subject = Subject(
+        contract,
+        value,
+        slug,
+        project,
+        has_package=has_package,
+        make_host=_host_maker(cls, contract, slug),
+    )
+    return subject, project.settings.get("exempt", {}) if has_package else {}
+
+
+def _value_of(plugin: Any) -> str:
+    return f"{plugin.__module__}:{plugin.__qualname__}"
+
+
+def _contract(cls: type[Conformance], host: str) -> Contract:
+    if isinstance(cls.contract, Contract):
+        return cls.contract
+    if cls.contract is not None:
+        return Contract.read(cls.contract)
+    if cls.make_registry is not None:
+        with vars_of(cls)["make_registry"]() as registry:
+            return Contract.of(registry)
+    return Contract.of_specs(
+        cls.host or host, cls.hookspecs, mixins=cls.mixins, version=cls.host_version
+    )
+
+
+def vars_of(cls: type[Conformance]) -> Mapping[str, Any]:
+    """Return the attributes of a class as they were written: functions are not bound.
+
+    Args:
+        cls: The class.
+    """
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        found |= vars(base)
+    return {
+        name: value.__func__ if isinstance(value, staticmethod) else value
+        for name, value in found.items()
+    }
+
+
+def _host_maker(cls: type[Conformance], contract: Contract, slug: str) -> Any:
+    """Return what makes a host with the plugin alone."""
+    parts: list[Any] = [(slug, cls.plugin)]
+    make_registry = vars_of(cls)["make_registry"]
+    if make_registry is None:
+        from plugreg.testing.specs import find_mixins, find_specs
+
+        parts += list(cls.hookspecs) or find_specs(contract)
+        parts += list(cls.mixins) or find_mixins(contract)
+
+    def make_host(*, options: Any = None, **named: Any) -> PluginHost:
+        given = {} if make_registry is not None else {"host_version": contract.version}
+        return PluginHost(
+            parts,
+            make_registry=make_registry,
+            host=contract.host,
+            options={**given, **(options or {})},
+            **named,
+        )
+
+    return make_host
+
+
+def _find_project(cls: type[Conformance], value: str) -> tuple[Path | None, str | None]:
+    """Return the project that names the plugin, and the group in which it does."""
+    folders: Iterable[Path]
+    if cls.project is not None:
+        folders = [Path(cls.project)]
+    else:
+        file = Path(inspect.getfile(cls)).absolute()
+        folders = [*file.parents, Path.cwd()]
+    for folder in folders:
+        for group in _groups(folder, value):
+            return folder, group
+    return None, None
+
+
+def _groups(folder: Path, value: str) -> Iterator[str]:
+    try:
+        project = read_pyproject(folder).get("project", {})
+    except NoPluginError:
+        return
+    for group, points in project.get("entry-points", {}).items():
+        if value in points.values():
+            yield group
+
+
+def _installed(group: str, value: str) -> PluginProject:
+    """Return the installed plugin, or its modules alone where it is not installed."""
+    import sys
+
+    name = next((spec.name for spec in discover(group) if spec.value == value), None)
+    slug = name or slugify(value.rpartition(":")[2] or value.rpartition(".")[2])
+    search = tuple(filter(None, sys.path))
+    return PluginProject(
+        entry_points={slug: value},
+        requires=(),
+        search=search,
+        shown=str(Path.cwd()),
+        metadata={},
+    )
+
+
+__all__ = ["Conformance", "ConformanceWarning", "Finding"]

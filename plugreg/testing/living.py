@@ -1,0 +1,405 @@
+"""The life of a plugin, tried in this process: switched on and off, called, misconfigured."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any, Final
+
+from plugreg.exceptions import (
+    AssetNotFoundError,
+    MissingExtraError,
+    PlugregError,
+    SettingError,
+    StorageUnavailableError,
+)
+from plugreg.hooks.signatures import HookSignature, signatures
+from plugreg.mixins.ui import FEATURE_GETTERS
+from plugreg.records import PluginFailure, PluginState, Stage
+from plugreg.settings.declaration import parse_definitions
+from plugreg.settings.definition import SettingDefinition
+from plugreg.storage import MemoryStorage
+from plugreg.testing.before import OldSettings
+from plugreg.testing.host import PluginHost
+from plugreg.testing.observations import Observation
+from plugreg.testing.specs import declared_errors, strategy_of
+
+MakeHost = Callable[..., PluginHost]
+"""Makes a host with the plugin, from further keywords of `PluginHost` and ``options``."""
+
+CYCLES: Final = 3
+EXAMPLES: Final = 20
+"""How many calls of each hook are tried."""
+
+CANARY: Final = "canary-7f3a9e1c"
+"""The value of protected settings while it is watched where it comes out."""
+
+_STAGES: Final = ((Stage.IMPORT, "K301"), (Stage.INIT, "K401"), (Stage.ACTIVATE, "K402"))
+_SECRETS: Final = ("password", "passwd", "secret", "token", "api_key", "apikey", "private_key")
+
+
+def live(make_host: MakeHost, *, name: str, with_isolation: bool = True) -> tuple[Observation, ...]:
+    """Try the life of one plugin, and return what is wrong with it.
+
+    Args:
+        make_host: Makes a host with the plugin alone.
+        name: What the plugin is called in the findings, such as ``module:Class``.
+        with_isolation: Whether it is tried in a process of its own, too.
+    """
+    found: list[Observation] = []
+    host = make_host(residue=True)
+    try:
+        record = host.registry.get(host.slug)
+        if record.plugin is None:
+            found += [_failure_to_load(failure, name) for failure in _failures(host)]
+            return tuple(dict.fromkeys(found))
+        found += _settings(record.plugin, name)
+        found += _cycles(host, name)
+        found += _calls(host, name)
+        found += _capabilities(host, name)
+    finally:
+        left = host.close()
+    marker = "after the plugin was switched off, "
+    found += [
+        Observation("K403", name, fault.removeprefix(marker))
+        for fault in left
+        if fault.startswith(marker)
+    ]
+    for attempt in (_misconfigured, _refusing_store, _secrets):
+        found += attempt(make_host, name)
+    if with_isolation:
+        found += _isolated(make_host, name)
+    return tuple(dict.fromkeys(found))
+
+
+def _failures(host: PluginHost) -> tuple[PluginFailure, ...]:
+    return tuple(failure for failure in host.registry.errors if failure.slug == host.slug)
+
+
+def _failure_to_load(failure: PluginFailure, name: str) -> Observation:
+    code = dict(_STAGES).get(failure.stage, "K400")
+    if code == "K402" and failure.message.startswith("mixin 'settings'"):
+        code = "K201"
+    return Observation(code, failure.place or name, failure.message)
+
+
+# -- settings ------------------------------------------------------------------------------------
+
+
+def _settings(plugin: Any, name: str) -> Iterator[Observation]:
+    version = getattr(plugin, "SETTINGS_VERSION", 1)
+    for attribute in ("SETTINGS", "USER_SETTINGS"):
+        definitions, faults = parse_definitions(getattr(plugin, attribute, None), attribute)
+        for fault in faults:
+            yield Observation("K201", name, fault)
+        for key, definition in definitions.items():
+            yield from _setting(f"{name} {attribute}[{key!r}]", key, definition)
+    if type(version) is int and version > 1 and not _overrides(plugin, "migrate_settings"):
+        message = f"SETTINGS_VERSION is {version}, and migrate_settings is not there"
+        yield Observation("K205", name, message)
+
+
+def _setting(where: str, key: str, definition: SettingDefinition) -> Iterator[Observation]:
+    is_typed = definition.type is not None and definition.type is not str
+    if is_typed and not definition.has_default and not definition.required:
+        yield Observation("K202", where, "it has a type, no default, and is not required")
+    if not definition.protected and any(word in key.lower() for word in _SECRETS):
+        yield Observation("K204", where, "its name is that of a secret, and it is not protected")
+    if not str(definition.name).strip() or str(definition.name) == key:
+        yield Observation("K207", where, "it has no name for people")
+
+
+def _overrides(plugin: Any, method: str) -> bool:
+    from plugreg.mixins import SettingsMixin
+
+    return getattr(type(plugin), method, None) is not getattr(SettingsMixin, method)
+
+
+def _definitions(host: PluginHost) -> Mapping[str, SettingDefinition]:
+    plugin = host.registry.get(host.slug).plugin
+    return parse_definitions(getattr(plugin, "SETTINGS", None), "SETTINGS")[0]
+
+
+def _misconfigured(make_host: MakeHost, name: str) -> Iterator[Observation]:
+    """Try values that do not fit any setting."""
+    with _closed(make_host()) as host:
+        keys = [key for key, found in _definitions(host).items() if not found.protected]
+        version = getattr(host.plugin, "SETTINGS_VERSION", 1)
+    if not keys or type(version) is not int:
+        return
+    wrong = OldSettings(version=version, values=dict.fromkeys(keys, "\N{SNOWMAN} no such value"))
+    with _closed(make_host(stored=wrong)) as host:
+        record = host.registry.get(host.slug)
+        if record.state is not PluginState.ACTIVE:
+            reason = next((failure.message for failure in _failures(host)), record.reason)
+            yield Observation("K206", name, f"it does not come into service: {reason}")
+
+
+# -- life ----------------------------------------------------------------------------------------
+
+
+def _cycles(host: PluginHost, name: str) -> Iterator[Observation]:
+    slug = host.slug
+    for cycle in range(CYCLES):
+        before = len(host.failures)
+        host.registry.deactivate(slug)
+        for failure in host.failures[before:]:
+            yield Observation("K404", failure.place or name, failure.message)
+        before = len(host.failures)
+        host.registry.activate(slug)
+        if host.registry.get(slug).plugin is None:
+            reason = "; ".join(failure.message for failure in host.failures[before:])
+            message = f"it does not come into service a {_nth(cycle + 2)} time: {reason}"
+            yield Observation("K405", name, message)
+            return
+
+
+def _nth(number: int) -> str:
+    return {2: "second", 3: "third"}.get(number, f"{number}th")
+
+
+# -- calls ---------------------------------------------------------------------------------------
+
+
+def _calls(host: PluginHost, name: str) -> Iterator[Observation]:
+    if host.registry.get(host.slug).plugin is None:
+        return
+    explained = host.registry.dispatch.explain
+    for signature in signatures(host.registry.manager):
+        if any(position.slug == host.slug for position in explained(signature.name)):
+            yield from _hook(host, signature, name)
+
+
+def _hook(host: PluginHost, signature: HookSignature, name: str) -> Iterator[Observation]:
+    from hypothesis import HealthCheck, given, settings
+
+    try:
+        strategy = strategy_of(signature)
+    except Exception:  # noqa: BLE001 - hypothesis raises many; such a hook is not tried.
+        return
+    declared = {*declared_errors(signature.text)}
+    where = f"{name} {signature.name}"
+    result = _adapter(signature.result)
+    last: dict[str, Any] = {}
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def call(arguments: dict[str, Any]) -> None:
+        for outcome in host.registry.dispatch.outcomes(signature.name, **arguments):
+            fault = _judge(outcome, declared, result)
+            if fault is not None:
+                last.update(arguments=arguments, fault=fault)
+                raise AssertionError(fault)
+
+    with redirect_stdout(io.StringIO()):
+        try:
+            call()
+        except AssertionError:
+            shown = ", ".join(f"{key}={value!r}" for key, value in last["arguments"].items())
+            code, message = last["fault"]
+            yield Observation(code, where, f"{signature.name}({shown}) {message}")
+
+
+def _judge(outcome: Any, declared: set[str], result: Any) -> tuple[str, str] | None:
+    """Return the code and the words of what is wrong with one outcome."""
+    error = outcome.error
+    if error is not None:
+        if declared & {cls.__name__ for cls in type(error).__mro__}:
+            return None
+        if isinstance(error, TypeError) and "is async" in str(error):
+            return None  # The contract has a finding for that.
+        return "K501", f"raises {type(error).__name__}: {error}"
+    if result is not None and outcome.value is not None:
+        from pydantic import ValidationError
+
+        try:
+            result.validate_python(outcome.value, strict=True)
+        except ValidationError as fault:
+            first = fault.errors(include_url=False)[0]["msg"]
+            return "K502", f"returns {outcome.value!r}: {first.lower()}"
+    return None
+
+
+def _adapter(annotation: Any) -> Any:
+    """Return what judges results of a type, None where pydantic cannot."""
+    if annotation is Any or isinstance(annotation, str):
+        return None
+    from pydantic import PydanticUserError, TypeAdapter
+    from pydantic.errors import PydanticSchemaGenerationError
+
+    try:
+        return TypeAdapter(annotation)
+    except (PydanticUserError, PydanticSchemaGenerationError, TypeError, NameError):
+        return None
+
+
+# -- capabilities --------------------------------------------------------------------------------
+
+
+def _capabilities(host: PluginHost, name: str) -> Iterator[Observation]:
+    registry = host.registry
+    if registry.get(host.slug).plugin is None:
+        return
+    for task in registry.schedules.tasks():
+        outcome = registry.schedules.run(task.name)
+        if outcome.error is not None:
+            yield Observation("K503", f"{name} task {task.task.name!r}", _told(outcome.error))
+    yield from _new(host, "K504", name, lambda: registry.events.emit("plugreg.check", check=True))
+    for feature in FEATURE_GETTERS:
+        yield from _new(host, "K505", name, _shower(host, feature))
+    yield from _assets(host, name)
+
+
+def _shower(host: PluginHost, feature: str) -> Callable[[], object]:
+    return lambda: host.registry.ui_features(feature, context={})
+
+
+def _new(
+    host: PluginHost, code: str, name: str, act: Callable[[], object]
+) -> Iterator[Observation]:
+    """Do something, and yield the failures that it brings."""
+    before = len(host.failures)
+    act()
+    for failure in host.failures[before:]:
+        yield Observation(code, failure.place or name, failure.message)
+
+
+def _assets(host: PluginHost, name: str) -> Iterator[Observation]:
+    root = f"/static/plugins/{host.slug}/"
+    sources = [host.registry.admin(host.slug).source]
+    for feature in FEATURE_GETTERS:
+        sources += [shown.source for shown in host.registry.ui_features(feature, context={})]
+    for source in filter(None, sources):
+        path = source.partition("?")[0].partition(":")[0]
+        if not path.startswith(root):
+            continue
+        try:
+            host.registry.assets(host.slug, path.removeprefix(root))
+        except AssetNotFoundError:
+            message = f"it names {source!r}, and there is no file static/{path.removeprefix(root)}"
+            yield Observation("K006", name, message)
+
+
+def _told(error: BaseException) -> str:
+    return f"it raises {type(error).__name__}: {error}"
+
+
+# -- faults from outside -------------------------------------------------------------------------
+
+
+class RefusingStorage(MemoryStorage):
+    """A store that refuses every write from the moment on at which ``refuses`` is set."""
+
+    refuses = False
+
+    def transaction(self) -> Any:
+        """Begin a transaction, or refuse it."""
+        if self.refuses:
+            raise StorageUnavailableError("the store", "it refuses writes, as a check wants it")
+        return super().transaction()
+
+
+def _refusing_store(make_host: MakeHost, name: str) -> Iterator[Observation]:
+    storage = RefusingStorage()
+    with _closed(make_host(options={"storage": storage})) as host:
+        if host.registry.get(host.slug).plugin is None:
+            return
+        before = {*_calls(host, name)}
+        storage.refuses = True
+        try:
+            for seen in _calls(host, name):
+                if seen not in before and "StorageUnavailableError" not in seen.message:
+                    yield Observation("K601", seen.where, seen.message)
+        finally:
+            storage.refuses = False
+
+
+def _secrets(make_host: MakeHost, name: str) -> Iterator[Observation]:
+    with _closed(make_host()) as host:
+        keys = [key for key, found in _definitions(host).items() if found.protected]
+    if not keys:
+        return
+    try:
+        with _watched() as seen, _closed(make_host(settings=dict.fromkeys(keys, CANARY))) as host:
+            for signature in signatures(host.registry.manager):
+                for value in _results(host, signature):
+                    if CANARY in repr(value):
+                        yield Observation("K602", f"{name} {signature.name}", "in its result")
+    except (SettingError, KeyError):
+        return  # The secret must have another form.
+    if CANARY in seen.getvalue():
+        yield Observation("K602", name, "in what it logs or prints")
+
+
+def _results(host: PluginHost, signature: HookSignature) -> Iterator[Any]:
+    from hypothesis import HealthCheck, given, settings
+
+    results: list[Any] = []
+    try:
+        strategy = strategy_of(signature)
+    except Exception:  # noqa: BLE001 - As above.
+        return
+
+    @settings(
+        max_examples=3,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def call(arguments: dict[str, Any]) -> None:
+        outcomes = host.registry.dispatch.outcomes(signature.name, **arguments)
+        results.extend(outcome.value for outcome in outcomes)
+
+    call()
+    yield from results
+
+
+@contextmanager
+def _watched() -> Iterator[io.StringIO]:
+    """Collect what is logged and printed meanwhile."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    root, level = logging.getLogger(), logging.getLogger().level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        with redirect_stdout(stream), redirect_stderr(stream):
+            yield stream
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+def _isolated(make_host: MakeHost, name: str) -> Iterator[Observation]:
+    try:
+        host = make_host(isolate=True)
+    except (ImportError, MissingExtraError):
+        return
+    except (PlugregError, TypeError, ValueError) as error:
+        yield Observation("K701", name, str(error))
+        return
+    with _closed(host):
+        if host.registry.get(host.slug).state is not PluginState.ACTIVE:
+            reason = "; ".join(failure.message for failure in _failures(host))
+            yield Observation("K701", name, reason)
+
+
+@contextmanager
+def _closed(host: PluginHost) -> Iterator[PluginHost]:
+    try:
+        yield host
+    finally:
+        host.close()
+
+
+__all__ = ["CANARY", "CYCLES", "EXAMPLES", "MakeHost", "RefusingStorage", "live"]

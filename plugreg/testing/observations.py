@@ -1,0 +1,34 @@
+"""What the checks learn of a plugin by running it, as data that crosses a process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from plugreg._support.named import NamedTuple
+
+
+class Observation(NamedTuple):
+    """One thing that was seen: the code of its check, where, and what, as a clause."""
+
+    code: str
+    where: str
+    message: str
+
+
+def as_rows(observations: Iterable[Observation]) -> list[list[str]]:
+    """Return observations as values that JSON can hold.
+
+    Args:
+        observations: The observations.
+    """
+    return [[*observation] for observation in observations]
+
+
+def from_rows(rows: Any) -> tuple[Observation, ...]:
+    """Return the observations that `as_rows` has made rows of.
+
+    Args:
+        rows: The rows.
+    """
+    return tuple(Observation(*map(str, row)) for row in rows)

@@ -1,0 +1,154 @@
+"""Checks of a distribution and its sources; nothing is imported."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from plugreg._support.named import NamedTuple
+from plugreg._support.slugs import canonical, slug_fault, slugify
+from plugreg.contract.projects import PluginProject
+from plugreg.testing.observations import Observation
+
+_WANTED = (
+    ("description", "summary", "a description, which hosts show"),
+    ("license", "license-expression", "a licence"),
+    ("requires-python", "requires-python", "the versions of Python that it runs on"),
+)
+
+
+class ImportedName(NamedTuple):
+    """One import statement: the module, its file and line, and whether it is inside a function."""
+
+    module: str
+    where: str
+    is_late: bool
+
+
+def metadata_faults(project: PluginProject) -> Iterator[Observation]:
+    """Yield what the metadata of a distribution lack.
+
+    Args:
+        project: The distribution.
+    """
+    where = "METADATA" if project.is_built else "pyproject.toml"
+    if project.folder is None and "metadata-version" not in project.metadata:
+        return  # An installed plugin, of which no more than its name was read.
+    for source, built, what in _WANTED:
+        name = built if project.is_built else source
+        if not project.metadata.get(name) and not project.metadata.get(source):
+            yield Observation("K001", where, f"there is no {source!r}: {what}")
+
+
+def name_faults(project: PluginProject) -> Iterator[Observation]:
+    """Yield what is wrong with the names of entry points.
+
+    Args:
+        project: The distribution.
+    """
+    where = "entry_points.txt" if project.is_built else "pyproject.toml"
+    for name in project.entry_points:
+        slug = slugify(name)
+        fault = slug_fault(slug, name)
+        if fault is not None:
+            yield Observation("K002", where, fault)
+        elif slug != name:
+            message = f"entry point {name!r} gives the slug {slug!r}, by which hosts name it"
+            yield Observation("K002", where, message)
+
+
+def import_faults(project: PluginProject) -> Iterator[Observation]:
+    """Yield imports of packages that are not required, and late imports of what is not there.
+
+    Args:
+        project: The distribution.
+    """
+    own = {value.partition(":")[0].partition(".")[0] for value in project.entry_points.values()}
+    required = {canonical(_project_name(line)) for line in project.requires}
+    distributions = _distributions()
+    for found in imports_of(project):
+        top = found.module.partition(".")[0]
+        if top in own or top in sys.stdlib_module_names:
+            continue
+        brought_by = {canonical(name) for name in distributions.get(top, ())}
+        is_there = bool(brought_by) or _is_there(top, project.search)
+        if not is_there and found.is_late and canonical(top) not in required:
+            message = f"{found.module!r} is imported when a function is called, and is not there"
+            yield Observation("K310", found.where, message)
+        elif brought_by and not brought_by & required:
+            names = " or ".join(map(repr, sorted(brought_by)))
+            message = f"{found.module!r} is imported, and {names} is not required"
+            yield Observation("K003", found.where, message)
+
+
+def imports_of(project: PluginProject) -> Iterator[ImportedName]:
+    """Yield the imports of a plugin's own modules, without optional ones.
+
+    Imports in ``try`` with ``except ImportError`` and below ``TYPE_CHECKING`` are optional.
+
+    Args:
+        project: The distribution.
+    """
+    for file, shown in _files(project):
+        try:
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+        except (OSError, SyntaxError, ValueError):
+            continue  # The contract has a finding for that.
+        for module, line, is_late in _imports(tree, is_late=False):
+            yield ImportedName(module, f"{shown}:{line}", is_late)
+
+
+def _files(project: PluginProject) -> Iterator[tuple[Path, str]]:
+    for value in project.entry_points.values():
+        top = value.partition(":")[0].partition(".")[0].strip()
+        for folder in map(Path, project.search):
+            if (folder / f"{top}.py").is_file():
+                yield folder / f"{top}.py", f"{top}.py"
+                break
+            if (folder / top).is_dir():
+                for file in sorted((folder / top).rglob("*.py")):
+                    yield file, file.relative_to(folder).as_posix()
+                break
+
+
+def _imports(node: ast.AST, *, is_late: bool) -> Iterator[tuple[str, int, bool]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            for alias in child.names:
+                yield alias.name, child.lineno, is_late
+        elif isinstance(child, ast.ImportFrom):
+            if child.level == 0 and child.module:
+                yield child.module, child.lineno, is_late
+        elif isinstance(child, ast.Try) and _expects_missing(child):
+            for handler in child.handlers:
+                yield from _imports(handler, is_late=is_late)
+        elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        else:
+            late = is_late or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef))
+            yield from _imports(child, is_late=late)
+
+
+def _expects_missing(block: ast.Try) -> bool:
+    caught = " ".join(
+        ast.unparse(handler.type) if handler.type else "Exception" for handler in block.handlers
+    )
+    return any(name in caught for name in ("ImportError", "ModuleNotFoundError", "Exception"))
+
+
+def _is_there(module: str, search: Sequence[str]) -> bool:
+    return module in sys.modules or PathFinder.find_spec(module, [*search, *sys.path]) is not None
+
+
+def _distributions() -> dict[str, list[str]]:
+    from importlib.metadata import packages_distributions
+
+    return dict(packages_distributions())
+
+
+def _project_name(requirement: str) -> str:
+    return re.split(r"[\s\[<>=!~;@(]", requirement.strip(), maxsplit=1)[0]

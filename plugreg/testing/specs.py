@@ -1,0 +1,157 @@
+"""Specifications of hooks made from a contract, and values of the types that they name."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from plugreg.contract.types import TypeTerm, parse
+from plugreg.contract.values import ContractTerms, HookContract
+from plugreg.hooks import hookspec
+from plugreg.hooks.signatures import HookSignature, signatures_of
+from plugreg.mixins import KEYS, MixinSpec
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+_BUILTINS = (bool, int, float, str, bytes, list, dict, set, frozenset, tuple, object)
+
+
+def find_specs(contract: ContractTerms) -> list[Any]:
+    """Return the classes and modules that a contract was made from.
+
+    Where one cannot be imported, or is not what it was, specifications are made from the contract
+    alone; then only builtin types are known.
+
+    Args:
+        contract: The contract.
+    """
+    sources = dict.fromkeys(hook.source for hook in contract.hooks.values() if hook.source)
+    try:
+        found = [_import(source) for source in sources]
+        names = {signature.name for signature in signatures_of(contract.host, found)}
+    except Exception:  # noqa: BLE001 - The host is not installed, or another one.
+        names = set()
+    return found if names == {*contract.hooks} else [_class_of(contract)]
+
+
+def find_mixins(contract: ContractTerms) -> list[MixinSpec]:
+    """Return the capabilities of the host, as far as their classes can be imported.
+
+    Args:
+        contract: The contract.
+    """
+    rows = []
+    for key, mixin in contract.mixins.items():
+        if key in KEYS:
+            continue
+        with suppress(Exception):  # As above.
+            cls = _import(mixin.source)
+            rows.append(MixinSpec(key=key, human_name=mixin.name, cls=cls))
+    return rows
+
+
+def _import(source: str) -> Any:
+    module, _, attribute = source.partition(":")
+    found: Any = import_module(module)
+    for name in filter(None, attribute.split(".")):
+        found = getattr(found, name)
+    return found
+
+
+def _class_of(contract: ContractTerms) -> type:
+    """Return a class with the specifications of a contract."""
+    members = {name: _function(name, hook) for name, hook in contract.hooks.items()}
+    return type("Hooks", (), members)
+
+
+def _function(name: str, hook: HookContract) -> Any:
+    arguments = [argument.name for argument in hook.arguments]
+    for word in (name, *arguments):
+        if not word.isidentifier() or keyword.iskeyword(word):
+            raise ValueError(f"the contract has the name {word!r}, which is no identifier")
+    parameters = ["self", *(f"{a.name}=None" if a.optional else a.name for a in hook.arguments)]
+    made: dict[str, Any] = {}
+    # The names were checked: nothing else of the file is run.
+    exec(f"def {name}({', '.join(parameters)}): ...", made)  # noqa: S102
+    function = made[name]
+    function.__annotations__ = {
+        argument.name: _builtin(parse(argument.type)) for argument in hook.arguments
+    }
+    function.__annotations__["return"] = _builtin(parse(hook.result))
+    function.__doc__ = hook.text
+    return hookspec(firstresult=hook.firstresult, historic=hook.historic)(function)
+
+
+def _builtin(term: TypeTerm) -> Any:
+    """Return the type of a term of builtin types, Any for others."""
+    if term.name == "None":
+        return None
+    if term.name == "|":
+        members = [_builtin(member) for member in term.args]
+        if Any in members:
+            return Any
+        found: Any = members[0]
+        for member in members[1:]:
+            found = found | member if found is not None else member | None
+        return found
+    types: Mapping[str, Any] = {cls.__name__: cls for cls in _BUILTINS}
+    found = types.get(term.name, Any)
+    if found is Any or not term.args:
+        return found
+    args = tuple(... if part.name == "..." else _builtin(part) for part in term.args)
+    return found[args]
+
+
+def strategy_of(signature: HookSignature) -> SearchStrategy[dict[str, Any]]:
+    """Return a strategy for the arguments of a hook.
+
+    Args:
+        signature: The hook.
+
+    Raises:
+        Exception: Of hypothesis, where no values of a type can be made.
+    """
+    from hypothesis import strategies as st
+
+    found = {name: values_of(type_) for name, type_ in signature.arguments.items()}
+    strategy = st.fixed_dictionaries(found)
+    strategy.validate()
+    return strategy
+
+
+def values_of(annotation: Any) -> SearchStrategy[Any]:
+    """Return a strategy for values of a type, without NaN and infinity.
+
+    Args:
+        annotation: The type; a string is one that is not known here.
+    """
+    from hypothesis import strategies as st
+
+    if isinstance(annotation, str):
+        raise TypeError(f"the type {annotation!r} is not known here")
+    if annotation is Any:
+        return st.none() | st.text() | st.integers()
+    if annotation is float:
+        return st.floats(allow_nan=False, allow_infinity=False, width=32)
+    if get_origin(annotation) is list:
+        return st.lists(values_of(get_args(annotation)[0]), max_size=5)
+    return st.from_type(annotation)
+
+
+def declared_errors(text: str) -> Iterator[str]:
+    """Yield the names of exceptions that a docstring declares, in the style of Google.
+
+    Args:
+        text: The docstring.
+    """
+    _, found, section = text.partition("Raises:\n")
+    for line in section.splitlines() if found else ():
+        if line and not line.startswith(" "):
+            return
+        name, colon, _ = line.strip().partition(":")
+        if colon and name.replace(".", "").isidentifier():
+            yield name.rpartition(".")[2]

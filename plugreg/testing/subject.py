@@ -1,0 +1,143 @@
+"""The plugin that is checked, and what is learnt of it, each thing once."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from plugreg._support.lazy import lazy
+from plugreg.contract import Contract, Finding
+from plugreg.contract.checking import check
+from plugreg.contract.projects import PluginProject
+from plugreg.exceptions import MissingExtraError
+from plugreg.testing import packaging
+from plugreg.testing.children import run_child
+from plugreg.testing.living import MakeHost, live
+from plugreg.testing.observations import Observation, from_rows
+
+IMPORT_SECONDS: Final = 30.0
+LIFE_SECONDS: Final = 120.0
+"""Seconds after which a child is ended."""
+
+SLOW: Final = 1.0
+"""Seconds from which on an import is slow."""
+
+HEAVY: Final = frozenset(
+    ("numpy", "pandas", "scipy", "matplotlib", "torch", "tensorflow", "sklearn", "django", "boto3")
+)
+"""Packages that take long to import, and are better imported where they are used."""
+
+
+class Subject:
+    """One plugin under check. Its parts are learnt when a check asks for them first.
+
+    Args:
+        contract: The contract of the host.
+        value: ``module:attribute`` of the plugin.
+        slug: Its slug.
+        project: Its distribution.
+        has_package: Whether the distribution is to be checked, too.
+        make_host: Makes a host with the plugin in this process. None tries its life in a child.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        value: str,
+        slug: str,
+        project: PluginProject,
+        *,
+        has_package: bool = True,
+        make_host: MakeHost | None = None,
+    ) -> None:
+        self.contract = contract
+        self.value = value
+        self.slug = slug
+        self.project = project
+        self.has_package = has_package
+        self._make_host = make_host
+
+    @lazy
+    def contract_findings(self) -> tuple[Finding, ...]:
+        """What the check against the contract finds in the sources."""
+        found = check(self.contract, self.project)
+        of_package = ("K108", "K109", "K110", "K113")
+        return tuple(each for each in found if self.has_package or each.code not in of_package)
+
+    @lazy
+    def packaged(self) -> tuple[Observation, ...]:
+        """What is seen of the distribution and of the imports in its sources."""
+        names = (packaging.metadata_faults, packaging.name_faults) if self.has_package else ()
+        found = [seen for look in names for seen in look(self.project)]
+        imports = packaging.import_faults(self.project)
+        of_package = () if self.has_package else ("K003",)
+        return (*found, *(seen for seen in imports if seen.code not in of_package))
+
+    @lazy
+    def imported(self) -> tuple[Observation, ...]:
+        """What is seen when the plugin is imported in a child."""
+        request = {"act": "import", "value": self.value}
+        ended = run_child(request, self.search, IMPORT_SECONDS)
+        if ended.answer is None:
+            return (Observation("K302", self.value, f"{ended.reason} {ended.output}".strip()),)
+        answer = ended.answer
+        found = []
+        if answer["fault"]:
+            found.append(Observation(answer["code"], self.value, answer["fault"]))
+        if answer["printed"].strip():
+            first = answer["printed"].strip().splitlines()[0]
+            found.append(Observation("K303", self.value, f"it prints {first!r}"))
+        for clause in answer["changes"]:
+            found.append(Observation(_code_of(clause), self.value, clause))  # noqa: PERF401
+        if answer["seconds"] > SLOW:
+            message = f"its import takes {answer['seconds']:.1f} s"
+            found.append(Observation("K308", self.value, message))
+        heavy = sorted(HEAVY & {*answer["modules"]})
+        if heavy:
+            found.append(Observation("K309", self.value, f"it imports {', '.join(heavy)}"))
+        return tuple(found)
+
+    @lazy
+    def lived(self) -> tuple[Observation, ...]:
+        """What is seen when the plugin is switched on and off, called and misconfigured."""
+        if any(seen.code in ("K301", "K302") for seen in self.imported):
+            return ()  # There is no more to be seen.
+        try:
+            import hypothesis  # noqa: F401
+        except ImportError as error:
+            raise MissingExtraError.of(
+                error, "trying the hooks of a plugin", "hypothesis", "kit"
+            ) from error
+        if self._make_host is not None:
+            return live(self._make_host, name=self.value)
+        with tempfile.TemporaryDirectory(prefix="plugreg-check-") as folder:
+            file = Path(folder, "contract.json")
+            self.contract.write(file)
+            request = {
+                "act": "life",
+                "value": self.value,
+                "slug": self.slug,
+                "contract": str(file),
+            }
+            ended = run_child(request, self.search, LIFE_SECONDS)
+        if ended.answer is None:
+            return (Observation("K406", self.value, f"{ended.reason} {ended.output}".strip()),)
+        return from_rows(ended.answer["seen"])
+
+    @property
+    def search(self) -> Sequence[str]:
+        """Folders in which the plugin's modules are, before all others."""
+        return [str(Path(folder).absolute()) for folder in self.project.search]
+
+
+def _code_of(clause: str) -> str:
+    """Return the code of a change that an import made to the process."""
+    if clause.startswith(("thread", "task")):
+        return "K304"
+    if clause.startswith("signal"):
+        return "K305"
+    if clause.startswith(("the root logger", "logger")):
+        return "K307"
+    return "K306"
