@@ -21,11 +21,13 @@ Function = Callable[..., Answer | None]
 class _WithExamples(click.Command):
     """A click command with the options that every command has, and examples in its help."""
 
-    def __init__(self, *args: Any, examples: str, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, examples: str, formats: Sequence[str] = FORMATS, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.examples = [line.strip() for line in examples.strip().splitlines()]
         """Lines of a shell that show its use."""
-        self.params += common_options(hidden=True)
+        self.params += common_options(hidden=True, formats=formats)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples, as they are."""
@@ -84,11 +86,14 @@ def _show_help(ctx: click.Context, _param: click.Parameter, value: bool) -> None
         ctx.exit()
 
 
-def common_options(*, hidden: bool = False) -> list[click.Parameter]:
+def common_options(
+    *, hidden: bool = False, formats: Sequence[str] = FORMATS
+) -> list[click.Parameter]:
     """Return the options that stand at the program and at every command.
 
     Args:
         hidden: Whether the help leaves them out.
+        formats: What ``--format`` takes; other formats than the usual are shown in the help.
     """
     return [
         click.Option(
@@ -101,9 +106,9 @@ def common_options(*, hidden: bool = False) -> list[click.Parameter]:
         ),
         click.Option(
             ["--format"],
-            type=click.Choice(FORMATS),
+            type=click.Choice(formats),
             expose_value=False,
-            hidden=hidden,
+            hidden=hidden and formats is FORMATS,
             callback=_keep,
             help="How the answer is written.",
         ),

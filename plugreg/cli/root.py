@@ -44,6 +44,7 @@ _LOOK: Final = "Look"
 _SWITCH: Final = "Switch and set"
 _INSTALL: Final = "Install"
 _MEND: Final = "Mend"
+_WRITE: Final = "Write plugins"
 _SHELL: Final = "Shell"
 
 COMMANDS: Final = (
@@ -74,6 +75,8 @@ COMMANDS: Final = (
     Entry(_MEND, "probe", "switching:probe", "Load plugins in a child process."),
     Entry(_MEND, "bisect", "bisect:bisect", "Find the plugin with which a command fails."),
     Entry(_MEND, "store", "store:store", "Check, mend, copy, export or import the store."),
+    Entry(_WRITE, "check", "check:check", "Check plugins, their sources and their life."),
+    Entry(_WRITE, "contract", "contract:contract", "Write, compare or check the contract."),
     Entry(_SHELL, "completion", "completion:completion", "Print a script that completes words."),
 )
 """All commands, in the order in which they are listed."""

@@ -15,6 +15,7 @@ from plugreg.cli.output import Output, only_answers
 from plugreg.exceptions import RecordCorruptError
 
 if TYPE_CHECKING:
+    from plugreg.contract import Contract
     from plugreg.registry import PluginRegistry
     from plugreg.storage import Storage
 
@@ -79,6 +80,20 @@ class Session:
             self._closing.callback(storage.close)
             return storage
         return self._open().storage
+
+    def contract(self, file: str | None = None) -> Contract:
+        """Return the contract of the host, or one from a file. Nothing is loaded.
+
+        Args:
+            file: The file; None means the host's.
+
+        Raises:
+            CommandError: If no host is named, or it cannot be opened.
+            ContractError: If the file is no contract.
+        """
+        from plugreg.contract import Contract
+
+        return Contract.of(self._open()) if file is None else Contract.read(file)
 
     @property
     def command(self) -> str:

@@ -43,7 +43,7 @@ def _import(request: dict[str, Any]) -> dict[str, Any]:
     before, modules = surroundings(), {*sys.modules}
     out, err = io.StringIO(), io.StringIO()
     fault, code = None, "K301"
-    started = time.perf_counter()
+    started = time.process_time()
     module, _, attribute = request["value"].partition(":")
     try:
         with redirect_stdout(out), redirect_stderr(err):
@@ -55,7 +55,7 @@ def _import(request: dict[str, Any]) -> dict[str, Any]:
     except BaseException as error:  # noqa: BLE001 - Whatever it is, it is the answer.
         fault = f"{type(error).__name__}: {error}"
     return {
-        "seconds": time.perf_counter() - started,
+        "seconds": time.process_time() - started,
         "fault": fault,
         "code": code,
         "printed": out.getvalue() + err.getvalue(),

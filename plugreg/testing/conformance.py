@@ -6,7 +6,7 @@ import inspect
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import pytest
 
@@ -18,6 +18,8 @@ from plugreg.mixins import MixinSpec
 from plugreg.testing.checks import CHECKS, KitReport, run_checks
 from plugreg.testing.host import MakeRegistry, PluginHost
 from plugreg.testing.subject import Subject
+
+_REPORT: Final = pytest.StashKey[KitReport]()
 
 
 class ConformanceWarning(UserWarning):
@@ -53,14 +55,18 @@ class Conformance:
     project: ClassVar[Any] = None
     exempt: ClassVar[Mapping[str, str]] = {}
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def conformance_report(self, request: pytest.FixtureRequest) -> KitReport:
-        """Run all checks once for the class."""
-        cls: type[Conformance] = request.cls
+        """Return the report of all checks, which are run once for the class."""
+        cls: type[Conformance] = type(self)
         if cls.plugin is None:
             pytest.skip(f"{cls.__name__} names no plugin")
-        subject, exempt = _subject(cls)
-        return run_checks(subject, {**exempt, **cls.exempt})
+        node = request.node.getparent(pytest.Class)
+        report: KitReport | None = node.stash.get(_REPORT, None)
+        if report is None:
+            subject, exempt = _subject(cls)
+            report = node.stash[_REPORT] = run_checks(subject, {**exempt, **cls.exempt})
+        return report
 
     @pytest.mark.parametrize("code", [check.code for check in CHECKS])
     def test_conforms(self, code: str, conformance_report: KitReport) -> None:

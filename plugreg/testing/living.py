@@ -80,6 +80,8 @@ def _failures(host: PluginHost) -> tuple[PluginFailure, ...]:
 
 def _failure_to_load(failure: PluginFailure, name: str) -> Observation:
     code = dict(_STAGES).get(failure.stage, "K400")
+    if "is no plugin" in failure.message:
+        code = "K400"
     if code == "K402" and failure.message.startswith("mixin 'settings'"):
         code = "K201"
     return Observation(code, failure.place or name, failure.message)
@@ -173,7 +175,7 @@ def _calls(host: PluginHost, name: str) -> Iterator[Observation]:
 
 
 def _hook(host: PluginHost, signature: HookSignature, name: str) -> Iterator[Observation]:
-    from hypothesis import HealthCheck, given, settings
+    from hypothesis import HealthCheck, Phase, given, settings
 
     try:
         strategy = strategy_of(signature)
@@ -189,6 +191,7 @@ def _hook(host: PluginHost, signature: HookSignature, name: str) -> Iterator[Obs
         deadline=None,
         database=None,
         derandomize=True,
+        phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
     @given(strategy)
@@ -340,7 +343,7 @@ def _secrets(make_host: MakeHost, name: str) -> Iterator[Observation]:
 
 
 def _results(host: PluginHost, signature: HookSignature) -> Iterator[Any]:
-    from hypothesis import HealthCheck, given, settings
+    from hypothesis import HealthCheck, Phase, given, settings
 
     results: list[Any] = []
     try:
@@ -353,6 +356,7 @@ def _results(host: PluginHost, signature: HookSignature) -> Iterator[Any]:
         deadline=None,
         database=None,
         derandomize=True,
+        phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
     @given(strategy)

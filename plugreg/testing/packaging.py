@@ -61,16 +61,17 @@ def name_faults(project: PluginProject) -> Iterator[Observation]:
             yield Observation("K002", where, message)
 
 
-def import_faults(project: PluginProject) -> Iterator[Observation]:
+def import_faults(project: PluginProject, *, whole: bool = True) -> Iterator[Observation]:
     """Yield imports of packages that are not required, and late imports of what is not there.
 
     Args:
         project: The distribution.
+        whole: Whether all modules of its packages are read, or those of the plugins alone.
     """
     own = {value.partition(":")[0].partition(".")[0] for value in project.entry_points.values()}
     required = {canonical(_project_name(line)) for line in project.requires}
     distributions = _distributions()
-    for found in imports_of(project):
+    for found in imports_of(project, whole=whole):
         top = found.module.partition(".")[0]
         if top in own or top in sys.stdlib_module_names:
             continue
@@ -85,15 +86,16 @@ def import_faults(project: PluginProject) -> Iterator[Observation]:
             yield Observation("K003", found.where, message)
 
 
-def imports_of(project: PluginProject) -> Iterator[ImportedName]:
+def imports_of(project: PluginProject, *, whole: bool) -> Iterator[ImportedName]:
     """Yield the imports of a plugin's own modules, without optional ones.
 
     Imports in ``try`` with ``except ImportError`` and below ``TYPE_CHECKING`` are optional.
 
     Args:
         project: The distribution.
+        whole: Whether all modules of its packages are read, or those of the plugins alone.
     """
-    for file, shown in _files(project):
+    for file, shown in _files(project, whole=whole):
         try:
             tree = ast.parse(file.read_text(encoding="utf-8"))
         except (OSError, SyntaxError, ValueError):
@@ -102,9 +104,10 @@ def imports_of(project: PluginProject) -> Iterator[ImportedName]:
             yield ImportedName(module, f"{shown}:{line}", is_late)
 
 
-def _files(project: PluginProject) -> Iterator[tuple[Path, str]]:
+def _files(project: PluginProject, *, whole: bool) -> Iterator[tuple[Path, str]]:
     for value in project.entry_points.values():
-        top = value.partition(":")[0].partition(".")[0].strip()
+        module = value.partition(":")[0].strip()
+        top = module.partition(".")[0] if whole else module.replace(".", "/")
         for folder in map(Path, project.search):
             if (folder / f"{top}.py").is_file():
                 yield folder / f"{top}.py", f"{top}.py"

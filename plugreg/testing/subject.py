@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from plugreg._support.lazy import lazy
+from plugreg._support.slugs import slug_fault, slugify
 from plugreg.contract import Contract, Finding
 from plugreg.contract.checking import check
 from plugreg.contract.projects import PluginProject
@@ -22,12 +23,16 @@ LIFE_SECONDS: Final = 120.0
 """Seconds after which a child is ended."""
 
 SLOW: Final = 1.0
-"""Seconds from which on an import is slow."""
+"""Seconds of computing from which on an import is slow; what others compute does not count."""
 
 HEAVY: Final = frozenset(
     ("numpy", "pandas", "scipy", "matplotlib", "torch", "tensorflow", "sklearn", "django", "boto3")
 )
 """Packages that take long to import, and are better imported where they are used."""
+
+
+_ENDS: Final = ("K301", "K302")
+"""Codes of an import that gave no plugin."""
 
 
 class Subject:
@@ -71,13 +76,18 @@ class Subject:
         """What is seen of the distribution and of the imports in its sources."""
         names = (packaging.metadata_faults, packaging.name_faults) if self.has_package else ()
         found = [seen for look in names for seen in look(self.project)]
-        imports = packaging.import_faults(self.project)
+        imports = packaging.import_faults(self.project, whole=self.has_package)
         of_package = () if self.has_package else ("K003",)
         return (*found, *(seen for seen in imports if seen.code not in of_package))
 
     @lazy
     def imported(self) -> tuple[Observation, ...]:
-        """What is seen when the plugin is imported in a child."""
+        """What is seen when the plugin is imported in a child.
+
+        A plugin that the host would not import, for its version, is not imported here.
+        """
+        if not self._is_imported:
+            return ()
         request = {"act": "import", "value": self.value}
         ended = run_child(request, self.search, IMPORT_SECONDS)
         if ended.answer is None:
@@ -102,7 +112,7 @@ class Subject:
     @lazy
     def lived(self) -> tuple[Observation, ...]:
         """What is seen when the plugin is switched on and off, called and misconfigured."""
-        if any(seen.code in ("K301", "K302") for seen in self.imported):
+        if not self._is_imported or any(seen.code in _ENDS for seen in self.imported):
             return ()  # There is no more to be seen.
         try:
             import hypothesis  # noqa: F401
@@ -125,6 +135,12 @@ class Subject:
         if ended.answer is None:
             return (Observation("K406", self.value, f"{ended.reason} {ended.output}".strip()),)
         return from_rows(ended.answer["seen"])
+
+    @property
+    def _is_imported(self) -> bool:
+        if not self.value or slug_fault(slugify(self.slug), self.slug) is not None:
+            return False
+        return all(each.code != "K109" for each in self.contract_findings)
 
     @property
     def search(self) -> Sequence[str]:

@@ -12,8 +12,8 @@ from pathlib import Path
 import plugreg
 from plugreg._support.frozen import arguments
 from plugreg.contract import Contract
-from plugreg.contract.codes import CODES
 from plugreg.contract.file import dumps
+from plugreg.testing import CHECKS
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -63,6 +63,8 @@ def test_each_code_has_its_line() -> None:
     """The table of codes is that of the code, word by word."""
     lines = (DOCS / "reference/checks.md").read_text(encoding="utf-8").splitlines()
 
-    for row in CODES:
-        cells = " | ".join((row.code, row.severity, row.title, row.cause, row.remedy))
-        assert f"| {cells} |" in lines
+    rows = [
+        f"| {row.code} | {row.severity} | {row.title} | {row.cause} | {row.remedy} |"
+        for row in CHECKS
+    ]
+    assert [line for line in lines if line.startswith("| K")] == rows

@@ -1,0 +1,124 @@
+"""``plugreg contract``: what the host calls on its plugins, as a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from plugreg.cli.command import Group, pass_session
+from plugreg.cli.faults import FINE, NO, UNKNOWN, CommandError, Fault
+from plugreg.cli.output import Answer
+from plugreg.cli.session import Session
+from plugreg.contract import CheckReport, Contract, NoPluginError
+
+
+@click.group(
+    "contract",
+    cls=Group,
+    examples="""plugreg contract dump shop-contract.json
+    plugreg contract diff shop-contract.json
+    plugreg contract check shop-3.0.json""",
+)
+def contract() -> None:
+    """Write, compare or check the contract of the host."""
+
+
+@contract.command(
+    "dump",
+    examples="plugreg contract dump shop-contract.json\nplugreg contract dump > shop.json",
+)
+@click.argument("file", required=False)
+@pass_session
+def dump(session: Session, *, file: str | None) -> Answer:
+    """Write the contract of the host to FILE, or to standard output.
+
+    No plugin is imported, and no store is read.
+    """
+    made = session.contract()
+    if file is None:
+        return Answer("", text=made.dumps(), more={"contract": json.loads(made.dumps())})
+    made.write(file)
+    text = f"wrote {file}: {len(made.hooks)} hooks, {len(made.mixins)} mixins\n"
+    return Answer("", text=text, more={"file": file})
+
+
+@contract.command(
+    "diff",
+    examples="""plugreg contract diff shop-2.4.json
+    plugreg contract diff shop-2.4.json shop-3.0.json --json""",
+)
+@click.argument("old")
+@click.argument("new", required=False)
+@pass_session
+def diff(session: Session, *, old: str, new: str | None) -> Answer:
+    """Show what the change from OLD to NEW means for plugins; NEW is the host itself if left out.
+
+    The exit code is 1 if a change is major: plugins that fitted the old contract may break.
+    """
+    before, after = Contract.read(old), session.contract(new)
+    found = before.compare(after)
+    rows = [
+        {"level": each.level, "hook": each.hook, "what": each.what, "detail": each.detail}
+        for each in found
+    ]
+    return Answer(
+        "changes",
+        rows,
+        columns={"level": "LEVEL", "hook": "HOOK", "what": "WHAT", "detail": "DETAIL"},
+        code=NO if any(each.level == "major" for each in found) else FINE,
+        empty="nothing has changed for plugins",
+    )
+
+
+@contract.command(
+    "check",
+    examples="""plugreg contract check
+    plugreg contract check shop-3.0.json
+    plugreg contract check dist/shop_weather-1.0-py3-none-any.whl --contract shop-3.0.json""",
+)
+@click.argument("targets", nargs=-1, metavar="[CONTRACT.json] [SLUG|FOLDER|WHEEL]...")
+@click.option("--contract", "contract_file", metavar="FILE", help="The contract to check against.")
+@pass_session
+def check(session: Session, *, targets: tuple[str, ...], contract_file: str | None) -> Answer:
+    """Check the sources of plugins against a contract: all installed ones, or those named.
+
+    Nothing of a plugin is imported. A file that ends with .json is the contract; without one the
+    contract is that of the host. The exit code is 1 if a plugin breaks.
+    """
+    if targets and targets[0].endswith(".json") and contract_file is None:
+        contract_file, targets = targets[0], targets[1:]
+    judged = session.contract(contract_file)
+    try:
+        reports = [judged.check(target) for target in targets]
+    except NoPluginError as error:
+        message, _, remedy = str(error).partition("; ")
+        raise CommandError(Fault(UNKNOWN, "unknown-plugin", message, remedy)) from error
+    installed = None if targets else judged.check_installed()
+    if installed is not None:
+        reports = [*installed.reports.values()]
+    rows = [row for report in reports for row in _rows(report)]
+    return Answer(
+        "findings",
+        rows,
+        columns={"target": "PLUGIN", "code": "CODE", "where": "WHERE", "message": "MESSAGE"},
+        code=FINE if all(report.ok for report in reports) else NO,
+        empty="" if installed is not None else "nothing is wrong",
+        verdict="" if installed is None else str(installed),
+        more={"plugins": [report.target for report in reports]},
+    )
+
+
+def _rows(report: CheckReport) -> list[dict[str, str]]:
+    name = Path(report.target).name or report.target
+    return [
+        {
+            "target": name,
+            "code": finding.code,
+            "level": finding.level,
+            "where": finding.where,
+            "message": finding.message,
+        }
+        for finding in report.findings
+    ]

@@ -1,0 +1,67 @@
+"""The plugins that a target names: a wheel, a folder, a slug, or all that are installed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+from plugreg._support.frozen import replace
+from plugreg._support.slugs import slugify
+from plugreg.contract import Contract
+from plugreg.contract.projects import PluginProject, installed_projects, open_project
+from plugreg.testing.checks import KitReport, run_checks
+from plugreg.testing.subject import Subject
+
+
+def check_target(contract: Contract, target: str | os.PathLike[str]) -> KitReport:
+    """Run all checks on a wheel, a folder or an installed plugin, in children.
+
+    Args:
+        contract: The contract of the host.
+        target: The wheel, the folder with ``pyproject.toml``, or the slug.
+
+    Returns:
+        The findings about all plugins of the target.
+
+    Raises:
+        NoPluginError: If there is no such plugin.
+        MissingExtraError: If griffe or hypothesis is not installed.
+    """
+    with open_project(target, contract.group) as project:
+        return _check(contract, project, os.fspath(target))
+
+
+def check_all(contract: Contract) -> tuple[KitReport, ...]:
+    """Run all checks on each installed plugin of the host, in children.
+
+    Args:
+        contract: The contract of the host.
+
+    Raises:
+        MissingExtraError: If griffe or hypothesis is not installed.
+    """
+    found = installed_projects(contract.group)
+    return tuple(_check(contract, project, slug) for slug, project in sorted(found.items()))
+
+
+def _check(contract: Contract, project: PluginProject, target: str) -> KitReport:
+    exempt: Mapping[str, str] = project.settings.get("exempt", {})
+    reports = [
+        run_checks(subject, exempt, target=target) for subject in _subjects(contract, project)
+    ]
+    return KitReport(
+        target=target,
+        findings=tuple(dict.fromkeys(each for report in reports for each in report.findings)),
+        exempted=tuple(dict.fromkeys(each for report in reports for each in report.exempted)),
+    )
+
+
+def _subjects(contract: Contract, project: PluginProject) -> Iterator[Subject]:
+    for name, value in project.entry_points.items():
+        alone = replace(project, entry_points={name: value})
+        yield Subject(contract, value, slugify(name), alone)
+    if not project.entry_points:
+        yield Subject(contract, "", "", project)
+
+
+__all__ = ["check_all", "check_target"]

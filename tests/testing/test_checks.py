@@ -1,0 +1,434 @@
+"""Each mistake that an author can make has a code, and a plugin without mistakes has none."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pluggy
+import pytest
+
+from plugreg import PluginRegistry, hookspec
+from plugreg.contract import Contract
+from plugreg.contract.projects import folder_project
+from plugreg.testing import CHECKS, Conformance, PluginHost, run_checks
+from plugreg.testing.subject import Subject
+from plugreg.testing.targets import check_target
+
+
+class Hooks:
+    @hookspec
+    def price(self, item: str, amount: int) -> float | None:
+        """Return a price.
+
+        Raises:
+            LookupError: If there is no such item.
+        """
+
+    @hookspec
+    def seen(self) -> None: ...
+
+
+CONTRACT = Contract.of_specs("shop", [Hooks], version="2.4")
+
+PYPROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "shop-{name}"
+version = "1.0"
+description = "A plugin"
+license = "MIT"
+requires-python = ">=3.11"
+dependencies = ["plugreg", "shop>=2,<3"]
+
+[project.entry-points."shop.plugins"]
+{name} = "{module}:Weather"
+"""
+
+HEAD = """
+import os, signal, sys, threading, logging
+from plugreg import Plugin, hookimpl
+from plugreg.mixins import *
+"""
+
+
+class Project:
+    """A plugin's project in a folder, with a module of its own name."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.folder = folder
+        self.module = f"plugreg_tried_{number}"
+        self.pyproject = PYPROJECT.format(name="weather", module=self.module)
+
+    def write(self, source: str) -> None:
+        (self.folder / "pyproject.toml").write_text(self.pyproject, encoding="utf-8")
+        text = HEAD + textwrap.dedent(source)
+        (self.folder / f"{self.module}.py").write_text(text, encoding="utf-8")
+
+    def check(self, source: str, exempt: dict[str, str] | None = None, code: str = ""):
+        """Run all checks, with the life of the plugin in this process; or those like *code*."""
+        self.write(source)
+        project = folder_project(self.folder, "shop.plugins")
+        [(name, value)] = project.entry_points.items()
+
+        def make_host(*, options=None, **named) -> PluginHost:
+            given = {"host_version": "2.4", **(options or {})}
+            return PluginHost([Hooks, (name, value)], host="shop", options=given, **named)
+
+        subject = Subject(CONTRACT, value, name, project, make_host=make_host)
+        # What other checks learn is left out: it takes a child, or hundreds of calls.
+        if code and code not in IMPORT:
+            vars(subject)["imported"] = ()
+        if code and code not in LIFE:
+            vars(subject)["lived"] = ()
+        return run_checks(subject, exempt)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, request) -> Iterator[Project]:
+    made = Project(tmp_path, abs(hash(request.node.nodeid)))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield made
+    sys.modules.pop(made.module, None)
+
+
+IMPORT = {check.code for check in CHECKS if check.code.startswith("K3")} - {"K310"}
+LIFE = {check.code for check in CHECKS if check.code[1] in "24567"} | {"K006"}
+
+
+def codes(report) -> list[str]:
+    return [finding.code for finding in report.findings]
+
+
+FINE = """
+    class Weather(SettingsMixin, EventMixin, ScheduleMixin, UserInterfaceMixin, Plugin):
+        SETTINGS = {
+            "snow": {"name": "Snow", "default": False, "type": bool},
+            "API_KEY": {"name": "Key", "protected": True},
+            "TOWN": {"name": "Town", "required": True, "type": int},
+        }
+        SCHEDULED_TASKS = {"count": {"func": "count", "schedule": "I", "minutes": 5}}
+
+        def process_event(self, event, *args, **kwargs): ...
+
+        def count(self): ...
+
+        @hookimpl
+        def plugreg_activated(self):
+            self.thread = threading.Thread(target=print, name="short")
+
+        @hookimpl
+        def price(self, item: str, amount: int) -> float | None:
+            if item == "":
+                raise KeyError("declared as LookupError")
+            return 1.0 if amount > 0 else None
+    """
+
+
+def test_a_plugin_without_mistakes_has_no_finding(project) -> None:
+    """Keys in lower case, declared exceptions, and settings that must be set are no mistakes."""
+    assert project.check(FINE).findings == ()
+
+
+def weather(body: str, bases: str = "Plugin") -> str:
+    return f"class Weather({bases}):\n" + textwrap.indent(textwrap.dedent(body), "    ")
+
+
+def settings(definitions: str, more: str = "") -> str:
+    return weather(f"SETTINGS = {{{definitions}}}\n{more}", "SettingsMixin, Plugin")
+
+
+def hook(body: str, marks: str = "@hookimpl") -> str:
+    return weather(f"{marks}\ndef price(self, item, amount):\n" + textwrap.indent(body, "    "))
+
+
+def activated(body: str) -> str:
+    return weather("@hookimpl\ndef plugreg_activated(self):\n" + textwrap.indent(body, "    "))
+
+
+MISTAKES = [
+    # Settings.
+    ("K201", settings('"A": {"nmae": "A"}')),
+    ("K201", settings('"A": {"name": "A", "default": "x", "validator": int}')),
+    ("K202", settings('"A": {"name": "A", "type": int}')),
+    ("K204", settings('"API_TOKEN": {"name": "Token", "default": ""}')),
+    ("K205", settings('"A": {"name": "A", "default": ""}', "SETTINGS_VERSION = 2")),
+    (
+        "K206",
+        settings(
+            '"A": {"name": "A", "default": "1", "choices": lambda: [("1", "one")]}',
+            "@hookimpl\ndef plugreg_activated(self):\n"
+            "    if self.registry_holds_what():\n        raise ValueError\n"
+            "def registry_holds_what(self):\n"
+            "    return self.get_setting('A') != '1'\n",
+        ),
+    ),
+    ("K207", settings('"A": {"default": ""}')),
+    # The import.
+    ("K301", "import there_is_no_such_module\nclass Weather(Plugin): ..."),
+    ("K301", weather("def get_setting(self, key, backup_value=None): ...")),
+    ("K302", "sys.exit('no')\nclass Weather(Plugin): ..."),
+    ("K302", "os._exit(0)\nclass Weather(Plugin): ..."),
+    ("K303", "print('hello')\nclass Weather(Plugin): ..."),
+    (
+        "K304",
+        "threading.Thread(target=threading.Event().wait, args=(1,), daemon=True).start()\n"
+        "class Weather(Plugin): ...",
+    ),
+    ("K305", "signal.signal(signal.SIGUSR1, signal.SIG_IGN)\nclass Weather(Plugin): ..."),
+    ("K306", "os.environ['PLUGIN_WAS_HERE'] = '1'\nclass Weather(Plugin): ..."),
+    ("K307", "logging.basicConfig(level='DEBUG')\nclass Weather(Plugin): ..."),
+    (
+        "K308",
+        "import time\nend = time.process_time() + 1.1\nwhile time.process_time() < end: ...\nclass Weather(Plugin): ...",
+    ),
+    ("K309", "import django\nclass Weather(Plugin): ..."),
+    ("K310", hook("import there_is_no_such_module\nreturn None")),
+    ("K003", "import tinydb\nclass Weather(Plugin): ..."),
+    # The life.
+    ("K400", "Weather = 7"),
+    ("K401", weather("def __init__(self): self.get_setting('A')")),
+    ("K401", weather("def __init__(self): raise OSError('no file')")),
+    ("K402", activated("raise RuntimeError")),
+    ("K402", weather("SCHEDULED_TASKS = {'a': {'func': 'b'}}", "ScheduleMixin, Plugin")),
+    ("K403", activated("logging.getLogger('left-by-check').addHandler(logging.NullHandler())")),
+    ("K404", weather("@hookimpl\ndef plugreg_deactivating(self): raise RuntimeError")),
+    (
+        "K405",
+        weather(
+            "done = []\n@hookimpl\ndef plugreg_activated(self):\n"
+            "    if self.done: raise RuntimeError('again')\n    self.done.append(1)"
+        ),
+    ),
+    # Calls.
+    ("K501", hook("return amount / 0")),
+    ("K502", hook("return 'much'")),
+    (
+        "K503",
+        weather(
+            "SCHEDULED_TASKS = {'a': {'func': 'b', 'schedule': 'D'}}\ndef b(self): 1 / 0",
+            "ScheduleMixin, Plugin",
+        ),
+    ),
+    (
+        "K504",
+        weather("def process_event(self, event, *args, **kwargs): {}[event]", "EventMixin, Plugin"),
+    ),
+    (
+        "K505",
+        weather(
+            "def get_ui_panels(self, request, context): return 1", "UserInterfaceMixin, Plugin"
+        ),
+    ),
+    ("K006", weather("ADMIN_SOURCE = 'panel.js'")),
+    # Faults from outside.
+    (
+        "K601",
+        settings(
+            '"A": {"name": "A", "default": ""}',
+            "@hookimpl\ndef price(self, item):\n"
+            "    try:\n        self.set_setting('A', 'x')\n"
+            "    except Exception as error:\n        raise RuntimeError('oh') from error\n",
+        ),
+    ),
+    (
+        "K602",
+        settings(
+            '"KEY": {"name": "Key", "protected": True}',
+            "@hookimpl\ndef price(self):\n    self.logger.info('key %s', self.get_setting('KEY'))",
+        ),
+    ),
+    (
+        "K602",
+        settings(
+            '"KEY": {"name": "Key", "protected": True}',
+            "@hookimpl\ndef price(self):\n    return self.get_setting('KEY') or None",
+        ),
+    ),
+    # What the contract finds in the sources.
+    ("K101", weather("@hookimpl\ndef prize(self): ...")),
+    ("K102", weather("@hookimpl\ndef price(self, itme): ...")),
+    ("K103", hook("return None", marks="")),
+    ("K106", weather("@hookimpl\ndef price(self) -> str: return 'x'")),
+    ("K107", weather("SETTINGS = {'A': {}}")),
+    ("K114", weather("@hookimpl\nasync def price(self): return 1.0")),
+]
+
+
+@pytest.mark.parametrize(("code", "source"), MISTAKES, ids=[code for code, _ in MISTAKES])
+def test_each_mistake_is_found(project, code, source) -> None:
+    """The mistake is found with its code, which says how to mend it."""
+    try:
+        report = project.check(source, code=code)
+    finally:
+        import logging
+
+        logging.getLogger("left-by-check").handlers.clear()
+    found = [finding for finding in report.findings if finding.code == code]
+
+    assert found, report.findings
+    row = next(row for row in CHECKS if row.code == code)
+    assert found[0].level == row.severity
+    assert found[0].message.endswith(row.remedy[1:].removesuffix("."))
+    assert report.ok == all(finding.level != "error" for finding in report.findings)
+
+
+@pytest.mark.parametrize(
+    ("code", "old", "new"),
+    [
+        ("K001", 'license = "MIT"\n', ""),
+        ("K002", 'weather = "', '"Weather Now" = "'),
+        ("K002", 'weather = "', 'install = "'),
+        ("K108", "shop>=2,<3", "shop"),
+        ("K109", "shop>=2,<3", "shop>=3"),
+        ("K111", ":Weather", ":Wether"),
+    ],
+)
+def test_the_distribution_is_checked(project, code, old, new) -> None:
+    """What pyproject.toml says wrongly, or not at all, is found there."""
+    project.pyproject = project.pyproject.replace(old, new)
+
+    assert code in codes(project.check("class Weather(Plugin): ...", code=code))
+
+
+def test_every_row_has_a_test_here() -> None:
+    """No check is without a plugin that breaks it."""
+    tried = {code for code, _ in MISTAKES} | {"K001", "K002", "K108", "K109", "K111"}
+    elsewhere = {"K104", "K105", "K110", "K112", "K113"}  # Those of the contract.
+    others = {"K000", "K406", "K701"}  # Below, and in the tests of isolation.
+
+    assert {check.code for check in CHECKS} == tried | elsewhere | others
+
+
+def test_rows_are_sorted_and_have_sentences() -> None:
+    """Codes rise within each group, and causes and remedies can be read on their own."""
+    rows = [check.code for check in CHECKS]
+
+    assert rows == sorted(rows)
+    assert len({*rows}) == len(rows)
+    for check in CHECKS:
+        assert check.cause.endswith(".")
+        assert check.remedy.endswith(".")
+
+
+def test_exemptions_need_a_reason_and_a_code(project) -> None:
+    """An exempted finding is kept with its reason; an exemption without one is an error."""
+    source = settings('"API_TOKEN": {"name": "Token", "default": ""}')
+    exempt = {"K204": "It is public.", "K999": "x", "K202": " "}
+    report = project.check(source, exempt, "K204")
+
+    assert [(finding.code, reason) for finding, reason in report.exempted] == [
+        ("K204", "It is public.")
+    ]
+    assert codes(report) == ["K000", "K000"]
+    assert "'K999'" in report.findings[0].message
+    assert not report.ok
+
+
+def test_a_plugin_that_ends_the_process_costs_a_child(project) -> None:
+    """The command tries plugins in children alone: none can end the command itself."""
+    project.write(activated("os._exit(3)"))
+    [finding] = check_target(CONTRACT, project.folder).findings
+
+    assert (finding.code, "exit code 3" in finding.message) == ("K406", True)
+    assert project.module not in sys.modules
+
+
+def test_a_child_knows_the_types_of_a_contract_alone(project) -> None:
+    """Where the host is not installed, hooks are called with the builtin types of the contract."""
+    hooks = {
+        name: hook.__replace__(source="not_installed:Hooks")
+        for name, hook in CONTRACT.hooks.items()
+    }
+    contract = CONTRACT.__replace__(hooks=hooks)
+    project.write(hook("assert isinstance(amount, int); return 1 / amount"))
+    [finding] = check_target(contract, project.folder).findings
+
+    assert finding.code == "K501"
+    assert "amount=0" in finding.message
+
+
+def test_nothing_is_left_by_a_check(project) -> None:
+    """No thread, handler or change of this process stays after all checks."""
+    from plugreg.testing.residue import changes, surroundings
+
+    before = surroundings()
+    project.check(FINE)
+
+    assert changes(before, surroundings()) == ()
+
+
+shop = pluggy.HookimplMarker("shop")
+
+
+class Foreign:
+    """A plugin for pluggy that has never heard of plugreg."""
+
+    @shop
+    def price(self, item: str) -> float:
+        return 1.5
+
+
+class TestForeign(Conformance):
+    """A third party's plugin passes the subset that fits it."""
+
+    plugin = Foreign
+    host = "shop"
+    hookspecs = (Hooks,)
+
+
+class TestRegistryOfAHost(Conformance):
+    """A host gives its factory, and needs to say nothing else."""
+
+    plugin = Foreign
+
+    @staticmethod
+    def make_registry(**options) -> PluginRegistry:
+        return PluginRegistry("shop", **{"hookspecs": [Hooks], **options})
+
+
+def test_the_class_fails_with_the_code(tmp_path) -> None:
+    """An error fails the test of its code alone; a warning is a warning; exemptions are read."""
+    import subprocess
+
+    made = Project(tmp_path, 1)
+    made.pyproject += '\n[tool.plugreg.check]\nexempt = { K204 = "It is public." }\n'
+    made.write(
+        settings(
+            '"TOKEN": {"default": "", "name": "T"}, "A": {"name": "A", "type": int}',
+            "@hookimpl\ndef price(self): return 1 / 0",
+        )
+    )
+    (tmp_path / "test_conformance.py").write_text(
+        textwrap.dedent(f"""
+        from plugreg import hookspec
+        from plugreg.testing import Conformance
+
+        class Hooks:
+            @hookspec
+            def price(self) -> float | None: ...
+
+        class TestWeather(Conformance):
+            plugin = "{made.module}:Weather"
+            hookspecs = [Hooks]
+        """),
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert f"1 failed, {len(CHECKS) - 1} passed" in done.stdout, done.stdout
+    assert "test_conforms[K501]" in done.stdout
+    assert "K202 warning" in done.stdout
+    assert "K204" not in done.stdout
