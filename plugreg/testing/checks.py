@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final
 
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple
 from plugreg.contract.codes import CODES, FindingCode
 from plugreg.contract.values import CheckReport, Finding, Severity
 from plugreg.testing.subject import Subject

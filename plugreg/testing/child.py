@@ -35,9 +35,8 @@ def main(folder: str) -> NoReturn:
 def _import(request: dict[str, Any]) -> dict[str, Any]:
     """Import the plugin's module, and return what that did to the process."""
     # What every plugin imports, and what a host has imported before, is not the plugin's doing.
-    for name in ("logging", "pluggy", "plugreg.mixins", "plugreg.mixins.settings", "plugreg"):
+    for name in ("logging", "pluggy", "plugreg", "plugreg.mixins.settings", "plugreg.plugin"):
         import_module(name)
-    from plugreg import Plugin  # noqa: F401
     from plugreg.testing.residue import changes, surroundings
 
     before, modules = surroundings(), {*sys.modules}

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple
 from plugreg._support.process import end
 
 REQUEST: Final = "request.json"

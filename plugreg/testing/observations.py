@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple
 
 
 class Observation(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from plugreg._support.named import NamedTuple
+from plugreg._support.frozen import NamedTuple
 from plugreg._support.slugs import canonical, slug_fault, slugify
 from plugreg.contract.projects import PluginProject
 from plugreg.testing.observations import Observation

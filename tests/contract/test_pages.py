@@ -63,8 +63,5 @@ def test_each_code_has_its_line() -> None:
     """The table of codes is that of the code, word by word."""
     lines = (DOCS / "reference/checks.md").read_text(encoding="utf-8").splitlines()
 
-    rows = [
-        f"| {row.code} | {row.severity} | {row.title} | {row.cause} | {row.remedy} |"
-        for row in CHECKS
-    ]
+    rows = [f"| {' | '.join(row[:5])} |" for row in CHECKS]
     assert [line for line in lines if line.startswith("| K")] == rows

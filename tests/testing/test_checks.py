@@ -186,7 +186,8 @@ MISTAKES = [
     ("K307", "logging.basicConfig(level='DEBUG')\nclass Weather(Plugin): ..."),
     (
         "K308",
-        "import time\nend = time.process_time() + 1.1\nwhile time.process_time() < end: ...\nclass Weather(Plugin): ...",
+        "from time import process_time as now\nend = now() + 1.1\nwhile now() < end: ...\n"
+        "class Weather(Plugin): ...",
     ),
     ("K309", "import django\nclass Weather(Plugin): ..."),
     ("K310", hook("import there_is_no_such_module\nreturn None")),
