@@ -1017,6 +1017,7 @@ class PluginRegistry:
             calling=parts.calling,
             life=self._life,
             heartbeat=parts.heartbeat,
+            quarantine=parts.quarantine,
             storage=parts.storage,
             describe=parts.facts.of,
             packages=self.packages,

@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from plugreg._lifecycle.protocols import Environment, Isolation
     from plugreg._state.asks import Ask
     from plugreg._state.heartbeat import Heartbeat
+    from plugreg._state.quarantine import Quarantine
     from plugreg.discovery.facts import Facts
     from plugreg.events import Events
     from plugreg.mixins import MixinSpec
-    from plugreg.records import PluginFacts, PluginSpec
+    from plugreg.records import PluginFacts, PluginFailure, PluginSpec
     from plugreg.settings.values import Declared
 
 T = TypeVar("T")
@@ -347,6 +348,7 @@ class Assembly:
                 manager=manager,
                 activator=activator,
                 load=self._load,
+                enter=self._enter,
                 off=off,
             ),
             activator=activator,
@@ -356,6 +358,7 @@ class Assembly:
             stored=self.stored,
             heartbeat=None if self._is_unseen else self.heartbeat,
             asked=self._asked,
+            quarantine=self.quarantine,
             wait=options.reload_wait,
             environment=environment,
             isolation=self.isolation,
@@ -364,6 +367,20 @@ class Assembly:
         if options.events is not None:
             # A wrong option is refused when the registry is made.
             _ = self.events
+
+    @lazy
+    def quarantine(self) -> Quarantine | None:
+        """Marks of what is being loaded, None with a storage in memory."""
+        if isinstance(self.storage, MemoryStorage):
+            return None
+        from plugreg._state.quarantine import Quarantine
+
+        return Quarantine(
+            self.storage, lambda: self.heartbeat.name, lambda: self.heartbeat.is_serving
+        )
+
+    def _enter(self, spec: PluginSpec) -> PluginFailure | None:
+        return None if self.quarantine is None else self.quarantine.enter(spec)
 
     @property
     def _is_unseen(self) -> bool:

@@ -40,6 +40,7 @@ class Builder:
     """Builds snapshots for one registry; holds none, but knows which code it has imported.
 
     ``load`` imports and constructs a plugin. ``off`` are the mixins whose switch is turned off.
+    ``enter`` is called before a plugin is loaded, and returns why it must not be, or None.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class Builder:
         manager: PluginManager,
         activator: Activator,
         load: Callable[[PluginSpec], Loading],
+        enter: Callable[[PluginSpec], PluginFailure | None],
         off: frozenset[str],
     ) -> None:
         self._rules = rules
         self._describe = describe
         self._manager = manager
         self._load = load
+        self._enter = enter
         self._activator = activator
         self._off = off
         self._imported: Mapping[str, Code] = {}
@@ -160,6 +163,10 @@ class Builder:
     ) -> None:
         """Load and activate one plugin, or hold it."""
         slug = spec.slug
+        refusal = self._enter(spec)
+        if refusal is not None:
+            work.hold(slug, refusal)
+            return
         known = work.previous.plugins.get(slug)
         is_full = work.remake == "code"
         # The host's modules stay, whatever its distribution brings.

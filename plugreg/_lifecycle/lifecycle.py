@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from plugreg._lifecycle.protocols import Environment, Isolation
     from plugreg._state.asks import Ask
     from plugreg._state.heartbeat import Heartbeat, ProcessStatus
+    from plugreg._state.quarantine import Quarantine
 
 _SLOW: Final = 1.0
 """Seconds above which an import is slow."""
@@ -53,6 +54,7 @@ class LifeCycle:
         wait: Seconds that a change waits for the one before it.
         heartbeat: Stores what this process runs, None where no other process can read it.
         asked: Returns what all processes were asked to do after a revision.
+        quarantine: Marks what is loaded, None where no other process can read that.
         environment: The environment of installed plugins, None without one.
         isolation: The isolated plugins, None without any.
         notify: Emits an event to plugins, once it may.
@@ -71,6 +73,7 @@ class LifeCycle:
         stored: StoredRows,
         heartbeat: Heartbeat | None,
         asked: Callable[[int], Sequence[Ask]],
+        quarantine: Quarantine | None,
         wait: float,
         environment: Environment | None,
         isolation: Isolation | None,
@@ -88,6 +91,7 @@ class LifeCycle:
         self._plugin_rows = stored.plugin_rows
         self._heartbeat = heartbeat
         self._asked = asked
+        self._quarantine = quarantine
         # Revision up to which this process has done what all were asked to.
         self._asked_until: int | None = None
         self._environment = environment
@@ -183,6 +187,11 @@ class LifeCycle:
         if stored is not None:
             # The job is deferred, and not lost where Ctrl-C comes.
             self._is_behind = was_behind
+
+    def release(self, slug: str) -> None:
+        """Let a plugin be loaded again that ended a process. Raises StorageError."""
+        if self._quarantine is not None:
+            self._quarantine.release(slug)
 
     def reset(self, slug: str) -> None:
         """Close the circuit of a plugin, and try it again if it has failed."""
@@ -372,6 +381,7 @@ class LifeCycle:
         failed = {slug for slug in slugs if plugins[slug].state is PluginState.FAILED}
         for slug in slugs:
             self._dispatch.reset(slug)
+            self.release(slug)
         with self._turn():
             self._apply_to(failed)
         return bool(failed)
@@ -472,8 +482,17 @@ class LifeCycle:
             )
         except BaseException:
             self._tear_down()
+            self._leave(None)
             raise
-        return built, self._finish()
+        try:
+            return built, self._finish()
+        finally:
+            self._leave(built.snapshot.active)
+
+    def _leave(self, served: Iterable[str] | None) -> None:
+        """Note that nothing is being loaded any more."""
+        if self._quarantine is not None:
+            self._quarantine.leave(served)
 
     def _finish(self) -> tuple[PluginFailure, ...]:
         """Do the rest of a published change; return its failures as they are recorded now.

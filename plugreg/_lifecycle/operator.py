@@ -79,6 +79,7 @@ class Operator(Frozen):
 
         def store() -> tuple[Mapping[Slug, bool | None], int]:
             wanted = dict.fromkeys(self._check_permitted(slug, allow_missing=allow_missing), True)
+            self.life.release(slug)
             return self.stored.plugin_rows.set_active(wanted)
 
         self.life.carry_out(store)
@@ -129,6 +130,8 @@ class Operator(Frozen):
             for slug in (slug for slug, active in wanted.items() if active):
                 coming += self._check_permitted(slug, allow_missing=False)
             self._check_leaving(leaving)
+            for slug in coming:
+                self.life.release(slug)
             changes = dict.fromkeys(coming, True) | dict.fromkeys(leaving, False)
             return self.stored.plugin_rows.set_active(changes)
 

@@ -220,6 +220,7 @@ class PluginRows:
         PluginActiveError if the plugin is stored as active, by whichever process.
         """
         from plugreg._state.leases import PLUGINS, TABLE
+        from plugreg._state.quarantine import LOADING, SERVED
 
         with self._writing.get():
             with self._storage.transaction() as transaction:
@@ -227,8 +228,9 @@ class PluginRows:
                 row = _stored_row(transaction, slug)
                 if row is not None and row.active:
                     raise PluginActiveError(slug)
-                prefixes = dict.fromkeys(TABLES, f"{slug}:") | {TABLE: f"{PLUGINS}{slug}."}
-                tables = ("plugins", "metadata", VERSIONS, PROBES)
+                prefixes = dict.fromkeys((*TABLES, LOADING), f"{slug}:")
+                prefixes[TABLE] = f"{PLUGINS}{slug}."
+                tables = ("plugins", "metadata", VERSIONS, PROBES, SERVED)
                 places: list[tuple[str, str]] = [(table, slug) for table in tables]
                 for table, prefix in prefixes.items():
                     keys = [key for key, _ in transaction.items(table) if key.startswith(prefix)]

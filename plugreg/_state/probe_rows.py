@@ -60,7 +60,7 @@ class ProbeRows:
         reference has neither: its last report stands.
         """
         code, report = self._reports.get(spec.slug, (None, None))
-        return report if code == _code_of(spec) else None
+        return report if code == code_of(spec) else None
 
     def put(self, spec: PluginSpec, report: ProbeReport) -> None:
         """Store a report in place of the plugin's last one, without its streams.
@@ -69,7 +69,7 @@ class ProbeRows:
         """
         from plugreg._state.probe_report import as_record
 
-        row = as_record(report) | _code_of(spec)
+        row = as_record(report) | code_of(spec)
         with self._writing.get():
             with self._storage.transaction() as transaction:
                 before = transaction.get(PROBES, spec.slug)
@@ -96,7 +96,8 @@ def version_of(spec: PluginSpec) -> str | None:
     return spec.version or spec.stated("VERSION")
 
 
-def _code_of(spec: PluginSpec) -> _Code:
+def code_of(spec: PluginSpec) -> _Code:
+    """Return what tells one version of a plugin from another without an import."""
     # The stamp of a distribution differs between machines that share the storage.
     stamp = "" if spec.distribution else spec.stamp
     return {"distribution": spec.distribution, "version": version_of(spec), "stamp": stamp}

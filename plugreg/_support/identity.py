@@ -21,8 +21,8 @@ class ProcessIdentity(NamedTuple):
         pid: Process number.
         started: String that differs for another process with the same number, "" where the system
             does not say.
-        space: String that differs where process numbers mean other processes: after a restart of
-            the machine, or in another container. "" where the system does not say.
+        space: String that differs where process numbers mean other processes: on another machine
+            or after a restart of it, and in another container. "" where the system does not say.
     """
 
     host: str
@@ -50,17 +50,14 @@ def own_identity() -> ProcessIdentity:
 def is_gone(process: ProcessIdentity) -> bool | None:
     """Return whether a process has ended, None where this one cannot know.
 
-    A process of another machine cannot be looked for. One of a machine or container with the same
-    name as this one, but with other process numbers, has ended: it was there before a restart.
+    A process of another machine, or of another container, cannot be looked for.
 
     Args:
         process: The process.
     """
     own = own_identity()
-    if process.host != own.host:
+    if (process.host, process.space) != (own.host, own.space):
         return None
-    if process.space != own.space:
-        return True
     if process.pid == own.pid:
         return process.started != own.started
     if own.started:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from plugreg._state.ledger import FailureLedger
     from plugreg._state.probe_report import ProbedSetting
     from plugreg._state.published import StoredRows
+    from plugreg._state.quarantine import Quarantine
     from plugreg.settings.definition import SettingDefinition
     from plugreg.settings.values import StoredSettings
 
@@ -80,6 +81,7 @@ class RepairFinder(Frozen):
     calling: Calling
     life: LifeCycle
     heartbeat: Heartbeat
+    quarantine: Quarantine | None
     storage: Storage
     describe: Describe
     packages: Packaging | None
@@ -115,6 +117,7 @@ class RepairFinder(Frozen):
             stored={slug: _described(s) for slug, s in self.stored.settings.all_stored().items()},
             overrides={s: frozenset(own) for s, own in self.stored.settings.overrides.items()},
             damaged=self.stored.damaged(),
+            quarantined=self._quarantined(snapshot),
             **self._packaged(),
             slow={slug: time for process in processes for slug, time in process.slow.items()},
             processes=processes,
@@ -152,6 +155,12 @@ class RepairFinder(Frozen):
                 known.add(failure.identity)
                 found.append(failure)
         return tuple(found)
+
+    def _quarantined(self, snapshot: Snapshot) -> dict[str, str]:
+        if self.quarantine is None:
+            return {}
+        specs = [known.spec for known in snapshot.plugins.values() if known.spec is not None]
+        return self.quarantine.reasons(specs)
 
     def _as_if_started(self, snapshot: Snapshot) -> Snapshot:
         """Return the plugins as a start without safe mode would decide, without importing any."""

@@ -81,6 +81,7 @@ class Yard:
                 partial(BoundContext, store, self.plugin_rows),
             ),
             load=self.load,
+            enter=lambda _spec: None,
             off=frozenset(),
         )
 

@@ -12,7 +12,7 @@ from plugreg import CircuitPolicy, NotReadyYet, Plugin, PluginRegistry, hookimpl
 from plugreg._calls.circuits import _Circuit
 from plugreg.mixins import EventMixin, ScheduleMixin, SettingsMixin, UserInterfaceMixin
 from plugreg.observation import _Total
-from plugreg.settings.values import PluginValues
+from plugreg.settings.plugin_values import PluginValues
 
 
 class Hooks:

@@ -1,0 +1,307 @@
+"""Marks of plugins that are being loaded, by which the next process knows which one ended the last.
+
+Table ``loading``: one row for each process that is loading: by ``slug:token`` while it loads a
+version that never came into service, by ``:token`` while it loads others. It has the identity and
+the ``name`` of the process, ``since`` (seconds, the store's clock), and the ``code`` and
+``python`` of the plugin. A process that ends while it loads leaves its row, and that of one plugin
+keeps the plugin off.
+
+Table ``served``: by slug, for each Python the codes that came into service last.
+
+Commits are marked quiet: they concern no process that is loaded.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from plugreg._state import asks
+from plugreg._state.probe_rows import code_of
+from plugreg._support.frozen import NamedTuple
+from plugreg._support.identity import ProcessIdentity, identity_of, is_gone, own_identity
+from plugreg._support.lazy import lazy
+from plugreg._support.outages import Outage
+from plugreg.exceptions import StorageError
+from plugreg.records import EMPTY, PluginFailure, PluginSpec, Source, Stage
+from plugreg.storage import Storage, Transaction
+from plugreg.storage.base import Record, field, parse_records
+from plugreg.storage.clock import now
+from plugreg.storage.quiet_commits import mark_quiet
+
+LOADING: Final = "loading"
+SERVED: Final = "served"
+"""The names of the tables."""
+
+PYTHON: Final = sys.implementation.cache_tag or sys.implementation.name
+"""What tells this Python from others that share the store."""
+
+_PATIENCE: Final = 60.0
+_PATIENCE_HERE: Final = 10.0
+"""Seconds after which a process counts as ended that nobody can look for: one of another machine,
+and one of a machine or container of the same name, which was restarted in all likelihood."""
+_MOST_CODES: Final = 4
+"""How many codes of one plugin count as served: processes may run different releases."""
+_UNMARKED: Final = (Source.MANUAL, Source.BROUGHT)
+"""Plugins that other plugins or the host give as objects, and of which nothing is stored."""
+
+
+class Mark(NamedTuple):
+    """A row of table ``loading``. ``slug`` is empty for that of plugins that have served."""
+
+    slug: str
+    process: ProcessIdentity
+    name: str
+    since: float
+    code: Mapping[str, Any]
+    python: str
+
+    def has_ended(self, time_now: float) -> bool:
+        """Return whether the process that loaded has ended, as far as that can be known."""
+        gone = is_gone(self.process)
+        if gone is not None:
+            return gone
+        is_here = self.process.host == own_identity().host
+        return time_now - self.since > (_PATIENCE_HERE if is_here else _PATIENCE)
+
+    def is_of(self, spec: PluginSpec) -> bool:
+        """Return whether it is the mark of this version of a plugin and of this Python."""
+        is_code = (self.slug, self.code) == (spec.slug, code_of(spec))
+        return is_code and self.python == PYTHON
+
+    @property
+    def reason(self) -> str:
+        """Why the plugin is kept off, as a sentence."""
+        time = datetime.fromtimestamp(self.since, UTC)
+        return (
+            f"the last process that loaded it ended here: {self.name!r}, pid "
+            f"{self.process.pid} on {self.process.host!r}, which began at {time:%Y-%m-%d %H:%M:%S} "
+            f"UTC; activate or reset it to try it again, or install another version"
+        )
+
+
+class Quarantine:
+    """Marks what one registry loads, and finds the marks of processes that have ended.
+
+    A mark that cannot be stored or read stops nothing: that is logged once. One thread at a time
+    may load.
+
+    Args:
+        storage: The storage that the processes share.
+        name: Returns the name of this process.
+        serves: Returns whether this process serves; only then are plugins marked that have
+            served before.
+    """
+
+    def __init__(
+        self, storage: Storage, name: Callable[[], str], serves: Callable[[], bool]
+    ) -> None:
+        self._storage = storage
+        self._name = name
+        self._serves = serves
+        self._token = os.urandom(8).hex()
+        # The process and the key of the mark that is stored.
+        self._own: tuple[int, str] | None = None
+        self._rows: _Rows | None = None
+        self._new: dict[str, PluginSpec] = {}
+        self._released: set[str] = set()
+
+    @lazy
+    def _outage(self) -> Outage:
+        return Outage(
+            "it cannot be stored which plugin is being loaded, so that none would be kept off",
+            "it is stored again which plugin is being loaded",
+        )
+
+    def enter(self, spec: PluginSpec) -> PluginFailure | None:
+        """Mark that a plugin is loaded now; return why it must not be, None if it may.
+
+        Args:
+            spec: The plugin.
+        """
+        try:
+            if self._rows is None:
+                self._rows = _Rows.read(self._storage)
+            mark = self._rows.mark_of(spec)
+            if mark is not None:
+                return PluginFailure(stage=Stage.IMPORT, slug=spec.slug, message=mark.reason)
+            if spec.source in _UNMARKED or self._rows.has_served(spec):
+                self._put(None)
+            else:
+                self._new[spec.slug] = spec
+                self._put(spec)
+        except StorageError as error:
+            self._outage.failed(error)
+        return None
+
+    def leave(self, served: Iterable[str] | None = None) -> None:
+        """Remove the mark: everything is loaded, or Ctrl-C or a failing storage ended that.
+
+        Other processes are asked to try the released plugins too, which this one has survived.
+
+        Args:
+            served: The plugins that are in service now, None where loading was ended.
+        """
+        new = [self._new[slug] for slug in served or () if slug in self._new]
+        released = self._released if served is not None else set()
+        self._rows, self._new, self._released = None, {}, set()
+        try:
+            for slug in released:
+                asks.put(self._storage, "reset", slug)
+            if new or self._key is not None:
+                self._store_end(new)
+        except StorageError as error:
+            self._outage.failed(error)
+            return
+        self._outage.succeeded()
+
+    def release(self, slug: str) -> None:
+        """Delete the marks of a plugin, so that it is tried again. Raises StorageError."""
+        time_now = now(self._storage)
+        marks, _ = parse_records(LOADING, self._storage.read(LOADING), _parse)
+        if any(mark.slug == slug and mark.has_ended(time_now) for mark in marks.values()):
+            with self._storage.transaction() as transaction:
+                if _drop_marks(transaction, slug, time_now):
+                    mark_quiet(self._storage, transaction)
+            self._released.add(slug)
+        self._rows = None
+
+    def reasons(self, specs: Iterable[PluginSpec]) -> dict[str, str]:
+        """Return why plugins are kept off, by slug. Writes nothing. Raises StorageError."""
+        rows = _Rows.read(self._storage)
+        return {spec.slug: mark.reason for spec in specs if (mark := rows.mark_of(spec))}
+
+    # -- the parts ---------------------------------------------------------------------------
+
+    @property
+    def _key(self) -> str | None:
+        """The key of the stored mark, None without one. That of before a fork is the parent's."""
+        return self._own[1] if self._own is not None and self._own[0] == os.getpid() else None
+
+    def _put(self, spec: PluginSpec | None) -> None:
+        """Store that this version of a plugin is loaded, or for None one that has served."""
+        assert self._rows is not None
+        if spec is None and not self._serves():
+            key = None
+        else:
+            key = f"{'' if spec is None else spec.slug}:{self._token}"
+        # What earlier processes have left is marked one by one now, if at all.
+        left = self._rows.take_batches() if spec is not None else ()
+        if key == self._key and not left:
+            return
+        with self._storage.transaction() as transaction:
+            self._drop(transaction)
+            for other in left:
+                transaction.delete(LOADING, other)
+            if key is not None:
+                transaction.put(LOADING, key, self._row(spec))
+            mark_quiet(self._storage, transaction)
+        self._forget()
+        if key is not None:
+            self._own = (os.getpid(), key)
+            # A thread that loads beside the host's own work ends in the middle of it.
+            atexit.register(self.leave)
+
+    def _store_end(self, new: Iterable[PluginSpec]) -> None:
+        """Remove the mark, and store that these plugins came into service."""
+        with self._storage.transaction() as transaction:
+            self._drop(transaction)
+            for spec in new:
+                _put_served(transaction, spec)
+                _drop_marks(transaction, spec.slug, now(self._storage))
+            mark_quiet(self._storage, transaction)
+        self._forget()
+
+    def _drop(self, transaction: Transaction) -> None:
+        if self._key is not None:
+            transaction.delete(LOADING, self._key)
+
+    def _forget(self) -> None:
+        if self._own is not None:
+            self._own = None
+            atexit.unregister(self.leave)
+
+    def _row(self, spec: PluginSpec | None) -> Record:
+        return {
+            **own_identity()._asdict(),
+            "name": self._name(),
+            "since": now(self._storage),
+            "code": {} if spec is None else code_of(spec),
+            "python": PYTHON,
+        }
+
+
+class _Rows:
+    """The marks of processes that have ended, and what has served, as of one moment."""
+
+    def __init__(
+        self, marks: Mapping[str, Mark], served: Mapping[str, Mapping[str, list[Any]]]
+    ) -> None:
+        self._marks = [mark for mark in marks.values() if mark.slug]
+        self._served = served
+        self._batches = tuple(key for key, mark in marks.items() if not mark.slug)
+        self._is_suspect = bool(self._batches)
+
+    @classmethod
+    def read(cls, storage: Storage) -> _Rows:
+        marks, _ = parse_records(LOADING, storage.read(LOADING), _parse)
+        if marks:
+            time_now = now(storage)
+            marks = {key: mark for key, mark in marks.items() if mark.has_ended(time_now)}
+        served, _ = parse_records(SERVED, storage.read(SERVED), _parse_served)
+        return cls(marks, served)
+
+    def mark_of(self, spec: PluginSpec) -> Mark | None:
+        return next((mark for mark in self._marks if mark.is_of(spec)), None)
+
+    def has_served(self, spec: PluginSpec) -> bool:
+        """Return whether a version has served, and no process has ended among such since."""
+        codes = self._served.get(spec.slug, EMPTY).get(PYTHON, ())
+        return not self._is_suspect and code_of(spec) in codes
+
+    def take_batches(self) -> tuple[str, ...]:
+        """Return the keys of marks of processes that ended among plugins that had served, once."""
+        found, self._batches = self._batches, ()
+        return found
+
+
+def _put_served(transaction: Transaction, spec: PluginSpec) -> None:
+    before, _ = parse_records(
+        SERVED, {spec.slug: transaction.get(SERVED, spec.slug) or {"codes": {}}}, _parse_served
+    )
+    codes = dict(before.get(spec.slug, {}))
+    others = [code for code in codes.get(PYTHON, ()) if code != code_of(spec)]
+    codes[PYTHON] = [code_of(spec), *others][:_MOST_CODES]
+    transaction.put(SERVED, spec.slug, {"codes": codes})
+
+
+def _drop_marks(transaction: Transaction, slug: str, time_now: float) -> bool:
+    """Delete the marks of one plugin that ended processes left; return whether there were any."""
+    marks, _ = parse_records(LOADING, dict(transaction.items(LOADING)), _parse)
+    ended = [key for key, m in marks.items() if m.slug == slug and m.has_ended(time_now)]
+    for key in ended:
+        transaction.delete(LOADING, key)
+    return bool(ended)
+
+
+def _parse(key: str, row: Record) -> Mark:
+    return Mark(
+        key.rpartition(":")[0],
+        identity_of(row),
+        field(row, "name", str),
+        float(field(row, "since", float, int)),
+        field(row, "code", dict),
+        field(row, "python", str),
+    )
+
+
+def _parse_served(_slug: str, row: Record) -> dict[str, list[Any]]:
+    codes: dict[str, list[Any]] = field(row, "codes", dict)
+    for known in codes.values():
+        if type(known) is not list:
+            raise TypeError("the codes of a Python are no list")
+    return codes
