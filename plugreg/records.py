@@ -455,7 +455,8 @@ class LoadedPlugin(Frozen):
     """A plugin that was imported and constructed, but not activated.
 
     Name, title, version and the like are those that the object states, else those of its
-    distribution. ``failures`` are faults that do not keep it from loading.
+    distribution. ``failures`` are faults that do not keep it from loading. ``isolated`` says that
+    it runs in another process, for which the object stands in.
     """
 
     spec: PluginSpec
@@ -469,6 +470,7 @@ class LoadedPlugin(Frozen):
     website: str | None = None
     license: str | None = None
     failures: tuple[PluginFailure, ...] = ()
+    isolated: bool = False
 
     @property
     def slug(self) -> Slug:

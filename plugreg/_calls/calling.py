@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._calls.dispatcher import Dispatcher
 from plugreg._support.guard import safe_repr
-from plugreg.exceptions import CircuitOpenError
+from plugreg.exceptions import CircuitOpenError, PluginDiedError, PluginTimeoutError
 from plugreg.hooks import PluginManager
 from plugreg.records import CircuitState, PluginFailure, Stage
 
@@ -52,12 +53,20 @@ def _manager_of(
     return given
 
 
+def _is_end(is_isolated: Callable[[str], bool], slug: str, error: BaseException | None) -> bool:
+    """Return whether a fault has ended the process of an isolated plugin."""
+    return is_isolated(slug) and (
+        error is None or type(error) in (PluginDiedError, PluginTimeoutError)
+    )
+
+
 class Calling:
     """Makes these parts, and knows which of their failures still hold.
 
     Arguments are those of :class:`plugreg.PluginRegistry`. ``record`` keeps a failure,
-    ``check_ready`` raises RegistryNotReady while nothing may be called. Nothing is called here.
-    It lives as long as its registry, and has nothing to close.
+    ``check_ready`` raises RegistryNotReady while nothing may be called. ``is_isolated`` returns
+    whether a plugin in service is isolated, None where none is: those have a circuit at any rate.
+    Nothing is called here. It lives as long as its registry, and has nothing to close.
     """
 
     def __init__(
@@ -73,6 +82,7 @@ class Calling:
         clock: Callable[[], float],
         record: RecordFailure,
         check_ready: Callable[[], object],
+        is_isolated: Callable[[str], bool] | None = None,
     ) -> None:
         self._record = record
         observation = None
@@ -87,11 +97,15 @@ class Calling:
         # Without circuits and observers a call has no supervision, which costs time.
         self._circuits: Circuits | None = None
         supervision = None
-        if circuit is not None or observers:
-            from plugreg._calls.circuits import Circuits
+        if circuit is not None or observers or is_isolated is not None:
+            from plugreg._calls.circuits import CircuitPolicy, Circuits
             from plugreg._calls.supervision import Supervision
 
-            self._circuits = Circuits(circuit, self._record_opening, clock)
+            counts = None
+            if circuit is None and is_isolated is not None:
+                # A plugin that dies at each call would be started at each call.
+                circuit, counts = CircuitPolicy(), partial(_is_end, is_isolated)
+            self._circuits = Circuits(circuit, self._record_opening, clock, counts)
             supervision = Supervision(self._circuits, observers)
         self.manager: Final = _manager_of(host, manager, implicit_prefix)
         self.manager.supervise(None if supervision is None else supervision.around)

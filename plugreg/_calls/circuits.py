@@ -60,6 +60,10 @@ class CircuitPolicy(Frozen):
             raise ValueError(f"longest={self.longest!r} is less than cool_down={self.cool_down!r}")
 
 
+Counts = Callable[[str, "BaseException | None"], bool]
+"""Takes a plugin and its exception, None for a timeout."""
+
+
 class Admission(NamedTuple):
     """Permission for one call, to be handed back with its result.
 
@@ -114,7 +118,8 @@ class Circuits:
 
     ``on_open`` is called, without the lock, with the slug of a plugin whose circuit has opened,
     and the seconds until the trial; its exceptions pass. ``clock`` returns seconds that never go
-    back. Calls may come from any thread.
+    back. ``counts`` says whether a fault counts; None means that each does. Calls may come from
+    any thread.
     """
 
     def __init__(
@@ -122,13 +127,16 @@ class Circuits:
         policy: CircuitPolicy | None,
         on_open: Callable[[str, float], object] = lambda *_: None,
         clock: Callable[[], float] = time.monotonic,
+        counts: Counts | None = None,
     ) -> None:
+        self._counts = counts
         self._policy: Final = policy
         self._on_open = on_open
         self._clock = clock
         self._lock = PerProcess(threading.Lock)
         self._circuits: dict[str, _Circuit] = {}
-        self.has_policy: Final = policy is not None
+        self.is_for_all: Final = policy is not None and counts is None
+        """Whether the faults of every plugin count."""
         self.failed: Final = self._circuits.keys()
         """The plugins that have failed. All others are admitted, without a trial."""
 
@@ -175,9 +183,15 @@ class Circuits:
                 if circuit is not None:
                     circuit.close()
 
-    def record_failure(self, admission: Admission) -> None:
-        """Count a fault of the plugin, a timeout included; it may open the circuit."""
+    def record_failure(self, admission: Admission, error: BaseException | None = None) -> None:
+        """Count a fault of the plugin, a timeout included; it may open the circuit.
+
+        Without an *error* the plugin was too slow.
+        """
         if self._policy is None:
+            return
+        if self._counts is not None and not self._counts(admission.slug, error):
+            self.record_success(admission)
             return
         slug, now = admission.slug, self._clock()
         with self._lock.get():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from types import CoroutineType
 from typing import Any, Final
 
 from plugreg._calls.circuits import Admission, Circuits
 from plugreg._support.guard import belongs_to_process, explain, is_abort
 from plugreg.exceptions import CircuitOpenError
-from plugreg.hooks import AsyncOnly, Row
+from plugreg.hooks import AsyncOnly, BothWays, Row
 from plugreg.observation import CallObserver, Observation
 
 _logger = logging.getLogger("plugreg")
@@ -45,7 +46,8 @@ class Supervision:
                 function = observer.around(function, slug, hook)
             else:
                 observers.append(observer)
-        if not observers and not self._circuits.has_policy:
+        is_counted = self._circuits.is_for_all or type(row.function) is BothWays
+        if not observers and not is_counted:
             return row._replace(function=function)
         circuits, failed, admit = self._circuits_of(hook), self._circuits.failed, self._admit
         always = Admission(slug, 0, False)
@@ -133,7 +135,7 @@ class SupervisedCall:
         elif is_abort(error) and not self._has_overrun:
             self.abort()
         else:
-            self._end(error, self._circuits.record_failure)
+            self._end(error, partial(self._circuits.record_failure, error=error))
 
     def abort(self) -> None:
         """Report that the call has ended for no reason of the plugin's."""

@@ -332,6 +332,7 @@ class Assembly:
             clock=options.clock,
             record=self.ledger.record,
             check_ready=self.published.check_loaded,
+            is_isolated=None if make_isolation is None else self._is_isolated,
         )
         for subject, holds in self.calling.conditions.items():
             self.ledger.hide_unless(subject, holds)
@@ -458,6 +459,10 @@ class Assembly:
     def _has_mixin(self, cls: type) -> bool:
         # Every class has the capability "base", whose class is object.
         return any(issubclass(cls, row.cls) for row in self.mixins if row.cls is not object)
+
+    def _is_isolated(self, slug: str) -> bool:
+        active = self.published.snapshot.active.get(slug)
+        return active is not None and active.loaded.isolated
 
     def _report_setting(self, scope: Scope, changed: frozenset[str]) -> None:
         """Notify a plugin whose settings were written, and those that hear events."""

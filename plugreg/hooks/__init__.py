@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from plugreg.hooks._manager import PluginManager
     from plugreg.hooks._order import Position
-    from plugreg.hooks._rows import ASYNC_TWIN, AsyncOnly, Row, refuse
+    from plugreg.hooks._rows import ASYNC_TWIN, AsyncOnly, BothWays, Row, refuse
     from plugreg.hooks._tables import HookSubset, HookTable, Implementations, Keep
 else:
 
@@ -45,6 +45,7 @@ else:
 __all__ = [
     "ASYNC_TWIN",
     "AsyncOnly",
+    "BothWays",
     "HookCallError",
     "HookSubset",
     "HookTable",

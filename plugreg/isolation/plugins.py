@@ -314,6 +314,7 @@ class IsolatedPlugins:
             published=None if published is None else datetime.fromisoformat(published),
             website=_text(facts["website"]),
             license=_text(facts["license"]),
+            isolated=True,
         )
 
     def _signature(self, row: Mapping[str, Any]) -> Signature:
