@@ -412,6 +412,15 @@ class PluginManager(ExchangingManager):
         hook = find_caller(self, name)
         return None if hook is None or hook.spec is None else hook.spec.function
 
+    def history(self, name: str) -> tuple[Mapping[str, object], ...]:
+        """Return the arguments of the historic calls of a hook, the first call first.
+
+        Args:
+            name: The hook's name.
+        """
+        hook = find_caller(self, name)
+        return tuple(call[0] for call in (hook and hook._call_history) or ())
+
     def is_by_prefix(self, impl: HookImpl) -> bool:
         """Return whether the host's prefix alone makes a function an implementation.
 

@@ -7,6 +7,7 @@ sends anything, and lets the other side run code.
 
 from __future__ import annotations
 
+import base64
 import json
 import pickle
 from collections.abc import Callable, Mapping, Sequence
@@ -104,7 +105,7 @@ class JsonCodec:
 
     def unpack_arguments(self, data: bytes, names: Sequence[str] = ()) -> list[Any]:
         """Return the values of the JSON array."""
-        if self._is_plain and not names:
+        if self._is_plain and not names and data[:1] == b"[":
             values: list[Any] = _loads(data)
             if all(map(_holds, self._fits, values)) and len(values) == len(self._fits):
                 return values
@@ -120,30 +121,34 @@ class JsonCodec:
                 return _dumps(value).encode()
         self._check_untyped(RESULT, self._signature.result, value)
         try:
-            data: bytes = self._result_adapter.dump_json(value, warnings="error")
+            # In a tuple, as arguments are: bytes in a dataclass are base64 there alone.
+            data = _write(self._result_adapter, (value,))
         except Exception as error:  # noqa: BLE001 - what pydantic, and the value, may raise
             raise self._refusal(RESULT, value, error) from None
-        return data
+        return data if data.startswith(_TAGGED) else data[1:-1]
 
     def unpack_result(self, data: bytes) -> Any:
         """Return the result of JSON."""
         if data == b"null":
             return None
         fits = self._result_fits
-        if fits is not None:
+        if fits is not None and not data.startswith(_TAGGED):
             value = _loads(data)
             if fits(value):
                 return value
         try:
-            return self._result_adapter.validate_json(data)
+            whole = data if data.startswith(_TAGGED) else b"[%b]" % data
+            return _read(self._result_adapter, whole)[0]
         except Exception as error:  # noqa: BLE001 - as above
-            raise self._refusal(RESULT, _loads(data), error) from None
+            with Guard():
+                raise self._refusal(RESULT, _loads(data), error) from None
+            raise self._refusal(RESULT, None, error) from None
 
     # -- the parts ---------------------------------------------------------------------------
 
     @lazy
     def _result_adapter(self) -> Any:
-        return _adapter(self._signature.result)
+        return _adapter(tuple[self._signature.result])  # type: ignore[name-defined]
 
     @lazy
     def _adapters(self) -> dict[tuple[str, ...], Any]:
@@ -159,21 +164,20 @@ class JsonCodec:
 
     def _dump(self, names: Sequence[str], values: Sequence[Any]) -> bytes:
         try:
-            data: bytes = self._adapter_for(names).dump_json(tuple(values), warnings="error")
+            return _write(self._adapter_for(names), tuple(values))
         except Exception:
             # One by one, to name the value that is refused.
             for name, value in zip(names, values, strict=True):
                 try:
                     kind = tuple[self._signature.arguments[name]]  # type: ignore[name-defined]
-                    _adapter(kind).dump_json((value,), warnings="error")
+                    _write(_adapter(kind), (value,))
                 except Exception as error:  # noqa: BLE001 - as above
                     raise self._refusal(name, value, error) from None
             raise
-        return data
 
     def _load(self, names: Sequence[str], data: bytes) -> list[Any]:
         try:
-            return [*self._adapter_for(names).validate_json(data)]
+            return [*_read(self._adapter_for(names), data)]
         except Exception as error:  # noqa: BLE001 - as above
             place = getattr(error, "errors", lambda: [{"loc": (0,)}])()[0]["loc"]
             index = place[0] if place and type(place[0]) is int and place[0] < len(names) else 0
@@ -345,6 +349,52 @@ def _adapter(kind: Any) -> Any:
                 raise
             # A class with a configuration of its own.
             return TypeAdapter(kind)
+
+
+_TAGGED: Final = b"T"
+"""Begins JSON in which bytes have a tag: pydantic's models write bytes as UTF-8 alone."""
+
+_BYTES: Final = "$bytes"
+
+
+def _write(adapter: Any, values: tuple[Any, ...]) -> bytes:
+    """Return values as a JSON array. Raises what pydantic raises."""
+    try:
+        data: bytes = adapter.dump_json(values, warnings="error")
+    except Exception:
+        found = adapter.dump_python(values, round_trip=True, warnings="error")
+        if not _has_bytes(found):
+            raise
+        return _TAGGED + json.dumps(found, default=_leaf).encode()
+    return data
+
+
+def _read(adapter: Any, data: bytes) -> tuple[Any, ...]:
+    """Return the values of such an array. Raises what pydantic raises."""
+    if data.startswith(_TAGGED):
+        found = json.loads(data[1:], object_hook=_untagged)
+        return adapter.validate_python(found)  # type: ignore[no-any-return]
+    return adapter.validate_json(data)  # type: ignore[no-any-return]
+
+
+def _has_bytes(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_bytes, value.values()))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return any(map(_has_bytes, value))
+    return isinstance(value, (bytes, bytearray))
+
+
+def _leaf(value: Any) -> Any:
+    if isinstance(value, (bytes, bytearray)):
+        return {_BYTES: base64.b64encode(value).decode()}
+    from pydantic_core import to_jsonable_python
+
+    return to_jsonable_python(value)
+
+
+def _untagged(found: dict[str, Any]) -> Any:
+    return base64.b64decode(found[_BYTES]) if found.keys() == {_BYTES} else found
 
 
 def _name_of(kind: type) -> str:

@@ -17,7 +17,7 @@ from plugreg._support.frozen import Frozen, replace
 from plugreg._support.guard import Guard
 from plugreg._support.lazy import call_at_fork
 from plugreg._support.redact import Scrubber
-from plugreg.exceptions import IsolationError, PluginNotActiveError
+from plugreg.exceptions import IsolationError, PluginNotActiveError, ValueNotSentError
 from plugreg.hooks import PluginManager
 from plugreg.isolation.codec import Signature, codec_of
 from plugreg.isolation.data import report_to_data
@@ -269,6 +269,7 @@ class IsolatedPlugins:
         options = remote.options
         mixins = [mixin for mixin in self.parts.mixins.all() if mixin.key in told["mixins"]]
         refusals = [*_refusals(mixins, told)]
+        manager = self.parts.manager
         signatures: dict[tuple[bytes, str], tuple[str, Any]] = {}
         hooks: dict[str, HookRow] = {}
         for row in told["hooks"]:
@@ -283,6 +284,7 @@ class IsolatedPlugins:
             seconds = options.start_timeout if is_start else options.timeout
             hooks[name] = HookRow(name, tuple(signature.arguments), codec, seconds)
             signatures[HOOK, name] = (kind, signature)
+            refusals += _unsendable(hooks[name], hook, manager.history(hook))
         typed = {}
         for mixin in mixins:
             if mixin.key not in KEYS:
@@ -418,6 +420,16 @@ def _refusals(mixins: Iterable[MixinSpec], told: Mapping[str, Any]) -> Iterable[
         elif row["hook"] in _NEVER:
             yield _NEVER[row["hook"]]
     yield from map(str, told["settings"].get("faults", ()))
+
+
+def _unsendable(row: HookRow, hook: str, history: Iterable[Mapping[str, object]]) -> Iterable[str]:
+    """Yield why historic calls cannot be replayed to the plugin, as sentences."""
+    for arguments in history:
+        values = [arguments[name] for name in row.names if name in arguments]
+        try:
+            row.codec.pack_arguments(values, [n for n in row.names if n in arguments])
+        except ValueNotSentError as error:
+            yield f"an earlier call of the historic hook {hook!r} cannot be sent: {error}"
 
 
 def _typed_method(
