@@ -165,9 +165,10 @@ def consent_option(function: Function) -> Function:
 
 def slug_argument(*, many: bool = False, required: bool = True) -> Callable[[Function], Function]:
     """Return a decorator that adds the argument SLUG, which shells complete."""
+    metavar = "SLUG..." if many else "SLUG"
     return click.argument(
         "slugs" if many else "slug",
-        metavar="SLUG..." if many else "SLUG",
+        metavar=metavar if required else f"[{metavar}]",
         nargs=-1 if many else 1,
         required=required,
         shell_complete=_complete,
