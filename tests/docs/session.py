@@ -198,7 +198,8 @@ chmod +x "$3/bin/pip"
 
 def main(page: str, folder: str, replaced: str) -> None:
     """Type a page, and end what it has started."""
-    session = Session(Path(folder), {}, json.loads(replaced))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    session = Session(Path(folder), {"PATH": path}, json.loads(replaced))
     try:
         assert session.type_page(Path(page)) > 0
     finally:
