@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from plugreg._support.frozen import Frozen
+from plugreg.admin.looks import look_of
 from plugreg.admin.visits import MOST_LINES, Message, Redirect, Screen, Visit, sentences
 from plugreg.api import APIError
 from plugreg.exceptions import PluginNotFoundError
@@ -163,7 +164,8 @@ def _outcome(visit: Visit, slug: str, refusal: str | None, *, wanted: bool) -> O
         words = visit.text("%(slug)s is switched on, but it is %(state)s: %(reason)s")
     else:
         words = visit.text("%(slug)s is switched off, but it is %(state)s: %(reason)s")
-    sentence = words % {"slug": slug, "state": str(record.state), "reason": record.reason}
+    state = visit.text(look_of(record.state).word)
+    sentence = words % {"slug": slug, "state": state, "reason": record.reason}
     return Outcome(slug, sentence, is_fine=False)
 
 
