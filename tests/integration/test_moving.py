@@ -160,9 +160,11 @@ def run(site, tmp_path):
 
 def test_each_section_has_both():
     """A stranger finds what he has today and what it becomes, for each system."""
+    pairs = ["pluggy", "stevedore", "flake8", "Sphinx", "plux", "catalogue", "pluginforge"]
+    # InvenTree cannot be installed beside others, so that its plugin stands there to be read.
     assert {title: len(blocks) for title, blocks in SECTIONS.items()} == dict.fromkeys(
-        ["pluggy", "stevedore", "flake8", "Sphinx", "plux", "catalogue", "pluginforge"], 2
-    ) | {"No registry at all": 1}
+        [*pairs, "importlib.metadata"], 2
+    ) | {"InvenTree": 1, "No registry at all": 1}
 
 
 @pytest.mark.parametrize("title", [title for title, blocks in SECTIONS.items() if len(blocks) == 2])
@@ -177,6 +179,13 @@ def test_after_prints_what_before_did(run, title):
         line for line in after.splitlines() if line and not line.startswith(("from", "import"))
     ]
     assert len(lines) <= 10
+
+
+def test_a_plugin_of_inventree_runs(run):
+    """With its class attributes and its methods as they were."""
+    (block,) = SECTIONS["InvenTree"]
+
+    assert run(block) == "order tea\n"
 
 
 def test_without_a_registry(run):
