@@ -32,7 +32,7 @@ ON_THE_WAY = """
     _state _state.ledger _state.plugin_rows _state.probe_rows _state.published
     _support _support.frozen _support.guard _support.lazy _support.slugs
     discovery discovery.entry_points
-    hooks hooks._exchanging hooks._finding hooks._manager hooks._rows hooks._specs hooks._state
+    hooks hooks._exchanging hooks._manager hooks._rows hooks._specs
     hooks._tables
     mixins
     settings settings.store settings.values

@@ -19,6 +19,9 @@ from plugreg.exceptions import UnknownHookError
 from plugreg.hooks._exchanging import (
     Caller,
     ExchangingManager,
+    Identities,
+    ManagerState,
+    Offer,
     base_of,
     caller_of,
     find_caller,
@@ -26,20 +29,21 @@ from plugreg.hooks._exchanging import (
     remember_history,
     store,
 )
-from plugreg.hooks._finding import OBJECT_NAMES, MarkedFunction, Marks, as_plain, find_at_once
 from plugreg.hooks._rows import SLUG, Row
-from plugreg.hooks._specs import PlugregSpecs
-from plugreg.hooks._state import Identities, ManagerState, Offer
+from plugreg.hooks._specs import (
+    OBJECT_NAMES,
+    MarkedFunction,
+    Marks,
+    PlugregSpecs,
+    as_plain,
+    find_at_once,
+)
 from plugreg.hooks._tables import HookSubset, HookTable, Implementations, Rank
 
 if TYPE_CHECKING:
     import importlib.metadata
 
     from plugreg.hooks._order import Position
-
-
-_OF_EVERY_OBJECT: Final = frozenset(dir(object))
-"""Names that are no spec's. A class of specs has them all, and looking at each takes long."""
 
 
 class PluginManager(ExchangingManager):
@@ -90,7 +94,7 @@ class PluginManager(ExchangingManager):
             module_or_class: The module or class of the spec.
             name: Name of one of its attributes.
         """
-        if name in _OF_EVERY_OBJECT:
+        if name in OBJECT_NAMES:
             return None
         opts = super().parse_hookspec_opts(module_or_class, name)
         if opts is not None:
