@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from plugreg._support.frozen import Frozen, replace
-from plugreg.records import EMPTY
 
 Kind = Literal["checkbox", "select", "number", "text", "textarea", "lines", "boxes", "json"]
 """How a field is shown: ``lines`` has an item in each line, ``boxes`` a box for each item."""
@@ -56,7 +56,7 @@ class Field(Frozen):
     default: str | None = None
     choices: tuple[tuple[str, str], ...] = ()
     items: tuple[str, ...] = ()
-    attributes: Mapping[str, Any] = EMPTY
+    attributes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     errors: tuple[str, ...] = ()
 
 
