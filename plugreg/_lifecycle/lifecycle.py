@@ -473,6 +473,8 @@ class LifeCycle:
                 remake=remake,
                 only=only,
             )
+            # All code that loading runs has been run.
+            self._leave(built.snapshot.active)
             self._plugin_rows.rename(built.renamed)
             # Hooks and snapshot, or neither.
             self._manager.exchange(
@@ -484,10 +486,7 @@ class LifeCycle:
             self._tear_down()
             self._leave(None)
             raise
-        try:
-            return built, self._finish()
-        finally:
-            self._leave(built.snapshot.active)
+        return built, self._finish()
 
     def _leave(self, served: Iterable[str] | None) -> None:
         """Note that nothing is being loaded any more."""
