@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import pickle
 import sys
 import typing
@@ -231,6 +232,10 @@ class IsolatedPlugins:
         from plugreg._probe.prober import by_name
 
         parts = self.parts
+        if not hasattr(os, "fork"):
+            raise IsolationError(
+                spec.slug, "processes cannot fork on this system; run the host on Linux or Unix"
+            )
         named = by_name(spec)
         if named is None:
             raise IsolationError(
