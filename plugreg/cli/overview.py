@@ -6,7 +6,7 @@ It is made of a registry in safe mode, which has imported nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.slugs import Slug
@@ -19,6 +19,9 @@ from plugreg.records import (
     ProcessRecord,
 )
 from plugreg.registry import PluginRegistry
+
+if TYPE_CHECKING:
+    from plugreg.settings.view import SettingsView
 
 UNKNOWN: Final = "unknown"
 """The state of a plugin where no live process is heard."""
@@ -169,3 +172,25 @@ def look(registry: PluginRegistry) -> Overview:
 def shared_failures(registry: PluginRegistry) -> tuple[ProcessFailure, ...]:
     """Return the failures of all processes but this one, whose only fault is safe mode."""
     return registry.shared.failures()[len(registry.errors) :]
+
+
+def setting_row(view: SettingsView, key: str) -> dict[str, Any]:
+    """Return a setting as JSON values; a protected value is masked."""
+    definition = view.definitions[key]
+    is_protected = view.is_protected(key)
+    default = definition.default
+    return {
+        "key": key,
+        "value": view.shown(key),
+        "layer": view.layer(key),
+        "locked": view.is_locked(key),
+        "type": definition.wire_type,
+        "name": str(definition.name),
+        "description": str(definition.description),
+        "units": str(definition.units),
+        "default": None if is_protected or default is None else str(default),
+        "required": definition.required,
+        "protected": is_protected,
+        "hidden": definition.hidden,
+        "fault": view.fault(key),
+    }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, TextIO
@@ -50,7 +50,20 @@ def cell(value: object) -> str:
         return ", ".join(f"{key}={cell(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(map(cell, value))
-    return printable(" ".join(str(value).split()))
+    text = " ".join(str(value).split())
+    return _clock(text) if _MOMENT.fullmatch(text) else printable(text)
+
+
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
+
+
+def _clock(text: str) -> str:
+    """Return a moment as the time of today, or as an earlier day, where the reader is."""
+    from datetime import datetime
+
+    moment = datetime.fromisoformat(text).astimezone()
+    is_today = moment.date() == datetime.now().astimezone().date()
+    return f"{moment:%H:%M:%S}" if is_today else f"{moment:%Y-%m-%d}"
 
 
 def printable(text: str) -> str:
@@ -145,11 +158,17 @@ def rich_table(rows: Sequence[Row], columns: Mapping[str, str], width: int, out:
     out.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
+def _field(value: object) -> str:
+    return "" if value is None else value if isinstance(value, str) else cell(value)
+
+
 def csv_table(rows: Sequence[Row], columns: Sequence[str]) -> str:
     """Return rows as CSV with a head."""
+    import csv
+
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow(["" if row.get(n) is None else cell(row[n]) for n in columns])
+        writer.writerow([_field(row.get(name)) for name in columns])
     return text.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Any, Final
 
 import click
@@ -85,7 +86,7 @@ def _store_rows(session: Session) -> list[dict[str, Any]]:
         action = {
             "name": "set-aside",
             "label": f"Set {address_of(error)} aside",
-            "command": session.set_aside(error),
+            "command": f"plugreg store repair --set-aside {quote(address_of(error))}",
             "url": None,
         }
         rows.append(
@@ -137,6 +138,8 @@ def _probe_rows(registry: PluginRegistry, known: set[str]) -> list[dict[str, Any
 def _lines(session: Session, row: dict[str, Any]) -> str:
     """Return a problem in a line, and its remedies in one each."""
     _, sign, colour = next(signed for signed in _SIGNS if signed[0] == row["severity"])
-    head = f"{session.output.style(sign, fg=colour)} {row['code']} {printable(row['text'])}\n"
+    named = row["text"] if row["slug"] in row["text"] else f"{row['slug']}: {row['text']}"
+    head = f"{session.output.style(sign, fg=colour)} {row['code']} {printable(named)}\n"
     commands = [action["command"] for action in row["actions"] if action["command"]]
-    return head + "".join(f"      {printable(line)}\n" for line in commands)
+    lines = [session.command + line.removeprefix("plugreg") for line in commands]
+    return head + "".join(f"      {printable(line)}\n" for line in lines)

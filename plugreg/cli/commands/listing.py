@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import click
@@ -10,7 +10,7 @@ import click
 from plugreg.cli.command import command, pass_session, slug_argument
 from plugreg.cli.faults import Fault, usage
 from plugreg.cli.output import Answer
-from plugreg.cli.overview import UNKNOWN, look
+from plugreg.cli.overview import UNKNOWN, look, setting_row
 from plugreg.cli.session import Session
 from plugreg.cli.tables import Row, cell
 from plugreg.records import PluginState
@@ -130,8 +130,7 @@ def show(session: Session, slug: str) -> Answer:
     names of its settings and hooks as far as a probe has seen them. No plugin is imported.
     """
     details = describe(session.registry, slug)
-    lines = [f"{name:<14}{text}\n" for name, text in _lines(details)]
-    return Answer("plugins", [details], text="".join(lines))
+    return Answer("plugins", [details], text="".join(_lines(details)))
 
 
 def describe(registry: PluginRegistry, slug: str) -> dict[str, Any]:
@@ -142,7 +141,7 @@ def describe(registry: PluginRegistry, slug: str) -> dict[str, Any]:
     """
     record = registry.get(slug)
     overview = look(registry)
-    probed = registry.probed(slug)
+    probed, view = registry.probed(slug), registry.config.offline_settings(slug)
     return {
         **overview.row(slug),
         "description": record.description,
@@ -161,13 +160,33 @@ def describe(registry: PluginRegistry, slug: str) -> dict[str, Any]:
             for process in overview.serving(slug)
         ],
         "hooks": list(probed.hooks) if probed else None,
-        "settings": list(probed.settings) if probed else None,
-        "probed": probed.at.isoformat() if probed else None,
+        "settings": [setting_row(view, key) for key in view.definitions],
+        "errors": [
+            {
+                "stage": str(failure.stage),
+                "message": failure.message,
+                "count": failure.count,
+                "last_seen": failure.last_seen.isoformat(timespec="seconds"),
+                "process": failure.process,
+            }
+            for failure in overview.failures.get(slug, ())
+        ],
+        "probed": probed.at.isoformat(timespec="seconds") if probed else None,
         "metadata": registry.metadata(slug),
     }
 
 
-def _lines(details: Row) -> list[tuple[str, str]]:
-    """Return what people see: only what there is."""
-    shown = [(name, value) for name, value in details.items() if value not in (None, "", [], {})]
-    return [(name.replace("_", " "), cell(value)) for name, value in shown]
+def _lines(details: Row) -> Iterator[str]:
+    """Yield what people see: only what there is."""
+    texts = {
+        "processes": [f"{each['name']} (pid {each['pid']})" for each in details["processes"]],
+        "settings": [f"{each['key']}={each['value']}" for each in details["settings"]],
+        "errors": [f"{e['stage']} in {e['process']}: {e['message']}" for e in details["errors"]],
+    }
+    for name, value in {**details, **texts}.items():
+        if value in (None, "", [], {}) or (value is False and name != "wanted"):
+            continue
+        head = name.replace("_", " ")
+        for text in value if name == "errors" else [value]:
+            yield f"{head:<14}{cell(text)}\n"
+            head = ""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from plugreg.cli.command import command, pass_session, slug_argument
 from plugreg.cli.faults import refused, usage
 from plugreg.cli.output import Answer
+from plugreg.cli.overview import setting_row
 from plugreg.cli.session import Session
 from plugreg.settings.view import SettingsView
 
@@ -107,30 +108,8 @@ def _given_value(
     return found
 
 
-def row_of(view: SettingsView, key: str) -> dict[str, Any]:
-    """Return a setting as JSON values; a protected value is masked."""
-    definition = view.definitions[key]
-    is_protected = view.is_protected(key)
-    default = definition.default
-    return {
-        "key": key,
-        "value": view.shown(key),
-        "layer": view.layer(key),
-        "locked": view.is_locked(key),
-        "type": definition.wire_type,
-        "name": str(definition.name),
-        "description": str(definition.description),
-        "units": str(definition.units),
-        "default": None if is_protected or default is None else str(default),
-        "required": definition.required,
-        "protected": is_protected,
-        "hidden": definition.hidden,
-        "fault": view.fault(key),
-    }
-
-
 def _list(view: SettingsView) -> Answer:
-    rows = [row_of(view, key) for key in view.definitions]
+    rows = [setting_row(view, key) for key in view.definitions]
     return Answer(
         "settings",
         rows,
@@ -141,14 +120,14 @@ def _list(view: SettingsView) -> Answer:
 
 def _get(view: SettingsView, key: str) -> Answer:
     _check_name(view, key)
-    row = row_of(view, key.upper())
+    row = setting_row(view, key.upper())
     columns = {name: name.upper() for name in _HEADS}
     return Answer("settings", [row], columns=columns, text=f"{row['value']}\n")
 
 
 def _schema(view: SettingsView) -> Answer:
     schema = view.schema()
-    rows = [row_of(view, key) for key in view.definitions]
+    rows = [setting_row(view, key) for key in view.definitions]
     text = json.dumps(schema, indent=2) + "\n"
     return Answer("settings", rows, columns={"key": "KEY"}, text=text, more={"json_schema": schema})
 
@@ -164,7 +143,7 @@ def _write(view: SettingsView, slug: str, values: dict[str, str], done: str) -> 
             )
     for key, value in values.items():
         view.set(key, value)
-    rows = [{"slug": slug, "result": done, **row_of(view, key.upper())} for key in values]
+    rows = [{"slug": slug, "result": done, **setting_row(view, key.upper())} for key in values]
     text = "".join(f"{slug}: {row['key']} {done}\n" for row in rows)
     columns = {"slug": "PLUGIN", "key": "KEY", "value": "VALUE", "layer": "LAYER"}
     return Answer("changes", rows, columns=columns, text=text)

@@ -42,7 +42,7 @@ def why(session: Session, slug: str) -> Answer:
         "plugins",
         [{**row, "stages": stages}],
         text="".join(f"{_line(session, stage)}\n" for stage in stages),
-        verdict=f"{slug} is {row['state']}, and serves in {row['serves']} live processes",
+        verdict=f"{slug}: {row['state']}, serves in {row['serves']} live processes",
     )
 
 
@@ -108,9 +108,15 @@ def _loading(
     failed = {str(failure.stage): failure for failure in overview.load_failures(slug)}
     report = registry.probed(slug)
     serves = bool(serving) and len(serving) == len(overview.processes)
-    for name in ("import", "init", "activate"):
+    names = ("import", "init", "activate")
+    places = [place for place, name in enumerate(names) if name in failed]
+    for place, name in enumerate(names):
         failure = failed.get(name)
-        if failure is not None:
+        if places and not serving and place < places[0]:
+            yield _stage(name, True, f"in {failed[names[places[0]]].process}")
+        elif places and not serving and place > places[-1]:
+            yield _stage(name, None, "was not reached")
+        elif failure is not None:
             where = f"in {failure.process} (pid {failure.pid}): "
             yield _stage(name, False, f"{where}{failure.message}; {program} errors {slug}")
         elif serving:
