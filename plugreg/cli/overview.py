@@ -110,6 +110,7 @@ class Overview(NamedTuple):
             "title": record.title,
             "distribution": record.distribution,
             "mixins": sorted(record.mixins),
+            "isolated": record.isolated,
             "failures": sum(failure.count for failure in self.failures.get(slug, ())),
         }
 

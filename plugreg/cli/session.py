@@ -147,8 +147,17 @@ class Session:
         if answer.strip().lower() not in ("y", "yes"):
             raise refused("nothing was changed, as you have not agreed", code="no-consent")
 
-    def ask(self, question: str) -> str:
-        """Ask the operator a question on standard error; return the answer, "" at its end."""
+    def ask(self, question: str, *, is_secret: bool = False) -> str:
+        """Ask the operator a question on standard error; return the answer, "" at its end.
+
+        Args:
+            question: The question, with a blank at its end.
+            is_secret: Whether what is typed is not to be seen. It needs a terminal.
+        """
+        if is_secret:
+            from getpass import getpass
+
+            return getpass(question)
         sys.stderr.write(question)
         sys.stderr.flush()
         return sys.stdin.readline()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
@@ -121,3 +122,33 @@ class TestProgram:
         )
 
         assert (done.code, done.out) == (0, "crash\ndiscount\ntax\n")
+
+
+class TestReading:
+    def test_what_lists_asks_no_network_and_starts_no_process(self, filled):
+        """Nor does it write a file: seen by an audit hook."""
+        filled.write_host()
+        (filled.folder / "watched.py").write_text(
+            "import sys\n"
+            "seen = []\n"
+            "def hook(event, args):\n"
+            "    if event.startswith(('socket.', 'subprocess.', 'os.posix_spawn', 'os.fork')):\n"
+            "        seen.append(event)\n"
+            "    if event == 'open' and not isinstance(args[0], int) and args[2] & 3:\n"
+            "        seen.append(str(args[0]))\n"
+            "sys.addaudithook(hook)\n"
+            "from plugreg.cli import group\n"
+            "group().main(sys.argv[1:], standalone_mode=False)\n"
+            "plugins = [name for name in sys.modules if name.startswith('shop_')]\n"
+            "print(seen, plugins, 'rich' in sys.modules, file=sys.stderr)\n"
+        )
+        for words in (["list"], ["list", "--json"], ["why", "tax"], ["status"], ["errors"]):
+            done = subprocess.run(
+                [sys.executable, "watched.py", *words],
+                cwd=filled.folder,
+                env=filled.environ(PLUGREG_APP="host:make_registry"),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.stderr.splitlines()[-1] == "[] [] False", (words, done.stderr)

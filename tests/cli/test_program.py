@@ -44,7 +44,7 @@ def filled(shop):
     return shop
 
 
-def in_terminal(shop, *args, columns=80, typed=b"", **environ):
+def in_terminal(shop, *args, columns=80, typed=b"", prompt=b"? [", **environ):
     """Run the program in a pseudo-terminal; return exit code and what was shown."""
     shop.write_host()
     pid, terminal = pty.fork()
@@ -61,7 +61,7 @@ def in_terminal(shop, *args, columns=80, typed=b"", **environ):
         if not block:
             break
         shown += block
-        if typed and b"? [" in shown:
+        if typed and prompt in shown:
             os.write(terminal, typed)
             typed = b""
     os.close(terminal)
@@ -117,6 +117,16 @@ class TestTerminal:
 
         assert code == 1
         assert "good or bad?" in shown
+
+    def test_a_secret_that_is_typed_is_not_shown(self, filled):
+        """Without a value it is asked for; what is typed is stored, and seen nowhere."""
+        assert filled.run("probe", "discount").code == 0
+        words = ("settings", "discount", "set", "API_KEY")
+        code, shown = in_terminal(filled, *words, typed=b"hunter2-hunter2\n", prompt=b"API_KEY: ")
+
+        assert code == 0, shown
+        assert "hunter2" not in shown
+        assert "hunter2-hunter2" in filled.store.read_text()
 
     def test_the_keyboard_ends_it(self, filled):
         """Ctrl-C: exit code 130, without a traceback."""

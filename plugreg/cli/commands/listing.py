@@ -19,7 +19,7 @@ from plugreg.registry import PluginRegistry
 STATES: Final = (*map(str, PluginState), UNKNOWN)
 FIELDS: Final = (
     *("slug", "version", "wanted", "state", "serves", "why"),
-    *("title", "distribution", "mixins", "failures"),
+    *("title", "distribution", "mixins", "isolated", "failures"),
 )
 SHOWN: Final = FIELDS[:6]
 

@@ -74,7 +74,11 @@ def settings(
     if action == "unset":
         return _write(view, slug, dict.fromkeys((key, *values), ""), "unset")
     _check_name(view, key)
-    value = _given_value(values, stdin=stdin, env=env, is_protected=view.is_protected(key))
+    is_protected = view.is_protected(key)
+    if not values and not stdin and env is None and session.is_interactive:
+        value = session.ask(f"{key.upper()}: ", is_secret=is_protected).removesuffix("\n")
+    else:
+        value = _given_value(values, stdin=stdin, env=env, is_protected=is_protected)
     return _write(view, slug, {key: value}, "set")
 
 
