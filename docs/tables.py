@@ -129,8 +129,9 @@ def _fields(cls: type[PlugregError]) -> str:
     """Return the parameters of an error that keeps its arguments as fields."""
     if not issubclass(cls, FormattedError) or "__init__" in vars(cls):
         return ""
-    defaults = cls._defaults
-    shown = [f"{name}={defaults[name]!r}" if name in defaults else name for name in cls._names]
+    # A default of a field is an attribute of the class.
+    names = arguments(cls)
+    shown = [f"{name}={getattr(cls, name)!r}" if hasattr(cls, name) else name for name in names]
     return f"({', '.join(shown)})"
 
 
