@@ -6,7 +6,7 @@ import os
 import sys
 from types import ModuleType
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 
 from plugreg.cli.hosts import SAFE_MODE, SHELL
 
@@ -16,6 +16,9 @@ class PlugregConfig(AppConfig):  # type: ignore[misc]
 
     A host that loads its registry when its own app is ready loads no plugin for that command. Its
     app must stand behind this one.
+
+    The index of Django's own admin gets a link to the page for operators, if the host serves that
+    and has no index of its own.
     """
 
     name = "plugreg.adapters.django"
@@ -30,3 +33,10 @@ class PlugregConfig(AppConfig):  # type: ignore[misc]
             os.environ.setdefault(SAFE_MODE, SHELL)
             # Apps that print while they become ready print to standard error.
             sys.stdout = sys.stderr
+
+    def ready(self) -> None:
+        """Add the link to the page where there is an admin."""
+        if apps.is_installed("django.contrib.admin"):
+            from django.contrib import admin
+
+            admin.site.index_template = admin.site.index_template or "plugreg/admin_index.html"
