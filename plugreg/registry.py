@@ -654,11 +654,14 @@ class PluginRegistry:
         """The damaged rows of the storage, as of the last load or refresh. They stay untouched."""
         return self._parts.stored.damaged()
 
-    def outlook(self) -> LoadPlan:
+    def outlook(self, wanted: Iterable[str] = ()) -> LoadPlan:
         """Return what a normal start would load, in safe mode too. Nothing is imported.
 
         It is made of what is installed, of what is stored and of the host's rules, and knows
         nothing of failures that only an import would show.
+
+        Args:
+            wanted: Plugins that are looked at as if they were switched on.
 
         Returns:
             The plan: order, needs, and the reason of each plugin that would not be loaded.
@@ -669,7 +672,7 @@ class PluginRegistry:
         from plugreg._lifecycle.outlook import outlook
 
         parts = self._parts
-        return outlook(self._published.current(), parts.stored, parts.facts.of)
+        return outlook(self._published.current(), parts.stored, parts.facts.of, wanted)
 
     def status(self, *, processes: bool = False) -> RegistryStatus:
         """Return the number of active plugins and the failures, as data for JSON.

@@ -91,7 +91,7 @@ ROUTES: Final[tuple[tuple[str, Mapping[str, tuple[Show, str]]], ...]] = (
     ),
     (f"{_PLUGIN}failures/", {"GET": (plugin.show_failures, "plugins_retrieve")}),
     (f"{_PLUGIN}runtime/", {"GET": (plugin.show_runtime, "plugins_retrieve")}),
-    (f"{_PLUGIN}files/", {"GET": (plugin.show_files, "plugins_metadata_retrieve")}),
+    (f"{_PLUGIN}files/", {"GET": (plugin.show_files, "plugins_retrieve")}),
     (f"{_PLUGIN}probe/", {"POST": (plugin.probe, SWITCH)}),
     (f"{_PLUGIN}reset/", {"POST": (plugin.reset, SWITCH)}),
     (

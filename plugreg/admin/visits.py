@@ -11,7 +11,8 @@ from plugreg.admin.options import AdminPage
 from plugreg.api import Access, Actor, APIError, PluginAPI
 from plugreg.api.errors import NotFoundError
 from plugreg.api.http import Request
-from plugreg.records import EMPTY
+from plugreg.exceptions import StorageError
+from plugreg.records import EMPTY, PluginFailure, ProcessFailure, ProcessRecord
 
 MOST_LINES: Final = 8
 """The most lines of a message, which travels in a cookie."""
@@ -111,6 +112,20 @@ class Visit(Frozen):
         if access_of(self.api, operation) is None:
             raise NotFoundError
         return getattr(self.api, operation)(self.actor, **arguments)
+
+    def processes(self) -> tuple[ProcessRecord, ...] | None:
+        """Return the processes that share the storage, None while that cannot be read."""
+        try:
+            return self.api.registry.shared.processes()
+        except StorageError:
+            return None
+
+    def failures(self) -> tuple[ProcessFailure, ...] | tuple[PluginFailure, ...]:
+        """Return the failures of all processes, of this one while the storage cannot be read."""
+        try:
+            return self.api.registry.shared.failures()
+        except StorageError:
+            return self.api.registry.errors
 
     def address(self, path: str = "", /, **query: object) -> str:
         """Return the address of a screen.

@@ -6,6 +6,7 @@ import pytest
 
 from plugreg import CircuitPolicy, Plugin, PluginRegistry, hookimpl, hookspec
 from plugreg.api import Actor
+from plugreg.exceptions import StorageError
 from plugreg.storage import MemoryStorage
 
 
@@ -166,3 +167,46 @@ def test_before_load_and_after_close_the_page_says_so(visitor_of):
 
     assert page.status == 503
     assert page.doc.headings == ["Not available just now"]
+
+
+class Leaving(MemoryStorage):
+    """A storage that goes away."""
+
+    is_away = False
+
+    def read(self, table):
+        if self.is_away:
+            raise StorageError("gone")
+        return super().read(table)
+
+    def transaction(self):
+        if self.is_away:
+            raise StorageError("gone")
+        return super().transaction()
+
+    def revision(self):
+        if self.is_away:
+            raise StorageError("gone")
+        return super().revision()
+
+
+def test_without_its_storage_the_page_shows_what_it_knows(visitor_of):
+    """The table and a plugin's tabs need no storage; what does need it says so."""
+    storage = Leaving()
+    with PluginRegistry("shop", builtin=[("tea", Plugin)], storage=storage) as registry:
+        registry.load()
+        registry.activate("tea")
+        visitor = visitor_of(registry)
+        storage.is_away = True
+        page = visitor()
+
+        assert page.status == 200
+        assert "✓ active" in page.doc.text
+        assert page.doc.roles["alert"][0].startswith("The store cannot be read just now.")
+        for path in ("plugins/tea/", "plugins/tea/failures/", "plugins/tea/runtime/"):
+            assert visitor(path).status == 200
+        refused = visitor("plugins/tea/deactivate/").press("Deactivate")
+        assert "tea was not switched" in refused.doc.roles["alert"][0]
+        assert visitor("attention/").status in (200, 503)
+        storage.is_away = False
+        assert visitor("plugins/tea/deactivate/").press("Deactivate").doc.roles["status"]

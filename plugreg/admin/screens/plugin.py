@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from plugreg.admin.relations import needed_by, needs_of
 from plugreg.admin.screens.tabs import show_tab
 from plugreg.admin.visits import Message, Redirect, Screen, Visit, sentences
 from plugreg.api import APIError
@@ -43,10 +44,12 @@ def show_overview(visit: Visit, plugin: str) -> Screen:
     shown = ("title", "version", "description", "author", "license", "website", "module")
     facts = {name: getattr(record, name) for name in shown}
     config = visit.call("plugins_retrieve", plugin=plugin)
+    # All that could be switched on, so that plugins that are off count, too.
+    plan = visit.api.registry.outlook(visit.api.registry.plugins)
     values = {
         "facts": visit.api.registry.config.scrubbed(record.slug, facts),
-        "needs": getattr(config, "requires", ()),
-        "needed_by": getattr(config, "required_by", ()),
+        "needs": needs_of(plan, plugin),
+        "needed_by": needed_by(plan, plugin),
         "path": config.meta.get("package_path"),
         "hooks": _hooks(visit, record),
         "probe": visit.api.registry.probed(plugin),
@@ -62,7 +65,14 @@ def show_failures(visit: Visit, plugin: str) -> Screen:
         visit: The visit.
         plugin: The plugin.
     """
-    return show_tab(visit, plugin, "failures", {"failures": _record(visit, plugin).errors})
+    slug = _record(visit, plugin).slug
+    found = [f for f in visit.failures() if f.slug == slug]
+    values = {
+        "failures": sorted(found, key=lambda failure: failure.last_seen, reverse=True),
+        # Tracebacks name the folders of the server.
+        "may_trace": visit.may("plugins_status_retrieve"),
+    }
+    return show_tab(visit, plugin, "failures", values)
 
 
 def show_runtime(visit: Visit, plugin: str) -> Screen:
@@ -76,9 +86,7 @@ def show_runtime(visit: Visit, plugin: str) -> Screen:
     values = {
         "stats": [stats for stats in registry.dispatch.stats() if stats.slug == plugin],
         "running": [call for call in registry.dispatch.running() if call.slug == plugin],
-        "processes": [
-            (process, plugin in process.active) for process in registry.shared.processes()
-        ],
+        "processes": [(process, plugin in process.active) for process in visit.processes() or ()],
     }
     return show_tab(visit, plugin, "runtime", values)
 
@@ -96,10 +104,12 @@ def show_files(visit: Visit, plugin: str) -> Screen:
         assets = registry.asset_files(record.slug)
     except PluginNotActiveError:
         assets = None
-    entries = () if registry.packages is None else registry.packages.audit()
+    may_audit = visit.may("plugins_metadata_retrieve")
+    entries = registry.packages.audit() if registry.packages is not None and may_audit else ()
     values = {
         "assets": None if assets is None else sorted(assets.items())[:MOST_FILES],
         "audit": [e for e in reversed(entries) if _concerns(e, record.distribution)],
+        "may_audit": may_audit,
         "may_uninstall": visit.may("plugins_uninstall_partial_update")
         and _is_in_environment(visit, record.distribution),
         "may_delete": visit.may("plugins_destroy") and bool(record.pk) and not record.wanted,
@@ -134,7 +144,10 @@ def reset(visit: Visit, plugin: str) -> Redirect:
         visit: The visit.
         plugin: The plugin.
     """
-    visit.api.registry.reset(_record(visit, plugin).slug)
+    registry, slug = visit.api.registry, _record(visit, plugin).slug
+    registry.reset(slug)
+    if len(visit.processes() or ()) > 1:
+        registry.shared.ask("reset", slug)
     words = visit.text("%(slug)s is called again: its circuit is closed.") % {"slug": plugin}
     return Redirect(visit.address(f"plugins/{plugin}/runtime/"), Message("status", words))
 

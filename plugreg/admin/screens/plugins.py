@@ -56,8 +56,8 @@ def show_plugins(visit: Visit) -> Screen:
     """
     asked = {name: visit.query.get(name, "") for name in ("search", "state", "sort", "page")}
     listed = visit.call("plugins_list", search=asked["search"]).results
-    processes = visit.api.registry.shared.processes()
-    serving = Counter(slug for process in processes for slug in process.active)
+    processes = visit.processes()
+    serving = Counter(slug for process in processes or () for slug in process.active)
     rows = [row_of(visit, config, serving[config.key]) for config in listed]
     states = Counter(row.state for row in rows)
     if asked["state"]:
@@ -73,7 +73,7 @@ def show_plugins(visit: Visit) -> Screen:
         "first": max(first, 0),
         "pages": -(-len(rows) // PAGE_SIZE),
         "page": max(first, 0) // PAGE_SIZE + 1,
-        "processes": len(processes),
+        "processes": None if processes is None else len(processes),
         "asked": asked,
         "back": back,
         "back_query": f"?{urlencode({'back': back})}" if back else "",

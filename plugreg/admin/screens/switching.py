@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from plugreg._state.probe_report import ProbeReport
 from plugreg._support.frozen import Frozen
+from plugreg._support.slugs import Slug
 from plugreg.admin.looks import look_of
+from plugreg.admin.relations import needed_by, needs_of
 from plugreg.admin.visits import MOST_LINES, Message, Redirect, Screen, Visit, sentences
 from plugreg.api import APIError
-from plugreg.exceptions import PluginNotFoundError
+from plugreg.exceptions import PluginNotFoundError, PlugregError
 from plugreg.records import PluginRecord
 
 SWITCH = "plugins_activate_partial_update"
@@ -25,13 +28,15 @@ class Concern(Frozen):
         record: The plugin.
         needs: Plugins that it needs, with their states.
         dependants: Active plugins that need it, and are not switched off with it.
+        outlook: Why it would not be loaded if it was switched on, "" if it would.
         probe: Report of the last probe of this version, or None.
     """
 
     record: PluginRecord
     needs: tuple[PluginRecord, ...]
     dependants: tuple[str, ...]
-    probe: object
+    outlook: str
+    probe: ProbeReport | None
 
 
 class Outcome(NamedTuple):
@@ -98,14 +103,14 @@ def concern_of(visit: Visit, slug: str, together: Sequence[str] = ()) -> Concern
     """
     registry = visit.api.registry
     record = registry.get(slug)
-    config = visit.call("plugins_retrieve", plugin=slug)
-    needs, dependants = getattr(config, "requires", ()), getattr(config, "required_by", ())
+    plan = registry.outlook([slug])
+    held = plan.held.get(Slug(slug))
+    dependants = [name for name in needed_by(plan, slug) if name in registry.active]
     return Concern(
         record=record,
-        needs=tuple(registry.plugins[need] for need in needs if need in registry.plugins),
-        dependants=tuple(
-            name for name in dependants if name not in together and name in registry.active
-        ),
+        needs=tuple(registry.get(need) for need in needs_of(plan, slug)),
+        dependants=tuple(name for name in dependants if name not in together),
+        outlook="" if record.wanted or held is None else held.reason,
         probe=registry.probed(slug),
     )
 
@@ -114,7 +119,7 @@ def _is_grave(concern: Concern, *, wanted: bool) -> bool:
     """Return whether switching concerns more than the plugin itself."""
     if not wanted:
         return bool(concern.dependants)
-    return bool(getattr(concern.probe, "ends_host", False))
+    return concern.probe is not None and concern.probe.ends_host
 
 
 def _ask(visit: Visit, slugs: Sequence[str], *, wanted: bool) -> Screen:
@@ -136,14 +141,31 @@ def _switch_all(visit: Visit, slugs: Sequence[str], *, wanted: bool) -> list[Out
     while waiting:
         refused = {}
         for slug in waiting:
+            fault = _probe_fault(visit, slug) if wanted else None
             try:
-                visit.call(SWITCH, plugin=slug, body={"active": wanted})
+                if fault is None:
+                    visit.call(SWITCH, plugin=slug, body={"active": wanted})
             except APIError as error:
-                refused[slug] = sentences(error)
+                fault = sentences(error)
+            if fault is not None:
+                refused[slug] = fault
         if wanted or len(refused) == len(waiting):
             break
         waiting = list(refused)
     return [_outcome(visit, slug, refused.get(slug), wanted=wanted) for slug in slugs]
+
+
+def _probe_fault(visit: Visit, slug: str) -> str | None:
+    """Return why a plugin would end the process, as a child process shows; else None."""
+    registry = visit.api.registry
+    try:
+        report = registry.probed(slug)
+        if report is None or report.outcome != "ok":
+            report = registry.probe(slug)
+    except PlugregError:
+        # It has no code of its own, or is unknown or forbidden, which switching reports.
+        return None
+    return report.detail if report.ends_host else None
 
 
 def _outcome(visit: Visit, slug: str, refusal: str | None, *, wanted: bool) -> Outcome:

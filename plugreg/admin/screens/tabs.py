@@ -13,7 +13,7 @@ TABS: Final = (
     ("settings", _("Settings"), "settings/", "plugins_settings_list"),
     ("failures", _("Failures"), "failures/", "plugins_retrieve"),
     ("runtime", _("Runtime"), "runtime/", "plugins_retrieve"),
-    ("files", _("Files and audit"), "files/", "plugins_metadata_retrieve"),
+    ("files", _("Files and audit"), "files/", "plugins_retrieve"),
 )
 """Key, name, path and operation of each tab; who may not call the operation does not see it."""
 
