@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from plugreg._support.slugs import Slug
-from plugreg.records import LoadPlan
+from plugreg.exceptions import StorageError
+from plugreg.records import EMPTY, LoadPlan
+from plugreg.registry import PluginRegistry
+
+
+def plan_of(registry: PluginRegistry, wanted: Iterable[str]) -> LoadPlan:
+    """Return the plan of a start, one without plugins while the storage cannot be read.
+
+    Args:
+        registry: The registry.
+        wanted: Plugins that are looked at as if they were switched on.
+    """
+    try:
+        return registry.outlook(wanted)
+    except StorageError:
+        return LoadPlan(specs=EMPTY, order=(), ranks=EMPTY, needs=EMPTY, held=EMPTY, failures=())
 
 
 def needs_of(plan: LoadPlan, slug: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from plugreg.admin.relations import needed_by, needs_of
+from plugreg.admin.relations import needed_by, needs_of, plan_of
 from plugreg.admin.screens.tabs import show_tab
 from plugreg.admin.visits import Message, Redirect, Screen, Visit, sentences
 from plugreg.api import APIError
@@ -45,7 +45,7 @@ def show_overview(visit: Visit, plugin: str) -> Screen:
     facts = {name: getattr(record, name) for name in shown}
     config = visit.call("plugins_retrieve", plugin=plugin)
     # All that could be switched on, so that plugins that are off count, too.
-    plan = visit.api.registry.outlook(visit.api.registry.plugins)
+    plan = plan_of(visit.api.registry, visit.api.registry.plugins)
     values = {
         "facts": visit.api.registry.config.scrubbed(record.slug, facts),
         "needs": needs_of(plan, plugin),

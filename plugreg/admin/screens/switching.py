@@ -9,7 +9,7 @@ from plugreg._state.probe_report import ProbeReport
 from plugreg._support.frozen import Frozen
 from plugreg._support.slugs import Slug
 from plugreg.admin.looks import look_of
-from plugreg.admin.relations import needed_by, needs_of
+from plugreg.admin.relations import needed_by, needs_of, plan_of
 from plugreg.admin.visits import MOST_LINES, Message, Redirect, Screen, Visit, sentences
 from plugreg.api import APIError
 from plugreg.exceptions import PluginNotFoundError, PlugregError
@@ -103,7 +103,7 @@ def concern_of(visit: Visit, slug: str, together: Sequence[str] = ()) -> Concern
     """
     registry = visit.api.registry
     record = registry.get(slug)
-    plan = registry.outlook([slug])
+    plan = plan_of(registry, [slug])
     held = plan.held.get(Slug(slug))
     dependants = [name for name in needed_by(plan, slug) if name in registry.active]
     return Concern(
