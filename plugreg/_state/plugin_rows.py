@@ -22,7 +22,6 @@ from plugreg._support.slugs import Slug, has_control_characters, has_utf8
 from plugreg.exceptions import PluginActiveError, RecordCorruptError, SettingError, StorageError
 from plugreg.records import EMPTY, Epoch, HostRules, PluginFailure, PluginRow, PluginSpec, Stage
 from plugreg.settings.store import TABLES, VERSIONS
-from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import (
     MAX_DEPTH,
     MAX_INT_BITS,
@@ -35,6 +34,7 @@ from plugreg.storage.base import (
 
 if TYPE_CHECKING:
     from plugreg._support.redact import Scrubber
+    from plugreg.storage import Storage, Transaction
 
 COUNTERS: Final = "counters"
 _GENERATION: Final = "generation"

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from plugreg._support.lazy import PerProcess
 from plugreg.records import EMPTY, PluginSpec
-from plugreg.storage import Storage
 from plugreg.storage.base import Record, field, parse_records, readable
 
 if TYPE_CHECKING:
     from plugreg._state.probe_report import ProbeReport
     from plugreg.exceptions import RecordCorruptError
+    from plugreg.storage import Storage
 
 PROBES: Final = "probes"
 """The name of the table."""

@@ -62,15 +62,25 @@ class _Shape:
         self.given = given
         self.made = 0
         self.dataclass: Any = None
-        self.defaults = {}
-        self.factories: dict[str, Callable[[], Any]] = {}
-        for name, value in given.items():
-            if type(value) is not Field:
-                self.defaults[name] = value
-            elif value.default is not MISSING:
-                self.defaults[name] = value.default
-            elif value.default_factory is not MISSING:
-                self.factories[name] = value.default_factory
+
+    @lazy
+    def defaults(self) -> dict[str, Any]:
+        """The values of fields that an object has where none are given."""
+        values = {
+            name: value.default if type(value) is Field else value
+            for name, value in self.given.items()
+        }
+        return {name: value for name, value in values.items() if value is not MISSING}
+
+    @lazy
+    def factories(self) -> dict[str, Callable[[], Any]]:
+        """The functions that make such values anew for each object."""
+        fields = {name: value for name, value in self.given.items() if type(value) is Field}
+        return {
+            name: field.default_factory
+            for name, field in fields.items()
+            if field.default_factory is not MISSING
+        }
 
     @lazy
     def accepted(self) -> dict[str, None]:
@@ -149,7 +159,7 @@ class FrozenType(type):
         annotations = {
             key: annotation
             for key, annotation in namespace.get("__annotations__", {}).items()
-            if not str(annotation).removeprefix("typing.").startswith("ClassVar")
+            if "ClassVar" not in str(annotation)
         }
         given = {key: namespace.pop(key) for key in annotations if key in namespace}
         namespace["__slots__"] = tuple(annotations)

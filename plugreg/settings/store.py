@@ -27,7 +27,6 @@ from plugreg.settings.values import (
     StoredValue,
     User,
 )
-from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import Record, field, parse_records, readable
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from plugreg.encryption import Encryption
     from plugreg.settings.definition import SettingDefinition
     from plugreg.settings.plugin_values import PluginValues
+    from plugreg.storage import Storage, Transaction
 
 TABLES: Final = ("settings", "user_settings")
 VERSIONS: Final = "versions"

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plugreg.storage.base import Storage, Transaction
 from plugreg.storage.memory import MemoryStorage
 
 if TYPE_CHECKING:
+    from plugreg.storage.contract import Storage, Transaction
     from plugreg.storage.file.tinydb import TinyDBStorage
     from plugreg.storage.opening import open_storage
     from plugreg.storage.sql.storage import SQLStorage
@@ -25,6 +25,8 @@ else:
             from plugreg.storage.file import tinydb as module
         elif name == "SQLStorage":
             from plugreg.storage.sql import storage as module
+        elif name in ("Storage", "Transaction"):
+            from plugreg.storage import contract as module
         elif name == "open_storage":
             from plugreg.storage import opening as module
         elif name in ("copy", "export_json", "import_json"):

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Self
 
 from plugreg.exceptions import StorageError
-from plugreg.storage.base import Record, Storage, Transaction
+from plugreg.storage.base import Record
+from plugreg.storage.contract import Storage, Transaction
 
 
 class OneTransaction:

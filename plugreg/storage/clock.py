@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Protocol, runtime_checkable
 
-from plugreg.storage.base import Storage
+from plugreg.storage.contract import Storage
 
 
 @runtime_checkable

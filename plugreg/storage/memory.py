@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from plugreg._support.frozen import NamedTuple
 from plugreg.exceptions import RecordCorruptError, StorageError
@@ -15,34 +15,11 @@ from plugreg.storage.base import (
     Gate,
     Record,
     Tables,
-    Transaction,
     checked_copy,
 )
 
-
-class RecordSource(Protocol):
-    """The records that a transaction found when it began. They are never changed."""
-
-    def names(self) -> Iterable[str]:
-        """Return the names of all tables."""
-        ...
-
-    def records(self, table: str) -> Mapping[str, Record]:
-        """Return the records of one table.
-
-        Args:
-            table: The name of the table.
-        """
-        ...
-
-    def record(self, table: str, key: str) -> Record | None:
-        """Return one record, or None.
-
-        Args:
-            table: The name of the table.
-            key: The key of the record.
-        """
-        ...
+if TYPE_CHECKING:
+    from plugreg.storage.contract import RecordSource, Transaction
 
 
 class StoreState(NamedTuple):
@@ -158,7 +135,7 @@ class BufferedTransaction:
         return changed[key] if key in changed else self._source.record(table, key)
 
 
-S = TypeVar("S", bound=RecordSource)
+S = TypeVar("S", bound="RecordSource")
 
 
 class BufferedStorage(Generic[S]):

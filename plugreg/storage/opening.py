@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from plugreg._support.slugs import near
 from plugreg.exceptions import StorageURLError
-from plugreg.storage.base import Storage
+from plugreg.storage.contract import Storage
 from plugreg.storage.memory import MemoryStorage
 
 SCHEMES: Final = ("memory", "tinydb", "sqlite", "postgresql+psycopg", "mysql+pymysql")

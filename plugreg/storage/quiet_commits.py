@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from plugreg.storage.base import DamagedRecord, Storage, Transaction
+from plugreg.storage.base import DamagedRecord
+from plugreg.storage.contract import Storage, Transaction
 
 TABLE: Final = "quiet"
 _KEY: Final = "last"
