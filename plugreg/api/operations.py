@@ -57,6 +57,8 @@ class Service:
     bare_list_without_limit: bool = False
     public_assets: bool = False
     trusted_origins: Collection[str] = ()
+    probe: bool = True
+    extended: bool = False
     outage: Outage = field(
         default_factory=lambda: Outage(
             "an operation was answered with 503, because the storage failed",

@@ -31,6 +31,10 @@ class PluginAPI(Service):
         public_assets: Whether files of plugins are served without asking for the actor.
         trusted_origins: Origins of other sites whose pages may make changes, as
             ``https://shop.example``. ``*`` trusts all.
+        probe: Whether a plugin is loaded in a child process before it is activated. One that would
+            end the host's process is not activated then.
+        extended: Whether plugins and settings have more fields, and the operations of
+            `ExtendedPluginAPI` are there.
 
     Raises:
         ValueError: If an origin is one that no browser would send.

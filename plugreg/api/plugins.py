@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from plugreg import exceptions
+from plugreg._state.probe_report import ProbeFailedError, ProbeUnavailableError
 from plugreg._support.guard import safe_str
 from plugreg.api import models
 from plugreg.api.access import READ, STAFF, SUPERUSER, Grade
@@ -96,6 +97,8 @@ def retrieve(call: OperationCall) -> models.PluginConfig:
 def activate(call: OperationCall) -> models.PluginActivate:
     """Store whether a plugin is wanted active, and switch it.
 
+    A plugin that would end the host's process, as a probe shows, is not switched on.
+
     Args:
         call: The call, with the plugin in its path.
 
@@ -111,7 +114,13 @@ def activate(call: OperationCall) -> models.PluginActivate:
     wanted: bool = call.fields()["active"]
     registry = call.service.registry
     try:
-        record = (registry.activate if wanted else registry.deactivate)(record.slug)
+        record = _activate(call, record) if wanted else registry.deactivate(record.slug)
+    except ProbeFailedError as error:
+        report = error.report
+        raise _invalid(
+            f"Plugin was not activated: the probe of '{report.slug}' ended with "
+            f"'{report.outcome}' ({report.detail})"
+        ) from None
     except exceptions.PluginNotFoundError:
         raise _invalid("Plugin is not installed") from None
     except exceptions.PluginMandatoryError:
@@ -127,6 +136,17 @@ def activate(call: OperationCall) -> models.PluginActivate:
         raise _invalid("Plugin was registered by hand, and only its host can switch it on")
     # A later change may have come meanwhile, and is the stored one.
     return models.PluginActivate(active=record.wanted)
+
+
+def _activate(call: OperationCall, record: PluginRecord) -> PluginRecord:
+    """Activate a plugin, after a probe if the host wants that and one can be made."""
+    registry = call.service.registry
+    try:
+        return registry.activate(record.slug, probe=call.service.probe)
+    except ProbeUnavailableError:
+        # Where no child can be started nothing speaks against the plugin. If it ends this
+        # process, the next one keeps it off.
+        return registry.activate(record.slug)
 
 
 @operation("DELETE", "/api/plugins/{plugin}/", SUPERUSER, None, status=204, in_turn=True)

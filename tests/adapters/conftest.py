@@ -359,8 +359,8 @@ def registry() -> PluginRegistry:
 
 @pytest.fixture
 def api(registry) -> PluginAPI:
-    """Give the plugin API of the registry, without options."""
-    return PluginAPI(registry)
+    """Give the plugin API of the registry. It starts no child process before an activation."""
+    return PluginAPI(registry, probe=False)
 
 
 def pytest_generate_tests(metafunc):

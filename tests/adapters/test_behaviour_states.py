@@ -180,7 +180,7 @@ class TestActivate:
 
     def test_a_plugin_for_another_version_stays_wanted(self, make_client, registry, storage):
         """The flag is kept, and the plugin loads once the host fits."""
-        client = make_client(PluginAPI(registry))
+        client = make_client(PluginAPI(registry, probe=False))
         assert activate(client, "new", {"active": True}).body == {"active": True}
         client("POST", RELOAD, SUPERUSER)
         assert client("GET", "/api/plugins/new/", USER).body["active"] is True
@@ -246,7 +246,7 @@ class TestReload:
         """A file that has come is found with ``collect_plugins``, and not without."""
         with PluginRegistry("shop", directories=[tmp_path]) as registry:
             registry.load()
-            client = make_client(PluginAPI(registry))
+            client = make_client(PluginAPI(registry, probe=False))
             (tmp_path / "jam.py").write_text(
                 "from plugreg import Plugin\nclass Jam(Plugin): NAME = 'Jam'\n"
             )
@@ -312,7 +312,7 @@ class TestWhileAnotherLoads:
 
     def test_a_reload_that_waited_too_long_says_so(self, make_client, make_registry):
         """It is 409, and nothing pretends to have been done."""
-        client = make_client(PluginAPI(make_registry(reload_wait=0.05)))
+        client = make_client(PluginAPI(make_registry(reload_wait=0.05), probe=False))
         answer = client("POST", RELOAD, SUPERUSER, json={"force_reload": True})
 
         assert answer.status == 409
@@ -332,7 +332,7 @@ class TestWhileAnotherLoads:
         """It is 409, nothing is stored, and no later reload does what was refused."""
         registry = make_registry(reload_wait=0.05)
         registry.set_metadata("milk", {"a": 1})
-        client, revision = make_client(PluginAPI(registry)), storage.revision()
+        client, revision = make_client(PluginAPI(registry, probe=False)), storage.revision()
 
         assert client(method, path, SUPERUSER).status == 409
         assert storage.revision() == revision
@@ -342,7 +342,7 @@ class TestWhileAnotherLoads:
     def test_a_change_waits_for_its_turn(self, make_client, make_registry, gate):
         """What is asked for while another load runs is done after it."""
         registry = make_registry()
-        client = make_client(PluginAPI(registry))
+        client = make_client(PluginAPI(registry, probe=False))
         line = registry._life._queue._lines.get()
 
         def release_once_it_waits():
