@@ -850,12 +850,15 @@ class PluginRegistry:
         active = self._published.current().active.get(self.get(slug).slug)
         return AdminDetails() if active is None else self._ui.admin(active)
 
-    def plan(self, requirement: str, *, index_url: str | None = None) -> InstallPlan:
+    def plan(
+        self, requirement: str, *, index_url: str | None = None, isolate: bool = False
+    ) -> InstallPlan:
         """Return the changes that an installation would make; see ``packages.plan``.
 
         Args:
             requirement: Requirement (PEP 508), or URL of a repository (``git+https://…``).
             index_url: Index to use instead of the configured one.
+            isolate: Whether its plugin gets an environment of its own.
 
         Returns:
             The plan, which names everything that the policy forbids.
@@ -865,7 +868,7 @@ class PluginRegistry:
             InstallError: If there is no installer, or it finds no plan.
             StorageError: If the storage fails.
         """
-        return self._installing().plan(requirement, index_url=index_url)
+        return self._installing().plan(requirement, index_url=index_url, isolate=isolate)
 
     def install(
         self,
@@ -875,6 +878,7 @@ class PluginRegistry:
         actor: str | None = None,
         progress: Callable[[str], object] | None = None,
         keep_broken: bool = False,
+        isolate: bool = False,
     ) -> InstallReport:
         """Install or upgrade a distribution; see ``packages.install``.
 
@@ -884,6 +888,7 @@ class PluginRegistry:
             actor: Person or process that asks for it, for the audit.
             progress: Receives each line of the installer's output.
             keep_broken: Whether plugins that cannot be loaded are installed all the same.
+            isolate: As for `plan`.
 
         Returns:
             The report. New plugins stay inactive until they are activated.
@@ -900,6 +905,7 @@ class PluginRegistry:
             actor=actor,
             progress=progress,
             keep_broken=keep_broken,
+            isolate=isolate,
         )
 
     def uninstall(

@@ -9,9 +9,18 @@ from plugreg.install.audit import AuditEntry
 from plugreg.install.installer import Installer, Release
 from plugreg.install.packages import Packages
 from plugreg.install.pip import PipInstaller
-from plugreg.install.plan import Change, InstallPlan, Pin, Refusal, Target
+from plugreg.install.plan import (
+    Change,
+    Generation,
+    InstallPlan,
+    InstallReport,
+    Outdated,
+    Pin,
+    Refusal,
+    Target,
+    UninstallReport,
+)
 from plugreg.install.policy import InstallPolicy
-from plugreg.install.reports import Generation, InstallReport, Outdated, UninstallReport
 from plugreg.install.uv import UvInstaller
 
 __all__ = [

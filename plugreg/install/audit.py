@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Container
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import NoneType
 from typing import Any, Final, Literal, get_args
 
 from plugreg._support.guard import plain
-from plugreg.install.plan import Change
+from plugreg.install.installer import Release
+from plugreg.install.plan import Change, Outdated
+from plugreg.records import PluginSpec
 from plugreg.storage import Storage
 from plugreg.storage.base import Record, field, readable
 
 _TABLE: Final = "audit"
+_RELEASES: Final = "releases"
 _CHANGE: Final = ("name", "before", "after", "source", "sha256", "size")
 
 Action = Literal["install", "uninstall", "sync", "rollback", "recover"]
@@ -165,3 +168,56 @@ def _one_of(words: Container[str], word: str) -> Any:
     if word not in words:
         raise ValueError(f"{word!r} is no word for it")
     return word
+
+
+class ReleaseRows:
+    """The last answers, in a storage. Each method raises StorageError if that cannot be reached."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def put(self, installed: Mapping[str, str], releases: Mapping[str, Release]) -> None:
+        """Store what an index has of installed distributions, in the place of earlier answers."""
+        asked = datetime.now(UTC).isoformat()
+        with self._storage.transaction() as transaction:
+            for name, _ in list(transaction.items(_RELEASES)):
+                transaction.delete(_RELEASES, name)
+            for name, release in releases.items():
+                row = {
+                    "installed": installed[name],
+                    "latest": release.version,
+                    "yanked": release.yanked,
+                    "asked": asked,
+                }
+                transaction.put(_RELEASES, name, row)
+
+    def outdated(
+        self, installed: Mapping[str, str], specs: Iterable[PluginSpec]
+    ) -> tuple[Outdated, ...]:
+        """Return the distributions, still installed, of which the index had something later."""
+        specs = tuple(specs)
+        found = []
+        for name, row in sorted(self._storage.read(_RELEASES).items()):
+            with readable(_RELEASES, name):
+                outdated = Outdated(
+                    distribution=name,
+                    installed=field(row, "installed", str),
+                    latest=field(row, "latest", str, NoneType),
+                    yanked=field(row, "yanked", str, NoneType),
+                    slugs=tuple(spec.slug for spec in specs if spec.distribution == name),
+                    asked=datetime.fromisoformat(field(row, "asked", str)),
+                )
+            if installed.get(name) == outdated.installed and _is_outdated(outdated):
+                found.append(outdated)
+        return tuple(found)
+
+
+def _is_outdated(found: Outdated) -> bool:
+    from packaging.version import InvalidVersion, Version
+
+    if found.yanked is not None:
+        return True
+    try:
+        return found.latest is not None and Version(found.latest) > Version(found.installed)
+    except InvalidVersion:
+        return False

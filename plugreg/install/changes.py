@@ -2,57 +2,148 @@
 
 from __future__ import annotations
 
+import logging
+import secrets
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from time import monotonic
+from typing import TYPE_CHECKING, Final
 
-from plugreg._lifecycle.catalogue import Catalogue
-from plugreg._lifecycle.change_queue import Notify
+from plugreg._support.guard import Guard, explain
 from plugreg._support.slugs import Slug, canonical
-from plugreg.exceptions import InstallError, PluginNotFoundError, PlugregError, RegistryNotReady
+from plugreg.exceptions import (
+    InstallError,
+    PluginNotFoundError,
+    PlugregError,
+    RegistryNotReady,
+    RequirementError,
+    StorageError,
+)
 from plugreg.install import pylock
-from plugreg.install.attempt import Attempt, taking_in
-from plugreg.install.audit import Audit
-from plugreg.install.distributions import Distribution, host_path, required
-from plugreg.install.generations import Current, Generations, carry_over, changes_of
-from plugreg.install.plan import InstallPlan, Lock, Pin
-from plugreg.install.plugins_file import PluginsFile
-from plugreg.install.reports import InstallReport
-from plugreg.install.staging import Content, Stager
+from plugreg.install.audit import Action, Audit, AuditEntry, AuditOutcome
+from plugreg.install.distributions import Distribution, required
+from plugreg.install.exceptions import InstallRefusedError, disk_errors
+from plugreg.install.generations import Current, Generations, carry_over
+from plugreg.install.plan import Change, InstallPlan, InstallReport, Lock, UninstallReport
+from plugreg.install.staging import Content, Staged, Stager
 from plugreg.records import LOAD_STAGES, PluginFailure, PluginSpec, Source, Stage
+from plugreg.storage.file.storefile import flush_folder
+
+if TYPE_CHECKING:
+    from plugreg._lifecycle.catalogue import Catalogue
+    from plugreg._lifecycle.change_queue import Notify
+    from plugreg.install.installer import Progress
+    from plugreg.install.plugins_file import PluginsFile
+
+_logger = logging.getLogger("plugreg")
+
+_KEPT: Final = 2_000
+"""Number of last lines of an installer's output that are kept for reports."""
 
 ProbeStaged = Callable[[PluginSpec, Sequence[str]], str | None]
 """Loads a plugin in a child process with this ``sys.path``; returns its fault, or None."""
 
 
-class ChangeUnderWay(NamedTuple):
-    """A change under way: an empty folder for the next generation, and the current one."""
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """State of an attempt. The audit records it before the swap, and at its end.
 
-    attempt: Attempt
-    folder: Path
-    current: Current
-    content: Content
-
-
-class Next(NamedTuple):
-    """What the next generation has more or less than the current one.
-
-    ``asked`` is all that is asked for then. ``pins`` are staged in the folder of the change, with
-    the plugins ``specs``.
+    ``outcome`` is that of an error which is raised now. While the change is under way, ``folder``
+    is the empty one for the next generation, and ``content`` that of the ``current`` one.
     """
 
-    asked: Mapping[str, str]
-    pins: tuple[Pin, ...] = ()
-    specs: tuple[PluginSpec, ...] = ()
-    removed: frozenset[str] = frozenset()
+    action: Action
+    requirement: str
+    actor: str | None
+    progress: Progress | None = None
+    plan: InstallPlan | None = None
+    distribution: str | None = None
+    changes: tuple[Change, ...] = ()
+    outcome: AuditOutcome = "failed"
+    is_begun: bool = False
+    is_made: bool = False
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    folder: Path = field(init=False)
+    current: Current = field(init=False)
+    content: Content = field(init=False)
+    _id: str = field(default_factory=lambda: secrets.token_hex(8))
+    _is_deaf: bool = False
+    _when: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _started: float = field(default_factory=monotonic)
 
-    @property
-    def leaving(self) -> frozenset[str]:
-        """The distributions whose present versions go."""
-        return self.removed | {pin.name for pin in self.pins}
+    def __post_init__(self) -> None:
+        check_actor(self.actor)
+
+    def take_plan(self, plan: InstallPlan) -> None:
+        """Note the plan, and raise InstallRefusedError if it has refusals."""
+        self.plan, self.distribution, self.changes = plan, plan.distribution, plan.changes
+        if not plan.allowed:
+            raise InstallRefusedError(plan)
+
+    def add_line(self, line: str) -> None:
+        """Keep a line of the installer's output, and pass it to the host's callback.
+
+        An exception of the callback does not reach the installer; the first one is logged.
+        """
+        self.lines.append(line)
+        with Guard() as guard:
+            if self.progress is not None:
+                self.progress(line)
+        if guard.error is not None and not self._is_deaf:
+            self._is_deaf = True
+            message = explain(guard.error).message
+            _logger.warning("progress of %r could not be shown: %s", self.requirement, message)
+
+    @contextmanager
+    def recorded(self, audit: Audit) -> Iterator[None]:
+        """Record the result of the ``with`` block, and give its InstallError a report."""
+        caught: BaseException | None = None
+        try:
+            yield
+        except BaseException as error:
+            caught = error
+            if isinstance(error, InstallError) and error.report is None and self.plan is not None:
+                error.report = InstallReport(
+                    plan=self.plan,
+                    distribution=self.distribution or "",
+                    success=False,
+                    reasons=error.reasons,
+                    output="\n".join(self.lines or error.reasons),
+                )
+            raise
+        finally:
+            try:
+                audit.put(self.entry(caught))
+            except StorageError as fault:
+                # Beside what happened already, a store that is away is reported to the log.
+                message = explain(fault).message
+                _logger.warning("the audit lacks the end of %r: %s", self.requirement, message)
+
+    def entry(self, error: BaseException | None = None) -> AuditEntry:
+        """Return the entry for the audit as of now, and of the error that ended the attempt."""
+        outcome = self.outcome
+        if isinstance(error, InstallRefusedError):
+            outcome = "refused"
+        elif error is None or self.is_made:
+            outcome = "begun" if self.is_begun and not self.is_made else "done"
+        # The message of another exception may contain anything.
+        reasons = () if error is None else (type(error).__qualname__,)
+        return AuditEntry(
+            when=self._when,
+            actor=self.actor,
+            action=self.action,
+            requirement=self.requirement,
+            distribution=self.distribution,
+            changes=self.changes,
+            outcome=outcome,
+            reasons=error.reasons if isinstance(error, InstallError) else reasons,
+            seconds=monotonic() - self._started,
+            id=self._id,
+        )
 
 
 class Changer:
@@ -97,137 +188,140 @@ class Changer:
         return Content.of(self.generations, number, is_rescue=is_rescue)
 
     @contextmanager
-    def changing(self, attempt: Attempt, *, is_rescue: bool = False) -> Iterator[ChangeUnderWay]:
+    def changing(self, attempt: Attempt, *, is_rescue: bool = False) -> Iterator[Content]:
         """Enclose a change: nobody else makes one, and its result is recorded.
 
         A rescue is made even if the lock of the serving generation cannot be read.
         """
         with (
             attempt.recorded(self._audit),
-            self.generations.changing() as current,
-            self.generations.staging() as folder,
+            self.generations.changing() as attempt.current,
+            self.generations.staging() as attempt.folder,
         ):
-            content = self.content(current.number, is_rescue=is_rescue)
-            yield ChangeUnderWay(attempt, folder, current, content)
+            attempt.content = self.content(attempt.current.number, is_rescue=is_rescue)
+            yield attempt.content
             if attempt.is_made:
                 self.generations.retire(self.generations.current())
 
     def install(
-        self, change: ChangeUnderWay, following: Next, *, keep_broken: bool
+        self,
+        attempt: Attempt,
+        staged: Staged,
+        asked: Mapping[str, str],
+        removed: frozenset[str] = frozenset(),
+        *,
+        keep_broken: bool = False,
     ) -> InstallReport:
         """Make a generation serve that has something new, and return the report."""
-        attempt, plan = change.attempt, change.attempt.plan
-        assert plan is not None, "it was staged"
-        serving = self._serving(following.removed)
-        after = self.publish(change, following, None if keep_broken else self._probe)
-        report = self.report(plan, self.content(after.number), attempt)
+        before, old = attempt.current.number, attempt.content.lock.asked
+        attempt.take_plan(staged.plan)
+        if not (staged.pins or removed) and asked == old:
+            return self._report(staged.plan, attempt.content, attempt)
+        serving = self._serving(removed)
+        self.publish(attempt, staged, asked, removed, None if keep_broken else self._probe)
+        report = self._report(staged.plan, self.content(attempt.current.number), attempt)
         with taking_in(f"{report.distribution!r} was installed", report):
             self.rediscover()
             failure = None if keep_broken else self._failure(serving)
         if failure is not None:
-            asked = change.content.lock.asked
-            self.swap(change._replace(current=after), change.current.number, asked, following.asked)
+            self.swap(attempt, before, old, asked)
             attempt.outcome, attempt.is_made = "rolled back", False
             # If it cannot, it follows with the next refresh.
             with suppress(PlugregError):
                 self.rediscover()
             raise _rolled_back(report, failure)
-        for spec in following.specs:
+        for spec in staged.specs:
             fields = {"distribution": spec.distribution, "version": spec.version}
             self._notify("plugin_installed", slug=spec.slug, **fields)
         return report
 
     def publish(
-        self, change: ChangeUnderWay, following: Next, probe: ProbeStaged | None = None
-    ) -> Current:
+        self,
+        attempt: Attempt,
+        staged: Staged,
+        asked: Mapping[str, str],
+        removed: frozenset[str],
+        probe: ProbeStaged | None = None,
+    ) -> None:
         """Complete the next generation, probe its new plugins, and swap it in."""
-        content, folder = change.content, change.folder
-        leaving = following.leaving
-        with changes_of(folder):
-            for distribution in content.distributions.values():
-                if distribution.name not in leaving:
-                    _carry_over(distribution, folder)
-        path = [*host_path(self.generations.environment), str(folder)]
-        specs = () if probe is None else (*following.specs, *self._affected(change, following))
+        content, folder = attempt.content, attempt.folder
+        leaving = removed | {pin.name for pin in staged.pins}
+        with disk_errors(f"{str(folder)!r} cannot be filled"):
+            for found in content.distributions.values():
+                if found.name not in leaving:
+                    _carry_over(found, folder)
+        specs = () if probe is None else (*staged.specs, *self._affected(attempt, leaving))
         for spec in specs:
-            fault = None if probe is None else probe(spec, path)
+            fault = probe(spec, self.stager.path(folder)) if probe is not None else None
             if fault is not None:
-                change.attempt.outcome = "refused"
-                reason = (
-                    f"the plugin {spec.slug!r} cannot be loaded ({fault}); nothing was installed: "
-                    f"ask for another version, or install with keep_broken=True"
-                )
+                attempt.outcome = "refused"
+                reason = f"the plugin {spec.slug!r} cannot be loaded ({fault}); nothing was "
+                reason += "installed: ask for another version, or install with keep_broken=True"
                 raise InstallError([reason])
         kept = [pin for pin in content.lock.pins if pin.name not in leaving]
         lock = Lock(
-            pins=tuple(sorted((*kept, *following.pins), key=lambda pin: pin.name)),
-            asked=following.asked,
+            pins=tuple(sorted((*kept, *staged.pins), key=lambda pin: pin.name)),
+            asked=asked,
             created=datetime.now(UTC).replace(microsecond=0),
         )
-        self._begin(change.attempt)
-        number = self.generations.publish(folder, pylock.dumps(lock), change.current)
+        self._begin(attempt)
+        number = self.generations.publish(folder, pylock.dumps(lock), attempt.current)
         self.content(number)  # What cannot be read again must not serve.
-        return self.swap(change, number, following.asked, content.lock.asked)
+        self.swap(attempt, number, asked, content.lock.asked)
 
     def swap(
-        self,
-        change: ChangeUnderWay,
-        number: int,
-        asked: Mapping[str, str],
-        before: Mapping[str, str],
-    ) -> Current:
+        self, attempt: Attempt, number: int, asked: Mapping[str, str], before: Mapping[str, str]
+    ) -> None:
         """Make a generation serve, and list what is asked for then.
 
         The audit has an entry before anything serves. A process that dies after the plugins file
         was written leaves lines that the next synchronization carries out.
         """
-        self._begin(change.attempt)
-        is_listed = self._file is not None and change.attempt.action != "sync"
+        self._begin(attempt)
+        file = None if attempt.action == "sync" else self._file
         try:
-            if is_listed:
-                self._list(before, asked)
-            after = self.generations.swap(number, change.current)
+            if file is not None:
+                file.update(before, asked)
+            attempt.current = self.generations.swap(number, attempt.current)
         except BaseException:
             with suppress(InstallError):
-                if is_listed:
-                    self._list(asked, before)
+                if file is not None:
+                    file.update(asked, before)
             raise
-        change.attempt.is_made = True
-        return after
+        attempt.is_made = True
 
-    def report(self, plan: InstallPlan, content: Content, attempt: Attempt) -> InstallReport:
+    def remove(self, attempt: Attempt, environment: Path) -> None:
+        """Remove the whole environment of an isolated plugin."""
+        self._begin(attempt)
+        with disk_errors(f"{str(environment)!r} cannot be removed"):
+            environment.rename(attempt.folder / environment.name)
+            flush_folder(environment.parent)
+        attempt.is_made = True
+
+    # -- the parts ---------------------------------------------------------------------------
+
+    def _report(self, plan: InstallPlan, content: Content, attempt: Attempt) -> InstallReport:
         """Return the report of what a plan has brought, or what was there already."""
         name = plan.distribution or ""
         names = {name, *(change.name for change in plan.changes)}
-        there = content.distributions.get(name)
-        specs = self.stager.plugins(content.folder if there is not None else None)
-        if there is None:
-            there = self.stager.host().get(name)
+        is_there = name in content.distributions
+        found = content.distributions.get(name) or self.stager.host().get(name)
+        specs = self.stager.plugins(content.folder if is_there else None)
         return InstallReport(
             plan=plan,
             distribution=name,
-            version=there.version if there else "",
-            location=str(there.folder) if there else "",
+            version=found.version if found else "",
+            location=str(found.folder) if found else "",
             plugins=tuple(spec.slug for spec in specs if spec.distribution in names),
             output="\n".join(attempt.lines),
             success=True,
         )
-
-    # -- the parts ---------------------------------------------------------------------------
 
     def _begin(self, attempt: Attempt) -> None:
         """Have the audit record an attempt before anything is changed."""
         if not attempt.is_begun:
             attempt.is_begun = True
             self._audit.put(attempt.entry())
-
-    def _list(self, before: Mapping[str, str], after: Mapping[str, str]) -> None:
-        assert self._file is not None, "it is listed"
-        for name in sorted(before.keys() - after.keys()):
-            self._file.remove(name)
-        for name, line in sorted(after.items()):
-            if before.get(name) != line:
-                self._file.put(name, line)
 
     def _serving(self, removed: frozenset[str]) -> tuple[Slug, ...]:
         """Return the installed plugins that are in service and are not to go."""
@@ -242,24 +336,22 @@ class Changer:
             )
         return ()
 
-    def _affected(self, change: ChangeUnderWay, following: Next) -> tuple[PluginSpec, ...]:
-        """Return the plugins in service that stay as they are, while what they require does not."""
-        names = set(following.leaving & change.content.distributions.keys())
-        kept = [d for d in change.content.distributions.values() if d.name not in following.leaving]
-        affected: set[str] = set()
+    def _affected(self, attempt: Attempt, leaving: frozenset[str]) -> Iterator[PluginSpec]:
+        """Yield the plugins in service that stay as they are, while what they require does not."""
+        there = attempt.content.distributions
+        names, affected = set(leaving & there.keys()), set[str]()
         while names:
             affected |= names
             names = {
                 found.name
-                for found in kept
-                if found.name not in affected
+                for found in there.values()
+                if found.name not in leaving | affected
                 and any(canonical(needed.name) in names for needed in required(found, extras=True))
             }
-        serving = self._serving(following.leaving) if affected else ()
-        staged = self.stager.plugins(change.folder) if serving else ()
-        return tuple(
-            spec for spec in staged if spec.slug in serving and spec.distribution in affected
-        )
+        serving = self._serving(leaving) if affected else ()
+        for spec in self.stager.plugins(attempt.folder) if serving else ():
+            if spec.slug in serving and spec.distribution in affected:
+                yield spec
 
     def _failure(self, serving: tuple[Slug, ...]) -> PluginFailure | None:
         """Return the failure of the first of these plugins that is wanted, and not in service."""
@@ -276,24 +368,43 @@ class Changer:
 
 
 def _rolled_back(report: InstallReport, failure: PluginFailure) -> InstallError:
-    reason = (
-        f"{failure.slug!r} was in service, and is not with the new generation "
-        f"({failure.stage}: {failure.message}): it was rolled back"
-    )
-    error = InstallError([reason])
-    error.report = replace(
-        report, success=False, version="", location="", reasons=(reason,), rolled_back=failure
-    )
+    reason = f"{failure.slug!r} was in service, and is not with the new generation "
+    reasons = (f"{reason}({failure.stage}: {failure.message}): it was rolled back",)
+    error = InstallError(reasons)
+    failed = replace(report, success=False, version="", location="", reasons=reasons)
+    error.report = replace(failed, rolled_back=failure)
     return error
 
 
-def _carry_over(distribution: Distribution, folder: Path) -> None:
+def _carry_over(found: Distribution, folder: Path) -> None:
     try:
-        carry_over(distribution, folder)
+        carry_over(found, folder)
     except FileNotFoundError as error:
-        reason = (
-            f"the file {error.filename!r} of {distribution.name!r} is missing in the serving "
-            f"generation, which nobody may change; uninstall {distribution.name!r} and install it "
-            f"again, or roll back"
-        )
+        name = found.name
+        reason = f"the file {error.filename!r} of {name!r} is missing in the serving generation, "
+        reason += f"which nobody may change; uninstall {name!r} and install it again, or roll back"
         raise InstallError([reason]) from error
+
+
+def check_actor(actor: object) -> None:
+    """Raise RequirementError for an actor that is neither a string nor None."""
+    if actor is not None and not isinstance(actor, str):
+        kind = type(actor).__name__
+        fault = f"it must be a string or None, not {kind}; write 'user 7'"
+        raise RequirementError("actor", fault)
+
+
+@contextmanager
+def taking_in(what: str, report: InstallReport | UninstallReport) -> Iterator[None]:
+    """Have a ``with`` block take in a change that is final; if it fails, say that it is.
+
+    Raises InstallError with the report in place of any error of plugreg's, whose own words may name
+    what is no business of a client's.
+    """
+    try:
+        yield
+    except PlugregError as error:
+        reason = f"{what}, but the registry could not take that in ({type(error).__qualname__}); "
+        failure = InstallError([f"{reason}see to that, and call registry.reload(collect=True)"])
+        failure.report = report
+        raise failure from error

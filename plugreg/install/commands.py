@@ -1,17 +1,17 @@
 """Base of the pip and uv drivers: resolve and stage beside the host's environment.
 
-Both programs work for a temporary virtual environment that has the metadata of the host's
-distributions and none of their files. Its folders are the only ones that they write.
+Both programs work for a temporary folder that has the metadata of the distributions that count as
+installed, and none of their files. Temporary folders are the only ones that they write.
 """
 
 from __future__ import annotations
 
-import errno
+import json
 import os
 import re
-import sys
+import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from plugreg._support.command import Completed, last_lines, run
 from plugreg._support.slugs import canonical
-from plugreg._support.url_secrets import masked, masker
+from plugreg._support.url_secrets import masked, masker, without_credentials
 from plugreg.exceptions import InstallError
+from plugreg.install.constraints import accepts
 from plugreg.install.distributions import Distribution, distributions, host_distributions, required
 from plugreg.install.exceptions import (
     BuildFailedError,
@@ -29,31 +30,30 @@ from plugreg.install.exceptions import (
     InstallSpaceError,
     InstallTimeoutError,
     PythonMismatchError,
+    disk_errors,
 )
 from plugreg.install.installer import Progress, Release
 from plugreg.install.plan import Pin, Target, pin_of
 from plugreg.install.policy import InstallPolicy
-from plugreg.install.prefixes import gather, module_folders, pinned_url
+from plugreg.install.sources import pinned_url
 from plugreg.install.urls import FILE_SCHEMES, REPOSITORY_SCHEMES, parse_address
 from plugreg.install.variables import credentials_in, variables, with_netrc
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-Failures = tuple[tuple[str | Callable[[str], bool], type[InstallError]], ...]
-"""Patterns of an output, or predicates, and the error that each is a sign of.
+Signs = tuple[tuple[str, type[InstallError]], ...]
+"""Patterns of an output, and the error that each is a sign of; the first that is found decides.
 
 Each takes time linear in the output: a build may write anything, and a pattern blocks all
 threads."""
 
-_OF_THE_MACHINE: Final[Failures] = ((r"No space left on device|os error 28", InstallSpaceError),)
-_OF_THE_REST: Final[Failures] = (
+_OF_THE_MACHINE: Final[Signs] = ((r"No space left on device|os error 28", InstallSpaceError),)
+_OF_THE_REST: Final[Signs] = (
     (r"No solution found", InstallConflictError),
     (r"Failed (to build|building)", BuildFailedError),
     (r"Permission denied|Read-only file system|os error 13", InstallPermissionError),
 )
-"""Signs of failures. A program's own stand between both; the first that is found decides."""
-
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _EARLIEST: Final = "0.dev0"
 """A version that any release is newer than."""
@@ -63,25 +63,16 @@ _EARLIEST: Final = "0.dev0"
 class Work:
     """Temporary folder, variables and secrets of one call, and the host's distributions.
 
-    ``prefix`` is where distributions are installed before they are gathered, ``root`` the
-    temporary virtual environment, and ``modules`` its folder of modules.
+    ``target`` is where the program installs.
     """
 
     folder: Path
-    prefix: Path
-    root: Path
-    modules: Path
+    target: Path
     host: Mapping[str, Distribution]
     environment: Mapping[str, str]
     secrets: tuple[str, ...]
     timeout: float
     progress: Progress | None = None
-
-    @property
-    def python(self) -> str:
-        """The interpreter of the virtual environment."""
-        scripts = "Scripts/python.exe" if os.name == "nt" else "bin/python"
-        return str(self.root / scripts)
 
     def run(self, *arguments: str) -> Completed:
         """Run a command in the folder. Raises InstallTimeoutError."""
@@ -106,20 +97,6 @@ class Work:
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         return name
 
-    def add(self, found: Distribution, requires: Iterable[str] = (), direct: str = "") -> None:
-        """Make a distribution count as installed in the virtual environment."""
-        name = f"{found.name.replace('-', '_')}-{found.version}.dist-info"
-        (self.modules / name).mkdir()
-        lines = ["Metadata-Version: 2.1", f"Name: {found.name}", f"Version: {found.version}"]
-        lines += [f"Requires-Dist: {line}" for line in requires]
-        lines += [f"Provides-Extra: {extra}" for extra in found.extras]
-        # Its RECORD lets a program replace it. It has no INSTALLER, unlike what is installed.
-        files = {"METADATA": "\n".join(lines), "RECORD": f"{name}/METADATA,,\n{name}/RECORD,,\n"}
-        if direct:
-            files["direct_url.json"] = direct
-        for file, text in files.items():
-            (self.modules / name / file).write_text(text, encoding="utf-8")
-
 
 class CommandInstaller(ABC):
     """An Installer that runs a program for the version and platform of ``sys.executable``.
@@ -138,8 +115,11 @@ class CommandInstaller(ABC):
     netrc_variables: ClassVar[tuple[str, ...]] = ()
     """Those whose URLs it receives without credentials, which it reads from NETRC."""
 
-    failures: ClassVar[Failures] = ()
+    signs: ClassVar[Signs] = ()
     """Signs of failures in its output."""
+
+    compares_hashes: ClassVar[bool] = True
+    """Whether it compares each file of an index with the hash that the index has."""
 
     age_option: ClassVar[str]
     """Its option for the time before which releases must be uploaded."""
@@ -159,12 +139,11 @@ class CommandInstaller(ABC):
     ) -> None:
         if environment is None or not os.fspath(environment):
             kind = type(self).__name__
-            raise InstallError(
-                [
-                    f"environment= of {kind} is missing: plugins are installed into a folder "
-                    f"beside the host's packages; write {kind}(environment='plugins.d')"
-                ]
-            )
+            reason = f"environment= of {kind} is missing: plugins are installed into a folder "
+            reason += f"beside the host's packages; write {kind}(environment='plugins.d')"
+            raise InstallError([reason])
+        if keep < 0:
+            raise ValueError(f"keep is {keep}; it must be 0 or more, such as 3")
         self.environment: Final = Path(environment).absolute()
         self.policy: Final = InstallPolicy() if policy is None else policy
         self.plugins_file: Final = plugins_file
@@ -180,6 +159,7 @@ class CommandInstaller(ABC):
         constraints: Sequence[str] = (),
         folder: Path | None = None,
         progress: Progress | None = None,
+        isolate: bool = False,
     ) -> tuple[Pin, ...]:
         """Return the distributions that must be fetched to satisfy targets.
 
@@ -188,36 +168,50 @@ class CommandInstaller(ABC):
         from packaging.requirements import Requirement
 
         with self._work(targets, folder, progress) as work:
+            host = {n: found for n, found in work.host.items() if not isolate or n == "plugreg"}
             asked = [self._named(work, target) for target in targets]
             names = {canonical(requirement.name) for requirement in asked}
             others = {} if beside is None else dict(distributions(beside))
-            _fill(work, others, names)
+            for found in {**others, **host}.values():
+                if _is_valid(found) and (found.name in host or found.name not in names):
+                    self._add_stub(work, found, host)
             for requirement in asked:
-                if requirement.url and (found := work.host.get(canonical(requirement.name))):
+                if requirement.url and (own := host.get(canonical(requirement.name))):
                     line = masked(f"{requirement} is asked for", work.secrets)
-                    conflicts = (line, f"the host has {found.name} {found.version}")
+                    conflicts = (line, f"the host has {own.name} {own.version}")
                     raise InstallConflictError(conflicts, conflicts)
             # A name that only its repository gives may be one that the caller keeps.
-            kept = [
-                line for line in map(Requirement, constraints) if canonical(line.name) not in names
+            kept = [r for r in map(Requirement, constraints) if canonical(r.name) not in names]
+            # What is there is required as well, so that its own requirements are looked at.
+            there = [requirement for requirement in kept if canonical(requirement.name) in others]
+            lines = [line_of(requirement) for requirement in (*asked, *there)]
+            limits = self.policy.constraint_lines()
+            pinned = [
+                f"{found.name}=={found.version}" for found in host.values() if _is_valid(found)
             ]
-            own = self.policy.constraint_lines()
             try:
-                lines = [line_of(requirement) for requirement in asked]
-                pins = self._solve(work, lines, [*own, *map(line_of, kept), *_host_pins(work.host)])
+                bound = [*limits, *(line_of(r) for r in kept if r not in there), *pinned]
+                pins = self._solve(work, lines, bound)
             except InstallConflictError as error:
-                chain = self._explain(work, asked, [*map(Requirement, own), *kept])
+                fixed = {
+                    canonical(line.name): ("the environment", version)
+                    for line in (*map(Requirement, limits), *kept)
+                    if (version := _single(line))
+                }
+                fixed |= {name: ("the host", found.version) for name, found in host.items()}
+                chain = self._explain(work, asked, fixed)
                 raise InstallConflictError(error.reasons, chain or error.conflicts) from error
+            versions = {name: found.version for name, found in others.items()}
             wanted = tuple(
                 pin
                 for pin in sorted(pins, key=lambda pin: pin.name)
-                if pin.name not in work.host
-                and (pin.direct or _version(others, pin.name) != pin.version)
+                if pin.name not in host and (pin.direct or versions.get(pin.name) != pin.version)
             )
             if folder is not None:
-                # Unchanged ones may be in the prefix too.
-                is_put = set(wanted) == set(pins)
-                self._stage(work, wanted, folder, targets, is_put=is_put)
+                if not self.compares_hashes or set(wanted) != set(pins):
+                    shutil.rmtree(work.target, ignore_errors=True)
+                    self._put(work, [_exact(pin, targets) for pin in wanted])
+                self._hand_over(work, wanted, folder)
         return wanted
 
     def stage(
@@ -233,16 +227,18 @@ class CommandInstaller(ABC):
         See :meth:`plugreg.install.installer.Installer.stage`.
         """
         with self._work(targets, folder, progress) as work:
-            self._stage(work, pins, folder, targets)
+            self._put(work, [_exact(pin, targets) for pin in pins])
+            self._hand_over(work, pins, folder)
 
     def latest(self, installed: Mapping[str, str]) -> Mapping[str, Release]:
         """Return the releases that the index has; see :class:`Installer.latest`."""
         with self._work(()) as work:
             for name in installed:
-                work.add(Distribution(name=name, version=_EARLIEST, path=work.folder))
+                self._add_stub(
+                    work, Distribution(name=name, version=_EARLIEST, path=work.folder), {}
+                )
             newest = self._newest(work)
-            known = [f"{name}=={installed[name]}" for name in newest]
-            reasons = self._yanked(work, known)
+            reasons = self._yanked(work, [f"{name}=={installed[name]}" for name in newest])
         return {
             name: Release(version=version, yanked=reasons.get(name))
             for name, version in newest.items()
@@ -260,14 +256,14 @@ class CommandInstaller(ABC):
 
     @abstractmethod
     def _solve(self, work: Work, lines: Sequence[str], constraints: Sequence[str]) -> list[Pin]:
-        """Return what requirements would add or change, and install it into a temporary folder.
+        """Return what requirements would add or change, and install it into ``work.target``.
 
         Raises InstallConflictError if no set of versions suits all.
         """
 
     @abstractmethod
     def _put(self, work: Work, lines: Sequence[str]) -> None:
-        """Install exact requirements alone into ``work.prefix``."""
+        """Install exact requirements alone, if any, into ``work.target``."""
 
     @abstractmethod
     def _look_up(self, work: Work, lines: Sequence[str]) -> tuple[list[Pin], str]:
@@ -275,16 +271,34 @@ class CommandInstaller(ABC):
 
     @abstractmethod
     def _newest(self, work: Work) -> dict[str, str]:
-        """Return the latest versions of what is in the virtual environment."""
+        """Return the latest versions of what counts as installed."""
 
     @abstractmethod
     def _conflicts(self, output: str) -> tuple[str, ...]:
         """Return the lines of an output that name conflicting requirements."""
 
+    def _stubs(self, work: Work) -> Path:
+        """Return the folder with the metadata of what counts as installed."""
+        return work.target
+
+    def _gather(self, work: Work, folder: Path) -> None:
+        """Move what was installed into a folder."""
+        for path in work.target.iterdir() if work.target.exists() else ():
+            if path.name != ".lock":  # uv's own.
+                path.replace(folder / path.name)
+
+    def _kind(self, output: str) -> type[InstallError]:
+        """Return the class of the error that the output of a failed command shows."""
+        signs = (*_OF_THE_MACHINE, *self.signs, *_OF_THE_REST)
+        found = (kind for sign, kind in signs if re.search(sign, output, re.MULTILINE))
+        return next(found, InstallError)
+
     @property
     def _age(self) -> tuple[str, ...]:
         newest = self.policy.newest_upload()
         return () if newest is None else (self.age_option, newest)
+
+    # -- steps -------------------------------------------------------------------------------
 
     def _check(self, done: Completed) -> Completed:
         """Return a command that succeeded; raise the error that another one's output shows."""
@@ -293,12 +307,10 @@ class CommandInstaller(ABC):
         reasons = last_lines(done.output.splitlines()) or [
             f"{self.program} ended with exit code {done.code} and without output"
         ]
-        for sign, kind in (*_OF_THE_MACHINE, *self.failures, *_OF_THE_REST):
-            if sign(done.output) if callable(sign) else re.search(sign, done.output, re.MULTILINE):
-                if issubclass(kind, InstallConflictError):
-                    raise kind(reasons, self._conflicts(done.output))
-                raise kind(reasons)
-        raise InstallError(reasons)
+        kind = self._kind(done.output)
+        if issubclass(kind, InstallConflictError):
+            raise kind(reasons, self._conflicts(done.output))
+        raise kind(reasons)
 
     @contextmanager
     def _work(
@@ -309,49 +321,35 @@ class CommandInstaller(ABC):
     ) -> Iterator[Work]:
         """Yield all that the commands of one call need."""
         from tempfile import TemporaryDirectory
-        from venv import EnvBuilder
 
         policy = self.policy
-        with_index = next((target for target in targets if target.index_url), None)
-        index_url = policy.index_url(with_index)
         host = host_distributions(self.environment)
         self._check_program(host)
-        try:
-            with TemporaryDirectory(
+        # The leftovers of an installer that is ended go with the folder, and those of a host that
+        # is killed with the one that it is in.
+        with (
+            disk_errors(f"{self.program} cannot be used"),
+            TemporaryDirectory(
                 prefix=".plugreg-", dir=folder, ignore_cleanup_errors=True
-            ) as temporary:
-                # The leftovers of an installer that is ended go with the folder, and those of a
-                # host that is killed with the one that it is in.
-                given = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary)
-                # By this git fetches no submodule: the path is one that none can have.
-                given |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "submodule.active"}
-                given |= {"GIT_CONFIG_VALUE_0": ":(literal).git"}
-                given |= self._variables(index_url, [os.fspath(path) for path in policy.find_links])
-                environment = variables(self.own_variables, given, isolated=policy.isolated)
-                own = (secret for target in targets for secret in target.secrets)
-                root = Path(temporary, "venv")
-                work = Work(
-                    folder=Path(temporary),
-                    root=root,
-                    modules=module_folders(root)[0],
-                    prefix=(folder or Path(temporary)) / ".plugreg-staged",
-                    host=host,
-                    environment=with_netrc(environment, self.netrc_variables, Path(temporary)),
-                    secrets=(*own, *policy.secrets, *credentials_in(environment)),
-                    timeout=self._timeout,
-                    progress=progress,
-                )
-                EnvBuilder(symlinks=os.name != "nt").create(root)
-                yield work
-        except OSError as error:
-            kind = InstallError
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                kind = InstallSpaceError
-            elif error.errno in (errno.EACCES, errno.EROFS):
-                kind = InstallPermissionError
-            raise kind([f"{self.program} cannot be used: {error}"]) from error
-
-    # -- steps -------------------------------------------------------------------------------
+            ) as temporary,
+        ):
+            given = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary)
+            # By this git fetches no submodule: the path is one that none can have.
+            given |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "submodule.active"}
+            given |= {"GIT_CONFIG_VALUE_0": ":(literal).git"}
+            index_url = policy.index_url(next((t for t in targets if t.index_url), None))
+            given |= self._variables(index_url, [os.fspath(path) for path in policy.find_links])
+            environment = variables(self.own_variables, given, isolated=policy.isolated)
+            own = (secret for target in targets for secret in target.secrets)
+            yield Work(
+                folder=Path(temporary),
+                target=Path(temporary, "target"),
+                host=host,
+                environment=with_netrc(environment, self.netrc_variables, Path(temporary)),
+                secrets=(*own, *policy.secrets, *credentials_in(environment)),
+                timeout=self._timeout,
+                progress=progress,
+            )
 
     def _named(self, work: Work, target: Target) -> Requirement:
         """Return the requirement of a target; what a URL alone gives must be looked up."""
@@ -362,35 +360,47 @@ class CommandInstaller(ABC):
         pins, _ = self._look_up(work, [target.text])
         if len(pins) != 1:
             raise InstallError([f"{target.shown!r} gives {len(pins)} distributions, not one"])
-        [pin] = pins
-        return Requirement(f"{pin.name} @ {pinned_url(target.url or '', pin.source or '')}")
+        return Requirement(f"{pins[0].name} @ {pinned_url(target.url or '', pins[0].source or '')}")
 
-    def _stage(
-        self,
-        work: Work,
-        pins: Sequence[Pin],
-        folder: Path,
-        targets: Sequence[Target],
-        *,
-        is_put: bool = False,
-    ) -> None:
-        """Gather pins in *folder*; ``is_put`` says that they are in ``work.prefix`` already."""
-        import shutil
+    def _add_stub(self, work: Work, found: Distribution, host: Mapping[str, Distribution]) -> None:
+        """Make a distribution count as installed.
 
-        if not is_put or not work.prefix.exists():
-            shutil.rmtree(work.prefix, ignore_errors=True)
-            if pins:
-                self._put(work, [_exact(pin, targets) for pin in pins])
-        gather(work.prefix, folder, work.root)
-        shutil.rmtree(work.prefix, ignore_errors=True)
+        Of the host's own only requirements of extras matter: a plugin may ask for one.
+        """
+        path = self._stubs(work) / f"{found.name.replace('-', '_')}-{found.version}.dist-info"
+        path.mkdir(parents=True)
+        is_host = found.name in host
+        lines = ["Metadata-Version: 2.1", f"Name: {found.name}", f"Version: {found.version}"]
+        for needed in required(found, extras=True):
+            if not is_host or "extra" in str(needed.marker or ""):
+                is_hosts = needed.url and canonical(needed.name) in host
+                lines.append(f"Requires-Dist: {needed.name if is_hosts else needed}")
+        lines += [f"Provides-Extra: {extra}" for extra in found.extras]
+        # Its RECORD lets a program replace it. It has no INSTALLER, unlike what is installed.
+        record = f"{path.name}/METADATA,,\n{path.name}/RECORD,,\n"
+        files = {"METADATA": "\n".join(lines), "RECORD": record}
+        if not is_host and (direct := found.text("direct_url.json")):
+            files["direct_url.json"] = direct
+        for file, text in files.items():
+            (path / file).write_text(text, encoding="utf-8")
+
+    def _hand_over(self, work: Work, pins: Sequence[Pin], folder: Path) -> None:
+        """Gather what was installed in *folder*, and see that it is what is wanted."""
+        self._gather(work, folder)
         there = distributions(folder)
         missing = ", ".join(repr(pin.name) for pin in pins if pin.name not in there)
         if missing:
-            reason = f"{self.program} has not installed {missing} into {str(folder)!r}"
-            remedy = "remove options on where to install from its configuration"
-            raise InstallError([f"{reason}; {remedy}"])
-        for distribution in there.values():
-            _check_python(distribution)
+            reason = f"{self.program} has not installed {missing} into {str(folder)!r}; remove "
+            raise InstallError([f"{reason}options on where to install from its configuration"])
+        for found in there.values():
+            _check_python(found)
+            direct = json.loads(found.text("direct_url.json") or "{}")
+            url = str(direct.get("url", ""))
+            if url != without_credentials(url):
+                text = json.dumps({**direct, "url": without_credentials(url)})
+                replace_recorded(
+                    found.path / "direct_url.json", text.encode(), found.path / "RECORD"
+                )
 
     def _yanked(self, work: Work, lines: Sequence[str]) -> dict[str, str]:
         """Return why exact requirements were withdrawn, by name."""
@@ -405,45 +415,61 @@ class CommandInstaller(ABC):
         return {canonical(name): reason.strip() for name, reason in self.yanked.findall(output)}
 
     def _explain(
-        self, work: Work, asked: Sequence[Requirement], kept: Sequence[Requirement]
+        self, work: Work, asked: Sequence[Requirement], fixed: Mapping[str, tuple[str, str]]
     ) -> tuple[str, ...]:
         """Return the chain of requirements that leads to a conflict with what must stay.
 
         It is that of the latest versions, which are fetched one level after the other. It is empty
-        if there is no conflict with these.
+        if there is no conflict with these. *fixed* has the place and the version of what stays.
         """
-        host = {name: found.version for name, found in work.host.items()}
-        exact = {canonical(line.name): version for line in kept if (version := _single(line))}
         chosen: dict[str, Distribution] = {}
         level: list[tuple[Requirement, tuple[str, ...]]]
         level = [(requirement, (f"{requirement} is asked for",)) for requirement in asked]
         while level:
-            needed = []
             missing: dict[str, str] = {}
             for requirement, chain in level:
                 name = canonical(requirement.name)
-                for where, versions in (("the host", host), ("the environment", exact)):
-                    if name in versions and not _accepts(requirement, versions[name]):
-                        steps = (*chain, f"{where} has {name} {versions[name]}")
-                        return tuple(masked(step, work.secrets) for step in steps)
-                is_known = name in host or name in exact or name in chosen
+                where, version = fixed.get(name, ("", ""))
+                if where and not accepts(requirement, version):
+                    steps = (*chain, f"{where} has {name} {version}")
+                    return tuple(masked(step, work.secrets) for step in steps)
                 # A URL in metadata is not fetched for an explanation.
-                if not is_known and (requirement.url is None or requirement in asked):
+                is_fetched = requirement.url is None or requirement in asked
+                if not where and name not in chosen and is_fetched:
                     missing.setdefault(name, line_of(requirement))
+            shutil.rmtree(work.target, ignore_errors=True)
             try:
                 self._put(replace(work, progress=None), list(missing.values()))
             except InstallError:
                 return ()
-            for folder in module_folders(work.prefix):
-                chosen |= distributions(folder)
-            for requirement, chain in level:
-                found = chosen.get(canonical(requirement.name))
-                if found is not None and found.name in missing:
-                    who = f"{found.name} {found.version} requires"
-                    lines = required(found, requirement.extras)
-                    needed += [(line, (*chain, f"{who} {line}")) for line in lines]
-            level = needed
+            found = self._installed(work)
+            chosen |= found
+            level = [
+                (line, (*chain, f"{parent.name} {parent.version} requires {line}"))
+                for requirement, chain in level
+                if (parent := found.get(canonical(requirement.name))) and parent.name in missing
+                for line in required(parent, requirement.extras)
+            ]
         return ()
+
+    def _installed(self, work: Work) -> Mapping[str, Distribution]:
+        """Return what the program has installed."""
+        found = distributions(work.target)
+        return {name: new for name, new in found.items() if new.text("INSTALLER")}
+
+
+def replace_recorded(file: Path, data: bytes, record: Path) -> None:
+    """Replace a staged file, and the hash and the size that its RECORD has of it."""
+    from base64 import urlsafe_b64encode
+    from hashlib import sha256
+
+    file.write_bytes(data)
+    name = file.relative_to(record.parents[1]).as_posix()
+    digest = urlsafe_b64encode(sha256(data).digest()).decode().rstrip("=")
+    row = rf'^("?{re.escape(name)}"?),.*$'
+    new = rf"\1,sha256={digest},{len(data)}"
+    text = record.read_text("utf-8", "surrogateescape")
+    record.write_text(re.sub(row, new, text, flags=re.MULTILINE), "utf-8", "surrogateescape", "")
 
 
 def as_url(place: str) -> str:
@@ -453,32 +479,8 @@ def as_url(place: str) -> str:
 
 def outdated(output: str) -> dict[str, str]:
     """Return the latest versions in the answer of a program's ``list --outdated``, by name."""
-    import json
-
     rows = next((line for line in output.splitlines() if line.startswith("[")), "[]")
     return {canonical(row["name"]): row["latest_version"] for row in json.loads(rows)}
-
-
-def _fill(work: Work, others: Mapping[str, Distribution], left_out: Iterable[str]) -> None:
-    """Make the host's distributions and *others* count as installed, unless they are left out."""
-    for found in {**others, **work.host}.values():
-        is_host = found.name in work.host
-        if not _is_valid(found) or (found.name in left_out and not is_host):
-            continue
-        if is_host:
-            # Its own requirements are the host's matter, but a plugin may ask for an extra.
-            asked = tuple(line for line in found.requires if "extra" in line.partition(";")[2])
-        else:
-            asked = found.requires
-        lines = []
-        for requirement in required(replace(found, requires=asked), extras=True):
-            is_hosts = requirement.url and canonical(requirement.name) in work.host
-            lines.append(requirement.name if is_hosts else str(requirement))
-        work.add(found, lines, "" if is_host else found.text("direct_url.json"))
-
-
-def _host_pins(host: Mapping[str, Distribution]) -> list[str]:
-    return [f"{found.name}=={found.version}" for found in host.values() if _is_valid(found)]
 
 
 def _is_valid(found: Distribution) -> bool:
@@ -491,22 +493,10 @@ def _is_valid(found: Distribution) -> bool:
     return False
 
 
-def _accepts(requirement: Requirement, version: str) -> bool:
-    from packaging.version import InvalidVersion
-
-    with suppress(InvalidVersion):
-        return requirement.specifier.contains(version, prereleases=True)
-    return not requirement.specifier
-
-
 def _single(requirement: Requirement) -> str | None:
     """Return the only version that a requirement accepts, None if there are more."""
     versions = [clause.version for clause in requirement.specifier if clause.operator == "=="]
     return next((version for version in versions if not version.endswith(".*")), None)
-
-
-def _version(found: Mapping[str, Distribution], name: str) -> str | None:
-    return found[name].version if name in found else None
 
 
 def line_of(requirement: Requirement) -> str:
@@ -551,14 +541,14 @@ def _check_python(found: Distribution) -> None:
 
     uv ignores an upper bound of ``Requires-Python``, pip does not.
     """
+    import platform
     from email import message_from_string
 
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     wanted = message_from_string(found.text("METADATA")).get("Requires-Python", "")
-    version = ".".join(map(str, sys.version_info[:3]))
+    version = platform.python_version()
     with suppress(InvalidSpecifier):
         if not SpecifierSet(wanted).contains(version, prereleases=True):
-            raise PythonMismatchError(
-                [f"{found.name} {found.version} requires Python {wanted!r}, and this is {version}"]
-            )
+            reason = f"{found.name} {found.version} requires Python {wanted!r}, and this is "
+            raise PythonMismatchError([f"{reason}{version}"])

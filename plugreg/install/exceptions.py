@@ -6,26 +6,16 @@ credentials. Its ``report`` describes the environment afterwards, where that was
 
 from __future__ import annotations
 
+import errno
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from plugreg.exceptions import InstallError
 
 if TYPE_CHECKING:
     from plugreg.install.plan import InstallPlan
-
-__all__ = [
-    "BuildFailedError",
-    "InstallBusyError",
-    "InstallConflictError",
-    "InstallPermissionError",
-    "InstallRefusedError",
-    "InstallSpaceError",
-    "InstallTimeoutError",
-    "InstallerMissingError",
-    "PythonMismatchError",
-]
 
 
 class InstallRefusedError(InstallError):
@@ -60,7 +50,7 @@ class InstallConflictError(InstallError):
 
     Args:
         reasons: Sentences, and the installer's own last lines.
-        conflicts: The installer's lines that name the conflicting requirements.
+        conflicts: The lines that name the conflicting requirements.
     """
 
     def __init__(self, reasons: Iterable[str], conflicts: Iterable[str] = ()) -> None:
@@ -103,6 +93,24 @@ class InstallBusyError(InstallError):
         super().__init__(reasons)
         self.lock = lock
         self.args = (self.reasons, self.lock)
+
+
+@contextmanager
+def disk_errors(failed: str) -> Iterator[None]:
+    """Raise an InstallError in the place of an OSError in the ``with`` block.
+
+    Args:
+        failed: What could not be done, as the beginning of a sentence.
+    """
+    try:
+        yield
+    except OSError as error:
+        kind = InstallError
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            kind = InstallPermissionError
+        elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+            kind = InstallSpaceError
+        raise kind([f"{failed}: {error}"]) from error
 
 
 def __getattr__(name: str) -> type[InstallError]:

@@ -13,8 +13,8 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -27,7 +27,7 @@ from plugreg.install.distributions import Distribution
 from plugreg.install.exceptions import (
     InstallBusyError,
     InstallPermissionError,
-    InstallSpaceError,
+    disk_errors,
 )
 from plugreg.storage.base import Gate
 from plugreg.storage.file.locking import FileLock
@@ -153,7 +153,7 @@ class Generations:
             InstallPermissionError: If this process may not write to the environment.
             InstallSpaceError: If the disk is full.
         """
-        with changes_of(self.environment):
+        with self._disk_errors():
             (self.environment / "generations").mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + self._timeout
         with ExitStack() as stack:
@@ -172,7 +172,7 @@ class Generations:
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """Make an empty folder in the environment for a ``with`` block, which may publish it."""
-        with changes_of(self.environment):
+        with self._disk_errors():
             folder = self._waste()
             folder.mkdir()
         try:
@@ -186,10 +186,10 @@ class Generations:
         Folder and lock are on the disk when this returns.
         """
         number = max(current.last, *self.numbers(), 0) + 1
-        with changes_of(self.environment):
+        with self._disk_errors():
             _flush(staged)
             try:
-                self._write(self.lock_file(number), lock)
+                write_file(self.lock_file(number), lock.encode())
                 staged.rename(self.folder(number))
                 flush_folder(self.folder(number).parent)
             except BaseException:
@@ -204,8 +204,8 @@ class Generations:
             The new content of ``current``, which is on the disk.
         """
         after = current.then(number)
-        with changes_of(self.environment):
-            self._write(self.current_file, str(after))
+        with self._disk_errors():
+            write_file(self.current_file, str(after).encode())
         return after
 
     def _tidied(self) -> Current:
@@ -214,7 +214,7 @@ class Generations:
         highest = max(self.numbers(), default=0)
         # A change that died leaves the first one without ``current``; else somebody removed that.
         last = current.last or (highest if highest > 1 else 0)
-        with changes_of(self.environment):
+        with self._disk_errors():
             for path in (*self.environment.glob(f"{_WASTE}*"), *self._generations(f"{_WASTE}*")):
                 _remove(path)
             for path in self._published():
@@ -259,32 +259,40 @@ class Generations:
     def _waste(self) -> Path:
         return self.environment / "generations" / f"{_WASTE}{secrets.token_hex(8)}"
 
-    def _write(self, path: Path, text: str) -> None:
-        """Replace a file; it is the old or the new one at any instant, and on the disk then."""
-        new = self._waste()
-        try:
-            with new.open("x", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
-        finally:
-            new.unlink(missing_ok=True)
-        flush_folder(path.parent)
+    def _disk_errors(self) -> AbstractContextManager[None]:
+        return disk_errors(f"the environment {str(self.environment)!r} cannot be changed")
 
 
-@contextmanager
-def changes_of(folder: Path) -> Iterator[None]:
-    """Raise an InstallError in the place of an OSError in the ``with`` block."""
+def write_file(path: Path, data: bytes) -> None:
+    """Replace a file; it is the old or the new one at any instant, and on the disk then.
+
+    Raises OSError if that fails; nothing has changed then.
+    """
+    new = path.with_name(f"{_WASTE}{secrets.token_hex(8)}")
     try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise InstallPermissionError(
-                [f"this process may not write to {str(folder)!r} ({error.strerror})"]
-            ) from error
-        kind = InstallSpaceError if error.errno in (errno.ENOSPC, errno.EDQUOT) else InstallError
-        raise kind([f"the environment {str(folder)!r} cannot be changed: {error}"]) from error
+        with new.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+    flush_folder(path.parent)
+
+
+def isolated_folders(environment: Path) -> Mapping[str, Path]:
+    """Return the serving folder of each plugin that has an environment of its own, by slug.
+
+    Args:
+        environment: The folder that the installer was given. It need not exist.
+    """
+    found = {}
+    for path in sorted((environment / "isolated").glob("[!.]*")):
+        generations = Generations(path)
+        with suppress(InstallError):
+            if number := generations.current().number:
+                found[path.name] = generations.folder(number)
+    return found
 
 
 def carry_over(distribution: Distribution, folder: Path) -> None:

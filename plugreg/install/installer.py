@@ -64,6 +64,7 @@ class Installer(Protocol):
         constraints: Sequence[str] = (),
         folder: Path | None = None,
         progress: Progress | None = None,
+        isolate: bool = False,
     ) -> tuple[Pin, ...]:
         """Return the distributions that must be fetched to satisfy targets.
 
@@ -74,10 +75,12 @@ class Installer(Protocol):
         Args:
             targets: The requirements.
             beside: Folder of a generation.
-            constraints: Requirements (name and specifier) that bind whatever is chosen; a name may
-                occur several times.
+            constraints: Requirements (name, extras, specifier) that bind whatever is chosen. Those
+                of distributions in *beside* are required, with all that they require.
             folder: An empty folder into which the distributions are staged at once, as by `stage`.
             progress: Receives each line of output.
+            isolate: Whether the host's distributions neither count as installed nor bind, but for
+                plugreg itself. It is given only where it is True.
 
         Returns:
             Exactly one version of each distribution that is neither in the host's environment

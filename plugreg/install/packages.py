@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 from weakref import finalize
 
 from plugreg._lifecycle.catalogue import Catalogue
-from plugreg._lifecycle.change_queue import Notify
 from plugreg._state.plugin_rows import PluginRows
-from plugreg._support.slugs import Slug
+from plugreg._lifecycle.change_queue import Notify
+from plugreg._support.slugs import Slug, canonical
 from plugreg.exceptions import InstallError, PluginActiveError, PluginNotFoundError
-from plugreg.install.attempt import Attempt, check_actor, taking_in
-from plugreg.install.audit import Audit, AuditEntry
-from plugreg.install.changes import Changer, ChangeUnderWay, Next, ProbeStaged
-from plugreg.install.generations import Generations, changes_of
+from plugreg.install.audit import Audit, AuditEntry, ReleaseRows
+from plugreg.install.changes import Attempt, Changer, ProbeStaged, check_actor, taking_in
+from plugreg.install.distributions import Distribution, distributions, required
+from plugreg.install.exceptions import disk_errors
+from plugreg.install.generations import Generations, isolated_folders, write_file
 from plugreg.install.installer import Installer, Progress
-from plugreg.install.plan import InstallPlan, Target
+from plugreg.install.plan import (
+    Generation,
+    InstallPlan,
+    InstallReport,
+    Lock,
+    Outdated,
+    Refusal,
+    Target,
+    UninstallReport,
+)
 from plugreg.install.plugins_file import PluginsFile
-from plugreg.install.releases import ReleaseRows
-from plugreg.install.removal import require_removable, require_unneeded, unneeded
-from plugreg.install.reports import Generation, InstallReport, Outdated, UninstallReport
 from plugreg.install.requirements import parse_target
-from plugreg.install.slug_owners import SlugOwners
-from plugreg.install.staging import PluginFinder, Staged, Stager, asked_for, digest, removals
-from plugreg.install.syncing import Syncing
-from plugreg.records import PluginSpec
+from plugreg.install.staging import Content, Staged, Stager, unneeded
+from plugreg.install.syncing import sync_lines, sync_locked
+from plugreg.records import PluginRecord, PluginSpec
 from plugreg.storage import Storage
 
 
@@ -76,28 +84,22 @@ class Packages:
         probe: ProbeStaged,
     ) -> None:
         self._installer = installer
-        self._generations = Generations(
-            installer.environment, keep=installer.keep, lock_timeout=installer.lock_timeout
-        )
         self._audit = Audit(storage)
         self._releases = ReleaseRows(storage)
         path = installer.plugins_file
         self._file = None if path is None else PluginsFile(path)
         self._catalogue = catalogue
         self._plugin_rows = PluginRows(storage)
-        finder = PluginFinder(group, slug_of)
-        owners = SlugOwners(finder.find, lambda: catalogue.select().plugins, self._plugin_rows.all)
-        self._stager = Stager(installer, finder, owners)
-        self._changer = Changer(
-            self._generations,
-            self._stager,
+        self._make_stager = partial(Stager, installer, group, slug_of, catalogue, self._plugin_rows)
+        self._make_changer = partial(
+            Changer,
             audit=self._audit,
-            plugins_file=self._file,
             catalogue=catalogue,
             rediscover=rediscover,
             notify=notify,
             probe=probe,
         )
+        self._changer = self._changer_of(None)
         self._refresh = refresh
         self._rediscover = rediscover
         self._forget = forget
@@ -107,7 +109,9 @@ class Packages:
 
     # -- reading -----------------------------------------------------------------------------
 
-    def plan(self, requirement: str, *, index_url: str | None = None) -> InstallPlan:
+    def plan(
+        self, requirement: str, *, index_url: str | None = None, isolate: bool = False
+    ) -> InstallPlan:
         """Return the changes that an installation would make; the environment is not touched.
 
         The files of the last plan stay in a temporary folder, so that carrying it out fetches
@@ -117,6 +121,8 @@ class Packages:
         Args:
             requirement: Requirement (PEP 508), or URL of a repository (``git+https://…``).
             index_url: Index to use instead of the configured one.
+            isolate: Whether its plugin gets an environment of its own, in which the host's
+                distributions do not count. It is kept for later versions.
 
         Returns:
             The plan. Its refusals name everything that the policy forbids, conflicts with the
@@ -128,34 +134,28 @@ class Packages:
             StorageError: If the storage fails.
         """
         target = parse_target(requirement, index_url)
-        content = self._changer.content()
-        if self._planned is not None:
-            self._planned.discard()
-        from tempfile import mkdtemp
+        return self._plan(target, isolate=isolate or self._isolated(target.name) is not None)
 
-        folder = Path(mkdtemp(prefix="plugreg-"))
-        discard = finalize(self, _discard, folder, os.getpid())
-        plan = self._stager.stage([target], content, folder).plan
-        self._planned = _Planned(plan, folder, discard)
-        return plan
-
-    def generations(self) -> tuple[Generation, ...]:
+    def generations(self, isolated: str | None = None) -> tuple[Generation, ...]:
         """Return the generations that are there, by number.
+
+        Args:
+            isolated: Slug of a plugin with an environment of its own, None for the shared one.
 
         Raises:
             InstallError: If the environment cannot be read.
         """
-        serving = self._generations.current().number
+        changer = self._changer_of(isolated)
+        serving = changer.generations.current().number
         found = []
-        for number in self._generations.numbers():
-            content = self._changer.content(number, is_rescue=True)
-            specs = self._stager.plugins(content.folder)
+        for number in changer.generations.numbers():
+            content = changer.content(number, is_rescue=True)
             versions = {name: found.version for name, found in content.distributions.items()}
             generation = Generation(
                 number=number,
                 created=content.lock.created,
                 distributions=MappingProxyType(versions),
-                plugins=tuple(sorted(spec.slug for spec in specs)),
+                plugins=tuple(sorted(s.slug for s in changer.stager.plugins(content.folder))),
                 serving=number == serving,
             )
             found.append(generation)
@@ -173,8 +173,8 @@ class Packages:
         """Write what the serving generation has as a ``pylock.toml`` (PEP 751).
 
         Args:
-            path: The file. Defaults to ``pylock.toml`` beside the plugins file, or in the
-                environment without one.
+            path: The file, which is replaced as a whole. Defaults to ``pylock.toml`` beside the
+                plugins file, or in the environment without one.
 
         Returns:
             The path of the file.
@@ -182,13 +182,14 @@ class Packages:
         Raises:
             InstallError: If nothing is installed, or the file cannot be written.
         """
-        number = self._generations.current().number
+        generations = self._changer.generations
+        number = generations.current().number
         if not number:
             raise InstallError(["nothing is installed that could be locked; install a plugin"])
         beside = self._installer.environment if self._file is None else self._file.path.parent
         target = beside / "pylock.toml" if path is None else Path(path)
-        with changes_of(target.parent):
-            shutil.copyfile(self._generations.lock_file(number), target)
+        with disk_errors(f"the lock {str(target)!r} cannot be written"):
+            write_file(target, generations.lock_file(number).read_bytes())
         return target
 
     def outdated(self, *, ask: bool = True) -> tuple[Outdated, ...]:
@@ -211,8 +212,7 @@ class Packages:
         installed = {name: found.version for name, found in content.distributions.items()}
         if ask:
             self._releases.put(installed, self._installer.latest(installed))
-        specs = self._stager.plugins(content.folder)
-        return self._releases.outdated(installed, specs)
+        return self._releases.outdated(installed, self._changer.stager.plugins(content.folder))
 
     def interrupted(self) -> tuple[str, ...]:
         """Return the folders that changes have left which were interrupted.
@@ -222,7 +222,7 @@ class Packages:
         Raises:
             InstallError: If the environment cannot be read.
         """
-        return self._generations.left()
+        return self._changer.generations.left()
 
     # -- changing ----------------------------------------------------------------------------
 
@@ -234,12 +234,13 @@ class Packages:
         actor: str | None = None,
         progress: Progress | None = None,
         keep_broken: bool = False,
+        isolate: bool = False,
     ) -> InstallReport:
         """Install or upgrade a distribution.
 
         New plugins stay inactive until they are activated. An active plugin stays active and is
         imported again. Plugins that are new or changed are loaded in a child process first. The
-        distribution is written into the plugins file.
+        distribution is written into the plugins file, unless it is isolated.
 
         Args:
             requirement: Requirement as for :meth:`plan`, or a plan. A plan is carried out without
@@ -248,6 +249,7 @@ class Packages:
             actor: Person or process that asks for it, for the audit.
             progress: Receives each line of the installer's output.
             keep_broken: Whether plugins that cannot be loaded are installed all the same.
+            isolate: As for :meth:`plan`; a plan says it itself.
 
         Returns:
             The report. Its plugins can be discovered in this interpreter.
@@ -261,8 +263,8 @@ class Packages:
                 the registry cannot load the new plugins, ``success`` of the ``report`` is True.
             StorageError: If the audit cannot be written. Nothing is changed then.
         """
-        given = requirement if isinstance(requirement, InstallPlan) else None
-        target = parse_target(requirement, index_url) if given is None else given.target
+        plan = requirement if isinstance(requirement, InstallPlan) else None
+        target = parse_target(requirement, index_url) if plan is None else plan.target
         self._refresh()
         attempt = Attempt(
             action="install",
@@ -271,15 +273,26 @@ class Packages:
             progress=progress,
             distribution=target.name,
         )
-        with self._changer.changing(attempt) as change:
-            staged = self._stage(target, given, change)
-            attempt.take_plan(staged.plan)
-            content = change.content
-            asked = {**content.lock.asked, **asked_for(target, staged, content)}
-            if not staged.pins and asked == content.lock.asked:
-                return self._changer.report(staged.plan, content, attempt)
-            following = Next(asked, staged.pins, staged.specs)
-            return self._changer.install(change, following, keep_broken=keep_broken)
+        with self._changer.changing(attempt) as content:
+            if plan is None and (isolate or self._isolated(target.name)):
+                plan = self._plan(target, attempt.add_line, isolate=True)
+            if plan is not None and plan.isolated and plan.allowed:
+                changer = self._changer_of(plan.isolated)
+                with changer.changing(attempt) as own:
+                    staged = self._carry_out(plan, changer, attempt)
+                    removed = own.distributions.keys() - {pin.name for pin in staged.pins}
+                    asked = _asked_for(target, staged, own)
+                    return changer.install(
+                        attempt, staged, asked, frozenset(removed), keep_broken=keep_broken
+                    )
+            if plan is not None:
+                staged = self._carry_out(plan, self._changer, attempt)
+            else:
+                staged = self._changer.stager.stage(
+                    [target], content, attempt.folder, attempt.add_line
+                )
+            asked = {**content.lock.asked, **_asked_for(target, staged, content)}
+            return self._changer.install(attempt, staged, asked, keep_broken=keep_broken)
 
     def uninstall(
         self,
@@ -294,7 +307,7 @@ class Packages:
 
         A plugin must stay if it or another plugin of its distribution is active, if it is
         mandatory, built in or a sample, if it belongs to the host's environment, and if another
-        distribution needs its distribution.
+        distribution needs its distribution. The environment of an isolated one is removed.
 
         Args:
             slug: The plugin.
@@ -321,21 +334,31 @@ class Packages:
         attempt = Attempt(
             action="uninstall", requirement=name, actor=actor, progress=progress, distribution=name
         )
-        with self._changer.changing(attempt) as change:
-            content = change.content.distributions
+        with self._changer.changing(attempt) as shared:
             attempt.outcome = "refused"
             # What held before may not hold now, when nobody else can change anything.
             self._refresh()
             plugins = [p for p in self._catalogue.all().values() if p.distribution == name]
-            require_removable(self._catalogue.record(slug), plugins)
-            require_unneeded(name, content, self._stager.host())
+            _require_removable(self._catalogue.record(slug), plugins)
+            isolated = self._isolated(name)
+            content = shared if isolated is None else self._changer_of(isolated).content()
+            if isolated is None:
+                _require_unneeded(name, content.distributions, self._changer.stager.host())
             attempt.outcome = "failed"
-            asked = {n: line for n, line in change.content.lock.asked.items() if n != name}
-            removed = frozenset({name, *(self._orphans(change, asked) if dependencies else ())})
-            attempt.changes = removals(change.content, removed)
+            asked = {n: line for n, line in content.lock.asked.items() if n != name}
+            removed = {name, *(content.distributions if isolated else ())}
+            if dependencies and not isolated:
+                before, after = (unneeded(content, a) for a in (content.lock.asked, asked))
+                specs = self._changer.stager.plugins(content.folder)
+                removed |= after - before - {spec.distribution or "" for spec in specs}
+            attempt.changes = content.removals(removed)
             slugs = tuple(Slug(plugin.slug) for plugin in plugins if plugin.is_installed)
             report = UninstallReport(distribution=name, changes=attempt.changes, plugins=slugs)
-            self._changer.publish(change, Next(asked, removed=removed))
+            if isolated is not None:
+                self._changer.remove(attempt, self._environment_of(isolated))
+            else:
+                staged = Staged(InstallPlan(target=_NOTHING, distribution=name))
+                self._changer.publish(attempt, staged, asked, frozenset(removed))
             with taking_in(f"{name!r} was removed", report):
                 self._rediscover()
                 for gone in slugs if delete_config else ():
@@ -344,13 +367,20 @@ class Packages:
             self._notify("plugin_uninstalled", slug=gone, distribution=name)
         return report
 
-    def rollback(self, generation: int | None = None, *, actor: str | None = None) -> Generation:
+    def rollback(
+        self,
+        generation: int | None = None,
+        *,
+        actor: str | None = None,
+        isolated: str | None = None,
+    ) -> Generation:
         """Have an earlier generation serve again; the plugins file follows.
 
         Args:
             generation: Its number. Defaults to the generation that served before the current one
                 and was not rolled back; 0 stands for none.
             actor: Person or process that asks for it, for the audit.
+            isolated: Slug of a plugin with an environment of its own, None for the shared one.
 
         Returns:
             The generation that serves now.
@@ -362,23 +392,23 @@ class Packages:
             StorageError: If the audit cannot be written. Nothing is changed then.
         """
         self._refresh()
+        changer, number = self._changer_of(isolated), generation
         shown = "the generation before" if generation is None else f"generation {generation}"
         attempt = Attempt(action="rollback", requirement=shown, actor=actor)
-        with self._changer.changing(attempt, is_rescue=True) as change:
-            numbers = self._generations.numbers()
-            number = generation
+        with changer.changing(attempt, is_rescue=True) as content:
+            numbers = changer.generations.numbers()
             if number is None:
-                number = next(iter(change.current.before), None)
+                number = next(iter(attempt.current.before), None)
             if number is None or number not in (0, *numbers):
                 there = ", ".join(map(str, numbers)) or "none"
                 raise InstallError([f"{shown} is not there to go back to; there is {there}"])
-            asked = self._changer.content(number).lock.asked
-            self._changer.swap(change, number, asked, change.content.lock.asked)
+            changer.swap(attempt, number, changer.content(number).lock.asked, content.lock.asked)
             report = InstallReport(distribution="", success=True)
             with taking_in(f"generation {number} serves", report):
                 self._rediscover()
         empty = Generation(number=0, created=None, distributions={}, plugins=(), serving=True)
-        return next((found for found in self.generations() if found.number == number), empty)
+        found = (found for found in self.generations(isolated) if found.number == number)
+        return next(found, empty)
 
     def sync(
         self,
@@ -412,12 +442,12 @@ class Packages:
         """
         check_actor(actor)
         self._refresh()
-        syncing = Syncing(self._changer, actor, progress)
         if locked is not None:
-            return (syncing.locked(Path(locked)),)
+            return (sync_locked(self._changer, Path(locked), actor, progress),)
         if self._file is None:
             raise InstallError(["there is no plugins file; give the installer plugins_file="])
-        return syncing.lines([line for line in self._file.lines() if line.applies])
+        lines = {line.name: line.text for line in self._file.lines() if line.applies}
+        return sync_lines(self._changer, lines, actor, progress)
 
     def recover(self) -> None:
         """Remove what an interrupted change has left behind.
@@ -427,35 +457,91 @@ class Packages:
         Raises:
             InstallError: If the environment cannot be changed.
         """
-        with self._generations.changing() as current:
-            self._generations.retire(current)
+        with self._changer.generations.changing() as current:
+            self._changer.generations.retire(current)
 
     # -- the parts ---------------------------------------------------------------------------
 
-    def _stage(self, target: Target, given: InstallPlan | None, change: ChangeUnderWay) -> Staged:
-        content, folder, progress = change.content, change.folder, change.attempt.add_line
-        if given is None:
-            return self._stager.stage([target], content, folder, progress)
-        if not given.allowed:
-            return Staged(given, (), ())
-        if given.environment != digest(self._stager.host(), content):
-            raise InstallError(
-                ["the environment changed since the plan was made; nothing was done: plan again"]
-            )
-        if self._planned is not None and self._planned.plan is given:
-            with changes_of(folder), suppress(FileNotFoundError):
+    def _environment_of(self, isolated: str | None) -> Path:
+        shared = self._installer.environment
+        return shared if isolated is None else shared / "isolated" / isolated
+
+    def _changer_of(self, isolated: str | None) -> Changer:
+        """Return what changes the shared environment, or that of an isolated plugin."""
+        generations = Generations(
+            self._environment_of(isolated),
+            keep=self._installer.keep,
+            lock_timeout=self._installer.lock_timeout,
+        )
+        stager = self._make_stager(isolate=isolated is not None)
+        file = self._file if isolated is None else None
+        return self._make_changer(generations, stager, plugins_file=file)
+
+    def _isolated(self, name: str | None) -> str | None:
+        """Return the slug of the isolated plugin that a distribution provides, None if none."""
+        folders = isolated_folders(self._installer.environment)
+        return next((slug for slug, path in folders.items() if name in distributions(path)), None)
+
+    def _plan(
+        self, target: Target, progress: Progress | None = None, *, isolate: bool
+    ) -> InstallPlan:
+        """Return a plan, whose files stay in a temporary folder."""
+        from tempfile import mkdtemp
+
+        if self._planned is not None:
+            self._planned.discard()
+        shared = self._changer.content()
+        folder = Path(mkdtemp(prefix="plugreg-"))
+        discard = finalize(self, _discard, folder, os.getpid())
+        if isolate:
+            nothing = Content(folder / "nothing", {}, Lock())
+            staged = self._make_stager(isolate=True).stage([target], nothing, folder, progress)
+            plan = self._isolate(staged, shared)
+        else:
+            plan = self._changer.stager.stage([target], shared, folder, progress).plan
+        self._planned = _Planned(plan, folder, discard)
+        return plan
+
+    def _isolate(self, staged: Staged, shared: Content) -> InstallPlan:
+        """Return the plan of what was staged for an environment of its own."""
+        plan, name = staged.plan, staged.plan.distribution
+        slugs = [spec.slug for spec in staged.specs if spec.distribution == name]
+        fault = None
+        if shared.version(name) is not None:
+            fault = f"{name!r} is installed beside other plugins; uninstall it there first"
+        elif plan.allowed and len(slugs) != 1:
+            fault = f"{name!r} brings {len(slugs)} plugins; only one can have its own environment"
+        if fault is not None:
+            refusals = (*plan.refusals, Refusal(rule="plugin", reason=fault))
+            return replace(plan, refusals=refusals)
+        if not slugs:
+            return plan
+        changer = self._changer_of(slugs[0])
+        content = changer.content()
+        gone = content.distributions.keys() - {change.name for change in plan.changes}
+        changes = [replace(c, before=content.version(c.name)) for c in plan.changes]
+        return replace(
+            plan,
+            changes=(*changes, *content.removals(gone)),
+            environment=changer.stager.digest(content),
+            isolated=slugs[0],
+        )
+
+    def _carry_out(self, plan: InstallPlan, changer: Changer, attempt: Attempt) -> Staged:
+        """Stage what a plan describes."""
+        if not plan.allowed:
+            return Staged(plan)
+        if plan.environment != changer.stager.digest(attempt.content):
+            reason = "the environment changed since the plan was made; nothing was done: plan again"
+            raise InstallError([reason])
+        folder = attempt.folder
+        if self._planned is not None and self._planned.plan is plan:
+            with disk_errors(f"{str(folder)!r} cannot be filled"), suppress(FileNotFoundError):
                 mode = folder.stat().st_mode
                 shutil.copytree(self._planned.folder, folder, dirs_exist_ok=True)
                 # Nobody else may read the temporary folder, whose mode was copied too.
                 folder.chmod(mode)
-        return self._stager.restage(given, content, folder, progress)
-
-    def _orphans(self, change: ChangeUnderWay, asked: Mapping[str, str]) -> frozenset[str]:
-        """Return what nothing in *asked* needs, and something did until now."""
-        content = change.content
-        plugins = {spec.distribution for spec in self._stager.plugins(content.folder)}
-        now = unneeded(content.distributions, content.lock.asked)
-        return unneeded(content.distributions, asked) - now - plugins
+        return changer.stager.restage(plan, attempt.content, folder, attempt.add_line)
 
     def _forget_even_wanted(self, slug: Slug) -> None:
         # In safe mode, and before anything was stored, there is nothing to forget.
@@ -469,7 +555,76 @@ class Packages:
                 self._forget(slug)
 
 
+_NOTHING = Target(text="", shown="", name=None)
+
+
 def _discard(folder: Path, process: int) -> None:
     # A forked process ends without taking its parent's folder along.
     if os.getpid() == process:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _asked_for(target: Target, staged: Staged, content: Content) -> Mapping[str, str]:
+    """Return the line by which a target is asked for, under the name that it has.
+
+    It is the target's own; for a name alone, the version that is there then. What the host has is
+    not asked for.
+    """
+    name = staged.plan.distribution or ""
+    pin = next((pin for pin in staged.pins if pin.name == name), None)
+    version = content.version(name) if pin is None else pin.version
+    if version is None:
+        return {}
+    line = target.line if target.name or not target.line else f"{name} @ {target.line}"
+    return {name: line or f"{name}=={version}"}
+
+
+def _require_removable(record: PluginRecord, siblings: Iterable[PluginRecord]) -> None:
+    """Raise InstallError, in the words that clients know, for a plugin that must stay.
+
+    ``siblings`` are all plugins of its distribution.
+    """
+    wanted = [plugin.slug for plugin in siblings if plugin.wanted]
+    fault = None
+    # A mandatory plugin is always wanted, so it is called active only where it serves.
+    if record.active or (record.wanted and not record.is_mandatory):
+        fault = "Plugin cannot be uninstalled as it is currently active"
+    elif record.is_mandatory:
+        fault = "INVE-E10: Plugin cannot be uninstalled as it is mandatory"
+    elif record.is_sample:
+        fault = "INVE-E10: Plugin cannot be uninstalled as it is a sample plugin"
+    elif record.is_builtin:
+        fault = "INVE-E10: Plugin cannot be uninstalled as it is a built-in plugin"
+    elif not record.is_installed:
+        fault = "Plugin is not installed"
+    elif not record.is_package:
+        fault = "Plugin is not a packaged plugin"
+    elif wanted:
+        fault = f"Plugin cannot be uninstalled as {_enumerated(wanted)} of its package is active"
+    if fault is not None:
+        raise InstallError([fault])
+
+
+def _require_unneeded(
+    name: str, content: Mapping[str, Distribution], host: Mapping[str, Distribution]
+) -> None:
+    """Raise InstallError for a distribution that the host has, that is not there, or is needed."""
+    fault = None
+    needing = [
+        found.name
+        for found in content.values()
+        if found.name != name and name in (canonical(needed.name) for needed in required(found))
+    ]
+    if name not in content and name in host:
+        fault = "Plugin cannot be uninstalled as its package is not in the environment of the "
+        fault += "plugins: it belongs to the host's environment, remove it there"
+    elif name not in content:
+        fault = "Plugin installation not found"
+    elif needing:
+        fault = f"Plugin cannot be uninstalled as {_enumerated(needing)} requires its package"
+    if fault is not None:
+        raise InstallError([fault])
+
+
+def _enumerated(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)

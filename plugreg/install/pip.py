@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
@@ -9,14 +11,13 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from plugreg._support.command import Completed
-from plugreg._support.slugs import canonical
 from plugreg._support.url_secrets import masked
 from plugreg.exceptions import InstallError
-from plugreg.install.commands import CommandInstaller, Work, as_url, outdated
-from plugreg.install.distributions import Distribution
+from plugreg.install.commands import CommandInstaller, Work, as_url, outdated, replace_recorded
+from plugreg.install.distributions import Distribution, distributions
 from plugreg.install.exceptions import (
     BuildFailedError,
     InstallConflictError,
@@ -24,7 +25,7 @@ from plugreg.install.exceptions import (
     PythonMismatchError,
 )
 from plugreg.install.plan import Pin
-from plugreg.install.prefixes import sha256_of, size_of, source_of
+from plugreg.install.sources import pin_from
 
 _OLDEST: Final = "22.2"
 """First version of pip that reports what it installs."""
@@ -45,12 +46,11 @@ runpy.run_module("pip", run_name="__main__", alter_sys=True)
 
 _URLS: Final = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS")
 _VARIABLES: Final = (
-    *_URLS,
-    *("PIP_NO_INDEX", "PIP_PRE", "PIP_PREFER_BINARY", "PIP_ONLY_BINARY", "PIP_NO_BINARY"),
-    *("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "PIP_TRUSTED_HOST", "PIP_CERT", "PIP_CLIENT_CERT"),
-    *("PIP_PROXY", "PIP_TIMEOUT", "PIP_DEFAULT_TIMEOUT", "PIP_RETRIES", "PIP_RESUME_RETRIES"),
-    *("PIP_KEYRING_PROVIDER", "PIP_USE_FEATURE"),
-    *("PIP_CACHE_DIR", "PIP_NO_CACHE_DIR", "PIP_CONFIG_FILE"),
+    *("INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS"),
+    *("NO_INDEX", "PRE", "PREFER_BINARY", "ONLY_BINARY", "NO_BINARY"),
+    *("CONSTRAINT", "BUILD_CONSTRAINT", "TRUSTED_HOST", "CERT", "CLIENT_CERT"),
+    *("PROXY", "TIMEOUT", "DEFAULT_TIMEOUT", "RETRIES", "RESUME_RETRIES"),
+    *("KEYRING_PROVIDER", "USE_FEATURE", "CACHE_DIR", "NO_CACHE_DIR", "CONFIG_FILE"),
 )
 # An empty variable leaves the word to pip.conf, but a blank is an empty list.
 _NONE: Final = " "
@@ -59,23 +59,6 @@ _OTHERS: Final = "require a different python version: "
 _UNFOUND: Final = "satisfies the requirement "
 _UNREACHABLE: Final = re.compile(r"Could not fetch URL (?!\S+ 404 Client Error)(.*) - skipping")
 _CONFLICT: Final = re.compile(r"^The conflict is caused by:\n((?:[ \t]+.*\n?)+)", re.MULTILINE)
-
-
-def _is_for_other_pythons(output: str) -> bool:
-    """Return whether versions for other Pythons were passed over, and what was asked for is one."""
-    passed_over: set[str] | None = None
-    for line in output.splitlines():
-        _, found, versions = line.partition(_OTHERS)
-        if found:
-            passed_over = (passed_over or set()) | {
-                version.partition(" ")[0] for version in versions.split("; ")
-            }
-        _, found, asked = line.partition(_UNFOUND)
-        if found and passed_over is not None:
-            _, is_exact, version = asked.partition(" ")[0].partition("==")
-            if not is_exact or version in passed_over:
-                return True
-    return False
 
 
 class PipInstaller(CommandInstaller):
@@ -105,16 +88,16 @@ class PipInstaller(CommandInstaller):
 
     Raises:
         InstallError: If *environment* is missing.
+        ValueError: If *keep* is negative.
     """
 
     program = "pip"
     age_option = "--uploaded-prior-to"
-    own_variables = re.compile("|".join(_VARIABLES))
+    own_variables = re.compile(rf"PIP_(?:{'|'.join(_VARIABLES)})")
     netrc_variables = _URLS
-    failures = (
+    signs = (
         (r"^[^\w\n]*(?:git|hg|svn) .* did not run successfully", InstallError),
         (r"requires a different Python", PythonMismatchError),
-        (_is_for_other_pythons, PythonMismatchError),
         (r"ResolutionImpossible", InstallConflictError),
         (r"subprocess-exited-with-error|metadata-generation-failed", BuildFailedError),
     )
@@ -126,24 +109,19 @@ class PipInstaller(CommandInstaller):
         from packaging.version import Version
 
         found = host.get("pip")
-        if found is None:
-            raise InstallerMissingError(
-                [f"pip is not installed for {sys.executable!r}; run: python -m ensurepip"]
-            )
         oldest = _OLDEST if self.policy.min_age is None else _OLDEST_WITH_AGE
+        if found is None:
+            reason = f"pip is not installed for {sys.executable!r}; run: python -m ensurepip"
+            raise InstallerMissingError([reason])
         if Version(found.version) < Version(oldest):
-            raise InstallerMissingError(
-                [
-                    f"pip {found.version} is too old for this policy; {oldest} at least is "
-                    f"needed, run: python -m pip install --upgrade pip"
-                ]
-            )
+            reason = f"pip {found.version} is too old for this policy; {oldest} at least is needed,"
+            raise InstallerMissingError([f"{reason} run: python -m pip install --upgrade pip"])
 
     def _variables(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
         given = {"PIP_USER": "0", "PIP_DRY_RUN": "0", "PIP_NO_DEPS": "0"}
         given |= {"PIP_REQUIREMENT": _NONE, "PIP_EDITABLE": _NONE}
         if self.policy.indexes == ():
-            given["PIP_NO_INDEX"] = "1"
+            given |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": _NONE}
         if index_url is not None:
             given |= {"PIP_INDEX_URL": index_url, "PIP_EXTRA_INDEX_URL": _NONE}
         if links:
@@ -155,8 +133,9 @@ class PipInstaller(CommandInstaller):
 
     def _solve(self, work: Work, lines: Sequence[str], constraints: Sequence[str]) -> list[Pin]:
         done = ("--requirement", work.file("requirements.txt", lines))
-        constrained = ("--constraint", work.file("constraints.txt", constraints))
-        return self._install(work, *done, *constrained, *self._age)
+        return self._install(
+            work, *done, "--constraint", work.file("constraints.txt", constraints), *self._age
+        )
 
     def _put(self, work: Work, lines: Sequence[str]) -> None:
         # Beside a hash pip wants one of every requirement, which a repository cannot have.
@@ -193,14 +172,76 @@ class PipInstaller(CommandInstaller):
         found = _CONFLICT.search(output)
         return () if found is None else tuple(map(str.strip, found[1].splitlines()))
 
+    def _kind(self, output: str) -> type[InstallError]:
+        kind = super()._kind(output)
+        return PythonMismatchError if kind is InstallError and _is_for_others(output) else kind
+
+    def _stubs(self, work: Work) -> Path:
+        return _modules(self._environment(work))
+
+    def _installed(self, work: Work) -> Mapping[str, Distribution]:
+        return distributions(_modules(work.target))
+
+    def _gather(self, work: Work, folder: Path) -> None:
+        """Move modules and metadata to the top of *folder*, and the rest beside them.
+
+        Scripts begin with this interpreter afterwards. Each RECORD lists its files relative to
+        *folder*. Entries that lead out of the prefix stay as they are.
+        """
+        prefix, library = work.target, _modules(work.target)
+
+        def place(path: Path) -> Path | None:
+            for root in (library, prefix):
+                if path.is_relative_to(root):
+                    return path.relative_to(root)
+            return None
+
+        records: list[Path] = []
+        scripts: list[Path] = []
+        for parent, _, names in os.walk(prefix):
+            for path in (Path(parent, name) for name in names):
+                target = folder / (place(path) or path)
+                if os.path.lexists(target):
+                    raise InstallError([f"two distributions have the file {target.name!r}"])
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(target)
+                if path.name == "RECORD" and path.parent.parent == library:
+                    records.append(target)
+                elif path.parent.name in ("bin", "Scripts"):
+                    scripts.append(target)
+        for record in records:
+            rows = csv.reader(record.read_text("utf-8", "surrogateescape").splitlines())
+            mended = io.StringIO()
+            writer = csv.writer(mended, lineterminator="\n")
+            for file, *rest in filter(None, rows):
+                where = place(Path(os.path.normpath(library / file)))
+                writer.writerow([where.as_posix() if where else file, *rest])
+            record.write_text(mended.getvalue(), "utf-8", "surrogateescape", newline="")
+        own = re.compile(rb"#!" + re.escape(os.fsencode(work.folder)) + rb"[^\s'\"]*")
+        for script in scripts:
+            data = script.read_bytes()
+            if own.match(data):
+                new = own.sub(lambda _: b"#!" + os.fsencode(sys.executable), data, count=1)
+                for record in records:
+                    replace_recorded(script, new, record)
+
     @property
     def _options(self) -> tuple[str, ...]:
         wheels = ("--only-binary=:all:",) if not self.policy.may_build else ()
         return ("--progress-bar=off", *wheels)
 
+    def _environment(self, work: Work) -> Path:
+        """Return a virtual environment in the temporary folder; it is made when first needed."""
+        from venv import EnvBuilder
+
+        root = work.folder / "venv"
+        if not root.exists():
+            EnvBuilder(symlinks=os.name != "nt").create(root)
+        return root
+
     def _install(self, work: Work, *arguments: str) -> list[Pin]:
         report = work.folder / "report.json"
-        where = ("--target", "", "--prefix", str(work.prefix), "--no-warn-script-location")
+        where = ("--target", "", "--prefix", str(work.target), "--no-warn-script-location")
         self._run(
             work,
             ("install", "--no-compile", *self._options, *where, "--report", str(report)),
@@ -211,25 +252,45 @@ class PipInstaller(CommandInstaller):
     def _run(self, work: Work, *arguments: Iterable[str]) -> Completed:
         common = ("--disable-pip-version-check", "--no-input", "--no-color")
         parts = (word for part in arguments for word in part)
+        python = "Scripts/python.exe" if os.name == "nt" else "bin/python"
         # Isolated (-I), so that neither the current folder nor PYTHON… decides what pip is.
-        pip = str(work.host["pip"].folder / "pip")
-        return self._check(work.run(work.python, "-I", "-c", _RUN_PIP, pip, *common, *parts))
+        command = (str(self._environment(work) / python), "-I", "-c", _RUN_PIP)
+        return self._check(
+            work.run(*command, str(work.host["pip"].folder / "pip"), *common, *parts)
+        )
+
+
+def _modules(root: Path) -> Path:
+    """Return the folder of modules of a virtual environment, which is that of a prefix too."""
+    import sysconfig
+
+    return Path(sysconfig.get_path("purelib", "venv", {"base": str(root), "platbase": str(root)}))
 
 
 def _pins_in(report: Path) -> list[Pin]:
     """Return the distributions in pip's report of an installation."""
-    content = json.loads(report.read_text(encoding="utf-8"))
-    return [_pin(entry) for entry in content["install"]]
+    return [
+        pin_from(
+            entry["download_info"],
+            entry["metadata"]["name"],
+            entry["metadata"]["version"],
+            is_direct=entry["is_direct"],
+        )
+        for entry in json.loads(report.read_text(encoding="utf-8"))["install"]
+    ]
 
 
-def _pin(entry: Mapping[str, Any]) -> Pin:
-    direct = entry["download_info"]
-    source = source_of(direct)
-    return Pin(
-        name=canonical(entry["metadata"]["name"]),
-        version=entry["metadata"]["version"],
-        source=source,
-        sha256=sha256_of(direct),
-        size=size_of(source),
-        direct=entry["is_direct"],
-    )
+def _is_for_others(output: str) -> bool:
+    """Return whether versions for other Pythons were passed over, and what was asked for is one."""
+    passed_over: set[str] | None = None
+    for line in output.splitlines():
+        _, found, versions = line.partition(_OTHERS)
+        if found:
+            passed_over = passed_over or set()
+            passed_over |= {version.partition(" ")[0] for version in versions.split("; ")}
+        _, found, asked = line.partition(_UNFOUND)
+        if found and passed_over is not None:
+            _, is_exact, version = asked.partition(" ")[0].partition("==")
+            if not is_exact or version in passed_over:
+                return True
+    return False

@@ -1,11 +1,13 @@
-"""Plans of installations, made before anything is touched."""
+"""Plans of installations, made before anything is touched, and reports of what came of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
+
+from plugreg.records import PluginFailure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,10 +65,8 @@ def pin_of(target: Target, pins: Iterable[Pin]) -> Pin | None:
         pins: The pins, in any order.
     """
     for pin in pins:
-        if target.name == pin.name:
-            return pin
-        is_direct = target.name is None and pin.direct
-        if is_direct and _place(target.url or "") == _place(pin.source or ""):
+        is_place = pin.direct and _place(target.url or "") == _place(pin.source or "")
+        if pin.name == target.name or (target.name is None and is_place):
             return pin
     return None
 
@@ -104,10 +104,10 @@ class Change:
         name: Canonical name.
         before: Installed version, None if it would be added.
         after: New version, None if it would be removed.
-        source: URL of the file, without credentials; None if unknown.
-        sha256: Hash of that file in hexadecimal; None if unknown.
-        size: Bytes of that file; None if unknown.
-        direct: Whether a requirement names that URL, so that no index was used.
+        source: As in :class:`Pin`, like the next three.
+        sha256: Hash of the file.
+        size: Bytes of the file.
+        direct: Whether a requirement names its URL.
         plugins: Names of its entry points in the registry's group.
         entry_points: Its other entry-point groups that a library imports by itself
             (``pydantic``).
@@ -123,6 +123,17 @@ class Change:
     plugins: tuple[str, ...] = ()
     entry_points: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, pin: Pin, **more: Any) -> Change:
+        """Return the change that installs a pin; *more* are the other fields."""
+        facts = {name: getattr(pin, name) for name in ("name", *_OF_A_FILE)}
+        return cls(**{"before": None, "after": pin.version, **facts, **more})
+
+    def pin(self) -> Pin:
+        """Return what it installs."""
+        facts = {name: getattr(self, name) for name in _OF_A_FILE}
+        return Pin(name=self.name, version=self.after or "", **facts)
+
     @property
     def kind(self) -> Literal["add", "change", "remove"]:
         """The kind of change; a reinstallation is a ``change``."""
@@ -131,16 +142,19 @@ class Change:
         return "remove" if self.after is None else "change"
 
 
+_OF_A_FILE = ("source", "sha256", "size", "direct")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
     """A reason that forbids a plan.
 
     Args:
-        rule: Field of :class:`plugreg.install.policy.InstallPolicy`, or one of four fixed rules.
+        rule: Field of :class:`plugreg.install.policy.InstallPolicy`, or one of three fixed rules.
             ``environment``: installed distributions stay as they are, and new ones bring only
             files of their own. ``plugin``: the distribution provides a plugin of this registry,
             whose slug no other distribution has. ``conflict``: no set of versions satisfies all
-            requirements. ``interrupted``: an earlier change was not finished.
+            requirements.
         reason: A sentence.
     """
 
@@ -162,12 +176,12 @@ class InstallPlan:
             if a refusal was known before the installer ran.
         refusals: Reasons that forbid the plan.
         plugins: Names of the new entry points in the registry's group, None if unknown.
-        data_files: Files outside the folders of modules, scripts and (in a virtual environment)
-            headers, such as ``share/icons/tea.svg``. They are relative to ``sys.prefix``, sorted,
-            with slashes. A refused plan may lack some.
+        data_files: Files outside the folders of modules and scripts, such as
+            ``share/icons/tea.svg``, relative to the generation. A refused plan may lack some.
         scripts: Sorted names of the programs that would be installed.
         environment: Digest of the distributions that were installed when the plan was made, None
             if unknown. The plan is carried out only in the same environment.
+        isolated: Slug of the plugin that gets an environment of its own, None for the shared one.
     """
 
     target: Target
@@ -178,6 +192,7 @@ class InstallPlan:
     data_files: tuple[str, ...] = ()
     scripts: tuple[str, ...] = ()
     environment: str | None = None
+    isolated: str | None = None
 
     @property
     def requirement(self) -> str:
@@ -188,3 +203,88 @@ class InstallPlan:
     def allowed(self) -> bool:
         """Whether the plan has no refusals."""
         return not self.refusals
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstallReport:
+    """Result of an installation.
+
+    Args:
+        plan: The plan that was carried out, None if none could be made.
+        distribution: Canonical name.
+        success: Whether it is installed and its plugins can be discovered in this interpreter.
+        version: Installed version, "" without success.
+        location: Folder that contains it, "" without success.
+        plugins: Sorted slugs of all plugins that it and its new dependencies provide.
+        rolled_back: Failure of a plugin that was in service before and was not any more, so that
+            the earlier generation serves again; None if there was none.
+        reasons: Sentences about a failure.
+        output: Output of the installer without credentials, or the reasons if there is none.
+    """
+
+    plan: InstallPlan | None = None
+    distribution: str
+    success: bool
+    version: str = ""
+    location: str = ""
+    plugins: tuple[str, ...] = ()
+    rolled_back: PluginFailure | None = None
+    reasons: tuple[str, ...] = ()
+    output: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UninstallReport:
+    """Result of a removal.
+
+    Args:
+        distribution: Canonical name.
+        changes: The distributions that were removed.
+        plugins: Slugs of the plugins that were removed with them.
+        output: Empty; kept for readers of earlier reports.
+    """
+
+    distribution: str
+    changes: tuple[Change, ...]
+    plugins: tuple[str, ...]
+    output: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Generation:
+    """A complete set of distributions that plugins need and the host does not have.
+
+    Args:
+        number: Its number; a later generation has a higher one.
+        created: When it was made, an aware time in UTC; None if that is unknown.
+        distributions: Versions by canonical name.
+        plugins: Sorted slugs of the plugins in it.
+        serving: Whether it is the one in service.
+    """
+
+    number: int
+    created: datetime | None
+    distributions: Mapping[str, str]
+    plugins: tuple[str, ...]
+    serving: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outdated:
+    """A distribution of the environment of which the index has a later release.
+
+    Args:
+        distribution: Canonical name.
+        installed: Installed version.
+        latest: Latest version that suits the policy and this interpreter, None if unknown.
+        yanked: Why the installed release was withdrawn, "" without a reason; None if it was not.
+        slugs: Sorted slugs of the plugins that it provides.
+        asked: When the index was asked, an aware time in UTC.
+    """
+
+    distribution: str
+    installed: str
+    latest: str | None
+    yanked: str | None
+    slugs: tuple[str, ...]
+    asked: datetime

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,6 +139,19 @@ class PluginsFile:
             return _joined(rows, text)
 
         return self._change(removed)
+
+    def update(self, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+        """List what is asked for after a change, and no more what was only before.
+
+        Args:
+            before: Requirements by name.
+            after: The same afterwards.
+        """
+        for name in sorted(before.keys() - after.keys()):
+            self.remove(name)
+        for name, line in sorted(after.items()):
+            if before.get(name) != line:
+                self.put(name, line)
 
     def _parse(self, text: str) -> Iterator[PluginLine]:
         """Yield all lines; those without a requirement have no name."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from plugreg._support.slugs import canonical
 from plugreg._support.url_secrets import masked, secrets_of
-from plugreg.install.constraints import Constraint, read_constraints
-from plugreg.install.loaded import LOADED_BY
+from plugreg.install.constraints import Constraint, accepts, read_constraints
 from plugreg.install.plan import Change, Refusal, Target
 from plugreg.install.urls import (
     FILE_SCHEMES,
@@ -26,6 +27,28 @@ from plugreg.install.urls import (
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _ALL_SCHEMES: Final = (*FILE_SCHEMES, *REPOSITORY_SCHEMES)
+
+LOADED_BY: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "flask.commands": ("flask", "at each of its commands"),
+        "hypothesis": ("hypothesis", "when it is imported itself"),
+        "keyring.backends": ("keyring", "when it looks for a password, within pip too"),
+        "numba_extensions": ("numba", "with the first function that it compiles"),
+        "opentelemetry_context": ("opentelemetry-api", "when it is imported itself"),
+        "opentelemetry_instrumentor": (
+            "opentelemetry-instrumentation",
+            "at the start of a program that it instruments",
+        ),
+        "pydantic": ("pydantic", "with the first model of a process"),
+        "pytest11": ("pytest", "at each start"),
+        "torch.backends": ("torch", "when it is imported itself"),
+    }
+)
+"""Groups of which a library imports all that are installed, or the first, without being asked.
+
+Groups of which a user names one to be imported (``sqlalchemy.dialects``, ``console_scripts``) are
+not here, nor those of setuptools: installers build where nothing else is installed.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,19 +151,6 @@ class InstallPolicy:
         """
         return not self._wheel_rules()
 
-    def _wheel_rules(self, *, is_named: bool = False) -> tuple[str, ...]:
-        """Return the rules that let only wheels be installed.
-
-        What a target names by URL together with a name can be judged by that before it is built.
-        """
-        given = {
-            "wheels_only": self.wheels_only,
-            "allowed": self.allowed is not None and not is_named,
-            "denied": bool(self.denied) and not is_named,
-            "require_hashes": self.require_hashes,
-        }
-        return tuple(rule for rule, is_given in given.items() if is_given)
-
     @property
     def secrets(self) -> tuple[str, ...]:
         """The credentials in ``indexes``, to be removed from output."""
@@ -181,14 +191,13 @@ class InstallPolicy:
         Args:
             target: The requested target.
         """
-        found: list[Refusal] = []
-        if target.name is not None:
-            found += self._of_name(target.name)
+        found = [] if target.name is None else [*self._of_name(target.name)]
         if target.index_url is not None:
             found += self._of_place("indexes", target.index_url)
         if target.url is not None:
-            is_repository = _is_repository(target.url)
-            found += self._of_place("vcs_hosts" if is_repository else "indexes", target.url)
+            found += self._of_place(
+                "vcs_hosts" if _is_repository(target.url) else "indexes", target.url
+            )
             rules = self._wheel_rules(is_named=target.name is not None)
             if rules and not _is_wheel(target.url):
                 found.append(_no_wheel(rules[0], target.shown))
@@ -205,15 +214,17 @@ class InstallPolicy:
             InstallError: If the file ``constraints`` cannot be read.
         """
         known = self._constraints()
-        named = None if target_name is None else canonical(target_name)
         found: list[Refusal] = []
         for change in changes:
             name = canonical(change.name)
             if change.after is not None:
+                is_named = change.direct and target_name is not None
                 found += self._of_name(name)
-                found += self._of_form(change, is_named=change.direct and name == named)
+                found += self._of_form(
+                    change, is_named=is_named and name == canonical(target_name or "")
+                )
                 found += self._of_source(change)
-                own = [constraint for constraint in known if constraint.name == name]
+                own = [line for line in known if canonical(line.requirement.name) == name]
                 found += self._of_constraints(change, change.after, own)
         return tuple(found)
 
@@ -224,11 +235,32 @@ class InstallPolicy:
             changes: The changes of a plan.
         """
         return tuple(
-            Refusal(rule="entry_points", reason=_loaded(change, group))
+            Refusal(
+                rule="entry_points",
+                reason=f"{change.name!r} has entry points of the group {group!r}, which "
+                f"{' imports '.join(LOADED_BY[group])}: its code would run while its plugins are "
+                f"off; ask the host to add the group to entry_points of its policy, or for a "
+                f"version without it",
+            )
             for change in changes
             for group in change.entry_points
             if group not in self.entry_points
         )
+
+    # -- the parts ---------------------------------------------------------------------------
+
+    def _wheel_rules(self, *, is_named: bool = False) -> tuple[str, ...]:
+        """Return the rules that let only wheels be installed.
+
+        What a target names by URL together with a name can be judged by that before it is built.
+        """
+        given = {
+            "wheels_only": self.wheels_only,
+            "allowed": self.allowed is not None and not is_named,
+            "denied": bool(self.denied) and not is_named,
+            "require_hashes": self.require_hashes,
+        }
+        return tuple(rule for rule, is_given in given.items() if is_given)
 
     def _of_name(self, name: str) -> Iterator[Refusal]:
         if name in self.denied:
@@ -240,13 +272,15 @@ class InstallPolicy:
     def _of_place(self, rule: str, url: str) -> Iterator[Refusal]:
         """Compare a URL, path included, with the entries of ``indexes`` or ``vcs_hosts``."""
         address = _address(url)
+        reason = ""
         if isinstance(address, str):
-            yield Refusal(rule=rule, reason=f"{masked(url)!r} cannot be judged: {address}")
+            reason = f"{masked(url)!r} cannot be judged: {address}"
         elif not any(place.has(address) for place in self._places(rule)):
             reason = (
-                f"{masked(url)!r} is in no place that {rule} of the host's policy has; "
-                f"ask the host to add {address.shown_host!r}"
+                f"{masked(url)!r} is in no place that {rule} of the host's policy has; ask the "
             )
+            reason += f"host to add {address.shown_host!r}"
+        if reason:
             yield Refusal(rule=rule, reason=reason)
 
     def _of_form(self, change: Change, *, is_named: bool) -> Iterator[Refusal]:
@@ -258,32 +292,29 @@ class InstallPolicy:
             yield _no_wheel(rules[0], f"{change.name} {change.after}")
 
     def _of_source(self, change: Change) -> Iterator[Refusal]:
-        what, source = f"{change.name} {change.after}", change.source
-        if source is None:
-            if self.indexes is not None:
-                reason = f"{what!r} comes from an unknown place; use an installer that reports it"
-                yield Refusal(rule="indexes", reason=reason)
-        elif _is_repository(source):
+        what, source, reason = f"{change.name} {change.after}", change.source, ""
+        if source is not None and _is_repository(source):
             yield from self._of_place("vcs_hosts", source)
-        elif self._is_linked(source):
+        elif source is not None and self._is_linked(source):
             return
-        elif change.direct:
+        elif source is not None and change.direct:
             yield from self._of_place("indexes", source)
-        elif self.indexes is not None:
-            yield from self._of_file(what, source)
-
-    def _of_file(self, what: str, source: str) -> Iterator[Refusal]:
-        """Compare the host of a file alone: the files of an index have paths of their own."""
-        address = _address(source)
-        if isinstance(address, str):
-            reason = f"{what!r} would come from {masked(source)!r}, which is no index's: {address}"
-            yield Refusal(rule="indexes", reason=reason)
-        elif not any(place.has_host(address) for place in self._places("indexes")):
-            host = address.shown_host
-            reason = (
-                f"{what!r} would come from {host!r}, which indexes of the host's policy does not "
-                f"have; where the files of an index lie on another host, that has to be in it too"
-            )
+        elif self.indexes is None:
+            return
+        elif source is None:
+            reason = f"{what!r} comes from an unknown place; use an installer that reports it"
+        else:
+            # The host alone is compared: the files of an index have paths of their own.
+            address = _address(source)
+            if isinstance(address, str):
+                reason = (
+                    f"{what!r} would come from {masked(source)!r}, which is no index's: {address}"
+                )
+            elif not any(p.has(address, is_path_free=True) for p in self._places("indexes")):
+                reason = f"{what!r} would come from {address.shown_host!r}, which indexes of the "
+                reason += "host's policy does not have; where the files of an index lie on another "
+                reason += "host, that has to be in it too"
+        if reason:
             yield Refusal(rule="indexes", reason=reason)
 
     def _is_linked(self, source: str) -> bool:
@@ -292,7 +323,7 @@ class InstallPolicy:
         for link in map(str, self.find_links):
             if "://" in link:
                 page = parse_place("find_links", link, FILE_SCHEMES)
-                if isinstance(address, Address) and page.has_host(address):
+                if isinstance(address, Address) and page.has(address, is_path_free=True):
                     return True
             elif path is not None:
                 # Installers name the folder as it was given, or with its links followed.
@@ -305,21 +336,21 @@ class InstallPolicy:
         self, change: Change, version: str, own: list[Constraint]
     ) -> Iterator[Refusal]:
         what = f"{change.name} {version}"
-        for constraint in own:
-            if not constraint.accepts(version):
-                reason = f"{what!r} contradicts {masked(constraint.text)!r} in the constraints"
+        for line in own:
+            if not accepts(line.requirement, version):
+                reason = f"{what!r} contradicts {masked(line.text)!r} in the constraints"
                 yield Refusal(rule="constraints", reason=reason)
-        exact = (line for line in own if line.is_exact and line.accepts(version))
+        exact = (line for line in own if line.is_exact and accepts(line.requirement, version))
         known = frozenset[str]().union(*(line.hashes for line in exact))
         if not self.require_hashes or (change.sha256 or "").lower() in known:
             return
         if not known:
-            reason = f"{what!r} has no sha256 in the constraints; the host has to add it"
+            fault = "has no sha256 in the constraints; the host has to add it"
         elif change.sha256 is None:
-            reason = f"{what!r} comes without a sha256, so that it cannot be compared"
+            fault = "comes without a sha256, so that it cannot be compared"
         else:
-            reason = f"{what!r} has a sha256 that is none of those in the constraints"
-        yield Refusal(rule="require_hashes", reason=reason)
+            fault = "has a sha256 that is none of those in the constraints"
+        yield Refusal(rule="require_hashes", reason=f"{what!r} {fault}")
 
     def _places(self, rule: str) -> list[Place]:
         entries = self.indexes if rule == "indexes" else self.vcs_hosts
@@ -342,15 +373,6 @@ def _no_wheel(rule: str, what: str) -> Refusal:
     return Refusal(rule=rule, reason=reason)
 
 
-def _loaded(change: Change, group: str) -> str:
-    library, when = LOADED_BY[group]
-    return (
-        f"{change.name!r} has entry points of the group {group!r}, which {library} imports {when}: "
-        f"its code would run while its plugins are off; "
-        f"ask the host to add the group to entry_points of its policy, or for a version without it"
-    )
-
-
 def _address(url: str) -> Address | str:
     """Return the parts of a URL, or what is wrong with it."""
     try:
@@ -366,13 +388,11 @@ def _local_path(source: str) -> Path | None:
 
     if "://" not in source:
         return Path(source)
-    try:
+    with suppress(ValueError):
         parts = urlsplit(source)
-    except ValueError:
-        return None
-    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
-        return None
-    return Path(url2pathname(parts.path))
+        if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+            return Path(url2pathname(parts.path))
+    return None
 
 
 def _collected(rule: str, given: object, *kinds: type) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from plugreg._support.slugs import canonical
 from plugreg.exceptions import InstallError
 from plugreg.install.plan import Lock, Pin
-from plugreg.install.prefixes import sha256_of, size_of, source_of
+from plugreg.install.sources import sha256_of, size_of, source_of
 
 _WHEEL: Final = ".whl"
 

@@ -49,67 +49,53 @@ def parse_target(requirement: object, index_url: object = None) -> Target:
     ``version`` for the versions asked for, ``url`` for both URLs, ``packagename`` for the rest, a
     marker that excludes this interpreter included. What the policy says is not asked here.
     """
-    asked = _checked_text(requirement)
-    index = None if index_url is None else _checked_index(index_url)
+    asked = _check_string(requirement)
+    index = None if index_url is None else _parse_index(index_url)
     name: str | None = None
-    url: str | None = asked
-    if _URL_ALONE.match(asked):
-        text = _checked_repository(asked)
+    text = url = asked
+    if not _URL_ALONE.match(asked):
+        parsed = _parse_requirement(asked)
+        name, url, text = parsed.name, parsed.url or "", str(parsed)
+    elif asked.startswith(("https://", "http://")):
+        raise RequirementError(
+            "url", "the URL of a file needs a name before it; write 'name @ https://…'"
+        )
     else:
-        parsed = _checked_requirement(asked)
-        name, url, text = parsed.name, parsed.url, str(parsed)
+        _address(asked, REPOSITORY_SCHEMES)
     return Target(
         text=text,
         shown=masked(text),
         name=None if name is None else canonical(name),
         line="" if text == name else without_credentials(text),
-        url=url,
+        url=url or None,
         index_url=index,
-        secrets=tuple(dict.fromkeys((*secrets_of(url or ""), *secrets_of(index or "")))),
+        secrets=tuple(dict.fromkeys((*secrets_of(url), *secrets_of(index or "")))),
     )
 
 
-def _checked_text(requirement: object) -> str:
-    """Return a text of one line in ASCII. Raises RequirementError."""
+def _check_string(requirement: object) -> str:
+    """Return a string of one line in ASCII. Raises RequirementError."""
     if not isinstance(requirement, str):
-        raise RequirementError(
-            "packagename", f"it must be a text, not {type(requirement).__name__}; write 'name>=1'"
-        )
+        kind = type(requirement).__name__
+        raise RequirementError("packagename", f"it must be a text, not {kind}; write 'name>=1'")
+    fault, plain = "", requirement.replace("\t", " ")
     if len(requirement) > _LONGEST:
-        raise RequirementError(
-            _field_of(requirement),
-            f"{len(requirement)} characters are too many; at most {_LONGEST} are allowed",
-        )
-    plain = requirement.replace("\t", " ")
-    if not plain.isascii() or not plain.isprintable() or "\\" in plain:
-        raise RequirementError(
-            _field_of(requirement),
-            "it must be one line of ASCII, without backslashes and control characters; "
-            "name one distribution",
-        )
+        fault = f"{len(requirement)} characters are too many; at most {_LONGEST} are allowed"
+    elif not plain.isascii() or not plain.isprintable() or "\\" in plain:
+        fault = "it must be one line of ASCII, without backslashes and control characters; "
+        fault += "name one distribution"
+    if fault:
+        is_url = _URL_ALONE.match(requirement) or _NAME_AND_URL.match(requirement)
+        has_version = _NAME_AND_VERSION.match(requirement)
+        field = "url" if is_url else "version" if has_version else "packagename"
+        raise RequirementError(field, fault)
     return requirement
 
 
-def _field_of(text: str) -> str:
-    if _URL_ALONE.match(text) or _NAME_AND_URL.match(text):
-        return "url"
-    return "version" if _NAME_AND_VERSION.match(text) else "packagename"
-
-
-def _checked_repository(url: str) -> str:
-    if url.startswith(("https://", "http://")):
-        raise RequirementError(
-            "url", "the URL of a file needs a name before it; write 'name @ https://…'"
-        )
-    _address(url, REPOSITORY_SCHEMES)
-    return url
-
-
-def _checked_index(index_url: object) -> str:
+def _parse_index(index_url: object) -> str:
     if not isinstance(index_url, str) or len(index_url) > _LONGEST:
-        raise RequirementError(
-            "url", f"an index must be a text of at most {_LONGEST} characters; write 'https://…'"
-        )
+        fault = f"an index must be a text of at most {_LONGEST} characters; write 'https://…'"
+        raise RequirementError("url", fault)
     if _address(index_url, FILE_SCHEMES).egg is not None or "#" in index_url:
         raise RequirementError("url", "an index has nothing after '#'; leave it out")
     return index_url
@@ -122,40 +108,37 @@ def _address(url: str, schemes: tuple[str, ...]) -> Address:
         raise RequirementError("url", str(error)) from None
 
 
-def _checked_requirement(text: str) -> Requirement:
+def _parse_requirement(text: str) -> Requirement:
     """Return a requirement that holds here and means the same to whoever reads it again."""
     parsed = _read(text)
     if parsed is None:
         head = text.partition(";")[0]
         if _NAME_AND_VERSION.match(head) and _read(head) is None:
-            raise RequirementError(
-                "version", f"{_excerpt(text)} asks for no version by PEP 440; write 'name>=2'"
-            )
-        raise RequirementError(
-            "packagename",
-            f"{_excerpt(text)} is no requirement by PEP 508; write one such as 'shop-discount>=2'",
-        )
+            fault = f"{_excerpt(text)} asks for no version by PEP 440; write 'name>=2'"
+            raise RequirementError("version", fault)
+        fault = f"{_excerpt(text)} is no requirement by PEP 508; write one such as "
+        raise RequirementError("packagename", f"{fault}'shop-discount>=2'")
     for name in (parsed.name, *parsed.extras):
         # packaging takes an underscore at the end for a part of it.
         if not _WORD.fullmatch(name):
-            raise RequirementError(
-                "packagename", f"{name!r} must begin and end with a letter or a digit; correct it"
-            )
+            fault = f"{name!r} must begin and end with a letter or a digit; correct it"
+            raise RequirementError("packagename", fault)
     if parsed.url is None and not parsed.specifier and _ARCHIVE.fullmatch(parsed.name):
-        raise RequirementError(
-            "packagename",
-            f"{parsed.name!r} is the name of a file, and none may be named here; write "
-            f"'{canonical(parsed.name)}' for a distribution that is called so",
-        )
-    _check_exact(parsed)
+        fault = f"{parsed.name!r} is the name of a file, and none may be named here; write "
+        fault += f"'{canonical(parsed.name)}' for a distribution that is called so"
+        raise RequirementError("packagename", fault)
+    for clause in parsed.specifier:
+        # It would be compared as any text.
+        if clause.operator == "===" and _read(f"x=={clause.version}") is None:
+            fault = f"'===' of {parsed.name!r} needs a version by PEP 440; use '=='"
+            raise RequirementError("version", fault)
     if parsed.marker is not None:
         _check_marker(parsed, text.partition(";")[2])
     if parsed.url is not None:
         egg = _address(parsed.url, (*FILE_SCHEMES, *REPOSITORY_SCHEMES)).egg
         if egg is not None and canonical(egg) != canonical(parsed.name):
-            raise RequirementError(
-                "url", f"#egg={egg} is another name than {parsed.name!r}; leave it out"
-            )
+            fault = f"#egg={egg} is another name than {parsed.name!r}; leave it out"
+            raise RequirementError("url", fault)
     return parsed
 
 
@@ -168,38 +151,21 @@ def _read(text: str) -> Requirement | None:
         return None
 
 
-def _check_exact(parsed: Requirement) -> None:
-    """Refuse ``===`` with what is no version: it would be compared as any text."""
-    from packaging.version import InvalidVersion, Version
-
-    for clause in parsed.specifier:
-        if clause.operator == "===":
-            try:
-                Version(clause.version)
-            except InvalidVersion:
-                raise RequirementError(
-                    "version", f"'===' of {parsed.name!r} needs a version by PEP 440; use '=='"
-                ) from None
-
-
 def _check_marker(parsed: Requirement, text: str) -> None:
+    fault = ""
     quoted = [single or double for single, double in _QUOTED.findall(text)]
     if not all(map(_MARKER_TEXT.fullmatch, quoted)):
-        raise RequirementError(
-            "packagename",
-            f"the marker of {parsed.name!r} may compare only with words of letters, digits and any "
-            f"of '.+*,-' within; change it",
+        fault = (
+            "may compare only with words of letters, digits and any of '.+*,-' within; change it"
         )
-    try:
-        holds = parsed.marker is None or parsed.marker.evaluate()
-    except (ValueError, KeyError, RecursionError):
-        raise RequirementError(
-            "packagename", f"the marker of {parsed.name!r} compares what cannot be; correct it"
-        ) from None
-    if not holds:
-        raise RequirementError(
-            "packagename", f"the marker of {parsed.name!r} excludes this interpreter; leave it out"
-        )
+    else:
+        try:
+            if parsed.marker is not None and not parsed.marker.evaluate():
+                fault = "excludes this interpreter; leave it out"
+        except (ValueError, KeyError, RecursionError):
+            fault = "compares what cannot be; correct it"
+    if fault:
+        raise RequirementError("packagename", f"the marker of {parsed.name!r} {fault}")
 
 
 def _excerpt(text: str) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from plugreg._support.slugs import canonical
+from plugreg._support.slugs import Slug, canonical
 from plugreg.discovery import Sources
-from plugreg.exceptions import InstallError
+from plugreg.exceptions import InstallError, RegistryNotReady
 from plugreg.install import pylock
+from plugreg.install.constraints import accepts
 from plugreg.install.distributions import (
     Distribution,
     distributions,
@@ -24,28 +24,13 @@ from plugreg.install.exceptions import InstallConflictError
 from plugreg.install.file_checks import check_files
 from plugreg.install.generations import Generations
 from plugreg.install.installer import Installer, Progress
-from plugreg.install.loaded import LOADED_BY
 from plugreg.install.plan import Change, InstallPlan, Lock, Pin, Refusal, Target, pin_of
-from plugreg.install.slug_owners import SlugOwners
-from plugreg.records import PluginSpec
+from plugreg.install.policy import LOADED_BY
+from plugreg.records import KnownPlugin, PluginSpec, Source
 
 if TYPE_CHECKING:
-    from packaging.requirements import Requirement
-
-
-class PluginFinder(NamedTuple):
-    """Finds the plugins that a registry would find in installed distributions.
-
-    ``slug_of`` is the host's, None for the slug of the entry point.
-    """
-
-    group: str
-    slug_of: Callable[[PluginSpec], str] | None = None
-
-    def find(self, folder: Path | None = None) -> tuple[PluginSpec, ...]:
-        """Return the plugins in a folder, or on the path of this interpreter."""
-        path = None if folder is None else [str(folder)]
-        return Sources(group=self.group, path=path, slug_of=self.slug_of).find().specs
+    from plugreg._lifecycle.catalogue import Catalogue
+    from plugreg._state.plugin_rows import PluginRows
 
 
 class Content(NamedTuple):
@@ -70,13 +55,22 @@ class Content(NamedTuple):
                 raise
         return cls(folder, distributions(folder), lock)
 
+    def version(self, name: str | None) -> str | None:
+        """Return the version of a distribution, None where it is not there."""
+        found = self.distributions.get(name or "")
+        return None if found is None else found.version
+
+    def removals(self, names: Collection[str]) -> tuple[Change, ...]:
+        """Return the changes that remove distributions, sorted by name."""
+        return tuple(Change(name=n, before=self.version(n), after=None) for n in sorted(names))
+
 
 class Staged(NamedTuple):
     """Distributions in a folder of their own, the plan that they carry out, and their plugins."""
 
     plan: InstallPlan
-    pins: tuple[Pin, ...]
-    specs: tuple[PluginSpec, ...]
+    pins: tuple[Pin, ...] = ()
+    specs: tuple[PluginSpec, ...] = ()
 
 
 class Stager:
@@ -84,22 +78,49 @@ class Stager:
 
     Args:
         installer: The host's installer.
-        finder: Finds the registry's plugins.
-        owners: The owners of slugs.
+        group: Entry-point group of the registry's plugins.
+        slug_of: Returns the slug of a plugin, None for that of its entry point.
+        catalogue: The registry's plugins.
+        plugin_rows: What is stored of plugins.
+        isolate: Whether the environment is that of one isolated plugin, beside which nothing of
+            the host's counts.
     """
 
-    def __init__(self, installer: Installer, finder: PluginFinder, owners: SlugOwners) -> None:
-        self._installer = installer
-        self._finder = finder
-        self._owners = owners
+    def __init__(
+        self,
+        installer: Installer,
+        group: str,
+        slug_of: Callable[[PluginSpec], str] | None,
+        catalogue: Catalogue,
+        plugin_rows: PluginRows,
+        *,
+        isolate: bool = False,
+    ) -> None:
+        self.installer = installer
+        self._group = group
+        self._slug_of = slug_of
+        self._catalogue = catalogue
+        self._plugin_rows = plugin_rows
+        self.isolate = isolate
 
     def plugins(self, folder: Path | None = None) -> tuple[PluginSpec, ...]:
         """Return the plugins in a folder, or those that this interpreter finds."""
-        return self._finder.find(folder)
+        path = None if folder is None else [str(folder)]
+        return Sources(group=self._group, path=path, slug_of=self._slug_of).find().specs
 
     def host(self) -> Mapping[str, Distribution]:
-        """Return the distributions of the host's environment."""
-        return host_distributions(self._installer.environment)
+        """Return the distributions that count as the host's."""
+        return {} if self.isolate else host_distributions(self.installer.environment)
+
+    def path(self, folder: Path) -> list[str]:
+        """Return the ``sys.path`` of a process that uses a folder."""
+        host = host_path(self.installer.environment)
+        return [str(folder), *host] if self.isolate else [*host, str(folder)]
+
+    def digest(self, content: Content) -> str:
+        """Return a string that differs when the host or the generation has other distributions."""
+        found = (*self.host().values(), *content.distributions.values())
+        return sha256("".join(f"{d.name} {d.version}\n" for d in found).encode()).hexdigest()
 
     def stage(
         self,
@@ -108,81 +129,59 @@ class Stager:
         folder: Path,
         progress: Progress | None = None,
         *,
-        ranges: Mapping[str, str] | None = None,
+        listed: Mapping[str, str] | None = None,
     ) -> Staged:
-        """Resolve targets beside a generation, and stage what must be fetched for them.
+        """Resolve targets beside a generation, and stage in *folder* what must be fetched for them.
 
-        Versions are sought that leave every other distribution of the generation as it is, else
-        those that leave the ones that were asked for.
-
-        Args:
-            targets: The requirements.
-            content: The generation.
-            folder: An empty folder.
-            progress: Receives each line of output.
-            ranges: Requirements, by name, of distributions that may change within these although
-                they were asked for, "" for any; distributions without plugins are accepted then.
+        What was asked for before keeps its version, but for names in *listed*: these may change
+        within their requirements; distributions without plugins are accepted then.
         """
-        host = self.host()
+        policy, host = self.installer.policy, self.host()
+        refusals = [refusal for target in targets for refusal in policy.of_target(target)]
+        refusals += _unsuited(targets, host)
         plan = InstallPlan(
             target=targets[0],
             distribution=targets[0].name,
-            refusals=(
-                *(
-                    found
-                    for target in targets
-                    for found in self._installer.policy.of_target(target)
-                ),
-                *_unsuited(targets, host),
-            ),
-            environment=digest(host, content),
+            refusals=tuple(refusals),
+            environment=self.digest(content),
         )
         pins: tuple[Pin, ...] = ()
         missing = [target for target in targets if target.name not in host or has_extras(target)]
         if plan.allowed and missing:
             try:
-                pins = self._resolve(missing, content, folder, progress, ranges)
+                pins = self.installer.resolve(
+                    missing,
+                    beside=content.folder if content.distributions else None,
+                    constraints=[*_kept(content, {t.name for t in targets}, listed or {})],
+                    folder=folder,
+                    progress=progress,
+                    **({"isolate": True} if self.isolate else {}),
+                )
             except InstallConflictError as error:
                 found = "; ".join(error.conflicts or error.reasons)
                 reason = f"{targets[0].shown!r} does not suit what is installed: {found}"
                 plan = replace(plan, refusals=(Refusal(rule="conflict", reason=reason),))
         if not plan.allowed:
-            return Staged(plan, (), ())
-        return self.judge(plan, pins, content, folder, is_synced=ranges is not None)
+            return Staged(plan)
+        return self.judge(plan, pins, content, folder, is_synced=listed is not None)
 
     def restage(
         self, plan: InstallPlan, content: Content, folder: Path, progress: Progress | None = None
     ) -> Staged:
         """Stage what a plan describes, as far as *folder* is empty, and judge it again."""
-        pins, policy = pins_of(plan), self._installer.policy
+        pins = tuple(change.pin() for change in plan.changes if change.after is not None)
+        refusals = self.installer.policy.of_target(plan.target)
         if pins and not any(folder.iterdir()):
-            refusals = (*policy.of_target(plan.target), *self.forbidden(pins, plan.distribution))
+            refusals += self.forbidden(pins, plan.distribution)
             if refusals:
                 # What is said of the target is said of its change once more.
-                return Staged(replace(plan, refusals=(*dict.fromkeys(refusals),)), (), ())
-            self._installer.stage(pins, folder, targets=[plan.target], progress=progress)
-        return self.judge(
-            replace(plan, refusals=policy.of_target(plan.target)), pins, content, folder
-        )
+                return Staged(replace(plan, refusals=(*dict.fromkeys(refusals),)))
+            self.installer.stage(pins, folder, targets=[plan.target], progress=progress)
+        return self.judge(replace(plan, refusals=refusals), pins, content, folder)
 
     def forbidden(self, pins: Iterable[Pin], name: str | None = None) -> tuple[Refusal, ...]:
         """Return what the policy forbids that is known before anything is fetched or built."""
-        changes = [
-            Change(
-                name=pin.name,
-                before=None,
-                after=pin.version,
-                source=pin.source,
-                sha256=pin.sha256,
-                direct=pin.direct,
-            )
-            for pin in pins
-        ]
-        return self._installer.policy.of_changes(changes, name)
-
-    def fetch(self, pins: Sequence[Pin], folder: Path, progress: Progress | None = None) -> None:
-        """Stage exactly these distributions."""
-        self._installer.stage(pins, folder, progress=progress)
+        return self.installer.policy.of_changes([Change.of(pin) for pin in pins], name)
 
     def judge(
         self,
@@ -195,157 +194,106 @@ class Stager:
         is_synced: bool = False,
     ) -> Staged:
         """Return the plan of staged distributions, completed and judged."""
-        policy, host = self._installer.policy, self.host()
+        policy, host, group = self.installer.policy, self.host(), self._group
         asked = pin_of(plan.target, pins)
         name = plan.distribution if asked is None else asked.name
         replaced = {pin.name for pin in pins} | set(removed)
-        kept = [d for d in content.distributions.values() if d.name not in replaced]
         files = check_files(
             folder,
             pins,
-            host=host_path(self._installer.environment),
-            kept=kept,
+            host=() if self.isolate else host_path(self.installer.environment),
+            kept=[d for d in content.distributions.values() if d.name not in replaced],
             allow_pth=policy.allow_pth,
         )
-        specs = self._finder.find(folder)
+        specs = self.plugins(folder)
         changes = [
-            Change(
-                name=pin.name,
-                before=_version(content, pin.name),
-                after=pin.version,
-                source=pin.source,
-                sha256=pin.sha256,
-                size=pin.size,
-                direct=pin.direct,
+            Change.of(
+                pin,
+                before=content.version(pin.name),
                 plugins=tuple(spec.name for spec in specs if spec.distribution == pin.name),
-                entry_points=_loaded_groups(files.distributions.get(pin.name), self._finder.group),
+                entry_points=_loaded_groups(files.distributions.get(pin.name), group),
             )
             for pin in pins
         ]
-        plugins = self._plugins(name, specs, content)
+        plugins = [spec.name for spec in specs if spec.distribution == name]
+        if not plugins and name is not None:
+            there = self.plugins(content.folder if content.version(name) else None)
+            plugins = [spec.name for spec in there if spec.distribution == name]
         refusals = [
             *plan.refusals,
             *(_of_host(host[pin.name]) for pin in pins if pin.name in host),
             *policy.of_changes(changes, name),
-            *_unmet(kept, content.distributions, files.distributions),
             *files.refusals,
             *policy.of_entry_points(changes),
-            *self._owners.refusals(specs, replaced),
+            *self._slug_refusals(specs, replaced),
         ]
         if not plugins and not is_synced:
-            reason = f"{name!r} brings no entry point of group {self._finder.group!r}"
+            reason = f"{name!r} brings no entry point of group {group!r}"
             refusals.append(Refusal(rule="plugin", reason=reason))
         plan = replace(
             plan,
             distribution=name,
             changes=tuple(changes),
             refusals=tuple(dict.fromkeys(refusals)),
-            plugins=plugins,
+            plugins=tuple(plugins),
             data_files=files.data_files,
             scripts=files.scripts,
         )
         return Staged(plan, pins, specs)
 
-    # -- the parts ---------------------------------------------------------------------------
+    def _slug_refusals(
+        self, specs: Iterable[PluginSpec], replaced: Collection[str]
+    ) -> Iterator[Refusal]:
+        """Yield the reasons why plugins would take the slugs, and inherit the state, of others.
 
-    def _resolve(
-        self,
-        targets: Sequence[Target],
-        content: Content,
-        folder: Path,
-        progress: Progress | None,
-        ranges: Mapping[str, str] | None,
-    ) -> tuple[Pin, ...]:
-        names = {target.name for target in targets}
-        others = [d for d in content.distributions.values() if d.name not in names]
-        beside = content.folder if content.distributions else None
-        exact = [f"{found.name}=={found.version}" for found in others]
+        A slug belongs to the plugin that exists; to the host where it is mandatory; and to the
+        distribution that had it last, while a row of it is stored. A row of a plugin that was never
+        seen is for any distribution. Before the registry is loaded, nothing is known of the host's
+        own plugins and of its rules.
+        """
         try:
-            return self._installer.resolve(
-                targets, beside=beside, constraints=exact, folder=folder, progress=progress
+            known = {plugin.slug: plugin for plugin in self._catalogue.select().plugins}
+        except RegistryNotReady:
+            known = {}
+        own = (plugin.spec for plugin in known.values() if plugin.spec is not None)
+        others = [spec for spec in own if spec.source is not Source.ENTRY_POINT]
+        others += [spec for spec in self.plugins() if spec.distribution not in replaced]
+        rows, owners = self._plugin_rows.all(), dict[Slug, str]()
+        for spec in specs:
+            slug, name = spec.slug, spec.distribution or ""
+            plugin, row = known.get(slug), rows.get(slug)
+            other = next((o for o in others if o.slug == slug and _owner(o, known) != name), None)
+            if other is not None:
+                fault = f"that of {other.origin} has this slug; uninstall or rename one of the two"
+            elif owners.setdefault(slug, name) != name:
+                fault = f"{owners[slug]!r}, which comes too, brings another with this slug"
+            elif plugin is not None and plugin.is_mandatory and plugin.distribution != name:
+                fault = "it is mandatory, so its code would run at once; install it with the host"
+            elif row is not None and row.distribution not in (None, name):
+                fault = f"what is stored of it belongs to {row.distribution!r}, which had it last; "
+                fault += f"delete that with registry.delete({slug!r}), once it is off"
+            else:
+                continue
+            reason = f"{name!r} brings a plugin {slug!r}, but {fault}"
+            yield Refusal(rule="plugin", reason=reason)
+
+
+def unneeded(content: Content, asked: Mapping[str, str]) -> frozenset[str]:
+    """Return the distributions that nothing in *asked* requires, directly or not."""
+    from packaging.requirements import Requirement
+
+    there = content.distributions
+    waiting = [(name, frozenset(Requirement(line).extras)) for name, line in asked.items()]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while waiting:
+        name, extras = current = waiting.pop()
+        if current not in seen and name in there:
+            seen.add(current)
+            waiting += (
+                (canonical(needed.name), frozenset(needed.extras))
+                for needed in required(there[name], extras)
             )
-        except InstallConflictError:
-            asked = content.lock.asked
-            fixed = asked.keys() - (ranges or {}).keys()
-            loose = [f"{d.name}=={d.version}" for d in others if d.name in fixed]
-            loose += [*filter(None, (ranges or {}).values()), *_needs(others, content)]
-            if set(exact) <= set(loose):
-                raise
-        shutil.rmtree(folder)
-        folder.mkdir()
-        return self._installer.resolve(
-            targets, beside=beside, constraints=loose, folder=folder, progress=progress
-        )
-
-    def _plugins(
-        self, name: str | None, specs: Iterable[PluginSpec], content: Content
-    ) -> tuple[str, ...]:
-        """Return the names of the entry points of the requested distribution, staged or not."""
-        found = tuple(spec.name for spec in specs if spec.distribution == name)
-        if found or name is None:
-            return found
-        there = self._finder.find(content.folder if name in content.distributions else None)
-        return tuple(spec.name for spec in there if spec.distribution == name)
-
-
-def pins_of(plan: InstallPlan) -> tuple[Pin, ...]:
-    """Return what a plan fetches."""
-    return tuple(
-        Pin(
-            name=change.name,
-            version=change.after,
-            source=change.source,
-            sha256=change.sha256,
-            size=change.size,
-            direct=change.direct,
-        )
-        for change in plan.changes
-        if change.after is not None
-    )
-
-
-def removals(content: Content, names: Collection[str]) -> tuple[Change, ...]:
-    """Return the changes that remove distributions, sorted by name."""
-    return tuple(
-        Change(name=name, before=_version(content, name), after=None) for name in sorted(names)
-    )
-
-
-def digest(host: Mapping[str, Distribution], content: Content) -> str:
-    """Return a string that differs when the host or the generation has other distributions."""
-    found = (*host.values(), *content.distributions.values())
-    return sha256("".join(f"{d.name} {d.version}\n" for d in found).encode()).hexdigest()
-
-
-def accepts(requirement: Requirement, version: str) -> bool:
-    """Return whether a version suits, pre-releases too; an invalid one suits if any does."""
-    from packaging.version import InvalidVersion
-
-    try:
-        return requirement.specifier.contains(version, prereleases=True)
-    except InvalidVersion:
-        return not requirement.specifier
-
-
-def _version(content: Content, name: str) -> str | None:
-    found = content.distributions.get(name)
-    return None if found is None else found.version
-
-
-def _loaded_groups(found: Distribution | None, group: str) -> tuple[str, ...]:
-    """Return the groups of entry points that other libraries import, in the order of LOADED_BY."""
-    groups = frozenset() if found is None else found.groups()
-    name = "" if found is None else found.name
-    return tuple(
-        known
-        for known, loader in LOADED_BY.items()
-        if known in groups and known != group and loader.library != name
-    )
-
-
-def _of_host(found: Distribution) -> Refusal:
-    reason = f"{found.name!r} belongs to the host's environment, which has {found.version}"
-    return Refusal(rule="environment", reason=f"{reason}; change it there")
+    return frozenset(there.keys() - {name for name, _ in seen})
 
 
 def has_extras(target: Target) -> bool:
@@ -353,6 +301,52 @@ def has_extras(target: Target) -> bool:
     from packaging.requirements import Requirement
 
     return target.name is not None and bool(Requirement(target.text).extras)
+
+
+def suits(target: Target, found: Distribution) -> bool:
+    """Return whether a distribution is what a target asks for; extras and URLs are not known."""
+    from packaging.requirements import Requirement
+
+    asked = Requirement(target.text)
+    return target.url is None and not asked.extras and accepts(asked, found.version)
+
+
+def _kept(content: Content, names: set[str | None], listed: Mapping[str, str]) -> Iterator[str]:
+    """Yield requirements of what is not asked for now: exact ones of what was asked for before.
+
+    So are those of distributions that nothing needs, so that their requirements hold too.
+    """
+    from packaging.requirements import Requirement
+
+    asked, orphans = content.lock.asked, unneeded(content, content.lock.asked)
+    for name in sorted({*content.distributions, *listed} - names):
+        line = Requirement(listed.get(name) or asked.get(name) or name)
+        extras = f"[{','.join(sorted(line.extras))}]" if line.extras else ""
+        if name in listed:
+            yield f"{name}{extras}{'' if line.url else line.specifier}"
+        elif name in asked or name in orphans:
+            yield f"{name}{extras}=={content.version(name)}"
+
+
+def _owner(spec: PluginSpec, known: Mapping[Slug, KnownPlugin]) -> str | None:
+    """Return the distribution of a plugin, or of the one that brings it."""
+    bringer = None if spec.brought_by is None else known.get(spec.brought_by)
+    return spec.distribution if bringer is None else bringer.distribution
+
+
+def _loaded_groups(found: Distribution | None, group: str) -> tuple[str, ...]:
+    """Return the groups of entry points that other libraries import, in the order of LOADED_BY."""
+    groups, name = (frozenset(), "") if found is None else (found.groups(), found.name)
+    return tuple(
+        known
+        for known, (library, _) in LOADED_BY.items()
+        if known in groups and known != group and library != name
+    )
+
+
+def _of_host(found: Distribution) -> Refusal:
+    reason = f"{found.name!r} belongs to the host's environment, which has {found.version}"
+    return Refusal(rule="environment", reason=f"{reason}; change it there")
 
 
 def _unsuited(targets: Sequence[Target], host: Mapping[str, Distribution]) -> Iterator[Refusal]:
@@ -365,49 +359,3 @@ def _unsuited(targets: Sequence[Target], host: Mapping[str, Distribution]) -> It
             target.url is not None or not accepts(Requirement(target.text), found.version)
         ):
             yield _of_host(found)
-
-
-def _needs(kept: Iterable[Distribution], content: Content) -> Iterator[str]:
-    """Yield what distributions require of others in the generation, as constraints."""
-    from packaging.requirements import Requirement
-
-    for found in kept:
-        line = content.lock.asked.get(found.name, found.name)
-        extras = Requirement(line).extras
-        for needed in required(found, extras):
-            name = canonical(needed.name)
-            if name in content.distributions and needed.specifier:
-                yield f"{name}{needed.specifier}"
-
-
-def _unmet(
-    kept: Iterable[Distribution],
-    before: Mapping[str, Distribution],
-    staged: Mapping[str, Distribution],
-) -> Iterator[Refusal]:
-    """Yield a refusal for each requirement that was met, and would not be any more."""
-    changed = before.keys() & staged.keys()
-    for found in kept if changed else ():
-        for needed in required(found):
-            name = canonical(needed.name)
-            if name in changed:
-                old, new = before[name].version, staged[name].version
-                if accepts(needed, old) and not accepts(needed, new):
-                    who = f"{found.name} {found.version}"
-                    reason = f"{who} requires '{needed}', not {name} {new}"
-                    yield Refusal(rule="conflict", reason=reason)
-
-
-def asked_for(target: Target, staged: Staged, content: Content) -> Mapping[str, str]:
-    """Return the line by which a target is asked for, under the name that it has.
-
-    It is the target's own; for a name alone, the version that is there then. What the host has is
-    not asked for.
-    """
-    name = staged.plan.distribution or ""
-    pin = next((pin for pin in staged.pins if pin.name == name), None)
-    version = _version(content, name) if pin is None else pin.version
-    if version is None:
-        return {}
-    line = target.line if target.name or not target.line else f"{name} @ {target.line}"
-    return {name: line or f"{name}=={version}"}

@@ -7,8 +7,7 @@ understand differently is refused: RFC 3986 is taken at its word, and not all of
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 FILE_SCHEMES: Final = ("https", "http")
 """Schemes of indexes and archives; ``http`` only for this machine."""
@@ -17,16 +16,11 @@ REPOSITORY_SCHEMES: Final = ("git+https", "hg+https", "svn+https", "git+http")
 """Schemes of repositories; ``git+http`` only for this machine."""
 
 _LONGEST: Final = 8_192
-
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?"
 _URL: Final = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*)://"
-    r"(?:(?P<user>[^@/?#\[\]]*)@)?"
-    rf"(?P<host>\[[0-9A-Fa-f:.]+\]|{_LABEL}(?:\.{_LABEL})*)"
-    r"(?::(?P<port>[0-9]{1,5}))?"
-    r"(?P<path>/[^?#\[\]]*)?"
-    r"(?:\?(?P<query>[^#\[\]]*))?"
-    r"(?:#(?P<fragment>[^#\[\]]*))?"
+    r"([a-z][a-z0-9+.-]*)://(?:([^@/?#\[\]]*)@)?"
+    rf"(\[[0-9A-Fa-f:.]+\]|{_LABEL}(?:\.{_LABEL})*)(?::([0-9]{{1,5}}))?"
+    r"(/[^?#\[\]]*)?(?:\?([^#\[\]]*))?(?:#([^#\[\]]*))?"
 )
 # Quotes and semicolons are legal in RFC 3986, but others take a URL to end there. Braces are not
 # legal, and must not be: pip and uv put the host's variable NAME for ${NAME} when they read files.
@@ -42,8 +36,7 @@ _FRAGMENT: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """The parts of a URL that was found acceptable, without its credentials.
 
     ``host`` is in lower case and has no brackets; ``port`` is the usual one of the scheme where
@@ -66,9 +59,8 @@ class Address:
         return host if self.port == _usual_port(self.scheme) else f"{host}:{self.port}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
-    """Where installing is allowed from: a host, or the URLs that begin with one.
+class Place(NamedTuple):
+    """A host, or the URLs that begin with one: where installing is allowed from.
 
     ``scheme`` is None for any, ``port`` None for the usual one of the scheme. ``segments`` are
     what the path of others must begin with.
@@ -79,19 +71,13 @@ class Place:
     port: int | None
     segments: tuple[str, ...]
 
-    def has_host(self, address: Address) -> bool:
-        """Return whether an address has this scheme, host and port, whatever its path is."""
-        usual = _usual_port(address.scheme)
-        return (
-            address.host == self.host
-            and address.port == (usual if self.port is None else self.port)
-            and self.scheme in (None, address.scheme, address.scheme.rpartition("+")[2])
-        )
-
-    def has(self, address: Address) -> bool:
-        """Return whether an address is this place, or one below it."""
-        mine = self.segments
-        return self.has_host(address) and _segments(address.path)[: len(mine)] == mine
+    def has(self, address: Address, *, is_path_free: bool = False) -> bool:
+        """Return whether an address is this place, or below it; its path may be free."""
+        port = _usual_port(address.scheme) if self.port is None else self.port
+        is_scheme = self.scheme in (None, address.scheme, address.scheme.rpartition("+")[2])
+        is_below = _segments(address.path)[: len(self.segments)] == self.segments
+        is_host = (address.host, address.port) == (self.host, port)
+        return is_scheme and is_host and (is_path_free or is_below)
 
 
 def parse_address(url: str, schemes: tuple[str, ...]) -> Address:
@@ -100,43 +86,38 @@ def parse_address(url: str, schemes: tuple[str, ...]) -> Address:
     Raises ValueError with a sentence on what is wrong, which shows no credentials. The host is not
     looked up: whether its name leads to this machine is not known here.
     """
-    if len(url) > _LONGEST:
-        # Escapes may be escaped as often as there are characters, and each layer is a pass.
-        raise ValueError(f"the URL has more than {_LONGEST} characters")
-    if not url.isprintable() or " " in url:
-        # An installer may take what follows a blank for one more of its options.
-        raise ValueError("a URL may have neither blanks nor control characters")
-    scheme = _SHOWN_SCHEME.match(url)
-    if scheme is None or scheme[1] not in schemes:
-        shown = f"scheme {scheme[1]!r}" if scheme else "a URL without scheme://"
-        raise ValueError(f"{shown} is not allowed; use one of {', '.join(schemes)}, with a host")
-    if not _CHARACTERS.fullmatch(url) or _BROKEN_ESCAPE.search(url):
-        raise ValueError(
-            "the URL has characters that none may have here; percent-encode them, "
-            "and write the host in its xn-- form"
-        )
+    # Escapes may be escaped as often as there are characters, and each layer is a pass.
+    _require(len(url) <= _LONGEST, f"the URL has more than {_LONGEST} characters")
+    # An installer may take what follows a blank for one more of its options.
+    is_plain = url.isprintable() and " " not in url
+    _require(is_plain, "a URL may have neither blanks nor control characters")
+    given = _SHOWN_SCHEME.match(url)
+    shown = f"scheme {given[1]!r}" if given else "a URL without scheme://"
+    fault = f"{shown} is not allowed; use one of {', '.join(schemes)}, with a host"
+    _require(given is not None and given[1] in schemes, fault)
+    fault = "the URL has characters that none may have here; percent-encode them, and write the "
+    is_legal = _CHARACTERS.fullmatch(url) and not _BROKEN_ESCAPE.search(url)
+    _require(bool(is_legal), f"{fault}host in its xn-- form")
     found = _URL.fullmatch(url)
     if found is None:
         raise ValueError("the URL must be scheme://host/path, with a host; correct it")
-    host = _checked_host(found["host"], found["scheme"])
-    port = _checked_port(found["port"], found["scheme"])
-    decoded = _decoded(url)
-    if not decoded.isprintable():
-        raise ValueError("the URL has an escaped control character; take it out")
-    if found["user"] is not None and _decoded(found["user"]).startswith("-"):
-        raise ValueError("a user name must not begin with '-', which programs read as an option")
-    is_repository = "+" in found["scheme"]
-    path = _checked_path(found["path"] or "", is_repository=is_repository)
-    if is_repository and found["query"] is not None:
-        raise ValueError("the URL of a repository has no query; leave it out")
+    scheme, user, host, port, path, query, fragment = found.groups()
+    fault = "the URL has an escaped control character; take it out"
+    _require(_decoded(url).isprintable(), fault)
+    fault = "a user name must not begin with '-', which programs read as an option"
+    _require(not _decoded(user or "").startswith("-"), fault)
+    fault = "the URL of a repository has no query; leave it out"
+    _require("+" not in scheme or query is None, fault)
+    number = _usual_port(scheme) if port is None else int(port)
+    _require(0 < number < 65536, f"{port} is no port; one is from 1 to 65535")
     return Address(
-        scheme=found["scheme"],
-        host=host,
-        port=port,
-        path=path,
-        egg=_checked_fragment(found["fragment"]),
-        has_credentials=found["user"] is not None,
-        has_query=found["query"] is not None,
+        scheme=scheme,
+        host=_parse_host(host.lower(), scheme),
+        port=number,
+        path=_parse_path(path or "", is_repository="+" in scheme),
+        egg=_parse_fragment(fragment),
+        has_credentials=user is not None,
+        has_query=query is not None,
     )
 
 
@@ -150,23 +131,24 @@ def parse_place(
     is_url = "://" in entry
     try:
         address = parse_address(entry if is_url else f"https://{entry}", schemes)
-        if not is_url and (address.path or address.has_credentials):
-            raise ValueError("write 'host', 'host:port' or a URL with its scheme")
-        if address.has_credentials and not credentials:
-            raise ValueError("it may have no credentials here; leave them to the configuration")
+        is_host = not (address.path or address.has_credentials)
+        _require(is_url or is_host, "write 'host', 'host:port' or a URL with its scheme")
+        fault = "it may have no credentials here; leave them to the configuration"
+        _require(credentials or not address.has_credentials, fault)
         rest = entry.partition("://")[2].partition("/")[2]
-        if address.has_query or not {"#", "@"}.isdisjoint(rest):
-            raise ValueError("it may have neither query nor fragment nor '@'; leave that out")
+        is_bare = not address.has_query and {"#", "@"}.isdisjoint(rest)
+        _require(is_bare, "it may have neither query nor fragment nor '@'; leave that out")
     except ValueError as error:
         shown = re.split("[?#]", entry.rpartition("@")[2])[0]
         raise ValueError(f"{rule} has {shown!r}: {error}") from None
     has_port = is_url or entry.rpartition("]")[2].count(":") == 1
-    return Place(
-        scheme=address.scheme if is_url else None,
-        host=address.host,
-        port=address.port if has_port else None,
-        segments=_segments(address.path),
-    )
+    scheme, port = address.scheme if is_url else None, address.port if has_port else None
+    return Place(scheme, address.host, port, _segments(address.path))
+
+
+def _require(is_right: bool, fault: str) -> None:
+    if not is_right:
+        raise ValueError(fault)
 
 
 def _segments(path: str) -> tuple[str, ...]:
@@ -178,64 +160,46 @@ def _usual_port(scheme: str) -> int:
     return 443 if scheme.endswith("https") else 80
 
 
-def _checked_host(host: str, scheme: str) -> str:
-    from ipaddress import IPv6Address, ip_address
+def _parse_host(host: str, scheme: str) -> str:
+    from ipaddress import ip_address
 
-    host = host.lower()
-    if host.startswith("["):
-        host = host[1:-1]
-        try:
-            IPv6Address(host)
-        except ValueError:
-            raise ValueError("the host in brackets is no address of IPv6; correct it") from None
-    if scheme.endswith("https"):
-        return host
+    is_bracketed, host = host.startswith("["), host.strip("[]")
     try:
-        is_here = ip_address(host).is_loopback
+        address = ip_address(host)
     except ValueError:
-        is_here = host == "localhost"
-    if not is_here:
-        raise ValueError(f"scheme {scheme!r} is only for this machine; use {scheme}s")
+        address = None
+    is_right = not is_bracketed or (address is not None and address.version == 6)
+    _require(is_right, "the host in brackets is no address of IPv6; correct it")
+    is_here = host == "localhost" if address is None else address.is_loopback
+    fault = f"scheme {scheme!r} is only for this machine; use {scheme}s"
+    _require(is_here or scheme.endswith("https"), fault)
     return host
 
 
-def _checked_port(port: str | None, scheme: str) -> int:
-    if port is None:
-        return _usual_port(scheme)
-    if not 0 < int(port) < 65536:
-        raise ValueError(f"{port} is no port; one is from 1 to 65535")
-    return int(port)
-
-
-def _checked_path(path: str, *, is_repository: bool) -> str:
+def _parse_path(path: str, *, is_repository: bool) -> str:
     decoded = _decoded(path)
-    if not {".", ".."}.isdisjoint(re.split(r"[/\\]", decoded)):
-        raise ValueError("the path must not have '.' or '..' in it; write where it leads to")
+    fault = "the path must not have '.' or '..' in it; write where it leads to"
+    _require({".", ".."}.isdisjoint(re.split(r"[/\\]", decoded)), fault)
     if not is_repository:
         return path
     # Who finds the revision after the first @ and who finds it after the last must both be safe.
-    if not all(_REVISION.fullmatch(part) for part in decoded.split("@")[1:]):
-        raise ValueError(
-            "what follows '@' must be a revision of letters, digits and any of '._/+-' within; "
-            "use a tag, a branch or a commit that is"
-        )
+    fault = "what follows '@' must be a revision of letters, digits and any of '._/+-' within; use "
+    is_safe = all(_REVISION.fullmatch(part) for part in decoded.split("@")[1:])
+    _require(is_safe, f"{fault}a tag, a branch or a commit that is")
     before, at, _ = path.rpartition("@")
     path = before if at else path
-    if not path.strip("/"):
-        raise ValueError("the URL names no repository; write its path after the host")
+    _require(path.strip("/") != "", "the URL names no repository; write its path after the host")
     return path
 
 
-def _checked_fragment(fragment: str | None) -> str | None:
-    if fragment is None:
-        return None
-    parts = fragment.split("&")
+def _parse_fragment(fragment: str | None) -> str | None:
+    parts = [] if fragment is None else fragment.split("&")
     keys = {part.partition("=")[0] for part in parts}
-    if len(keys) < len(parts) or not all(_FRAGMENT.fullmatch(part) for part in parts):
-        raise ValueError(
-            "what follows '#' must be egg=name, subdirectory=folder/within or sha256=hash, "
-            "each once; leave out the rest"
-        )
+    fault = (
+        "what follows '#' must be egg=name, subdirectory=folder/within or sha256=hash, each once"
+    )
+    is_right = len(keys) == len(parts) and all(_FRAGMENT.fullmatch(part) for part in parts)
+    _require(is_right, f"{fault}; leave out the rest")
     return next((part[4:] for part in parts if part.startswith("egg=")), None)
 
 

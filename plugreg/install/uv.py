@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -17,16 +18,17 @@ from plugreg._support.slugs import canonical
 from plugreg.exceptions import InstallError
 from plugreg.install import pylock
 from plugreg.install.commands import CommandInstaller, Work, as_url, line_of, outdated
-from plugreg.install.distributions import Distribution, distributions
+from plugreg.install.distributions import Distribution
 from plugreg.install.exceptions import (
     BuildFailedError,
+    InstallConflictError,
     InstallerMissingError,
     PythonMismatchError,
 )
 from plugreg.install.installer import Progress
 from plugreg.install.plan import Pin, Target
 from plugreg.install.policy import InstallPolicy
-from plugreg.install.prefixes import pinned_url, source_of
+from plugreg.install.sources import pinned_url, source_of
 from plugreg.install.variables import commands_path, variables
 
 _OLDEST: Final = "0.13"
@@ -65,25 +67,6 @@ def _reasons(output: str) -> str:
     return _LEAD.sub("", output.partition(_NO_SOLUTION)[2].partition("\n")[2], count=1)
 
 
-def _alone(output: str) -> str:
-    """Return the same in one line, "" where a requirement of others has to do with it."""
-    reasons = " ".join(_reasons(output).split())
-    return "" if _OF_OTHERS.search(reasons) else reasons
-
-
-def _is_for_other_pythons(output: str) -> bool:
-    return _OF_PYTHON.search(_alone(output)) is not None
-
-
-def _has_no_wheels(output: str) -> bool:
-    return _NO_WHEELS.search(_alone(output)) is not None
-
-
-def _is_not_there(output: str) -> bool:
-    """Return whether the distribution or version asked for is not there, which is no conflict."""
-    return _NOT_THERE.match(" ".join(_reasons(output).split())) is not None
-
-
 class UvInstaller(CommandInstaller):
     """Installs with uv, 0.13 at least, for the interpreter of the host.
 
@@ -109,18 +92,15 @@ class UvInstaller(CommandInstaller):
 
     Raises:
         InstallError: If *environment* is missing.
+        ValueError: If *keep* is negative.
     """
 
     program = "uv"
+    compares_hashes = False
     age_option = "--exclude-newer"
     own_variables = re.compile(rf"UV_(?:{'|'.join(_VARIABLES)}|INDEX_\w+_(?:USERNAME|PASSWORD))")
     netrc_variables = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
-    failures = (
-        (_is_for_other_pythons, PythonMismatchError),
-        (_has_no_wheels, BuildFailedError),
-        (r"Building source distributions(?: for \S+)? is disabled", BuildFailedError),
-        (_is_not_there, InstallError),
-    )
+    signs = ((r"Building source distributions(?: for \S+)? is disabled", BuildFailedError),)
     yanked = re.compile(r"`([^`=]+)==[^`]*` is yanked(?: \(reason: \"(.*)\"\))?")
 
     def __init__(
@@ -183,48 +163,44 @@ class UvInstaller(CommandInstaller):
         if index_url is not None:
             # Others would be looked at first, and a name that they have is not looked for further.
             given |= {"UV_DEFAULT_INDEX": index_url, "UV_INDEX": "", "UV_EXTRA_INDEX_URL": ""}
+        if self.policy.indexes == ():
+            # A file of the configuration may name folders of wheels as well.
+            given |= dict.fromkeys(("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_FIND_LINKS"), "")
+            given |= dict.fromkeys(("UV_INDEX", "UV_EXTRA_INDEX_URL"), "")
         if links:
             # uv splits them at commas.
             given["UV_FIND_LINKS"] = ",".join(as_url(link).replace(",", "%2C") for link in links)
-        if self.policy.isolated:
+        if self.policy.isolated or self.policy.indexes == ():
             given["UV_NO_CONFIG"] = "1"
         return given
 
     def _solve(self, work: Work, lines: Sequence[str], constraints: Sequence[str]) -> list[Pin]:
         # Those given here would otherwise stand in place of the host's.
         files = work.environment.get("UV_CONSTRAINT", "").split()
-        self._run(
+        files = [work.file("constraints.txt", constraints), *files]
+        self._install(
             work,
-            "install",
-            (*self._age, "--prefix", str(work.root)),
-            ("--requirement", work.file("requirements.txt", lines)),
-            *(
-                ("--constraint", path)
-                for path in (work.file("constraints.txt", constraints), *files)
-            ),
+            *self._age,
+            *("--requirement", work.file("requirements.txt", lines)),
+            *(word for path in files for word in ("--constraint", path)),
         )
-        # Only what was there before has no INSTALLER.
-        found = [new for new in distributions(work.modules).values() if new.text("INSTALLER")]
+        found = self._installed(work).values()
         return self._look_up(work, [_exact(new, lines) for new in found])[0] if found else []
 
     def _put(self, work: Work, lines: Sequence[str]) -> None:
-        options = ["--no-compile-bytecode", "--prefix", str(work.prefix)]
+        options = ["--no-deps", "--requirement", work.file("exact.txt", lines)]
         for match in filter(None, map(_NAME_AND_URL.match, lines)):
             # For uv the file at a URL stays the same; but it may be another one by now.
             options += ["--reinstall-package", match[1]]
-        self._run(
-            work,
-            "install",
-            ("--no-deps", *options),
-            ("--requirement", work.file("exact.txt", lines)),
-        )
+        if lines:
+            self._install(work, *options)
 
     def _look_up(self, work: Work, lines: Sequence[str]) -> tuple[list[Pin], str]:
         # The answer is masked, and a user of an index may be called like a part of a name in it.
         output = self._run(
             work,
             "compile",
-            ("--no-deps", "--no-header"),
+            ("--no-deps", "--no-header", *self._wheels),
             ("--output-file", "pylock.toml", work.file("found.txt", lines)),
         ).output
         lock = pylock.load(work.folder / "pylock.toml", require_hashes=False)
@@ -232,7 +208,8 @@ class UvInstaller(CommandInstaller):
 
     def _newest(self, work: Work) -> dict[str, str]:
         plain = replace(work, secrets=(), progress=None)
-        done = self._run(plain, "list", ("--outdated", "--format", "json"), self._age)
+        where = ("--target", str(work.target))
+        done = self._run(plain, "list", ("--outdated", "--format", "json", *where), self._age)
         return outdated(done.output)
 
     def _conflicts(self, output: str) -> tuple[str, ...]:
@@ -240,9 +217,18 @@ class UvInstaller(CommandInstaller):
         before_hints = takewhile(lambda line: not line.startswith("hint:"), lines)
         return tuple(filter(None, before_hints))
 
-    @property
-    def _options(self) -> tuple[str, ...]:
-        return ("--no-index",) if self.policy.indexes == () else ()
+    def _kind(self, output: str) -> type[InstallError]:
+        kind = super()._kind(output)
+        if not issubclass(kind, InstallConflictError):
+            return kind
+        reasons = " ".join(_reasons(output).split())
+        is_alone = not _OF_OTHERS.search(reasons)
+        if is_alone and _OF_PYTHON.search(reasons):
+            return PythonMismatchError
+        if is_alone and _NO_WHEELS.search(reasons):
+            return BuildFailedError
+        # What was asked for is not there, which is no conflict.
+        return InstallError if _NOT_THERE.match(reasons) else kind
 
     @property
     def _wheels(self) -> tuple[str, ...]:
@@ -262,11 +248,14 @@ class UvInstaller(CommandInstaller):
             raise InstallerMissingError([f"uv is {where}; run: python -m pip install uv"])
         return found
 
+    def _install(self, work: Work, *arguments: str) -> None:
+        where = ("--no-compile-bytecode", "--target", str(work.target))
+        self._run(work, "install", where, self._wheels, arguments)
+
     def _run(self, work: Work, verb: str, *arguments: Sequence[str]) -> Completed:
-        options = ("--python", work.python, *self._options)
-        if verb != "list":
-            options += self._wheels
         parts = (word for part in arguments for word in part)
+        no_index = ("--no-index",) if self.policy.indexes == () else ()
+        options = ("--python", sys.executable, *no_index)
         return self._check(work.run(self._path(work.host), "pip", verb, *options, *parts))
 
 

@@ -11,13 +11,11 @@ from typing import Final
 
 from plugreg._support.url_secrets import secrets_of
 
-_PASSED: Final = (
-    *("HOME", "USERPROFILE", "LANG", "SYSTEMROOT", "SSL_CERT_FILE", "SSL_CERT_DIR"),
-    *("REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+_PASSED: Final = re.compile(
+    "HOME|USERPROFILE|LANG|SYSTEMROOT|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE"
+    "|HTTP_PROXY|HTTPS_PROXY|NO_PROXY"
 )
 _PASSED_GROUPS: Final = ("LC_", "XDG_")
-_NETRC_FILES: Final = (".netrc", "_netrc")
-"""Where the user has one, in the home folder."""
 
 
 def variables(own: re.Pattern[str], given: Mapping[str, str], *, isolated: bool) -> dict[str, str]:
@@ -29,11 +27,11 @@ def variables(own: re.Pattern[str], given: Mapping[str, str], *, isolated: bool)
     passed = {
         name: value
         for name, value in os.environ.items()
-        if name.upper() in _PASSED
+        if _PASSED.fullmatch(name.upper())
         or name.startswith(_PASSED_GROUPS)
         or (not isolated and own.fullmatch(name))
     }
-    return passed | {"PATH": commands_path()} | dict(given)
+    return {**passed, "PATH": commands_path(), **given}
 
 
 def commands_path() -> str:
@@ -45,10 +43,8 @@ def commands_path() -> str:
     import sysconfig
 
     own = Path(sysconfig.get_path("scripts")).resolve()
-    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    return os.pathsep.join(
-        folder for folder in folders if Path(folder).is_absolute() and Path(folder).resolve() != own
-    )
+    folders = map(Path, os.environ.get("PATH", os.defpath).split(os.pathsep))
+    return os.pathsep.join(str(f) for f in folders if f.is_absolute() and f.resolve() != own)
 
 
 def credentials_in(variables: Mapping[str, str]) -> tuple[str, ...]:
@@ -88,12 +84,12 @@ def with_netrc(variables: Mapping[str, str], names: Iterable[str], folder: Path)
         return changed
     path = folder / "netrc"
     path.touch(mode=0o600)
-    lines = [
-        f"machine {host} login {_quoted(user)} password {_quoted(password)}\n"
-        for host, (user, password) in logins.items()
-    ]
     # The last one counts where a host stands there twice.
-    path.write_text(_of_the_user() + "\n" + "".join(lines), encoding="utf-8")
+    lines = [_of_the_user()]
+    for host, login in logins.items():
+        user, password = (re.sub(r'(["\\])', r"\\\1", part) for part in login)
+        lines.append(f'machine {host} login "{user}" password "{password}"')
+    path.write_text("\n".join((*lines, "")), encoding="utf-8")
     return {**changed, "NETRC": str(path)}
 
 
@@ -106,20 +102,14 @@ def _without_login(word: str, logins: dict[str, tuple[str, str]]) -> str:
         host = parts.hostname
     except ValueError:
         return word
-    before, at, address = parts.netloc.rpartition("@")
+    before, _, address = parts.netloc.rpartition("@")
     # What reads the file takes the host for what is before the first colon.
-    if not at or not before or not host or ":" in host:
+    if not before or not host or ":" in host:
         return word
     user, _, password = before.partition(":")
     login = (unquote(user), unquote(password))
-    if logins.setdefault(host, login) != login:
-        return word
-    return parts._replace(netloc=address).geturl()
-
-
-def _quoted(text: str) -> str:
-    escaped = re.sub(r'(["\\])', r"\\\1", text)
-    return f'"{escaped}"'
+    is_known = logins.setdefault(host, login) == login
+    return parts._replace(netloc=address).geturl() if is_known else word
 
 
 def _of_the_user() -> str:
@@ -127,7 +117,7 @@ def _of_the_user() -> str:
     from netrc import NetrcParseError, netrc
 
     given = os.environ.get("NETRC")
-    for candidate in (given,) if given else (f"~/{name}" for name in _NETRC_FILES):
+    for candidate in (given,) if given else ("~/.netrc", "~/_netrc"):
         with suppress(NetrcParseError, OSError, RuntimeError, UnicodeDecodeError):
             path = Path(candidate).expanduser()
             netrc(path)

@@ -26,7 +26,7 @@ from plugreg.install.exceptions import (
 )
 from plugreg.install.plan import Pin, Target, pin_of
 from plugreg.install.policy import InstallPolicy
-from plugreg.install.prefixes import pinned_url, sha256_of, size_of, source_of
+from plugreg.install.sources import pinned_url, sha256_of, size_of, source_of
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TEA = Pin(name="shop-tea", version="1.0", sha256="ab")

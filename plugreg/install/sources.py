@@ -1,0 +1,73 @@
+"""Where distributions come from: records of PEP 610, and URLs that give the same again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from plugreg._support.slugs import canonical
+from plugreg._support.url_secrets import masked
+from plugreg.install.plan import Pin
+
+_LOGIN: Final = re.compile(r"://[^\s/?#]*@")
+
+
+def pin_from(direct: Mapping[str, Any], name: str, version: str, *, is_direct: bool) -> Pin:
+    """Return a pin with the source and the hash in a record of PEP 610, and its ``size`` if any."""
+    source = source_of(direct)
+    return Pin(
+        name=canonical(name),
+        version=version,
+        source=source,
+        sha256=sha256_of(direct),
+        size=direct.get("size") or size_of(source),
+        direct=is_direct,
+    )
+
+
+def source_of(direct: Mapping[str, Any]) -> str:
+    """Return the URL in a record of PEP 610, without login and with its query masked.
+
+    That of a repository has the commit and the folder: ``git+https://host/path@commit#…``.
+    """
+    url = _LOGIN.sub("://", str(direct["url"]), count=1)
+    repository = direct.get("vcs_info")
+    if repository is not None:
+        url = f"{repository['vcs']}+{url}@{repository['commit_id']}"
+    folder = direct.get("subdirectory")
+    return masked(f"{url}#subdirectory={folder}" if folder else url)
+
+
+def sha256_of(direct: Mapping[str, Any]) -> str | None:
+    """Return the hash of the file in a record of PEP 610, None if it has none."""
+    archive = direct.get("archive_info") or {}
+    # Older installers write one hash, with the name of its algorithm.
+    algorithm, _, older = (archive.get("hash") or "").partition("=")
+    found = (archive.get("hashes") or {}).get("sha256")
+    return found or (older if algorithm == "sha256" else None)
+
+
+def size_of(source: str) -> int | None:
+    """Return the size of a file of this machine in bytes, None for any other."""
+    from urllib.parse import unquote, urlsplit
+
+    parts = urlsplit(source)
+    file = Path(unquote(parts.path))
+    return file.stat().st_size if parts.scheme == "file" and file.is_file() else None
+
+
+def pinned_url(url: str, source: str) -> str:
+    """Return *url*, with the commit that *source* has if it is that of a repository.
+
+    A branch may have another commit by now. Credentials in *url* stay.
+    """
+    scheme, separator, rest = url.partition("://")
+    if "+" not in scheme:
+        return url
+    commit = source.partition("#")[0].rpartition("@")[2]
+    rest, hash_sign, fragment = rest.partition("#")
+    host, slash, path = rest.partition("/")
+    path = path.rpartition("@")[0] or path
+    return f"{scheme}{separator}{host}{slash}{path}@{commit}{hash_sign}{fragment}"
