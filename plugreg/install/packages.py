@@ -14,8 +14,8 @@ from typing import NamedTuple
 from weakref import finalize
 
 from plugreg._lifecycle.catalogue import Catalogue
-from plugreg._state.plugin_rows import PluginRows
 from plugreg._lifecycle.change_queue import Notify
+from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.slugs import Slug, canonical
 from plugreg.exceptions import InstallError, PluginActiveError, PluginNotFoundError
 from plugreg.install.audit import Audit, AuditEntry, ReleaseRows
