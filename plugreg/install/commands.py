@@ -55,6 +55,11 @@ _OF_THE_REST: Final[Signs] = (
     (r"Permission denied|Read-only file system|os error 13", InstallPermissionError),
 )
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+_PLAIN: Final = re.compile(
+    r"[A-Za-z0-9][\w.-]*(?:\[[\w,.-]*\])? ?\(?[\w<>=!~,.*+]*\)?"
+    r"(?: ?;(?: (?:and |or )?\w+ ?(?:[<>=!~]=?|in|not in) ?(?:'[^']*'|\"[^\"]*\"))+)?"
+)
+"""A requirement without a URL whose form is right at a glance."""
 _EARLIEST: Final = "0.dev0"
 """A version that any release is newer than."""
 
@@ -172,9 +177,12 @@ class CommandInstaller(ABC):
             asked = [self._named(work, target) for target in targets]
             names = {canonical(requirement.name) for requirement in asked}
             others = {} if beside is None else dict(distributions(beside))
-            for found in {**others, **host}.values():
-                if _is_valid(found) and (found.name in host or found.name not in names):
-                    self._add_stub(work, found, host)
+            installed = [
+                found
+                for found in {**others, **host}.values()
+                if _is_valid(found) and (found.name in host or found.name not in names)
+            ]
+            self._add_stubs(work, installed, host)
             for requirement in asked:
                 if requirement.url and (own := host.get(canonical(requirement.name))):
                     line = masked(f"{requirement} is asked for", work.secrets)
@@ -233,10 +241,10 @@ class CommandInstaller(ABC):
     def latest(self, installed: Mapping[str, str]) -> Mapping[str, Release]:
         """Return the releases that the index has; see :class:`Installer.latest`."""
         with self._work(()) as work:
-            for name in installed:
-                self._add_stub(
-                    work, Distribution(name=name, version=_EARLIEST, path=work.folder), {}
-                )
+            earliest = [
+                Distribution(name=n, version=_EARLIEST, path=work.folder) for n in installed
+            ]
+            self._add_stubs(work, earliest, host={})
             newest = self._newest(work)
             reasons = self._yanked(work, [f"{name}=={installed[name]}" for name in newest])
         return {
@@ -362,27 +370,40 @@ class CommandInstaller(ABC):
             raise InstallError([f"{target.shown!r} gives {len(pins)} distributions, not one"])
         return Requirement(f"{pins[0].name} @ {pinned_url(target.url or '', pins[0].source or '')}")
 
-    def _add_stub(self, work: Work, found: Distribution, host: Mapping[str, Distribution]) -> None:
-        """Make a distribution count as installed.
+    def _add_stubs(
+        self, work: Work, installed: Iterable[Distribution], host: Mapping[str, Distribution]
+    ) -> None:
+        """Make distributions count as installed.
 
         Of the host's own only requirements of extras matter: a plugin may ask for one.
         """
-        path = self._stubs(work) / f"{found.name.replace('-', '_')}-{found.version}.dist-info"
-        path.mkdir(parents=True)
-        is_host = found.name in host
-        lines = ["Metadata-Version: 2.1", f"Name: {found.name}", f"Version: {found.version}"]
-        for needed in required(found, extras=True):
-            if not is_host or "extra" in str(needed.marker or ""):
-                is_hosts = needed.url and canonical(needed.name) in host
-                lines.append(f"Requires-Dist: {needed.name if is_hosts else needed}")
-        lines += [f"Provides-Extra: {extra}" for extra in found.extras]
-        # Its RECORD lets a program replace it. It has no INSTALLER, unlike what is installed.
-        record = f"{path.name}/METADATA,,\n{path.name}/RECORD,,\n"
-        files = {"METADATA": "\n".join(lines), "RECORD": record}
-        if not is_host and (direct := found.text("direct_url.json")):
-            files["direct_url.json"] = direct
-        for file, text in files.items():
-            (path / file).write_text(text, encoding="utf-8")
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        folder = self._stubs(work)
+        for found in installed:
+            is_host = found.name in host
+            lines = ["Metadata-Version: 2.1", f"Name: {found.name}", f"Version: {found.version}"]
+            lines += [f"Provides-Extra: {extra}" for extra in found.extras]
+            for line in found.requires:
+                with suppress(InvalidRequirement):
+                    if is_host and "extra" not in line.partition(";")[2]:
+                        continue
+                    shown = line
+                    if not _PLAIN.fullmatch(line):  # Parsing all of them takes long.
+                        needed = Requirement(line)
+                        needed.url = None if canonical(needed.name) in host else needed.url
+                        shown = str(needed)
+                    lines.append(f"Requires-Dist: {shown}")
+            path = folder / f"{found.name.replace('-', '_')}-{found.version}.dist-info"
+            # Its RECORD lets a program replace it. It has no INSTALLER, unlike what is installed.
+            files = {"METADATA": "\n".join(lines)}
+            if not is_host:
+                files["RECORD"] = f"{path.name}/METADATA,,\n{path.name}/RECORD,,\n"
+                files["direct_url.json"] = found.text("direct_url.json")
+            path.mkdir(parents=True)
+            for file, text in files.items():
+                if text:
+                    (path / file).write_text(text, encoding="utf-8")
 
     def _hand_over(self, work: Work, pins: Sequence[Pin], folder: Path) -> None:
         """Gather what was installed in *folder*, and see that it is what is wanted."""

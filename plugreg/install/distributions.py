@@ -173,22 +173,24 @@ def _metadata_in(folder: Path) -> Iterator[Path]:
 @lru_cache(maxsize=4096)
 def _read(path: Path, *_stamp: int) -> Distribution | None:
     """Return the distribution of a metadata folder, which is read again if it has changed."""
-    from email import message_from_string
     from importlib.metadata import Distribution as Metadata
 
     # Not by its name: that would be looked up in a cache that may be older.
     found = Metadata.at(path)
     text = found.read_text("METADATA") or found.read_text("PKG-INFO") or found.read_text("") or ""
-    fields = message_from_string(text.partition("\n\n")[0] + "\n")
-    if not ("Name" in fields and "Version" in fields):
+    fields: dict[str, list[str]] = {}
+    for line in text.partition("\n\n")[0].splitlines():
+        name, _, value = line.partition(":")
+        fields.setdefault(name.lower(), []).append(value.strip())
+    if not ("name" in fields and "version" in fields):
         return None
-    requires = fields.get_all("Requires-Dist")
+    requires: Iterable[str] | None = fields.get("requires-dist")
     if requires is None and path.suffix != ".dist-info":
         requires = found.requires
     return Distribution(
-        name=canonical(fields["Name"]),
-        version=fields["Version"],
+        name=canonical(fields["name"][0]),
+        version=fields["version"][0],
         path=path,
         requires=tuple(requires or ()),
-        extras=tuple(fields.get_all("Provides-Extra") or ()),
+        extras=tuple(fields.get("provides-extra", ())),
     )

@@ -34,7 +34,8 @@ _OLDEST_WITH_AGE: Final = "26.0"
 
 # The modules of pip, and nothing else that lies beside them.
 _RUN_PIP: Final = """
-import importlib.util, runpy, sys
+import gc, importlib.util, runpy, sys
+gc.set_threshold(100_000)
 folder = sys.argv.pop(1)
 spec = importlib.util.spec_from_file_location(
     "pip", folder + "/__init__.py", submodule_search_locations=[folder]
@@ -241,10 +242,11 @@ class PipInstaller(CommandInstaller):
 
     def _install(self, work: Work, *arguments: str) -> list[Pin]:
         report = work.folder / "report.json"
-        where = ("--target", "", "--prefix", str(work.target), "--no-warn-script-location")
+        where = ("--target", "", "--prefix", str(work.target))
+        quiet = ("--no-warn-script-location", "--no-warn-conflicts")
         self._run(
             work,
-            ("install", "--no-compile", *self._options, *where, "--report", str(report)),
+            ("install", "--no-compile", *self._options, *quiet, *where, "--report", str(report)),
             arguments,
         )
         return _pins_in(report)

@@ -383,15 +383,14 @@ def _address(url: str) -> Address | str:
 
 def _local_path(source: str) -> Path | None:
     """Return the path of a file on this machine, None for any other source."""
-    from urllib.parse import urlsplit
-    from urllib.request import url2pathname
+    from urllib.parse import unquote, urlsplit
 
     if "://" not in source:
         return Path(source)
     with suppress(ValueError):
         parts = urlsplit(source)
         if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-            return Path(url2pathname(parts.path))
+            return Path(unquote(parts.path))
     return None
 
 

@@ -94,6 +94,8 @@ class Torture:
         self.driver = driver
         self.environment = folder / "plugins.d"
         self.wrapper: Sequence[str] = ()
+        self.seen: dict[str, str] = {}
+        """The versions that the last check has found."""
         (folder / "tmp").mkdir(parents=True, exist_ok=True)
 
     def prepare(self, *names: str, modules: int = 1) -> None:
@@ -144,10 +146,6 @@ class Torture:
         finally:
             filler.unlink()
 
-    def versions(self) -> dict[str, str]:
-        """Return the versions of the installed plugins, as a new host finds them."""
-        return {name: version for name, (version, _) in self.run("look")["plugins"].items()}
-
     def start(self, verb: str, argument: str = "", limit: int = 0) -> subprocess.Popen[str]:
         """Start a host that makes a change; *limit* is the largest file that it may write."""
 
@@ -183,6 +181,7 @@ class Torture:
         if "fault" in found:
             return [f"the host does not start: {found['fault']}"]
         faults = self.half_installed()
+        self.seen = {name: version for name, (version, _) in found["plugins"].items()}
         for name, versions in expected.items():
             version, state = found["plugins"].get(name, (None, None))
             if version not in versions:
@@ -245,7 +244,7 @@ def kill(torture: Torture, rounds: int) -> Findings:
         possible[name] = {wanted} if '"done": true' in output else {now[name], wanted}
         faults = torture.check(possible)
         findings.faults += [f"{verb} {argument}: {fault}" for fault in faults]
-        now = {key: torture.versions().get(key) for key in now}
+        now = {key: torture.seen.get(key) for key in now}
     torture.must("install", f"{ACTIVE}=={_another(now[ACTIVE])}")
     now[ACTIVE] = _another(now[ACTIVE])
     findings.faults += [*torture.check({key: {now[key]} for key in now}), *torture.leftovers()]
@@ -301,21 +300,24 @@ def together(torture: Torture, rounds: int) -> Findings:
 
 def compare(torture: Torture, rounds: int) -> Findings:
     """Print the processor time of an installation, and of ``pip install --target`` of the same."""
-    torture.prepare(modules=200)
-    best = dict.fromkeys(("install", "look", "pip"), float("inf"))
-    for number in range(rounds):
-        target = torture.folder / f"target-{number}"
-        pip = [sys.executable, "-m", "pip", "install", "--no-index", "--target", str(target)]
-        pip += ["--find-links", str(torture.folder / "wheels"), f"{OTHER}=={VERSIONS[0]}"]
-        commands = {
-            "pip": pip,
-            "look": torture.command("look"),
-            "install": torture.command("install", f"{OTHER}=={VERSIONS[0]}"),
-        }
-        best = {name: min(best[name], _cpu(command)) for name, command in commands.items()}
-        torture.must("uninstall", OTHER)
-    own = best["install"] - best["look"]
-    print(f"{own:.2f} s, pip {best['pip']:.2f} s, ratio {own / best['pip']:.2f}")
+    for modules in (1, 200):
+        part = Torture(torture.folder / str(modules), torture.driver)
+        part.prepare(modules=modules)
+        best = dict.fromkeys(("install", "look", "pip"), float("inf"))
+        for number in range(rounds):
+            target = part.folder / f"target-{number}"
+            pip = [sys.executable, "-m", "pip", "install", "--no-index", "--target", str(target)]
+            pip += ["--find-links", str(part.folder / "wheels"), f"{OTHER}=={VERSIONS[0]}"]
+            commands = {
+                "pip": pip,
+                "look": part.command("look"),
+                "install": part.command("install", f"{OTHER}=={VERSIONS[0]}"),
+            }
+            best = {name: min(best[name], _cpu(command)) for name, command in commands.items()}
+            part.must("uninstall", OTHER)
+        own = best["install"] - best["look"]
+        ratio = own / best["pip"]
+        print(f"{modules} modules: {own:.2f} s, pip {best['pip']:.2f} s, ratio {ratio:.2f}")
     return Findings()
 
 
