@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from plugreg._calls.circuits import CircuitPolicy
     from plugreg._calls.health import Health, PluginHealth
-    from plugreg._lifecycle.assembly import MakeIsolation, Options
+    from plugreg._lifecycle.assembly import Assembly, MakeIsolation, Options
     from plugreg._lifecycle.catalogue import Catalogue
     from plugreg._lifecycle.coordination import Coordination
     from plugreg._lifecycle.load import Construct
     from plugreg._lifecycle.operator import Operator
-    from plugreg._lifecycle.protocols import Environment
+    from plugreg._lifecycle.protocols import Environment, Isolation
     from plugreg._probe.prober import Prober
     from plugreg._state.configuration import Configuration
     from plugreg._state.ledger import OnFailure
@@ -1093,9 +1093,23 @@ def _environment(options: Options) -> Environment | None:
 
 def _isolation(options: Options) -> MakeIsolation | None:
     """Return what makes the isolated plugins, None where no plugin can be isolated."""
-    isolate = options.isolate
-    if isolate == {}:
+    isolate, installer = options.isolate, options.installer
+    if isolate != {}:
+        from plugreg.isolation.hosting import isolation_of
+
+        return isolation_of(isolate, None if installer is None else installer.environment)
+    if installer is None:
         return None
+
+    def make(parts: Assembly) -> Isolation:
+        from plugreg.isolation.late import LateIsolation
+
+        return LateIsolation(installer.environment, lambda: _make_isolation(parts))
+
+    return make
+
+
+def _make_isolation(parts: Assembly) -> Isolation:
     from plugreg.isolation.hosting import isolation_of
 
-    return isolation_of(isolate)
+    return isolation_of({}, parts.options.installer.environment)(parts)

@@ -140,6 +140,10 @@ class Circuits:
         self.failed: Final = self._circuits.keys()
         """The plugins that have failed. All others are admitted, without a trial."""
 
+    def covers(self, slug: str) -> bool:
+        """Return whether any faults of a plugin count."""
+        return self.is_for_all or (self._counts is not None and self._counts(slug, None))
+
     def state(self, slug: str) -> CircuitState:
         """Return whether calls get through to a plugin now. Changes nothing."""
         with self._lock.get():

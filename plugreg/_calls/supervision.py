@@ -74,11 +74,15 @@ class Supervision:
 
         return row._replace(function=supervised)
 
-    def begin(self, slug: str, hook: str) -> SupervisedCall:
-        """Begin a call, which has to be ended. Raises CircuitOpenError.
+    def begin(self, slug: str, hook: str) -> SupervisedCall | None:
+        """Begin a call, which has to be ended; None for one that is not supervised.
+
+        Raises CircuitOpenError.
 
         The error has the mark ``is_refusal``, which an error of a plugin's own has not.
         """
+        if not self._observers and not self._circuits.covers(slug):
+            return None
         admission, circuits = self._admit(slug, hook), self._circuits_of(hook)
         tokens: list[Any] = []
         call = SupervisedCall(circuits, admission, self._observers, tokens)

@@ -116,11 +116,17 @@ def host_rules(options: Options) -> HostRules:
     return rules
 
 
-def sources(options: Options, *, safe_mode: bool) -> Sources:
+def sources(
+    options: Options,
+    isolated: Callable[[], Iterable[tuple[str | None, Path]]] | None = None,
+    *,
+    safe_mode: bool,
+) -> Sources:
     """Return where plugins are found; a later change of the working directory changes nothing.
 
     Args:
         options: The host's.
+        isolated: Returns the folders of isolated plugins, with their slugs.
         safe_mode: Whether there is no index, since it would be written.
 
     Raises:
@@ -142,6 +148,7 @@ def sources(options: Options, *, safe_mode: bool) -> Sources:
         index=None if index is None or safe_mode else absolute_path(index),
         verify=options.index_verify,
         slug_of=options.slug_of,
+        isolated=isolated,
     )
 
 
@@ -342,7 +349,11 @@ class Assembly:
         activator = Activator(self.mixins, off, manager, self._open_context)
         self.life = LifeCycle(
             published=self.published,
-            sources=sources(options, safe_mode=self.rules.safe_mode),
+            sources=sources(
+                options,
+                None if self.isolation is None else self.isolation.folders,
+                safe_mode=self.rules.safe_mode,
+            ),
             builder=Builder(
                 rules=self.rules,
                 describe=self._describe,

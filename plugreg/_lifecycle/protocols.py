@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from plugreg._support.slugs import Slug
@@ -56,6 +57,10 @@ class Isolation(Protocol):
 
     def isolates(self, spec: PluginSpec) -> bool:
         """Return whether a plugin is isolated."""
+        ...
+
+    def folders(self) -> Sequence[tuple[str | None, Path]]:
+        """Return where isolated plugins are installed: slug and folder, None for any plugin."""
         ...
 
     def load(self, spec: PluginSpec) -> Loading | None:

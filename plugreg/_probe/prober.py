@@ -135,7 +135,7 @@ class Prober(NamedTuple):
         spec = by_name(known.spec)
         if spec is None:
             return replace(blank, detail=_NOT_BY_NAME)
-        report = self._report(spec, timeout, blank)
+        report = self._report(spec, timeout, blank, _own_path(spec))
         self.probe_rows.put(known.spec, report)
         return report
 
@@ -243,6 +243,12 @@ class Prober(NamedTuple):
         except (KeyError, TypeError, ValueError):
             return replace(report, detail=_OVERWRITTEN)
         return replace(learnt, stdout=ended.stdout, stderr=ended.stderr)
+
+
+def _own_path(spec: PluginSpec) -> Sequence[str] | None:
+    """Return the path for a plugin with an environment of its own, None for another one."""
+    folder = None if spec.distribution is None else str(Path(spec.path or "").parent)
+    return None if folder is None or folder in sys.path else [folder, *sys.path]
 
 
 def by_name(spec: PluginSpec) -> PluginSpec | None:

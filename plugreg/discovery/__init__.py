@@ -65,6 +65,8 @@ class Sources(Frozen):
         index: The file of the index of distributions; see :func:`plugreg.discovery.index.find`.
         verify: Whether each distribution is compared with the index.
         slug_of: Returns the slug of an installed plugin. None means that of its entry point's name.
+        isolated: Returns folders of single plugins, with their slugs, that come before the same
+            plugin elsewhere; without a slug a folder is of any.
     """
 
     group: str
@@ -75,6 +77,7 @@ class Sources(Frozen):
     index: str | os.PathLike[str] | None = None
     verify: bool = False
     slug_of: Callable[[PluginSpec], str] | None = None
+    isolated: Callable[[], Iterable[tuple[str | None, Path]]] | None = None
 
     def find(self) -> Discovery:
         """Search all sources again.
@@ -117,7 +120,18 @@ class Sources(Frozen):
             from plugreg.discovery import index
 
             found = index.find(self.index, self.group, self.path, verify=self.verify)
+        if self.isolated is not None:
+            found = _before(self._find_isolated(self.isolated()), found)
         return found if self.slug_of is None else _with_slugs(found, self.slug_of)
+
+    def _find_isolated(self, folders: Iterable[tuple[str | None, Path]]) -> Discovery:
+        specs: list[PluginSpec] = []
+        failures: list[PluginFailure] = []
+        for slug, folder in folders:
+            found = entry_points.find(self.group, [str(folder)])
+            specs += [spec for spec in found.specs if slug in (None, spec.slug)]
+            failures += found.failures
+        return Discovery(specs=tuple(specs), failures=tuple(failures))
 
 
 def restricted(found: Discovery, known: Discovery) -> Discovery:
@@ -157,6 +171,16 @@ def forget_folders() -> None:
             invalidate = getattr(finder, "invalidate_caches", None)
             if invalidate is not None:
                 invalidate()
+
+
+def _before(first: Discovery, others: Discovery) -> Discovery:
+    """Return both findings, without the plugins of *others* that are in *first*."""
+    slugs = {spec.slug for spec in first.specs}
+    kept = [spec for spec in others.specs if spec.slug not in slugs]
+    return Discovery(
+        specs=tuple(sorted([*first.specs, *kept], key=lambda spec: spec.sort_key)),
+        failures=(*first.failures, *others.failures),
+    )
 
 
 def _with_slugs(found: Discovery, slug_of: Callable[[PluginSpec], str]) -> Discovery:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from plugreg._lifecycle.assembly import Assembly, MakeIsolation
 from plugreg._support.guard import safe_repr
 from plugreg._support.slugs import slugify
+from plugreg.isolation.environments import stored_folders
 from plugreg.isolation.options import Isolated
 from plugreg.isolation.plugins import HostParts, IsolatedPlugins
 
 
-def isolation_of(isolate: Any) -> MakeIsolation:
+def isolation_of(isolate: Any, environment: Path | None) -> MakeIsolation:
     """Return what makes the isolated plugins of a registry.
 
     Args:
         isolate: The argument of `plugreg.PluginRegistry`.
+        environment: The folder of the installer, None without one.
 
     Raises:
         TypeError: If it is neither an `Isolated` nor a mapping of slugs to such.
@@ -26,7 +30,7 @@ def isolation_of(isolate: Any) -> MakeIsolation:
     def make(parts: Assembly) -> IsolatedPlugins:
         return IsolatedPlugins(
             given,
-            lambda _: None,
+            dict if environment is None else partial(stored_folders, environment),
             HostParts(
                 host=parts.options.host,
                 rules=parts.rules,

@@ -7,8 +7,9 @@ import os
 import pickle
 import sys
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet, finalize, ref
@@ -22,6 +23,7 @@ from plugreg.exceptions import IsolationError, PluginNotActiveError, ValueNotSen
 from plugreg.hooks import PluginManager
 from plugreg.isolation.codec import Signature, codec_of
 from plugreg.isolation.data import report_to_data
+from plugreg.isolation.environments import packages_folder
 from plugreg.isolation.faults import failures_from_data
 from plugreg.isolation.options import Isolated
 from plugreg.isolation.protocol import HOOK, METHOD, BeginRequest, LoadRequest, Mirrored
@@ -127,18 +129,19 @@ class IsolatedPlugins:
 
     Args:
         given: Options by slug, or those of every plugin that is installed.
-        stored: Returns the options of a plugin that an installation has isolated, or None.
+        stored: Returns the folder of each plugin that an installation has isolated, by slug.
         parts: What of the registry it needs.
     """
 
     def __init__(
         self,
         given: Isolated | Mapping[str, Isolated],
-        stored: Callable[[PluginSpec], Isolated | None],
+        stored: Callable[[], Mapping[str, Path]],
         parts: HostParts,
     ) -> None:
         self._given = given
         self._stored = stored
+        self._found: Mapping[str, Path] = EMPTY
         self.parts: Final = parts
         self._remotes: WeakSet[RemotePlugin] = WeakSet()
         self._made: dict[str, tuple[StandIn, _Opening]] = {}
@@ -149,10 +152,30 @@ class IsolatedPlugins:
         """Return how a plugin is isolated, None for one that is not."""
         given = self._given
         if isinstance(given, Isolated):
-            if spec.source in (Source.ENTRY_POINT, Source.DIRECTORY):
-                return self._stored(spec) or given
-            return None
-        return given.get(spec.slug) or self._stored(spec)
+            is_installed = spec.source in (Source.ENTRY_POINT, Source.DIRECTORY)
+            options = given if is_installed else None
+        else:
+            options = given.get(spec.slug)
+        # The folder is the generation in which the plugin was found.
+        parent = None if spec.distribution is None else Path(spec.path or "").parent
+        if parent is not None and parent == self._found.get(spec.slug):
+            options = options or Isolated()
+            if options.environment is None:
+                options = replace(options, environment=str(parent))
+        return options
+
+    def folders(self) -> Sequence[tuple[str | None, Path]]:
+        """Return where isolated plugins are installed: slug and folder, None for any plugin."""
+        given = self._given
+        options = {None: given} if isinstance(given, Isolated) else given
+        self._found = self._stored()
+        found: dict[str | None, Path] = dict(self._found.items())
+        for slug, option in options.items():
+            if option.environment is not None:
+                folder = packages_folder(option.environment)
+                if folder is not None:
+                    found[slug] = folder
+        return [*found.items()]
 
     def isolates(self, spec: PluginSpec) -> bool:
         """Return whether a plugin is isolated."""

@@ -11,20 +11,19 @@ import json
 import os
 import signal
 import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import IO, Any, Final
 
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard
-from plugreg._support.process import GRACE, end, has_ended, interpreter_flags, start, wait_until
+from plugreg._support.process import GRACE, end, has_ended, start, wait_until
 from plugreg.isolation import guardian
+from plugreg.isolation.environments import Program
 from plugreg.isolation.frames import Line, pack
 from plugreg.isolation.lines import LinePool
 
@@ -32,21 +31,6 @@ _PIECE: Final = 65_536
 _LONGEST_LINE: Final = 8_192
 _KEPT: Final = 64 * 1024
 """How many bytes are read at a time, held of one line, and kept of the end of stderr."""
-
-
-class Program(NamedTuple):
-    """What to start: the interpreter, its flags, and the folders of modules.
-
-    ``path`` is that of the process, None for the interpreter's own. ``own`` are folders to append
-    if they are missing, ``first`` those that come before all others once plugreg is imported.
-    """
-
-    python: str
-    flags: Sequence[str]
-    path: Sequence[str] | None
-    own: Sequence[str]
-    first: Sequence[str]
-    environment: Mapping[str, str]
 
 
 class Listener(NamedTuple):
@@ -311,41 +295,3 @@ class ChildProcess:
         for piece in shown if len(shown) <= 100 else ["\n".join(shown)]:
             with Guard():
                 self._listener.log(level, piece)
-
-
-def program(
-    python: str | os.PathLike[str] | None, environment: str | os.PathLike[str] | None
-) -> Program:
-    """Return what to start for these options; see `plugreg.isolation.Isolated`.
-
-    Raises OSError or ValueError if there is no such environment.
-    """
-    first: list[str] = []
-    if environment is not None:
-        first, own_python = _environment(Path(environment))
-        python = python or own_python
-    needed = [_parent_of(name) for name in ("plugreg", "pluggy")]
-    variables = {**os.environ}
-    if python is not None and os.fspath(python) != sys.executable:
-        return Program(os.fspath(python), [], None, needed, first, variables)
-    path = [entry for entry in sys.path if type(entry) is str]
-    return Program(sys.executable or "", interpreter_flags(), path, needed, first, variables)
-
-
-def _environment(folder: Path) -> tuple[list[str], str | None]:
-    """Return the folders of an environment's packages, and its interpreter if it has one."""
-    folder = folder.absolute()
-    if (folder / "pyvenv.cfg").is_file():
-        inside = "Scripts/python.exe" if sys.platform == "win32" else "bin/python"
-        return [], str(folder / inside)
-    if (folder / "current").is_file():
-        number = int((folder / "current").read_text("utf-8").split()[0])
-        return [str(folder / "generations" / str(number))], None
-    if not folder.is_dir():
-        raise FileNotFoundError(f"the environment {str(folder)!r} is not there; install it first")
-    return [str(folder)], None
-
-
-def _parent_of(name: str) -> str:
-    file = sys.modules[name].__file__
-    return str(Path(file or "").absolute().parent.parent)

@@ -28,11 +28,12 @@ from plugreg.exceptions import (
 from plugreg.isolation import waits
 from plugreg.isolation.codec import Codec
 from plugreg.isolation.data import pack_call, to_data
+from plugreg.isolation.environments import program
 from plugreg.isolation.faults import error_from_data, error_to_data
 from plugreg.isolation.frames import BrokenFrameError, Line
 from plugreg.isolation.lines import LinePool
 from plugreg.isolation.options import Isolated
-from plugreg.isolation.process import ChildProcess, Listener, program
+from plugreg.isolation.process import ChildProcess, Listener
 from plugreg.isolation.protocol import (
     BEGIN,
     ERROR,

@@ -24,8 +24,11 @@ PROCESS: Final = (KeyboardInterrupt, GeneratorExit)
 """These belong to the process. In a task of its own, a plugin's CancelledError is its fault."""
 
 
-Begin = Callable[[str, str], SupervisedCall]
-"""Takes a plugin's name and a hook's; notes that a call begins, or raises to prevent it."""
+Begin = Callable[[str, str], SupervisedCall | None]
+"""Takes a plugin's name and a hook's; notes that a call begins, or raises to prevent it.
+
+It returns None for a call that nobody supervises.
+"""
 
 
 class SupervisedAwaitable:
@@ -123,10 +126,11 @@ class Job:
         code that hangs opens its circuit.
         """
         begin, hook = self._team.begin, self._team.hook
-        if begin is None:
+        call = None if begin is None else begin(self.slug, hook)
+        if call is None:
             self._team.busy.check(self.slug)
             return self.function(*self.values)
-        call = self._supervised = begin(self.slug, hook)
+        self._supervised = call
         try:
             self._team.busy.check(self.slug)
             value = self.function(*self.values)
