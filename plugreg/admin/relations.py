@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from plugreg._support.slugs import Slug
 from plugreg.exceptions import StorageError
-from plugreg.records import EMPTY, LoadPlan
+from plugreg.records import LoadPlan
 from plugreg.registry import PluginRegistry
 
 
@@ -20,7 +20,7 @@ def plan_of(registry: PluginRegistry, wanted: Iterable[str]) -> LoadPlan:
     try:
         return registry.outlook(wanted)
     except StorageError:
-        return LoadPlan(specs=EMPTY, order=(), ranks=EMPTY, needs=EMPTY, held=EMPTY, failures=())
+        return LoadPlan(specs={}, order=(), ranks={}, needs={}, held={}, failures=())
 
 
 def needs_of(plan: LoadPlan, slug: str) -> tuple[str, ...]:
