@@ -126,6 +126,11 @@ def test_safe_mode_is_said_on_every_screen(visitor_of, path):
         assert storage.revision() == revision
 
 
+def test_without_safe_mode_there_is_no_banner(visitor):
+    """The banner stands only where it holds."""
+    assert "Safe mode" not in visitor().doc.text
+
+
 def test_in_safe_mode_plugins_can_be_switched(visitor_of):
     """A change is stored, and takes effect at the next start."""
     storage = MemoryStorage()
