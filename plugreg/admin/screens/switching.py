@@ -12,7 +12,7 @@ from plugreg.admin.looks import look_of
 from plugreg.admin.relations import needed_by, needs_of, plan_of
 from plugreg.admin.visits import MOST_LINES, Message, Redirect, Screen, Visit, sentences
 from plugreg.api import APIError
-from plugreg.exceptions import PluginNotFoundError, PlugregError
+from plugreg.exceptions import PluginNotFoundError
 from plugreg.records import PluginRecord
 
 SWITCH = "plugins_activate_partial_update"
@@ -141,31 +141,14 @@ def _switch_all(visit: Visit, slugs: Sequence[str], *, wanted: bool) -> list[Out
     while waiting:
         refused = {}
         for slug in waiting:
-            fault = _probe_fault(visit, slug) if wanted else None
             try:
-                if fault is None:
-                    visit.call(SWITCH, plugin=slug, body={"active": wanted})
+                visit.call(SWITCH, plugin=slug, body={"active": wanted})
             except APIError as error:
-                fault = sentences(error)
-            if fault is not None:
-                refused[slug] = fault
+                refused[slug] = sentences(error)
         if wanted or len(refused) == len(waiting):
             break
         waiting = list(refused)
     return [_outcome(visit, slug, refused.get(slug), wanted=wanted) for slug in slugs]
-
-
-def _probe_fault(visit: Visit, slug: str) -> str | None:
-    """Return why a plugin would end the process, as a child process shows; else None."""
-    registry = visit.api.registry
-    try:
-        report = registry.probed(slug)
-        if report is None or report.outcome != "ok":
-            report = registry.probe(slug)
-    except PlugregError:
-        # It has no code of its own, or is unknown or forbidden, which switching reports.
-        return None
-    return report.detail if report.ends_host else None
 
 
 def _outcome(visit: Visit, slug: str, refusal: str | None, *, wanted: bool) -> Outcome:
