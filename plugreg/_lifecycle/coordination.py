@@ -152,7 +152,7 @@ class Coordination:
         return self._heartbeat.processes(self._life.status())
 
     def ask(self, what: Asked, slug: str | None = None) -> None:
-        """Ask all processes that share the storage, this one too, to reload or to reset.
+        """Ask all processes that share the storage, this one too, to do something.
 
         Each carries it out at its next refresh, once. A process that is loaded later need not, nor
         one to which the plugin is unknown. What was asked is stored for a day.
@@ -160,7 +160,8 @@ class Coordination:
         Args:
             what: ``"reload"`` looks for plugins anew and tries failed ones again; of one plugin,
                 it makes its object again. ``"reset"`` closes circuits and tries failed plugins
-                again, those in quarantine too.
+                again, those in quarantine too. ``"code"`` imports modules of plugins again, whose
+                sources have changed.
             slug: The plugin. None means all.
 
         Raises:

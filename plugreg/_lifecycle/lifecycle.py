@@ -368,11 +368,12 @@ class LifeCycle:
             return False
         if ask.what == "reset":
             return self._reset(plugins if ask.slug is None else {ask.slug})
+        is_code = ask.what == "code"
         if ask.slug is None:
-            self._reload(collect=True, remake="changed")
+            self._reload(collect=True, remake="code" if is_code else "changed")
         else:
             with self._turn():
-                self._apply_to({ask.slug}, remake="objects")
+                self._apply_to({ask.slug}, remake="code" if is_code else "objects")
         return True
 
     def _reset(self, slugs: Iterable[str]) -> bool:

@@ -15,7 +15,7 @@ from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import Record, field, parse_records
 from plugreg.storage.clock import now
 
-Asked = Literal["reload", "reset"]
+Asked = Literal["reload", "reset", "code"]
 """What processes can be asked to do."""
 
 WORDS: Final[tuple[str, ...]] = get_args(Asked)
@@ -27,7 +27,7 @@ _MOST: Final = 100
 
 
 class Ask(NamedTuple):
-    """One request: ``reload`` or ``reset``, of one plugin or, for None, of all."""
+    """One request: one of `WORDS`, of one plugin or, for None, of all."""
 
     what: str
     slug: str | None

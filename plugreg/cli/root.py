@@ -75,7 +75,9 @@ COMMANDS: Final = (
     Entry(_MEND, "probe", "switching:probe", "Load plugins in a child process."),
     Entry(_MEND, "bisect", "bisect:bisect", "Find the plugin with which a command fails."),
     Entry(_MEND, "store", "store:store", "Check, mend, copy, export or import the store."),
+    Entry(_WRITE, "new", "new:new", "Begin a plugin for this host."),
     Entry(_WRITE, "check", "check:check", "Check plugins, their sources and their life."),
+    Entry(_WRITE, "dev", "dev:dev", "Import a plugin again whenever its sources change."),
     Entry(_WRITE, "contract", "contract:contract", "Write, compare or check the contract."),
     Entry(_SHELL, "completion", "completion:completion", "Print a script that completes words."),
 )

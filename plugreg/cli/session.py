@@ -96,6 +96,13 @@ class Session:
         return Contract.of(self._open()) if file is None else Contract.read(file)
 
     @property
+    def app_name(self) -> str | None:
+        """Name of the host's registry, None where the host has mounted the commands."""
+        from plugreg.cli.hosts import app_name
+
+        return app_name(self.app)
+
+    @property
     def command(self) -> str:
         """The beginning of a command line that reaches the same plugins."""
         from shlex import quote

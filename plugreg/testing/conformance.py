@@ -15,8 +15,9 @@ from plugreg.contract import Contract, Finding, NoPluginError
 from plugreg.contract.projects import PluginProject, folder_project, read_pyproject
 from plugreg.discovery import discover
 from plugreg.mixins import MixinSpec
+from plugreg.storage import MemoryStorage
 from plugreg.testing.checks import CHECKS, KitReport, run_checks
-from plugreg.testing.host import MakeRegistry, PluginHost
+from plugreg.testing.host import PluginHost
 from plugreg.testing.subject import Subject
 
 _REPORT: Final = pytest.StashKey[KitReport]()
@@ -49,7 +50,7 @@ class Conformance:
     hookspecs: ClassVar[Iterable[Any]] = ()
     mixins: ClassVar[Iterable[MixinSpec]] = ()
     contract: ClassVar[Any] = None
-    make_registry: ClassVar[MakeRegistry | None] = None
+    make_registry: ClassVar[Any] = None
     host: ClassVar[str | None] = None
     host_version: ClassVar[str | None] = None
     project: ClassVar[Any] = None
@@ -114,7 +115,8 @@ def _contract(cls: type[Conformance], host: str) -> Contract:
     if cls.contract is not None:
         return Contract.read(cls.contract)
     if cls.make_registry is not None:
-        with vars_of(cls)["make_registry"]() as registry:
+        keywords = {"storage": MemoryStorage(), "path": ()}
+        with vars_of(cls)["make_registry"](**keywords) as registry:
             return Contract.of(registry)
     return Contract.of_specs(
         cls.host or host, cls.hookspecs, mixins=cls.mixins, version=cls.host_version

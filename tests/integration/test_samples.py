@@ -278,7 +278,9 @@ def _miscount(site):
 
 
 def _forget(site):
-    _rewrite(site / "shop" / "app.py", "        storage=TinyDBStorage(storage_path),\n", "")
+    _rewrite(
+        site / "shop" / "app.py", '        options["storage"] = TinyDBStorage(storage_path)\n', ""
+    )
     _rewrite(site / "shop" / "demo.py", "store.stat().st_size", "0")
 
 

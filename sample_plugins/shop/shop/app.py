@@ -13,21 +13,21 @@ SHELF = {"tea": 4.00, "honey": 8.00, "teapot": 24.00}
 """What the shop sells, at which price in euros."""
 
 
-def make_registry(storage_path: str | os.PathLike[str] | None = None) -> PluginRegistry:
+def make_registry(
+    storage_path: str | os.PathLike[str] | None = None, **options: Any
+) -> PluginRegistry:
     """Make the shop's registry, which remembers in the file at ``storage_path``. Loads nothing.
 
     Without a path that is the file that SHOP_STORE names, or ``shop-plugins.json`` here, so that
     ``plugreg --app shop.app:make_registry list`` lists the plugins of the shop. The version is that
-    of the installed package, so that it is stated in one place.
+    of the installed package, so that it is stated in one place. ``options`` are those of
+    PluginRegistry, and win: shop.testing gives a storage in memory.
     """
-    storage_path = storage_path or os.environ.get("SHOP_STORE", "shop-plugins.json")
-    return PluginRegistry(
-        "shop",
-        host_version=version("shop"),
-        group="shop.plugins",
-        hookspecs=[Hooks],
-        storage=TinyDBStorage(storage_path),
-    )
+    if "storage" not in options:
+        storage_path = storage_path or os.environ.get("SHOP_STORE", "shop-plugins.json")
+        options["storage"] = TinyDBStorage(storage_path)
+    own: dict[str, Any] = {"host_version": version("shop"), "hookspecs": [Hooks]}
+    return PluginRegistry("shop", group="shop.plugins", **{**own, **options})
 
 
 def price_of(registry: PluginRegistry, item: str) -> float:

@@ -1,0 +1,145 @@
+"""``plugreg new``: begin a plugin for this host, or take over what has changed in the host."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from plugreg.cli.command import command, pass_session
+from plugreg.cli.faults import FINE, NO, refused, usage
+from plugreg.cli.output import Answer
+from plugreg.cli.session import Session
+from plugreg.contract import Contract
+from plugreg.testing.scaffold.project import RECORD, NewPlugin, read_record
+from plugreg.testing.scaffold.update import Written, write
+
+
+@command(
+    "new",
+    """plugreg --app shop.app:make_registry new shop-weather --hook price_change --mixin settings
+    plugreg new shop-weather --update""",
+)
+@click.argument("name")
+@click.option("--hook", "hooks", multiple=True, metavar="HOOK", help="A hook to implement.")
+@click.option(
+    "--mixin", "mixins", multiple=True, metavar="KEY", help="A capability, such as settings."
+)
+@click.option("--update", is_flag=True, help="Take over what has changed in host and templates.")
+@click.option("--folder", metavar="PATH", help="Where the project is. Defaults to ./NAME.")
+@pass_session
+def new(
+    session: Session,
+    *,
+    name: str,
+    hooks: tuple[str, ...],
+    mixins: tuple[str, ...],
+    update: bool,
+    folder: str | None,
+) -> Answer:
+    """Begin a plugin NAME for this host: package, class, tests, checks, continuous integration.
+
+    Signatures come from the host's contract. --hook and --mixin may be repeated. With --update
+    the project is made again and merged: what you have changed is never overwritten. Where both
+    sides have changed the same lines, the new file stands beside yours, as FILE.new.
+    """
+    place = Path(folder or name)
+    base: dict[str, str] = {}
+    if update:
+        record = _record(place)
+        base = dict(record["files"])
+        hooks = tuple(dict.fromkeys((*record["hooks"], *hooks)))
+        mixins = tuple(dict.fromkeys((*record["mixins"], *mixins)))
+        name = record["name"]
+        session.app = session.app or record.get("app")
+    elif place.exists() and any(place.iterdir() if place.is_dir() else [place]):
+        raise refused(f"{str(place)!r} is there already", "choose another name, or add --update")
+    contract = session.contract()
+    if update:
+        hooks = tuple(hook for hook in hooks if hook in contract.hooks)
+        mixins = tuple(mixin for mixin in mixins if mixin in contract.mixins)
+    try:
+        plugin = NewPlugin(
+            name=name,
+            contract=contract,
+            app=session.app_name,
+            hooks=hooks,
+            mixins=mixins,
+            testing=_testing(contract, session.app_name),
+            is_host_installed=_is_installed(contract.distribution),
+        )
+    except ValueError as error:
+        message, _, remedy = str(error).partition("; ")
+        raise usage(message, remedy) from error
+    written = write(place, plugin.files(), base)
+    (place / RECORD).write_text(plugin.record(), encoding="utf-8")
+    conflicts = [each for each in written if each.action == "conflict"]
+    return Answer(
+        "files",
+        [{"file": each.path, "action": each.action} for each in written],
+        columns={"file": "FILE", "action": "ACTION"},
+        code=NO if conflicts else FINE,
+        text=_text(written, place, update=update),
+        more={"folder": str(place), "slug": plugin.slug},
+    )
+
+
+def _record(place: Path) -> Any:
+    try:
+        return read_record((place / RECORD).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise usage(
+            f"{str(place)!r} was not made by 'plugreg new': there is no {RECORD}",
+            "leave --update out to begin one",
+        ) from error
+    except ValueError as error:
+        message, _, remedy = str(error).partition("; ")
+        raise usage(message, remedy) from error
+
+
+def _testing(contract: Contract, app: str | None) -> str | None:
+    """Return the module in which the host gives its authors a fixture, None if it does not."""
+    sources = [hook.source for hook in contract.hooks.values() if hook.source]
+    tops = [place.partition(":")[0].partition(".")[0] for place in (app, *sources) if place]
+    for top in dict.fromkeys(tops):
+        try:
+            name = f"{top}.testing"
+            if find_spec(name) is not None:
+                from importlib import import_module
+
+                module = import_module(name)
+                if hasattr(module, "plugin_host") and hasattr(module, "Conformance"):
+                    return name
+        except ImportError:
+            continue  # The host is no package, or its kit needs what is not installed.
+    return None
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        return bool(version(distribution))
+    except PackageNotFoundError:
+        return False
+
+
+def _text(written: list[Written], place: Path, *, update: bool) -> str:
+    shown = [each for each in written if not update or each.action != "unchanged"]
+    lines = [f"{each.action:<10} {place / each.path}\n" for each in shown]
+    if update:
+        lines += [
+            f"           see {place / each.path}.new, and take over what you want\n"
+            for each in written
+            if each.action == "conflict"
+        ]
+        return "".join(lines) or "nothing has changed\n"
+    relative = os.path.relpath(place)
+    lines.append(
+        f"\nnext: pip install --editable ./{relative} 'plugreg[kit]'\n"
+        f"      plugreg check {relative}\n"
+        f"      pytest {relative}\n"
+    )
+    return "".join(lines)

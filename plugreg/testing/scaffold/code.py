@@ -1,0 +1,221 @@
+"""Pieces of Python code, formatted as ruff formats them."""
+
+from __future__ import annotations
+
+import builtins
+import re
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from plugreg._support.frozen import NamedTuple
+from plugreg.contract.types import TypeTerm, parse
+from plugreg.contract.values import HookContract
+
+WIDTH: Final = 100
+INDENT: Final = "    "
+
+_VALUES: Final = (
+    ("None", "None"),
+    ("bool", "False"),
+    ("int", "0"),
+    ("float", "0.0"),
+    ("str", '""'),
+    ("bytes", 'b""'),
+    ("list", "[]"),
+    ("collections.abc.Sequence", "[]"),
+    ("collections.abc.Iterable", "[]"),
+    ("collections.abc.Collection", "[]"),
+    ("tuple", "()"),
+    ("dict", "{}"),
+    ("collections.abc.Mapping", "{}"),
+    ("Any", "None"),
+    ("object", "None"),
+)
+"""A value of each simple type, the emptiest first."""
+
+
+class Part(NamedTuple):
+    """What one hook or mixin brings to a plugin and to its tests.
+
+    ``attributes`` and ``methods`` are blocks of the class, without indentation; ``tests`` are
+    functions of the test module; ``exempt`` are exemptions from checks, with their reasons.
+    """
+
+    attributes: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    exempt: tuple[tuple[str, str], ...] = ()
+
+
+def block(text: str) -> str:
+    """Return a block of code without its common indentation and outer empty lines.
+
+    Args:
+        text: The block, as it stands in a string.
+    """
+    return textwrap.dedent(text).strip("\n")
+
+
+def value_of(type_: str) -> str | None:
+    """Return a value of a type as an expression, None where the type is no simple one.
+
+    Args:
+        type_: The type, as a contract has it.
+    """
+    term = parse(type_)
+    names = {part.name for part in (term.args if term.name == "|" else (term,))}
+    if "Literal" in names:
+        literal = next(p for p in (term.args if term.name == "|" else (term,)) if p.args)
+        return str(literal.args[0])
+    return next((value for name, value in _VALUES if name in names), None)
+
+
+def short(type_: str) -> str:
+    """Return a type as it is written where its names are imported.
+
+    Args:
+        type_: The type, with full names.
+    """
+    return re.sub(r"\bcollections\.abc\.", "", str(_plain(parse(type_))))
+
+
+def _plain(term: TypeTerm) -> TypeTerm:
+    """Return a term whose names all are importable; others become Any."""
+    name = term.name if _is_known(term.name) else "Any"
+    return TypeTerm(name, tuple(map(_plain, term.args)) if name != "Literal" else term.args)
+
+
+def _is_known(name: str) -> bool:
+    if name in ("|", "[]", "...", "Literal", "None", "Any") or hasattr(builtins, name):
+        return True
+    return "." in name and "<" not in name
+
+
+def signature(name: str, hook: HookContract, *, is_async: bool = False) -> str:
+    """Return the first lines of a method, up to the colon.
+
+    Args:
+        name: Name of the method.
+        hook: Its arguments and its result.
+        is_async: Whether it is a coroutine function.
+    """
+    arguments = ["self"]
+    for argument in hook.arguments:
+        default = f" = {value_of(argument.type)}" if argument.optional else ""
+        arguments.append(f"{argument.name}: {short(argument.type)}{default}")
+    head = f"{'async ' if is_async else ''}def {name}("
+    tail = f") -> {short(hook.result)}:"
+    width = WIDTH - len(INDENT)
+    one = f"{head}{', '.join(arguments)}{tail}"
+    if len(one) <= width:
+        return one
+    inner = f"{INDENT}{', '.join(arguments)}"
+    if len(inner) <= width:
+        return f"{head}\n{inner}\n{tail}"
+    lines = "".join(f"{INDENT}{argument},\n" for argument in arguments)
+    return f"{head}\n{lines}{tail}"
+
+
+def summary(text: str, otherwise: str) -> str:
+    """Return a docstring of one line, made of the first line of another one.
+
+    Args:
+        text: The other docstring.
+        otherwise: The line where there is none.
+    """
+    line = (text.strip().splitlines() or [otherwise])[0].strip().replace('"""', "'''")
+    line = line.replace("\\", "/")
+    room = WIDTH - 2 * len(INDENT) - 6
+    if len(line) > room:
+        line = f"{line[: room - 1].rpartition(' ')[0]}…"
+    return f'"""{line}"""'
+
+
+def body(hook: HookContract) -> str:
+    """Return what a method does that has no answer yet.
+
+    Args:
+        hook: Its result.
+    """
+    if parse(hook.result).name == "None":
+        return ""
+    value = value_of(hook.result)
+    return "raise NotImplementedError" if value is None else f"return {value}"
+
+
+def method(name: str, hook: HookContract, *, decorator: str = "", is_async: bool = False) -> str:
+    """Return a method that has no answer yet.
+
+    Args:
+        name: Name of the method.
+        hook: Its arguments, result and text.
+        decorator: The line before it.
+        is_async: Whether it is a coroutine function.
+    """
+    lines = [decorator] if decorator else []
+    lines.append(signature(name, hook, is_async=is_async))
+    lines.append(f"{INDENT}{summary(hook.text, f'Answer {name}.')}")
+    if code := body(hook):
+        lines.append(f"{INDENT}{code}")
+    return "\n".join(lines)
+
+
+def call(function: str, arguments: Mapping[str, str]) -> str:
+    """Return a call with named arguments.
+
+    Args:
+        function: The function and its arguments by place.
+        arguments: Expressions by name.
+    """
+    named = "".join(f", {name}={value}" for name, value in arguments.items())
+    return f"{function}{named})"
+
+
+def modules_in(code: str) -> Iterator[str]:
+    """Yield the modules of dotted class names in annotations, such as ``datetime``.
+
+    Args:
+        code: The annotations.
+    """
+    for found in re.findall(r"(?<![\w.\"'])((?:[a-z_]\w*\.)+)[A-Za-z_]\w*", code):
+        module = found.rstrip(".")
+        if module not in ("self", "host", "collections.abc"):
+            yield module
+
+
+def imports(
+    plain: Iterable[str], named: Mapping[str, Iterable[str]], first_party: Iterable[str] = ()
+) -> str:
+    """Return the import statements of a module, in sections and sorted as ruff sorts them.
+
+    Args:
+        plain: Modules that are imported as a whole.
+        named: Names by the module that they are imported from.
+        first_party: Modules of the project itself.
+    """
+    own = {*first_party}
+    sections: dict[int, list[tuple[bool, str, str]]] = {}
+    for module in dict.fromkeys(plain):
+        sections.setdefault(_section(module, own), []).append((False, module, f"import {module}"))
+    for module, names in named.items():
+        ordered = sorted({*names}, key=lambda name: (name[0].islower(), name))
+        if ordered:
+            row = (True, module, _from(module, ordered))
+            sections.setdefault(_section(module, own), []).append(row)
+    return "\n\n".join(
+        "\n".join(text for _, _, text in sorted(rows)) for _, rows in sorted(sections.items())
+    )
+
+
+def _section(module: str, own: set[str]) -> int:
+    top = module.partition(".")[0]
+    return 0 if top in sys.stdlib_module_names else 2 if top in own else 1
+
+
+def _from(module: str, names: list[str]) -> str:
+    line = f"from {module} import {', '.join(names)}"
+    if len(line) <= WIDTH:
+        return line
+    return f"from {module} import (\n{''.join(f'{INDENT}{name},{chr(10)}' for name in names)})"
