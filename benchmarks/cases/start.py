@@ -147,6 +147,32 @@ def pluggy_without_plugins(_: Place) -> Callable[[], object]:
     return run
 
 
+def import_click(_: Place) -> Callable[[], object]:
+    def run() -> None:
+        import click
+
+        assert click.Group
+
+    return run
+
+
+def command_line(_: Place) -> Callable[[], object]:
+    """List all plugins from a shell: import, look for them, and write the table."""
+
+    def run() -> None:
+        from contextlib import redirect_stdout
+        from io import StringIO
+
+        from plugreg.cli import group
+
+        words = ["--store", "memory://", "--group", GROUP, "list"]
+        with redirect_stdout(StringIO()) as table:
+            group().main(words, standalone_mode=False)
+        assert len(table.getvalue().splitlines()) > 100
+
+    return run
+
+
 CASES = {
     each.name: each
     for each in (
@@ -192,6 +218,23 @@ CASES = {
                 Budget(of="plugreg, index", limit=1.2, against="stevedore, warm", sizes=(1_000,)),
             ),
             note="plux imports every plugin of its group to know their names",
+        ),
+        Case(
+            name="plugins listed from a shell",
+            how=How.ONCE,
+            together=False,
+            site=True,
+            warm=True,
+            counting="plugins",
+            sizes=(100,),
+            contestants=(
+                floor("import click", import_click),
+                ours("plugreg list", command_line),
+            ),
+            budgets=(
+                Budget(of="plugreg list", limit=0.080, kind=Kind.PLUS, against="import click"),
+            ),
+            note="both in a Python that has nothing imported yet",
         ),
     )
 }

@@ -167,7 +167,9 @@ def look(registry: PluginRegistry) -> Overview:
     failures: dict[str, tuple[ProcessFailure, ...]] = {}
     for failure in shared_failures(registry):
         failures[failure.slug] = (*failures.get(failure.slug, ()), failure)
-    return Overview(registry.plugins, registry.outlook(), processes, failures)
+    # Each record is composed once.
+    records = dict(registry.plugins.items())
+    return Overview(records, registry.outlook(), processes, failures)
 
 
 def shared_failures(registry: PluginRegistry) -> tuple[ProcessFailure, ...]:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, TextIO
-from unicodedata import east_asian_width
 
 FORMATS: Final = ("table", "json", "csv", "names", "count")
 """What ``--format`` may be."""
@@ -77,6 +76,8 @@ def width_of(text: str) -> int:
     """Return how many columns of a terminal a string takes."""
     if text.isascii():
         return len(text)
+    from unicodedata import east_asian_width
+
     return sum(2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
