@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, overload
 from plugreg._lifecycle.resolve import Describe
 from plugreg._state.ledger import FailureLedger
 from plugreg._state.probe_rows import ProbeRows, version_of
+from plugreg._support.slugs import Slug
 from plugreg.records import (
     FAILED,
     LOAD_STAGES,
@@ -78,6 +79,10 @@ class Catalogue:
     def report_of(self, known: KnownPlugin) -> ProbeReport | None:
         """Return the same for a plugin of a snapshot."""
         return None if known.spec is None else self._probe_rows.of(known.spec)
+
+    def requirements(self) -> Mapping[Slug, tuple[Slug, ...]]:
+        """Return the plugins that each wanted plugin depends on, for each that depends on any."""
+        return self._current().needs
 
     def all(self) -> Mapping[str, PluginRecord]:
         """Return every known plugin by slug, in alphabetical order, as of now."""

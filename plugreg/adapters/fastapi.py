@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from plugreg.admin import PAGE_PATH, AdminPage, make_responder
-from plugreg.api.http import OTHER_PATHS, Identify, Served, as_prefix
+from plugreg.api.http import OTHER_PATHS, Identify, Served, as_prefix, as_served
 from plugreg.api.operations import Operation
 from plugreg.exceptions import MissingExtraError
 
@@ -27,6 +27,7 @@ def create_router(
     prefix: str = "",
     dependencies: Sequence[Depends] = (),
     admin: AdminPage | bool = False,
+    extended: bool = False,
 ) -> APIRouter:
     """Return a router with the operations of the plugin API.
 
@@ -43,8 +44,10 @@ def create_router(
             not before public assets. They must not read the body.
         admin: Whether the page for operators is served, at ``admin/`` behind *prefix*, or its
             options.
+        extended: Whether plugins and settings have more fields, and there are more operations; see
+            `plugreg.api.PluginAPI`.
     """
-    responder = make_responder(registry, admin)
+    responder = make_responder(as_served(registry, extended=extended), admin)
     forward = Forwarder(responder, identify)
     document = responder.api.openapi()
     router = APIRouter(prefix=as_prefix(prefix))

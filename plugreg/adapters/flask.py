@@ -8,7 +8,7 @@ from urllib.parse import quote
 from plugreg.admin import PAGE_PATH, AdminPage, make_responder
 from plugreg.api.bodies import LONGEST, cut_short, parse_length
 from plugreg.api.errors import TooLargeError
-from plugreg.api.http import OTHER_PATHS, Form, Identify, Request, Served, as_prefix
+from plugreg.api.http import OTHER_PATHS, Form, Identify, Request, Served, as_prefix, as_served
 from plugreg.exceptions import MissingExtraError
 from plugreg.registry import PluginRegistry
 
@@ -31,6 +31,7 @@ def create_blueprint(
     prefix: str = "",
     name: str = "plugreg",
     admin: AdminPage | bool = False,
+    extended: bool = False,
 ) -> flask.Blueprint:
     """Return a blueprint that serves the plugin API and the files of plugins.
 
@@ -47,8 +48,10 @@ def create_blueprint(
         name: The name of the blueprint.
         admin: Whether the page for operators is served, at ``admin/`` behind *prefix*, or its
             options. Its endpoint is ``plugins_page``.
+        extended: Whether plugins and settings have more fields, and there are more operations; see
+            `plugreg.api.PluginAPI`.
     """
-    responder = make_responder(registry, admin)
+    responder = make_responder(as_served(registry, extended=extended), admin)
     blueprint = flask.Blueprint(name, __name__, url_prefix=as_prefix(prefix) or None)
     blueprint.record(_add_converter)
     blueprint.record(lambda state: _add_command(state, responder.api.registry, name))

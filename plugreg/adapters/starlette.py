@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from plugreg.admin import AdminPage, make_responder
 from plugreg.api.bodies import LONGEST
-from plugreg.api.http import Identify, Request, Responder, Served, as_prefix
+from plugreg.api.http import Identify, Request, Responder, Served, as_prefix, as_served
 from plugreg.exceptions import MissingExtraError
 
 try:
@@ -28,6 +28,7 @@ def create_app(
     identify: Identify | None = None,
     prefix: str = "",
     admin: AdminPage | bool = False,
+    extended: bool = False,
 ) -> Starlette:
     """Return an ASGI application for the plugin API and the files of plugins.
 
@@ -43,8 +44,10 @@ def create_app(
         prefix: Put before each path.
         admin: Whether the page for operators is served, at ``admin/`` behind *prefix*, or its
             options.
+        extended: Whether plugins and settings have more fields, and there are more operations; see
+            `plugreg.api.PluginAPI`.
     """
-    forward = Forwarder(make_responder(registry, admin), identify)
+    forward = Forwarder(make_responder(as_served(registry, extended=extended), admin), identify)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         request = requests.Request(scope, receive, send)

@@ -20,7 +20,7 @@ with without_plugins():
         UnsupportedMediaTypeError,
     )
     from plugreg.api.operations import Operation, Parameter, Service
-    from plugreg.api.plugin_api import PluginAPI
+    from plugreg.api.plugin_api import ExtendedPluginAPI, PluginAPI
 
 __all__ = [
     "APIError",
@@ -28,6 +28,7 @@ __all__ = [
     "Actor",
     "ConflictError",
     "CrossSiteError",
+    "ExtendedPluginAPI",
     "Grade",
     "InvalidError",
     "LengthRequiredError",

@@ -49,6 +49,28 @@ have slashes; ``{rest}`` is empty or begins with one.
 Served: TypeAlias = PluginRegistry | PluginAPI
 """What adapters serve: a registry, or a PluginAPI with the options of the host."""
 
+
+def as_served(served: Served, *, extended: bool) -> Served:
+    """Return what an adapter serves, with the extended API if the host asks for it.
+
+    Args:
+        served: The registry, or a PluginAPI with the options of the host.
+        extended: Whether a registry is served with the extended API.
+
+    Raises:
+        ValueError: If a PluginAPI was given that has not the extended API.
+    """
+    if not extended:
+        return served
+    if isinstance(served, PluginRegistry):
+        return PluginAPI(served, extended=True)
+    if not served.extended:
+        raise ValueError(
+            "extended=True is an option of the PluginAPI; write PluginAPI(registry, extended=True)"
+        )
+    return served
+
+
 Identify: TypeAlias = Callable[[Any], Actor | Awaitable[Actor | None] | None]
 """The host's function that returns the actor of a framework's request; None is anonymous."""
 

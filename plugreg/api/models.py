@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from copy import copy
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 from pydantic import (
@@ -90,7 +91,7 @@ class Model(BaseModel):
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields that were set, as JSON data."""
-        return self.model_dump(mode="json", exclude_unset=True)
+        return self.model_dump(mode="json", exclude_unset=True, by_alias=True)
 
 
 def make_patched(model: type[Model]) -> type[Model]:
@@ -247,3 +248,191 @@ class PaginatedPluginSettingList(PluginPage):
     """One page of the settings of all plugins."""
 
     results: list[SerializeAsAny[PluginSetting]]
+
+
+# -- the extended API ------------------------------------------------------------------------
+
+
+class PluginServing(Model):
+    """In how many of the live processes a plugin serves."""
+
+    serving: int
+    live: int
+
+
+class ExtendedPluginConfig(PluginConfig):
+    """A known plugin, with its state.
+
+    ``failures`` counts those of all processes; ``requires`` is known of wanted plugins only.
+    """
+
+    state: str = _read_only()
+    reason: str = _read_only()
+    wanted: bool = _read_only()
+    version: str | None = _read_only(default_factory=_absent)
+    requires: list[str] = _read_only()
+    required_by: list[str] = _read_only()
+    failures: int = _read_only()
+    circuit: str = _read_only()
+    isolated: bool = _read_only()
+    processes: PluginServing = _read_only()
+
+
+class PaginatedExtendedPluginConfigList(PluginPage):
+    """One page of plugins, with their states."""
+
+    results: list[ExtendedPluginConfig]
+
+
+class ExtendedPluginSetting(PluginSetting):
+    """A setting, with what a form needs. The default of a protected setting is null."""
+
+    protected: bool = _read_only()
+    hidden: bool = _read_only()
+    locked: bool = _read_only()
+    layer: str = _read_only()
+    default: str | None = _read_only(default_factory=_absent)
+    schema_: dict[str, Any] = _read_only(alias="schema")
+
+
+class ExtendedPluginUserSetting(ExtendedPluginSetting):
+    """A setting with one value for each user, with what a form needs."""
+
+    user: int = _read_only(description="The user")
+
+
+class PaginatedExtendedPluginSettingList(PluginPage):
+    """One page of the settings of all plugins, with what a form needs."""
+
+    results: list[SerializeAsAny[ExtendedPluginSetting]]
+
+
+class PluginRepairAction(Model):
+    """Something that can be done about a repair."""
+
+    name: str
+    label: str
+    command: str | None
+    url: str | None
+
+
+class PluginRepair(Model):
+    """Something that is wrong with plugins."""
+
+    code: str
+    severity: str
+    slug: str | None
+    title: str
+    text: str
+    actions: list[PluginRepairAction]
+
+
+class PluginProcess(Model):
+    """A process that shares the storage, by its last heartbeat."""
+
+    name: str
+    pid: int
+    host: str
+    generation: int
+    active: list[str]
+    errors: int
+    seen: datetime
+    since: datetime
+    narrowed: bool
+
+
+class PluginProcessFailure(Model):
+    """A failure of one plugin in one process."""
+
+    stage: str
+    name: str
+    message: str
+    exception_type: str | None
+    traceback: str
+    first_seen: datetime
+    last_seen: datetime
+    count: int
+    process: str
+    pid: int
+    host: str
+    is_running: bool
+
+
+class PluginChange(Model):
+    """A distribution that an installation would add, change or remove."""
+
+    name: str
+    kind: str
+    before: str | None
+    after: str | None
+    source: str | None
+    sha256: str | None
+    size: int | None
+    plugins: list[str]
+
+
+class PluginAuditEntry(Model):
+    """An attempt to change what is installed."""
+
+    when: datetime
+    actor: str | None
+    action: str
+    requirement: str
+    distribution: str | None
+    outcome: str
+    reasons: list[str]
+    seconds: float
+    changes: list[PluginChange]
+
+
+class PluginPlanRequest(Model):
+    """A distribution whose installation is to be planned."""
+
+    packagename: String = Field(
+        default_factory=str, description="The distribution, as a requirement of PEP 508"
+    )
+    url: String = Field(default_factory=str, description="Its source: an index or a repository")
+    version: String = Field(default_factory=str, description="Its version; empty for the newest")
+
+
+class PluginRefusal(Model):
+    """A reason that forbids a plan."""
+
+    rule: str
+    reason: str
+
+
+class PluginPlan(Model):
+    """The changes that an installation would make."""
+
+    requirement: str
+    allowed: bool
+    changes: list[PluginChange]
+    refusals: list[PluginRefusal]
+    plugins: list[str] | None
+    scripts: list[str]
+
+
+class PluginProbe(Model):
+    """What a plugin provides, or how it died, as seen in a child process."""
+
+    slug: str
+    version: str | None
+    at: datetime
+    outcome: str
+    detail: str
+    stdout: str
+    stderr: str
+    seconds: float
+    memory: int | None
+    mixins: dict[str, str]
+    settings: list[str]
+    user_settings: list[str]
+    hooks: list[str]
+    warnings: list[str]
+
+
+class PluginSchema(Model):
+    """The JSON Schema (2020-12) of a plugin's settings; locked ones are read-only."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")

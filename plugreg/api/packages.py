@@ -43,7 +43,7 @@ def install(call: OperationCall) -> PluginConfigInstall:
     fields = {"packagename": "", "url": "", "version": "", **call.fields()}
     if not fields["confirm"]:
         raise InvalidError({"confirm": ["Installation not confirmed"]})
-    requirement, index_url = _parse_requirement(fields)
+    requirement, index_url = parse_requirement(fields)
     packages = call.service.registry.packages
     if packages is None:
         raise InvalidError({"non_field_errors": ["Plugin installation is disabled"]})
@@ -54,7 +54,7 @@ def install(call: OperationCall) -> PluginConfigInstall:
         field = next(name for name in (error.field, "packagename", "url") if fields[name].strip())
         raise InvalidError({field: [error.reason]}) from None
     except InstallError as error:
-        raise _refusal(error) from None
+        raise refusal(error) from None
     fields |= {name: masked(fields[name]) for name in ("packagename", "url")}
     return InstallResult(
         **fields,
@@ -77,11 +77,16 @@ def uninstall(call: OperationCall) -> PluginUninstall:
     try:
         packages.uninstall(record.slug, delete_config=delete_config, actor=_audit_name(call.actor))
     except InstallError as error:
-        raise _refusal(error) from None
+        raise refusal(error) from None
     return PluginUninstall(delete_config=delete_config)
 
 
-def _refusal(error: InstallError) -> ConflictError | InvalidError:
+def refusal(error: InstallError) -> ConflictError | InvalidError:
+    """Return the refusal for an error of the installer.
+
+    Args:
+        error: The error.
+    """
     if isinstance(error, InstallBusyError):
         return ConflictError("Another installation is running")
     return InvalidError({"non_field_errors": error.reasons})
@@ -92,8 +97,15 @@ def _audit_name(actor: Actor) -> str:
     return "a service" if actor.id is None else f"user {actor.id}"
 
 
-def _parse_requirement(fields: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Return requirement and index of the fields of a body."""
+def parse_requirement(fields: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return requirement and index of the fields of a body.
+
+    Args:
+        fields: The fields ``packagename``, ``url`` and ``version``.
+
+    Raises:
+        InvalidError: If they name nothing that can be installed.
+    """
     name, url, version = (fields[field].strip() for field in ("packagename", "url", "version"))
     if not name and not url:
         sentence = "Either packagename or URL must be provided"

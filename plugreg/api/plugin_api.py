@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from typing import Any, Self, cast
 
-from plugreg.api import packages, plugins, settings
+from plugreg.api import extended, packages, plugins, settings
 from plugreg.api.openapi import make_document
 from plugreg.api.operations import Service
 
@@ -39,6 +40,14 @@ class PluginAPI(Service):
     Raises:
         ValueError: If an origin is one that no browser would send.
     """
+
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        """Return an object whose class has the operations that *extended* asks for."""
+        is_extended = bool(options.get("extended")) and not issubclass(cls, ExtendedPluginAPI)
+        made: Any = cls
+        if is_extended:
+            made = _extended(made)
+        return cast("Self", object.__new__(made))
 
     @property
     def service(self) -> Service:
@@ -78,3 +87,43 @@ class PluginAPI(Service):
     plugins_user_settings_partial_update, plugins_user_settings_update = (
         settings.change_user_setting
     )
+
+
+class ExtendedPluginAPI(PluginAPI):
+    """The same with more fields and operations; what `PluginAPI` with ``extended=True`` is.
+
+    Plugins have ``state``, ``reason``, ``wanted``, ``version``, ``requires``, ``required_by``,
+    ``failures``, ``circuit``, ``isolated`` and ``processes``; settings have ``protected``,
+    ``hidden``, ``locked``, ``layer``, ``default`` and ``schema``. A plugin whose slug is
+    ``repairs``, ``processes``, ``audit`` or ``plan`` can be listed, and has no path of its own.
+    """
+
+    # Their answers have more fields than those of the base.
+    plugins_list = extended.list_plugins  # type: ignore[assignment]
+    plugins_retrieve = extended.retrieve  # type: ignore[assignment]
+    plugins_settings_list_all = extended.list_all
+    plugins_settings_list = extended.list_settings
+    plugins_settings_retrieve = extended.retrieve_setting
+    plugins_settings_partial_update, plugins_settings_update = extended.change_setting
+    plugins_user_settings_list = extended.list_user_settings
+    plugins_user_settings_retrieve = extended.retrieve_user_setting
+    plugins_user_settings_partial_update, plugins_user_settings_update = (
+        extended.change_user_setting
+    )
+    plugins_repairs_list = extended.repairs
+    plugins_processes_list = extended.processes
+    plugins_audit_list = extended.audit
+    plugins_plan_create = extended.plan
+    plugins_probe_create = extended.probe
+    plugins_reset_create = extended.reset
+    plugins_failures_list = extended.failures
+    plugins_settings_schema_retrieve = extended.schema
+
+
+@cache
+def _extended(cls: Any) -> Any:
+    """Return a class with the rows of *cls*, and with those of the extended API."""
+    if cls is PluginAPI:
+        return ExtendedPluginAPI
+    # What a host's own class names wins.
+    return type(f"Extended{cls.__name__}", (cls, ExtendedPluginAPI), {})

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from plugreg import exceptions
+from plugreg._lifecycle.catalogue import Selection
 from plugreg._state.probe_report import ProbeFailedError, ProbeUnavailableError
 from plugreg._support.guard import safe_str
 from plugreg.api import models
@@ -55,20 +56,11 @@ def list_plugins(call: OperationCall) -> models.PaginatedPluginConfigList:
     Raises:
         InvalidError: If the list cannot be ordered as requested.
     """
-    conditions = ("active", "builtin", "installed", "mandatory", "sample")
-    selection = call.service.registry.catalogue.select(
-        Filters(
-            mixins=frozenset(_split_names(call.query["mixin"])),
-            **{name: call.query[name] for name in conditions},
-        ),
-        search=call.query["search"] or "",
-        ordering=_check_ordering(call.query["ordering"]),
-    )
-    rows, links = call.page(selection)
+    rows, links = select(call)
     # A record costs more than a line of the snapshot, which says all of most inactive plugins.
     report_of = call.service.registry.catalogue.report_of
     results = [
-        _plugin_config(
+        plugin_config(
             call,
             rows[index]
             if known.state is PluginState.ACTIVE or report_of(known) is not None
@@ -90,7 +82,7 @@ def retrieve(call: OperationCall) -> models.PluginConfig:
     Raises:
         PluginNotFoundError: If there is no such plugin.
     """
-    return models.PluginConfig(**_plugin_config(call, call.plugin()))
+    return models.PluginConfig(**plugin_config(call, call.plugin()))
 
 
 @update_operation("/api/plugins/{plugin}/activate/", SUPERUSER, models.PluginActivate, in_turn=True)
@@ -302,8 +294,34 @@ def ui_features(call: OperationCall) -> list[models.PluginUIFeature]:
     ]
 
 
-def _plugin_config(call: OperationCall, plugin: KnownPlugin | PluginRecord) -> dict[str, Any]:
-    """Return the fields of a plugin's PluginConfig."""
+def select(call: OperationCall) -> tuple[Selection, dict[str, Any]]:
+    """Return one page of the plugins that pass the filters of a call, and the fields of the page.
+
+    Args:
+        call: The call; its query has filters, search, order and page.
+
+    Raises:
+        InvalidError: If the list cannot be ordered as requested.
+    """
+    conditions = ("active", "builtin", "installed", "mandatory", "sample")
+    selection = call.service.registry.catalogue.select(
+        Filters(
+            mixins=frozenset(_split_names(call.query["mixin"])),
+            **{name: call.query[name] for name in conditions},
+        ),
+        search=call.query["search"] or "",
+        ordering=_check_ordering(call.query["ordering"]),
+    )
+    return call.page(selection)
+
+
+def plugin_config(call: OperationCall, plugin: KnownPlugin | PluginRecord) -> dict[str, Any]:
+    """Return the fields of a plugin's PluginConfig.
+
+    Args:
+        call: The call.
+        plugin: The plugin. A record has more to show.
+    """
     meta: dict[str, Any] = dict.fromkeys(_META)
     mixins: dict[str, Any] = {}
     if isinstance(plugin, PluginRecord):

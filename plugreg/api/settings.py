@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from plugreg._state.configuration import ListedSetting
 from plugreg._support.guard import Guard, plain, safe_str
@@ -16,7 +16,14 @@ from plugreg.api.errors import InvalidError, NotFoundError, shorten_name
 from plugreg.api.operations import PAGING, OperationCall, Parameter, operation, update_operation
 from plugreg.exceptions import PluginNotActiveError, PluginNotFoundError, SettingError
 from plugreg.records import PluginState
-from plugreg.settings.definition import SettingDefinition, as_text, choice_text, choices_of
+from plugreg.settings.definition import (
+    SettingDefinition,
+    as_text,
+    choice_text,
+    choices_of,
+    default_of,
+    text_of,
+)
 from plugreg.settings.references import NO_REFERENCE, has_reference
 from plugreg.settings.view import SettingsView
 
@@ -46,10 +53,11 @@ def list_all(call: OperationCall) -> models.PaginatedPluginSettingList:
     active, slug = call.query["plugin__active"], call.query["plugin__key"]
     listed = call.service.registry.config.listed(wanted=active, slug=slug)
     rows, links = call.page(listed)
+    model = _model_of(call, models.PluginSetting)
     results = [
-        _undeclared(row)
+        _undeclared(call, row)
         if row.view is None
-        else _ClientSettings(call, models.PluginSetting, row.slug, row.pk, row.view).show(row.key)
+        else _ClientSettings(call, model, row.slug, row.pk, row.view).show(row.key)
         for row in rows
     ]
     return models.PaginatedPluginSettingList(**links, results=results)
@@ -198,7 +206,30 @@ class _ClientSettings(NamedTuple, Generic[SettingModel]):
             # Ignored by the model of a setting that has no user.
             "user": self.user,
         }
+        if service.extended:
+            fields |= self._extension(definition)
         return self.model.model_validate(fields, context=service.native_values)
+
+    def _extension(self, definition: SettingDefinition) -> dict[str, Any]:
+        """Return the fields of a setting that only the extended API has."""
+        key, default = definition.key, None
+        is_protected = self.view.is_protected(key)
+        schema: dict[str, Any] = {}
+        with Guard():
+            schema = self.view.schema()["properties"][key]
+            if not is_protected and definition.default is not None:
+                default = self._scrubbed(text_of(definition, default_of(definition)))
+        return {
+            "protected": is_protected,
+            "hidden": definition.hidden or key.startswith("_"),
+            "locked": self.view.is_locked(key),
+            "layer": self.view.layer(key),
+            "default": default,
+            "schema": schema,
+        }
+
+    def _scrubbed(self, value: Any) -> Any:
+        return self.call.service.registry.config.scrubbed(self.slug, value, self.user)
 
     def _key(self) -> str:
         """Return the setting in the path, whatever its case. Raises NotFoundError."""
@@ -268,6 +299,18 @@ class _ClientSettings(NamedTuple, Generic[SettingModel]):
         return []
 
 
+def settings_of(call: OperationCall) -> SettingsView:
+    """Return the view of the settings of the plugin in the path.
+
+    Args:
+        call: The call, with the plugin in its path.
+
+    Raises:
+        NotFoundError: If the plugin is not active.
+    """
+    return _settings_of(call, models.PluginSetting).view
+
+
 def _settings_of(call: OperationCall, model: type[SettingModel]) -> _ClientSettings[SettingModel]:
     """Return the settings of the plugin in the path, which must be active. Raises NotFoundError."""
     registry, slug = call.service.registry, shorten_name(call.slug)
@@ -289,13 +332,25 @@ def _settings_of(call: OperationCall, model: type[SettingModel]) -> _ClientSetti
         raise not_active from None
     except PluginNotFoundError:
         raise not_installed from None
-    return _ClientSettings(call, model, record.slug, record.pk, view, user)
+    return _ClientSettings(call, _model_of(call, model), record.slug, record.pk, view, user)
 
 
-def _undeclared(row: ListedSetting) -> models.PluginSetting:
+def _model_of(call: OperationCall, model: type[SettingModel]) -> type[SettingModel]:
+    """Return the model of settings for a call, which has more fields in the extended API."""
+    if not call.service.extended:
+        return model
+    has_user = model is models.PluginUserSetting
+    extended: Any = models.ExtendedPluginUserSetting if has_user else models.ExtendedPluginSetting
+    return cast("type[SettingModel]", extended)
+
+
+def _undeclared(call: OperationCall, row: ListedSetting) -> models.PluginSetting:
     """Return a stored setting without a known definition: its value is never shown."""
-    words = dict.fromkeys(("name", "description", "units"), "")
-    return models.PluginSetting(
+    words: dict[str, Any] = dict.fromkeys(("name", "description", "units"), "")
+    if call.service.extended:
+        words |= {"protected": True, "hidden": False, "locked": False, "layer": "stored"}
+        words |= {"default": None, "schema": {}}
+    return _model_of(call, models.PluginSetting)(
         pk=_number(row.pk, row.key, None),
         key=row.key,
         value=MASK,

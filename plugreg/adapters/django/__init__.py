@@ -9,7 +9,7 @@ from typing import Any
 from plugreg.admin import PAGE_PATH, AdminPage, make_responder
 from plugreg.api.bodies import LONGEST, cut_short, parse_length, read_to_end
 from plugreg.api.errors import TooLargeError
-from plugreg.api.http import OTHER_PATHS, Form, Identify, Request, Served, as_prefix
+from plugreg.api.http import OTHER_PATHS, Form, Identify, Request, Served, as_prefix, as_served
 from plugreg.exceptions import MissingExtraError
 
 try:
@@ -37,6 +37,7 @@ def urlpatterns(
     prefix: str = "",
     csrf_exempt: bool = False,
     admin: AdminPage | bool = False,
+    extended: bool = False,
 ) -> list[URLPattern]:
     """Return URL patterns for the plugin API of a registry, to use or to include.
 
@@ -56,8 +57,10 @@ def urlpatterns(
         admin: Whether the page for operators is served, at ``admin/`` behind *prefix*, or its
             options. Django's CSRF protection always guards its forms. Its name is
             ``plugins_page``. Where Django's own admin is at that path, give a prefix.
+        extended: Whether plugins and settings have more fields, and there are more operations; see
+            `plugreg.api.PluginAPI`.
     """
-    responder = make_responder(registry, admin)
+    responder = make_responder(as_served(registry, extended=extended), admin)
 
     def view_of(template: str) -> Callable[..., HttpResponseBase]:
         is_page = template.startswith(PAGE_PATH)
