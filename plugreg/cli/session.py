@@ -107,6 +107,8 @@ class Session:
         """The beginning of a command line that reaches the same plugins."""
         from shlex import quote
 
+        from plugreg._support.url_secrets import without_credentials
+
         root = click.get_current_context().find_root()
         names = [root.info_name or "plugreg"]
         context: click.Context | None = click.get_current_context()
@@ -116,7 +118,9 @@ class Session:
                 mounted.append("plugreg")
             context = context.parent
         names += mounted[:1]
-        options = (("--app", self.app), ("--store", self.store), ("--group", self.group))
+        # A password is not shown, so that it must be typed again.
+        store = without_credentials(self.store) if self.store else None
+        options = (("--app", self.app), ("--store", store), ("--group", self.group))
         given = [part for name, value in options if value for part in (name, quote(value))]
         return " ".join([*names, *given])
 

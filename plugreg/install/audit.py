@@ -15,6 +15,7 @@ from types import NoneType
 from typing import Any, Final, Literal, get_args
 
 from plugreg._support.guard import plain
+from plugreg.exceptions import RecordCorruptError
 from plugreg.install.installer import Release
 from plugreg.install.plan import Change, Outdated
 from plugreg.records import PluginSpec
@@ -98,6 +99,16 @@ class Audit:
         rows = list(self._storage.read(_TABLE).items())
         latest = rows if limit is None else rows[max(0, len(rows) - limit) :]
         return tuple(_entry(key, row) for key, row in latest)
+
+    def damaged(self) -> tuple[RecordCorruptError, ...]:
+        """Return an error for each row that plugreg has not written. Writes nothing."""
+        found = []
+        for key, row in self._storage.read(_TABLE).items():
+            try:
+                _entry(key, row)
+            except RecordCorruptError as error:
+                found.append(error)
+        return tuple(found)
 
 
 def _key(entry: AuditEntry) -> str:

@@ -95,6 +95,11 @@ class Shop:
     def url(self) -> str:
         return f"tinydb:///{self.store}"
 
+    @property
+    def path(self) -> str:
+        """The PYTHONPATH by which the program finds the plugins without a host."""
+        return f"{self.site}{os.pathsep}{self.environ().get('PYTHONPATH', '')}"
+
     def plugin(self, slug, source=PLUGIN, version="1.0", *, metadata="", name="Discount") -> None:
         """Install a plugin."""
         module = f"shop_{slug.replace('-', '_')}"

@@ -118,7 +118,7 @@ class TestProgram:
             "list",
             "--format",
             "names",
-            env={"PYTHONPATH": f"{filled.site}:{filled.environ().get('PYTHONPATH', '')}"},
+            env={"PYTHONPATH": filled.path},
         )
 
         assert (done.code, done.out) == (0, "crash\ndiscount\ntax\n")

@@ -213,11 +213,10 @@ class TestDisks:
         url = f"tinydb:///{filled.store}?lock_timeout=0.2"
         storage = TinyDBStorage(filled.store)
         source = ("--store", url, "--group", "shop.plugins")
-        path = f"{filled.site}:{filled.environ().get('PYTHONPATH', '')}"
         with storage.transaction():
-            listed = filled.program(*source, "list", env={"PYTHONPATH": path})
+            listed = filled.program(*source, "list", env={"PYTHONPATH": filled.path})
             done = filled.program(
-                *source, "deactivate", "discount", "--json", env={"PYTHONPATH": path}
+                *source, "deactivate", "discount", "--json", env={"PYTHONPATH": filled.path}
             )
         storage.close()
 
@@ -248,8 +247,8 @@ class TestDisks:
                     os.write(filler, b"x" * 512)
             os.close(filler)
             source = ("--store", f"tinydb:///{store}", "--group", "shop.plugins")
-            path = f"{filled.site}:{filled.environ().get('PYTHONPATH', '')}"
-            done = filled.program(*source, "deactivate", "discount", env={"PYTHONPATH": path})
+            environ = {"PYTHONPATH": filled.path}
+            done = filled.program(*source, "deactivate", "discount", env=environ)
             after = store.read_bytes()
         finally:
             subprocess.run(["umount", str(small)], check=True)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sqlite3
+from contextlib import closing
 
+import click
 import pytest
 
-from plugreg.storage import TinyDBStorage
+from plugreg.cli.session import Session
+from plugreg.storage import SQLStorage, TinyDBStorage
 
 
 @pytest.fixture
@@ -102,6 +106,46 @@ class TestDamage:
             done = shop.program(*words, "--json")
             assert (done.code, done.document["error"]["code"]) == (5, "store"), words
         assert shop.store.read_text() == "{}"
+
+    def test_rows_of_other_tables(self, damaged):
+        """Those of the audit, and rows that are no JSON in a database."""
+        storage = TinyDBStorage(damaged.store)
+        with storage.transaction() as transaction:
+            transaction.put("audit", "yesterday", {"when": "?"})
+        storage.close()
+        rows = damaged.run("store", "check", "--json").document["rows"]
+        assert [row["row"] for row in rows] == ["audit:yesterday", "plugins:tax"]
+        assert damaged.run("audit").code == 5
+        assert damaged.run("store", "repair", "--set-aside", "audit:yesterday").code == 0
+        assert damaged.run("audit").code == 0
+
+    def test_a_row_of_a_database_that_is_no_json(self, shop, tmp_path):
+        """It is set aside by the very command that is printed."""
+        file = tmp_path / "plugins.db"
+        shop.options["storage"] = SQLStorage(f"sqlite:///{file}")
+        shop.plugin("discount")
+        shop.wish(discount=True)
+        with closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute(
+                "update plugreg_records set record = '{' where table_name = ?", (b"plugins",)
+            )
+        source = ("--store", f"sqlite:///{file}", "--group", "shop.plugins")
+        done = shop.program(*source, "list", env={"PYTHONPATH": shop.path})
+        assert done.code == 5
+        command = re.search(r"plugreg (--store .+ --set-aside .+)", done.err)[1]
+
+        assert shop.program(*shlex.split(command), env={"PYTHONPATH": shop.path}).code == 0
+        assert shop.program(*source, "list", env={"PYTHONPATH": shop.path}).code == 0
+
+    def test_a_password_is_in_no_command(self, damaged):
+        """It must be typed again."""
+        url = f"{damaged.url}?lock_timeout=5"
+        session = Session()
+        session.store = "postgresql+psycopg://shop:hunter2@db/shop"
+        with click.Context(click.Command("plugreg"), info_name="plugreg"):
+            assert session.command == "plugreg --store postgresql+psycopg://db/shop"
+            session.store = url
+            assert session.command.endswith(shlex.quote(url))
 
 
 class TestMoving:

@@ -35,8 +35,7 @@ def doctor(session: Session, *, probe: bool) -> Answer:
     if probe:
         _probe_what_serves_nowhere(session, registry)
     rows = [_row(repair) for repair in registry.repairs() if _counts(repair)]
-    known = {row["text"] for row in rows}
-    rows += [row for row in _store_rows(session) if row["text"] not in known]
+    rows += _store_rows(session)
     if probe:
         rows += list(_probe_rows(registry, {row["slug"] for row in rows}))
     order = [name for name, _, _ in _SIGNS]
@@ -79,9 +78,10 @@ def _row(repair: Repair) -> dict[str, Any]:
 
 def _store_rows(session: Session) -> list[dict[str, Any]]:
     """Return a row for each damaged row of the store that is no plugin's."""
+    known = {(error.table, error.key) for error in session.registry.damaged}
     rows = []
     for error in damaged_rows(session.storage):
-        if error.args in {other.args for other in session.registry.damaged}:
+        if (error.table, error.key) in known:
             continue
         action = {
             "name": "set-aside",

@@ -43,6 +43,8 @@ def damaged_rows(storage: Storage) -> list[RecordCorruptError]:
     Raises:
         StorageError: If the store cannot be read.
     """
+    from plugreg.install.audit import Audit
+
     found = {}
     with storage.transaction() as transaction:
         for table in transaction.tables():
@@ -51,7 +53,7 @@ def damaged_rows(storage: Storage) -> list[RecordCorruptError]:
                     found[table, key] = RecordCorruptError(table, key, record.reason)
     with PluginRegistry("plugreg", storage=storage).in_safe_mode() as registry:
         registry.load()
-        for error in registry.damaged:
+        for error in (*registry.damaged, *Audit(storage).damaged()):
             found.setdefault((error.table, error.key), error)
     return [found[place] for place in sorted(found)]
 
