@@ -257,7 +257,8 @@ def _extension(call: OperationCall) -> Callable[[PluginRecord], dict[str, Any]]:
     """Return what gives the further fields of plugins, all of them as of one moment."""
     registry = call.service.registry
     running = registry.shared.processes()
-    requires: dict[str, tuple[str, ...]] = {**registry.catalogue.requirements()}
+    needs_of = registry.catalogue.requirements()
+    requires: dict[str, tuple[str, ...]] = {str(slug): needs for slug, needs in needs_of.items()}
     required_by: dict[str, list[str]] = {}
     for slug, needs in requires.items():
         for need in needs:
