@@ -1,4 +1,4 @@
-"""The documentation in Chromium, opened from the disk: accessible, and searched without a server."""
+"""The documentation in Chromium, from the disk: accessible, and searched without a server."""
 
 from __future__ import annotations
 
