@@ -25,7 +25,7 @@ SOURCES := pyproject.toml README.md LICENSE pytest_plugreg.py $(shell find plugr
 export PYTHONSAFEPATH := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo serve test lint test-newest test-oldest test-browser test-next-pluggy browser bench \
+.PHONY: demo serve test lint test-newest test-oldest test-browser test-next-pluggy browser pictures bench \
 	bench-quick bench-hot docs docs-links clean always
 .DELETE_ON_ERROR:
 
@@ -147,6 +147,10 @@ test-oldest: .venv-oldest/done build/samples/done
 # The page in a real browser: part of the tests, which are skipped where there is none.
 test-browser: browser build/samples/done
 	$(TESTS) PLUGREG_TEST_NO_SKIP=1 .venv/bin/pytest $(AT_ONCE) tests/browser
+
+# The pictures of the page in the documentation, anew.
+pictures: browser build/samples/done
+	$(TESTS) PLUGREG_PICTURES=1 PLUGREG_TEST_NO_SKIP=1 .venv/bin/pytest tests/browser/test_pictures.py
 
 # Debian's package; elsewhere a program named chromium has to be on the path.
 browser: .venv/browser
