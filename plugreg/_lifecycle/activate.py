@@ -196,7 +196,7 @@ class Activator:
     def _check_mixins(
         self, slug: str, plugin: object
     ) -> tuple[list[MixinSpec], list[str], list[PluginFailure]]:
-        from plugreg.mixins._spec import contract_faults, has, is_enabled
+        from plugreg.mixins._spec import BASE, has, is_enabled
 
         present, enabled, failures = [], [], []
         for mixin in sorted(self._mixins, key=lambda mixin: mixin.order):
@@ -204,7 +204,11 @@ class Activator:
                 if not has(mixin, plugin):
                     continue
                 present.append(mixin)
-                faults = contract_faults(mixin, plugin)
+                faults: tuple[str, ...] = ()
+                if mixin is not BASE:
+                    from plugreg.mixins._contract import contract_faults
+
+                    faults = contract_faults(mixin, plugin)
                 if faults:
                     message = f"mixin {mixin.key!r}: {'; '.join(faults)}"
                     failures.append(_failure(slug, message, mixin.key))

@@ -13,8 +13,9 @@ from typing import Any, Final
 from plugreg._support.frozen import Frozen
 from plugreg._support.guard import cut, plain, safe_repr
 from plugreg.exceptions import MissingExtraError
+from plugreg.mixins._contract import callable_fault
 from plugreg.mixins._cron import parse_cron
-from plugreg.mixins._spec import MixinSpec, callable_fault
+from plugreg.mixins._spec import MixinSpec
 from plugreg.records import EMPTY
 
 CALENDAR: Final = MappingProxyType(

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NoReturn
 
 from plugreg.exceptions import PlugregError
-from plugreg.mixins._spec import MixinSpec, callable_fault
+from plugreg.mixins._contract import callable_fault
+from plugreg.mixins._spec import MixinSpec
 
 _PREFIXES: Final = ("validate_", "generate_")
 

@@ -7,16 +7,13 @@ transaction, so that no update can be lost between the two.
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import accumulate
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
 from plugreg._support.lazy import PerProcess
 from plugreg._support.slugs import has_utf8
@@ -216,64 +213,18 @@ def _check_name(name: Any) -> str:
     return name
 
 
-def refuse_constant(name: str) -> NoReturn:
-    """Refuse NaN and the infinities, which are not JSON, though Python parses them.
+def value_fault(value: Any, depth: int = 1) -> str | None:
+    """Return why a value cannot be stored, None if it can.
 
     Args:
-        name: The constant that was parsed.
-    """
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise ValueError("there is a number that is not finite")
-    return number
-
-
-_PARSER: Final = json.JSONDecoder(parse_constant=refuse_constant, parse_float=_finite)
-_SURROGATE: Final = r"\\u[dD][89a-fA-F]"
-_NO_BRACKETS: Final = r'"(?:[^"\\]|\\.)*"|[^"\[\]{}]+'
-
-
-def levels_of(text: str) -> int:
-    """Return how many objects and arrays stand inside one another in a JSON string, at most.
-
-    Args:
-        text: The string.
-    """
-    brackets = text.count("[") + text.count("{")
-    if brackets <= MAX_DEPTH:
-        return brackets
-    found = re.sub(_NO_BRACKETS, "", text, flags=re.DOTALL)
-    return max(accumulate(1 if bracket in "[{" else -1 for bracket in found), default=0)
-
-
-def parse_json(text: str) -> Any:
-    """Return the value of a JSON string.
-
-    Args:
-        text: The string.
-
-    Raises:
-        ValueError: If it is not JSON, is nested too deeply, or has a value that no store accepts.
-        RecursionError: If the caller has left too little of the stack, whatever the string is.
+        value: The value of a record, or a part of it.
+        depth: Its level in the record.
     """
     try:
-        value = _PARSER.decode(text)
-    except RecursionError:
-        if levels_of(text) <= MAX_DEPTH + 2:
-            raise
-        raise ValueError("it is nested too deeply") from None
-    # Few strings have such an escape, so the values of most need no check. The records of a whole
-    # file are two levels deeper, below the table and the tables.
-    if re.search(_SURROGATE, text):
-        try:
-            _copy_checked(value, -1)
-        except _Refused as refused:
-            raise ValueError(refused.args[-1]) from None
-    return value
+        _copy_checked(value, depth)
+    except _Refused as refused:
+        return str(refused.args[-1])
+    return None
 
 
 class Gate:

@@ -6,8 +6,9 @@ import json
 from typing import Any, Final
 
 from plugreg.exceptions import RecordCorruptError, StorageError, StorageFormatError
-from plugreg.storage.base import DamagedRecord, Record, Tables, refuse_constant
+from plugreg.storage.base import DamagedRecord, Record, Tables
 from plugreg.storage.contract import Storage, Transaction
+from plugreg.storage.parsing import refuse_constant
 from plugreg.storage.quiet_commits import TABLE as QUIET
 
 FORMAT: Final = 1

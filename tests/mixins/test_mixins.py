@@ -30,7 +30,8 @@ from plugreg.mixins import (
     navigation_tab_name,
     plugin_urls,
 )
-from plugreg.mixins._spec import contract_faults, has, is_enabled, run_activate
+from plugreg.mixins._contract import contract_faults
+from plugreg.mixins._spec import has, is_enabled, run_activate
 from plugreg.mixins.schedule import ScheduledTask, scheduled_tasks
 from plugreg.mixins.ui import FEATURE_GETTERS, UIRequest
 from plugreg.mixins.validation import ValidationFault, ask_generators, ask_validators

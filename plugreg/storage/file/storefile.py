@@ -27,8 +27,8 @@ from typing import Any, Final
 
 from plugreg._support.frozen import NamedTuple
 from plugreg.exceptions import StorageCorruptError, StorageFormatError, StorageUnavailableError
-from plugreg.storage.base import parse_json
 from plugreg.storage.memory import StoreState
+from plugreg.storage.parsing import parse_json
 
 FORMAT: Final = 1
 """The version of the file's layout. A file with a higher one is refused, never rewritten."""

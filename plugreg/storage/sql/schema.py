@@ -24,9 +24,8 @@ from plugreg.storage.base import (
     Changes,
     DamagedRecord,
     Record,
-    levels_of,
-    parse_json,
 )
+from plugreg.storage.parsing import levels_of, parse_json
 
 VERSION: Final = 1
 """The version that this plugreg creates, and the newest that it reads."""
