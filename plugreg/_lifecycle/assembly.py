@@ -370,7 +370,8 @@ class Assembly:
             stored=self.stored,
             heartbeat=None if self._is_unseen else self.heartbeat,
             asked=self._asked,
-            quarantine=self.quarantine,
+            leave=self._leave,
+            release=self._release,
             wait=options.reload_wait,
             environment=environment,
             isolation=self.isolation,
@@ -392,7 +393,20 @@ class Assembly:
         )
 
     def _enter(self, spec: PluginSpec) -> PluginFailure | None:
-        return None if self.quarantine is None else self.quarantine.enter(spec)
+        if self.quarantine is None:
+            return None
+        is_harmless = self.isolation is not None and self.isolation.isolates(spec)
+        return self.quarantine.enter(spec, is_harmless=is_harmless)
+
+    def _leave(self, served: Iterable[str] | None) -> None:
+        # It is made with the first plugin that is loaded.
+        quarantine = vars(self).get("quarantine")
+        if quarantine is not None:
+            quarantine.leave(served)
+
+    def _release(self, slug: str) -> None:
+        if self.quarantine is not None:
+            self.quarantine.release(slug)
 
     @property
     def _is_unseen(self) -> bool:

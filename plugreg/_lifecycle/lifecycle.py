@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from plugreg._lifecycle.protocols import Environment, Isolation
     from plugreg._state.asks import Ask
     from plugreg._state.heartbeat import Heartbeat, ProcessStatus
-    from plugreg._state.quarantine import Quarantine
 
 _SLOW: Final = 1.0
 """Seconds above which an import is slow."""
@@ -54,7 +53,9 @@ class LifeCycle:
         wait: Seconds that a change waits for the one before it.
         heartbeat: Stores what this process runs, None where no other process can read it.
         asked: Returns what all processes were asked to do after a revision.
-        quarantine: Marks what is loaded, None where no other process can read that.
+        leave: Called when nothing is being loaded any more, with the plugins in service, or with
+            None where that was ended.
+        release: Called before a plugin is tried that may have ended a process.
         environment: The environment of installed plugins, None without one.
         isolation: The isolated plugins, None without any.
         notify: Emits an event to plugins, once it may.
@@ -73,7 +74,8 @@ class LifeCycle:
         stored: StoredRows,
         heartbeat: Heartbeat | None,
         asked: Callable[[int], Sequence[Ask]],
-        quarantine: Quarantine | None,
+        leave: Callable[[Iterable[str] | None], None],
+        release: Callable[[str], None],
         wait: float,
         environment: Environment | None,
         isolation: Isolation | None,
@@ -91,7 +93,9 @@ class LifeCycle:
         self._plugin_rows = stored.plugin_rows
         self._heartbeat = heartbeat
         self._asked = asked
-        self._quarantine = quarantine
+        self._leave = leave
+        self.release: Final = release
+        """Lets a plugin be loaded again that ended a process. Raises StorageError."""
         # Revision up to which this process has done what all were asked to.
         self._asked_until: int | None = None
         self._environment = environment
@@ -187,11 +191,6 @@ class LifeCycle:
         if stored is not None:
             # The job is deferred, and not lost where Ctrl-C comes.
             self._is_behind = was_behind
-
-    def release(self, slug: str) -> None:
-        """Let a plugin be loaded again that ended a process. Raises StorageError."""
-        if self._quarantine is not None:
-            self._quarantine.release(slug)
 
     def reset(self, slug: str) -> None:
         """Close the circuit of a plugin, and try it again if it has failed."""
@@ -488,11 +487,6 @@ class LifeCycle:
             self._leave(None)
             raise
         return built, self._finish()
-
-    def _leave(self, served: Iterable[str] | None) -> None:
-        """Note that nothing is being loaded any more."""
-        if self._quarantine is not None:
-            self._quarantine.leave(served)
 
     def _finish(self) -> tuple[PluginFailure, ...]:
         """Do the rest of a published change; return its failures as they are recorded now.

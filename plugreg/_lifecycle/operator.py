@@ -75,7 +75,7 @@ class Operator(Frozen):
             snapshot = self.published.current()
             for target in self._check_permitted(slug, allow_missing=allow_missing):
                 for name in (target, *snapshot.dependants(target)):
-                    _check_probe(snapshot.plugins.get(name), probe)
+                    self._check_probe(snapshot.plugins.get(name), probe)
 
         def store() -> tuple[Mapping[Slug, bool | None], int]:
             wanted = dict.fromkeys(self._check_permitted(slug, allow_missing=allow_missing), True)
@@ -192,6 +192,22 @@ class Operator(Frozen):
             raise PluginNotFoundError(slug, hint)
         self.life.unregister(known.slug)
 
+    def _check_probe(self, known: KnownPlugin | None, probe: Callable[[str], ProbeReport]) -> None:
+        """Probe a plugin that could end this process, and is not in service.
+
+        Raises ProbeFailedError.
+        """
+        if known is None or known.spec is None or known.loaded is not None:
+            return
+        # One in a process of its own can end that process alone.
+        if self.catalogue.record(known.slug).isolated:
+            return
+        report = probe(known.slug)
+        if report.ends_host:
+            from plugreg._state.probe_report import ProbeFailedError
+
+            raise ProbeFailedError(report)
+
     def _check_permitted(self, slug: str, *, allow_missing: bool) -> tuple[Slug, ...]:
         """Return the plugin that is to be wanted; none if it was registered by hand.
 
@@ -241,14 +257,3 @@ class Operator(Frozen):
 
 def _is_manual(known: KnownPlugin) -> bool:
     return known.spec is not None and known.spec.source is Source.MANUAL
-
-
-def _check_probe(known: KnownPlugin | None, probe: Callable[[str], ProbeReport]) -> None:
-    """Probe a plugin that is installed and not in service. Raises ProbeFailedError."""
-    if known is None or known.spec is None or known.loaded is not None:
-        return
-    report = probe(known.slug)
-    if report.ends_host:
-        from plugreg._state.probe_report import ProbeFailedError
-
-        raise ProbeFailedError(report)

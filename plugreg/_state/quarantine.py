@@ -117,19 +117,20 @@ class Quarantine:
             "it is stored again which plugin is being loaded",
         )
 
-    def enter(self, spec: PluginSpec) -> PluginFailure | None:
+    def enter(self, spec: PluginSpec, *, is_harmless: bool = False) -> PluginFailure | None:
         """Mark that a plugin is loaded now; return why it must not be, None if it may.
 
         Args:
             spec: The plugin.
+            is_harmless: Whether it is loaded in a process of its own.
         """
         try:
             if self._rows is None:
                 self._rows = _Rows.read(self._storage)
-            mark = self._rows.mark_of(spec)
+            mark = None if is_harmless else self._rows.mark_of(spec)
             if mark is not None:
                 return PluginFailure(stage=Stage.IMPORT, slug=spec.slug, message=mark.reason)
-            if spec.source in _UNMARKED or self._rows.has_served(spec):
+            if is_harmless or spec.source in _UNMARKED or self._rows.has_served(spec):
                 self._put(None)
             else:
                 self._new[spec.slug] = spec

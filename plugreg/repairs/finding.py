@@ -11,6 +11,7 @@ from plugreg._calls.calling import OPEN_CIRCUIT
 from plugreg._lifecycle.recording import UNKNOWN_PLUGIN as OVERRIDES
 from plugreg._lifecycle.recording import SettingsHealth
 from plugreg._lifecycle.resolve import settle
+from plugreg._support.frozen import replace
 from plugreg._support.slugs import near
 from plugreg.records import (
     LOAD_STAGES,
@@ -34,7 +35,11 @@ _ORDER: Final = ("error", "warning", "info")
 def find_repairs(situation: Situation, operations: Operations) -> tuple[Repair, ...]:
     """Return what is wrong in a situation, errors first, then by code and plugin."""
     actions = Actions(operations)
-    found = [repair for find in _FINDERS for repair in find(situation, actions)]
+    found = [
+        repair if repair.actions else replace(repair, actions=(actions.read(repair.code),))
+        for find in _FINDERS
+        for repair in find(situation, actions)
+    ]
     found.sort(key=lambda each: (_ORDER.index(each.severity), each.code, each.slug or ""))
     return tuple(found)
 
@@ -44,7 +49,9 @@ def _repair(
     slug: str | None,
     text: str,
     actions: Iterable[RepairAction | None],
+    *,
     severity: Severity | None = None,
+    title: str = "",
 ) -> Repair:
     row = CODES[code]
     kept = tuple(action for action in actions if action is not None)
@@ -52,7 +59,7 @@ def _repair(
         code=code,
         severity=severity or row.severity,
         slug=slug,
-        title=row.title,
+        title=title or row.title,
         text=text,
         actions=kept,
     )
@@ -77,7 +84,8 @@ def _find_failed(situation: Situation, do: Actions) -> Iterator[Repair]:
             slug,
             _sentence(last, failures),
             _of_failed(stage, slug, known, do),
-            severity,
+            severity=severity,
+            title="Plugin serves with a fault" if stage in LOAD_STAGES and not is_off else "",
         )
 
 
@@ -87,7 +95,7 @@ def _serves(known: KnownPlugin | None) -> bool:
 
 def _sentence(last: PluginFailure, failures: list[PluginFailure]) -> str:
     more = len({failure.message for failure in failures}) - 1
-    text = last.message if not more else f"{last.message} (and {more} other failures)"
+    text = last.message if not more else f"{last.message} (and {more} more)"
     if isinstance(last, ProcessFailure):
         text = f"{text} [in process {last.process!r}, pid {last.pid}]"
     return text
@@ -236,7 +244,9 @@ def _find_settings(situation: Situation, do: Actions) -> Iterator[Repair]:
         for key, fault in situation.setting_faults.get(slug, {}).items():
             if key not in missing:
                 text = f"setting {key} of {slug!r}: {fault}"
-                yield _repair(codes.UNREADABLE, slug, text, [do.set_value(slug, key)], "warning")
+                yield _repair(
+                    codes.UNREADABLE, slug, text, [do.set_value(slug, key)], severity="warning"
+                )
 
 
 def _find_stored(situation: Situation, do: Actions) -> Iterator[Repair]:

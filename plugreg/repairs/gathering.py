@@ -97,6 +97,8 @@ class RepairFinder(Frozen):
         snapshot, rules = self.current(), self.stored.rules
         processes = self.heartbeat.processes(self.life.status())
         if rules.safe_mode:
+            # This process serves nothing, and is meant to.
+            processes = processes[1:]
             snapshot = self._as_if_started(snapshot)
         return Situation(
             snapshot=snapshot,
