@@ -10,6 +10,7 @@ GROUPS = {
     "lookups": "Looking plugins up",
     "settings": "Reading and writing settings",
     "lists": "A page of 50 out of a list",
+    "page": "The table of the page for operators",
     "activation": "Switching one plugin on",
     "readers": "Readers with a writer beside them",
     "memory": "Memory",
