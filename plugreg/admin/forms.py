@@ -60,36 +60,36 @@ class Field(Frozen):
     errors: tuple[str, ...] = ()
 
 
-def make_field(setting: Mapping[str, Any]) -> Field:
+def make_field(setting: Any) -> Field:
     """Return the field of a setting.
 
     Args:
-        setting: The setting, as JSON of the extended API.
+        setting: The setting, as the extended API shows it.
     """
-    schema = _plain(setting["schema"])
+    schema = _plain(setting.schema_)
     choices = tuple(
-        (str(c["value"]), str(c["display_name"] or c["value"])) for c in setting["choices"]
+        (str(c["value"]), str(c["display_name"] or c["value"])) for c in setting.choices
     )
-    text = "" if setting["value"] is None else str(setting["value"])
-    kind = _kind(schema, choices, text, is_protected=setting["protected"])
-    shown = "" if setting["protected"] else text
+    text = "" if setting.value is None else str(setting.value)
+    kind = _kind(schema, choices, text, is_protected=setting.protected)
+    shown = "" if setting.protected else text
     return Field(
-        key=setting["key"],
-        label=setting["name"] or setting["key"],
-        description=setting["description"],
+        key=setting.key,
+        label=setting.name or setting.key,
+        description=setting.description,
         kind=kind,
         value=shown,
         shown=shown,
-        units=setting["units"],
-        layer=setting["layer"],
-        is_locked=setting["locked"],
-        is_required=setting["required"],
-        is_protected=setting["protected"],
-        is_set=setting["layer"] != "default",
-        default=_words(setting["default"]),
+        units=setting.units,
+        layer=setting.layer,
+        is_locked=setting.locked,
+        is_required=setting.required,
+        is_protected=setting.protected,
+        is_set=setting.layer != "default",
+        default=setting.default or None,
         choices=_boxes(schema) if kind == "boxes" else choices,
         items=_items(shown) if kind in ("lines", "boxes") else (),
-        attributes=_attributes(schema, kind, is_protected=setting["protected"]),
+        attributes=_attributes(schema, kind, is_protected=setting.protected),
     )
 
 
@@ -206,9 +206,3 @@ def _attributes(schema: Mapping[str, Any], kind: Kind, *, is_protected: bool) ->
             del found["type"]
         return {name: value for name, value in found.items() if value is not None}
     return {}
-
-
-def _words(default: Any) -> str | None:
-    if default in (None, "") or isinstance(default, str):
-        return default or None
-    return json.dumps(default, ensure_ascii=False)

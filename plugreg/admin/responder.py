@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 from http.cookies import CookieError, SimpleCookie
@@ -17,7 +18,7 @@ from plugreg.admin.routes import NAVIGATION, ROUTES
 from plugreg.admin.templating import Templates, theme_css
 from plugreg.admin.tokens import MESSAGE_AGE, Signer
 from plugreg.admin.visits import Message, Redirect, Screen, Visit, access_of, sentences
-from plugreg.api import Actor, APIError
+from plugreg.api import Actor, APIError, PluginAPI
 from plugreg.api.bodies import read_pairs
 from plugreg.api.errors import MethodNotAllowedError, NotFoundError, PermissionDeniedError
 from plugreg.api.http import (
@@ -66,6 +67,7 @@ class AdminResponder(Responder):
 
     def __init__(self, registry: Served, options: AdminPage) -> None:
         super().__init__(registry)
+        self._extended = _extend(self.api)
         self._options = options
         self._templates = Templates(options)
         self._signer = Signer(self.api.registry)
@@ -120,7 +122,8 @@ class AdminResponder(Responder):
     def _visit(self, request: Request, actor: Actor | None) -> Visit:
         language = self._options.language or choose(request.header("accept-language"))
         return Visit(
-            api=self.api,
+            api=self._extended,
+            without_store=self.api,
             actor=actor if type(actor) is Actor else Actor.anonymous(),
             request=request,
             root=_root_of(request),
@@ -143,7 +146,7 @@ class AdminResponder(Responder):
         if wanted not in methods:
             raise MethodNotAllowedError(request.method, sorted({"HEAD", *methods}))
         show, operation = methods[wanted]
-        access = access_of(self.api, operation)
+        access = access_of(self._extended, operation)
         if access is None:
             raise NotFoundError
         access.check(visit.actor)
@@ -232,6 +235,11 @@ class AdminResponder(Responder):
         if request.header("if-none-match") == etag:
             return _response(304, headers)
         return _response(200, {"Content-Type": f"{kind}; charset=utf-8", **headers}, content)
+
+
+def _extend(api: PluginAPI) -> PluginAPI:
+    """Return the same API with the operations that the page needs."""
+    return api if api.extended else replace(api, extended=True)
 
 
 def _response(status: int, headers: Mapping[str, str], body: bytes = b"") -> Response:

@@ -61,12 +61,13 @@ def _can_install(visit: Visit) -> bool:
 
 
 READ, SWITCH, INSTALL = "plugins_list", "plugins_activate_partial_update", "plugins_install_create"
+REPAIRS, PROCESSES = "plugins_repairs_list", "plugins_processes_list"
 OWN = settings.OF_USER
 
 NAVIGATION: Final = (
     Place(_("Plugins"), "", READ),
-    Place(_("Needs attention"), "attention/", "plugins_list"),
-    Place(_("Processes"), "processes/", "plugins_list"),
+    Place(_("Needs attention"), "attention/", REPAIRS),
+    Place(_("Processes"), "processes/", PROCESSES),
     Place(_("Install"), "install/", INSTALL, _can_install),
     Place(_("My settings"), "my-settings/", OWN.list),
 )
@@ -89,11 +90,11 @@ ROUTES: Final[tuple[tuple[str, Mapping[str, tuple[Show, str]]], ...]] = (
             "POST": (settings.save_settings, settings.OF_PLUGIN.change),
         },
     ),
-    (f"{_PLUGIN}failures/", {"GET": (plugin.show_failures, "plugins_retrieve")}),
+    (f"{_PLUGIN}failures/", {"GET": (plugin.show_failures, "plugins_failures_list")}),
     (f"{_PLUGIN}runtime/", {"GET": (plugin.show_runtime, "plugins_retrieve")}),
     (f"{_PLUGIN}files/", {"GET": (plugin.show_files, "plugins_retrieve")}),
-    (f"{_PLUGIN}probe/", {"POST": (plugin.probe, SWITCH)}),
-    (f"{_PLUGIN}reset/", {"POST": (plugin.reset, SWITCH)}),
+    (f"{_PLUGIN}probe/", {"POST": (plugin.probe, "plugins_probe_create")}),
+    (f"{_PLUGIN}reset/", {"POST": (plugin.reset, "plugins_reset_create")}),
     (
         f"{_PLUGIN}delete/",
         {
@@ -111,15 +112,18 @@ ROUTES: Final[tuple[tuple[str, Mapping[str, tuple[Show, str]]], ...]] = (
     (
         "attention/",
         {
-            "GET": (attention.show_repairs, "plugins_list"),
+            "GET": (attention.show_repairs, REPAIRS),
             "POST": (attention.run_action, SWITCH),
         },
     ),
-    ("processes/", {"GET": (processes.show_processes, "plugins_list")}),
+    ("processes/", {"GET": (processes.show_processes, PROCESSES)}),
     ("processes/reload/", {"POST": (processes.reload, "plugins_reload_create")}),
     (
         "install/",
-        {"GET": (installing.show_install, INSTALL), "POST": (installing.plan, INSTALL)},
+        {
+            "GET": (installing.show_install, INSTALL),
+            "POST": (installing.plan, "plugins_plan_create"),
+        },
     ),
     ("install/start/", {"POST": (installing.start, INSTALL)}),
     (r"install/jobs/(?P<job>[0-9a-f]+)/", {"GET": (installing.show_job, INSTALL)}),

@@ -11,8 +11,7 @@ from plugreg.admin.options import AdminPage
 from plugreg.api import Access, Actor, APIError, PluginAPI
 from plugreg.api.errors import NotFoundError
 from plugreg.api.http import Request
-from plugreg.exceptions import StorageError
-from plugreg.records import EMPTY, PluginFailure, ProcessFailure, ProcessRecord
+from plugreg.records import EMPTY
 
 MOST_LINES: Final = 8
 """The most lines of a message, which travels in a cookie."""
@@ -64,7 +63,8 @@ class Visit(Frozen):
     """One request of an actor whom the access rule of the screen allows.
 
     Attributes:
-        api: The operations.
+        api: The operations of the extended API.
+        without_store: Those of the plain API, which need no store to read.
         actor: Who asks.
         request: The request.
         root: Path of the page, with a slash at its end.
@@ -76,6 +76,7 @@ class Visit(Frozen):
     """
 
     api: PluginAPI
+    without_store: PluginAPI
     actor: Actor
     request: Request
     root: str
@@ -112,20 +113,6 @@ class Visit(Frozen):
         if access_of(self.api, operation) is None:
             raise NotFoundError
         return getattr(self.api, operation)(self.actor, **arguments)
-
-    def processes(self) -> tuple[ProcessRecord, ...] | None:
-        """Return the processes that share the storage, None while that cannot be read."""
-        try:
-            return self.api.registry.shared.processes()
-        except StorageError:
-            return None
-
-    def failures(self) -> tuple[ProcessFailure, ...] | tuple[PluginFailure, ...]:
-        """Return the failures of all processes, of this one while the storage cannot be read."""
-        try:
-            return self.api.registry.shared.failures()
-        except StorageError:
-            return self.api.registry.errors
 
     def address(self, path: str = "", /, **query: object) -> str:
         """Return the address of a screen.

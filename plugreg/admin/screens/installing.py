@@ -146,7 +146,7 @@ def _screen(visit: Visit, requirement: str, wrong: str = "") -> Screen:
         "wrong": wrong,
         "generations": generations,
         "fault": fault,
-        "audit": tuple(reversed(packages.audit(MOST_ENTRIES))),
+        "audit": visit.call("plugins_audit_list")[: -MOST_ENTRIES - 1 : -1],
     }
     message = Message("alert", wrong) if wrong else None
     return Screen("install.html", values, 400 if wrong else 200, message)

@@ -9,9 +9,9 @@ from plugreg.admin.relations import needed_by, needs_of, plan_of
 from plugreg.admin.screens.tabs import show_tab
 from plugreg.admin.visits import Message, Redirect, Screen, Visit, sentences
 from plugreg.api import APIError
-from plugreg.api.errors import NotFoundError
+from plugreg.api.errors import NotFoundError, UnavailableError
 from plugreg.api.http import ASSETS_PATH
-from plugreg.exceptions import InstallError, PluginNotActiveError, PlugregError
+from plugreg.exceptions import InstallError, PluginNotActiveError
 from plugreg.records import PluginRecord
 
 MOST_FILES = 500
@@ -43,14 +43,12 @@ def show_overview(visit: Visit, plugin: str) -> Screen:
     record = _record(visit, plugin)
     shown = ("title", "version", "description", "author", "license", "website", "module")
     facts = {name: getattr(record, name) for name in shown}
-    config = visit.call("plugins_retrieve", plugin=plugin)
     # All that could be switched on, so that plugins that are off count, too.
     plan = plan_of(visit.api.registry, visit.api.registry.plugins)
     values = {
         "facts": visit.api.registry.config.scrubbed(record.slug, facts),
         "needs": needs_of(plan, plugin),
         "needed_by": needed_by(plan, plugin),
-        "path": config.meta.get("package_path"),
         "hooks": _hooks(visit, record),
         "probe": visit.api.registry.probed(plugin),
         "panel": _panel(visit, plugin),
@@ -65,13 +63,13 @@ def show_failures(visit: Visit, plugin: str) -> Screen:
         visit: The visit.
         plugin: The plugin.
     """
-    slug = _record(visit, plugin).slug
-    found = [f for f in visit.failures() if f.slug == slug]
-    values = {
-        "failures": sorted(found, key=lambda failure: failure.last_seen, reverse=True),
-        # Tracebacks name the folders of the server.
-        "may_trace": visit.may("plugins_status_retrieve"),
-    }
+    try:
+        found = visit.call("plugins_failures_list", plugin=plugin)
+    except UnavailableError:
+        # Those of this process need no store.
+        slug = _record(visit, plugin).slug
+        found = [failure for failure in visit.api.registry.errors if failure.slug == slug]
+    values = {"failures": sorted(found, key=lambda failure: failure.last_seen, reverse=True)}
     return show_tab(visit, plugin, "failures", values)
 
 
@@ -82,11 +80,18 @@ def show_runtime(visit: Visit, plugin: str) -> Screen:
         visit: The visit.
         plugin: The plugin.
     """
-    registry = visit.api.registry
+    dispatch = visit.api.registry.dispatch
+    try:
+        may_look = visit.may("plugins_processes_list")
+        processes = visit.call("plugins_processes_list") if may_look else None
+    except UnavailableError:
+        processes = None
     values = {
-        "stats": [stats for stats in registry.dispatch.stats() if stats.slug == plugin],
-        "running": [call for call in registry.dispatch.running() if call.slug == plugin],
-        "processes": [(process, plugin in process.active) for process in visit.processes() or ()],
+        "stats": [stats for stats in dispatch.stats() if stats.slug == plugin],
+        "running": [call for call in dispatch.running() if call.slug == plugin],
+        "processes": processes and [(process, plugin in process.active) for process in processes],
+        # Stacks and tracebacks name the folders of the server.
+        "may_trace": visit.may("plugins_failures_list"),
     }
     return show_tab(visit, plugin, "runtime", values)
 
@@ -104,7 +109,7 @@ def show_files(visit: Visit, plugin: str) -> Screen:
         assets = registry.asset_files(record.slug)
     except PluginNotActiveError:
         assets = None
-    may_audit = visit.may("plugins_metadata_retrieve")
+    may_audit = visit.may("plugins_audit_list")
     entries = registry.packages.audit() if registry.packages is not None and may_audit else ()
     values = {
         "assets": None if assets is None else sorted(assets.items())[:MOST_FILES],
@@ -126,10 +131,14 @@ def probe(visit: Visit, plugin: str) -> Redirect:
     """
     here = visit.address(f"plugins/{plugin}/")
     try:
-        report = visit.api.registry.probe(_record(visit, plugin).slug)
-    except PlugregError as error:
+        report = visit.call("plugins_probe_create", plugin=plugin)
+    except NotFoundError:
+        raise
+    except APIError as error:
         words = visit.text("%(slug)s was not probed: %(reason)s")
-        return Redirect(here, Message("alert", words % {"slug": plugin, "reason": error}))
+        return Redirect(
+            here, Message("alert", words % {"slug": plugin, "reason": sentences(error)})
+        )
     if report.outcome == "ok":
         words = visit.text("%(slug)s was probed: it loads.")
         return Redirect(here, Message("status", words % {"slug": plugin}))
@@ -144,10 +153,7 @@ def reset(visit: Visit, plugin: str) -> Redirect:
         visit: The visit.
         plugin: The plugin.
     """
-    registry, slug = visit.api.registry, _record(visit, plugin).slug
-    registry.reset(slug)
-    if len(visit.processes() or ()) > 1:
-        registry.shared.ask("reset", slug)
+    visit.call("plugins_reset_create", plugin=plugin)
     words = visit.text("%(slug)s is called again: its circuit is closed.") % {"slug": plugin}
     return Redirect(visit.address(f"plugins/{plugin}/runtime/"), Message("status", words))
 

@@ -11,7 +11,7 @@ def show_processes(visit: Visit) -> Screen:
     Args:
         visit: The visit.
     """
-    found = visit.api.registry.shared.processes()
+    found = visit.call("plugins_processes_list")
     newest = max((process.generation for process in found), default=0)
     everywhere = set(visit.api.registry.active) | {slug for p in found for slug in p.active}
     rows = [

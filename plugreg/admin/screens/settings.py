@@ -100,30 +100,8 @@ def _own_forms(visit: Visit) -> dict[str, list[Field]]:
 
 def _fields(visit: Visit, kind: Kind, plugin: str) -> list[Field]:
     """Return the fields of a form. Raises NotFoundError unless the plugin is active."""
-    found = [setting.to_json() for setting in visit.call(kind.list, plugin=plugin)]
-    if found and "layer" not in found[0]:
-        registry = visit.api.registry
-        view = (
-            registry.settings(plugin)
-            if kind is OF_PLUGIN
-            else registry.user_settings(plugin, visit.actor.id or 0)
-        )
-        schema = view.schema()["properties"]
-        for f in found:
-            k = f["key"]
-            f |= {
-                "layer": view.layer(k),
-                "locked": view.is_locked(k),
-                "protected": view.is_protected(k),
-                "hidden": view.definitions[k].hidden,
-                "schema": schema[k],
-                "default": schema[k].get("default"),
-            }
-    return [
-        make_field(setting)
-        for setting in found
-        if not setting["hidden"] and not setting["key"].startswith("_")
-    ]
+    found = visit.call(kind.list, plugin=plugin)
+    return [make_field(setting) for setting in found if not setting.hidden]
 
 
 def _save(

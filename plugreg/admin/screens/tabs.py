@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from plugreg.admin.languages import mark as _
+from plugreg.admin.reading import read_line
 from plugreg.admin.visits import Screen, Visit
 
 TABS: Final = (
     ("overview", _("Overview"), "", "plugins_retrieve"),
     ("settings", _("Settings"), "settings/", "plugins_settings_list"),
-    ("failures", _("Failures"), "failures/", "plugins_retrieve"),
+    ("failures", _("Failures"), "failures/", "plugins_failures_list"),
     ("runtime", _("Runtime"), "runtime/", "plugins_retrieve"),
     ("files", _("Files and audit"), "files/", "plugins_retrieve"),
 )
@@ -30,10 +31,8 @@ def show_tab(visit: Visit, plugin: str, tab: str, values: Mapping[str, Any]) -> 
     Raises:
         NotFoundError: If there is no such plugin.
     """
-    config = visit.call("plugins_retrieve", plugin=plugin)
     common = {
-        "config": config,
-        "record": visit.api.registry.get(plugin),
+        "line": read_line(visit, plugin),
         "tab": tab,
         "tabs": [row for row in TABS if visit.may(row[3])],
         "may_switch": visit.may("plugins_activate_partial_update"),

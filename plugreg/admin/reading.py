@@ -1,0 +1,129 @@
+"""What the screens show of plugins: the API's answers, and what is left of them without a store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plugreg._support.frozen import Frozen
+from plugreg.admin.visits import Visit
+from plugreg.api.errors import UnavailableError
+from plugreg.records import PluginRecord
+
+
+class PluginLine(Frozen):
+    """One plugin, as the actor of a visit may see it.
+
+    Attributes:
+        slug: The plugin.
+        title: Its title, or its name.
+        version: Its version, "" if it is unknown.
+        state: Its state.
+        reason: Why it is not in service.
+        wanted: Whether it is wanted active.
+        serving: How many processes have it in service.
+        live: How many processes there are, None while the store cannot be read.
+        failures: Number of failures in all processes.
+        circuit: State of its circuit.
+        isolated: Whether it runs in a process of its own.
+        distribution: Name of its distribution.
+        module: Its module or file, as far as the actor may know it.
+        mixins: Names of its capabilities.
+        is_mandatory: Whether the host requires it.
+        is_installed: Whether it is there.
+        is_stored: Whether anything is stored of it.
+    """
+
+    slug: str
+    title: str
+    version: str
+    state: str
+    reason: str
+    wanted: bool
+    serving: int
+    live: int | None
+    failures: int
+    circuit: str
+    isolated: bool
+    distribution: str | None
+    module: str | None
+    mixins: tuple[str, ...]
+    is_mandatory: bool
+    is_installed: bool
+    is_stored: bool
+
+
+def read_lines(visit: Visit, search: str = "") -> list[PluginLine]:
+    """Return the plugins that a search finds.
+
+    Args:
+        visit: The visit.
+        search: Words that must be in key or name.
+    """
+    try:
+        return [_line(config) for config in visit.call("plugins_list", search=search).results]
+    except UnavailableError:
+        found = visit.without_store.plugins_list(visit.actor, search=search).results
+        return [_line_without_store(visit, config) for config in found]
+
+
+def read_line(visit: Visit, plugin: str) -> PluginLine:
+    """Return one plugin.
+
+    Args:
+        visit: The visit.
+        plugin: The plugin.
+
+    Raises:
+        NotFoundError: If there is no such plugin.
+    """
+    try:
+        return _line(visit.call("plugins_retrieve", plugin=plugin))
+    except UnavailableError:
+        config = visit.without_store.plugins_retrieve(visit.actor, plugin=plugin)
+        return _line_without_store(visit, config)
+
+
+def _line(config: Any) -> PluginLine:
+    processes = config.processes
+    return _make(
+        config,
+        version=config.version or "",
+        state=config.state,
+        reason=config.reason,
+        serving=processes.serving,
+        live=processes.live,
+        failures=config.failures,
+        circuit=config.circuit,
+        isolated=config.isolated,
+    )
+
+
+def _line_without_store(visit: Visit, config: Any) -> PluginLine:
+    """Return what this process knows of a plugin; why it is in its state stays unsaid."""
+    record: PluginRecord = visit.api.registry.get(config.key)
+    return _make(
+        config,
+        version=record.version or "",
+        state=str(record.state),
+        reason="",
+        serving=0,
+        live=None,
+        failures=len(record.errors),
+        circuit=record.circuit,
+        isolated=record.isolated,
+    )
+
+
+def _make(config: Any, **more: Any) -> PluginLine:
+    return PluginLine(
+        slug=config.key,
+        title=config.meta.get("human_name") or config.name or config.key,
+        wanted=config.active,
+        distribution=config.package_name,
+        module=config.meta.get("package_path"),
+        mixins=tuple(mixin["human_name"] for mixin in config.mixins.values()),
+        is_mandatory=config.is_mandatory,
+        is_installed=config.is_installed,
+        is_stored=bool(config.pk),
+        **more,
+    )
