@@ -12,14 +12,16 @@ from dataclasses import field
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib import import_module
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from plugreg._support import guard as _guard
 from plugreg._support.frozen import Frozen, replace
 from plugreg._support.slugs import Slug, has_utf8, near
 from plugreg.exceptions import NotReadyYet, PluginNotActiveError, PluginNotFoundError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CircuitState = Literal["closed", "open", "half-open"]
 """``closed`` lets calls through, ``open`` none, ``half-open`` one, on trial."""
@@ -298,6 +300,8 @@ class PluginSpec(Frozen):
     @property
     def folder(self) -> Path:
         """Folder of plugins that contains the file or package at ``path``."""
+        from pathlib import Path
+
         file = Path(self.path or "")
         return file.parent.parent if file.name == "__init__.py" else file.parent
 
@@ -807,6 +811,8 @@ class PluginRecord(Frozen):
         """The file of a plugin in a folder of plugins, None for others."""
         if self._spec is None or self._spec.path is None or self._spec.group is not None:
             return None
+        from pathlib import Path
+
         return Path(self._spec.path)
 
     @property

@@ -7,7 +7,6 @@ writing it, whatever threads and exit functions the plugin has left.
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import pickle
@@ -21,6 +20,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from plugreg._lifecycle.load import Acceptance, load
 from plugreg._support.guard import LONGEST_MESSAGE, Guard, cut, plain, safe_str
+from plugreg._support.imported import named
 from plugreg.hooks import PluginManager
 from plugreg.mixins import SettingsMixin
 from plugreg.mixins.settings import version_fault
@@ -176,17 +176,6 @@ def _mixins_of(cls: type, request: ProbeRequest) -> list[str]:
         for key, module, qualname in request.mixins
         if isinstance(mixin := named(module, qualname), type) and issubclass(cls, mixin)
     ]
-
-
-def named(module: str, qualname: str) -> Any:
-    """Return the attribute of an imported module by its dotted name, None where there is none.
-
-    Nothing is imported: a plugin that derives from a class has imported its module. No code runs.
-    """
-    found: Any = sys.modules.get(module)
-    for name in qualname.split("."):
-        found = inspect.getattr_static(found, name, None)
-    return found
 
 
 def _setting(definition: SettingDefinition) -> dict[str, Any]:

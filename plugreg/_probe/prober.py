@@ -22,7 +22,7 @@ from pathlib import Path
 from threading import Thread
 from typing import IO, Any, Final, NamedTuple
 
-from plugreg._probe.child import REPORT, REQUEST, ProbeRequest, named
+from plugreg._probe.child import REPORT, REQUEST, ProbeRequest
 from plugreg._state.probe_report import (
     ProbeOutcome,
     ProbeReport,
@@ -30,6 +30,7 @@ from plugreg._state.probe_report import (
     report_from,
 )
 from plugreg._state.probe_rows import ProbeRows, version_of
+from plugreg._support.imported import named
 from plugreg._support.process import (
     GRACE,
     end,

@@ -17,6 +17,7 @@ from plugreg.hooks._specs import PlugregSpecs, hookimpl, hookspec
 if TYPE_CHECKING:
     from pluggy import HookCallError, PluginValidationError
 
+    from plugreg.hooks._found import FoundHook, HookFinder
     from plugreg.hooks._manager import PluginManager
     from plugreg.hooks._order import Position
     from plugreg.hooks._rows import ASYNC_TWIN, AsyncOnly, BothWays, Row, refuse
@@ -29,6 +30,10 @@ else:
             from plugreg.hooks._order import Position
 
             return Position
+        if name in ("FoundHook", "HookFinder"):
+            from plugreg.hooks import _found
+
+            return vars(_found)[name]
         if name in __all__:
             import pluggy
 
@@ -46,7 +51,9 @@ __all__ = [
     "ASYNC_TWIN",
     "AsyncOnly",
     "BothWays",
+    "FoundHook",
     "HookCallError",
+    "HookFinder",
     "HookSubset",
     "HookTable",
     "Implementations",

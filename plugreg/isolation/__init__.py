@@ -9,22 +9,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from plugreg.exceptions import PluginNotBoundError
-from plugreg.isolation.options import Isolated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from plugreg.isolation.options import Isolated
     from plugreg.isolation.records import ProcessInfo
     from plugreg.plugin import Plugin
 else:
 
     def __getattr__(name: str) -> object:
-        # PEP 562: the options of a host need no more.
-        if name != "ProcessInfo":
+        # PEP 562: the process of a plugin needs neither.
+        if name == "Isolated":
+            from plugreg.isolation import options as module
+        elif name == "ProcessInfo":
+            from plugreg.isolation import records as module
+        else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from plugreg.isolation.records import ProcessInfo
-
-        return ProcessInfo
+        return getattr(module, name)
 
 
 __all__ = ["Isolated", "ProcessInfo", "call_host"]

@@ -6,7 +6,6 @@ prints cannot imitate it.
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 import socket
@@ -19,7 +18,7 @@ from typing import Any, Final, NoReturn
 from plugreg._support.guard import Guard
 from plugreg.isolation.faults import error_to_data
 from plugreg.isolation.frames import Line
-from plugreg.isolation.link import HostLink, HostLogs
+from plugreg.isolation.link import HostLink
 from plugreg.isolation.protocol import BEGIN, END, ERROR, HOOK, LOAD, METHOD, VALUE, answer
 from plugreg.isolation.service import Limits, PluginService, dump
 
@@ -54,6 +53,8 @@ class Server:
         self.service = PluginService(link)
         self._loop: Any = None
         self._limits = Limits(None, None)
+        self._level = 0
+        self._has_logs = False
 
     def add_line(self, sock: socket.socket, kind: str) -> None:
         """Serve another line of calls."""
@@ -80,6 +81,8 @@ class Server:
                 if operation == HOOK:
                     link.wait_for(int(version))
                     self._limits.begin_call()
+                    if not self._has_logs:
+                        self.send_logs()
                     kind, result = VALUE, hooks[name](value)
                 elif operation == END:
                     return
@@ -98,6 +101,14 @@ class Server:
                 send(len(body).to_bytes(4, "big") + body)
             except OSError:
                 return
+
+    def send_logs(self) -> None:
+        """Send what is logged from now on, if the plugin has imported the module for it."""
+        if not self._has_logs and "logging" in sys.modules:
+            from plugreg.isolation.logs import HostLogs
+
+            self._has_logs = True
+            HostLogs(self._link.send, self._level)
 
     def report(self, error: BaseException) -> bytes:
         """Return an exception as data. What is to end the process ends it."""
@@ -127,7 +138,9 @@ class Server:
             self._prepare(request)
             return dump(self.service.load(request) | {"pid": os.getpid()})
         assert operation == BEGIN, operation
-        return dump(self.service.begin(pickle.loads(value)))  # noqa: S301 - as above
+        self.send_logs()
+        request = pickle.loads(value)  # noqa: S301 - as above
+        return dump(self.service.begin(request, self.send_logs))
 
     def _prepare(self, request: Any) -> None:
         """Set up the process before any code of the plugin runs in it."""
@@ -139,9 +152,7 @@ class Server:
             stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
         # It writes to stderr where the process crashed.
         faulthandler.enable()
-        root = logging.getLogger()
-        root.addHandler(HostLogs(self._link))
-        root.setLevel(request.level)
+        self._level = request.level
         self._limits = Limits(request.memory, request.cpu_seconds)
         self._limits.apply()
         if self._ready >= 0:

@@ -11,9 +11,11 @@ import base64
 import json
 import pickle
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from types import NoneType, UnionType
-from typing import Any, Final, Literal, Protocol, Union, get_args, get_origin
+from math import isfinite
+from types import MappingProxyType, NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Union, get_args, get_origin
 
 from plugreg._support.frozen import Frozen
 from plugreg._support.guard import Guard, explain, plain, safe_repr
@@ -28,6 +30,7 @@ Fits = Callable[[Any], bool]
 
 _dumps: Final = json.JSONEncoder(separators=(",", ":")).encode
 _loads: Final = json.loads
+_decode: Final = json.JSONDecoder().raw_decode
 
 
 class Signature(Frozen):
@@ -44,27 +47,30 @@ class Signature(Frozen):
     result: Any = Any
 
 
-class Codec(Protocol):
-    """Sends the arguments and results of one function."""
+if TYPE_CHECKING:
+    # Making a protocol takes as long as importing a module, and each process would wait for it.
 
-    def pack_arguments(self, values: Sequence[Any], names: Sequence[str] = ()) -> bytes:
-        """Return the bytes of the values of some arguments, by default of all.
+    class Codec(Protocol):
+        """Sends the arguments and results of one function."""
 
-        Raises ValueNotSentError for a value that cannot be sent.
-        """
-        ...
+        def pack_arguments(self, values: Sequence[Any], names: Sequence[str] = ()) -> bytes:
+            """Return the bytes of the values of some arguments, by default of all.
 
-    def unpack_arguments(self, data: bytes, names: Sequence[str] = ()) -> list[Any]:
-        """Return the values of arguments."""
-        ...
+            Raises ValueNotSentError for a value that cannot be sent.
+            """
+            ...
 
-    def pack_result(self, value: Any) -> bytes:
-        """Return the bytes of a result. Raises ValueNotSentError."""
-        ...
+        def unpack_arguments(self, data: bytes, names: Sequence[str] = ()) -> list[Any]:
+            """Return the values of arguments."""
+            ...
 
-    def unpack_result(self, data: bytes) -> Any:
-        """Return a result."""
-        ...
+        def pack_result(self, value: Any) -> bytes:
+            """Return the bytes of a result. Raises ValueNotSentError."""
+            ...
+
+        def unpack_result(self, data: bytes) -> Any:
+            """Return a result."""
+            ...
 
 
 Kind = Literal["json", "pickle", "own"]
@@ -83,21 +89,29 @@ class JsonCodec:
     def __init__(self, signature: Signature) -> None:
         self._signature = signature
         self._names = tuple(signature.arguments)
-        self._fits = [fits_json(kind) for kind in signature.arguments.values()]
+        kinds = [*signature.arguments.values()]
+        self._fits = [fits_json(kind) for kind in kinds]
         self._result_fits = fits_json(signature.result)
         self._is_plain = None not in self._fits
+        # Most hooks take and return strings and numbers, which need no encoder.
+        self._scalars = [*map(scalars_of, kinds)]
+        self._result_scalars = scalars_of(signature.result)
 
     def pack_arguments(self, values: Sequence[Any], names: Sequence[str] = ()) -> bytes:
         """Return the JSON array of the values."""
-        if self._is_plain and not names:
-            for fits, value in zip(self._fits, values, strict=True):
-                if not fits(value):  # type: ignore[misc]
+        if not names and len(values) == len(self._names):
+            for value, scalars in zip(values, self._scalars, strict=True):
+                if type(value) not in scalars:
                     break
             else:
-                try:
-                    return _dumps(values).encode()
-                except (ValueError, UnicodeEncodeError):
-                    pass  # It refers to itself, or has a lone surrogate; named below.
+                return f"[{','.join([_WRITERS[type(v)](v) for v in values])}]".encode()
+            if self._is_plain:
+                for fits, value in zip(self._fits, values, strict=True):
+                    if not fits(value):  # type: ignore[misc]
+                        break
+                else:
+                    with suppress(ValueError):  # It refers to itself, as it is told below.
+                        return _dumps(values).encode()
         names = names or self._names
         for name, value in zip(names, values, strict=True):
             self._check_untyped(name, self._signature.arguments[name], value)
@@ -106,18 +120,27 @@ class JsonCodec:
     def unpack_arguments(self, data: bytes, names: Sequence[str] = ()) -> list[Any]:
         """Return the values of the JSON array."""
         if self._is_plain and not names and data[:1] == b"[":
-            values: list[Any] = _loads(data)
-            if all(map(_holds, self._fits, values)) and len(values) == len(self._fits):
-                return values
+            values: list[Any] = _decode(data.decode())[0]
+            if len(values) == len(self._fits):
+                for value, scalars in zip(values, self._scalars, strict=True):
+                    if type(value) not in scalars:
+                        break
+                else:
+                    return values
+                if all(map(_holds, self._fits, values)):
+                    return values
         return self._load(names or self._names, data)
 
     def pack_result(self, value: Any) -> bytes:
         """Return the result as JSON."""
         if value is None:
             return b"null"
+        kind = type(value)
+        if kind in self._result_scalars:
+            return _WRITERS[kind](value).encode()
         fits = self._result_fits
         if fits is not None and fits(value):
-            with Guard():
+            with suppress(ValueError):
                 return _dumps(value).encode()
         self._check_untyped(RESULT, self._signature.result, value)
         try:
@@ -132,9 +155,9 @@ class JsonCodec:
         if data == b"null":
             return None
         fits = self._result_fits
-        if fits is not None and not data.startswith(_TAGGED):
-            value = _loads(data)
-            if fits(value):
+        if fits is not None and data[:1] != _TAGGED:
+            value = _decode(data.decode())[0]
+            if type(value) in self._result_scalars or fits(value):
                 return value
         try:
             whole = data if data.startswith(_TAGGED) else b"[%b]" % data
@@ -292,6 +315,41 @@ def fits_json(kind: Any) -> Fits | None:
     if kind is list or kind is dict:
         return is_json if kind is list else _is_json_dict
     return None
+
+
+def scalars_of(kind: Any) -> frozenset[type]:
+    """Return the classes of values that are strings, numbers, booleans or None, and of this type.
+
+    A type with others in it has none that could be told by the class alone.
+    """
+    if kind is float:
+        return frozenset({float, int})
+    if kind is None or kind is NoneType:
+        return frozenset({NoneType})
+    if kind in _SCALARS:
+        return frozenset({kind})
+    if get_origin(kind) in (Union, UnionType):
+        found = [*map(scalars_of, get_args(kind))]
+        return frozenset().union(*found) if all(found) else frozenset()
+    return frozenset()
+
+
+def _write_float(value: float) -> str:
+    return float.__repr__(value) if isfinite(value) else _dumps(value)
+
+
+_WRITERS: Final[Mapping[type, Callable[[Any], str]]] = MappingProxyType(
+    {
+        str: json.encoder.encode_basestring_ascii,
+        int: int.__repr__,
+        float: _write_float,
+        bool: lambda value: "true" if value else "false",
+        NoneType: lambda _: "null",
+    }
+)
+"""How each scalar is written, as the encoder of the standard library does it."""
+
+_SCALARS: Final = frozenset(_WRITERS)
 
 
 def _fits_any(kinds: Sequence[Any]) -> Fits | None:

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._support.guard import Guard
-from plugreg.hooks import Implementations, PluginManager
-from plugreg.isolation.codec import Codec
+from plugreg._support.imported import named
+from plugreg.hooks import FoundHook
 from plugreg.isolation.data import pack_value, to_data, unpack_call
 from plugreg.isolation.protocol import METHOD
-from plugreg.isolation.setting_data import definition_functions, definitions_to_data
 from plugreg.plugin import Plugin
 from plugreg.records import LoadedPlugin
 
 _NOT_DATA: Final = frozenset({"SETTINGS", "USER_SETTINGS", "PUBLISH_DATE"})
 """Attributes that are told otherwise."""
 
-Mixins = Sequence[tuple[str, str, str, "tuple[str, ...] | None"]]
-"""Of each capability: key, module and qualified name of the class, methods called from the host."""
+if TYPE_CHECKING:
+    from plugreg.isolation.codec import Codec
+
+    Mixins = Sequence[tuple[str, str, str, tuple[str, ...] | None]]
+    """Of each capability: key, module and qualified name of the class, methods for the host."""
 
 
 def describe_hooks(
-    implementations: Implementations, manager: PluginManager
+    found: Iterable[FoundHook],
 ) -> tuple[list[dict[str, Any]], dict[str, Callable[..., Any]]]:
     """Return a row for each hook implementation, and their functions by attribute."""
     rows, functions = [], {}
-    for hook, impl in implementations.pairs:
-        name = attribute = getattr(impl.function, "__name__", hook)
-        number = 1
-        while name in functions:
-            number += 1
-            name = f"{attribute}_{number}"
+    for name, hook, impl, is_implicit in found:
         functions[name] = impl.function
         rows.append(
             {
@@ -43,7 +40,7 @@ def describe_hooks(
                 "is_async": inspect.iscoroutinefunction(impl.function)
                 or inspect.isasyncgenfunction(impl.function),
                 "is_wrapper": bool(impl.wrapper or impl.hookwrapper),
-                "is_implicit": manager.is_by_prefix(impl),
+                "is_implicit": is_implicit,
                 "options": {
                     key: list(value) if isinstance(value, tuple) else value
                     for key, value in impl.opts.items()
@@ -109,13 +106,14 @@ class Capable:
         if _is_plugin(plugin):
             for name in ("get_admin_source", "get_admin_context"):
                 found[f"base.{name}"] = _method_answer(plugin, "base", name, None)
-        for name, function in definition_functions(plugin).items():
-            found[name] = _function_answer(name, function)
+        if has_settings(type(plugin)):
+            from plugreg.isolation.setting_data import definition_functions
+
+            for name, function in definition_functions(plugin).items():
+                found[name] = _function_answer(name, function)
         return found
 
     def _of(self, cls: type) -> Iterator[tuple[str, type, tuple[str, ...] | None]]:
-        from plugreg._probe.child import named
-
         for key, module, qualname, remote in self._mixins:
             mixin = named(module, qualname)
             if isinstance(mixin, type) and mixin is not object and issubclass(cls, mixin):
@@ -131,7 +129,10 @@ def describe_plugin(loaded: LoadedPlugin, capable: Capable) -> dict[str, Any]:
     has_object = not isinstance(plugin, type)
     if has_object:
         attributes = capable.attributes_of(plugin)
-        settings = definitions_to_data(plugin)
+        if has_settings(cls):
+            from plugreg.isolation.setting_data import definitions_to_data
+
+            settings = definitions_to_data(plugin)
     methods = capable.methods_of(plugin) if has_object else {}
     admin = [
         name
@@ -163,6 +164,12 @@ def describe_plugin(loaded: LoadedPlugin, capable: Capable) -> dict[str, Any]:
             "license": loaded.license,
         },
     }
+
+
+def has_settings(cls: type) -> bool:
+    """Return whether a class can declare settings; a process without any imports no more."""
+    mixin = named("plugreg.mixins.settings", "SettingsMixin")
+    return mixin is not None and issubclass(cls, mixin)
 
 
 def _is_plugin(plugin: Any) -> bool:

@@ -9,10 +9,12 @@ from typing import Any, Final
 import plugreg.exceptions
 from plugreg._support.guard import LONGEST_MESSAGE, Explanation, Guard, cut, explain, plain
 from plugreg.exceptions import FormattedError, NotReadyYet, PluginRaisedError
-from plugreg.mixins.validation import ValidationFault
 from plugreg.records import PluginFailure, Stage
 
 _LONGEST_TRACEBACK: Final = 50_000
+
+_REFUSAL: Final = ("plugreg.mixins.validation", "ValidationFault")
+"""Module and name of the exception that is an answer."""
 
 
 def error_to_data(error: BaseException) -> dict[str, Any]:
@@ -20,7 +22,7 @@ def error_to_data(error: BaseException) -> dict[str, Any]:
     data: dict[str, Any] = explain(error)._asdict()
     kind = type(error)
     with Guard():
-        if kind is ValidationFault:
+        if (kind.__module__, kind.__name__) == _REFUSAL:
             data["fields"] = {"message": error.message}  # type: ignore[attr-defined]
         elif kind is NotReadyYet:
             fields = {"reason": error.reason, "retry_after": error.retry_after}  # type: ignore[attr-defined]
@@ -56,7 +58,9 @@ def _known_error(explanation: Explanation, fields: Any) -> Exception | None:
     if not isinstance(fields, dict):
         fields = {}
     with Guard():
-        if module == ValidationFault.__module__ and name == ValidationFault.__name__:
+        if (module, name) == _REFUSAL:
+            from plugreg.mixins.validation import ValidationFault
+
             return ValidationFault(fields["message"])
         if module == plugreg.exceptions.__name__:
             kind = getattr(plugreg.exceptions, name)

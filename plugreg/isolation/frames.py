@@ -7,6 +7,7 @@ of the protocol, see `plugreg.isolation.protocol`; the rest is the value.
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from typing import Final
 
@@ -89,35 +90,53 @@ class Line:
     """One end of a connection that sends and receives frames, one thread at a time.
 
     Args:
-        sock: The socket, which belongs to the line from now on.
+        sock: The socket, which belongs to the line from now on. It stays in blocking mode.
+        seconds: Most seconds that one operation of the system may wait, None for no limit.
     """
 
-    __slots__ = ("_reader", "sock")
+    __slots__ = ("_reader", "_seconds", "sock")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, seconds: float | None = None) -> None:
         self.sock = sock
         self._reader = FrameReader()
+        self._seconds: float | None = None
+        if seconds is not None:
+            self.limit(seconds)
 
-    def send(self, body: bytes, deadline: float | None = None) -> None:
-        """Send a frame; by a deadline of ``time.monotonic``, else TimeoutError."""
-        if deadline is not None:
-            self.sock.settimeout(max(deadline - time.monotonic(), 0.001))
-        self.sock.sendall(pack(body))
+    def limit(self, seconds: float) -> None:
+        """Let no operation of the system wait longer than that.
+
+        Python's own time limit of a socket costs three calls of the system for each operation.
+        """
+        if seconds != self._seconds:
+            whole, rest = divmod(seconds, 1)
+            value = struct.pack("@ll", int(whole), max(int(rest * 1_000_000), 1))
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                self.sock.setsockopt(socket.SOL_SOCKET, option, value)
+            self._seconds = seconds
+
+    def send(self, body: bytes) -> None:
+        """Send a frame. Raises TimeoutError if the other side takes nothing for too long."""
+        try:
+            self.sock.sendall(pack(body))
+        except BlockingIOError:
+            raise TimeoutError from None
 
     def receive(self, deadline: float | None = None) -> bytes:
         """Return the next frame.
 
-        Raises TimeoutError at the deadline, EOFError where the other side is closed, and
-        BrokenFrameError for what is no frame.
+        Raises TimeoutError where nothing comes for too long, and at the deadline of
+        ``time.monotonic``, EOFError where the other side is closed, and BrokenFrameError for what
+        is no frame.
         """
-        frame = self._reader.next()
-        while frame is None:
-            if deadline is not None:
-                left = deadline - time.monotonic()
-                if left <= 0:
+        try:
+            frame = self._reader.next() or self._receive()
+            while frame is None:
+                if deadline is not None and time.monotonic() > deadline:
                     raise TimeoutError
-                self.sock.settimeout(left)
-            frame = self._receive()
+                frame = self._receive()
+        except BlockingIOError:
+            raise TimeoutError from None
         return frame
 
     def received(self) -> bytes | None:
@@ -128,8 +147,8 @@ class Line:
         frame = self._reader.next()
         while frame is None:
             try:
-                frame = self._receive()
-            except (BlockingIOError, TimeoutError):
+                frame = self._receive(socket.MSG_DONTWAIT)
+            except BlockingIOError:
                 return None
         return frame
 
@@ -141,16 +160,16 @@ class Line:
         """Close the connection."""
         self.sock.close()
 
-    def _receive(self) -> bytes | None:
+    def _receive(self, flags: int = 0) -> bytes | None:
         """Receive once; return a frame that is complete by that, else None."""
         room = self._reader.room()
         if room is None:
-            piece = self.sock.recv(_PIECE)
+            piece = self.sock.recv(_PIECE, flags)
             if not piece:
                 raise EOFError
             return self._reader.feed(piece)
         with room:
-            count = self.sock.recv_into(room)
+            count = self.sock.recv_into(room, 0, flags)
         if not count:
             raise EOFError
         return self._reader.took(count)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import pickle
 import socket
@@ -133,18 +132,3 @@ _HOST_IS_GONE: Final = MappingProxyType(
         "place": "",
     }
 )
-
-
-class HostLogs(logging.Handler):
-    """Sends the records of the process to the host's logger of the plugin."""
-
-    def __init__(self, link: HostLink) -> None:
-        super().__init__()
-        self._link = link
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Send a record as a string, with its traceback."""
-        try:
-            self._link.send(log=self.format(record), level=record.levelno, name=record.name)
-        except Exception:  # noqa: BLE001 - as the handlers of the standard library do
-            self.handleError(record)

@@ -26,7 +26,6 @@ from plugreg.exceptions import (
     PluginTimeoutError,
 )
 from plugreg.isolation import waits
-from plugreg.isolation.codec import Codec
 from plugreg.isolation.data import pack_call, to_data
 from plugreg.isolation.environments import program
 from plugreg.isolation.faults import error_from_data, error_to_data
@@ -50,6 +49,7 @@ from plugreg.isolation.records import ProcessInfo, measure
 
 if TYPE_CHECKING:
     from plugreg._lifecycle.binding import BoundContext
+    from plugreg.isolation.codec import Codec
 
 
 class Surroundings(Protocol):
@@ -257,7 +257,8 @@ class RemotePlugin:
         body = request(number, operation, name, self._version(running, child), value)
         deadline = time.monotonic() + timeout
         try:
-            line.send(body, deadline)
+            line.limit(timeout)
+            line.send(body)
             frame = line.receive(deadline)
         except TimeoutError:
             child.kill(f"a call took longer than {timeout:g} seconds")
@@ -430,7 +431,8 @@ class RemotePlugin:
         timeout, line, number = self.options.start_timeout, child.first, next(self._numbers)
         deadline = time.monotonic() + timeout
         try:
-            line.send(request(number, operation, name, 0, value), deadline)
+            line.limit(timeout)
+            line.send(request(number, operation, name, 0, value))
             frame = line.receive(deadline)
         except TimeoutError:
             child.kill(f"it took longer than {timeout:g} seconds")
@@ -511,6 +513,7 @@ def _fail(error: Exception) -> NoReturn:
 def _drain(child: ChildProcess, pool: LinePool, line: Line, deadline: float) -> None:
     """Wait for the answer that nobody waits for any more, and kill a process that has none."""
     try:
+        line.limit(max(deadline - time.monotonic(), 0.001))
         line.receive(deadline)
     except TimeoutError:
         child.kill("a call that was cancelled did not end")

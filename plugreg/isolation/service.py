@@ -7,18 +7,21 @@ import json
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._lifecycle.load import Acceptance, load
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard, plain
-from plugreg.hooks import PluginManager
-from plugreg.isolation.codec import Codec, codec_of
+from plugreg.hooks import HookFinder
+from plugreg.isolation.codec import codec_of
 from plugreg.isolation.description import Capable, describe_hooks, describe_plugin
 from plugreg.isolation.faults import failure_to_data
 from plugreg.isolation.link import HostLink
 from plugreg.isolation.protocol import HOOK, BeginRequest, LoadRequest, Mirrored, TypeReader
 from plugreg.records import LoadedPlugin, PluginSpec
+
+if TYPE_CHECKING:
+    from plugreg.isolation.codec import Codec
 
 Answer = Callable[[bytes], bytes]
 """Takes the bytes of arguments, and returns those of the result."""
@@ -87,8 +90,7 @@ class PluginService:
 
     def load(self, request: LoadRequest) -> dict[str, Any]:
         """Import and construct the plugin, and describe it."""
-        manager = PluginManager(request.host, implicit_prefix=request.implicit_prefix)
-        manager.add_own_hookspecs()
+        finder = HookFinder(request.host, request.implicit_prefix)
         capable = Capable(request.mixins)
 
         def construct(cls: type, spec: PluginSpec) -> object:
@@ -96,7 +98,7 @@ class PluginService:
             return cls() if request.construct is None else request.construct(cls, spec)
 
         acceptance = Acceptance(
-            manager.has_implementations,
+            finder.has_hooks,
             lambda cls: any(key != "base" for key in capable.keys_of(cls)),
             request.rules.accepts_any,
             construct,
@@ -110,12 +112,11 @@ class PluginService:
             return found | {"held": {"state": held.state, "reason": held.reason}}
         self._loaded, self._capable = loaded, capable
         found["failures"] += map(failure_to_data, loaded.failures)
-        implementations = manager.implementations(loaded.plugin, loaded.slug)
-        hooks, self._functions = describe_hooks(implementations, manager)
+        hooks, self._functions = describe_hooks(finder.find(loaded.plugin))
         self.methods.update(capable.answers(loaded.plugin, {}))
         return found | {"hooks": hooks} | describe_plugin(loaded, capable)
 
-    def begin(self, request: BeginRequest) -> list[str]:
+    def begin(self, request: BeginRequest, send_logs: Callable[[], object]) -> list[str]:
         """Get ready for calls; return what cannot be sent, as sentences."""
         assert self._loaded is not None
         assert self._capable is not None
@@ -140,7 +141,7 @@ class PluginService:
                 self.hooks[name.encode()] = _answer(function, codec)
         from plugreg.isolation.surroundings import open_context
 
-        self._context = open_context(self._loaded, self._link, request)
+        self._context = open_context(self._loaded, self._link, request, send_logs)
         self.methods.update(self._capable.answers(self._loaded.plugin, codecs))
         return faults
 

@@ -7,16 +7,18 @@ import keyword
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from plugreg.exceptions import IsolationError
 from plugreg.hooks import ASYNC_TWIN
-from plugreg.isolation.codec import Codec
 from plugreg.isolation.remote import HookRow, RemotePlugin
 from plugreg.isolation.setting_data import definitions_from_data
 from plugreg.mixins import MixinSpec
 from plugreg.plugin import Plugin
 from plugreg.records import EMPTY
+
+if TYPE_CHECKING:
+    from plugreg.isolation.codec import Codec
 
 REMOTE: Final = "_plugreg_remote"
 FOLDERS: Final = "_plugreg_folders"

@@ -49,11 +49,10 @@ async def exchange(line: Line, body: bytes, deadline: float) -> bytes:
     Raises TimeoutError at the deadline of ``time.monotonic``, and as `Line.receive` does.
     """
     loop = running_loop()
-    line.sock.setblocking(False)
     data = memoryview(pack(body))
     while data:
         try:
-            data = data[line.sock.send(data) :]
+            data = data[line.sock.send(data, socket.MSG_DONTWAIT) :]
         except BlockingIOError:
             await _until_ready(loop, line.sock, deadline, writing=True)
     while True:
