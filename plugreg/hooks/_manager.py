@@ -120,8 +120,8 @@ class PluginManager(ExchangingManager):
 
     def add_own_hookspecs(self) -> None:
         """Add the specs of plugreg's own hooks, which no attribute of :attr:`hook` is for."""
-        for name in dir(PlugregSpecs):
-            opts = self.parse_hookspec_opts(PlugregSpecs, name)
+        for name, function in vars(PlugregSpecs).items():
+            opts = getattr(function, "plugreg_spec", None)
             if opts is not None and name not in self._plugreg.own:
                 # The host may have registered plugins that implement it.
                 caller = vars(self.hook).pop(name, None) or Caller(name, self._hookexec)
