@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import NoneType
@@ -117,68 +117,52 @@ def _key(entry: AuditEntry) -> str:
     return f"{time}Z-{entry.id}"
 
 
-def _id_in(key: str) -> str:
-    return key.rpartition("-")[2]
-
-
 def _row(entry: AuditEntry) -> Record:
+    # What an installer tells may have no UTF-8 form, and is no reason to have no entry.
+    text = {name: getattr(entry, name) for name in ("actor", "requirement", "distribution")}
+    changes = [{name: getattr(change, name) for name in _CHANGE} for change in entry.changes]
     return {
+        **_plain(text),
         "when": entry.when.isoformat(),
-        "actor": _storable(entry.actor),
         "action": entry.action,
-        "requirement": _storable(entry.requirement),
-        "distribution": entry.distribution,
-        "changes": [
-            {name: _storable(getattr(change, name)) for name in _CHANGE} for change in entry.changes
-        ],
+        "changes": [_plain(change) for change in changes],
         "outcome": entry.outcome,
-        "reasons": [_storable(reason) for reason in entry.reasons],
+        "reasons": [plain(reason) for reason in entry.reasons],
         "seconds": float(entry.seconds),
     }
 
 
-def _storable(value: str | int | None) -> str | int | None:
-    # What an installer tells may have no UTF-8 form, and is no reason to have no entry.
-    return plain(value) if isinstance(value, str) else value
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: plain(v) if isinstance(v, str) else v for name, v in values.items()}
 
 
 def _entry(key: str, row: Record) -> AuditEntry:
     with readable(_TABLE, key):
+        kinds = {"action": get_args(Action), "outcome": get_args(AuditOutcome)}
+        for name, words in kinds.items():
+            if field(row, name, str) not in words:
+                raise ValueError(f"{row[name]!r} is no word for {name}")
+        reasons = field(row, "reasons", list)
+        if not all(type(reason) is str for reason in reasons):
+            raise TypeError("a reason is no str")
+        texts = {name: field(row, name, str, NoneType) for name in ("actor", "distribution")}
         return AuditEntry(
+            **texts,
             when=datetime.fromisoformat(field(row, "when", str)),
-            actor=field(row, "actor", str, NoneType),
-            action=_one_of(get_args(Action), field(row, "action", str)),
+            action=row["action"],
             requirement=field(row, "requirement", str),
-            distribution=field(row, "distribution", str, NoneType),
             changes=tuple(_change(item) for item in field(row, "changes", list)),
-            outcome=_one_of(get_args(AuditOutcome), field(row, "outcome", str)),
-            reasons=tuple(_text(reason) for reason in field(row, "reasons", list)),
+            outcome=row["outcome"],
+            reasons=tuple(reasons),
             seconds=field(row, "seconds", float),
-            id=_id_in(key),
+            id=key.rpartition("-")[2],
         )
 
 
 def _change(row: Record) -> Change:
-    return Change(
-        name=field(row, "name", str),
-        before=field(row, "before", str, NoneType),
-        after=field(row, "after", str, NoneType),
-        source=field(row, "source", str, NoneType),
-        sha256=field(row, "sha256", str, NoneType),
-        size=field(row, "size", int, NoneType),
-    )
-
-
-def _text(value: object) -> str:
-    if type(value) is not str:
-        raise TypeError(f"a reason is {type(value).__name__}, not str")
-    return value
-
-
-def _one_of(words: Container[str], word: str) -> Any:
-    if word not in words:
-        raise ValueError(f"{word!r} is no word for it")
-    return word
+    optional = dict.fromkeys(("before", "after", "source", "sha256"), str)
+    values = {name: field(row, name, kind, NoneType) for name, kind in optional.items()}
+    return Change(name=field(row, "name", str), size=field(row, "size", int, NoneType), **values)
 
 
 class ReleaseRows:

@@ -25,8 +25,9 @@ from plugreg.exceptions import (
 )
 from plugreg.install import pylock
 from plugreg.install.audit import Action, Audit, AuditEntry, AuditOutcome
+from plugreg.install.disk import disk_errors
 from plugreg.install.distributions import Distribution, required
-from plugreg.install.exceptions import InstallRefusedError, disk_errors
+from plugreg.install.exceptions import InstallRefusedError
 from plugreg.install.generations import Current, Generations, carry_over
 from plugreg.install.plan import Change, InstallPlan, InstallReport, Lock, UninstallReport
 from plugreg.install.staging import Content, Staged, Stager

@@ -6,38 +6,43 @@ installed, and none of their files. Temporary folders are the only ones that the
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from plugreg._support.command import Completed, last_lines, run
+from plugreg._support.command import Completed, last_lines
 from plugreg._support.slugs import canonical
-from plugreg._support.url_secrets import masked, masker, without_credentials
+from plugreg._support.url_secrets import masked
 from plugreg.exceptions import InstallError
 from plugreg.install.constraints import accepts
+from plugreg.install.disk import disk_errors
 from plugreg.install.distributions import Distribution, distributions, host_distributions, required
 from plugreg.install.exceptions import (
     BuildFailedError,
     InstallConflictError,
     InstallPermissionError,
     InstallSpaceError,
-    InstallTimeoutError,
-    PythonMismatchError,
-    disk_errors,
 )
 from plugreg.install.installer import Progress, Release
-from plugreg.install.plan import Pin, Target, pin_of
+from plugreg.install.plan import Pin, Target
 from plugreg.install.policy import InstallPolicy
 from plugreg.install.sources import pinned_url
-from plugreg.install.urls import FILE_SCHEMES, REPOSITORY_SCHEMES, parse_address
 from plugreg.install.variables import credentials_in, variables, with_netrc
+from plugreg.install.work import (
+    Work,
+    check_python,
+    exact_line,
+    hide_credentials,
+    is_valid,
+    line_of,
+    single_version,
+)
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -54,7 +59,6 @@ _OF_THE_REST: Final[Signs] = (
     (r"Failed (to build|building)", BuildFailedError),
     (r"Permission denied|Read-only file system|os error 13", InstallPermissionError),
 )
-_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _PLAIN: Final = re.compile(
     r"[A-Za-z0-9][\w.-]*(?:\[[\w,.-]*\])? ?\(?[\w<>=!~,.*+]*\)?"
     r"(?: ?;(?: (?:and |or )?\w+ ?(?:[<>=!~]=?|in|not in) ?(?:'[^']*'|\"[^\"]*\"))+)?"
@@ -62,45 +66,6 @@ _PLAIN: Final = re.compile(
 """A requirement without a URL whose form is right at a glance."""
 _EARLIEST: Final = "0.dev0"
 """A version that any release is newer than."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Work:
-    """Temporary folder, variables and secrets of one call, and the host's distributions.
-
-    ``target`` is where the program installs.
-    """
-
-    folder: Path
-    target: Path
-    host: Mapping[str, Distribution]
-    environment: Mapping[str, str]
-    secrets: tuple[str, ...]
-    timeout: float
-    progress: Progress | None = None
-
-    def run(self, *arguments: str) -> Completed:
-        """Run a command in the folder. Raises InstallTimeoutError."""
-        done = run(
-            arguments,
-            timeout=self.timeout,
-            environment=self.environment,
-            folder=self.folder,
-            mask=masker(self.secrets),
-            listen=self.progress,
-        )
-        if done.code is None:
-            reason = f"the installer took more than {self.timeout:g} seconds and was ended"
-            reasons = [reason, *last_lines(done.output.splitlines())]
-            raise InstallTimeoutError(reasons, self.timeout)
-        return done
-
-    def file(self, name: str, lines: Iterable[str]) -> str:
-        """Write requirements into a file that nobody else may read; return its name."""
-        path = self.folder / name
-        path.touch(mode=0o600)
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        return name
 
 
 class CommandInstaller(ABC):
@@ -180,7 +145,7 @@ class CommandInstaller(ABC):
             installed = [
                 found
                 for found in {**others, **host}.values()
-                if _is_valid(found) and (found.name in host or found.name not in names)
+                if is_valid(found) and (found.name in host or found.name not in names)
             ]
             self._add_stubs(work, installed, host)
             for requirement in asked:
@@ -195,7 +160,7 @@ class CommandInstaller(ABC):
             lines = [line_of(requirement) for requirement in (*asked, *there)]
             limits = self.policy.constraint_lines()
             pinned = [
-                f"{found.name}=={found.version}" for found in host.values() if _is_valid(found)
+                f"{found.name}=={found.version}" for found in host.values() if is_valid(found)
             ]
             try:
                 bound = [*limits, *(line_of(r) for r in kept if r not in there), *pinned]
@@ -204,7 +169,7 @@ class CommandInstaller(ABC):
                 fixed = {
                     canonical(line.name): ("the environment", version)
                     for line in (*map(Requirement, limits), *kept)
-                    if (version := _single(line))
+                    if (version := single_version(line))
                 }
                 fixed |= {name: ("the host", found.version) for name, found in host.items()}
                 chain = self._explain(work, asked, fixed)
@@ -218,7 +183,7 @@ class CommandInstaller(ABC):
             if folder is not None:
                 if not self.compares_hashes or set(wanted) != set(pins):
                     shutil.rmtree(work.target, ignore_errors=True)
-                    self._put(work, [_exact(pin, targets) for pin in wanted])
+                    self._put(work, [exact_line(pin, targets) for pin in wanted])
                 self._hand_over(work, wanted, folder)
         return wanted
 
@@ -235,7 +200,7 @@ class CommandInstaller(ABC):
         See :meth:`plugreg.install.installer.Installer.stage`.
         """
         with self._work(targets, folder, progress) as work:
-            self._put(work, [_exact(pin, targets) for pin in pins])
+            self._put(work, [exact_line(pin, targets) for pin in pins])
             self._hand_over(work, pins, folder)
 
     def latest(self, installed: Mapping[str, str]) -> Mapping[str, Release]:
@@ -414,14 +379,8 @@ class CommandInstaller(ABC):
             reason = f"{self.program} has not installed {missing} into {str(folder)!r}; remove "
             raise InstallError([f"{reason}options on where to install from its configuration"])
         for found in there.values():
-            _check_python(found)
-            direct = json.loads(found.text("direct_url.json") or "{}")
-            url = str(direct.get("url", ""))
-            if url != without_credentials(url):
-                text = json.dumps({**direct, "url": without_credentials(url)})
-                replace_recorded(
-                    found.path / "direct_url.json", text.encode(), found.path / "RECORD"
-                )
+            check_python(found)
+            hide_credentials(found)
 
     def _yanked(self, work: Work, lines: Sequence[str]) -> dict[str, str]:
         """Return why exact requirements were withdrawn, by name."""
@@ -477,99 +436,3 @@ class CommandInstaller(ABC):
         """Return what the program has installed."""
         found = distributions(work.target)
         return {name: new for name, new in found.items() if new.text("INSTALLER")}
-
-
-def replace_recorded(file: Path, data: bytes, record: Path) -> None:
-    """Replace a staged file, and the hash and the size that its RECORD has of it."""
-    from base64 import urlsafe_b64encode
-    from hashlib import sha256
-
-    file.write_bytes(data)
-    name = file.relative_to(record.parents[1]).as_posix()
-    digest = urlsafe_b64encode(sha256(data).digest()).decode().rstrip("=")
-    row = rf'^("?{re.escape(name)}"?),.*$'
-    new = rf"\1,sha256={digest},{len(data)}"
-    text = record.read_text("utf-8", "surrogateescape")
-    record.write_text(re.sub(row, new, text, flags=re.MULTILINE), "utf-8", "surrogateescape", "")
-
-
-def as_url(place: str) -> str:
-    """Return a folder of ``find_links`` as a URL."""
-    return place if "://" in place else Path(place).absolute().as_uri()
-
-
-def outdated(output: str) -> dict[str, str]:
-    """Return the latest versions in the answer of a program's ``list --outdated``, by name."""
-    rows = next((line for line in output.splitlines() if line.startswith("[")), "[]")
-    return {canonical(row["name"]): row["latest_version"] for row in json.loads(rows)}
-
-
-def _is_valid(found: Distribution) -> bool:
-    """Return whether it can be named in a requirement, by PEP 508 and PEP 440."""
-    from packaging.version import InvalidVersion, Version
-
-    with suppress(InvalidVersion):
-        Version(found.version)
-        return _NAME.fullmatch(found.name) is not None
-    return False
-
-
-def _single(requirement: Requirement) -> str | None:
-    """Return the only version that a requirement accepts, None if there are more."""
-    versions = [clause.version for clause in requirement.specifier if clause.operator == "=="]
-    return next((version for version in versions if not version.endswith(".*")), None)
-
-
-def line_of(requirement: Requirement) -> str:
-    """Return a requirement as a line that programs read as nothing else.
-
-    Its marker is left out, which must hold: programs split it at blanks and look for options.
-
-    Raises:
-        InstallError: If it has a URL that no requirement may have, as one with a variable, which
-            programs would replace.
-    """
-    if requirement.url:
-        try:
-            parse_address(requirement.url, (*FILE_SCHEMES, *REPOSITORY_SCHEMES))
-        except ValueError as error:
-            raise InstallError([f"the URL of {requirement.name!r}: {error}"]) from None
-    elif "$" in str(requirement.specifier):
-        raise InstallError([f"the version of {requirement.name!r} is none by PEP 440"])
-    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
-    where = f" @ {requirement.url}" if requirement.url else requirement.specifier
-    return f"{requirement.name}{extras}{where}"
-
-
-def _exact(pin: Pin, targets: Sequence[Target]) -> str:
-    """Return the requirement that gives exactly a pin, with its hash if it has one."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    text = f"{pin.name}=={pin.version}"
-    if pin.direct:
-        urls = (target.url for target in targets if target.url and pin_of(target, [pin]))
-        url, source = next(urls, None), pin.source or ""
-        text = f"{pin.name} @ {source if url is None else pinned_url(url, source)}"
-    try:
-        line = line_of(Requirement(text))
-    except InvalidRequirement:
-        raise InstallError([f"{masked(text)!r} cannot be installed: it is no version"]) from None
-    return line if pin.sha256 is None else f"{line} --hash=sha256:{pin.sha256}"
-
-
-def _check_python(found: Distribution) -> None:
-    """Raise PythonMismatchError if a distribution is not for this interpreter.
-
-    uv ignores an upper bound of ``Requires-Python``, pip does not.
-    """
-    import platform
-    from email import message_from_string
-
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
-    wanted = message_from_string(found.text("METADATA")).get("Requires-Python", "")
-    version = platform.python_version()
-    with suppress(InvalidSpecifier):
-        if not SpecifierSet(wanted).contains(version, prereleases=True):
-            reason = f"{found.name} {found.version} requires Python {wanted!r}, and this is "
-            raise PythonMismatchError([f"{reason}{version}"])

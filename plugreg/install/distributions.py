@@ -6,33 +6,27 @@ import csv
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from plugreg._support.guard import Guard
 from plugreg._support.slugs import canonical
 
 if TYPE_CHECKING:
-    from packaging.markers import Marker
+    from importlib.metadata import Distribution as Metadata
+
     from packaging.requirements import Requirement
 
 METADATA: Final = (".dist-info", ".egg-info")
 """The ends of the names of metadata folders, in lower case."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Distribution:
+class Distribution(NamedTuple):
     """A distribution in a folder.
 
-    Args:
-        name: Canonical name.
-        version: Version in its metadata.
-        path: Its metadata folder, or the zip file that it is in.
-        requires: The requirements (PEP 508) in its metadata, those of extras included.
-        extras: The extras that it offers.
+    ``path`` is its metadata folder, or the zip file that it is in. ``requires`` are the
+    requirements (PEP 508) in its metadata, those of ``extras`` included.
     """
 
     name: str
@@ -81,15 +75,26 @@ def distributions(folder: Path) -> Mapping[str, Distribution]:
     Args:
         folder: The folder, or a zip file; it need not exist.
     """
+    from importlib.metadata import distributions as find
+
     found: dict[str, Distribution] = {}
-    for path in _metadata_in(folder):
-        with Guard():
-            file = path / "METADATA" if path.suffix == ".dist-info" else path
-            status = file.stat()
-            distribution = _read(path, status.st_mtime_ns, status.st_size)
-            if distribution is not None:
-                found.setdefault(distribution.name, distribution)
-    return MappingProxyType(dict(sorted(found.items())))
+    names: list[str] = []
+    with Guard():
+        if folder.is_file():
+            zipped = (_parse(metadata, folder / "zipped") for metadata in find(path=[str(folder)]))
+            return {made.name: made for made in zipped if made is not None}
+        names = sorted(os.listdir(folder))  # noqa: PTH208 - only few of them become a Path
+    for name in names:
+        # Names with a tilde are what an interrupted pip has left.
+        if name.lower().endswith(METADATA) and name[0] != "~":
+            with Guard():
+                path = folder / name
+                file = path / "METADATA" if path.suffix == ".dist-info" else path
+                status = file.stat()
+                distribution = _read(path, status.st_mtime_ns, status.st_size)
+                if distribution is not None:
+                    found.setdefault(distribution.name, distribution)
+    return dict(sorted(found.items()))
 
 
 def host_path(environment: Path) -> tuple[str, ...]:
@@ -119,7 +124,7 @@ def host_distributions(environment: Path) -> Mapping[str, Distribution]:
     found: dict[str, Distribution] = {}
     for entry in host_path(environment):
         found = {**distributions(Path(entry)), **found}
-    return MappingProxyType(dict(sorted(found.items())))
+    return dict(sorted(found.items()))
 
 
 def required(
@@ -140,34 +145,12 @@ def required(
     asked = ("", *extras)
     for line in distribution.requires:
         try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
+            needed = Requirement(line)
+            if needed.marker is None or any(needed.marker.evaluate({"extra": e}) for e in asked):
+                yield needed
+        except (InvalidRequirement, ValueError, LookupError):
+            # Its marker compares what has no order, or names a variable that does not exist.
             continue
-        if any(holds(requirement.marker, extra) for extra in asked):
-            yield requirement
-
-
-def holds(marker: Marker | None, extra: str = "") -> bool:
-    """Return whether a marker holds in this interpreter; one that cannot be evaluated does not."""
-    try:
-        return marker is None or marker.evaluate({"extra": extra})
-    except (ValueError, LookupError):
-        # It compares what has no order, or names a variable that does not exist (PEP 508).
-        return False
-
-
-def _metadata_in(folder: Path) -> Iterator[Path]:
-    try:
-        names = sorted(os.listdir(folder))  # noqa: PTH208 - only few of them become a Path
-    except NotADirectoryError:
-        # Zip files on the path are rare. What is in one counts as one that cannot be changed.
-        names = []
-    except OSError:
-        return
-    for name in names:
-        # Names with a tilde are what an interrupted pip has left.
-        if name.lower().endswith(METADATA) and name[0] != "~":
-            yield folder / name
 
 
 @lru_cache(maxsize=4096)
@@ -176,21 +159,19 @@ def _read(path: Path, *_stamp: int) -> Distribution | None:
     from importlib.metadata import Distribution as Metadata
 
     # Not by its name: that would be looked up in a cache that may be older.
-    found = Metadata.at(path)
+    return _parse(Metadata.at(path), path)
+
+
+def _parse(found: Metadata, path: Path) -> Distribution | None:
     text = found.read_text("METADATA") or found.read_text("PKG-INFO") or found.read_text("") or ""
-    fields: dict[str, list[str]] = {}
+    fields: dict[str, list[str]] = {"requires-dist": [], "provides-extra": []}
     for line in text.partition("\n\n")[0].splitlines():
         name, _, value = line.partition(":")
         fields.setdefault(name.lower(), []).append(value.strip())
     if not ("name" in fields and "version" in fields):
         return None
-    requires: Iterable[str] | None = fields.get("requires-dist")
-    if requires is None and path.suffix != ".dist-info":
-        requires = found.requires
-    return Distribution(
-        name=canonical(fields["name"][0]),
-        version=fields["version"][0],
-        path=path,
-        requires=tuple(requires or ()),
-        extras=tuple(fields.get("provides-extra", ())),
-    )
+    requires: Iterable[str] = fields["requires-dist"]
+    if not requires and path.suffix != ".dist-info":
+        requires = found.requires or ()
+    name, version = canonical(fields["name"][0]), fields["version"][0]
+    return Distribution(name, version, path, tuple(requires), tuple(fields["provides-extra"]))

@@ -6,10 +6,8 @@ credentials. Its ``report`` describes the environment afterwards, where that was
 
 from __future__ import annotations
 
-import errno
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from plugreg.exceptions import InstallError
@@ -93,24 +91,6 @@ class InstallBusyError(InstallError):
         super().__init__(reasons)
         self.lock = lock
         self.args = (self.reasons, self.lock)
-
-
-@contextmanager
-def disk_errors(failed: str) -> Iterator[None]:
-    """Raise an InstallError in the place of an OSError in the ``with`` block.
-
-    Args:
-        failed: What could not be done, as the beginning of a sentence.
-    """
-    try:
-        yield
-    except OSError as error:
-        kind = InstallError
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            kind = InstallPermissionError
-        elif error.errno in (errno.ENOSPC, errno.EDQUOT):
-            kind = InstallSpaceError
-        raise kind([f"{failed}: {error}"]) from error
 
 
 def __getattr__(name: str) -> type[InstallError]:

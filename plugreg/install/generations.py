@@ -23,18 +23,15 @@ from plugreg.exceptions import (
     StorageError,
     StorageUnavailableError,
 )
+from plugreg.install.disk import WASTE, disk_errors, write_file
 from plugreg.install.distributions import Distribution
 from plugreg.install.exceptions import (
     InstallBusyError,
     InstallPermissionError,
-    disk_errors,
 )
 from plugreg.storage.base import Gate
 from plugreg.storage.file.locking import FileLock
 from plugreg.storage.file.storefile import flush_folder
-
-_WASTE: Final = ".waste-"
-"""How names begin of what nothing refers to: it is being made, or being removed."""
 
 _TEXT: Final = re.compile(r"(\d{1,9})(?:\n(?:last (\d{1,9})\nbefore((?: \d{1,9})*)\n)?)?")
 
@@ -134,7 +131,7 @@ class Generations:
             InstallError: If the current generation cannot be read.
         """
         last = self.current().last
-        waste = (*self.environment.glob(f"{_WASTE}*"), *self._generations(f"{_WASTE}*"))
+        waste = (*self.environment.glob(f"{WASTE}*"), *self._generations(f"{WASTE}*"))
         unpublished = [path for path in self._published() if last and int(path.stem) > last]
         if not (waste or unpublished) or not is_unused(Path(self._lock.path)):
             return ()
@@ -215,7 +212,7 @@ class Generations:
         # A change that died leaves the first one without ``current``; else somebody removed that.
         last = current.last or (highest if highest > 1 else 0)
         with self._disk_errors():
-            for path in (*self.environment.glob(f"{_WASTE}*"), *self._generations(f"{_WASTE}*")):
+            for path in (*self.environment.glob(f"{WASTE}*"), *self._generations(f"{WASTE}*")):
                 _remove(path)
             for path in self._published():
                 number = int(path.stem)
@@ -257,27 +254,10 @@ class Generations:
         return self.folder(number).is_dir() and self.lock_file(number).is_file()
 
     def _waste(self) -> Path:
-        return self.environment / "generations" / f"{_WASTE}{secrets.token_hex(8)}"
+        return self.environment / "generations" / f"{WASTE}{secrets.token_hex(8)}"
 
     def _disk_errors(self) -> AbstractContextManager[None]:
         return disk_errors(f"the environment {str(self.environment)!r} cannot be changed")
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Replace a file; it is the old or the new one at any instant, and on the disk then.
-
-    Raises OSError if that fails; nothing has changed then.
-    """
-    new = path.with_name(f"{_WASTE}{secrets.token_hex(8)}")
-    try:
-        with new.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
-    flush_folder(path.parent)
 
 
 def isolated_folders(environment: Path) -> Mapping[str, Path]:

@@ -2,50 +2,37 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
-from weakref import finalize
 
 from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._lifecycle.change_queue import Notify
 from plugreg._state.plugin_rows import PluginRows
-from plugreg._support.slugs import Slug, canonical
+from plugreg._support.slugs import Slug
 from plugreg.exceptions import InstallError, PluginActiveError, PluginNotFoundError
 from plugreg.install.audit import Audit, AuditEntry, ReleaseRows
 from plugreg.install.changes import Attempt, Changer, ProbeStaged, check_actor, taking_in
-from plugreg.install.distributions import Distribution, distributions, required
-from plugreg.install.exceptions import disk_errors
-from plugreg.install.generations import Generations, isolated_folders, write_file
+from plugreg.install.disk import disk_errors, write_file
 from plugreg.install.installer import Installer, Progress
 from plugreg.install.plan import (
     Generation,
     InstallPlan,
     InstallReport,
-    Lock,
     Outdated,
-    Refusal,
     Target,
     UninstallReport,
 )
+from plugreg.install.planning import Planner
 from plugreg.install.plugins_file import PluginsFile
+from plugreg.install.removal import require_removable, require_unneeded
 from plugreg.install.requirements import parse_target
-from plugreg.install.staging import Content, Staged, Stager, unneeded
+from plugreg.install.staging import Staged, Stager, asked_for, unneeded
 from plugreg.install.syncing import sync_lines, sync_locked
-from plugreg.records import PluginRecord, PluginSpec
+from plugreg.records import PluginSpec
 from plugreg.storage import Storage
-
-
-class _Planned(NamedTuple):
-    plan: InstallPlan
-    folder: Path
-    discard: finalize[..., Packages]
 
 
 class Packages:
@@ -90,8 +77,8 @@ class Packages:
         self._file = None if path is None else PluginsFile(path)
         self._catalogue = catalogue
         self._plugin_rows = PluginRows(storage)
-        self._make_stager = partial(Stager, installer, group, slug_of, catalogue, self._plugin_rows)
-        self._make_changer = partial(
+        make_stager = partial(Stager, installer, group, slug_of, catalogue, self._plugin_rows)
+        make_changer = partial(
             Changer,
             audit=self._audit,
             catalogue=catalogue,
@@ -99,13 +86,12 @@ class Packages:
             notify=notify,
             probe=probe,
         )
-        self._changer = self._changer_of(None)
+        self._planner = Planner(installer, self._file, make_stager, make_changer)
+        self._changer = self._planner.shared
         self._refresh = refresh
         self._rediscover = rediscover
         self._forget = forget
         self._notify = notify
-        # The last plan, and its distributions, so that carrying it out needs no network.
-        self._planned: _Planned | None = None
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -134,7 +120,9 @@ class Packages:
             StorageError: If the storage fails.
         """
         target = parse_target(requirement, index_url)
-        return self._plan(target, isolate=isolate or self._isolated(target.name) is not None)
+        return self._planner.plan(
+            target, isolate=isolate or self._planner.isolated(target.name) is not None
+        )
 
     def generations(self, isolated: str | None = None) -> tuple[Generation, ...]:
         """Return the generations that are there, by number.
@@ -145,7 +133,7 @@ class Packages:
         Raises:
             InstallError: If the environment cannot be read.
         """
-        changer = self._changer_of(isolated)
+        changer = self._planner.changer_of(isolated)
         serving = changer.generations.current().number
         found = []
         for number in changer.generations.numbers():
@@ -274,24 +262,24 @@ class Packages:
             distribution=target.name,
         )
         with self._changer.changing(attempt) as content:
-            if plan is None and (isolate or self._isolated(target.name)):
-                plan = self._plan(target, attempt.add_line, isolate=True)
+            if plan is None and (isolate or self._planner.isolated(target.name)):
+                plan = self._planner.plan(target, attempt.add_line, isolate=True)
             if plan is not None and plan.isolated and plan.allowed:
-                changer = self._changer_of(plan.isolated)
+                changer = self._planner.changer_of(plan.isolated)
                 with changer.changing(attempt) as own:
-                    staged = self._carry_out(plan, changer, attempt)
+                    staged = self._planner.carry_out(plan, changer, attempt)
                     removed = own.distributions.keys() - {pin.name for pin in staged.pins}
-                    asked = _asked_for(target, staged, own)
+                    asked = asked_for(target, staged, own)
                     return changer.install(
                         attempt, staged, asked, frozenset(removed), keep_broken=keep_broken
                     )
             if plan is not None:
-                staged = self._carry_out(plan, self._changer, attempt)
+                staged = self._planner.carry_out(plan, self._changer, attempt)
             else:
                 staged = self._changer.stager.stage(
                     [target], content, attempt.folder, attempt.add_line
                 )
-            asked = {**content.lock.asked, **_asked_for(target, staged, content)}
+            asked = {**content.lock.asked, **asked_for(target, staged, content)}
             return self._changer.install(attempt, staged, asked, keep_broken=keep_broken)
 
     def uninstall(
@@ -339,11 +327,11 @@ class Packages:
             # What held before may not hold now, when nobody else can change anything.
             self._refresh()
             plugins = [p for p in self._catalogue.all().values() if p.distribution == name]
-            _require_removable(self._catalogue.record(slug), plugins)
-            isolated = self._isolated(name)
-            content = shared if isolated is None else self._changer_of(isolated).content()
+            require_removable(self._catalogue.record(slug), plugins)
+            isolated = self._planner.isolated(name)
+            content = shared if isolated is None else self._planner.changer_of(isolated).content()
             if isolated is None:
-                _require_unneeded(name, content.distributions, self._changer.stager.host())
+                require_unneeded(name, content.distributions, self._changer.stager.host())
             attempt.outcome = "failed"
             asked = {n: line for n, line in content.lock.asked.items() if n != name}
             removed = {name, *(content.distributions if isolated else ())}
@@ -355,7 +343,7 @@ class Packages:
             slugs = tuple(Slug(plugin.slug) for plugin in plugins if plugin.is_installed)
             report = UninstallReport(distribution=name, changes=attempt.changes, plugins=slugs)
             if isolated is not None:
-                self._changer.remove(attempt, self._environment_of(isolated))
+                self._changer.remove(attempt, self._planner.environment_of(isolated))
             else:
                 staged = Staged(InstallPlan(target=_NOTHING, distribution=name))
                 self._changer.publish(attempt, staged, asked, frozenset(removed))
@@ -392,7 +380,7 @@ class Packages:
             StorageError: If the audit cannot be written. Nothing is changed then.
         """
         self._refresh()
-        changer, number = self._changer_of(isolated), generation
+        changer, number = self._planner.changer_of(isolated), generation
         shown = "the generation before" if generation is None else f"generation {generation}"
         attempt = Attempt(action="rollback", requirement=shown, actor=actor)
         with changer.changing(attempt, is_rescue=True) as content:
@@ -462,87 +450,6 @@ class Packages:
 
     # -- the parts ---------------------------------------------------------------------------
 
-    def _environment_of(self, isolated: str | None) -> Path:
-        shared = self._installer.environment
-        return shared if isolated is None else shared / "isolated" / isolated
-
-    def _changer_of(self, isolated: str | None) -> Changer:
-        """Return what changes the shared environment, or that of an isolated plugin."""
-        generations = Generations(
-            self._environment_of(isolated),
-            keep=self._installer.keep,
-            lock_timeout=self._installer.lock_timeout,
-        )
-        stager = self._make_stager(isolate=isolated is not None)
-        file = self._file if isolated is None else None
-        return self._make_changer(generations, stager, plugins_file=file)
-
-    def _isolated(self, name: str | None) -> str | None:
-        """Return the slug of the isolated plugin that a distribution provides, None if none."""
-        folders = isolated_folders(self._installer.environment)
-        return next((slug for slug, path in folders.items() if name in distributions(path)), None)
-
-    def _plan(
-        self, target: Target, progress: Progress | None = None, *, isolate: bool
-    ) -> InstallPlan:
-        """Return a plan, whose files stay in a temporary folder."""
-        from tempfile import mkdtemp
-
-        if self._planned is not None:
-            self._planned.discard()
-        shared = self._changer.content()
-        folder = Path(mkdtemp(prefix="plugreg-"))
-        discard = finalize(self, _discard, folder, os.getpid())
-        if isolate:
-            nothing = Content(folder / "nothing", {}, Lock())
-            staged = self._make_stager(isolate=True).stage([target], nothing, folder, progress)
-            plan = self._isolate(staged, shared)
-        else:
-            plan = self._changer.stager.stage([target], shared, folder, progress).plan
-        self._planned = _Planned(plan, folder, discard)
-        return plan
-
-    def _isolate(self, staged: Staged, shared: Content) -> InstallPlan:
-        """Return the plan of what was staged for an environment of its own."""
-        plan, name = staged.plan, staged.plan.distribution
-        slugs = [spec.slug for spec in staged.specs if spec.distribution == name]
-        fault = None
-        if shared.version(name) is not None:
-            fault = f"{name!r} is installed beside other plugins; uninstall it there first"
-        elif plan.allowed and len(slugs) != 1:
-            fault = f"{name!r} brings {len(slugs)} plugins; only one can have its own environment"
-        if fault is not None:
-            refusals = (*plan.refusals, Refusal(rule="plugin", reason=fault))
-            return replace(plan, refusals=refusals)
-        if not slugs:
-            return plan
-        changer = self._changer_of(slugs[0])
-        content = changer.content()
-        gone = content.distributions.keys() - {change.name for change in plan.changes}
-        changes = [replace(c, before=content.version(c.name)) for c in plan.changes]
-        return replace(
-            plan,
-            changes=(*changes, *content.removals(gone)),
-            environment=changer.stager.digest(content),
-            isolated=slugs[0],
-        )
-
-    def _carry_out(self, plan: InstallPlan, changer: Changer, attempt: Attempt) -> Staged:
-        """Stage what a plan describes."""
-        if not plan.allowed:
-            return Staged(plan)
-        if plan.environment != changer.stager.digest(attempt.content):
-            reason = "the environment changed since the plan was made; nothing was done: plan again"
-            raise InstallError([reason])
-        folder = attempt.folder
-        if self._planned is not None and self._planned.plan is plan:
-            with disk_errors(f"{str(folder)!r} cannot be filled"), suppress(FileNotFoundError):
-                mode = folder.stat().st_mode
-                shutil.copytree(self._planned.folder, folder, dirs_exist_ok=True)
-                # Nobody else may read the temporary folder, whose mode was copied too.
-                folder.chmod(mode)
-        return changer.stager.restage(plan, attempt.content, folder, attempt.add_line)
-
     def _forget_even_wanted(self, slug: Slug) -> None:
         # In safe mode, and before anything was stored, there is nothing to forget.
         with suppress(PluginNotFoundError):
@@ -556,75 +463,3 @@ class Packages:
 
 
 _NOTHING = Target(text="", shown="", name=None)
-
-
-def _discard(folder: Path, process: int) -> None:
-    # A forked process ends without taking its parent's folder along.
-    if os.getpid() == process:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _asked_for(target: Target, staged: Staged, content: Content) -> Mapping[str, str]:
-    """Return the line by which a target is asked for, under the name that it has.
-
-    It is the target's own; for a name alone, the version that is there then. What the host has is
-    not asked for.
-    """
-    name = staged.plan.distribution or ""
-    pin = next((pin for pin in staged.pins if pin.name == name), None)
-    version = content.version(name) if pin is None else pin.version
-    if version is None:
-        return {}
-    line = target.line if target.name or not target.line else f"{name} @ {target.line}"
-    return {name: line or f"{name}=={version}"}
-
-
-def _require_removable(record: PluginRecord, siblings: Iterable[PluginRecord]) -> None:
-    """Raise InstallError, in the words that clients know, for a plugin that must stay.
-
-    ``siblings`` are all plugins of its distribution.
-    """
-    wanted = [plugin.slug for plugin in siblings if plugin.wanted]
-    fault = None
-    # A mandatory plugin is always wanted, so it is called active only where it serves.
-    if record.active or (record.wanted and not record.is_mandatory):
-        fault = "Plugin cannot be uninstalled as it is currently active"
-    elif record.is_mandatory:
-        fault = "INVE-E10: Plugin cannot be uninstalled as it is mandatory"
-    elif record.is_sample:
-        fault = "INVE-E10: Plugin cannot be uninstalled as it is a sample plugin"
-    elif record.is_builtin:
-        fault = "INVE-E10: Plugin cannot be uninstalled as it is a built-in plugin"
-    elif not record.is_installed:
-        fault = "Plugin is not installed"
-    elif not record.is_package:
-        fault = "Plugin is not a packaged plugin"
-    elif wanted:
-        fault = f"Plugin cannot be uninstalled as {_enumerated(wanted)} of its package is active"
-    if fault is not None:
-        raise InstallError([fault])
-
-
-def _require_unneeded(
-    name: str, content: Mapping[str, Distribution], host: Mapping[str, Distribution]
-) -> None:
-    """Raise InstallError for a distribution that the host has, that is not there, or is needed."""
-    fault = None
-    needing = [
-        found.name
-        for found in content.values()
-        if found.name != name and name in (canonical(needed.name) for needed in required(found))
-    ]
-    if name not in content and name in host:
-        fault = "Plugin cannot be uninstalled as its package is not in the environment of the "
-        fault += "plugins: it belongs to the host's environment, remove it there"
-    elif name not in content:
-        fault = "Plugin installation not found"
-    elif needing:
-        fault = f"Plugin cannot be uninstalled as {_enumerated(needing)} requires its package"
-    if fault is not None:
-        raise InstallError([fault])
-
-
-def _enumerated(names: Iterable[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)

@@ -16,7 +16,7 @@ from typing import Final
 from plugreg._support.command import Completed
 from plugreg._support.url_secrets import masked
 from plugreg.exceptions import InstallError
-from plugreg.install.commands import CommandInstaller, Work, as_url, outdated, replace_recorded
+from plugreg.install.commands import CommandInstaller
 from plugreg.install.distributions import Distribution, distributions
 from plugreg.install.exceptions import (
     BuildFailedError,
@@ -26,6 +26,7 @@ from plugreg.install.exceptions import (
 )
 from plugreg.install.plan import Pin
 from plugreg.install.sources import pin_from
+from plugreg.install.work import Work, as_url, outdated, replace_recorded
 
 _OLDEST: Final = "22.2"
 """First version of pip that reports what it installs."""
@@ -144,7 +145,9 @@ class PipInstaller(CommandInstaller):
             some = [line for line in lines if (" --hash=" in line) is is_hashed]
             if some:
                 file = work.file("exact.txt", some)
-                self._install(work, "--no-deps", "--ignore-installed", "--requirement", file)
+                self._install(
+                    work, "--no-deps", "--ignore-installed", *self._age, "--requirement", file
+                )
 
     def _look_up(self, work: Work, lines: Sequence[str]) -> tuple[list[Pin], str]:
         report = work.folder / "found.json"

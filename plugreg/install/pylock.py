@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from plugreg._support.slugs import canonical
 from plugreg.exceptions import InstallError
 from plugreg.install.plan import Lock, Pin
-from plugreg.install.sources import sha256_of, size_of, source_of
-
-_WHEEL: Final = ".whl"
+from plugreg.install.sources import pin_from
 
 
 def dumps(lock: Lock) -> str:
@@ -26,14 +24,14 @@ def dumps(lock: Lock) -> str:
     """
     lines = ['lock-version = "1.0"', 'created-by = "plugreg"']
     for pin in lock.pins:
-        lines += ["", "[[packages]]", f"name = {_string(pin.name)}"]
-        lines += [f"version = {_string(pin.version)}", *_source_lines(pin)]
+        lines += ["", "[[packages]]", f"name = {_value(pin.name)}"]
+        lines += [f"version = {_value(pin.version)}", _source_line(pin)]
     lines += [] if lock.pins else ["packages = []"]
     lines += ["", "[tool.plugreg]"]
     if lock.created is not None:
         lines.append(f"created = {lock.created.astimezone(UTC).isoformat(timespec='microseconds')}")
     lines += ["", "[tool.plugreg.asked]"]
-    lines += [f"{_string(name)} = {_string(line)}" for name, line in sorted(lock.asked.items())]
+    lines += [f"{_value(name)} = {_value(line)}" for name, line in sorted(lock.asked.items())]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -61,8 +59,8 @@ def load(path: Path, *, require_hashes: bool = True) -> Lock:
         own = content.get("tool", {}).get("plugreg", {})
         if str(content["lock-version"]).partition(".")[0] != "1":
             raise ValueError(f"its lock-version is {content['lock-version']!r}, not '1.0'")
-        _check_python(content)
-        pins = [_pin(package, path.parent) for package in _applying(content["packages"])]
+        _check_python(content, "it")
+        pins = [_pin(package, path.parent) for package in content["packages"] if _applies(package)]
         for pin in pins if require_hashes else ():
             if pin.sha256 is None and "+" not in (pin.source or ""):
                 raise ValueError(f"{pin.name!r} has no sha256")
@@ -80,63 +78,48 @@ def load(path: Path, *, require_hashes: bool = True) -> Lock:
 # -- writing ----------------------------------------------------------------------------------
 
 
-def _source_lines(pin: Pin) -> Iterator[str]:
-    source = pin.source or ""
-    url, _, fragment = source.partition("#")
+def _source_line(pin: Pin) -> str:
+    url, _, fragment = (pin.source or "").partition("#")
     folder = fragment.removeprefix("subdirectory=")
     if "+" in url.partition("://")[0]:
         kind, _, address = url.partition("+")
         address, _, commit = address.rpartition("@")
         values = {"type": kind, "url": address, "commit-id": commit, "subdirectory": folder}
-        yield f"vcs = {_table(values)}"
-        return
+        return f"vcs = {_value(values)}"
     file = {"url": url, "size": pin.size, "hashes": pin.sha256 and {"sha256": pin.sha256}}
     if pin.direct:
-        yield f"archive = {_table({**file, 'subdirectory': folder})}"
-    elif url.endswith(_WHEEL):
-        yield f"wheels = [{_table({'name': _file_name(url), **file})}]"
-    else:
-        yield f"sdist = {_table({'name': _file_name(url), **file})}"
-
-
-def _table(values: Mapping[str, Any]) -> str:
-    parts = (f"{key} = {_value(value)}" for key, value in values.items() if value)
-    return f"{{ {', '.join(parts)} }}"
+        return f"archive = {_value({**file, 'subdirectory': folder})}"
+    shown = _value({"name": _file_name(url), **file})
+    return f"wheels = [{shown}]" if url.endswith(".whl") else f"sdist = {shown}"
 
 
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return _table(value)
-    return str(value) if isinstance(value, int) else _string(value)
-
-
-def _string(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
+        parts = (f"{key} = {_value(part)}" for key, part in value.items() if part)
+        return f"{{ {', '.join(parts)} }}"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
 
 
 # -- reading ----------------------------------------------------------------------------------
 
 
-def _applying(packages: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Yield the packages whose markers hold in this interpreter, without extras and groups."""
+def _applies(package: Mapping[str, Any]) -> bool:
+    """Return whether the marker of a package holds here, without extras and groups."""
     from packaging.markers import InvalidMarker, Marker
 
-    for package in packages:
-        try:
-            marker = Marker(package["marker"]) if "marker" in package else None
-            if marker is None or marker.evaluate({"extras": set(), "dependency_groups": set()}):
-                yield package
-        except InvalidMarker as error:
-            raise ValueError(f"the marker of {package['name']!r}: {error}") from None
+    try:
+        none: dict[str, Any] = {"extras": set(), "dependency_groups": set()}
+        return "marker" not in package or Marker(package["marker"]).evaluate(none)
+    except InvalidMarker as error:
+        raise ValueError(f"the marker of {package['name']!r}: {error}") from None
 
 
-def _check_python(found: Mapping[str, Any], name: str = "it") -> None:
+def _check_python(found: Mapping[str, Any], name: str) -> None:
     import platform
 
     from packaging.specifiers import SpecifierSet
 
-    wanted = found.get("requires-python", "")
-    version = platform.python_version()
+    wanted, version = found.get("requires-python", ""), platform.python_version()
     if not SpecifierSet(wanted).contains(version, prereleases=True):
         raise ValueError(f"{name} requires Python {wanted!r}, and this is {version}")
 
@@ -146,31 +129,19 @@ def _pin(package: Mapping[str, Any], folder: Path) -> Pin:
 
     name = canonical(package["name"])
     _check_python(package, repr(name))
-    direct = _direct_url(package, folder)
-    source = source_of(direct)
-    if "version" not in package:
-        raise ValueError(f"{name!r} has no version")
-    Version(package["version"])
-    return Pin(
-        name=name,
-        version=package["version"],
-        source=source,
-        sha256=sha256_of(direct),
-        size=direct.get("size") or size_of(source),
-        direct="vcs" in package or "archive" in package,
-    )
-
-
-def _direct_url(package: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the source of a package in the form of PEP 610, with its size."""
     repository = package.get("vcs")
     file = repository or package.get("archive") or _best_file(package)
     url = file.get("url") or (folder / file["path"]).absolute().as_uri()
     direct = {"url": url, "subdirectory": file.get("subdirectory"), "size": file.get("size")}
-    if repository is not None:
-        vcs_info = {"vcs": repository["type"], "commit_id": repository["commit-id"]}
-        return {**direct, "vcs_info": vcs_info}
-    return {**direct, "archive_info": {"hashes": file.get("hashes")}}
+    if repository is None:
+        direct["archive_info"] = {"hashes": file.get("hashes")}
+    else:
+        direct["vcs_info"] = {"vcs": file["type"], "commit_id": file["commit-id"]}
+    if "version" not in package:
+        raise ValueError(f"{name!r} has no version")
+    Version(package["version"])
+    is_direct = "vcs" in package or "archive" in package
+    return pin_from(direct, name, package["version"], is_direct=is_direct)
 
 
 def _best_file(package: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -178,23 +149,20 @@ def _best_file(package: Mapping[str, Any]) -> Mapping[str, Any]:
     from packaging.tags import sys_tags
     from packaging.utils import parse_wheel_filename
 
-    wheels = package.get("wheels", ())
+    wheels: list[Mapping[str, Any]] = package.get("wheels", [])
     if len(wheels) == 1:
-        only: Mapping[str, Any] = wheels[0]
-        return only  # Whoever has chosen it knows that it suits; ranking all tags takes long.
-    ranks = {tag: rank for rank, tag in enumerate(sys_tags())}
-    suiting: list[tuple[int, int, Mapping[str, Any]]] = []
-    for wheel in wheels:
+        return wheels[0]  # Who has chosen it knows that it suits; ranking all tags takes long.
+    ranks = {tag: rank for rank, tag in enumerate(sys_tags())} if wheels else {}
+    suiting: list[tuple[int, int, int]] = []
+    for number, wheel in enumerate(wheels):
         name = wheel.get("name") or _file_name(wheel.get("url") or wheel["path"])
         _, _, build, tags = parse_wheel_filename(name)
         rank = min(ranks.get(tag, len(ranks)) for tag in tags)
         if rank < len(ranks):
-            suiting.append((rank, -(build[0] if build else 0), wheel))
-    if suiting:
-        return min(suiting, key=lambda found: found[:2])[2]
-    if "sdist" not in package:
+            suiting.append((rank, -(build[0] if build else 0), number))
+    if not suiting and "sdist" not in package:
         raise ValueError(f"{package['name']!r} has no file that suits this interpreter")
-    source: Mapping[str, Any] = package["sdist"]
+    source: Mapping[str, Any] = wheels[min(suiting)[2]] if suiting else package["sdist"]
     return source
 
 

@@ -311,6 +311,21 @@ def suits(target: Target, found: Distribution) -> bool:
     return target.url is None and not asked.extras and accepts(asked, found.version)
 
 
+def asked_for(target: Target, staged: Staged, content: Content) -> Mapping[str, str]:
+    """Return the line by which a target is asked for, under the name that it has.
+
+    It is the target's own; for a name alone, the version that is there then. What the host has is
+    not asked for.
+    """
+    name = staged.plan.distribution or ""
+    pin = next((pin for pin in staged.pins if pin.name == name), None)
+    version = content.version(name) if pin is None else pin.version
+    if version is None:
+        return {}
+    line = target.line if target.name or not target.line else f"{name} @ {target.line}"
+    return {name: line or f"{name}=={version}"}
+
+
 def _kept(content: Content, names: set[str | None], listed: Mapping[str, str]) -> Iterator[str]:
     """Yield requirements of what is not asked for now: exact ones of what was asked for before.
 

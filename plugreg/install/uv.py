@@ -17,7 +17,7 @@ from plugreg._support.command import Completed, run
 from plugreg._support.slugs import canonical
 from plugreg.exceptions import InstallError
 from plugreg.install import pylock
-from plugreg.install.commands import CommandInstaller, Work, as_url, line_of, outdated
+from plugreg.install.commands import CommandInstaller
 from plugreg.install.distributions import Distribution
 from plugreg.install.exceptions import (
     BuildFailedError,
@@ -30,6 +30,7 @@ from plugreg.install.plan import Pin, Target
 from plugreg.install.policy import InstallPolicy
 from plugreg.install.sources import pinned_url, source_of
 from plugreg.install.variables import commands_path, variables
+from plugreg.install.work import Work, as_url, line_of, outdated
 
 _OLDEST: Final = "0.13"
 """The first uv whose RECORD has all that it unpacks, and no more."""
@@ -188,7 +189,7 @@ class UvInstaller(CommandInstaller):
         return self._look_up(work, [_exact(new, lines) for new in found])[0] if found else []
 
     def _put(self, work: Work, lines: Sequence[str]) -> None:
-        options = ["--no-deps", "--requirement", work.file("exact.txt", lines)]
+        options = ["--no-deps", *self._age, "--requirement", work.file("exact.txt", lines)]
         for match in filter(None, map(_NAME_AND_URL.match, lines)):
             # For uv the file at a URL stays the same; but it may be another one by now.
             options += ["--reinstall-package", match[1]]

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 
 from plugreg._support.command import Completed
 from plugreg.exceptions import InstallError
-from plugreg.install.commands import CommandInstaller, line_of
+from plugreg.install.commands import CommandInstaller
 from plugreg.install.exceptions import (
     BuildFailedError,
     InstallConflictError,
@@ -27,6 +27,7 @@ from plugreg.install.exceptions import (
 from plugreg.install.plan import Pin, Target, pin_of
 from plugreg.install.policy import InstallPolicy
 from plugreg.install.sources import pinned_url, sha256_of, size_of, source_of
+from plugreg.install.work import line_of
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TEA = Pin(name="shop-tea", version="1.0", sha256="ab")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zipfile
 
 import pytest
 
@@ -45,3 +46,13 @@ def test_the_host_s_packages_may_lie_in_the_folder_of_the_environment(
     assert "shop-host" in host_distributions(environment)
     assert "shop-tea" not in host_distributions(environment)
     assert sys.path[0] in host_path(environment)
+
+
+def test_what_is_in_a_zip_file_is_the_host_s(tmp_path, monkeypatch):
+    """An application that is one file has its distributions there."""
+    archive = tmp_path / "host.pyz"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("zipped-2.0.dist-info/METADATA", "Name: Zipped\nVersion: 2.0\n")
+    monkeypatch.syspath_prepend(str(archive))
+
+    assert host_distributions(tmp_path / "plugins.d")["zipped"].version == "2.0"

@@ -193,12 +193,18 @@ class TestResolving:
 
     def test_no_index_at_all(self, driver, index, make_wheel, tmp_path, monkeypatch) -> None:
         """Not even the one that is configured."""
-        for name in ("PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX"):
-            monkeypatch.setenv(name, index.url)
+        for name in ("INDEX_URL", "DEFAULT_INDEX", "EXTRA_INDEX_URL", "INDEX"):
+            monkeypatch.setenv(f"PIP_{name}", index.url)
+            monkeypatch.setenv(f"UV_{name}", index.url)
+        for name in ("PIP_FIND_LINKS", "UV_FIND_LINKS"):
+            monkeypatch.setenv(name, index.folder.as_uri())
         make_wheel(index.folder, "shop-tea", "2.0")
         make_wheel(tmp_path / "links, with a comma", "shop-tea", "1.0")
         alone = driver(indexes=(), find_links=[tmp_path / "links, with a comma"])
         assert stage(alone, tmp_path / "next", "shop-tea") == {"shop-tea": "1.0"}
+        assert index.requests == []
+        with pytest.raises(InstallError):
+            resolve(driver(indexes=()), "shop-tea")
         assert index.requests == []
 
 
@@ -312,6 +318,21 @@ class TestStaging:
         with pytest.raises(InstallError):
             driver().stage([pin], tmp_path / "next")
         assert not (tmp_path / "next/shop_tea.py").exists()
+
+    def test_a_pin_has_an_age_too(self, driver, make, index, tmp_path) -> None:
+        """What a lock has is not younger than the policy lets it be."""
+        wheel = make("shop-tea", "1.0")
+        index.entries[wheel.name] = {"upload-time": "2999-01-01T00:00:00Z"}
+        pins = driver().resolve([parse_target("shop-tea")])
+        (tmp_path / "next").mkdir()
+        with pytest.raises(InstallError):
+            driver(min_age=timedelta(days=7)).stage(pins, tmp_path / "next")
+
+    @pytest.mark.parametrize("keep", [-1, -3])
+    def test_a_negative_number_to_keep_is_refused(self, driver, keep, tmp_path) -> None:
+        """It would remove what serves, or nothing at all."""
+        with pytest.raises(ValueError, match="keep is -"):
+            type(driver())(environment=tmp_path, keep=keep)
 
     def test_nothing_but_the_pins_is_asked_for(self, driver, make, index, tmp_path) -> None:
         """Their requirements are not looked at again."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import pickle
 import subprocess
 import sys
@@ -24,7 +26,7 @@ from plugreg import (
 )
 from plugreg.install import InstallPolicy, PipInstaller, Refusal, pylock
 from plugreg.install.distributions import distributions
-from plugreg.install.exceptions import InstallBusyError, InstallRefusedError
+from plugreg.install.exceptions import InstallBusyError, InstallRefusedError, InstallSpaceError
 from plugreg.install.generations import Generations
 from plugreg.install.plugins_file import PluginsFile
 from plugreg.mixins import EventMixin
@@ -1196,6 +1198,26 @@ class TestLocked:
                 packages.sync(locked=path)
 
         assert staged == []
+
+    def test_a_lock_is_replaced_as_a_whole(self, registry, tmp_path, monkeypatch):
+        """A disk that is full leaves the one that was there, and nothing else."""
+        registry.install("shop-tea")
+        path = tmp_path / "locks" / "pylock.toml"
+        path.parent.mkdir()
+        path.write_text("of earlier")
+
+        def fail(descriptor):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fail)
+            with pytest.raises(InstallSpaceError, match="cannot be written"):
+                registry.packages.lock(path)
+
+        assert [(file, file.read_text()) for file in path.parent.iterdir()] == [
+            (path, "of earlier")
+        ]
+        assert "shop-tea" in registry.packages.lock(path).read_text()
 
     def test_by_default_it_is_beside_the_plugins_file(self, registry, shelf):
         """And without anything installed there is none."""

@@ -1,0 +1,74 @@
+"""Write files so that they are the old or the new ones, and say why that fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from plugreg.exceptions import InstallError
+from plugreg.install.exceptions import InstallPermissionError, InstallSpaceError
+from plugreg.storage.file.storefile import flush_folder
+
+WASTE: Final = ".waste-"
+"""How names begin of what nothing refers to: it is being made, or being removed."""
+
+_WRITING: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+
+
+@contextmanager
+def disk_errors(failed: str) -> Iterator[None]:
+    """Raise an InstallError in the place of an OSError in the ``with`` block.
+
+    Args:
+        failed: What could not be done, as the beginning of a sentence.
+    """
+    try:
+        yield
+    except OSError as error:
+        kind = InstallError
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            kind = InstallPermissionError
+        elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+            kind = InstallSpaceError
+        place = f": {str(error.filename)!r}" if error.filename else ""
+        raise kind([f"{failed}: {error.strerror or error}{place}"]) from error
+
+
+def write_file(
+    path: Path, data: bytes, mode: int | None = None, is_due: Callable[[], bool] = lambda: True
+) -> bool:
+    """Replace a file; it is the old or the new one at any instant, and on the disk then.
+
+    Args:
+        path: Its path.
+        data: The new content.
+        mode: The mode of the new file, None for 0644 without the bits of the umask.
+        is_due: It is asked right before the file is replaced; if it returns False, nothing changes.
+
+    Returns:
+        Whether the file was replaced.
+
+    Raises:
+        OSError: If that fails; nothing has changed then.
+    """
+    new = path.with_name(f"{WASTE}{secrets.token_hex(8)}.tmp")
+    try:
+        with os.fdopen(os.open(new, _WRITING, 0o644 if mode is None else mode), "wb") as file:
+            if mode is not None:
+                new.chmod(mode)  # Opening has heeded the umask.
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if not is_due():
+            return False
+        new.replace(path)
+        flush_folder(path.parent)
+    finally:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
+    return True

@@ -1,0 +1,171 @@
+"""What the commands of the drivers are given, and what is read of what they have written."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from plugreg._support.command import Completed, last_lines, run
+from plugreg._support.slugs import canonical
+from plugreg._support.url_secrets import masked, masker, without_credentials
+from plugreg.exceptions import InstallError
+from plugreg.install.distributions import Distribution
+from plugreg.install.exceptions import InstallTimeoutError, PythonMismatchError
+from plugreg.install.installer import Progress
+from plugreg.install.plan import Pin, Target, pin_of
+from plugreg.install.sources import pinned_url
+from plugreg.install.urls import FILE_SCHEMES, REPOSITORY_SCHEMES, parse_address
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """Temporary folder, variables and secrets of one call, and the host's distributions.
+
+    ``target`` is where the program installs.
+    """
+
+    folder: Path
+    target: Path
+    host: Mapping[str, Distribution]
+    environment: Mapping[str, str]
+    secrets: tuple[str, ...]
+    timeout: float
+    progress: Progress | None = None
+
+    def run(self, *arguments: str) -> Completed:
+        """Run a command in the folder. Raises InstallTimeoutError."""
+        done = run(
+            arguments,
+            timeout=self.timeout,
+            environment=self.environment,
+            folder=self.folder,
+            mask=masker(self.secrets),
+            listen=self.progress,
+        )
+        if done.code is None:
+            reason = f"the installer took more than {self.timeout:g} seconds and was ended"
+            reasons = [reason, *last_lines(done.output.splitlines())]
+            raise InstallTimeoutError(reasons, self.timeout)
+        return done
+
+    def file(self, name: str, lines: Iterable[str]) -> str:
+        """Write requirements into a file that nobody else may read; return its name."""
+        path = self.folder / name
+        path.touch(mode=0o600)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        return name
+
+
+def replace_recorded(file: Path, data: bytes, record: Path) -> None:
+    """Replace a staged file, and the hash and the size that its RECORD has of it."""
+    from base64 import urlsafe_b64encode
+    from hashlib import sha256
+
+    file.write_bytes(data)
+    name = file.relative_to(record.parents[1]).as_posix()
+    digest = urlsafe_b64encode(sha256(data).digest()).decode().rstrip("=")
+    row = rf'^("?{re.escape(name)}"?),.*$'
+    new = rf"\1,sha256={digest},{len(data)}"
+    text = record.read_text("utf-8", "surrogateescape")
+    record.write_text(re.sub(row, new, text, flags=re.MULTILINE), "utf-8", "surrogateescape", "")
+
+
+def as_url(place: str) -> str:
+    """Return a folder of ``find_links`` as a URL."""
+    return place if "://" in place else Path(place).absolute().as_uri()
+
+
+def outdated(output: str) -> dict[str, str]:
+    """Return the latest versions in the answer of a program's ``list --outdated``, by name."""
+    rows = next((line for line in output.splitlines() if line.startswith("[")), "[]")
+    return {canonical(row["name"]): row["latest_version"] for row in json.loads(rows)}
+
+
+def is_valid(found: Distribution) -> bool:
+    """Return whether it can be named in a requirement, by PEP 508 and PEP 440."""
+    from packaging.version import InvalidVersion, Version
+
+    with suppress(InvalidVersion):
+        Version(found.version)
+        return _NAME.fullmatch(found.name) is not None
+    return False
+
+
+def single_version(requirement: Requirement) -> str | None:
+    """Return the only version that a requirement accepts, None if there are more."""
+    versions = [clause.version for clause in requirement.specifier if clause.operator == "=="]
+    return next((version for version in versions if not version.endswith(".*")), None)
+
+
+def line_of(requirement: Requirement) -> str:
+    """Return a requirement as a line that programs read as nothing else.
+
+    Its marker is left out, which must hold: programs split it at blanks and look for options.
+
+    Raises:
+        InstallError: If it has a URL that no requirement may have, as one with a variable, which
+            programs would replace.
+    """
+    if requirement.url:
+        try:
+            parse_address(requirement.url, (*FILE_SCHEMES, *REPOSITORY_SCHEMES))
+        except ValueError as error:
+            raise InstallError([f"the URL of {requirement.name!r}: {error}"]) from None
+    elif "$" in str(requirement.specifier):
+        raise InstallError([f"the version of {requirement.name!r} is none by PEP 440"])
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    where = f" @ {requirement.url}" if requirement.url else requirement.specifier
+    return f"{requirement.name}{extras}{where}"
+
+
+def exact_line(pin: Pin, targets: Sequence[Target]) -> str:
+    """Return the requirement that gives exactly a pin, with its hash if it has one."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    text = f"{pin.name}=={pin.version}"
+    if pin.direct:
+        urls = (target.url for target in targets if target.url and pin_of(target, [pin]))
+        url, source = next(urls, None), pin.source or ""
+        text = f"{pin.name} @ {source if url is None else pinned_url(url, source)}"
+    try:
+        line = line_of(Requirement(text))
+    except InvalidRequirement:
+        raise InstallError([f"{masked(text)!r} cannot be installed: it is no version"]) from None
+    return line if pin.sha256 is None else f"{line} --hash=sha256:{pin.sha256}"
+
+
+def check_python(found: Distribution) -> None:
+    """Raise PythonMismatchError if a distribution is not for this interpreter.
+
+    uv ignores an upper bound of ``Requires-Python``, pip does not.
+    """
+    import platform
+    from email import message_from_string
+
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    wanted = message_from_string(found.text("METADATA")).get("Requires-Python", "")
+    version = platform.python_version()
+    with suppress(InvalidSpecifier):
+        if not SpecifierSet(wanted).contains(version, prereleases=True):
+            reason = f"{found.name} {found.version} requires Python {wanted!r}, and this is "
+            raise PythonMismatchError([f"{reason}{version}"])
+
+
+def hide_credentials(found: Distribution) -> None:
+    """Remove credentials from the URL that a staged distribution has come from."""
+    direct = json.loads(found.text("direct_url.json") or "{}")
+    url = str(direct.get("url", ""))
+    if url != without_credentials(url):
+        data = json.dumps({**direct, "url": without_credentials(url)}).encode()
+        replace_recorded(found.path / "direct_url.json", data, found.path / "RECORD")
