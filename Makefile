@@ -128,6 +128,7 @@ test-newest: .venv/done build/samples/done build/pluggy/done
 # that test them. These tests use each of them; all tests would take many times as long.
 OLDEST := $(addprefix tests/, \
 	adapters/test_adapters.py adapters/test_apscheduler.py adapters/test_otel.py \
+	cli/test_declare.py cli/test_help.py cli/test_listing.py \
 	api/test_models.py storage/test_conformance.py storage/test_opening.py storage/sql/test_storage.py \
 	storage/file/test_tinydb.py _calls/test_aio.py discovery/test_entry_points.py \
 	hooks/test_manager.py hooks/test_pluggy_pin.py settings/test_types.py test_encryption.py \

@@ -156,7 +156,12 @@ def rich_table(rows: Sequence[Row], columns: Mapping[str, str], width: int, out:
     )
     with console.capture() as captured:
         console.print(table)
-    out.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+    out.writelines(f"{_without_end(line)}\n" for line in captured.get().splitlines())
+
+
+def _without_end(line: str) -> str:
+    """Return a line without the blanks at its end, some of which have a style."""
+    return re.sub(r"(?: |\x1b\[[0-9;]*m)+$", lambda end: "\x1b[0m" * ("\x1b" in end[0]), line)
 
 
 def _field(value: object) -> str:

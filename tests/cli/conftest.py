@@ -152,7 +152,10 @@ class Shop:
 
     def environ(self, **changes: str) -> dict[str, str]:
         """Return the environment of the program, without what would colour its output."""
-        left = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "PLUGREG_APP", "TERM", "PLUGREG_SAFE_MODE")
+        left = (
+            *("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM", "PYTHONSAFEPATH"),
+            *("PLUGREG_APP", "PLUGREG_SAFE_MODE", "PLUGREG_ONLY", "PLUGREG_WITHOUT"),
+        )
         kept = {name: value for name, value in os.environ.items() if name not in left}
         root = str(Path(plugreg.__file__).parents[1])
         path = {} if os.environ.get("PLUGREG_TEST_WHEEL") else {"PYTHONPATH": root}

@@ -29,7 +29,9 @@ _HEADS: Final = ("key", "value", "layer", "locked", "type", "name")
     plugreg settings discount unset PERCENT""",
 )
 @slug_argument()
-@click.argument("action", type=click.Choice(ACTIONS), default="list")
+@click.argument(
+    "action", type=click.Choice(ACTIONS), default="list", metavar=f"[{'|'.join(ACTIONS)}]"
+)
 @click.argument("key", required=False)
 @click.argument("values", metavar="[VALUE]", nargs=-1)
 @click.option("--user", type=int, metavar="ID", help="Settings of this user.")
