@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from plugreg._support.frozen import replace
-from plugreg._support.slugs import slugify
-from plugreg.contract import Contract
-from plugreg.contract.projects import PluginProject, installed_projects, open_project
+from plugreg._support.slugs import canonical, slugify
+from plugreg.contract import Contract, NoPluginError
+from plugreg.contract.projects import (
+    PluginProject,
+    installed_projects,
+    open_project,
+    read_pyproject,
+)
 from plugreg.testing.checks import KitReport, run_checks
 from plugreg.testing.subject import Subject
 
@@ -45,7 +51,7 @@ def check_all(contract: Contract) -> tuple[KitReport, ...]:
 
 
 def _check(contract: Contract, project: PluginProject, target: str) -> KitReport:
-    exempt: Mapping[str, str] = project.settings.get("exempt", {})
+    exempt = _exemptions(project, Path(target))
     reports = [
         run_checks(subject, exempt, target=target) for subject in _subjects(contract, project)
     ]
@@ -54,6 +60,23 @@ def _check(contract: Contract, project: PluginProject, target: str) -> KitReport
         findings=tuple(dict.fromkeys(each for report in reports for each in report.findings)),
         exempted=tuple(dict.fromkeys(each for report in reports for each in report.exempted)),
     )
+
+
+def _exemptions(project: PluginProject, target: Path) -> Mapping[str, str]:
+    """Return the exemptions of a project; those of a wheel stand in the project around it."""
+    found: Mapping[str, str] = project.settings.get("exempt", {})
+    if found or project.folder is not None or target.suffix != ".whl":
+        return found
+    name = canonical(str(project.metadata.get("name", "")))
+    for folder in (*target.absolute().parents, Path.cwd()):
+        try:
+            around = read_pyproject(folder)
+        except NoPluginError:
+            continue
+        if canonical(str(around.get("project", {}).get("name", ""))) == name:
+            settings = around.get("tool", {}).get("plugreg", {}).get("check", {})
+            return dict(settings.get("exempt", {}))
+    return {}
 
 
 def _subjects(contract: Contract, project: PluginProject) -> Iterator[Subject]:

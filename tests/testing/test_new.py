@@ -28,7 +28,7 @@ HOST = '''
 
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from plugreg import PluginRegistry, hookspec
 from plugreg.mixins import MixinSpec
@@ -79,11 +79,11 @@ class Hooks:
     ) -> str | None: ...
 
 
-def make_registry(**options: object) -> PluginRegistry:
+def make_registry(**options: Any) -> PluginRegistry:
     """Make the registry."""
     row = MixinSpec(key="label", human_name="Labels", cls=LabelMixin)
-    given: dict[str, object] = {"storage": MemoryStorage()} | options
-    return PluginRegistry("desk", hookspecs=[Hooks], mixins=[row], **given)  # type: ignore[arg-type]
+    given: dict[str, Any] = {"storage": MemoryStorage()} | options
+    return PluginRegistry("desk", hookspecs=[Hooks], mixins=[row], **given)
 '''
 
 CONTRACT_OF = """
@@ -139,9 +139,9 @@ def generated(desk) -> Path:
         is_host_installed=False,
     )
     plugins = [everything]
-    plugins += [_alone(contract, f"desk-{hook}-hook", hooks=(hook,)) for hook in contract.hooks]
+    plugins += [_alone(contract, f"desk-{hook[:6]}", hooks=(hook,)) for hook in contract.hooks]
     plugins += [_alone(contract, f"desk-{key}-mixin", mixins=(key,)) for key in contract.mixins]
-    plugins += [_alone(contract, "bare")]
+    plugins += [_alone(contract, "desk-bare")]
     for plugin in plugins:
         write(folder / plugin.name, plugin.files(), {})
     return folder
@@ -188,17 +188,16 @@ def test_own_tests_pass_unedited(generated) -> None:
     assert len(own) == len(projects)
 
 
-def test_it_builds_and_its_wheel_checks_clean(generated, desk) -> None:
+def test_it_builds_and_its_wheel_checks_clean(generated, desk, monkeypatch) -> None:
     """From the generated project to a wheel that has no finding but its exemptions."""
+    monkeypatch.syspath_prepend(str(generated))
     project = generated / "desk-gift-wrap"
     run(project, "python", "-m", "hatchling", "build", "-t", "wheel")
     [wheel] = (project / "dist").glob("*.whl")
-    report = check_target(desk[1], project)
-    built = check_target(desk[1], wheel)
+    report = check_target(desk[1], wheel)
 
     assert report.findings == ()
-    assert {finding.code for finding in built.findings} <= {"K108", "K701"}
-    assert built.ok
+    assert {finding.code for finding, _ in report.exempted} >= {"K108"}
 
 
 def test_the_host_that_is_no_distribution_is_not_required(generated) -> None:
@@ -219,7 +218,7 @@ def test_names_are_made_of_the_name(desk) -> None:
         "Gift wrap",
     )
     assert other.class_name.isidentifier()
-    assert other.module.isidentifier() or other.module.startswith("plugin")
+    assert other.module.isidentifier()
 
 
 @pytest.mark.parametrize(
@@ -316,8 +315,11 @@ def test_a_record_that_is_damaged_is_refused() -> None:
             read_record(text)
 
 
-def test_a_stranger_needs_five_commands(samples, tmp_path) -> None:
+def test_a_stranger_needs_five_commands(tmp_path) -> None:
     """From nothing to a plugin that is installed, checked and active in the sample shop."""
+    samples = Path(os.environ.get("PLUGREG_SAMPLES") or ROOT / "build" / "samples")
+    if not (samples / "shop").is_dir():
+        pytest.skip("no sample plugins are installed; run: make build/samples/done")
     site, path = tmp_path / "site", (tmp_path / "site", samples)
     app = ("--app", "shop.app:make_registry")
     parts = ("--hook", "price_change", "--mixin", "settings")

@@ -6,7 +6,7 @@ import builtins
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from plugreg._support.frozen import NamedTuple
@@ -68,7 +68,7 @@ def value_of(type_: str) -> str | None:
     names = {part.name for part in (term.args if term.name == "|" else (term,))}
     if "Literal" in names:
         literal = next(p for p in (term.args if term.name == "|" else (term,)) if p.args)
-        return str(literal.args[0])
+        return _quoted(str(literal.args[0]))
     return next((value for name, value in _VALUES if name in names), None)
 
 
@@ -78,7 +78,12 @@ def short(type_: str) -> str:
     Args:
         type_: The type, with full names.
     """
-    return re.sub(r"\bcollections\.abc\.", "", str(_plain(parse(type_))))
+    return _quoted(re.sub(r"\bcollections\.abc\.", "", str(_plain(parse(type_)))))
+
+
+def _quoted(code: str) -> str:
+    """Return code whose simple strings have the quotes that ruff gives them."""
+    return re.sub(r"'([^'\"\\]*)'", r'"\1"', code)
 
 
 def _plain(term: TypeTerm) -> TypeTerm:
@@ -162,15 +167,32 @@ def method(name: str, hook: HookContract, *, decorator: str = "", is_async: bool
     return "\n".join(lines)
 
 
-def call(function: str, arguments: Mapping[str, str]) -> str:
-    """Return a call with named arguments.
+def check_call(function: str, arguments: Sequence[str], expected: str) -> str:
+    """Return the statements of a test that calls something and checks its result.
 
     Args:
-        function: The function and its arguments by place.
-        arguments: Expressions by name.
+        function: What is called, such as ``host.call``; an opening bracket more wraps the call.
+        arguments: The arguments as expressions.
+        expected: The result that is expected.
     """
-    named = "".join(f", {name}={value}" for name, value in arguments.items())
-    return f"{function}{named})"
+    closing = ")" * (1 + function.count("("))
+    call = f"{function}({', '.join(arguments)}{closing}"
+    line = f"assert {call} == {expected}"
+    width = WIDTH - len(INDENT)
+    if len(line) <= width:
+        return line
+    check = f"\nassert results == {expected}"
+    if len(f"results = {call}") <= width:
+        return f"results = {call}{check}"
+    opened = function.replace("(", f"(\n{INDENT}") + "("
+    depth = INDENT * (1 + function.count("("))
+    inner = f"{depth}{', '.join(arguments)}"
+    if len(inner) <= width:
+        body = f"{inner}\n"
+    else:
+        body = "".join(f"{depth}{argument},\n" for argument in arguments)
+    ends = ")" if "(" not in function else f"{INDENT})\n)"
+    return f"results = {opened}\n{body}{ends}{check}"
 
 
 def modules_in(code: str) -> Iterator[str]:

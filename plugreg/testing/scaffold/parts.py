@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from textwrap import indent
 from types import MappingProxyType
 from typing import Final
 
 from plugreg.contract.values import HookContract, MixinContract
-from plugreg.testing.scaffold.code import Part, block, body, method, value_of
+from plugreg.testing.scaffold.code import (
+    INDENT,
+    Part,
+    block,
+    body,
+    check_call,
+    method,
+    value_of,
+)
 
 
 def hook_part(name: str, hook: HookContract, spec: str, host: str) -> Part:
@@ -24,20 +33,17 @@ def hook_part(name: str, hook: HookContract, spec: str, host: str) -> Part:
     values = {each.name: value_of(each.type) for each in hook.arguments if not each.optional}
     if exempt or hook.historic or None in values.values():
         return Part(methods=(code,), exempt=exempt)
-    given = "".join(f", {argument}={value}" for argument, value in values.items())
-    called = f"host.call({spec}{given})"
-    if hook.is_async:
-        called = f"asyncio.run(host.acall({spec}{given}))"
     answer = body(hook).removeprefix("return ")
     results = "[]" if answer in ("", "None") else f"[{answer}]"
-    test = f'''
-        def test_{name}(plugin_host: MakeHost) -> None:
-            """It has no answer of its own yet."""
-            host = {host}
-
-            assert {called} == {results}
-        '''
-    return Part(methods=(code,), tests=(block(test),), exempt=exempt)
+    function = "asyncio.run(host.acall" if hook.is_async else "host.call"
+    arguments = [spec, *(f"{argument}={value}" for argument, value in values.items())]
+    check = indent(check_call(function, arguments, results), INDENT)
+    test = (
+        f"def test_{name}(plugin_host: MakeHost) -> None:\n"
+        f'{INDENT}"""It has no answer of its own yet."""\n'
+        f"{INDENT}host = {host}\n\n{check}"
+    )
+    return Part(methods=(code,), tests=(test,), exempt=exempt)
 
 
 def mixin_part(key: str, mixin: MixinContract, slug: str, host: str) -> Part:
@@ -62,7 +68,7 @@ def mixin_part(key: str, mixin: MixinContract, slug: str, host: str) -> Part:
             """It has the capability."""
             host = {host}
 
-            assert host.registry.with_mixin("{key}") == (host.plugin,)
+            assert isinstance(host.plugin, {mixin.source.rpartition(":")[2]})
         '''
     return Part(methods=tuple(m for m in methods if m not in unfinished), tests=(block(test),))
 

@@ -19,6 +19,9 @@ RECORD: Final = ".plugreg-new.json"
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
+_TAKEN: Final = ("Any", "Callable", "Conformance", "Mapping", "Plugin", "PluginHost", "Sequence")
+"""Names that generated modules import."""
+
 _IGNORED: Final = ("__pycache__/", ".venv/", ".*_cache/", "dist/")
 
 _TYPING: Final = ("Any", "Literal")
@@ -69,14 +72,18 @@ class NewPlugin(Frozen):
     @property
     def module(self) -> str:
         """The package that holds the plugin."""
-        return re.sub(r"\W", "_", self.name.lower())
+        name = re.sub(r"\W", "_", self.name.lower())
+        return name if name.isidentifier() else f"plugin_{name}"
 
     @property
     def class_name(self) -> str:
         """Name of the class."""
         words = re.split(r"[-_]+", self.slug)
         name = "".join(word[:1].upper() + word[1:] for word in words)
-        return name if name[:1].isalpha() else f"Plugin{name}"
+        name = name if name[:1].isalpha() else f"Plugin{name}"
+        # The same name must not be imported beside it.
+        mixins = {mixin.source.rpartition(":")[2] for mixin in self.contract.mixins.values()}
+        return f"{name}Plugin" if name in {*mixins, *self._sources.values(), *_TAKEN} else name
 
     @property
     def title(self) -> str:
@@ -188,6 +195,10 @@ class NewPlugin(Frozen):
             self.module: [self.class_name],
             "plugreg.mixins": ["ValidationFault"] if "ValidationFault" in code else [],
         }
+        for mixin in self._mixins:
+            module, _, name = mixin.source.partition(":")
+            if f", {name})" in code:
+                named.setdefault(module, []).append(name)
         plain = [name for name in ("asyncio", "pytest") if f"{name}." in code]
         for source, name in self._sources.items():
             if f"{name}." not in code and f"{name}," not in code:
