@@ -1,0 +1,294 @@
+"""``plugreg check``, ``contract``, ``new`` and ``dev``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from plugreg.testing import CHECKS
+
+PROJECT = """
+[project]
+name = "shop-tea"
+version = "1.0"
+description = "Tea"
+license = "MIT"
+requires-python = ">=3.11"
+dependencies = ["plugreg", "shop>=2,<3"]
+
+[project.entry-points."shop.plugins"]
+tea = "shop_tea:Tea"
+
+[tool.plugreg.check]
+exempt = { K204 = "It is public." }
+"""
+
+FAULTY = """
+from plugreg import Plugin, hookimpl
+from plugreg.mixins import SettingsMixin
+
+class Tea(SettingsMixin, Plugin):
+    SETTINGS = {
+        "TOKEN": {"name": "Token", "default": ""},
+        "SIZE": {"name": "Size", "type": int},
+    }
+
+    @hookimpl
+    def prise(self, item): return 1.0
+"""
+
+FINE = """
+from plugreg import Plugin, hookimpl
+
+class Tea(Plugin):
+    @hookimpl
+    def price(self, item: str) -> float: return 1.0
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Give a function that writes the project of a plugin."""
+
+    def make(source: str) -> Path:
+        folder = tmp_path / "tea"
+        folder.mkdir(exist_ok=True)
+        (folder / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
+        (folder / "shop_tea.py").write_text(source, encoding="utf-8")
+        return folder
+
+    return make
+
+
+class TestCheck:
+    def test_a_folder_without_mistakes_ends_with_0(self, shop, project):
+        """The verdict is one line, and no module of the plugin is imported here."""
+        done = shop.run("check", str(project(FINE)))
+
+        assert (done.code, done.out) == (0, "1 plugin checked: nothing is wrong\n")
+        assert "shop_tea" not in sys.modules
+
+    def test_mistakes_are_told_with_code_place_and_mend(self, shop, project):
+        """Errors end with 1; an exempted finding is shown with its reason."""
+        done = shop.run("check", str(project(FAULTY)))
+
+        assert done.code == 1
+        assert "shop_tea.py:11: K101 error: shop has no hook 'prise'; did you mean" in done.out
+        assert "K202 warning" in done.out
+        assert "K204 exempted: It is public." in done.out
+        assert done.out.endswith("1 plugin checked: 1 error, 1 warning\n")
+
+    def test_json(self, shop, project):
+        """One document, with findings and exemptions as rows."""
+        done = shop.run("check", str(project(FAULTY)), "--json")
+
+        assert (done.code, done.document["ok"]) == (1, False)
+        rows = {row["code"]: row for row in done.document["findings"]}
+        assert rows["K101"]["level"] == "error"
+        assert rows["K101"]["where"] == "shop_tea.py:11"
+        assert [row["reason"] for row in done.document["exempted"]] == ["It is public."]
+
+    def test_github(self, shop, project):
+        """Errors stand beside their lines in a pull request."""
+        folder = project(FAULTY)
+        done = shop.run("check", str(folder), "--format", "github")
+        [error] = [line for line in done.out.splitlines() if line.startswith("::error")]
+
+        file = os.path.relpath(folder / "shop_tea.py")
+        assert error.startswith(f"::error file={file},line=11,title=K101 Hook does not exist::")
+        assert "\n::warning title=K202" in done.out
+
+    def test_junit(self, shop, project):
+        """One case for each check: failed, skipped with the reason, or passed."""
+        done = shop.run("check", str(project(FAULTY)), "--format", "junit")
+        [suite] = ElementTree.fromstring(done.out)
+
+        assert (suite.get("tests"), suite.get("failures")) == (str(len(CHECKS)), "1")
+        assert len(suite) == len(CHECKS)
+        skipped = suite.find("testcase[skipped]")
+        assert skipped is not None
+        assert skipped.find("skipped").get("message") == "It is public."
+
+    def test_installed_plugins_are_checked_by_slug_and_all_together(self, shop):
+        """Without a target every installed plugin is checked."""
+        shop.plugin(
+            "tea", FINE, metadata="Requires-Dist: shop<3\nRequires-Dist: plugreg\n", name="Tea"
+        )
+        shop.plugin("bad", "raise RuntimeError('no')\n")
+        one, every = shop.run("check", "tea"), shop.run("check", "--json")
+
+        assert one.code == 0, one.out
+        assert (every.code, every.document["plugins"]) == (1, ["bad", "tea"])
+
+    def test_an_unknown_plugin_ends_with_3(self, shop):
+        """The exit code is that of every command, and the near name is there."""
+        shop.plugin("tea", FINE, name="Tea")
+        done = shop.run("check", "tee")
+
+        assert done.code == 3
+        assert "did you mean 'tea'" in done.err
+
+    def test_a_contract_of_a_file_needs_no_host(self, shop, project, tmp_path):
+        """An author's continuous integration needs the file alone."""
+        file = tmp_path / "shop.json"
+        assert shop.run("contract", "dump", str(file)).code == 0
+        done = shop.program(
+            "check", str(project(FINE)), "--contract", str(file), env={"PLUGREG_APP": ""}
+        )
+
+        assert (done.code, done.out) == (0, "1 plugin checked: nothing is wrong\n"), done.err
+
+
+class TestContract:
+    def test_dump_and_diff(self, shop, tmp_path):
+        """The file compares equal to the host that wrote it; a major change ends with 1."""
+        file = tmp_path / "shop.json"
+        told = shop.run("contract", "dump", str(file))
+        same = shop.run("contract", "diff", str(file))
+        document = json.loads(file.read_text(encoding="utf-8"))
+        document["hooks"]["gone"] = document["hooks"]["price"]
+        file.write_text(json.dumps(document), encoding="utf-8")
+        other = shop.run("contract", "diff", str(file), "--json")
+
+        assert told.out.startswith(f"wrote {file}: 1 hooks")
+        assert (same.code, same.out) == (0, "")
+        assert other.code == 1
+        assert [(row["level"], row["hook"]) for row in other.document["changes"]] == [
+            ("major", "gone")
+        ]
+
+    def test_dump_to_standard_output(self, shop):
+        """The contract itself is printed, or is a member of the JSON document."""
+        text, document = shop.run("contract", "dump"), shop.run("contract", "dump", "--json")
+
+        assert json.loads(text.out)["plugreg-contract"] == 1
+        assert document.document["contract"] == json.loads(text.out)
+
+    def test_check_says_how_many_break(self, shop, tmp_path):
+        """The question before an upgrade, answered with the contract of the version to come."""
+        shop.plugin("tea", FINE, metadata="Requires-Dist: shop<3\n", name="Tea")
+        shop.plugin("bad", FAULTY, metadata="Requires-Dist: shop<3\n", name="Tea")
+        file = tmp_path / "shop.json"
+        shop.run("contract", "dump", str(file))
+        done = shop.run("contract", "check", str(file))
+
+        assert done.code == 1
+        assert done.out.endswith("1 of 2 plugins breaks with shop 2.4\n")
+        assert shop.run("contract", "check", str(file), "tea").code == 0
+        assert shop.run("contract", "check", "nothing").code == 3
+
+    def test_a_damaged_file_is_told(self, shop, tmp_path):
+        """A file that is no contract is an error with its name, and no traceback."""
+        file = tmp_path / "shop.json"
+        file.write_text("{}", encoding="utf-8")
+        done = shop.run("contract", "diff", str(file))
+
+        assert done.code == 1
+        assert "plugreg-contract" in done.err
+
+
+class TestNew:
+    def test_begins_and_updates(self, shop, tmp_path):
+        """A second run needs --update, and then changes nothing."""
+        place = tmp_path / "shop-tea"
+        made = shop.run("new", "shop-tea", "--hook", "price", "--folder", str(place), "--json")
+        again = shop.run("new", "shop-tea", "--folder", str(place))
+        more = shop.run(
+            "new", "shop-tea", "--update", "--folder", str(place), "--mixin", "settings"
+        )
+        same = shop.run("new", "shop-tea", "--update", "--folder", str(place))
+
+        assert made.document["slug"] == "tea"
+        assert {row["action"] for row in made.document["files"]} == {"created"}
+        assert again.code == 4
+        assert more.code == 0
+        code = (place / "shop_tea" / "__init__.py").read_text(encoding="utf-8")
+        assert "class Tea(SettingsMixin, Plugin):" in code
+        assert "def price(self, item: str)" in code
+        assert (same.code, same.out) == (0, "nothing has changed\n")
+
+    def test_a_conflict_ends_with_1(self, shop, tmp_path):
+        """The file of the author stays, and the command says where the new one is."""
+        place = tmp_path / "shop-tea"
+        shop.run("new", "shop-tea", "--folder", str(place))
+        code = place / "shop_tea" / "__init__.py"
+        mine = code.read_text(encoding="utf-8").replace(
+            "class Tea(Plugin)", "class Tea(Plugin, object)"
+        )
+        code.write_text(mine, encoding="utf-8")
+        done = shop.run("new", "shop-tea", "--update", "--folder", str(place), "--mixin", "mail")
+
+        assert done.code == 1
+        assert "__init__.py.new" in done.out
+        assert code.read_text(encoding="utf-8") == mine
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (("--hook", "prise"), "did you mean 'price'"),
+            (("--mixin", "nothing"), "has no mixin 'nothing'"),
+            (("--update",), "leave --update out"),
+        ],
+    )
+    def test_wrong_turns_are_told_with_their_mend(self, shop, tmp_path, arguments, told):
+        """Nothing is written, and the exit code is that of wrong usage."""
+        done = shop.run("new", "shop-tea", "--folder", str(tmp_path / "t"), *arguments)
+
+        assert done.code == 2
+        assert told in done.err
+        assert not (tmp_path / "t").exists()
+
+
+class TestDev:
+    def test_a_running_host_takes_a_change_in(self, shop):
+        """Who edits the plugin's file sees the new code in the host without starting it again."""
+        source = "from plugreg import Plugin\n\nclass Tea(Plugin):\n    TITLE = 'Old'\n"
+        shop.plugin("tea", source, name="Tea")
+        shop.write_host()
+        with shop.serving() as registry:
+            registry.activate("tea")
+            assert registry.get("tea").title == "Old"
+            process = subprocess.Popen(
+                [sys.executable, "-m", "plugreg", "dev", "tea"],
+                cwd=shop.folder,
+                env=shop.environ(PLUGREG_APP="host:make_registry"),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            )
+            try:
+                lines = [process.stderr.readline()]
+                while "watching" not in lines[-1]:
+                    assert lines[-1], "".join(lines)
+                    lines.append(process.stderr.readline())
+                deadline, titles = time.monotonic() + 60, ["New"]
+                file = Path(str(shop.site)) / "shop_tea.py"
+                while registry.get("tea").title not in titles[:-1]:
+                    assert time.monotonic() < deadline
+                    # The watcher may begin a moment after it has said so.
+                    file.write_text(source.replace("Old", titles[-1]), encoding="utf-8")
+                    titles.append(f"New{len(titles)}")
+                    time.sleep(0.5)
+                    registry.refresh()
+                process.send_signal(signal.SIGINT)
+                out, err = process.communicate(timeout=60)
+            finally:
+                process.kill()
+                process.communicate()
+
+        assert process.returncode == 0, err
+        assert out.startswith("asked ")
+        assert "asked all processes to import tea again" in err
+
+    def test_an_unknown_plugin_ends_with_3(self, shop):
+        """It does not watch for what is not there."""
+        assert shop.run("dev", "nothing").code == 3
