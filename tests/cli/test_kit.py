@@ -149,8 +149,7 @@ class TestCheck:
             check=False,
         )
 
-        assert (done.returncode, done.stdout) == (0, "1 plugin checked: nothing is wrong
-")
+        assert (done.returncode, done.stdout) == (0, "1 plugin checked: nothing is wrong\n")
 
 
 class TestContract:
