@@ -6,7 +6,6 @@ imported, stored or recorded here.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -278,13 +277,13 @@ def _parse_requirements(
     """Parse the requirements on the host and on plugins' distributions; others are pip's."""
     found = []
     for line in lines:
-        name = re.match(_LEADING_NAME, line)
-        distribution = "" if name is None else canonical(name[1])
+        name, rest = _split_name(line.lstrip())
+        distribution = canonical(name)
         is_known = distribution == rules.distribution or distribution in provided
-        if name is None or distribution == spec.distribution or not is_known:
+        if not name or distribution == spec.distribution or not is_known:
             continue
         with Guard() as guard:
-            specifier = _parse_specifier(line, line[name.end() :].strip())
+            specifier = _parse_specifier(line, rest.strip())
         if guard.error is not None:
             raise ValueError(
                 f"Requires-Dist line {line!r} cannot be read: {explain(guard.error).message}"
@@ -294,7 +293,16 @@ def _parse_requirements(
     return found
 
 
-_LEADING_NAME: Final = r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)"
+def _split_name(requirement: str) -> tuple[str, str]:
+    """Return the name that a requirement begins with, an empty string without, and the rest."""
+    name = requirement[: len(requirement) - len(requirement.lstrip(_OF_NAMES))].rstrip("._-")
+    if name[:1] in ("", ".", "_", "-"):
+        return "", requirement
+    return name, requirement[len(name) :]
+
+
+_OF_NAMES: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+"""The characters of names; a pattern of them would be compiled at each start."""
 
 
 def _parse_specifier(line: str, rest: str) -> SpecifierSet | None:
