@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from plugreg.registry import PluginRegistry
 
 
-class Entry(NamedTuple):
+class Verb(NamedTuple):
     """Where a command is, and what the list of commands says of it.
 
     Attributes:
@@ -48,38 +48,38 @@ _WRITE: Final = "Write plugins"
 _SHELL: Final = "Shell"
 
 COMMANDS: Final = (
-    Entry(_LOOK, "list", "listing:list_", "List plugins, and what the live processes have."),
-    Entry(_LOOK, "show", "listing:show", "Show everything about one plugin."),
-    Entry(_LOOK, "why", "why:why", "Explain why a plugin is in its state."),
-    Entry(_LOOK, "status", "status:status", "Summarize all processes."),
-    Entry(_LOOK, "errors", "status:errors", "List the failures of all processes."),
-    Entry(_LOOK, "processes", "status:processes", "List the live processes."),
-    Entry(_SWITCH, "activate", "switching:activate", "Switch plugins on, after a probe."),
-    Entry(_SWITCH, "deactivate", "switching:deactivate", "Switch plugins off."),
-    Entry(_SWITCH, "reset", "switching:reset", "Have all processes try plugins again."),
-    Entry(_SWITCH, "reload", "switching:reload", "Have all processes look for plugins again."),
-    Entry(_SWITCH, "settings", "settings:settings", "List, get or set settings of a plugin."),
-    Entry(_SWITCH, "apply", "declare:apply", "Make plugins as a plugins.toml says."),
-    Entry(_SWITCH, "export", "declare:export", "Write wishes and settings as a plugins.toml."),
-    Entry(_INSTALL, "plan", "packages:plan", "Show what an installation would change."),
-    Entry(_INSTALL, "install", "packages:install", "Install distributions of plugins."),
-    Entry(_INSTALL, "uninstall", "packages:uninstall", "Remove a plugin's distribution."),
-    Entry(_INSTALL, "upgrade", "packages:upgrade", "Upgrade to the latest releases."),
-    Entry(_INSTALL, "sync", "packages:sync", "Install what the plugins file or a lock has."),
-    Entry(_INSTALL, "lock", "packages:lock", "Write what is installed as a pylock.toml."),
-    Entry(_INSTALL, "rollback", "packages:rollback", "Go back to an earlier generation."),
-    Entry(_INSTALL, "generations", "packages:generations", "List generations."),
-    Entry(_INSTALL, "outdated", "packages:outdated", "Ask the index for later releases."),
-    Entry(_INSTALL, "audit", "packages:audit", "List who has installed and removed what."),
-    Entry(_MEND, "doctor", "doctor:doctor", "Find what is wrong, and what to do about it."),
-    Entry(_MEND, "probe", "switching:probe", "Load plugins in a child process."),
-    Entry(_MEND, "bisect", "bisect:bisect", "Find the plugin with which a command fails."),
-    Entry(_MEND, "store", "store:store", "Check, mend, copy, export or import the store."),
-    Entry(_WRITE, "new", "new:new", "Begin a plugin for this host."),
-    Entry(_WRITE, "check", "check:check", "Check plugins, their sources and their life."),
-    Entry(_WRITE, "dev", "dev:dev", "Import a plugin again whenever its sources change."),
-    Entry(_WRITE, "contract", "contract:contract", "Write, compare or check the contract."),
-    Entry(_SHELL, "completion", "completion:completion", "Print a script that completes words."),
+    Verb(_LOOK, "list", "listing:list_", "List plugins, and what the live processes have."),
+    Verb(_LOOK, "show", "listing:show", "Show everything about one plugin."),
+    Verb(_LOOK, "why", "why:why", "Explain why a plugin is in its state."),
+    Verb(_LOOK, "status", "status:status", "Summarize all processes."),
+    Verb(_LOOK, "errors", "status:errors", "List the failures of all processes."),
+    Verb(_LOOK, "processes", "status:processes", "List the live processes."),
+    Verb(_SWITCH, "activate", "switching:activate", "Switch plugins on, after a probe."),
+    Verb(_SWITCH, "deactivate", "switching:deactivate", "Switch plugins off."),
+    Verb(_SWITCH, "reset", "switching:reset", "Have all processes try plugins again."),
+    Verb(_SWITCH, "reload", "switching:reload", "Have all processes look for plugins again."),
+    Verb(_SWITCH, "settings", "settings:settings", "List, get or set settings of a plugin."),
+    Verb(_SWITCH, "apply", "declare:apply", "Make plugins as a plugins.toml says."),
+    Verb(_SWITCH, "export", "declare:export", "Write wishes and settings as a plugins.toml."),
+    Verb(_INSTALL, "plan", "packages:plan", "Show what an installation would change."),
+    Verb(_INSTALL, "install", "packages:install", "Install distributions of plugins."),
+    Verb(_INSTALL, "uninstall", "packages:uninstall", "Remove a plugin's distribution."),
+    Verb(_INSTALL, "upgrade", "packages:upgrade", "Upgrade to the latest releases."),
+    Verb(_INSTALL, "sync", "packages:sync", "Install what the plugins file or a lock has."),
+    Verb(_INSTALL, "lock", "packages:lock", "Write what is installed as a pylock.toml."),
+    Verb(_INSTALL, "rollback", "packages:rollback", "Go back to an earlier generation."),
+    Verb(_INSTALL, "generations", "packages:generations", "List generations."),
+    Verb(_INSTALL, "outdated", "packages:outdated", "Ask the index for later releases."),
+    Verb(_INSTALL, "audit", "packages:audit", "List who has installed and removed what."),
+    Verb(_MEND, "doctor", "doctor:doctor", "Find what is wrong, and what to do about it."),
+    Verb(_MEND, "probe", "switching:probe", "Load plugins in a child process."),
+    Verb(_MEND, "bisect", "bisect:bisect", "Find the plugin with which a command fails."),
+    Verb(_MEND, "store", "store:store", "Check, mend, copy, export or import the store."),
+    Verb(_WRITE, "new", "new:new", "Begin a plugin for this host."),
+    Verb(_WRITE, "check", "check:check", "Check plugins, their sources and their life."),
+    Verb(_WRITE, "dev", "dev:dev", "Import a plugin again whenever its sources change."),
+    Verb(_WRITE, "contract", "contract:contract", "Write, compare or check the contract."),
+    Verb(_SHELL, "completion", "completion:completion", "Print a script that completes words."),
 )
 """All commands, in the order in which they are listed."""
 
@@ -264,4 +264,4 @@ def _version_option() -> click.Parameter:
     )
 
 
-__all__: Sequence[str] = ("COMMANDS", "Entry", "Root")
+__all__: Sequence[str] = ("COMMANDS", "Root", "Verb")

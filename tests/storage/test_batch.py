@@ -5,14 +5,18 @@ from __future__ import annotations
 import pytest
 
 from plugreg import StorageError
-from plugreg.storage import MemoryStorage, TinyDBStorage
+from plugreg.storage import MemoryStorage, SQLStorage, TinyDBStorage
 from plugreg.storage.batch import OneTransaction
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=["memory", "file", "database"])
 def storage(request, tmp_path):
     """Give an empty storage."""
-    made = MemoryStorage() if request.param == "memory" else TinyDBStorage(tmp_path / "x.json")
+    made = {
+        "memory": MemoryStorage,
+        "file": lambda: TinyDBStorage(tmp_path / "x.json"),
+        "database": lambda: SQLStorage(f"sqlite:///{tmp_path / 'x.db'}"),
+    }[request.param]()
     yield made
     made.close()
 
