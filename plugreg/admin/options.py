@@ -21,7 +21,8 @@ class AdminPage(Frozen):
         title: Name of the site, at the head of each screen and in the titles of windows.
         layout: Template that surrounds each screen: blocks ``title``, ``head`` and ``content``.
         templates: Folders whose templates take the place of plugreg's own with the same name.
-        theme: Values of custom properties of the style sheet, such as ``{"accent": "#0a6"}``.
+        theme: Values of custom properties of the style sheet, such as ``{"accent": "#0a6"}``, or
+            the file of a style sheet that comes after it.
         sign_in: Address where the host's users sign in, for those whom it does not know.
         language: Language of the page, as ``"de"``. None follows the browser.
     """
@@ -29,6 +30,6 @@ class AdminPage(Frozen):
     title: str = "Plugins"
     layout: str = "layout.html"
     templates: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = ()
-    theme: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    theme: Mapping[str, str] | str | os.PathLike[str] = field(default_factory=lambda: EMPTY)
     sign_in: str | None = None
     language: str | None = None

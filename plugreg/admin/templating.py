@@ -89,15 +89,20 @@ class Templates:
         return environment
 
 
-def theme_css(theme: Mapping[str, str]) -> bytes:
+def theme_css(theme: Mapping[str, str] | str | os.PathLike[str]) -> bytes:
     """Return the style sheet of a host's theme.
 
     Args:
-        theme: Values of custom properties, by name without the dashes.
+        theme: Values of custom properties, by name without the dashes, or a file.
 
     Raises:
-        ValueError: If a name or a value could be anything but that.
+        ValueError: If a name or a value could be anything but that, or there is no such file.
     """
+    if isinstance(theme, (str, os.PathLike)):
+        try:
+            return Path(theme).read_bytes()
+        except OSError as error:
+            raise ValueError(f"theme: {str(theme)!r} cannot be read: {error.strerror}") from None
     for name, value in theme.items():
         if not _PROPERTY.fullmatch(name) or not _VALUE.fullmatch(value):
             raise ValueError(

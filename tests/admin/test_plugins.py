@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import threading
 
 import pytest
 
-from plugreg import Plugin, PluginRegistry
+from plugreg import Plugin, PluginRegistry, hookimpl, hookspec
+from plugreg.api import Actor
+from plugreg.isolation import Isolated
 
 
 def slugs(page):
@@ -134,3 +137,80 @@ def test_mandatory_plugins_have_no_switch(visitor_of):
 
     assert "mandatory" in page.doc.text
     assert "Deactivate milk" not in [words for words, _ in page.doc.links]
+
+
+class Hooks:
+    @hookspec
+    def price(self): ...
+
+
+class Slow(Plugin):
+    def __init__(self):
+        self.entered, self.leave = threading.Event(), threading.Event()
+
+    @hookimpl
+    def price(self):
+        self.entered.set()
+        self.leave.wait(60)
+
+
+def test_calls_are_counted_and_those_under_way_have_their_stack(visitor_of):
+    """The runtime tab says how often, how long, and where a call hangs; readers see no stack."""
+    slow = Slow()
+    with PluginRegistry(
+        "shop", hookspecs=[Hooks], builtin=[("slow", slow)], observe=True
+    ) as registry:
+        registry.load()
+        registry.activate("slow")
+        caller = threading.Thread(target=registry.call, args=[Hooks.price])
+        caller.start()
+        assert slow.entered.wait(60)
+        page = visitor_of(registry)("plugins/slow/runtime/")
+        seen_by_reader = visitor_of(registry, Actor(3))("plugins/slow/runtime/")
+        slow.leave.set()
+        caller.join()
+
+        assert "Calls under way" in page.doc.text
+        assert "self.leave.wait" in page.doc.text
+        assert "self.leave.wait" not in seen_by_reader.doc.text
+        after = visitor_of(registry)("plugins/slow/runtime/")
+        assert "price 1 0" in after.doc.text
+
+
+def test_an_isolated_plugin_shows_its_process(visitor_of, tmp_path):
+    """Its number, restarts and memory are on the runtime tab."""
+    (tmp_path / "far.py").write_text(
+        "from plugreg import Plugin\n\n\nclass Far(Plugin):\n    NAME = 'far'\n"
+    )
+    with PluginRegistry("shop", directories=[tmp_path], isolate={"far": Isolated()}) as registry:
+        registry.load()
+        registry.activate("far")
+        assert registry.get("far").active, registry.get("far").reason
+        visitor = visitor_of(registry)
+
+        assert "isolated" in visitor().doc.text
+        assert "Its own process" in visitor("plugins/far/runtime/").doc.text
+        assert "Restarts 0" in visitor("plugins/far/runtime/").doc.text
+
+
+def test_hooks_have_their_order(visitor_of):
+    """The overview names all that implement a hook, in the order of calls."""
+    with PluginRegistry(
+        "shop", hookspecs=[Hooks], builtin=[("one", Slow()), ("two", Slow())]
+    ) as registry:
+        registry.load()
+        registry.switch({"one": True, "two": True})
+        page = visitor_of(registry)("plugins/one/")
+        order = [slug for slug, _ in registry.explain(Hooks.price)]
+
+        assert f"{order.index('one') + 1} of 2" in page.doc.text
+
+
+def test_readers_see_no_message_of_a_failure(visitor_of, registry):
+    """A message may name what is the server's: as in the API, it is for superusers."""
+    for actor in (Actor(3), Actor(2, is_staff=True)):
+        visitor = visitor_of(registry, actor)
+
+        assert "order" not in visitor().doc.text
+        assert "order" not in visitor("plugins/broken/").doc.text
+        assert visitor("plugins/broken/failures/").status == 403

@@ -52,12 +52,21 @@ def test_a_theme_is_a_style_sheet(superuser):
     assert sheet == b":root{--accent:light-dark(#0a6, #5fc);--ground:#fff;}"
 
 
+def test_a_theme_may_be_a_file(superuser, tmp_path):
+    """A host with a designer has a style sheet."""
+    (tmp_path / "mine.css").write_text(".plugreg { --accent: teal }")
+    visitor = superuser(theme=tmp_path / "mine.css")
+
+    assert visitor.send("GET", "/admin/static/theme.css").body == b".plugreg { --accent: teal }"
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"theme": {"accent": "red;} body{display:none"}},
         {"theme": {"accent": "url(//evil.example)</style>"}},
         {"theme": {"Accent:": "red"}},
+        {"theme": "no-such-file.css"},
         {"layout": "none.html"},
         {"templates": "no-such-folder"},
     ],

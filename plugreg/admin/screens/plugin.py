@@ -90,6 +90,7 @@ def show_runtime(visit: Visit, plugin: str) -> Screen:
         "stats": [stats for stats in dispatch.stats() if stats.slug == plugin],
         "running": [call for call in dispatch.running() if call.slug == plugin],
         "processes": processes and [(process, plugin in process.active) for process in processes],
+        "child": _record(visit, plugin).process,
         # Stacks and tracebacks name the folders of the server.
         "may_trace": visit.may("plugins_failures_list"),
     }
