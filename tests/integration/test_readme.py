@@ -191,7 +191,9 @@ def test_named_files_and_commands_are_there():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
 
     assert {"tests/test_invariants.py", "sample_plugins/", "docs/examples/worker.py"} <= paths
-    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+    # What begins with no folder of the repository is an address, or a file of somebody's host.
+    ours = [path for path in sorted(paths) if (ROOT / path.partition("/")[0]).exists()]
+    assert [path for path in ours if not (ROOT / path).exists()] == []
     targets = {target for text in texts for target in re.findall(r"`make ([\w-]+)", text)}
     assert {"demo", "serve", "test"} <= targets
     for target in sorted(targets):
