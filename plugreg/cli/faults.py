@@ -92,6 +92,7 @@ _RULES: Final = (
     ("PluginActiveError", REFUSED, "active", None),
     ("PluginSlugError", REFUSED, "slug", None),
     ("InstallRefusedError", REFUSED, "policy", None),
+    ("InstallBusyError", UNAVAILABLE, "locked", None),
     (
         "ProbeFailedError",
         NO,

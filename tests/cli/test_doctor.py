@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 
 import pytest
@@ -69,3 +70,13 @@ class TestDoctor:
 
         assert done.code == 1
         assert [row["slug"] for row in done.document["repairs"]] == ["crash"]
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+    def test_a_store_that_cannot_be_written(self, filled):
+        """Who may read it only is told before a change fails."""
+        filled.wish(discount=True)
+        filled.store.chmod(0o400)
+
+        done = filled.run("doctor")
+
+        assert "cannot be written by this user" in done.out

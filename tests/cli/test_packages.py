@@ -57,6 +57,17 @@ class TestConsent:
         assert slugs(filled) == []
         assert filled.run("uninstall", "tea", "--yes").code == 3
 
+    def test_a_plugin_that_is_on_is_not_removed(self, filled):
+        """Exit code 4 with the command that switches it off, and nobody is asked."""
+        filled.run("install", "shop-tea", "--yes")
+        filled.run("activate", "tea")
+
+        done = filled.run("uninstall", "tea", "--yes", "--json")
+
+        assert (done.code, done.document["error"]["code"]) == (4, "active")
+        assert done.document["error"]["remedy"] == "plugreg deactivate tea"
+        assert slugs(filled) == ["tea"]
+
 
 class TestPlans:
     def test_plan(self, filled):
@@ -101,6 +112,10 @@ class TestGenerations:
         entries = filled.run("audit", "--json").document["audit"]
         assert [entry["action"] for entry in entries] == ["install", "install", "rollback"]
         assert all(entry["actor"] for entry in entries)
+        (row,) = filled.run("show", "tea", "--json").document["plugins"]
+        assert [(entry["action"], entry["outcome"]) for entry in row["audit"]] == [
+            ("install", "done")
+        ]
 
     def test_lock(self, filled, tmp_path):
         """As a file, which sync takes."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from shlex import quote
 from typing import Any, Final
 
@@ -18,6 +21,7 @@ from plugreg.cli.tables import printable
 from plugreg.registry import PluginRegistry
 from plugreg.repairs import Repair
 from plugreg.repairs.codes import SAFE_MODE
+from plugreg.storage import Storage
 
 _SIGNS: Final = (("error", "✗", "red"), ("warning", "!", "yellow"), ("info", "·", "bright_black"))
 
@@ -35,7 +39,7 @@ def doctor(session: Session, *, probe: bool) -> Answer:
     if probe:
         _probe_what_serves_nowhere(session, registry)
     rows = [_row(repair) for repair in registry.repairs() if _counts(repair)]
-    rows += _store_rows(session)
+    rows += [*_store_rows(session), *_environment_rows(session.storage)]
     if probe:
         rows += list(_probe_rows(registry, {row["slug"] for row in rows}))
     order = [name for name, _, _ in _SIGNS]
@@ -102,6 +106,31 @@ def _store_rows(session: Session) -> list[dict[str, Any]]:
     return rows
 
 
+def _environment_rows(storage: Storage) -> Iterator[dict[str, Any]]:
+    """Yield a row for a store that this user may read, and not write."""
+    path: Path | None = getattr(storage, "path", None)
+    if path is None or os.name != "posix":
+        return
+    for place in (path, path.parent):
+        if place.exists() and not os.access(place, os.W_OK):
+            text = f"{str(place)!r} cannot be written by this user, so that no change is stored"
+            yield {
+                "code": "environment",
+                "severity": "warning",
+                "slug": "",
+                "title": "The store cannot be written",
+                "text": text,
+                "actions": [
+                    {
+                        "name": "chown",
+                        "label": "Give it to this user",
+                        "command": f"chown {os.geteuid()} {quote(str(place))}",
+                        "url": None,
+                    }
+                ],
+            }
+
+
 def _probe_what_serves_nowhere(session: Session, registry: PluginRegistry) -> None:
     overview = look(registry)
     for slug, record in overview.records.items():
@@ -141,5 +170,8 @@ def _lines(session: Session, row: dict[str, Any]) -> str:
     named = row["text"] if row["slug"] in row["text"] else f"{row['slug']}: {row['text']}"
     head = f"{session.output.style(sign, fg=colour)} {row['code']} {printable(named)}\n"
     commands = [action["command"] for action in row["actions"] if action["command"]]
-    lines = [session.command + line.removeprefix("plugreg") for line in commands]
+    lines = [
+        session.command + line.removeprefix("plugreg") if line.startswith("plugreg ") else line
+        for line in commands
+    ]
     return head + "".join(f"      {printable(line)}\n" for line in lines)

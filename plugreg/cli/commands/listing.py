@@ -13,6 +13,7 @@ from plugreg.cli.output import Answer
 from plugreg.cli.overview import UNKNOWN, look, setting_row
 from plugreg.cli.session import Session
 from plugreg.cli.tables import Row, cell
+from plugreg.exceptions import RecordCorruptError
 from plugreg.records import PluginState
 from plugreg.registry import PluginRegistry
 
@@ -22,6 +23,7 @@ FIELDS: Final = (
     *("title", "distribution", "mixins", "isolated", "failures"),
 )
 SHOWN: Final = FIELDS[:6]
+_MOST_ENTRIES: Final = 3
 
 
 @command(
@@ -173,7 +175,30 @@ def describe(registry: PluginRegistry, slug: str) -> dict[str, Any]:
         ],
         "probed": probed.at.isoformat(timespec="seconds") if probed else None,
         "metadata": registry.metadata(slug),
+        "audit": _audit(registry, record.distribution),
     }
+
+
+def _audit(registry: PluginRegistry, distribution: str | None) -> list[Row]:
+    """Return the last attempts to install or remove a distribution, none where rows are damaged."""
+    if distribution is None:
+        return []
+    from plugreg.install.audit import Audit
+
+    try:
+        entries = Audit(registry.storage).entries()
+    except RecordCorruptError:
+        return []
+    own = [entry for entry in entries if entry.distribution == distribution]
+    return [
+        {
+            "when": entry.when.isoformat(timespec="seconds"),
+            "actor": entry.actor,
+            "action": entry.action,
+            "outcome": entry.outcome,
+        }
+        for entry in own[-_MOST_ENTRIES:]
+    ]
 
 
 def _lines(details: Row) -> Iterator[str]:
@@ -181,12 +206,15 @@ def _lines(details: Row) -> Iterator[str]:
     texts = {
         "processes": [f"{each['name']} (pid {each['pid']})" for each in details["processes"]],
         "settings": [f"{each['key']}={each['value']}" for each in details["settings"]],
+        "audit": [
+            f"{a['when']} {a['actor']}: {a['action']} {a['outcome']}" for a in details["audit"]
+        ],
         "errors": [f"{e['stage']} in {e['process']}: {e['message']}" for e in details["errors"]],
     }
     for name, value in {**details, **texts}.items():
         if value in (None, "", [], {}) or (value is False and name != "wanted"):
             continue
         head = name.replace("_", " ")
-        for text in value if name == "errors" else [value]:
+        for text in value if name in ("errors", "audit") else [value]:
             yield f"{head:<14}{cell(text)}\n"
             head = ""

@@ -13,9 +13,11 @@ from plugreg.cli.faults import FINE, NO, REFUSED, CommandError, Fault, refused, 
 from plugreg.cli.output import Answer
 from plugreg.cli.session import Session
 from plugreg.cli.tables import plain_table
+from plugreg.exceptions import PluginMandatoryError
 
 if TYPE_CHECKING:
     from plugreg.install import Change, InstallPlan, InstallReport, Packages
+    from plugreg.records import PluginRecord
 
 _CHANGES = (
     ("name", "NAME"),
@@ -161,11 +163,13 @@ def uninstall(session: Session, slug: str, *, keep_config: bool, dependencies: b
     """Remove a plugin's distribution, with all plugins that it provides."""
     packages, registry = _packages(session), session.registry
     record = registry.get(slug)
-    beside = [
-        other.slug
+    siblings = [
+        other
         for other in registry.plugins.values()
         if other.distribution is not None and other.distribution == record.distribution
     ]
+    _check_off(session, siblings or [record])
+    beside = [other.slug for other in siblings]
     lost = "" if keep_config else ", and deletes their settings and metadata"
     session.output.note(
         f"removes {record.distribution} with {', '.join(beside) or 'no plugin'}{lost}"
@@ -180,6 +184,20 @@ def uninstall(session: Session, slug: str, *, keep_config: bool, dependencies: b
         columns=dict(_CHANGES),
         more={"distribution": report.distribution, "plugins": list(report.plugins)},
     )
+
+
+def _check_off(session: Session, records: Sequence[PluginRecord]) -> None:
+    """Refuse to remove plugins that are on, before anybody is asked."""
+    for record in records:
+        if record.is_mandatory:
+            raise PluginMandatoryError(record.slug)
+    on = [record.slug for record in records if record.wanted]
+    if on:
+        raise refused(
+            f"plugin {', '.join(map(repr, on))} is on, and cannot be removed",
+            f"{session.command} deactivate {' '.join(on)}",
+            code="active",
+        )
 
 
 @command("upgrade", "plugreg upgrade discount\nplugreg upgrade --all --yes")
