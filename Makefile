@@ -127,6 +127,7 @@ test-newest: .venv/done build/samples/done build/pluggy/done
 # The oldest Python, and the lowest version of every dependency, of every extra, and of the tools
 # that test them. These tests use each of them; all tests would take many times as long.
 OLDEST := $(addprefix tests/, \
+	admin/test_plugins.py admin/test_settings.py admin/test_templates.py \
 	adapters/test_adapters.py adapters/test_apscheduler.py adapters/test_otel.py \
 	cli/test_declare.py cli/test_help.py cli/test_listing.py \
 	api/test_models.py storage/test_conformance.py storage/test_opening.py storage/sql/test_storage.py \

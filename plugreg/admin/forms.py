@@ -127,7 +127,11 @@ def with_sent(field: Field, sent: Mapping[str, str], errors: Sequence[str]) -> F
     value = _value(field, sent)
     items = tuple(sent.get(field.key, "").splitlines()) if field.kind == "lines" else _items(value)
     shown = sent.get(f"was:{field.key}", field.shown)
-    return replace(field, value=value, items=items, shown=shown, errors=tuple(errors))
+    # A field for numbers would not show what is none.
+    attributes = {"type": "text"} if field.kind == "number" else field.attributes
+    return replace(
+        field, value=value, items=items, shown=shown, attributes=attributes, errors=tuple(errors)
+    )
 
 
 def _was_sent(field: Field, sent: Mapping[str, str]) -> bool:

@@ -101,6 +101,10 @@ class Document(HTMLParser):
         if tag == "textarea":
             self._area = None
 
+    def tags_of(self, name):
+        """Return the attributes of the first element with this name."""
+        return next(given for _, given in self.tags if given.get("name") == name)
+
     @property
     def text(self):
         return " ".join(" ".join(self.texts).split())

@@ -79,6 +79,7 @@ def test_what_is_wrong_stands_beside_its_field(form, registry):
     assert said == "tea: not saved: CUPS. Saved: NOTE."
     (again,) = [form for form in page.doc.forms if "CUPS" in form.fields]
     assert again.fields["CUPS"] == "many"
+    assert dict(page.doc.tags_of("CUPS"))["type"] == "text"
     assert registry.settings("tea")["NOTE"] == "hello"
 
     page = page.press("Save", CUPS="3")
