@@ -185,19 +185,34 @@ def operations() -> str:
     """Return the operations of the plugin API, one section each."""
     from plugreg.api import PluginAPI
 
-    sections = []
-    for row in PluginAPI.operations:
-        facts = [
-            ("who may", f"{row.access.grade.name.lower()}, scope `{row.access.scope}`"),
-            ("query", ", ".join(f"`{item.name}`" for item in row.query)),
-            ("body", f"`{row.body.__name__}`" if row.body else ""),
-            ("answer", _answer(row)),
-        ]
-        told = "\n".join(f"- {name}: {fact}" for name, fact in facts if fact)
-        sections.append(
-            f"### {row.id}\n\n`{row.method} {row.path}`: {_as_markdown(row.summary)}\n\n{told}"
-        )
-    return "\n\n".join(sections)
+    return "\n\n".join(map(_operation, PluginAPI.operations))
+
+
+def extended_operations() -> str:
+    """Return the operations that only the extended API has."""
+    from plugreg.api import PluginAPI
+
+    plain = {row.id for row in PluginAPI.operations}
+    rows = _extended_api().operations
+    return "\n\n".join(_operation(row) for row in rows if row.id not in plain)
+
+
+def _extended_api() -> Any:
+    from plugreg.api import PluginAPI
+
+    return PluginAPI(plugreg.PluginRegistry("documented"), extended=True)
+
+
+def _operation(row: Any) -> str:
+    facts = [
+        ("who may", f"{row.access.grade.name.lower()}, scope `{row.access.scope}`"),
+        ("query", ", ".join(f"`{item.name}`" for item in row.query)),
+        ("body", f"`{row.body.__name__}`" if row.body else ""),
+        ("answer", _answer(row)),
+    ]
+    told = "\n".join(f"- {name}: {fact}" for name, fact in facts if fact)
+    said = _as_markdown(row.summary)
+    return f"### {row.id}\n\n`{row.method} {row.path}`: {said}\n\n{told}"
 
 
 def _answer(row: Any) -> str:
@@ -210,7 +225,8 @@ def models() -> str:
     """Return the fields of each model of bodies and answers."""
     from plugreg.api import PluginAPI
 
-    schemas = PluginAPI.openapi()["components"]["schemas"]
+    plain, extended = PluginAPI.openapi(), _extended_api().openapi()
+    schemas = plain["components"]["schemas"] | extended["components"]["schemas"]
     sections = []
     for name, schema in sorted(schemas.items()):
         required = set(schema.get("required", ()))
@@ -306,17 +322,32 @@ def write_repairs() -> None:
 
 
 def life() -> str:
-    """Return the diagram of a plugin's states, drawn from the states and stages of the code."""
+    """Return the diagram of a plugin's life, drawn from the states and stages of the code."""
     from plugreg.records import LOAD_STAGES, PluginState, Stage
 
-    stages = [str(stage) for stage in Stage if stage in LOAD_STAGES]
-    way = " → ".join(["discovery", *stages, "in service (call)", "deactivate"])
-    states = ", ".join(str(state) for state in PluginState)
-    return f"```text\nstages: {way}\nstates: {states}\n```"
+    before = [stage for stage in Stage if stage in LOAD_STAGES]
+    way = " → ".join(map(str, before))
+    margin = " " * len(f"{PluginState.INACTIVE} ── wanted ──▶ ")
+    return "\n".join(
+        [
+            "```text",
+            f"{Stage.DISCOVERY} finds it",
+            "   │",
+            f"{PluginState.INACTIVE} ── wanted ──▶ {way} ──▶ {PluginState.ACTIVE} ({Stage.CALL})",
+            f"   ▲{' ' * (len(margin) - 4)}│ a failure",
+            f"   │{' ' * (len(margin) - 4)}└──▶ {PluginState.FAILED}, {PluginState.INCOMPATIBLE}",
+            f"   └── wanted no more ── {Stage.DEACTIVATE} ◀── from each of them",
+            "",
+            f"{PluginState.BLOCKED}: the host forbids it",
+            f"{PluginState.MISSING}: stored, but not found",
+            "```",
+        ]
+    )
 
 
 TABLES: Final[dict[str, Callable[[], str]]] = {
-    function.__name__: function for function in (options, operations, models, hooks, mixins, life)
+    function.__name__: function
+    for function in (options, operations, extended_operations, models, hooks, mixins, life)
 }
 
 
