@@ -12,8 +12,10 @@ import sys
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -114,17 +116,53 @@ def test_a_page_does_what_it_says(page, index, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", TUTORIALS, ids=_name)
-def test_a_tutorial_can_be_typed(page, reader, wheels, tmp_path):
-    """Somebody with Python and an empty folder types each line, and sees what stands there."""
-    session.write_python(tmp_path / "bin")
-    variables = {
-        "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "UV_FIND_LINKS": str(wheels),
-        "PYTHONPATH": "",
-        "PYTHONSAFEPATH": "",
-        "no_proxy": "*",
-    }
-    typed = reader(variables, {"8000": str(session.free_port())}).type_page(page)
+@pytest.fixture
+def type_tutorial(reader, wheels, tmp_path):
+    """Give a function that types a tutorial, on an index that has plugreg."""
 
-    assert typed > 0
+    def type_tutorial(page, **replaced):
+        session.write_python(tmp_path / "bin")
+        variables = {
+            "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "UV_FIND_LINKS": str(wheels),
+            "PYTHONPATH": "",
+            "PYTHONSAFEPATH": "",
+            "no_proxy": "*",
+        }
+        return reader(variables, {"8000": str(session.free_port()), **replaced}).type_page(page)
+
+    return type_tutorial
+
+
+@pytest.mark.parametrize("page", TUTORIALS, ids=_name)
+def test_a_tutorial_can_be_typed(page, type_tutorial):
+    """Somebody with Python and an empty folder types each line, and sees what stands there."""
+    assert type_tutorial(page) > 0
+
+
+@pytest.fixture
+def postgresql():
+    """Give the address of a new database of PostgreSQL, which is dropped afterwards."""
+    given = os.environ.get("PLUGREG_TEST_POSTGRESQL")
+    url = sa.make_url(given or "postgresql+psycopg://postgres@127.0.0.1:5432/test")
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    name = f"docs_{uuid4().hex[:12]}"
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    except sa.exc.OperationalError as error:
+        if os.environ.get("PLUGREG_TEST_NO_SKIP") == "1":
+            pytest.fail(f"{error}. PLUGREG_TEST_NO_SKIP=1 forbids to skip")
+        pytest.skip(f"PostgreSQL does not answer: {error}")
+    yield url.set(database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    engine.dispose()
+
+
+def test_the_fastapi_host_runs_on_postgresql(type_tutorial, postgresql):
+    """The store is an address: with that of a server, all that the page shows is the same."""
+    replaced = {"plugreg[fastapi,sql]": "plugreg[fastapi,postgresql]"}
+    page = DOCS / "tutorials" / "fastapi.md"
+
+    assert type_tutorial(page, **replaced, **{"sqlite:///plugins.db": postgresql}) > 0
