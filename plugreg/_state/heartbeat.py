@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
-from plugreg._state.asks import drop_outdated
 from plugreg._support.frozen import Frozen
 from plugreg._support.lazy import lazy
 from plugreg.exceptions import StorageError
@@ -218,6 +217,7 @@ class Heartbeat:
 
     def _store(self, status: ProcessStatus | None, *, with_failures: bool) -> None:
         """Store the status, unless it is None, and the failures in one transaction."""
+        from plugreg._state.asks import drop_outdated
         from plugreg.storage.clock import now
         from plugreg.storage.quiet_commits import mark_quiet
 

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from plugreg._lifecycle.resolve import Describe, resolve, settle
+from plugreg._lifecycle.outlook import outlook
+from plugreg._lifecycle.resolve import Describe
 from plugreg._support.frozen import Frozen, replace
 from plugreg._support.guard import Guard
 from plugreg.exceptions import InstallError
@@ -166,10 +167,7 @@ class RepairFinder(Frozen):
 
     def _as_if_started(self, snapshot: Snapshot) -> Snapshot:
         """Return the plugins as a start without safe mode would decide, without importing any."""
-        rules = replace(self.stored.rules, safe_mode=False)
-        settled = settle(snapshot.discovery.specs)
-        rows = self.stored.remember(settled.specs.values(), again=False)
-        plan = resolve(settled, rows, rules, self.describe)
+        plan = outlook(snapshot, self.stored, self.describe)
 
         def decided(known: KnownPlugin) -> KnownPlugin:
             held = plan.held.get(known.slug, _NOT_STARTED)
