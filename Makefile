@@ -98,7 +98,8 @@ build/pluggy/done: build/tools/done | .venv/done
 .venv-serve/done: build/wheels/done
 	$(PYTHON) -m venv --clear --without-pip .venv-serve
 	$(PIP) --python .venv-serve/bin/python install --quiet \
-		"$$(echo $(PLUGREG))[admin,starlette]" "$$(echo build/wheels/shop-*.whl)[serve]"
+		"$$(echo $(PLUGREG))[admin,starlette]" "$$(echo build/wheels/shop-*.whl)[serve]" \
+		build/wheels/shop_rates-*.whl
 	$(PIP) --python .venv-serve/bin/python install --quiet --no-deps build/wheels/shop*.whl
 	@touch $@
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakSet, finalize, ref
+from weakref import ref
 
 from plugreg._lifecycle.load import Loading
 from plugreg._support.frozen import Frozen, replace
@@ -143,10 +143,14 @@ class IsolatedPlugins:
         self._stored = stored
         self._found: Mapping[str, Path] = EMPTY
         self.parts: Final = parts
-        self._remotes: WeakSet[RemotePlugin] = WeakSet()
+        self._remotes: set[RemotePlugin] = set()
         self._made: dict[str, tuple[StandIn, _Opening]] = {}
-        finalize(self, _kill, self._remotes)
         call_at_fork(after_in_child=self._forget)
+
+    def __del__(self) -> None:
+        # Without an exit function: at the exit of the host its processes end by themselves.
+        for remote in list(self._remotes):
+            remote.kill()
 
     def options_of(self, spec: PluginSpec) -> Isolated | None:
         """Return how a plugin is isolated, None for one that is not."""
@@ -417,11 +421,6 @@ class _ReportCodec:
 def _remote_of(plugin: object) -> RemotePlugin | None:
     # isinstance() would ask the object for its __class__, which may be a property that raises.
     return vars(plugin)[REMOTE] if issubclass(type(plugin), StandIn) else None
-
-
-def _kill(remotes: Iterable[RemotePlugin]) -> None:
-    for remote in list(remotes):
-        remote.kill()
 
 
 def _remote_methods(mixin: MixinSpec) -> tuple[str, ...] | None:

@@ -2,9 +2,12 @@
 
 import os
 from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from plugreg import PluginRegistry
+from plugreg.isolation import Isolated
 from plugreg.mixins import ValidationFault
 from plugreg.storage import TinyDBStorage
 from shop.hookspecs import Hooks
@@ -26,8 +29,23 @@ def make_registry(
     if "storage" not in options:
         storage_path = storage_path or os.environ.get("SHOP_STORE", "shop-plugins.json")
         options["storage"] = TinyDBStorage(storage_path)
-    own: dict[str, Any] = {"host_version": version("shop"), "hookspecs": [Hooks]}
+    own: dict[str, Any] = {
+        "host_version": version("shop"),
+        "hookspecs": [Hooks],
+        "isolate": isolated(),
+    }
     return PluginRegistry("shop", group="shop.plugins", **{**own, **options})
+
+
+def isolated() -> dict[str, Isolated]:
+    """Return how the plugins that would harm the shop itself run, in processes of their own."""
+    packages = find_spec("shop_old_rates_packages")
+    places = None if packages is None else packages.submodule_search_locations
+    return {
+        "broken-endless": Isolated(timeout=1.0),
+        "broken-native": Isolated(),
+        "old-rates": Isolated(environment=Path(places[0]) if places else None),
+    }
 
 
 def price_of(registry: PluginRegistry, item: str) -> float:

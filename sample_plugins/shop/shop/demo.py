@@ -14,7 +14,16 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from plugreg import PluginRegistry, PluginRequiredError, PlugregError, SettingError
+import shop_rates
+
+from plugreg import (
+    PluginDiedError,
+    PluginRegistry,
+    PluginRequiredError,
+    PluginTimeoutError,
+    PlugregError,
+    SettingError,
+)
 from plugreg.mixins import scheduled_tasks
 from plugreg.settings import SettingsView
 from shop.app import SHELF, act, make_registry, price_of, refusal, tell
@@ -34,6 +43,9 @@ SOUND = (
     "stocktake",
     "tax-table",
 )
+ISOLATED = ("broken-endless", "broken-native", "old-rates")
+"""The plugins that would harm the shop itself, if they ran in its process."""
+
 BROKEN = {
     "bad-actor": "import",
     "broken-call": "call",
@@ -44,6 +56,8 @@ BROKEN = {
     "too-new": "resolve",
 }
 """The plugins that are broken on purpose, and the stage at which each fails."""
+
+WORSE_MODULES = frozenset({"shop_broken_endless", "shop_broken_native", "shop_old_rates"})
 
 PRICES = {"tea": 4.20, "honey": 7.62, "teapot": 25.73}
 """With all sound plugins on: 10 % off from 5 euros, 2 % off the rest, then 7 or 19 % tax."""
@@ -90,8 +104,9 @@ def first_process(store: Path) -> None:
         configure(registry)
         see_what_they_bring(registry)
         break_things(registry)
+        isolate(registry)
         switch_off(registry)
-    heading("8. End")
+    heading("9. End")
     say("The process ends. What it leaves to the next one stands in one file:")
     show("plugins.json", f"{store.stat().st_size} bytes")
 
@@ -108,7 +123,7 @@ def look(registry: PluginRegistry) -> None:
     say("Nothing is remembered yet, and this is what is found:")
     registry.load()
     listed(registry)
-    must_be("the list of plugins", [*registry.plugins], sorted([*SOUND, *BROKEN]))
+    must_be("the list of plugins", [*registry.plugins], sorted([*SOUND, *BROKEN, *ISOLATED]))
     must_be("the set of states", {each.state for each in registry.plugins.values()}, {"inactive"})
     must_be("the list of imported plugin modules", imported(), [])
     say(
@@ -273,9 +288,47 @@ def break_things(registry: PluginRegistry) -> None:
     must_be("the active plugins", sorted(registry.active), sorted([*SOUND, "broken-call"]))
 
 
+def isolate(registry: PluginRegistry) -> None:
+    """Activate plugins that crash, hang and contradict, each in a process of its own."""
+    heading("7. Worse ones")
+    say(
+        """One plugin crashes the interpreter, one never returns, one needs version 1 of a library
+        of which the shop has version 2. The shop isolates them: each has its own process."""
+    )
+    for slug in ISOLATED:
+        registry.activate(slug)
+    table(
+        ("plugin", "state", "isolated", "its process runs"),
+        (
+            (slug, record.state, record.isolated, record.process.pid is not None)
+            for slug in ISOLATED
+            if (record := registry.get(slug))
+        ),
+    )
+    must_be("the imported ones of them", [m for m in imported() if m in WORSE_MODULES], [])
+    say("All are asked for a line of the receipt, beside plugins that are well:")
+    outcomes = registry.outcomes(Hooks.receipt_line, item="tea")
+    table(
+        ("plugin", "receipt_line of tea"),
+        (
+            (each.slug, each.value or f"{type(each.error).__name__}: {each.error}")
+            for each in outcomes
+            if each.value or each.error
+        ),
+    )
+    found = {each.slug: each for each in outcomes}
+    must_be("the crash", type(found["broken-native"].error), PluginDiedError)
+    must_be("the endless call", type(found["broken-endless"].error), PluginTimeoutError)
+    must("(1.0)" in str(found["old-rates"].value), "old-rates must have its own library")
+    must_be("the library of the shop", shop_rates.VERSION, "2.0")
+    say("The shop goes on, its own library is the one it had, and nobody pays another price:")
+    show("shop_rates.VERSION", shop_rates.VERSION)
+    prices(registry, PRICES)
+
+
 def switch_off(registry: PluginRegistry) -> None:
     """Deactivate a plugin that another one needs."""
-    heading("7. Switch off")
+    heading("8. Switch off")
     say("discount is not taken from loyalty without a word; both can go together:")
     try:
         registry.deactivate("discount")
@@ -293,13 +346,13 @@ def switch_off(registry: PluginRegistry) -> None:
 
 def second_process(store: Path) -> None:
     """Start on what the first process left."""
-    heading("9. Start again, in another process")
+    heading("10. Start again, in another process")
     say("A new process loads, with the same file, and no one switches anything on:")
     with opened(store) as registry:
         registry.load()
         prices(registry, UNREDUCED, silent=True)
         listed(registry)
-        expected = {*SOUND, "broken-call"} - {"discount", "loyalty"}
+        expected = {*SOUND, "broken-call", *ISOLATED} - {"discount", "loyalty"}
         must_be("the active plugins", set(registry.active), expected)
         say("Settings are as they were left, those of users too, and prices with them:")
         settings = registry.settings("greeting")
