@@ -188,7 +188,7 @@ CHECKS: Final = (
         "K306",
         "warning",
         "Import changes the process",
-        "Importing the plugin's module changes environment, sys.path, folder or exit functions.",
+        "Importing the plugin's module changes environment, sys.path or the working folder.",
         "Do that in plugreg_activated if it must be, and take it back in plugreg_deactivating.",
     ),
     _import(

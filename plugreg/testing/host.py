@@ -274,8 +274,9 @@ def _make(make_registry: MakeRegistry | None, host: str, keywords: Any) -> Plugi
 
 
 def _isolated(slugs: Sequence[str]) -> dict[str, Any]:
-    isolated = import_module("plugreg.isolation").Isolated
-    return {slug: isolated() for slug in slugs}
+    from plugreg.isolation import Isolated
+
+    return {slug: Isolated() for slug in slugs}
 
 
 def _sorted_parts(parts: Iterable[Any], host: str) -> tuple[list[Any], list[MixinSpec], list[Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
 import os
 import signal
@@ -32,7 +31,6 @@ class Surroundings(NamedTuple):
     path: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     folder: str
-    exits: int
     finders: tuple[int, ...]
 
 
@@ -47,7 +45,6 @@ def surroundings() -> Surroundings:
         path=tuple(sys.path),
         environment=tuple(sorted((k, v) for k, v in os.environ.items() if k not in _IGNORED)),
         folder=_folder(),
-        exits=atexit._ncallbacks(),
         finders=tuple(map(id, sys.meta_path)),
     )
 
@@ -70,8 +67,6 @@ def _left(before: Surroundings, after: Surroundings) -> Iterator[str]:
         yield f"task {task.get_name()!r} runs"
     for logger, _, kind in sorted(after.handlers - before.handlers):
         yield f"logger {logger!r} has a {kind} more"
-    if after.exits > before.exits:
-        yield f"{after.exits - before.exits} functions more run at exit (atexit)"
 
 
 def _ambient(before: Surroundings, after: Surroundings) -> Iterator[str]:

@@ -387,6 +387,27 @@ def test_a_host_that_uses_its_own_store_is_refused() -> None:
         make(Bare)
 
 
+ISOLATED = """
+from plugreg import Plugin, hookimpl
+
+class Weather(Plugin):
+    @hookimpl
+    def forecast(self, town: str) -> str:
+        return f"isolated in {town}"
+"""
+
+
+def test_a_plugin_can_be_tried_in_a_process_of_its_own(tmp_path, monkeypatch, plugin_host) -> None:
+    """Nothing of it is imported here, and its answers are the same."""
+    (tmp_path / "weather_apart.py").write_text(ISOLATED, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    host = plugin_host(Hooks, ("weather", "weather_apart:Weather"), isolate=True)
+
+    assert host.call(Hooks.forecast, town="Bern") == ["isolated in Bern"]
+    assert host.registry.get("weather").isolated
+    assert "weather_apart" not in sys.modules
+
+
 AUTHORS = """
     import sys
     import pytest
