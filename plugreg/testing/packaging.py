@@ -70,14 +70,16 @@ def import_faults(project: PluginProject, *, whole: bool = True) -> Iterator[Obs
     """
     own = {value.partition(":")[0].partition(".")[0] for value in project.entry_points.values()}
     required = {canonical(_project_name(line)) for line in project.requires}
-    distributions = _distributions()
+    distributions: dict[str, list[str]] | None = None
     for found in imports_of(project, whole=whole):
         top = found.module.partition(".")[0]
-        if top in own or top in sys.stdlib_module_names:
+        if top in own or top in sys.stdlib_module_names or canonical(top) in required:
             continue
+        # It reads the metadata of all that is installed, which most plugins need not wait for.
+        distributions = distributions or _distributions()
         brought_by = {canonical(name) for name in distributions.get(top, ())}
         is_there = bool(brought_by) or _is_there(top, project.search)
-        if not is_there and found.is_late and canonical(top) not in required:
+        if not is_there and found.is_late:
             message = f"{found.module!r} is imported when a function is called, and is not there"
             yield Observation("K310", found.where, message)
         elif brought_by and not brought_by & required:
