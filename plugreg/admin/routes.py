@@ -116,6 +116,7 @@ ROUTES: Final[tuple[tuple[str, Mapping[str, tuple[Show, str]]], ...]] = (
             "POST": (attention.run_action, SWITCH),
         },
     ),
+    ("attention/question/", {"GET": (attention.ask, SWITCH)}),
     ("processes/", {"GET": (processes.show_processes, PROCESSES)}),
     ("processes/reload/", {"POST": (processes.reload, "plugins_reload_create")}),
     (

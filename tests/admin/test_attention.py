@@ -7,12 +7,21 @@ import pytest
 from plugreg import CircuitPolicy, Plugin, PluginRegistry, hookimpl, hookspec
 from plugreg.api import Actor
 from plugreg.exceptions import StorageError
+from plugreg.mixins import SettingsMixin
 from plugreg.storage import MemoryStorage
 
 
 class Hooks:
     @hookspec
     def price(self): ...
+
+
+class Tea(SettingsMixin, Plugin):
+    SETTINGS = {"OLD": {"name": "Old"}}
+
+
+class NewTea(SettingsMixin, Plugin):
+    SETTINGS = {"NEW": {"name": "New"}}
 
 
 class Faulty(Plugin):
@@ -67,6 +76,30 @@ def test_an_action_is_run_and_reported(visitor_of):
 
         assert registry.get("faulty").circuit == "closed"
         assert page.doc.roles["status"] == ["faulty is called again: its circuit is closed."]
+
+
+def test_what_cannot_be_undone_is_asked_first(visitor_of):
+    """Values without a setting are deleted after a question, and not before."""
+    storage = MemoryStorage()
+    with PluginRegistry("shop", builtin=[("tea", Tea)], storage=storage) as before:
+        before.load()
+        before.activate("tea")
+        before.settings("tea").set("OLD", "x")
+    with PluginRegistry("shop", builtin=[("tea", NewTea)], storage=storage) as registry:
+        registry.load()
+        visitor = visitor_of(registry)
+        question = visitor("attention/").follow("Delete stored values of tea")
+
+        assert question.doc.headings == ["Delete stored values of tea?"]
+        assert [repair for repair in registry.repairs() if repair.code == "P015"]
+
+        page = question.press("Delete stored values of tea")
+
+        assert page.doc.roles["status"][0].startswith("tea:")
+        assert not [repair for repair in registry.repairs() if repair.code == "P015"]
+        assert visitor("attention/question/?code=P015&slug=tea&action=forget").doc.headings == [
+            "Needs attention"
+        ]
 
 
 def test_switching_leads_to_the_question(visitor, registry):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 from plugreg.admin.screens.switching import SWITCH
 from plugreg.admin.visits import Message, Redirect, Screen, Visit
 from plugreg.exceptions import PlugregError
 from plugreg.repairs import Repair, RepairAction
+
+FOR_GOOD: Final = frozenset({"forget"})
+"""Names of actions that cannot be undone, so that the page asks first."""
 
 
 class Offer(NamedTuple):
@@ -37,20 +41,44 @@ def show_repairs(visit: Visit) -> Screen:
     return Screen("attention.html", {"rows": rows})
 
 
+def ask(visit: Visit) -> Screen | Redirect:
+    """Return the question whether to run an action that cannot be undone.
+
+    Args:
+        visit: The visit; its query has ``code``, ``slug`` and ``action``.
+    """
+    found = _find(visit, visit.query)
+    if found is None:
+        return _gone(visit, visit.query)
+    return Screen("repair.html", {"repair": found[0], "action": found[1]})
+
+
 def run_action(visit: Visit) -> Redirect:
     """Run the action of a repair, if it is still there.
 
     Args:
         visit: The visit; its fields are ``code``, ``slug`` and ``action``.
     """
-    here = visit.address("attention/")
-    wanted = tuple(visit.fields.get(name, "") for name in ("code", "slug", "action"))
+    found = _find(visit, visit.fields)
+    if found is None:
+        return _gone(visit, visit.fields)
+    return Redirect(visit.address("attention/"), _run(visit, *found))
+
+
+def _find(visit: Visit, names: Mapping[str, str]) -> tuple[Repair, RepairAction] | None:
+    """Return the repair and the action that are named, None if they are no more."""
+    wanted = tuple(names.get(name, "") for name in ("code", "slug", "action"))
     for repair in visit.api.registry.repairs():
         for action in repair.actions:
             if (repair.code, repair.slug or "", action.name) == wanted and action.run is not None:
-                return Redirect(here, _run(visit, repair, action))
+                return repair, action
+    return None
+
+
+def _gone(visit: Visit, names: Mapping[str, str]) -> Redirect:
     words = visit.text("%(slug)s: this needs no attention any more.")
-    return Redirect(here, Message("status", words % {"slug": wanted[1] or wanted[0]}))
+    message = Message("status", words % {"slug": names.get("slug") or names.get("code", "")})
+    return Redirect(visit.address("attention/"), message)
 
 
 def _run(visit: Visit, repair: Repair, action: RepairAction) -> Message:
@@ -81,6 +109,9 @@ def _offer(visit: Visit, repair: Repair, action: RepairAction) -> Offer:
         "rollback": ("install/", "plugins_install_create"),
         "sync": ("install/", "plugins_install_create"),
     }
+    if action.name in FOR_GOOD and visit.may(SWITCH):
+        query = {"code": repair.code, "slug": slug, "action": action.name}
+        return Offer(action, visit.address("attention/question/", **query), is_button=False)
     path, operation = screens.get(action.name, ("", SWITCH))
     if not visit.may(operation) or (path == "install/" and visit.api.registry.packages is None):
         return Offer(action, "", is_button=False)
