@@ -108,6 +108,14 @@ def expand(_: Sphinx, name: str, source: list[str]) -> None:
     source[0] = tables.expand(name, source[0])
 
 
+def find_tables(
+    app: Sphinx, env: BuildEnvironment, _: object, __: object, ___: object
+) -> list[str]:
+    """Return the pages with tables, whose contents change when the code does."""
+    pages = {name: Path(env.doc2path(name)).read_text(encoding="utf-8") for name in env.found_docs}
+    return ["reference/errors", *(name for name, text in pages.items() if "<!-- table: " in text)]
+
+
 def hide_colons(_: Sphinx, what: str, __: str, ___: object, ____: object, lines: list[str]) -> None:
     """Keep napoleon from reading "Plugins: each one" of an attribute as type and description."""
     if what in {"attribute", "data", "property"}:
@@ -179,6 +187,7 @@ def first_sentence(page: nodes.document) -> str:
 def setup(app: Sphinx) -> None:
     """Connect the functions above with the build."""
     app.connect("config-inited", add_reference)
+    app.connect("env-get-outdated", find_tables)
     app.connect("source-read", expand)
     app.connect("missing-reference", resolve)
     app.connect("autodoc-process-docstring", hide_colons, priority=400)

@@ -207,7 +207,7 @@ def _operation(row: Any) -> str:
     facts = [
         ("who may", f"{row.access.grade.name.lower()}, scope `{row.access.scope}`"),
         ("query", ", ".join(f"`{item.name}`" for item in row.query)),
-        ("body", f"`{row.body.__name__}`" if row.body else ""),
+        ("body", _linked(row.body) if row.body else ""),
         ("answer", _answer(row)),
     ]
     told = "\n".join(f"- {name}: {fact}" for name, fact in facts if fact)
@@ -218,7 +218,11 @@ def _operation(row: Any) -> str:
 def _answer(row: Any) -> str:
     if row.answer is None:
         return f"{row.status}, empty"
-    return f"{row.status}, {'a list of ' if row.many else ''}`{row.answer.__name__}`"
+    return f"{row.status}, {'a list of ' if row.many else ''}{_linked(row.answer)}"
+
+
+def _linked(model: type) -> str:
+    return f"[`{model.__name__}`](#{model.__name__.lower()})"
 
 
 def models() -> str:
@@ -234,8 +238,8 @@ def models() -> str:
             (f"`{key}`", _type(field), "yes" if key in required else "", _said(field))
             for key, field in schema.get("properties", {}).items()
         ]
-        if rows:
-            sections.append(f"### {name}\n\n{_table(['field', 'type', 'required', ''], rows)}")
+        fields = _table(["field", "type", "required", ""], rows) if rows else "Any JSON object."
+        sections.append(f"### {name}\n\n{fields}")
     return "\n\n".join(sections)
 
 
