@@ -138,7 +138,8 @@ class Coordination:
 
         A process is listed if it serves: it watches, keeps up, or was given a name. It stores its
         status when that has changed, and every 30 seconds while it watches or keeps up. A process
-        that has stored nothing for 3 minutes is left out, and so is one in safe mode. Reads the
+        that has stored nothing for 3 minutes is left out, and so is one of this machine that has
+        ended, and one in safe mode. Reads the
         storage and writes nothing.
 
         Returns:
@@ -155,7 +156,8 @@ class Coordination:
         """Ask all processes that share the storage, this one too, to do something.
 
         Each carries it out at its next refresh, once. A process that is loaded later need not, nor
-        one to which the plugin is unknown. What was asked is stored for a day.
+        one to which the plugin is unknown. What was asked is stored for a day. Marks of plugins
+        in quarantine are removed at once.
 
         Args:
             what: ``"reload"`` looks for plugins anew and tries failed ones again; of one plugin,
@@ -177,7 +179,13 @@ class Coordination:
         snapshot = self._published.current()
         if slug is not None:
             snapshot.get_known(slug)
-        asks.put(self._storage, what, slug)
+        if what != "reset":
+            asks.put(self._storage, what, slug)
+            return
+        # A process that is started later is to try it, too.
+        from plugreg._state.quarantine import drop_marks
+
+        asks.put(self._storage, what, slug, lambda store, time: drop_marks(store, slug, time))
 
     def failures(self) -> tuple[ProcessFailure, ...]:
         """Return the failures of all processes: those of this one, then those stored by others.

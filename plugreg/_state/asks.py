@@ -7,6 +7,7 @@ rarely refreshes finds it too, and of all rows the latest hundred.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import NoneType
 from typing import Final, Literal, get_args
 
@@ -35,11 +36,20 @@ class Ask(NamedTuple):
     at: float
 
 
-def put(storage: Storage, what: Asked, slug: str | None) -> None:
-    """Ask every process that shares a storage, this one too. Raises StorageError."""
+def put(
+    storage: Storage,
+    what: Asked,
+    slug: str | None,
+    besides: Callable[[Transaction, float], object] = lambda *_: None,
+) -> None:
+    """Ask every process that shares a storage, this one too. Raises StorageError.
+
+    ``besides`` is called with the transaction and the store's time, and may change more.
+    """
     with storage.transaction() as transaction:
         at = now(storage)
         drop_outdated(transaction, at)
+        besides(transaction, at)
         # Nobody else can commit meanwhile, so the revision that this makes is known.
         key = f"{storage.revision() + 1:020}"
         transaction.put(_TABLE, key, {"what": what, "slug": slug, "at": at})

@@ -156,18 +156,20 @@ class Heartbeat:
     def processes(self, status: ProcessStatus) -> tuple[ProcessRecord, ...]:
         """Return this process with *status*, then the other processes by name.
 
-        Leaves out damaged rows, and processes without a heartbeat for 3 minutes. Writes nothing.
-        Raises StorageError.
+        Leaves out damaged rows, processes without a heartbeat for 3 minutes, and those of this
+        machine that have ended. Writes nothing. Raises StorageError.
         """
         from plugreg.storage.clock import now
 
         time_now = now(self._storage)
         own_key = self._own_key()
-        found, _ = parse_records(_TABLE, self._storage.read(_TABLE), _record)
+        rows = self._storage.read(_TABLE)
+        found, _ = parse_records(_TABLE, rows, _record)
         others = [
             record
             for key, record in found.items()
             if key != own_key and _is_recent(record.seen.timestamp(), time_now)
+            if not _has_ended(rows[key])
         ]
         others.sort(key=lambda record: (record.name, record.host, record.pid))
         return (_record(own_key, self._row(status, time_now)), *others)
@@ -281,7 +283,7 @@ class Heartbeat:
         return self._key[1]
 
     def _row(self, status: ProcessStatus, seen: float) -> Record:
-        from plugreg._support.identity import host_name
+        from plugreg._support.identity import own_identity
 
         serves = (status.generation, status.active)
         if self._serves[0] != serves:
@@ -291,9 +293,8 @@ class Heartbeat:
             "active": list(status.active),
             "errors": status.errors,
             "since": self._serves[1],
+            **own_identity()._asdict(),
             "name": self._name,
-            "pid": os.getpid(),
-            "host": host_name(),
             "seen": seen,
         }
         if status.slow:
@@ -309,6 +310,14 @@ def _drop_gone(transaction: Transaction, key: str, time_now: float) -> None:
     for other, seen in times.items():
         if other != key and not _is_recent(seen, time_now):
             transaction.delete(_TABLE, other)
+
+
+def _has_ended(row: Record) -> bool:
+    """Return whether the process of a row is known to have ended, though its row is recent."""
+    from plugreg._support.identity import identity_of, is_gone
+
+    # Processes of earlier versions did not store who they are.
+    return "started" in row and is_gone(identity_of(row)) is True
 
 
 def _is_recent(seen: float, time_now: float) -> bool:

@@ -166,7 +166,7 @@ class Quarantine:
         marks, _ = parse_records(LOADING, self._storage.read(LOADING), _parse)
         if any(mark.slug == slug and mark.has_ended(time_now) for mark in marks.values()):
             with self._storage.transaction() as transaction:
-                if _drop_marks(transaction, slug, time_now):
+                if drop_marks(transaction, slug, time_now):
                     mark_quiet(self._storage, transaction)
             self._released.add(slug)
         self._rows = None
@@ -213,7 +213,7 @@ class Quarantine:
             self._drop(transaction)
             for spec in new:
                 _put_served(transaction, spec)
-                _drop_marks(transaction, spec.slug, now(self._storage))
+                drop_marks(transaction, spec.slug, now(self._storage))
             mark_quiet(self._storage, transaction)
         self._forget()
 
@@ -280,10 +280,15 @@ def _put_served(transaction: Transaction, spec: PluginSpec) -> None:
     transaction.put(SERVED, spec.slug, {"codes": codes})
 
 
-def _drop_marks(transaction: Transaction, slug: str, time_now: float) -> bool:
-    """Delete the marks of one plugin that ended processes left; return whether there were any."""
+def drop_marks(transaction: Transaction, slug: str | None, time_now: float) -> bool:
+    """Delete the marks that ended processes left of one plugin, or for None of all.
+
+    Returns whether there were any.
+    """
     marks, _ = parse_records(LOADING, dict(transaction.items(LOADING)), _parse)
-    ended = [key for key, m in marks.items() if m.slug == slug and m.has_ended(time_now)]
+    ended = [
+        key for key, mark in marks.items() if slug in (None, mark.slug) and mark.has_ended(time_now)
+    ]
     for key in ended:
         transaction.delete(LOADING, key)
     return bool(ended)

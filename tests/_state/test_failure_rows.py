@@ -123,6 +123,17 @@ def test_those_of_a_running_process_say_so(path, start):
     )
 
 
+def test_a_process_that_has_ended_is_listed_no_more(path, start):
+    """Nobody waits three minutes to hear that a service is down."""
+    process = run(path, "web", "print(flush=True); sys.stdin.read()", wait=False)
+    assert process.stdout.readline() == b"\n"
+    registry = start(safe_mode=True)
+    assert process.pid in {each.pid for each in registry.shared.processes()}
+    process.kill()
+    process.communicate(timeout=LONG)
+    assert process.pid not in {each.pid for each in registry.shared.processes()}
+
+
 def test_the_next_process_of_the_name_replaces_them(path, start):
     """What was mended is not shown for a week; a process of another name leaves them alone."""
     run(path, "web")

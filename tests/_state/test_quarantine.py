@@ -301,6 +301,18 @@ def test_others_try_it_too_once_one_has_survived_it(shop, monkeypatch):
     sys.modules.pop("shop_moody_1_0", None)
 
 
+def test_a_reset_from_safe_mode_is_for_processes_that_start_later(shop, safe):
+    """With the service down an operator asks, and the next start tries it again."""
+    flag = shop.site.folder / "sound"
+    shop.plugin("moody", f"import os\nif not os.path.exists({str(flag)!r}): os._exit(3)")
+    assert shop.start("activate moody").returncode == 3
+    flag.touch()
+    assert shop.states()["moody"][0] == "failed"
+    safe().shared.ask("reset", "moody")
+    assert not shop.rows(quarantine.LOADING)
+    assert shop.states()["moody"][0] == "active"
+
+
 def test_a_process_that_is_loading_now_keeps_nobody_from_it(shop, monkeypatch):
     """Several workers start at once; a mark counts once its process is gone."""
     shop.plugin("fine", "")
