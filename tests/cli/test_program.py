@@ -320,6 +320,28 @@ class TestBesideProcesses:
             rows = filled.program("list", "--wanted", "--json").document["plugins"]
             assert [row["serves"] for row in rows] == ["2/2", "2/2"]
 
+    def test_a_process_that_was_killed_is_not_heard(self, filled):
+        """At once, not when its heartbeat is too old."""
+        filled.write_host()
+        words = [sys.executable, "-c", SERVICE]
+        with subprocess.Popen(
+            words,
+            cwd=filled.folder,
+            env=filled.environ(),
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            while not process.stdout.readline().startswith("serving"):
+                pass
+            assert filled.run("processes", "--format", "names").out == "web\n"
+            process.kill()
+
+        assert filled.run("processes", "--format", "names").out == ""
+        (row,) = filled.run("list", "--wanted", "--json").document["plugins"]
+        assert row["state"] == "unknown"
+
     def test_a_plugin_that_ends_the_service(self, shop):
         """Doctor names it while the service is down; once it is off the service starts."""
         shop.plugin("discount")
