@@ -7,13 +7,12 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-import pluggy
 import pytest
 
-from plugreg import PluginRegistry, hookspec
+from plugreg import hookspec
 from plugreg.contract import Contract
 from plugreg.contract.projects import folder_project
-from plugreg.testing import CHECKS, Conformance, PluginHost, run_checks
+from plugreg.testing import CHECKS, PluginHost, run_checks
 from plugreg.testing.subject import Subject
 from plugreg.testing.targets import check_target
 
@@ -136,6 +135,25 @@ FINE = """
 def test_a_plugin_without_mistakes_has_no_finding(project) -> None:
     """Keys in lower case, declared exceptions, and settings that must be set are no mistakes."""
     assert project.check(FINE).findings == ()
+
+
+FOREIGN = """
+    import pluggy
+
+    shop = pluggy.HookimplMarker("shop")
+
+    class Weather:
+        @shop
+        def price(self, item: str) -> float:
+            return 1.5
+    """
+
+
+def test_a_plugin_of_pluggy_alone_passes_what_fits_it(project) -> None:
+    """No base class, no settings, no mixin: what it has is checked, and nothing else is missed."""
+    project.pyproject = project.pyproject.replace('"plugreg", ', '"plugreg", "pluggy", ')
+
+    assert project.check(FOREIGN).findings == ()
 
 
 def weather(body: str, bases: str = "Plugin") -> str:
@@ -366,35 +384,6 @@ def test_nothing_is_left_by_a_check(project) -> None:
     project.check(FINE)
 
     assert changes(before, surroundings()) == ()
-
-
-shop = pluggy.HookimplMarker("shop")
-
-
-class Foreign:
-    """A plugin for pluggy that has never heard of plugreg."""
-
-    @shop
-    def price(self, item: str) -> float:
-        return 1.5
-
-
-class TestForeign(Conformance):
-    """A third party's plugin passes the subset that fits it."""
-
-    plugin = Foreign
-    host = "shop"
-    hookspecs = (Hooks,)
-
-
-class TestRegistryOfAHost(Conformance):
-    """A host gives its factory, and needs to say nothing else."""
-
-    plugin = Foreign
-
-    @staticmethod
-    def make_registry(**options) -> PluginRegistry:
-        return PluginRegistry("shop", **{"hookspecs": [Hooks], **options})
 
 
 def test_the_class_fails_with_the_code(tmp_path) -> None:
