@@ -38,12 +38,8 @@ def test_the_page_on_testing_runs(tmp_path) -> None:
         text=True,
         check=False,
     )
-    out = done.stdout
 
-    # It names an exception that no docstring declares, as the page on hooks asks for.
-    failed = re.findall(r"^FAILED \S+::(\S+)", out, re.MULTILINE)
-    assert {name.partition("[")[2] for name in failed} <= {"K501]"}, out
-    assert {"test_forecast", "test_time"}.isdisjoint(failed)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_options_and_commands_are_those_of_the_program() -> None:
