@@ -657,8 +657,8 @@ class PluginRegistry:
     def outlook(self, wanted: Iterable[str] = ()) -> LoadPlan:
         """Return what a normal start would load, in safe mode too. Nothing is imported.
 
-        It is made of what is installed, of what is stored and of the host's rules, and knows
-        nothing of failures that only an import would show.
+        It is made of what is installed, of what is stored and of the host's rules. Of failures that
+        only an import would show it knows those that ended a process.
 
         Args:
             wanted: Plugins that are looked at as if they were switched on.
@@ -672,7 +672,13 @@ class PluginRegistry:
         from plugreg._lifecycle.outlook import outlook
 
         parts = self._parts
-        return outlook(self._published.current(), parts.stored, parts.facts.of, wanted)
+        return outlook(
+            self._published.current(),
+            parts.stored,
+            parts.facts.of,
+            wanted,
+            quarantine=parts.quarantine,
+        )
 
     def status(self, *, processes: bool = False) -> RegistryStatus:
         """Return the number of active plugins and the failures, as data for JSON.

@@ -167,7 +167,7 @@ class RepairFinder(Frozen):
 
     def _as_if_started(self, snapshot: Snapshot) -> Snapshot:
         """Return the plugins as a start without safe mode would decide, without importing any."""
-        plan = outlook(snapshot, self.stored, self.describe)
+        plan = outlook(snapshot, self.stored, self.describe, quarantine=self.quarantine)
 
         def decided(known: KnownPlugin) -> KnownPlugin:
             held = plan.held.get(known.slug, _NOT_STARTED)

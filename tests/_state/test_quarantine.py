@@ -136,6 +136,7 @@ def test_one_click_does_not_brick_a_service(shop, safe, end, kind):
     assert reason.startswith("failed at import: the last process that loaded it ended here: '-c'")
     assert states["fine"][0] == "active"
     registry = safe()
+    assert [spec.slug for spec in registry.outlook().order] == ["fine"]
     (repair,) = [each for each in registry.repairs() if each.code == "P011"]
     assert repair.slug == "crash"
     next(each for each in repair.actions if each.name == "deactivate").run()
