@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from plugreg._support.frozen import Frozen, replace
 
-Kind = Literal["checkbox", "select", "number", "text", "textarea", "lines", "boxes", "json"]
+FieldKind = Literal["checkbox", "select", "number", "text", "textarea", "lines", "boxes", "json"]
 """How a field is shown: ``lines`` has an item in each line, ``boxes`` a box for each item."""
 
 LONG: Final = 80
@@ -44,7 +44,7 @@ class Field(Frozen):
     key: str
     label: str
     description: str
-    kind: Kind
+    kind: FieldKind
     value: str
     shown: str
     units: str
@@ -163,7 +163,7 @@ def _plain(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _kind(
     schema: Mapping[str, Any], choices: Sequence[Any], text: str, *, is_protected: bool
-) -> Kind:
+) -> FieldKind:
     if is_protected:
         return "text"
     if choices:
@@ -195,7 +195,9 @@ def _items(text: str) -> tuple[str, ...]:
     return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
-def _attributes(schema: Mapping[str, Any], kind: Kind, *, is_protected: bool) -> dict[str, Any]:
+def _attributes(
+    schema: Mapping[str, Any], kind: FieldKind, *, is_protected: bool
+) -> dict[str, Any]:
     if is_protected:
         return {"type": "password", "autocomplete": "new-password"}
     if kind == "number":

@@ -32,7 +32,7 @@ _BEAT: Final = 5.0
 JobState = Literal["running", "done", "failed", "lost"]
 
 
-class Job(Frozen):
+class InstallJob(Frozen):
     """An installation as its row has it.
 
     Attributes:
@@ -78,7 +78,7 @@ class Jobs:
             StorageError: If it cannot be stored; nothing was begun then.
         """
         now = datetime.now(UTC)
-        job = Job(
+        job = InstallJob(
             id=secrets.token_hex(8), requirement=requirement, state="running", began=now, seen=now
         )
         self._put(job)
@@ -87,7 +87,7 @@ class Jobs:
         ).start()
         return job.id
 
-    def get(self, id: str) -> Job | None:  # noqa: A002 - that is what it is.
+    def get(self, id: str) -> InstallJob | None:  # noqa: A002 - that is what it is.
         """Return an installation, None if there is no such row.
 
         Args:
@@ -99,7 +99,7 @@ class Jobs:
         row = self._notes.get(f"install {id}")
         return None if row is None else _job_of(id, row)
 
-    def _run(self, job: Job, install: Callable[[Callable[[str], None]], Any]) -> None:
+    def _run(self, job: InstallJob, install: Callable[[Callable[[str], None]], Any]) -> None:
         progress = _Progress(job, self._put)
         with progress:
             try:
@@ -113,7 +113,7 @@ class Jobs:
                 end = replace(progress.job, state="done", plugins=report.plugins)
         self._put(replace(end, seen=datetime.now(UTC)))
 
-    def _put(self, job: Job) -> None:
+    def _put(self, job: InstallJob) -> None:
         row: Record = {
             "requirement": job.requirement,
             "state": job.state,
@@ -129,7 +129,7 @@ class Jobs:
 class _Progress:
     """Collects lines, and stores them now and then while a ``with`` block runs."""
 
-    def __init__(self, job: Job, put: Callable[[Job], None]) -> None:
+    def __init__(self, job: InstallJob, put: Callable[[InstallJob], None]) -> None:
         self._put = put
         self._lines: list[str] = []
         self._ended = threading.Event()
@@ -137,7 +137,7 @@ class _Progress:
         self._job = job
 
     @property
-    def job(self) -> Job:
+    def job(self) -> InstallJob:
         """The installation with what was said so far."""
         lines = tuple(self._lines[-MOST_LINES:])
         return replace(self._job, lines=lines, seen=datetime.now(UTC))
@@ -164,13 +164,13 @@ class _Progress:
                     continue  # The end is stored in any case, and the next lines with it.
 
 
-def _job_of(id: str, row: Record) -> Job | None:  # noqa: A002
+def _job_of(id: str, row: Record) -> InstallJob | None:  # noqa: A002
     try:
         seen = datetime.fromisoformat(row["seen"])
         state: JobState = row["state"]
         if state == "running" and (datetime.now(UTC) - seen).total_seconds() > SILENCE:
             state = "lost"
-        return Job(
+        return InstallJob(
             id=id,
             requirement=row["requirement"],
             state=state,

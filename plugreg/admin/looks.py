@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 from plugreg.admin.languages import mark as _
 
 
-class Look(NamedTuple):
+class StateLook(NamedTuple):
     """How one state looks.
 
     Attributes:
@@ -26,52 +26,52 @@ class Look(NamedTuple):
     tone: Literal["good", "quiet", "bad", "warn", "info"]
 
 
-LOOKS: Final[Mapping[str, Look]] = MappingProxyType(
+LOOKS: Final[Mapping[str, StateLook]] = MappingProxyType(
     {
         # States of plugins.
-        "active": Look("✓", _("active"), "good"),
-        "inactive": Look("○", _("inactive"), "quiet"),
-        "failed": Look("✗", _("failed"), "bad"),
-        "incompatible": Look("≠", _("incompatible"), "warn"),
-        "blocked": Look("⊘", _("blocked"), "quiet"),
-        "missing": Look("?", _("missing"), "warn"),
+        "active": StateLook("✓", _("active"), "good"),
+        "inactive": StateLook("○", _("inactive"), "quiet"),
+        "failed": StateLook("✗", _("failed"), "bad"),
+        "incompatible": StateLook("≠", _("incompatible"), "warn"),
+        "blocked": StateLook("⊘", _("blocked"), "quiet"),
+        "missing": StateLook("?", _("missing"), "warn"),
         # Circuits.
-        "closed": Look("✓", _("closed"), "good"),
-        "open": Look("✗", _("open"), "bad"),
-        "half-open": Look("◐", _("half-open"), "warn"),
+        "closed": StateLook("✓", _("closed"), "good"),
+        "open": StateLook("✗", _("open"), "bad"),
+        "half-open": StateLook("◐", _("half-open"), "warn"),
         # Severities of repairs.
-        "error": Look("✗", _("error"), "bad"),
-        "warning": Look("!", _("warning"), "warn"),
-        "info": Look("i", _("note"), "info"),
+        "error": StateLook("✗", _("error"), "bad"),
+        "warning": StateLook("!", _("warning"), "warn"),
+        "info": StateLook("i", _("note"), "info"),
         # Outcomes of probes.
-        "ok": Look("✓", _("loads"), "good"),
-        "exit": Look("✗", _("ends the process"), "bad"),
-        "signal": Look("✗", _("is killed by a signal"), "bad"),
-        "timeout": Look("✗", _("does not come to an end"), "bad"),
+        "ok": StateLook("✓", _("loads"), "good"),
+        "exit": StateLook("✗", _("ends the process"), "bad"),
+        "signal": StateLook("✗", _("is killed by a signal"), "bad"),
+        "timeout": StateLook("✗", _("does not come to an end"), "bad"),
         # Attempts to change what is installed, and their changes.
-        "begun": Look("…", _("begun"), "info"),
-        "running": Look("…", _("running"), "info"),
-        "done": Look("✓", _("done"), "good"),
-        "refused": Look("⊘", _("refused"), "warn"),
-        "rolled back": Look("↶", _("rolled back"), "warn"),
-        "put back": Look("↶", _("put back"), "warn"),
-        "lost": Look("?", _("lost"), "warn"),
-        "add": Look("+", _("added"), "good"),
-        "change": Look("±", _("changed"), "info"),
-        "remove": Look("-", _("removed"), "warn"),
+        "begun": StateLook("…", _("begun"), "info"),
+        "running": StateLook("…", _("running"), "info"),
+        "done": StateLook("✓", _("done"), "good"),
+        "refused": StateLook("⊘", _("refused"), "warn"),
+        "rolled back": StateLook("↶", _("rolled back"), "warn"),
+        "put back": StateLook("↶", _("put back"), "warn"),
+        "lost": StateLook("?", _("lost"), "warn"),
+        "add": StateLook("+", _("added"), "good"),
+        "change": StateLook("±", _("changed"), "info"),
+        "remove": StateLook("-", _("removed"), "warn"),
         # Generations and processes.
-        "serving": Look("✓", _("serves"), "good"),
-        "kept": Look("○", _("kept"), "quiet"),
-        "behind": Look("!", _("behind"), "warn"),
-        "current": Look("✓", _("up to date"), "good"),
+        "serving": StateLook("✓", _("serves"), "good"),
+        "kept": StateLook("○", _("kept"), "quiet"),
+        "behind": StateLook("!", _("behind"), "warn"),
+        "current": StateLook("✓", _("up to date"), "good"),
     }
 )
 
 
-def look_of(state: object) -> Look:
+def look_of(state: object) -> StateLook:
     """Return how a state looks; one that this table does not know is its own word.
 
     Args:
         state: The state, the severity, or the outcome.
     """
-    return LOOKS.get(str(state)) or Look("·", str(state), "quiet")
+    return LOOKS.get(str(state)) or StateLook("·", str(state), "quiet")

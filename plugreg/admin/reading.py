@@ -10,7 +10,7 @@ from plugreg.api.errors import UnavailableError
 from plugreg.records import PluginRecord
 
 
-class PluginLine(Frozen):
+class PluginSummary(Frozen):
     """One plugin, as the actor of a visit may see it.
 
     Attributes:
@@ -52,7 +52,7 @@ class PluginLine(Frozen):
     is_stored: bool
 
 
-def read_lines(visit: Visit, search: str = "") -> list[PluginLine]:
+def read_lines(visit: Visit, search: str = "") -> list[PluginSummary]:
     """Return the plugins that a search finds.
 
     Args:
@@ -66,7 +66,7 @@ def read_lines(visit: Visit, search: str = "") -> list[PluginLine]:
         return [_line_without_store(visit, config) for config in found]
 
 
-def read_line(visit: Visit, plugin: str) -> PluginLine:
+def read_line(visit: Visit, plugin: str) -> PluginSummary:
     """Return one plugin.
 
     Args:
@@ -83,7 +83,7 @@ def read_line(visit: Visit, plugin: str) -> PluginLine:
         return _line_without_store(visit, config)
 
 
-def _line(config: Any) -> PluginLine:
+def _line(config: Any) -> PluginSummary:
     processes = config.processes
     return _make(
         config,
@@ -98,7 +98,7 @@ def _line(config: Any) -> PluginLine:
     )
 
 
-def _line_without_store(visit: Visit, config: Any) -> PluginLine:
+def _line_without_store(visit: Visit, config: Any) -> PluginSummary:
     """Return what this process knows of a plugin; why it is in its state stays unsaid."""
     record: PluginRecord = visit.api.registry.get(config.key)
     return _make(
@@ -114,8 +114,8 @@ def _line_without_store(visit: Visit, config: Any) -> PluginLine:
     )
 
 
-def _make(config: Any, **more: Any) -> PluginLine:
-    return PluginLine(
+def _make(config: Any, **more: Any) -> PluginSummary:
+    return PluginSummary(
         slug=config.key,
         title=config.meta.get("human_name") or config.name or config.key,
         wanted=config.active,

@@ -22,7 +22,7 @@ from plugreg.admin.screens import (
 from plugreg.admin.visits import Redirect, Screen, Visit
 
 
-class Place(NamedTuple):
+class NavigationEntry(NamedTuple):
     """An entry of the navigation.
 
     Attributes:
@@ -65,11 +65,11 @@ REPAIRS, PROCESSES = "plugins_repairs_list", "plugins_processes_list"
 OWN = settings.OF_USER
 
 NAVIGATION: Final = (
-    Place(_("Plugins"), "", READ),
-    Place(_("Needs attention"), "attention/", REPAIRS),
-    Place(_("Processes"), "processes/", PROCESSES),
-    Place(_("Install"), "install/", INSTALL, _can_install),
-    Place(_("My settings"), "my-settings/", OWN.list),
+    NavigationEntry(_("Plugins"), "", READ),
+    NavigationEntry(_("Needs attention"), "attention/", REPAIRS),
+    NavigationEntry(_("Processes"), "processes/", PROCESSES),
+    NavigationEntry(_("Install"), "install/", INSTALL, _can_install),
+    NavigationEntry(_("My settings"), "my-settings/", OWN.list),
 )
 """The entries of the navigation, in their order."""
 

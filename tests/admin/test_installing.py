@@ -7,7 +7,7 @@ import time
 import pytest
 
 from plugreg import PluginRegistry
-from plugreg.admin.jobs import Job, Jobs
+from plugreg.admin.jobs import InstallJob, Jobs
 from plugreg.api import Actor
 from plugreg.storage import MemoryStorage
 
@@ -181,4 +181,4 @@ def test_a_row_that_plugreg_has_not_written_is_no_job(shop):
 
     assert Jobs(shop.shared.notes).get("cd") is None
     assert Jobs(shop.shared.notes).get("none") is None
-    assert Job  # It is what the others return.
+    assert InstallJob  # It is what the others return.

@@ -14,7 +14,7 @@ FOR_GOOD: Final = frozenset({"forget"})
 """Names of actions that cannot be undone, so that the page asks first."""
 
 
-class Offer(NamedTuple):
+class OfferedAction(NamedTuple):
     """An action as the screen offers it: a button, a link, a command line, or a place to read.
 
     Attributes:
@@ -96,7 +96,7 @@ def _run(visit: Visit, repair: Repair, action: RepairAction) -> Message:
     return Message("status", visit.text("%(slug)s: “%(action)s” is done.") % names)
 
 
-def _offer(visit: Visit, repair: Repair, action: RepairAction) -> Offer:
+def _offer(visit: Visit, repair: Repair, action: RepairAction) -> OfferedAction:
     slug = repair.slug or ""
     screens = {
         "activate": (f"plugins/{slug}/activate/", SWITCH),
@@ -111,20 +111,20 @@ def _offer(visit: Visit, repair: Repair, action: RepairAction) -> Offer:
     }
     if action.name in FOR_GOOD and visit.may(SWITCH):
         query = {"code": repair.code, "slug": slug, "action": action.name}
-        return Offer(action, visit.address("attention/question/", **query), is_button=False)
+        return OfferedAction(action, visit.address("attention/question/", **query), is_button=False)
     path, operation = screens.get(action.name, ("", SWITCH))
     if not visit.may(operation) or (path == "install/" and visit.api.registry.packages is None):
-        return Offer(action, "", is_button=False)
+        return OfferedAction(action, "", is_button=False)
     known = slug in visit.api.registry.plugins or not path.startswith("plugins/")
     if path and known and (action.name not in ("activate", "deactivate") or _is_own(action, slug)):
         back = "attention/" if "activate/" in path else ""
         requirement = action.label.partition(" ")[2] if path == "install/" else ""
         if action.name not in ("install", "upgrade"):
             requirement = ""
-        return Offer(
+        return OfferedAction(
             action, visit.address(path, back=back, requirement=requirement), is_button=False
         )
-    return Offer(action, "", is_button=action.run is not None)
+    return OfferedAction(action, "", is_button=action.run is not None)
 
 
 def _is_own(action: RepairAction, slug: str) -> bool:

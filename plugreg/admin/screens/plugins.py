@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from packaging.version import InvalidVersion, Version
 
-from plugreg.admin.reading import PluginLine, read_lines
+from plugreg.admin.reading import PluginSummary, read_lines
 from plugreg.admin.visits import Screen, Visit
 from plugreg.records import PluginState
 
@@ -57,14 +57,14 @@ def show_plugins(visit: Visit) -> Screen:
 _STATES: Final = tuple(map(str, PluginState))
 
 
-def _version_key(row: PluginLine) -> tuple[int, Any]:
+def _version_key(row: PluginSummary) -> tuple[int, Any]:
     try:
         return 1, Version(row.version)
     except InvalidVersion:
         return 0, row.version
 
 
-_KEYS: Final[Mapping[str, Callable[[PluginLine], Any]]] = MappingProxyType(
+_KEYS: Final[Mapping[str, Callable[[PluginSummary], Any]]] = MappingProxyType(
     {
         "plugin": lambda row: row.slug,
         "version": _version_key,
@@ -75,7 +75,7 @@ _KEYS: Final[Mapping[str, Callable[[PluginLine], Any]]] = MappingProxyType(
 )
 
 
-def _sort(rows: list[PluginLine], order: str) -> None:
+def _sort(rows: list[PluginSummary], order: str) -> None:
     """Sort rows by a column, with ``-`` in front downwards; by slug without one."""
     column = order.removeprefix("-")
     rows.sort(key=_KEYS["plugin"])

@@ -12,15 +12,15 @@ from plugreg.api import APIError
 from plugreg.api.errors import NotFoundError
 
 
-class Kind(NamedTuple):
+class SettingsKind(NamedTuple):
     """Settings of a plugin, or those of a user, with their operations."""
 
     list: str
     change: str
 
 
-OF_PLUGIN: Final = Kind("plugins_settings_list", "plugins_settings_partial_update")
-OF_USER: Final = Kind("plugins_user_settings_list", "plugins_user_settings_partial_update")
+OF_PLUGIN: Final = SettingsKind("plugins_settings_list", "plugins_settings_partial_update")
+OF_USER: Final = SettingsKind("plugins_user_settings_list", "plugins_user_settings_partial_update")
 
 
 def show_settings(visit: Visit, plugin: str) -> Screen:
@@ -77,7 +77,9 @@ def save_own(visit: Visit, plugin: str) -> Screen | Redirect:
     return Screen("my_settings.html", {"forms": forms}, 400, message)
 
 
-def _marked(visit: Visit, kind: Kind, plugin: str, refused: Mapping[str, list[str]]) -> list[Field]:
+def _marked(
+    visit: Visit, kind: SettingsKind, plugin: str, refused: Mapping[str, list[str]]
+) -> list[Field]:
     """Return the fields as they are stored now, the refused ones as they were sent."""
     return [
         with_sent(field, visit.fields, refused[field.key]) if field.key in refused else field
@@ -98,14 +100,14 @@ def _own_forms(visit: Visit) -> dict[str, list[Field]]:
     return forms
 
 
-def _fields(visit: Visit, kind: Kind, plugin: str) -> list[Field]:
+def _fields(visit: Visit, kind: SettingsKind, plugin: str) -> list[Field]:
     """Return the fields of a form. Raises NotFoundError unless the plugin is active."""
     found = visit.call(kind.list, plugin=plugin)
     return [make_field(setting) for setting in found if not setting.hidden]
 
 
 def _save(
-    visit: Visit, kind: Kind, plugin: str, fields: list[Field]
+    visit: Visit, kind: SettingsKind, plugin: str, fields: list[Field]
 ) -> tuple[Mapping[str, list[str]], Message]:
     """Store the changes; return what was refused by key, and what to say of it."""
     changes: dict[str, Any] = changes_of(fields, visit.fields)

@@ -39,7 +39,7 @@ class Concern(Frozen):
     probe: ProbeReport | None
 
 
-class Outcome(NamedTuple):
+class SwitchOutcome(NamedTuple):
     """What came of switching one plugin, in a sentence; ``is_fine`` as it was wanted."""
 
     slug: str
@@ -134,7 +134,7 @@ def _ask(visit: Visit, slugs: Sequence[str], *, wanted: bool) -> Screen:
     return Screen("switch.html", values)
 
 
-def _switch_all(visit: Visit, slugs: Sequence[str], *, wanted: bool) -> list[Outcome]:
+def _switch_all(visit: Visit, slugs: Sequence[str], *, wanted: bool) -> list[SwitchOutcome]:
     """Switch each plugin; those that others of them need are tried again after these."""
     refused: dict[str, str] = {}
     waiting = list(slugs)
@@ -151,30 +151,30 @@ def _switch_all(visit: Visit, slugs: Sequence[str], *, wanted: bool) -> list[Out
     return [_outcome(visit, slug, refused.get(slug), wanted=wanted) for slug in slugs]
 
 
-def _outcome(visit: Visit, slug: str, refusal: str | None, *, wanted: bool) -> Outcome:
+def _outcome(visit: Visit, slug: str, refusal: str | None, *, wanted: bool) -> SwitchOutcome:
     if refusal is not None:
         sentence = visit.text("%(slug)s was not switched: %(reason)s")
-        return Outcome(slug, sentence % {"slug": slug, "reason": refusal}, is_fine=False)
+        return SwitchOutcome(slug, sentence % {"slug": slug, "reason": refusal}, is_fine=False)
     try:
         record = visit.api.registry.get(slug)
     except PluginNotFoundError:
-        return Outcome(slug, visit.text("%(slug)s is gone.") % {"slug": slug}, is_fine=True)
+        return SwitchOutcome(slug, visit.text("%(slug)s is gone.") % {"slug": slug}, is_fine=True)
     if wanted is record.active:
         words = visit.text("%(slug)s is active.") if wanted else visit.text("%(slug)s is inactive.")
-        return Outcome(slug, words % {"slug": slug}, is_fine=True)
+        return SwitchOutcome(slug, words % {"slug": slug}, is_fine=True)
     if wanted and visit.api.registry.safe_mode:
         words = visit.text("%(slug)s is switched on, and starts when safe mode ends.")
-        return Outcome(slug, words % {"slug": slug}, is_fine=True)
+        return SwitchOutcome(slug, words % {"slug": slug}, is_fine=True)
     if wanted:
         words = visit.text("%(slug)s is switched on, but it is %(state)s: %(reason)s")
     else:
         words = visit.text("%(slug)s is switched off, but it is %(state)s: %(reason)s")
     state = visit.text(look_of(record.state).word)
     sentence = words % {"slug": slug, "state": state, "reason": record.reason}
-    return Outcome(slug, sentence, is_fine=False)
+    return SwitchOutcome(slug, sentence, is_fine=False)
 
 
-def _message(visit: Visit, outcomes: Sequence[Outcome]) -> Message:
+def _message(visit: Visit, outcomes: Sequence[SwitchOutcome]) -> Message:
     bad = [outcome for outcome in outcomes if not outcome.is_fine]
     if len(outcomes) == 1:
         return Message("alert" if bad else "status", outcomes[0].sentence)
