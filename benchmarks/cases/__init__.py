@@ -12,6 +12,7 @@ GROUPS = {
     "lists": "A page of 50 out of a list",
     "page": "The table of the page for operators",
     "activation": "Switching one plugin on",
+    "isolation": "Isolated plugins",
     "readers": "Readers with a writer beside them",
     "memory": "Memory",
     "counts": "What is counted: file-system calls and imports",

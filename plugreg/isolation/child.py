@@ -70,6 +70,7 @@ class Server:
         send, receive = line.sock.sendall, line.receive
         hooks = self.service.hooks
         link, process = self._link, self._process
+        begin_call = self._begin_call
         while True:
             try:
                 frame = receive()
@@ -79,10 +80,9 @@ class Server:
             number, operation, name, version = head.split(b" ")
             try:
                 if operation == HOOK:
-                    link.wait_for(int(version))
-                    self._limits.begin_call()
-                    if not self._has_logs:
-                        self.send_logs()
+                    if int(version) > link.version:
+                        link.wait_for(int(version))
+                    begin_call()
                     kind, result = VALUE, hooks[name](value)
                 elif operation == END:
                     return
@@ -101,6 +101,12 @@ class Server:
                 send(len(body).to_bytes(4, "big") + body)
             except OSError:
                 return
+
+    def _begin_call(self) -> None:
+        if self._limits.cpu_seconds is not None:
+            self._limits.begin_call()
+        if not self._has_logs:
+            self.send_logs()
 
     def send_logs(self) -> None:
         """Send what is logged from now on, if the plugin has imported the module for it."""
@@ -130,7 +136,7 @@ class Server:
     def _carry_out(self, operation: bytes, name: str, version: int, value: bytes) -> bytes:
         if operation == METHOD:
             self._link.wait_for(version)
-            self._limits.begin_call()
+            self._begin_call()
             return self.service.methods[name](value)
         if operation == LOAD:
             request = pickle.loads(value)  # noqa: S301 - it is the host's

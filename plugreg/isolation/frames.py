@@ -40,6 +40,11 @@ class FrameReader:
         self._long: bytearray | None = None
         self._filled = 0
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the next byte to come begins a frame."""
+        return not self._data and self._long is None
+
     def feed(self, piece: bytes) -> bytes | None:
         """Take what was received; return a frame that is complete by that, else None.
 
@@ -129,8 +134,18 @@ class Line:
         ``time.monotonic``, EOFError where the other side is closed, and BrokenFrameError for what
         is no frame.
         """
+        reader = self._reader
         try:
-            frame = self._reader.next() or self._receive()
+            if reader.is_empty:
+                # Nearly every frame comes whole.
+                piece = self.sock.recv(_PIECE)
+                if int.from_bytes(piece[:_PREFIX], "big") == len(piece) - _PREFIX:
+                    return piece[_PREFIX:]
+                if not piece:
+                    raise EOFError
+                frame = reader.feed(piece)
+            else:
+                frame = reader.next()
             while frame is None:
                 if deadline is not None and time.monotonic() > deadline:
                     raise TimeoutError

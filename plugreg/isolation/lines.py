@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from plugreg.isolation.frames import Line
 
@@ -44,14 +45,20 @@ class LinePool:
         with self._lock:
             if self._is_closed:
                 raise EOFError
-            if self._idle:
+            with suppress(IndexError):
                 return self._idle.pop()
             if self._limit is None or len(self._lines) < self._limit:
                 line = self._add()
                 self._lines.add(line)
                 return line
             self._waiters.append(waiter)
-            return None
+            try:
+                # It may have been put back just now, by a call that has seen no waiter.
+                line = self._idle.pop()
+            except IndexError:
+                return None
+            self._waiters.remove(waiter)
+            return line
 
     def wait(self) -> Line:
         """Return a line as soon as one is free. Raises EOFError when the pool is closed."""
@@ -83,13 +90,23 @@ class LinePool:
 
     def put_back(self, line: Line) -> None:
         """Take a line back whose call has ended."""
+        self._idle.append(line)
+        if self._waiters or self._is_closed:
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        """Give idle lines to those that wait, or close them."""
         with self._lock:
             if self._is_closed:
-                line.close()
-            elif self._waiters:
+                for line in self._idle:
+                    line.close()
+                return
+            while self._waiters:
+                try:
+                    line = self._idle.pop()
+                except IndexError:
+                    return  # A caller was faster, and puts it back again.
                 self._waiters.popleft()(line)
-            else:
-                self._idle.append(line)
 
     def drop(self, line: Line) -> None:
         """Close a line that is of no use any more."""

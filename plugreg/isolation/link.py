@@ -38,7 +38,7 @@ class HostLink:
         self._sending = threading.Lock()
         self._numbers = count(1)
         self._asked: dict[int, _Asked] = {}
-        self._version = 0
+        self.version = 0
         self._newer = threading.Condition()
         self._process = os.getpid()
         self.slug = ""
@@ -73,9 +73,9 @@ class HostLink:
 
     def wait_for(self, version: int) -> None:
         """Wait until the values of that version are there."""
-        if version > self._version:
+        if version > self.version:
             with self._newer:
-                self._newer.wait_for(lambda: version <= self._version)
+                self._newer.wait_for(lambda: version <= self.version)
 
     # -- the parts ---------------------------------------------------------------------------
 
@@ -103,7 +103,7 @@ class HostLink:
             _, version, data = frame.split(b" ", 2)
             self._update(pickle.loads(data))  # noqa: S301 - it is the host's
             with self._newer:
-                self._version = int(version)
+                self.version = int(version)
                 self._newer.notify_all()
             return
         message = json.loads(frame)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import pickle
 import sys
-import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -19,17 +17,24 @@ from plugreg._support.frozen import Frozen, replace
 from plugreg._support.guard import Guard
 from plugreg._support.lazy import call_at_fork
 from plugreg._support.redact import Scrubber
-from plugreg.exceptions import IsolationError, PluginNotActiveError, ValueNotSentError
+from plugreg.exceptions import IsolationError, PluginNotActiveError
 from plugreg.hooks import PluginManager
-from plugreg.isolation.codec import Signature, codec_of
-from plugreg.isolation.data import report_to_data
+from plugreg.isolation.codec import codec_of
 from plugreg.isolation.environments import packages_folder
 from plugreg.isolation.faults import failures_from_data
 from plugreg.isolation.options import Isolated
-from plugreg.isolation.protocol import HOOK, METHOD, BeginRequest, LoadRequest, Mirrored
+from plugreg.isolation.protocol import HOOK, METHOD, LoadRequest, Mirrored
 from plugreg.isolation.records import ProcessInfo
-from plugreg.isolation.remote import HookRow, RemotePlugin
-from plugreg.isolation.standin import REMOTE, StandIn, TypedMethod, make_stand_in
+from plugreg.isolation.remote import RemotePlugin
+from plugreg.isolation.running import HookRow
+from plugreg.isolation.signatures import (
+    Opening,
+    ReportCodec,
+    signature_of,
+    typed_method,
+    unsendable,
+)
+from plugreg.isolation.standin import REMOTE, StandIn, make_stand_in
 from plugreg.mixins import KEYS, MixinSpec, MixinTable
 from plugreg.records import (
     EMPTY,
@@ -37,7 +42,6 @@ from plugreg.records import (
     ActivePlugin,
     HostRules,
     LoadedPlugin,
-    LoadReport,
     NotLoaded,
     PluginFailure,
     PluginSpec,
@@ -92,32 +96,32 @@ class _Around:
     """
 
     def __init__(self, slug: str, owner: IsolatedPlugins) -> None:
-        self._slug = slug
+        self.slug = slug
         self._owner = ref(owner)
 
     @property
     def _parts(self) -> HostParts:
         owner = self._owner()
         if owner is None:
-            raise PluginNotActiveError(self._slug, "inactive")
+            raise PluginNotActiveError(self.slug, "inactive")
         return owner.parts
 
     def scrubber(self) -> Scrubber:
         """Return the scrubber of the plugin's protected values."""
-        return self._parts.settings.scrubber(self._slug)
+        return self._parts.settings.scrubber(self.slug)
 
     def values(self) -> tuple[object, object]:
         """Return stored settings and metadata."""
-        parts, slug = self._parts, self._slug
+        parts, slug = self._parts, self.slug
         return parts.settings.stored(slug), parts.plugin_rows.metadata_of(slug)
 
     def mirrored(self) -> Mirrored:
         """Return the same as they are sent."""
-        stored = self._parts.settings.stored(self._slug)
+        stored = self._parts.settings.stored(self.slug)
         values = {
             user: {k: tuple(v) for k, v in own.items()} for user, own in stored.values.items()
         }
-        return Mirrored(stored.version, values, self._parts.plugin_rows.metadata(self._slug))
+        return Mirrored(stored.version, values, self._parts.plugin_rows.metadata(self.slug))
 
     def call_host(self, hook: str, arguments: Mapping[str, Any]) -> Any:
         """Call a hook of the host."""
@@ -144,7 +148,7 @@ class IsolatedPlugins:
         self._found: Mapping[str, Path] = EMPTY
         self.parts: Final = parts
         self._remotes: set[RemotePlugin] = set()
-        self._made: dict[str, tuple[StandIn, _Opening]] = {}
+        self._made: dict[str, tuple[StandIn, Opening]] = {}
         call_at_fork(after_in_child=self._forget)
 
     def __del__(self) -> None:
@@ -306,23 +310,23 @@ class IsolatedPlugins:
         hooks: dict[str, HookRow] = {}
         for row in told["hooks"]:
             name, hook = row["name"], row["hook"]
-            signature = self._signature(row)
+            signature = signature_of(row, manager)
             kind = "own" if hook.startswith(_OWN) else options.codec
             if hook == f"{_OWN}plugins_loaded":
-                codec: Any = _ReportCodec(signature)
+                codec: Any = ReportCodec(signature)
             else:
                 codec = codec_of(kind, signature)
             is_start = hook == f"{_OWN}activated"
             seconds = options.start_timeout if is_start else options.timeout
             hooks[name] = HookRow(name, tuple(signature.arguments), codec, seconds)
             signatures[HOOK, name] = (kind, signature)
-            refusals += _unsendable(hooks[name], hook, manager.history(hook))
+            refusals += unsendable(hooks[name], hook, manager.history(hook))
         typed = {}
         for mixin in mixins:
             if mixin.key not in KEYS:
                 for name in told["methods"].get(mixin.key, ()):
                     full = f"{mixin.key}.{name}"
-                    method = _typed_method(mixin.cls, full, name, options.codec)
+                    method = typed_method(mixin.cls, full, name, options.codec)
                     if method is not None:
                         typed[full] = method[0]
                         signatures[METHOD, full] = (options.codec, method[1])
@@ -332,7 +336,7 @@ class IsolatedPlugins:
             hooks[row["name"]] for row in told["hooks"] if row["hook"] == f"{_OWN}activated"
         ]
         overrides = self.parts.settings.overrides.get(spec.slug, EMPTY)
-        opening = _Opening(remote, refusals, signatures, dict(overrides), activated)
+        opening = Opening(remote, refusals, signatures, dict(overrides), activated)
         self._made[spec.slug] = (stand_in, opening)
         remote.stand_in = ref(stand_in)
         facts = told["loaded"]
@@ -350,72 +354,6 @@ class IsolatedPlugins:
             license=_text(facts["license"]),
             isolated=True,
         )
-
-    def _signature(self, row: Mapping[str, Any]) -> Signature:
-        """Return what is sent of a hook: the arguments that the implementation and calls have."""
-        spec = self.parts.manager.spec_function(row["hook"])
-        arguments, optional = row["arguments"], row["optional"]
-        if spec is None:
-            return Signature(
-                name=row["hook"], arguments=dict.fromkeys([*arguments, *optional], Any)
-            )
-        hints, known = _hints(spec), inspect.signature(spec).parameters
-        names = [*arguments, *(name for name in optional if name in known)]
-        return Signature(
-            name=row["hook"],
-            arguments={name: hints.get(name, Any) for name in names},
-            result=_awaited(hints.get("return", Any)),
-        )
-
-
-class _Opening(Frozen, kw_only=False):
-    """What gets an isolated plugin ready for service, once it has a context."""
-
-    remote: RemotePlugin
-    refusals: list[str]
-    signatures: Mapping[tuple[bytes, str], tuple[str, Any]]
-    overrides: Mapping[str, Any]
-    activated: list[HookRow]
-
-    def run(self, context: BoundContext) -> None:
-        """Send the types and values. Raises IsolationError."""
-        slug = self.remote.slug
-        if self.refusals:
-            raise IsolationError(slug, "; ".join(self.refusals))
-        signatures, files = {}, {}
-        for place, (kind, signature) in self.signatures.items():
-            try:
-                signatures[place] = kind, pickle.dumps(signature)
-            except Exception as error:  # noqa: BLE001 - as above
-                raise IsolationError(
-                    slug,
-                    f"the types of {place[1]!r} have no names that its process could import "
-                    f"({error}); put them at the top of a module",
-                ) from None
-            kinds = [*signature.arguments.values(), signature.result]
-            files.update(_files(kinds))
-
-        def make(mirrored: Mirrored) -> BeginRequest:
-            return BeginRequest(signatures, files, self.overrides, mirrored)
-
-        self.remote.begin(context, make, next(iter(self.activated), None))
-
-
-class _ReportCodec:
-    """Sends the report on a load."""
-
-    def __init__(self, signature: Signature) -> None:
-        self._codec = codec_of("own", signature)
-        self.pack_result = self._codec.pack_result
-        self.unpack_result = self._codec.unpack_result
-        self.unpack_arguments = self._codec.unpack_arguments
-
-    def pack_arguments(
-        self, values: typing.Sequence[Any], names: typing.Sequence[str] = ()
-    ) -> bytes:
-        """Return the bytes of a report."""
-        plain = [report_to_data(v) if type(v) is LoadReport else v for v in values]
-        return self._codec.pack_arguments(plain, names)
 
 
 def _remote_of(plugin: object) -> RemotePlugin | None:
@@ -447,71 +385,6 @@ def _refusals(mixins: Iterable[MixinSpec], told: Mapping[str, Any]) -> Iterable[
         elif row["hook"] in _NEVER:
             yield _NEVER[row["hook"]]
     yield from map(str, told["settings"].get("faults", ()))
-
-
-def _unsendable(row: HookRow, hook: str, history: Iterable[Mapping[str, object]]) -> Iterable[str]:
-    """Yield why historic calls cannot be replayed to the plugin, as sentences."""
-    for arguments in history:
-        values = [arguments[name] for name in row.names if name in arguments]
-        try:
-            row.codec.pack_arguments(values, [n for n in row.names if n in arguments])
-        except ValueNotSentError as error:
-            yield f"an earlier call of the historic hook {hook!r} cannot be sent: {error}"
-
-
-def _typed_method(
-    cls: type, full: str, name: str, codec: Any
-) -> tuple[TypedMethod, Signature] | None:
-    """Return how a method of a host's class is called, None where its arguments have no names."""
-    function = inspect.getattr_static(cls, name, None)
-    if not inspect.isfunction(function):
-        return None
-    parameters = [*inspect.signature(function).parameters.values()][1:]
-    if any(item.kind in (item.VAR_POSITIONAL, item.VAR_KEYWORD) for item in parameters):
-        return None
-    hints = _hints(function)
-    signature = Signature(
-        name=full,
-        arguments={item.name: hints.get(item.name, Any) for item in parameters},
-        result=_awaited(hints.get("return", Any)),
-    )
-    return TypedMethod(inspect.Signature(parameters), codec_of(codec, signature)), signature
-
-
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the annotations of a function; one that cannot be evaluated is left out."""
-    with Guard():
-        return typing.get_type_hints(function, include_extras=True)
-    found: dict[str, Any] = {}
-    for name, annotation in inspect.get_annotations(function).items():
-        with Guard():
-            holder = type("Holder", (), {"__annotations__": {name: annotation}})
-            found |= typing.get_type_hints(
-                holder, vars(sys.modules[function.__module__]), include_extras=True
-            )
-    return found
-
-
-def _awaited(kind: Any) -> Any:
-    """Return what an awaitable of this type gives, or the type itself."""
-    import collections.abc
-
-    awaitables = (collections.abc.Awaitable, collections.abc.Coroutine)
-    if typing.get_origin(kind) in awaitables:
-        return typing.get_args(kind)[-1]
-    return kind
-
-
-def _files(kinds: Iterable[Any]) -> dict[str, str]:
-    """Return the files of the modules of classes in some types."""
-    found: dict[str, str] = {}
-    for kind in kinds:
-        module = sys.modules.get(getattr(kind, "__module__", ""))
-        file = getattr(module, "__file__", None)
-        if module is not None and file and isinstance(kind, type) and module.__name__ != "__main__":
-            found[module.__name__] = str(file)
-        found |= _files(typing.get_args(kind))
-    return found
 
 
 def _text(value: Any) -> str | None:

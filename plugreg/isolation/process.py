@@ -51,6 +51,7 @@ class ChildProcess:
     Attributes:
         pid: Number of the process that runs the plugin; before it has said so, of the guardian.
         started: Time of the start.
+        is_usable: Whether calls may begin.
         ended: Set when nothing of the process is left.
         exitcode: Exit code, negative for a signal; None before the end.
         reason: Why the host has killed it, or an empty string.
@@ -70,7 +71,7 @@ class ChildProcess:
         self.last_used = time.monotonic()
         self._listener = listener
         self._sending = Lock()
-        self._stopping = False
+        self.is_usable = True
         self._callbacks: list[Callable[[], object]] = []
         self._tail: deque[bytes] = deque()
         self._owner = os.getpid()
@@ -113,11 +114,6 @@ class ChildProcess:
         Thread(target=self._listen, name=f"plugreg {name}", daemon=True).start()
 
     @property
-    def is_usable(self) -> bool:
-        """Whether calls may begin."""
-        return not self._stopping and not self.ended.is_set()
-
-    @property
     def stderr(self) -> str:
         """The end of what it has written to stderr."""
         return b"".join(self._tail).decode(errors="replace")
@@ -155,8 +151,8 @@ class ChildProcess:
 
     def kill(self, reason: str) -> None:
         """End everything of it at once, and return before that is done."""
-        if not self._stopping:
-            self._stopping = True
+        if self.is_usable:
+            self.is_usable = False
             self.reason = reason
         self._signal()
 
@@ -172,7 +168,7 @@ class ChildProcess:
         Args:
             grace: Seconds that calls may still take.
         """
-        self._stopping = True
+        self.is_usable = False
         wait_until(lambda: self.ended.is_set() or not self._is_busy, grace)
         self._close_lines()
         # The guardian sees that, and gives the plugin's process a moment to end by itself.
@@ -235,7 +231,7 @@ class ChildProcess:
                     self._take(json.loads(frame))
         except (EOFError, OSError):
             pass
-        self._stopping = True
+        self.is_usable = False
         self._close_lines()
         self._reap()
         for reader in self._readers:

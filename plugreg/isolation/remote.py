@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import pickle
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
-from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from weakref import ReferenceType, ref
 
-from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard
 from plugreg._support.lazy import PerProcess
 from plugreg._support.process import GRACE
-from plugreg._support.redact import Scrubber
 from plugreg.exceptions import (
     IsolationError,
     PluginDiedError,
@@ -26,7 +23,7 @@ from plugreg.exceptions import (
     PluginTimeoutError,
 )
 from plugreg.isolation import waits
-from plugreg.isolation.data import pack_call, to_data
+from plugreg.isolation.data import pack_call
 from plugreg.isolation.environments import program
 from plugreg.isolation.faults import error_from_data, error_to_data
 from plugreg.isolation.frames import BrokenFrameError, Line
@@ -46,55 +43,11 @@ from plugreg.isolation.protocol import (
     request,
 )
 from plugreg.isolation.records import ProcessInfo, measure
+from plugreg.isolation.running import HookRow, Running, Surroundings, carry_out, pack
 
 if TYPE_CHECKING:
     from plugreg._lifecycle.binding import BoundContext
     from plugreg.isolation.codec import Codec
-
-
-class Surroundings(Protocol):
-    """What the host has around the plugin."""
-
-    def scrubber(self) -> Scrubber:
-        """Return the scrubber of the plugin's protected values."""
-        ...
-
-    def values(self) -> tuple[object, object]:
-        """Return stored settings and metadata: the same objects as long as they are the same."""
-        ...
-
-    def mirrored(self) -> Mirrored:
-        """Return the same as they are sent."""
-        ...
-
-    def call_host(self, hook: str, arguments: Mapping[str, Any]) -> Any:
-        """Call a hook of the host."""
-        ...
-
-
-class HookRow(NamedTuple):
-    """A hook implementation of the plugin: its name there, its arguments, and their codec.
-
-    ``seconds`` are those that a call may take.
-    """
-
-    name: str
-    names: tuple[str, ...]
-    codec: Codec
-    seconds: float
-
-
-class _Running:
-    """What one host process knows of the plugin's process; a fork begins without any."""
-
-    def __init__(self) -> None:
-        self.lock = Lock()
-        self.sending = Lock()
-        self.child: ChildProcess | None = None
-        self.restarts = -1
-        self.version = 0
-        self.values: tuple[object, object] = (None, None)
-        self.asking = threading.local()
 
 
 class RemotePlugin:
@@ -123,7 +76,7 @@ class RemotePlugin:
         self.stand_in: ReferenceType[Any] | None = None
         self._is_released = False
         self._numbers = count(1)
-        self._state = PerProcess(_Running)
+        self._state = PerProcess(Running)
         self._logger = logging.getLogger(f"plugreg.plugin.{slug}")
 
     # -- life --------------------------------------------------------------------------------
@@ -206,14 +159,14 @@ class RemotePlugin:
 
     def call_hook(self, row: HookRow, values: Sequence[Any], named: Mapping[str, Any]) -> Any:
         """Call an implementation, and return its result."""
-        value = _pack(row, values, named)
+        value = pack(row, values, named)
         return row.codec.unpack_result(self._call(HOOK, row.name, value, row.seconds))
 
     async def acall_hook(
         self, row: HookRow, values: Sequence[Any], named: Mapping[str, Any], *, is_async: bool
     ) -> Any:
         """Do the same from a coroutine."""
-        value = _pack(row, values, named)
+        value = pack(row, values, named)
         result = await self._acall(HOOK, row.name, value, row.seconds, is_async=is_async)
         return row.codec.unpack_result(result)
 
@@ -248,13 +201,14 @@ class RemotePlugin:
             if child is None or not child.is_usable:
                 child = self._ensure(running) if asking is None else _fail(self._died(asking))
             pool = child.side if is_side or asking is not None else child.sync
+            version = self._version(running, child)
             try:
                 line = pool.wait()
                 break
             except (EOFError, OSError):
                 continue  # It has ended in the meantime.
         number = next(self._numbers)
-        body = request(number, operation, name, self._version(running, child), value)
+        body = request(number, operation, name, version, value)
         deadline = time.monotonic() + timeout
         try:
             line.limit(timeout)
@@ -287,13 +241,14 @@ class RemotePlugin:
             if child is None or not child.is_usable:
                 child = await waits.in_thread(partial(self._ensure, running))
             pool = child.more if is_async else child.sync
+            version = self._version(running, child)
             try:
                 line = await waits.free_line(pool)
                 break
             except (EOFError, OSError):
                 continue
         number = next(self._numbers)
-        body = request(number, operation, name, self._version(running, child), value)
+        body = request(number, operation, name, version, value)
         deadline = time.monotonic() + timeout
         try:
             frame = await waits.exchange(line, body, deadline)
@@ -319,9 +274,10 @@ class RemotePlugin:
 
     def _parse(self, child: ChildProcess, frame: bytes, number: int) -> bytes:
         """Return the value of an answer. Raises the plugin's exception."""
+        expected = b"%d %b\n" % (number, VALUE)
+        if frame.startswith(expected):
+            return frame[len(expected) :]
         head, _, value = frame.partition(b"\n")
-        if head == b"%d %b" % (number, VALUE):
-            return value
         if head == b"%d %b" % (number, ERROR):
             with Guard() as guard:
                 error = error_from_data(self.slug, json.loads(value))
@@ -331,7 +287,7 @@ class RemotePlugin:
         child.ended.wait(2 * GRACE)
         raise self._died(child)
 
-    def _version(self, running: _Running, child: ChildProcess) -> int:
+    def _version(self, running: Running, child: ChildProcess) -> int:
         """Return the version of the values that hold now; they are sent if they are new."""
         values = self._around.values()
         known = running.values
@@ -365,7 +321,7 @@ class RemotePlugin:
 
     # -- starting ----------------------------------------------------------------------------
 
-    def _ensure(self, running: _Running) -> ChildProcess:
+    def _ensure(self, running: Running) -> ChildProcess:
         """Return a process that serves; it is started if there is none."""
         with running.lock:
             child = running.child
@@ -387,7 +343,7 @@ class RemotePlugin:
             try:
                 self._send_begin(child)
                 if self._activated is not None:
-                    value = _pack(self._activated, (), {})
+                    value = pack(self._activated, (), {})
                     self._first_call(child, HOOK, self._activated.name, value)
             except BaseException:
                 child.kill("it cannot be activated again")
@@ -395,7 +351,7 @@ class RemotePlugin:
             running.child = child
             return child
 
-    def _start(self, running: _Running) -> tuple[ChildProcess, dict[str, Any]]:
+    def _start(self, running: Running) -> tuple[ChildProcess, dict[str, Any]]:
         options = self.options
         self._load = self._load._replace(level=self._logger.getEffectiveLevel())
         child = ChildProcess(
@@ -468,42 +424,12 @@ class RemotePlugin:
         running.asking.child = child
         reply: dict[str, Any] = {"reply": message["ask"], "value": None}
         with Guard() as guard:
-            reply["value"] = self._carry_out(message)
+            context = None if self._context is None else self._context()
+            reply["value"] = carry_out(message, context, self.options, self._around)
             reply["version"] = self._version(running, child)
         if guard.error is not None:
             reply["error"] = error_to_data(guard.error)
         child.send(json.dumps(reply).encode())
-
-    def _carry_out(self, message: Mapping[str, Any]) -> Any:
-        context = None if self._context is None else self._context()
-        what = message["what"]
-        if context is None:
-            raise PluginNotActiveError(self.slug, "loaded")
-        if what == "set_setting":
-            context.set_setting(message["key"], message["value"])
-        elif what == "set_user_setting":
-            context.set_user_setting(message["key"], message["value"], message["user"])
-        elif what == "set_metadata":
-            context.set_metadata(message["data"], bool(message["merge"]))
-        elif what == "call_host":
-            hook = str(message["hook"])
-            if hook not in self.options.allowed_hooks:
-                reason = f"it may not call hook {hook!r}; the host allows it with may_call="
-                raise IsolationError(self.slug, reason)
-            arguments = dict(message["arguments"])
-            return to_data(hook, "result", self._around.call_host(hook, arguments))
-        else:
-            raise ValueError(f"{what!r} cannot be asked for")
-        return None
-
-
-def _pack(row: HookRow, values: Sequence[Any], named: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a call; the names come along where an argument is left out."""
-    if not named and len(values) == len(row.names):
-        return row.codec.pack_arguments(values)
-    names = [*row.names[: len(values)], *named]
-    head = json.dumps({"names": names}).encode()
-    return head + b"\n" + row.codec.pack_arguments([*values, *named.values()], names)
 
 
 def _fail(error: Exception) -> NoReturn:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plugreg.exceptions import IsolationError
 from plugreg.hooks import ASYNC_TWIN
-from plugreg.isolation.remote import HookRow, RemotePlugin
+from plugreg.isolation.remote import RemotePlugin
+from plugreg.isolation.running import HookRow
 from plugreg.isolation.setting_data import definitions_from_data
 from plugreg.mixins import MixinSpec
 from plugreg.plugin import Plugin
