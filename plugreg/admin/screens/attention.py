@@ -97,36 +97,34 @@ def _run(visit: Visit, repair: Repair, action: RepairAction) -> Message:
 
 
 def _offer(visit: Visit, repair: Repair, action: RepairAction) -> OfferedAction:
-    slug = repair.slug or ""
-    screens = {
-        "activate": (f"plugins/{slug}/activate/", SWITCH),
-        "deactivate": (f"plugins/{slug}/deactivate/", SWITCH),
-        "set": (f"plugins/{slug}/settings/", "plugins_settings_partial_update"),
-        "show": (f"plugins/{slug}/failures/", "plugins_retrieve"),
-        "uninstall": (f"plugins/{slug}/uninstall/", "plugins_uninstall_partial_update"),
-        "install": ("install/", "plugins_install_create"),
-        "upgrade": ("install/", "plugins_install_create"),
-        "rollback": ("install/", "plugins_install_create"),
-        "sync": ("install/", "plugins_install_create"),
-    }
-    if action.name in FOR_GOOD and visit.may(SWITCH):
-        query = {"code": repair.code, "slug": slug, "action": action.name}
-        return OfferedAction(action, visit.address("attention/question/", **query), is_button=False)
-    path, operation = screens.get(action.name, ("", SWITCH))
-    if not visit.may(operation) or (path == "install/" and visit.api.registry.packages is None):
-        return OfferedAction(action, "", is_button=False)
-    known = slug in visit.api.registry.plugins or not path.startswith("plugins/")
-    if path and known and (action.name not in ("activate", "deactivate") or _is_own(action, slug)):
-        back = "attention/" if "activate/" in path else ""
-        requirement = action.label.partition(" ")[2] if path == "install/" else ""
-        if action.name not in ("install", "upgrade"):
-            requirement = ""
-        return OfferedAction(
-            action, visit.address(path, back=back, requirement=requirement), is_button=False
-        )
-    return OfferedAction(action, "", is_button=action.run is not None)
+    path, query, operation = _screen_of(repair, action)
+    is_there = path != "install/" or visit.api.registry.packages is not None
+    if path and is_there and visit.may(operation):
+        return OfferedAction(action, visit.address(path, **query), is_button=False)
+    is_button = action.run is not None and not path and visit.may(SWITCH)
+    return OfferedAction(action, "", is_button=is_button)
 
 
-def _is_own(action: RepairAction, slug: str) -> bool:
-    """Return whether an action switches the plugin of its repair, and not one that it needs."""
-    return (action.command or "").split()[-1:] == [slug]
+def _screen_of(repair: Repair, action: RepairAction) -> tuple[str, dict[str, str], str]:
+    """Return path, query and operation of the screen for an action; "" where a button does it."""
+    # "plugreg activate discount": it may concern another plugin than the repair.
+    subject = (action.command or "").rpartition(" ")[2]
+    match action.name:
+        case "activate" | "deactivate":
+            return f"plugins/{subject}/{action.name}/", {"back": "attention/"}, SWITCH
+        case "set":
+            return f"plugins/{repair.slug}/settings/", {}, "plugins_settings_partial_update"
+        case "show":
+            return f"plugins/{repair.slug}/failures/", {}, "plugins_failures_list"
+        case "uninstall":
+            return f"plugins/{subject}/uninstall/", {}, "plugins_uninstall_partial_update"
+        case "install" | "upgrade":
+            # The label names the distribution, the command of an upgrade the plugin.
+            requirement = action.label.rpartition(" ")[2]
+            return "install/", {"requirement": requirement}, "plugins_plan_create"
+        case "rollback" | "sync":
+            return "install/", {}, "plugins_plan_create"
+        case name if name in FOR_GOOD:
+            query = {"code": repair.code, "slug": repair.slug or "", "action": name}
+            return "attention/question/", query, SWITCH
+    return "", {}, SWITCH
