@@ -22,7 +22,7 @@ from plugreg.install.distributions import (
 )
 from plugreg.install.exceptions import InstallConflictError
 from plugreg.install.file_checks import check_files
-from plugreg.install.generations import Generations
+from plugreg.install.generations import Generations, isolated_folders
 from plugreg.install.installer import Installer, Progress
 from plugreg.install.plan import Change, InstallPlan, Lock, Pin, Refusal, Target, pin_of
 from plugreg.install.policy import LOADED_BY
@@ -257,7 +257,9 @@ class Stager:
             known = {}
         own = (plugin.spec for plugin in known.values() if plugin.spec is not None)
         others = [spec for spec in own if spec.source is not Source.ENTRY_POINT]
-        others += [spec for spec in self.plugins() if spec.distribution not in replaced]
+        folders = (None, *isolated_folders(self.installer.environment).values())
+        there = (spec for folder in folders for spec in self.plugins(folder))
+        others += [spec for spec in there if spec.distribution not in replaced]
         rows, owners = self._plugin_rows.all(), dict[Slug, str]()
         for spec in specs:
             slug, name = spec.slug, spec.distribution or ""

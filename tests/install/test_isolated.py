@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from plugreg import InstallError, PluginRegistry
@@ -129,6 +131,30 @@ def test_a_failure_is_recorded_and_changes_nothing(registry, shelf):
 
     assert there(shelf) == {}
     assert [entry.outcome for entry in registry.packages.audit()] == ["refused"]
+
+
+def test_it_runs_in_a_process_of_its_own_until_it_is_uninstalled(registry, shelf):
+    """The registry knows it at once, imports nothing of it, and nothing of it stays."""
+    registry.install("shop-tea", isolate=True)
+    registry.activate("tea")
+    record = registry.get("tea")
+
+    assert (record.active, record.isolated) == (True, True)
+    assert "isolated_tea" not in sys.modules
+    registry.deactivate("tea")
+    assert registry.uninstall("tea").plugins == ("tea",)
+    assert there(shelf) == {}
+    assert list((shelf.environment / "isolated").iterdir()) == []
+    assert "tea" not in registry.plugins
+
+
+def test_nobody_takes_its_slug(registry, shelf):
+    """No other distribution does, whether or not anything is stored of the plugin."""
+    registry.install("shop-tea", isolate=True)
+    shelf.ready["shop-evil"] = ("1.0", {"tea": "evil:Tea"}, {"evil.py": CODE})
+    [refusal] = registry.plan("shop-evil").refusals
+
+    assert (refusal.rule, "'shop-evil' brings a plugin 'tea'" in refusal.reason) == ("plugin", True)
 
 
 @pytest.mark.parametrize("name", ["pip", "uv"])
