@@ -108,65 +108,65 @@ def check_files(
     Raises:
         InstallError: If a RECORD cannot be read.
     """
-    return _Check(staged, pins, host, kept, allow_pth=allow_pth).result()
+    names = {pin.name for pin in pins}
+    found = {name: there for name, there in distributions(staged).items() if name in names}
+    check = _Check(str(staged), found, host, kept, allow_pth=allow_pth)
+    return check.result(_other_versions(pins, found))
 
 
 class _Check:
     def __init__(
         self,
-        staged: Path,
-        pins: Sequence[Pin],
+        staged: str,
+        found: Mapping[str, Distribution],
         host: Sequence[str],
         kept: Iterable[Distribution],
         *,
         allow_pth: bool,
     ) -> None:
-        self._staged = str(staged)
-        self._pins = {pin.name: pin for pin in pins}
-        self._found = {
-            name: found for name, found in distributions(staged).items() if name in self._pins
-        }
+        self._staged = staged
+        self._found = found
         self._host = [entry for entry in host if not _is_of_python(entry)]
         self._host_modules = cache(self._list_host)
         self._found_by_hook = cache(self._find_by_hook)
-        self._beside = tuple(
-            entry + os.sep for entry in map(os.path.abspath, sys.path) if entry not in host
-        )
+        beside = (entry for entry in map(os.path.abspath, sys.path) if entry not in host)
+        self._beside = tuple(entry + os.sep for entry in beside)
         self._allow_pth = allow_pth
-        self._faults: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(
-            lambda: defaultdict(set)
-        )
+        self._faults: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        """Paths by distribution and fault."""
         self._owners: dict[str, str] = {}
         """The distribution that brings each file, by path in the folder."""
-        self._kept: dict[str, str] = {}
+        self._kept = {path: other.name for other in kept for path in _record(other)}
         """The same of those that stay."""
-        for distribution in kept:
-            self._kept |= dict.fromkeys(_record(distribution), distribution.name)
-        self._modules: defaultdict[str, defaultdict[str, set[tuple[str, str]]]] = defaultdict(
-            lambda: defaultdict(set)
-        )
+        self._modules: defaultdict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
         """File name and owner by folder and module, of all but the host's."""
+        self._names: defaultdict[str, set[str]] = defaultdict(set)
+        """Names of modules by folder."""
 
-    def result(self) -> Contents:
+    def result(self, refusals: Iterable[Refusal]) -> Contents:
         """Return what was found."""
         self._assign()
         for path, owner in (*self._kept.items(), *self._owners.items()):
             for entry in _entries(path):
                 folder, base = os.path.split(entry)
-                module = _module(base, is_folder=entry != path)
-                self._modules[folder][module or ""].add((base, owner))
-        self._check_metadata()
+                module = _module(base, is_folder=entry != path) or ""
+                self._modules[folder, module].add((base, owner))
+                self._names[folder].add(module)
+        expected = {found.path.name for found in self._found.values()}
+        for base, owner in self._modules["", ""]:
+            if base.lower().endswith(METADATA) and owner in self._found and base not in expected:
+                self._faults[owner, _METADATA_OF_OTHERS].add(base)
         for path, owner in self._owners.items():
             for fault in self._faults_of(path, owner):
-                self._faults[owner][fault].add(path)
+                self._faults[owner, fault].add(path)
         tops = {_top(path) for path in self._owners if _module(os.path.basename(path))} - _OF_DATA
         tops |= {top for top in _OF_DATA if f"{top}/__init__.py" in self._owners}
-        tops |= {found.path.name for found in self._found.values()} | {"bin"}
+        tops |= expected | {"bin"}
         return Contents(
             distributions=self._found,
             data_files=tuple(sorted(path for path in self._owners if _top(path) not in tops)),
             scripts=tuple(sorted(p.partition("/")[2] for p in self._owners if _top(p) == "bin")),
-            refusals=(*self._other_versions(), *self._faulty()),
+            refusals=(*refusals, *self._refusals()),
         )
 
     def _assign(self) -> None:
@@ -175,40 +175,26 @@ class _Check:
         for name, found in self._found.items():
             for path in _record(found):
                 if path.startswith(("../", "/")) or os.path.isabs(path):
-                    self._faults[name][_OUTSIDE].add(path)
+                    self._faults[name, _OUTSIDE].add(path)
                 elif path not in files:
-                    self._faults[name][_NOT_BROUGHT].add(path)
+                    self._faults[name, _NOT_BROUGHT].add(path)
                 elif self._owners.setdefault(path, name) != name:
-                    self._faults[name][_TWICE].add(path)
+                    self._faults[name, _TWICE].add(path)
         everyone = "', '".join(self._found)
         for path, is_plain in files.items():
             owner = self._owners.get(path, everyone)
             if path not in self._owners:
-                self._faults[owner][_UNLISTED].add(path)
+                self._faults[owner, _UNLISTED].add(path)
             if not is_plain:
-                self._faults[owner][_NO_FILE].add(path)
+                self._faults[owner, _NO_FILE].add(path)
 
-    def _check_metadata(self) -> None:
-        expected = {found.path.name for found in self._found.values()}
-        for base, owner in self._modules[""][""]:
-            if base.lower().endswith(METADATA) and owner in self._found and base not in expected:
-                self._faults[owner][_METADATA_OF_OTHERS].add(base)
-
-    def _other_versions(self) -> Iterator[Refusal]:
-        for name, pin in self._pins.items():
-            found = self._found.get(name)
-            if found is None:
-                raise InstallError([f"the installer has not unpacked {name!r}"])
-            if not is_same_version(found.version, pin.version):
-                reason = f"{name!r} says that it is {found.version}, not {pin.version}"
-                yield Refusal(rule="environment", reason=reason)
-
-    def _faulty(self) -> Iterator[Refusal]:
+    def _refusals(self) -> Iterator[Refusal]:
         """Refuse each distribution that has faults, in one sentence."""
-        for name, faults in sorted(self._faults.items()):
+        for name in sorted({name for name, _ in self._faults}):
             shown = "; ".join(
                 f"{', '.join(map(repr, sorted(paths)[:3]))}, {fault}"
-                for fault, paths in faults.items()
+                for (owner, fault), paths in self._faults.items()
+                if owner == name
             )
             reason = f"{name!r} has among its files {shown}: ask for a version without it"
             yield Refusal(rule="environment", reason=reason)
@@ -250,15 +236,13 @@ class _Check:
         self, folder: str, owner: str, module: str | None, *, besides: str | bool = False
     ) -> Iterator[str]:
         """Yield the files of others that are a module in a folder; None stands for any module."""
-        own: Mapping[str, set[tuple[str, str]]] = self._modules.get(folder, {})
         host = self._host_modules(folder)
         if not folder and module and (base := self._found_by_hook(module)):
             yield base
-        for key in (own.keys() | host.keys()) - {""} if module is None else (module,):
-            yield from (base for base in host.get(key, ()) if base != besides)
-            yield from (
-                base for base, name in own.get(key, ()) if name != owner and base != besides
-            )
+        every = (self._names.get(folder, set()) | host.keys()) - {""}
+        for key in every if module is None else (module,):
+            own = {base for base, name in self._modules.get((folder, key), ()) if name != owner}
+            yield from (own | host.get(key, set())) - {besides}
 
     def _find_by_hook(self, module: str) -> str | None:
         """Return the file name of a module of the host that no folder on its path has.
@@ -292,6 +276,16 @@ class _Check:
             except OSError:
                 continue
         return found
+
+
+def _other_versions(pins: Iterable[Pin], found: Mapping[str, Distribution]) -> Iterator[Refusal]:
+    for pin in pins:
+        if pin.name not in found:
+            raise InstallError([f"the installer has not unpacked {pin.name!r}"])
+        version = found[pin.name].version
+        if not is_same_version(version, pin.version):
+            reason = f"{pin.name!r} says that it is {version}, not {pin.version}"
+            yield Refusal(rule="environment", reason=reason)
 
 
 def _files(folder: str) -> Iterator[tuple[str, bool]]:

@@ -7,6 +7,7 @@ understand differently is refused: RFC 3986 is taken at its word, and not all of
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 FILE_SCHEMES: Final = ("https", "http")
@@ -93,32 +94,31 @@ def parse_address(url: str, schemes: tuple[str, ...]) -> Address:
     _require(is_plain, "a URL may have neither blanks nor control characters")
     given = _SHOWN_SCHEME.match(url)
     shown = f"scheme {given[1]!r}" if given else "a URL without scheme://"
-    fault = f"{shown} is not allowed; use one of {', '.join(schemes)}, with a host"
-    _require(given is not None and given[1] in schemes, fault)
-    fault = "the URL has characters that none may have here; percent-encode them, and write the "
+    allowed = ", ".join(schemes)
+    is_allowed = given is not None and given[1] in schemes
+    _require(is_allowed, f"{shown} is not allowed; use one of {allowed}, with a host")
     is_legal = _CHARACTERS.fullmatch(url) and not _BROKEN_ESCAPE.search(url)
-    _require(bool(is_legal), f"{fault}host in its xn-- form")
     found = _URL.fullmatch(url)
-    if found is None:
-        raise ValueError("the URL must be scheme://host/path, with a host; correct it")
+    if not is_legal or found is None:
+        raise ValueError(
+            "the URL must be scheme://host/path, with a host in its xn-- form and other characters "
+            "than letters, digits and ._~:/?#[]@!$&()*+,=- percent-encoded; correct it"
+        )
     scheme, user, host, port, path, query, fragment = found.groups()
-    fault = "the URL has an escaped control character; take it out"
-    _require(_decoded(url).isprintable(), fault)
-    fault = "a user name must not begin with '-', which programs read as an option"
-    _require(not _decoded(user or "").startswith("-"), fault)
-    fault = "the URL of a repository has no query; leave it out"
-    _require("+" not in scheme or query is None, fault)
+    is_repository = "+" in scheme
+    _require(_decoded(url).isprintable(), "the URL has an escaped control character; take it out")
+    is_user = not _decoded(user or "").startswith("-")
+    _require(is_user, "a user name must not begin with '-', which programs read as an option")
+    _require(not (is_repository and query is not None), "a repository has no query; leave it out")
     number = _usual_port(scheme) if port is None else int(port)
     _require(0 < number < 65536, f"{port} is no port; one is from 1 to 65535")
-    return Address(
-        scheme=scheme,
-        host=_parse_host(host.lower(), scheme),
-        port=number,
-        path=_parse_path(path or "", is_repository="+" in scheme),
-        egg=_parse_fragment(fragment),
-        has_credentials=user is not None,
-        has_query=query is not None,
-    )
+    host, path = _parse_host(host.lower(), scheme), path or ""
+    parts = re.split(r"[/\\]", _decoded(path))
+    _require({".", ".."}.isdisjoint(parts), "a path has no '.' or '..'; write where it leads to")
+    if is_repository:
+        path = _parse_repository(path)
+    egg = _parse_fragment(fragment)
+    return Address(scheme, host, number, path, egg, user is not None, query is not None)
 
 
 def parse_place(
@@ -133,8 +133,8 @@ def parse_place(
         address = parse_address(entry if is_url else f"https://{entry}", schemes)
         is_host = not (address.path or address.has_credentials)
         _require(is_url or is_host, "write 'host', 'host:port' or a URL with its scheme")
-        fault = "it may have no credentials here; leave them to the configuration"
-        _require(credentials or not address.has_credentials, fault)
+        is_open = credentials or not address.has_credentials
+        _require(is_open, "it may have no credentials here; leave them to the configuration")
         rest = entry.partition("://")[2].partition("/")[2]
         is_bare = not address.has_query and {"#", "@"}.isdisjoint(rest)
         _require(is_bare, "it may have neither query nor fragment nor '@'; leave that out")
@@ -164,28 +164,22 @@ def _parse_host(host: str, scheme: str) -> str:
     from ipaddress import ip_address
 
     is_bracketed, host = host.startswith("["), host.strip("[]")
-    try:
+    address = None
+    with suppress(ValueError):
         address = ip_address(host)
-    except ValueError:
-        address = None
     is_right = not is_bracketed or (address is not None and address.version == 6)
     _require(is_right, "the host in brackets is no address of IPv6; correct it")
     is_here = host == "localhost" if address is None else address.is_loopback
-    fault = f"scheme {scheme!r} is only for this machine; use {scheme}s"
-    _require(is_here or scheme.endswith("https"), fault)
+    is_safe = is_here or scheme.endswith("https")
+    _require(is_safe, f"scheme {scheme!r} is only for this machine; use {scheme}s")
     return host
 
 
-def _parse_path(path: str, *, is_repository: bool) -> str:
-    decoded = _decoded(path)
-    fault = "the path must not have '.' or '..' in it; write where it leads to"
-    _require({".", ".."}.isdisjoint(re.split(r"[/\\]", decoded)), fault)
-    if not is_repository:
-        return path
+def _parse_repository(path: str) -> str:
+    """Return the path of a repository without its revision."""
     # Who finds the revision after the first @ and who finds it after the last must both be safe.
-    fault = "what follows '@' must be a revision of letters, digits and any of '._/+-' within; use "
-    is_safe = all(_REVISION.fullmatch(part) for part in decoded.split("@")[1:])
-    _require(is_safe, f"{fault}a tag, a branch or a commit that is")
+    is_safe = all(_REVISION.fullmatch(part) for part in _decoded(path).split("@")[1:])
+    _require(is_safe, "after '@' is a revision: letters, digits and any of '._/+-' within; use one")
     before, at, _ = path.rpartition("@")
     path = before if at else path
     _require(path.strip("/") != "", "the URL names no repository; write its path after the host")
@@ -195,11 +189,10 @@ def _parse_path(path: str, *, is_repository: bool) -> str:
 def _parse_fragment(fragment: str | None) -> str | None:
     parts = [] if fragment is None else fragment.split("&")
     keys = {part.partition("=")[0] for part in parts}
-    fault = (
-        "what follows '#' must be egg=name, subdirectory=folder/within or sha256=hash, each once"
+    is_right = len(keys) == len(parts) and all(map(_FRAGMENT.fullmatch, parts))
+    _require(
+        is_right, "after '#' is egg=name, subdirectory=folder/within or sha256=hash, once each"
     )
-    is_right = len(keys) == len(parts) and all(_FRAGMENT.fullmatch(part) for part in parts)
-    _require(is_right, f"{fault}; leave out the rest")
     return next((part[4:] for part in parts if part.startswith("egg=")), None)
 
 
