@@ -266,7 +266,7 @@ def full(torture: Torture, rounds: int) -> Findings:
         torture.prepare()
         now = VERSIONS[0]
         for number in range(rounds):
-            room = (4_000_000 if is_mounted else 60_000) * (number + 1) // rounds
+            room = int((4_000_000 if is_mounted else 60_000) * ((number + 1) / rounds) ** 2)
             wanted = _another(now)
             with torture.filled(room) if is_mounted else nullcontext():
                 limit = 0 if is_mounted else room
