@@ -65,16 +65,6 @@ def packages_folder(environment: str | os.PathLike[str]) -> Path | None:
     return None
 
 
-def stored_folders(environment: Path) -> Mapping[str, Path]:
-    """Return the serving folder of each plugin that an installation has isolated, by slug."""
-    found = {}
-    for folder in sorted((environment / "isolated").glob("[!.]*")):
-        packages = packages_folder(folder) if (folder / "current").is_file() else None
-        if packages is not None:
-            found[folder.name] = packages
-    return found
-
-
 def _packages(folder: Path) -> Path:
     if (folder / "current").is_file():
         generations = Generations(folder)

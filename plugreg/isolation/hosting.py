@@ -10,7 +10,7 @@ from typing import Any
 from plugreg._lifecycle.assembly import Assembly, MakeIsolation
 from plugreg._support.guard import safe_repr
 from plugreg._support.slugs import slugify
-from plugreg.isolation.environments import stored_folders
+from plugreg.install.generations import isolated_folders
 from plugreg.isolation.options import Isolated
 from plugreg.isolation.plugins import HostParts, IsolatedPlugins
 
@@ -30,7 +30,7 @@ def isolation_of(isolate: Any, environment: Path | None) -> MakeIsolation:
     def make(parts: Assembly) -> IsolatedPlugins:
         return IsolatedPlugins(
             given,
-            dict if environment is None else partial(stored_folders, environment),
+            dict if environment is None else partial(isolated_folders, environment),
             HostParts(
                 host=parts.options.host,
                 rules=parts.rules,

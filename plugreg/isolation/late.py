@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from plugreg.isolation.environments import stored_folders
+from plugreg.install.generations import isolated_folders
 
 if TYPE_CHECKING:
     from plugreg._lifecycle.binding import BoundContext
@@ -31,7 +31,7 @@ class LateIsolation:
     def folders(self) -> Sequence[tuple[str | None, Path]]:
         """Return where isolated plugins are installed, by slug."""
         if self._made is None:
-            if not stored_folders(self._environment):
+            if not isolated_folders(self._environment):
                 return ()
             self._made = self._make()
         return self._made.folders()

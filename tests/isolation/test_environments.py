@@ -196,3 +196,30 @@ def test_probing(shop: Any, site: Any, tmp_path: Path) -> None:
     report = registry.probe("courier")
 
     assert (report.outcome, report.hooks) == ("ok", ("act",))
+
+
+def test_installing_it_so(shop: Any, folder_installer: Any) -> None:
+    """From the installation to a call: in a process, with the library of its own folder."""
+    point = {"courier": "shop_courier"}
+    module = {"shop_courier.py": PLUGIN.format(library="courier_lib")}
+    folder_installer.ready["shop-courier"] = ("1.0", point, module)
+    library = {"courier_lib.py": "VERSION = 7"}
+    folder_installer.ready["courier-lib"] = ("7.0", {}, library)
+    folder_installer.requires["shop-courier"] = ["courier-lib"]
+    resolve = folder_installer.resolve
+    folder_installer.resolve = lambda targets, *, isolate=False, **how: resolve(targets, **how)
+    registry = shop.open({}, installer=folder_installer)
+    report = registry.install("shop-courier", isolate=True)
+    record = registry.activate("courier")
+
+    assert report.plugins == ("courier",)
+    assert (record.isolated, record.state) == (True, "active")
+    assert registry.call(shop.hooks.act, what="x") == ["x 7"]
+    assert "shop_courier" not in sys.modules
+    folder_installer.ready["shop-courier"] = ("2.0", point, module)
+    folder_installer.ready["courier-lib"] = ("8.0", {}, {"courier_lib.py": "VERSION = 8"})
+    registry.install("shop-courier>=2")
+    assert registry.call(shop.hooks.act, what="x") == ["x 8"]
+    registry.deactivate("courier")
+    registry.uninstall("courier")
+    assert registry.call(shop.hooks.act, what="x") == []
