@@ -186,3 +186,19 @@ class TestExport:
         filled.store.unlink()
         assert filled.run("apply", path).code == 0
         assert (wanted(filled), value(filled)) == (["discount"], "25")
+
+    def test_what_is_gone_and_what_the_host_brings(self, filled, tmp_path, site):
+        """A wish for what is gone stays; the version of the host itself is not asked for."""
+        points = {"shop.plugins": {"core": "shop_core:Discount"}}
+        site.dist("shop", "2.4", points, modules={"shop_core.py": "raise RuntimeError\n"})
+        filled.wish(tax=True, core=True)
+        for path in sorted(site.folder.glob("shop_tax*/*")):
+            path.unlink()
+        next(site.folder.glob("shop_tax*.dist-info")).rmdir()
+        path = str(tmp_path / "out.toml")
+
+        assert filled.run("export", path).code == 0
+
+        plugins = tomllib.loads((tmp_path / "out.toml").read_text())["plugins"]
+        assert (plugins["tax"], plugins["core"]) == ({"active": True}, {"active": True})
+        assert filled.run("apply", path, "--plan").code == 0

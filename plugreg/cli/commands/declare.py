@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from plugreg._support.slugs import canonical
 from plugreg.cli.command import command, consent_option, pass_session
 from plugreg.cli.commands.packages import install_all
 from plugreg.cli.faults import DIFFERENT, FINE, unknown, usage
@@ -95,7 +96,9 @@ def _is_lacking(registry: PluginRegistry, plugin: Described) -> bool:
     record = registry.plugins.get(plugin.slug)
     is_installed = record is not None and record.is_installed
     if plugin.requirement is None:
-        if not is_installed and plugin.active is not False:
+        # A plugin that is gone and was wanted stays so; nothing is to be done about it.
+        is_wanted = record is not None and record.wanted
+        if not is_installed and plugin.active and not is_wanted:
             raise unknown(plugin.slug, "install it, or give its requirement in the file")
         return False
     if record is None or not is_installed or record.version is None:
@@ -244,7 +247,9 @@ def export(session: Session, file: str | None) -> Answer:
     plugins: dict[str, dict[str, Any]] = {}
     for slug, record in registry.plugins.items():
         table: dict[str, Any] = {"active": record.wanted}
-        if record.distribution is not None and record.version is not None:
+        # The host's own version is not the plugins' to ask for.
+        is_own = record.distribution == canonical(registry.options.distribution)
+        if record.distribution is not None and record.version is not None and not is_own:
             table["requirement"] = f"{record.distribution}=={record.version}"
         own, hidden = _exported(registry, slug, None)
         users = {str(u): _exported(registry, slug, u) for u in registry.config.users(slug)}
