@@ -256,7 +256,7 @@ def _shown(call: OperationCall, record: PluginRecord) -> models.ExtendedPluginCo
 def _extension(call: OperationCall) -> Callable[[PluginRecord], dict[str, Any]]:
     """Return what gives the further fields of plugins, all of them as of one moment."""
     registry = call.service.registry
-    running = registry.shared.processes()
+    running = [frozenset(process.active) for process in registry.shared.processes()]
     needs_of = registry.catalogue.requirements()
     requires: dict[str, tuple[str, ...]] = {str(slug): needs for slug, needs in needs_of.items()}
     required_by: dict[str, list[str]] = {}
@@ -269,7 +269,7 @@ def _extension(call: OperationCall) -> Callable[[PluginRecord], dict[str, Any]]:
 
     def fields(record: PluginRecord) -> dict[str, Any]:
         slug = record.slug
-        serving = sum(slug in process.active for process in running)
+        serving = sum(slug in active for active in running)
         return {
             "state": str(record.state),
             "reason": _reason(call, record),
