@@ -254,7 +254,8 @@ class PluginTimeoutError(FormattedError, TimeoutError):
     slug: str
     seconds: float
     template = """plugin {slug!r} took longer than {seconds:g} seconds;
-    make it faster, or give more time with call_timeout= or bind(timeout=)"""
+    make it faster, or give more time with call_timeout= or bind(timeout=), or an isolated plugin
+    with Isolated(timeout=)"""
 
 
 class PluginDiedError(FormattedError):

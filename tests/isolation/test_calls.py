@@ -333,6 +333,7 @@ def test_an_idle_process_ends_and_comes_back(host: Any) -> None:
     assert registry.get("victim").errors == ()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # A fork beside threads, as hosts do.
 def test_a_fork_has_its_own(host: Any) -> None:
     """A forked worker starts its own process, and leaves that of its parent alone."""
     host.write("victim", VICTIM)

@@ -183,7 +183,7 @@ def test_a_call_without_end(host: Any, what: str) -> None:
     """A call beyond its time is ended with its process."""
     host.write("victim", VICTIM)
     registry = host.open({"victim": Isolated(timeout=0.3)}, circuit=NEVER)
-    for _ in range(host.rounds):
+    for _ in range(host.few):
         pid = registry.get("victim").process.pid
         [outcome] = registry.outcomes(host.hooks.act, what=what)
 
@@ -197,7 +197,7 @@ def test_memory(host: Any) -> None:
     host.write("victim", VICTIM)
     options = Isolated(timeout=host.wait, memory=512 * 2**20)
     registry = host.open({"victim": options}, circuit=NEVER)
-    for _ in range(host.rounds):
+    for _ in range(host.few):
         [outcome] = registry.outcomes(host.hooks.act, what="eats")
 
         assert type(outcome.error) is PluginDiedError
@@ -209,7 +209,7 @@ def test_cpu(host: Any) -> None:
     """CPU time beyond the limit ends the process; a call counts from its own beginning."""
     host.write("victim", VICTIM)
     registry = host.open({"victim": Isolated(timeout=60, cpu_seconds=1)}, circuit=NEVER)
-    for _ in range(host.rounds):
+    for _ in range(host.few):
         [outcome] = registry.outcomes(host.hooks.act, what="burns")
 
         assert type(outcome.error) is PluginDiedError
@@ -221,7 +221,7 @@ def test_a_flood_on_stdout(host: Any) -> None:
     """Ten megabytes on stdout block nobody."""
     host.write("victim", VICTIM)
     registry = host.open()
-    for _ in range(host.rounds):
+    for _ in range(host.few):
         assert registry.call(host.hooks.act, what="floods") == ["flooded"]
 
 
@@ -284,7 +284,7 @@ def test_a_large_result(host: Any) -> None:
     """A result of 100 MB arrives whole."""
     host.write("victim", VICTIM)
     registry = host.open()
-    for _ in range(host.rounds):
+    for _ in range(host.few):
         [value] = registry.call(host.hooks.act, what="large")
 
         assert len(value) == 100_000_000
@@ -330,7 +330,7 @@ def test_a_fault_before_service(host: Any, fault: str) -> None:
     host.write("neighbour", host.neighbour)
     seconds = 1.0 if "hangs" in fault else host.wait
     registry = host.open({"victim": Isolated(start_timeout=seconds)})
-    for _ in range(host.rounds):
+    for _ in range(host.few):
         failures = registry.get("victim").errors
 
         assert [failure.stage for failure in failures] == [stage]
@@ -344,7 +344,7 @@ def test_reload_and_deactivation_under_way(host: Any) -> None:
     """Calls that run while the plugin is reloaded or switched off end, one way or another."""
     host.write("victim", VICTIM.replace("def well():", "def well():\n    time.sleep(0.05)"))
     registry = host.open(circuit=NEVER)
-    for _ in range(host.rounds):
+    for _ in range(host.few):
         found: list[Any] = []
         callers = [
             threading.Thread(
@@ -397,7 +397,7 @@ def act(what):
 def test_no_child_outlives_its_host(host: Any, what: str) -> None:
     """A host that is killed leaves no child, not even one that holds its GIL."""
     host.write("victim", STUCK)
-    for _ in range(host.rounds):
+    for _ in range(host.few):
         process = subprocess.Popen(
             [sys.executable, "-c", HOST, str(host.folder), what], stdout=subprocess.PIPE
         )
