@@ -47,8 +47,12 @@ def _configured(folder: Path) -> str | None:
         import tomllib
 
         try:
-            app = tomllib.loads(text).get("tool", {}).get("plugreg", {}).get("app")
-        except (tomllib.TOMLDecodeError, AttributeError) as error:
+            own = tomllib.loads(text).get("tool", {}).get("plugreg", {})
+            app = own.get("app")
+            # Folders of a host that is not installed.
+            for entry in own.get("path", ()):
+                _add_to_path((place / entry).resolve())
+        except (tomllib.TOMLDecodeError, AttributeError, TypeError) as error:
             raise usage(
                 f"{str(file)!r} cannot be read: {error}", "repair it, or give --app"
             ) from error

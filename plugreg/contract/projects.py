@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -12,6 +13,8 @@ from configparser import ConfigParser, Error
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from plugreg._support.frozen import Frozen
 from plugreg._support.slugs import near
@@ -104,9 +107,24 @@ def installed_projects(
                 # Distributions that are installed in editable mode have their modules elsewhere.
                 search=(folder, *(sys.path if path is None else path)),
                 shown=folder,
-                metadata={"name": spec.distribution, "version": spec.version},
+                metadata={
+                    "name": spec.distribution,
+                    "version": spec.version,
+                    "origin": _origin(spec.path),
+                },
             )
     return found
+
+
+def _origin(info: str | None) -> str | None:
+    """Return the folder that an editable distribution was installed from, None for others."""
+    try:
+        found = json.loads(_text(Path(info or "", "direct_url.json")))
+        url = urlsplit(found["url"])
+        is_editable = bool(found["dir_info"]["editable"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return url2pathname(url.path) if is_editable and url.scheme == "file" else None
 
 
 def _wheel(wheel: Path, folder: Path, group: str) -> PluginProject:

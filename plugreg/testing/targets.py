@@ -65,18 +65,29 @@ def _check(contract: Contract, project: PluginProject, target: str) -> KitReport
 def _exemptions(project: PluginProject, target: Path) -> Mapping[str, str]:
     """Return the exemptions of a project; those of a wheel stand in the project around it."""
     found: Mapping[str, str] = project.settings.get("exempt", {})
+    origin = project.metadata.get("origin")
+    if origin is not None:
+        return _exempted_in(Path(origin)) or {}
     if found or project.folder is not None or target.suffix != ".whl":
         return found
     name = canonical(str(project.metadata.get("name", "")))
     for folder in (*target.absolute().parents, Path.cwd()):
-        try:
-            around = read_pyproject(folder)
-        except NoPluginError:
-            continue
-        if canonical(str(around.get("project", {}).get("name", ""))) == name:
-            settings = around.get("tool", {}).get("plugreg", {}).get("check", {})
-            return dict(settings.get("exempt", {}))
+        around = _exempted_in(folder, name)
+        if around is not None:
+            return around
     return {}
+
+
+def _exempted_in(folder: Path, name: str | None = None) -> dict[str, str] | None:
+    """Return the exemptions of a project, None if it is no project, or of another name."""
+    try:
+        found = read_pyproject(folder)
+    except NoPluginError:
+        return None
+    if name not in (None, canonical(str(found.get("project", {}).get("name", "")))):
+        return None
+    settings = found.get("tool", {}).get("plugreg", {}).get("check", {})
+    return dict(settings.get("exempt", {}))
 
 
 def _subjects(contract: Contract, project: PluginProject) -> Iterator[Subject]:

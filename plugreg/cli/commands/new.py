@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,6 +63,7 @@ def new(
     if update:
         hooks = tuple(hook for hook in hooks if hook in contract.hooks)
         mixins = tuple(mixin for mixin in mixins if mixin in contract.mixins)
+    is_installed = _is_installed(contract.distribution)
     try:
         plugin = NewPlugin(
             name=name,
@@ -70,7 +72,8 @@ def new(
             hooks=hooks,
             mixins=mixins,
             testing=_testing(contract, session.app_name),
-            is_host_installed=_is_installed(contract.distribution),
+            is_host_installed=is_installed,
+            host_path=None if is_installed else _host_path(contract, session.app_name, place),
         )
     except ValueError as error:
         message, _, remedy = str(error).partition("; ")
@@ -116,6 +119,19 @@ def _testing(contract: Contract, app: str | None) -> str | None:
                     return name
         except ImportError:
             continue  # The host is no package, or its kit needs what is not installed.
+    return None
+
+
+def _host_path(contract: Contract, app: str | None, place: Path) -> str | None:
+    """Return the folder of a host that is not installed, as seen from the project."""
+    sources = [hook.source for hook in contract.hooks.values() if hook.source]
+    for source in filter(None, (app, *sources)):
+        top = source.partition(":")[0].partition(".")[0]
+        file = getattr(sys.modules.get(top), "__file__", None)
+        if file is not None:
+            folder = Path(file).parent
+            folder = folder.parent if Path(file).name == "__init__.py" else folder
+            return Path(os.path.relpath(folder, place)).as_posix()
     return None
 
 

@@ -39,6 +39,7 @@ class NewPlugin(Frozen):
         mixins: Keys of the mixins to derive from.
         testing: Module of the host with its own ``plugin_host`` and ``Conformance``, if any.
         is_host_installed: Whether the host has a distribution that the plugin can require.
+        host_path: Folder of a host that is not installed, from the project.
     """
 
     name: str
@@ -48,6 +49,7 @@ class NewPlugin(Frozen):
     mixins: tuple[str, ...] = ()
     testing: str | None = None
     is_host_installed: bool = True
+    host_path: str | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -247,8 +249,18 @@ class NewPlugin(Frozen):
             dependencies.append(f"{self.contract.distribution}{_range(self.contract.version)}")
         else:
             exempt["K108"] = "The host is no distribution that could be required."
-        host = self.contract.distribution.replace("-", "_")
-        app = f'[tool.plugreg]\napp = "{self.app}"\n\n' if self.app else ""
+        places = [mixin.source for mixin in self._mixins if _is_hosts(mixin.source)]
+        tops = {place.partition(":")[0].partition(".")[0] for place in (*self._sources, *places)}
+        tops = tops or {self.contract.distribution.replace("-", "_")}
+        hosts = ", ".join(f'"{name}", "{name}.*"' for name in sorted(tops))
+        path = json.dumps(self.host_path)
+        tests_path = mypy_path = ""
+        app = f'[tool.plugreg]\napp = "{self.app}"\n' if self.app else ""
+        if self.host_path is not None:
+            app = (app or "[tool.plugreg]\n") + f"path = [{path}]\n"
+            tests_path = f"pythonpath = [{path}]\n"
+            mypy_path = f"mypy_path = {path}\n"
+        app += "\n" if app else ""
         exemptions = "".join(
             f"{code} = {json.dumps(reason)}\n" for code, reason in sorted(exempt.items())
         )
@@ -290,14 +302,15 @@ packages = ["{self.module}"]
 
 [tool.pytest.ini_options]
 testpaths = ["tests"]
-
+{tests_path}
 [tool.mypy]
 strict = true
 files = ["{self.module}", "tests"]
-
+{mypy_path}
 [[tool.mypy.overrides]]
-module = ["{host}.*", "{host}"]
+module = [{hosts}]
 ignore_missing_imports = true
+follow_imports = "silent"
 
 {subclassing}[tool.ruff]
 target-version = "py311"
