@@ -51,18 +51,21 @@ class Supervision:
             return row._replace(function=function)
         circuits, failed, admit = self._circuits_of(hook), self._circuits.failed, self._admit
         always = Admission(slug, 0, False)
+        is_watched = bool(observers)
 
         def supervised(*values: Any) -> Any:
             admission = admit(slug, hook) if slug in failed else always
             tokens: list[Any] = []
             try:
-                _report_beginning(observers, tokens, slug, hook)
+                if is_watched:
+                    _report_beginning(observers, tokens, slug, hook)
                 value = function(*values)
             except BaseException as error:
                 SupervisedCall(circuits, admission, observers, tokens).end(error)
                 raise
             if admission is always and type(value) is not CoroutineType:
-                _report_end(observers, tokens, None)
+                if is_watched:
+                    _report_end(observers, tokens, None)
                 return value
             call = SupervisedCall(circuits, admission, observers, tokens)
             if type(value) is CoroutineType:

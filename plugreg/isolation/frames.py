@@ -16,6 +16,8 @@ LARGEST: Final = 512 * 1024 * 1024
 
 _PREFIX: Final = 4
 _PIECE: Final = 65_536
+_SHORT: Final = 4_096
+"""How many bytes are received at a time, and of a frame that nothing is known of yet."""
 
 
 class BrokenFrameError(ConnectionError):
@@ -138,7 +140,7 @@ class Line:
         try:
             if reader.is_empty:
                 # Nearly every frame comes whole.
-                piece = self.sock.recv(_PIECE)
+                piece = self.sock.recv(_SHORT)
                 if int.from_bytes(piece[:_PREFIX], "big") == len(piece) - _PREFIX:
                     return piece[_PREFIX:]
                 if not piece:

@@ -112,8 +112,10 @@ class _Around:
 
     def values(self) -> tuple[object, object]:
         """Return stored settings and metadata."""
-        parts, slug = self._parts, self.slug
-        return parts.settings.stored(slug), parts.plugin_rows.metadata_of(slug)
+        # Asked before each call, and so without a detour.
+        owner = self._owner()
+        parts = self._parts if owner is None else owner.parts
+        return parts.settings.stored(self.slug), parts.plugin_rows.metadata_of(self.slug)
 
     def mirrored(self) -> Mirrored:
         """Return the same as they are sent."""

@@ -159,7 +159,10 @@ class RemotePlugin:
 
     def call_hook(self, row: HookRow, values: Sequence[Any], named: Mapping[str, Any]) -> Any:
         """Call an implementation, and return its result."""
-        value = pack(row, values, named)
+        if not named and len(values) == len(row.names):
+            value = row.codec.pack_arguments(values)
+        else:
+            value = pack(row, values, named)
         return row.codec.unpack_result(self._call(HOOK, row.name, value, row.seconds))
 
     async def acall_hook(

@@ -135,18 +135,19 @@ def _hook(row: HookRow, told: Mapping[str, Any]) -> Callable[..., Any]:
     )
 
     def split(values: tuple[Any, ...]) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        if not optional:
-            return values, EMPTY
         found = dict(zip(names, values, strict=True))
         given = {name: found[name] for name in row.names if found[name] is not _ABSENT}
         return ([*given.values()], EMPTY) if len(given) == len(row.names) else ((), given)
 
     def call(self: StandIn, values: tuple[Any, ...]) -> Any:
+        if not optional:
+            return self._plugreg_remote.call_hook(row, values, EMPTY)
         return self._plugreg_remote.call_hook(row, *split(values))
 
     async def acall(self: StandIn, values: tuple[Any, ...]) -> Any:
         remote = self._plugreg_remote
-        return await remote.acall_hook(row, *split(values), is_async=is_async)
+        given, named = split(values) if optional else (values, EMPTY)
+        return await remote.acall_hook(row, given, named, is_async=is_async)
 
     made: dict[str, Any] = {"call": call, "acall": acall, "absent": _ABSENT}
     exec(compile(source, f"<{__name__}>", "exec"), made)  # noqa: S102 - of identifiers alone
