@@ -252,6 +252,38 @@ class TestNew:
         assert not (tmp_path / "t").exists()
 
 
+def test_a_host_is_found_by_the_path_of_the_nearest_project(shop):
+    """An author's commands need no option where pyproject.toml says app and path."""
+    shop.write_host()
+    folder = shop.folder / "shop-tea"
+    folder.mkdir()
+    text = '[tool.plugreg]\napp = "host:make_registry"\npath = [".."]\n'
+    (folder / "pyproject.toml").write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "plugreg", "list", "--format", "count"],
+        cwd=folder,
+        env=shop.environ(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
+def test_exemptions_of_an_editable_plugin_are_those_of_its_project(shop, project):
+    """What is installed from a folder is checked by slug as the folder is."""
+    folder = project(FAULTY.replace("prise", "price"))
+    shop.plugin("tea", FAULTY.replace("prise", "price"), name="Tea")
+    [info] = Path(str(shop.site)).glob("shop_tea-*.dist-info")
+    origin = {"url": folder.as_uri(), "dir_info": {"editable": True}}
+    (info / "direct_url.json").write_text(json.dumps(origin), encoding="utf-8")
+    done = shop.run("check", "tea", "--json")
+
+    assert "K204" not in [row["code"] for row in done.document["findings"]]
+    assert [row["reason"] for row in done.document["exempted"]] == ["It is public."]
+
+
 class TestDev:
     def test_a_running_host_takes_a_change_in(self, shop):
         """Who edits the plugin's file sees the new code in the host without starting it again."""

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -206,6 +207,19 @@ def test_the_host_that_is_no_distribution_is_not_required(generated) -> None:
 
     assert '"desk' not in text.split("dependencies = [")[1].split("]")[0]
     assert "K108" in text
+
+
+def test_a_host_that_is_not_installed_is_found_from_the_project(desk) -> None:
+    """The command, the tests and mypy look for it where it is."""
+    plugin = NewPlugin(
+        name="desk-tea", contract=desk[1], app="desk_host:make_registry", host_path=".."
+    )
+    tool = tomllib.loads(plugin.files()["pyproject.toml"])["tool"]
+
+    assert (tool["plugreg"]["app"], tool["plugreg"]["path"]) == ("desk_host:make_registry", [".."])
+    assert tool["pytest"]["ini_options"]["pythonpath"] == [".."]
+    assert tool["mypy"]["mypy_path"] == ".."
+    assert tool["mypy"]["overrides"][0]["module"] == ["desk_host", "desk_host.*"]
 
 
 def test_names_are_made_of_the_name(desk) -> None:
