@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugreg.cli.commands.bisect import Search
@@ -35,6 +35,24 @@ class TestSearch:
 
         assert Search(needs, fails).find() == (culprit,)
         assert all({*needs[culprit]} <= slugs for slugs in tried if culprit in slugs)
+
+    @settings(max_examples=30)
+    @given(st.sampled_from(SLUGS), st.data())
+    def test_a_plugin_that_others_need_is_blamed_itself(self, culprit, data):
+        """Whichever of those that bring it along is tried first."""
+        needs = {
+            slug: tuple(data.draw(st.sets(st.sampled_from(SLUGS[place + 1 :]))))
+            for place, slug in enumerate(SLUGS[:-1])
+        }
+        needs[SLUGS[-1]] = ()
+
+        assert Search(needs, lambda slugs: culprit in slugs).find() == (culprit,)
+
+    def test_plugins_that_need_each_other_are_blamed_together(self):
+        """None of them can be left out."""
+        search = Search({"a": ("b",), "b": ("a",), "c": ()}, lambda slugs: "a" in slugs)
+
+        assert search.find() == ("a", "b")
 
     def test_no_set_is_tried_twice(self):
         """Even of 64 plugins a single one is found in few runs."""

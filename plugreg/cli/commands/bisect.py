@@ -95,7 +95,8 @@ class Search:
         if self._fails_with(()):
             self.verdict = "it fails without any plugin, too"
             return ()
-        return self._without_needed(self._minimize([*self._needs]))
+        failing = self._closed(self._minimize([*self._needs]))
+        return self._tops(self._reduce(failing))
 
     def _minimize(self, failing: list[str]) -> list[str]:
         """Return a part of *failing* that still fails, and of which no member can be left out."""
@@ -133,13 +134,26 @@ class Search:
                 waiting += self._needs[slug]
         return frozenset(found)
 
-    def _without_needed(self, slugs: list[str]) -> tuple[str, ...]:
-        """Return those that no other one of them brings along."""
-        return tuple(
+    def _reduce(self, failing: frozenset[str]) -> frozenset[str]:
+        """Return the smallest part of *failing* that fails, where a needed plugin is to blame."""
+        while True:
+            parts = (self._closed(failing - {top}) for top in self._tops(failing))
+            smaller = next(
+                (part for part in parts if part != failing and self._fails_with(part)), None
+            )
+            if smaller is None:
+                return failing
+            failing = smaller
+
+    def _tops(self, slugs: frozenset[str]) -> tuple[str, ...]:
+        """Return those that no other of them brings along, all of them in a cycle."""
+        found = [
             slug
-            for slug in slugs
+            for slug in self._needs
+            if slug in slugs
             if not any(slug in self._closed([other]) for other in slugs if other != slug)
-        )
+        ]
+        return tuple(found or [slug for slug in self._needs if slug in slugs])
 
 
 def _shown(slugs: Sequence[str]) -> str:
