@@ -74,6 +74,20 @@ class TestActivate:
 
         assert wanted(filled) == ["discount", "loyalty"]
 
+    def test_a_need_that_ends_its_process_keeps_all_off(self, filled):
+        """With --cascade all are probed first, so that no part of them is switched on."""
+        filled.plugin("rely", metadata="Requires-Dist: shop-discount\nRequires-Dist: shop-crash\n")
+
+        assert filled.run("activate", "rely", "--cascade").code == 1
+        assert wanted(filled) == []
+
+    def test_needs_of_needs(self, filled):
+        """--cascade switches on what is needed indirectly, too."""
+        filled.plugin("far", metadata="Requires-Dist: shop-loyalty\n")
+
+        assert filled.run("activate", "far", "--cascade").code == 0
+        assert wanted(filled) == ["discount", "far", "loyalty"]
+
     def test_all_but_some(self, filled):
         """--all takes what is off; without names and without --all nothing is done."""
         done = filled.run("activate", "--all", "--exclude", "crash", "--exclude", "broken")
@@ -103,6 +117,14 @@ class TestDeactivate:
         assert wanted(filled) == ["discount", "loyalty"]
         assert filled.run("deactivate", "discount", "--cascade").code == 0
         assert wanted(filled) == []
+
+    def test_is_refused_where_a_mandatory_plugin_needs_it(self, filled):
+        """Exit code 4, with --cascade too, since that one stays on."""
+        filled.options["mandatory"] = ["loyalty"]
+        filled.wish(discount=True)
+
+        assert filled.run("deactivate", "discount", "--cascade").code == 4
+        assert wanted(filled) == ["discount", "loyalty"]
 
     def test_together_they_may_go(self, filled):
         """Those that need it are named as well."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from plugreg._support.slugs import Slug
 from plugreg.cli.command import command, pass_session, slug_argument
 from plugreg.cli.faults import FINE, NO, UNKNOWN, Fault, usage
 from plugreg.cli.output import Answer
@@ -128,24 +129,36 @@ def activate(
 
     def change(slug: str) -> tuple[str, str]:
         was_on = registry.get(slug).wanted
-        warning = "" if no_probe or was_on else _probe(session, slug, timeout)
-        registry.activate(slug)
-        said = [warning, *_needs(slug)]
-        return "is on already" if was_on else "on", "; ".join(filter(None, said))
+        beside = _off_needs(registry, slug) if cascade else ()
+        # All are probed before any is switched on.
+        new = [each for each in (slug, *beside) if not registry.get(each).wanted]
+        probed = {each: "" if no_probe else _probe(session, each, timeout) for each in new}
+        for each in (*reversed(beside), slug):
+            registry.activate(each)
+        said = [probed.get(slug, ""), *(_cascaded(each, probed[each]) for each in beside)]
+        return "is on already" if was_on else "on", "; ".join(filter(None, [*said, *_lacks(slug)]))
 
-    def _needs(slug: str) -> Iterable[str]:
+    def _cascaded(need: str, warning: str) -> str:
+        return f"so is {need}, which it needs{f' ({warning})' if warning else ''}"
+
+    def _lacks(slug: str) -> Iterable[str]:
         overview = look(registry)
         off = [need for need in overview.needs(slug) if not overview.records[need].wanted]
         for need in off:
-            if cascade:
-                change(need)
-                yield f"so is {need}, which it needs"
-            else:
-                yield f"it needs {need!r}, which is off: {session.command} activate {need}"
+            yield f"it needs {need!r}, which is off: {session.command} activate {need}"
         if not off and (held := overview.held(slug)):
             yield f"it will not be loaded: {held}"
 
     return change_each(session, chosen, change, "switched on")
+
+
+def _off_needs(registry: PluginRegistry, slug: str) -> list[str]:
+    """Return the plugins that one needs, also indirectly, and that are off."""
+    found = [slug]
+    for member in found:
+        needs = registry.outlook(found).needs.get(Slug(member), ())
+        found += [str(n) for n in needs if n not in found and not registry.get(n).wanted]
+    return found[1:]
 
 
 def _probe(session: Session, slug: str, timeout: float) -> str:
@@ -192,7 +205,11 @@ def deactivate(
 
     def change(slug: str) -> tuple[str, str]:
         was_on = registry.get(slug).wanted
-        staying = [other for other in overview.needed_by([slug]) if other not in chosen]
+        staying = [
+            other
+            for other in overview.needed_by([slug])
+            if other not in chosen or overview.records[other].is_mandatory
+        ]
         if was_on and staying:
             raise PluginRequiredError(slug, tuple(staying))
         registry.deactivate(slug)
