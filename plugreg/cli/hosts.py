@@ -105,7 +105,7 @@ def as_registry(found: PluginRegistry | Callable[[], PluginRegistry], name: str)
             made = found()
     if not isinstance(made, PluginRegistry):
         raise unavailable(
-            f"{name!r} gives {type(made).__name__}, not a PluginRegistry",
+            f"{name!r} is or returns {type(made).__name__}, not a PluginRegistry",
             "name a registry, or a function without parameters that returns one",
         )
     return made

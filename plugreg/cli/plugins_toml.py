@@ -1,7 +1,8 @@
-"""``plugins.toml``: wishes, versions and settings of plugins, as a file describes them."""
+"""``plugins.toml``: desired state, versions and settings of plugins, as a file describes them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -82,7 +83,7 @@ def _described(path: str, slug: str, table: Any) -> Described:
     if not isinstance(users, dict):
         raise _fault(path, f"has user_settings in {where}, which is no table")
     for user, values in users.items():
-        if not user.lstrip("-").isdecimal():
+        if not re.fullmatch(r"-?[0-9]+", user):
             raise _fault(path, f"has user {user!r} in {where}; a user is a whole number")
         settings[int(user)] = _values(path, f"{where} user_settings.{user}", values)
     return Described(slug, active, requirement, settings)

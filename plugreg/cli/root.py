@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -60,7 +61,7 @@ COMMANDS: Final = (
     Verb(_SWITCH, "reload", "switching:reload", "Have all processes look for plugins again."),
     Verb(_SWITCH, "settings", "settings:settings", "List, get or set settings of a plugin."),
     Verb(_SWITCH, "apply", "declare:apply", "Make plugins as a plugins.toml says."),
-    Verb(_SWITCH, "export", "declare:export", "Write wishes and settings as a plugins.toml."),
+    Verb(_SWITCH, "export", "declare:export", "Write desired state as a plugins.toml."),
     Verb(_INSTALL, "plan", "packages:plan", "Show what an installation would change."),
     Verb(_INSTALL, "install", "packages:install", "Install distributions of plugins."),
     Verb(_INSTALL, "uninstall", "packages:uninstall", "Remove a plugin's distribution."),
@@ -154,7 +155,7 @@ class Root(Group):
         """Begin a session."""
         ctx.meta[KEY] = session = Session(self._source)
         # A usage error may come before the option has been read.
-        if "--json" in args[: args.index("--") if "--" in args else None]:
+        if _asks_for_json(args):
             session.format = "json"
         return super().parse_args(ctx, args)
 
@@ -201,11 +202,17 @@ class Root(Group):
             code = super().main(given, prog_name, complete_var, False, **extra)
         except (click.ClickException, click.Abort) as error:
             with only_answers() as output:
-                output.format = "json" if "--json" in given else "table"
+                output.format = "json" if _asks_for_json(given) else "table"
                 code = output.fail(fault_of(error))
         if not standalone_mode:
             return code
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _asks_for_json(args: Sequence[str]) -> bool:
+    """Return whether arguments, up to ``--``, ask for a JSON document."""
+    own = args[: args.index("--")] if "--" in args else args
+    return bool({"--json", "--format=json"} & {*own}) or ("--format", "json") in pairwise(own)
 
 
 def source_options() -> list[click.Parameter]:

@@ -93,6 +93,16 @@ class TestApply:
         filled.run("apply", path, "--prune")
         assert (wanted(filled), value(filled)) == (["discount"], "10")
 
+    def test_prune_unsets_where_the_file_has_no_settings(self, filled, file):
+        """A plugin without a table of settings has none in the file, and no user has any."""
+        filled.run("settings", "discount", "set", "PERCENT", "30")
+        path = file("[plugins.discount]\nactive = false\n")
+
+        assert filled.run("apply", path, "--plan").code == 0
+        assert filled.run("apply", path, "--plan", "--prune").code == 2
+        assert filled.run("apply", path, "--prune").code == 0
+        assert value(filled) == "10"
+
     @pytest.mark.parametrize(
         "text",
         [
@@ -105,6 +115,7 @@ class TestApply:
             "schema = 1\n[plugins.discount]\nactive = 'yes'\n",
             "schema = 1\n[plugins.discount]\nactiv = true\n",
             "schema = 1\n[plugins.discount.user_settings.anna]\nA = 1\n",
+            "schema = 1\n[plugins.discount.user_settings.--5]\nA = 1\n",
         ],
     )
     def test_a_bad_file_changes_nothing(self, filled, tmp_path, text):

@@ -138,6 +138,19 @@ class TestWithoutInstaller:
 
 
 class TestApply:
+    def test_a_file_with_a_fault_installs_nothing(self, filled, shop, tmp_path):
+        """What is wrong further down is found first."""
+        shop.plugin("discount")
+        filled.run("probe", "discount")
+        path = tmp_path / "plugins.toml"
+        path.write_text(
+            "schema = 1\n[plugins.tea]\nrequirement = 'shop-tea'\n"
+            "[plugins.discount]\nsettings = {NOPE = 1}\n"
+        )
+
+        assert filled.run("apply", str(path), "--yes").code == 2
+        assert filled.run("generations", "--json").document["generations"] == []
+
     def test_installs_first(self, filled, tmp_path):
         """A requirement of the file that is not satisfied; then the wish is stored."""
         path = tmp_path / "plugins.toml"

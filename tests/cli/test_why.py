@@ -40,7 +40,7 @@ class TestStates:
         with filled.serving():
             state, stage, reason = stages(filled, "discount")
 
-        assert (state, stage) == ("inactive", "wish")
+        assert (state, stage) == ("inactive", "wanted")
         assert "plugreg activate discount" in reason
 
     def test_failed(self, filled):
@@ -106,7 +106,7 @@ class TestStates:
         out = filled.run("why", "discount").out
 
         assert out.splitlines()[0] == "✓ discovery  shop-discount 1.0"
-        assert "✗ wish" in out
+        assert "✗ wanted" in out
 
 
 class TestUnknownNames:

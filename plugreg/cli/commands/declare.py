@@ -43,11 +43,11 @@ _HEADS: Final = ("slug", "what", "key", "before", "after")
 @consent_option
 @pass_session
 def apply(session: Session, file: str, *, only_plan: bool, prune: bool, no_probe: bool) -> Answer:
-    """Make wishes, versions and settings as a file describes them.
+    """Make desired state, versions and settings as a file describes them.
 
-    Distributions are installed first; then wishes and settings are stored in one transaction, all
-    or none. Plugins and values that the file does not have stay as they are, without --prune.
-    Protected values stand in the file as {"$env" = "NAME"} alone.
+    Distributions are installed first; then desired state and settings are stored in one
+    transaction, all or none. Plugins and values that the file does not have stay as they are,
+    without --prune. Protected values stand in the file as {"$env" = "NAME"} alone.
     """
     described = read_file(file)
     registry = session.registry
@@ -56,6 +56,8 @@ def apply(session: Session, file: str, *, only_plan: bool, prune: bool, no_probe
         rows = [*map(_requirement_row, missing)]
         rows += _differences(registry, described, missing, prune=prune)
         return _answer(rows, is_plan=True)
+    # What the file has wrong is found before anything is installed.
+    _differences(registry, described, missing, prune=prune)
     rows = _install(session, missing)
     if not no_probe:
         _probe(session, described)
@@ -140,7 +142,7 @@ def _probe(session: Session, described: Iterable[Described]) -> None:
                 raise ProbeFailedError(report)
 
 
-# -- wishes and settings ---------------------------------------------------------------------
+# -- desired state and settings --------------------------------------------------------------
 
 
 def _differences(
@@ -169,7 +171,9 @@ def _differences(
 
 
 def _setting_rows(registry: PluginRegistry, plugin: Described, *, prune: bool) -> Iterator[Row]:
-    for user, values in plugin.settings.items():
+    stored = (None, *registry.config.users(plugin.slug)) if prune else ()
+    for user in dict.fromkeys((*stored, *plugin.settings)):
+        values = plugin.settings.get(user, {})
         view = registry.config.offline_settings(plugin.slug, user, values)
         what = "setting" if user is None else f"user {user}"
         for key, value in values.items():
@@ -239,7 +243,7 @@ def _carry_out(registry: PluginRegistry, described: Iterable[Described], rows: l
 @click.argument("file", required=False, type=click.Path(dir_okay=False, allow_dash=True))
 @pass_session
 def export(session: Session, file: str | None) -> Answer:
-    """Write wishes, versions and settings as a file that `apply` takes.
+    """Write desired state, versions and settings as a file that `apply` takes.
 
     Protected values are left out, unless they are references, and named on standard error.
     """

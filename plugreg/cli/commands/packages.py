@@ -155,7 +155,7 @@ def _code(rows: Sequence[dict[str, Any]]) -> int:
 
 @command("uninstall", "plugreg uninstall discount\nplugreg uninstall discount --keep-config --yes")
 @slug_argument()
-@click.option("--keep-config", is_flag=True, help="Keep wish, settings and metadata.")
+@click.option("--keep-config", is_flag=True, help="Keep desired state, settings and metadata.")
 @click.option("--dependencies", is_flag=True, help="Also what was installed with it alone.")
 @consent_option
 @pass_session

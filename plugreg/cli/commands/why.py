@@ -69,11 +69,11 @@ def _stages(
     reason = record.reason if blocked else "the host permits it"
     yield _stage("permission", not blocked, reason)
     if record.is_mandatory:
-        yield _stage("wish", True, "is mandatory")
+        yield _stage("wanted", True, "is mandatory")
     elif record.wanted:
-        yield _stage("wish", True, "is switched on")
+        yield _stage("wanted", True, "is switched on")
     else:
-        yield _stage("wish", False, f"is switched off; switch it on: {program} activate {slug}")
+        yield _stage("wanted", False, f"is switched off; switch it on: {program} activate {slug}")
     yield _resolution(overview, record, program)
     yield from _loading(registry, overview, record, program)
 
