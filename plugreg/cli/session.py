@@ -171,7 +171,7 @@ class Session:
             return getpass(question)
         sys.stderr.write(question)
         sys.stderr.flush()
-        return sys.stdin.readline()
+        return "" if sys.stdin is None else sys.stdin.readline()
 
     @property
     def is_interactive(self) -> bool:

@@ -128,3 +128,19 @@ def test_completion(shop):
         }
     )
     assert done.out.splitlines() == ["plain,discount"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list", "--nope", "--json"),
+        ("list", "--nope", "--format", "json"),
+        ("--nope", "--format=json", "list"),
+        ("--format", "json", "nope"),
+    ],
+)
+def test_wrong_arguments_are_answered_in_the_format_that_was_asked_for(shop, words):
+    """Wherever the option stands, also behind what is wrong."""
+    done = shop.run(*words)
+
+    assert (done.code, done.document["ok"], done.document["error"]["code"]) == (2, False, "usage")

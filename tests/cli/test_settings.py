@@ -50,6 +50,16 @@ class TestReading:
 
 
 class TestWriting:
+    def test_an_empty_value_is_none(self, probed):
+        """The answer says that the default is read again; `get` takes one key."""
+        probed.run("settings", "discount", "set", "PERCENT", "20")
+
+        done = probed.run("settings", "discount", "set", "PERCENT", "", "--json")
+
+        [row] = done.document["changes"]
+        assert (row["result"], row["layer"], row["value"]) == ("unset", "default", "10")
+        assert probed.run("settings", "discount", "get", "PERCENT", "API_KEY").code == 2
+
     def test_what_does_not_fit_is_refused(self, probed):
         """Although nothing is imported: the probe has seen the kind."""
         done = probed.run("settings", "discount", "set", "PERCENT", "many", "--json")

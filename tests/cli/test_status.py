@@ -35,6 +35,7 @@ class TestErrors:
         assert broken.run("errors", "--since", "1h", *count).out == "1\n"
         assert broken.run("errors", "--since", "2999-01-01", *count).out == "0\n"
         assert broken.run("errors", "--since", "soon").code == 2
+        assert broken.run("errors", "--since", "999999d").code == 2
         assert broken.run("errors", "nope").code == 3
 
     def test_tracebacks(self, broken):

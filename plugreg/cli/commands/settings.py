@@ -72,6 +72,8 @@ def settings(
         return _schema(view)
     assert key is not None
     if action == "get":
+        if values:
+            raise usage("settings get takes one KEY", "or see all: plugreg settings SLUG")
         return _get(view, key)
     if action == "unset":
         return _write(view, slug, dict.fromkeys((key, *values), ""), "unset")
@@ -81,7 +83,8 @@ def settings(
         value = session.ask(f"{key.upper()}: ", is_secret=is_protected).removesuffix("\n")
     else:
         value = _given_value(values, stdin=stdin, env=env, is_protected=is_protected)
-    return _write(view, slug, {key: value}, "set")
+    # An empty value means that there is none, so that the default is read again.
+    return _write(view, slug, {key: value}, "set" if value else "unset")
 
 
 def _check_name(view: SettingsView, key: str) -> None:

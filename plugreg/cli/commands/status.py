@@ -144,16 +144,16 @@ _SECONDS: Final = (1, 60, 3600, 86400)
 def _parse_since(since: str) -> datetime:
     """Return the moment that ``1h`` ago, or an ISO time, stands for."""
     found = re.fullmatch(r"(\d{1,6})([smhd])", since.strip())
-    if found is not None:
-        seconds = int(found[1]) * _SECONDS[_UNITS.index(found[2])]
-        return datetime.now(UTC) - timedelta(seconds=seconds)
     try:
+        if found is not None:
+            seconds = int(found[1]) * _SECONDS[_UNITS.index(found[2])]
+            return datetime.now(UTC) - timedelta(seconds=seconds)
         moment = datetime.fromisoformat(since)
-    except ValueError:
+        return moment if moment.tzinfo else moment.astimezone()
+    except (ValueError, OverflowError):
         raise usage(
             f"--since {since!r} is no time", "write 90s, 15m, 1h, 2d or 2026-01-31T12:00"
         ) from None
-    return moment if moment.tzinfo else moment.astimezone()
 
 
 @command("processes", "plugreg processes\nplugreg processes --json")
