@@ -229,8 +229,10 @@ def test_they_have_no_capability_but_base(loaded):
 
 def test_their_hooks_are_on_the_manager(loaded):
     """Every function with pytest's prefix is an implementation, and a call reaches it."""
-    for value in loaded["active"].values():
-        assert value["hooks"] == value["functions"] != []
+    for slug, value in loaded["active"].items():
+        assert value["hooks"] == value["functions"], slug
+        # plugreg's own brings a fixture only.
+        assert value["hooks"] != [] or value["distribution"] == "plugreg"
 
     assert loaded["asked"] == [
         slug
