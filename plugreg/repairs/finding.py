@@ -77,7 +77,9 @@ def _find_failed(situation: Situation, do: Actions) -> Iterator[Repair]:
     for (slug, stage), failures in groups.items():
         last = max(failures, key=lambda failure: failure.last_seen)
         known = situation.snapshot.plugins.get(slug)
-        is_off = stage in LOAD_STAGES and not _serves(known)
+        is_off = stage in LOAD_STAGES and not (
+            _serves(known) or all(_serves_there(failure, situation) for failure in failures)
+        )
         severity: Severity | None = "warning" if known is not None and not is_off else None
         yield _repair(
             OF_STAGE[stage],
@@ -91,6 +93,15 @@ def _find_failed(situation: Situation, do: Actions) -> Iterator[Repair]:
 
 def _serves(known: KnownPlugin | None) -> bool:
     return known is not None and known.state is PluginState.ACTIVE
+
+
+def _serves_there(failure: PluginFailure, situation: Situation) -> bool:
+    """Return whether a plugin serves in the process in which it has failed all the same."""
+    return isinstance(failure, ProcessFailure) and any(
+        (process.host, process.pid) == (failure.host, failure.pid)
+        for process in situation.processes
+        if failure.slug in process.active
+    )
 
 
 def _sentence(last: PluginFailure, failures: list[PluginFailure]) -> str:

@@ -9,6 +9,14 @@ import pytest
 
 from plugreg.storage import TinyDBStorage
 
+PLUGIN = """
+from plugreg import Plugin, hookimpl
+
+class Discount(Plugin):
+    @hookimpl
+    def price(self, item: str) -> float:
+        return 1.0
+"""
 BROKEN = "raise RuntimeError('boom')\n"
 CRASH = "import os\nos._exit(3)\n"
 
@@ -47,6 +55,28 @@ class TestDoctor:
 
         filled.run(*shlex.split("activate discount"))
         assert filled.run("doctor").code == 0
+
+    def test_a_problem_of_no_plugin(self, filled):
+        """Such as a store that others can read: in a line like the others."""
+        filled.wish(discount=True)
+        filled.store.chmod(0o644)
+
+        done = filled.run("doctor")
+
+        assert done.code == 0
+        assert "other users of this machine can use" in done.out
+
+    def test_a_plugin_that_serves_with_a_fault(self, filled):
+        """It is no error where the process serves it, as in that process itself."""
+        filled.plugin("odd", PLUGIN.replace("def price(self", "def prize(self"))
+        filled.wish(odd=True)
+        with filled.serving() as web:
+            assert [repair.severity for repair in web.repairs()] == ["warning"]
+
+            done = filled.run("doctor", "--json")
+
+        assert done.code == 0
+        assert [row["severity"] for row in done.document["repairs"]] == ["warning"]
 
     def test_a_damaged_row(self, filled):
         """Of whatever table, with the command that sets it aside."""

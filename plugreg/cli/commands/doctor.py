@@ -167,7 +167,8 @@ def _probe_rows(registry: PluginRegistry, known: set[str]) -> list[dict[str, Any
 def _lines(session: Session, row: dict[str, Any]) -> str:
     """Return a problem in a line, and its remedies in one each."""
     _, sign, colour = next(signed for signed in _SIGNS if signed[0] == row["severity"])
-    named = row["text"] if row["slug"] in row["text"] else f"{row['slug']}: {row['text']}"
+    slug = row["slug"] or ""
+    named = row["text"] if slug in row["text"] else f"{slug}: {row['text']}"
     head = f"{session.output.style(sign, fg=colour)} {row['code']} {printable(named)}\n"
     commands = [action["command"] for action in row["actions"] if action["command"]]
     lines = [
