@@ -176,3 +176,5 @@ class TestMoving:
 
         assert shop.run("list", "--wanted", "--format", "names").out == "discount\n"
         assert shop.run("store", "import", str(tmp_path / "none")).code == 2
+        (tmp_path / "bad").write_text("schema = 1\n")
+        assert shop.run("store", "import", str(tmp_path / "bad"), "--replace").code == 2

@@ -81,6 +81,12 @@ class TestActivate:
         assert filled.run("activate", "rely", "--cascade").code == 1
         assert wanted(filled) == []
 
+    def test_together_needs_go_first(self, filled):
+        """In whatever order they are named, so that none waits for the next."""
+        done = filled.run("activate", "loyalty", "discount")
+
+        assert (done.code, done.out.splitlines()[:2]) == (0, ["✓ discount: on", "✓ loyalty: on"])
+
     def test_needs_of_needs(self, filled):
         """--cascade switches on what is needed indirectly, too."""
         filled.plugin("far", metadata="Requires-Dist: shop-loyalty\n")
@@ -130,7 +136,10 @@ class TestDeactivate:
         """Those that need it are named as well."""
         filled.wish(discount=True, loyalty=True)
 
-        assert filled.run("deactivate", "discount", "loyalty").code == 0
+        done = filled.run("deactivate", "discount", "loyalty")
+
+        # At no time does one serve without what it needs.
+        assert (done.code, done.out.splitlines()[:2]) == (0, ["✓ loyalty: off", "✓ discount: off"])
         assert wanted(filled) == []
 
     def test_what_the_host_requires_stays(self, filled):

@@ -215,6 +215,10 @@ def import_(session: Session, file: str, *, replace: bool) -> Answer:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise usage(f"{file!r} cannot be read: {error}", "name a file of `store export`") from error
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise usage(f"{file!r} is no JSON: {error}", "nothing was changed") from error
     _check_empty(session.storage, replace=replace)
     skipped = import_json(session.storage, text, replace=replace)
     return Answer(

@@ -125,7 +125,7 @@ def activate(
         for slug, record in registry.plugins.items()
         if not record.wanted and record.state not in (PluginState.MISSING, PluginState.BLOCKED)
     ]
-    chosen = _chosen(registry, slugs, excluded, off)
+    chosen = _needs_first(registry, _chosen(registry, slugs, excluded, off))
 
     def change(slug: str) -> tuple[str, str]:
         was_on = registry.get(slug).wanted
@@ -150,6 +150,20 @@ def activate(
             yield f"it will not be loaded: {held}"
 
     return change_each(session, chosen, change, "switched on")
+
+
+def _needs_first(registry: PluginRegistry, slugs: Sequence[str]) -> list[str]:
+    """Return plugins in an order in which each stands behind those that it needs."""
+    known = [slug for slug in slugs if slug in registry.plugins]
+    needs = registry.outlook(known).needs
+
+    def number(slug: str) -> int:
+        found = [Slug(slug)]
+        for member in found:
+            found += [need for need in needs.get(member, ()) if need not in found]
+        return len(found)
+
+    return sorted(slugs, key=lambda slug: number(slug) if slug in known else 1)
 
 
 def _off_needs(registry: PluginRegistry, slug: str) -> list[str]:
@@ -202,6 +216,8 @@ def deactivate(
     if cascade:
         known = [slug for slug in chosen if slug in registry.plugins]
         chosen += [slug for slug in overview.needed_by(known) if slug not in excluded]
+    # What needs another goes first, so that at no time one serves without what it needs.
+    chosen.sort(key=lambda slug: len(overview.needed_by([slug])))
 
     def change(slug: str) -> tuple[str, str]:
         was_on = registry.get(slug).wanted
