@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,7 +93,22 @@ def _described(path: str, slug: str, table: Any) -> Described:
 def _values(path: str, where: str, values: Any) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise _fault(path, f"has {where}, which is no table")
-    return {key.upper(): value for key, value in values.items()}
+    found = {key.upper(): value for key, value in values.items()}
+    if len(found) < len(values):
+        raise _fault(path, f"has a key twice, in upper and lower case, in {where}")
+    for key, value in found.items():
+        if not _is_json(value):
+            raise _fault(path, f"has {key} in {where}, which is no JSON value; write a string")
+    return found
+
+
+def _is_json(value: Any) -> bool:
+    """Return whether a value is one of JSON, which has neither dates nor infinite numbers."""
+    if isinstance(value, dict):
+        return all(map(_is_json, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    return isinstance(value, (str, int)) or (isinstance(value, float) and isfinite(value))
 
 
 def _fault(path: str, reason: str) -> CommandError:

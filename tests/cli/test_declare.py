@@ -116,6 +116,9 @@ class TestApply:
             "schema = 1\n[plugins.discount]\nactiv = true\n",
             "schema = 1\n[plugins.discount.user_settings.anna]\nA = 1\n",
             "schema = 1\n[plugins.discount.user_settings.--5]\nA = 1\n",
+            "schema = 1\n[plugins.discount]\nsettings = {PERCENT = nan}\n",
+            "schema = 1\n[plugins.discount]\nsettings = {PERCENT = [2026-01-01]}\n",
+            "schema = 1\n[plugins.discount]\nsettings = {PERCENT = 1, percent = 2}\n",
         ],
     )
     def test_a_bad_file_changes_nothing(self, filled, tmp_path, text):
