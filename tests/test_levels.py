@@ -188,3 +188,18 @@ def test_public_names_are_sorted_and_there() -> None:
 def test_what_is_not_public_is_not_offered(name: str) -> None:
     """The package offers no more than its public names."""
     assert not hasattr(plugreg, name)
+
+
+def test_names_of_classes_are_unique() -> None:
+    """A class name stands for one class of the package, so that a reader can search for it.
+
+    ``Change`` is the name of two public classes: of a plan, and between two contracts.
+    """
+    names = [
+        node.name
+        for file in ROOT.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    ]
+
+    assert {name for name in names if names.count(name) > 1} == {"Change"}

@@ -74,7 +74,7 @@ class _Queue:
         return None
 
 
-class _Here(threading.local):
+class _ThreadState(threading.local):
     """Of each thread: a lock that it holds while it waits in the queue or runs a job.
 
     The one thread of a forked child has its parent's.
@@ -107,7 +107,7 @@ class ChangeQueue:
         self._wait = wait
         self._after = after
         self._lines = PerProcess(_Queue)
-        self._here = _Here()
+        self._here = _ThreadState()
 
     def run(
         self,

@@ -46,7 +46,7 @@ class SettingFaults(NamedTuple):
     faults: Mapping[Spot, str] = MappingProxyType({})
 
 
-class _Here(threading.local):
+class _CheckDepth(threading.local):
     """How many checks this thread is running, each but the first for a write of the one before."""
 
     depth = 0
@@ -70,7 +70,7 @@ class SettingsHealth:
         self._ledger = ledger
         self._lock = PerProcess(threading.Lock)
         self._found: dict[str, SettingFaults] = {}
-        self._here = _Here()
+        self._here = _CheckDepth()
 
     @staticmethod
     def is_record(failure: PluginFailure) -> bool:

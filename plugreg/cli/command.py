@@ -49,7 +49,7 @@ class _WithExamples(click.Command):
         return option
 
 
-class Command(_WithExamples):
+class ShellCommand(_WithExamples):
     """A command: its function gets the session and returns an `Answer`, or None.
 
     Args:
@@ -71,7 +71,7 @@ class Group(_WithExamples, click.Group):
         examples: Lines of a shell that show its use.
     """
 
-    command_class = Command
+    command_class = ShellCommand
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Show the help where no command is given."""
@@ -131,7 +131,7 @@ def common_options(
     ]
 
 
-def command(name: str, examples: str, **settings: Any) -> Callable[[Function], Command]:
+def command(name: str, examples: str, **settings: Any) -> Callable[[Function], ShellCommand]:
     """Return a decorator that makes a command of a function, whose docstring is its help.
 
     Args:
@@ -139,7 +139,7 @@ def command(name: str, examples: str, **settings: Any) -> Callable[[Function], C
         examples: Lines of a shell that show its use.
         **settings: What else click takes.
     """
-    return click.command(name, cls=Command, examples=examples, **settings)
+    return click.command(name, cls=ShellCommand, examples=examples, **settings)
 
 
 def pass_session(function: Callable[..., R]) -> Callable[..., R]:
@@ -193,8 +193,8 @@ def _keep_json(ctx: click.Context, _param: click.Parameter, value: bool) -> bool
 
 
 __all__: Sequence[str] = (
-    "Command",
     "Group",
+    "ShellCommand",
     "command",
     "common_options",
     "consent_option",

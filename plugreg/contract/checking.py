@@ -8,7 +8,7 @@ from plugreg._support.slugs import canonical, near
 from plugreg.contract import codes
 from plugreg.contract.comparing import is_reached
 from plugreg.contract.projects import PluginProject
-from plugreg.contract.source import FoundFunction, PluginSource, SourceError, Sources
+from plugreg.contract.source import FoundFunction, PluginSource, SourceError, SourceFiles
 from plugreg.contract.types import NONE, TypeTerm, accepts, parse, union
 from plugreg.contract.values import ContractTerms, Finding, HookContract
 
@@ -29,7 +29,7 @@ def check(contract: ContractTerms, project: PluginProject) -> tuple[Finding, ...
         where = "pyproject.toml" if project.folder else "entry_points.txt"
         message = f"there is no entry point in the group {contract.group!r}"
         findings.append(codes.NO_ENTRY_POINT.at(where, message))
-    sources = Sources(contract.host, project.search, project.shown)
+    sources = SourceFiles(contract.host, project.search, project.shown)
     for name, value in project.entry_points.items():
         try:
             source = sources.read(value)

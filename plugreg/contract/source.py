@@ -63,7 +63,7 @@ class PluginSource(Frozen):
     is_complete: bool = True
 
 
-class Sources:
+class SourceFiles:
     """The modules of one project, each read once.
 
     Args:

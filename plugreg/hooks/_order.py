@@ -30,7 +30,7 @@ class OrderRequest(NamedTuple):
     after: tuple[str, ...] = ()
 
 
-class Constraint(NamedTuple):
+class OrderConstraint(NamedTuple):
     """The implementation at ``place`` must be before, or after, a plugin's.
 
     ``other`` is the name of that plugin. ``place`` is its place without any constraint.
@@ -48,7 +48,7 @@ class Order(NamedTuple):
     """
 
     places: tuple[int, ...]
-    cycles: tuple[tuple[Constraint, ...], ...]
+    cycles: tuple[tuple[OrderConstraint, ...], ...]
 
 
 class Position(NamedTuple):
@@ -97,7 +97,7 @@ def find_order(requests: Sequence[OrderRequest]) -> Order:
     places = [*range(len(requests))]
     following, preceding = _edges(constraints, at)
     valid = _sorted(places, following, preceding)
-    cycles: tuple[tuple[Constraint, ...], ...] = ()
+    cycles: tuple[tuple[OrderConstraint, ...], ...] = ()
     if len(valid) < len(places):
         cycles = _cycles(constraints, at, following, preceding)
         ignored = {constraint for cycle in cycles for constraint in cycle}
@@ -116,14 +116,14 @@ def find_order(requests: Sequence[OrderRequest]) -> Order:
     return Order(tuple(_sorted(places, following, preceding)), cycles)
 
 
-def _constraints(place: int, request: OrderRequest) -> list[Constraint]:
+def _constraints(place: int, request: OrderRequest) -> list[OrderConstraint]:
     return [
-        *(Constraint(place, "before", other) for other in request.before),
-        *(Constraint(place, "after", other) for other in request.after),
+        *(OrderConstraint(place, "before", other) for other in request.before),
+        *(OrderConstraint(place, "after", other) for other in request.after),
     ]
 
 
-def _edges(constraints: Iterable[Constraint], at: At) -> tuple[Edges, Edges]:
+def _edges(constraints: Iterable[OrderConstraint], at: At) -> tuple[Edges, Edges]:
     """Return the places after each place, and those before it."""
     following: dict[int, list[int]] = defaultdict(list)
     preceding: dict[int, list[int]] = defaultdict(list)
@@ -157,8 +157,8 @@ def _sorted(keys: Sequence[int], following: Edges, preceding: Edges) -> list[int
 
 
 def _cycles(
-    constraints: Sequence[Constraint], at: At, following: Edges, preceding: Edges
-) -> tuple[tuple[Constraint, ...], ...]:
+    constraints: Sequence[OrderConstraint], at: At, following: Edges, preceding: Edges
+) -> tuple[tuple[OrderConstraint, ...], ...]:
     """Return the constraints on cycles; cycles that share a place are one."""
     found = []
     done: set[int] = set()

@@ -20,7 +20,7 @@ from plugreg.storage import MemoryStorage
 from plugreg.testing.before import OldSettings, write_old, write_values
 from plugreg.testing.expecting import ExpectedFailure, describe
 from plugreg.testing.moments import TestTime
-from plugreg.testing.residue import Surroundings, ambient, changes, left_over, surroundings
+from plugreg.testing.residue import AmbientState, ambient, changes, left_over, surroundings
 
 if TYPE_CHECKING:
     from plugreg.api.access import Actor
@@ -254,7 +254,7 @@ class PluginHost:
             write_values(storage, slug, _object_of(given[slug]), values)
 
 
-def _ambient(before: Surroundings) -> frozenset[str]:
+def _ambient(before: AmbientState) -> frozenset[str]:
     return ambient(before, surroundings())
 
 

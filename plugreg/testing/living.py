@@ -23,7 +23,7 @@ from plugreg.settings.definition import SettingDefinition
 from plugreg.storage import MemoryStorage
 from plugreg.testing.before import OldSettings
 from plugreg.testing.host import PluginHost
-from plugreg.testing.observations import Observation
+from plugreg.testing.observations import Symptom
 from plugreg.testing.specs import declared_errors, strategy_of
 
 MakeHost = Callable[..., PluginHost]
@@ -40,7 +40,7 @@ _STAGES: Final = ((Stage.IMPORT, "K301"), (Stage.INIT, "K401"), (Stage.ACTIVATE,
 _SECRETS: Final = ("password", "passwd", "secret", "token", "api_key", "apikey", "private_key")
 
 
-def live(make_host: MakeHost, *, name: str, with_isolation: bool = True) -> tuple[Observation, ...]:
+def live(make_host: MakeHost, *, name: str, with_isolation: bool = True) -> tuple[Symptom, ...]:
     """Try the life of one plugin, and return what is wrong with it.
 
     Args:
@@ -48,7 +48,7 @@ def live(make_host: MakeHost, *, name: str, with_isolation: bool = True) -> tupl
         name: What the plugin is called in the findings, such as ``module:Class``.
         with_isolation: Whether it is tried in a process of its own, too.
     """
-    found: list[Observation] = []
+    found: list[Symptom] = []
     host = make_host(residue=True)
     try:
         record = host.registry.get(host.slug)
@@ -63,7 +63,7 @@ def live(make_host: MakeHost, *, name: str, with_isolation: bool = True) -> tupl
         left = host.close()
     marker = "after the plugin was switched off, "
     found += [
-        Observation("K403", name, fault.removeprefix(marker))
+        Symptom("K403", name, fault.removeprefix(marker))
         for fault in left
         if fault.startswith(marker)
     ]
@@ -78,39 +78,39 @@ def _failures(host: PluginHost) -> tuple[PluginFailure, ...]:
     return tuple(failure for failure in host.registry.errors if failure.slug == host.slug)
 
 
-def _failure_to_load(failure: PluginFailure, name: str) -> Observation:
+def _failure_to_load(failure: PluginFailure, name: str) -> Symptom:
     code = dict(_STAGES).get(failure.stage, "K400")
     if "is no plugin" in failure.message:
         code = "K400"
     if code == "K402" and failure.message.startswith("mixin 'settings'"):
         code = "K201"
-    return Observation(code, failure.place or name, failure.message)
+    return Symptom(code, failure.place or name, failure.message)
 
 
 # -- settings ------------------------------------------------------------------------------------
 
 
-def _settings(plugin: Any, name: str) -> Iterator[Observation]:
+def _settings(plugin: Any, name: str) -> Iterator[Symptom]:
     version = getattr(plugin, "SETTINGS_VERSION", 1)
     for attribute in ("SETTINGS", "USER_SETTINGS"):
         definitions, faults = parse_definitions(getattr(plugin, attribute, None), attribute)
         for fault in faults:
-            yield Observation("K201", name, fault)
+            yield Symptom("K201", name, fault)
         for key, definition in definitions.items():
             yield from _setting(f"{name} {attribute}[{key!r}]", key, definition)
     if type(version) is int and version > 1 and not _overrides(plugin, "migrate_settings"):
         message = f"SETTINGS_VERSION is {version}, and migrate_settings is not there"
-        yield Observation("K205", name, message)
+        yield Symptom("K205", name, message)
 
 
-def _setting(where: str, key: str, definition: SettingDefinition) -> Iterator[Observation]:
+def _setting(where: str, key: str, definition: SettingDefinition) -> Iterator[Symptom]:
     is_typed = definition.type is not None and definition.type is not str
     if is_typed and not definition.has_default and not definition.required:
-        yield Observation("K202", where, "it has a type, no default, and is not required")
+        yield Symptom("K202", where, "it has a type, no default, and is not required")
     if not definition.protected and any(word in key.lower() for word in _SECRETS):
-        yield Observation("K204", where, "its name is that of a secret, and it is not protected")
+        yield Symptom("K204", where, "its name is that of a secret, and it is not protected")
     if not str(definition.name).strip() or str(definition.name) == key:
-        yield Observation("K207", where, "it has no name for people")
+        yield Symptom("K207", where, "it has no name for people")
 
 
 def _overrides(plugin: Any, method: str) -> bool:
@@ -124,7 +124,7 @@ def _definitions(host: PluginHost) -> Mapping[str, SettingDefinition]:
     return parse_definitions(getattr(plugin, "SETTINGS", None), "SETTINGS")[0]
 
 
-def _misconfigured(make_host: MakeHost, name: str) -> Iterator[Observation]:
+def _misconfigured(make_host: MakeHost, name: str) -> Iterator[Symptom]:
     """Try values that do not fit any setting."""
     with _closed(make_host()) as host:
         keys = [key for key, found in _definitions(host).items() if not found.protected]
@@ -136,25 +136,25 @@ def _misconfigured(make_host: MakeHost, name: str) -> Iterator[Observation]:
         record = host.registry.get(host.slug)
         if record.state is not PluginState.ACTIVE:
             reason = next((failure.message for failure in _failures(host)), record.reason)
-            yield Observation("K206", name, f"it does not come into service: {reason}")
+            yield Symptom("K206", name, f"it does not come into service: {reason}")
 
 
 # -- life ----------------------------------------------------------------------------------------
 
 
-def _cycles(host: PluginHost, name: str) -> Iterator[Observation]:
+def _cycles(host: PluginHost, name: str) -> Iterator[Symptom]:
     slug = host.slug
     for cycle in range(CYCLES):
         before = len(host.failures)
         host.registry.deactivate(slug)
         for failure in host.failures[before:]:
-            yield Observation("K404", failure.place or name, failure.message)
+            yield Symptom("K404", failure.place or name, failure.message)
         before = len(host.failures)
         host.registry.activate(slug)
         if host.registry.get(slug).plugin is None:
             reason = "; ".join(failure.message for failure in host.failures[before:])
             message = f"it does not come into service a {_nth(cycle + 2)} time: {reason}"
-            yield Observation("K405", name, message)
+            yield Symptom("K405", name, message)
             return
 
 
@@ -165,7 +165,7 @@ def _nth(number: int) -> str:
 # -- calls ---------------------------------------------------------------------------------------
 
 
-def _calls(host: PluginHost, name: str) -> Iterator[Observation]:
+def _calls(host: PluginHost, name: str) -> Iterator[Symptom]:
     if host.registry.get(host.slug).plugin is None:
         return
     explained = host.registry.dispatch.explain
@@ -174,7 +174,7 @@ def _calls(host: PluginHost, name: str) -> Iterator[Observation]:
             yield from _hook(host, signature, name)
 
 
-def _hook(host: PluginHost, signature: HookSignature, name: str) -> Iterator[Observation]:
+def _hook(host: PluginHost, signature: HookSignature, name: str) -> Iterator[Symptom]:
     from hypothesis import HealthCheck, Phase, given, settings
 
     try:
@@ -208,7 +208,7 @@ def _hook(host: PluginHost, signature: HookSignature, name: str) -> Iterator[Obs
         except AssertionError:
             shown = ", ".join(f"{key}={value!r}" for key, value in last["arguments"].items())
             code, message = last["fault"]
-            yield Observation(code, where, f"{signature.name}({shown}) {message}")
+            yield Symptom(code, where, f"{signature.name}({shown}) {message}")
 
 
 def _judge(outcome: Any, declared: set[str], result: Any) -> tuple[str, str] | None:
@@ -247,14 +247,14 @@ def _adapter(annotation: Any) -> Any:
 # -- capabilities --------------------------------------------------------------------------------
 
 
-def _capabilities(host: PluginHost, name: str) -> Iterator[Observation]:
+def _capabilities(host: PluginHost, name: str) -> Iterator[Symptom]:
     registry = host.registry
     if registry.get(host.slug).plugin is None:
         return
     for task in registry.schedules.tasks():
         outcome = registry.schedules.run(task.name)
         if outcome.error is not None:
-            yield Observation("K503", f"{name} task {task.task.name!r}", _told(outcome.error))
+            yield Symptom("K503", f"{name} task {task.task.name!r}", _told(outcome.error))
     yield from _new(host, "K504", name, lambda: registry.events.emit("plugreg.check", check=True))
     for feature in FEATURE_GETTERS:
         yield from _new(host, "K505", name, _shower(host, feature))
@@ -265,17 +265,15 @@ def _shower(host: PluginHost, feature: str) -> Callable[[], object]:
     return lambda: host.registry.ui_features(feature, context={})
 
 
-def _new(
-    host: PluginHost, code: str, name: str, act: Callable[[], object]
-) -> Iterator[Observation]:
+def _new(host: PluginHost, code: str, name: str, act: Callable[[], object]) -> Iterator[Symptom]:
     """Do something, and yield the failures that it brings."""
     before = len(host.failures)
     act()
     for failure in host.failures[before:]:
-        yield Observation(code, failure.place or name, failure.message)
+        yield Symptom(code, failure.place or name, failure.message)
 
 
-def _assets(host: PluginHost, name: str) -> Iterator[Observation]:
+def _assets(host: PluginHost, name: str) -> Iterator[Symptom]:
     root = f"/static/plugins/{host.slug}/"
     sources = [host.registry.admin(host.slug).source]
     for feature in FEATURE_GETTERS:
@@ -288,7 +286,7 @@ def _assets(host: PluginHost, name: str) -> Iterator[Observation]:
             host.registry.assets(host.slug, path.removeprefix(root))
         except AssetNotFoundError:
             message = f"it names {source!r}, and there is no file static/{path.removeprefix(root)}"
-            yield Observation("K006", name, message)
+            yield Symptom("K006", name, message)
 
 
 def _told(error: BaseException) -> str:
@@ -310,7 +308,7 @@ class RefusingStorage(MemoryStorage):
         return super().transaction()
 
 
-def _refusing_store(make_host: MakeHost, name: str) -> Iterator[Observation]:
+def _refusing_store(make_host: MakeHost, name: str) -> Iterator[Symptom]:
     storage = RefusingStorage()
     with _closed(make_host(options={"storage": storage})) as host:
         if host.registry.get(host.slug).plugin is None:
@@ -320,12 +318,12 @@ def _refusing_store(make_host: MakeHost, name: str) -> Iterator[Observation]:
         try:
             for seen in _calls(host, name):
                 if seen not in before and "StorageUnavailableError" not in seen.message:
-                    yield Observation("K601", seen.where, seen.message)
+                    yield Symptom("K601", seen.where, seen.message)
         finally:
             storage.refuses = False
 
 
-def _secrets(make_host: MakeHost, name: str) -> Iterator[Observation]:
+def _secrets(make_host: MakeHost, name: str) -> Iterator[Symptom]:
     with _closed(make_host()) as host:
         keys = [key for key, found in _definitions(host).items() if found.protected]
     if not keys:
@@ -335,11 +333,11 @@ def _secrets(make_host: MakeHost, name: str) -> Iterator[Observation]:
             for signature in signatures(host.registry.manager):
                 for value in _results(host, signature):
                     if CANARY in repr(value):
-                        yield Observation("K602", f"{name} {signature.name}", "in its result")
+                        yield Symptom("K602", f"{name} {signature.name}", "in its result")
     except (SettingError, KeyError):
         return  # The secret must have another form.
     if CANARY in seen.getvalue():
-        yield Observation("K602", name, "in what it logs or prints")
+        yield Symptom("K602", name, "in what it logs or prints")
 
 
 def _results(host: PluginHost, signature: HookSignature) -> Iterator[Any]:
@@ -384,18 +382,18 @@ def _watched() -> Iterator[io.StringIO]:
         root.setLevel(level)
 
 
-def _isolated(make_host: MakeHost, name: str) -> Iterator[Observation]:
+def _isolated(make_host: MakeHost, name: str) -> Iterator[Symptom]:
     try:
         host = make_host(isolate=True)
     except (ImportError, MissingExtraError):
         return
     except (PlugregError, TypeError, ValueError) as error:
-        yield Observation("K701", name, str(error))
+        yield Symptom("K701", name, str(error))
         return
     with _closed(host):
         if host.registry.get(host.slug).state is not PluginState.ACTIVE:
             reason = "; ".join(failure.message for failure in _failures(host))
-            yield Observation("K701", name, reason)
+            yield Symptom("K701", name, reason)
 
 
 @contextmanager

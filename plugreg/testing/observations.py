@@ -8,7 +8,7 @@ from typing import Any
 from plugreg._support.frozen import NamedTuple
 
 
-class Observation(NamedTuple):
+class Symptom(NamedTuple):
     """One thing that was seen: the code of its check, where, and what, as a clause."""
 
     code: str
@@ -16,7 +16,7 @@ class Observation(NamedTuple):
     message: str
 
 
-def as_rows(observations: Iterable[Observation]) -> list[list[str]]:
+def as_rows(observations: Iterable[Symptom]) -> list[list[str]]:
     """Return observations as values that JSON can hold.
 
     Args:
@@ -25,10 +25,10 @@ def as_rows(observations: Iterable[Observation]) -> list[list[str]]:
     return [[*observation] for observation in observations]
 
 
-def from_rows(rows: Any) -> tuple[Observation, ...]:
+def from_rows(rows: Any) -> tuple[Symptom, ...]:
     """Return the observations that `as_rows` has made rows of.
 
     Args:
         rows: The rows.
     """
-    return tuple(Observation(*map(str, row)) for row in rows)
+    return tuple(Symptom(*map(str, row)) for row in rows)

@@ -12,7 +12,7 @@ from pathlib import Path
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.slugs import canonical, slug_fault, slugify
 from plugreg.contract.projects import PluginProject
-from plugreg.testing.observations import Observation
+from plugreg.testing.observations import Symptom
 
 _WANTED = (
     ("description", "summary", "a description, which hosts show"),
@@ -29,7 +29,7 @@ class ImportedName(NamedTuple):
     is_late: bool
 
 
-def metadata_faults(project: PluginProject) -> Iterator[Observation]:
+def metadata_faults(project: PluginProject) -> Iterator[Symptom]:
     """Yield what the metadata of a distribution lack.
 
     Args:
@@ -41,10 +41,10 @@ def metadata_faults(project: PluginProject) -> Iterator[Observation]:
     for source, built, what in _WANTED:
         name = built if project.is_built else source
         if not project.metadata.get(name) and not project.metadata.get(source):
-            yield Observation("K001", where, f"there is no {source!r}: {what}")
+            yield Symptom("K001", where, f"there is no {source!r}: {what}")
 
 
-def name_faults(project: PluginProject) -> Iterator[Observation]:
+def name_faults(project: PluginProject) -> Iterator[Symptom]:
     """Yield what is wrong with the names of entry points.
 
     Args:
@@ -55,13 +55,13 @@ def name_faults(project: PluginProject) -> Iterator[Observation]:
         slug = slugify(name)
         fault = slug_fault(slug, name)
         if fault is not None:
-            yield Observation("K002", where, fault)
+            yield Symptom("K002", where, fault)
         elif slug != name:
             message = f"entry point {name!r} gives the slug {slug!r}, by which hosts name it"
-            yield Observation("K002", where, message)
+            yield Symptom("K002", where, message)
 
 
-def import_faults(project: PluginProject, *, whole: bool = True) -> Iterator[Observation]:
+def import_faults(project: PluginProject, *, whole: bool = True) -> Iterator[Symptom]:
     """Yield imports of packages that are not required, and late imports of what is not there.
 
     Args:
@@ -81,11 +81,11 @@ def import_faults(project: PluginProject, *, whole: bool = True) -> Iterator[Obs
         is_there = bool(brought_by) or _is_there(top, project.search)
         if not is_there and found.is_late:
             message = f"{found.module!r} is imported when a function is called, and is not there"
-            yield Observation("K310", found.where, message)
+            yield Symptom("K310", found.where, message)
         elif brought_by and not brought_by & required:
             names = " or ".join(map(repr, sorted(brought_by)))
             message = f"{found.module!r} is imported, and {names} is not required"
-            yield Observation("K003", found.where, message)
+            yield Symptom("K003", found.where, message)
 
 
 def imports_of(project: PluginProject, *, whole: bool) -> Iterator[ImportedName]:

@@ -20,7 +20,7 @@ PATIENCE: Final = 2.0
 _IGNORED: Final = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION", "COLUMNS", "LINES")
 
 
-class Surroundings(NamedTuple):
+class AmbientState(NamedTuple):
     """The parts of a process that plugins change by mistake, at one moment."""
 
     threads: frozenset[threading.Thread]
@@ -34,9 +34,9 @@ class Surroundings(NamedTuple):
     finders: tuple[int, ...]
 
 
-def surroundings() -> Surroundings:
+def surroundings() -> AmbientState:
     """Return the surroundings of this moment; nothing is changed."""
-    return Surroundings(
+    return AmbientState(
         threads=frozenset(thread for thread in threading.enumerate() if not _is_ours(thread)),
         tasks=frozenset(_tasks()),
         handlers=frozenset(_handlers()),
@@ -49,7 +49,7 @@ def surroundings() -> Surroundings:
     )
 
 
-def changes(before: Surroundings, after: Surroundings) -> tuple[str, ...]:
+def changes(before: AmbientState, after: AmbientState) -> tuple[str, ...]:
     """Return what is in the later surroundings that was not in the earlier ones, as clauses.
 
     Args:
@@ -59,7 +59,7 @@ def changes(before: Surroundings, after: Surroundings) -> tuple[str, ...]:
     return (*_left(before, after), *_ambient(before, after))
 
 
-def _left(before: Surroundings, after: Surroundings) -> Iterator[str]:
+def _left(before: AmbientState, after: AmbientState) -> Iterator[str]:
     """Yield the things that somebody started and did not end."""
     for thread in sorted(after.threads - before.threads, key=lambda thread: thread.name):
         yield f"thread {thread.name!r} runs"
@@ -69,7 +69,7 @@ def _left(before: Surroundings, after: Surroundings) -> Iterator[str]:
         yield f"logger {logger!r} has a {kind} more"
 
 
-def _ambient(before: Surroundings, after: Surroundings) -> Iterator[str]:
+def _ambient(before: AmbientState, after: AmbientState) -> Iterator[str]:
     """Yield the settings of the process that are different."""
     if before.level != after.level:
         level = logging.getLevelName(after.level)
@@ -92,7 +92,7 @@ def _ambient(before: Surroundings, after: Surroundings) -> Iterator[str]:
         yield "sys.meta_path has changed"
 
 
-def ambient(before: Surroundings, after: Surroundings) -> frozenset[str]:
+def ambient(before: AmbientState, after: AmbientState) -> frozenset[str]:
     """Return the settings of the process that are different, as clauses.
 
     Args:
@@ -102,7 +102,7 @@ def ambient(before: Surroundings, after: Surroundings) -> frozenset[str]:
     return frozenset(_ambient(before, after))
 
 
-def left_over(before: Surroundings, changed: frozenset[str] | None = None) -> tuple[str, ...]:
+def left_over(before: AmbientState, changed: frozenset[str] | None = None) -> tuple[str, ...]:
     """Wait for threads to end, and return what is left since some moment.
 
     Args:
@@ -119,7 +119,7 @@ def left_over(before: Surroundings, changed: frozenset[str] | None = None) -> tu
     return (*_left(before, after), *kept)
 
 
-def _keys(found: Surroundings) -> set[str]:
+def _keys(found: AmbientState) -> set[str]:
     return {name for name, _ in found.environment}
 
 

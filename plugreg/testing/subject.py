@@ -16,7 +16,7 @@ from plugreg.exceptions import MissingExtraError
 from plugreg.testing import packaging
 from plugreg.testing.children import run_child
 from plugreg.testing.living import MakeHost, live
-from plugreg.testing.observations import Observation, from_rows
+from plugreg.testing.observations import Symptom, from_rows
 
 IMPORT_SECONDS: Final = 30.0
 LIFE_SECONDS: Final = 120.0
@@ -72,7 +72,7 @@ class Subject:
         return tuple(each for each in found if self.has_package or each.code not in of_package)
 
     @lazy
-    def packaged(self) -> tuple[Observation, ...]:
+    def packaged(self) -> tuple[Symptom, ...]:
         """What is seen of the distribution and of the imports in its sources."""
         names = (packaging.metadata_faults, packaging.name_faults) if self.has_package else ()
         found = [seen for look in names for seen in look(self.project)]
@@ -81,7 +81,7 @@ class Subject:
         return (*found, *(seen for seen in imports if seen.code not in of_package))
 
     @lazy
-    def imported(self) -> tuple[Observation, ...]:
+    def imported(self) -> tuple[Symptom, ...]:
         """What is seen when the plugin is imported in a child.
 
         A plugin that the host would not import, for its version, is not imported here.
@@ -91,26 +91,26 @@ class Subject:
         request = {"act": "import", "value": self.value}
         ended = run_child(request, self.search, IMPORT_SECONDS)
         if ended.answer is None:
-            return (Observation("K302", self.value, f"{ended.reason} {ended.output}".strip()),)
+            return (Symptom("K302", self.value, f"{ended.reason} {ended.output}".strip()),)
         answer = ended.answer
         found = []
         if answer["fault"]:
-            found.append(Observation(answer["code"], self.value, answer["fault"]))
+            found.append(Symptom(answer["code"], self.value, answer["fault"]))
         if answer["printed"].strip():
             first = answer["printed"].strip().splitlines()[0]
-            found.append(Observation("K303", self.value, f"it prints {first!r}"))
+            found.append(Symptom("K303", self.value, f"it prints {first!r}"))
         for clause in answer["changes"]:
-            found.append(Observation(_code_of(clause), self.value, clause))  # noqa: PERF401
+            found.append(Symptom(_code_of(clause), self.value, clause))  # noqa: PERF401
         if answer["seconds"] > SLOW:
             message = f"its import takes {answer['seconds']:.1f} s"
-            found.append(Observation("K308", self.value, message))
+            found.append(Symptom("K308", self.value, message))
         heavy = sorted(HEAVY & {*answer["modules"]})
         if heavy:
-            found.append(Observation("K309", self.value, f"it imports {', '.join(heavy)}"))
+            found.append(Symptom("K309", self.value, f"it imports {', '.join(heavy)}"))
         return tuple(found)
 
     @lazy
-    def lived(self) -> tuple[Observation, ...]:
+    def lived(self) -> tuple[Symptom, ...]:
         """What is seen when the plugin is switched on and off, called and misconfigured."""
         if not self._is_imported or any(seen.code in _ENDS for seen in self.imported):
             return ()  # There is no more to be seen.
@@ -133,7 +133,7 @@ class Subject:
             }
             ended = run_child(request, self.search, LIFE_SECONDS)
         if ended.answer is None:
-            return (Observation("K406", self.value, f"{ended.reason} {ended.output}".strip()),)
+            return (Symptom("K406", self.value, f"{ended.reason} {ended.output}".strip()),)
         return from_rows(ended.answer["seen"])
 
     @property
