@@ -65,6 +65,7 @@ class TestDoctor:
 
         assert done.code == 0
         assert "other users of this machine can use" in done.out
+        assert "see operator/repairs.md#p" in done.out
 
     def test_a_plugin_that_serves_with_a_fault(self, filled):
         """It is no error where the process serves it, as in that process itself."""

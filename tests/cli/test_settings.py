@@ -131,3 +131,15 @@ class TestSecrets:
         assert probed.run("settings", "discount", "set", "API_KEY", "--env", "SHOP_KEY").code == 0
         assert self.SECRET in probed.store.read_text()
         assert probed.run("settings", "discount", "set", "API_KEY", "--env", "NOPE").code == 2
+
+    def test_what_nobody_has_probed_is_not_shown_either(self, shop, monkeypatch):
+        """Where it is not known to be a secret, and was kept out of the arguments."""
+        shop.plugin("discount")
+        monkeypatch.setenv("SHOP_KEY", self.SECRET)
+
+        words = ("settings", "discount", "set", "API_KEY", "--env", "SHOP_KEY", "--json")
+        done = shop.run(*words)
+
+        assert done.code == 0
+        assert self.SECRET not in done.out + done.err
+        assert self.SECRET in shop.store.read_text()

@@ -161,6 +161,15 @@ class TestMoving:
         assert damaged.run("store", "copy", url).code == 4
         assert damaged.run("store", "copy", url, "--replace").code == 0
 
+    def test_an_export_over_a_file_is_for_its_owner_alone(self, shop, tmp_path):
+        """Whoever could read the file before."""
+        path = tmp_path / "backup.json"
+        path.touch(0o644)
+
+        assert shop.run("store", "export", str(path), "--secrets").code == 0
+
+        assert path.stat().st_mode & 0o777 == 0o600
+
     def test_export_and_import(self, shop, tmp_path):
         """What was exported is imported; protected values stay."""
         shop.plugin("discount")

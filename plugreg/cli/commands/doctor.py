@@ -174,5 +174,5 @@ def _lines(session: Session, row: dict[str, Any]) -> str:
     lines = [
         session.command + line.removeprefix("plugreg") if line.startswith("plugreg ") else line
         for line in commands
-    ]
+    ] or [f"see {action['url']} in the documentation" for action in row["actions"] if action["url"]]
     return head + "".join(f"      {printable(line)}\n" for line in lines)

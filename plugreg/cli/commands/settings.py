@@ -14,9 +14,11 @@ from plugreg.cli.faults import refused, usage
 from plugreg.cli.output import Answer
 from plugreg.cli.overview import setting_row
 from plugreg.cli.session import Session
+from plugreg.cli.tables import Row
 from plugreg.settings.view import SettingsView
 
 ACTIONS: Final = ("list", "get", "set", "unset", "schema")
+MASK: Final = "***"
 _HEADS: Final = ("key", "value", "layer", "locked", "type", "name")
 
 
@@ -84,7 +86,14 @@ def settings(
     else:
         value = _given_value(values, stdin=stdin, env=env, is_protected=is_protected)
     # An empty value means that there is none, so that the default is read again.
-    return _write(view, slug, {key: value}, "set" if value else "unset")
+    answer = _write(view, slug, {key: value}, "set" if value else "unset")
+    # Whoever keeps a value out of the arguments may know it for a secret before any probe does.
+    is_kept_out = bool(value) and not values
+    return answer if not is_kept_out else answer._replace(rows=[*map(_masked, answer.rows)])
+
+
+def _masked(row: Row) -> Row:
+    return {**row, "value": MASK}
 
 
 def _check_name(view: SettingsView, key: str) -> None:

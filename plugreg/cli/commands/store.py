@@ -199,6 +199,9 @@ def export(session: Session, file: str | None, *, secrets: bool) -> Answer:
     # What may hold secrets is for its owner alone, from its first byte on.
     path = Path(str(file))
     path.touch(mode=0o600)
+    if path.is_file():
+        # It may have been there before, for others to read.
+        path.chmod(0o600)
     path.write_text(text, encoding="utf-8")
     return Answer("files", [{"path": file}], columns={"path": "PATH"}, text=f"{file}\n")
 
