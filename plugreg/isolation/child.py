@@ -209,6 +209,7 @@ class Server:
         number, _, name, version = head.split(b" ")
         try:
             self._link.wait_for(int(version))
+            self._begin_call()
             kind, result = VALUE, await self.service.async_hooks[name](value)
         except asyncio.CancelledError:
             raise

@@ -116,11 +116,13 @@ class Line:
         Python's own time limit of a socket costs three calls of the system for each operation.
         """
         if seconds != self._seconds:
-            whole, rest = divmod(seconds, 1)
-            value = struct.pack("@ll", int(whole), max(int(rest * 1_000_000), 1))
-            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                self.sock.setsockopt(socket.SOL_SOCKET, option, value)
+            self.limit_sending(seconds)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
             self._seconds = seconds
+
+    def limit_sending(self, seconds: float) -> None:
+        """Let no operation that sends wait longer than that."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(seconds))
 
     def send(self, body: bytes) -> None:
         """Send a frame. Raises TimeoutError if the other side takes nothing for too long."""
@@ -190,3 +192,8 @@ class Line:
         if not count:
             raise EOFError
         return self._reader.took(count)
+
+
+def _timeval(seconds: float) -> bytes:
+    whole, rest = divmod(seconds, 1)
+    return struct.pack("@ll", int(whole), max(int(rest * 1_000_000), 1))

@@ -98,8 +98,7 @@ class LinePool:
         """Give idle lines to those that wait, or close them."""
         with self._lock:
             if self._is_closed:
-                for line in self._idle:
-                    line.close()
+                self._close_idle()
                 return
             while self._waiters:
                 try:
@@ -123,9 +122,15 @@ class LinePool:
         """Close the free lines, and let nobody wait; other lines close when they are back."""
         with self._lock:
             self._is_closed = True
-            idle, self._idle = self._idle, []
+            self._close_idle()
             waiters, self._waiters = self._waiters, deque()
-        for line in idle:
-            line.close()
         for waiter in waiters:
             waiter(None)
+
+    def _close_idle(self) -> None:
+        # One by one off the list, from which a call may take a line at any time.
+        with suppress(IndexError):
+            while True:
+                line = self._idle.pop()
+                self._lines.discard(line)
+                line.close()

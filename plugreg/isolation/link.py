@@ -60,7 +60,12 @@ class HostLink:
                 return
 
     def ask(self, what: str, /, **data: Any) -> Any:
-        """Ask the host, and wait for the answer. Raises the host's exception."""
+        """Ask the host, and wait for the answer. Raises the host's exception.
+
+        Raises ConnectionError in a forked process, which has no host.
+        """
+        if os.getpid() != self._process:
+            raise ConnectionError(f"a process that the plugin has forked cannot ask for {what!r}")
         number = next(self._numbers)
         asked = self._asked[number] = _Asked()
         self.send(ask=number, what=what, **data)

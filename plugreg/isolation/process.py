@@ -55,13 +55,17 @@ class ChildProcess:
         ended: Set when nothing of the process is left.
         exitcode: Exit code, negative for a signal; None before the end.
         reason: Why the host has killed it, or an empty string.
+        version: Number of the values that it was sent last.
+        values: Those values, as `Surroundings.values` has them; they change under ``updating``.
         stage: What the process said that it is about to do.
         sync: The lines for synchronous calls, as many as there are workers.
         side: The lines for calls that are part of another one, or must not wait for any.
         more: The lines for async calls.
     """
 
-    def __init__(self, program: Program, listener: Listener, *, name: str, workers: int) -> None:
+    def __init__(
+        self, program: Program, listener: Listener, *, name: str, workers: int, seconds: float
+    ) -> None:
         control, far_control = socket.socketpair()
         calls, far_calls = socket.socketpair()
         self.exitcode: int | None = None
@@ -76,7 +80,10 @@ class ChildProcess:
         self._tail: deque[bytes] = deque()
         self._owner = os.getpid()
         self._control = Line(control)
-        self._sent_version = 0
+        self._control.limit_sending(seconds)
+        self.updating: Final = Lock()
+        self.version = 0
+        self.values: tuple[object, object] = (None, None)
         with far_control, far_calls:
             try:
                 self._process = start(
@@ -124,7 +131,10 @@ class ChildProcess:
         return -self.exitcode if self.exitcode is not None and self.exitcode < 0 else None
 
     def send(self, data: bytes, descriptor: int | None = None) -> None:
-        """Send a message over the control line. A process that does not take it is killed."""
+        """Send a message over the control line.
+
+        A process that takes nothing for as long as a call may take is killed.
+        """
         with self._sending:
             sock = self._control.sock
             try:
@@ -138,7 +148,7 @@ class ChildProcess:
                 self.kill("it does not take what the host sends")
 
     def send_values(self, version: int, data: bytes) -> None:
-        """Send the values that hold now, unless newer ones were sent."""
+        """Send the values that hold now."""
         self.send(b"values %d %b" % (version, data))
 
     def on_end(self, callback: Callable[[], object]) -> None:
@@ -169,8 +179,11 @@ class ChildProcess:
             grace: Seconds that calls may still take.
         """
         self.is_usable = False
-        wait_until(lambda: self.ended.is_set() or not self._is_busy, grace)
+        deadline = time.monotonic() + grace
+        self._wait_for_calls(deadline)
         self._close_lines()
+        # A call may have taken a line just before.
+        self._wait_for_calls(deadline)
         # The guardian sees that, and gives the plugin's process a moment to end by itself.
         with suppress(OSError):
             self._control.sock.shutdown(socket.SHUT_WR)
@@ -204,6 +217,10 @@ class ChildProcess:
                 self.stop(GRACE)
                 return
             left = max(left, 0.05)
+
+    def _wait_for_calls(self, deadline: float) -> None:
+        left = max(deadline - time.monotonic(), 0)
+        wait_until(lambda: self.ended.is_set() or not self._is_busy, left)
 
     def _close_lines(self) -> None:
         for pool in self._pools:

@@ -108,12 +108,11 @@ class RemotePlugin:
         # The threads that listen to the process must not keep the registry alive.
         self._context = ref(context)
         self._activated = activated
-        running = self._state.get()
-        running.values = self._around.values()
-        self._begin = make(self._around.mirrored())
-        child = running.child
+        child = self._state.get().child
         if child is None:
             raise self._died(None)
+        child.values = self._around.values()
+        self._begin = make(self._around.mirrored())
         self._send_begin(child)
 
     def release(self) -> None:
@@ -204,7 +203,7 @@ class RemotePlugin:
             if child is None or not child.is_usable:
                 child = self._ensure(running) if asking is None else _fail(self._died(asking))
             pool = child.side if is_side or asking is not None else child.sync
-            version = self._version(running, child)
+            version = self._version(child)
             try:
                 line = pool.wait()
                 break
@@ -244,7 +243,7 @@ class RemotePlugin:
             if child is None or not child.is_usable:
                 child = await waits.in_thread(partial(self._ensure, running))
             pool = child.more if is_async else child.sync
-            version = self._version(running, child)
+            version = await self._aversion(child)
             try:
                 line = await waits.free_line(pool)
                 break
@@ -290,18 +289,24 @@ class RemotePlugin:
         child.ended.wait(2 * GRACE)
         raise self._died(child)
 
-    def _version(self, running: Running, child: ChildProcess) -> int:
+    def _version(self, child: ChildProcess) -> int:
         """Return the version of the values that hold now; they are sent if they are new."""
         values = self._around.values()
-        known = running.values
-        if values[0] is known[0] and values[1] is known[1]:
-            return running.version
-        with running.sending:
-            running.values = values
-            running.version += 1
-            version = running.version
-            child.send_values(version, pickle.dumps(self._around.mirrored()))
-        return version
+        if _are_known(values, child):
+            return child.version
+        with child.updating:
+            if not _are_known(values, child):
+                child.version += 1
+                child.send_values(child.version, pickle.dumps(self._around.mirrored()))
+                # Only now: a call that finds them known is not to begin with the version before.
+                child.values = values
+            return child.version
+
+    async def _aversion(self, child: ChildProcess) -> int:
+        """Do the same from a coroutine: a process may take long to take in new values."""
+        if _are_known(self._around.values(), child):
+            return child.version
+        return await waits.in_thread(partial(self._version, child))
 
     def _wait_for_end(self, child: ChildProcess, error: BaseException) -> None:
         if isinstance(error, BrokenFrameError):
@@ -341,7 +346,7 @@ class RemotePlugin:
                 raise IsolationError(
                     self.slug, f"it cannot be loaded again: {''.join(map(str, reason))}"
                 )
-            running.values = self._around.values()
+            child.values = self._around.values()
             self._begin = self._begin._replace(mirrored=self._around.mirrored())
             try:
                 self._send_begin(child)
@@ -362,6 +367,7 @@ class RemotePlugin:
             Listener(self._log, self._asked, self._ended),
             name=self.slug,
             workers=options.workers,
+            seconds=options.timeout,
         )
         try:
             answered = self._first_call(child, LOAD, "plugin", pickle.dumps(self._load))
@@ -374,7 +380,6 @@ class RemotePlugin:
                 error.stage = child.stage or "import"  # type: ignore[union-attr]
             raise
         running.restarts += 1
-        running.version = 0
         if options.idle is not None:
             child.end_when_idle(options.idle)
         return child, description
@@ -429,10 +434,15 @@ class RemotePlugin:
         with Guard() as guard:
             context = None if self._context is None else self._context()
             reply["value"] = carry_out(message, context, self.options, self._around)
-            reply["version"] = self._version(running, child)
+            reply["version"] = self._version(child)
         if guard.error is not None:
             reply["error"] = error_to_data(guard.error)
         child.send(json.dumps(reply).encode())
+
+
+def _are_known(values: tuple[object, object], child: ChildProcess) -> bool:
+    known = child.values
+    return values[0] is known[0] and values[1] is known[1]
 
 
 def _fail(error: Exception) -> NoReturn:
@@ -448,6 +458,8 @@ def _drain(child: ChildProcess, pool: LinePool, line: Line, deadline: float) -> 
         child.kill("a call that was cancelled did not end")
         pool.drop(line)
     except (EOFError, OSError):
+        # Those that wait for the line would wait for ever, should the process live on.
+        child.kill("it has closed the connection")
         pool.drop(line)
     else:
         pool.put_back(line)

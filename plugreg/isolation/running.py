@@ -61,11 +61,8 @@ class Running:
 
     def __init__(self) -> None:
         self.lock = Lock()
-        self.sending = Lock()
         self.child: ChildProcess | None = None
         self.restarts = -1
-        self.version = 0
-        self.values: tuple[object, object] = (None, None)
         self.asking = threading.local()
 
 

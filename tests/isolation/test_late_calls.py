@@ -1,0 +1,186 @@
+"""Calls that meet the end of a process, one that takes nothing, or one that is another by now."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from typing import Any
+
+import pytest
+
+from plugreg.isolation import Isolated
+
+VICTIM = """
+import os, sys, time
+from plugreg import Plugin, hookimpl
+
+class Victim(Plugin):
+    @hookimpl
+    def act(self, what):
+        if what == "die":
+            os._exit(1)
+        if what == "fork":
+            process = os.fork()
+            if process == 0:
+                try:
+                    self.set_metadata({"word": "forked"})
+                except ConnectionError:
+                    os._exit(7)
+                os._exit(8)
+            return str(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+        if what.startswith("close "):
+            while not os.path.exists(what[6:]):
+                time.sleep(0.01)
+            frame = sys._getframe()
+            while "line" not in frame.f_locals:
+                frame = frame.f_back
+            frame.f_locals["line"].sock.shutdown(2)
+            time.sleep(1000)
+        if what == "work":
+            time.sleep(2.5)
+        return str(self.get_metadata().get("word"))
+
+    @hookimpl
+    async def aact(self, what):
+        end = time.process_time() + 0.7
+        while what == "work" and time.process_time() < end:
+            pass
+        return what
+"""
+
+
+@pytest.fixture
+def opened(host: Any) -> Any:
+    """Give a registry whose calls may take a second."""
+    host.write("victim", VICTIM)
+    return host.open({"victim": Isolated(timeout=1.0)})
+
+
+def _remote(registry: Any) -> Any:
+    return vars(registry.get("victim").plugin)["_plugreg_remote"]
+
+
+def test_values_for_an_ended_process(host: Any) -> None:
+    """A call that still had the process before does not keep values from the one of now."""
+    host.write("victim", VICTIM)
+    registry = host.open()
+    remote = _remote(registry)
+    before = remote._state.get().child
+    registry.outcomes(host.hooks.act, what="die")
+    assert registry.call(host.hooks.act, what="read") == ["None"]
+
+    registry.set_metadata("victim", {"word": "tea"})
+    remote._version(before)
+
+    assert registry.call(host.hooks.act, what="read") == ["tea"]
+
+
+def test_values_for_a_stopped_process(opened: Any, host: Any) -> None:
+    """A process that takes no values is killed after the time of a call, and nobody hangs."""
+    pid = opened.get("victim").process.pid
+    os.kill(pid, signal.SIGSTOP)
+    opened.set_metadata("victim", {"word": "x" * 260_000})
+    found: list[Any] = []
+    caller = threading.Thread(
+        target=lambda: found.extend(opened.outcomes(host.hooks.act, what="read")), daemon=True
+    )
+    caller.start()
+    caller.join(host.wait)
+    is_stuck = caller.is_alive()
+    if is_stuck:
+        os.kill(pid, signal.SIGKILL)
+        caller.join()
+    assert not is_stuck
+    assert opened.get("victim").process.pid != pid
+
+
+def test_the_event_loop_goes_on_while_values_are_sent(host: Any) -> None:
+    """A process that takes no values does not hold up the loop of a coroutine that calls it."""
+    host.write("victim", VICTIM)
+    registry = host.open({"victim": Isolated(timeout=host.wait)})
+    pid = registry.get("victim").process.pid
+    os.kill(pid, signal.SIGSTOP)
+    registry.set_metadata("victim", {"word": "x" * 260_000})
+
+    async def run() -> list[Any]:
+        call = asyncio.ensure_future(registry.acall(host.hooks.aact, what="read"))
+        # It gets as far as it can before the process may go on.
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        os.kill(pid, signal.SIGCONT)
+        return await call
+
+    assert asyncio.run(run()) == ["read"]
+
+
+def test_end_in_the_moment_of_a_call(host: Any) -> None:
+    """A call that gets its line just when the process is to end is still answered."""
+    host.write("victim", VICTIM)
+    registry = host.open()
+    remote = _remote(registry)
+    child = remote._state.get().child
+    close, taken = child._close_lines, []
+
+    def close_late() -> None:
+        if not taken:
+            taken.append(child.sync.wait())
+        close()
+
+    child._close_lines = close_late
+    end = threading.Thread(target=child.stop, args=(host.wait,))
+    end.start()
+    assert host.eventually(lambda: taken)
+    line = taken[0]
+    line.send(b'99 hook act 0\n["work"]')
+    assert line.receive() == b'99 value\n"None"'
+    child.sync.put_back(line)
+    end.join()
+    assert child.ended.is_set()
+
+
+def test_time_of_async_calls(host: Any) -> None:
+    """The CPU time of each async call counts by itself."""
+    host.write("victim", VICTIM)
+    registry = host.open({"victim": Isolated(timeout=host.wait, cpu_seconds=1)})
+    for _ in range(4):
+        outcomes = asyncio.run(registry.acall(host.hooks.aact, what="work"))
+        assert outcomes == ["work"]
+    assert registry.get("victim").process.restarts == 0
+
+
+def test_forked_process_of_the_plugin(host: Any) -> None:
+    """A process that the plugin forks is told that it has no host, and does not wait for it."""
+    host.write("victim", VICTIM)
+    registry = host.open()
+    assert registry.call(host.hooks.act, what="fork") == ["7"]
+    assert registry.metadata("victim") == {}
+
+
+def test_cancelled_call_of_a_closed_line(host: Any) -> None:
+    """Who waits for the line of a cancelled call is served though the plugin closes that line."""
+    host.write("victim", VICTIM)
+    registry = host.open()
+    remote = _remote(registry)
+    child = remote._state.get().child
+
+    go = host.folder / "go"
+
+    async def run() -> None:
+        call = asyncio.ensure_future(registry.acall(host.hooks.act, what=f"close {go}"))
+        assert await asyncio.to_thread(host.eventually, lambda: child.sync.is_busy)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    asyncio.run(run())
+    found: list[Any] = []
+    caller = threading.Thread(
+        target=lambda: found.extend(registry.call(host.hooks.act, what="read")), daemon=True
+    )
+    caller.start()
+    assert host.eventually(lambda: child.sync._waiters)
+    go.touch()
+    caller.join(host.wait)
+    assert found == ["None"]
