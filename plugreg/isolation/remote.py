@@ -13,7 +13,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from weakref import ReferenceType, ref
 
-from plugreg._support.guard import Guard
+from plugreg._support.guard import Guard, explain
 from plugreg._support.lazy import PerProcess
 from plugreg._support.process import GRACE
 from plugreg.exceptions import (
@@ -327,6 +327,11 @@ class RemotePlugin:
             reason=child.reason,
         )
 
+    def _not_again(self, what: str, message: str) -> PluginDiedError:
+        return PluginDiedError(
+            self.slug, reason=f"it ended before, and cannot be {what} again: {message}"
+        )
+
     # -- starting ----------------------------------------------------------------------------
 
     def _ensure(self, running: Running) -> ChildProcess:
@@ -343,9 +348,7 @@ class RemotePlugin:
             if "held" in description:
                 child.kill("it does not load the plugin any more")
                 reason = [row["message"] for row in description["failures"]][-1:]
-                raise IsolationError(
-                    self.slug, f"it cannot be loaded again: {''.join(map(str, reason))}"
-                )
+                raise self._not_again("loaded", "".join(map(str, reason)))
             child.values = self._around.values()
             self._begin = self._begin._replace(mirrored=self._around.mirrored())
             try:
@@ -353,9 +356,14 @@ class RemotePlugin:
                 if self._activated is not None:
                     value = pack(self._activated, (), {})
                     self._first_call(child, HOOK, self._activated.name, value)
-            except BaseException:
+            except BaseException as error:
                 child.kill("it cannot be activated again")
-                raise
+                # Others say nothing of a process, and so would start one at each call.
+                if type(error) in (PluginDiedError, PluginTimeoutError) or not isinstance(
+                    error, Exception
+                ):
+                    raise
+                raise self._not_again("activated", explain(error).message) from error
             running.child = child
             return child
 

@@ -184,3 +184,34 @@ def test_cancelled_call_of_a_closed_line(host: Any) -> None:
     go.touch()
     caller.join(host.wait)
     assert found == ["None"]
+
+
+FRAGILE = """
+import os, pathlib
+from plugreg import hookimpl
+
+folder = pathlib.Path(__file__).parent
+starts = folder / "starts"
+
+@hookimpl
+def plugreg_activated():
+    with starts.open("a") as file:
+        file.write("x")
+    if (folder / "broken").exists():
+        raise ValueError("no such disk")
+
+@hookimpl
+def act(what):
+    os._exit(1)
+"""
+
+
+def test_no_storm_of_starts(host: Any) -> None:
+    """A plugin that cannot be activated again has its circuit opened, as one that dies."""
+    host.write("victim", FRAGILE)
+    registry = host.open()
+    registry.outcomes(host.hooks.act, what="die")
+    (host.folder / "broken").touch()
+    outcomes = [registry.outcomes(host.hooks.act, what="x") for _ in range(12)]
+    assert "ValueError: no such disk" in str(outcomes[0][0].error)
+    assert len((host.folder / "starts").read_text()) <= 7
