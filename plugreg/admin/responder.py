@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from hashlib import blake2b
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
@@ -29,8 +28,10 @@ from plugreg.api.http import (
     check_site,
     log_fault,
     read_request,
+    with_head,
 )
 from plugreg.api.operations import refusal_of
+from plugreg.api.plugin_api import ExtendedPluginAPI
 from plugreg.exceptions import PlugregError
 
 POLICY: Final = (
@@ -67,7 +68,7 @@ class AdminResponder(Responder):
 
     def __init__(self, registry: Served, options: AdminPage) -> None:
         super().__init__(registry)
-        self._extended = _extend(self.api)
+        self._extended, self._plain = _extend(self.api), _reduce(self.api)
         self._options = options
         self._templates = Templates(options)
         self._signer = Signer(self.api.registry)
@@ -109,8 +110,9 @@ class AdminResponder(Responder):
             if request.path.startswith(_STATIC):
                 return self._answer_static(request)
             if request.path == PAGE_PATH:
-                query = f"?{request.query.decode('ascii', 'replace')}" if request.query else ""
-                return _response(308, {"Location": visit.root + query})
+                # What a client sends unquoted is no part of a header.
+                query = quote(request.query, safe="!$%&'()*+,-./:;=?@_~")
+                return _response(308, {"Location": visit.root + (f"?{query}" if query else "")})
             return self._answer_visit(visit, self._show(visit))
         except PlugregError as error:
             return self._answer_refusal(visit, refusal_of(error))
@@ -123,7 +125,7 @@ class AdminResponder(Responder):
         language = self._options.language or choose(request.header("accept-language"))
         return Visit(
             api=self._extended,
-            without_store=self.api,
+            without_store=self._plain,
             actor=actor if type(actor) is Actor else Actor.anonymous(),
             request=request,
             root=_root_of(request),
@@ -144,7 +146,7 @@ class AdminResponder(Responder):
             raise NotFoundError
         wanted = "GET" if request.method == "HEAD" else request.method
         if wanted not in methods:
-            raise MethodNotAllowedError(request.method, sorted({"HEAD", *methods}))
+            raise MethodNotAllowedError(request.method, with_head(methods))
         show, operation = methods[wanted]
         access = access_of(self._extended, operation)
         if access is None:
@@ -159,10 +161,10 @@ class AdminResponder(Responder):
     def _read_fields(self, visit: Visit) -> Mapping[str, str]:
         """Return the fields of a form that has a valid token. Raises APIError."""
         given = read_request(visit.request)
-        fields = given if isinstance(given, dict) else {}
-        fields = {name: value for name, value in fields.items() if isinstance(value, str)}
+        pairs = given.items() if isinstance(given, dict) else ()
+        sent = {name: value for name, value in pairs if isinstance(value, str)}
         if visit.request.token is None and not self._signer.accepts(
-            visit.actor, fields.pop(TOKEN_FIELD, "")
+            visit.actor, sent.pop(TOKEN_FIELD, "")
         ):
             raise PermissionDeniedError(
                 visit.text(
@@ -170,7 +172,7 @@ class AdminResponder(Responder):
                     "Go back, load the page again, and send it once more."
                 )
             )
-        return fields
+        return sent
 
     # -- answers -----------------------------------------------------------------------------
 
@@ -179,7 +181,7 @@ class AdminResponder(Responder):
             return self._render(visit, answer)
         headers = {"Location": answer.address}
         if answer.message is not None:
-            sealed = self._signer.seal(visit.actor, answer.message)
+            sealed = self._signer.seal(visit.actor, answer.message.shortened())
             headers["Set-Cookie"] = _cookie(visit, sealed, MESSAGE_AGE)
         return _response(303, headers)
 
@@ -215,13 +217,12 @@ class AdminResponder(Responder):
 
     def _message_of(self, visit: Visit) -> Message | None:
         """Return the message that the last change has left for this visit."""
-        try:
-            morsel = SimpleCookie(visit.request.header("cookie")).get(_COOKIE)
-        except CookieError:
+        # The standard library's reader gives up all cookies for one of the host's that is odd.
+        sent = (pair.strip() for pair in visit.request.header("cookie").split(";"))
+        sealed = next((p[len(_COOKIE) + 1 :] for p in sent if p.startswith(f"{_COOKIE}=")), None)
+        if sealed is None or not visit.actor.is_authenticated:
             return None
-        if morsel is None or not visit.actor.is_authenticated:
-            return None
-        found = self._signer.unseal(visit.actor, morsel.value)
+        found = self._signer.unseal(visit.actor, sealed)
         return None if found is None else Message(found[0], found[1], tuple(found[2]))
 
     def _answer_static(self, request: Request) -> Response:
@@ -242,6 +243,16 @@ def _extend(api: PluginAPI) -> PluginAPI:
     return api if api.extended else replace(api, extended=True)
 
 
+def _reduce(api: PluginAPI) -> PluginAPI:
+    """Return the same API without the operations that read the store for each plugin."""
+    if not isinstance(api, ExtendedPluginAPI):
+        return api
+    plain: Any = next(each for each in type(api).__mro__ if not issubclass(each, ExtendedPluginAPI))
+    options = {each.name: getattr(api, each.name) for each in fields(api) if each.init}
+    made: PluginAPI = plain(**{**options, "extended": False})
+    return made
+
+
 def _response(status: int, headers: Mapping[str, str], body: bytes = b"") -> Response:
     length = {} if status == 304 else {"Content-Length": str(len(body))}
     common = {**dict(_HEADERS), "Cache-Control": "no-store", **length}
@@ -260,7 +271,8 @@ def _root_of(request: Request) -> str:
         path = unquote(urlsplit(request.url).path)
     except ValueError:
         path = request.path
-    return quote(path.removesuffix(request.path) + PAGE_PATH) + "/"
+    # Two slashes at its begin would make another host of it.
+    return "/" + quote(path.removesuffix(request.path) + PAGE_PATH).lstrip("/") + "/"
 
 
 def _read_static(name: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
@@ -16,6 +17,9 @@ from plugreg.records import EMPTY
 MOST_LINES: Final = 8
 """The most lines of a message, which travels in a cookie."""
 
+MOST_BYTES: Final = 2400
+"""The most bytes of a message as JSON, of which its cookie makes a third more."""
+
 
 class Message(NamedTuple):
     """What came of a change, in words that name the plugin.
@@ -29,6 +33,18 @@ class Message(NamedTuple):
     role: Literal["status", "alert"]
     text: str
     lines: tuple[str, ...] = ()
+
+    def shortened(self) -> Message:
+        """Return what of it a cookie has room for: the sentence first, then whole lines.
+
+        Browsers drop a cookie of more than 4096 bytes, and the message with it.
+        """
+        text, room = _cut(self.text, MOST_BYTES)
+        lines = []
+        for line in self.lines:
+            shown, room = _cut(line, room)
+            lines.append(shown)
+        return Message(self.role, text, tuple(line for line in lines if line))
 
 
 class Screen(NamedTuple):
@@ -130,6 +146,16 @@ class Visit(Frozen):
         path, _, query = (self.fields.get("back") or self.query.get("back", "")).partition("?")
         pairs = parse_qsl(query)
         return quote(path) + (f"?{urlencode(pairs)}" if pairs else "")
+
+
+def _cut(words: str, room: int) -> tuple[str, int]:
+    """Return the begin of *words* that fits in JSON of so many bytes, and the room left."""
+    for length, character in enumerate(words):
+        size = len(json.dumps(character)) - 2
+        if size > room - 6:  # The ellipsis is six bytes of JSON.
+            return f"{words[:length]}…" if length else "", 0
+        room -= size
+    return words, room
 
 
 def access_of(api: PluginAPI, operation: str) -> Access | None:

@@ -298,18 +298,23 @@ def _choose(methods: Mapping[str, Any], method: str) -> Any:
     """Return the item of a method; HEAD is GET. Raises MethodNotAllowedError."""
     wanted = "GET" if method == "HEAD" else method
     if wanted not in methods:
-        raise errors.MethodNotAllowedError(method, _with_head(methods))
+        raise errors.MethodNotAllowedError(method, with_head(methods))
     return methods[wanted]
 
 
-def _with_head(methods: Collection[str]) -> list[str]:
+def with_head(methods: Collection[str]) -> list[str]:
+    """Return methods in order, with HEAD where GET is.
+
+    Args:
+        methods: The methods.
+    """
     return sorted({*methods, *(["HEAD"] if "GET" in methods else [])})
 
 
 def _answer_options(methods: Mapping[str, Operation[Any]], actor: Actor) -> Response:
     """Answer OPTIONS with the operations that this actor may use at a path, and no others."""
     usable = [operation for operation in methods.values() if operation.access.allows(actor)]
-    allow = _with_head(["OPTIONS", *(operation.method for operation in usable)])
+    allow = with_head(["OPTIONS", *(operation.method for operation in usable)])
     described = describe_forms(next(iter(methods.values())).path, usable)
     return _json(200, described, {"Allow": ", ".join(allow)})
 

@@ -76,6 +76,27 @@ def test_what_is_installed_can_be_rolled_back(screen, shop, folder_installer):
     assert "rollback" in page.doc.text
 
 
+@pytest.mark.parametrize("number", ["", "x", "-1", "9" * 5000])
+def test_only_a_generation_that_is_named_serves_again(screen, shop, folder_installer, number):
+    """Where the form names none, no other is chosen, and the answer is no success."""
+    ended(screen.press("Plan", requirement="shop-tea").press("Install"))
+    folder_installer.ready["shop-tea"] = ("2.0", {"tea": "page_tea:Tea"}, TEA)
+    ended(screen.press("Plan", requirement="shop-tea==2.0").press("Install"))
+    token = screen.visitor("install/").doc.tags_of("csrf_token")["value"]
+    fields = {"csrf_token": token, "generation": number}
+    page = screen.visitor.post("/admin/install/rollback/", fields)
+
+    assert "nothing was changed" in page.doc.roles["alert"][0]
+    assert "2 ✓ serves" in page.doc.text
+
+
+def test_credentials_are_in_no_address(screen):
+    """Addresses are logged; what was typed stands in the form alone."""
+    plan = screen.press("Plan", requirement="shop-tea @ https://me:hush@git.example/tea.whl")
+
+    assert not [address for _, address in plan.doc.links if "hush" in address]
+
+
 def test_a_requirement_that_is_none_is_refused_beside_its_field(screen):
     """The field keeps what was typed, is marked, and is described by the reason."""
     for typed in ("", "not a requirement at all", "shop-coffee"):

@@ -16,6 +16,9 @@ from plugreg.install.installer import Progress
 MOST_ENTRIES: Final = 50
 """The most entries of the audit that are shown."""
 
+MOST_DIGITS: Final = 9
+"""The most digits of a generation's number."""
+
 MOST_PLANS: Final = 20
 """The most plans that a process remembers until they are confirmed."""
 
@@ -49,7 +52,9 @@ def plan(visit: Visit) -> Screen:
     while len(visit.plans) >= MOST_PLANS:
         visit.plans.pop(next(iter(visit.plans)), None)
     visit.plans[digest] = found
-    return Screen("plan.html", {"plan": found, "requirement": requirement, "digest": digest})
+    values = {"plan": found, "requirement": requirement, "digest": digest}
+    # Addresses are written to logs, where credentials have no place.
+    return Screen("plan.html", {**values, "again": masked(requirement)})
 
 
 def start(visit: Visit) -> Redirect:
@@ -102,9 +107,12 @@ def roll_back(visit: Visit) -> Redirect:
     """
     here = visit.address("install/")
     number = visit.fields.get("generation", "")
+    if not number.isdecimal() or len(number) > MOST_DIGITS:
+        # Without a number the installer would choose one itself.
+        words = visit.text("There is no generation %(number)s; nothing was changed.")
+        return Redirect(here, Message("alert", words % {"number": number[:40]}))
     try:
-        chosen = int(number) if number.isdecimal() else None
-        _packages(visit).rollback(chosen, actor=_audit_name(visit))
+        _packages(visit).rollback(int(number), actor=_audit_name(visit))
     except InstallError as error:
         words = visit.text("Generation %(number)s does not serve: %(reason)s")
         reason = " ".join(error.reasons)[:800]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from plugreg.admin.looks import look_of
 from plugreg.admin.relations import needed_by, needs_of, plan_of
 from plugreg.admin.screens.tabs import show_tab
 from plugreg.admin.visits import Message, Redirect, Screen, Visit, sentences
@@ -12,7 +13,7 @@ from plugreg.api import APIError
 from plugreg.api.errors import NotFoundError, UnavailableError
 from plugreg.api.http import ASSETS_PATH
 from plugreg.exceptions import InstallError, PluginNotActiveError
-from plugreg.records import PluginRecord
+from plugreg.records import PluginRecord, PluginState
 
 MOST_FILES = 500
 """The most files that the tab of files lists."""
@@ -50,6 +51,8 @@ def show_overview(visit: Visit, plugin: str) -> Screen:
         "needs": needs_of(plan, plugin),
         "needed_by": needed_by(plan, plugin),
         "hooks": _hooks(visit, record),
+        # A report may have the message of a fault, which is for those who may probe.
+        "may_see_probe": visit.may("plugins_probe_create"),
         "probe": visit.api.registry.probed(plugin),
         "panel": _panel(visit, plugin),
     }
@@ -154,9 +157,15 @@ def reset(visit: Visit, plugin: str) -> Redirect:
         visit: The visit.
         plugin: The plugin.
     """
-    visit.call("plugins_reset_create", plugin=plugin)
-    words = visit.text("%(slug)s is called again: its circuit is closed.") % {"slug": plugin}
-    return Redirect(visit.address(f"plugins/{plugin}/runtime/"), Message("status", words))
+    config = visit.call("plugins_reset_create", plugin=plugin)
+    here = visit.address(f"plugins/{plugin}/runtime/")
+    if config.state == PluginState.ACTIVE and config.circuit == "closed":
+        words = visit.text("%(slug)s is called again: its circuit is closed.")
+        return Redirect(here, Message("status", words % {"slug": plugin}))
+    words = visit.text("%(slug)s was reset, and is not called: it is %(state)s. %(reason)s")
+    state = visit.text(look_of(config.state).word)
+    values = {"slug": plugin, "state": state, "reason": config.reason}
+    return Redirect(here, Message("alert", words % values))
 
 
 def ask_to_delete(visit: Visit, plugin: str) -> Screen:

@@ -30,7 +30,9 @@ def show_plugins(visit: Visit) -> Screen:
     if asked["state"]:
         rows = [row for row in rows if row.state == asked["state"]]
     _sort(rows, asked["sort"])
-    first = (int(asked["page"]) - 1) * PAGE_SIZE if asked["page"].isdecimal() else 0
+    # Python reads no numbers of thousands of digits.
+    number = asked["page"] if asked["page"].isdecimal() else "1"
+    first = (int(number[:9]) - 1) * PAGE_SIZE
     shown = rows[max(first, 0) :][:PAGE_SIZE]
     kept = {name: value for name, value in asked.items() if value}
     back = f"?{urlencode(kept)}" if kept else ""

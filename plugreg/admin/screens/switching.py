@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
+from urllib.parse import quote
 
 from plugreg._state.probe_report import ProbeReport
 from plugreg._support.frozen import Frozen
@@ -12,6 +13,7 @@ from plugreg.admin.looks import look_of
 from plugreg.admin.relations import needed_by, needs_of, plan_of
 from plugreg.admin.visits import MOST_LINES, Message, Redirect, Screen, Visit, sentences
 from plugreg.api import APIError
+from plugreg.api.errors import InvalidError
 from plugreg.exceptions import PluginNotFoundError
 from plugreg.records import PluginRecord
 
@@ -73,7 +75,9 @@ def switch(visit: Visit) -> Screen | Redirect:
     Args:
         visit: The visit; its fields have the plugins, and ``to``.
     """
-    wanted = visit.fields.get("to") != "deactivate"
+    if visit.fields.get("to") not in ("activate", "deactivate"):
+        raise InvalidError({"to": [visit.text("The form is incomplete; nothing was changed.")]})
+    wanted = visit.fields["to"] == "activate"
     slugs = [name.removeprefix(_FIELD) for name in visit.fields if name.startswith(_FIELD)]
     if not slugs:
         sentence = visit.text("No plugin was selected; nothing was changed.")
@@ -86,7 +90,7 @@ def switch(visit: Visit) -> Screen | Redirect:
         more = [slug for each in slugs for slug in concern_of(visit, each, slugs).dependants]
         slugs = [*dict.fromkeys([*more, *slugs])]
     outcomes = _switch_all(visit, slugs, wanted=wanted)
-    fragment = f"#switch-{slugs[-1]}" if not visit.back.startswith("plugins/") else ""
+    fragment = f"#switch-{quote(slugs[-1])}" if not visit.back.startswith("plugins/") else ""
     return Redirect(visit.root + visit.back + fragment, _message(visit, outcomes))
 
 

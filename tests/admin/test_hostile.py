@@ -1,0 +1,165 @@
+"""Requests that no form of the page sends, and words that are longer than a message may be."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import urlencode
+
+import pytest
+
+from plugreg import Plugin, PluginRegistry
+from plugreg.admin.visits import Message
+from plugreg.api import Actor, PluginAPI
+from plugreg.api.http import Request
+from plugreg.api.plugin_api import ExtendedPluginAPI
+from plugreg.exceptions import StorageError
+from plugreg.storage import MemoryStorage
+
+
+@pytest.fixture
+def send(visitor):
+    """Give a function that sends fields with a valid token, and returns the response."""
+    token = visitor().doc.tags_of("csrf_token")["value"]
+
+    def post(path, fields):
+        body = urlencode({**fields, "csrf_token": token}).encode()
+        return visitor.send("POST", f"/admin/{path}", body)
+
+    return post
+
+
+def test_no_name_of_a_plugin_reaches_a_header_as_it_is(send):
+    """A line break or a letter that is not ASCII in a field's name stays within the address."""
+    fields = {"to": "activate", "confirmed": "yes", "plugin:ä\r\nSet-Cookie: a=b": "on"}
+    response = send("switch/", fields)
+
+    assert response.status == 303
+    assert response.headers["Location"] == "/admin/#switch-%C3%A4%0D%0ASet-Cookie%3A%20a%3Db"
+
+
+def test_the_redirect_to_the_page_has_only_ascii(visitor):
+    """A query that a client has not encoded is encoded; one that is encoded stays as it is."""
+    request = Request(method="GET", path="/admin", url="http://h/admin", query=b"a=\xff&b=%20")
+    response = visitor.responder.respond(request, None)
+
+    assert response.headers["Location"] == "/admin/?a=%FF&b=%20"
+
+
+def test_no_redirect_leads_to_another_host(visitor):
+    """Two slashes where the page is mounted name no host."""
+    request = Request(method="GET", path="/admin", url="http://h//evil.example/admin")
+    response = visitor.responder.respond(request, None)
+
+    assert response.headers["Location"] == "/evil.example/admin/"
+
+
+def test_a_form_that_does_not_say_what_to_do_does_nothing(send, registry):
+    """Without the button's value no plugin is switched, neither on nor off."""
+    for to in ({}, {"to": "both"}):
+        assert send("switch/", {"plugin:milk": "on", "plugin:tea": "on", **to}).status == 400
+
+    assert not registry.get("milk").active
+    assert registry.get("tea").active
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "9" * 20, "-1", "x"])
+def test_a_number_of_a_page_may_be_anything(visitor, number):
+    """A page that there is not is an empty one, or the first."""
+    assert visitor(f"?page={number}").status == 200
+
+
+def test_allow_names_what_is_allowed(visitor):
+    """HEAD is allowed where GET is, and nowhere else."""
+    assert visitor.send("GET", "/admin/switch/").headers["Allow"] == "POST"
+    assert visitor.send("POST", "/admin/").headers["Allow"] == "GET, HEAD"
+
+
+def test_a_reset_that_did_not_help_is_no_success(visitor):
+    """A plugin that fails again, or is off, is not said to be called."""
+    for slug, state in (("broken", "failed"), ("milk", "inactive")):
+        page = visitor(f"plugins/{slug}/runtime/").press("Reset")
+
+        assert f"{slug} was reset, and is not called: it is {state}." in page.doc.roles["alert"][0]
+        assert "status" not in page.doc.roles
+    page = visitor("plugins/tea/runtime/").press("Reset")
+    assert page.doc.roles["status"] == ["tea is called again: its circuit is closed."]
+
+
+class Slanderous(Plugin):
+    def __init__(self):
+        raise RuntimeError("茶" * 5000)
+
+
+def test_a_long_reason_does_not_lose_the_message(visitor_of):
+    """A browser drops a cookie of more than 4096 bytes; what came of a change is said anyway."""
+    names = [f"loud{number}" for number in range(9)]
+    builtin = [(name, Slanderous) for name in names]
+    with PluginRegistry("shop", builtin=builtin, storage=MemoryStorage()) as registry:
+        registry.load()
+        visitor = visitor_of(registry)
+        token = visitor().doc.tags_of("csrf_token")["value"]
+        for chosen in (names[:1], names):
+            fields = {"csrf_token": token, "to": "activate"}
+            body = urlencode({**fields, **{f"plugin:{name}": "on" for name in chosen}}).encode()
+            response = visitor.send("POST", "/admin/switch/", body)
+
+            assert len(response.headers["Set-Cookie"]) < 4096
+            page = visitor.post("/admin/switch/", {"csrf_token": token, "to": "activate"})
+            assert page.doc.roles["alert"]
+
+
+def test_a_short_message_stays_whole():
+    """Only what has no room is cut, and the cut is shown."""
+    message = Message("status", "a b", ("c", "d"))
+    assert message.shortened() == message
+    cut = Message("alert", "x" * 9000, ("y",)).shortened()
+    assert cut.text.endswith("x…")
+    assert cut.lines == ()
+    assert len(json.dumps(cut)) < 2500
+
+
+def test_an_odd_cookie_of_the_host_does_not_hide_the_message(visitor):
+    """The message is found whatever other cookies there are."""
+    visitor.cookies["consent"] = '{"a": "b", [}'
+    page = visitor("plugins/milk/activate/").press("Activate")
+
+    assert page.doc.roles["status"] == ["milk is active."]
+
+
+def test_reports_of_probes_are_for_those_who_may_probe(visitor_of, registry):
+    """They may have the message of a fault, which is for superusers as in the API."""
+    registry.probe("broken")
+
+    assert "out of <order>" in visitor_of(registry)("plugins/broken/").doc.text
+    for actor in (Actor(3), Actor(2, is_staff=True)):
+        page = visitor_of(registry, actor)("plugins/broken/")
+        assert page.status == 200
+        assert "order" not in page.text
+
+
+class Away(MemoryStorage):
+    """A storage that goes away."""
+
+    is_away = False
+
+    def read(self, table):
+        if self.is_away:
+            raise StorageError("gone")
+        return super().read(table)
+
+
+class Own(ExtendedPluginAPI):
+    """A host's own API."""
+
+
+@pytest.mark.parametrize("make", [PluginAPI, Own])
+def test_the_extended_api_has_the_same_page_without_a_storage(make, visitor_of):
+    """Whether the host serves the extended API or not, the table is there."""
+    storage = Away()
+    with PluginRegistry("shop", builtin=[("tea", Plugin)], storage=storage) as registry:
+        registry.load()
+        visitor = visitor_of(make(registry, extended=True))
+        storage.is_away = True
+
+        assert visitor().status == 200
+        assert visitor("plugins/tea/").status == 200
