@@ -163,3 +163,25 @@ def test_the_extended_api_has_the_same_page_without_a_storage(make, visitor_of):
 
         assert visitor().status == 200
         assert visitor("plugins/tea/").status == 200
+
+
+def test_one_plan_is_made_for_all_that_are_selected(visitor_of, monkeypatch):
+    """A plan looks at every plugin; one for each selected plugin would be a square of them."""
+    names = [f"many{number}" for number in range(30)]
+    builtin = [(name, type(name, (Plugin,), {})) for name in names]
+    with PluginRegistry("shop", builtin=builtin, storage=MemoryStorage()) as registry:
+        registry.load()
+        visitor, plans, outlook = visitor_of(registry), [], PluginRegistry.outlook
+        token = visitor().doc.tags_of("csrf_token")["value"]
+
+        def counted(self, wanted=()):
+            plans.append(wanted)
+            return outlook(self, wanted)
+
+        monkeypatch.setattr(PluginRegistry, "outlook", counted)
+        fields = {"csrf_token": token, **{f"plugin:{name}": "on" for name in names}}
+        body = urlencode({**fields, "to": "activate"}).encode()
+
+        assert visitor.send("POST", "/admin/switch/", body).status == 303
+        assert len(plans) == 1
+        assert set(registry.active) == set(names)

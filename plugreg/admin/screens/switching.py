@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -15,7 +15,7 @@ from plugreg.admin.visits import MOST_LINES, Message, Redirect, Screen, Visit, s
 from plugreg.api import APIError
 from plugreg.api.errors import InvalidError
 from plugreg.exceptions import PluginNotFoundError
-from plugreg.records import PluginRecord
+from plugreg.records import LoadPlan, PluginRecord
 
 SWITCH = "plugins_activate_partial_update"
 """The operation that switches."""
@@ -83,31 +83,35 @@ def switch(visit: Visit) -> Screen | Redirect:
         sentence = visit.text("No plugin was selected; nothing was changed.")
         return Redirect(visit.root + visit.back, Message("alert", sentence))
     if "confirmed" not in visit.fields:
-        concerns = [concern_of(visit, slug, slugs) for slug in slugs]
+        concerns = concerns_of(visit, slugs)
         if any(_is_grave(concern, wanted=wanted) for concern in concerns):
             return _ask(visit, slugs, wanted=wanted)
     if not wanted and "cascade" in visit.fields:
-        more = [slug for each in slugs for slug in concern_of(visit, each, slugs).dependants]
+        more = [slug for concern in concerns_of(visit, slugs) for slug in concern.dependants]
         slugs = [*dict.fromkeys([*more, *slugs])]
     outcomes = _switch_all(visit, slugs, wanted=wanted)
     fragment = f"#switch-{quote(slugs[-1])}" if not visit.back.startswith("plugins/") else ""
     return Redirect(visit.root + visit.back + fragment, _message(visit, outcomes))
 
 
-def concern_of(visit: Visit, slug: str, together: Sequence[str] = ()) -> Concern:
-    """Return what switching a plugin concerns. Nothing of it is imported.
+def concerns_of(visit: Visit, slugs: Sequence[str]) -> list[Concern]:
+    """Return what switching plugins together concerns. Nothing of it is imported.
 
     Args:
         visit: The visit.
-        slug: The plugin.
-        together: Plugins that are switched with it.
+        slugs: The plugins.
 
     Raises:
         PluginNotFoundError: If there is no such plugin.
     """
-    registry = visit.api.registry
-    record = registry.get(slug)
-    plan = plan_of(registry, [slug])
+    records = [visit.api.registry.get(slug) for slug in slugs]
+    # One plan serves all of them: a plan looks at every plugin that there is.
+    plan = plan_of(visit.api.registry, slugs)
+    return [_concern_of(visit, record, plan, frozenset(slugs)) for record in records]
+
+
+def _concern_of(visit: Visit, record: PluginRecord, plan: LoadPlan, together: Set[str]) -> Concern:
+    registry, slug = visit.api.registry, record.slug
     held = plan.held.get(Slug(slug))
     dependants = [name for name in needed_by(plan, slug) if name in registry.active]
     return Concern(
@@ -127,7 +131,7 @@ def _is_grave(concern: Concern, *, wanted: bool) -> bool:
 
 
 def _ask(visit: Visit, slugs: Sequence[str], *, wanted: bool) -> Screen:
-    concerns = [concern_of(visit, slug, slugs) for slug in slugs]
+    concerns = concerns_of(visit, slugs)
     values = {
         "wanted": wanted,
         "concerns": concerns,
