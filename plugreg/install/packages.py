@@ -149,6 +149,27 @@ class Packages:
             found.append(generation)
         return tuple(found)
 
+    def previous(self, isolated: str | None = None) -> int | None:
+        """Return the number of the generation to which `rollback` goes, None if there is none.
+
+        Args:
+            isolated: Slug of a plugin with an environment of its own, None for the shared one.
+
+        Raises:
+            InstallError: If the environment cannot be read.
+        """
+        return next(iter(self._planner.changer_of(isolated).generations.current().before), None)
+
+    def listed(self) -> dict[str, str]:
+        """Return the requirements of the plugins file that hold here, by distribution.
+
+        Raises:
+            InstallError: If there is no plugins file, or it cannot be read.
+        """
+        if self._file is None:
+            raise InstallError(["there is no plugins file; give the installer plugins_file="])
+        return {line.name: line.text for line in self._file.lines() if line.applies}
+
     def audit(self, limit: int | None = None) -> tuple[AuditEntry, ...]:
         """Return the recorded attempts to change the environment, oldest first.
 
@@ -386,7 +407,7 @@ class Packages:
         with changer.changing(attempt, is_rescue=True) as content:
             numbers = changer.generations.numbers()
             if number is None:
-                number = next(iter(attempt.current.before), None)
+                number = self.previous(isolated)
             if number is None or number not in (0, *numbers):
                 there = ", ".join(map(str, numbers)) or "none"
                 raise InstallError([f"{shown} is not there to go back to; there is {there}"])
@@ -432,10 +453,7 @@ class Packages:
         self._refresh()
         if locked is not None:
             return (sync_locked(self._changer, Path(locked), actor, progress),)
-        if self._file is None:
-            raise InstallError(["there is no plugins file; give the installer plugins_file="])
-        lines = {line.name: line.text for line in self._file.lines() if line.applies}
-        return sync_lines(self._changer, lines, actor, progress)
+        return sync_lines(self._changer, self.listed(), actor, progress)
 
     def recover(self) -> None:
         """Remove what an interrupted change has left behind.

@@ -30,7 +30,7 @@ def slugs(shop):
 class TestConsent:
     def test_without_a_terminal_and_without_yes_nothing_is_changed(self, filled):
         """Exit code 4; the plan was shown."""
-        for words in (["install", "shop-tea"], ["rollback"], ["sync"]):
+        for words in (["install", "shop-tea"], ["rollback"]):
             done = filled.run(*words, "--json")
             assert (done.code, done.document["error"]["code"]) == (4, "no-consent"), words
         assert "shop-tea" in filled.run("install", "shop-tea").err
@@ -105,6 +105,9 @@ class TestGenerations:
         filled.run("install", "shop-bad", "--yes", "--keep-broken")
         assert slugs(filled) == ["bad", "tea"]
 
+        asked = filled.run("rollback")
+        assert (asked.code, "shop-bad  remove" in asked.err) == (4, True)
+        assert slugs(filled) == ["bad", "tea"]
         assert filled.run("rollback", "--yes").code == 0
         assert slugs(filled) == ["tea"]
         rows = filled.run("generations", "--json").document["generations"]
@@ -116,6 +119,22 @@ class TestGenerations:
         assert [(entry["action"], entry["outcome"]) for entry in row["audit"]] == [
             ("install", "done")
         ]
+
+    def test_sync_shows_what_it_would_change(self, filled, tmp_path):
+        """Of the plugins file and of a lock alike, before anybody is asked."""
+        assert filled.run("sync").code == 1  # There is no plugins file.
+        filled.run("install", "shop-tea", "--yes")
+        path = tmp_path / "pylock.toml"
+        filled.run("lock", str(path))
+        filled.run("rollback", "0", "--yes")
+
+        asked = filled.run("sync", "--locked", str(path))
+        assert (asked.code, "shop-tea  add" in asked.err) == (4, True)
+        filled.options["installer"].plugins_file = tmp_path / "plugins.txt"
+        (tmp_path / "plugins.txt").write_text("shop-tea\n")
+        asked = filled.run("sync")
+        assert (asked.code, "shop-tea  add" in asked.err) == (4, True)
+        assert slugs(filled) == []
 
     def test_lock(self, filled, tmp_path):
         """As a file, which sync takes."""

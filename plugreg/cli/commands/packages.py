@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -230,13 +230,51 @@ def sync(session: Session, *, locked: str | None) -> Answer:
     packages = _packages(session)
     if locked is not None and not Path(locked).is_file():
         raise usage(f"there is no file {locked!r}", "write one with: plugreg lock")
-    what = "what the plugins file lists" if locked is None else f"exactly what {locked!r} has"
+    if locked is None:
+        _show_listed(session, packages)
+        what = "what the plugins file lists"
+    else:
+        _show_locked(session, packages, Path(locked))
+        what = f"exactly what {locked!r} has"
     session.confirm(f"Install {what}?")
     reports = packages.sync(locked=locked, actor=session.actor, progress=session.output.note)
     rows = [_reported(report, "installed") for report in reports]
     return Answer(
         "changes", rows, columns=dict(_REPORTED), code=_code(rows), empty="all of it is there"
     )
+
+
+def _show_listed(session: Session, packages: Packages) -> None:
+    """Show what each line of the plugins file would change, resolved alone."""
+    for requirement in packages.listed().values():
+        found = packages.plan(requirement)
+        fault = _refusal(found)
+        if fault is not None:
+            session.output.note(fault.message)
+        _show(session, found.changes)
+
+
+def _show_locked(session: Session, packages: Packages, path: Path) -> None:
+    """Show how the installed distributions differ from those of a lock."""
+    from plugreg.install import pylock
+
+    _show_difference(
+        session, _serving(packages), {pin.name: pin.version for pin in pylock.load(path).pins}
+    )
+
+
+def _serving(packages: Packages) -> Mapping[str, str]:
+    """Return the versions of the installed distributions, by name."""
+    serving = (found.distributions for found in packages.generations() if found.serving)
+    return next(serving, {})
+
+
+def _show_difference(session: Session, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    from plugreg.install.plan import Change
+
+    names = sorted(before.keys() | after.keys())
+    changes = [Change(name=n, before=before.get(n), after=after.get(n)) for n in names]
+    _show(session, [change for change in changes if change.before != change.after])
 
 
 @command("lock", "plugreg lock\nplugreg lock requirements/pylock.toml")
@@ -255,9 +293,13 @@ def lock(session: Session, path: str | None) -> Answer:
 def rollback(session: Session, generation: int | None) -> Answer:
     """Have an earlier generation of the installed distributions serve again."""
     packages = _packages(session)
-    shown = "the generation before" if generation is None else f"generation {generation}"
+    number = packages.previous() if generation is None else generation
+    if number is not None:
+        there = {found.number: found.distributions for found in packages.generations()}
+        _show_difference(session, _serving(packages), there.get(number, {}))
+    shown = "the generation before" if number is None else f"generation {number}"
     session.confirm(f"Go back to {shown}?")
-    packages.rollback(generation, actor=session.actor)
+    packages.rollback(number, actor=session.actor)
     return _generations(packages)
 
 
