@@ -185,3 +185,26 @@ def test_one_plan_is_made_for_all_that_are_selected(visitor_of, monkeypatch):
         assert visitor.send("POST", "/admin/switch/", body).status == 303
         assert len(plans) == 1
         assert set(registry.active) == set(names)
+
+
+class Unswitching(PluginAPI):
+    """A host's API that closes no circuits."""
+
+    plugins_reset_create = None
+
+
+def test_a_repair_does_nothing_that_the_host_has_removed(visitor_of, registry):
+    """A button of a repair has the access rule of the operation that it stands for."""
+    page = visitor_of(Unswitching(registry))("attention/")
+    assert not [button for button in page.buttons() if button.startswith(("Reset", "Try"))]
+    for repair in registry.repairs():
+        for action in repair.actions:
+            if action.name not in ("reset", "activate", "deactivate") or action.run is None:
+                continue
+            token = page.visitor().doc.tags_of("csrf_token")["value"]
+            fields = {"code": repair.code, "slug": repair.slug or "", "action": action.name}
+            answer = page.visitor.post("/admin/attention/", {**fields, "csrf_token": token})
+            assert answer.status == 404, action.name
+            assert registry.get("broken").wanted
+            break
+    assert {"reset", "deactivate"} & {a.name for r in registry.repairs() for a in r.actions}

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from plugreg.admin.screens.switching import SWITCH
 from plugreg.admin.visits import Message, Redirect, Screen, Visit
+from plugreg.api.errors import NotFoundError
 from plugreg.exceptions import PlugregError
 from plugreg.repairs import Repair, RepairAction
 
 FOR_GOOD: Final = frozenset({"forget"})
 """Names of actions that cannot be undone, so that the page asks first."""
+
+
+_QUESTION: Final = "attention/question/"
+
+_OPERATIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "probe": "plugins_probe_create",
+        "reload": "plugins_reload_create",
+        "reset": "plugins_reset_create",
+    }
+)
+"""The operation whose access rule a button has, where that is not the one that switches."""
 
 
 class OfferedAction(NamedTuple):
@@ -62,6 +76,10 @@ def run_action(visit: Visit) -> Redirect:
     found = _find(visit, visit.fields)
     if found is None:
         return _gone(visit, visit.fields)
+    path, _, operation = _screen_of(*found)
+    if path not in ("", _QUESTION) or not visit.may(operation):
+        # What has a screen of its own is done there, with its question and its access rule.
+        raise NotFoundError
     return Redirect(visit.address("attention/"), _run(visit, *found))
 
 
@@ -101,7 +119,7 @@ def _offer(visit: Visit, repair: Repair, action: RepairAction) -> OfferedAction:
     is_there = path != "install/" or visit.api.registry.packages is not None
     if path and is_there and visit.may(operation):
         return OfferedAction(action, visit.address(path, **query), is_button=False)
-    is_button = action.run is not None and not path and visit.may(SWITCH)
+    is_button = action.run is not None and not path and visit.may(operation)
     return OfferedAction(action, "", is_button=is_button)
 
 
@@ -126,5 +144,5 @@ def _screen_of(repair: Repair, action: RepairAction) -> tuple[str, dict[str, str
             return "install/", {}, "plugins_plan_create"
         case name if name in FOR_GOOD:
             query = {"code": repair.code, "slug": repair.slug or "", "action": name}
-            return "attention/question/", query, SWITCH
-    return "", {}, SWITCH
+            return _QUESTION, query, SWITCH
+    return "", {}, _OPERATIONS.get(action.name, SWITCH)
