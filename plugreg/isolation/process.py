@@ -37,11 +37,13 @@ class Listener(NamedTuple):
     """Who hears of what the process does, in a thread that listens to it.
 
     ``log`` takes a logger's level and a string; ``asked`` a message of the process that wants an
-    answer; ``ended`` is called once, when nothing of the process is left.
+    answer; ``scrub`` hides protected values in a string; ``ended`` is called once, when
+    nothing of the process is left.
     """
 
     log: Callable[[int, str], object]
     asked: Callable[[ChildProcess, Mapping[str, Any]], object]
+    scrub: Callable[[str], str]
     ended: Callable[[ChildProcess], object]
 
 
@@ -78,6 +80,7 @@ class ChildProcess:
         self.is_usable = True
         self._callbacks: list[Callable[[], object]] = []
         self._tail: deque[bytes] = deque()
+        self._is_cut = False
         self._owner = os.getpid()
         self._control = Line(control)
         self._control.limit_sending(seconds)
@@ -122,8 +125,10 @@ class ChildProcess:
 
     @property
     def stderr(self) -> str:
-        """The end of what it has written to stderr."""
-        return b"".join(self._tail).decode(errors="replace")
+        """The end of what it has written to stderr, from the beginning of a line on."""
+        kept = b"".join(self._tail)
+        # What is left of a line that was cut may be a piece of a protected value.
+        return (kept.partition(b"\n")[2] if self._is_cut else kept).decode(errors="replace")
 
     @property
     def signal_number(self) -> int | None:
@@ -286,6 +291,7 @@ class ChildProcess:
     def _read(self, stream: IO[bytes], level: int) -> None:
         """Log each line of a stream to its end."""
         rest = b""
+        is_shown = False
         kept = 0
         with stream:
             while data := os.read(stream.fileno(), _PIECE):
@@ -293,18 +299,30 @@ class ChildProcess:
                     self._tail.append(data)
                     kept += len(data)
                     while kept - len(self._tail[0]) > _KEPT:
+                        self._is_cut = True
                         kept -= len(self._tail.popleft())
                 lines = (rest + data).split(b"\n")
+                if is_shown:
+                    # The rest of a line whose beginning was logged.
+                    is_shown = len(lines) == 1
+                    lines[0] = b""
                 rest = lines.pop()
-                if len(rest) > _LONGEST_LINE:
+                # A protected value at the place of the cut must be there as a whole.
+                if len(rest) > 2 * _LONGEST_LINE:
                     lines.append(rest)
-                    rest = b""
+                    rest, is_shown = b"", True
                 self._log(level, lines)
         self._log(level, [rest])
 
     def _log(self, level: int, lines: Sequence[bytes]) -> None:
-        shown = [line[:_LONGEST_LINE].decode(errors="replace").rstrip() for line in lines if line]
+        shown = [self._shown(line) for line in lines if line]
         # A flood becomes few records.
         for piece in shown if len(shown) <= 100 else ["\n".join(shown)]:
             with Guard():
                 self._listener.log(level, piece)
+
+    def _shown(self, line: bytes) -> str:
+        text = line.decode(errors="replace").rstrip()
+        if len(text) <= _LONGEST_LINE:
+            return text
+        return self._listener.scrub(text)[:_LONGEST_LINE]

@@ -372,7 +372,7 @@ class RemotePlugin:
         self._load = self._load._replace(level=self._logger.getEffectiveLevel())
         child = ChildProcess(
             program(options.python, options.environment),
-            Listener(self._log, self._asked, self._ended),
+            Listener(self._log, self._asked, self._scrub, self._ended),
             name=self.slug,
             workers=options.workers,
             seconds=options.timeout,
