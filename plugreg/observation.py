@@ -7,7 +7,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from threading import get_ident
 from time import perf_counter
@@ -61,6 +61,8 @@ class CallStats(Frozen):
             that the host has aborted are no errors.
         seconds: Duration of all calls.
         worst: Duration of the longest call.
+        process: The process of an isolated plugin as a `plugreg.isolation.ProcessInfo`, measured
+            with these numbers; None for other plugins.
     """
 
     slug: str
@@ -69,6 +71,7 @@ class CallStats(Frozen):
     errors: int
     seconds: float
     worst: float
+    process: Any = None
 
 
 class RunningCall(Frozen):
@@ -80,7 +83,9 @@ class RunningCall(Frozen):
         seconds: Time since it began.
         thread: Name of its thread.
         stack: Traceback of its thread or task, the innermost frame last; an empty string where
-            this cannot be known.
+            this cannot be known. That of an isolated plugin is the host's thread, which waits.
+        process: The process of an isolated plugin as a `plugreg.isolation.ProcessInfo`, measured
+            when this is made; None for other plugins.
     """
 
     slug: str
@@ -88,6 +93,7 @@ class RunningCall(Frozen):
     seconds: float
     thread: str
     stack: str = field(repr=False)
+    process: Any = None
 
 
 class _Total:
@@ -117,9 +123,14 @@ class Observation:
 
     A call notes little more than its times, without a lock. Totals are made of many notes at
     once; names of threads, tasks and stacks are looked up when :meth:`running` is called.
+
+    Args:
+        process_of: Measures the process of a plugin by slug; it returns None for one that is not
+            isolated. No call asks it, only :meth:`stats` and :meth:`running` do.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, process_of: Callable[[str], Any] = lambda _: None) -> None:
+        self._process_of = process_of
         self._lock = PerProcess(threading.Lock)
         self._totals: dict[tuple[str, str], _Total] = {}
         self._ended: deque[tuple[str, str, float, bool]] = deque()
@@ -193,17 +204,23 @@ class Observation:
         self._add_ended()
         with self._lock.get():
             found = [
-                CallStats(
-                    slug=slug,
-                    hook=hook,
-                    calls=total.calls,
-                    errors=total.errors,
-                    seconds=total.seconds,
-                    worst=total.worst,
-                )
+                (slug, hook, total.calls, total.errors, total.seconds, total.worst)
                 for (slug, hook), total in self._totals.items()
             ]
-        return tuple(sorted(found, key=lambda stats: (-stats.seconds, stats.slug, stats.hook)))
+        processes = self._processes({slug for slug, *_ in found})
+        stats = [
+            CallStats(
+                slug=slug,
+                hook=hook,
+                calls=calls,
+                errors=errors,
+                seconds=seconds,
+                worst=worst,
+                process=processes[slug],
+            )
+            for slug, hook, calls, errors, seconds, worst in found
+        ]
+        return tuple(sorted(stats, key=lambda item: (-item.seconds, item.slug, item.hook)))
 
     def running(self, longer_than: float = 0.0) -> tuple[RunningCall, ...]:
         """Return the calls under way, the longest first.
@@ -213,6 +230,12 @@ class Observation:
         """
         now = perf_counter()
         names = {thread.ident: thread.name for thread in threading.enumerate()}
+        calls = [
+            call
+            for call in [_StartedCall(*noted) for noted in list(self._running.values())]
+            if now - call.began > longer_than
+        ]
+        processes = self._processes({call.slug for call in calls})
         found = [
             RunningCall(
                 slug=call.slug,
@@ -221,11 +244,14 @@ class Observation:
                 # Python knows no name of a thread that another library has started.
                 thread=names.get(call.thread, f"thread {call.thread}"),
                 stack=_format_stack(call),
+                process=processes[call.slug],
             )
-            for call in [_StartedCall(*noted) for noted in list(self._running.values())]
-            if now - call.began > longer_than
+            for call in calls
         ]
         return tuple(sorted(found, key=lambda call: -call.seconds))
+
+    def _processes(self, slugs: Iterable[str]) -> Mapping[str, Any]:
+        return {slug: self._process_of(slug) for slug in slugs}
 
     def _add_ended(self) -> None:
         """Add the calls that have ended to the totals."""

@@ -66,6 +66,7 @@ class Calling:
     Arguments are those of :class:`plugreg.PluginRegistry`. ``record`` keeps a failure,
     ``check_ready`` raises RegistryNotReady while nothing may be called. ``is_isolated`` returns
     whether a plugin in service is isolated, None where none is: those have a circuit at any rate.
+    ``process_of`` measures the process of such a plugin; it returns None for others.
     Nothing is called here. It lives as long as its registry, and has nothing to close.
     """
 
@@ -83,6 +84,7 @@ class Calling:
         record: RecordFailure,
         check_ready: Callable[[], object],
         is_isolated: Callable[[str], bool] | None = None,
+        process_of: Callable[[str], Any] = lambda _: None,
     ) -> None:
         self._record = record
         observation = None
@@ -90,7 +92,7 @@ class Calling:
         if observe:
             from plugreg.observation import Observation
 
-            observation = Observation()
+            observation = Observation(process_of)
             observers = (observation,)
         if not isinstance(observe, bool):
             observers += tuple(observe)

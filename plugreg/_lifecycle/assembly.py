@@ -340,6 +340,7 @@ class Assembly:
             record=self.ledger.record,
             check_ready=self.published.check_loaded,
             is_isolated=None if make_isolation is None else self._is_isolated,
+            process_of=self._process_of,
         )
         for subject, holds in self.calling.conditions.items():
             self.ledger.hide_unless(subject, holds)
@@ -488,6 +489,11 @@ class Assembly:
     def _is_isolated(self, slug: str) -> bool:
         active = self.published.snapshot.active.get(slug)
         return active is not None and active.loaded.isolated
+
+    def _process_of(self, slug: str) -> Any:
+        active = self.published.snapshot.active.get(slug)
+        isolation = self.isolation
+        return None if active is None or isolation is None else isolation.process_of(active.plugin)
 
     def _report_setting(self, scope: Scope, changed: frozenset[str]) -> None:
         """Notify a plugin whose settings were written, and those that hear events."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 import time
 from typing import Any
@@ -54,6 +55,8 @@ class Victim(Plugin):
         finally:
             self.running -= 1
 """
+
+HANG = {"what": "hang"}
 
 LATE = """
 from plugreg import hookimpl
@@ -319,6 +322,33 @@ def test_records_and_status_show_the_process(host: Any) -> None:
     assert not registry.get("neighbour").isolated
     [failure] = record.errors
     assert (failure.stage, failure.subject) == (Stage.CALL, "act")
+
+
+def test_observation_shows_the_process(host: Any) -> None:
+    """Observed, numbers and calls under way have the process of an isolated plugin, as it is."""
+    host.write("victim", VICTIM)
+    host.write("neighbour", host.neighbour)
+    registry = host.open(observe=True)
+    registry.outcomes(host.hooks.act, what="die")
+    [pid, _] = registry.call(host.hooks.act, what="pid")
+    stats = {item.slug: item for item in registry.dispatch.stats()}
+    caller = threading.Thread(target=registry.outcomes, args=(host.hooks.act,), kwargs=HANG)
+    caller.start()
+    assert host.eventually(registry.dispatch.running)
+    [running] = registry.dispatch.running()
+    os.kill(running.process.pid, signal.SIGKILL)
+    caller.join()
+    registry.deactivate("victim")
+    after = {item.slug: item for item in registry.dispatch.stats()}
+
+    process = stats["victim"].process
+    assert (process.pid, process.restarts) == (int(pid), 1)
+    assert process.started is not None
+    assert process.rss > 2**20
+    assert process.cpu > 0
+    assert (running.slug, running.process.pid) == ("victim", process.pid)
+    assert stats["neighbour"].process is None
+    assert after["victim"].process is None
 
 
 def test_an_idle_process_ends_and_comes_back(host: Any) -> None:
