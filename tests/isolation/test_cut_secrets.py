@@ -23,9 +23,10 @@ class Victim(SettingsMixin, Plugin):
         if what == "line":
             sys.stderr.write("x" * 8180 + secret + "y" * 200_000 + "\\nend\\n")
         else:
-            for _ in range(20_000):
-                sys.stderr.write(secret + "\\n")
-            sys.stderr.flush()
+            # At once, so that it is received in pieces that end anywhere.
+            data = (secret + "\\n").encode() * 20_000
+            while data:
+                data = data[os.write(2, data):]
             os._exit(1)
 """
 
