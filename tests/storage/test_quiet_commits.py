@@ -174,8 +174,13 @@ class TestNothingChanged:
         assert storage.read("processes") == {}
 
     def test_nor_does_a_change_add_a_heartbeat(self, start, storage):
-        """A process that is no server stores what it was asked to store, in one commit."""
+        """A process that is no server stores what it was asked to store, in one commit.
+
+        That a version loads without ending the process is stored once, when it is new.
+        """
         registry = start()
+        registry.activate("tea")
+        registry.deactivate("tea")
         revision = storage.revision()
         registry.activate("tea")
         registry.close()
