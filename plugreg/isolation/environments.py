@@ -48,6 +48,9 @@ def program(
     needed = [_parent_of(name) for name in ("plugreg", "pluggy")]
     variables = {**os.environ}
     if python is not None and os.fspath(python) != sys.executable:
+        # The host's folders would come before the packages of the other interpreter.
+        for name in ("PYTHONPATH", "PYTHONHOME"):
+            variables.pop(name, None)
         return Program(os.fspath(python), [], None, needed, first, variables)
     path = [entry for entry in sys.path if type(entry) is str]
     return Program(sys.executable or "", interpreter_flags(), path, needed, first, variables)

@@ -84,9 +84,17 @@ def test_its_folder_comes_before_the_host(shop: Any, site: Any, tmp_path: Path) 
     assert registry.call(shop.hooks.act, what="x") == ["x 2"]
 
 
-def test_a_virtual_environment(shop: Any, site: Any, tmp_path: Path) -> None:
-    """The interpreter of a virtual environment runs the plugin, with plugreg of the host."""
-    folder = tmp_path / "venv"
+def test_a_virtual_environment(
+    shop: Any, site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interpreter of a virtual environment runs the plugin, with plugreg of the host.
+
+    Its packages come before those that the host's variables name.
+    """
+    folder, other = tmp_path / "venv", tmp_path / "other"
+    other.mkdir()
+    fill(type(site)(other), 5)
+    monkeypatch.setenv("PYTHONPATH", str(other))
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     [packages] = folder.glob("lib/python*/site-packages")
     fill(type(site)(packages), 4)
