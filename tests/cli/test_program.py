@@ -49,6 +49,8 @@ def in_terminal(shop, *args, columns=80, typed=b"", prompt=b"? [", **environ):
     shop.write_host()
     pid, terminal = pty.fork()
     if pid == 0:
+        # A shell has what it runs in the background ignore it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.chdir(shop.folder)
         given = shop.environ(PLUGREG_APP="host:make_registry", COLUMNS=str(columns), **environ)
         os.execve(PROGRAM, [str(PROGRAM), *args], given)
@@ -196,6 +198,7 @@ class TestPipes:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             # The host prints, and the command is started soon after.
             process.stderr.readline()
