@@ -1,4 +1,8 @@
-"""A plugin registry on pluggy: which plugins there are, which are on, and what went wrong."""
+"""A plugin registry on pluggy: which plugins there are, which are on, and what went wrong.
+
+PYTEST_DONT_REWRITE: pytest rewrites the packages of whoever brings a plugin for it, and warns where
+one is imported already.
+"""
 
 from typing import TYPE_CHECKING
 
