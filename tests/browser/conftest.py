@@ -43,9 +43,9 @@ def missing(reason):
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """Give the browser."""
+    """Give the browser. Its driver runs an event loop in this thread, which others must not find."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         missing("no chromium is on the path; run: make browser")
