@@ -45,7 +45,7 @@ def missing(reason):
 
 @pytest.fixture(scope="module")
 def chromium():
-    """Give the browser. Its driver runs an event loop in this thread, which others must not find."""
+    """Give the browser, to one module: its driver has an event loop run in this thread."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         missing("no chromium is on the path; run: make browser")
