@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import ctypes
 import shlex
 
 import pytest
@@ -102,12 +102,16 @@ class TestDoctor:
         assert done.code == 1
         assert [row["slug"] for row in done.document["repairs"]] == ["crash"]
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
     def test_a_store_that_cannot_be_written(self, filled):
         """Who may read it only is told before a change fails."""
         filled.wish(discount=True)
         filled.store.chmod(0o400)
 
-        done = filled.run("doctor")
+        done = filled.program("doctor", preexec_fn=_obey_modes)
 
         assert "cannot be written by this user" in done.out
+
+
+def _obey_modes():
+    """Have root obey the modes of files, as others do: prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE)."""
+    ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)
