@@ -313,7 +313,7 @@ def repairs() -> str:
 
     return "\n".join(
         f"### {row.code}\n\n**{row.title}** ({row.severity}). {row.cause}\n\n"
-        f"**What to do**: {_as_markdown(row.remedy[0].lower() + row.remedy[1:])}\n"
+        f"**Remedy**: {_as_markdown(row.remedy)}\n"
         for row in CODES.values()
     )
 

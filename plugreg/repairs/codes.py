@@ -1,4 +1,4 @@
-"""The codes of repairs: what each means, and its remedy. The documentation is made from it."""
+"""The codes of repairs: causes and remedies. The documentation is generated from them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class RepairCode(NamedTuple):
     Attributes:
         code: ``P`` and three digits, which never mean anything else.
         severity: Usual severity.
-        title: What is wrong, in a few words.
-        cause: Why it comes to that.
-        remedy: What an operator does.
+        title: The problem, in a few words.
+        cause: Its usual cause.
+        remedy: What an operator can do.
     """
 
     code: str
@@ -62,48 +62,48 @@ _ROWS: Final = (
         "error",
         "Plugins cannot be found",
         "A folder, an entry point or the index of plugins cannot be read, or names no plugin.",
-        "Mend or remove what the text names, then reload.",
+        "Repair or remove the source that the message names, then reload.",
     ),
     RepairCode(
         OF_STAGE[Stage.RESOLVE],
         "error",
         "Plugin cannot be resolved",
-        "Its requirements cannot be read, or plugins need one another in a circle.",
+        "Its requirements cannot be read, or plugins depend on each other in a cycle.",
         "Install a release with other requirements, or switch the plugin off.",
     ),
     RepairCode(
         OF_STAGE[Stage.IMPORT],
         "error",
         "Plugin cannot be imported",
-        "Its module raised an exception, or lacks what its entry point names.",
-        "Install what is missing or a mended release and try again, or switch the plugin off.",
+        "Its module raised an exception, or lacks the object that its entry point names.",
+        "Install the missing module or a fixed release and try again, or switch the plugin off.",
     ),
     RepairCode(
         OF_STAGE[Stage.INIT],
         "error",
         "Plugin cannot be constructed",
-        "Its class raised an exception, is no plugin, or states something unusable of itself.",
-        "Mend its configuration or release and try again, or switch the plugin off.",
+        "Its class raised an exception, is not a plugin, or has an invalid attribute.",
+        "Fix its configuration or its release and try again, or switch the plugin off.",
     ),
     RepairCode(
         OF_STAGE[Stage.ACTIVATE],
         "error",
         "Plugin cannot be activated",
-        "A hook, a capability or a migration of settings failed while it was taken in.",
-        "Read the failure, mend the cause and try again, or switch the plugin off.",
+        "A hook, a capability or a migration of settings failed during activation.",
+        "Read the failure, fix the cause and try again, or switch the plugin off.",
     ),
     RepairCode(
         OF_STAGE[Stage.CALL],
         "warning",
         "Plugin fails when it is called",
-        "Its code raised an exception in a call; the other plugins were called all the same.",
+        "Its code raised an exception in a call; the other plugins were called nevertheless.",
         "Read the failure. Switch the plugin off if the host can do without it.",
     ),
     RepairCode(
         OF_STAGE[Stage.DEACTIVATE],
         "warning",
         "Plugin failed when it was switched off",
-        "Its code raised an exception while it was torn down, and may have left something behind.",
+        "Its code raised an exception during deactivation, and may not have released everything.",
         "Restart the processes in which it failed.",
     ),
     RepairCode(
@@ -116,14 +116,14 @@ _ROWS: Final = (
     RepairCode(
         NEED,
         "error",
-        "A plugin that it needs is not on",
-        "Its distribution requires that of another plugin, which is off, missing or has failed.",
+        "A required plugin is not on",
+        "Its distribution requires the distribution of a plugin that is off, missing or failed.",
         "Switch the other plugin on, or this one off.",
     ),
     RepairCode(
         INCOMPATIBLE,
         "error",
-        "Plugin does not suit the host",
+        "Plugin is incompatible with the host",
         "The host's version is outside the range that the plugin requires.",
         "Install a release for this host, or switch the plugin off.",
     ),
@@ -138,36 +138,36 @@ _ROWS: Final = (
         CIRCUIT,
         "warning",
         "Plugin is not called for a while",
-        "It failed so often that its circuit has opened.",
-        "Mend the cause, then close the circuit; or wait for the call on trial.",
+        "It failed so often that its circuit opened.",
+        "Fix the cause, then close the circuit; or wait for the trial call.",
     ),
     RepairCode(
         HANGING,
         "warning",
         "A call does not return",
-        "The plugin's code waits for something, or runs without an end; no thread can be stopped.",
+        "The plugin's code waits or loops without end; a thread cannot be stopped.",
         "Look at the stack. Switch the plugin off, and restart the process to end the call.",
     ),
     RepairCode(
         REQUIRED,
         "warning",
         "A required setting has no value",
-        "The plugin declares the setting as required, and neither a value nor a default is there.",
+        "The plugin declares the setting as required, and it has neither a value nor a default.",
         "Set it.",
     ),
     RepairCode(
         ORPHANED,
         "info",
-        "Stored values belong to nothing",
-        "The plugin is gone, or its release declares these settings no more.",
-        "Delete the values, unless the plugin or the setting is to come back.",
+        "Stored values have no owner",
+        "The plugin is gone, or its release no longer declares these settings.",
+        "Delete the values, unless the plugin or the setting will come back.",
     ),
     RepairCode(
         UNREADABLE,
         "error",
         "A stored value cannot be used",
         "A row of the store is damaged, no key decrypts it, or its value no longer fits.",
-        "Set the value again, add the key that it was written with, or set the row aside.",
+        "Set the value again, add the key that encrypted it, or set the row aside.",
     ),
     RepairCode(
         UNKNOWN_PLUGIN,
@@ -194,8 +194,8 @@ _ROWS: Final = (
         INTERRUPTED,
         "info",
         "An installation was interrupted",
-        "A process ended before it swapped its generation in; the one before it serves.",
-        "Install again. The next change removes what is left.",
+        "A process ended before it swapped its generation in; the previous generation serves.",
+        "Install again. The next change removes the remaining files.",
     ),
     RepairCode(
         RELEASE,
@@ -208,8 +208,8 @@ _ROWS: Final = (
         SLOW,
         "info",
         "Plugin is slow to import",
-        "Import and construction took more than a second, which each start waits for.",
-        "Report it to its authors: what is rarely needed can be imported when it is used.",
+        "Import and construction took more than a second, which delays every start.",
+        "Report it to its authors: rarely needed modules can be imported when they are used.",
     ),
     RepairCode(
         PLAINTEXT,
@@ -223,34 +223,34 @@ _ROWS: Final = (
         "warning",
         "Other users can read the store",
         "The mode of the store's file lets every user of the machine read or write it.",
-        "Take the rights of others away: chmod o= on the file.",
+        "Remove the permissions of other users: chmod o= on the file.",
     ),
     RepairCode(
         CLAIMED,
         "warning",
         "Two sources claim one slug",
-        "Two distributions or files have a plugin of the same name; the first one counts.",
+        "Two distributions or files have a plugin of the same name; the first is used.",
         "Uninstall or rename one of the two.",
     ),
     RepairCode(
         SKEW,
         "warning",
         "Processes disagree",
-        "For more than a minute one process has served other plugins than another.",
-        "Ask all processes to reload; restart the one that stays behind.",
+        "Two processes have served different plugins for more than a minute.",
+        "Ask all processes to reload; restart a process that stays behind.",
     ),
     RepairCode(
         SAFE_MODE,
         "info",
         "Safe mode is on",
         "safe_mode=True or PLUGREG_SAFE_MODE=1: no plugin is loaded, and nothing was deleted.",
-        "Mend what is wrong, then start without it.",
+        "Fix the problem, then start without safe mode.",
     ),
     RepairCode(
         NARROWED,
         "info",
         "This process leaves plugins out",
-        "PLUGREG_ONLY or PLUGREG_WITHOUT is set for this process; nothing is stored of it.",
+        "PLUGREG_ONLY or PLUGREG_WITHOUT is set for this process; the store does not change.",
         "Start without the variable.",
     ),
 )

@@ -35,7 +35,7 @@ def test_each_error_has_a_remedy():
     entries = _sections(_page("reference/errors.md"), 3)
 
     assert sorted(entries) == sorted(tables.error_classes())
-    assert [name for name, text in entries.items() if "**What to do**:" not in text] == []
+    assert [name for name, text in entries.items() if "**Remedy**:" not in text] == []
 
 
 @pytest.mark.parametrize(("title", "members"), [("States", PluginState), ("Stages", Stage)])
@@ -44,7 +44,7 @@ def test_each_state_and_stage_has_an_entry(title, members):
     entries = _sections(_sections(_page("reference/stages.md"), 2)[title], 3)
 
     assert list(entries) == [str(member) for member in members]
-    assert [name for name, text in entries.items() if "**What to do**:" not in text] == [
+    assert [name for name, text in entries.items() if "**Remedy**:" not in text] == [
         "active"
     ] * (title == "States")
 
