@@ -17,7 +17,7 @@ HEAD = """\
 # Commands
 
 `plugreg`, with the extra `plugreg[cli]`; also `python -m plugreg`, `flask plugreg` and `manage.py
-plugreg`. How it is used says [From a shell](../operator/shell.md). This page is made from the
+plugreg`. [From a shell](../operator/shell.md) describes their use. This page is generated from the
 program's own help by `python docs/commands.py`.
 
 ## Exit codes
@@ -26,22 +26,22 @@ program's own help by `python docs/commands.py`.
 |---|---|
 | 0 | fine |
 | 1 | the answer is no: `--check`, `probe` or `doctor` found an error, or an operation failed |
-| 2 | wrong usage; and `apply --plan` that found a difference |
-| 3 | a plugin is not known; others that were named are done |
-| 4 | refused: by policy, because it is mandatory, because others need it, or without consent |
-| 5 | store, lock or host are not to be had, or a row of the store is damaged |
+| 2 | wrong usage; or `apply --plan` found a difference |
+| 3 | unknown plugin; the other named plugins were processed |
+| 4 | refused: by policy, because the plugin is mandatory or needed by others, or without consent |
+| 5 | store, lock or host are not available, or a row of the store is damaged |
 | 130 | Ctrl-C |
 
 ## Where plugins come from
 
-These options stand before the command.
+Write these options before the command.
 
 """
 
 COMMON = """
 ## Options of every command
 
-They stand before the command or behind it.
+Write these options before or after the command.
 
 """
 

@@ -25,12 +25,12 @@ def group(
 ) -> click.Group:
     """Return the commands as a click group, to be added to the command line of a host.
 
-    A registry that was given is not loaded, closed or changed: each command opens another one with
+    A registry that was passed is not loaded, closed or changed: each command opens another with
     its options, in safe mode. Nothing of a plugin is imported.
 
     Args:
-        registry_or_factory: A registry, or a function without parameters that returns one. None
-            leaves the choice to ``--app``, as the program does.
+        registry_or_factory: A registry, or a function without parameters that returns a registry.
+            None leaves the choice to ``--app``, as the program does.
         name: Name of the group.
 
     Raises:

@@ -93,7 +93,7 @@ def common_options(
 
     Args:
         hidden: Whether the help leaves them out.
-        formats: What ``--format`` takes; other formats than the usual are shown in the help.
+        formats: Values of ``--format``; unusual formats are shown in the help.
     """
     return [
         click.Option(
@@ -137,7 +137,7 @@ def command(name: str, examples: str, **settings: Any) -> Callable[[Function], S
     Args:
         name: Name of the command.
         examples: Lines of a shell that show its use.
-        **settings: What else click takes.
+        **settings: Further arguments of click.
     """
     return click.command(name, cls=ShellCommand, examples=examples, **settings)
 

@@ -1,6 +1,6 @@
-"""What a command that cannot do its work says, and the exit code it ends with.
+"""Faults of commands: messages and exit codes.
 
-This is the one place that maps exceptions to exit codes.
+Only this module maps exceptions to exit codes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ UNKNOWN: Final = 3
 REFUSED: Final = 4
 """Policy, a mandatory plugin, plugins that need it, or no consent."""
 UNAVAILABLE: Final = 5
-"""The store, a lock or the host is not to be had."""
+"""The store, a lock or the host is not available."""
 INTERRUPTED: Final = 130
 
 
@@ -33,8 +33,8 @@ class Fault(NamedTuple):
     Args:
         exit_code: The exit code.
         code: Name of the kind of fault, for programs.
-        message: The fault, in one line.
-        remedy: What to do about it, in one line, or an empty string.
+        message: The fault, in a line.
+        remedy: The remedy, in a line, or an empty string.
     """
 
     exit_code: int
@@ -75,12 +75,12 @@ def unknown(slug: str, remedy: str) -> CommandError:
 
 
 def refused(message: str, remedy: str = "", *, code: str = "refused") -> CommandError:
-    """Return the error of a command that may not do what it was asked for."""
+    """Return the error of a command that is refused."""
     return CommandError(Fault(REFUSED, code, message, remedy))
 
 
 def unavailable(message: str, remedy: str = "", *, code: str = "host") -> CommandError:
-    """Return the error of a command whose host or store is not to be had."""
+    """Return the error of a command whose host or store is not available."""
     return CommandError(Fault(UNAVAILABLE, code, message, remedy))
 
 
@@ -113,8 +113,8 @@ _RULES: Final = (
 )
 """Exit code, name and remedy by the name of an exception's class; the first that fits counts.
 
-Names, because importing the classes would import what most commands do not need. Without a remedy
-of its own, that of the message counts, which stands behind its first semicolon.
+Names, because importing the classes would import modules that most commands do not need. An entry
+without a remedy uses that of the message, after its first semicolon.
 """
 
 
@@ -122,7 +122,7 @@ def fault_of(error: BaseException) -> Fault:
     """Return the fault that an exception stands for.
 
     Args:
-        error: Any exception, also one of plugreg's own faults.
+        error: Any exception, including plugreg's own faults.
     """
     if isinstance(error, CommandError):
         return error.fault

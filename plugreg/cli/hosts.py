@@ -68,7 +68,7 @@ def open_app(name: str) -> PluginRegistry:
     The host's code is run in safe mode, so that a registry that it loads itself imports no plugin.
 
     Args:
-        name: ``module:attribute`` of a registry, or of a function that returns one.
+        name: ``module:attribute`` of a registry, or of a function that returns a registry.
 
     Raises:
         CommandError: If there is no such registry, or the host cannot be imported.
@@ -88,11 +88,11 @@ def open_app(name: str) -> PluginRegistry:
 
 
 def as_registry(found: PluginRegistry | Callable[[], PluginRegistry], name: str) -> PluginRegistry:
-    """Return a registry, or the one that a factory without parameters makes.
+    """Return a registry, or call a factory without parameters.
 
     Args:
         found: The registry or the factory.
-        name: What it is called in messages.
+        name: Its name in messages.
 
     Raises:
         CommandError: If it is none, or the factory fails.
@@ -140,7 +140,7 @@ def safe_mode() -> Iterator[None]:
 
 @contextmanager
 def _host(name: str) -> Iterator[None]:
-    """Turn what the host's code raises, SystemExit too, into an error of the command."""
+    """Convert exceptions of the host's code, including SystemExit, to an error of the command."""
     try:
         yield
     except (StorageError, CommandError):

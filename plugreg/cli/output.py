@@ -1,4 +1,4 @@
-"""What a command answers, and how that is written: the one place that renders answers."""
+"""Answers of commands, and their rendering."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Answer(NamedTuple):
-    """What a command answers. Nothing is written before the command has ended.
+    """The answer of a command. Nothing is written before the command has ended.
 
     Args:
         key: Name of the rows in the JSON document: ``plugins``, ``failures``, ``processes``,
             ``repairs``, ``generations``, ``changes`` or another plural.
         rows: The rows, of JSON values.
         columns: Heads of the table by the name of the value; also the fields of CSV. The first
-            one is the name of a row.
+            is the name of a row.
         code: The exit code.
         fault: Why the command failed, if it did. It may have rows all the same.
-        text: For people, in place of the table.
+        text: Readable text instead of the table.
         verdict: For people, a line at the end.
         empty: For people, a line in place of an empty table.
         more: Further members of the JSON document.
@@ -135,7 +135,7 @@ class Output:
         _write_line(self.err, printable(text))
 
     def complain(self, fault: Fault) -> None:
-        """Write what is wrong, and what to do, to standard error."""
+        """Write fault and remedy to standard error."""
         head = "error:"
         if self.has_color(self.err):
             head = click.style(head, fg="red", bold=True)
@@ -144,7 +144,7 @@ class Output:
             _write_line(self.err, f"       {printable(fault.remedy)}")
 
     def forget_out(self) -> None:
-        """Have what is still buffered go nowhere, so that the interpreter can end in silence."""
+        """Discard buffered output, so that the interpreter can end silently."""
         if self.out is None:
             return
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device, not a path of ours
@@ -219,7 +219,7 @@ def _write_line(stream: TextIO | None, text: str) -> None:
         stream.write(f"{text}\n")
         stream.flush()
     except OSError:
-        # Nobody reads it, and there is no other place to say so.
+        # The reader is gone, and there is no other place to report this.
         return
 
 
@@ -227,7 +227,7 @@ def _write_line(stream: TextIO | None, text: str) -> None:
 def only_answers() -> Iterator[Output]:
     """Keep standard output for the answer: whatever else prints there goes to standard error.
 
-    That includes what hosts and plugins write to file descriptor 1, and what their children do.
+    That includes output of hosts, plugins and their child processes to file descriptor 1.
 
     Yields:
         The output, which has the real standard output.

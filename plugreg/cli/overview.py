@@ -1,4 +1,4 @@
-"""All plugins in one row each: what is wanted, and what the live processes have.
+"""A row for each plugin: its desired state, and its states in the live processes.
 
 It is made of a registry in safe mode, which has imported nothing.
 """
@@ -28,11 +28,11 @@ UNKNOWN: Final = "unknown"
 
 
 class Overview(NamedTuple):
-    """What is known of all plugins at one moment.
+    """The known data of all plugins at one moment.
 
     Args:
         records: The plugins, of a registry in safe mode.
-        plan: What a normal start would load.
+        plan: The plugins that a normal start would load.
         processes: The live processes.
         failures: The failures of all processes, by plugin.
     """
@@ -117,7 +117,7 @@ class Overview(NamedTuple):
     def load_failures(self, slug: str) -> list[ProcessFailure]:
         """Return the failures by which a plugin did not come into service.
 
-        A process in which it serves may have others, such as of a hook that nobody asks for.
+        A process in which it serves may have others, for example of a hook that is never called.
         """
         fine = {process.pid for process in self.serving(slug)}
         return [
@@ -154,7 +154,7 @@ class Overview(NamedTuple):
 
 
 def look(registry: PluginRegistry) -> Overview:
-    """Return what is known of all plugins of a registry in safe mode. Writes nothing.
+    """Return the overview of a registry in safe mode. Nothing is written.
 
     Args:
         registry: The registry, loaded.
@@ -162,7 +162,7 @@ def look(registry: PluginRegistry) -> Overview:
     Raises:
         StorageError: If the store cannot be read.
     """
-    # The first one is this process.
+    # The first is this process.
     processes = registry.shared.processes()[1:]
     failures: dict[str, tuple[ProcessFailure, ...]] = {}
     for failure in shared_failures(registry):
@@ -173,7 +173,7 @@ def look(registry: PluginRegistry) -> Overview:
 
 
 def shared_failures(registry: PluginRegistry) -> tuple[ProcessFailure, ...]:
-    """Return the failures of all processes but this one, whose only fault is safe mode."""
+    """Return the failures of all other processes. In this process only safe mode is recorded."""
     return registry.shared.failures()[len(registry.errors) :]
 
 

@@ -17,7 +17,7 @@ _FIELDS: Final = ("active", "requirement", "settings", "user_settings")
 
 
 class Described(NamedTuple):
-    """What a file says of one plugin.
+    """The entry of a plugin in a file.
 
     Attributes:
         slug: The plugin.
@@ -33,7 +33,7 @@ class Described(NamedTuple):
 
 
 def read_file(path: str) -> tuple[Described, ...]:
-    """Return what a file describes.
+    """Return the plugins that a file describes.
 
     Args:
         path: The file.
@@ -103,7 +103,7 @@ def _values(path: str, where: str, values: Any) -> dict[str, Any]:
 
 
 def _is_json(value: Any) -> bool:
-    """Return whether a value is one of JSON, which has neither dates nor infinite numbers."""
+    """Return whether JSON has such a value; it has neither dates nor infinite numbers."""
     if isinstance(value, dict):
         return all(map(_is_json, value.values()))
     if isinstance(value, list):
@@ -116,7 +116,7 @@ def _fault(path: str, reason: str) -> CommandError:
 
 
 def write_text(plugins: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the text of a file.
+    """Return the contents of a file.
 
     Args:
         plugins: Tables by slug, as `read_file` reads them.

@@ -1,8 +1,8 @@
 """The program: its options, its commands by name, and how errors end it.
 
 To add a command, write a function in a module of ``plugreg.cli.commands`` (see
-`plugreg.cli.command`), and add one row to `COMMANDS`. The module is imported when its command is
-asked for.
+`plugreg.cli.command`), and add one row to `COMMANDS`. The module is imported when its command
+runs.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 class Verb(NamedTuple):
-    """Where a command is, and what the list of commands says of it.
+    """The place of a command, and its entry in the list of commands.
 
     Attributes:
         section: Heading in the list of commands.
         name: Name of the command.
         place: ``module:attribute`` below ``plugreg.cli.commands``.
-        help: What it does, in a line.
+        help: Its purpose, in a line.
     """
 
     section: str
@@ -49,7 +49,7 @@ _WRITE: Final = "Write plugins"
 _SHELL: Final = "Shell"
 
 COMMANDS: Final = (
-    Verb(_LOOK, "list", "listing:list_", "List plugins, and what the live processes have."),
+    Verb(_LOOK, "list", "listing:list_", "List plugins and their states."),
     Verb(_LOOK, "show", "listing:show", "Show everything about one plugin."),
     Verb(_LOOK, "why", "why:why", "Explain why a plugin is in its state."),
     Verb(_LOOK, "status", "status:status", "Summarize all processes."),
@@ -60,23 +60,23 @@ COMMANDS: Final = (
     Verb(_SWITCH, "reset", "switching:reset", "Have all processes try plugins again."),
     Verb(_SWITCH, "reload", "switching:reload", "Have all processes look for plugins again."),
     Verb(_SWITCH, "settings", "settings:settings", "List, get or set settings of a plugin."),
-    Verb(_SWITCH, "apply", "declare:apply", "Make plugins as a plugins.toml says."),
+    Verb(_SWITCH, "apply", "declare:apply", "Apply a plugins.toml."),
     Verb(_SWITCH, "export", "declare:export", "Write desired state as a plugins.toml."),
-    Verb(_INSTALL, "plan", "packages:plan", "Show what an installation would change."),
+    Verb(_INSTALL, "plan", "packages:plan", "Show the changes of an installation."),
     Verb(_INSTALL, "install", "packages:install", "Install distributions of plugins."),
     Verb(_INSTALL, "uninstall", "packages:uninstall", "Remove a plugin's distribution."),
     Verb(_INSTALL, "upgrade", "packages:upgrade", "Upgrade to the latest releases."),
-    Verb(_INSTALL, "sync", "packages:sync", "Install what the plugins file or a lock has."),
-    Verb(_INSTALL, "lock", "packages:lock", "Write what is installed as a pylock.toml."),
+    Verb(_INSTALL, "sync", "packages:sync", "Install the plugins file, or a lock."),
+    Verb(_INSTALL, "lock", "packages:lock", "Write a pylock.toml of the installed plugins."),
     Verb(_INSTALL, "rollback", "packages:rollback", "Go back to an earlier generation."),
     Verb(_INSTALL, "generations", "packages:generations", "List generations."),
     Verb(_INSTALL, "outdated", "packages:outdated", "Ask the index for later releases."),
-    Verb(_INSTALL, "audit", "packages:audit", "List who has installed and removed what."),
-    Verb(_MEND, "doctor", "doctor:doctor", "Find what is wrong, and what to do about it."),
+    Verb(_INSTALL, "audit", "packages:audit", "List installations and removals."),
+    Verb(_MEND, "doctor", "doctor:doctor", "Find problems and their remedies."),
     Verb(_MEND, "probe", "switching:probe", "Load plugins in a child process."),
     Verb(_MEND, "bisect", "bisect:bisect", "Find the plugin with which a command fails."),
-    Verb(_MEND, "store", "store:store", "Check, mend, copy, export or import the store."),
-    Verb(_WRITE, "new", "new:new", "Begin a plugin for this host."),
+    Verb(_MEND, "store", "store:store", "Check, repair, copy, export or import the store."),
+    Verb(_WRITE, "new", "new:new", "Generate a plugin for this host."),
     Verb(_WRITE, "check", "check:check", "Check plugins, their sources and their life."),
     Verb(_WRITE, "dev", "dev:dev", "Import a plugin again whenever its sources change."),
     Verb(_WRITE, "contract", "contract:contract", "Write, compare or check the contract."),
@@ -136,7 +136,7 @@ class Root(Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that is asked for, or say which names are near."""
+        """Find the requested command, or raise an error with similar names."""
         if args[0][:1] != "-" and self.get_command(ctx, args[0]) is None:
             from plugreg._support.slugs import near
 
@@ -195,7 +195,7 @@ class Root(Group):
             prog_name: Name of the program.
             complete_var: Environment variable by which shells ask for completions.
             standalone_mode: Whether the process is ended; else the exit code is returned.
-            **extra: What else click takes.
+            **extra: Further arguments of click.
         """
         given = sys.argv[1:] if args is None else [*args]
         try:

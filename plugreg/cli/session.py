@@ -1,4 +1,4 @@
-"""One run of a command: the registry that it works on, its output, and the operator's consent."""
+"""The run of a command: its registry, its output, and the operator's consent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEY: Final = "plugreg.cli.session"
 
 
 class Session:
-    """What the functions of commands get. It lives as long as one command.
+    """The argument of command functions. It exists for one command.
 
     Args:
         source: The registry or factory of a host that has mounted the commands; None for the
@@ -82,7 +82,7 @@ class Session:
         return self._open().storage
 
     def contract(self, file: str | None = None) -> Contract:
-        """Return the contract of the host, or one from a file. Nothing is loaded.
+        """Return the contract of the host, or of a file. Nothing is loaded.
 
         Args:
             file: The file; None means the host's.
@@ -141,10 +141,10 @@ class Session:
         """Ask the operator whether to go on, unless ``--yes`` was given.
 
         Args:
-            question: What is asked, on standard error.
+            question: The question, on standard error.
 
         Raises:
-            CommandError: If the answer is no, or nobody can be asked. Exit code 4.
+            CommandError: If the answer is no, or there is no terminal. Exit code 4.
         """
         if self.yes:
             return
@@ -163,7 +163,7 @@ class Session:
 
         Args:
             question: The question, with a blank at its end.
-            is_secret: Whether what is typed is not to be seen. It needs a terminal.
+            is_secret: Whether the input is hidden. This needs a terminal.
         """
         if is_secret:
             from getpass import getpass
@@ -189,7 +189,7 @@ class Session:
             return "shell"
 
     def close(self) -> None:
-        """Close what the command has opened."""
+        """Close the registry and the store."""
         self._closing.close()
 
     def _open(self) -> PluginRegistry:

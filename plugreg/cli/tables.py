@@ -1,4 +1,4 @@
-"""Rows as text: a table that fits a terminal, CSV, names or their number."""
+"""Rows as a table that fits a terminal, as CSV, as names or as their number."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import Any, Final, TextIO
 
 FORMATS: Final = ("table", "json", "csv", "names", "count")
-"""What ``--format`` may be."""
+"""Values of ``--format``."""
 
 Row = Mapping[str, Any]
-"""One row: JSON values by name."""
+"""A row: JSON values by name."""
 
 GAP: Final = 2
 """Columns between two cells."""
@@ -36,7 +36,7 @@ COLOURS: Final = MappingProxyType(
 
 
 def cell(value: object) -> str:
-    """Return a value as the text of one cell, without characters that a terminal acts on.
+    """Return a value as a table cell, without control characters of a terminal.
 
     Args:
         value: A JSON value.
@@ -66,7 +66,7 @@ def _clock(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return *text* with what a terminal would act on, such as escapes, spelled out."""
+    """Return *text* with control characters, such as escapes, spelled out."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -94,14 +94,14 @@ def fit(widths: Sequence[int], room: int) -> list[int]:
     """Return the widths that columns get: those of the widest are reduced until all fit.
 
     Args:
-        widths: What each column needs.
+        widths: Width of each column.
         room: Columns of the terminal, without the gaps.
     """
     cap = max(widths, default=0)
     while cap > 1 and sum(min(width, cap) for width in widths) > room:
         cap -= 1
     fitted = [min(width, cap) for width in widths]
-    # What rounding has left goes to those that were cut, from the left.
+    # Columns lost to rounding go to the cells that were cut, from the left.
     spare = max(0, room - sum(fitted))
     for place, width in enumerate(widths):
         if spare and width > fitted[place]:

@@ -1,4 +1,4 @@
-"""The codes of what a check against a contract can find, each with its cause and remedy."""
+"""The codes of the findings of a contract check, each with its cause and remedy."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ UNKNOWN_ARGUMENT: Final = FindingCode(
 UNMARKED: Final = FindingCode(
     "K103",
     "warning",
-    "Look-alike without mark",
-    "A method has the name of a hook and no mark, so that the host never calls it.",
-    "Mark it with @hookimpl, or give it another name if it is no implementation.",
+    "Hook name without marker",
+    "A method has the name of a hook but no marker, so the host never calls it.",
+    "Mark it with @hookimpl, or rename it if it is not an implementation.",
 )
 DEPRECATED: Final = FindingCode(
     "K104",
@@ -65,42 +65,42 @@ REMOVED: Final = FindingCode(
     "K105",
     "error",
     "Hook is removed",
-    "The host of this version calls the hook no more.",
-    "Implement the replacement, and leave the old hook out.",
+    "This version of the host no longer calls the hook.",
+    "Implement the replacement, and remove the old implementation.",
 )
 RESULT: Final = FindingCode(
     "K106",
     "error",
     "Result does not fit",
-    "The annotated result of an implementation is not what the hook accepts.",
-    "Return what the hook's specification says.",
+    "The annotated return type of an implementation is not accepted by the hook.",
+    "Return a value of the type in the hook's specification.",
 )
 NO_SETTINGS_MIXIN: Final = FindingCode(
     "K107",
     "error",
     "SETTINGS without SettingsMixin",
-    "A class has SETTINGS and does not derive from SettingsMixin, so that nobody reads them.",
+    "A class has SETTINGS but does not derive from SettingsMixin, so they are never read.",
     "Derive the class from plugreg.mixins.SettingsMixin, before Plugin.",
 )
 NO_HOST_RANGE: Final = FindingCode(
     "K108",
     "warning",
     "No range of host versions",
-    "The distribution does not say which versions of the host it works with.",
+    "The distribution does not declare the versions of the host that it supports.",
     "Require the host's distribution with a range of versions, such as 'shop>=2.1,<3'.",
 )
 HOST_RANGE: Final = FindingCode(
     "K109",
     "error",
     "Host version is out of range",
-    "The distribution requires other versions of the host than that of the contract.",
+    "The distribution's range of host versions does not include the contract's version.",
     "Widen the range once the plugin is tested with this version of the host.",
 )
 NO_ENTRY_POINT: Final = FindingCode(
     "K110",
     "error",
     "No entry point",
-    "The distribution has no entry point in the host's group, so that no host finds it.",
+    "The distribution has no entry point in the host's group, so the host does not find it.",
     "Add [project.entry-points.\"<group>\"] with a line such as weather = 'shop_weather:Weather'.",
 )
 MISSING_OBJECT: Final = FindingCode(
@@ -114,14 +114,14 @@ UNREADABLE: Final = FindingCode(
     "K112",
     "error",
     "Source cannot be read",
-    "A module of the plugin has a syntax error or no source, so that nothing is known of it.",
+    "A module of the plugin has a syntax error or no source, so it cannot be checked.",
     "Correct the file; python -m py_compile names the line.",
 )
 TOO_NEW_HOOK: Final = FindingCode(
     "K113",
     "warning",
     "Hook is newer than the oldest host",
-    "The range of host versions has versions that do not have a hook which is implemented.",
+    "The range of host versions includes versions without a hook that is implemented.",
     "Raise the lower bound of the host, or mark the implementation with optionalhook=True.",
 )
 ASYNC: Final = FindingCode(

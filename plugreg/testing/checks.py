@@ -1,4 +1,4 @@
-"""The checks of plugins: one table, which the class, the command and the documentation read.
+"""The checks of plugins: one table for the class, the command and the documentation.
 
 Codes K0 are about the distribution, K1 about the contract of the host, K2 about settings, K3 about
 the import, K4 about the life of the plugin, K5 about calls, K6 about faults from outside, and K7
@@ -72,8 +72,8 @@ EXEMPTION: Final = FindingCode(
     "K000",
     "error",
     "Exemption without reason",
-    "An exemption in [tool.plugreg.check] has no reason, or is of a code that does not exist.",
-    'Write it as exempt = { K204 = "the reason" }, or take it out.',
+    "An exemption in [tool.plugreg.check] has no reason, or an unknown code.",
+    'Write it as exempt = { K204 = "the reason" }, or remove it.',
 )
 
 CHECKS: Final = (
@@ -82,15 +82,15 @@ CHECKS: Final = (
         "K001",
         "info",
         "Metadata are missing",
-        "The distribution does not say what it is, or for whom.",
+        "The distribution lacks a description, a licence or the supported Python versions.",
         "Add the field to [project] in pyproject.toml.",
     ),
     _package(
         "K002",
         "warning",
-        "Entry point is no slug",
-        "The name of an entry point is the plugin's identity, and must be slugified first.",
-        "Name the entry point with a-z, 0-9, - and _ alone.",
+        "Entry point name is not a slug",
+        "The name of an entry point is the plugin's identity, and has to be converted to a slug.",
+        "Use only a-z, 0-9, - and _ in the name of the entry point.",
     ),
     _package(
         "K003",
@@ -110,37 +110,37 @@ CHECKS: Final = (
     _life(
         "K201",
         "error",
-        "Definition of a setting is wrong",
-        "A definition in SETTINGS or USER_SETTINGS has a fault, or a default that does not fit.",
+        "Definition of a setting is invalid",
+        "A definition in SETTINGS or USER_SETTINGS is invalid, or its default is.",
         "Correct the definition as the message says.",
     ),
     _life(
         "K202",
         "warning",
         "Typed setting without default",
-        "A setting with a type has no default, so that it reads as None until it is set.",
+        "A setting with a type has no default, so it reads as None until it is set.",
         "Give it a default, or required=True so that operators are asked for it.",
     ),
     _life(
         "K204",
         "warning",
         "Secret is not protected",
-        "The key of a setting is that of a secret, and its value is shown to everybody.",
+        "The key of a setting looks like that of a secret, and its value is shown to everybody.",
         "Add protected=True to its definition, or give it another key.",
     ),
     _life(
         "K205",
         "warning",
         "Version without migration",
-        "SETTINGS_VERSION was raised, and stored values of older versions stay as they are.",
+        "SETTINGS_VERSION was increased, and stored values of older versions are not converted.",
         "Write migrate_settings(values, version, user=None), and test it with stored(…).",
     ),
     _life(
         "K206",
         "error",
-        "Wrong settings keep the plugin off",
-        "Stored values that do not fit make the plugin fail, so that nobody can mend them.",
-        "Read settings where they are used, and expect their defaults.",
+        "Invalid settings keep the plugin off",
+        "Invalid stored values make the plugin fail, so nobody can correct them.",
+        "Read settings where they are used, and handle their defaults.",
     ),
     _life(
         "K207",
@@ -153,15 +153,15 @@ CHECKS: Final = (
         "K301",
         "error",
         "Import fails",
-        "The plugin's module or its class cannot be made.",
-        "Correct what the message names; python -c 'import …' shows the traceback.",
+        "The plugin's module cannot be imported, or its class is missing.",
+        "Correct the code that the message names; python -c 'import …' shows the traceback.",
     ),
     _import(
         "K302",
         "error",
         "Import ends the process",
         "Importing the plugin's module ends the process, or never ends.",
-        'Put what a script does below if __name__ == "__main__".',
+        'Put script code below if __name__ == "__main__".',
     ),
     _import(
         "K303",
@@ -174,7 +174,7 @@ CHECKS: Final = (
         "K304",
         "warning",
         "Import starts threads",
-        "Importing the plugin's module starts a thread or a task, whether it is wanted or not.",
+        "Importing the plugin's module starts a thread or a task, even if it is never used.",
         "Start it in plugreg_activated, and end it in plugreg_deactivating.",
     ),
     _import(
@@ -188,22 +188,22 @@ CHECKS: Final = (
         "K306",
         "warning",
         "Import changes the process",
-        "Importing the plugin's module changes environment, sys.path or the working folder.",
-        "Do that in plugreg_activated if it must be, and take it back in plugreg_deactivating.",
+        "Importing the plugin's module changes the environment, sys.path or the working directory.",
+        "If necessary, do that in plugreg_activated, and undo it in plugreg_deactivating.",
     ),
     _import(
         "K307",
         "warning",
         "Import configures logging",
-        "Importing the plugin's module changes loggers, which are the host's.",
+        "Importing the plugin's module changes loggers of the host.",
         "Log to self.logger, and leave handlers and levels to the host.",
     ),
     _import(
         "K308",
         "warning",
         "Import is slow",
-        "Importing the plugin's module takes longer than a second, at each start of the host.",
-        "Import what takes long in the function that uses it.",
+        "Importing the plugin's module takes longer than a second, which delays every start.",
+        "Import slow modules in the functions that use them.",
     ),
     _import(
         "K309",
@@ -215,8 +215,8 @@ CHECKS: Final = (
     _package(
         "K310",
         "error",
-        "Late import of something missing",
-        "A function imports a package that is neither there nor required: it fails when called.",
+        "Late import of a missing package",
+        "A function imports a package that is neither installed nor required; its call fails.",
         "Add the package to dependencies in pyproject.toml.",
     ),
     _life(
@@ -224,7 +224,7 @@ CHECKS: Final = (
         "error",
         "Plugin does not come into service",
         "The registry cannot load the plugin.",
-        "Correct what the message names.",
+        "Correct the code that the message names.",
     ),
     _life(
         "K401",
@@ -237,15 +237,15 @@ CHECKS: Final = (
         "K402",
         "error",
         "Activation fails",
-        "The plugin does not keep what a capability asks for, or plugreg_activated raises.",
-        "Correct what the message names.",
+        "The plugin violates the contract of a capability, or plugreg_activated raises.",
+        "Correct the code that the message names.",
     ),
     _life(
         "K403",
         "error",
         "Something is left behind",
-        "After the plugin was switched off, a thread, handler or change of the process is left.",
-        "Take it back in plugreg_deactivating.",
+        "A thread, handler or change of the process remains after the plugin was switched off.",
+        "Undo it in plugreg_deactivating.",
     ),
     _life(
         "K404",
@@ -258,7 +258,7 @@ CHECKS: Final = (
         "K405",
         "error",
         "Plugin cannot be switched on again",
-        "The plugin works once in a process: something of the first time is in its way.",
+        "The plugin works only once in a process, because state of the first activation remains.",
         "Keep state on the object, not in the module or the class.",
     ),
     _life(
@@ -266,7 +266,7 @@ CHECKS: Final = (
         "error",
         "Plugin ends the process",
         "The plugin ends the process, or never returns, while it is active.",
-        "Raise an exception, and give what waits a time limit.",
+        "Raise an exception, and use timeouts for waiting calls.",
     ),
     _life(
         "K501",
@@ -279,8 +279,8 @@ CHECKS: Final = (
         "K502",
         "error",
         "Hook returns something else",
-        "The result of an implementation is not of the type that the hook declares.",
-        "Return what the hook's specification says.",
+        "The result of an implementation does not have the type that the hook declares.",
+        "Return a value of the type in the hook's specification.",
     ),
     _life(
         "K503",
@@ -293,28 +293,28 @@ CHECKS: Final = (
         "K504",
         "warning",
         "Event handler fails",
-        "process_event raises for an event that it does not know; later hosts have more events.",
-        "Want only known events in wants_process_event, and take **kwargs.",
+        "process_event raises for an unknown event; later hosts may have more events.",
+        "Accept only known events in wants_process_event, and take **kwargs.",
     ),
     _life(
         "K505",
         "error",
         "Feature of the interface fails",
         "A getter of user interface features raises, or returns something else.",
-        "Correct it; expect a context without the values that the page may lack.",
+        "Correct it; values of the context may be missing.",
     ),
     _life(
         "K601",
         "error",
-        "Plugin does not survive a store that refuses",
-        "While nothing can be stored, a hook raises something else than the store's error.",
-        "Let StorageError pass, or catch it.",
+        "Plugin does not handle a store that refuses writes",
+        "While the store refuses writes, a hook raises another exception than the store's.",
+        "Let StorageError propagate, or catch it.",
     ),
     _life(
         "K602",
         "error",
-        "Secret comes out",
-        "The value of a protected setting is in a result, in a log or in what is printed.",
+        "Secret is disclosed",
+        "The value of a protected setting is in a result, in a log or in the output.",
         "Do not log, print or return it.",
     ),
     _life(
@@ -322,7 +322,7 @@ CHECKS: Final = (
         "warning",
         "Plugin does not work isolated",
         "The plugin cannot run in a process of its own.",
-        "See which capabilities can be sent, in the documentation of isolation.",
+        "See the capabilities that can be isolated in the documentation of isolation.",
     ),
 )
 """All checks, in the order of their codes."""

@@ -44,9 +44,9 @@ def test_each_state_and_stage_has_an_entry(title, members):
     entries = _sections(_sections(_page("reference/stages.md"), 2)[title], 3)
 
     assert list(entries) == [str(member) for member in members]
-    assert [name for name, text in entries.items() if "**Remedy**:" not in text] == [
-        "active"
-    ] * (title == "States")
+    assert [name for name, text in entries.items() if "**Remedy**:" not in text] == ["active"] * (
+        title == "States"
+    )
 
 
 def test_an_error_names_its_page():

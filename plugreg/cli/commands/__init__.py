@@ -1,1 +1,1 @@
-"""The commands, by theme. Each module is imported when one of its commands is asked for."""
+"""The commands, by theme. Each module is imported when one of its commands runs."""

@@ -21,7 +21,7 @@ ONLY: Final = "PLUGREG_ONLY"
 """The variable by which one process loads only some plugins."""
 
 NOBODY: Final = ","
-"""What it is set to for no plugin, since an empty one means all."""
+"""Its value for no plugin, because an empty value means all plugins."""
 
 
 @command(
@@ -65,11 +65,11 @@ def bisect(session: Session, words: tuple[str, ...]) -> Answer:
 class Search:
     """A search for the smallest set of plugins with which something fails.
 
-    It is the minimizing delta debugging of Zeller and Hildebrandt (2002), with what plugins need
-    added to each set. Each set is tried once.
+    It is the minimizing delta debugging of Zeller and Hildebrandt (2002), with the
+    dependencies of plugins added to each set. Each set is tried once.
 
     Args:
-        needs: What each plugin that is switched on needs.
+        needs: Dependencies of each plugin that is switched on.
         fails: Tries a set of plugins; returns whether it fails.
     """
 

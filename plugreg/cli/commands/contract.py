@@ -1,4 +1,4 @@
-"""``plugreg contract``: what the host calls on its plugins, as a file."""
+"""``plugreg contract``: the host's plugin interface as a file."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def dump(session: Session, *, file: str | None) -> Answer:
 @click.argument("new", required=False)
 @pass_session
 def diff(session: Session, *, old: str, new: str | None) -> Answer:
-    """Show what the change from OLD to NEW means for plugins; NEW is the host itself if left out.
+    """Classify the changes from OLD to NEW for plugins. NEW defaults to the host itself.
 
-    The exit code is 1 if a change is major: plugins that fitted the old contract may break.
+    The exit code is 1 if a change is major: plugins for the old contract may break.
     """
     before, after = Contract.read(old), session.contract(new)
     found = before.compare(after)
@@ -82,10 +82,10 @@ def diff(session: Session, *, old: str, new: str | None) -> Answer:
 @click.option("--contract", "contract_file", metavar="FILE", help="The contract to check against.")
 @pass_session
 def check(session: Session, *, targets: tuple[str, ...], contract_file: str | None) -> Answer:
-    """Check the sources of plugins against a contract: all installed ones, or those named.
+    """Check the sources of all installed plugins, or of the named plugins, against a contract.
 
-    Nothing of a plugin is imported. A file that ends with .json is the contract; without one the
-    contract is that of the host. The exit code is 1 if a plugin breaks.
+    No plugin is imported. A file whose name ends with .json is the contract; the default is the
+    host's contract. The exit code is 1 if a plugin breaks.
     """
     if targets and targets[0].endswith(".json") and contract_file is None:
         contract_file, targets = targets[0], targets[1:]

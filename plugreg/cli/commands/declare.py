@@ -37,17 +37,17 @@ _HEADS: Final = ("slug", "what", "key", "before", "after")
 @click.option(
     "--prune",
     is_flag=True,
-    help="Also switch off plugins that the file does not have, and unset values it does not have.",
+    help="Also switch off plugins, and unset values, that are not in the file.",
 )
 @click.option("--no-probe", is_flag=True, help="Do not load plugins in a child process first.")
 @consent_option
 @pass_session
 def apply(session: Session, file: str, *, only_plan: bool, prune: bool, no_probe: bool) -> Answer:
-    """Make desired state, versions and settings as a file describes them.
+    """Apply the desired states, versions and settings of a file.
 
     Distributions are installed first; then desired state and settings are stored in one
-    transaction, all or none. Plugins and values that the file does not have stay as they are,
-    without --prune. Protected values stand in the file as {"$env" = "NAME"} alone.
+    transaction, all or none. Plugins and values that are not in the file stay unchanged, unless
+    --prune is given. Protected values can only be references: {"$env" = "NAME"}.
     """
     described = read_file(file)
     registry = session.registry
@@ -56,7 +56,7 @@ def apply(session: Session, file: str, *, only_plan: bool, prune: bool, no_probe
         rows = [*map(_requirement_row, missing)]
         rows += _differences(registry, described, missing, prune=prune)
         return _answer(rows, is_plan=True)
-    # What the file has wrong is found before anything is installed.
+    # Errors in the file are found before anything is installed.
     _differences(registry, described, missing, prune=prune)
     rows = _install(session, missing)
     if not no_probe:
@@ -68,7 +68,7 @@ def apply(session: Session, file: str, *, only_plan: bool, prune: bool, no_probe
         registry.in_safe_mode(storage) as changing,
     ):
         changing.load()
-        # What is different is looked at again, when nobody else can change it.
+        # The differences are computed again, while no other process can change the store.
         rows += _differences(changing, described, (), prune=prune)
         _carry_out(changing, described, rows)
     return _answer(rows, is_plan=False)
@@ -130,7 +130,7 @@ def _install(session: Session, missing: Iterable[Described]) -> list[Row]:
 
 
 def _probe(session: Session, described: Iterable[Described]) -> None:
-    """Load what is to be switched on in child processes. Raises if that ends one of them."""
+    """Probe the plugins that will be switched on. Raise if one ends its process."""
     from plugreg._state.probe_report import ProbeFailedError
 
     registry = session.registry
@@ -152,7 +152,7 @@ def _differences(
     *,
     prune: bool,
 ) -> list[Row]:
-    """Return what the file has and the store has not. Nothing is changed."""
+    """Return the differences between file and store. Nothing is changed."""
     described = tuple(described)
     lacking = {plugin.slug for plugin in missing}
     rows: list[Row] = []
@@ -213,7 +213,7 @@ def _is_same(view: SettingsView, key: str, before: Any, value: Any) -> bool:
 
 
 def _carry_out(registry: PluginRegistry, described: Iterable[Described], rows: list[Row]) -> None:
-    """Store the differences. Raises if one of them is refused; then none is stored."""
+    """Store the differences. If one is refused, raise and store none."""
     wanted = {row["slug"]: row["after"] for row in rows if row["what"] == "active"}
     overview = look(registry)
     leaving = [slug for slug, active in wanted.items() if not active]

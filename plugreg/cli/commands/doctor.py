@@ -1,4 +1,4 @@
-"""``plugreg doctor``: what is wrong, and what to do about each."""
+"""``plugreg doctor``: problems and their remedies."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _SIGNS: Final = (("error", "✗", "red"), ("warning", "!", "yellow"), ("info", "
 
 
 @command("doctor", "plugreg doctor\nplugreg doctor --probe --json")
-@click.option("--probe", is_flag=True, help="Also load, in child processes, what serves nowhere.")
+@click.option("--probe", is_flag=True, help="Also probe plugins that serve in no process.")
 @pass_session
 def doctor(session: Session, *, probe: bool) -> Answer:
-    """Find what is wrong with plugins, the store and the environment.
+    """Find problems of plugins, the store and the environment.
 
-    Each problem has a line with its remedy, and a verdict comes last. The exit code is 1 if one of
-    them is an error. Nothing is changed, and without --probe no plugin is run.
+    Each problem has a line with its remedy; the last line is a verdict. The exit code is 1 if a
+    problem is an error. Nothing is changed, and without --probe no plugin is loaded.
     """
     registry = session.registry
     if probe:
@@ -165,7 +165,7 @@ def _probe_rows(registry: PluginRegistry, known: set[str]) -> list[dict[str, Any
 
 
 def _lines(session: Session, row: dict[str, Any]) -> str:
-    """Return a problem in a line, and its remedies in one each."""
+    """Return a line for a problem, and a line for each remedy."""
     _, sign, colour = next(signed for signed in _SIGNS if signed[0] == row["severity"])
     slug = row["slug"] or ""
     named = row["text"] if slug in row["text"] else f"{slug}: {row['text']}"

@@ -56,10 +56,10 @@ def list_(
     sort: str | None,
     fields: str | None,
 ) -> Answer:
-    """List plugins, whether each is wanted, and what the live processes have.
+    """List plugins with their desired states, and their states in the live processes.
 
-    SERVES is the number of live processes in which a plugin is active, of those that are heard.
-    Where none is heard the state is unknown. No plugin is imported, and nothing is written.
+    SERVES is the number of processes in which a plugin is active, of all live processes. Without a
+    live process the state is unknown. No plugin is imported, and nothing is written.
     """
     names = _parse_fields(fields)
     overview = look(session.registry)
@@ -113,7 +113,7 @@ def _sorted(rows: Sequence[Row], sort: str) -> list[Row]:
 
 
 def damage(session: Session) -> Fault | None:
-    """Return the fault of the first damaged row of the store, with the command that mends it."""
+    """Return the fault of the first damaged row of the store, with the command that repairs it."""
     errors = session.registry.damaged
     if not errors:
         return None
@@ -128,8 +128,8 @@ def damage(session: Session) -> Fault | None:
 def show(session: Session, slug: str) -> Answer:
     """Show everything about one plugin.
 
-    Metadata, what it needs and what needs it, what each live process has of it, its failures, the
-    names of its settings and hooks as far as a probe has seen them. No plugin is imported.
+    Metadata, dependencies and dependents, its state in each live process, its failures, and the
+    names of its settings and hooks from the last probe. No plugin is imported.
     """
     details = describe(session.registry, slug)
     return Answer("plugins", [details], text="".join(_lines(details)))
@@ -202,7 +202,7 @@ def _audit(registry: PluginRegistry, distribution: str | None) -> list[Row]:
 
 
 def _lines(details: Row) -> Iterator[str]:
-    """Yield what people see: only what there is."""
+    """Yield the readable lines; empty values are left out."""
     texts = {
         "processes": [f"{each['name']} (pid {each['pid']})" for each in details["processes"]],
         "settings": [f"{each['key']}={each['value']}" for each in details["settings"]],

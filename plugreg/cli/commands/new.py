@@ -1,4 +1,4 @@
-"""``plugreg new``: begin a plugin for this host, or take over what has changed in the host."""
+"""``plugreg new``: generate a plugin for this host, or update it after changes of the host."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from plugreg.testing.scaffold.update import Written, write
 @click.option(
     "--mixin", "mixins", multiple=True, metavar="KEY", help="A capability, such as settings."
 )
-@click.option("--update", is_flag=True, help="Take over what has changed in host and templates.")
+@click.option("--update", is_flag=True, help="Merge changes of the host and the templates.")
 @click.option("--folder", metavar="PATH", help="Where the project is. Defaults to ./NAME.")
 @pass_session
 def new(
@@ -42,11 +42,11 @@ def new(
     update: bool,
     folder: str | None,
 ) -> Answer:
-    """Begin a plugin NAME for this host: package, class, tests, checks, continuous integration.
+    """Generate a plugin NAME for this host: package, class, tests, checks, CI workflow.
 
     Signatures come from the host's contract. --hook and --mixin may be repeated. With --update
-    the project is made again and merged: what you have changed is never overwritten. Where both
-    sides have changed the same lines, the new file stands beside yours, as FILE.new.
+    the project is generated again and merged; your changes are never overwritten. If both sides
+    have changed the same lines, the new file is written beside yours, as FILE.new.
     """
     place = Path(folder or name)
     base: dict[str, str] = {}
@@ -105,7 +105,7 @@ def _record(place: Path) -> Any:
 
 
 def _testing(contract: Contract, app: str | None) -> str | None:
-    """Return the module in which the host gives its authors a fixture, None if it does not."""
+    """Return the host's module with a fixture for authors, None if it has no such module."""
     sources = [hook.source for hook in contract.hooks.values() if hook.source]
     tops = [place.partition(":")[0].partition(".")[0] for place in (app, *sources) if place]
     for top in dict.fromkeys(tops):
@@ -118,7 +118,7 @@ def _testing(contract: Contract, app: str | None) -> str | None:
                 if hasattr(module, "plugin_host") and hasattr(module, "Conformance"):
                     return name
         except ImportError:
-            continue  # The host is no package, or its kit needs what is not installed.
+            continue  # The host is not a package, or its kit needs a package that is not installed.
     return None
 
 

@@ -62,7 +62,7 @@ def _refusal(plan: InstallPlan) -> Fault | None:
 
 
 def _show(session: Session, changes: Sequence[Change]) -> None:
-    """Show what would change to whoever is asked."""
+    """Show the changes before the question."""
     rows = [_row(change) for change in changes]
     for line in plain_table(rows, dict(_CHANGES), session.output.width).splitlines():
         session.output.note(line)
@@ -93,7 +93,7 @@ _REPORTED = (
 @_INDEX
 @pass_session
 def plan(session: Session, requirement: str, *, index_url: str | None) -> Answer:
-    """Show what an installation would change, and what the policy forbids. Nothing is changed."""
+    """Show the changes of an installation and refusals of the policy. Nothing is changed."""
     found = _packages(session).plan(requirement, index_url=index_url)
     refusals = [{"rule": refusal.rule, "reason": refusal.reason} for refusal in found.refusals]
     return Answer(
@@ -143,7 +143,7 @@ def _install(
 
 
 def install_all(session: Session, requirements: Sequence[str]) -> None:
-    """Install requirements, with consent. Raises if one of them is refused or fails."""
+    """Install requirements, with consent. Raise if one is refused or fails."""
     answer = _install(session, requirements, index_url=None, keep_broken=False)
     if answer.fault is not None:
         raise CommandError(answer.fault)
@@ -156,7 +156,7 @@ def _code(rows: Sequence[dict[str, Any]]) -> int:
 @command("uninstall", "plugreg uninstall discount\nplugreg uninstall discount --keep-config --yes")
 @slug_argument()
 @click.option("--keep-config", is_flag=True, help="Keep desired state, settings and metadata.")
-@click.option("--dependencies", is_flag=True, help="Also what was installed with it alone.")
+@click.option("--dependencies", is_flag=True, help="Also dependencies that nothing else needs.")
 @consent_option
 @pass_session
 def uninstall(session: Session, slug: str, *, keep_config: bool, dependencies: bool) -> Answer:
@@ -222,11 +222,15 @@ def upgrade(session: Session, slugs: tuple[str, ...], *, every: bool) -> Answer:
 
 
 @command("sync", "plugreg sync\nplugreg sync --locked pylock.toml --yes")
-@click.option("--locked", type=click.Path(dir_okay=False), help="Exactly what this lock has.")
+@click.option(
+    "--locked",
+    type=click.Path(dir_okay=False),
+    help="Install exactly the distributions of this lock.",
+)
 @consent_option
 @pass_session
 def sync(session: Session, *, locked: str | None) -> Answer:
-    """Install what the plugins file lists and is not there, or exactly what a lock has."""
+    """Install the missing distributions of the plugins file, or exactly those of a lock."""
     packages = _packages(session)
     if locked is not None and not Path(locked).is_file():
         raise usage(f"there is no file {locked!r}", "write one with: plugreg lock")
@@ -245,7 +249,7 @@ def sync(session: Session, *, locked: str | None) -> Answer:
 
 
 def _show_listed(session: Session, packages: Packages) -> None:
-    """Show what each line of the plugins file would change, resolved alone."""
+    """Show the changes for each line of the plugins file, resolved separately."""
     for requirement in packages.listed().values():
         found = packages.plan(requirement)
         fault = _refusal(found)
@@ -281,7 +285,7 @@ def _show_difference(session: Session, before: Mapping[str, str], after: Mapping
 @click.argument("path", required=False, type=click.Path(dir_okay=False))
 @pass_session
 def lock(session: Session, path: str | None) -> Answer:
-    """Write what is installed as a pylock.toml (PEP 751)."""
+    """Write the installed distributions as a pylock.toml (PEP 751)."""
     written = str(_packages(session).lock(path))
     return Answer("files", [{"path": written}], columns={"path": "PATH"}, text=f"{written}\n")
 
@@ -331,7 +335,7 @@ def _generations(packages: Packages) -> Answer:
 @click.option("--no-ask", is_flag=True, help="Show the last answer of the index, without asking.")
 @pass_session
 def outdated(session: Session, *, no_ask: bool) -> Answer:
-    """Ask the index for later releases of what is installed."""
+    """Ask the index for later releases of the installed distributions."""
     rows = [
         {
             "distribution": found.distribution,
@@ -353,7 +357,7 @@ def outdated(session: Session, *, no_ask: bool) -> Answer:
 @click.option("--limit", type=click.IntRange(min=0), help="Only so many of the latest.")
 @pass_session
 def audit(session: Session, *, limit: int | None) -> Answer:
-    """List who has installed and removed what, and what came of it."""
+    """List installations and removals, with actor and result."""
     from plugreg.install.audit import Audit
 
     rows = [

@@ -1,4 +1,4 @@
-"""``plugreg settings``: settings of one plugin, with layer and lock, and without importing it."""
+"""``plugreg settings``: settings of a plugin, with layer and lock, without importing it."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def settings(
 ) -> Answer:
     """List, get, set or unset settings of a plugin, or print their JSON Schema.
 
-    Each value has its layer: default, stored, or an override of the host, which locks it. The
-    plugin is not imported: what it accepts is known from its last probe. Without one a value is a
-    string. A protected value is taken from --stdin or --env alone, and never shown.
+    Each value has a layer: default, stored, or an override of the host, which locks it. The plugin
+    is not imported: the accepted values are known from its last probe. Without a probe, values are
+    strings. A protected value is read only from --stdin or --env, and never shown.
     """
     if (key is None) is (action in ("get", "set", "unset")):
         raise usage(
@@ -87,7 +87,7 @@ def settings(
         value = _given_value(values, stdin=stdin, env=env, is_protected=is_protected)
     # An empty value means that there is none, so that the default is read again.
     answer = _write(view, slug, {key: value}, "set" if value else "unset")
-    # Whoever keeps a value out of the arguments may know it for a secret before any probe does.
+    # A value outside the arguments may be a secret, even if no probe has found it protected.
     is_kept_out = bool(value) and not values
     return answer if not is_kept_out else answer._replace(rows=[*map(_masked, answer.rows)])
 
@@ -108,7 +108,7 @@ def _check_name(view: SettingsView, key: str) -> None:
 def _given_value(
     values: tuple[str, ...], *, stdin: bool, env: str | None, is_protected: bool
 ) -> str:
-    """Return the value from the one place where it is given."""
+    """Return the value from the only source that has one."""
     if len(values) + stdin + (env is not None) != 1:
         raise usage("set takes one value", "give VALUE, --stdin or --env NAME")
     if values and is_protected:

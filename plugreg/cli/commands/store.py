@@ -31,7 +31,7 @@ ASIDE: Final = "set_aside"
     plugreg store export backup.json""",
 )
 def store() -> None:
-    """Check, mend, copy, export or import the store."""
+    """Check, repair, copy, export or import the store."""
 
 
 def damaged_rows(storage: Storage) -> list[RecordCorruptError]:
@@ -59,7 +59,7 @@ def damaged_rows(storage: Storage) -> list[RecordCorruptError]:
 
 
 def address_of(error: RecordCorruptError) -> str:
-    """Return what ``--set-aside`` takes for a damaged row."""
+    """Return the argument of ``--set-aside`` for a damaged row."""
     return f"{error.table}:{error.key}"
 
 
@@ -105,11 +105,10 @@ def check(session: Session) -> Answer:
 )
 @pass_session
 def repair(session: Session, keys: tuple[str, ...]) -> Answer:
-    """Set damaged rows aside, so that the rest serves.
+    """Set damaged rows aside, so that all others can be used.
 
     A copy of each row, as far as it can be read, is kept in the table "set_aside". A plugin whose
-    row is gone is as one that was never seen; a setting has its default. Only damaged rows are
-    moved.
+    row is set aside counts as new; a setting has its default. Only damaged rows are moved.
     """
     storage = session.storage
     damaged = {address_of(error): error for error in damaged_rows(storage)}
@@ -131,7 +130,7 @@ def _set_aside(transaction: Transaction, error: RecordCorruptError, revision: in
     is_readable = record is not None and not isinstance(record, DamagedRecord)
     when = datetime.now(UTC)
     copy = {
-        # It may hold a secret, so that it is left out of exports like one.
+        # The row may contain a secret, so it is left out of exports.
         "value": json.dumps(record) if is_readable else "",
         "protected": True,
         "table": error.table,
@@ -155,7 +154,7 @@ def _set_aside(transaction: Transaction, error: RecordCorruptError, revision: in
 @click.option("--replace", is_flag=True, help="Remove all rows of the target first.")
 @pass_session
 def copy(session: Session, url: str, *, replace: bool) -> Answer:
-    """Copy the whole store to another, in one transaction. The host goes on using the first."""
+    """Copy the whole store to another, in one transaction. The host continues to use the first."""
     from plugreg.storage import copy as copy_store
     from plugreg.storage import open_storage
 
@@ -196,7 +195,7 @@ def export(session: Session, file: str | None, *, secrets: bool) -> Answer:
     text = export_json(session.storage, secrets=secrets)
     if file in (None, "-"):
         return Answer("", text=text, more={"store": json.loads(text)})
-    # What may hold secrets is for its owner alone, from its first byte on.
+    # The file may contain secrets, so only its owner can read it from the first byte on.
     path = Path(str(file))
     path.touch(mode=0o600)
     if path.is_file():
@@ -211,7 +210,7 @@ def export(session: Session, file: str | None, *, secrets: bool) -> Answer:
 @click.option("--replace", is_flag=True, help="Remove all other rows first.")
 @pass_session
 def import_(session: Session, file: str, *, replace: bool) -> Answer:
-    """Store what `store export` wrote, in one transaction. Left-out values stay as they are."""
+    """Store a file of `store export`, in one transaction. Omitted values stay unchanged."""
     from plugreg.storage import import_json
 
     try:

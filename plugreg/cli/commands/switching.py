@@ -21,20 +21,21 @@ from plugreg.registry import PluginRegistry
 _TOP: Final = (("slug", "PLUGIN"), ("result", "RESULT"), ("message", "MESSAGE"))
 
 Change = Callable[[str], tuple[str, str]]
-"""Changes one plugin; returns the result in a word, and what else is to be said."""
+"""Changes a plugin; returns the result in a word, and a message."""
 
 
 def change_each(session: Session, slugs: Iterable[str], change: Change, done: str) -> Answer:
-    """Change plugins one after the other; one that cannot be changed keeps no other from it.
+    """Change plugins one after another. A failed change does not stop the others.
 
     Args:
         session: The session.
         slugs: The plugins.
-        change: Changes one of them.
-        done: The word for what was done, in the last line.
+        change: Function that changes a plugin.
+        done: The word for the change, in the last line.
 
     Returns:
-        A row for each. The exit code is 3 if one is unknown, else that of the first fault.
+        A row for each plugin. The exit code is 3 if a plugin is unknown, else that of the first
+        fault.
     """
     rows: list[dict[str, Any]] = []
     faults: list[Fault] = []
@@ -72,7 +73,7 @@ def _line(row: dict[str, Any]) -> str:
 def _chosen(
     registry: PluginRegistry, slugs: Sequence[str], excluded: Sequence[str], every: Iterable[str]
 ) -> list[str]:
-    """Return the plugins that the operator means, *every* one with ``--all``."""
+    """Return the plugins that the operator means: with ``--all`` (*every*) all of them."""
     chosen = [slug for slug in (slugs or every) if slug not in excluded]
     for slug in excluded:
         registry.get(slug)
@@ -84,9 +85,13 @@ def _check_asked(slugs: Sequence[str], *, every: bool) -> None:
         raise usage("name plugins, or give --all", "one of both, and not both")
 
 
-_ALL = click.option("--all", "every", is_flag=True, help="All plugins that it can be done to.")
+_ALL = click.option("--all", "every", is_flag=True, help="All plugins to which this applies.")
 _EXCLUDE = click.option(
-    "--exclude", "excluded", multiple=True, metavar="SLUG", help="All but this one; repeatable."
+    "--exclude",
+    "excluded",
+    multiple=True,
+    metavar="SLUG",
+    help="Exclude this plugin from --all; repeatable.",
 )
 
 
@@ -167,7 +172,7 @@ def _needs_first(registry: PluginRegistry, slugs: Sequence[str]) -> list[str]:
 
 
 def _off_needs(registry: PluginRegistry, slug: str) -> list[str]:
-    """Return the plugins that one needs, also indirectly, and that are off."""
+    """Return the inactive dependencies of a plugin, also indirect dependencies."""
     found = [slug]
     for member in found:
         needs = registry.outlook(found).needs.get(Slug(member), ())
@@ -176,7 +181,7 @@ def _off_needs(registry: PluginRegistry, slug: str) -> list[str]:
 
 
 def _probe(session: Session, slug: str, timeout: float) -> str:
-    """Load a plugin in a child process. Return what is wrong with it; raise if it ends its host."""
+    """Load a plugin in a child process. Return its fault; raise if it ends its host."""
     from plugreg._state.probe_report import ProbeFailedError
 
     report = session.registry.probe(slug, timeout)
@@ -216,7 +221,7 @@ def deactivate(
     if cascade:
         known = [slug for slug in chosen if slug in registry.plugins]
         chosen += [slug for slug in overview.needed_by(known) if slug not in excluded]
-    # What needs another goes first, so that at no time one serves without what it needs.
+    # Dependents go first, so that no plugin ever serves without its dependencies.
     chosen.sort(key=lambda slug: len(overview.needed_by([slug])))
 
     def change(slug: str) -> tuple[str, str]:
@@ -276,7 +281,7 @@ def reload(session: Session) -> Answer:
 @click.option("--timeout", default=10.0, show_default=True, help="Seconds that it may take.")
 @pass_session
 def probe(session: Session, slugs: tuple[str, ...], *, timeout: float) -> Answer:
-    """Load plugins in a child process, and report what they bring or how they died.
+    """Load plugins in a child process, and report what they provide or how they ended it.
 
     Nothing of them is imported here, and nothing is switched. The report is stored.
     """

@@ -1,4 +1,4 @@
-"""``plugreg why``: the way of one plugin into service, stage by stage."""
+"""``plugreg why``: the stages of a plugin on its way into service."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plugreg._state.probe_report import ProbeReport
 
 Stage = dict[str, Any]
-"""One stage: its name, whether it was passed (None where that is unknown), and the reason."""
+"""A stage: its name, whether it was passed (None if unknown), and the reason."""
 
 
 @command("why", "plugreg why discount\nplugreg why a-name-that-is-not-listed")
@@ -103,7 +103,7 @@ def _resolution(overview: Overview, record: PluginRecord, program: str) -> Stage
 def _loading(
     registry: PluginRegistry, overview: Overview, record: PluginRecord, program: str
 ) -> Iterator[Stage]:
-    """Yield what is known of import, init and activation: from the processes, or from a probe."""
+    """Yield the results of import, init and activation, from the processes or from a probe."""
     slug, serving = record.slug, overview.serving(record.slug)
     failed = {str(failure.stage): failure for failure in overview.load_failures(slug)}
     report = registry.probed(slug)
@@ -136,7 +136,7 @@ def _loading(
 
 
 def _probed(report: ProbeReport, name: str) -> Stage:
-    """Return what a probe has seen of import or init."""
+    """Return the result of import or init in a probe."""
     seen = f"probed {report.at:%Y-%m-%d %H:%M}: {report.outcome}"
     if report.outcome == "ok":
         return _stage(name, True, seen)
@@ -165,7 +165,7 @@ def _unknown(registry: PluginRegistry, name: str) -> Answer:
 
 
 def _elsewhere(registry: PluginRegistry, name: str) -> Iterator[str]:
-    """Yield what is installed and could be meant: other groups, and no entry point at all."""
+    """Yield installed alternatives: other groups, and distributions without an entry point."""
     for distribution in metadata.distributions():
         title = distribution.metadata["Name"] or "?"
         points = list(distribution.entry_points)
