@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class PluginContext(Protocol):
-    """Settings, metadata and logger of one plugin object.
+    """Settings, metadata and logger of a plugin object.
 
     A context lives from the plugin's construction to its unloading, and reaches no other plugin.
-    Keys may be given in any case. Reads write nothing; each write is one transaction of the store,
+    Keys may be given in any case. Reads write nothing; each write is a transaction of the store,
     and durable when the call returns.
     """
 
@@ -88,11 +88,12 @@ class PluginContext(Protocol):
 class Plugin:
     """Base class of plugins that have a name, settings or capabilities.
 
-    Combine it with mixins in any order. No ``__init__`` is needed, and one that does not call
-    ``super().__init__()`` does no harm. Attributes that a class does not state are taken from the
-    plugin's distribution; a string as ``name`` counts as NAME. A registry binds the object after
-    its construction and before its activation; settings and metadata raise PluginNotBoundError
-    until then. A class that overrides a final member raises TypeError when it is created.
+    Combine it with mixins in any order. No ``__init__`` is needed, and an ``__init__`` that does
+    not call ``super().__init__()`` does no harm. Attributes that a class does not state are taken
+    from the plugin's distribution; a string as ``name`` counts as NAME. A registry binds the object
+    after its construction and before its activation; settings and metadata raise
+    PluginNotBoundError until then. A class that overrides a final member raises TypeError when it
+    is created.
     """
 
     NAME: str | None = None
@@ -234,8 +235,8 @@ def bind(plugin: Plugin, context: PluginContext) -> None:
     Raises:
         PlugregError: If the object is bound to another context. Nothing has changed then.
     """
-    # One setdefault on the object's own dict: two registries at once cannot both bind it, and the
-    # plugin's __setattr__ does not run.
+    # A single setdefault on the object's own dict: two registries at once cannot both bind it, and
+    # the plugin's __setattr__ does not run.
     bound = vars(plugin).setdefault("_plugreg_context", context)
     if bound is not context:
         raise PlugregError(

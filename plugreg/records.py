@@ -1,4 +1,4 @@
-"""Values that are passed between the stages: each is frozen, and one stage makes it for the next.
+"""Immutable records that a stage creates for the next stage.
 
 They hold strings and numbers beside plugin objects and their classes, so that failures, reports
 and specs can be pickled.
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CircuitState = Literal["closed", "open", "half-open"]
-"""``closed`` lets calls through, ``open`` none, ``half-open`` one, on trial."""
+"""``closed`` lets calls through, ``open`` none, ``half-open`` a trial call."""
 
 EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
-"""A mapping without entries that nobody can fill."""
+"""An empty, immutable mapping."""
 
 
 class PluginState(StrEnum):
@@ -82,17 +82,17 @@ def _now() -> datetime:
 
 
 class PluginFailure(Frozen):
-    """One failure of one plugin at one stage, with a count. It is a value, and never raised.
+    """A failure of a plugin at a stage, with a count. It is a value, and never raised.
 
     Attributes:
         stage: Stage at which the plugin failed.
         slug: The plugin, or in discovery the module, file or distribution that has no slug yet.
-        message: Sentence for people, at most 1,000 characters.
+        message: Readable sentence, at most 1,000 characters.
         subject: Hook, mixin or feature concerned, or an empty string.
         exception_type: Name of the exception's class, with its module unless that is builtins.
             None where no exception was raised.
         traceback: Formatted traceback of the exception, or an empty string.
-        place: Line of code that raised the exception, after the one that left plugreg's code.
+        place: Line of code that raised the exception, after the line that left plugreg's code.
         first_seen: Time of the first occurrence, aware, in UTC.
         last_seen: Time of the last occurrence.
         count: Number of occurrences.
@@ -128,7 +128,7 @@ class PluginFailure(Frozen):
             slug: The plugin.
             error: The exception.
             subject: Hook, mixin or feature concerned.
-            what: Prefix of the message that says what was being done.
+            what: Prefix of the message that describes the operation.
         """
         words = _guard.explain(error)
         return cls(
@@ -166,7 +166,7 @@ class ProcessFailure(PluginFailure):
         process: Name of the process.
         pid: Its process number.
         host: Name of its machine.
-        is_running: Whether the process still runs, as far as this one can find out.
+        is_running: Whether the process still runs, as far as this process can find out.
     """
 
     process: str = ""
@@ -191,7 +191,7 @@ Code = tuple[str | None, str | None, str]
 def placeless(path: str | None) -> str | None:
     """Return a path without the number of the generation of installed packages that it is in.
 
-    The next generation has the same code of what did not change, in another folder.
+    In the next generation unchanged code is in another folder.
     """
     if path is None or "generations" not in path:
         return path
@@ -242,11 +242,11 @@ class PluginSpec(Frozen):
     def load(self) -> Any:
         """Import and return the object that the spec names; nothing is constructed or kept.
 
-        For those who use no registry: of what the plugin's code does, nothing is caught. A plugin
+        For programs without a registry: exceptions of the plugin's code propagate. A plugin
         of a folder has no importable name; only a registry loads it.
 
         Returns:
-            The object that the host or another plugin gave, else the module or its attribute.
+            The object that the host or another plugin provided, else the module or its attribute.
 
         Raises:
             ImportError: If the module cannot be imported, or the plugin is that of a folder.
@@ -363,8 +363,8 @@ class HostRules(Frozen):
         version: Version of the host by PEP 440. None means no check.
         distribution: Canonical name of the host's distribution.
         mandatory: Slugs that are always on.
-        blocked: What is never loaded: slugs, or ``distribution:name`` of entry points.
-        allowed: What alone may be loaded, named likewise. None allows all.
+        blocked: Plugins that are never loaded: slugs, or ``distribution:name`` of entry points.
+        allowed: The only plugins that may be loaded, named likewise. None allows all.
         ignore_compatibility: Slugs that are loaded although the host's version does not suit them.
         new_plugins_active: Desired state of plugins that were never seen before.
         safe_mode: Whether no plugin is loaded.
@@ -439,7 +439,7 @@ class LoadPlan(Frozen):
     """Plugins to load, in order, and why the others are not loaded.
 
     Attributes:
-        specs: The one spec of each slug, in alphabetical order.
+        specs: The spec of each slug, in alphabetical order.
         order: Specs to load, each after those that it depends on.
         ranks: Position of each of these among all, independent of which others there are.
         needs: Slugs that each of them depends on.
@@ -493,7 +493,7 @@ class ActivePlugin(Frozen, eq=False):
         settings: Setting definitions by key.
         user_settings: Definitions of user settings by key.
         settings_version: Version of the definitions.
-        brings: Specs of the plugins that this one brought.
+        brings: Specs of the plugins that this plugin provides.
     """
 
     loaded: LoadedPlugin
@@ -570,11 +570,11 @@ class KnownPlugin(Frozen):
 
 
 class Epoch(Frozen):
-    """How often wishes were changed in a store, for people to read and compare.
+    """Number of changes of desired states in a store, to read and compare.
 
-    ``number`` counts it: each activation, deactivation, deletion, installation and uninstallation,
-    and each request to reload everywhere. ``asked`` is the number that the last of those had that
-    ask all processes to look for plugins anew.
+    ``number`` counts each activation, deactivation, deletion, installation, uninstallation and
+    request to reload everywhere. ``asked`` is the number of the last change after which all
+    processes discover plugins again.
     """
 
     number: int = 0
@@ -582,10 +582,10 @@ class Epoch(Frozen):
 
 
 class ProcessRecord(Frozen):
-    """One of the processes that share a storage, by its last heartbeat.
+    """A process that shares a storage, by its last heartbeat.
 
     Attributes:
-        name: Name that its host gave it.
+        name: Name that its host set.
         pid: Process number.
         host: Name of its machine.
         generation: Number of changes of desired states that it has taken in.
@@ -593,7 +593,7 @@ class ProcessRecord(Frozen):
         errors: Number of its failure records.
         seen: Time of the heartbeat, aware, in UTC.
         since: Time since which it has the same generation and the same plugins in service.
-        slow: Seconds of imports that took more than one, by slug.
+        slow: Seconds of imports that took more than a second, by slug.
         narrowed: Whether variables of its environment leave plugins out of it.
     """
 
@@ -610,7 +610,7 @@ class ProcessRecord(Frozen):
 
 
 class Snapshot(Frozen):
-    """The plugins at one moment, as readers see them. It never changes; it is replaced.
+    """The plugins at a moment, as readers see them. It never changes; it is replaced.
 
     Attributes:
         plugins: Every known plugin by slug, in alphabetical order.
@@ -618,9 +618,9 @@ class Snapshot(Frozen):
         by_mixin: Plugin objects by key of each enabled mixin, in activation order.
         needs: Slugs that a wanted plugin depends on, for each that depends on any.
         discovery: Result of discovery that the snapshot was made from.
-        wished: Slugs that were to be on, known or not.
+        wished: Slugs that are wanted, known or not.
         composed: Records made from this snapshot, of active plugins that have not failed since.
-        views: Mappings of all plugins and of the active ones, made when first asked for.
+        views: Mappings of all plugins and of the active plugins, made at their first use.
     """
 
     plugins: Mapping[str, KnownPlugin] = field(default_factory=dict)
@@ -688,7 +688,7 @@ class Snapshot(Frozen):
 
 
 class StageTime(Frozen):
-    """Seconds that one plugin took at one stage of a load, whether it failed there or not.
+    """Seconds that a plugin took at a stage of a load, whether it failed there or not.
 
     Stage IMPORT is import and construction together. A module that several plugins import counts
     for the first of them.

@@ -1,1 +1,1 @@
-"""What every other package uses: names, guards, redaction, processes."""
+"""Helpers of all other packages: names, guards, redaction, processes."""

@@ -61,8 +61,8 @@ def run(
     this thread; an exception there is ignored.
 
     Raises OSError if it cannot be started. Nothing of its session is left when this returns or
-    raises, KeyboardInterrupt included. What has left the session goes on: only the system's own
-    means could hold it.
+    raises, KeyboardInterrupt included. A process that has left the session continues: only
+    means of the operating system could stop it.
     """
     output = _Output(mask, listen)
     lines: Queue[bytes | None] = Queue(_WAITING)
@@ -89,7 +89,7 @@ def run(
 def last_lines(lines: Iterable[str]) -> list[str]:
     """Return the last lines that are not blank, which become the reasons of an error.
 
-    Of a traceback only the exception is one.
+    Of a traceback only the line of the exception is returned.
     """
     return [line.strip() for line in _without_tracebacks(lines) if line.strip()][-_REASONS:]
 
@@ -127,7 +127,7 @@ def _read(stream: IO[bytes], lines: Queue[bytes | None], leaving: Event) -> None
             is_cut = len(line) == _LINE
             while is_cut and line and not line.endswith(b"\n"):
                 line = stream.readline(_LINE)
-            # Half a line could end in half a secret, which nobody would find.
+            # Half a line could end with half a secret, which masking does not find.
             lines.put(b"(an overlong line was left out)" if is_cut else line)
     lines.put(None)
 
@@ -163,7 +163,7 @@ def _follow(
         except Empty:
             if has_ended(process):
                 ended_at = now if ended_at is None else ended_at
-                # What was left behind may keep the stream open, which is no reason to wait.
+                # A process that is left may keep the stream open, which is no reason to wait.
                 if is_read or now - ended_at > GRACE:
                     return True
         else:

@@ -2,8 +2,8 @@
 
 A frozen dataclass with slots compiles six methods and makes its class twice, ``typing.NamedTuple``
 compiles each annotation and a constructor. That takes as long as importing a module, and a start
-needs dozens of them. The classes here share methods that read the fields. What ``dataclasses``
-offers for objects works: ``fields``, ``replace``, ``asdict``, ``is_dataclass``.
+needs dozens of them. The classes here share methods that read the fields. The functions of
+``dataclasses`` for objects work: ``fields``, ``replace``, ``asdict``, ``is_dataclass``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["Frozen", "FrozenType", "NamedTuple", "arguments", "replace"]
 T = TypeVar("T", bound="Frozen")
 
 _MANY: Final = 300
-"""How many objects of one class make it pay off that a constructor is compiled for it."""
+"""Number of objects of a class after which compiling a constructor pays off."""
 
 _set = object.__setattr__
 
@@ -55,7 +55,7 @@ def arguments(value: Frozen) -> dict[str, Any]:
 
 
 class _Shape:
-    """The fields of one class, in their order, with what is given to each in its body."""
+    """The fields of a class in order, with their values in the class body."""
 
     def __init__(self, annotations: Mapping[str, str], given: Mapping[str, Any]) -> None:
         self.annotations = annotations
@@ -65,7 +65,7 @@ class _Shape:
 
     @lazy
     def defaults(self) -> dict[str, Any]:
-        """The values of fields that an object has where none are given."""
+        """The default values of fields."""
         values = {
             name: value.default if type(value) is Field else value
             for name, value in self.given.items()
@@ -74,7 +74,7 @@ class _Shape:
 
     @lazy
     def factories(self) -> dict[str, Callable[[], Any]]:
-        """The functions that make such values anew for each object."""
+        """The functions that make a new default value for each object."""
         fields = {name: value for name, value in self.given.items() if type(value) is Field}
         return {
             name: field.default_factory
@@ -103,7 +103,7 @@ class _Shape:
         for name in self.annotations:
             given: Any = self.given.get(name)
             serves = getattr(given, purpose) if isinstance(given, Field) else True
-            # What is hashed is what is compared, unless a field says otherwise.
+            # The hash uses the compared fields, unless a field states otherwise.
             if serves or (serves is None and given.compare):
                 found.append(name)
         return tuple(found)
@@ -136,7 +136,7 @@ def _signature(cls: Any) -> Any:
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
 class FrozenType(type):
-    """Makes the classes below `Frozen`: what they annotate becomes a slot, its value a default.
+    """Creates the subclasses of `Frozen`: annotations become slots, and their values defaults.
 
     The options in the head of such a class are those of ``dataclass``. With ``frozen=False`` its
     objects can be filled, and become a frozen class's if that has the same bases and fields.
@@ -170,7 +170,7 @@ class FrozenType(type):
         namespace["_shape"] = shape = _Shape(annotations, given)
         namespace["_options"] = {"kw_only": kw_only, "eq": eq}
         namespace["__match_args__"] = () if kw_only else shape.names("init")
-        # Each class has it in itself, since it may get another one that is compiled for it.
+        # Each class has its own entry, which a compiled constructor may replace.
         namespace.setdefault("__init__", _construct)
         if not eq:
             namespace |= {"__eq__": object.__eq__, "__hash__": object.__hash__}
@@ -209,7 +209,7 @@ def _construct(self: Frozen, /, *args: Any, **named: Any) -> None:
             _set(self, name, value)
         self.__post_init__()
         return
-    # Where arguments are wrong, this one raises TypeError, and says which.
+    # If arguments are wrong, this constructor raises TypeError and names them.
     construct = cls.as_dataclass().__init__
     if shape.made >= _MANY:
         type.__setattr__(cls, "__init__", construct)
@@ -217,10 +217,10 @@ def _construct(self: Frozen, /, *args: Any, **named: Any) -> None:
 
 
 class Frozen(metaclass=FrozenType):
-    """Base of values whose fields are those that the class annotates, and which never change.
+    """Base of immutable values, whose fields are the annotations of the class.
 
-    Two are equal if they are of one class and have equal fields. They can be pickled, copied and,
-    unless a field cannot, hashed. Arguments are given by name.
+    Two objects are equal if they have the same class and equal fields. They can be pickled, copied
+    and, unless a field cannot, hashed. Arguments are given by name.
     """
 
     _shape: ClassVar[_Shape]
@@ -268,13 +268,13 @@ if TYPE_CHECKING:
 else:
 
     class _NamedTupleType(type):
-        """Makes the classes below `NamedTuple`: what they annotate is a place of the tuple."""
+        """Creates the subclasses of `NamedTuple`: annotations are fields of the tuple."""
 
         def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> type:
             names = tuple(namespace.get("__annotations__", ()))
             namespace["_field_defaults"] = {n: namespace[n] for n in names if n in namespace}
             for place, field in enumerate(names):
-                # What collections uses itself.
+                # As in collections.
                 namespace[field] = collections._tuplegetter(place, f"Field number {place}")
             namespace |= {"_fields": names, "__match_args__": names, "__slots__": ()}
             return super().__new__(cls, name, bases, namespace)

@@ -32,8 +32,8 @@ _OWN_FILES: Final = (__file__.rpartition("_support")[0], "<plugreg.")
 class Guard:
     """Context manager that keeps the exception of its body in ``error`` and suppresses it.
 
-    It serves one ``with`` statement. ``error`` is None if the body ended normally. Nothing is
-    logged or recorded here.
+    It is used by a single ``with`` statement. ``error`` is None if the body ended normally. Nothing
+    is logged or recorded here.
     """
 
     __slots__ = ("error",)
@@ -64,7 +64,7 @@ def belongs_to_process(error: BaseException) -> bool:
         return issubclass(kind, RecursionError) and _is_deep()
     if issubclass(kind, (KeyboardInterrupt, GeneratorExit)):
         return True
-    # A plugin cannot make one of trio's cancellations itself.
+    # A plugin cannot create trio's cancellation itself.
     trio = sys.modules.get("trio")
     if trio is not None and issubclass(kind, getattr(trio, "Cancelled", ())):
         return True
@@ -73,7 +73,7 @@ def belongs_to_process(error: BaseException) -> bool:
     if asyncio is None:
         return False
     try:
-        # A plugin can make this one. It is the host's where the task that runs is being cancelled.
+        # A plugin can raise this. It is the host's if the running task is being cancelled.
         return (
             issubclass(kind, asyncio.CancelledError)
             and (task := asyncio.current_task()) is not None
@@ -97,9 +97,9 @@ def is_abort(error: BaseException) -> bool:
 
 
 def _is_deep() -> bool:
-    """Return whether the caller of plugin code had used up half of the recursion limit itself.
+    """Return whether the caller of plugin code has used half of the recursion limit itself.
 
-    Then it left no plugin enough, and the RecursionError is its own.
+    Then the RecursionError is the caller's fault, not the plugin's.
     """
     depth, frame = 0, cast("FrameType | None", sys._getframe())
     while frame is not None:
@@ -108,7 +108,7 @@ def _is_deep() -> bool:
 
 
 def running_trio() -> Any:
-    """Return trio if the calling code runs in one of its tasks, else None."""
+    """Return trio if the calling code runs in a trio task, else None."""
     trio = sys.modules.get("trio")
     # While another thread imports it, it has not all of its names, and runs no loop.
     in_trio_task = getattr(getattr(trio, "lowlevel", None), "in_trio_task", None)
@@ -191,7 +191,7 @@ def _related(error: BaseException) -> list[BaseException]:
 
 
 def _shorten(error: BaseException) -> None:
-    """Drop the frames of earlier raises from a traceback, and the middle of an overlong one.
+    """Drop frames of earlier raises, and the middle of an overlong traceback.
 
     Python puts the frames of each raise in front of those that an exception has already.
     """
@@ -210,8 +210,8 @@ def _shorten(error: BaseException) -> None:
 def _begins_again(trace: TracebackType, before: list[TracebackType]) -> bool:
     """Return whether an earlier raise of the same exception begins here.
 
-    The function that caught it comes first each time. A function of plugreg does not come twice in
-    one raise. Another function may call itself; then its caller is the frame before.
+    The function that caught it comes first each time. A function of plugreg does not occur twice
+    in one raise. Another function may call itself; then its caller is the frame before.
     """
     code, caller = trace.tb_frame.f_code, trace.tb_frame.f_back
     return code is before[0].tb_frame.f_code and (

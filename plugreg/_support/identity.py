@@ -48,7 +48,7 @@ def own_identity() -> ProcessIdentity:
 
 
 def is_gone(process: ProcessIdentity) -> bool | None:
-    """Return whether a process has ended, None where this one cannot know.
+    """Return whether a process has ended, None if this process cannot know.
 
     A process of another machine, or of another container, cannot be looked for.
 
@@ -75,7 +75,7 @@ def is_gone(process: ProcessIdentity) -> bool | None:
 
 
 def _started(pid: int) -> str | None:
-    """Return when a process was started, by Linux' own count; None for one that has ended."""
+    """Return when a process was started, by Linux' own count; None if it has ended."""
     with suppress(OSError, ValueError, IndexError):
         # The name of the program, in parentheses, may hold anything.
         fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()

@@ -1,4 +1,4 @@
-"""What has been imported already, found by name."""
+"""Look-up of imported modules by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is made when it is first asked for: attributes, and objects of each process."""
+"""Attributes, and objects of each process, that are created at their first use."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class PerProcess(Generic[T]):
         """Return the object of this process."""
         forks = PerProcess._forks
         found = self._made.get(forks)
-        # dict.setdefault gives two threads at once the same one.
+        # dict.setdefault returns the same object to two threads.
         return self._made.setdefault(forks, self._make()) if found is None else found
 
     def inherited(self) -> list[T]:
-        """Return the objects that earlier processes have made, and this one got by a fork."""
+        """Return the objects that parent processes made and this process inherited by a fork."""
         return [made for forks, made in list(self._made.items()) if forks != PerProcess._forks]
 
 

@@ -36,13 +36,13 @@ class Outage:
             _logger.warning("%s: %s", self._began, explain(error).message)
 
     def succeeded(self, work: str = "") -> None:
-        """Note that work has succeeded; log the end of the outage in which it had failed."""
+        """Note that work has succeeded; log the end of the outage in which it failed."""
         # Without the lock first, as this is nearly always all.
         if work in self._failing:
             self.end()
 
     def end(self) -> None:
-        """Log the end of the outage, if one is under way, whatever work has failed."""
+        """Log the end of the current outage, whichever work has failed."""
         if not self._failing:
             return
         with self._lock.get():

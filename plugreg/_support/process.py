@@ -47,7 +47,7 @@ def start(
 
 
 def interpreter_flags() -> list[str]:
-    """Return the flags with which this interpreter was started, for another one like it."""
+    """Return the flags of this interpreter, for a child process with the same flags."""
     import subprocess
 
     # They are private in subprocess; multiprocessing starts its children with them too.

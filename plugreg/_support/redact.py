@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 MASK: Final = "***"
-"""What is shown in place of a protected value that is set."""
+"""The replacement of a protected value that is set."""
 
 _SHORT: Final = 4
 """A shorter value is hidden with its whole string, since its place would reveal it."""
@@ -58,7 +58,7 @@ class Scrubber:
 
         A piece of at least 4 characters of a cut value is replaced, too, where the middle was left
         out (" … ") and at both ends. Only for strings that no reader of the result can influence:
-        whoever chooses the pieces would learn from the masks which are right.
+        a reader who chooses the pieces would learn from the masks which are right.
         """
         return self._whole(text, pieces=True)
 
@@ -79,7 +79,7 @@ class Scrubber:
         if not self._values:
             return value
         try:
-            # Most values hold no secret, which one search in all of their strings shows.
+            # Most values hold no secret; a single search in all of their strings shows this.
             texts = "\n".join(strings_in(value))
             return self._scrubbed(value, is_there=any(self._long_forms.places(texts)))
         except RecursionError:
@@ -105,7 +105,7 @@ class Scrubber:
     def found_in(self, value: Any) -> bool:
         """Return whether a protected value of at least 8 characters stands in a JSON value.
 
-        Shorter values are not looked for: whoever chooses *value* could find them by trying.
+        Shorter values are not searched for: a caller who chooses *value* could guess them.
         """
         found: bool = self._unguessable.value(value) != value
         return found
@@ -152,7 +152,7 @@ class Scrubber:
         return _Forms(frozenset().union(*long))
 
     def _masked(self, text: str, *, pieces: bool) -> str:
-        # The mask may complete another value; each round makes the text shorter, so it ends.
+        # The mask may complete another value; each round shortens the string, so it ends.
         while places := sorted(self._long_forms.places(text, pieces=pieces)):
             text = _with_masks(text, places)
         return text
@@ -289,7 +289,7 @@ def _written(secret: str) -> set[str]:
 
 
 def _with_masks(text: str, places: Iterable[tuple[int, int]]) -> str:
-    """Return *text* with sorted places masked; places that touch become one."""
+    """Return *text* with sorted places masked; adjacent places are merged."""
     parts, end = [], -1
     for start, stop in places:
         if start > end:

@@ -24,7 +24,7 @@ def slugify(name: str) -> Slug:
     """Return the slug of ``name``.
 
     The name is decomposed (NFKD) and loses its combining marks; letters become lower case, each
-    run of other characters than ``a-z 0-9 _ -`` one ``-``, and hyphens at the ends are stripped:
+    run of characters other than ``a-z 0-9 _ -`` a ``-``, and hyphens at the ends are stripped:
     ``Müller`` is ``muller``. The slug of a slug is the slug itself. The result may be empty or
     reserved, which :func:`slug_fault` reports.
 

@@ -9,31 +9,31 @@ from typing import Final
 from plugreg._support.redact import MASK, Scrubber
 
 _URL_MASK: Final = "****"
-"""What pip and uv, too, write in the place of credentials."""
+"""The replacement of credentials that pip and uv also use."""
 _USER: Final = re.compile(r"://[^\s/?#]*@")
-# It takes a URL without a query too: so none of what it has looked through is looked at again.
+# It also matches a URL without a query, so that no part is searched twice.
 _QUERY: Final = re.compile(r"(://[^\s?#]*)(\?[^\s#\"'<>]+)?")
 _WHOLE_QUERY: Final = re.compile(r"\?([^\s#]*)")
 _SECRET_KEY: Final = re.compile("token|key|secret|pass|auth|sig|cred", re.IGNORECASE)
 _LONG: Final = 16
 """From this length on a value of a query is taken for a secret, whatever its key."""
 _SHORT: Final = 4
-"""A shorter secret is only looked for as a word, since it stands within many others."""
+"""A shorter secret is only searched for as a word, because many words contain it."""
 _PUBLIC_USERS: Final = frozenset({"git", "hg", "oauth2", "x-access-token", "__token__"})
 """User names that are the same for everybody and stand in much harmless output."""
 
 
 def masked(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return a text without ``secrets``, and without credentials and query of any URL in it.
+    """Return a string without ``secrets``, and without credentials and queries of URLs.
 
-    A secret is also found where JSON, URLs or base64 have written it otherwise. One of under 4
-    characters is found only where it is a word. Doing it twice gives the same as once.
+    A secret is also found in the encodings of JSON, URLs and base64. A secret with fewer than 4
+    characters is found only as a word. The function is idempotent.
     """
     return masker(secrets)(text)
 
 
 def masker(secrets: Iterable[str]) -> Callable[[str], str]:
-    """Return what does to a text what :func:`masked` does: for many texts, since it is prepared."""
+    """Return a function that masks strings as :func:`masked` does, prepared for many strings."""
     known = [secret for secret in secrets if secret.strip()]
     words = [rf"(?<!\w){re.escape(secret)}(?!\w)" for secret in known if len(secret) < _SHORT]
     scrubber = Scrubber(secret for secret in known if len(secret) >= _SHORT)
@@ -54,8 +54,8 @@ def _masked_query(url: re.Match[str]) -> str:
 def secrets_of(url: str) -> tuple[str, ...]:
     """Return the credentials in a URL: user name, password, both with a colon, tokens of its query.
 
-    Each is there as it was written, and with its percent-escapes decoded. Any text may be given;
-    what is no URL has none.
+    Each is returned as written, and with its percent-escapes decoded. A string that is not a URL
+    has none.
     """
     from urllib.parse import unquote
 
@@ -88,5 +88,5 @@ def without_credentials(text: str) -> str:
 
 
 def _public_query(query: re.Match[str]) -> str:
-    # With a secret goes the rest: what has an unescaped & in it stands in several parts.
+    # A query with a secret is removed as a whole: an unescaped & splits a secret into parts.
     return "" if any(map(_secret_in, query[1].split("&"))) else query[0]

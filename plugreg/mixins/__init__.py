@@ -1,8 +1,8 @@
-"""Capabilities of plugins, one file each, and the table of them.
+"""Capabilities of plugins, each in a file of its own, and their table.
 
 A host adds rows of its own with ``PluginRegistry(mixins=[…])``, which behave like these. A
-capability's module is imported when a name of it is asked for, so that programs do not wait for
-those that none of their plugins has.
+capability's module is imported when one of its names is used, so programs do not import
+capabilities that none of their plugins has.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def parse_cron(text: str, start: datetime = _EPOCH) -> CronSim:
     """Parse five fields as crontab(5) describes them, without its ``@`` words.
 
     Args:
-        text: The cron expression.
+        text: Cron expression.
         start: Aware moment after which the parsed expression iterates.
 
     Raises:
@@ -62,7 +62,7 @@ def next_moment(text: str, zone: tzinfo, start: datetime) -> datetime | None:
     the first time only, unless the expression matches every hour: then it is due both times.
 
     Args:
-        text: A valid cron expression.
+        text: Valid cron expression.
         zone: Time zone of the clocks.
         start: Aware moment; it may be the result itself.
 

@@ -1,4 +1,4 @@
-"""One capability of plugins as a row of data, and the functions that read it."""
+"""A capability of plugins as a row of data, and the functions that read it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from plugreg._support.frozen import Frozen
 
 
 class MixinSpec(Frozen, kw_only=False):
-    """One capability that plugins may have.
+    """A capability that plugins may have.
 
     Args:
         key: Identity of the capability; it is made lower case.
@@ -95,7 +95,7 @@ def is_enabled(spec: MixinSpec, plugin: object) -> bool:
 
 
 def run_activate(spec: MixinSpec, plugin: object, *, full: bool = False) -> None:
-    """Call the row's ``activate``, if it has one. Exceptions pass through.
+    """Call the row's ``activate``, if any. Exceptions propagate.
 
     Args:
         spec: The capability.

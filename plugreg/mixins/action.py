@@ -13,7 +13,7 @@ from plugreg.mixins._spec import MixinSpec
 
 
 class ActionMixin:
-    """For plugins that are one action.
+    """For plugins that are an action.
 
     A host calls perform_action, then get_response.
     """

@@ -35,8 +35,8 @@ class EventMixin:
         """Act on an event. The plugin must implement it.
 
         The host decides in which thread or process it is called, and when. With a queue it may be
-        called twice for one event, and it is called again after an exception. It may use the
-        registry; a reload that it starts during another one follows that one.
+        called twice for an event, and it is called again after an exception. It may use the
+        registry; a reload that it starts during another reload runs after it.
 
         Args:
             event: Name of the event.

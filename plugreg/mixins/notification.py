@@ -31,7 +31,7 @@ class NotificationMixin:
             target: The object that the notification is about.
             category: Kind of the notification, as the host names it.
             users: Recipients.
-            context: Values for the text of the notification.
+            context: Values for the message.
 
         Returns:
             Whether it was sent.

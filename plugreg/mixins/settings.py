@@ -16,7 +16,7 @@ from plugreg.settings.values import FIRST_VERSION
 class SettingsMixin:
     """For plugins that declare settings.
 
-    ``SETTINGS`` and ``USER_SETTINGS`` map keys to definitions. User settings have one value for
+    ``SETTINGS`` and ``USER_SETTINGS`` map keys to definitions. User settings have a value for
     each user. ``SETTINGS_VERSION`` is the version of both, a whole number from 1 on. Raise it when
     values that an older version stored would no longer fit. All three are read when the plugin is
     activated, and never changed.

@@ -53,7 +53,7 @@ class UserInterfaceMixin:
     def get_ui_features(
         self, feature_type: str, context: Context, request: Any, **kwargs: Any
     ) -> Features:
-        """Return the features of one type. Override it to add types of the plugin's own.
+        """Return the features of a type. Override it to add types of the plugin's own.
 
         Args:
             feature_type: A key of ``FEATURE_GETTERS``; another type has no features.

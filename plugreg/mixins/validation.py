@@ -44,9 +44,9 @@ class ValidationMixin:
 
 
 def ask_validators(plugins: Iterable[object], method: str, *args: Any, **kwargs: Any) -> bool:
-    """Call the validators of plugins in order until one raises or returns True.
+    """Call the validators of plugins in order until a validator raises or returns True.
 
-    Exceptions pass through, since validators refuse by raising; the host decides which of them
+    Exceptions propagate, because validators refuse by raising; the host decides which of them
     are faults of the plugin.
 
     Args:
@@ -56,7 +56,7 @@ def ask_validators(plugins: Iterable[object], method: str, *args: Any, **kwargs:
         **kwargs: Keyword arguments of the method.
 
     Returns:
-        Whether one returned True.
+        Whether a validator returned True.
     """
     return any(answer is True for answer in _answers(plugins, method, args, kwargs))
 

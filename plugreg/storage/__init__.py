@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
-        # PEP 562: what a program with a store in memory needs not is imported when asked for.
+        # PEP 562: modules that a program with a store in memory does not need are imported lazily.
         if name == "TinyDBStorage":
             from plugreg.storage.file import tinydb as module
         elif name == "SQLStorage":

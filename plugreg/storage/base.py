@@ -22,7 +22,7 @@ from plugreg.exceptions import RecordCorruptError, StorageError, StorageLockedEr
 T = TypeVar("T")
 
 Record = dict[str, Any]
-"""One record: string keys, and JSON values (None, bool, int, float, str, list, dict)."""
+"""A record: string keys, and JSON values (None, bool, int, float, str, list, dict)."""
 
 Tables = Mapping[str, Mapping[str, Record]]
 """Records by table and key."""
@@ -84,7 +84,7 @@ def readable(table: str, key: str) -> Iterator[None]:
         raise _damage(table, key, error) from error
 
 
-# No RecursionError: what stands in a store is not that deep, so that it is the caller's.
+# Not RecursionError: records of a store are not that deep, so it is the caller's.
 _UNREADABLE: Final = (KeyError, TypeError, ValueError, OverflowError)
 
 
@@ -144,7 +144,7 @@ def checked_copy(table: str, key: str, record: Record) -> Record:
             `MAX_DEPTH` levels, so no cycles.
 
     Raises:
-        StorageError: If one of them cannot be stored. The message has the place of a value, and
+        StorageError: If a record cannot be stored. The message has the place of a value, and
             never the value itself, which may be a secret.
     """
     for word, name, longest in (("table", table, MAX_TABLE_BYTES), ("key", key, MAX_KEY_BYTES)):
@@ -228,7 +228,7 @@ def value_fault(value: Any, depth: int = 1) -> str | None:
 
 
 class Gate:
-    """A gate that admits one transaction of this process at a time to a storage.
+    """A gate that admits a single transaction of this process at a time to a storage.
 
     After `close` it admits none.
 

@@ -12,11 +12,11 @@ from plugreg.storage.contract import Storage, Transaction
 
 
 class OneTransaction:
-    """A storage whose transactions are all one transaction of another storage.
+    """A storage whose transactions are all part of one transaction of another storage.
 
     It is used as a context manager, in one thread. At the end of the ``with`` block everything is
-    committed, and nothing if the block raises. Nobody else writes meanwhile. A transaction that
-    raises inside the block must end the block too, since its changes are not taken back alone.
+    committed, and nothing if the block raises. No other process writes meanwhile. A transaction
+    that raises inside the block must end the block too, since its changes are not taken back alone.
 
     Args:
         storage: The other storage, which stays open.

@@ -18,7 +18,7 @@ class Storage(Protocol):
     """
 
     def read(self, table: str) -> Mapping[str, Record]:
-        """Return a copy of one table as of the latest commit.
+        """Return a copy of a table as of the latest commit.
 
         A read takes no lock, so it never waits for a transaction. Within a transaction it does
         not show that transaction's changes.
@@ -37,7 +37,7 @@ class Storage(Protocol):
         """Return a context manager that begins a `Transaction` on the whole store.
 
         There is one transaction at a time, over all threads and processes; others wait. When the
-        ``with`` block ends, all its changes are committed, and on disk where the backend has one.
+        ``with`` block ends, all its changes are committed, and on disk if the backend uses a disk.
         When the block raises any exception, nothing has changed. When the commit raises, nothing
         has changed either, unless the message says otherwise.
 
@@ -48,7 +48,7 @@ class Storage(Protocol):
         ...
 
     def revision(self) -> int:
-        """Return the number of commits that have changed this store, 0 for a new one.
+        """Return the number of commits that have changed this store, 0 for a new store.
 
         Each commit increments it by one. A transaction that puts and deletes nothing commits
         nothing; putting an equal record counts as a put. The call is cheap.
@@ -102,7 +102,7 @@ class Transaction(Protocol):
         ...
 
     def put(self, table: str, key: str, record: Record) -> None:
-        """Store a copy of a record, and replace one with the same key.
+        """Store a copy of a record, and replace a record with the same key.
 
         After an error nothing has changed, and the transaction may continue.
 
@@ -118,14 +118,14 @@ class Transaction(Protocol):
         ...
 
     def delete(self, table: str, key: str) -> bool:
-        """Remove a record, a damaged one too.
+        """Remove a record, also a damaged record.
 
         Args:
             table: The name of the table.
             key: The key of the record.
 
         Returns:
-            Whether there was one.
+            Whether there was such a record.
         """
         ...
 
@@ -138,7 +138,7 @@ class RecordSource(Protocol):
         ...
 
     def records(self, table: str) -> Mapping[str, Record]:
-        """Return the records of one table.
+        """Return the records of a table.
 
         Args:
             table: The name of the table.
@@ -146,7 +146,7 @@ class RecordSource(Protocol):
         ...
 
     def record(self, table: str, key: str) -> Record | None:
-        """Return one record, or None.
+        """Return a record, or None.
 
         Args:
             table: The name of the table.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class StoreState(NamedTuple):
-    """The contents of a store after one commit. They are replaced, never changed."""
+    """The contents of a store after a commit. They are replaced, never changed."""
 
     revision: int = 0
     tables: Tables = {}  # noqa: RUF012 - nothing in a state is changed
@@ -41,7 +41,7 @@ class StoreState(NamedTuple):
         return self.records(table).get(key)
 
     def copy_table(self, table: str) -> dict[str, Record]:
-        """Return a copy of one table, sorted by key; empty if there is none.
+        """Return a copy of a table, sorted by key; empty if there is none.
 
         Args:
             table: The name of the table.
@@ -65,7 +65,7 @@ class StoreState(NamedTuple):
 
 
 class BufferedTransaction:
-    """The changes of one transaction, held apart from the records that it found.
+    """The changes of a transaction, held apart from the records that it found.
 
     ``changes`` has each new record by table and key, or None for a deleted record. The storage
     applies them when the transaction ends; nothing is committed here.
@@ -154,7 +154,7 @@ class BufferedStorage(Generic[S]):
         raise NotImplementedError
 
     def _commit(self, source: S, changes: Changes) -> None:
-        """Commit changes to what `_locked` has provided, and still holds."""
+        """Commit changes to the contents that `_locked` has provided and still holds."""
         raise NotImplementedError
 
     def transaction(self) -> AbstractContextManager[Transaction]:

@@ -1,4 +1,4 @@
-"""Reading the JSON of a store: what no store accepts is refused."""
+"""Reading the JSON of a store: values that no store accepts are refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NO_BRACKETS: Final = r'"(?:[^"\\]|\\.)*"|[^"\[\]{}]+'
 
 
 def levels_of(text: str) -> int:
-    """Return how many objects and arrays stand inside one another in a JSON string, at most.
+    """Return the nesting depth of objects and arrays in a JSON string.
 
     Args:
         text: The string.

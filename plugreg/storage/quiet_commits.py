@@ -28,7 +28,7 @@ def mark_quiet(storage: Storage, transaction: Transaction) -> None:
     Raises:
         StorageError: If the storage cannot be read.
     """
-    # Nobody else can commit meanwhile, so the next revision is known.
+    # No other process can commit meanwhile, so the next revision is known.
     before = storage.revision()
     record = transaction.get(TABLE, _KEY)
     if isinstance(record, DamagedRecord):
@@ -55,6 +55,6 @@ def is_quiet(storage: Storage, known: int, revision: int) -> bool:
 
 
 def _parse_range(record: dict[str, object] | None) -> tuple[int, int]:
-    """Return the range of quiet commits, an empty one for an unknown record."""
+    """Return the range of quiet commits, an empty range for an unknown record."""
     since, until = (record or {}).get("since"), (record or {}).get("until")
     return (since, until) if type(since) is int and type(until) is int else (0, 0)

@@ -12,21 +12,21 @@ from plugreg.storage.parsing import refuse_constant
 from plugreg.storage.quiet_commits import TABLE as QUIET
 
 FORMAT: Final = 1
-"""The version of the JSON of `export_json`. A higher one is refused."""
+"""The version of the JSON of `export_json`. A higher version is refused."""
 
 _MASK: Final = "masked"
 
 
 def copy(source: Storage, target: Storage, *, replace: bool = False) -> None:
-    """Copy the contents of one store to another.
+    """Copy the contents of a store to another.
 
     It is one commit of *target*, whose revision continues from its own, within a transaction of
-    *source*; nobody writes to either meanwhile. Users of *source* continue to use it: later
-    changes are in *source* alone. After an error nothing has changed.
+    *source*; no other process writes to either meanwhile. Users of *source* continue to use it:
+    later changes are in *source* alone. After an error nothing has changed.
 
     Two stores with one lock cannot be open together: the same store opened twice, or two prefixes
     in one SQLite file. The copy then raises StorageLockedError after the lock's timeout; copy
-    through a `MemoryStorage` instead. Two copies in opposite directions wait for one another
+    through a `MemoryStorage` instead. Two copies in opposite directions wait for each other
     likewise, and for ever if both stores are in memory.
 
     Args:
@@ -36,7 +36,7 @@ def copy(source: Storage, target: Storage, *, replace: bool = False) -> None:
 
     Raises:
         StorageError: If *target* has records and *replace* is False, if both are the same object,
-            or if one of the stores fails.
+            or if a store fails.
         RecordCorruptError: If a record of *source* cannot be read.
     """
     if source is target:
@@ -46,7 +46,7 @@ def copy(source: Storage, target: Storage, *, replace: bool = False) -> None:
 
 
 def export_json(storage: Storage, *, secrets: bool = False) -> str:
-    """Return the contents of a store at one moment as JSON, indented and sorted.
+    """Return the contents of a store at a moment as JSON, indented and sorted.
 
     Without *secrets*, the ``value`` of each record whose field ``protected`` is not False is left
     out, and ``masked`` replaces it. Such are the values of settings that were protected when they
@@ -76,7 +76,7 @@ def import_json(
 ) -> tuple[tuple[str, str], ...]:
     """Store the contents that `export_json` returned, in one commit.
 
-    A record whose value was left out is skipped, and the store's own one under its key stays.
+    A record whose value was left out is skipped, and the store's record under its key stays.
     After an error nothing has changed.
 
     Args:
@@ -117,7 +117,7 @@ def _read_all(transaction: Transaction) -> dict[str, dict[str, Record]]:
 def _fill(
     transaction: Transaction, tables: Tables, preserved: frozenset[tuple[str, str]], replace: bool
 ) -> None:
-    """Put *tables* into an empty store, or replace all its records but the *preserved* ones."""
+    """Put *tables* into an empty store, or replace all its records except *preserved* ones."""
     found = transaction.tables()
     if found and not replace:
         raise StorageError(
@@ -129,7 +129,7 @@ def _fill(
             if (table, key) not in preserved:
                 transaction.delete(table, key)
     for table, records in tables.items():
-        # A database reads all records at once, instead of one for each put.
+        # A database reads all records at once, instead of a record for each put.
         transaction.items(table)
         for key, record in records.items():
             # The quiet commits of another store are not those of this store.

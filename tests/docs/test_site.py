@@ -107,3 +107,31 @@ def test_each_error_s_page_is_there():
     for error in (StorageCorruptError("a", "b"), InstallBusyError(["c"])):
         page, _, place = error.page.partition("#")
         assert place in _pages()[page].ids
+
+
+def _targets(name):
+    """Return the pages of the site that a page links to."""
+    for link in _pages()[name].links:
+        url = urlsplit(urljoin(name, link))
+        if not url.scheme and not url.netloc and unquote(url.path) in _pages():
+            yield unquote(url.path)
+
+
+def test_each_question_is_answered_within_three_clicks():
+    """A reader who begins at the first page finds the answer to every written question."""
+    clicks, reached = {"index.html": 0}, ["index.html"]
+    for name in reached:
+        for target in _targets(name):
+            if target not in clicks:
+                clicks[target] = clicks[name] + 1
+                reached.append(target)
+    text = (ROOT / "docs" / "questions.md").read_text(encoding="utf-8")
+    questions = dict(re.findall(r"^\*\*(.+?\?.*?)\*\*(.*?)(?=^\*\*|\Z)", text, re.M | re.S))
+    answers = {
+        question: [f"{page}.html" for page in re.findall(r"\]\(([\w/]+)\.md\)", answer)]
+        for question, answer in questions.items()
+    }
+
+    assert len(answers) >= 20
+    assert [question for question, pages in answers.items() if not pages] == []
+    assert {page for row in answers.values() for page in row if clicks.get(page, 9) > 3} == set()

@@ -1,1 +1,1 @@
-"""A store in one JSON file."""
+"""A store in a JSON file."""

@@ -31,7 +31,7 @@ from plugreg.storage.memory import StoreState
 from plugreg.storage.parsing import parse_json
 
 FORMAT: Final = 1
-"""The version of the file's layout. A file with a higher one is refused, never rewritten."""
+"""The version of the file's layout. A file with a higher version is refused, never rewritten."""
 
 _MAX_HEADER: Final = 512
 _FORMAT_FIRST: Final = re.compile(rb'\s*\{\s*"plugreg"\s*:\s*([0-9]{1,9})\b')
@@ -136,7 +136,7 @@ class StoreFile:
         return state
 
     def replace(self, old: StoreState, new: StoreState) -> None:
-        """Replace the contents, and return when the new ones are on disk.
+        """Replace the contents, and return when the new contents are on disk.
 
         A file that was damaged or changed since without the lock is not replaced. After an error
         the file has the contents of *old*, unless the message says otherwise.
@@ -196,7 +196,7 @@ class StoreFile:
         return mark
 
     def share(self, descriptor: int) -> None:
-        """Give the lock file the owner, group and mode of this file.
+        """Set the owner, group and mode of the lock file to those of this file.
 
         That is done as far as the system allows. So a user who may not read the store cannot block
         its writers. Without a file, and on Windows, nothing is done.
@@ -226,7 +226,7 @@ class StoreFile:
             os.fchmod(descriptor, mode)
 
     def set_aside(self, reason: str) -> SetAside:
-        """Rename the damaged file, and start an empty one.
+        """Rename the damaged file, and start an empty file.
 
         Its new name is ``<name>.corrupt-<UTC time>``, with a counter if that is taken. If no new
         file can be written, the next commit creates one. If the new file could not have the same
@@ -288,7 +288,7 @@ def _write_new(path: Path, like: os.stat_result | None, header: bytes, body: byt
 
 
 def _copy_owner(descriptor: int, like: os.stat_result) -> None:
-    """Give a new file the owner and group of another, as far as users need them.
+    """Set the owner and group of a new file to those of another, as far as users need them.
 
     The group alone is enough if it may read and write, because the owner should be in it. The
     owner alone is enough if the group has no permission. Raises PermissionError if the system

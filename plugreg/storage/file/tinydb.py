@@ -1,4 +1,4 @@
-"""A store in one readable file, with TinyDB's tables.
+"""A store in a readable file, with TinyDB's tables.
 
 TinyDB's JSONStorage is not used, because it writes in place: a killed process leaves a broken
 file, and so do two processes. The file itself is `plugreg.storage.file.storefile`.
@@ -26,7 +26,7 @@ OnCorrupt = Literal["raise", "set_aside"]
 
 
 class TinyDBStorage(BufferedStorage[StoreState]):
-    """A `Storage` in one file, shared by all threads and processes of one machine.
+    """A `Storage` in a file, shared by all threads and processes of a machine.
 
     Opening checks the whole file. Without a file the store is empty, and the first commit creates
     a file that only its owner may read (mode 0600).
@@ -125,7 +125,7 @@ class TinyDBStorage(BufferedStorage[StoreState]):
         self._file.replace(source, _apply(source, changes))
 
     def _load(self) -> StoreState:
-        """Return the contents of the file; lock it only to set a damaged one aside."""
+        """Return the contents of the file; lock it only to set a damaged file aside."""
         try:
             return self._file.load()
         except StorageCorruptError:

@@ -26,7 +26,7 @@ _SCHEMA_LOCK: Final = 0x706C7567
 
 
 class Backend:
-    """One kind of database.
+    """A kind of database.
 
     Connections are in autocommit mode, so each method begins the transaction that it needs. Every
     method but `is_busy` and `translate` raises the errors of SQLAlchemy, and StorageError.
@@ -45,7 +45,7 @@ class Backend:
     locked_codes: ClassVar[frozenset[object]] = frozenset()
     """The lock was not acquired within the time limit."""
     damaged_codes: ClassVar[frozenset[object]]
-    """The files on disk are no database, or not a complete one."""
+    """The files on disk are not a complete database."""
 
     def __init__(self, url: sa.URL, prefix: str, lock_timeout: float) -> None:
         self.place = place_of(url)
@@ -105,7 +105,7 @@ class Backend:
 
     @contextmanager
     def lock_schema(self, connection: sa.Connection, seconds: float) -> Iterator[None]:
-        """Let nobody else create these tables during a ``with`` block.
+        """Keep other processes from creating these tables during a ``with`` block.
 
         Args:
             connection: The connection that holds the lock.
@@ -223,7 +223,7 @@ class SQLite(Backend):
 
     def code_of(self, error: BaseException) -> object:
         """See `Backend.code_of`."""
-        # Extended codes have the primary one in their lower byte.
+        # Extended codes have the primary code in their lower byte.
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         # A column that is missing means that the definition of a table was damaged.
         return 11 if code == 1 and "no such column" in str(error) else code
@@ -262,7 +262,7 @@ class PostgreSQL(Backend):
 class MariaDB(Backend):
     """A MariaDB database: the lock is that of the one row of ``meta``.
 
-    MySQL cannot be told how long to wait for it: its own ``innodb_lock_wait_timeout`` decides.
+    MySQL has no such timeout per statement: its own ``innodb_lock_wait_timeout`` decides.
     """
 
     begin_statement = "START TRANSACTION READ WRITE"

@@ -25,7 +25,7 @@ class DriverError(Exception):
 FAILURES: Final = (sa.exc.SQLAlchemyError, DriverError, UnicodeDecodeError)
 """The errors that a use of a connection may raise, and that become a StorageError.
 
-Python raises the last one while it reads SQLite's message about a damaged definition.
+Python raises the last of them while it reads SQLite's message about a damaged definition.
 """
 
 

@@ -45,9 +45,9 @@ class CommitHints:
             connection.exec_driver_sql(f"NOTIFY {self._channel}")
 
     def wait(self, seconds: float) -> bool:
-        """Wait for a hint at most *seconds*, and return whether there was one.
+        """Wait for a hint at most *seconds*, and return whether there was a hint.
 
-        The first wait returns True at once: nobody knows of the commits before it. `close` ends
+        The first wait returns True at once: commits before it are unknown. `close` ends
         every wait. Raises the errors of SQLAlchemy and psycopg; the next wait connects again.
 
         Args:

@@ -1,4 +1,4 @@
-"""Connections of psycopg that give up a server that does not answer."""
+"""Connections of psycopg with a timeout for servers that do not answer."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class Head(NamedTuple):
 
 
 class Schema:
-    """The two tables of one store, and all statements on them.
+    """The two tables of a store, and all statements on them.
 
     Every method raises the errors of SQLAlchemy. Methods that read raise StorageCorruptError for
     contents that plugreg has not written, and StorageFormatError for tables of a newer plugreg. A
@@ -136,7 +136,7 @@ class Schema:
     def _has_version(self, connection: sa.Connection) -> bool:
         if not sa.inspect(connection).has_table(self.meta):
             return False
-        # A newer version may have other columns besides this one.
+        # A newer version may have further columns.
         version = int(connection.scalar(self._statements["version"]) or 0)
         self._require_known(version)
         return version > 0
@@ -177,7 +177,7 @@ class Schema:
         return Head(*head)
 
     def read_one(self, connection: sa.Connection, table: str, key: str) -> Record | None:
-        """Return one record, or None.
+        """Return a record, or None.
 
         Args:
             connection: The connection to use.
@@ -191,7 +191,7 @@ class Schema:
         return None if row is None else _parse_record(row[0])
 
     def read_all(self, connection: sa.Connection, table: str) -> dict[str, Record]:
-        """Return the records of one table, sorted by key.
+        """Return the records of a table, sorted by key.
 
         Args:
             connection: The connection to use.

@@ -88,7 +88,7 @@ class OpenTransaction:
         return self.run(self._backend.schema.tables)
 
     def records(self, table: str) -> Mapping[str, Record]:
-        """Return the records of one table.
+        """Return the records of a table.
 
         Args:
             table: The name of the table.
@@ -98,7 +98,7 @@ class OpenTransaction:
         return self._tables[table]
 
     def record(self, table: str, key: str) -> Record | None:
-        """Return one record, or None; the others of its table are not read.
+        """Return a record, or None; the others of its table are not read.
 
         Args:
             table: The name of the table.
@@ -117,7 +117,7 @@ class OpenTransaction:
         self._is_open = False
 
     def roll_back(self) -> None:
-        """Roll back what was not committed. A forked child leaves it to its parent."""
+        """Roll back uncommitted changes. A forked child leaves it to its parent."""
         if self.is_open:
             self._is_open = False
             roll_back(self._connection)
@@ -293,7 +293,7 @@ class SQLStorage(BufferedStorage[OpenTransaction]):
             return None
         if found.token == token:
             return True
-        # Further commits may have followed it, or followed another one with its number.
+        # Further commits may have followed it, or followed another commit with its number.
         return False if found.revision <= before.revision + 1 else None
 
     @contextmanager
