@@ -1,4 +1,4 @@
-"""Taking a loaded plugin in, and letting it go again: what was done is undone in reverse."""
+"""Activating and deactivating a loaded plugin; deactivation undoes the steps in reverse."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from plugreg.mixins import MixinSpec
 
 MOST_BROUGHT: Final = 1_000
-"""How many plugins one plugin may bring: an answer without end would never be read."""
+"""Most plugins that a plugin may provide, because an endless iterator must not block."""
 
 
 _SETTINGS: Final = "settings"
@@ -37,14 +37,14 @@ OpenContext = Callable[[str, Declared], "BoundContext"]
 
 
 class Activation(NamedTuple):
-    """The result of activating one plugin: ``active``, or None, and all failures."""
+    """The result of activating a plugin: ``active``, or None, and all failures."""
 
     active: ActivePlugin | None = None
     failures: tuple[PluginFailure, ...] = ()
 
 
 class _Step(NamedTuple):
-    """A call that undoes a part of the activation, and what its failure is recorded under."""
+    """A call that undoes a part of the activation, and the subject of its failure."""
 
     function: Callable[[], object]
     subject: str
@@ -65,7 +65,7 @@ class _Begun:
 
 
 class Activator:
-    """Activates and deactivates the plugins of one registry.
+    """Activates and deactivates the plugins of a registry.
 
     It keeps every plugin whose activation has begun until all of it was undone, so that none is
     forgotten where Ctrl-C comes between: see `settle`. ``mixins`` is the table of capabilities,
@@ -88,7 +88,7 @@ class Activator:
         self._new: list[tuple[ActivePlugin, BoundContext]] = []
 
     def activate(self, loaded: LoadedPlugin, rank: tuple[Any, ...], *, full: bool) -> Activation:
-        """Check what a plugin brings, bind it, and run its and its mixins' activation.
+        """Check and bind a plugin, and run its activation and that of its mixins.
 
         In this order: contracts of all mixins, settings, hook implementations against their specs,
         binding, migration of stored settings, activation of the enabled mixins by their ``order``,
@@ -143,7 +143,7 @@ class Activator:
     def deactivate(self, active: ActivePlugin) -> tuple[PluginFailure, ...]:
         """Undo `activate` in reverse, after the plugin's hooks were taken out of service.
 
-        Each step has a guard of its own; one that fails stops none of the others.
+        Each step has its own guard; a failed step does not stop the others.
         """
         return tuple(
             failure
@@ -153,7 +153,7 @@ class Activator:
         )
 
     def settle(self, in_service: Mapping[str, ActivePlugin]) -> Iterator[PluginFailure]:
-        """Deactivate all plugins that were activated and are not in service, last one first.
+        """Deactivate all activated plugins that are not in service, the last first.
 
         Yields the failures of each. A deactivation that was interrupted is continued, so that no
         step is done twice and none is left out.

@@ -273,14 +273,14 @@ MakeIsolation = Callable[["Assembly"], "Isolation"]
 
 
 class Assembly:
-    """Makes the parts of one registry that every load needs.
+    """Makes the parts of a registry that every load needs.
 
     Making it reads and loads nothing. It lives as long as its registry, which makes the parts
     that a host rarely uses.
 
     Args:
         options: The arguments of the registry.
-        environment: The environment of installed plugins, None without one.
+        environment: The environment of installed plugins, None if there is none.
         make_isolation: Makes the isolated plugins, None without any.
 
     Raises:
@@ -384,7 +384,7 @@ class Assembly:
 
     @lazy
     def quarantine(self) -> Quarantine | None:
-        """Marks of what is being loaded, None with a storage in memory."""
+        """Marks of plugins that are being loaded, None with a storage in memory."""
         if isinstance(self.storage, MemoryStorage):
             return None
         from plugreg._state.quarantine import Quarantine
@@ -411,12 +411,12 @@ class Assembly:
 
     @property
     def _is_unseen(self) -> bool:
-        """Whether other processes never see what this one does."""
+        """Whether other processes never see changes of this process."""
         return self.rules.safe_mode or isinstance(self.storage, MemoryStorage)
 
     @lazy
     def heartbeat(self) -> Heartbeat:
-        """What this process stores of itself for others, and what those have stored."""
+        """Heartbeats: the stored status of this process, and that of others."""
         from plugreg._state.heartbeat import Heartbeat
 
         return Heartbeat(
@@ -436,7 +436,7 @@ class Assembly:
 
     @lazy
     def facts(self) -> Facts:
-        """What the distributions of plugins state, as far as it was asked for."""
+        """The metadata of plugin distributions, read at their first use."""
         from plugreg.discovery.facts import Facts
 
         return Facts()
@@ -453,7 +453,7 @@ class Assembly:
         )
 
     def emit(self, event: str, /, **kwargs: Any) -> None:
-        """Emit one of plugreg's own events, if any plugin in service hears events."""
+        """Emit an event of plugreg itself, if a plugin in service receives events."""
         if "events" in self.published.snapshot.by_mixin:
             self.events.notify(event, **kwargs)
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class BoundContext:
-    """Fills `plugreg.plugin.PluginContext` from the stores of one registry.
+    """Fills `plugreg.plugin.PluginContext` from the stores of a registry.
 
     It holds no registry. Values are live: a value that another thread stores is read at the next
-    call. Making one declares the plugin's settings to the store.
+    call. Its construction declares the plugin's settings to the store.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class BoundContext:
         self._plugin_rows.set_metadata(self._slug, data, merge)
 
     def _note_own(self, user: User, key: str) -> None:
-        # What the plugin writes itself is no news to it.
+        # A plugin is not notified of its own writes.
         seen = self._seen
         if seen is not None:
             stored, key = self._store.stored(self._slug), key.upper()

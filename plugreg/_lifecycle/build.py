@@ -1,4 +1,4 @@
-"""Building the next snapshot aside, from the last one, what was found and what is stored."""
+"""Building the next snapshot from the last snapshot, the discovered plugins and the store."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MOST_ROUNDS: Final = 51
 
 
 class Builder:
-    """Builds snapshots for one registry; holds none, but knows which code it has imported.
+    """Builds snapshots for a registry; keeps none, but knows the code that it has imported.
 
     ``load`` imports and constructs a plugin. ``off`` are the mixins whose switch is turned off.
     ``enter`` is called before a plugin is loaded, and returns why it must not be, or None.
@@ -73,11 +73,11 @@ class Builder:
         remake: Remake = "changed",
         only: frozenset[str] | None = None,
     ) -> Built:
-        """Load and activate the wanted plugins, and keep what is in service and unchanged.
+        """Load and activate the wanted plugins, and keep unchanged plugins in service.
 
         With ``only`` just these plugins, and those that they bring, are touched; others keep
-        their state, whatever is stored of them meanwhile. Every plugin that needs one of ``only``
-        must be among them. ``previous`` goes on serving meanwhile.
+        their state, whatever is stored of them meanwhile. Every plugin that needs a plugin of
+        ``only`` must be among them. ``previous`` goes on serving meanwhile.
 
         Raises StorageError, and exceptions that belong to the process. Then everything that was
         newly made is torn down again, and modules are those of before.
@@ -100,7 +100,7 @@ class Builder:
                     work.failures.append(_endless(found))
                 if not any(map(self._is_reserved, work.made.values())):
                     break
-                # While it was activated, a plugin registered another one's name on the manager.
+                # During its activation a plugin registered another plugin's name on the manager.
                 # That other plugin fails the next time, so this ends when no names are left.
                 self._activator.discard(previous.active)
             base = Snapshot(discovery=discovery) if only is None else previous
@@ -122,7 +122,7 @@ class Builder:
     def _carry_out(
         self, plan: LoadPlan, rows: Mapping[Slug, PluginRow], work: BuildState
     ) -> list[PluginSpec]:
-        """Decide on each plugin of a plan; return the plugins that the active ones bring."""
+        """Decide on each plugin of a plan; return the plugins that active plugins provide."""
         work.adopt(plan, rows)
         found: list[PluginSpec] = []
         for spec in plan.order:
@@ -132,7 +132,7 @@ class Builder:
         return found
 
     def _decide(self, spec: PluginSpec, plan: LoadPlan, work: BuildState) -> None:
-        """Keep, make, or hold one plugin whose needs have been decided on."""
+        """Keep, make, or hold a plugin after its dependencies were decided on."""
         slug = spec.slug
         old = work.previous.active.get(slug)
         unmet = next((need for need in plan.needs[slug] if work.lacks(need)), None)
@@ -140,7 +140,7 @@ class Builder:
             reason = need_unmet(unmet, work.why_off(unmet))
             work.hold(slug, PluginFailure(stage=Stage.RESOLVE, slug=slug, message=reason), reason)
             return
-        # What turned out to be no plugin gives no place to those that require it.
+        # An object that is not a plugin provides nothing for plugins that require it.
         is_last, _, *rest = plan.ranks[slug]
         below = [work.active[need] for need in plan.needs[slug] if need in work.active]
         depth = max((active.implementations.rank[1] for active in below), default=-1) + 1
@@ -161,7 +161,7 @@ class Builder:
     def _make(
         self, spec: PluginSpec, rank: tuple[Any, ...], old: ActivePlugin | None, work: BuildState
     ) -> None:
-        """Load and activate one plugin, or hold it."""
+        """Load and activate a plugin, or hold it."""
         slug = spec.slug
         refusal = self._enter(spec)
         if refusal is not None:
@@ -217,7 +217,7 @@ def _choose(
     specs: dict[Slug, PluginSpec] = {}
     for slug in only & known.keys():
         spec = known[slug].spec
-        # One that was brought goes with its bringer, and may be brought again.
+        # A provided plugin goes with its provider, and may be provided again.
         if spec and spec.source is not Source.MANUAL and spec.brought_by not in only:
             specs[spec.slug] = spec
     work.pending = only - specs.keys()
@@ -232,7 +232,7 @@ def _choose(
 def _choose_brought(
     work: BuildState, remember: Remember
 ) -> tuple[Settled, Mapping[Slug, PluginRow]]:
-    """Return specs and rows of plugins that are brought; whoever has their slug keeps it."""
+    """Return specs and rows of provided plugins; an existing plugin keeps its slug."""
     slugs = work.take_pending()
     bringers = sorted(work.active.values(), key=place_of)
     brought = [spec for active in bringers for spec in active.brings if spec.slug in slugs]

@@ -194,7 +194,7 @@ class Catalogue:
 
 
 class Records(Mapping[str, PluginRecord]):
-    """Plugins of one snapshot by slug. Records are composed when they are read.
+    """Plugins of a snapshot by slug. Records are composed when they are read.
 
     The plugins and states stay those of the snapshot; the failures in a record are those of the
     moment at which it is read.
@@ -241,7 +241,7 @@ class Records(Mapping[str, PluginRecord]):
 
 
 class Selection(Sequence[PluginRecord]):
-    """Plugins of one snapshot, in order. Records are composed when they are read."""
+    """Plugins of a snapshot, in order. Records are composed when they are read."""
 
     def __init__(
         self, catalogue: Catalogue, snapshot: Snapshot, plugins: Sequence[KnownPlugin]

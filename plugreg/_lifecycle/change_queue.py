@@ -1,4 +1,4 @@
-"""One change at a time: jobs wait in a queue, and equal ones are joined.
+"""A queue of changes: jobs run one at a time, and equal jobs are joined.
 
 Events of a change wait for its end.
 """
@@ -35,7 +35,7 @@ class _Change:
     Its thread holds ``lock`` by a ``with`` from before others can see the change until its job has
     ended or it has given up, and so releases it whatever is raised where. ``before`` becomes None
     as the job begins, and never when the change gives up. ``behind`` keeps the next change, which
-    leads to this one even after it gave up. ``outcome`` is the job's result and exception, None
+    leads to this change even after it gave up. ``outcome`` is the job's result and exception, None
     as long as there is neither.
     """
 
@@ -50,7 +50,7 @@ class _Change:
 
 
 class _Queue:
-    """The changes of one process, linked from the last one backwards, and the deferred jobs."""
+    """The changes of a process, linked from the last backwards, and the deferred jobs."""
 
     __slots__ = ("deferred", "last", "lock")
 
@@ -61,7 +61,7 @@ class _Queue:
         self.deferred: deque[tuple[Callable[[], Any], Hashable | None]] = deque()
 
     def enter(self, change: _Change) -> _Change | None:
-        """Let a change be the last one, or return the equal one that waits already."""
+        """Append a change, or return an equal change that already waits."""
         with self.lock:
             change.before = known = self.last()
             while change.key is not None and known is not None and known.before is not None:
@@ -77,7 +77,7 @@ class _Queue:
 class _ThreadState(threading.local):
     """Of each thread: a lock that it holds while it waits in the queue or runs a job.
 
-    The one thread of a forked child has its parent's.
+    The only thread of a forked child has its parent's.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class _ThreadState(threading.local):
 
 
 class ChangeQueue:
-    """Runs jobs one after the other, each in the thread of its caller, in the order of the calls.
+    """Runs jobs one after another, each in the thread of its caller, in the order of the calls.
 
     Plugin code that asks for a change while it is being loaded cannot wait for its turn, since its
     own thread runs the current job. Its job is deferred until the current one has ended, once for
@@ -99,7 +99,7 @@ class ChangeQueue:
     lock. Each is a lock of the interpreter, held by a ``with``, so that Ctrl-C can come anywhere.
 
     Args:
-        wait: Seconds that a caller waits in all, for its own job or for one that it has joined.
+        wait: Seconds that a caller waits in total, for its own job or for a joined job.
         after: Called in a caller's thread once that has left the queue, whatever has come of it.
     """
 
@@ -149,7 +149,7 @@ class ChangeQueue:
                     joined.key = None
                 while change.before is not None:
                     self._wait_for(change.before, deadline, meanwhile)
-                    # It has ended, and none is before it; or it gave up, and one may be.
+                    # It has ended, and no change precedes it; or it gave up, and a change may.
                     change.before = change.before.before
                 try:
                     result = job()
@@ -208,7 +208,7 @@ def _run_deferred(line: _Queue) -> None:
                     places_of(guard.error),
                 )
     if line.deferred:
-        # Each change asks for the next one: a plugin that reloads whenever it was loaded.
+        # Each change requests the next: a plugin that reloads whenever it was loaded.
         _logger.error("changes ask for changes without end; %d are dropped", len(line.deferred))
         line.deferred.clear()
 
@@ -217,7 +217,7 @@ def _run_deferred(line: _Queue) -> None:
 
 
 Notify = Callable[..., object]
-"""Emits one of plugreg's own events: its name, and its arguments by keyword."""
+"""Emits an event of plugreg itself: its name, and its arguments by keyword."""
 
 
 class _Pending(threading.local):

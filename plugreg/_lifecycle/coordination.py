@@ -46,13 +46,13 @@ class Coordination:
     def refresh(self) -> bool:
         """Take in the changes that other processes have stored.
 
-        If nothing was stored since, that is one look at the storage's revision. Else settings and
+        If nothing was stored since, only the storage's revision is read. Else settings and
         metadata are read again, and plugins whose settings have changed are notified. Plugins are
         looked for and reloaded if the stored desired states differ, or if all processes were asked
         to reload. Changes of this process are no reason to reload, nor are plugins that another
         process has found or failed to load. Only a reload stores anything: new plugins.
 
-        Changes wait for one another. Called by plugin code that is being loaded, this is carried
+        Changes wait for each other. Called by plugin code that is being loaded, this is carried
         out right after that, and returns False.
 
         Returns:
@@ -68,7 +68,7 @@ class Coordination:
     def watch(self, every: float = 1.0) -> Watch:
         """Return a context manager that refreshes in a thread of its own.
 
-        A storage that gives hints makes the thread look at once. Plugins that were not ready are
+        A storage with hints wakes the thread at once. Plugins that were not ready are
         tried again when they have asked for it.
 
         Args:
@@ -101,13 +101,13 @@ class Coordination:
     def once(
         self, key: str, lease: float = 60.0, *, turn: float | None = None, most: int | None = None
     ) -> AbstractContextManager[bool]:
-        """Return a context manager that tells whether this process is to do a piece of work.
+        """Return a context manager whose value is whether this process should do some work.
 
         ``with registry.shared.once("migrate-7") as mine: if mine: …`` is True in one block at a
         time, over all threads and processes. It is False for ever once such a block has ended
         without an exception; an exception lets others try at once. While the block runs, a thread
-        renews the lease. If the process dies, another one gets the work after *lease* seconds, by
-        the clock of the storage's server (``now()``) if it has one, else by that of the machine.
+        renews the lease. If the process dies, another process gets the work after *lease* seconds,
+        by the clock of the storage's server (``now()``) if it has one, else by that of the machine.
 
         Work is done at least once. It is done twice if a holder dies after the work and before
         that is stored, or cannot reach the storage for longer than its lease. In a process that
@@ -138,12 +138,12 @@ class Coordination:
 
         A process is listed if it serves: it watches, keeps up, or was given a name. It stores its
         status when that has changed, and every 30 seconds while it watches or keeps up. A process
-        that has stored nothing for 3 minutes is left out, and so is one of this machine that has
-        ended, and one in safe mode. Reads the
+        that has stored nothing for 3 minutes is left out. So is a process of this machine that
+        has ended, and a process in safe mode. Reads the
         storage and writes nothing.
 
         Returns:
-            One record for each process.
+            A record for each process.
 
         Raises:
             RegistryNotReady: Before load and after close.
@@ -153,21 +153,21 @@ class Coordination:
         return self._heartbeat.processes(self._life.status())
 
     def ask(self, what: Asked, slug: str | None = None) -> None:
-        """Ask all processes that share the storage, this one too, to do something.
+        """Send a request to all processes that share the storage, including this process.
 
         Each carries it out at its next refresh, once. A process that is loaded later need not, nor
         one to which the plugin is unknown. What was asked is stored for a day. Marks of plugins
         in quarantine are removed at once.
 
         Args:
-            what: ``"reload"`` looks for plugins anew and tries failed ones again; of one plugin,
+            what: ``"reload"`` discovers plugins and tries failed plugins again; of one plugin,
                 it makes its object again. ``"reset"`` closes circuits and tries failed plugins
                 again, those in quarantine too. ``"code"`` imports modules of plugins again, whose
                 sources have changed.
             slug: The plugin. None means all.
 
         Raises:
-            ValueError: If *what* is another word.
+            ValueError: If *what* has another value.
             PluginNotFoundError: If the plugin is unknown in this process.
             RegistryNotReady: Before load and after close.
             StorageError: If the storage fails. Nothing is asked then.
@@ -188,11 +188,11 @@ class Coordination:
         asks.put(self._storage, what, slug, lambda store, time: drop_marks(store, slug, time))
 
     def failures(self) -> tuple[ProcessFailure, ...]:
-        """Return the failures of all processes: those of this one, then those stored by others.
+        """Return the failures of all processes: those of this process, then stored failures.
 
-        Each process stores its failures at the end of a load and at its own end; one that serves
-        also meanwhile, at most every 5 seconds. Of one plugin it stores the 20 last ones. They
-        are scrubbed of protected values. Failures of a process that has ended stay until one of
+        Each process stores its failures at the end of a load and at its own end. A serving process
+        also stores them meanwhile, at most every 5 seconds. The last 20 failures of a plugin are
+        stored, without protected values. Failures of a process that has ended stay until one of
         the same name on the same machine stores its own, for a week at most. Reads the storage
         and writes nothing.
 

@@ -1,4 +1,4 @@
-"""The life cycle: changes of the snapshot, one at a time, each published whole."""
+"""The life cycle: changes of the snapshot, one at a time, each published completely."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class LifeCycle:
     to `close`.
 
     Args:
-        wait: Seconds that a change waits for the one before it.
-        heartbeat: Stores what this process runs, None where no other process can read it.
-        asked: Returns what all processes were asked to do after a revision.
+        wait: Seconds that a change waits for the previous change.
+        heartbeat: Stores the status of this process, None if no other process can read it.
+        asked: Returns the requests to all processes after a revision.
         leave: Called when nothing is being loaded any more, with the plugins in service, or with
             None where that was ended.
         release: Called before a plugin is tried that may have ended a process.
-        environment: The environment of installed plugins, None without one.
+        environment: The environment of installed plugins, None if there is none.
         isolation: The isolated plugins, None without any.
         notify: Emits an event to plugins, once it may.
     """
@@ -96,7 +96,7 @@ class LifeCycle:
         self._leave = leave
         self.release: Final = release
         """Lets a plugin be loaded again that ended a process. Raises StorageError."""
-        # Revision up to which this process has done what all were asked to.
+        # Revision up to which this process has carried out requests to all.
         self._asked_until: int | None = None
         self._environment = environment
         self._isolation = isolation
@@ -114,7 +114,7 @@ class LifeCycle:
         self._known_damage: set[tuple[object, ...]] = set()
         # The revision of which _read_values() has read all values.
         self._revision_read: int | None = None
-        # The change that is published and not finished yet, and the failures of what followed it.
+        # The change that is published and not finished yet, and the failures that followed it.
         self._unfinished: tuple[Built, list[PluginFailure]] | None = None
         # Whether a change of plugin rows may be stored that was not carried out.
         self._is_behind = False
@@ -150,7 +150,7 @@ class LifeCycle:
         return report or LoadReport(active=(), states={}, failures=(), seconds=0.0)
 
     def refresh(self) -> bool:
-        """Read what other processes have stored; return whether that meant a reload.
+        """Take in changes of other processes; return whether they caused a reload.
 
         Values wait for no change that is under way in this process; changed plugin rows do.
         """
@@ -199,11 +199,11 @@ class LifeCycle:
     def retry(self) -> None:
         """Try plugins again that have asked for it by raising NotReadyYet, if it is time."""
         if self._retries.due():
-            # Another thread may have tried them while this one waited for its turn.
+            # Another thread may have tried them while this thread waited.
             self._run(lambda: self._apply_to(self._retries.due()))
 
     def beat(self) -> None:
-        """Store what this process runs for the others, if that was not done for a while.
+        """Store the status of this process, if the last heartbeat is old.
 
         From now on it is stored with each change, too.
         """
@@ -238,7 +238,7 @@ class LifeCycle:
         self._run(change)
 
     def close(self) -> None:
-        """Take every plugin out of service, last one first, and end. Then it does nothing.
+        """Take every plugin out of service, the last first, and end. Later calls do nothing.
 
         If Ctrl-C has interrupted it, closing again does the rest.
         """
@@ -258,7 +258,7 @@ class LifeCycle:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Enclose a change: finish an interrupted one first, and report to others at the end."""
+        """Enclose a change: first finish an interrupted change, and report to others at the end."""
         if self._published.is_closed:
             self._published.current()
         self._finish()
@@ -272,7 +272,7 @@ class LifeCycle:
         return self._environment is None or self._environment.is_current()
 
     def _carry_out_rest(self) -> None:
-        """Carry out what an interrupted change has stored, as a refresh does."""
+        """Carry out the stored part of an interrupted change, as a refresh does."""
         # The reload is a change itself.
         self._is_behind = False
         try:
@@ -280,7 +280,7 @@ class LifeCycle:
                 self._catch_up()
         except BaseException as error:
             self._is_behind = True
-            # Without the storage the other change goes on, and the next one tries again.
+            # Without the storage the other change continues, and the next change tries again.
             if not isinstance(error, StorageError):
                 raise
 
@@ -310,13 +310,13 @@ class LifeCycle:
             # Rows that others store after this look are found by the next refresh.
             look = self._revisions.look()
             if self._asked_until is None:
-                # What was asked before is no news to a process that is loaded now.
+                # Earlier requests do not concern a process that is loaded now.
                 self._asked_until = look.revision
             if self._environment is not None:
                 self._environment.follow()
             forget_folders()
             found = self._sources.find()
-            # A known plugin that is away now may come back without looking for new ones.
+            # A known plugin that is missing now may return without a new discovery.
             collected = found if collect else self._collected
             found = restricted(found, collected)
             active = self._published.snapshot.active
@@ -351,7 +351,7 @@ class LifeCycle:
             return report
 
     def _catch_up(self) -> bool:
-        """Read what others have stored; return whether that meant a reload."""
+        """Take in changes of others; return whether they caused a reload."""
         asked = self._asked(self._asked_until or 0)
         if asked:
             self._asked_until = asked[-1].revision
@@ -361,7 +361,7 @@ class LifeCycle:
         return has_reloaded
 
     def _carry_out_asked(self, ask: Ask) -> bool:
-        """Do what all processes were asked to; return whether plugins were reloaded."""
+        """Carry out requests to all processes; return whether plugins were reloaded."""
         plugins = self._published.snapshot.plugins
         if ask.slug is not None and ask.slug not in plugins:
             return False
@@ -376,7 +376,7 @@ class LifeCycle:
         return True
 
     def _reset(self, slugs: Iterable[str]) -> bool:
-        """Close the circuits of plugins; return whether failed ones were tried again."""
+        """Close the circuits of plugins; return whether failed plugins were tried again."""
         plugins = self._published.snapshot.plugins
         failed = {slug for slug in slugs if plugins[slug].state is PluginState.FAILED}
         for slug in slugs:
@@ -387,7 +387,7 @@ class LifeCycle:
         return bool(failed)
 
     def _take_in(self) -> bool:
-        """Read what others have stored of plugins; return whether that meant a reload."""
+        """Read plugin rows of others; return whether they caused a reload."""
         with self._turn():
             revision, snapshot = self._plugin_rows.revision(), self._published.snapshot
             found = self._revisions.wanted_without_reload(snapshot)
@@ -435,7 +435,7 @@ class LifeCycle:
         *,
         remake: Remake = "changed",
     ) -> None:
-        """Carry out what is stored of these plugins and of those that need them."""
+        """Apply the stored states of these plugins and of their dependents."""
         if slugs:
             snapshot = self._published.snapshot
             only = frozenset(slugs).union(*map(snapshot.dependants, slugs))
@@ -502,7 +502,7 @@ class LifeCycle:
         self._note_times(built)
         for plugin in (*built.added, *built.removed):
             if plugin.slug not in built.updated:
-                # Calls of another object count no more, and a plugin that is off has no circuit.
+                # Calls of an earlier object no longer count, and an inactive plugin has no circuit.
                 self._dispatch.reset(plugin.slug)
         late.extend(self._activator.settle(self._published.snapshot.active))
         self._end_processes(self._published.snapshot.active)
@@ -517,7 +517,7 @@ class LifeCycle:
         return kept
 
     def _note_times(self, built: Built) -> None:
-        """Note which of the imports were slow, in place of earlier ones of the same plugins."""
+        """Note slow imports, in place of earlier imports of the same plugins."""
         slow = {
             time.slug: time.seconds
             for time in built.times

@@ -30,7 +30,7 @@ Construct = Callable[[type, PluginSpec], object]
 
 
 class Acceptance(NamedTuple):
-    """What counts as a plugin, and how a plugin's class is constructed.
+    """The rules for objects that count as plugins, and the construction of plugin classes.
 
     Modules, and objects and classes below ``Plugin``, always count. ``has_hooks`` says whether an
     object has hook implementations, ``has_mixin`` whether a class has a capability; neither
@@ -65,7 +65,7 @@ class Acceptance(NamedTuple):
 
 
 class Loading(NamedTuple):
-    """The result of loading one plugin: ``loaded``, or why it is ``held``, and all failures."""
+    """The result of loading a plugin: ``loaded``, or why it is ``held``, and all failures."""
 
     loaded: LoadedPlugin | None = None
     held: NotLoaded | None = None
@@ -73,7 +73,7 @@ class Loading(NamedTuple):
 
 
 def load(spec: PluginSpec, rules: HostRules, acceptance: Acceptance) -> Loading:
-    """Import and construct one plugin.
+    """Import and construct a plugin.
 
     Plugin code runs; nothing that it does here is undone. A plugin's class is constructed, a module
     or another object is taken as it is. The host's version is checked before the constructor runs.
@@ -136,7 +136,7 @@ def _is_plugin(target: Any) -> bool:
 
 
 def _bounds_fault(target: object, spec: PluginSpec, rules: HostRules) -> str | None:
-    """Return why the host's version does not suit what the object states; no code of it runs."""
+    """Return why the object's range excludes the host's version; none of its code runs."""
     if rules.version is None or spec.slug in rules.ignore_compatibility or not _is_plugin(target):
         return None
     bounds = ("MIN_VERSION", "MAX_VERSION")
@@ -169,9 +169,9 @@ _PARSERS: Final[Mapping[str, Callable[[str, Any], Any]]] = MappingProxyType(
 
 
 def _with_attributes(spec: PluginSpec, plugin: object) -> LoadedPlugin:
-    """Read what a plugin states of itself; each fault is a failure, and keeps no plugin off."""
+    """Read a plugin's metadata; a fault is recorded as a failure, and keeps no plugin off."""
     if not _is_plugin(plugin):
-        # A plugin of another host states nothing in plugreg's words; what it calls VERSION or
+        # A plugin of another host does not use plugreg's attributes; its own VERSION or
         # NAME may mean anything.
         return LoadedPlugin(
             spec=spec, plugin=plugin, name=spec.name, title=spec.name, version=spec.version

@@ -1,4 +1,4 @@
-"""Changes that operators make: plugins on, off or gone; and what a host registers by hand."""
+"""Changes by operators: plugins on, off or deleted; and plugins registered by hand."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Operator(Frozen):
 
         Raises:
             PluginNotFoundError: If the plugin is unknown.
-            PluginMandatoryError: If one of the plugins is mandatory.
+            PluginMandatoryError: If a plugin is mandatory.
             PluginRequiredError: If an active plugin needs it, unless *cascade*.
             PluginSlugError: If it was registered by hand.
         """
@@ -199,7 +199,7 @@ class Operator(Frozen):
         """
         if known is None or known.spec is None or known.loaded is not None:
             return
-        # One in a process of its own can end that process alone.
+        # An isolated plugin can end only its own process.
         if self.catalogue.record(known.slug).isolated:
             return
         report = probe(known.slug)
@@ -235,7 +235,7 @@ class Operator(Frozen):
     def _check_leaving(self, slugs: Collection[Slug]) -> None:
         """Check that plugins may be switched off together.
 
-        Raises PluginMandatoryError, and PluginRequiredError where an active plugin that needs one
+        Raises PluginMandatoryError, and PluginRequiredError where an active plugin that needs it
         of them would stay.
         """
         for slug in slugs:

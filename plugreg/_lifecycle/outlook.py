@@ -1,4 +1,4 @@
-"""What a normal start would load, as far as it is known without an import."""
+"""The plan of a normal start, as far as it is known without an import."""
 
 from __future__ import annotations
 

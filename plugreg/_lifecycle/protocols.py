@@ -1,4 +1,4 @@
-"""What the life cycle asks of the objects that it is given. Only annotations import it."""
+"""The protocols of objects that the life cycle uses. Only annotations import it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Environment(Protocol):
         ...
 
     def close(self) -> None:
-        """Let other processes remove what this one has used."""
+        """Let other processes remove generations that this process has used."""
         ...
 
 
@@ -40,7 +40,7 @@ class Remember(Protocol):
     def __call__(
         self, specs: Iterable[PluginSpec], /, *, few: bool = False
     ) -> Mapping[Slug, PluginRow]:
-        """Store the new ones of these plugins; there is one spec for each slug."""
+        """Store the new plugins; there is one spec for each slug."""
         ...
 
 
@@ -64,7 +64,7 @@ class Isolation(Protocol):
         ...
 
     def load(self, spec: PluginSpec) -> Loading | None:
-        """Load a plugin in its process, None for one that is not isolated."""
+        """Load a plugin in its process, None if it is not isolated."""
         ...
 
     def open(self, slug: str, context: BoundContext) -> None:
@@ -76,7 +76,7 @@ class Isolation(Protocol):
         ...
 
     def process_of(self, plugin: object) -> object:
-        """Return facts on the process of a plugin, None for one that is not isolated."""
+        """Return facts on the process of a plugin, None if it is not isolated."""
         ...
 
     def processes(self) -> Mapping[str, ProcessData]:

@@ -32,7 +32,7 @@ _VERSION: Final = "settings version"
 _ANYBODY: Final = -1
 """A user that no host has."""
 _DEEPEST: Final = 2
-"""A check, and one of the values that plugin code writes meanwhile; writes of that one are left."""
+"""A check, and a value that plugin code writes meanwhile; writes of that value are ignored."""
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class SettingFaults(NamedTuple):
 
 
 class _CheckDepth(threading.local):
-    """How many checks this thread is running, each but the first for a write of the one before."""
+    """Number of checks that this thread is running, each for a write by the previous check."""
 
     depth = 0
 
@@ -57,12 +57,12 @@ class SettingsHealth:
 
     A plugin must be active to be set up. All its settings are checked when it is loaded, and after
     that only those that are written. Values of users passed the plugin's validators when they were
-    written, so a load only checks that they still convert and are one of the choices. Validators
+    written, so a load only checks that they still convert and are among the choices. Validators
     are called for the plugin's own values, for references and for overrides.
 
     Findings are kept for as long as the plugin is active; their records are in the ledger. No lock
     is held, and nothing is waited for, while the plugin's code runs: of checks that meet, each
-    gives way to one of a newer value.
+    is replaced by a failure of a newer value.
     """
 
     def __init__(self, store: SettingsStore, ledger: FailureLedger) -> None:
@@ -74,7 +74,7 @@ class SettingsHealth:
 
     @staticmethod
     def is_record(failure: PluginFailure) -> bool:
-        """Return whether a failure is one of a plugin's settings."""
+        """Return whether a failure concerns a plugin's settings."""
         return failure.stage is Stage.ACTIVATE and failure.subject in (_VALUES, _VERSION)
 
     def check(self, plugins: Iterable[ActivePlugin]) -> list[PluginFailure]:
@@ -140,7 +140,7 @@ class SettingsHealth:
         *,
         is_all: bool = False,
     ) -> tuple[PluginFailure, ...]:
-        """Make checks, which run the plugin's code; keep and record what they have found."""
+        """Run checks, which call the plugin's code; keep and record their findings."""
         slug, before = active.slug, self._store.stored(active.slug)
         self._here.depth += 1
         try:
@@ -171,7 +171,7 @@ class SettingsHealth:
         )
 
     def _failures(self, findings: SettingFaults) -> Iterator[PluginFailure]:
-        """Yield a failure for a version that does not fit, and one for all faulty values."""
+        """Yield a failure for an unsuitable version, and a failure for all invalid values."""
         slug = findings.active.slug
         messages = {
             _VERSION: self._store.version_fault(slug),
@@ -184,7 +184,7 @@ class SettingsHealth:
                 )
 
     def _faults(self, active: ActivePlugin) -> Iterator[tuple[Spot, str | None]]:
-        """Check every setting that has a value or must have one."""
+        """Check every setting that has a value or requires a value."""
         if not active.settings and not active.user_settings:
             return
         from plugreg.settings.view import SettingsView
@@ -234,7 +234,7 @@ class Recorder(Frozen):
     def record(self, built: Built, late: Iterable[PluginFailure]) -> tuple[PluginFailure, ...]:
         """Replace the outdated failures of the plugins concerned; return those recorded now.
 
-        ``late`` are the failures of what followed the publication.
+        ``late`` are the failures after the publication.
         """
         active, plugins = built.snapshot.active, built.snapshot.plugins
         moved = {plugin.slug for plugin in (*built.added, *built.removed)} - built.updated
@@ -284,7 +284,7 @@ class Retries:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        # Replaced as a whole, so that readers see one state of it.
+        # Replaced as a whole, so that readers see a consistent state.
         self._due: dict[str, float] = {}
 
     def note(self, tried: Collection[str], failures: Iterable[PluginFailure]) -> None:

@@ -106,7 +106,7 @@ def _recorded_modules(folder: Path) -> dict[str, Path]:
         return {}
     for row in rows:
         path = PurePosixPath(row[0]) if row else PurePosixPath()
-        # An editable install records no more than the file that leads to the sources.
+        # An editable install records only the file that leads to the sources.
         if path.suffix != ".py" or ".." in path.parts or path.name.startswith("__editable__"):
             continue
         parts = path.parent.parts if path.name == "__init__.py" else (*path.parent.parts, path.stem)
@@ -125,7 +125,7 @@ def _root_of(module: str) -> str:
 
 
 def _file_of(module: object) -> str | None:
-    """Return the real path of a module's file, None for what has none."""
+    """Return the real path of a module's file, None if it has none."""
     from plugreg.discovery._importing import names_in
 
     file = names_in(module).get("__file__")

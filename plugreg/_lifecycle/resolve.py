@@ -50,7 +50,7 @@ class Settled(NamedTuple):
 
 
 def settle(specs: Iterable[PluginSpec]) -> Settled:
-    """Choose one spec for each slug: the first by source, then by distribution.
+    """Choose a spec for each slug: the first by source, then by distribution.
 
     The same plugin found twice is no failure. The order of ``specs`` does not matter.
     """
@@ -84,7 +84,7 @@ def resolve(
 
     ``describe`` is called for wanted plugins alone. With ``others``, which stay as they are, the
     plan is about the plugins of ``settled`` and ``rows`` alone, and the others take no time. Each
-    plugin that needs one of these must be among them.
+    plugin that needs any of these must be among them.
     """
     chosen, failures = settled.specs, [*settled.failures]
     gone = {slug: row.distribution for slug, row in rows.items() if slug not in chosen}
@@ -192,7 +192,7 @@ def _is_same_plugin(one: PluginSpec, other: PluginSpec) -> bool:
     if one.value != other.value:
         return False
     if one.target is not None and other.target is not None:
-        # Two instances of one class are two plugins.
+        # Two instances of the same class are two plugins.
         return one.target is other.target
     if one.distribution is not None and other.distribution is not None:
         return one.distribution == other.distribution and one.name == other.name
@@ -232,7 +232,7 @@ def _find_needs(
     describe: Describe,
     providers: Callable[[], Mapping[str, tuple[Slug, ...]]],
 ) -> tuple[dict[Slug, tuple[Slug, ...]], dict[Slug, NotLoaded], list[PluginFailure]]:
-    """Return what each wanted plugin needs, why others are held, and failures.
+    """Return the dependencies of wanted plugins, why others are held, and failures.
 
     ``providers`` is called only where a plugin requires anything.
     """
@@ -308,7 +308,7 @@ _OF_NAMES: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 def _parse_specifier(line: str, rest: str) -> SpecifierSet | None:
     """Return the versions that a line asks for; None if its marker does not hold (extras unset).
 
-    ``rest`` is what follows the name. Raises the exceptions of packaging.
+    ``rest`` is the part after the name. Raises the exceptions of packaging.
     """
     from packaging.specifiers import SpecifierSet
 
@@ -351,7 +351,7 @@ def _release(version: object, name: str) -> tuple[int, ...]:
 def _hold_cycles(
     needs: Mapping[Slug, tuple[Slug, ...]], held: dict[Slug, NotLoaded]
 ) -> list[PluginFailure]:
-    """Hold the members of each cycle, and name the cycle in one failure."""
+    """Hold the members of each cycle, and name the cycle in a failure."""
     failures: list[PluginFailure] = []
     waiting = {slug: needed for slug, needed in needs.items() if needed}
     while waiting:
@@ -404,14 +404,14 @@ def _hold_unmet(
     held: dict[Slug, NotLoaded],
     others: Snapshot | None,
 ) -> list[PluginFailure]:
-    """Hold each plugin that needs one which stays off, and name the chain down to that one."""
+    """Hold each plugin with an inactive dependency, and name the chain down to it."""
     failures = []
     for slug in order:
         for need in needs[slug]:
             off: NotLoaded | KnownPlugin | None = held.get(need)
             if off is None and others is not None and need not in needs:
                 off = None if need in others.active else others.plugins.get(need)
-            # What is no plugin is no need.
+            # An object that is not a plugin is not a dependency.
             if off is not None and off.reason != REFUSED.reason:
                 reason = need_unmet(need, off.reason)
                 held[slug] = NotLoaded(state=PluginState.FAILED, reason=reason)

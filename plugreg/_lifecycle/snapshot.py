@@ -1,4 +1,4 @@
-"""Deriving the next snapshot from the last one and what a build has decided."""
+"""Deriving the next snapshot from the last and the decisions of a build."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ _V = TypeVar("_V")
 Remake = Literal["changed", "objects", "code"]
 """How much of a plugin that is in service already is made again; each includes those before it.
 
-``changed``: only plugins whose distribution, file or object is another one than before.
+``changed``: only plugins whose distribution, file or object differs from before.
 ``objects``: every plugin that is an object of a class. ``code``: every plugin's modules too.
 """
 
 
 class Built(NamedTuple):
-    """A snapshot that is ready to be published, and what publishing it changes.
+    """A snapshot that is ready to be published, and the changes of publishing it.
 
     ``added`` come into service with it, ``removed`` go out of service, in the order in which they
     are torn down. The objects of those in ``updated`` stay in service. ``gone`` are the slugs that
     are not known any more, ``tried`` those whose earlier failures are outdated. ``renamed`` has
-    the names that differ from the stored ones. ``times`` are those of imports and activations,
+    the names that differ from the stored names. ``times`` are those of imports and activations,
     slowest first. ``is_whole`` says whether all plugins were decided on.
     """
 
@@ -73,7 +73,7 @@ _OLD_CODE: Final[Code] = (None, None, "")
 
 
 class Evictions:
-    """The modules that one build evicts, and the code that each unit was imported from.
+    """The modules that a build evicts, and the code that each unit was imported from.
 
     ``imported`` is that of the last build, and is not changed.
     """
@@ -123,7 +123,7 @@ class Evictions:
 
 
 class BuildState:
-    """The state of one build: all that was decided until now.
+    """The state of a build: all decisions so far.
 
     ``only`` are the slugs that it is about, None for all. ``active`` begins with the plugins in
     service that it is not about.
@@ -144,7 +144,7 @@ class BuildState:
         if only is not None:
             self.only = _with_brought(only, previous)
             self.active = changed(previous.active, {}, without=self.only)
-        # Slugs of brought plugins to decide on, as soon as it is known what the active ones bring.
+        # Slugs of provided plugins to decide on, once the plugins of active providers are known.
         self.pending: set[str] = set()
         self.rows: dict[Slug, PluginRow] = {}
         self.specs: dict[Slug, PluginSpec] = {}
@@ -191,7 +191,7 @@ class BuildState:
         return None if known is None else known.spec
 
     def lacks(self, need: Slug) -> bool:
-        """Return whether a plugin that another needs is off. What is no plugin is no need."""
+        """Return whether a dependency is off. An object that is not a plugin is no dependency."""
         return need not in self.active and self.why_off(need) != REFUSED.reason
 
     def reopen(self, brought: set[str]) -> None:
@@ -206,7 +206,7 @@ class BuildState:
                     self.active.pop(slug, None)
 
     def take_pending(self) -> set[str]:
-        """Return those to decide on now: others were brought by one of these, and may be again."""
+        """Return the plugins to decide on now: these may provide the others again."""
         plugins = self.previous.plugins
         ready = {
             slug
@@ -237,7 +237,7 @@ class BuildState:
         self.active[old.slug] = old
 
     def update(self, old: ActivePlugin, loaded: LoadedPlugin, rank: tuple[Any, ...]) -> None:
-        """Keep an active plugin's object, with what was now found out about it."""
+        """Keep an active plugin's object, with its new spec and row."""
         dist_info = loaded.spec.path if loaded.spec.distribution is not None else None
         implementations = replace(old.implementations, dist_info=dist_info)
         self.looked_at.add(old.slug)
@@ -245,14 +245,14 @@ class BuildState:
 
 
 def derive(base: Snapshot, work: BuildState, *, rules: HostRules, off: frozenset[str]) -> Built:
-    """Derive the next snapshot from ``base``, the last one, or an empty one for all plugins."""
+    """Derive the next snapshot from ``base``, the last snapshot, or an empty one for all."""
     old, only, active = work.previous, work.only, work.active
     scope = old.plugins.keys() if only is None else only
     left = sorted([old.active[slug] for slug in scope if slug in old.active], key=place_of)
     came: dict[str, ActivePlugin] = {
         slug: active.pop(slug) for slug in work.order if slug in active
     }
-    # The order of others and the new ones; without others they are in order.
+    # The order of the other plugins and the new plugins; without others they are in order.
     active = _inserted(active, came) if active else came
     plugins: dict[str, KnownPlugin] = {
         slug: _known(slug, work, active.get(slug), rules)

@@ -1,1 +1,1 @@
-"""What is stored of plugins and processes, and what went wrong in this one."""
+"""Stored rows of plugins and processes, and the failures of this process."""

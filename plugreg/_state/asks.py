@@ -1,4 +1,4 @@
-"""What all processes were asked to do: each carries it out at its next refresh, once.
+"""Requests to all processes: each carries a request out once, at its next refresh.
 
 Table ``asks``: by the revision that stored it, in twenty digits, one row with ``what``, ``slug``
 (or None) and ``at`` (seconds, the store's clock). A row is kept for a day, so that a process that
@@ -17,7 +17,7 @@ from plugreg.storage.base import Record, field, parse_records
 from plugreg.storage.clock import now
 
 Asked = Literal["reload", "reset", "code"]
-"""What processes can be asked to do."""
+"""The possible requests."""
 
 WORDS: Final[tuple[str, ...]] = get_args(Asked)
 
@@ -28,7 +28,7 @@ _MOST: Final = 100
 
 
 class Ask(NamedTuple):
-    """One request: one of `WORDS`, of one plugin or, for None, of all."""
+    """A request: a word of `WORDS`, for a plugin or, if None, for all."""
 
     what: str
     slug: str | None
@@ -42,7 +42,7 @@ def put(
     slug: str | None,
     besides: Callable[[Transaction, float], object] = lambda *_: None,
 ) -> None:
-    """Ask every process that shares a storage, this one too. Raises StorageError.
+    """Send a request to every process that shares a storage, including this. Raises StorageError.
 
     ``besides`` is called with the transaction and the store's time, and may change more.
     """
@@ -56,7 +56,7 @@ def put(
 
 
 def since(storage: Storage, revision: int) -> list[Ask]:
-    """Return what was asked after a revision, in order. Raises StorageError."""
+    """Return the requests after a revision, in order. Raises StorageError."""
     found, _ = parse_records(_TABLE, storage.read(_TABLE), _parse)
     new = (ask for ask in found.values() if ask.revision > revision)
     return sorted(new, key=lambda ask: ask.revision)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ListedSetting(NamedTuple):
-    """One setting in the list of all plugins' settings.
+    """A setting in the list of all plugins' settings.
 
     Attributes:
         slug: The plugin.
@@ -35,7 +35,7 @@ class ListedSetting(NamedTuple):
 class Configuration:
     """Reads and writes the configuration of plugins by slug, for hosts and operators.
 
-    Reads come from memory and take no lock. Each write is one transaction of the storage, on disk
+    Reads come from memory and take no lock. Each write is a transaction of the storage, on disk
     when the call returns; if it raises StorageError, nothing has changed.
 
     Args:
@@ -73,7 +73,7 @@ class Configuration:
         return _view(self._settings, self._current().get_active(slug))
 
     def user_settings(self, slug: str, user: int) -> SettingsView:
-        """Return one user's live settings of an active plugin.
+        """Return a user's live settings of an active plugin.
 
         Args:
             slug: The plugin.

@@ -26,7 +26,7 @@ FAILURES: Final = "failures"
 """The name of the table."""
 
 MOST_OF_PLUGIN: Final = 20
-"""How many records of one plugin a process stores: those seen last."""
+"""Number of records of a plugin that a process stores: those seen last."""
 
 _LONGEST_AGE: Final = 7 * 24 * 3600.0
 _MOST_ENDED: Final = 20
@@ -35,11 +35,11 @@ _MOST_ENDED: Final = 20
 _TRACEBACKS: Final = 400_000
 _SHORTEST: Final = 500
 _LONGEST: Final = 8_000
-"""Characters of all tracebacks of a row together, and the least and the most of one."""
+"""Characters of all tracebacks of a row together, and the least and the most of a traceback."""
 
 
 class FailureRow(NamedTuple):
-    """The stored failures of one process."""
+    """The stored failures of a process."""
 
     name: str
     identity: ProcessIdentity

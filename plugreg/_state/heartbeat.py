@@ -1,4 +1,4 @@
-"""Heartbeats: what each process stores of itself, and the other processes read.
+"""Heartbeats: the status that each process stores, and other processes read.
 
 Table ``processes``: by a random key, one row for each process that serves. Table ``failures``: by
 the same key, the failures of a process; see :mod:`plugreg._state.failure_rows`. Their commits are
@@ -39,7 +39,7 @@ _MAX_AGE: Final = 180.0
 
 
 class ProcessStatus(Frozen):
-    """What a process runs: see :class:`plugreg.records.ProcessRecord`."""
+    """The status of a process: see :class:`plugreg.records.ProcessRecord`."""
 
     generation: int
     active: tuple[str, ...]
@@ -51,10 +51,10 @@ class Heartbeat:
     """Stores the row and the failures of this process, and reads those of the other processes.
 
     Only a process that serves has a row: the host named it, or it follows the other processes.
-    Every process stores its failures: at the end of a change and at its own end; one that serves
-    also meanwhile, at most every 5 seconds, and only what has changed. A forked process has its
-    own rows. A row that cannot be stored stops nothing: that is logged once, and the next change
-    or heartbeat stores it.
+    Every process stores its failures: at the end of a change and at its own end. A serving
+    process also stores them meanwhile, at most every 5 seconds, and only changes. A forked process
+    has its own rows. A row that cannot be stored stops nothing: that is logged once, and the next
+    change or heartbeat stores it.
 
     Args:
         storage: The storage that the processes share.
@@ -86,7 +86,7 @@ class Heartbeat:
         self._stored_changes = 0
         self._has_failure_row = False
         self._failures_tried_at = -math.inf
-        # What this process serves, and since when by the clock of the store.
+        # The plugins that this process serves, and since when by the clock of the store.
         self._serves: tuple[object, float] = (None, 0.0)
 
     @lazy
@@ -105,7 +105,7 @@ class Heartbeat:
 
     @property
     def is_serving(self) -> bool:
-        """Whether this process serves, and stores what it does for others."""
+        """Whether this process serves, and stores heartbeats."""
         return self._is_serving and not self._silent
 
     def serve(self) -> bool:
@@ -117,7 +117,7 @@ class Heartbeat:
         return time.monotonic() - self._tried_at >= _INTERVAL or self._has_new_failures()
 
     def beat(self, status: ProcessStatus) -> None:
-        """Store what is new or due of this process: its status if it serves, and its failures.
+        """Store new or due data of this process: its status if it serves, and its failures.
 
         Drops the rows of processes that are gone. Raises nothing of the storage.
         """
@@ -133,7 +133,7 @@ class Heartbeat:
             self._store(status if has_status else None, with_failures=has_failures)
 
     def stop(self) -> None:
-        """Delete the row of this process, if it stored one, and store its last failures.
+        """Delete the row of this process, if any, and store its last failures.
 
         Raises nothing of the storage.
         """
@@ -223,7 +223,7 @@ class Heartbeat:
         from plugreg.storage.clock import now
         from plugreg.storage.quiet_commits import mark_quiet
 
-        # A storage that fails is tried no sooner than one that works.
+        # A failing storage is tried no sooner than a working storage.
         tried_at, changes, key = time.monotonic(), self._ledger.changes, self._own_key()
         if status is not None:
             self._tried_at = tried_at

@@ -1,4 +1,4 @@
-"""Leases on work that one process does for all.
+"""Leases on work that a single process does for all.
 
 Table ``leases`` (by the name of the work): ``holder``, ``until`` (seconds, the store's clock) and
 ``done``. Recurring work also has ``turn``, the last turn that was done or None, and ``count``, the

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("plugreg")
 
 MOST_PER_PLUGIN: Final = 100
-"""How many records of one plugin are kept: each may have an exception type of its own."""
+"""Number of records of a plugin that are kept: each may have an exception type of its own."""
 
 OnFailure = Callable[[PluginFailure], object]
 
@@ -38,8 +38,8 @@ class FailureLedger:
     """Keeps each failure once, with a count, and reports each new failure once.
 
     Two records are the same failure if stage, slug, subject, exception type and the place where it
-    was raised agree; the newer message is kept. Of one plugin the 100 last seen are kept. The
-    ledger itself belongs to one process and ends with it; the heartbeat stores copies.
+    was raised agree; the newer message is kept. The 100 last seen records of a plugin are kept.
+    The ledger itself belongs to a process and ends with it; the heartbeat stores copies.
 
     Failures are scrubbed of the plugin's protected values before they are compared, kept, logged
     or reported. If *scrubber_of* raises, only the exception type of a record is kept.
@@ -133,11 +133,11 @@ class FailureLedger:
         return self._shown(records)
 
     def to_store(self) -> tuple[PluginFailure, ...]:
-        """Return every record without what is protected by now, in the same order."""
+        """Return every record without values that are protected by now, in the same order."""
         return tuple(map(self._scrub, self.all()))
 
     def of(self, slug: str) -> tuple[PluginFailure, ...]:
-        """Return the records of one plugin, in the order in which they were first seen."""
+        """Return the records of a plugin, in the order in which they were first seen."""
         with self._lock.get():
             records = list(self._failures.get(slug, {}).values())
         return self._shown(records)
@@ -145,7 +145,8 @@ class FailureLedger:
     def _scrub(self, failure: PluginFailure) -> PluginFailure:
         with Guard() as guard:
             scrubber = self._scrubber_of(failure.slug)
-            # A name is replaced only where it equals a short protected value, not where it has one.
+            # A name is replaced only where it equals a short protected value, not where it contains
+            # one.
             return replace(
                 failure,
                 message=scrubber.cut_text(failure.message),

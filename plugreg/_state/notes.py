@@ -35,7 +35,7 @@ class Notes:
         return None if isinstance(record, DamagedRecord) else record
 
     def put(self, key: str, record: Record) -> None:
-        """Store a note in the place of an earlier one.
+        """Store a note in the place of an earlier note.
 
         Args:
             key: Its key.
@@ -52,7 +52,7 @@ class Notes:
 
         Args:
             key: Its key.
-            record: What to store where there is no such note, or a damaged one.
+            record: The record to store if there is no such note, or a damaged note.
         """
         with self._storage.transaction() as transaction:
             found = transaction.get(_TABLE, key)

@@ -33,8 +33,8 @@ def offline_view(
     Args:
         store: The settings of all plugins.
         slug: The plugin.
-        report: The last report on this version. Without one, or if the probe failed, each stored
-            value is a string.
+        report: The last report on this version. Without a report, or if the probe failed, each
+            stored value is a string.
         user: Number of a user, None for the plugin's own settings.
         keys: Upper-case keys that count as strings where there is no report.
 

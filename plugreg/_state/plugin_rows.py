@@ -41,7 +41,7 @@ _GENERATION: Final = "generation"
 _FORGOTTEN: Final = "forgotten"
 
 MAX_METADATA_BYTES: Final = 262_144
-"""The most bytes that the metadata of one plugin may have, as JSON in UTF-8."""
+"""The most bytes of a plugin's metadata, as JSON in UTF-8."""
 
 _NOT_STORABLE: Final = (
     "Value must be JSON that can be stored: no text without a UTF-8 form, "
@@ -53,9 +53,9 @@ T = TypeVar("T")
 
 
 class PluginRows:
-    """Reads and writes plugin rows and metadata. Each write is one transaction.
+    """Reads and writes plugin rows and metadata. Each write is a transaction.
 
-    Metadata is kept in memory, too, as a mapping that each write replaces with one assignment:
+    Metadata is kept in memory, too, as a mapping that each write replaces with a single assignment:
     reading it takes no lock and no storage. Methods that use the storage raise StorageError; then
     nothing has changed. A damaged row is left as it is: reading goes on without it, and writing it
     raises RecordCorruptError.
@@ -68,7 +68,7 @@ class PluginRows:
     def __init__(self, storage: Storage, scrubber_of: ScrubberOf = hides_nothing) -> None:
         self._storage = storage
         self._scrubber_of = scrubber_of
-        # Writers queue here until memory shows what they have stored; readers never do.
+        # Writers queue here until memory shows their stored rows; readers never do.
         self._writing = PerProcess(threading.Lock)
         self._metadata: Mapping[str, dict[str, Any]] = EMPTY
         self._damaged: dict[str, tuple[RecordCorruptError, ...]] = {}
@@ -120,7 +120,7 @@ class PluginRows:
     def all(self) -> dict[Slug, PluginRow]:
         """Return the row of every plugin ever seen, by slug. Writes nothing.
 
-        A damaged row is one that is not active, with its fault.
+        A damaged row counts as inactive, with its fault.
         """
         rows = self._read("plugins", _parse_row)
         errors = [error for error in self._damaged["plugins"] if has_utf8(error.key)]
@@ -145,7 +145,7 @@ class PluginRows:
         is new, nothing is written; if the counter of numbers is damaged, no new plugin is.
 
         Args:
-            specs: One for each slug. Two of one slug would be news at each load.
+            specs: A spec for each slug. Two of one slug would be news at each load.
             rules: The host's rules.
             again: Whether deleted plugins count as new, too.
 
@@ -177,12 +177,12 @@ class PluginRows:
                     try:
                         row = _put(transaction, row)
                     except RecordCorruptError:
-                        continue  # It is stored once its number is known to be a new one.
+                        continue  # It is stored once its number is known to be new.
                 rows[spec.slug] = row
         return rows
 
     def rename(self, names: Mapping[Slug, str]) -> None:
-        """Store the names that a load found, where they differ from the stored ones."""
+        """Store the names that a load found, if they differ from the stored names."""
         if not names:
             return
         with self._storage.transaction() as transaction:
@@ -211,7 +211,7 @@ class PluginRows:
             return changes, _raise_epoch(transaction).number + 1 if is_changed else 0
 
     def forget(self, slug: Slug, spec: PluginSpec | None = None) -> int:
-        """Delete all rows of one plugin, probe and leases too; its number stays used.
+        """Delete all rows of a plugin, including probe and leases; its number stays used.
 
         A plugin that is still found, by its *spec*, gets a new row that is not active. Otherwise it
         would return at once in some process, where new plugins are active.
@@ -262,7 +262,7 @@ class PluginRows:
         return _secret_fault(self._metadata.get(slug, {}), self._scrubber_of(slug))
 
     def set_metadata(self, slug: str, data: Any, merge: bool) -> dict[str, Any]:
-        """Store the metadata of one plugin.
+        """Store the metadata of a plugin.
 
         Args:
             slug: The plugin, known or not.
@@ -298,7 +298,7 @@ class PluginRows:
         return found
 
 
-# -- plugin rows. Functions that parse raise what `readable` and `parse_records` expect --------
+# -- plugin rows. Functions that parse raise exceptions for `readable` and `parse_records` ----
 
 
 def _parse_row(slug: str, row: Record) -> PluginRow:
@@ -316,7 +316,7 @@ def _parse_row(slug: str, row: Record) -> PluginRow:
 def _stored_row(
     transaction: Transaction, slug: Slug, *, is_damage_raised: bool = False
 ) -> PluginRow | None:
-    """Return the row of a plugin, None if there is none. A damaged row is one with its fault."""
+    """Return the row of a plugin, None if there is none. A damaged row has its fault."""
     row = transaction.get("plugins", slug)
     if row is None:
         return None
@@ -376,7 +376,7 @@ def _parse_counter(key: str, row: Record) -> Epoch | None:
 
 
 def _raise_epoch(transaction: Transaction, *, is_asked: bool = False) -> Epoch:
-    """Raise the epoch by one, and return the epoch before."""
+    """Increase the epoch by one, and return the previous epoch."""
     row = transaction.get(COUNTERS, _GENERATION)
     with readable(COUNTERS, _GENERATION):
         before = (None if row is None else _parse_counter(_GENERATION, row)) or Epoch()

@@ -68,7 +68,7 @@ class ProbedSetting:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeReport:
-    """What a plugin provides, or how it died, as seen in a child process.
+    """The contents of a plugin, or how it ended the child process that loaded it.
 
     Attributes:
         slug: The plugin.

@@ -27,14 +27,14 @@ PROBES: Final = "probes"
 class ProbeRows:
     """Stores the last report of each plugin.
 
-    Readers take no lock and no storage: they see a mapping that each write replaces with one
+    Readers take no lock and no storage: they see a mapping that each write replaces with an
     assignment. Methods that use the storage raise StorageError; then nothing has changed. The row
     of a plugin is deleted with its plugin row, by ``PluginRows.forget``.
     """
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        # Writers queue here until memory shows what they have stored; readers never do.
+        # Writers queue here until memory shows their stored rows; readers never do.
         self._writing = PerProcess(threading.Lock)
         self._reports: Mapping[str, tuple[_Code, ProbeReport]] = EMPTY
         self.damaged: tuple[RecordCorruptError, ...] = ()
@@ -63,9 +63,9 @@ class ProbeRows:
         return report if code == code_of(spec) else None
 
     def put(self, spec: PluginSpec, report: ProbeReport) -> None:
-        """Store a report in place of the plugin's last one, without its streams.
+        """Store a report in place of the plugin's last report, without its streams.
 
-        Raises RecordCorruptError where the row of the last one is damaged.
+        Raises RecordCorruptError if the row of the last report is damaged.
         """
         from plugreg._state.probe_report import as_record
 
@@ -80,7 +80,7 @@ class ProbeRows:
             self._reports = MappingProxyType({**self._reports, spec.slug: _parse(spec.slug, row)})
 
     def forget(self, slug: str) -> None:
-        """Drop the report of one plugin, whose row was deleted, from memory."""
+        """Drop the report of a plugin, whose row was deleted, from memory."""
         with self._writing.get():
             reports = {name: report for name, report in self._reports.items() if name != slug}
             self._reports = MappingProxyType(reports)
@@ -97,7 +97,7 @@ def version_of(spec: PluginSpec) -> str | None:
 
 
 def code_of(spec: PluginSpec) -> _Code:
-    """Return what tells one version of a plugin from another without an import."""
+    """Return an identifier of a plugin's version, without an import."""
     # The stamp of a distribution differs between machines that share the storage.
     stamp = "" if spec.distribution else spec.stamp
     return {"distribution": spec.distribution, "version": version_of(spec), "stamp": stamp}

@@ -23,9 +23,9 @@ from plugreg.settings.store import SettingsStore
 
 
 class Published:
-    """Holds the current snapshot of one registry.
+    """Holds the current snapshot of a registry.
 
-    Readers take no lock: they read `snapshot` once, and see one consistent set of plugins. Only the
+    Readers take no lock: they read `snapshot` once, and see a consistent set of plugins. Only the
     life cycle assigns here, each time a whole snapshot.
     """
 
@@ -91,7 +91,7 @@ class RevisionTracker:
     def is_current(self) -> bool:
         """Return whether nothing that concerns this process was stored since values were read.
 
-        Costs one cheap read of the storage, and another after commits that are marked quiet.
+        Costs a cheap read of the storage, and another after commits that are marked quiet.
         """
         known, revision = self._revision, self._plugin_rows.revision()
         if revision == known or self._same == (known, revision):
@@ -123,7 +123,7 @@ class RevisionTracker:
             self._epoch = replace(self._epoch, number=raised)
 
     def note_asked(self, before: Epoch) -> None:
-        """Note that this process did what it asked all processes for after epoch *before*."""
+        """Note that this process has carried out its own request to all after epoch *before*."""
         # An earlier request of another process still waits for a reload that searches.
         if self._epoch.asked == before.asked:
             self._epoch = replace(self._epoch, asked=before.number + 1)

@@ -1,4 +1,4 @@
-"""Marks of plugins that are being loaded, by which the next process knows which one ended the last.
+"""Marks of plugins that are being loaded, which identify the plugin that ended a process.
 
 Table ``loading``: one row for each process that is loading: by ``slug:token`` while it loads a
 version that never came into service, by ``:token`` while it loads others. It has the identity and
@@ -38,16 +38,16 @@ SERVED: Final = "served"
 """The names of the tables."""
 
 PYTHON: Final = sys.implementation.cache_tag or sys.implementation.name
-"""What tells this Python from others that share the store."""
+"""Identifier of this Python among others that share the store."""
 
 _PATIENCE: Final = 60.0
 _PATIENCE_HERE: Final = 10.0
-"""Seconds after which a process counts as ended that nobody can look for: one of another machine,
-and one of a machine or container of the same name, which was restarted in all likelihood."""
+"""Seconds after which a process that cannot be checked counts as ended: on another machine, and on
+a machine or container of the same name, which was probably restarted."""
 _MOST_CODES: Final = 4
-"""How many codes of one plugin count as served: processes may run different releases."""
+"""Number of codes of a plugin that count as served: processes may run different releases."""
 _UNMARKED: Final = (Source.MANUAL, Source.BROUGHT)
-"""Plugins that other plugins or the host give as objects, and of which nothing is stored."""
+"""Plugins that other plugins or the host provide as objects, and that have no stored rows."""
 
 
 class Mark(NamedTuple):
@@ -85,7 +85,7 @@ class Mark(NamedTuple):
 
 
 class Quarantine:
-    """Marks what one registry loads, and finds the marks of processes that have ended.
+    """Marks the plugins that a registry loads, and finds the marks of ended processes.
 
     A mark that cannot be stored or read stops nothing: that is logged once. One thread at a time
     may load.
@@ -142,7 +142,7 @@ class Quarantine:
     def leave(self, served: Iterable[str] | None = None) -> None:
         """Remove the mark: everything is loaded, or Ctrl-C or a failing storage ended that.
 
-        Other processes are asked to try the released plugins too, which this one has survived.
+        Other processes are asked to try the released plugins too, because this process survived.
 
         Args:
             served: The plugins that are in service now, None where loading was ended.
@@ -180,17 +180,17 @@ class Quarantine:
 
     @property
     def _key(self) -> str | None:
-        """The key of the stored mark, None without one. That of before a fork is the parent's."""
+        """The key of the stored mark, or None. A mark from before a fork is the parent's."""
         return self._own[1] if self._own is not None and self._own[0] == os.getpid() else None
 
     def _put(self, spec: PluginSpec | None) -> None:
-        """Store that this version of a plugin is loaded, or for None one that has served."""
+        """Store that this version of a plugin, or for None a version that has served, is loaded."""
         assert self._rows is not None
         if spec is None and not self._serves():
             key = None
         else:
             key = f"{'' if spec is None else spec.slug}:{self._token}"
-        # What earlier processes have left is marked one by one now, if at all.
+        # Plugins that earlier processes have left are now marked one by one.
         left = self._rows.take_batches() if spec is not None else ()
         if key == self._key and not left:
             return
@@ -237,7 +237,7 @@ class Quarantine:
 
 
 class _Rows:
-    """The marks of processes that have ended, and what has served, as of one moment."""
+    """The marks of ended processes, and the served versions, at a moment."""
 
     def __init__(
         self, marks: Mapping[str, Mark], served: Mapping[str, Mapping[str, list[Any]]]
@@ -281,7 +281,7 @@ def _put_served(transaction: Transaction, spec: PluginSpec) -> None:
 
 
 def drop_marks(transaction: Transaction, slug: str | None, time_now: float) -> bool:
-    """Delete the marks that ended processes left of one plugin, or for None of all.
+    """Delete the marks that ended processes left of a plugin, or for None of all.
 
     Returns whether there were any.
     """

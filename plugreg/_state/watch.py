@@ -33,7 +33,7 @@ class Hints(Protocol):
         ...
 
     def wait(self, seconds: float) -> bool:
-        """Wait for a hint, at most *seconds*; return whether there was one.
+        """Wait for a hint, at most *seconds*; return whether there was a hint.
 
         A hint since the last call counts. May raise anything; looks go on without hints.
         """
@@ -87,7 +87,7 @@ class Follower:
         now = monotonic()
         if now < self._due or (self._worker is not None and self._worker.is_alive()):
             return
-        # Two threads may both come this far; then their looks share one refresh.
+        # Two threads may both get here; then they share a refresh.
         self._due = now + _BETWEEN_LOOKS
         worker = threading.Thread(target=self._looker.look, name="plugreg follow", daemon=True)
         self._worker = worker
