@@ -24,7 +24,7 @@ _logger = logging.getLogger("plugreg")
 
 
 class EventError(FormattedError, ValueError):
-    """An event, or an object that was taken from a queue as one, is malformed.
+    """An event, or a delivery that was taken from a queue, is malformed.
 
     Args:
         field: ``event``, ``slug``, ``args`` or ``kwargs``.
@@ -76,7 +76,7 @@ class EventFailedError(FormattedError):
 
 
 class EventDelivery(Frozen):
-    """One event on its way to one plugin, for a queue.
+    """An event on its way to a plugin, for a queue.
 
     It can be pickled, and be JSON, as far as its arguments can: ``dataclasses.asdict(delivery)``
     writes it, ``EventDelivery(**data)`` reads it. Lists in ``args`` stay lists.
@@ -124,7 +124,7 @@ class Events:
 
     plugreg emits events of its own, in the process that has made the change. The change is
     published then, no transaction is open, and the call that made it has not returned yet. A
-    plugin may ask for changes; the events of these follow. Events of one thread keep their order:
+    plugin may ask for changes; the events of these follow. Events of a thread keep their order:
 
     ``plugins_loaded``: after each load and reload;
     ``plugin_activated`` (``slug``, ``active``): after the desired state has changed and was
@@ -134,7 +134,7 @@ class Events:
     ``plugin_setting_changed`` (``slug``, ``key``, ``user``: a number, or None for the plugin's
     own), without the value: after a setting was set to another value.
 
-    A queue that refuses one of these is logged, and the change stands.
+    A queue that refuses such an event is logged, and the change stands.
 
     Args:
         current: Returns the snapshot; raises RegistryNotReady before load and after close.
@@ -230,7 +230,7 @@ class Events:
         return True
 
     def notify(self, event: str, /, **kwargs: Any) -> None:
-        """Emit one of plugreg's own events; a refusal of the queue is logged.
+        """Emit an event of plugreg itself; a refusal of the queue is logged.
 
         Args:
             event: The event.

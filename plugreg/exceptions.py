@@ -32,7 +32,7 @@ class FormattedError(PlugregError):
 
     A subclass annotates its fields, which are the parameters in this order; a value that is
     assigned to a field is its default. ``template`` is the message, as `str.format` takes it; a
-    line break in it is one blank.
+    line break in it is a blank.
     """
 
     template = ""
@@ -185,7 +185,7 @@ class MissingExtraError(FormattedError, ImportError):
     """A part of plugreg needs a package that is not installed, or cannot be imported.
 
     Args:
-        what: The part of plugreg, in words.
+        what: Part of plugreg, in words.
         package: The package that it needs.
         extra: The extra of plugreg that installs the package.
         reason: Why an installed package cannot be imported, empty if it is not installed.
@@ -204,7 +204,7 @@ class MissingExtraError(FormattedError, ImportError):
 
         Args:
             error: The exception that the import raised.
-            what: The part of plugreg that needs the package.
+            what: Part of plugreg that needs the package.
             package: The name of the package.
             extra: The extra of plugreg that installs it. Defaults to the name of the package.
             module: The top-level module of the package. Defaults to its name.
@@ -214,7 +214,7 @@ class MissingExtraError(FormattedError, ImportError):
         """
         from importlib.util import find_spec
 
-        # An installed package may lack what it imports itself, or be another version.
+        # An installed package may lack its own dependencies, or have another version.
         is_installed = find_spec(module or package) is not None
         return cls(what, package, extra or package, str(error) if is_installed else "")
 
@@ -310,7 +310,7 @@ class ValueNotSentError(FormattedError, TypeError):
         hook: The hook, or ``mixin.method``.
         argument: Name of the argument, or ``"result"``.
         type: Name of the value's class.
-        reason: What was expected.
+        reason: The expectation.
     """
 
     hook: str
@@ -398,7 +398,7 @@ class NotReadyYet(PlugregError):  # noqa: N818 - the message of a plugin, which 
     A process that watches or keeps up tries the plugin again.
 
     Args:
-        reason: One sentence.
+        reason: A sentence.
         retry_after: Seconds until the next try.
 
     Raises:
@@ -421,7 +421,7 @@ class RegistryNotReady(FormattedError):  # noqa: N818 - the public name, without
 
     Args:
         what: The state of the registry.
-        remedy: What the caller can do.
+        remedy: The remedy for the caller.
     """
 
     what: str = "not loaded yet"
@@ -480,7 +480,7 @@ class RequirementError(FormattedError, ValueError):
 
     Args:
         field: ``packagename``, ``url``, ``version`` or ``actor``.
-        reason: What was expected of it.
+        reason: The expectation.
     """
 
     field: str
@@ -562,7 +562,7 @@ class StorageCorruptError(FormattedError, StorageError):
 
 
 class RecordCorruptError(StorageCorruptError):
-    """One row of a store is not as plugreg wrote it. It was left untouched, and others serve.
+    """A row of a store is not as plugreg wrote it. It stays unchanged, and other rows serve.
 
     Args:
         table: The table of the row.

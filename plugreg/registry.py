@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 
 _PROCESS_FIELDS: Final = ("name", "pid", "host", "generation", "active", "errors", "seen")
-"""What the status shows of each process."""
+"""The fields that the status shows of each process."""
 
 
 # As a class it would compile each of its annotations, which takes as long as importing a module.
@@ -69,9 +69,9 @@ RegistryStatus = TypedDict(  # noqa: UP013
 
 
 class PluginRegistry:
-    """Registry of the plugins of one host application.
+    """Registry of the plugins of a host application.
 
-    Creating a registry performs no I/O; call `load`. Reads take no lock and see one
+    Creating a registry performs no I/O; call `load`. Reads take no lock and see a
     consistent snapshot; changes are queued. A failing plugin never raises here: it
     becomes a `PluginFailure` in `errors`. Any thread may use a registry. Close it with
     `close` or as a context manager; a storage that was passed in stays open.
@@ -101,15 +101,15 @@ class PluginRegistry:
         switches: Capabilities that are turned off, by the name of their switch.
         overrides: Values of settings by slug and key. They win over stored values and are shown
             as locked. A value may be or contain ``{"$env": "NAME"}`` or ``{"$file": "path"}``.
-        accept: Which objects count as plugins. ``"plugins"``: modules, what is below `Plugin` or
-            a capability's class, and what has hook implementations. ``"any"``: every object but
+        accept: Objects that count as plugins. ``"plugins"``: modules, objects of `Plugin` or a
+            capability's class, and objects with hook implementations. ``"any"``: every object but
             None; functions and other classes are taken as they are.
         builtins_called: Whether builtins are called after all other plugins, or before them. Among
-            themselves the one given last is called first, as with pluggy's ``register``.
+            themselves the last is called first, as with pluggy's ``register``.
         construct: Makes the object of a plugin's class, from the class and its `PluginSpec`. None
             calls the class without arguments.
         slug_of: Returns the slug of an installed plugin, from its `PluginSpec`, where several
-            distributions have entry points of one name. None takes the name itself.
+            distributions have entry points of the same name. None uses the name itself.
         encryption: Keys that encrypt protected values where they are stored.
         implicit_prefix: Prefix by which unmarked functions count as hook implementations.
         manager: The host's own manager, of a subclass of `plugreg.hooks.PluginManager`, for this
@@ -118,7 +118,7 @@ class PluginRegistry:
         installer: Installs distributions. None means that installing is refused.
         circuit: When a plugin that fails repeatedly is not called for a while. None means never.
         observe: Whether calls are counted and timed, or observers that are notified of them.
-        critical: Slugs of plugins that must be in service for `ready`, beside mandatory ones.
+        critical: Slugs of plugins that must be in service for `ready`, beside mandatory plugins.
         on_failure: Called with each new failure, in the thread in which it occurred. None logs it
             as a warning.
         events: How events are delivered: None, in the caller's thread; an Executor, in its
@@ -128,13 +128,13 @@ class PluginRegistry:
             it. ``PLUGREG_SAFE_MODE=1`` in the environment has the same effect.
         reload_wait: Seconds a change waits for the changes before it.
         process: Name of this process among those that share the storage. Defaults to its
-            program. A process with a name is listed from its load on, another one from the
+            program. A process with a name is listed from its load on, another process from the
             moment it watches or answers requests.
         isolate: Plugins that run in processes of their own: options by slug, or the options of
             every plugin that is installed or in a folder.
         index: File that keeps the result of discovery for the next start. None means no index.
         index_verify: Whether files that were edited in place are noticed with an index.
-        path: Folders to search for installed plugins. None means ``sys.path``; an empty one means
+        path: Folders to search for installed plugins. None means ``sys.path``; an empty path means
             that no installed plugin is looked for.
         clock: Returns the seconds by which circuits count. They never go back.
 
@@ -196,9 +196,9 @@ class PluginRegistry:
         self._published: Final = self._parts.published
         self._life: Final = self._parts.life
         self.storage: Storage = self._parts.storage
-        """The storage that this registry was given, or the one in memory that it made."""
+        """The storage that the host passed, or the registry's own storage in memory."""
         self.manager: Final = self._parts.calling.manager
-        """The one pluggy manager, for as long as the registry lives. A host may register on it."""
+        """The pluggy manager, for as long as the registry lives. A host may register on it."""
         self.dispatch: Final = self._parts.calling.dispatch
         """The isolated calls."""
         self.call = self.dispatch.call
@@ -314,7 +314,7 @@ class PluginRegistry:
             storage: Another storage. Defaults to that of this registry.
         """
         options = {**vars(self._parts.options), "storage": storage or self.storage}
-        # A manager belongs to one registry.
+        # A manager belongs to a single registry.
         changed = {"safe_mode": True, "manager": None, "on_failure": lambda _: None, "events": None}
         return PluginRegistry(**{**options, **changed})
 
@@ -328,12 +328,12 @@ class PluginRegistry:
             strict: Whether failures raise, after the snapshot was published.
 
         Returns:
-            What became active, the state of each plugin, the failures and the times.
+            Active plugins, the state of each plugin, failures and times.
 
         Raises:
             StorageError: If the storage cannot be read. Starting without desired states would
                 switch every plugin off.
-            ExceptionGroup: With *strict*, of one PluginFaultError for each failure.
+            ExceptionGroup: With *strict*, with a PluginFaultError for each failure.
         """
         report = self._life.reload(collect=False)
         if strict and report.failures and not self._parts.rules.safe_mode:
@@ -349,7 +349,7 @@ class PluginRegistry:
     def reload(
         self, *, full: bool = False, force: bool = False, collect: bool = False
     ) -> LoadReport:
-        """Build the next snapshot beside the current one, and publish it.
+        """Build the next snapshot beside the current snapshot, and publish it.
 
         Only plugins whose desired state, version or source has changed are made again, and failed
         ones are tried again. Objects that the host gave, and modules that are not imported again,
@@ -363,7 +363,7 @@ class PluginRegistry:
             collect: Whether new and vanished plugins are discovered first.
 
         Returns:
-            What became active, the state of each plugin, the failures and the times.
+            Active plugins, the state of each plugin, failures and times.
 
         Raises:
             StorageError: If the storage cannot be read. Nothing has changed then.
@@ -429,7 +429,7 @@ class PluginRegistry:
         Args:
             slug: The plugin.
             allow_missing: Whether a plugin that is not installed is switched on for later.
-            probe: Whether the plugin, and each one that waits for it, is first loaded in a child
+            probe: Whether the plugin, and each plugin that waits for it, is first loaded in a child
                 process.
 
         Returns:
@@ -448,7 +448,7 @@ class PluginRegistry:
         )
 
     def probe(self, slug: str, timeout: float = 10.0) -> ProbeReport:
-        """Load a plugin in a child process, and report what it brings or how it died.
+        """Load a plugin in a child process, and report its contents or how it ended the process.
 
         The report is stored for the plugin's version, and shown while the plugin is off.
 
@@ -507,9 +507,9 @@ class PluginRegistry:
         return self._operator.deactivate(slug, cascade=cascade)
 
     def switch(self, wanted: Mapping[str, bool]) -> Mapping[str, PluginRecord]:
-        """Switch several plugins on and off at once: in one transaction, by one load.
+        """Switch several plugins on and off at once: in one transaction and one load.
 
-        No call sees a set in between. If one of the plugins may not be switched, none is. A plugin
+        No call sees a set in between. If a plugin may not be switched, none is. A plugin
         that then fails stays switched on, as with `activate`, and the others are switched.
 
         Args:
@@ -521,10 +521,10 @@ class PluginRegistry:
         Raises:
             TypeError: If a value is no bool.
             PluginNotFoundError: If a plugin is unknown or missing.
-            PluginBlockedError: If the host forbids one that is to be on.
-            PluginMandatoryError: If the host requires one that is to be off.
-            PluginRequiredError: If a plugin that stays on needs one that is to be off.
-            PluginSlugError: If one that is to be off was registered by hand.
+            PluginBlockedError: If the host forbids a plugin that should be on.
+            PluginMandatoryError: If the host requires a plugin that should be off.
+            PluginRequiredError: If a plugin that stays on needs a plugin that should be off.
+            PluginSlugError: If a plugin that should be off was registered by hand.
             RegistryBusyError: If changes before it took ``reload_wait`` seconds.
             StorageError: If the storage fails; see `activate`.
         """
@@ -585,7 +585,7 @@ class PluginRegistry:
 
     @property
     def plugins(self) -> Mapping[str, PluginRecord]:
-        """Every known plugin by slug, in alphabetical order; a view of one moment."""
+        """Every known plugin by slug, in alphabetical order; a view of a moment."""
         try:
             return self._published.snapshot.views["plugins"]
         except KeyError:  # It was not asked for yet, or nothing is loaded.
@@ -593,14 +593,14 @@ class PluginRegistry:
 
     @property
     def active(self) -> Mapping[str, PluginRecord]:
-        """The plugins in service by slug, in activation order; a view of one moment."""
+        """The plugins in service by slug, in activation order; a view of a moment."""
         try:
             return self._published.snapshot.views["active"]
         except KeyError:  # As above.
             return self.catalogue.active()
 
     def get(self, slug: str) -> PluginRecord:
-        """Return the record of one plugin.
+        """Return the record of a plugin.
 
         Args:
             slug: The plugin.
@@ -655,13 +655,13 @@ class PluginRegistry:
         return self._parts.stored.damaged()
 
     def outlook(self, wanted: Iterable[str] = ()) -> LoadPlan:
-        """Return what a normal start would load, in safe mode too. Nothing is imported.
+        """Return the plan of a normal start, also in safe mode. Nothing is imported.
 
-        It is made of what is installed, of what is stored and of the host's rules. Of failures that
-        only an import would show it knows those that ended a process.
+        The plan is made from installed plugins, the store and the host's rules. Of failures that
+        only an import shows, it includes those that ended a process.
 
         Args:
-            wanted: Plugins that are looked at as if they were switched on.
+            wanted: Plugins that count as switched on.
 
         Returns:
             The plan: order, needs, and the reason of each plugin that would not be loaded.
@@ -711,13 +711,13 @@ class PluginRegistry:
         return status
 
     def repairs(self) -> tuple[Repair, ...]:
-        """Return what is wrong with plugins, and what can be done about each of it.
+        """Return the current problems of plugins, and actions that solve them.
 
-        It is derived from the snapshot, the failures and what is stored, whatever is broken. No
+        They are derived from the snapshot, the failures and the store, whatever is broken. No
         plugin code runs, no network is asked and nothing is written.
 
         Returns:
-            The repairs, errors first. Each has at least one action.
+            The repairs, errors first. Each has an action.
 
         Raises:
             RegistryNotReady: Before load and after close.
@@ -776,7 +776,7 @@ class PluginRegistry:
         return self.config.settings(slug)
 
     def user_settings(self, slug: str, user: int) -> SettingsView:
-        """Return one user's live settings of an active plugin.
+        """Return a user's live settings of an active plugin.
 
         Args:
             slug: The plugin.
@@ -827,12 +827,12 @@ class PluginRegistry:
     def ui_features(
         self, feature: str, context: Mapping[str, Any] | None = None, actor: Any = None
     ) -> tuple[UIFeature, ...]:
-        """Return the features of one type that active plugins show.
+        """Return the features of a type that active plugins show.
 
         Args:
             feature: The type, such as ``"panel"`` or ``"dashboard"``.
             context: Parameters of the page.
-            actor: The user, by whom plugins may decide what they show.
+            actor: The user; plugins may show different features to different users.
 
         Returns:
             The features in activation order. A plugin that fails is left out and recorded.
@@ -863,7 +863,7 @@ class PluginRegistry:
 
         Args:
             requirement: Requirement (PEP 508), or URL of a repository (``git+https://…``).
-            index_url: Index to use instead of the configured one.
+            index_url: Index to use instead of the configured index.
             isolate: Whether its plugin gets an environment of its own.
 
         Returns:
@@ -890,7 +890,7 @@ class PluginRegistry:
 
         Args:
             requirement: Requirement as for `plan`, or a plan.
-            index_url: Index to use instead of the configured one.
+            index_url: Index to use instead of the configured index.
             actor: Person or process that asks for it, for the audit.
             progress: Receives each line of the installer's output.
             keep_broken: Whether plugins that cannot be loaded are installed all the same.
@@ -1098,7 +1098,7 @@ def _environment(options: Options) -> Environment | None:
 
 
 def _isolation(options: Options) -> MakeIsolation | None:
-    """Return what makes the isolated plugins, None where no plugin can be isolated."""
+    """Return the factory of isolated plugins, None if no plugin can be isolated."""
     isolate, installer = options.isolate, options.installer
     if isolate != {}:
         from plugreg.isolation.hosting import isolation_of

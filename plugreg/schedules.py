@@ -90,7 +90,7 @@ class Schedules:
         )
 
     def run(self, name: str) -> Outcome[Any]:
-        """Run one task now, in the calling thread.
+        """Run a task now, in the calling thread.
 
         A function of a module is imported and called, a method is called on the plugin, both
         without arguments. An exception, also of the import, is recorded at stage ``call``.

@@ -1,4 +1,4 @@
-"""Assembly of the manager, circuits, observers and dispatcher of one host."""
+"""Assembly of the manager, circuits, observers and dispatcher of a host."""
 
 from __future__ import annotations
 

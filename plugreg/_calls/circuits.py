@@ -1,6 +1,6 @@
-"""Circuits: a plugin that fails again and again gets no more calls for a while.
+"""Circuits: a plugin that fails repeatedly is not called for a while.
 
-They belong to one process, as failures do, and end with it.
+They belong to a process, as failures do, and end with it.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ Counts = Callable[[str, "BaseException | None"], bool]
 
 
 class Admission(NamedTuple):
-    """Permission for one call, to be handed back with its result.
+    """Permission for a call, to be returned with its result.
 
     ``period`` counts how often the circuit has opened or closed, so that a call of an earlier
-    period changes nothing in this one.
+    period changes nothing in this period.
     """
 
     slug: str
@@ -114,7 +114,7 @@ class _Circuit:
 
 
 class Circuits:
-    """The circuits of one registry's plugins; always closed without a policy.
+    """The circuits of a registry's plugins; always closed without a policy.
 
     ``on_open`` is called, without the lock, with the slug of a plugin whose circuit has opened,
     and the seconds until the trial; its exceptions pass. ``clock`` returns seconds that never go
@@ -209,7 +209,7 @@ class Circuits:
             self._on_open(slug, seconds)
 
     def record_abort(self, admission: Admission) -> None:
-        """Allow another trial if the host has aborted this one, as by Ctrl-C."""
+        """Allow another trial if the host has aborted this trial, as by Ctrl-C."""
         if admission.is_trial:
             with self._lock.get():
                 circuit = self._of_period(admission)

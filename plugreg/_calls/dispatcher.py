@@ -1,4 +1,4 @@
-"""Calling hooks in isolation: a plugin's fault costs one result.
+"""Calling hooks in isolation: a plugin's fault affects only its own result.
 
 ``registry.hook`` is pluggy's relay and has pluggy's semantics; everything here is isolated.
 """
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     R = TypeVarWithDefault("R", default=None)
 else:
     R = TypeVar("R")
-"""What a spec returns besides None."""
+"""The return type of a spec besides None."""
 V = TypeVar("V")
 
 Method: TypeAlias = Callable[Concatenate[Any, P], R]
@@ -186,7 +186,7 @@ class Dispatcher:
     def first(self, hook: str, /, **kwargs: Any) -> Any: ...
 
     def first(self, hook: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Return the first result that is not None, or None; later ones are not called.
+        """Return the first result that is not None, or None; later implementations are not called.
 
         Wrappers see the shape of the spec: a single value for a ``firstresult`` hook, else a list
         of at most one.
@@ -216,7 +216,7 @@ class Dispatcher:
     def outcomes(self, hook: str, /, **kwargs: Any) -> list[Outcome[Any]]: ...
 
     def outcomes(self, hook: Any, /, *args: Any, **kwargs: Any) -> list[Outcome[Any]]:
-        """Call every implementation and return one outcome for each.
+        """Call every implementation and return an outcome for each.
 
         None results are included. Wrappers do not run, and ``firstresult`` stops nothing here.
 
@@ -250,7 +250,7 @@ class Dispatcher:
     def iterate(self, hook: Any, /, *args: Any, **kwargs: Any) -> Iterator[Outcome[Any]]:
         """Yield the outcomes in call order, calling implementations on demand.
 
-        Implementations run in the thread that asks, and no more of them once it stops asking. The
+        Implementations run in the iterating thread, and only while it iterates. The
         arguments are checked, and the implementations chosen, before this returns. Wrappers do
         not run, and ``firstresult`` stops nothing here.
 
@@ -500,7 +500,7 @@ class Dispatcher:
         return await self._async_calls.get().outcomes(rows[0].hook, rows, {}, self._timeout)
 
     def notify(self, plugin: Implementations, hook: str, **kwargs: Any) -> None:
-        """Call a hook of one plugin alone, without wrappers, and record a fault.
+        """Call a hook of a single plugin, without wrappers, and record a fault.
 
         Args:
             plugin: The plugin's implementations.
@@ -594,7 +594,7 @@ def _make_keep(on_fault: FaultRecorder) -> Keep:
 
 
 def _make_async_calls(on_fault: FaultRecorder, supervision: Supervision | None) -> AsyncCalls:
-    # Imported at the first such call, as few hosts make one.
+    # Imported at the first such call, as few hosts make such calls.
     from plugreg._calls.aio import AsyncCalls
 
     return AsyncCalls(on_fault, None if supervision is None else supervision.begin)

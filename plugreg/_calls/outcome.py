@@ -16,7 +16,7 @@ FaultRecorder = Callable[[str, str, BaseException], PluginFailure | None]
 
 
 class Outcome(Frozen, Generic[R], kw_only=False):
-    """Result of one implementation: a value, which may be None, or an exception.
+    """Result of an implementation: a value, which may be None, or an exception.
 
     An implementation that was skipped, because its plugin's circuit is open, has a
     CircuitOpenError and no record. The repr leaves out the exception, which may quote a secret.

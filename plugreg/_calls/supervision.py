@@ -78,7 +78,7 @@ class Supervision:
         return row._replace(function=supervised)
 
     def begin(self, slug: str, hook: str) -> SupervisedCall | None:
-        """Begin a call, which has to be ended; None for one that is not supervised.
+        """Begin a call, which has to be ended; None if it is not supervised.
 
         Raises CircuitOpenError.
 
@@ -173,7 +173,7 @@ def _report_beginning(
 def _report_end(
     observers: Sequence[CallObserver], tokens: list[Any], error: BaseException | None
 ) -> None:
-    """Report the end to the observers that the beginning was reported to, the last one first."""
+    """Report the end to the observers that know of the beginning, the last first."""
     while tokens:
         token = tokens.pop()
         observer = observers[len(tokens)]

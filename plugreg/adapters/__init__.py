@@ -1,1 +1,1 @@
-"""The plugin API in web frameworks: one module each, none of which is imported here."""
+"""The plugin API in web frameworks, each in a module of its own; none is imported here."""

@@ -34,7 +34,7 @@ EXTENSION = "plugreg"
 
 
 def registry_of_app() -> PluginRegistry:
-    """Import the app that Flask was told, and return the registry of its first blueprint.
+    """Import the app that Flask names, and return the registry of its first blueprint.
 
     Raises:
         UsageError: If the app cannot be found, or has no blueprint of plugreg.

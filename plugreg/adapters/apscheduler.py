@@ -1,7 +1,7 @@
 """A bridge to APScheduler 3, with the extra ``plugreg[schedule]``: tasks of plugins as its jobs.
 
 The host's scheduler fires the jobs, ``registry.schedules`` runs the tasks, and a lease in the
-storage ensures that only one of several processes runs each.
+storage ensures that only a single process runs each.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class _CalendarTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler has no
     def get_next_fire_time(
         self, previous_fire_time: datetime | None, now: datetime
     ) -> datetime | None:
-        """Return the moment after the previous one, or after now if that is in the future.
+        """Return the moment after the previous moment, or after now if that is in the future.
 
         Args:
             previous_fire_time: The previous moment, None before the first.

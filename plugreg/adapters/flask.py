@@ -60,7 +60,7 @@ def create_blueprint(
         def view(**names: str) -> flask.Response:
             path = template.format(**names)
             if not flask.request.path.endswith(path):
-                # Without strict slashes one may be missing, or be one too many.
+                # Without strict slashes a slash may be missing, or there may be one too many.
                 path = flask.request.path
             wait = flask.current_app.async_to_sync
             answer = responder.respond_to(_request(path), flask.request, identify, wait)
@@ -117,7 +117,7 @@ def _allow_any_method(state: BlueprintSetupState) -> None:
 
 def _request(path: str) -> Request:
     request = flask.request
-    # Werkzeug leaves out a host that it finds wrong, as one with an underscore.
+    # Werkzeug leaves out an invalid host, for example with an underscore.
     host = request.host or request.headers.get("Host", "")
     return Request(
         method=request.method,
@@ -142,7 +142,8 @@ def _read_body(request: flask.Request) -> bytes | Form:
     except (ClientDisconnected, OSError):
         raise cut_short() from None
     if not body and "form" in vars(request):
-        # The host has read a form in search of its token. Of fields with one name the last counts.
+        # The host has read a form in search of its token. Of fields with the same name the last
+        # counts.
         fields = {name: values[-1] for name, values in request.form.lists()}
         return {**fields, **dict.fromkeys(request.files)}
     # A server that marks the end of each body marks it where the client left, too.

@@ -38,7 +38,7 @@ class OpenTelemetryObserver:
     state of its own, and serves any number of threads, tasks and registries.
 
     A span is named ``plugreg.call <hook>`` and is current while the plugin runs: spans that the
-    plugin makes are its children, and it is a child of the one that was current before. Spans and
+    plugin makes are its children, and it is a child of the span that was current before. Spans and
     metrics have the attributes ``plugreg.plugin.slug`` and ``plugreg.hook``. The metrics are
     ``plugreg.call.duration``, a histogram of seconds, and ``plugreg.call.errors``, a counter.
 
@@ -49,8 +49,8 @@ class OpenTelemetryObserver:
     OpenTelemetry's ``start_as_current_span`` records messages.
 
     Args:
-        tracer_provider: Provider of tracers. Defaults to the global one, set before or after.
-        meter_provider: Provider of meters. Defaults to the global one, set before or after.
+        tracer_provider: Provider of tracers. Defaults to the global provider, set before or after.
+        meter_provider: Provider of meters. Defaults to the global provider, set before or after.
     """
 
     def __init__(

@@ -59,7 +59,7 @@ class Sources(Frozen):
     Attributes:
         group: The entry-point group.
         builtin: Objects, as :func:`plugreg.discovery.objects.find` takes them.
-        samples: Such objects, or folders (an ``os.PathLike``, or the string of an existing one).
+        samples: Such objects, or folders (an ``os.PathLike``, or the string of an existing folder).
         directories: Folders of plugins.
         path: Folders to search for distributions instead of ``sys.path``.
         index: The file of the index of distributions; see :func:`plugreg.discovery.index.find`.
@@ -184,7 +184,7 @@ def _before(first: Discovery, others: Discovery) -> Discovery:
 
 
 def _with_slugs(found: Discovery, slug_of: Callable[[PluginSpec], str]) -> Discovery:
-    """Return the specs with the slugs that the host gives them; its faults are failures."""
+    """Return the specs with the slugs that the host chooses; its faults are failures."""
     findings = entry_points.Findings()
     for spec in found.specs:
         with Guard() as guard:

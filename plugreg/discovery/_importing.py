@@ -157,7 +157,7 @@ def forget(names: Iterable[str], taken: dict[str, ModuleType] | None = None) -> 
     while True:
         try:
             _imp.acquire_lock()
-            # As long as this lock is held, no thread begins to import what is not imported yet.
+            # While this lock is held, no thread begins to import a new module.
             if monotonic() >= deadline or not _are_imported_elsewhere(names):
                 for name in names:
                     _forget(name, {} if taken is None else taken)
@@ -190,7 +190,7 @@ def _forget(name: str, taken: dict[str, ModuleType]) -> None:
         return  # Another thread was first.
     module = taken[name] = sys.modules[name]
     sys.modules.pop(name, None)
-    # ``from package import name`` would find it there, and never import it anew.
+    # ``from package import name`` would find it there, and never import it again.
     parent, _, child = name.rpartition(".")
     names = names_in(sys.modules.get(parent))
     if names.get(child) is module:
@@ -198,7 +198,7 @@ def _forget(name: str, taken: dict[str, ModuleType]) -> None:
 
 
 def _are_imported_elsewhere(names: Collection[str]) -> bool:
-    """Return whether another thread is importing one of these modules, or one below them."""
+    """Return whether another thread is importing these modules, or modules below them."""
     me = threading.get_ident()
     locks = _bootstrap._module_locks  # type: ignore[attr-defined]
     for name, reference in list(locks.items()):

@@ -230,7 +230,7 @@ def _plugin_attributes(cls: _Class, classes: Mapping[str, _Class]) -> dict[str, 
 
 
 def _parse(file: Path) -> _Module:
-    """Read a source file. Raises what ``ast.parse`` raises, OSError, and ValueError by its size."""
+    """Read a source file. Raises exceptions of ``ast.parse``, OSError, and ValueError by size."""
     size = file.stat().st_size
     if size > LARGEST_SOURCE:
         raise ValueError(f"{size} bytes are more than the {LARGEST_SOURCE} that are read")
@@ -315,7 +315,7 @@ def _assignments(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.stmt, ast.
 
 
 def _literals(body: Iterable[ast.stmt]) -> dict[str, Any]:
-    """Return the upper-case names and ``name``, with _Unknown for what is no literal."""
+    """Return the upper-case names and ``name``, with _Unknown for other values than literals."""
     return {
         name: _Unknown if isinstance(node, ast.AugAssign) else _literal(value)
         for name, node, value in _assignments(body)

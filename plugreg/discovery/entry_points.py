@@ -114,7 +114,7 @@ def parse(text: str, group: str) -> Iterator[tuple[str, str | None]]:
 
 
 class Findings:
-    """Specs and failures of one search. Specs with the same key replace each other."""
+    """Specs and failures of a search. Specs with the same key replace each other."""
 
     def __init__(self) -> None:
         self.specs: dict[tuple[object, ...], PluginSpec] = {}
@@ -125,7 +125,7 @@ class Findings:
         self.failures.append(PluginFailure(stage=Stage.DISCOVERY, slug=slug, message=message))
 
     def fail(self, slug: str, error: BaseException, what: str) -> None:
-        """Add a failure with its exception; *what* is the beginning of its message."""
+        """Add a failure with its exception; *what* begins its message."""
         self.failures.append(PluginFailure.of(Stage.DISCOVERY, slug, error, what=what))
 
     def update(self, other: Findings) -> None:
@@ -160,7 +160,7 @@ _NO_ENTRIES: Final = _Entries((), "")
 
 
 class _Scan:
-    """One search: its findings so far, and the names and places that it has been to."""
+    """A search: its findings so far, and the names and places that it has visited."""
 
     def __init__(self, group: str) -> None:
         self._group = group
@@ -174,7 +174,7 @@ class _Scan:
             self.findings.fail(slug, error, what)
 
     def add_path_entry(self, entry: str) -> None:
-        """Take in one entry of the path, once, whatever spellings of it are given."""
+        """Add an entry of the path, once, whatever its spellings."""
         place = os.path.abspath(entry)
         try:
             status = os.stat(place)
@@ -212,7 +212,7 @@ class _Scan:
                 self._add_info(infos[0])
 
     def _add_info(self, info: _Info) -> _Entries | None:
-        """Take in a distribution, and return its entries if it is one, and is the first."""
+        """Add a distribution, and return its entries if it is valid and the first."""
         if info.name in self._names:
             return None
         entries = self._read(info)
@@ -223,7 +223,7 @@ class _Scan:
         return entries
 
     def _add_rivals(self, infos: list[_Info]) -> None:
-        """Take in the best of several metadata folders of one distribution beside each other."""
+        """Add the best of several metadata folders of a distribution in the same folder."""
         whole = [info for info in infos if self._is_whole(info)]
         whole.sort(key=_precedence, reverse=True)
         for rank, info in enumerate(whole):
@@ -237,12 +237,12 @@ class _Scan:
         """Return whether a metadata folder is complete, and record it if not."""
         path, name, version = info
         if not name[:1].isalnum():
-            # pip renames what it removes to "~name", and leaves it there when it is interrupted.
+            # pip renames removed files to "~name", and leaves them there when it is interrupted.
             self._fail(path, "its name has no valid distribution name in it")
             return False
         if version is None and path.endswith(".dist-info"):
             self._fail(path, "its name has no version in it; its entry points are used")
-        # The answer is almost always yes, and access() gives it in the least time.
+        # The answer is almost always yes, and access() is the fastest way to get it.
         if os.access(path + "/METADATA", os.F_OK):
             return True
         try:
@@ -257,7 +257,7 @@ class _Scan:
     def _read(self, info: _Info) -> _Entries | None:
         """Return the entries of a folder; none where it has no file, None where it is broken."""
         file = info.path + "/entry_points.txt"
-        # Most distributions have none. Asking takes half the time of opening what is not there.
+        # Most distributions have none. Asking takes half the time of opening a missing file.
         if not os.access(file, os.F_OK):
             return _NO_ENTRIES
         try:
@@ -275,7 +275,7 @@ class _Scan:
         return _Entries(tuple(parse(text, self._group)), stamp)
 
     def _pass_over(self, other: _Info, chosen: _Info, entries: _Entries) -> None:
-        """Record a metadata folder beside the chosen one, unless both are equal."""
+        """Record a metadata folder beside the chosen folder, unless both are equal."""
         theirs = self._read(other)
         if theirs is None or (other.version, theirs.pairs) == (chosen.version, entries.pairs):
             return
@@ -390,7 +390,7 @@ def contents(file: str) -> tuple[int, str]:
         OSError: If it cannot be read, or is not a regular file.
         UnicodeError: If it is not UTF-8.
     """
-    # Without a file object this takes half the time, and what is no file does not block.
+    # Without a file object this takes half the time, and a special file does not block.
     descriptor = os.open(file, os.O_RDONLY | _FLAGS)
     try:
         status = os.fstat(descriptor)
@@ -430,7 +430,7 @@ def _has_other_metadata(path: str) -> bool:
 
 
 def _precedence(info: _Info) -> tuple[bool, Any, bool, str]:
-    """Order metadata folders of one distribution, the best one last."""
+    """Order metadata folders of a distribution, the best last."""
     from packaging.version import InvalidVersion, Version
 
     try:

@@ -65,7 +65,7 @@ class Facts:
         if spec.distribution is None:
             # No file is read for it, and its spec would keep the host's object alive.
             return describe(spec)
-        # One place for each plugin, not for each spec, so that upgrades leave nothing behind.
+        # An entry for each plugin, not for each spec, so that upgrades leave nothing behind.
         place = (spec.source, spec.slug, spec.distribution)
         known = self._known.get(place)
         if known is None or known[0] != spec:
@@ -76,7 +76,7 @@ class Facts:
 def headers(text: str) -> Iterator[tuple[str, str]]:
     """Yield the headers of a METADATA file, up to the first line that is no header.
 
-    The continuation lines of a folded header are joined by one space each. The result is that of
+    The continuation lines of a folded header are joined by a space each. The result is that of
     the standard library's ``email``, which takes ten times as long for each plugin at start.
 
     Args:

@@ -1,6 +1,6 @@
 """An index of the plugins of installed distributions, so that a start need not search for them.
 
-It is a cache in one JSON file: the answer that :mod:`plugreg.discovery.entry_points` gave, and the
+It is a cache in a JSON file: the answer that :mod:`plugreg.discovery.entry_points` gave, and the
 state of the path that it was given for. It holds nothing that a search would not find again, and
 is used only while that state is the same.
 """
@@ -25,16 +25,16 @@ from plugreg.records import Discovery, PluginSpec, Source
 _logger = logging.getLogger("plugreg.discovery")
 
 _FORMAT: Final = 5
-"""Raised when the same tree gives another answer than before, or it is written otherwise."""
+"""Raised when the same tree has another result than before, or the file another format."""
 
 _SETTLED: Final = 3_000_000_000
 """How many nanoseconds old a change must be before an answer is kept.
 
-Two changes within one tick of a file system's clock (2 s on FAT) leave the same time behind.
+Two changes within a tick of a file system's clock (2 s on FAT) leave the same time behind.
 """
 
 _NO_TIME: Final = 2_000_000_000
-"""Times up to this one are those that some packagers give everything, whatever is in it."""
+"""Times up to this are those that some packagers set for all files, whatever the contents."""
 
 
 def find(
@@ -49,12 +49,12 @@ def find(
     ``RECORD`` is looked at too, since an installer may not be done with it. Where the second time
     is that of creation, as on Windows, a change that leaves the first as it was is not seen.
 
-    If the index is not valid, the path is searched and the index replaced in one step; its folder
+    If the index is not valid, the path is searched and the index replaced atomically; its folder
     must exist. No answer is kept that has failures, or that comes from finders on
     ``sys.meta_path``, since no time changes with those; nor of a path that was written a few
     seconds ago, or whose times are those of 1970, as some packagers set them. An index that cannot
     be read, used or written is no error: the search goes on without it, and the logger
-    ``plugreg.discovery`` says so at level DEBUG. One file serves one group and one path; several
+    ``plugreg.discovery`` says so at level DEBUG. A file serves a single group and path; several
     replace each other.
 
     Args:
@@ -90,7 +90,7 @@ Windows it is the time of creation.
 _State: TypeAlias = list[Any]
 """Whether a path entry is bare, which places in it are looked at, and the times of it and of these.
 
-But for verifying, only what an installer may not be done with is looked at. A folder without
+Except for verification, only unfinished installations are checked. A folder without
 metadata of distributions is bare: it may change, since the current folder is often on the path and
 a host may write its own files there. Where it has other times than these, it is listed; an empty
 list stands for times that were too fresh.
@@ -104,7 +104,7 @@ def _place(entry: object) -> str:
 
 
 def _times(places: Iterable[str]) -> _Times:
-    """Return the times of places. Raises OSError when one cannot be looked at."""
+    """Return the times of places. Raises OSError if a place cannot be read."""
     times: _Times = []
     for place in places:
         try:
@@ -160,7 +160,7 @@ def _unfinished(place: str, names: Iterable[str]) -> Iterator[str]:
 
 
 def _looked_at(place: str, names: Iterable[str]) -> Iterator[str]:
-    """Yield metadata folders, whose times tell what came and went in them, and files that count."""
+    """Yield metadata folders, whose times show changes in them, and files that count."""
     for name in names:
         folder = f"{place}/{name}"
         yield folder
@@ -170,7 +170,7 @@ def _looked_at(place: str, names: Iterable[str]) -> Iterator[str]:
 
 
 def _read(file: str | os.PathLike[str], head: list[Any]) -> Discovery | None:
-    """Return what is kept under ``head`` if it holds, else None."""
+    """Return the entry of ``head`` if it is valid, else None."""
     with Guard() as guard:
         # The file may hold anything, in any shape; if it cannot be used, the path is searched.
         kept_head, states, columns = json.loads(entry_points.contents(os.fspath(file))[1])
@@ -187,10 +187,10 @@ def _read(file: str | os.PathLike[str], head: list[Any]) -> Discovery | None:
 
 
 def _search(file: str | os.PathLike[str], head: list[Any], entries: Sequence[str]) -> Discovery:
-    """Search the path, and keep the answer if it will last. Raises what :func:`_state` does."""
+    """Search the path, and keep the answer if it will last. Raises exceptions of :func:`_state`."""
     _, group, verify, places = head
     settled = time.time_ns() - _SETTLED
-    # What changes from here on makes another state than the one that is kept.
+    # A change from here on results in another state than the stored state.
     states = [_state(place, settled, verify=verify) for place in places]
     found = entry_points.find(group, entries)
     if not found.failures and all(_has_settled(state, settled) for state in states):
@@ -201,7 +201,7 @@ def _search(file: str | os.PathLike[str], head: list[Any], entries: Sequence[str
 def _write(
     file: str | os.PathLike[str], head: list[Any], states: list[_State], found: Discovery
 ) -> None:
-    """Put a new index in the place of the old one. It is no loss if that, or a part, gets lost."""
+    """Replace the index. It may get lost, or a part of it, without harm."""
     columns = [[getattr(spec, name) for spec in found.specs] for name in _COLUMNS]
     draft = f"{os.fspath(file)}.{os.urandom(8).hex()}"
     try:

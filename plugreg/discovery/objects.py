@@ -1,4 +1,4 @@
-"""Plugins that the host gives as objects, or as references to objects.
+"""Plugins that the host passes as objects, or as references to objects.
 
 No code of an object runs: its attributes are read with :func:`inspect.getattr_static`, so that no
 property, ``__getattr__`` or metaclass is called, and a reference is not imported.

@@ -3,7 +3,7 @@
 No other folder uses pluggy. :class:`PluginManager` is a drop-in for ``pluggy.PluginManager``.
 Beyond it, there is :meth:`~PluginManager.exchange`: many plugins' implementations leave and arrive
 with one assignment for each hook, so that a caller in another thread sees the old set or the new
-one.
+set.
 
 This needs private names of pluggy: ``HookCaller._hookimpls``, ``_hookexec``, ``_call_history`` and
 ``_maybe_apply_history``, ``PluginManager._name2plugin`` and ``_verify_hook``, and two helpers. A
@@ -39,7 +39,7 @@ else:
 
             from plugreg.hooks import _manager, _rows, _tables
 
-            # All of them at once, since who asks for one needs most of them.
+            # All of them at once, because a program that uses one needs most of them.
             for module in (pluggy, _rows, _tables, _manager):
                 own = vars(module)
                 globals().update({name: own[name] for name in __all__ if name in own})

@@ -39,7 +39,7 @@ class Identities:
 
 
 class Delivered:
-    """The number of historic calls of one hook that each plugin object has received.
+    """The number of historic calls of a hook that each plugin object has received.
 
     It keeps no object alive that has weak references. Of the others it keeps the last object of
     each plugin: while it is alive, no other object can have its id.
@@ -59,7 +59,7 @@ class Delivered:
         key = id(plugin)
         holder: object = None
         try:
-            # The entry goes with the object, before another one can get the same id.
+            # The entry goes with the object, before another object can get the same id.
             holder = weakref.ref(plugin, lambda _: self._counts.pop(key, None))
         except TypeError:
             before = self._last.get(slug)
@@ -104,7 +104,7 @@ class Offer:
         self.pairs: list[tuple[str, HookImpl]] | None = None
 
     def is_of(self, plugin: Any, name: str | None) -> bool:
-        """Return whether this is the plugin, and the name, if one is given."""
+        """Return whether this is the plugin, and the name, if a name is given."""
         return plugin is self._plugin and name in (None, self._name)
 
 
@@ -128,7 +128,7 @@ class ManagerState:
         self.taken: dict[str, Implementations] = {}
         # The slugs of these plugins, by their names on the manager.
         self.slugs: dict[str, str] = {}
-        # For each implementation: its section, and its place among the exchanged ones.
+        # For each implementation: its section, and its place among the exchanged implementations.
         self.places: dict[HookImpl, tuple[int, tuple[Rank, int]]] = {}
         self.before: frozenset[str] | None = None
         self.tables: dict[Any, HookTable] = {}
@@ -169,7 +169,7 @@ class ManagerState:
         self, hook_name: str, impls: list[HookImpl], coming: Sequence[HookImpl]
     ) -> list[HookImpl]:
         """Return a hook's new list, ordered by its constraints; ``coming`` are new in it."""
-        # Without constraints before and among the new ones, the others need not be looked through.
+        # Without constraints before and among the new rows, the others need not be searched.
         if (hook_name in self.arranged or any(map(_has_constraints, coming))) and any(
             map(_has_constraints, impls)
         ):
@@ -272,7 +272,7 @@ class ExchangingManager(pluggy.PluginManager):
         leaves it decided, and :meth:`settle` carries it out.
 
         A plugin whose name on the manager another exchanged plugin has is known by its slug, and
-        with a number where that is another one's name.
+        with a number if that is another plugin's name.
 
         Args:
             remove: Slugs of the plugins to take out; unknown slugs are ignored.
@@ -306,7 +306,7 @@ class ExchangingManager(pluggy.PluginManager):
                 remember_history(self, left)
                 for hook_name, _ in left.pairs:
                     arriving.setdefault(hook_name, [])
-            # Plugins that have left receive no more historic calls.
+            # Removed plugins receive no historic calls.
             state.due = deque(call for call in state.due if call.impl.plugin_name not in leaving)
             for plugin in coming.values():
                 state.put(plugin)
@@ -324,7 +324,7 @@ class ExchangingManager(pluggy.PluginManager):
             added = {name: plugin.plugin for name, plugin in coming.items()}
             state.exchange = Exchange(lists=lists, removed=leaving, added=added, publish=publish)
             try:
-                # The one assignment that decides: the rest is carried out, once or twice.
+                # This assignment decides: the rest is carried out, once or twice.
                 self._plugreg = state
                 self.settle()
             except BaseException:
@@ -429,7 +429,7 @@ def store(
 
 
 def _publish(manager: ExchangingManager, hook: HookCaller, impls: list[HookImpl]) -> None:
-    hook._hookimpls = impls  # type: ignore[misc]  # The one assignment that readers see.
+    hook._hookimpls = impls  # type: ignore[misc]  # The only assignment that readers see.
     # The table made from the old list would keep plugins alive that have left.
     manager._plugreg.tables.pop(hook.name, None)
     if hook.spec is not None:

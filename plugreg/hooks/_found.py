@@ -9,7 +9,7 @@ from plugreg.hooks._specs import Marks, as_plain, find_at_once
 
 
 class FoundHook(NamedTuple):
-    """An implementation: its attribute, the hook, and whether its name alone makes it one."""
+    """An implementation: its attribute, the hook, and whether only its name marks it."""
 
     attribute: str
     hook: str

@@ -67,7 +67,7 @@ class PluginManager(ExchangingManager):
         self._plugreg = ManagerState()
 
     def supervise(self, around: Callable[[Row], Row] | None) -> None:
-        """Set what isolated calls use instead of each implementation; before the first call.
+        """Set the replacement of implementations in isolated calls, before the first call.
 
         Args:
             around: Returns the implementation to call instead of a given one, None for itself.
@@ -75,14 +75,14 @@ class PluginManager(ExchangingManager):
         self._plugreg.around = around
         self._plugreg.tables.clear()
 
-    # -- what counts as a hook ---------------------------------------------------------------
+    # -- functions that count as hooks -------------------------------------------------------
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
         """Return the options of an implementation, by any marker or the prefix.
 
         Args:
             plugin: The plugin object.
-            name: Name of one of its attributes.
+            name: Name of an attribute.
         """
         opts = super().parse_hookimpl_opts(plugin, name)
         return _plugreg_opts(self, plugin, name, "plugreg_impl", {}) if opts is None else opts
@@ -92,7 +92,7 @@ class PluginManager(ExchangingManager):
 
         Args:
             module_or_class: The module or class of the spec.
-            name: Name of one of its attributes.
+            name: Name of an attribute.
         """
         if name in OBJECT_NAMES:
             return None
@@ -177,10 +177,10 @@ class PluginManager(ExchangingManager):
         )
 
     def let_go(self, left: Implementations) -> None:
-        """Tell a host's subclass that overrides :meth:`unregister` that a plugin has left.
+        """Notify a host's subclass that overrides :meth:`unregister` that a plugin has left.
 
         Args:
-            left: What :meth:`implementations` returned of the plugin, which is not in service.
+            left: Result of :meth:`implementations` for the plugin, which is not in service.
         """
         if type(self).unregister is not PluginManager.unregister:
             self._plugreg.offer = Offer(left.plugin, left.name)
@@ -302,7 +302,7 @@ class PluginManager(ExchangingManager):
             if self._name2plugin.get(name) is not None:
                 del self._name2plugin[name]
                 if self._plugreg.before is not None:
-                    # A plugin that comes back counts as a later one.
+                    # A plugin that comes back counts as a later plugin.
                     self._plugreg.before -= {name}
                 if (slug := self._plugreg.slugs.get(name)) is not None:
                     remember_history(self, self._plugreg.drop(slug))
@@ -371,7 +371,7 @@ class PluginManager(ExchangingManager):
         """Return (plugin, distinfo) pairs, as :meth:`list_plugin_distributions`."""
         return [(plugin, DistFacade(dist)) for plugin, dist in self.list_plugin_distributions()]
 
-    # -- what was exchanged ------------------------------------------------------------------
+    # -- exchanged plugins -------------------------------------------------------------------
 
     def is_taken_in(self, slug: str) -> bool:
         """Return whether a plugin was exchanged in, and has not left.

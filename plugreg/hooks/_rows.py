@@ -1,4 +1,4 @@
-"""One implementation of a hook, as the isolated call needs it."""
+"""An implementation of a hook, as the isolated call needs it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SLUG: Final = "plugreg_slug"
 """The option of an implementation that has its plugin's slug, where that is not its name."""
 
 ABSENT: Final = object()
-"""Stands for an argument that a call of a hook without a spec does not give."""
+"""Placeholder of an argument that a call of a hook without a spec does not pass."""
 
 
 Pick = Callable[[Mapping[str, Any]], tuple[Any, ...]]
@@ -24,7 +24,7 @@ Pick = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 
 
 def slug_of(impl: HookImpl) -> str:
-    """Return the slug of an exchanged plugin, the name of one that the host registered."""
+    """Return the slug of an exchanged plugin, or the name of an object of the host."""
     slug: str = impl.opts.get(SLUG) or impl.plugin_name  # type: ignore[assignment]
     return slug
 
@@ -34,7 +34,7 @@ def _pick_none(_: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 class Row(NamedTuple):
-    """One implementation as the isolated call needs it.
+    """An implementation as the isolated call needs it.
 
     ``takes`` are the names of the arguments that the function is called with, in this order;
     ``pick`` picks these.
@@ -59,7 +59,7 @@ def _make_pick(names: tuple[str, ...]) -> Pick:
     if len(names) > 1:
         return itemgetter(*names)
     if names:
-        # One value would come as it is.
+        # A single value would come as it is.
         [name] = names
         return lambda arguments: (arguments[name],)
     return _pick_none
@@ -79,9 +79,9 @@ class AsyncOnly:
 
 
 class BothWays(AsyncOnly):
-    """A function that a synchronous call calls, and the async one that does the same.
+    """A function for synchronous calls, with an async function that does the same.
 
-    The call of an isolated plugin is one: an asynchronous call awaits its answer.
+    The call of an isolated plugin is such a function: an asynchronous call awaits its answer.
     """
 
     __slots__ = ("_call",)
@@ -95,7 +95,7 @@ class BothWays(AsyncOnly):
 
 
 ASYNC_TWIN: Final = "plugreg_async_twin"
-"""The attribute of a function with the async one that does the same."""
+"""The attribute of a function with the async function that does the same."""
 
 
 def make_row(impl: HookImpl, hook: str, known: Container[str], *, may_lack: bool = False) -> Row:
@@ -157,7 +157,7 @@ def _pass_by_keyword(
 
 
 def _make_new_style(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make an old-style wrapper, which receives a ``Result``, a new-style one."""
+    """Convert an old-style wrapper, which receives a ``Result``, to a new-style wrapper."""
 
     def wrapper(*args: Any, **kwargs: Any) -> Generator[None, Any, Any]:
         inner = function(*args, **kwargs)

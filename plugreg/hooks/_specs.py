@@ -88,9 +88,9 @@ def hookimpl(
 
     Args:
         function: The function; without it a decorator is returned.
-        before: Plugins that are called after this one. They are named by slug, or by the name
+        before: Plugins that are called after this plugin. They are named by slug, or by the name
             under which a host registered them itself.
-        after: Plugins that are called before this one, named likewise.
+        after: Plugins that are called before this plugin, named likewise.
         **options: The options of ``pluggy.HookimplMarker``.
 
     Returns:
@@ -158,7 +158,7 @@ def hookspec(
         warn_on_impl_args: Warnings to issue when these arguments are used.
         since: Version of the host that brought the hook, such as ``"2.1"``.
         deprecated: Version that deprecated it, and the replacement: ``"2.4: use cost"``.
-        removed: Version in which it is called no more.
+        removed: Version from which on it is not called.
 
     Returns:
         The function as it is, or a decorator.
@@ -353,7 +353,7 @@ def _attributes(plugin: object) -> tuple[Mapping[str, Any], Mapping[str, Any]] |
     for base in reversed(_mro_of(plugin if is_class else kind)[:-1]):
         if type(base) not in _PLAIN_METACLASSES:
             return None
-        # Copied in one step, since a thread of the plugin's may change its attributes.
+        # Copied in a single step, since a thread of the plugin's may change its attributes.
         inherited = inherited | _dict_of(base)
     if is_class:
         return inherited, {}

@@ -26,7 +26,7 @@ Rank = tuple[Any, ...]
 
 
 class Implementations(Frozen, eq=False):
-    """The hook implementations of one plugin, parsed and checked, but not in service.
+    """The hook implementations of a plugin, parsed and checked, but not in service.
 
     Attributes:
         slug: The plugin's identity.
@@ -100,7 +100,7 @@ Keep = Callable[[Row, BaseException], None]
 """Records the exception of an implementation, or raises it again."""
 
 Pick = Callable[[Mapping[str, Any]], Any]
-"""Takes the arguments of a call; returns the values of some: one as it is, several as a tuple."""
+"""Takes the arguments of a call; returns the values of some: one value, or a tuple of several."""
 
 Loop = Callable[[Calls, Keep, Any], list[Any]]
 """Takes calls, a ``Keep`` and the picked values; returns the results that are not None."""
@@ -124,7 +124,7 @@ def loop(calls, keep, picked{defaults}):
     return results
 """
 _MOST_SHAPES: Final = 16
-"""How many different lists of arguments are written out; beyond it there is one starred call."""
+"""Number of argument lists that are written out; beyond it a starred call is used."""
 
 
 @lru_cache(maxsize=128)
@@ -136,7 +136,7 @@ def _code(shapes: tuple[Shape, ...], given: int, defaults: int, first: bool) -> 
         call = f"{other} if shape == {number} else {call}"
     source = _LOOP.format(
         defaults="".join(f", {value}" for value in values[given:]),
-        # One value comes as it is, several as a tuple, as itemgetter gives them.
+        # A single value comes as it is, several as a tuple, as itemgetter returns them.
         values=", ".join(values[:given]) or "_",
         call=call,
         end="\n                break" if first else "",
@@ -164,7 +164,7 @@ def _no_results(_calls: Calls, _keep: Keep, _picked: Any) -> list[Any]:
 
 
 def make_pick(names: tuple[str, ...]) -> Pick:
-    """Make a function that picks these arguments; KeyError if one is missing."""
+    """Make a function that picks these arguments; KeyError if an argument is missing."""
     return itemgetter(*names) if names else len
 
 
@@ -189,7 +189,7 @@ def _with_all(row: Row, parameters: Sequence[str]) -> Callable[..., Any]:
 class HookTable:
     """A hook as the isolated call needs it.
 
-    It is made from one list of implementations and one spec. The table is current as long as
+    It is made from a list of implementations and a spec. The table is current as long as
     ``hook`` holds the same two objects. ``rows`` and ``wrappers`` are in call order, wrappers
     outermost first and all in new style. ``bare`` has the rows without supervision. A call has a
     value for each of ``parameters``, whose ``names`` are a set; ``defaults`` has the spec's default
@@ -235,19 +235,20 @@ class HookTable:
                 self.shortcuts[len(given)] = (make_pick(given), loop)
 
     def arguments(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the arguments of a call: one for each parameter, and no others.
+        """Return the arguments of a call: a value for each parameter, and no others.
 
         Args:
             given: The arguments of the caller.
 
         Raises:
-            HookCallError: If one is missing, or unknown to the spec, or the hook is historic.
+            HookCallError: If an argument is missing, or unknown to the spec, or the hook is
+                historic.
         """
         if len(given) == len(self.parameters) and not self.is_historic:
             try:
                 self.pick(given)
             except KeyError:
-                pass  # One is missing, and another unknown.
+                pass  # An argument is missing, and another unknown.
             else:
                 return given
         found = {**self.defaults, **given}

@@ -1,6 +1,6 @@
 """The specifications of hooks as data: arguments, types, result and notes.
 
-This is the one place that reads the annotations of a hook's specification. The contract writes
+Only this module reads the annotations of a hook's specification. The contract writes
 them down, and isolation sends values by them.
 """
 
@@ -20,7 +20,7 @@ _EMPTY: Final = inspect.Parameter.empty
 
 
 class HookSignature(Frozen):
-    """The specification of one hook.
+    """The specification of a hook.
 
     A type is the annotation as an object, ``Any`` where there is none, and the string that was
     written where its names cannot be found at run time (a class that only type checkers import).
@@ -31,13 +31,13 @@ class HookSignature(Frozen):
         function: The specification.
         arguments: Types by the names of the arguments, in their order.
         optional: Names of the arguments that have a default.
-        result: Type of one implementation's result; that of the awaited value if it is async.
+        result: Type of an implementation's result; that of the awaited value if it is async.
         firstresult: Whether the first result other than None ends the call.
         historic: Whether plugins that come later are called, too.
-        is_async: Whether it is awaited: an ``async def``, or one whose result is awaitable.
+        is_async: Whether it is awaited: an ``async def``, or a function whose result is awaitable.
         since: Version of the host that brought the hook.
         deprecated: Version that deprecated it, with the replacement.
-        removed: Version in which it is called no more.
+        removed: Version from which on it is not called.
         text: Its docstring.
     """
 
@@ -137,7 +137,7 @@ def _signature(name: str, spec: Any) -> HookSignature:
 
 
 def _awaited(result: Any) -> Any:
-    """Return the type of the value that an awaitable result gives, other types as they are."""
+    """Return the type of an awaitable's value, other types as they are."""
     origin = get_origin(result)
     if isinstance(origin, type) and issubclass(origin, Awaitable):
         return get_args(result)[-1]

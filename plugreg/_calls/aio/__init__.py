@@ -94,7 +94,7 @@ class AsyncCalls:
 
 
 class _HookCall:
-    """One call of a hook: the wrappers it is inside of, and its faults.
+    """A call of a hook: the wrappers around it, and its faults.
 
     ``failures`` has the records of the faults when the call has ended.
     """

@@ -67,7 +67,7 @@ def _close(awaitable: Any) -> None:
 
 
 class Job:
-    """One piece of plugin code, and its result when it ``is_over``.
+    """A piece of plugin code, and its result when it ``is_over``.
 
     The result is a ``value`` or an ``error``. ``start`` sets it going: in a thread, in a task, or
     as a part of a task. ``function`` and its ``values`` are those of an implementation, which
@@ -266,7 +266,7 @@ class Job:
     # -- time --------------------------------------------------------------------------------
 
     def look_after(self, now: float) -> float:
-        """Stop it at its time limit, and give up on it if it was stopped and goes on.
+        """Stop it at its time limit, and abandon it if it was stopped and continues.
 
         Returns the next time to do so, by ``time.monotonic``.
         """
@@ -337,7 +337,7 @@ class Worker:
 
     Each job sees in ``context`` the variables that earlier jobs have set, as the parts of a
     synchronous call do, unless these go on elsewhere. The jobs behind one that was given up on run
-    in another thread. All methods are called from the thread of one event loop.
+    in another thread. All methods are called from the thread of the event loop.
     """
 
     def __init__(self, context: Context, threads: Threads) -> None:
@@ -369,7 +369,7 @@ class Worker:
             raise
 
     def _serve(self) -> Callable[[], object] | None:
-        """Run the jobs; return what reports the end of the last one."""
+        """Run the jobs; return a future for the end of the last."""
         ended: Callable[[], object] = _do_nothing
         while True:
             with self._lock:
@@ -391,7 +391,7 @@ def _do_nothing(_: object = None) -> None:
 
 
 class Team:
-    """Runs jobs of one call together, those in threads in turn, and waits for all of them.
+    """Runs jobs of a call together, those in threads in turn, and waits for all of them.
 
     When the waiting is cancelled, or the exception of a job belongs to the process, the other
     jobs are stopped and have their time to end. Then the exception goes on, and ``is_leaving`` is
@@ -470,7 +470,7 @@ class Team:
     def is_cancellation(self, error: BaseException | None) -> bool:
         """Return whether this is the exception that the loop raises in a cancelled task."""
         kind = type(error)
-        # Tasks inside a task give a group, which is an Exception if all in it are.
+        # Tasks inside a task raise a group, which is an Exception if all its members are.
         return issubclass(kind, self.loop.cancelled) or (
             issubclass(kind, BaseExceptionGroup) and not issubclass(kind, Exception)
         )

@@ -157,7 +157,7 @@ Loop: TypeAlias = AsyncioLoop | TrioLoop
 
 
 def running_loop() -> Loop:
-    """Return the running loop. Raises RuntimeError for an unknown one."""
+    """Return the running loop. Raises RuntimeError for an unknown loop."""
     # Asked first, since trio may run as a guest of asyncio's loop.
     trio = running_trio()
     if trio is not None:

@@ -17,7 +17,7 @@ IDLE_SECONDS: Final = 1.0
 """Time that a thread waits for more work before it ends."""
 
 Work = Callable[[], Callable[[], object] | None]
-"""Returns what the thread does last, when it is free again; None if it was given up on."""
+"""Returns the last action of the thread when it is free again; None if it was abandoned."""
 
 
 class Threads:

@@ -12,10 +12,10 @@ from plugreg.cli.hosts import SAFE_MODE, SHELL
 
 
 class PlugregConfig(AppConfig):  # type: ignore[misc]
-    """Gives ``manage.py plugreg``, by which the setting ``PLUGREG_APP`` names the registry.
+    """Provides ``manage.py plugreg``; the setting ``PLUGREG_APP`` names the registry.
 
     A host that loads its registry when its own app is ready loads no plugin for that command. Its
-    app must stand behind this one.
+    app must follow this app.
 
     The index of Django's own admin gets a link to the page for operators, if the host serves that
     and has no index of its own.
