@@ -27,11 +27,11 @@ _RELEASES: Final = "releases"
 _CHANGE: Final = ("name", "before", "after", "source", "sha256", "size")
 
 Action = Literal["install", "uninstall", "sync", "rollback", "recover"]
-"""What was asked for; an upgrade is an installation. Earlier versions wrote ``recover``."""
+"""The kind of change; an upgrade is an installation. Earlier versions wrote ``recover``."""
 
 AuditOutcome = Literal["begun", "done", "refused", "failed", "rolled back", "put back"]
-"""What came of it: ``refused`` and ``failed`` changed nothing. ``rolled back`` means that a plugin
-served no more, so that the earlier generation serves again. Earlier versions wrote ``put back``.
+"""The result: ``refused`` and ``failed`` changed nothing. ``rolled back`` means that a plugin
+failed, and the earlier generation was restored. Earlier versions wrote ``put back``.
 
 An attempt that stays ``begun`` lost its process or its store just then; the environment says
 whether its generation serves."""
@@ -80,9 +80,9 @@ class Audit:
         self._storage = storage
 
     def put(self, entry: AuditEntry) -> None:
-        """Store an entry, in the place of an earlier one of the same attempt.
+        """Store an entry, in the place of an earlier entry of the same attempt.
 
-        It is on disk when this returns, where the storage has one.
+        It is on disk when this returns, if the storage uses a disk.
         """
         row = _row(entry)
         with self._storage.transaction() as transaction:
@@ -112,13 +112,13 @@ class Audit:
 
 
 def _key(entry: AuditEntry) -> str:
-    # Microseconds that are 0 are written as well, since keys are compared as texts.
+    # Microseconds that are 0 are written as well, because keys are compared as strings.
     time = entry.when.isoformat(timespec="microseconds").removesuffix("+00:00")
     return f"{time}Z-{entry.id}"
 
 
 def _row(entry: AuditEntry) -> Record:
-    # What an installer tells may have no UTF-8 form, and is no reason to have no entry.
+    # The output of an installer may have no UTF-8 form; the entry is still stored.
     text = {name: getattr(entry, name) for name in ("actor", "requirement", "distribution")}
     changes = [{name: getattr(change, name) for name in _CHANGE} for change in entry.changes]
     return {
@@ -172,7 +172,7 @@ class ReleaseRows:
         self._storage = storage
 
     def put(self, installed: Mapping[str, str], releases: Mapping[str, Release]) -> None:
-        """Store what an index has of installed distributions, in the place of earlier answers."""
+        """Store the answer of an index about installed distributions; it replaces earlier ones."""
         asked = datetime.now(UTC).isoformat()
         with self._storage.transaction() as transaction:
             for name, _ in list(transaction.items(_RELEASES)):
@@ -189,7 +189,7 @@ class ReleaseRows:
     def outdated(
         self, installed: Mapping[str, str], specs: Iterable[PluginSpec]
     ) -> tuple[Outdated, ...]:
-        """Return the distributions, still installed, of which the index had something later."""
+        """Return the installed distributions of which the index had a later release."""
         specs = tuple(specs)
         found = []
         for name, row in sorted(self._storage.read(_RELEASES).items()):

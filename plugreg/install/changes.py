@@ -1,4 +1,4 @@
-"""One change of an environment: the next generation is made aside, and swapped in."""
+"""Changes of an environment: the next generation is built separately, and swapped in."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Attempt:
     """State of an attempt. The audit records it before the swap, and at its end.
 
     ``outcome`` is that of an error which is raised now. While the change is under way, ``folder``
-    is the empty one for the next generation, and ``content`` that of the ``current`` one.
+    is empty, for the next generation, and ``content`` is that of the ``current`` generation.
     """
 
     action: Action
@@ -88,7 +88,7 @@ class Attempt:
     def add_line(self, line: str) -> None:
         """Keep a line of the installer's output, and pass it to the host's callback.
 
-        An exception of the callback does not reach the installer; the first one is logged.
+        An exception of the callback does not reach the installer; the first is logged.
         """
         self.lines.append(line)
         with Guard() as guard:
@@ -101,7 +101,7 @@ class Attempt:
 
     @contextmanager
     def recorded(self, audit: Audit) -> Iterator[None]:
-        """Record the result of the ``with`` block, and give its InstallError a report."""
+        """Record the result of the ``with`` block, and add a report to its InstallError."""
         caught: BaseException | None = None
         try:
             yield
@@ -120,7 +120,7 @@ class Attempt:
             try:
                 audit.put(self.entry(caught))
             except StorageError as fault:
-                # Beside what happened already, a store that is away is reported to the log.
+                # The change has happened already, so an unavailable store is only logged.
                 message = explain(fault).message
                 _logger.warning("the audit lacks the end of %r: %s", self.requirement, message)
 
@@ -148,13 +148,13 @@ class Attempt:
 
 
 class Changer:
-    """Makes changes of one environment, one at a time, and has the registry take them in.
+    """Makes changes of an environment, one at a time, and reloads the registry.
 
     Args:
         generations: The environment.
         stager: Stages distributions in it.
         audit: Where attempts are recorded.
-        plugins_file: The file that lists what is asked for, None without one.
+        plugins_file: The file that lists the requested distributions, or None.
         catalogue: The registry's plugins.
         rediscover: Reloads with a new discovery, and asks other processes to do so.
         notify: Emits an event for each plugin that was installed.
@@ -183,14 +183,14 @@ class Changer:
         self._probe = probe
 
     def content(self, number: int | None = None, *, is_rescue: bool = False) -> Content:
-        """Return what is in a generation, the serving one by default; see :class:`Content`."""
+        """Return the content of a generation, by default the current; see :class:`Content`."""
         if number is None:
             number = self.generations.current().number
         return Content.of(self.generations, number, is_rescue=is_rescue)
 
     @contextmanager
     def changing(self, attempt: Attempt, *, is_rescue: bool = False) -> Iterator[Content]:
-        """Enclose a change: nobody else makes one, and its result is recorded.
+        """Enclose a change: other changes wait, and its result is recorded.
 
         A rescue is made even if the lock of the serving generation cannot be read.
         """
@@ -267,13 +267,13 @@ class Changer:
         )
         self._begin(attempt)
         number = self.generations.publish(folder, pylock.dumps(lock), attempt.current)
-        self.content(number)  # What cannot be read again must not serve.
+        self.content(number)  # A generation that cannot be read must not serve.
         self.swap(attempt, number, asked, content.lock.asked)
 
     def swap(
         self, attempt: Attempt, number: int, asked: Mapping[str, str], before: Mapping[str, str]
     ) -> None:
-        """Make a generation serve, and list what is asked for then.
+        """Make a generation current, and update the plugins file.
 
         The audit has an entry before anything serves. A process that dies after the plugins file
         was written leaves lines that the next synchronization carries out.
@@ -302,7 +302,7 @@ class Changer:
     # -- the parts ---------------------------------------------------------------------------
 
     def _report(self, plan: InstallPlan, content: Content, attempt: Attempt) -> InstallReport:
-        """Return the report of what a plan has brought, or what was there already."""
+        """Return the report of a plan: installed plugins, or plugins that were there already."""
         name = plan.distribution or ""
         names = {name, *(change.name for change in plan.changes)}
         is_there = name in content.distributions
@@ -338,7 +338,7 @@ class Changer:
         return ()
 
     def _affected(self, attempt: Attempt, leaving: frozenset[str]) -> Iterator[PluginSpec]:
-        """Yield the plugins in service that stay as they are, while what they require does not."""
+        """Yield unchanged plugins in service whose dependencies change."""
         there = attempt.content.distributions
         names, affected = set(leaving & there.keys()), set[str]()
         while names:
@@ -400,7 +400,7 @@ def taking_in(what: str, report: InstallReport | UninstallReport) -> Iterator[No
     """Have a ``with`` block take in a change that is final; if it fails, say that it is.
 
     Raises InstallError with the report in place of any error of plugreg's, whose own words may name
-    what is no business of a client's.
+    which clients need not know.
     """
     try:
         yield

@@ -1,7 +1,7 @@
 """Base of the pip and uv drivers: resolve and stage beside the host's environment.
 
 Both programs work for a temporary folder that has the metadata of the distributions that count as
-installed, and none of their files. Temporary folders are the only ones that they write.
+installed, and none of their files. They write only temporary folders.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class CommandInstaller(ABC):
     """Its name."""
 
     own_variables: ClassVar[re.Pattern[str]]
-    """Its environment variables that are passed on: none on what to install and where."""
+    """Its environment variables that are passed on: none that select packages or places."""
 
     netrc_variables: ClassVar[tuple[str, ...]] = ()
     """Those whose URLs it receives without credentials, which it reads from NETRC."""
@@ -153,9 +153,9 @@ class CommandInstaller(ABC):
                     line = masked(f"{requirement} is asked for", work.secrets)
                     conflicts = (line, f"the host has {own.name} {own.version}")
                     raise InstallConflictError(conflicts, conflicts)
-            # A name that only its repository gives may be one that the caller keeps.
+            # A name that only its repository knows may be a name that the caller keeps.
             kept = [r for r in map(Requirement, constraints) if canonical(r.name) not in names]
-            # What is there is required as well, so that its own requirements are looked at.
+            # Installed distributions are required as well, so that their requirements are checked.
             there = [requirement for requirement in kept if canonical(requirement.name) in others]
             lines = [line_of(requirement) for requirement in (*asked, *there)]
             limits = self.policy.constraint_lines()
@@ -229,7 +229,7 @@ class CommandInstaller(ABC):
 
     @abstractmethod
     def _solve(self, work: Work, lines: Sequence[str], constraints: Sequence[str]) -> list[Pin]:
-        """Return what requirements would add or change, and install it into ``work.target``.
+        """Return the pins that requirements add or change, installed into ``work.target``.
 
         Raises InstallConflictError if no set of versions suits all.
         """
@@ -244,18 +244,18 @@ class CommandInstaller(ABC):
 
     @abstractmethod
     def _newest(self, work: Work) -> dict[str, str]:
-        """Return the latest versions of what counts as installed."""
+        """Return the latest versions of installed distributions."""
 
     @abstractmethod
     def _conflicts(self, output: str) -> tuple[str, ...]:
         """Return the lines of an output that name conflicting requirements."""
 
     def _stubs(self, work: Work) -> Path:
-        """Return the folder with the metadata of what counts as installed."""
+        """Return the folder with the metadata of installed distributions."""
         return work.target
 
     def _gather(self, work: Work, folder: Path) -> None:
-        """Move what was installed into a folder."""
+        """Move the installed files into a folder."""
         for path in work.target.iterdir() if work.target.exists() else ():
             if path.name != ".lock":  # uv's own.
                 path.replace(folder / path.name)
@@ -274,7 +274,7 @@ class CommandInstaller(ABC):
     # -- steps -------------------------------------------------------------------------------
 
     def _check(self, done: Completed) -> Completed:
-        """Return a command that succeeded; raise the error that another one's output shows."""
+        """Return a command that succeeded; raise the error that the output of another shows."""
         if not done.code:
             return done
         reasons = last_lines(done.output.splitlines()) or [
@@ -292,14 +292,14 @@ class CommandInstaller(ABC):
         folder: Path | None = None,
         progress: Progress | None = None,
     ) -> Iterator[Work]:
-        """Yield all that the commands of one call need."""
+        """Yield everything that the commands of a call need."""
         from tempfile import TemporaryDirectory
 
         policy = self.policy
         host = host_distributions(self.environment)
         self._check_program(host)
         # The leftovers of an installer that is ended go with the folder, and those of a host that
-        # is killed with the one that it is in.
+        # is killed with the folder that contains it.
         with (
             disk_errors(f"{self.program} cannot be used"),
             TemporaryDirectory(
@@ -307,7 +307,7 @@ class CommandInstaller(ABC):
             ) as temporary,
         ):
             given = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary)
-            # By this git fetches no submodule: the path is one that none can have.
+            # With this git fetches no submodule: no submodule can have such a path.
             given |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "submodule.active"}
             given |= {"GIT_CONFIG_VALUE_0": ":(literal).git"}
             index_url = policy.index_url(next((t for t in targets if t.index_url), None))
@@ -325,7 +325,7 @@ class CommandInstaller(ABC):
             )
 
     def _named(self, work: Work, target: Target) -> Requirement:
-        """Return the requirement of a target; what a URL alone gives must be looked up."""
+        """Return the requirement of a target; the name of a bare URL must be looked up."""
         from packaging.requirements import Requirement
 
         if target.name is not None:
@@ -340,7 +340,7 @@ class CommandInstaller(ABC):
     ) -> None:
         """Make distributions count as installed.
 
-        Of the host's own only requirements of extras matter: a plugin may ask for one.
+        Of the host's distributions only requirements of extras matter: a plugin may require them.
         """
         from packaging.requirements import InvalidRequirement, Requirement
 
@@ -360,7 +360,8 @@ class CommandInstaller(ABC):
                         shown = str(needed)
                     lines.append(f"Requires-Dist: {shown}")
             path = folder / f"{found.name.replace('-', '_')}-{found.version}.dist-info"
-            # Its RECORD lets a program replace it. It has no INSTALLER, unlike what is installed.
+            # Its RECORD lets a program replace it. It has no INSTALLER, unlike installed
+            # distributions.
             files = {"METADATA": "\n".join(lines)}
             if not is_host:
                 files["RECORD"] = f"{path.name}/METADATA,,\n{path.name}/RECORD,,\n"
@@ -371,7 +372,7 @@ class CommandInstaller(ABC):
                     (path / file).write_text(text, encoding="utf-8")
 
     def _hand_over(self, work: Work, pins: Sequence[Pin], folder: Path) -> None:
-        """Gather what was installed in *folder*, and see that it is what is wanted."""
+        """Gather the installed distributions in *folder*, and check that they are the pins."""
         self._gather(work, folder)
         there = distributions(folder)
         missing = ", ".join(repr(pin.name) for pin in pins if pin.name not in there)
@@ -387,7 +388,7 @@ class CommandInstaller(ABC):
         try:
             _, output = self._look_up(work, lines) if lines else ([], "")
         except InstallError:
-            # One of them is on no index any more, which says nothing of the others.
+            # One of them is no longer on the index, which says nothing about the others.
             found: dict[str, str] = {}
             for line in lines if len(lines) > 1 else ():
                 found |= self._yanked(work, [line])
@@ -397,10 +398,11 @@ class CommandInstaller(ABC):
     def _explain(
         self, work: Work, asked: Sequence[Requirement], fixed: Mapping[str, tuple[str, str]]
     ) -> tuple[str, ...]:
-        """Return the chain of requirements that leads to a conflict with what must stay.
+        """Return the chain of requirements that leads to a conflict with fixed distributions.
 
-        It is that of the latest versions, which are fetched one level after the other. It is empty
-        if there is no conflict with these. *fixed* has the place and the version of what stays.
+        It is that of the latest versions, which are fetched level by level. It is empty
+        if there is no conflict with these. *fixed* has the place and version of the fixed
+        distributions.
         """
         chosen: dict[str, Distribution] = {}
         level: list[tuple[Requirement, tuple[str, ...]]]
@@ -433,6 +435,6 @@ class CommandInstaller(ABC):
         return ()
 
     def _installed(self, work: Work) -> Mapping[str, Distribution]:
-        """Return what the program has installed."""
+        """Return the distributions that the program has installed."""
         found = distributions(work.target)
         return {name: new for name, new in found.items() if new.text("INSTALLER")}

@@ -36,10 +36,10 @@ class Constraint(NamedTuple):
 
 
 def accepts(requirement: Requirement, version: str) -> bool:
-    """Return whether a version suits, pre-releases too; an invalid one suits if any does.
+    """Return whether a version suits, pre-releases too; an invalid version suits if any does.
 
     Args:
-        requirement: The requirement; one with a URL accepts any version.
+        requirement: The requirement; with a URL it accepts any version.
         version: The version.
     """
     from packaging.version import InvalidVersion

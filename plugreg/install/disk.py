@@ -1,4 +1,4 @@
-"""Write files so that they are the old or the new ones, and say why that fails."""
+"""Write files atomically, with errors that explain failures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from plugreg.install.exceptions import InstallPermissionError, InstallSpaceError
 from plugreg.storage.file.storefile import flush_folder
 
 WASTE: Final = ".waste-"
-"""How names begin of what nothing refers to: it is being made, or being removed."""
+"""Prefix of the names of unreferenced folders, which are being made or removed."""
 
 _WRITING: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
@@ -25,7 +25,7 @@ def disk_errors(failed: str) -> Iterator[None]:
     """Raise an InstallError in the place of an OSError in the ``with`` block.
 
     Args:
-        failed: What could not be done, as the beginning of a sentence.
+        failed: The failed operation, as the beginning of a sentence.
     """
     try:
         yield
@@ -42,7 +42,7 @@ def disk_errors(failed: str) -> Iterator[None]:
 def write_file(
     path: Path, data: bytes, mode: int | None = None, is_due: Callable[[], bool] = lambda: True
 ) -> bool:
-    """Replace a file; it is the old or the new one at any instant, and on the disk then.
+    """Replace a file atomically, and flush it to disk.
 
     Args:
         path: Its path.

@@ -70,7 +70,8 @@ class Distribution(NamedTuple):
 def distributions(folder: Path) -> Mapping[str, Distribution]:
     """Return the distributions that lie directly in a folder, by canonical name.
 
-    What has no readable metadata is left out. Of two with one name the first by file name counts.
+    Distributions without readable metadata are left out. Of two with the same name the first by
+    file name counts.
 
     Args:
         folder: The folder, or a zip file; it need not exist.
@@ -85,7 +86,7 @@ def distributions(folder: Path) -> Mapping[str, Distribution]:
             return {made.name: made for made in zipped if made is not None}
         names = sorted(os.listdir(folder))  # noqa: PTH208 - only few of them become a Path
     for name in names:
-        # Names with a tilde are what an interrupted pip has left.
+        # Names with a tilde are left by an interrupted pip.
         if name.lower().endswith(METADATA) and name[0] != "~":
             with Guard():
                 path = folder / name
@@ -149,7 +150,7 @@ def required(
             if needed.marker is None or any(needed.marker.evaluate({"extra": e}) for e in asked):
                 yield needed
         except (InvalidRequirement, ValueError, LookupError):
-            # Its marker compares what has no order, or names a variable that does not exist.
+            # Its marker compares values without an order, or names an unknown variable.
             continue
 
 

@@ -1,4 +1,4 @@
-"""Errors of installing and removing distributions, one class for each cause.
+"""Errors of installing and removing distributions, with a class for each cause.
 
 Each is an InstallError. Its ``reasons`` are sentences and the installer's own last lines, without
 credentials. Its ``report`` describes the environment afterwards, where that was touched.
@@ -58,7 +58,7 @@ class InstallConflictError(InstallError):
 
 
 class BuildFailedError(InstallError):
-    """Raised if no wheel suits this interpreter and the build of one failed."""
+    """Raised if no wheel suits this interpreter and a build failed."""
 
 
 class PythonMismatchError(InstallError):
@@ -94,7 +94,7 @@ class InstallBusyError(InstallError):
 
 
 def __getattr__(name: str) -> type[InstallError]:
-    """Return what is raised instead of a class of plugreg 0.1 (PEP 562)."""
+    """Return the replacement of a class of plugreg 0.1 (PEP 562)."""
     successors = {"ExternallyManagedError": InstallError, "NotAPluginError": InstallRefusedError}
     if name not in successors:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """Checks of the files of staged distributions, before anything imports them.
 
-No RECORD is believed (PEP 376): what counts are the files that the installer has unpacked.
+RECORD is not trusted (PEP 376): the unpacked files are checked.
 """
 
 # ruff: noqa: PTH100, PTH112, PTH114, PTH117, PTH118, PTH119, PTH120, PTH122
@@ -44,8 +44,8 @@ _OF_SHELLS: Final = (
     "share/fish/vendor_conf.d/",
 )
 _OTHER_PYTHON: Final = re.compile(r"(?:local/)?lib(?:32|64)?/(?:python|pypy)[0-9.]*t?/")
-"""What programs find by its place in a prefix, in lower case. Nobody's prefix is a generation, but
-an operator may well copy one."""
+"""Places in a prefix where programs find files, in lower case. A generation is not a prefix, but
+an operator may copy it into one."""
 
 _NO_FILE: Final = "which is no plain file"
 _OUTSIDE: Final = "which is outside of its folder"
@@ -87,8 +87,8 @@ def check_files(
 ) -> Contents:
     """Check the files of distributions in a folder of their own.
 
-    Each pin must have one metadata folder, of its version, and there may be no other one. A file
-    is refused that
+    Each pin must have exactly one metadata folder, of its version, and there may be no other. A
+    file is refused that
 
     - is no plain file in the folder, or that its RECORD does not list, or lists in vain;
     - belongs to two distributions;
@@ -144,7 +144,7 @@ class _Check:
         """Names of modules by folder."""
 
     def result(self, refusals: Iterable[Refusal]) -> Contents:
-        """Return what was found."""
+        """Return the findings."""
         self._assign()
         for path, owner in (*self._kept.items(), *self._owners.items()):
             for entry in _entries(path):
@@ -189,7 +189,7 @@ class _Check:
                 self._faults[owner, _NO_FILE].add(path)
 
     def _refusals(self) -> Iterator[Refusal]:
-        """Refuse each distribution that has faults, in one sentence."""
+        """Refuse each distribution that has faults, in a sentence."""
         for name in sorted({name for name, _ in self._faults}):
             shown = "; ".join(
                 f"{', '.join(map(repr, sorted(paths)[:3]))}, {fault}"
@@ -200,7 +200,7 @@ class _Check:
             yield Refusal(rule="environment", reason=reason)
 
     def _faults_of(self, path: str, owner: str) -> Iterator[str]:
-        """Yield what is wrong with the place of a file."""
+        """Yield the faults of a file's place."""
         top, source = _top(path), _source_of(path)
         module = top.partition(".")[0]
         is_read = path == top and os.path.splitext(path)[1].lower() in _PATH_FILES
@@ -264,7 +264,7 @@ class _Check:
         return None
 
     def _list_host(self, folder: str) -> Mapping[str, set[str]]:
-        """Return what the host could import from a folder, by module."""
+        """Return the importable modules of a folder."""
         found: defaultdict[str, set[str]] = defaultdict(set)
         for root in self._host:
             try:

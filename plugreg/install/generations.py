@@ -1,4 +1,4 @@
-"""The folder of generations: complete sets of distributions, and the one that serves.
+"""The folder of generations: complete sets of distributions, of which one is current.
 
 ``<environment>/current`` names the generation that serves. It is replaced atomically, and nothing
 else decides. A process that is killed leaves the old or the new ``current``, and at most files
@@ -63,12 +63,12 @@ class Current(NamedTuple):
 
 
 class Generations:
-    """The generations in one environment. Nothing is cached: every answer is read from the disk.
+    """The generations in an environment. Nothing is cached: every answer is read from the disk.
 
     Args:
         environment: The folder; it is created with the first generation.
-        keep: Number of generations that are kept beside the serving one.
-        lock_timeout: Seconds that a change waits for another one.
+        keep: Number of generations that are kept beside the current generation.
+        lock_timeout: Seconds that a change waits for another change.
     """
 
     def __init__(self, environment: Path, *, keep: int = 3, lock_timeout: float = 10.0) -> None:
@@ -116,7 +116,7 @@ class Generations:
                 ]
             )
         before = tuple(map(int, (found[3] or "").split()))
-        # Somebody has written the number alone; what is there was given one before.
+        # Somebody has changed only the number; existing generations have numbers already.
         last = max(self.numbers(), default=0) if found[2] is None else int(found[2])
         return Current(number, max(number, last), before)
 
@@ -143,7 +143,7 @@ class Generations:
     def changing(self) -> Iterator[Current]:
         """Keep other changes out of the ``with`` block, in all processes.
 
-        What an earlier change left behind is removed first.
+        Files that an earlier change left are removed first.
 
         Raises:
             InstallBusyError: If another change did not end in time.
@@ -161,7 +161,7 @@ class Generations:
                 reason = f"the environment cannot be locked: {error}"
                 raise InstallPermissionError([reason]) from error
             except StorageError as error:
-                # It is held by another process or thread, or by a caller of this one.
+                # It is held by another process or thread, or by a caller of this function.
                 reason = f"another change of {str(self.environment)!r} is running; try again later"
                 raise InstallBusyError([reason], lock=self._lock.path) from error
             yield self._tidied()
@@ -178,7 +178,7 @@ class Generations:
             shutil.rmtree(folder, ignore_errors=True)
 
     def publish(self, staged: Path, lock: str, current: Current) -> int:
-        """Give a complete folder the next number, and return that; it does not serve yet.
+        """Give a complete folder the next number, and return it; it is not current yet.
 
         Folder and lock are on the disk when this returns.
         """
@@ -195,7 +195,7 @@ class Generations:
         return number
 
     def swap(self, number: int, current: Current) -> Current:
-        """Make a generation the serving one; this is the only commit point.
+        """Make a generation current; this is the only commit point.
 
         Returns:
             The new content of ``current``, which is on the disk.
@@ -206,10 +206,10 @@ class Generations:
         return after
 
     def _tidied(self) -> Current:
-        """Remove what nobody needs, and return the current generation."""
+        """Remove unused generations, and return the current generation."""
         current = self.current()
         highest = max(self.numbers(), default=0)
-        # A change that died leaves the first one without ``current``; else somebody removed that.
+        # A killed first change leaves no ``current``; otherwise somebody removed it.
         last = current.last or (highest if highest > 1 else 0)
         with self._disk_errors():
             for path in (*self.environment.glob(f"{WASTE}*"), *self._generations(f"{WASTE}*")):

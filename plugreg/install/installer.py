@@ -18,10 +18,10 @@ Progress = Callable[[str], object]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Release:
-    """What an index has of a distribution.
+    """The releases of a distribution on an index.
 
     Args:
-        version: Latest release that the policy and this interpreter accept, None without one.
+        version: Latest release that the policy and this interpreter accept, or None.
         yanked: Why the installed release was withdrawn, "" without a reason; None if it was not.
     """
 
@@ -46,15 +46,15 @@ class Installer(Protocol):
 
     @property
     def plugins_file(self) -> PathLike[str] | str | None:
-        """The file that lists the installed plugins, None without one."""
+        """The file that lists the installed plugins, or None."""
 
     @property
     def keep(self) -> int:
-        """Number of generations that are kept beside the serving one."""
+        """Number of generations that are kept beside the current generation."""
 
     @property
     def lock_timeout(self) -> float:
-        """Seconds that a change waits for another one."""
+        """Seconds that a change waits for another change."""
 
     def resolve(
         self,
@@ -69,7 +69,7 @@ class Installer(Protocol):
         """Return the distributions that must be fetched to satisfy targets.
 
         Every distribution of the host's environment counts as installed and stays as it is. Those
-        in *beside* count as installed too, but for the targets: these get the latest version that
+        in *beside* count as installed too, except the targets: these get the latest version that
         suits.
 
         Args:
@@ -79,7 +79,7 @@ class Installer(Protocol):
                 of distributions in *beside* are required, with all that they require.
             folder: An empty folder into which the distributions are staged at once, as by `stage`.
             progress: Receives each line of output.
-            isolate: Whether the host's distributions neither count as installed nor bind, but for
+            isolate: Whether the host's distributions neither count as installed nor bind, except
                 plugreg itself. It is given only where it is True.
 
         Returns:
@@ -118,7 +118,7 @@ class Installer(Protocol):
         """
 
     def latest(self, installed: Mapping[str, str]) -> Mapping[str, Release]:
-        """Return what the index has of distributions; those it does not know are left out.
+        """Return the releases of distributions on the index; unknown distributions are left out.
 
         Args:
             installed: Versions by canonical name.

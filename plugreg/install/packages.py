@@ -39,9 +39,9 @@ class Packages:
     """Installs and uninstalls with the host's installer, and updates the registry.
 
     A change builds the next generation of the environment aside, checks and probes it, and swaps it
-    in. Across all processes that use the environment, one change is made at a time. A process that
-    is killed leaves the old or the new generation in service. The host's own packages are never
-    written.
+    in. Across all processes that use the environment, changes are made one at a time. A process
+    that is killed leaves the old or the new generation in service. The host's own packages are
+    never written.
 
     Args:
         installer: The host's installer.
@@ -101,12 +101,12 @@ class Packages:
         """Return the changes that an installation would make; the environment is not touched.
 
         The files of the last plan stay in a temporary folder, so that carrying it out fetches
-        nothing. Without a wheel the installer must build one, which runs code of the distribution.
+        nothing. Without a wheel the installer must build the distribution, which runs its code.
         ``InstallPolicy(wheels_only=True)`` forbids that.
 
         Args:
             requirement: Requirement (PEP 508), or URL of a repository (``git+https://…``).
-            index_url: Index to use instead of the configured one.
+            index_url: Index to use instead of the configured index.
             isolate: Whether its plugin gets an environment of its own, in which the host's
                 distributions do not count. It is kept for later versions.
 
@@ -128,7 +128,8 @@ class Packages:
         """Return the generations that are there, by number.
 
         Args:
-            isolated: Slug of a plugin with an environment of its own, None for the shared one.
+            isolated: Slug of a plugin with an environment of its own, None for the shared
+                environment.
 
         Raises:
             InstallError: If the environment cannot be read.
@@ -153,7 +154,8 @@ class Packages:
         """Return the number of the generation to which `rollback` goes, None if there is none.
 
         Args:
-            isolated: Slug of a plugin with an environment of its own, None for the shared one.
+            isolated: Slug of a plugin with an environment of its own, None for the shared
+                environment.
 
         Raises:
             InstallError: If the environment cannot be read.
@@ -179,11 +181,11 @@ class Packages:
         return self._audit.entries(limit)
 
     def lock(self, path: str | Path | None = None) -> Path:
-        """Write what the serving generation has as a ``pylock.toml`` (PEP 751).
+        """Write the current generation as a ``pylock.toml`` (PEP 751).
 
         Args:
             path: The file, which is replaced as a whole. Defaults to ``pylock.toml`` beside the
-                plugins file, or in the environment without one.
+                plugins file, or in the environment if there is none.
 
         Returns:
             The path of the file.
@@ -202,7 +204,7 @@ class Packages:
         return target
 
     def outdated(self, *, ask: bool = True) -> tuple[Outdated, ...]:
-        """Return the distributions of which the index has a later release, or withdrew one.
+        """Return the distributions with a later release, or whose release was withdrawn.
 
         The answer is stored with its time. Nothing else asks an index by itself.
 
@@ -254,7 +256,7 @@ class Packages:
         Args:
             requirement: Requirement as for :meth:`plan`, or a plan. A plan is carried out without
                 change if its environment is unchanged and the current policy allows it.
-            index_url: Index to use instead of the configured one.
+            index_url: Index to use instead of the configured index.
             actor: Person or process that asks for it, for the audit.
             progress: Receives each line of the installer's output.
             keep_broken: Whether plugins that cannot be loaded are installed all the same.
@@ -266,10 +268,11 @@ class Packages:
         Raises:
             RequirementError: If the requirement is not acceptable.
             InstallRefusedError: If the plan has refusals.
-            InstallError: If the installation fails; what served before serves still. If a plugin
-                was in service before and is not with the new generation, the earlier generation
-                serves again, and ``rolled_back`` of the error's ``report`` is the failure. If only
-                the registry cannot load the new plugins, ``success`` of the ``report`` is True.
+            InstallError: If the installation fails; the previous generation stays current. If a
+                plugin was in service before and is not with the new generation, the earlier
+                generation serves again, and ``rolled_back`` of the error's ``report`` is the
+                failure. If only the registry cannot load the new plugins, ``success`` of the
+                ``report`` is True.
             StorageError: If the audit cannot be written. Nothing is changed then.
         """
         plan = requirement if isinstance(requirement, InstallPlan) else None
@@ -316,13 +319,13 @@ class Packages:
 
         A plugin must stay if it or another plugin of its distribution is active, if it is
         mandatory, built in or a sample, if it belongs to the host's environment, and if another
-        distribution needs its distribution. The environment of an isolated one is removed.
+        distribution needs its distribution. The environment of an isolated plugin is removed.
 
         Args:
             slug: The plugin.
             delete_config: Whether desired state, settings and metadata of the removed plugins are
-                deleted, even if another process has activated one meanwhile. Otherwise they stay
-                as stored.
+                deleted, even if another process has activated a plugin meanwhile. Otherwise they
+                stay as stored.
             dependencies: Whether distributions that nothing needs any more are removed too. Those
                 that provide plugins stay.
             actor: Person or process that asks for it, for the audit.
@@ -345,7 +348,7 @@ class Packages:
         )
         with self._changer.changing(attempt) as shared:
             attempt.outcome = "refused"
-            # What held before may not hold now, when nobody else can change anything.
+            # The checks are repeated now, while no other process can change anything.
             self._refresh()
             plugins = [p for p in self._catalogue.all().values() if p.distribution == name]
             require_removable(self._catalogue.record(slug), plugins)
@@ -389,7 +392,8 @@ class Packages:
             generation: Its number. Defaults to the generation that served before the current one
                 and was not rolled back; 0 stands for none.
             actor: Person or process that asks for it, for the audit.
-            isolated: Slug of a plugin with an environment of its own, None for the shared one.
+            isolated: Slug of a plugin with an environment of its own, None for the shared
+                environment.
 
         Returns:
             The generation that serves now.
@@ -426,7 +430,7 @@ class Packages:
         actor: str | None = None,
         progress: Progress | None = None,
     ) -> tuple[InstallReport, ...]:
-        """Install what the plugins file lists and is not there, or exactly what a lock has.
+        """Install the missing distributions of the plugins file, or exactly those of a lock.
 
         All lines are resolved together, within their specifiers, and come into service at once. If
         that fails, each line is tried alone. A line may list a distribution without plugins.
@@ -456,7 +460,7 @@ class Packages:
         return sync_lines(self._changer, self.listed(), actor, progress)
 
     def recover(self) -> None:
-        """Remove what an interrupted change has left behind.
+        """Remove files that an interrupted change has left.
 
         Nothing depends on that: each change does it first.
 
@@ -474,7 +478,7 @@ class Packages:
             try:
                 self._forget(slug)
             except PluginActiveError:
-                # Another process has switched on what was about to go.
+                # Another process has switched on a plugin that would be removed.
                 self._plugin_rows.set_active({slug: False})
                 self._refresh()
                 self._forget(slug)

@@ -29,7 +29,7 @@ from plugreg.install.sources import pin_from
 from plugreg.install.work import Work, as_url, outdated, replace_recorded
 
 _OLDEST: Final = "22.2"
-"""First version of pip that reports what it installs."""
+"""First version of pip that reports installed distributions."""
 _OLDEST_WITH_AGE: Final = "26.0"
 """First version of pip that can leave out young releases."""
 
@@ -83,10 +83,10 @@ class PipInstaller(CommandInstaller):
         environment: Folder for the packages of plugins, beside the host's. Created at the first
             installation.
         policy: Rules for installations. Defaults to ``InstallPolicy()``.
-        plugins_file: File that lists the installed plugins, None without one.
+        plugins_file: File that lists the installed plugins, or None.
         timeout: Seconds that each command may take.
         keep: Number of earlier generations that are kept.
-        lock_timeout: Seconds that a change waits for another one.
+        lock_timeout: Seconds that a change waits for another change.
 
     Raises:
         InstallError: If *environment* is missing.
@@ -140,7 +140,7 @@ class PipInstaller(CommandInstaller):
         )
 
     def _put(self, work: Work, lines: Sequence[str]) -> None:
-        # Beside a hash pip wants one of every requirement, which a repository cannot have.
+        # If a requirement has a hash, pip requires hashes of all; a repository has none.
         for is_hashed in (True, False):
             some = [line for line in lines if (" --hash=" in line) is is_hashed]
             if some:
@@ -258,7 +258,7 @@ class PipInstaller(CommandInstaller):
         common = ("--disable-pip-version-check", "--no-input", "--no-color")
         parts = (word for part in arguments for word in part)
         python = "Scripts/python.exe" if os.name == "nt" else "bin/python"
-        # Isolated (-I), so that neither the current folder nor PYTHON… decides what pip is.
+        # Isolated (-I), so that neither the current folder nor PYTHON… decides which pip runs.
         command = (str(self._environment(work) / python), "-I", "-c", _RUN_PIP)
         return self._check(
             work.run(*command, str(work.host["pip"].folder / "pip"), *common, *parts)
@@ -286,7 +286,7 @@ def _pins_in(report: Path) -> list[Pin]:
 
 
 def _is_for_others(output: str) -> bool:
-    """Return whether versions for other Pythons were passed over, and what was asked for is one."""
+    """Return whether pip skipped versions for other Pythons, of which the request needs one."""
     passed_over: set[str] | None = None
     for line in output.splitlines():
         _, found, versions = line.partition(_OTHERS)

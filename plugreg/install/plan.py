@@ -1,4 +1,4 @@
-"""Plans of installations, made before anything is touched, and reports of what came of them."""
+"""Plans of installations, made before any change, and reports of their results."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Target:
         shown: The same without credentials, for output.
         name: Canonical name in the requirement, None for a URL alone.
         line: Line for a requirements file, without credentials; "" for a name alone.
-        url: URL of the distribution, if the requirement has one.
-        index_url: Index to use instead of the configured one.
+        url: URL of the distribution, if the requirement has a URL.
+        index_url: Index to use instead of the configured index.
         secrets: The credentials.
     """
 
@@ -38,7 +38,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pin:
-    """Exactly one version of a distribution, and the file or commit that it comes from.
+    """An exact version of a distribution, and the file or commit that it comes from.
 
     Args:
         name: Canonical name.
@@ -83,11 +83,12 @@ def _place(url: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lock:
-    """What is in a generation, as its ``pylock.toml`` has it.
+    """The content of a generation, as in its ``pylock.toml``.
 
     Args:
         pins: All its distributions, sorted by name.
-        asked: Requirement lines, without credentials, by canonical name of what was asked for.
+        asked: Requirement lines, without credentials, by canonical name of the requested
+            distribution.
         created: When it was staged, an aware time in UTC.
     """
 
@@ -130,7 +131,7 @@ class Change:
         return cls(**{"before": None, "after": pin.version, **facts, **more})
 
     def pin(self) -> Pin:
-        """Return what it installs."""
+        """Return the distributions that it installs."""
         facts = {name: getattr(self, name) for name in _OF_A_FILE}
         return Pin(name=self.name, version=self.after or "", **facts)
 
@@ -150,11 +151,11 @@ class Refusal:
     """A reason that forbids a plan.
 
     Args:
-        rule: Field of :class:`plugreg.install.policy.InstallPolicy`, or one of three fixed rules.
-            ``environment``: installed distributions stay as they are, and new ones bring only
-            files of their own. ``plugin``: the distribution provides a plugin of this registry,
-            whose slug no other distribution has. ``conflict``: no set of versions satisfies all
-            requirements.
+        rule: Field of :class:`plugreg.install.policy.InstallPolicy`, or a fixed rule.
+            ``environment``: installed distributions stay as they are, and new distributions bring
+            only files of their own. ``plugin``: the distribution provides a plugin of this
+            registry, whose slug no other distribution has. ``conflict``: no set of versions
+            satisfies all requirements.
         reason: A sentence.
     """
 
@@ -181,7 +182,8 @@ class InstallPlan:
         scripts: Sorted names of the programs that would be installed.
         environment: Digest of the distributions that were installed when the plan was made, None
             if unknown. The plan is carried out only in the same environment.
-        isolated: Slug of the plugin that gets an environment of its own, None for the shared one.
+        isolated: Slug of the plugin that gets an environment of its own, None for the shared
+            environment.
     """
 
     target: Target
@@ -255,11 +257,11 @@ class Generation:
     """A complete set of distributions that plugins need and the host does not have.
 
     Args:
-        number: Its number; a later generation has a higher one.
+        number: Its number; a later generation has a higher number.
         created: When it was made, an aware time in UTC; None if that is unknown.
         distributions: Versions by canonical name.
         plugins: Sorted slugs of the plugins in it.
-        serving: Whether it is the one in service.
+        serving: Whether it is the current generation.
     """
 
     number: int

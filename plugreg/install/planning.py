@@ -1,4 +1,4 @@
-"""Plans of one registry, and the environments that they are for."""
+"""Plans of a registry, and the environments that they are for."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Planner:
 
     Args:
         installer: The host's installer.
-        plugins_file: The file that lists what is asked for in the shared environment.
-        make_stager: Makes what stages; ``isolate`` says for which kind of environment.
-        make_changer: Makes what changes an environment, of that, a stager and the plugins file.
+        plugins_file: The file that lists the requested distributions of the shared environment.
+        make_stager: Makes a stager; ``isolate`` selects the kind of environment.
+        make_changer: Makes a changer of an environment, a stager and the plugins file.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Planner:
         return shared if isolated is None else shared / "isolated" / isolated
 
     def changer_of(self, isolated: str | None) -> Changer:
-        """Return what changes the shared environment, or that of an isolated plugin."""
+        """Return the changer of the shared environment, or of that of an isolated plugin."""
         generations = Generations(
             self.environment_of(isolated),
             keep=self._installer.keep,
@@ -95,7 +95,7 @@ class Planner:
         return plan
 
     def _isolate(self, staged: Staged, shared: Content) -> InstallPlan:
-        """Return the plan of what was staged for an environment of its own."""
+        """Return the plan of distributions that were staged for an isolated environment."""
         plan, name = staged.plan, staged.plan.distribution
         slugs = [spec.slug for spec in staged.specs if spec.distribution == name]
         fault = None
@@ -120,7 +120,7 @@ class Planner:
         )
 
     def carry_out(self, plan: InstallPlan, changer: Changer, attempt: Attempt) -> Staged:
-        """Stage what a plan describes."""
+        """Stage the distributions of a plan."""
         if not plan.allowed:
             return Staged(plan)
         if plan.environment != changer.stager.digest(attempt.content):

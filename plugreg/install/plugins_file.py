@@ -1,4 +1,4 @@
-"""The plugins file: the distributions that are asked for, one requirement (PEP 508) a line."""
+"""The plugins file: the requested distributions, one requirement (PEP 508) per line."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class PluginsFile:
     hashes, continued lines, paths, other files) is refused, with the number of the line.
 
     Each method raises an InstallError if the file cannot be read or written. The file is replaced
-    as a whole, with the mode that it had; a symbolic link remains one. What an editor saves
+    as a whole, with the mode that it had; a symbolic link remains a link. Text that an editor saves
     meanwhile is kept. The caller must prevent concurrent changes by other processes.
 
     Args:
@@ -116,7 +116,8 @@ class PluginsFile:
             name: The distribution.
 
         Returns:
-            Whether there was one. After `put` appended it, the file is as before, byte for byte.
+            Whether there was such a line. After `put` appended it, the file is as before, byte for
+            byte.
         """
 
         def change(text: str | None) -> str | None:
@@ -127,7 +128,7 @@ class PluginsFile:
         return self._change(change)
 
     def update(self, before: Mapping[str, str], after: Mapping[str, str]) -> None:
-        """List what is asked for after a change, and no more what was only before.
+        """List the requested distributions after a change, and remove those of before.
 
         Args:
             before: Requirements by name.
@@ -191,7 +192,7 @@ class PluginsFile:
         return self._read() == before
 
     def _change(self, change: Callable[[str | None], str | None]) -> bool:
-        """Replace the file by what *change* makes of its text; return whether that differs."""
+        """Replace the file by the result of *change* on its text; return whether that differs."""
         path = self.path
         for _ in range(_MOST_TRIES):
             before = old, mode = self._read()
@@ -200,7 +201,7 @@ class PluginsFile:
             if new is None or mark + new == old:
                 return False
             with disk_errors(f"{self._shown} could not be written"):
-                # What takes long is done when it is looked at again.
+                # The slow part is done when the file is read again.
                 data = (mark + new).encode()
                 if write_file(path, data, mode, partial(self._is_still, before)):
                     return True
@@ -213,7 +214,7 @@ def _bare(raw: str) -> str:
 
 
 def _renewed(line: PluginLine, new: Requirement) -> str:
-    """Return what replaces a line, which is itself if it asks for just that."""
+    """Return the replacement of a line, which is the line itself if it requests the same."""
     from packaging.requirements import Requirement
 
     old, text = Requirement(line.text), str(new)
@@ -229,14 +230,14 @@ def _renewed(line: PluginLine, new: Requirement) -> str:
 
 
 def _joined(rows: list[str], text: str) -> str:
-    """Return the rows as one text, without a line break at the end if *text* has none."""
+    """Return the rows as a string, without a line break at the end if *text* has none."""
     if rows and text.splitlines()[-1:] == text.splitlines(keepends=True)[-1:]:
         rows = [*rows[:-1], _bare(rows[-1])]
     return "".join(rows)
 
 
 def _appended(rows: list[str], text: str) -> str:
-    """Return the text with a line at its end; without that it is as before."""
+    """Return the text with a line at its end; without that line it is as before."""
     line_break = "\r\n" if any(row.endswith("\r\n") for row in rows) else "\n"
     if rows and _bare(rows[-1]) == rows[-1]:
         return "".join((*rows, line_break, text))

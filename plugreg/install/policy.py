@@ -46,8 +46,9 @@ LOADED_BY: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 )
 """Groups of which a library imports all that are installed, or the first, without being asked.
 
-Groups of which a user names one to be imported (``sqlalchemy.dialects``, ``console_scripts``) are
-not here, nor those of setuptools: installers build where nothing else is installed.
+Groups of which a user selects an entry to be imported (``sqlalchemy.dialects``,
+``console_scripts``) are not here, nor those of setuptools: installers build where nothing else is
+installed.
 """
 
 
@@ -55,7 +56,7 @@ not here, nor those of setuptools: installers build where nothing else is instal
 class InstallPolicy:
     """Rules of a host for installations. The name of each rule is that of its field.
 
-    Names are made canonical and paths absolute. One rule always applies, ``environment``: the
+    Names are made canonical and paths absolute. The rule ``environment`` always applies: the
     host's distributions stay as they are, and new distributions bring only files of their own.
 
     An entry of *indexes* or *vcs_hosts* is a host or the start of a URL. A host
@@ -73,7 +74,7 @@ class InstallPolicy:
         allowed: Only distributions that may be added or changed, dependencies included. None
             means any.
         denied: Distributions that may never be added or changed.
-        indexes: Only indexes and hosts of files. Every file must come from one of these hosts or
+        indexes: Only indexes and hosts of files. Every file must come from these hosts or
             from *find_links*, so the host of an index's files must be listed as well. The first
             URL is the default index. None leaves the index to the installer's configuration and
             forbids requirements to name another. An empty collection means no index at all.
@@ -252,7 +253,7 @@ class InstallPolicy:
     def _wheel_rules(self, *, is_named: bool = False) -> tuple[str, ...]:
         """Return the rules that let only wheels be installed.
 
-        What a target names by URL together with a name can be judged by that before it is built.
+        A target with a URL and a name can be judged by the name before it is built.
         """
         given = {
             "wheels_only": self.wheels_only,
@@ -284,7 +285,7 @@ class InstallPolicy:
             yield Refusal(rule=rule, reason=reason)
 
     def _of_form(self, change: Change, *, is_named: bool) -> Iterator[Refusal]:
-        """Refuse what is no wheel: no option keeps pip from building a direct dependency."""
+        """Refuse other files than wheels: no option keeps pip from building a direct dependency."""
         rules = self._wheel_rules(is_named=is_named)
         if change.source is None:
             rules = tuple(name for name in rules if name == "wheels_only")
@@ -374,7 +375,7 @@ def _no_wheel(rule: str, what: str) -> Refusal:
 
 
 def _address(url: str) -> Address | str:
-    """Return the parts of a URL, or what is wrong with it."""
+    """Return the parts of a URL, or its fault."""
     try:
         return parse_address(url, _ALL_SCHEMES)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Lock files (PEP 751): exactly the files of one generation, with their hashes."""
+"""Lock files (PEP 751): exactly the files of a generation, with their hashes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def dumps(lock: Lock) -> str:
     """Return the content of a lock file.
 
     Args:
-        lock: The pins, what was asked for, and the time. The latter two stand in
+        lock: The pins, the requests, and the time. The latter two stand in
             ``[tool.plugreg]``.
     """
     lines = ['lock-version = "1.0"', 'created-by = "plugreg"']
@@ -36,7 +36,7 @@ def dumps(lock: Lock) -> str:
 
 
 def load(path: Path, *, require_hashes: bool = True) -> Lock:
-    """Return what a lock file has for this interpreter; other programs may have written it.
+    """Return the entries of a lock file for this interpreter; other programs may have written it.
 
     Of several files of a distribution, the wheel that suits best is taken, else the source.
 

@@ -1,4 +1,4 @@
-"""Parse a requirement for an installer: one requirement, or the URL of one repository.
+"""Parse a requirement for an installer: a requirement, or the URL of a repository.
 
 Nothing is run and nothing is looked up here. The grammar is that of the specification of
 dependency specifiers (PEP 508), read with ``packaging``.
@@ -26,8 +26,8 @@ _WORD: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _NAME: Final = r"[ \t]*[A-Za-z0-9][A-Za-z0-9._-]*[ \t]*(?:\[[^\]]*\])?[ \t]*"
 _NAME_AND_URL: Final = re.compile(_NAME + "@")
 _NAME_AND_VERSION: Final = re.compile(_NAME + r"\(?[ \t]*[<>=!~]")
-# pip splits a line of a file at its blanks, quoted or not, and takes what begins with a dash for
-# options and what begins with # for a comment. packaging writes a quote without escaping it.
+# pip splits a line of a file at its blanks, quoted or not, and takes words with a dash for
+# options and words with # for a comment. packaging writes a quote without escaping it.
 _MARKER_TEXT: Final = re.compile(r"(?:\w[\w.+*,-]*(?: \w[\w.+*,-]*)*)?", re.ASCII)
 _QUOTED: Final = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
@@ -38,16 +38,17 @@ _ARCHIVE: Final = re.compile(
 
 
 def parse_target(requirement: object, index_url: object = None) -> Target:
-    """Return what is asked to be installed, once it is found acceptable.
+    """Return the target of a requirement, if it is acceptable.
 
-    ``requirement`` is one of PEP 508 (``shop-discount[pdf]>=2``, ``shop-discount @ https://…``), or
-    the URL of a repository (``git+https://…@v1``); ``index_url`` the URL of an index, None for the
-    usual one. URLs have ``https``, or ``http`` for this machine; no file is named, since local
-    ones come through the policy's ``find_links``. They may have credentials.
+    ``requirement`` is a PEP 508 requirement (``shop-discount[pdf]>=2``, ``shop-discount @
+    https://…``), or the URL of a repository (``git+https://…@v1``); ``index_url`` the URL of an
+    index, None for the usual one. URLs have ``https``, or ``http`` for this machine; files are
+    refused, because local files come through the policy's ``find_links``. They may have
+    credentials.
 
     Raises RequirementError, which shows none of these, with the field that is at fault:
     ``version`` for the versions asked for, ``url`` for both URLs, ``packagename`` for the rest, a
-    marker that excludes this interpreter included. What the policy says is not asked here.
+    marker that excludes this interpreter included. The policy is not checked here.
     """
     asked = _check_string(requirement)
     index = None if index_url is None else _parse_index(index_url)
@@ -74,7 +75,7 @@ def parse_target(requirement: object, index_url: object = None) -> Target:
 
 
 def _check_string(requirement: object) -> str:
-    """Return a string of one line in ASCII. Raises RequirementError."""
+    """Return a string of a single line in ASCII. Raises RequirementError."""
     if not isinstance(requirement, str):
         kind = type(requirement).__name__
         raise RequirementError("packagename", f"it must be a text, not {kind}; write 'name>=1'")
@@ -109,7 +110,7 @@ def _address(url: str, schemes: tuple[str, ...]) -> Address:
 
 
 def _parse_requirement(text: str) -> Requirement:
-    """Return a requirement that holds here and means the same to whoever reads it again."""
+    """Return a requirement that holds here and has the same meaning when it is parsed again."""
     parsed = _read(text)
     if parsed is None:
         head = text.partition(";")[0]
@@ -128,7 +129,7 @@ def _parse_requirement(text: str) -> Requirement:
         fault += f"'{canonical(parsed.name)}' for a distribution that is called so"
         raise RequirementError("packagename", fault)
     for clause in parsed.specifier:
-        # It would be compared as any text.
+        # It would be compared as a string.
         if clause.operator == "===" and _read(f"x=={clause.version}") is None:
             fault = f"'===' of {parsed.name!r} needs a version by PEP 440; use '=='"
             raise RequirementError("version", fault)
@@ -169,7 +170,7 @@ def _check_marker(parsed: Requirement, text: str) -> None:
 
 
 def _excerpt(text: str) -> str:
-    """Return the beginning of a text in quotes, up to where credentials could follow."""
+    """Return the beginning of a string in quotes, up to where credentials could follow."""
     ends = "[:@?/]" if "@" in text else "[:?]"
     shown = re.split(ends, text[:60], maxsplit=1)[0]
     return repr(shown if shown == text else f"{shown}…")

@@ -19,7 +19,7 @@ from plugreg.records import PluginFailure, Stage
 _FOLDER: Final = f"{os.sep}generations{os.sep}"
 
 _Stamp = tuple[int, int, int] | None
-"""What tells one ``current`` from another, None for none."""
+"""Identifier of the contents of ``current``, or None."""
 
 
 class Serving:
@@ -72,7 +72,7 @@ class Serving:
             self._release()
 
     def close(self) -> None:
-        """Let other processes remove what this one has used."""
+        """Let other processes remove generations that this process has used."""
         self._let_go()
 
     # -- the parts ---------------------------------------------------------------------------
@@ -114,7 +114,7 @@ class Serving:
             os.close(self._held.pop(number))
 
     def _enter(self, number: int) -> None:
-        """Put a generation on ``sys.path``, in the place of the one before it."""
+        """Put a generation on ``sys.path``, in the place of the previous generation."""
         old = [
             index
             for index, entry in enumerate(sys.path)
@@ -143,7 +143,7 @@ class Serving:
                     yield name, int(number), path
 
     def _outdated(self, number: int) -> list[str]:
-        """Return the modules whose distribution is another one in generation *number*."""
+        """Return the modules whose distribution differs in generation *number*."""
         found: defaultdict[int, dict[str, str]] = defaultdict(dict)
         for name, generation, path in self._modules():
             if generation != number:

@@ -1,4 +1,4 @@
-"""Where distributions come from: records of PEP 610, and URLs that give the same again."""
+"""Where distributions come from: records of PEP 610, and URLs that return the same files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def source_of(direct: Mapping[str, Any]) -> str:
 def sha256_of(direct: Mapping[str, Any]) -> str | None:
     """Return the hash of the file in a record of PEP 610, None if it has none."""
     archive = direct.get("archive_info") or {}
-    # Older installers write one hash, with the name of its algorithm.
+    # Older installers write a single hash, with the name of its algorithm.
     algorithm, _, older = (archive.get("hash") or "").partition("=")
     found = (archive.get("hashes") or {}).get("sha256")
     return found or (older if algorithm == "sha256" else None)

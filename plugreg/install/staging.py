@@ -1,4 +1,4 @@
-"""Staging of what the next generation needs, and the plan that describes it; nothing serves yet."""
+"""Staging of the next generation's distributions, and its plan; nothing serves yet."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Content(NamedTuple):
-    """What is in a generation."""
+    """The content of a generation."""
 
     folder: Path
     distributions: Mapping[str, Distribution]
@@ -42,7 +42,7 @@ class Content(NamedTuple):
 
     @classmethod
     def of(cls, generations: Generations, number: int, *, is_rescue: bool = False) -> Content:
-        """Return what is in generation *number*; nothing is in 0.
+        """Return the content of generation *number*; 0 is empty.
 
         Raises InstallError if its lock cannot be read; for a rescue the lock is empty then.
         """
@@ -81,8 +81,8 @@ class Stager:
         group: Entry-point group of the registry's plugins.
         slug_of: Returns the slug of a plugin, None for that of its entry point.
         catalogue: The registry's plugins.
-        plugin_rows: What is stored of plugins.
-        isolate: Whether the environment is that of one isolated plugin, beside which nothing of
+        plugin_rows: The stored rows of plugins.
+        isolate: Whether the environment is that of an isolated plugin, beside which nothing of
             the host's counts.
     """
 
@@ -131,9 +131,9 @@ class Stager:
         *,
         listed: Mapping[str, str] | None = None,
     ) -> Staged:
-        """Resolve targets beside a generation, and stage in *folder* what must be fetched for them.
+        """Resolve targets beside a generation, and stage in *folder* the distributions to fetch.
 
-        What was asked for before keeps its version, but for names in *listed*: these may change
+        Earlier requests keep their versions, except names in *listed*: these may change
         within their requirements; distributions without plugins are accepted then.
         """
         policy, host = self.installer.policy, self.host()
@@ -168,19 +168,19 @@ class Stager:
     def restage(
         self, plan: InstallPlan, content: Content, folder: Path, progress: Progress | None = None
     ) -> Staged:
-        """Stage what a plan describes, as far as *folder* is empty, and judge it again."""
+        """Stage the distributions of a plan if *folder* is empty, and judge it again."""
         pins = tuple(change.pin() for change in plan.changes if change.after is not None)
         refusals = self.installer.policy.of_target(plan.target)
         if pins and not any(folder.iterdir()):
             refusals += self.forbidden(pins, plan.distribution)
             if refusals:
-                # What is said of the target is said of its change once more.
+                # Refusals of the target are repeated for its change.
                 return Staged(replace(plan, refusals=(*dict.fromkeys(refusals),)))
             self.installer.stage(pins, folder, targets=[plan.target], progress=progress)
         return self.judge(replace(plan, refusals=refusals), pins, content, folder)
 
     def forbidden(self, pins: Iterable[Pin], name: str | None = None) -> tuple[Refusal, ...]:
-        """Return what the policy forbids that is known before anything is fetched or built."""
+        """Return the policy's refusals that are known before anything is fetched or built."""
         return self.installer.policy.of_changes([Change.of(pin) for pin in pins], name)
 
     def judge(
@@ -247,7 +247,7 @@ class Stager:
         """Yield the reasons why plugins would take the slugs, and inherit the state, of others.
 
         A slug belongs to the plugin that exists; to the host where it is mandatory; and to the
-        distribution that had it last, while a row of it is stored. A row of a plugin that was never
+        distribution that had it last, while its row is stored. A row of a plugin that was never
         seen is for any distribution. Before the registry is loaded, nothing is known of the host's
         own plugins and of its rules.
         """
@@ -306,7 +306,7 @@ def has_extras(target: Target) -> bool:
 
 
 def suits(target: Target, found: Distribution) -> bool:
-    """Return whether a distribution is what a target asks for; extras and URLs are not known."""
+    """Return whether a distribution satisfies a target; extras and URLs are not known."""
     from packaging.requirements import Requirement
 
     asked = Requirement(target.text)
@@ -316,7 +316,7 @@ def suits(target: Target, found: Distribution) -> bool:
 def asked_for(target: Target, staged: Staged, content: Content) -> Mapping[str, str]:
     """Return the line by which a target is asked for, under the name that it has.
 
-    It is the target's own; for a name alone, the version that is there then. What the host has is
+    It is the target's own; for a bare name, the installed version. A distribution of the host is
     not asked for.
     """
     name = staged.plan.distribution or ""
@@ -329,7 +329,7 @@ def asked_for(target: Target, staged: Staged, content: Content) -> Mapping[str, 
 
 
 def _kept(content: Content, names: set[str | None], listed: Mapping[str, str]) -> Iterator[str]:
-    """Yield requirements of what is not asked for now: exact ones of what was asked for before.
+    """Yield exact requirements of earlier requests that are not requested now.
 
     So are those of distributions that nothing needs, so that their requirements hold too.
     """
@@ -346,7 +346,7 @@ def _kept(content: Content, names: set[str | None], listed: Mapping[str, str]) -
 
 
 def _owner(spec: PluginSpec, known: Mapping[Slug, KnownPlugin]) -> str | None:
-    """Return the distribution of a plugin, or of the one that brings it."""
+    """Return the distribution of a plugin, or of its provider."""
     bringer = None if spec.brought_by is None else known.get(spec.brought_by)
     return spec.distribution if bringer is None else bringer.distribution
 

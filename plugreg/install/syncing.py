@@ -1,4 +1,4 @@
-"""Make an environment what a plugins file, or a lock, says."""
+"""Bring an environment in line with a plugins file or a lock."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from plugreg.install.staging import Staged, suits
 def sync_lines(
     changer: Changer, lines: Mapping[str, str], actor: str | None, progress: Progress | None
 ) -> tuple[InstallReport, ...]:
-    """Install what requirements, by name, ask for and is not there: all at once, or one by one."""
+    """Install the missing distributions of requirements: all at once, or one by one."""
     targets = {name: parse_target(text) for name, text in lines.items()}
-    # What one of them has changed may be what another one waits for.
+    # A change by one of them may be what another needs.
     waiting: list[dict[str, Target]] = [targets]
     reports: dict[str, InstallReport] = {}
     is_first = True
@@ -98,7 +98,7 @@ def _sync_some(
 def sync_locked(
     changer: Changer, path: Path, actor: str | None, progress: Progress | None
 ) -> InstallReport:
-    """Install exactly what a lock has, but for what the host has."""
+    """Install exactly the distributions of a lock, except those of the host."""
     lock = pylock.load(path)
     attempt = Attempt(action="sync", requirement=str(path), actor=actor, progress=progress)
     stager = changer.stager

@@ -1,6 +1,6 @@
 """Parse URLs for an installer strictly, so that no other parser differs.
 
-Several programs read such a URL one after the other (the installer, git, a proxy). What they might
+Several programs read such a URL in turn (the installer, git, a proxy). What they might
 understand differently is refused: RFC 3986 is taken at its word, and not all of it is needed.
 """
 
@@ -40,7 +40,7 @@ _FRAGMENT: Final = re.compile(
 class Address(NamedTuple):
     """The parts of a URL that was found acceptable, without its credentials.
 
-    ``host`` is in lower case and has no brackets; ``port`` is the usual one of the scheme where
+    ``host`` is in lower case and has no brackets; ``port`` is the usual port of the scheme where
     none was given. ``path`` is as it was written, that of a repository without ``@revision``.
     ``egg`` is the name that the fragment claims.
     """
@@ -55,16 +55,16 @@ class Address(NamedTuple):
 
     @property
     def shown_host(self) -> str:
-        """The host as a URL has it, with its port where that is not the usual one."""
+        """The host as in a URL, with its port unless that is the usual port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _usual_port(self.scheme) else f"{host}:{self.port}"
 
 
 class Place(NamedTuple):
-    """A host, or the URLs that begin with one: where installing is allowed from.
+    """A host, or a prefix of URLs, from which installing is allowed.
 
-    ``scheme`` is None for any, ``port`` None for the usual one of the scheme. ``segments`` are
-    what the path of others must begin with.
+    ``scheme`` is None for any, ``port`` None for the usual port of the scheme. ``segments`` are
+    the beginning of permitted paths.
     """
 
     scheme: str | None
@@ -82,14 +82,14 @@ class Place(NamedTuple):
 
 
 def parse_address(url: str, schemes: tuple[str, ...]) -> Address:
-    """Return the parts of a URL that has one of ``schemes``.
+    """Return the parts of a URL with a scheme of ``schemes``.
 
-    Raises ValueError with a sentence on what is wrong, which shows no credentials. The host is not
+    Raises ValueError with a sentence that shows no credentials. The host is not
     looked up: whether its name leads to this machine is not known here.
     """
     # Escapes may be escaped as often as there are characters, and each layer is a pass.
     _require(len(url) <= _LONGEST, f"the URL has more than {_LONGEST} characters")
-    # An installer may take what follows a blank for one more of its options.
+    # An installer may take words after a blank for further options.
     is_plain = url.isprintable() and " " not in url
     _require(is_plain, "a URL may have neither blanks nor control characters")
     given = _SHOWN_SCHEME.match(url)
@@ -152,7 +152,7 @@ def _require(is_right: bool, fault: str) -> None:
 
 
 def _segments(path: str) -> tuple[str, ...]:
-    # The hosts of repositories know one with and without its .git.
+    # The hosts of repositories accept a path with and without .git.
     return tuple(path.rstrip("/").removesuffix(".git").split("/"))
 
 
@@ -197,7 +197,7 @@ def _parse_fragment(fragment: str | None) -> str | None:
 
 
 def _decoded(text: str) -> str:
-    """Return a text without percent-escapes, those of an escaped percent sign included."""
+    """Return a string without percent-escapes, those of an escaped percent sign included."""
     from urllib.parse import unquote
 
     while (once := unquote(text)) != text:

@@ -33,7 +33,7 @@ from plugreg.install.variables import commands_path, variables
 from plugreg.install.work import Work, as_url, line_of, outdated
 
 _OLDEST: Final = "0.13"
-"""The first uv whose RECORD has all that it unpacks, and no more."""
+"""The first uv whose RECORD lists exactly the unpacked files."""
 
 _VERSION: Final = re.compile(r"uv (\d+(?:\.\d+)+)")
 
@@ -64,7 +64,7 @@ _NOT_THERE: Final = re.compile(
 
 
 def _reasons(output: str) -> str:
-    """Return what follows where uv says that it has found no solution, "" where it does not."""
+    """Return the explanation after uv's message that there is no solution, or ""."""
     return _LEAD.sub("", output.partition(_NO_SOLUTION)[2].partition("\n")[2], count=1)
 
 
@@ -84,10 +84,10 @@ class UvInstaller(CommandInstaller):
         environment: Folder for the packages of plugins, beside the host's. Created at the first
             installation.
         policy: Rules for installations. Defaults to ``InstallPolicy()``.
-        plugins_file: File that lists the installed plugins, None without one.
+        plugins_file: File that lists the installed plugins, or None.
         timeout: Seconds that each command may take.
         keep: Number of earlier generations that are kept.
-        lock_timeout: Seconds that a change waits for another one.
+        lock_timeout: Seconds that a change waits for another change.
         uv: Path of the program. Defaults to that of the installed package ``uv``, then to ``uv``
             on the search path.
 
@@ -152,14 +152,14 @@ class UvInstaller(CommandInstaller):
         progress: Progress | None = None,
     ) -> Iterator[Work]:
         with super()._work(targets, folder, progress) as work:
-            # Otherwise uv looks for one in the folders above, where anybody may write.
+            # Otherwise uv searches the parent folders, where anybody may write.
             (work.folder / "uv.toml").touch()
             yield work
 
     def _variables(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
         # A file that is a link to uv's cache would be changed there too, for all environments.
         given = {"UV_LINK_MODE": "copy", "UV_NO_VERIFY_HASHES": "0"}
-        # A build runs the code of others, which what is needed to publish is not for.
+        # A build runs foreign code, which must not see credentials for publishing.
         given |= {"UV_PUBLISH_TOKEN": "", "UV_PUBLISH_PASSWORD": ""}
         if index_url is not None:
             # Others would be looked at first, and a name that they have is not looked for further.
@@ -191,7 +191,7 @@ class UvInstaller(CommandInstaller):
     def _put(self, work: Work, lines: Sequence[str]) -> None:
         options = ["--no-deps", *self._age, "--requirement", work.file("exact.txt", lines)]
         for match in filter(None, map(_NAME_AND_URL.match, lines)):
-            # For uv the file at a URL stays the same; but it may be another one by now.
+            # uv assumes that the file at a URL stays the same; but it may have changed.
             options += ["--reinstall-package", match[1]]
         if lines:
             self._install(work, *options)
@@ -228,7 +228,7 @@ class UvInstaller(CommandInstaller):
             return PythonMismatchError
         if is_alone and _NO_WHEELS.search(reasons):
             return BuildFailedError
-        # What was asked for is not there, which is no conflict.
+        # The requested distribution does not exist, which is not a conflict.
         return InstallError if _NOT_THERE.match(reasons) else kind
 
     @property
@@ -272,7 +272,7 @@ def _installed_uv(host: Mapping[str, Distribution]) -> str | None:
 
 
 def _exact(found: Distribution, lines: Iterable[str]) -> str:
-    """Return the requirement that gives exactly what uv has installed."""
+    """Return the requirement of exactly the distribution that uv has installed."""
     from packaging.requirements import Requirement
 
     text = found.text("direct_url.json")

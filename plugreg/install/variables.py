@@ -72,8 +72,8 @@ def with_netrc(variables: Mapping[str, str], names: Iterable[str], folder: Path)
     """Return variables whose URLs have no credentials: those are in a file that ``NETRC`` names.
 
     ``names`` are those of variables with URLs, apart by blanks. The file is in ``folder``; nobody
-    else may read it. What the user's own one has holds too. A host has one login there, for all
-    its ports: where a URL has another one for it, that stays as it is.
+    else may read it. Entries of the user's own file apply too. A host has a single login there, for
+    all its ports: a URL with another login stays as it is.
     """
     changed, logins = dict(variables), dict[str, tuple[str, str]]()
     for name in names:
@@ -84,7 +84,7 @@ def with_netrc(variables: Mapping[str, str], names: Iterable[str], folder: Path)
         return changed
     path = folder / "netrc"
     path.touch(mode=0o600)
-    # The last one counts where a host stands there twice.
+    # The last entry counts if a host occurs twice.
     lines = [_of_the_user()]
     for host, login in logins.items():
         user, password = (re.sub(r'(["\\])', r"\\\1", part) for part in login)
@@ -103,7 +103,7 @@ def _without_login(word: str, logins: dict[str, tuple[str, str]]) -> str:
     except ValueError:
         return word
     before, _, address = parts.netloc.rpartition("@")
-    # What reads the file takes the host for what is before the first colon.
+    # Readers of the file take the part before the first colon for the host.
     if not before or not host or ":" in host:
         return word
     user, _, password = before.partition(":")

@@ -1,4 +1,4 @@
-"""What the commands of the drivers are given, and what is read of what they have written."""
+"""Arguments of the drivers' commands, and parsing of their output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """Temporary folder, variables and secrets of one call, and the host's distributions.
+    """Temporary folder, variables and secrets of a call, and the host's distributions.
 
     ``target`` is where the program installs.
     """
@@ -113,8 +113,8 @@ def line_of(requirement: Requirement) -> str:
     Its marker is left out, which must hold: programs split it at blanks and look for options.
 
     Raises:
-        InstallError: If it has a URL that no requirement may have, as one with a variable, which
-            programs would replace.
+        InstallError: If it has a URL that no requirement may have, such as one with a variable,
+            which programs would replace.
     """
     if requirement.url:
         try:
@@ -129,7 +129,7 @@ def line_of(requirement: Requirement) -> str:
 
 
 def exact_line(pin: Pin, targets: Sequence[Target]) -> str:
-    """Return the requirement that gives exactly a pin, with its hash if it has one."""
+    """Return the requirement of exactly a pin, with its hash if known."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     text = f"{pin.name}=={pin.version}"
