@@ -51,7 +51,7 @@ def main() -> NoReturn:
 
     if find_spec("click") is None:
         print(
-            "plugreg: the command line needs click and rich, which are not installed; "
+            "plugreg: the command line needs click, which is not installed; "
             'run: pip install "plugreg[cli]"',
             file=sys.stderr,
         )

@@ -14,12 +14,11 @@ import click
 
 from plugreg._support.frozen import NamedTuple
 from plugreg.cli.faults import DIFFERENT, FINE, NO, Fault
-from plugreg.cli.tables import Row, cell, csv_table, plain_table, printable, rich_table
+from plugreg.cli.tables import Row, aligned_table, cell, csv_table, printable
 
 SCHEMA: Final = 1
 """The version of the JSON documents."""
 
-_SLUGS: Final[Mapping[str, str]] = MappingProxyType({"slug": "PLUGIN"})
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -30,8 +29,7 @@ class Answer(NamedTuple):
         key: Name of the rows in the JSON document: ``plugins``, ``failures``, ``processes``,
             ``repairs``, ``generations``, ``changes`` or another plural.
         rows: The rows, of JSON values.
-        columns: Heads of the table by the name of the value; also the fields of CSV. The first
-            is the name of a row.
+        columns: Names of the values in the table and in CSV. The first one is the name of a row.
         code: The exit code.
         fault: Why the command failed, if it did. It may have rows all the same.
         text: Readable text instead of the table.
@@ -43,7 +41,7 @@ class Answer(NamedTuple):
 
     key: str
     rows: Sequence[Row] = ()
-    columns: Mapping[str, str] = _SLUGS
+    columns: Sequence[str] = ("slug",)
     code: int = FINE
     fault: Fault | None = None
     text: str | None = None
@@ -162,27 +160,20 @@ class Output:
             self.complain(answer.fault)
 
     def _print_rows(self, answer: Answer) -> None:
-        names = [*answer.columns]
         if self.format == "count":
             self.print(f"{len(answer.rows)}\n")
         elif self.format == "names":
-            self.print("".join(f"{cell(row.get(names[0]))}\n" for row in answer.rows))
+            self.print("".join(f"{cell(row.get(answer.columns[0]))}\n" for row in answer.rows))
         elif self.format == "csv":
-            self.print(csv_table(answer.rows, names))
+            self.print(csv_table(answer.rows, answer.columns))
         elif answer.text is not None:
             self.print(answer.text)
         elif answer.rows:
-            self._print_table(answer)
+            self.print(aligned_table(answer.rows, answer.columns, self.width, self.style))
         elif answer.empty:
             self.note(answer.empty)
         if answer.verdict and self.format == "table":
             self.print(f"{printable(answer.verdict)}\n")
-
-    def _print_table(self, answer: Answer) -> None:
-        if self.out is not None and self.has_color(self.out):
-            rich_table(answer.rows, answer.columns, self.width, self.out)
-        else:
-            self.print(plain_table(answer.rows, answer.columns, self.width))
 
     def print(self, text: str) -> None:
         """Write a string to standard output. Raises OSError."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 FORMATS: Final = ("table", "json", "csv", "names", "count")
 """Values of ``--format``."""
@@ -34,6 +35,29 @@ COLOURS: Final = MappingProxyType(
 )
 """Colours of words that a cell may be."""
 
+_HEADS: Final = MappingProxyType({"slug": "PLUGIN", "target": "PLUGIN", "kind": "CHANGE"})
+"""Heads of columns that are not named like their value."""
+
+
+def fields_of(record: object, *names: str) -> dict[str, Any]:
+    """Return attributes of a record as JSON values by name.
+
+    Args:
+        record: The record.
+        *names: Names of the attributes.
+    """
+    return {name: _as_json(getattr(record, name)) for name in names}
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    if isinstance(value, float):
+        return round(value, 3)
+    if isinstance(value, (tuple, frozenset)):
+        return sorted(value) if isinstance(value, frozenset) else [*value]
+    return dict(value) if isinstance(value, Mapping) else value
+
 
 def cell(value: object) -> str:
     """Return a value as a table cell, without control characters of a terminal.
@@ -58,8 +82,6 @@ _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
 
 def _clock(text: str) -> str:
     """Return a moment as the time of today, or as an earlier day, where the reader is."""
-    from datetime import datetime
-
     moment = datetime.fromisoformat(text).astimezone()
     is_today = moment.date() == datetime.now().astimezone().date()
     return f"{moment:%H:%M:%S}" if is_today else f"{moment:%Y-%m-%d}"
@@ -110,58 +132,43 @@ def fit(widths: Sequence[int], room: int) -> list[int]:
     return fitted
 
 
-def as_cells(
-    rows: Sequence[Row], columns: Mapping[str, str], width: int
-) -> tuple[list[str], list[list[str]], list[int]]:
-    """Return heads and cells, cut to fit, and the widths of the columns.
+def head_of(name: str) -> str:
+    """Return the head of a column.
+
+    Args:
+        name: Name of the value.
+    """
+    return _HEADS.get(name) or name.replace("_", " ").upper()
+
+
+def _plain(text: str, **_styles: Any) -> str:
+    return text
+
+
+def aligned_table(
+    rows: Sequence[Row], columns: Sequence[str], width: int, style: Callable[..., str] = _plain
+) -> str:
+    """Return rows as an aligned table with heads, whose cells are cut to fit.
 
     Args:
         rows: The rows.
-        columns: Heads by the name of the value.
+        columns: Names of the values.
         width: Columns of the terminal.
+        style: Colours a string, given what `click.style` takes.
     """
-    cells = [[cell(row.get(name)) for name in columns] for row in rows]
-    heads = [*columns.values()]
-    natural = [max(map(width_of, texts)) for texts in zip(heads, *cells, strict=True)]
+    heads = [*map(head_of, columns)]
+    lines = [heads, *([cell(row.get(name)) for name in columns] for row in rows)]
+    natural = [max(map(width_of, texts)) for texts in zip(*lines, strict=True)]
     widths = fit(natural, width - GAP * (len(heads) - 1))
-    cut_cells = [[cut(text, w) for text, w in zip(row, widths, strict=True)] for row in cells]
-    return [cut(head, w) for head, w in zip(heads, widths, strict=True)], cut_cells, widths
-
-
-def plain_table(rows: Sequence[Row], columns: Mapping[str, str], width: int) -> str:
-    """Return rows as an aligned table without colours."""
-    heads, cells, widths = as_cells(rows, columns, width)
-    lines = []
-    for line in (heads, *cells):
-        padded = [text + " " * (w - width_of(text)) for text, w in zip(line, widths, strict=True)]
-        lines.append((" " * GAP).join(padded).rstrip())
-    return "\n".join(lines) + "\n"
-
-
-def rich_table(rows: Sequence[Row], columns: Mapping[str, str], width: int, out: TextIO) -> None:
-    """Write rows as a coloured table to a terminal."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    heads, cells, widths = as_cells(rows, columns, width)
-    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
-    for head, w in zip(heads, widths, strict=True):
-        table.add_column(Text(head), no_wrap=True, min_width=w)
-    for line in cells:
-        table.add_row(*(Text(text, style=COLOURS.get(text, "")) for text in line))
-    # A table of rich is padded behind its last column, too.
-    console = Console(
-        file=out, width=width + GAP, force_terminal=True, color_system="standard", no_color=False
-    )
-    with console.capture() as captured:
-        console.print(table)
-    out.writelines(f"{_without_end(line)}\n" for line in captured.get().splitlines())
-
-
-def _without_end(line: str) -> str:
-    """Return a line without the blanks at its end, some of which have a style."""
-    return re.sub(r"(?: |\x1b\[[0-9;]*m)+$", lambda end: "\x1b[0m" * ("\x1b" in end[0]), line)
+    text = ""
+    for line in lines:
+        shown = ""
+        for value, room in zip(line, widths, strict=True):
+            styles = {"bold": True} if line is heads else {"fg": COLOURS.get(value)}
+            fitting = cut(value, room)
+            shown += style(fitting, **styles) + " " * (room - width_of(fitting) + GAP)
+        text += shown.rstrip() + "\n"
+    return text
 
 
 def _field(value: object) -> str:

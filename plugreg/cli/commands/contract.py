@@ -66,7 +66,7 @@ def diff(session: Session, *, old: str, new: str | None) -> Answer:
     return Answer(
         "changes",
         rows,
-        columns={"level": "LEVEL", "hook": "HOOK", "what": "WHAT", "detail": "DETAIL"},
+        columns=("level", "hook", "what", "detail"),
         code=NO if any(each.level == "major" for each in found) else FINE,
         empty="nothing has changed for plugins",
     )
@@ -102,7 +102,7 @@ def check(session: Session, *, targets: tuple[str, ...], contract_file: str | No
     return Answer(
         "findings",
         rows,
-        columns={"target": "PLUGIN", "code": "CODE", "where": "WHERE", "message": "MESSAGE"},
+        columns=("target", "code", "where", "message"),
         code=FINE if all(report.ok for report in reports) else NO,
         empty="" if installed is not None else "nothing is wrong",
         verdict="" if installed is None else str(installed),

@@ -23,7 +23,6 @@ from plugreg.settings.view import SettingsView
 MASK: Final = "***"
 
 Row = dict[str, Any]
-_HEADS: Final = ("slug", "what", "key", "before", "after")
 
 
 @command(
@@ -78,7 +77,7 @@ def _answer(rows: list[Row], *, is_plan: bool) -> Answer:
     return Answer(
         "changes",
         rows,
-        columns={name: "PLUGIN" if name == "slug" else name.upper() for name in _HEADS},
+        columns=("slug", "what", "key", "before", "after"),
         code=DIFFERENT if rows and is_plan else FINE,
         is_difference=is_plan,
         verdict=_count(rows, "to make" if is_plan else "made"),
@@ -266,13 +265,12 @@ def export(session: Session, file: str | None) -> Answer:
         plugins[slug] = table
     text = write_text(plugins)
     rows = [{"slug": slug, **json.loads(json.dumps(table))} for slug, table in plugins.items()]
-    columns = {"slug": "PLUGIN", "active": "ACTIVE", "requirement": "REQUIREMENT"}
     if file not in (None, "-"):
         from pathlib import Path
 
         Path(str(file)).write_text(text, encoding="utf-8")
         text = f"{file}\n"
-    return Answer("plugins", rows, columns=columns, text=text)
+    return Answer("plugins", rows, columns=("slug", "active", "requirement"), text=text)
 
 
 def _exported(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
+from types import MappingProxyType
 from typing import Any, Final
 
 import click
@@ -17,13 +18,15 @@ from plugreg.cli.hosts import is_safe_mode_asked
 from plugreg.cli.output import Answer
 from plugreg.cli.overview import look
 from plugreg.cli.session import Session
-from plugreg.cli.tables import printable
+from plugreg.cli.tables import fields_of, printable
 from plugreg.registry import PluginRegistry
-from plugreg.repairs import Repair
-from plugreg.repairs.codes import SAFE_MODE
+from plugreg.repairs import Repair, RepairAction
+from plugreg.repairs.codes import SAFE_MODE, Severity
 from plugreg.storage import Storage
 
-_SIGNS: Final = (("error", "✗", "red"), ("warning", "!", "yellow"), ("info", "·", "bright_black"))
+_SIGNS: Final = MappingProxyType(
+    {"error": ("✗", "red"), "warning": ("!", "yellow"), "info": ("·", "bright_black")}
+)
 
 
 @command("doctor", "plugreg doctor\nplugreg doctor --probe --json")
@@ -38,20 +41,21 @@ def doctor(session: Session, *, probe: bool) -> Answer:
     registry = session.registry
     if probe:
         _probe_what_serves_nowhere(session, registry)
-    rows = [_row(repair) for repair in registry.repairs() if _counts(repair)]
-    rows += [*_store_rows(session), *_environment_rows(session.storage)]
+    repairs = [repair for repair in registry.repairs() if _counts(repair)]
+    repairs += [*_find_damaged(session), *_find_unwritable(session.storage)]
     if probe:
-        rows += list(_probe_rows(registry, {row["slug"] for row in rows}))
-    order = [name for name, _, _ in _SIGNS]
-    rows.sort(key=lambda row: order.index(row["severity"]))
-    counts = {name: sum(row["severity"] == name for row in rows) for name in order}
+        known = {repair.slug for repair in repairs}
+        repairs += [repair for repair in _find_probed(registry) if repair.slug not in known]
+    order = [*_SIGNS]
+    repairs.sort(key=lambda repair: order.index(repair.severity))
+    counts = {name: sum(repair.severity == name for repair in repairs) for name in order}
     found = ", ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in counts.items() if n)
     return Answer(
         "repairs",
-        rows,
-        columns={"code": "CODE", "severity": "SEVERITY", "slug": "PLUGIN", "text": "TEXT"},
+        [*map(_row, repairs)],
+        columns=("code", "severity", "slug", "text"),
         code=NO if counts["error"] else FINE,
-        text="".join(_lines(session, row) for row in rows),
+        text="".join(_lines(session, repair) for repair in repairs),
         verdict=found or "ok: nothing is wrong",
     )
 
@@ -62,73 +66,47 @@ def _counts(repair: Repair) -> bool:
 
 
 def _row(repair: Repair) -> dict[str, Any]:
-    return {
-        "code": repair.code,
-        "severity": repair.severity,
-        "slug": repair.slug,
-        "title": repair.title,
-        "text": repair.text,
-        "actions": [
-            {
-                "name": action.name,
-                "label": action.label,
-                "command": action.command or None,
-                "url": action.url or None,
-            }
-            for action in repair.actions
-        ],
-    }
+    actions = [fields_of(action, "name", "label", "command", "url") for action in repair.actions]
+    return {**fields_of(repair, "code", "severity", "slug", "title", "text"), "actions": actions}
 
 
-def _store_rows(session: Session) -> list[dict[str, Any]]:
-    """Return a row for each damaged row of the store that is no plugin's."""
+def _repair(
+    code: str, severity: Severity, title: str, text: str, action: RepairAction, *, slug: str = ""
+) -> Repair:
+    """Return what this command finds beside the repairs of a registry, which have a code P…."""
+    return Repair(
+        code=code, severity=severity, slug=slug or None, title=title, text=text, actions=(action,)
+    )
+
+
+def _find_damaged(session: Session) -> Iterator[Repair]:
+    """Yield a repair for each damaged row of the store that is no plugin's."""
     known = {(error.table, error.key) for error in session.registry.damaged}
-    rows = []
     for error in damaged_rows(session.storage):
-        if (error.table, error.key) in known:
-            continue
-        action = {
-            "name": "set-aside",
-            "label": f"Set {address_of(error)} aside",
-            "command": f"plugreg store repair --set-aside {quote(address_of(error))}",
-            "url": None,
-        }
-        rows.append(
-            {
-                "code": "store",
-                "severity": "error",
-                "slug": "",
-                "title": "A row of the store is damaged",
-                "text": str(error),
-                "actions": [action],
-            }
-        )
-    return rows
+        if (error.table, error.key) not in known:
+            address = address_of(error)
+            action = RepairAction(
+                name="set-aside",
+                label=f"Set {address} aside",
+                command=f"plugreg store repair --set-aside {quote(address)}",
+            )
+            yield _repair("store", "error", "A row of the store is damaged", str(error), action)
 
 
-def _environment_rows(storage: Storage) -> Iterator[dict[str, Any]]:
-    """Yield a row for a store that this user may read, and not write."""
+def _find_unwritable(storage: Storage) -> Iterator[Repair]:
+    """Yield a repair for a store that this user may read, and not write."""
     path: Path | None = getattr(storage, "path", None)
     if path is None or os.name != "posix":
         return
     for place in (path, path.parent):
         if place.exists() and not os.access(place, os.W_OK):
             text = f"{str(place)!r} cannot be written by this user, so that no change is stored"
-            yield {
-                "code": "environment",
-                "severity": "warning",
-                "slug": "",
-                "title": "The store cannot be written",
-                "text": text,
-                "actions": [
-                    {
-                        "name": "chown",
-                        "label": "Give it to this user",
-                        "command": f"chown {os.geteuid()} {quote(str(place))}",
-                        "url": None,
-                    }
-                ],
-            }
+            action = RepairAction(
+                name="chown",
+                label="Give it to this user",
+                command=f"chown {os.geteuid()} {quote(str(place))}",
+            )
+            yield _repair("environment", "warning", "The store cannot be written", text, action)
 
 
 def _probe_what_serves_nowhere(session: Session, registry: PluginRegistry) -> None:
@@ -139,40 +117,27 @@ def _probe_what_serves_nowhere(session: Session, registry: PluginRegistry) -> No
             registry.probe(slug)
 
 
-def _probe_rows(registry: PluginRegistry, known: set[str]) -> list[dict[str, Any]]:
-    rows = []
+def _find_probed(registry: PluginRegistry) -> Iterator[Repair]:
+    """Yield a repair for each wanted plugin that its last probe could not load."""
     for slug, record in registry.plugins.items():
         report = registry.probed(slug) if record.wanted else None
-        if report is None or report.outcome == "ok" or slug in known:
-            continue
-        action = {
-            "name": "deactivate",
-            "label": f"Deactivate {slug}",
-            "command": f"plugreg deactivate {slug}",
-            "url": None,
-        }
-        rows.append(
-            {
-                "code": "probe",
-                "severity": "error",
-                "slug": slug,
-                "title": "A probe of the plugin failed",
-                "text": f"{slug!r} ended its probe with {report.outcome}: {report.detail}",
-                "actions": [action],
-            }
-        )
-    return rows
+        if report is not None and report.outcome != "ok":
+            action = RepairAction(
+                name="deactivate", label=f"Deactivate {slug}", command=f"plugreg deactivate {slug}"
+            )
+            text = f"{slug!r} ended its probe with {report.outcome}: {report.detail}"
+            yield _repair("probe", "error", "A probe of the plugin failed", text, action, slug=slug)
 
 
-def _lines(session: Session, row: dict[str, Any]) -> str:
+def _lines(session: Session, repair: Repair) -> str:
     """Return a line for a problem, and a line for each remedy."""
-    _, sign, colour = next(signed for signed in _SIGNS if signed[0] == row["severity"])
-    slug = row["slug"] or ""
-    named = row["text"] if slug in row["text"] else f"{slug}: {row['text']}"
-    head = f"{session.output.style(sign, fg=colour)} {row['code']} {printable(named)}\n"
-    commands = [action["command"] for action in row["actions"] if action["command"]]
+    sign, colour = _SIGNS[repair.severity]
+    slug, text = repair.slug or "", repair.text
+    named = text if slug in text else f"{slug}: {text}"
+    head = f"{session.output.style(sign, fg=colour)} {repair.code} {printable(named)}\n"
+    commands = [action.command for action in repair.actions if action.command]
     lines = [
         session.command + line.removeprefix("plugreg") if line.startswith("plugreg ") else line
         for line in commands
-    ] or [f"see {action['url']} in the documentation" for action in row["actions"] if action["url"]]
+    ] or [f"see {action.url} in the documentation" for action in repair.actions if action.url]
     return head + "".join(f"      {printable(line)}\n" for line in lines)

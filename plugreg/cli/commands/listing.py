@@ -12,7 +12,7 @@ from plugreg.cli.faults import Fault, usage
 from plugreg.cli.output import Answer
 from plugreg.cli.overview import UNKNOWN, look, setting_row
 from plugreg.cli.session import Session
-from plugreg.cli.tables import Row, cell
+from plugreg.cli.tables import Row, cell, fields_of
 from plugreg.exceptions import RecordCorruptError
 from plugreg.records import PluginState
 from plugreg.registry import PluginRegistry
@@ -78,7 +78,7 @@ def list_(
     return Answer(
         "plugins",
         rows,
-        columns={name: _head(name) for name in names},
+        columns=names,
         fault=damage(session),
         empty="no plugin fits" if overview.records else "there are no plugins",
     )
@@ -95,10 +95,6 @@ def _parse_fields(fields: str | None) -> tuple[str, ...]:
 def _check_field(option: str, name: str) -> None:
     if name not in FIELDS:
         raise usage(f"{option}: there is no field {name!r}", f"there are: {', '.join(FIELDS)}")
-
-
-def _head(name: str) -> str:
-    return "PLUGIN" if name == "slug" else name.upper()
 
 
 def _sorted(rows: Sequence[Row], sort: str) -> list[Row]:
@@ -146,11 +142,7 @@ def describe(registry: PluginRegistry, slug: str) -> dict[str, Any]:
     probed, view = registry.probed(slug), registry.config.offline_settings(slug)
     return {
         **overview.row(slug),
-        "description": record.description,
-        "author": record.author,
-        "license": record.license,
-        "website": record.website,
-        "module": record.module,
+        **fields_of(record, "description", "author", "license", "website", "module"),
         "path": None if record.path is None else str(record.path),
         "builtin": record.is_builtin,
         "sample": record.is_sample,
@@ -158,19 +150,12 @@ def describe(registry: PluginRegistry, slug: str) -> dict[str, Any]:
         "requires": overview.needs(slug),
         "required_by": overview.needed_by([slug]),
         "processes": [
-            {"name": process.name, "pid": process.pid, "host": process.host}
-            for process in overview.serving(slug)
+            fields_of(process, "name", "pid", "host") for process in overview.serving(slug)
         ],
         "hooks": list(probed.hooks) if probed else None,
         "settings": [setting_row(view, key) for key in view.definitions],
         "errors": [
-            {
-                "stage": str(failure.stage),
-                "message": failure.message,
-                "count": failure.count,
-                "last_seen": failure.last_seen.isoformat(timespec="seconds"),
-                "process": failure.process,
-            }
+            fields_of(failure, "stage", "message", "count", "last_seen", "process")
             for failure in overview.failures.get(slug, ())
         ],
         "probed": probed.at.isoformat(timespec="seconds") if probed else None,
@@ -190,15 +175,8 @@ def _audit(registry: PluginRegistry, distribution: str | None) -> list[Row]:
     except RecordCorruptError:
         return []
     own = [entry for entry in entries if entry.distribution == distribution]
-    return [
-        {
-            "when": entry.when.isoformat(timespec="seconds"),
-            "actor": entry.actor,
-            "action": entry.action,
-            "outcome": entry.outcome,
-        }
-        for entry in own[-_MOST_ENTRIES:]
-    ]
+    names = ("when", "actor", "action", "outcome")
+    return [fields_of(entry, *names) for entry in own[-_MOST_ENTRIES:]]
 
 
 def _lines(details: Row) -> Iterator[str]:

@@ -84,7 +84,7 @@ def new(
     return Answer(
         "files",
         [{"file": each.path, "action": each.action} for each in written],
-        columns={"file": "FILE", "action": "ACTION"},
+        columns=("file", "action"),
         code=NO if conflicts else FINE,
         text=_text(written, place, update=update),
         more={"folder": str(place), "slug": plugin.slug},

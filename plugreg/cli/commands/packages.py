@@ -12,20 +12,15 @@ from plugreg.cli.command import command, consent_option, pass_session, slug_argu
 from plugreg.cli.faults import FINE, NO, REFUSED, CommandError, Fault, refused, usage
 from plugreg.cli.output import Answer
 from plugreg.cli.session import Session
-from plugreg.cli.tables import plain_table
+from plugreg.cli.tables import aligned_table, fields_of
 from plugreg.exceptions import PluginMandatoryError
 
 if TYPE_CHECKING:
     from plugreg.install import Change, InstallPlan, InstallReport, Packages
     from plugreg.records import PluginRecord
 
-_CHANGES = (
-    ("name", "NAME"),
-    ("kind", "CHANGE"),
-    ("before", "FROM"),
-    ("after", "TO"),
-    ("source", "SOURCE"),
-)
+_CHANGES = ("name", "kind", "before", "after", "source")
+_REPORTED = ("distribution", "version", "result", "plugins")
 
 _INDEX = click.option("--index-url", metavar="URL", help="Index in place of the configured one.")
 
@@ -42,16 +37,7 @@ def _packages(session: Session) -> Packages:
 
 
 def _row(change: Change) -> dict[str, Any]:
-    return {
-        "name": change.name,
-        "kind": change.kind,
-        "before": change.before,
-        "after": change.after,
-        "source": change.source,
-        "sha256": change.sha256,
-        "size": change.size,
-        "plugins": list(change.plugins),
-    }
+    return fields_of(change, *_CHANGES, "sha256", "size", "plugins")
 
 
 def _refusal(plan: InstallPlan) -> Fault | None:
@@ -64,7 +50,7 @@ def _refusal(plan: InstallPlan) -> Fault | None:
 def _show(session: Session, changes: Sequence[Change]) -> None:
     """Show the changes before the question."""
     rows = [_row(change) for change in changes]
-    for line in plain_table(rows, dict(_CHANGES), session.output.width).splitlines():
+    for line in aligned_table(rows, _CHANGES, session.output.width).splitlines():
         session.output.note(line)
 
 
@@ -72,20 +58,9 @@ def _reported(report: InstallReport, action: str) -> dict[str, Any]:
     return {
         "result": action if report.success else "failed",
         "ok": report.success,
-        "distribution": report.distribution,
-        "version": report.version,
-        "plugins": list(report.plugins),
-        "reasons": list(report.reasons),
+        **fields_of(report, "distribution", "version", "plugins", "reasons"),
         "changes": [] if report.plan is None else [_row(c) for c in report.plan.changes],
     }
-
-
-_REPORTED = (
-    ("distribution", "DISTRIBUTION"),
-    ("version", "VERSION"),
-    ("result", "RESULT"),
-    ("plugins", "PLUGINS"),
-)
 
 
 @command("plan", "plugreg plan 'shop-discount>=2'")
@@ -95,11 +70,11 @@ _REPORTED = (
 def plan(session: Session, requirement: str, *, index_url: str | None) -> Answer:
     """Show the changes of an installation and refusals of the policy. Nothing is changed."""
     found = _packages(session).plan(requirement, index_url=index_url)
-    refusals = [{"rule": refusal.rule, "reason": refusal.reason} for refusal in found.refusals]
+    refusals = [fields_of(refusal, "rule", "reason") for refusal in found.refusals]
     return Answer(
         "changes",
         [_row(change) for change in found.changes],
-        columns=dict(_CHANGES),
+        columns=_CHANGES,
         fault=_refusal(found),
         empty="nothing would change",
         more={"distribution": found.distribution, "refusals": refusals},
@@ -131,7 +106,7 @@ def _install(
         found = packages.plan(requirement, index_url=index_url)
         fault = _refusal(found)
         if fault is not None:
-            return Answer("changes", rows, columns=dict(_REPORTED), fault=fault)
+            return Answer("changes", rows, columns=_REPORTED, fault=fault)
         if found.changes:
             _show(session, found.changes)
             session.confirm("Install this?")
@@ -139,7 +114,7 @@ def _install(
             found, actor=session.actor, progress=session.output.note, keep_broken=keep_broken
         )
         rows.append(_reported(report, "installed" if found.changes else "is there already"))
-    return Answer("changes", rows, columns=dict(_REPORTED), code=_code(rows))
+    return Answer("changes", rows, columns=_REPORTED, code=_code(rows))
 
 
 def install_all(session: Session, requirements: Sequence[str]) -> None:
@@ -181,8 +156,8 @@ def uninstall(session: Session, slug: str, *, keep_config: bool, dependencies: b
     return Answer(
         "changes",
         [_row(change) for change in report.changes],
-        columns=dict(_CHANGES),
-        more={"distribution": report.distribution, "plugins": list(report.plugins)},
+        columns=_CHANGES,
+        more=fields_of(report, "distribution", "plugins"),
     )
 
 
@@ -243,9 +218,7 @@ def sync(session: Session, *, locked: str | None) -> Answer:
     session.confirm(f"Install {what}?")
     reports = packages.sync(locked=locked, actor=session.actor, progress=session.output.note)
     rows = [_reported(report, "installed") for report in reports]
-    return Answer(
-        "changes", rows, columns=dict(_REPORTED), code=_code(rows), empty="all of it is there"
-    )
+    return Answer("changes", rows, columns=_REPORTED, code=_code(rows), empty="all of it is there")
 
 
 def _show_listed(session: Session, packages: Packages) -> None:
@@ -287,7 +260,7 @@ def _show_difference(session: Session, before: Mapping[str, str], after: Mapping
 def lock(session: Session, path: str | None) -> Answer:
     """Write the installed distributions as a pylock.toml (PEP 751)."""
     written = str(_packages(session).lock(path))
-    return Answer("files", [{"path": written}], columns={"path": "PATH"}, text=f"{written}\n")
+    return Answer("files", [{"path": written}], columns=("path",), text=f"{written}\n")
 
 
 @command("rollback", "plugreg rollback\nplugreg rollback 3 --yes")
@@ -315,20 +288,9 @@ def generations(session: Session) -> Answer:
 
 
 def _generations(packages: Packages) -> Answer:
-    rows = [
-        {
-            "number": found.number,
-            "serving": found.serving,
-            "created": found.created.isoformat(timespec="seconds") if found.created else None,
-            "plugins": list(found.plugins),
-            "distributions": dict(found.distributions),
-        }
-        for found in packages.generations()
-    ]
-    heads = ("number", "serving", "created", "plugins", "distributions")
-    return Answer(
-        "generations", rows, columns={n: n.upper() for n in heads}, empty="nothing is installed"
-    )
+    names = ("number", "serving", "created", "plugins", "distributions")
+    rows = [fields_of(found, *names) for found in packages.generations()]
+    return Answer("generations", rows, columns=names, empty="nothing is installed")
 
 
 @command("outdated", "plugreg outdated\nplugreg outdated --no-ask --json")
@@ -336,21 +298,12 @@ def _generations(packages: Packages) -> Answer:
 @pass_session
 def outdated(session: Session, *, no_ask: bool) -> Answer:
     """Ask the index for later releases of the installed distributions."""
+    names = ("distribution", "installed", "latest", "yanked")
     rows = [
-        {
-            "distribution": found.distribution,
-            "installed": found.installed,
-            "latest": found.latest,
-            "yanked": found.yanked,
-            "plugins": list(found.slugs),
-            "asked": found.asked.isoformat(timespec="seconds"),
-        }
+        {**fields_of(found, *names, "asked"), "plugins": list(found.slugs)}
         for found in _packages(session).outdated(ask=not no_ask)
     ]
-    heads = ("distribution", "installed", "latest", "yanked", "plugins")
-    return Answer(
-        "outdated", rows, columns={n: n.upper() for n in heads}, empty="everything is up to date"
-    )
+    return Answer("outdated", rows, columns=(*names, "plugins"), empty="everything is up to date")
 
 
 @command("audit", "plugreg audit --limit 20")
@@ -360,20 +313,9 @@ def audit(session: Session, *, limit: int | None) -> Answer:
     """List installations and removals, with actor and result."""
     from plugreg.install.audit import Audit
 
+    names = ("when", "actor", "action", "requirement", "outcome")
     rows = [
-        {
-            "when": entry.when.isoformat(timespec="seconds"),
-            "actor": entry.actor,
-            "action": entry.action,
-            "requirement": entry.requirement,
-            "outcome": entry.outcome,
-            "reasons": list(entry.reasons),
-            "changes": [_row(change) for change in entry.changes],
-            "seconds": round(entry.seconds, 3),
-        }
+        {**fields_of(entry, *names, "reasons", "seconds"), "changes": [*map(_row, entry.changes)]}
         for entry in Audit(session.registry.storage).entries(limit)
     ]
-    heads = ("when", "actor", "action", "requirement", "outcome")
-    return Answer(
-        "audit", rows, columns={n: n.upper() for n in heads}, empty="nothing was recorded"
-    )
+    return Answer("audit", rows, columns=names, empty="nothing was recorded")

@@ -19,7 +19,7 @@ from plugreg.settings.view import SettingsView
 
 ACTIONS: Final = ("list", "get", "set", "unset", "schema")
 MASK: Final = "***"
-_HEADS: Final = ("key", "value", "layer", "locked", "type", "name")
+_COLUMNS: Final = ("key", "value", "layer", "locked", "type", "name")
 
 
 @command(
@@ -131,7 +131,7 @@ def _list(view: SettingsView) -> Answer:
     return Answer(
         "settings",
         rows,
-        columns={name: name.upper() for name in _HEADS},
+        columns=_COLUMNS,
         empty="no setting is known",
     )
 
@@ -139,15 +139,14 @@ def _list(view: SettingsView) -> Answer:
 def _get(view: SettingsView, key: str) -> Answer:
     _check_name(view, key)
     row = setting_row(view, key.upper())
-    columns = {name: name.upper() for name in _HEADS}
-    return Answer("settings", [row], columns=columns, text=f"{row['value']}\n")
+    return Answer("settings", [row], columns=_COLUMNS, text=f"{row['value']}\n")
 
 
 def _schema(view: SettingsView) -> Answer:
     schema = view.schema()
     rows = [setting_row(view, key) for key in view.definitions]
     text = json.dumps(schema, indent=2) + "\n"
-    return Answer("settings", rows, columns={"key": "KEY"}, text=text, more={"json_schema": schema})
+    return Answer("settings", rows, columns=("key",), text=text, more={"json_schema": schema})
 
 
 def _write(view: SettingsView, slug: str, values: dict[str, str], done: str) -> Answer:
@@ -163,5 +162,4 @@ def _write(view: SettingsView, slug: str, values: dict[str, str], done: str) -> 
         view.set(key, value)
     rows = [{"slug": slug, "result": done, **setting_row(view, key.upper())} for key in values]
     text = "".join(f"{slug}: {row['key']} {done}\n" for row in rows)
-    columns = {"slug": "PLUGIN", "key": "KEY", "value": "VALUE", "layer": "LAYER"}
-    return Answer("changes", rows, columns=columns, text=text)
+    return Answer("changes", rows, columns=("slug", "key", "value", "layer"), text=text)

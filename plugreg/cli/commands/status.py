@@ -14,10 +14,8 @@ from plugreg.cli.faults import FINE, NO, usage
 from plugreg.cli.output import Answer
 from plugreg.cli.overview import Overview, look
 from plugreg.cli.session import Session
-from plugreg.cli.tables import printable
+from plugreg.cli.tables import fields_of, printable
 from plugreg.records import ProcessFailure, Stage
-
-_SHOWN: Final = ("slug", "version", "state", "serves", "why")
 
 
 @command("status", "plugreg status\nplugreg status --check && echo all serve")
@@ -47,7 +45,7 @@ def status(session: Session, *, check: bool) -> Answer:
     return Answer(
         "plugins",
         [overview.row(slug) for slug in lacking],
-        columns={name: "PLUGIN" if name == "slug" else name.upper() for name in _SHOWN},
+        columns=("slug", "version", "state", "serves", "why"),
         code=NO if check and lacking else FINE,
         fault=damage(session),
         verdict=verdict,
@@ -97,35 +95,17 @@ def errors(
     return Answer(
         "failures",
         rows,
-        columns={
-            "slug": "PLUGIN",
-            "stage": "STAGE",
-            "count": "COUNT",
-            "last_seen": "LAST SEEN",
-            "process": "PROCESS",
-            "message": "MESSAGE",
-        },
+        columns=("slug", "stage", "count", "last_seen", "process", "message"),
         text=text,
         empty="no failures",
     )
 
 
 def _failure_row(failure: ProcessFailure, *, traceback: bool) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "slug": failure.slug,
-        "stage": str(failure.stage),
-        "subject": failure.subject,
-        "message": failure.message,
-        "exception_type": failure.exception_type,
-        "count": failure.count,
-        "first_seen": failure.first_seen.isoformat(timespec="seconds"),
-        "last_seen": failure.last_seen.isoformat(timespec="seconds"),
-        "process": failure.process,
-        "pid": failure.pid,
-        "host": failure.host,
-        "running": failure.is_running,
-    }
-    return {**row, "traceback": failure.traceback} if traceback else row
+    own = ("slug", "stage", "subject", "message", "exception_type", "count")
+    seen = ("first_seen", "last_seen", "process", "pid", "host")
+    more = ("traceback",) if traceback else ()
+    return {**fields_of(failure, *own, *seen, *more), "running": failure.is_running}
 
 
 def _with_traceback(row: dict[str, Any]) -> str:
@@ -164,23 +144,7 @@ def processes(session: Session) -> Answer:
     A process is heard if it was given a name, watches the store, or answers requests, and is not
     in safe mode.
     """
+    names = ("name", "pid", "host", "active", "errors", "seen")
     found = session.registry.shared.processes()[1:]
-    rows = [
-        {
-            "name": process.name,
-            "pid": process.pid,
-            "host": process.host,
-            "generation": process.generation,
-            "active": list(process.active),
-            "errors": process.errors,
-            "seen": process.seen.isoformat(timespec="seconds"),
-        }
-        for process in found
-    ]
-    heads = ("name", "pid", "host", "active", "errors", "seen")
-    return Answer(
-        "processes",
-        rows,
-        columns={name: name.upper() for name in heads},
-        empty="no live process is heard",
-    )
+    rows = [fields_of(process, *names, "generation") for process in found]
+    return Answer("processes", rows, columns=names, empty="no live process is heard")

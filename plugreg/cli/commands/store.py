@@ -84,7 +84,7 @@ def check(session: Session) -> Answer:
     return Answer(
         "rows",
         rows,
-        columns={"row": "ROW", "reason": "REASON"},
+        columns=("row", "reason"),
         code=NO if rows else FINE,
         verdict=(
             f"{len(rows)} damaged; set one aside: {rows[0]['command']}"
@@ -121,7 +121,7 @@ def repair(session: Session, keys: tuple[str, ...]) -> Answer:
             _set_aside(transaction, damaged[key], storage.revision())
     rows = [{"row": key, "ok": True, "result": "set aside"} for key in keys]
     text = "".join(f"{key}: set aside\n" for key in keys)
-    return Answer("changes", rows, columns={"row": "ROW", "result": "RESULT"}, text=text)
+    return Answer("changes", rows, columns=("row", "result"), text=text)
 
 
 def _set_aside(transaction: Transaction, error: RecordCorruptError, revision: int) -> None:
@@ -165,7 +165,7 @@ def copy(session: Session, url: str, *, replace: bool) -> Answer:
         rows = _tables(target)
     finally:
         target.close()
-    return Answer("tables", rows, columns={"table": "TABLE", "rows": "ROWS"})
+    return Answer("tables", rows, columns=("table", "rows"))
 
 
 def _check_empty(storage: Storage, *, replace: bool) -> None:
@@ -202,7 +202,7 @@ def export(session: Session, file: str | None, *, secrets: bool) -> Answer:
         # It may have been there before, for others to read.
         path.chmod(0o600)
     path.write_text(text, encoding="utf-8")
-    return Answer("files", [{"path": file}], columns={"path": "PATH"}, text=f"{file}\n")
+    return Answer("files", [{"path": file}], columns=("path",), text=f"{file}\n")
 
 
 @store.command("import", examples="plugreg store import backup.json --replace")
@@ -226,7 +226,7 @@ def import_(session: Session, file: str, *, replace: bool) -> Answer:
     return Answer(
         "tables",
         _tables(session.storage),
-        columns={"table": "TABLE", "rows": "ROWS"},
+        columns=("table", "rows"),
         more={"skipped": [f"{table}:{key}" for table, key in skipped]},
         verdict=f"{len(skipped)} protected values were left out, and stay" if skipped else "",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -13,12 +13,10 @@ from plugreg.cli.faults import FINE, NO, UNKNOWN, Fault, usage
 from plugreg.cli.output import Answer
 from plugreg.cli.overview import look
 from plugreg.cli.session import Session
-from plugreg.cli.tables import printable
+from plugreg.cli.tables import fields_of, printable
 from plugreg.exceptions import PluginRequiredError, PlugregError
 from plugreg.records import PluginState
 from plugreg.registry import PluginRegistry
-
-_TOP: Final = (("slug", "PLUGIN"), ("result", "RESULT"), ("message", "MESSAGE"))
 
 Change = Callable[[str], tuple[str, str]]
 """Changes a plugin; returns the result in a word, and a message."""
@@ -56,7 +54,7 @@ def change_each(session: Session, slugs: Iterable[str], change: Change, done: st
     return Answer(
         "changes",
         rows,
-        columns=dict(_TOP),
+        columns=("slug", "result", "message"),
         fault=fault,
         text="".join(map(_line, rows if len(rows) > 1 or not faults else ())),
         verdict=f"{len(rows) - len(faults)} of {len(rows)} {done}" if len(rows) != 1 else "",
@@ -271,7 +269,7 @@ def reload(session: Session) -> Answer:
     return Answer(
         "changes",
         [{"ok": True, "result": "reload", "processes": heard}],
-        columns={"result": "RESULT", "processes": "PROCESSES"},
+        columns=("result", "processes"),
         text=f"asked all processes to reload; {heard} are heard\n",
     )
 
@@ -288,28 +286,16 @@ def probe(session: Session, slugs: tuple[str, ...], *, timeout: float) -> Answer
     registry = session.registry
     rows: list[dict[str, Any]] = []
     faults: list[Fault] = []
+    shown = ("slug", "outcome", "seconds", "detail")
+    more = ("version", "hooks", "warnings", "stdout", "stderr")
     for slug in dict.fromkeys(slugs):
         try:
             report = registry.probe(slug, timeout)
         except PlugregError as error:
             faults.append(session.fault_of(error))
             continue
-        rows.append(
-            {
-                "slug": slug,
-                "version": report.version,
-                "outcome": str(report.outcome),
-                "seconds": round(report.seconds, 3),
-                "detail": report.detail,
-                "mixins": sorted(report.mixins),
-                "hooks": list(report.hooks),
-                "settings": list(report.settings),
-                "warnings": list(report.warnings),
-                "stdout": report.stdout,
-                "stderr": report.stderr,
-            }
-        )
-    heads = ("slug", "outcome", "seconds", "detail")
+        names = {"mixins": sorted(report.mixins), "settings": list(report.settings)}
+        rows.append({**fields_of(report, *shown, *more), **names})
     is_fine = all(row["outcome"] == "ok" for row in rows)
     if len(rows) == 1 and rows[0]["stderr"]:
         for line in rows[0]["stderr"].splitlines():
@@ -317,7 +303,7 @@ def probe(session: Session, slugs: tuple[str, ...], *, timeout: float) -> Answer
     return Answer(
         "plugins",
         rows,
-        columns={name: "PLUGIN" if name == "slug" else name.upper() for name in heads},
+        columns=shown,
         code=faults[0].exit_code if faults else FINE if is_fine else NO,
         fault=faults[0] if faults else None,
     )
