@@ -95,40 +95,29 @@ def common_options(
         hidden: Whether the help leaves them out.
         formats: Values of ``--format``; unusual formats are shown in the help.
     """
+    known = {"type": click.Choice(formats), "hidden": hidden and formats is FORMATS}
+    colors = {"type": click.Choice(("auto", "always", "never")), "hidden": hidden}
+    flag = {"is_flag": True, "hidden": hidden}
     return [
-        click.Option(
-            ["--json", "json"],
-            is_flag=True,
-            expose_value=False,
-            hidden=hidden,
-            callback=_keep_json,
-            help="Write one JSON document; the same as --format json.",
+        session_option("--json", help="Write one JSON document, as --format json does.", **flag),
+        session_option("--format", help="How the answer is written.", **known),
+        session_option(
+            "--color", help="Whether there are colours; auto means on a terminal.", **colors
         ),
-        click.Option(
-            ["--format"],
-            type=click.Choice(formats),
-            expose_value=False,
-            hidden=hidden and formats is FORMATS,
-            callback=_keep,
-            help="How the answer is written.",
-        ),
-        click.Option(
-            ["--color"],
-            type=click.Choice(("auto", "always", "never")),
-            expose_value=False,
-            hidden=hidden,
-            callback=_keep,
-            help="Whether there are colours; auto means on a terminal.",
-        ),
-        click.Option(
-            ["--debug"],
-            is_flag=True,
-            expose_value=False,
-            hidden=hidden,
-            callback=_keep,
-            help="Show tracebacks of errors.",
-        ),
+        session_option("--debug", help="Show tracebacks of errors.", **flag),
     ]
+
+
+def session_option(*names: str, **settings: Any) -> click.Option:
+    """Return an option that the session keeps, so that functions do not get it.
+
+    It may stand before or behind the command.
+
+    Args:
+        *names: Its names on the command line.
+        **settings: What else click takes.
+    """
+    return click.Option(names, expose_value=False, callback=_keep, **settings)
 
 
 def command(name: str, examples: str, **settings: Any) -> Callable[[Function], ShellCommand]:
@@ -171,33 +160,11 @@ def slug_argument(*, many: bool = False, required: bool = True) -> Callable[[Fun
         metavar=metavar if required else f"[{metavar}]",
         nargs=-1 if many else 1,
         required=required,
-        shell_complete=_complete,
+        shell_complete=complete_slugs,
     )
 
 
-def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    return list(complete_slugs(ctx, param, incomplete))
-
-
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """Keep the value of a common option, which may stand before or behind the command."""
     if value not in (None, False):
         setattr(session_of(ctx), str(param.name), value)
     return value
-
-
-def _keep_json(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
-    if value:
-        session_of(ctx).format = "json"
-    return value
-
-
-__all__: Sequence[str] = (
-    "Group",
-    "ShellCommand",
-    "command",
-    "common_options",
-    "consent_option",
-    "pass_session",
-    "slug_argument",
-)

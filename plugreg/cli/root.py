@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from plugreg._support.frozen import NamedTuple
-from plugreg.cli.command import Group, common_options
+from plugreg.cli.command import Group, common_options, session_option
 from plugreg.cli.faults import fault_of
 from plugreg.cli.output import only_answers
 from plugreg.cli.session import KEY, Session, session_of
@@ -116,7 +116,12 @@ class Root(Group):
             context_settings={"help_option_names": ["-h", "--help"]},
         )
         self._source = source
-        self.params = [*source_options(), *common_options(), _version_option()]
+        self.params = [*source_options(), *common_options()]
+        click.version_option(
+            package_name="plugreg",
+            message="%(package)s %(version)s",
+            help="Show the version of plugreg.",
+        )(self)
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
@@ -156,7 +161,7 @@ class Root(Group):
         ctx.meta[KEY] = session = Session(self._source)
         # A usage error may come before the option has been read.
         if _asks_for_json(args):
-            session.format = "json"
+            session.json = True
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -217,58 +222,27 @@ def _asks_for_json(args: Sequence[str]) -> bool:
 
 def source_options() -> list[click.Parameter]:
     """Return the options by which a host is found."""
-
-    def keep(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-        setattr(session_of(ctx), str(param.name), value)
-        return value
-
     return [
-        click.Option(
-            ["--app", "-R"],
+        session_option(
+            "--app",
+            "-R",
             metavar="MODULE:ATTRIBUTE",
-            expose_value=False,
-            callback=keep,
             is_eager=True,
             help=(
                 "The host's registry, or a function that returns it. Defaults to PLUGREG_APP, then "
                 "to app in [tool.plugreg] of the nearest pyproject.toml."
             ),
         ),
-        click.Option(
-            ["--store"],
+        session_option(
+            "--store",
             metavar="URL",
-            expose_value=False,
-            callback=keep,
             is_eager=True,
             help="A store, in place of a host, such as tinydb:///plugins.json.",
         ),
-        click.Option(
-            ["--group"],
+        session_option(
+            "--group",
             metavar="NAME",
-            expose_value=False,
-            callback=keep,
             is_eager=True,
             help="The entry-point group of the plugins, with --store.",
         ),
     ]
-
-
-def _version_option() -> click.Parameter:
-    def show(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
-        if value and not ctx.resilient_parsing:
-            from importlib.metadata import version
-
-            click.echo(f"plugreg {version('plugreg')}")
-            ctx.exit()
-
-    return click.Option(
-        ["--version"],
-        is_flag=True,
-        expose_value=False,
-        is_eager=True,
-        callback=show,
-        help="Show the version of plugreg.",
-    )
-
-
-__all__: Sequence[str] = ("COMMANDS", "Root", "Verb")

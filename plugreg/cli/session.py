@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from contextlib import ExitStack, redirect_stderr
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Final
@@ -39,16 +38,17 @@ class Session:
         self.app: str | None = None
         self.store: str | None = None
         self.group: str | None = None
-        self.format: str | None = None
-        self.color: str | None = None
+        self.json = False
+        self.format = "table"
+        self.color = "auto"
         self.debug = False
         self.yes = False
 
     @property
     def output(self) -> Output:
         """Where the answer goes, as the options ask for it."""
-        self._output.format = self.format or "table"
-        self._output.color = self.color or "auto"
+        self._output.format = "json" if self.json else self.format
+        self._output.color = self.color
         return self._output
 
     @output.setter
@@ -221,14 +221,12 @@ def session_of(context: click.Context) -> Session:
     return session
 
 
-def complete_slugs(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> Iterable[str]:
+def complete_slugs(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Return the slugs that begin with *incomplete*, none where the host cannot be opened."""
     try:
         with only_answers(), redirect_stderr(StringIO()), ExitStack() as closing:
-            session = session_of(context)
+            session = session_of(ctx)
             closing.callback(session.close)
             return [slug for slug in session.registry.plugins if slug.startswith(incomplete)]
     except Exception:  # noqa: BLE001 - a shell that completes a word shows no error
-        return ()
+        return []

@@ -56,8 +56,7 @@ def check(session: Session, *, target: str | None, contract_file: str | None) ->
     except NoPluginError as error:
         message, _, remedy = str(error).partition("; ")
         raise CommandError(Fault(UNKNOWN, "unknown-plugin", message, remedy)) from error
-    style = session.format or "text"
-    write = {"junit": _junit, "github": _github}.get(style, _text)
+    write = {"junit": _junit, "github": _github}.get(session.format, _text)
     return Answer(
         "findings",
         [row for report in reports for row in _rows(report)],
