@@ -118,6 +118,11 @@ class Operator(Frozen):
 
     def switch(self, wanted: Mapping[str, bool]) -> Mapping[str, PluginRecord]:
         """Switch several plugins on and off at once; see `plugreg.PluginRegistry.switch`."""
+        if not isinstance(wanted, Mapping):
+            raise TypeError(
+                f"switch takes a mapping of slugs to True or False, not {type(wanted).__name__!r}; "
+                "write {'discount': True}"
+            )
         for slug, active in wanted.items():
             if not isinstance(active, bool):
                 raise TypeError(f"plugin {slug!r} is switched by True or False, not {active!r}")

@@ -414,6 +414,8 @@ class TestSwitch:
                 registry.switch(wanted)
         with pytest.raises(TypeError, match="'milk' is switched by True or False, not 1"):
             registry.switch({"tea": True, "milk": 1})
+        with pytest.raises(TypeError, match="mapping of slugs to True or False, not 'list'"):
+            registry.switch(["tea"])
         assert [*registry.active] == ["milk"]
         assert storage.revision() == before
 
