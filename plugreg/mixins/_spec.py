@@ -29,7 +29,7 @@ class MixinSpec(Frozen, kw_only=False):
 
     Raises:
         ValueError: If *key* is empty.
-        TypeError: If *cls* is not a class.
+        TypeError: If *cls* is not a class, or a Protocol that `issubclass` refuses.
     """
 
     key: str
@@ -51,6 +51,15 @@ class MixinSpec(Frozen, kw_only=False):
             raise TypeError(
                 f"mixin {key!r}: cls must be a class that plugins inherit from, not {self.cls!r}"
             )
+        try:
+            issubclass(object, self.cls)
+        except TypeError as error:
+            # A Protocol with data members, or one that is not for run time.
+            raise TypeError(
+                f"mixin {key!r}: nobody can ask whether a plugin's class derives from "
+                f"{self.cls.__name__!r} ({error}); give a class, or a protocol of methods alone "
+                "that is @runtime_checkable"
+            ) from error
         object.__setattr__(self, "key", key)
         if isinstance(self.remote, str):
             raise TypeError(f"mixin {key!r}: remote must be a collection of names; write [it]")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 from dataclasses import FrozenInstanceError
 from types import ModuleType
+from typing import Protocol, runtime_checkable
 
 import pytest
 
@@ -127,6 +128,25 @@ class TestSpec:
             MixinSpec(" ", "x", object)
         with pytest.raises(TypeError, match="mixin 'x': cls must be a class that plugins inherit"):
             MixinSpec("x", "x", "object")
+
+    def test_a_protocol_that_cannot_be_asked(self):
+        """One with data members, or not for run time, is refused before any plugin is loaded."""
+
+        @runtime_checkable
+        class WithData(Protocol):
+            size: int
+
+        class NotAtRunTime(Protocol):
+            def print(self): ...
+
+        @runtime_checkable
+        class Printing(Protocol):
+            def print(self): ...
+
+        for protocol in (WithData, NotAtRunTime):
+            with pytest.raises(TypeError, match=f"'x': nobody can ask .* {protocol.__name__!r}"):
+                MixinSpec("x", "x", protocol)
+        assert MixinSpec("x", "x", Printing).declared_methods() == ("print",)
 
     def test_modules_and_plain_objects_have_the_base_alone(self):
         """An object that is no Plugin has just the base."""
