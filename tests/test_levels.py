@@ -17,7 +17,7 @@ ROOT = Path(plugreg.__file__).parent
 LEVELS = (
     "exceptions < _support < records observation < hooks discovery storage encryption selection"
     " < _calls settings hints < _state < plugin mixins < assets capabilities events schedules ui"
-    " < _lifecycle < _probe install repairs < isolation < registry < api contract"
+    " < _lifecycle < _probe install < repairs isolation < registry < api contract"
     " < admin testing < cli < adapters sphinxext __main__"
 )
 LEVEL_OF = {

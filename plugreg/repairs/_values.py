@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from plugreg._support.frozen import Frozen
-from plugreg.records import (
-    CircuitState,
-    PluginFailure,
-    ProcessRecord,
-    Snapshot,
-)
+from plugreg.records import CircuitState, PluginFailure, ProcessRecord, Snapshot
 from plugreg.repairs.codes import Severity
 
 if TYPE_CHECKING:
     from plugreg.exceptions import RecordCorruptError
+    from plugreg.install.plan import Outdated
+    from plugreg.observation import RunningCall
 
 
 class RepairAction(Frozen):
@@ -89,44 +86,6 @@ class StoredPlugin(Frozen):
     faults: Mapping[str, str] = field(default_factory=dict)
 
 
-class LaterRelease(Protocol):
-    """A later release of an installed distribution, as an index had it when it was asked."""
-
-    @property
-    def distribution(self) -> str:
-        """Canonical name of the distribution."""
-        ...
-
-    @property
-    def installed(self) -> str:
-        """The installed version."""
-        ...
-
-    @property
-    def latest(self) -> str | None:
-        """The latest version, None where it is unknown."""
-        ...
-
-    @property
-    def yanked(self) -> str | None:
-        """Why the installed version was withdrawn, None if it was not."""
-        ...
-
-    @property
-    def slugs(self) -> tuple[str, ...]:
-        """The plugins of the distribution."""
-        ...
-
-
-class Hanging(Frozen):
-    """A call that does not return: plugin, hook, seconds and thread."""
-
-    slug: str
-    hook: str
-    seconds: float
-    thread: str
-
-
 class Situation(Frozen):
     """All that repairs are derived from, as of one moment. Nothing in it runs plugin code.
 
@@ -158,14 +117,14 @@ class Situation(Frozen):
     is_safe: bool = False
     narrowed: str = ""
     circuits: Mapping[str, CircuitState] = field(default_factory=dict)
-    hanging: tuple[Hanging, ...] = ()
+    hanging: tuple[RunningCall, ...] = ()
     declared: Mapping[str, tuple[SettingState, ...]] = field(default_factory=dict)
     setting_faults: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     stored: Mapping[str, StoredPlugin] = field(default_factory=dict)
     overrides: Mapping[str, frozenset[str]] = field(default_factory=dict)
     damaged: tuple[RecordCorruptError, ...] = ()
     quarantined: Mapping[str, str] = field(default_factory=dict)
-    releases: tuple[LaterRelease, ...] = ()
+    releases: tuple[Outdated, ...] = ()
     interrupted: tuple[str, ...] = ()
     slow: Mapping[str, float] = field(default_factory=dict)
     processes: tuple[ProcessRecord, ...] = ()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._lifecycle.outlook import outlook
 from plugreg._lifecycle.resolve import Describe
@@ -30,8 +30,6 @@ from plugreg.records import (
     Snapshot,
 )
 from plugreg.repairs._values import (
-    Hanging,
-    LaterRelease,
     Operations,
     Repair,
     SettingState,
@@ -51,6 +49,7 @@ if TYPE_CHECKING:
     from plugreg._state.probe_report import ProbedSetting
     from plugreg._state.published import StoredRows
     from plugreg._state.quarantine import Quarantine
+    from plugreg.install import Packages
     from plugreg.settings.definition import SettingDefinition
     from plugreg.settings.values import StoredSettings
 
@@ -58,18 +57,6 @@ HANGS_AFTER: Final = 30.0
 """Seconds after which a call that runs still counts as one that does not return."""
 
 _NOT_STARTED: Final = NotLoaded(state=PluginState.INACTIVE, reason="is not started in safe mode")
-
-
-class Packaging(Protocol):
-    """What an installer knows of its environment, without asking an index."""
-
-    def outdated(self, *, ask: bool) -> tuple[LaterRelease, ...]:
-        """Return the distributions of which an index had a later release when it was asked."""
-        ...
-
-    def interrupted(self) -> tuple[str, ...]:
-        """Return the folders that changes have left which were interrupted."""
-        ...
 
 
 class RepairFinder(Frozen):
@@ -85,7 +72,7 @@ class RepairFinder(Frozen):
     quarantine: Quarantine | None
     storage: Storage
     describe: Describe
-    packages: Packaging | None
+    packages: Packages | None
     operations: Operations
     has_keys: bool
 
@@ -111,10 +98,7 @@ class RepairFinder(Frozen):
                 for slug in snapshot.active
                 if (state := self.calling.circuit_state(slug)) != "closed"
             },
-            hanging=tuple(
-                Hanging(slug=c.slug, hook=c.hook, seconds=c.seconds, thread=c.thread)
-                for c in self.calling.dispatch.running(HANGS_AFTER)
-            ),
+            hanging=self.calling.dispatch.running(HANGS_AFTER),
             declared=dict(self._declared(snapshot)),
             setting_faults=self.health.faults(),
             stored={slug: _described(s) for slug, s in self.stored.settings.all_stored().items()},

@@ -9,6 +9,7 @@ import pytest
 
 from plugreg._support.slugs import Slug
 from plugreg.exceptions import RecordCorruptError
+from plugreg.observation import RunningCall
 from plugreg.records import (
     KnownPlugin,
     PluginFailure,
@@ -19,7 +20,7 @@ from plugreg.records import (
     Stage,
 )
 from plugreg.repairs import CODES
-from plugreg.repairs._values import Hanging, Operations, SettingState, Situation, StoredPlugin
+from plugreg.repairs._values import Operations, SettingState, Situation, StoredPlugin
 from plugreg.repairs.finding import find_repairs
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
@@ -97,7 +98,7 @@ SITUATIONS = {
     "P012": {"snapshot": plugins(known("tea")), "circuits": {"tea": "open"}},
     "P013": {
         "snapshot": plugins(known("tea")),
-        "hanging": (Hanging(slug="tea", hook="price", seconds=60.0, thread="main"),),
+        "hanging": (RunningCall(slug="tea", hook="price", seconds=60.0, thread="main", stack=""),),
     },
     "P015": {"stored": {"gone": StoredPlugin(user_keys=frozenset({"A"}))}},
     "P016": {
