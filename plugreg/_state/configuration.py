@@ -13,6 +13,7 @@ from plugreg.settings.view import SettingsView, user_view
 
 if TYPE_CHECKING:
     from plugreg._state.probe_report import ProbeReport
+    from plugreg._support.redact import Scrubber
 
 
 class ListedSetting(NamedTuple):
@@ -191,7 +192,16 @@ class Configuration:
         Returns:
             The copy, with a mask in place of each protected value.
         """
-        return self._settings.scrubber_for(slug, user).value(value)
+        return self.scrubber(slug, user).value(value)
+
+    def scrubber(self, slug: str, user: int | None = None) -> Scrubber:
+        """Return a scrubber of the protected values of a plugin now, for many values.
+
+        Args:
+            slug: The plugin.
+            user: The user whose own protected values are removed, too.
+        """
+        return self._settings.scrubber_for(slug, user)
 
     def metadata(self, slug: str) -> dict[str, Any]:
         """Return a copy of the metadata of any known plugin, ``{}`` where there is none.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from copy import copy
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 from pydantic import (
     BaseModel,
@@ -72,6 +72,9 @@ _NOT_A_STRING: Final = PydanticCustomError("string", "Not a valid string.")
 String = Annotated[str, BeforeValidator(_string)]
 SettingValue = Annotated[str | None, WrapValidator(_value), SerializeAsAny()]
 
+Keys = Annotated[list[str], BeforeValidator(list)]
+"""The keys of a mapping."""
+
 PageLink = Annotated[tuple[int, int] | str, WithJsonSchema({"type": "string", "format": "uri"})]
 """Link to another page: (limit, offset) in Python, an address over HTTP."""
 
@@ -88,6 +91,15 @@ class Model(BaseModel):
     """Base of all models. Objects are frozen; answers omit fields that were not set."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @classmethod
+    def of(cls, record: object) -> Self:
+        """Return the model whose fields are attributes of a record.
+
+        Args:
+            record: The record.
+        """
+        return cls.model_validate(record, from_attributes=True)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields that were set, as JSON data."""
@@ -150,14 +162,19 @@ class PluginActivate(Model):
     active: bool = Field(default=True, description="Whether the plugin is wanted active")
 
 
-class PluginConfigInstall(Model):
-    """A distribution to install."""
+class PluginPlanRequest(Model):
+    """A distribution whose installation is to be planned."""
 
     packagename: String = Field(
         default_factory=str, description="The distribution, as a requirement of PEP 508"
     )
     url: String = Field(default_factory=str, description="Its source: an index or a repository")
     version: String = Field(default_factory=str, description="Its version; empty for the newest")
+
+
+class PluginConfigInstall(PluginPlanRequest):
+    """A distribution to install."""
+
     confirm: bool = Field(description="Confirmation of the installation")
 
 
@@ -385,16 +402,6 @@ class PluginAuditEntry(Model):
     changes: list[PluginChange]
 
 
-class PluginPlanRequest(Model):
-    """A distribution whose installation is to be planned."""
-
-    packagename: String = Field(
-        default_factory=str, description="The distribution, as a requirement of PEP 508"
-    )
-    url: String = Field(default_factory=str, description="Its source: an index or a repository")
-    version: String = Field(default_factory=str, description="Its version; empty for the newest")
-
-
 class PluginRefusal(Model):
     """A reason that forbids a plan."""
 
@@ -426,8 +433,8 @@ class PluginProbe(Model):
     seconds: float
     memory: int | None
     mixins: dict[str, str]
-    settings: list[str]
-    user_settings: list[str]
+    settings: Keys
+    user_settings: Keys
     hooks: list[str]
     warnings: list[str]
 

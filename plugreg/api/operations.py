@@ -25,6 +25,7 @@ from plugreg.registry import PluginRegistry
 from plugreg.settings.types import without_plugins
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Model)
 Rows = TypeVar("Rows", bound=Sequence[Any])
 
 _logger = logging.getLogger("plugreg")
@@ -403,6 +404,21 @@ class OperationCall:
             "previous": (limit, max(offset - limit, 0)) if offset > 0 else None,
         }
         return cast("Rows", rows[offset:following]), {"count": total, **links}
+
+    def answer(
+        self,
+        model: type[M],  # noqa: ARG002 - it is there for the type that is returned
+        fields: Mapping[str, Any],
+    ) -> M:
+        """Return the answer of the operation: a *model*, or its model with more fields.
+
+        Args:
+            model: The model of the operation where the API is not extended.
+            fields: The fields. Those that the model does not have are left out.
+        """
+        assert self.operation.answer is not None
+        kind: Any = self.operation.answer
+        return cast("M", kind.model_validate(fields, context=self.service.native_values))
 
     def fields(self) -> Mapping[str, Any]:
         """Return the validated fields of the body that were sent, and the defaults.

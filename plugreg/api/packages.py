@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._support.url_secrets import masked
 from plugreg.api.access import SUPERUSER, Actor
 from plugreg.api.errors import ConflictError, InvalidError, shorten_name
-from plugreg.api.models import PluginConfigInstall, PluginUninstall
+from plugreg.api.models import (
+    PluginConfigInstall,
+    PluginPlan,
+    PluginPlanRequest,
+    PluginUninstall,
+)
 from plugreg.api.operations import OperationCall, operation, update_operation
 from plugreg.exceptions import InstallError, RequirementError
 from plugreg.install.exceptions import InstallBusyError
+
+if TYPE_CHECKING:
+    from plugreg.install import Packages
+
+_NOTHING: Final = MappingProxyType({"packagename": "", "url": "", "version": ""})
 
 
 class InstallResult(PluginConfigInstall):
@@ -40,21 +52,11 @@ class InstallResult(PluginConfigInstall):
 )
 def install(call: OperationCall) -> PluginConfigInstall:
     """Install a distribution."""
-    fields = {"packagename": "", "url": "", "version": "", **call.fields()}
+    fields = {**_NOTHING, **call.fields()}
     if not fields["confirm"]:
         raise InvalidError({"confirm": ["Installation not confirmed"]})
-    requirement, index_url = parse_requirement(fields)
-    packages = call.service.registry.packages
-    if packages is None:
-        raise InvalidError({"non_field_errors": ["Plugin installation is disabled"]})
-    try:
+    with _asked(call, fields) as (packages, requirement, index_url):
         report = packages.install(requirement, index_url=index_url, actor=_audit_name(call.actor))
-    except RequirementError as error:
-        # The fault belongs to the field that holds the requirement.
-        field = next(name for name in (error.field, "packagename", "url") if fields[name].strip())
-        raise InvalidError({field: [error.reason]}) from None
-    except InstallError as error:
-        raise refusal(error) from None
     fields |= {name: masked(fields[name]) for name in ("packagename", "url")}
     return InstallResult(
         **fields,
@@ -71,25 +73,53 @@ def uninstall(call: OperationCall) -> PluginUninstall:
     """Uninstall the distribution of a plugin."""
     record = call.plugin()
     delete_config: bool = call.fields()["delete_config"]
-    packages = call.service.registry.packages
-    if packages is None:
-        raise InvalidError({"non_field_errors": ["Plugin uninstalling is disabled"]})
-    try:
+    with _installer(call, "uninstalling") as packages:
         packages.uninstall(record.slug, delete_config=delete_config, actor=_audit_name(call.actor))
-    except InstallError as error:
-        raise refusal(error) from None
     return PluginUninstall(delete_config=delete_config)
 
 
-def refusal(error: InstallError) -> ConflictError | InvalidError:
-    """Return the refusal for an error of the installer.
+@operation(
+    "POST",
+    "/api/plugins/plan/",
+    SUPERUSER,
+    PluginPlan,
+    body=PluginPlanRequest,
+    body_required=True,
+)
+def plan(call: OperationCall) -> PluginPlan:
+    """Return the changes that an installation would make; nothing is installed."""
+    with _asked(call, {**_NOTHING, **call.fields()}) as (packages, requirement, index_url):
+        return PluginPlan.of(packages.plan(requirement, index_url=index_url))
 
-    Args:
-        error: The error.
-    """
-    if isinstance(error, InstallBusyError):
-        return ConflictError("Another installation is running")
-    return InvalidError({"non_field_errors": error.reasons})
+
+@contextmanager
+def _installer(call: OperationCall, action: str) -> Iterator[Packages]:
+    """Provide the installer, and refuse the request for its errors and where there is none."""
+    packages = call.service.registry.packages
+    if packages is None:
+        raise InvalidError({"non_field_errors": [f"Plugin {action} is disabled"]})
+    try:
+        yield packages
+    except InstallBusyError:
+        raise ConflictError("Another installation is running") from None
+    except InstallError as error:
+        raise InvalidError({"non_field_errors": error.reasons}) from None
+
+
+@contextmanager
+def _asked(
+    call: OperationCall, fields: Mapping[str, Any]
+) -> Iterator[tuple[Packages, str, str | None]]:
+    """Provide the installer, and the requirement and index that the fields of a body name."""
+    requirement, index_url = _parse_requirement(fields)
+    with _installer(call, "installation") as packages:
+        try:
+            yield packages, requirement, index_url
+        except RequirementError as error:
+            # The fault belongs to the field that holds the requirement.
+            names = (error.field, "packagename", "url")
+            field = next(name for name in names if fields[name].strip())
+            raise InvalidError({field: [error.reason]}) from None
 
 
 def _audit_name(actor: Actor) -> str:
@@ -97,15 +127,8 @@ def _audit_name(actor: Actor) -> str:
     return "a service" if actor.id is None else f"user {actor.id}"
 
 
-def parse_requirement(fields: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Return requirement and index of the fields of a body.
-
-    Args:
-        fields: The fields ``packagename``, ``url`` and ``version``.
-
-    Raises:
-        InvalidError: If they name nothing that can be installed.
-    """
+def _parse_requirement(fields: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return requirement and index of the fields of a body. Raises InvalidError."""
     name, url, version = (fields[field].strip() for field in ("packagename", "url", "version"))
     if not name and not url:
         sentence = "Either packagename or URL must be provided"

@@ -99,8 +99,8 @@ class ExtendedPluginAPI(PluginAPI):
     """
 
     # Their answers have more fields than those of the base.
-    plugins_list = extended.list_plugins  # type: ignore[assignment]
-    plugins_retrieve = extended.retrieve  # type: ignore[assignment]
+    plugins_list = extended.list_plugins
+    plugins_retrieve = extended.retrieve
     plugins_settings_list_all = extended.list_all
     plugins_settings_list = extended.list_settings
     plugins_settings_retrieve = extended.retrieve_setting

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from plugreg import exceptions
 from plugreg._lifecycle.catalogue import Selection
@@ -21,8 +22,10 @@ from plugreg.api.operations import (
     operation,
     update_operation,
 )
-from plugreg.records import KnownPlugin, PluginRecord, PluginState
+from plugreg.records import FAILED, KnownPlugin, PluginRecord, PluginState
 from plugreg.selection import ORDERINGS, Filters
+
+_Extension: TypeAlias = Callable[[PluginRecord], dict[str, Any]]
 
 _META: Final = (
     *("slug", "human_name", "description", "author", "pub_date"),
@@ -56,20 +59,22 @@ def list_plugins(call: OperationCall) -> models.PaginatedPluginConfigList:
     Raises:
         InvalidError: If the list cannot be ordered as requested.
     """
-    rows, links = select(call)
+    rows, links = _select(call)
+    extend = _extension(call)
     # A record costs more than a line of the snapshot, which says all of most inactive plugins.
     report_of = call.service.registry.catalogue.report_of
     results = [
-        plugin_config(
+        _plugin_config(
             call,
             rows[index]
-            if known.state is PluginState.ACTIVE or report_of(known) is not None
+            if extend or known.state is PluginState.ACTIVE or report_of(known) is not None
             else known,
+            extend,
         )
         for index, known in enumerate(rows.plugins)
     ]
     # One validation of all rows; one for each row would take longer than the search.
-    return models.PaginatedPluginConfigList.model_validate({**links, "results": results})
+    return call.answer(models.PaginatedPluginConfigList, {**links, "results": results})
 
 
 @operation("GET", "/api/plugins/{plugin}/", READ, models.PluginConfig)
@@ -82,7 +87,7 @@ def retrieve(call: OperationCall) -> models.PluginConfig:
     Raises:
         PluginNotFoundError: If there is no such plugin.
     """
-    return models.PluginConfig(**plugin_config(call, call.plugin()))
+    return shown(call, call.plugin())
 
 
 @update_operation("/api/plugins/{plugin}/activate/", SUPERUSER, models.PluginActivate, in_turn=True)
@@ -175,8 +180,7 @@ def admin(call: OperationCall) -> models.PluginAdminDetail:
     Raises:
         PluginNotFoundError: If there is no such plugin.
     """
-    details = call.service.registry.admin(call.plugin().slug)
-    return models.PluginAdminDetail(source=details.source, context=details.context)
+    return models.PluginAdminDetail.of(call.service.registry.admin(call.plugin().slug))
 
 
 @operation("GET", "/api/plugins/{plugin}/metadata/", STAFF, models.Metadata)
@@ -294,14 +298,10 @@ def ui_features(call: OperationCall) -> list[models.PluginUIFeature]:
     ]
 
 
-def select(call: OperationCall) -> tuple[Selection, dict[str, Any]]:
+def _select(call: OperationCall) -> tuple[Selection, dict[str, Any]]:
     """Return one page of the plugins that pass the filters of a call, and the fields of the page.
 
-    Args:
-        call: The call; its query has filters, search, order and page.
-
-    Raises:
-        InvalidError: If the list cannot be ordered as requested.
+    Raises InvalidError if the list cannot be ordered as requested.
     """
     conditions = ("active", "builtin", "installed", "mandatory", "sample")
     selection = call.service.registry.catalogue.select(
@@ -315,19 +315,28 @@ def select(call: OperationCall) -> tuple[Selection, dict[str, Any]]:
     return call.page(selection)
 
 
-def plugin_config(call: OperationCall, plugin: KnownPlugin | PluginRecord) -> dict[str, Any]:
-    """Return the fields of a plugin's PluginConfig.
+def shown(call: OperationCall, record: PluginRecord) -> models.PluginConfig:
+    """Return a plugin as the answer of a call.
 
     Args:
         call: The call.
-        plugin: The plugin. A record has more to show.
+        record: The plugin.
     """
+    return call.answer(models.PluginConfig, _plugin_config(call, record, _extension(call)))
+
+
+def _plugin_config(
+    call: OperationCall, plugin: KnownPlugin | PluginRecord, extend: _Extension | None
+) -> dict[str, Any]:
+    """Return the fields of a plugin; a record has more to show than a known plugin."""
     meta: dict[str, Any] = dict.fromkeys(_META)
     mixins: dict[str, Any] = {}
+    further: dict[str, Any] = {}
     if isinstance(plugin, PluginRecord):
         mixins = {key: {"key": key, "human_name": name} for key, name in plugin.mixins.items()}
         if plugin.active:
             meta = _meta(call, plugin)
+        further = {} if extend is None else extend(plugin)
     return {
         "pk": plugin.pk,
         "key": plugin.slug,
@@ -341,7 +350,49 @@ def plugin_config(call: OperationCall, plugin: KnownPlugin | PluginRecord) -> di
         "is_installed": plugin.is_installed,
         "is_package": plugin.is_package,
         "is_mandatory": plugin.is_mandatory,
+        **further,
     }
+
+
+def _extension(call: OperationCall) -> _Extension | None:
+    """Return what gives the further fields of the extended API, all of them as of one moment."""
+    if not call.service.extended:
+        return None
+    registry = call.service.registry
+    running = [frozenset(process.active) for process in registry.shared.processes()]
+    needs_of = registry.catalogue.requirements()
+    requires: dict[str, tuple[str, ...]] = {str(slug): needs for slug, needs in needs_of.items()}
+    required_by: dict[str, list[str]] = {}
+    for slug, needs in requires.items():
+        for need in needs:
+            required_by.setdefault(need, []).append(slug)
+    counts: dict[str, int] = {}
+    for failure in registry.shared.failures():
+        counts[failure.slug] = counts.get(failure.slug, 0) + failure.count
+
+    def fields(record: PluginRecord) -> dict[str, Any]:
+        slug = record.slug
+        serving = sum(slug in active for active in running)
+        return {
+            "state": str(record.state),
+            "reason": _reason(call, record),
+            "wanted": record.wanted,
+            "version": record.version,
+            "requires": list(requires.get(slug, ())),
+            "required_by": sorted(required_by.get(slug, ())),
+            "failures": counts.get(slug, 0),
+            "circuit": record.circuit,
+            "isolated": record.isolated,
+            "processes": {"serving": serving, "live": len(running)},
+        }
+
+    return fields
+
+
+def _reason(call: OperationCall, record: PluginRecord) -> str:
+    """Return why a plugin is not active; the message of a fault is for superusers alone."""
+    is_fault = record.state is PluginState.FAILED and bool(record.errors)
+    return record.reason if call.actor.grade is Grade.SUPERUSER or not is_fault else FAILED.reason
 
 
 def _meta(call: OperationCall, record: PluginRecord) -> Any:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from plugreg._state.configuration import ListedSetting
 from plugreg._support.guard import Guard, plain, safe_str
+from plugreg._support.lazy import lazy
 from plugreg._support.redact import MASK
 from plugreg.api import models
 from plugreg.api.access import OWN, READ, STAFF
@@ -26,6 +27,9 @@ from plugreg.settings.definition import (
 )
 from plugreg.settings.references import NO_REFERENCE, has_reference
 from plugreg.settings.view import SettingsView
+
+if TYPE_CHECKING:
+    from plugreg._support.redact import Scrubber
 
 SettingModel = TypeVar("SettingModel", bound=models.PluginSetting)
 
@@ -51,16 +55,17 @@ def list_all(call: OperationCall) -> models.PaginatedPluginSettingList:
         The declared settings of active plugins, and the stored ones of others, which are masked.
     """
     active, slug = call.query["plugin__active"], call.query["plugin__key"]
-    listed = call.service.registry.config.listed(wanted=active, slug=slug)
-    rows, links = call.page(listed)
-    model = _model_of(call, models.PluginSetting)
-    results = [
-        _undeclared(call, row)
-        if row.view is None
-        else _ClientSettings(call, model, row.slug, row.pk, row.view).show(row.key)
-        for row in rows
-    ]
-    return models.PaginatedPluginSettingList(**links, results=results)
+    rows, links = call.page(call.service.registry.config.listed(wanted=active, slug=slug))
+    shown: dict[str, _ClientSettings] = {}
+    results = []
+    for row in rows:
+        if row.view is None:
+            results.append(_undeclared(row))
+        else:
+            if row.slug not in shown:
+                shown[row.slug] = _ClientSettings(call, row.slug, row.pk, row.view)
+            results.append(shown[row.slug].fields(row.key))
+    return call.answer(models.PaginatedPluginSettingList, {**links, "results": results})
 
 
 @operation("GET", "/api/plugins/{plugin}/settings/", READ, models.PluginSetting, many=True)
@@ -73,7 +78,7 @@ def list_settings(call: OperationCall) -> list[models.PluginSetting]:
     Raises:
         NotFoundError: If the plugin is not active.
     """
-    return _settings_of(call, models.PluginSetting).show_all()
+    return _settings_of(call).show_all(models.PluginSetting)
 
 
 @operation("GET", "/api/plugins/{plugin}/settings/{key}/", READ, models.PluginSetting)
@@ -86,7 +91,7 @@ def retrieve(call: OperationCall) -> models.PluginSetting:
     Raises:
         NotFoundError: If the plugin is not active, or has no such setting.
     """
-    return _settings_of(call, models.PluginSetting).read()
+    return _settings_of(call).read(models.PluginSetting)
 
 
 @update_operation("/api/plugins/{plugin}/settings/{key}/", STAFF, models.PluginSetting)
@@ -100,7 +105,7 @@ def change(call: OperationCall) -> models.PluginSetting:
         NotFoundError: If the plugin is not active, or has no such setting.
         InvalidError: If the value is refused; nothing was changed.
     """
-    return _settings_of(call, models.PluginSetting).write()
+    return _settings_of(call).write(models.PluginSetting)
 
 
 @operation("GET", "/api/plugins/{plugin}/user-settings/", OWN, models.PluginUserSetting, many=True)
@@ -113,7 +118,7 @@ def list_user_settings(call: OperationCall) -> list[models.PluginUserSetting]:
     Raises:
         NotFoundError: If the plugin is not active.
     """
-    return _settings_of(call, models.PluginUserSetting).show_all()
+    return _settings_of(call).show_all(models.PluginUserSetting)
 
 
 @operation("GET", "/api/plugins/{plugin}/user-settings/{key}/", OWN, models.PluginUserSetting)
@@ -126,7 +131,7 @@ def retrieve_user_setting(call: OperationCall) -> models.PluginUserSetting:
     Raises:
         NotFoundError: If the plugin is not active, or has no such setting.
     """
-    return _settings_of(call, models.PluginUserSetting).read()
+    return _settings_of(call).read(models.PluginUserSetting)
 
 
 @update_operation("/api/plugins/{plugin}/user-settings/{key}/", OWN, models.PluginUserSetting)
@@ -140,24 +145,39 @@ def change_user_setting(call: OperationCall) -> models.PluginUserSetting:
         NotFoundError: If the plugin is not active, or has no such setting.
         InvalidError: If the value is refused; nothing was changed.
     """
-    return _settings_of(call, models.PluginUserSetting).write()
+    return _settings_of(call).write(models.PluginUserSetting)
 
 
-class _ClientSettings(NamedTuple, Generic[SettingModel]):
-    """The settings of one plugin, or of one user with it, as clients see them."""
+class _ClientSettings:
+    """The settings of one plugin, or of one user with it, as clients see them at one moment."""
 
-    call: OperationCall
-    model: type[SettingModel]
-    slug: str
-    pk: int
-    view: SettingsView
-    user: int | None = None
+    def __init__(
+        self, call: OperationCall, slug: str, pk: int, view: SettingsView, user: int | None = None
+    ) -> None:
+        self.call = call
+        self.slug = slug
+        self.pk = pk
+        self.view = view
+        self.user = user
 
-    def read(self) -> SettingModel:
+    @lazy
+    def scrubber(self) -> Scrubber:
+        """The scrubber for all of them. Making it calls each default that is a function."""
+        return self.call.service.registry.config.scrubber(self.slug, self.user)
+
+    @lazy
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of each setting; none if the plugin's code fails."""
+        with Guard():
+            found: Mapping[str, Any] = self.view.schema()["properties"]
+            return found
+        return {}
+
+    def read(self, model: type[SettingModel]) -> SettingModel:
         """Return the setting in the path. Raises NotFoundError."""
-        return self.show(self._key())
+        return self.call.answer(model, self.fields(self._key()))
 
-    def write(self) -> SettingModel:
+    def write(self, model: type[SettingModel]) -> SettingModel:
         """Store the value in the body, if there is one, and return the setting."""
         key = self._key()
         fields = self.call.fields()
@@ -166,23 +186,21 @@ class _ClientSettings(NamedTuple, Generic[SettingModel]):
                 self.view.set(key, self._parse(key, fields["value"]))
             except SettingError as error:
                 raise InvalidError({"value": [error.reason]}) from None
-        return self.show(key)
+        return self.read(model)
 
-    def show_all(self) -> list[SettingModel]:
+    def show_all(self, model: type[SettingModel]) -> list[SettingModel]:
         """Return all settings, in the order declared."""
-        return [self.show(key) for key in self.view.definitions]
+        return [self.call.answer(model, self.fields(key)) for key in self.view.definitions]
 
-    def show(self, key: str) -> SettingModel:
-        """Return a setting with its value."""
+    def fields(self, key: str) -> dict[str, Any]:
+        """Return the fields of a setting with its value."""
         definition = self.view.definitions[key]
         service = self.call.service
-        scrubbed = service.registry.config.scrubbed
         value = self._value(definition)
         if self.view.layer(key) == "default":
-            value = scrubbed(self.slug, value, self.user)
+            value = self.scrubber.value(value)
         # A plugin's words about one setting, and its default, may quote another one's secret.
-        described = scrubbed(
-            self.slug,
+        described = self.scrubber.value(
             {
                 "name": _as_string(definition.name),
                 "description": _as_string(definition.description),
@@ -191,10 +209,9 @@ class _ClientSettings(NamedTuple, Generic[SettingModel]):
                 "model_name": definition.model,
                 "model_filters": _as_json(definition.model_filters),
                 "api_url": service.url_of(service.model_url, definition.model),
-            },
-            self.user,
+            }
         )
-        fields = {
+        return {
             **described,
             "pk": _number(self.pk, key, self.user),
             "key": key,
@@ -205,31 +222,24 @@ class _ClientSettings(NamedTuple, Generic[SettingModel]):
             "plugin": self.slug,
             # Ignored by the model of a setting that has no user.
             "user": self.user,
+            **(self._extension(definition) if service.extended else {}),
         }
-        if service.extended:
-            fields |= self._extension(definition)
-        return self.model.model_validate(fields, context=service.native_values)
 
     def _extension(self, definition: SettingDefinition) -> dict[str, Any]:
         """Return the fields of a setting that only the extended API has."""
         key, default = definition.key, None
         is_protected = self.view.is_protected(key)
-        schema: dict[str, Any] = {}
-        with Guard():
-            schema = self.view.schema()["properties"][key]
-            if not is_protected and definition.default is not None:
-                default = self._scrubbed(text_of(definition, default_of(definition)))
+        if not is_protected and definition.default is not None:
+            with Guard():
+                default = self.scrubber.value(text_of(definition, default_of(definition)))
         return {
             "protected": is_protected,
             "hidden": definition.hidden or key.startswith("_"),
             "locked": self.view.is_locked(key),
             "layer": self.view.layer(key),
             "default": default,
-            "schema": schema,
+            "schema": self.schema.get(key, {}),
         }
-
-    def _scrubbed(self, value: Any) -> Any:
-        return self.call.service.registry.config.scrubbed(self.slug, value, self.user)
 
     def _key(self) -> str:
         """Return the setting in the path, whatever its case. Raises NotFoundError."""
@@ -299,7 +309,7 @@ class _ClientSettings(NamedTuple, Generic[SettingModel]):
         return []
 
 
-def settings_of(call: OperationCall) -> SettingsView:
+def view_of(call: OperationCall) -> SettingsView:
     """Return the view of the settings of the plugin in the path.
 
     Args:
@@ -308,15 +318,15 @@ def settings_of(call: OperationCall) -> SettingsView:
     Raises:
         NotFoundError: If the plugin is not active.
     """
-    return _settings_of(call, models.PluginSetting).view
+    return _settings_of(call).view
 
 
-def _settings_of(call: OperationCall, model: type[SettingModel]) -> _ClientSettings[SettingModel]:
+def _settings_of(call: OperationCall) -> _ClientSettings:
     """Return the settings of the plugin in the path, which must be active. Raises NotFoundError."""
     registry, slug = call.service.registry, shorten_name(call.slug)
     not_active = NotFoundError(f"Plugin '{slug}' is not active")
     not_installed = NotFoundError(f"Plugin '{slug}' not installed")
-    user = call.actor.id if model is models.PluginUserSetting else None
+    user = call.actor.id if call.operation.access.needs_user else None
     try:
         record = registry.get(call.slug)
         if not record.active:
@@ -332,38 +342,32 @@ def _settings_of(call: OperationCall, model: type[SettingModel]) -> _ClientSetti
         raise not_active from None
     except PluginNotFoundError:
         raise not_installed from None
-    return _ClientSettings(call, _model_of(call, model), record.slug, record.pk, view, user)
+    return _ClientSettings(call, record.slug, record.pk, view, user)
 
 
-def _model_of(call: OperationCall, model: type[SettingModel]) -> type[SettingModel]:
-    """Return the model of settings for a call, which has more fields in the extended API."""
-    if not call.service.extended:
-        return model
-    has_user = model is models.PluginUserSetting
-    extended: Any = models.ExtendedPluginUserSetting if has_user else models.ExtendedPluginSetting
-    return cast("type[SettingModel]", extended)
-
-
-def _undeclared(call: OperationCall, row: ListedSetting) -> models.PluginSetting:
-    """Return a stored setting without a known definition: its value is never shown."""
-    words: dict[str, Any] = dict.fromkeys(("name", "description", "units"), "")
-    if call.service.extended:
-        words |= {"protected": True, "hidden": False, "locked": False, "layer": "stored"}
-        words |= {"default": None, "schema": {}}
-    return _model_of(call, models.PluginSetting)(
-        pk=_number(row.pk, row.key, None),
-        key=row.key,
-        value=MASK,
-        type="string",
-        choices=[],
-        model_name=None,
-        model_filters={},
-        api_url=None,
-        typ="plugin",
-        required=False,
-        plugin=row.slug,
-        **words,
-    )
+def _undeclared(row: ListedSetting) -> dict[str, Any]:
+    """Return the fields of a stored setting without a known definition; its value is not shown."""
+    return {
+        **dict.fromkeys(("name", "description", "units"), ""),
+        "pk": _number(row.pk, row.key, None),
+        "key": row.key,
+        "value": MASK,
+        "type": "string",
+        "choices": [],
+        "model_name": None,
+        "model_filters": {},
+        "api_url": None,
+        "typ": "plugin",
+        "required": False,
+        "plugin": row.slug,
+        # Ignored by the model of a setting that is not extended.
+        "protected": True,
+        "hidden": False,
+        "locked": False,
+        "layer": "stored",
+        "default": None,
+        "schema": {},
+    }
 
 
 def _number(pk: int, key: str, user: int | None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -62,6 +63,33 @@ class TestWords:
         assert shown["TOLD"].name == "uses ***"
         assert shown["TOLD"].choices[1] == {"value": "other", "display_name": "Other"}
         assert shown["DEFAULT"].value == "prefix ***"
+
+    @pytest.mark.parametrize("extended", [False, True])
+    def test_a_list_calls_each_default_a_few_times(self, extended):
+        """However many protected settings have a function as their default."""
+        calls = Counter()
+
+        def make_default(key):
+            def default():
+                calls[key] += 1
+                return f"secret of {key}"
+
+            return default
+
+        class Many(SettingsMixin, Plugin):
+            SETTINGS = {
+                f"KEY_{number}": {"protected": True, "default": make_default(number)}
+                for number in range(40)
+            }
+
+        with PluginRegistry("shop", builtin=[Many], new_plugins="active") as registry:
+            registry.load()
+            api = PluginAPI(registry, extended=extended)
+            calls.clear()
+            assert len(api.plugins_settings_list(READER, plugin="many")) == 40
+            assert len(api.plugins_settings_list_all(Actor(1, is_staff=True)).results) == 40
+
+        assert max(calls.values()) <= 6
 
     def test_in_the_schema(self, api):
         """A form is made of the same words."""
