@@ -82,8 +82,8 @@ class Heartbeat:
         self._key: tuple[int, str] = (0, "")
         self._stored: ProcessStatus | None = None
         self._tried_at = -math.inf
-        # The changes of the ledger whose failures are stored, and when that was tried last.
-        self._stored_changes = 0
+        # The version of the ledger whose failures are stored, and when that was tried last.
+        self._stored_version = (0, 0)
         self._has_failure_row = False
         self._failures_tried_at = -math.inf
         # The plugins that this process serves, and since when by the clock of the store.
@@ -214,7 +214,7 @@ class Heartbeat:
         return is_due and self._have_failures_changed()
 
     def _have_failures_changed(self) -> bool:
-        has_changed = self._ledger.changes != self._stored_changes
+        has_changed = self._ledger.version() != self._stored_version
         return has_changed and (self._has_failure_row or bool(self._ledger.failed))
 
     def _store(self, status: ProcessStatus | None, *, with_failures: bool) -> None:
@@ -224,7 +224,7 @@ class Heartbeat:
         from plugreg.storage.quiet_commits import mark_quiet
 
         # A failing storage is tried no sooner than a working storage.
-        tried_at, changes, key = time.monotonic(), self._ledger.changes, self._own_key()
+        tried_at, version, key = time.monotonic(), self._ledger.version(), self._own_key()
         if status is not None:
             self._tried_at = tried_at
         if with_failures:
@@ -249,7 +249,7 @@ class Heartbeat:
         if status is not None:
             self._stored = status
         if with_failures:
-            self._stored_changes, self._has_failure_row = changes, bool(self._ledger.failed)
+            self._stored_version, self._has_failure_row = version, bool(self._ledger.failed)
         self._outage.succeeded()
 
     def _drop_failures(self, transaction: Transaction, time_now: float) -> bool:
@@ -278,7 +278,7 @@ class Heartbeat:
             # The rows that were stored before a fork are the parent's.
             self._key = (pid, os.urandom(8).hex())
             self._stored, self._tried_at = None, -math.inf
-            self._stored_changes, self._failures_tried_at = 0, -math.inf
+            self._stored_version, self._failures_tried_at = (0, 0), -math.inf
             self._has_failure_row = False
         return self._key[1]
 

@@ -132,6 +132,10 @@ class FailureLedger:
             records = list(self._records())
         return self._shown(records)
 
+    def version(self) -> tuple[int, int]:
+        """Return a value that differs once other failures are shown, also by their conditions."""
+        return self.changes, len(self.all())
+
     def to_store(self) -> tuple[PluginFailure, ...]:
         """Return every record without values that are protected by now, in the same order."""
         return tuple(map(self._scrub, self.all()))

@@ -5,9 +5,10 @@ It is made of a registry in safe mode, which has imported nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from plugreg._calls.calling import OPEN_CIRCUIT
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.slugs import Slug
 from plugreg.records import (
@@ -80,7 +81,8 @@ class Overview(NamedTuple):
         failed = self.load_failures(slug)
         faults = [failure for failure in self.plan.failures if failure.slug == slug]
         if len(serving) == len(self.processes) and serving:
-            return ""
+            opened = self.open_circuits(slug)[:1]
+            return "".join(f"in {f.process} (pid {f.pid}) {f.message}" for f in opened)
         if failed:
             return f"{failed[-1].stage}: {failed[-1].message}"
         if faults:
@@ -114,6 +116,11 @@ class Overview(NamedTuple):
             "failures": sum(failure.count for failure in self.failures.get(slug, ())),
         }
 
+    def open_circuits(self, slug: str) -> list[ProcessFailure]:
+        """Return the records of live processes in which a plugin's circuit is open."""
+        own = self.failures.get(slug, ())
+        return [fault for fault in own if fault.subject == OPEN_CIRCUIT and fault.is_running]
+
     def load_failures(self, slug: str) -> list[ProcessFailure]:
         """Return the failures by which a plugin did not come into service.
 
@@ -137,20 +144,28 @@ class Overview(NamedTuple):
 
     def needed_by(self, slugs: Iterable[str]) -> list[str]:
         """Return the other wanted plugins that depend on any of these, also indirectly."""
-        given = {*slugs}
-        found: set[str] = set()
-        waiting = list(given)
-        while waiting:
-            need = waiting.pop()
-            direct = {str(other) for other, needs in self.plan.needs.items() if need in needs}
-            waiting += direct - found
-            found |= direct
-        return sorted(slug for slug in found - given if self.records[slug].wanted)
+        given = tuple(slugs)
+        all_needs = self.plan.needs.items()
+        found = reach(given, lambda need: (slug for slug, needs in all_needs if need in needs))
+        return sorted(slug for slug in found if slug not in given and self.records[slug].wanted)
 
     @staticmethod
     def names(processes: Iterable[ProcessRecord]) -> str:
         """Return the names of processes, with their numbers."""
         return ", ".join(f"{process.name} (pid {process.pid})" for process in processes)
+
+
+def reach(slugs: Iterable[str], following: Callable[[str], Iterable[str]]) -> list[str]:
+    """Return plugins, then all that follow them, each once.
+
+    Args:
+        slugs: The plugins to begin with.
+        following: Returns the plugins that follow one directly.
+    """
+    found = [*dict.fromkeys(slugs)]
+    for slug in found:
+        found += [other for other in dict.fromkeys(following(slug)) if other not in found]
+    return [*map(str, found)]
 
 
 def look(registry: PluginRegistry) -> Overview:

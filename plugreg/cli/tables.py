@@ -164,9 +164,13 @@ def aligned_table(
     for line in lines:
         shown = ""
         for value, room in zip(line, widths, strict=True):
-            styles = {"bold": True} if line is heads else {"fg": COLOURS.get(value)}
             fitting = cut(value, room)
-            shown += style(fitting, **styles) + " " * (room - width_of(fitting) + GAP)
+            blanks = " " * (room - width_of(fitting) + GAP)
+            if line is heads:
+                fitting = style(fitting, bold=True)
+            elif value in COLOURS:
+                fitting = style(fitting, fg=COLOURS[value])
+            shown += fitting + blanks
         text += shown.rstrip() + "\n"
     return text
 

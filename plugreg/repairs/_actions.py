@@ -34,6 +34,11 @@ class Actions:
         run = partial(self._do.reset, slug)
         return _action("reset", label.format(slug), "reset", slug, run=run)
 
+    def reset_everywhere(self, slug: str) -> RepairAction:
+        """Return the action that has all processes close the circuit of a plugin."""
+        label = f"Close the circuit of {slug} in all processes"
+        return _action("reset", label, "reset", slug)
+
     def reload(self) -> RepairAction:
         """Return the action that looks for plugins again in this process."""
         return _action("reload", "Reload", "reload", run=self._do.reload)

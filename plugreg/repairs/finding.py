@@ -219,6 +219,13 @@ def _find_calls(situation: Situation, do: Actions) -> Iterator[Repair]:
             text = f"{text}; the last failure was {last[-1].message}"
         close = do.reset(slug, "Close the circuit of {}")
         yield _repair(codes.CIRCUIT, slug, text, [close, do.deactivate(slug), do.show(slug)])
+    for failure in situation.failures:
+        if isinstance(failure, ProcessFailure) and failure.subject == OPEN_CIRCUIT:
+            slug, place = failure.slug, f"process {failure.process!r} (pid {failure.pid})"
+            text = f"the circuit of {slug!r} is open in {place}: it has failed repeatedly"
+            actions = [do.reset_everywhere(slug), do.deactivate(slug), do.show(slug)]
+            if failure.is_running:
+                yield _repair(codes.CIRCUIT, slug, text, actions)
     for call in situation.hanging:
         text = (
             f"{call.hook!r} of {call.slug!r} has run for {call.seconds:.0f} seconds "

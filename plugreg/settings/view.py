@@ -295,11 +295,7 @@ class SettingsView(Mapping[str, Any]):
                 if isinstance(value, str) and value == MASK:
                     return
         slug, user = self._scope
-        fault = self._store.version_fault(slug, self._version)
-        reason = _LOCKED if definition.key in self._fixed else fault
-        if reason is not None:
-            raise SettingError(definition.key, reason)
-        _, text, is_json = self._checked(check_given, definition, value)
+        _, text, is_json = self.check(key, value)
         change = SettingChange(slug, user, definition.key, text)
         if definition.before_save is not None:
             with Guard() as guard:
@@ -317,6 +313,27 @@ class SettingsView(Mapping[str, Any]):
                         Stage.CALL, slug, guard.error, subject="after_save", what=subject
                     )
                 )
+
+    def check(self, key: str, value: object) -> Checked:
+        """Check a value as `set` does before it stores it. Hooks of the definition do not run.
+
+        Args:
+            key: Key of the setting, in any case.
+            value: The value, as `set` takes it.
+
+        Returns:
+            The native value, and the string or JSON to store.
+
+        Raises:
+            KeyError: If the key is unknown.
+            SettingError: If `set` would refuse the value.
+        """
+        definition = self._definition(key)
+        fault = self._store.version_fault(self._scope[0], self._version)
+        reason = _LOCKED if definition.key in self._fixed else fault
+        if reason is not None:
+            raise SettingError(definition.key, reason)
+        return self._checked(check_given, definition, value)
 
     # -- the parts ---------------------------------------------------------------------------
 

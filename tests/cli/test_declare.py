@@ -73,6 +73,30 @@ class TestApply:
         assert done.code == 1
         assert filled.store.read_bytes() == before
 
+    def test_a_plan_refuses_what_writing_would(self, filled, file):
+        """A value of another type, as far as a probe has seen it, before anything is changed."""
+        assert filled.run("probe", "discount").code == 0
+        path = file("[plugins.discount]\nsettings = {PERCENT = 'many'}\n")
+
+        for words in (["--plan"], []):
+            done = filled.run("apply", path, *words, "--json")
+            assert (done.code, done.document["error"]["code"]) == (1, "setting")
+            assert "'PERCENT' of 'discount'" in done.document["error"]["message"]
+
+    def test_a_setting_that_the_host_fixes(self, filled, file):
+        """It is named; a file that has the value which is stored already is fine."""
+        stored = file("[plugins.discount]\nsettings = {PERCENT = 20}\n")
+        assert filled.run("probe", "discount").code == 0
+        assert filled.run("apply", stored).code == 0
+        filled.options["overrides"] = {"discount": {"PERCENT": 30}}
+        assert filled.run("apply", stored).code == 0
+        path = file("[plugins.discount]\nsettings = {PERCENT = 25}\n")
+
+        for words in (["--plan"], []):
+            done = filled.run("apply", path, *words)
+            assert done.code == 1
+            assert "'PERCENT' of 'discount': its value is fixed by the host" in done.err
+
     def test_is_one_commit(self, filled, file):
         """Others see all of it or nothing."""
         before = filled.make().storage.revision()

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from typing import Final
+
 import pytest
+
+from plugreg import CircuitPolicy
+
+LONG: Final = 60.0
+
+FAULTY = """
+from plugreg import Plugin, hookimpl
+
+class Discount(Plugin):
+    @hookimpl
+    def price(self, item: str) -> float:
+        raise ValueError(item)
+"""
 
 BROKEN = "raise RuntimeError('boom')\n"
 
@@ -16,6 +32,18 @@ def broken(shop):
     with shop.serving():
         pass
     return shop
+
+
+def _status(shop, registry, code):
+    """Let a process store its failures, as its watching would, until the check says so."""
+    deadline = time.monotonic() + LONG
+    while True:
+        registry.shared.keep_up()
+        done = shop.run("status", "--check", "--json")
+        if done.code == code or time.monotonic() > deadline:
+            assert done.code == code
+            return done
+        time.sleep(0.2)
 
 
 class TestErrors:
@@ -62,6 +90,22 @@ class TestStatus:
 
         assert done.code == 0
         assert done.document["summary"]["serving"] == 1
+
+    def test_an_open_circuit_in_another_process(self, shop):
+        """The plugin is active there, and is not called; it serves again once it was reset."""
+        shop.plugin("discount", FAULTY)
+        shop.wish(discount=True)
+        with shop.serving(circuit=CircuitPolicy(max_failures=1)) as registry:
+            assert shop.run("status", "--check").code == 0
+            registry.call("price", item="tea")
+            done = _status(shop, registry, code=1)
+            (row,) = done.document["plugins"]
+            assert (row["slug"], row["state"]) == ("discount", "active")
+            assert "circuit has opened" in row["why"]
+            repairs = shop.run("doctor", "--json").document["repairs"]
+            assert [row["slug"] for row in repairs if row["code"] == "P012"] == ["discount"]
+            registry.reset("discount")
+            _status(shop, registry, code=0)
 
     def test_without_a_process_nothing_serves(self, broken):
         """It is not known that anything does."""

@@ -14,7 +14,7 @@ from plugreg.cli.command import command, pass_session
 from plugreg.cli.faults import Fault, no, usage
 from plugreg.cli.hosts import SAFE_MODE
 from plugreg.cli.output import Answer
-from plugreg.cli.overview import look
+from plugreg.cli.overview import look, reach
 from plugreg.cli.session import Session
 
 ONLY: Final = "PLUGREG_ONLY"
@@ -125,14 +125,8 @@ class Search:
         return self._known[closed]
 
     def _closed(self, slugs: Iterable[str]) -> frozenset[str]:
-        found: set[str] = set()
-        waiting = [*slugs]
-        while waiting:
-            slug = waiting.pop()
-            if slug in self._needs and slug not in found:
-                found.add(slug)
-                waiting += self._needs[slug]
-        return frozenset(found)
+        found = reach(slugs, lambda slug: self._needs.get(slug, ()))
+        return frozenset(slug for slug in found if slug in self._needs)
 
     def _reduce(self, failing: frozenset[str]) -> frozenset[str]:
         """Return the smallest part of *failing* that fails, where a needed plugin is to blame."""

@@ -11,12 +11,13 @@ import click
 from plugreg._support.slugs import canonical
 from plugreg.cli.command import command, consent_option, pass_session
 from plugreg.cli.commands.packages import install_all
-from plugreg.cli.faults import DIFFERENT, FINE, unknown, usage
+from plugreg.cli.commands.switching import probe_first
+from plugreg.cli.faults import DIFFERENT, FINE, no, unknown, usage
 from plugreg.cli.output import Answer
 from plugreg.cli.overview import look
 from plugreg.cli.plugins_toml import Described, read_file, write_text
 from plugreg.cli.session import Session
-from plugreg.exceptions import PluginRequiredError
+from plugreg.exceptions import PluginRequiredError, SettingError
 from plugreg.registry import PluginRegistry
 from plugreg.settings.view import SettingsView
 
@@ -57,9 +58,13 @@ def apply(session: Session, file: str, *, only_plan: bool, prune: bool, no_probe
         return _answer(rows, is_plan=True)
     # Errors in the file are found before anything is installed.
     _differences(registry, described, missing, prune=prune)
-    rows = _install(session, missing)
-    if not no_probe:
-        _probe(session, described)
+    if missing:
+        install_all(session, [str(plugin.requirement) for plugin in missing])
+    rows = [*map(_requirement_row, missing)]
+    for plugin in () if no_probe else described:
+        record = registry.plugins.get(plugin.slug)
+        if plugin.active and record is not None and not record.wanted:
+            probe_first(session, plugin.slug)
     from plugreg.storage.batch import OneTransaction
 
     with (
@@ -80,13 +85,8 @@ def _answer(rows: list[Row], *, is_plan: bool) -> Answer:
         columns=("slug", "what", "key", "before", "after"),
         code=DIFFERENT if rows and is_plan else FINE,
         is_difference=is_plan,
-        verdict=_count(rows, "to make" if is_plan else "made"),
+        verdict=f"{len(rows)} change{'s' * (len(rows) != 1)} {'to make' if is_plan else 'made'}",
     )
-
-
-def _count(rows: list[Row], done: str) -> str:
-    number = len(rows)
-    return f"{number} changes {done}" if number != 1 else f"1 change {done}"
 
 
 # -- versions --------------------------------------------------------------------------------
@@ -119,26 +119,6 @@ def _requirement_row(plugin: Described) -> Row:
 
 def _row(slug: str, what: str, key: str, before: Any, after: Any) -> Row:
     return {"slug": slug, "what": what, "key": key, "before": before, "after": after}
-
-
-def _install(session: Session, missing: Iterable[Described]) -> list[Row]:
-    requirements = {plugin.slug: str(plugin.requirement) for plugin in missing}
-    if requirements:
-        install_all(session, [*requirements.values()])
-    return [_row(slug, "requirement", "", None, line) for slug, line in requirements.items()]
-
-
-def _probe(session: Session, described: Iterable[Described]) -> None:
-    """Probe the plugins that will be switched on. Raise if one ends its process."""
-    from plugreg._state.probe_report import ProbeFailedError
-
-    registry = session.registry
-    for plugin in described:
-        record = registry.plugins.get(plugin.slug)
-        if plugin.active and record is not None and not record.wanted:
-            report = registry.probe(plugin.slug)
-            if report.ends_host:
-                raise ProbeFailedError(report)
 
 
 # -- desired state and settings --------------------------------------------------------------
@@ -176,19 +156,30 @@ def _setting_rows(registry: PluginRegistry, plugin: Described, *, prune: bool) -
         view = registry.config.offline_settings(plugin.slug, user, values)
         what = "setting" if user is None else f"user {user}"
         for key, value in values.items():
-            _check_value(view, plugin.slug, key, value)
+            _check_described(view, plugin.slug, key, value)
             before = view.stored(key)
             if not _is_same(view, key, before, value):
+                _check_change(view, plugin.slug, key, value)
                 is_hidden = view.is_protected(key) and not isinstance(value, dict)
                 yield _row(plugin.slug, what, key, before, MASK if is_hidden else value)
         for key in view.definitions if prune else ():
             before = view.stored(key)
             # A protected value is in no file, so that its absence says nothing.
             if key not in values and before is not None and before != MASK:
+                _check_change(view, plugin.slug, key, None)
                 yield _row(plugin.slug, what, key, before, None)
 
 
-def _check_value(view: SettingsView, slug: str, key: str, value: Any) -> None:
+def _check_change(view: SettingsView, slug: str, key: str, value: Any) -> None:
+    """Refuse a change that writing would refuse: another type, or a setting that is locked."""
+    try:
+        view.check(key, value)
+    except SettingError as error:
+        reason, _, remedy = error.reason.partition("; ")
+        raise no(f"setting {key!r} of {slug!r}: {reason}", remedy, code="setting") from error
+
+
+def _check_described(view: SettingsView, slug: str, key: str, value: Any) -> None:
     if key not in view.definitions:
         there = f"there are: {', '.join(view.definitions) or 'none'}"
         raise usage(f"plugin {slug!r} has no setting {key!r}", there)

@@ -24,8 +24,8 @@ from plugreg.records import ProcessFailure, Stage
 def status(session: Session, *, check: bool) -> Answer:
     """Summarize all processes: the wanted plugins that do not serve in all of them, and why.
 
-    With --check the exit code is 1 if a wanted plugin is not active in a live process, also where
-    no live process is heard.
+    With --check the exit code is 1 if a wanted plugin is not active in a live process, or its
+    circuit is open there, also where no live process is heard.
     """
     overview = look(session.registry)
     wanted = [slug for slug, record in overview.records.items() if record.wanted]
@@ -54,7 +54,8 @@ def status(session: Session, *, check: bool) -> Answer:
 
 
 def _serves(overview: Overview, slug: str) -> bool:
-    return bool(overview.processes) and overview.serving(slug) == overview.processes
+    serves = bool(overview.processes) and overview.serving(slug) == overview.processes
+    return serves and not overview.open_circuits(slug)
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -11,7 +11,7 @@ from plugreg._support.slugs import Slug
 from plugreg.cli.command import command, pass_session, slug_argument
 from plugreg.cli.faults import FINE, NO, UNKNOWN, Fault, usage
 from plugreg.cli.output import Answer
-from plugreg.cli.overview import look
+from plugreg.cli.overview import look, reach
 from plugreg.cli.session import Session
 from plugreg.cli.tables import fields_of, printable
 from plugreg.exceptions import PluginRequiredError, PlugregError
@@ -135,7 +135,7 @@ def activate(
         beside = _off_needs(registry, slug) if cascade else ()
         # All are probed before any is switched on.
         new = [each for each in (slug, *beside) if not registry.get(each).wanted]
-        probed = {each: "" if no_probe else _probe(session, each, timeout) for each in new}
+        probed = {each: "" if no_probe else probe_first(session, each, timeout) for each in new}
         for each in (*reversed(beside), slug):
             registry.activate(each)
         said = [probed.get(slug, ""), *(_cascaded(each, probed[each]) for each in beside)]
@@ -157,29 +157,35 @@ def activate(
 
 def _needs_first(registry: PluginRegistry, slugs: Sequence[str]) -> list[str]:
     """Return plugins in an order in which each stands behind those that it needs."""
-    known = [slug for slug in slugs if slug in registry.plugins]
-    needs = registry.outlook(known).needs
-
-    def number(slug: str) -> int:
-        found = [Slug(slug)]
-        for member in found:
-            found += [need for need in needs.get(member, ()) if need not in found]
-        return len(found)
-
-    return sorted(slugs, key=lambda slug: number(slug) if slug in known else 1)
+    needs = registry.outlook([slug for slug in slugs if slug in registry.plugins]).needs
+    return sorted(slugs, key=lambda slug: len(reach([slug], lambda s: needs.get(Slug(s), ()))))
 
 
 def _off_needs(registry: PluginRegistry, slug: str) -> list[str]:
     """Return the inactive dependencies of a plugin, also indirect dependencies."""
-    found = [slug]
-    for member in found:
-        needs = registry.outlook(found).needs.get(Slug(member), ())
-        found += [str(n) for n in needs if n not in found and not registry.get(n).wanted]
-    return found[1:]
+
+    def following(member: str) -> list[str]:
+        # Of a plugin that is off, needs are known as soon as it counts as wanted.
+        needs = registry.outlook([slug, member]).needs.get(Slug(member), ())
+        return [need for need in needs if not registry.get(need).wanted]
+
+    return reach([slug], following)[1:]
 
 
-def _probe(session: Session, slug: str, timeout: float) -> str:
-    """Load a plugin in a child process. Return its fault; raise if it ends its host."""
+def probe_first(session: Session, slug: str, timeout: float = 10.0) -> str:
+    """Load a plugin in a child process before it is switched on.
+
+    Args:
+        session: The session.
+        slug: The plugin.
+        timeout: Seconds that the probe may take.
+
+    Returns:
+        The fault of the plugin, an empty string if there is none.
+
+    Raises:
+        ProbeFailedError: If the plugin ended its process.
+    """
     from plugreg._state.probe_report import ProbeFailedError
 
     report = session.registry.probe(slug, timeout)
@@ -237,12 +243,6 @@ def deactivate(
     return change_each(session, chosen, change, "switched off")
 
 
-def ask(session: Session, what: str, slug: str | None = None) -> None:
-    """Ask all processes for something that each does at its next refresh."""
-    shared: Any = session.registry.shared
-    shared.ask(what, slug=slug)
-
-
 @command("reset", "plugreg reset discount\nplugreg reset --all")
 @slug_argument(many=True, required=False)
 @_ALL
@@ -253,7 +253,7 @@ def reset(session: Session, slugs: tuple[str, ...], *, every: bool) -> Answer:
     registry = session.registry
 
     def change(slug: str) -> tuple[str, str]:
-        ask(session, "reset", registry.get(slug).slug)
+        registry.shared.ask("reset", slug=registry.get(slug).slug)
         return "reset", "each process does so at its next refresh"
 
     wanted = [slug for slug, record in registry.plugins.items() if record.wanted]
@@ -264,8 +264,9 @@ def reset(session: Session, slugs: tuple[str, ...], *, every: bool) -> Answer:
 @pass_session
 def reload(session: Session) -> Answer:
     """Have all processes look for plugins again, and reload those that have changed."""
-    ask(session, "reload")
-    heard = len(session.registry.shared.processes()) - 1
+    shared = session.registry.shared
+    shared.ask("reload")
+    heard = len(shared.processes()) - 1
     return Answer(
         "changes",
         [{"ok": True, "result": "reload", "processes": heard}],
