@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 from plugreg.repairs._values import Operations, RepairAction
@@ -11,91 +12,76 @@ from plugreg.repairs._values import Operations, RepairAction
 PAGE: Final = "operator/repairs.md"
 """The page of the documentation that explains the codes."""
 
+_ROWS: Final = MappingProxyType(
+    {
+        "activate": ("activate", "Activate {0}", "activate {0}"),
+        "deactivate": ("deactivate", "Deactivate {0}", "deactivate {0}"),
+        "reset": ("reset", "Try {0} again", "reset {0}"),
+        "close_everywhere": ("reset", "Close the circuit of {0} in all processes", "reset {0}"),
+        "reload": ("reload", "Reload", "reload"),
+        "reload_everywhere": ("reload", "Reload all processes", "reload"),
+        "probe": ("probe", "Probe {0}", "probe {0}"),
+        # These ask for consent first, or for a value, so that only the command line has them.
+        "install": ("install", "Install {0}", "install {0}"),
+        "upgrade": ("upgrade", "Upgrade {1}", "upgrade {0}"),
+        "uninstall": ("uninstall", "Uninstall {0}", "uninstall {0}"),
+        "set": ("set", "Set {1}", "settings {0} set {1}"),
+        "set_aside": ("set-aside", "Set {0}:{1} aside", "store repair --set-aside {0}:{1}"),
+        "rollback": ("rollback", "Roll back", "rollback"),
+        "sync": ("sync", "Synchronize", "sync"),
+        "show": ("show", "Show failures of {0}", "errors {0} --traceback"),
+    }
+)
+"""Name, label and command line of each action, with its subjects as numbers."""
+
 
 class Actions:
-    """Makes actions that run operations of one registry."""
+    """Makes actions that run operations of one registry.
+
+    Args:
+        do: The operations.
+    """
 
     def __init__(self, do: Operations) -> None:
         self._do = do
 
-    def activate(self, slug: str) -> RepairAction:
-        """Return the action that switches a plugin on."""
-        return _action(
-            "activate", f"Activate {slug}", "activate", slug, run=partial(self._do.activate, slug)
+    def __call__(self, row: str, *subjects: str, label: str = "") -> RepairAction:
+        """Return the action of a row.
+
+        Args:
+            row: Name of the row, and of the operation if it has one.
+            *subjects: The plugin, distribution or key that it is about.
+            label: Another label than that of the row.
+        """
+        name, usual, command = _ROWS[row]
+        words = [word.format(*subjects) for word in command.split()]
+        operation = getattr(self._do, row, None)
+        return RepairAction(
+            name=name,
+            label=label or usual.format(*subjects),
+            run=None if operation is None else partial(operation, *subjects),
+            command=shlex.join(["plugreg", *words]),
         )
 
-    def deactivate(self, slug: str) -> RepairAction:
-        """Return the action that switches a plugin off."""
-        run = partial(self._do.deactivate, slug)
-        return _action("deactivate", f"Deactivate {slug}", "deactivate", slug, run=run)
-
-    def reset(self, slug: str, label: str = "Try {} again") -> RepairAction:
-        """Return the action that tries a plugin again, and closes its circuit."""
-        run = partial(self._do.reset, slug)
-        return _action("reset", label.format(slug), "reset", slug, run=run)
-
-    def reset_everywhere(self, slug: str) -> RepairAction:
-        """Return the action that has all processes close the circuit of a plugin."""
-        label = f"Close the circuit of {slug} in all processes"
-        return _action("reset", label, "reset", slug)
-
-    def reload(self) -> RepairAction:
-        """Return the action that looks for plugins again in this process."""
-        return _action("reload", "Reload", "reload", run=self._do.reload)
-
-    def reload_everywhere(self) -> RepairAction:
-        """Return the action that has all processes reload."""
-        return _action("reload", "Reload all processes", "reload", run=self._do.reload_everywhere)
-
-    def probe(self, slug: str) -> RepairAction:
-        """Return the action that loads a plugin in a child process."""
-        return _action("probe", f"Probe {slug}", "probe", slug, run=partial(self._do.probe, slug))
-
-    def install(self, distribution: str) -> RepairAction:
-        """Return the action that installs a distribution, which asks for consent first."""
-        return _action("install", f"Install {distribution}", "install", distribution)
-
-    def upgrade(self, slug: str, distribution: str) -> RepairAction:
-        """Return the action that upgrades a plugin, which asks for consent first."""
-        return _action("upgrade", f"Upgrade {distribution}", "upgrade", slug)
-
-    def uninstall(self, slug: str) -> RepairAction:
-        """Return the action that uninstalls a plugin, which asks for consent first."""
-        return _action("uninstall", f"Uninstall {slug}", "uninstall", slug)
-
-    def set_value(self, slug: str, key: str) -> RepairAction:
-        """Return the action that sets a setting, whose value is the operator's to give."""
-        return _action("set", f"Set {key}", "settings", slug, "set", key)
-
     def forget_values(self, slug: str, keys: frozenset[str]) -> RepairAction:
-        """Return the action that deletes stored values."""
-        run = partial(self._do.forget_values, slug, keys)
-        words = ["settings", slug, "unset", *sorted(keys)]
-        return _action("forget", f"Delete stored values of {slug}", *words, run=run)
+        """Return the action that deletes stored values.
 
-    def set_aside(self, table: str, key: str) -> RepairAction:
-        """Return the action that takes a damaged row out of the store, and keeps a copy."""
-        row = f"{table}:{key}"
-        return _action("set-aside", f"Set {row} aside", "store", "repair", "--set-aside", row)
-
-    def rollback(self) -> RepairAction:
-        """Return the action that goes back to the generation before."""
-        return _action("rollback", "Roll back", "rollback")
-
-    def sync(self) -> RepairAction:
-        """Return the action that installs what the plugins file lists."""
-        return _action("sync", "Synchronize", "sync")
-
-    def show(self, slug: str) -> RepairAction:
-        """Return the action that shows a plugin's failures with their tracebacks."""
-        return _action("show", f"Show failures of {slug}", "errors", slug, "--traceback")
-
-    def read(self, code: str) -> RepairAction:
-        """Return the address at which a code is explained."""
-        url = f"{PAGE}#{code.lower()}"
-        return RepairAction(name="read", label=f"Read about {code}", url=url)
+        Args:
+            slug: The plugin.
+            keys: Keys of the values.
+        """
+        return RepairAction(
+            name="forget",
+            label=f"Delete stored values of {slug}",
+            run=partial(self._do.forget_values, slug, keys),
+            command=shlex.join(["plugreg", "settings", slug, "unset", *sorted(keys)]),
+        )
 
 
-def _action(name: str, label: str, *words: str, run: object = None) -> RepairAction:
-    command = shlex.join(["plugreg", *words])
-    return RepairAction(name=name, label=label, run=run, command=command)  # type: ignore[arg-type]
+def read_about(code: str) -> RepairAction:
+    """Return the address at which a code is explained.
+
+    Args:
+        code: The code.
+    """
+    return RepairAction(name="read", label=f"Read about {code}", url=f"{PAGE}#{code.lower()}")

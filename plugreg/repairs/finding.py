@@ -11,7 +11,6 @@ from plugreg._calls.calling import OPEN_CIRCUIT
 from plugreg._lifecycle.recording import UNKNOWN_PLUGIN as OVERRIDES
 from plugreg._lifecycle.recording import SettingsHealth
 from plugreg._lifecycle.resolve import settle
-from plugreg._support.frozen import replace
 from plugreg._support.slugs import near
 from plugreg.records import (
     LOAD_STAGES,
@@ -22,7 +21,7 @@ from plugreg.records import (
     Stage,
 )
 from plugreg.repairs import codes
-from plugreg.repairs._actions import Actions
+from plugreg.repairs._actions import Actions, read_about
 from plugreg.repairs._values import Operations, Repair, RepairAction, Situation
 from plugreg.repairs.codes import CODES, OF_STAGE, Severity
 
@@ -35,12 +34,8 @@ _ORDER: Final = ("error", "warning", "info")
 def find_repairs(situation: Situation, operations: Operations) -> tuple[Repair, ...]:
     """Return what is wrong in a situation, errors first, then by code and plugin."""
     actions = Actions(operations)
-    found = [
-        repair if repair.actions else replace(repair, actions=(actions.read(repair.code),))
-        for find in _FINDERS
-        for repair in find(situation, actions)
-    ]
-    found.sort(key=lambda each: (_ORDER.index(each.severity), each.code, each.slug or ""))
+    found = [repair for find in _FINDERS for repair in find(situation, actions)]
+    found.sort(key=lambda repair: (_ORDER.index(repair.severity), repair.code, repair.slug or ""))
     return tuple(found)
 
 
@@ -48,7 +43,7 @@ def _repair(
     code: str,
     slug: str | None,
     text: str,
-    actions: Iterable[RepairAction | None],
+    actions: Iterable[RepairAction | None] = (),
     *,
     severity: Severity | None = None,
     title: str = "",
@@ -61,7 +56,7 @@ def _repair(
         slug=slug,
         title=title or row.title,
         text=text,
-        actions=kept,
+        actions=kept or (read_about(code),),
     )
 
 
@@ -91,6 +86,10 @@ def _find_failed(situation: Situation, do: Actions) -> Iterator[Repair]:
         )
 
 
+def _off(known: KnownPlugin, do: Actions) -> RepairAction | None:
+    return None if known.is_mandatory else do("deactivate", known.slug)
+
+
 def _serves(known: KnownPlugin | None) -> bool:
     return known is not None and known.state is PluginState.ACTIVE
 
@@ -114,14 +113,13 @@ def _sentence(last: PluginFailure, failures: list[PluginFailure]) -> str:
 
 def _of_failed(
     stage: Stage, slug: str, known: KnownPlugin | None, do: Actions
-) -> tuple[RepairAction, ...]:
+) -> tuple[RepairAction | None, ...]:
     if stage is Stage.INSTALL:
-        return do.rollback(), do.sync()
+        return do("rollback"), do("sync")
     if known is None or stage is Stage.DISCOVERY:
-        return do.reload(), do.read(OF_STAGE[stage])
-    again = (do.reset(slug),) if stage in LOAD_STAGES else ()
-    off = () if known.is_mandatory else (do.deactivate(slug),)
-    return (*again, *off, do.show(slug))
+        return do("reload"), read_about(OF_STAGE[stage])
+    again = (do("reset", slug),) if stage in LOAD_STAGES else ()
+    return (*again, _off(known, do), do("show", slug))
 
 
 def _has_code_of_its_own(failure: PluginFailure, situation: Situation) -> bool:
@@ -130,8 +128,8 @@ def _has_code_of_its_own(failure: PluginFailure, situation: Situation) -> bool:
     if failure.subject in (OPEN_CIRCUIT, OVERRIDES) or SettingsHealth.is_record(failure):
         return True
     if failure.stage is Stage.DISCOVERY:
-        is_damage = any(failure.message == str(error) for error in situation.damaged)
-        return is_damage or failure.slug == "safe-mode" or _is_claim(failure)
+        is_claim = failure.slug == "safe-mode" or _is_claim(failure)
+        return is_claim or _is_row_fault(failure, situation)
     if failure.slug in situation.quarantined and failure.stage is Stage.IMPORT:
         return True
     if known is None or failure.stage not in LOAD_STAGES:
@@ -168,43 +166,42 @@ def _find_needs(situation: Situation, do: Actions) -> Iterator[Repair]:
     for slug, known in situation.snapshot.plugins.items():
         need = _unmet(known, situation)
         if need is not None:
-            off = None if known.is_mandatory else do.deactivate(slug)
             text = f"{slug!r} {known.reason}"
-            yield _repair(codes.NEED, slug, text, [*_of_need(need, situation, do), off])
+            actions = [*_of_need(need, situation, do), _off(known, do)]
+            yield _repair(codes.NEED, slug, text, actions)
 
 
 def _of_need(need: KnownPlugin, situation: Situation, do: Actions) -> tuple[RepairAction, ...]:
     if need.state is PluginState.INACTIVE:
-        return (do.activate(need.slug),)
+        return (do("activate", need.slug),)
     if need.state is PluginState.MISSING:
-        return (do.install(need.distribution or need.slug),) if situation.can_install else ()
-    return (do.reset(need.slug),) if need.state is PluginState.FAILED else ()
+        return (do("install", need.distribution or need.slug),) if situation.can_install else ()
+    return (do("reset", need.slug),) if need.state is PluginState.FAILED else ()
 
 
 def _find_unfit(situation: Situation, do: Actions) -> Iterator[Repair]:
     for slug, known in situation.snapshot.plugins.items():
-        off = None if known.is_mandatory else do.deactivate(slug)
+        off = _off(known, do)
         if known.wanted and known.state is PluginState.INCOMPATIBLE:
             upgrade = None
             if situation.can_install and known.distribution is not None:
-                upgrade = do.upgrade(slug, known.distribution)
+                upgrade = do("upgrade", slug, known.distribution)
             text = f"{slug!r} {known.reason}"
-            read = do.read(codes.INCOMPATIBLE)
+            read = read_about(codes.INCOMPATIBLE)
             yield _repair(codes.INCOMPATIBLE, slug, text, [upgrade, off, read])
         elif known.wanted and known.state is PluginState.MISSING:
             install = None
             if situation.can_install:
-                install = do.install(known.distribution or slug)
+                install = do("install", known.distribution or slug)
             text = f"{slug!r} is switched on, and is not installed"
-            yield _repair(codes.MISSING, slug, text, [install, off, do.reload()])
+            yield _repair(codes.MISSING, slug, text, [install, off, do("reload")])
 
 
 def _find_quarantined(situation: Situation, do: Actions) -> Iterator[Repair]:
     for slug, reason in sorted(situation.quarantined.items()):
         known = situation.snapshot.plugins.get(slug)
         if known is not None and known.wanted:
-            off = None if known.is_mandatory else do.deactivate(slug)
-            actions = [off, do.probe(slug), do.reset(slug)]
+            actions = [_off(known, do), do("probe", slug), do("reset", slug)]
             yield _repair(codes.QUARANTINED, slug, f"{slug!r}: {reason}", actions)
 
 
@@ -217,13 +214,13 @@ def _find_calls(situation: Situation, do: Actions) -> Iterator[Repair]:
         last = [f for f in situation.failures if f.slug == slug and f.subject != OPEN_CIRCUIT]
         if last:
             text = f"{text}; the last failure was {last[-1].message}"
-        close = do.reset(slug, "Close the circuit of {}")
-        yield _repair(codes.CIRCUIT, slug, text, [close, do.deactivate(slug), do.show(slug)])
+        close = do("reset", slug, label=f"Close the circuit of {slug}")
+        yield _repair(codes.CIRCUIT, slug, text, [close, do("deactivate", slug), do("show", slug)])
     for failure in situation.failures:
         if isinstance(failure, ProcessFailure) and failure.subject == OPEN_CIRCUIT:
             slug, place = failure.slug, f"process {failure.process!r} (pid {failure.pid})"
             text = f"the circuit of {slug!r} is open in {place}: it has failed repeatedly"
-            actions = [do.reset_everywhere(slug), do.deactivate(slug), do.show(slug)]
+            actions = [do("close_everywhere", slug), do("deactivate", slug), do("show", slug)]
             if failure.is_running:
                 yield _repair(codes.CIRCUIT, slug, text, actions)
     for call in situation.hanging:
@@ -231,14 +228,14 @@ def _find_calls(situation: Situation, do: Actions) -> Iterator[Repair]:
             f"{call.hook!r} of {call.slug!r} has run for {call.seconds:.0f} seconds "
             f"in {call.thread!r}"
         )
-        actions = [do.deactivate(call.slug), do.read(codes.HANGING)]
+        actions = [do("deactivate", call.slug), read_about(codes.HANGING)]
         yield _repair(codes.HANGING, call.slug, text, actions)
 
 
 def _find_slow(situation: Situation, do: Actions) -> Iterator[Repair]:
     for slug, seconds in situation.slow.items():
         text = f"importing {slug!r} took {seconds:.1f} seconds"
-        yield _repair(codes.SLOW, slug, text, [do.probe(slug), do.read(codes.SLOW)])
+        yield _repair(codes.SLOW, slug, text, [do("probe", slug), read_about(codes.SLOW)])
 
 
 # -- settings and the store ------------------------------------------------------------------
@@ -258,12 +255,12 @@ def _find_settings(situation: Situation, do: Actions) -> Iterator[Repair]:
         }
         for key in sorted(missing):
             text = f"{slug!r} requires the setting {key}, which has neither a value nor a default"
-            yield _repair(codes.REQUIRED, slug, text, [do.set_value(slug, key)])
+            yield _repair(codes.REQUIRED, slug, text, [do("set", slug, key)])
         for key, fault in situation.setting_faults.get(slug, {}).items():
             if key not in missing:
                 text = f"setting {key} of {slug!r}: {fault}"
                 yield _repair(
-                    codes.UNREADABLE, slug, text, [do.set_value(slug, key)], severity="warning"
+                    codes.UNREADABLE, slug, text, [do("set", slug, key)], severity="warning"
                 )
 
 
@@ -284,39 +281,39 @@ def _find_stored(situation: Situation, do: Actions) -> Iterator[Repair]:
         for key, fault in stored.faults.items():
             if key not in situation.setting_faults.get(slug, {}):
                 text = f"setting {key} of {slug!r}: {fault}"
-                yield _repair(codes.UNREADABLE, slug, text, [do.set_value(slug, key)])
+                yield _repair(codes.UNREADABLE, slug, text, [do("set", slug, key)])
     for error in situation.damaged:
         owner = error.key.partition(":")[0]
         slug_or_none = owner if owner in plugins else None
-        aside = do.set_aside(error.table, error.key)
+        aside = do("set_aside", error.table, error.key)
         yield _repair(codes.UNREADABLE, slug_or_none, str(error), [aside])
 
 
-def _find_overrides(situation: Situation, do: Actions) -> Iterator[Repair]:
+def _find_overrides(situation: Situation, _do: Actions) -> Iterator[Repair]:
     for slug, keys in situation.overrides.items():
         if slug not in situation.snapshot.plugins:
             text = (
                 f"overrides= has settings of {slug!r}, and there is no such plugin"
                 f"{near(slug, situation.snapshot.plugins)}"
             )
-            yield _repair(codes.UNKNOWN_PLUGIN, slug, text, [do.read(codes.UNKNOWN_PLUGIN)])
+            yield _repair(codes.UNKNOWN_PLUGIN, slug, text)
         elif slug in situation.declared:
             known = {setting.key for setting in situation.declared[slug]}
             for key in sorted(keys - known):
                 text = f"overrides= has {key} of {slug!r}, which declares no such setting"
                 text += near(key, known)
-                yield _repair(codes.UNKNOWN_KEY, slug, text, [do.read(codes.UNKNOWN_KEY)])
+                yield _repair(codes.UNKNOWN_KEY, slug, text)
 
 
-def _find_exposed(situation: Situation, do: Actions) -> Iterator[Repair]:
+def _find_exposed(situation: Situation, _do: Actions) -> Iterator[Repair]:
     in_clear = {slug for slug, stored in situation.stored.items() if stored.protected}
     if in_clear and not situation.has_keys:
         names = ", ".join(sorted(in_clear))
         text = f"protected settings are stored, and not encrypted: those of {names}"
-        yield _repair(codes.PLAINTEXT, None, text, [do.read(codes.PLAINTEXT)])
+        yield _repair(codes.PLAINTEXT, None, text)
     if situation.open_file:
         text = f"other users of this machine can use {situation.open_file}"
-        yield _repair(codes.READABLE, None, text, [do.read(codes.READABLE)])
+        yield _repair(codes.READABLE, None, text)
 
 
 # -- sources and installing ------------------------------------------------------------------
@@ -327,8 +324,8 @@ def _find_claims(situation: Situation, do: Actions) -> Iterator[Repair]:
         if _is_claim(failure):
             known = situation.snapshot.plugins.get(failure.slug)
             is_package = situation.can_install and known is not None and known.is_package
-            remove = do.uninstall(failure.slug) if is_package else None
-            actions = [remove, do.read(codes.CLAIMED)]
+            remove = do("uninstall", failure.slug) if is_package else None
+            actions = [remove, read_about(codes.CLAIMED)]
             yield _repair(codes.CLAIMED, failure.slug, failure.message, actions)
 
 
@@ -336,7 +333,7 @@ def _find_installing(situation: Situation, do: Actions) -> Iterator[Repair]:
     if situation.interrupted:
         names = ", ".join(situation.interrupted)
         text = f"an installation ended before it was done, and left {names}"
-        actions = [do.sync(), do.read(codes.INTERRUPTED)]
+        actions = [do("sync"), read_about(codes.INTERRUPTED)]
         yield _repair(codes.INTERRUPTED, None, text, actions)
     for release in situation.releases:
         slug = release.slugs[0] if release.slugs else None
@@ -344,8 +341,8 @@ def _find_installing(situation: Situation, do: Actions) -> Iterator[Repair]:
         if release.yanked is not None:
             what = f"{what}, and was withdrawn ({release.yanked or 'no reason was given'})"
         text = what if release.latest is None else f"{what}; {release.latest} is the latest"
-        upgrade = None if slug is None else do.upgrade(slug, release.distribution)
-        yield _repair(codes.RELEASE, slug, text, [upgrade or do.install(release.distribution)])
+        upgrade = None if slug is None else do("upgrade", slug, release.distribution)
+        yield _repair(codes.RELEASE, slug, text, [upgrade or do("install", release.distribution)])
 
 
 # -- processes -------------------------------------------------------------------------------
@@ -364,16 +361,16 @@ def _find_skew(situation: Situation, do: Actions) -> Iterator[Repair]:
                 f"process {one.name!r} (pid {one.pid}) and process {other.name!r} "
                 f"(pid {other.pid}) have served different plugins for more than a minute: {names}"
             )
-            yield _repair(codes.SKEW, None, text, [do.reload_everywhere()])
+            yield _repair(codes.SKEW, None, text, [do("reload_everywhere")])
             return
 
 
-def _find_modes(situation: Situation, do: Actions) -> Iterator[Repair]:
+def _find_modes(situation: Situation, _do: Actions) -> Iterator[Repair]:
     if situation.is_safe:
         text = "safe mode is on: no plugin is loaded, and nothing was changed or deleted"
-        yield _repair(codes.SAFE_MODE, None, text, [do.read(codes.SAFE_MODE)])
+        yield _repair(codes.SAFE_MODE, None, text)
     if situation.narrowed:
-        yield _repair(codes.NARROWED, None, situation.narrowed, [do.read(codes.NARROWED)])
+        yield _repair(codes.NARROWED, None, situation.narrowed)
 
 
 _FINDERS: Final[tuple[Callable[[Situation, Actions], Iterator[Repair]], ...]] = (
