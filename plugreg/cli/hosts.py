@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from plugreg._support.slugs import near
 from plugreg.cli.faults import CommandError, unavailable, usage
 from plugreg.exceptions import StorageError
 from plugreg.registry import PluginRegistry
@@ -24,13 +25,15 @@ def is_safe_mode_asked() -> bool:
     return os.environ.get(SAFE_MODE, "") not in ("", "0", SHELL)
 
 
-def app_name(given: str | None) -> str | None:
+def app_name(given: str | None, project: Path | None = None) -> str | None:
     """Return the name of the host's registry, as ``module:attribute``, None if none is known.
 
     Args:
         given: The value of ``--app``.
+        project: What the command is about, such as the folder of a plugin.
     """
-    return given or os.environ.get("PLUGREG_APP") or _configured(Path.cwd())
+    found = given or os.environ.get("PLUGREG_APP") or _configured(Path.cwd())
+    return found or (None if project is None else _configured(project))
 
 
 def _configured(folder: Path) -> str | None:
@@ -83,6 +86,12 @@ def open_app(name: str) -> PluginRegistry:
     with safe_mode(), _host(name):
         found: Any = import_module(module)
         for part in attribute.split("."):
+            if not hasattr(found, part):
+                hint = near(part, vars(found)) or "; name a registry, or a function that makes it"
+                raise unavailable(
+                    f"host {name!r} cannot be opened: {module!r} has no {part!r}",
+                    hint.removeprefix("; "),
+                )
             found = getattr(found, part)
     return as_registry(found, name)
 
@@ -148,6 +157,8 @@ def _host(name: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         kind = type(error).__name__
         remedy = "repair the host, or look at its store alone: --store URL --group GROUP"
+        if isinstance(error, ModuleNotFoundError) and f"{name}:".startswith(f"{error.name}"):
+            remedy = "correct the name of the module, install the host, or run this in its folder"
         raise unavailable(f"host {name!r} cannot be opened: {kind}: {error}", remedy) from error
 
 

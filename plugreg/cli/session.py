@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack, redirect_stderr
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -36,6 +37,7 @@ class Session:
         self._closing = ExitStack()
         self._output = Output(sys.stdout, sys.stderr)
         self.app: str | None = None
+        self.project: Path | None = None
         self.store: str | None = None
         self.group: str | None = None
         self.json = False
@@ -81,6 +83,16 @@ class Session:
             return storage
         return self._open().storage
 
+    def note_memory(self) -> None:
+        """Tell the operator that a change ends with the command, where nothing stores it."""
+        from plugreg.storage import MemoryStorage
+
+        if self._source is None and isinstance(self.registry.storage, MemoryStorage):
+            self.output.note(
+                "nothing of this is kept: the host's store is in memory; give its registry "
+                "storage=open_storage('tinydb:///plugins.json'), for example"
+            )
+
     def contract(self, file: str | None = None) -> Contract:
         """Return the contract of the host, or of a file. Nothing is loaded.
 
@@ -88,19 +100,27 @@ class Session:
             file: The file; None means the host's.
 
         Raises:
-            CommandError: If no host is named, or it cannot be opened.
+            CommandError: If no host is named, or host or file cannot be opened.
             ContractError: If the file is no contract.
         """
         from plugreg.contract import Contract
 
-        return Contract.of(self._open()) if file is None else Contract.read(file)
+        if file is None:
+            return Contract.of(self._open())
+        try:
+            return Contract.read(file)
+        except OSError as error:
+            raise usage(
+                f"contract {file!r} cannot be read: {error.strerror}",
+                "write it where the host is installed: plugreg contract dump FILE",
+            ) from error
 
     @property
     def app_name(self) -> str | None:
         """Name of the host's registry, None where the host has mounted the commands."""
         from plugreg.cli.hosts import app_name
 
-        return app_name(self.app)
+        return app_name(self.app, self.project)
 
     @property
     def command(self) -> str:
@@ -194,7 +214,7 @@ class Session:
 
     def _open(self) -> PluginRegistry:
         """Return the registry of the host, as it is made there."""
-        from plugreg.cli.hosts import app_name, as_registry, open_app, open_store
+        from plugreg.cli.hosts import as_registry, open_app, open_store
 
         if self.app and self.store:
             raise usage("--app and --store exclude each other", "give one of them")
@@ -206,7 +226,7 @@ class Session:
             registry = open_store(self.store, self.group)
             self._closing.callback(registry.storage.close)
             return registry
-        name = app_name(self.app)
+        name = self.app_name
         if name is None:
             raise usage(
                 "no host is named",

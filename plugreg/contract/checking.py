@@ -28,6 +28,8 @@ def check(contract: ContractTerms, project: PluginProject) -> tuple[Finding, ...
     if not project.entry_points:
         where = "pyproject.toml" if project.folder else "entry_points.txt"
         message = f"there is no entry point in the group {contract.group!r}"
+        if project.groups:
+            message += f", but in {', '.join(map(repr, project.groups))}"
         findings.append(codes.NO_ENTRY_POINT.at(where, message))
     sources = SourceFiles(contract.host, project.search, project.shown)
     for name, value in project.entry_points.items():

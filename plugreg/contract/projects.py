@@ -34,6 +34,7 @@ class PluginProject(Frozen):
         metadata: Its headers by lower-case name, or the ``[project]`` table.
         folder: The folder with its ``pyproject.toml``, None for a wheel.
         is_built: Whether it is what is installed, not its sources.
+        groups: The groups of all its entry points.
     """
 
     entry_points: Mapping[str, str]
@@ -43,6 +44,7 @@ class PluginProject(Frozen):
     metadata: Mapping[str, Any]
     folder: str | None = None
     is_built: bool = True
+    groups: tuple[str, ...] = ()
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -117,14 +119,14 @@ def installed_projects(
 
 
 def _origin(info: str | None) -> str | None:
-    """Return the folder that an editable distribution was installed from, None for others."""
+    """Return the folder that a distribution was installed from (PEP 610), None for others."""
     try:
         found = json.loads(_text(Path(info or "", "direct_url.json")))
         url = urlsplit(found["url"])
-        is_editable = bool(found["dir_info"]["editable"])
+        is_folder = "dir_info" in found
     except (ValueError, TypeError, KeyError):
         return None
-    return url2pathname(url.path) if is_editable and url.scheme == "file" else None
+    return url2pathname(url.path) if is_folder and url.scheme == "file" else None
 
 
 def _wheel(wheel: Path, folder: Path, group: str) -> PluginProject:
@@ -137,8 +139,10 @@ def _wheel(wheel: Path, folder: Path, group: str) -> PluginProject:
     if info is None:
         raise NoPluginError(str(wheel), "the wheel has no dist-info folder")
     fields = list(headers(_text(info / "METADATA")))
+    points = _entry_points(_text(info / "entry_points.txt"))
     return PluginProject(
-        entry_points=_entry_points(_text(info / "entry_points.txt"), group),
+        entry_points=points.get(group, {}),
+        groups=tuple(points),
         requires=tuple(value for name, value in fields if name == "requires-dist"),
         search=(str(folder),),
         shown=str(folder),
@@ -159,9 +163,11 @@ def folder_project(folder: Path, group: str) -> PluginProject:
     project = read_pyproject(folder).get("project")
     if not isinstance(project, dict):
         raise NoPluginError(str(folder), "its pyproject.toml has no [project]")
-    points = project.get("entry-points", {}).get(group, {})
+    groups = project.get("entry-points", {})
+    points = groups.get(group, {})
     return PluginProject(
         entry_points={str(name): str(value) for name, value in points.items()},
+        groups=tuple(groups),
         requires=tuple(map(str, project.get("dependencies", ()))),
         search=(str(folder / "src"), str(folder)),
         shown=str(folder),
@@ -187,14 +193,14 @@ def read_pyproject(folder: Path) -> dict[str, Any]:
         raise NoPluginError(str(folder), reason) from None
 
 
-def _entry_points(text: str, group: str) -> dict[str, str]:
+def _entry_points(text: str) -> dict[str, dict[str, str]]:
     parser = ConfigParser(delimiters=("=",), strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment, method-assign]
     try:
         parser.read_string(text)
     except Error:
         return {}
-    return dict(parser[group]) if parser.has_section(group) else {}
+    return {group: dict(parser[group]) for group in parser.sections()}
 
 
 def _text(file: Path) -> str:

@@ -83,7 +83,7 @@ class SourceFiles:
                 error, "checking a plugin against a contract", "griffe", "contract"
             ) from error
         self._host = host
-        self._shown = Path(shown)
+        self._shown = Path(shown).absolute()
         self._missing = (ModuleNotFoundError, KeyError)
         self._loader = griffe.GriffeLoader(search_paths=list(search), allow_inspection=False)
         self._search = [Path(folder) for folder in search]

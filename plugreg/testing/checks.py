@@ -99,6 +99,20 @@ CHECKS: Final = (
         "A module imports a package that the distribution does not require.",
         "Add the package to dependencies in pyproject.toml.",
     ),
+    _package(
+        "K004",
+        "error",
+        "Metadata are not valid",
+        "A name, version or requirement is none that installers accept, so that nothing is built.",
+        "Correct the field, as in name = 'shop-tea', version = '1.0rc1', 'shop>=2,<3'.",
+    ),
+    _package(
+        "K005",
+        "info",
+        "Import is not known here",
+        "A module imports a package that is not here, and a requirement is not installed either.",
+        "Install the plugin with its requirements, and check it again.",
+    ),
     _life(
         "K006",
         "error",

@@ -84,7 +84,9 @@ def _failure_to_load(failure: PluginFailure, name: str) -> Symptom:
         code = "K400"
     if code == "K402" and failure.message.startswith("mixin 'settings'"):
         code = "K201"
-    return Symptom(code, failure.place or name, failure.message)
+    # What pluggy refuses was raised in its code; the plugin's line is not known.
+    is_refused = (failure.exception_type or "").startswith("pluggy.")
+    return Symptom(code, name if is_refused else failure.place or name, failure.message)
 
 
 # -- settings ------------------------------------------------------------------------------------

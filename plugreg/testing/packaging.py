@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
-import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.machinery import PathFinder
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.slugs import canonical, slug_fault, slugify
@@ -39,9 +41,34 @@ def metadata_faults(project: PluginProject) -> Iterator[Symptom]:
     if project.folder is None and "metadata-version" not in project.metadata:
         return  # An installed plugin, of which no more than its name was read.
     for source, built, what in _WANTED:
-        name = built if project.is_built else source
-        if not project.metadata.get(name) and not project.metadata.get(source):
+        if not project.metadata.get(built) and not project.metadata.get(source):
             yield Symptom("K001", where, f"there is no {source!r}: {what}")
+    for fault in _invalid(project.metadata, project.requires):
+        yield Symptom("K004", where, fault)
+
+
+def _invalid(metadata: Mapping[str, Any], requires: Iterable[str]) -> Iterator[str]:
+    """Yield the fields that no installer accepts, as clauses."""
+    from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
+    from packaging.utils import canonicalize_name
+    from packaging.version import Version
+
+    dynamic = metadata.get("dynamic", ())
+    for field in ("name", "version"):
+        if not metadata.get(field) and field not in dynamic:
+            yield f"there is no {field!r}"
+    for field, parse, values in (
+        ("name", partial(canonicalize_name, validate=True), [metadata.get("name")]),
+        ("version", Version, [metadata.get("version")]),
+        ("requires-python", SpecifierSet, [metadata.get("requires-python")]),
+        ("dependencies", Requirement, requires),
+    ):
+        for value in filter(None, values):
+            try:
+                parse(str(value))
+            except ValueError:  # The errors of packaging are all of this kind.
+                yield f"{value!r} is not valid in {field!r}"
 
 
 def name_faults(project: PluginProject) -> Iterator[Symptom]:
@@ -61,15 +88,19 @@ def name_faults(project: PluginProject) -> Iterator[Symptom]:
             yield Symptom("K002", where, message)
 
 
-def import_faults(project: PluginProject, *, whole: bool = True) -> Iterator[Symptom]:
+def import_faults(project: PluginProject, host: str, *, whole: bool = True) -> Iterator[Symptom]:
     """Yield imports of packages that are not required, and late imports of what is not there.
+
+    Which distribution brings a package is known of those that are installed here alone.
 
     Args:
         project: The distribution.
+        host: The host's distribution, which need not be installed.
         whole: Whether all modules of its packages are read, or those of the plugins alone.
     """
     own = {value.partition(":")[0].partition(".")[0] for value in project.entry_points.values()}
-    required = {canonical(_project_name(line)) for line in project.requires}
+    required = {*_required(project)}
+    absent = sorted(name for name in required - {host} if not _is_installed(name))
     distributions: dict[str, list[str]] | None = None
     for found in imports_of(project, whole=whole):
         top = found.module.partition(".")[0]
@@ -78,12 +109,17 @@ def import_faults(project: PluginProject, *, whole: bool = True) -> Iterator[Sym
         # It reads the metadata of all that is installed, which most plugins need not wait for.
         distributions = distributions or _distributions()
         brought_by = {canonical(name) for name in distributions.get(top, ())}
-        is_there = bool(brought_by) or _is_there(top, project.search)
-        if not is_there and found.is_late:
+        if brought_by & required or (not brought_by and _is_there(top, project.search)):
+            continue
+        if not brought_by and absent:
+            names = " or ".join(map(repr, absent))
+            message = f"{found.module!r} is imported; {names} may bring it, and is not installed"
+            yield Symptom("K005", found.where, message)
+        elif not brought_by and found.is_late:
             message = f"{found.module!r} is imported when a function is called, and is not there"
             yield Symptom("K310", found.where, message)
-        elif brought_by and not brought_by & required:
-            names = " or ".join(map(repr, sorted(brought_by)))
+        else:
+            names = " or ".join(map(repr, sorted(brought_by))) or "what brings it"
             message = f"{found.module!r} is imported, and {names} is not required"
             yield Symptom("K003", found.where, message)
 
@@ -155,5 +191,21 @@ def _distributions() -> dict[str, list[str]]:
     return dict(packages_distributions())
 
 
-def _project_name(requirement: str) -> str:
-    return re.split(r"[\s\[<>=!~;@(]", requirement.strip(), maxsplit=1)[0]
+def _required(project: PluginProject) -> Iterator[str]:
+    """Yield the distributions that are installed with the plugin, without those of extras."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for line in project.requires:
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue  # There is a finding for that.
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield canonical(requirement.name)
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False

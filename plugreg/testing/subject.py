@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from plugreg._support.lazy import lazy
-from plugreg._support.slugs import slug_fault, slugify
+from plugreg._support.slugs import canonical, slug_fault, slugify
 from plugreg.contract import Contract, Finding
 from plugreg.contract.checking import check
 from plugreg.contract.projects import PluginProject
@@ -76,8 +76,10 @@ class Subject:
         """What is seen of the distribution and of the imports in its sources."""
         names = (packaging.metadata_faults, packaging.name_faults) if self.has_package else ()
         found = [seen for look in names for seen in look(self.project)]
-        imports = packaging.import_faults(self.project, whole=self.has_package)
-        of_package = () if self.has_package else ("K003",)
+        imports = packaging.import_faults(
+            self.project, canonical(self.contract.distribution), whole=self.has_package
+        )
+        of_package = () if self.has_package else ("K003", "K005")
         return (*found, *(seen for seen in imports if seen.code not in of_package))
 
     @lazy

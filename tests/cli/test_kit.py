@@ -195,9 +195,12 @@ class TestContract:
         file = tmp_path / "shop.json"
         file.write_text("{}", encoding="utf-8")
         done = shop.run("contract", "diff", str(file))
+        missing = shop.run("contract", "diff", str(tmp_path / "nothing.json"))
 
         assert done.code == 1
         assert "plugreg-contract" in done.err
+        assert missing.code == 2
+        assert "plugreg contract dump FILE" in missing.err
 
 
 class TestNew:
@@ -235,6 +238,29 @@ class TestNew:
         assert "__init__.py.new" in done.out
         assert code.read_text(encoding="utf-8") == mine
 
+    def test_a_name_that_is_taken_is_refused(self, shop, tmp_path):
+        """A second plugin, distribution or module of one name would never be seen."""
+        shop.plugin("tea", FINE, name="Tea")
+        (tmp_path / "shop").mkdir()
+        for name, told in [
+            ("tea", "plugin 'tea' is installed already, by 'shop-tea'"),
+            ("plugreg", "distribution 'plugreg' is installed already"),
+            ("xml", "module 'xml' is there already"),
+        ]:
+            done = shop.run("new", name, "--folder", str(tmp_path / "new"))
+
+            assert (done.code, told in done.err) == (4, True), done.err
+            assert "choose another name" in done.err
+        assert not (tmp_path / "new").exists()
+        full = shop.run("new", "shop-milk", "--folder", str(shop.site))
+        assert (full.code, "is not empty" in full.err) == (4, True)
+
+    def test_a_slug_of_the_api_is_refused(self, shop, tmp_path):
+        """It could never be shown, so that it is not begun either."""
+        done = shop.run("new", "shop-install", "--folder", str(tmp_path / "new"))
+
+        assert (done.code, "'install' is reserved" in done.err) == (2, True)
+
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [
@@ -271,12 +297,90 @@ def test_a_host_is_found_by_the_path_of_the_nearest_project(shop):
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
 
 
-def test_exemptions_of_an_editable_plugin_are_those_of_its_project(shop, project):
+def test_the_host_of_a_folder_is_that_of_its_project(shop, project):
+    """Who checks a folder from outside need not name the host again."""
+    shop.write_host()
+    folder = project(FINE)
+    with (folder / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write('[tool.plugreg]\napp = "host:make_registry"\npath = [".."]\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "plugreg", "check", folder],
+        cwd=shop.site.folder,
+        env=shop.environ(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout == "1 plugin checked: nothing is wrong\n", done.stderr
+
+
+def test_a_group_that_is_misspelt_is_named(shop, project):
+    """The entry point is there, in a group that no host reads."""
+    folder = project(FINE)
+    file = folder / "pyproject.toml"
+    text = file.read_text(encoding="utf-8").replace("shop.plugins", "shop.plugin")
+    file.write_text(text, encoding="utf-8")
+    done = shop.run("check", str(folder))
+
+    assert done.code == 1
+    assert "no entry point in the group 'shop.plugins', but in 'shop.plugin';" in done.out
+
+
+@pytest.mark.parametrize(
+    ("app", "told"),
+    [
+        ("hots:make_registry", "run this in its folder"),
+        ("host:make_regstry", "did you mean 'make_registry'?"),
+        ("host:nothing", "name a registry, or a function that makes it"),
+    ],
+)
+def test_a_host_that_is_not_there_is_named_with_a_mend(shop, app, told):
+    """Module and attribute are told apart, and a near name is offered."""
+    shop.write_host()
+    done = subprocess.run(
+        [sys.executable, "-m", "plugreg", "--app", app, "new", "shop-tea"],
+        cwd=shop.folder,
+        env=shop.environ(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 5
+    assert told in done.stderr
+    assert not (shop.folder / "shop-tea").exists()
+
+
+def test_a_change_that_nothing_keeps_is_not_silent(shop):
+    """A host without a store would forget the plugin at once."""
+    shop.plugin("tea", FINE, name="Tea")
+    shop.write_host()
+    file = shop.folder / "host.py"
+    text = file.read_text(encoding="utf-8").replace(f"open_storage({shop.url!r})", "None")
+    file.write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "plugreg", "activate", "tea", "--no-probe"],
+        cwd=shop.folder,
+        env=shop.environ(PLUGREG_APP="host:make_registry"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "nothing of this is kept: the host's store is in memory" in done.stderr
+    kept = shop.run("activate", "tea", "--no-probe")
+    assert (kept.code, "nothing of this" in kept.err) == (0, False)
+
+
+@pytest.mark.parametrize("how", [{"editable": True}, {}])
+def test_exemptions_of_a_plugin_from_a_folder_are_those_of_its_project(shop, project, how):
     """What is installed from a folder is checked by slug as the folder is."""
     folder = project(FAULTY.replace("prise", "price"))
     shop.plugin("tea", FAULTY.replace("prise", "price"), name="Tea")
     [info] = Path(str(shop.site)).glob("shop_tea-*.dist-info")
-    origin = {"url": folder.as_uri(), "dir_info": {"editable": True}}
+    origin = {"url": folder.as_uri(), "dir_info": how}
     (info / "direct_url.json").write_text(json.dumps(origin), encoding="utf-8")
     done = shop.run("check", "tea", "--json")
 

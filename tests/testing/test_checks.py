@@ -212,6 +212,7 @@ MISTAKES = [
     ("K309", "import django\nclass Weather(Plugin): ..."),
     ("K310", hook("import there_is_no_such_module\nreturn None")),
     ("K003", "import tinydb\nclass Weather(Plugin): ..."),
+    ("K003", "import there_is_no_such_module\nclass Weather(Plugin): ..."),
     # The life.
     ("K400", "Weather = 7"),
     ("K401", weather("def __init__(self): self.get_setting('A')")),
@@ -307,6 +308,11 @@ def test_each_mistake_is_found(project, code, source) -> None:
         ("K001", 'license = "MIT"\n', ""),
         ("K002", 'weather = "', '"Weather Now" = "'),
         ("K002", 'weather = "', 'install = "'),
+        ("K004", 'version = "1.0"', 'version = "1.0-final-x"'),
+        ("K004", 'version = "1.0"', ""),
+        ("K004", 'name = "shop-weather"', 'name = "shop weather"'),
+        ("K004", "shop>=2,<3", "shop=>2"),
+        ("K004", ">=3.11", "3.11"),
         ("K108", "shop>=2,<3", "shop"),
         ("K109", "shop>=2,<3", "shop>=3"),
         ("K111", ":Weather", ":Wether"),
@@ -319,11 +325,28 @@ def test_the_distribution_is_checked(project, code, old, new) -> None:
     assert code in codes(project.check("class Weather(Plugin): ...", code=code))
 
 
+def test_imports_of_requirements_that_are_not_installed_are_not_judged(project) -> None:
+    """A requirement may bring any package; without it nothing is called missing."""
+    project.pyproject = project.pyproject.replace('"plugreg", ', '"plugreg", "PyNone; os_name", ')
+    report = project.check(hook("import none_of_it\nreturn None"), code="K310")
+    assert codes(report) == ["K004", "K310"]
+
+    project.pyproject = project.pyproject.replace("PyNone; os_name", "PyNone>=2")
+    report = project.check(hook("import none_of_it\nreturn None"), code="K310")
+    assert codes(report) == ["K005"]
+    assert "'pynone' may bring it" in report.findings[0].message
+
+    unused = "PyNone; sys_platform == 'none'"
+    project.pyproject = project.pyproject.replace("PyNone>=2", unused)
+    report = project.check(hook("import none_of_it\nreturn None"), code="K310")
+    assert codes(report) == ["K310"]
+
+
 def test_every_row_has_a_test_here() -> None:
     """No check is without a plugin that breaks it."""
-    tried = {code for code, _ in MISTAKES} | {"K001", "K002", "K108", "K109", "K111"}
+    tried = {code for code, _ in MISTAKES} | {"K001", "K002", "K004", "K108", "K109", "K111"}
     elsewhere = {"K104", "K105", "K110", "K112", "K113"}  # Those of the contract.
-    others = {"K000", "K406"}  # Below.
+    others = {"K000", "K005", "K406"}  # Below.
 
     assert {check.code for check in CHECKS} == tried | elsewhere | others
 

@@ -48,6 +48,7 @@ def check(session: Session, *, target: str | None, contract_file: str | None) ->
     installed plugin. Plugins run in child processes alone. Findings are exempted with a reason in
     [tool.plugreg.check] of pyproject.toml. The exit code is 1 if a finding is an error.
     """
+    session.project = Path(target or "").absolute()
     contract = session.contract(contract_file)
     if target is None and Path("pyproject.toml").is_file() and _has_group(contract.group):
         target = "."

@@ -11,7 +11,7 @@ from plugreg.cli.command import Group, pass_session
 from plugreg.cli.faults import FINE, NO, UNKNOWN, CommandError, Fault
 from plugreg.cli.output import Answer
 from plugreg.cli.session import Session
-from plugreg.contract import CheckReport, Contract, NoPluginError
+from plugreg.contract import CheckReport, NoPluginError
 
 
 @click.group(
@@ -57,7 +57,7 @@ def diff(session: Session, *, old: str, new: str | None) -> Answer:
 
     The exit code is 1 if a change is major: plugins for the old contract may break.
     """
-    before, after = Contract.read(old), session.contract(new)
+    before, after = session.contract(old), session.contract(new)
     found = before.compare(after)
     rows = [
         {"level": each.level, "hook": each.hook, "what": each.what, "detail": each.detail}

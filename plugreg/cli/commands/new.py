@@ -16,6 +16,7 @@ from plugreg.cli.faults import FINE, NO, refused, usage
 from plugreg.cli.output import Answer
 from plugreg.cli.session import Session
 from plugreg.contract import Contract
+from plugreg.discovery import discover
 from plugreg.testing.scaffold.project import RECORD, NewPlugin, read_record
 from plugreg.testing.scaffold.update import Written, write
 
@@ -58,7 +59,10 @@ def new(
         name = record["name"]
         session.app = session.app or record.get("app")
     elif place.exists() and any(place.iterdir() if place.is_dir() else [place]):
-        raise refused(f"{str(place)!r} is there already", "choose another name, or add --update")
+        raise refused(
+            f"{str(place)!r} is there already, and is not empty",
+            "choose another name or --folder, or add --update to make it again",
+        )
     contract = session.contract()
     if update:
         hooks = tuple(hook for hook in hooks if hook in contract.hooks)
@@ -78,6 +82,8 @@ def new(
     except ValueError as error:
         message, _, remedy = str(error).partition("; ")
         raise usage(message, remedy) from error
+    if not update and (taken := _taken(plugin)):
+        raise refused(taken, "choose another name, or uninstall the other")
     written = write(place, plugin.files(), base)
     (place / RECORD).write_text(plugin.record(), encoding="utf-8")
     conflicts = [each for each in written if each.action == "conflict"]
@@ -89,6 +95,19 @@ def new(
         text=_text(written, place, update=update),
         more={"folder": str(place), "slug": plugin.slug},
     )
+
+
+def _taken(plugin: NewPlugin) -> str:
+    """Return what has a name of the plugin already, as a clause; empty if nothing has."""
+    for spec in discover(plugin.contract.group):
+        if spec.slug == plugin.slug:
+            return f"plugin {plugin.slug!r} is installed already, by {spec.distribution!r}"
+    if _is_installed(plugin.name):
+        return f"distribution {plugin.name!r} is installed already"
+    found = find_spec(plugin.module)
+    # A folder without modules is no package that would be in the way.
+    is_there = found is not None and found.origin is not None
+    return f"module {plugin.module!r} is there already" if is_there else ""
 
 
 def _record(place: Path) -> Any:

@@ -35,6 +35,7 @@ def change_each(session: Session, slugs: Iterable[str], change: Change, done: st
         A row for each plugin. The exit code is 3 if a plugin is unknown, else that of the first
         fault.
     """
+    session.note_memory()
     rows: list[dict[str, Any]] = []
     faults: list[Fault] = []
     for slug in dict.fromkeys(slugs):

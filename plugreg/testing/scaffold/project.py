@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from plugreg._support.frozen import Frozen
-from plugreg._support.slugs import near, slugify
+from plugreg._support.slugs import canonical, near, slug_fault, slugify
 from plugreg.contract.values import ContractTerms, MixinContract
 from plugreg.testing.scaffold.code import INDENT, Part, imports, modules_in, summary
 from plugreg.testing.scaffold.parts import hook_part, mixin_part
@@ -56,6 +56,9 @@ class NewPlugin(Frozen):
             raise ValueError(
                 f"{self.name!r} is no name of a distribution; use letters, digits, - and _"
             )
+        fault = slug_fault(self.slug, self.name)
+        if fault is not None:
+            raise ValueError(fault)
         for kind, names, known in (
             ("hook", self.hooks, self.contract.hooks),
             ("mixin", self.mixins, self.contract.mixins),
@@ -68,7 +71,7 @@ class NewPlugin(Frozen):
     @property
     def slug(self) -> str:
         """The plugin's identity: its name without that of the host before it."""
-        slug = slugify(self.name)
+        slug = slugify(canonical(self.name))
         return slug.removeprefix(f"{slugify(self.contract.host)}-") or slug
 
     @property
