@@ -39,6 +39,7 @@ def _import(request: dict[str, Any]) -> dict[str, Any]:
         import_module(name)
     from plugreg.testing.residue import changes, surroundings
 
+    _write_no_bytecode()
     before, modules = surroundings(), {*sys.modules}
     out, err = io.StringIO(), io.StringIO()
     fault, code = None, "K301"
@@ -63,13 +64,23 @@ def _import(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _write_no_bytecode() -> None:
+    """Keep the plugin's folder as it is, also where the plugin starts processes."""
+    sys.dont_write_bytecode = True
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+
+
 def _life(request: dict[str, Any]) -> dict[str, Any]:
+    # What is slow to compile, and may be kept.
+    import_module("hypothesis")
+    import_module("pydantic")
     from plugreg.contract import Contract
     from plugreg.testing.host import PluginHost
     from plugreg.testing.living import live
     from plugreg.testing.observations import as_rows
     from plugreg.testing.specs import find_mixins, find_specs
 
+    _write_no_bytecode()
     contract = Contract.read(request["contract"])
     plugin = (request["slug"], request["value"])
     parts = [*find_specs(contract), *find_mixins(contract), plugin]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -59,7 +58,6 @@ def run_child(request: Mapping[str, Any], search: Sequence[str], timeout: float)
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=folder / "work",
-                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
                 start_new_session=True,
             )
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -116,12 +117,8 @@ class Subject:
         """What is seen when the plugin is switched on and off, called and misconfigured."""
         if not self._is_imported or any(seen.code in _ENDS for seen in self.imported):
             return ()  # There is no more to be seen.
-        try:
-            import hypothesis  # noqa: F401
-        except ImportError as error:
-            raise MissingExtraError.of(
-                error, "trying the hooks of a plugin", "hypothesis", "kit"
-            ) from error
+        if find_spec("hypothesis") is None:
+            raise MissingExtraError("trying the hooks of a plugin", "hypothesis", "kit")
         if self._make_host is not None:
             return live(self._make_host, name=self.value)
         with tempfile.TemporaryDirectory(prefix="plugreg-check-") as folder:

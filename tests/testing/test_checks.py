@@ -16,6 +16,8 @@ from plugreg.testing import CHECKS, PluginHost, run_checks
 from plugreg.testing.subject import Subject
 from plugreg.testing.targets import check_target
 
+pytest_plugins = ("pytester",)
+
 
 class Hooks:
     @hookspec
@@ -195,21 +197,6 @@ MISTAKES = [
     ("K301", weather("def get_setting(self, key, backup_value=None): ...")),
     ("K302", "sys.exit('no')\nclass Weather(Plugin): ..."),
     ("K302", "os._exit(0)\nclass Weather(Plugin): ..."),
-    ("K303", "print('hello')\nclass Weather(Plugin): ..."),
-    (
-        "K304",
-        "threading.Thread(target=threading.Event().wait, args=(1,), daemon=True).start()\n"
-        "class Weather(Plugin): ...",
-    ),
-    ("K305", "signal.signal(signal.SIGUSR1, signal.SIG_IGN)\nclass Weather(Plugin): ..."),
-    ("K306", "os.environ['PLUGIN_WAS_HERE'] = '1'\nclass Weather(Plugin): ..."),
-    ("K307", "logging.basicConfig(level='DEBUG')\nclass Weather(Plugin): ..."),
-    (
-        "K308",
-        "from time import process_time as now\nend = now() + 1.1\nwhile now() < end: ...\n"
-        "class Weather(Plugin): ...",
-    ),
-    ("K309", "import django\nclass Weather(Plugin): ..."),
     ("K310", hook("import there_is_no_such_module\nreturn None")),
     ("K003", "import tinydb\nclass Weather(Plugin): ..."),
     ("K003", "import there_is_no_such_module\nclass Weather(Plugin): ..."),
@@ -302,6 +289,39 @@ def test_each_mistake_is_found(project, code, source) -> None:
     assert report.ok == all(finding.level != "error" for finding in report.findings)
 
 
+EFFECTS = {
+    "K303": ("print('hello')", "prints 'hello'"),
+    "K304": (
+        "threading.Thread(target=threading.Event().wait, name='mine', daemon=True).start()",
+        "thread 'mine' runs",
+    ),
+    "K305": ("signal.signal(signal.SIGUSR1, signal.SIG_IGN)", "signal SIGUSR1"),
+    "K306": ("os.environ['PLUGIN_WAS_HERE'] = '1'", "variable 'PLUGIN_WAS_HERE' is set"),
+    "K307": ("logging.basicConfig(level='DEBUG')", "logger 'root' has a StreamHandler"),
+    "K308": (
+        "from time import process_time as now\nend = now() + 1.1\nwhile now() < end: ...",
+        "its import takes",
+    ),
+    "K309": ("import django", "it imports django"),
+}
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory):
+    """Give the report on a plugin whose import does all of it, in one child."""
+    made = Project(tmp_path_factory.mktemp("imported"), 0)
+    source = "\n".join(source for source, _ in EFFECTS.values())
+    return made.check(f"{source}\nclass Weather(Plugin): ...", code="K303")
+
+
+@pytest.mark.parametrize("code", EFFECTS)
+def test_each_effect_of_an_import_is_found(imported, code) -> None:
+    """What importing the module did to the process has its code, and is named."""
+    found = [finding for finding in imported.findings if finding.code == code]
+
+    assert any(EFFECTS[code][1] in finding.message for finding in found), imported.findings
+
+
 @pytest.mark.parametrize(
     ("code", "old", "new"),
     [
@@ -344,7 +364,11 @@ def test_imports_of_requirements_that_are_not_installed_are_not_judged(project) 
 
 def test_every_row_has_a_test_here() -> None:
     """No check is without a plugin that breaks it."""
-    tried = {code for code, _ in MISTAKES} | {"K001", "K002", "K004", "K108", "K109", "K111"}
+    tried = (
+        {code for code, _ in MISTAKES}
+        | {*EFFECTS}
+        | {"K001", "K002", "K004", "K108", "K109", "K111"}
+    )
     elsewhere = {"K104", "K105", "K110", "K112", "K113"}  # Those of the contract.
     others = {"K000", "K005", "K406"}  # Below.
 
@@ -379,8 +403,10 @@ def test_exemptions_need_a_reason_and_a_code(project) -> None:
 def test_a_plugin_that_ends_the_process_costs_a_child(project) -> None:
     """The command tries plugins in children alone: none can end the command itself."""
     project.write(activated("os._exit(3)"))
+    before = {*project.folder.rglob("*")}
     [finding] = check_target(CONTRACT, project.folder).findings
 
+    assert {*project.folder.rglob("*")} == before
     assert (finding.code, "exit code 3" in finding.message) == ("K406", True)
     assert project.module not in sys.modules
 
@@ -393,7 +419,10 @@ def test_a_child_knows_the_types_of_a_contract_alone(project) -> None:
     }
     contract = CONTRACT.__replace__(hooks=hooks)
     project.write(hook("assert isinstance(amount, int); return 1 / amount"))
-    [finding] = check_target(contract, project.folder).findings
+    found = folder_project(project.folder, "shop.plugins")
+    subject = Subject(contract, f"{project.module}:Weather", "weather", found)
+    vars(subject)["imported"] = ()
+    [finding] = subject.lived
 
     assert finding.code == "K501"
     assert "amount=0" in finding.message
@@ -409,11 +438,9 @@ def test_nothing_is_left_by_a_check(project) -> None:
     assert changes(before, surroundings()) == ()
 
 
-def test_the_class_fails_with_the_code(tmp_path) -> None:
+def test_the_class_fails_with_the_code(pytester) -> None:
     """An error fails the test of its code alone; a warning is a warning; exemptions are read."""
-    import subprocess
-
-    made = Project(tmp_path, 1)
+    made = Project(pytester.path, 1)
     made.pyproject += '\n[tool.plugreg.check]\nexempt = { K204 = "It is public." }\n'
     made.write(
         settings(
@@ -421,8 +448,8 @@ def test_the_class_fails_with_the_code(tmp_path) -> None:
             "@hookimpl\ndef price(self): return 1 / 0",
         )
     )
-    (tmp_path / "test_conformance.py").write_text(
-        textwrap.dedent(f"""
+    pytester.makepyfile(
+        test_conformance=f"""
         from plugreg import hookspec
         from plugreg.testing import Conformance
 
@@ -433,18 +460,12 @@ def test_the_class_fails_with_the_code(tmp_path) -> None:
         class TestWeather(Conformance):
             plugin = "{made.module}:Weather"
             hookspecs = [Hooks]
-        """),
-        encoding="utf-8",
+        """
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    pytester.syspathinsert()
+    told = str(pytester.runpytest_inprocess("-q", "-W", "default").stdout)
 
-    assert f"1 failed, {len(CHECKS) - 1} passed" in done.stdout, done.stdout
-    assert "test_conforms[K501]" in done.stdout
-    assert "K202 warning" in done.stdout
-    assert "K204" not in done.stdout
+    assert f"1 failed, {len(CHECKS) - 1} passed" in told, told
+    assert "test_conforms[K501]" in told
+    assert "K202 warning" in told
+    assert "K204" not in told

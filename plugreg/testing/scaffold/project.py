@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from plugreg._support.frozen import Frozen
-from plugreg._support.slugs import canonical, near, slug_fault, slugify
+from plugreg._support.slugs import Slug, canonical, near, slug_fault, slugify
 from plugreg.contract.values import ContractTerms, MixinContract
 from plugreg.testing.scaffold.code import INDENT, Part, imports, modules_in, summary
 from plugreg.testing.scaffold.parts import hook_part, mixin_part
@@ -69,10 +69,10 @@ class NewPlugin(Frozen):
                     raise ValueError(f"{self.contract.host} has no {kind} {name!r}{hint}")
 
     @property
-    def slug(self) -> str:
+    def slug(self) -> Slug:
         """The plugin's identity: its name without that of the host before it."""
         slug = slugify(canonical(self.name))
-        return slug.removeprefix(f"{slugify(self.contract.host)}-") or slug
+        return Slug(slug.removeprefix(f"{slugify(self.contract.host)}-") or slug)
 
     @property
     def module(self) -> str:
