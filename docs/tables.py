@@ -340,7 +340,7 @@ def life() -> str:
             f"{PluginState.INACTIVE} ── wanted ──▶ {way} ──▶ {PluginState.ACTIVE} ({Stage.CALL})",
             f"   ▲{' ' * (len(margin) - 4)}│ a failure",
             f"   │{' ' * (len(margin) - 4)}└──▶ {PluginState.FAILED}, {PluginState.INCOMPATIBLE}",
-            f"   └── wanted no more ── {Stage.DEACTIVATE} ◀── from each of them",
+            f"   └── no longer wanted ── {Stage.DEACTIVATE} ◀── from each of them",
             "",
             f"{PluginState.BLOCKED}: the host forbids it",
             f"{PluginState.MISSING}: stored, but not found",
