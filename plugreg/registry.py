@@ -499,7 +499,8 @@ class PluginRegistry:
         Raises:
             PluginNotFoundError: If the plugin is unknown.
             PluginMandatoryError: If the host requires the plugin.
-            PluginRequiredError: If an active plugin depends on it, unless *cascade*.
+            PluginRequiredError: If an active plugin depends on it, unless *cascade*. In safe mode
+                those count that a normal start would activate.
             PluginSlugError: If it was registered by hand; use `unregister`.
             RegistryBusyError: If changes before it took ``reload_wait`` seconds.
             StorageError: If the storage fails; see `activate`.
@@ -1016,6 +1017,7 @@ class PluginRegistry:
             life=self._life,
             catalogue=self.catalogue,
             stored=self._parts.stored,
+            outlook=self.outlook,
         )
 
     @lazy

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._lifecycle.lifecycle import LifeCycle
 from plugreg._state.published import Published, StoredRows
-from plugreg._support.frozen import Frozen
+from plugreg._support.frozen import Frozen, replace
 from plugreg._support.slugs import Slug, near, slug_fault, slugify
 from plugreg.discovery import objects
 from plugreg.exceptions import (
@@ -18,7 +18,7 @@ from plugreg.exceptions import (
     PluginRequiredError,
     PluginSlugError,
 )
-from plugreg.records import KnownPlugin, PluginRecord, Source
+from plugreg.records import KnownPlugin, LoadPlan, PluginRecord, Source
 
 if TYPE_CHECKING:
     from plugreg._state.probe_report import ProbeReport
@@ -40,6 +40,7 @@ class Operator(Frozen):
     life: LifeCycle
     catalogue: Catalogue
     stored: StoredRows
+    outlook: Callable[[], LoadPlan]
 
     def activate(
         self,
@@ -101,14 +102,15 @@ class Operator(Frozen):
         Raises:
             PluginNotFoundError: If the plugin is unknown.
             PluginMandatoryError: If a plugin is mandatory.
-            PluginRequiredError: If an active plugin needs it, unless *cascade*.
+            PluginRequiredError: If an active plugin needs it, unless *cascade*. In safe mode
+                those count as active that a normal start would load.
             PluginSlugError: If it was registered by hand.
         """
 
         def store() -> tuple[Mapping[Slug, bool | None], int]:
             leaving = [self._find_stored(slug).slug]
             if cascade:
-                leaving += self._active_dependants(slug)
+                leaving += self._active_dependants()(slug)
             self._check_leaving(leaving)
             wanted = dict.fromkeys(leaving, False)
             return self.stored.plugin_rows.set_active(wanted)
@@ -233,9 +235,16 @@ class Operator(Frozen):
                 raise PluginSlugError(slug, "it is no slug; use lower case letters and digits")
         return (Slug(slug),)
 
-    def _active_dependants(self, slug: str) -> list[Slug]:
+    def _active_dependants(self) -> Callable[[str], list[Slug]]:
+        """Return the function that gives the active plugins that need one, also indirectly."""
         snapshot = self.published.current()
-        return [name for name in snapshot.dependants(slug) if name in snapshot.active]
+        active: Collection[str] = snapshot.active
+        if self.stored.rules.safe_mode:
+            # No plugin is active here. Those count that a normal start would load.
+            plan = self.outlook()
+            snapshot = replace(snapshot, needs=plan.needs)
+            active = {spec.slug for spec in plan.order}
+        return lambda slug: [name for name in snapshot.dependants(slug) if name in active]
 
     def _check_leaving(self, slugs: Collection[Slug]) -> None:
         """Check that plugins may be switched off together.
@@ -243,8 +252,9 @@ class Operator(Frozen):
         Raises PluginMandatoryError, and PluginRequiredError where an active plugin that needs it
         of them would stay.
         """
+        dependants_of = self._active_dependants()
         for slug in slugs:
-            dependants = self._active_dependants(slug)
+            dependants = dependants_of(slug)
             for name in (slug, *dependants):
                 if name in self.stored.rules.mandatory:
                     raise PluginMandatoryError(name)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from plugreg import PluginRegistry, PluginState, RegistryNotReady
+from plugreg import PluginRegistry, PluginRequiredError, PluginState, RegistryNotReady
 from plugreg.storage import MemoryStorage
 
 PLUGIN = "from plugreg import Plugin\n\nclass Tea(Plugin):\n    pass\n"
@@ -46,6 +46,28 @@ def test_it_is_what_a_start_decides(registry):
     assert plan.held["cup"].reason == registry.get("cup").reason
     assert dict(plan.needs) == {"cup": ("tea",), "tray": ("cup",)}
     assert registry.outlook().order == plan.order
+    safe.close()
+
+
+def test_a_plugin_that_a_start_needs_is_not_switched_off(registry):
+    """Safe mode refuses what a normal process does; what would not start needs nothing."""
+    registry.load()
+    registry.switch({"tray": True, "cup": True, "tea": True})
+    safe = registry.in_safe_mode()
+    safe.load()
+
+    with pytest.raises(PluginRequiredError, match="'tea' is needed by 'cup', 'tray'"):
+        safe.deactivate("tea")
+    with pytest.raises(PluginRequiredError, match="'tea' is needed by 'tray'"):
+        safe.switch({"tea": False, "cup": False})
+    assert safe.get("tea").wanted
+
+    safe.deactivate("cup", cascade=True)
+    assert not safe.get("tray").wanted
+
+    safe.activate("tray")
+    safe.deactivate("tea")
+    assert not safe.get("tea").wanted
     safe.close()
 
 
