@@ -13,12 +13,15 @@ from plugreg.api.http import Responder, Served
 __all__ = ["PAGE_PATH", "AdminPage", "make_responder"]
 
 
-def make_responder(registry: Served, admin: AdminPage | bool) -> Responder:
+def make_responder(
+    registry: Served, admin: AdminPage | bool, secret: str | None = None
+) -> Responder:
     """Return what answers the requests of an adapter.
 
     Args:
         registry: The registry, or a PluginAPI with the options of the host.
         admin: Whether the page for operators is served, or its options.
+        secret: A secret that the host's framework has. Without one the page stores a key, once.
 
     Raises:
         MissingExtraError: With *admin*, if Jinja2 is not installed.
@@ -28,4 +31,4 @@ def make_responder(registry: Served, admin: AdminPage | bool) -> Responder:
         return Responder(registry)
     from plugreg.admin.responder import AdminResponder
 
-    return AdminResponder(registry, AdminPage() if admin is True else admin)
+    return AdminResponder(registry, AdminPage() if admin is True else admin, secret)

@@ -13,6 +13,9 @@ from plugreg.records import EMPTY
 PAGE_PATH: Final = "/admin"
 """Path of the page and of everything below it, behind the prefix."""
 
+OWN_LAYOUT: Final = "layout.html"
+"""Name of the layout of plugreg's own."""
+
 
 class AdminPage(Frozen):
     """Options of the page for operators.
@@ -28,7 +31,7 @@ class AdminPage(Frozen):
     """
 
     title: str = "Plugins"
-    layout: str = "layout.html"
+    layout: str = OWN_LAYOUT
     templates: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = ()
     theme: Mapping[str, str] | str | os.PathLike[str] = field(default_factory=lambda: EMPTY)
     sign_in: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import partial
@@ -12,10 +13,10 @@ from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from plugreg.admin.languages import catalogue, choose
-from plugreg.admin.options import PAGE_PATH, AdminPage
+from plugreg.admin.options import OWN_LAYOUT, PAGE_PATH, AdminPage
 from plugreg.admin.routes import NAVIGATION, ROUTES
 from plugreg.admin.templating import Templates, theme_css
-from plugreg.admin.tokens import MESSAGE_AGE, Signer
+from plugreg.admin.tokens import MESSAGE_AGE, SharedKey, Signer
 from plugreg.admin.visits import Message, Redirect, Screen, Visit, access_of, sentences
 from plugreg.api import Actor, APIError, PluginAPI
 from plugreg.api.bodies import read_pairs
@@ -40,10 +41,14 @@ POLICY: Final = (
 )
 """The Content-Security-Policy of every answer of the page."""
 
+ERROR_TEMPLATE: Final = "error.html"
+"""Name of the template that shows refusals and faults."""
+
 TOKEN_FIELD: Final = "csrf_token"  # noqa: S105 - it is a name
 """Name of the hidden field with the token, where the framework has no token of its own."""
 
-_COOKIE: Final = "plugreg_message"
+_MESSAGE: Final = "plugreg_message"
+_KEY: Final = "plugreg_key"
 _STATIC: Final = f"{PAGE_PATH}/static/"
 _HEADERS: Final = (
     ("Content-Security-Policy", POLICY),
@@ -61,17 +66,19 @@ class AdminResponder(Responder):
     Args:
         registry: The registry, or a PluginAPI with the options of the host.
         options: The options of the page.
+        secret: A secret of the framework, which signs what a stored key signs otherwise.
 
     Raises:
         ValueError: If an option cannot be used.
     """
 
-    def __init__(self, registry: Served, options: AdminPage) -> None:
+    def __init__(self, registry: Served, options: AdminPage, secret: str | None = None) -> None:
         super().__init__(registry)
         self._extended, self._plain = _extend(self.api), _reduce(self.api)
         self._options = options
         self._templates = Templates(options)
-        self._signer = Signer(self.api.registry)
+        self._own_templates = Templates(replace(options, layout=OWN_LAYOUT, templates=()))
+        self._key = SharedKey(self.api.registry, secret)
         self._plans: dict[str, Any] = {}
         self._static = {
             "theme.css": ("text/css", theme_css(options.theme)),
@@ -119,7 +126,7 @@ class AdminResponder(Responder):
         except Exception as error:  # noqa: BLE001 - a fault of ours is logged, and ends no server
             kind = log_fault(request, error)
             values = {"status": 500, "sentence": visit.text("The log of the server says where.")}
-            return self._render(visit, Screen("error.html", {**values, "kind": kind}, 500))
+            return self._render(visit, Screen(ERROR_TEMPLATE, {**values, "kind": kind}, 500))
 
     def _visit(self, request: Request, actor: Actor | None) -> Visit:
         language = self._options.language or choose(request.header("accept-language"))
@@ -163,9 +170,9 @@ class AdminResponder(Responder):
         given = read_request(visit.request)
         pairs = given.items() if isinstance(given, dict) else ()
         sent = {name: value for name, value in pairs if isinstance(value, str)}
-        if visit.request.token is None and not self._signer.accepts(
-            visit.actor, sent.pop(TOKEN_FIELD, "")
-        ):
+        signer, _ = self._signer(visit.request)
+        token = sent.pop(TOKEN_FIELD, "")
+        if visit.request.token is None and not signer.accepts(visit.actor, token):
             raise PermissionDeniedError(
                 visit.text(
                     "The form is too old, or comes from another page; nothing was changed. "
@@ -181,17 +188,19 @@ class AdminResponder(Responder):
             return self._render(visit, answer)
         headers = {"Location": answer.address}
         if answer.message is not None:
-            sealed = self._signer.seal(visit.actor, answer.message.shortened())
-            headers["Set-Cookie"] = _cookie(visit, sealed, MESSAGE_AGE)
+            signer, _ = self._signer(visit.request)
+            sealed = signer.seal(visit.actor, answer.message.shortened())
+            headers["Set-Cookie"] = _cookie(visit, _MESSAGE, sealed, MESSAGE_AGE)
         return _response(303, headers)
 
     def _answer_refusal(self, visit: Visit, error: APIError) -> Response:
         values = {"status": error.status, "sentence": sentences(error), "kind": ""}
-        response = self._render(visit, Screen("error.html", values, error.status))
+        response = self._render(visit, Screen(ERROR_TEMPLATE, values, error.status))
         return response._replace(headers={**response.headers, **error.headers})
 
     def _render(self, visit: Visit, screen: Screen) -> Response:
-        waiting = None if screen.status >= 400 else self._message_of(visit)
+        signer, is_new = self._signer(visit.request)
+        waiting = None if screen.status >= 400 else _message_of(visit, signer)
         language = self._options.language or choose(visit.request.header("accept-language"))
         values = {
             **screen.values,
@@ -200,30 +209,31 @@ class AdminResponder(Responder):
             "navigation": [place for place in NAVIGATION if place.is_shown(visit)],
             "here": visit.request.path.removeprefix(f"{PAGE_PATH}/"),
             "safe_mode": self.api.registry.safe_mode,
-            "form_token": partial(self._token, visit),
+            "form_token": partial(_token, visit, signer),
         }
-        body = self._templates.render(screen.template, language, values).encode()
+        try:
+            body = self._templates.render(screen.template, language, values)
+        except Exception as error:
+            if screen.template != ERROR_TEMPLATE:
+                raise
+            # A template of the host fails on the screen of errors, too.
+            log_fault(visit.request, error)
+            body = self._own_templates.render(screen.template, language, values)
         headers = {"Content-Type": "text/html; charset=utf-8", "Content-Language": language}
         if waiting is not None:
-            headers["Set-Cookie"] = _cookie(visit, "", 0)
-        return _response(screen.status, headers, body)
+            headers["Set-Cookie"] = _cookie(visit, _MESSAGE, "", 0)
+        elif is_new and screen.status < 400:
+            headers["Set-Cookie"] = _cookie(visit, _KEY, signer.key)
+        return _response(screen.status, headers, body.encode())
 
-    def _token(self, visit: Visit) -> tuple[str, str]:
-        """Return name and value of the hidden field that every form has."""
-        if visit.request.token is not None:
-            name, make = visit.request.token
-            return name, make()
-        return TOKEN_FIELD, self._signer.token(visit.actor)
+    def _signer(self, request: Request) -> tuple[Signer, bool]:
+        """Return what signs for a browser, and whether its key is a new one.
 
-    def _message_of(self, visit: Visit) -> Message | None:
-        """Return the message that the last change has left for this visit."""
-        # The standard library's reader gives up all cookies for one of the host's that is odd.
-        sent = (pair.strip() for pair in visit.request.header("cookie").split(";"))
-        sealed = next((p[len(_COOKIE) + 1 :] for p in sent if p.startswith(f"{_COOKIE}=")), None)
-        if sealed is None or not visit.actor.is_authenticated:
-            return None
-        found = self._signer.unseal(visit.actor, sealed)
-        return None if found is None else Message(found[0], found[1], tuple(found[2]))
+        As long as no process could store a key, each browser keeps one in a cookie that scripts
+        and other sites cannot read. Every process accepts what that has signed, too.
+        """
+        key = self._key.get() or _cookie_of(request, _KEY)
+        return Signer(key=key or secrets.token_hex(32)), not key
 
     def _answer_static(self, request: Request) -> Response:
         kind, content = self._static.get(request.path.removeprefix(_STATIC), (None, b""))
@@ -259,10 +269,35 @@ def _response(status: int, headers: Mapping[str, str], body: bytes = b"") -> Res
     return Response(status, {**common, **headers}, body)
 
 
-def _cookie(visit: Visit, value: str, age: int) -> str:
+def _token(visit: Visit, signer: Signer) -> tuple[str, str]:
+    """Return name and value of the hidden field that every form has."""
+    if visit.request.token is not None:
+        name, make = visit.request.token
+        return name, make()
+    return TOKEN_FIELD, signer.token(visit.actor)
+
+
+def _message_of(visit: Visit, signer: Signer) -> Message | None:
+    """Return the message that the last change has left for this visit."""
+    sealed = _cookie_of(visit.request, _MESSAGE)
+    if sealed is None or not visit.actor.is_authenticated:
+        return None
+    found = signer.unseal(visit.actor, sealed)
+    return None if found is None else Message(found[0], found[1], tuple(found[2]))
+
+
+def _cookie_of(request: Request, name: str) -> str | None:
+    # The standard library's reader gives up all cookies for one of the host's that is odd.
+    sent = (pair.strip().partition("=") for pair in request.header("cookie").split(";"))
+    return next((value for key, _, value in sent if key == name), None)
+
+
+def _cookie(visit: Visit, name: str, value: str, age: int | None = None) -> str:
+    """Return the header that has a browser keep a cookie, without an age until it is closed."""
     secure = "; Secure" if visit.request.url.startswith("https:") else ""
     path = visit.root.replace(";", "%3B")
-    return f"{_COOKIE}={value}; Path={path}; Max-Age={age}; HttpOnly; SameSite=Lax{secure}"
+    until = "" if age is None else f" Max-Age={age};"
+    return f"{name}={value}; Path={path};{until} HttpOnly; SameSite=Lax{secure}"
 
 
 def _root_of(request: Request) -> str:

@@ -1,7 +1,4 @@
-"""Signed strings: the tokens of forms, and the messages that one answer leaves to the next.
-
-Their key is stored, so that every process accepts what another has signed.
-"""
+"""Signed strings: the tokens of forms, and the messages that one answer leaves to the next."""
 
 from __future__ import annotations
 
@@ -10,8 +7,10 @@ import json
 import secrets
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from contextlib import suppress
 from typing import Any, Final
 
+from plugreg._support.frozen import Frozen
 from plugreg.api import Actor
 from plugreg.exceptions import StorageError
 from plugreg.registry import PluginRegistry
@@ -25,20 +24,39 @@ MESSAGE_AGE: Final = 60
 _NOTE: Final = "page key"
 
 
-class Signer:
-    """Signs strings for one actor and one purpose. Immutable but for the key that it found.
-
-    The key is stored with the first request. In safe mode that is the first change, and until
-    then, as while the storage cannot be used, each process has a key of its own.
+class SharedKey:
+    """The key that all processes of a store sign with. Made where a page is made, not by a request.
 
     Args:
-        registry: The registry, whose storage keeps the key.
+        registry: The registry, whose storage keeps the key. In safe mode none is stored.
+        secret: A secret of the host that its processes share, in the place of a stored key.
     """
 
-    def __init__(self, registry: PluginRegistry) -> None:
+    def __init__(self, registry: PluginRegistry, secret: str | None = None) -> None:
         self._registry = registry
-        self._own = secrets.token_hex(32)
-        self._shared: str | None = None
+        self._key = secret and f"plugreg {secret}"
+        if secret is None and not registry.safe_mode:
+            # A page is served without its storage, too.
+            with suppress(StorageError):
+                note = registry.shared.notes.agree(_NOTE, {"key": secrets.token_hex(32)})
+                self._key = note.get("key")
+
+    def get(self) -> str | None:
+        """Return the key, None where none is stored or the storage cannot be read."""
+        if self._key is None:
+            with suppress(StorageError):
+                self._key = (self._registry.shared.notes.get(_NOTE) or {}).get("key")
+        return self._key
+
+
+class Signer(Frozen):
+    """Signs strings for one actor and one purpose.
+
+    Args:
+        key: The key.
+    """
+
+    key: str
 
     def token(self, actor: Actor) -> str:
         """Return a token for the forms of an actor.
@@ -55,7 +73,7 @@ class Signer:
             actor: The one who has sent the form.
             token: The token that came with it.
         """
-        return self._read("form", actor, token, TOKEN_AGE, is_change=True) is not None
+        return self._read("form", actor, token, TOKEN_AGE) is not None
 
     def seal(self, actor: Actor, value: Any) -> str:
         """Return JSON-able *value* as a signed string.
@@ -78,36 +96,16 @@ class Signer:
 
     def _sign(self, purpose: str, actor: Actor, content: str) -> str:
         encoded = urlsafe_b64encode(f"{int(time.time())} {content}".encode()).decode()
-        return f"{encoded}.{self._digest(purpose, actor, encoded, is_change=False)}"
+        return f"{encoded}.{self._digest(purpose, actor, encoded)}"
 
-    def _read(
-        self, purpose: str, actor: Actor, signed: str, age: int, *, is_change: bool = False
-    ) -> str | None:
+    def _read(self, purpose: str, actor: Actor, signed: str, age: int) -> str | None:
         encoded, _, digest = signed.partition(".")
-        expected = self._digest(purpose, actor, encoded, is_change=is_change)
+        expected = self._digest(purpose, actor, encoded)
         if not hmac.compare_digest(digest.encode(), expected.encode()):
             return None
         signed_at, _, content = urlsafe_b64decode(encoded).decode().partition(" ")
         return content if 0 <= time.time() - int(signed_at) + 1 <= age else None
 
-    def _digest(self, purpose: str, actor: Actor, encoded: str, *, is_change: bool) -> str:
+    def _digest(self, purpose: str, actor: Actor, encoded: str) -> str:
         content = f"{purpose}\n{actor.id}\n{encoded}".encode()
-        return hmac.new(self._key(is_change=is_change).encode(), content, "sha256").hexdigest()
-
-    def _key(self, *, is_change: bool) -> str:
-        if self._shared is not None:
-            return self._shared
-        notes = self._registry.shared.notes
-        try:
-            found = notes.get(_NOTE)
-            # In safe mode nothing is stored unless an operator changes something.
-            if found is None and (is_change or not self._registry.safe_mode):
-                found = notes.agree(_NOTE, {"key": self._own})
-        except StorageError:
-            # The page works without a storage; then no other process accepts the token.
-            return self._own
-        key = (found or {}).get("key")
-        if type(key) is not str:
-            return self._own
-        self._shared = key
-        return key
+        return hmac.new(self.key.encode(), content, "sha256").hexdigest()

@@ -60,7 +60,8 @@ def urlpatterns(
         extended: Whether plugins and settings have more fields, and there are more operations; see
             `plugreg.api.PluginAPI`.
     """
-    responder = make_responder(as_served(registry, extended=extended), admin)
+    served = as_served(registry, extended=extended)
+    responder = make_responder(served, admin, conf.settings.SECRET_KEY if admin else None)
 
     def view_of(template: str) -> Callable[..., HttpResponseBase]:
         is_page = template.startswith(PAGE_PATH)
