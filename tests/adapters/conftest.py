@@ -274,6 +274,8 @@ def through_django(api, **options) -> Client:
     from plugreg.adapters.django import urlpatterns
 
     options = {"identify": identify, "csrf_exempt": True, **options}
+    # A URL configuration is read by a Django that has its settings.
+    django_application([])
     return over_wsgi(django_application(urlpatterns(api, **options)))
 
 

@@ -189,6 +189,18 @@ class TestPaths:
         assert client("GET", "/shop/x/api/plugins/tea", READER).body == {"detail": "Not found."}
         assert client("GET", "/shop/x/static/plugins/tea/a.js", READER).status == 404
 
+    def test_any_character_of_a_path_stays_one(self, ways, api):
+        """Links and redirects have what a prefix has in the form of addresses."""
+        for name, way in ways.ADAPTERS.items():
+            client, prefix = way(api, prefix="50% ?a#b", admin=True), "/50%25%20%3Fa%23b"
+            moved = client("GET", f"{prefix}/admin", SUPERUSER)
+            page = client("GET", f"{prefix}/admin/", SUPERUSER)
+            rows = client("GET", f"{prefix}/api/plugins/", READER, query={"limit": 1, "offset": 1})
+
+            assert moved.headers["location"] == f"{prefix}/admin/", name
+            assert f'href="{prefix}/admin/attention/"'.encode() in page.body, name
+            assert rows.body["previous"].startswith(f"http://testserver{prefix}/api/plugins/?"), name
+
     def test_nothing_is_served_beside_the_prefix(self, ways, api):
         """The paths without it are the host's."""
         for way in ways.ADAPTERS.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 from plugreg.admin import PAGE_PATH, AdminPage, make_responder
 from plugreg.api.bodies import LONGEST, cut_short, parse_length, read_to_end
@@ -107,7 +108,8 @@ def _request(request: HttpRequest, within: str, *, has_token: bool = False) -> R
     return Request(
         method=request.method or "",
         path=within,
-        url=request.build_absolute_uri(request.path),
+        # Django's own function would take a % or ? within the path as it stands.
+        url=f"{request.scheme}://{request.get_host()}{quote(request.path)}",
         query=request.META.get("QUERY_STRING", "").encode(encoding),
         headers=request.headers,
         body=lambda: _read_body(request),
