@@ -34,6 +34,14 @@ class Notes:
         record = self._storage.read(_TABLE).get(key)
         return None if isinstance(record, DamagedRecord) else record
 
+    def keys(self, prefix: str) -> list[str]:
+        """Return the keys of all notes that begin with *prefix*.
+
+        Args:
+            prefix: The begin of the keys.
+        """
+        return [key for key in self._storage.read(_TABLE) if key.startswith(prefix)]
+
     def put(self, key: str, record: Record) -> None:
         """Store a note in the place of an earlier note.
 

@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from plugreg._state.notes import Notes
@@ -27,7 +27,11 @@ EVERY: Final = 0.5
 SILENCE: Final = 30.0
 """Seconds after which an installation that stored nothing counts as lost with its process."""
 
+KEPT: Final = timedelta(days=7)
+"""For how long the row of an installation is kept."""
+
 _BEAT: Final = 5.0
+_PREFIX: Final = "install "
 
 JobState = Literal["running", "done", "failed", "lost"]
 
@@ -67,7 +71,7 @@ class Jobs:
         self._notes = notes
 
     def start(self, requirement: str, install: Callable[[Callable[[str], None]], Any]) -> str:
-        """Begin an installation, and return its id.
+        """Begin an installation, and return its id. Old ones are forgotten.
 
         Args:
             requirement: What was asked for, without credentials.
@@ -78,6 +82,10 @@ class Jobs:
             StorageError: If it cannot be stored; nothing was begun then.
         """
         now = datetime.now(UTC)
+        for key in self._notes.keys(_PREFIX):
+            old = self.get(key.removeprefix(_PREFIX))
+            if old is None or now - old.seen > KEPT:
+                self._notes.drop(key)
         job = InstallJob(
             id=secrets.token_hex(8), requirement=requirement, state="running", began=now, seen=now
         )
@@ -96,7 +104,7 @@ class Jobs:
         Raises:
             StorageError: If the storage cannot be read.
         """
-        row = self._notes.get(f"install {id}")
+        row = self._notes.get(_PREFIX + id)
         return None if row is None else _job_of(id, row)
 
     def _run(self, job: InstallJob, install: Callable[[Callable[[str], None]], Any]) -> None:
@@ -123,7 +131,7 @@ class Jobs:
             "reasons": list(job.reasons),
             "plugins": list(job.plugins),
         }
-        self._notes.put(f"install {job.id}", row)
+        self._notes.put(_PREFIX + job.id, row)
 
 
 class _Progress:

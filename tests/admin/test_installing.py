@@ -196,6 +196,23 @@ def test_a_plugin_is_uninstalled_after_a_question(screen, shop, visitor_of):
     assert shop.packages.generations()[-1].distributions == {}
 
 
+def test_old_installations_are_forgotten(screen, shop, folder_installer):
+    """The next one drops their rows and damaged ones, and no other row."""
+    first = ended(screen.press("Plan", requirement="shop-tea").press("Install"))
+    notes = shop.shared.notes
+    (key,) = notes.keys("install ")
+    row = notes.get(key)
+    notes.put("install old", {**row, "seen": LONG_AGO})
+    notes.put("install odd", {"state": "done"})
+    notes.put("something else", {"seen": LONG_AGO})
+    folder_installer.ready["shop-tea"] = ("2.0", {"tea": "page_tea:Tea"}, TEA)
+    page = ended(screen.press("Plan", requirement="shop-tea==2.0").press("Install"))
+
+    assert {*notes.keys("install ")} == {key, f"install {page.address.split('/')[-2]}"}
+    assert notes.get("something else") is not None
+    assert screen.visitor.get(first.address).status == 200
+
+
 def test_a_row_that_plugreg_has_not_written_is_no_job(shop):
     """A damaged row is answered as an unknown one."""
     shop.shared.notes.put("install cd", {"state": "running"})
