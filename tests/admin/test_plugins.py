@@ -10,6 +10,7 @@ import pytest
 from plugreg import Plugin, PluginRegistry, hookimpl, hookspec
 from plugreg.api import Actor
 from plugreg.isolation import Isolated
+from plugreg.storage import MemoryStorage
 
 
 def slugs(page):
@@ -110,6 +111,80 @@ def test_selected_plugins_are_switched_together(visitor, registry):
     (said,) = page.doc.roles["status"]
     assert said.startswith("2 of 2 plugins were switched.")
     assert "tea is inactive." in said
+
+
+def test_an_unknown_plugin_among_the_selected_is_told(visitor, registry):
+    """It is told in its line, and the others are switched."""
+    token = visitor().doc.tags_of("csrf_token")["value"]
+    chosen = dict.fromkeys(("plugin:tea", "plugin:coffee", "plugin:broken"), "on")
+    for more in ({}, {"confirmed": "yes"}):
+        page = visitor.post(
+            "/admin/switch/", {"csrf_token": token, "to": "deactivate", **chosen, **more}
+        )
+        (said,) = page.doc.roles["alert"]
+
+        assert said.startswith("2 of 3 plugins were switched. coffee was not switched:")
+        assert "tea is inactive." in said
+        assert not registry.get("tea").wanted
+
+
+@pytest.fixture(params=["normal", "safe mode"])
+def depending(request, site, monkeypatch):
+    """Give a registry in which tray needs cup, and cup needs tea; in safe mode, too."""
+    monkeypatch.syspath_prepend(str(site))
+    for slug, metadata in (
+        ("tea", ""),
+        ("cup", "Requires-Dist: shop-tea\n"),
+        ("tray", "Requires-Dist: shop-cup\n"),
+    ):
+        module = {
+            f"depending_{slug}.py": "from plugreg import Plugin\nclass It(Plugin):\n    pass\n"
+        }
+        points = {"shop.plugins": {slug: f"depending_{slug}:It"}}
+        site.dist(f"shop-{slug}", "1.0", points, metadata=metadata, modules=module)
+    with PluginRegistry("shop", storage=MemoryStorage()) as normal:
+        normal.load()
+        normal.switch(dict.fromkeys(("tea", "cup"), True))
+        with normal.in_safe_mode() as safe:
+            safe.load()
+            yield safe if request.param == "safe mode" else normal
+
+
+def test_what_depends_on_a_plugin_is_asked_and_not_left_behind(depending, visitor_of):
+    """A question names the dependants; without them it is refused, and bulk actions ask, too."""
+    visitor = visitor_of(depending)
+    question = visitor().press("Deactivate selected", **{"plugin:tea": "on"})
+
+    assert question.doc.headings == ["Deactivate tea?"]
+    assert "Deactivate these too: cup" in question.doc.text
+
+    page = question.press("Deactivate")
+
+    assert "tea was not switched: Plugin is needed by 'cup'" in page.doc.roles["alert"][0]
+    assert depending.get("tea").wanted
+
+    question.press("Deactivate", cascade="on")
+
+    assert not depending.get("tea").wanted
+    assert not depending.get("cup").wanted
+
+
+def test_only_dependants_that_were_shown_are_switched_off(depending, visitor_of):
+    """One that came meanwhile is shown before anything is changed."""
+    visitor = visitor_of(depending)
+    question = visitor().follow("Deactivate tea")
+    depending.activate("tray")
+    again = question.press("Deactivate", cascade="on")
+
+    assert again.status == 409
+    assert "nothing was changed" in again.doc.roles["alert"][0]
+    assert "Deactivate these too: cup, tray" in again.doc.text
+    assert depending.get("tea").wanted
+
+    page = again.press("Deactivate", cascade="on")
+
+    assert page.doc.roles["status"][0].startswith("3 of 3 plugins were switched.")
+    assert not any(record.wanted for record in depending.plugins.values())
 
 
 def test_nothing_selected_changes_nothing(visitor, registry):

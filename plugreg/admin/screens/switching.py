@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -55,8 +55,11 @@ def ask_to_activate(visit: Visit, plugin: str) -> Screen:
     Args:
         visit: The visit.
         plugin: The plugin.
+
+    Raises:
+        PluginNotFoundError: If there is no such plugin.
     """
-    return _ask(visit, [plugin], wanted=True)
+    return _ask_of(visit, plugin, wanted=True)
 
 
 def ask_to_deactivate(visit: Visit, plugin: str) -> Screen:
@@ -65,8 +68,11 @@ def ask_to_deactivate(visit: Visit, plugin: str) -> Screen:
     Args:
         visit: The visit.
         plugin: The plugin.
+
+    Raises:
+        PluginNotFoundError: If there is no such plugin.
     """
-    return _ask(visit, [plugin], wanted=False)
+    return _ask_of(visit, plugin, wanted=False)
 
 
 def switch(visit: Visit) -> Screen | Redirect:
@@ -82,13 +88,17 @@ def switch(visit: Visit) -> Screen | Redirect:
     if not slugs:
         sentence = visit.text("No plugin was selected; nothing was changed.")
         return Redirect(visit.root + visit.back, Message("alert", sentence))
+    concerns = concerns_of(visit, slugs)
     if "confirmed" not in visit.fields:
-        concerns = concerns_of(visit, slugs)
         if any(_is_grave(concern, wanted=wanted) for concern in concerns):
-            return _ask(visit, slugs, wanted=wanted)
-    if not wanted and "cascade" in visit.fields:
-        more = [slug for concern in concerns_of(visit, slugs) for slug in concern.dependants]
-        slugs = [*dict.fromkeys([*more, *slugs])]
+            return _ask(visit, concerns, wanted=wanted)
+    elif not wanted and "cascade" in visit.fields:
+        dependants = _dependants(concerns)
+        if visit.fields.get("dependants", "").split() != dependants:
+            words = visit.text("Other plugins depend on it by now; nothing was changed.")
+            screen = _ask(visit, concerns, wanted=wanted)
+            return screen._replace(status=409, message=Message("alert", words))
+        slugs = [*dependants, *slugs]
     outcomes = _switch_all(visit, slugs, wanted=wanted)
     fragment = f"#switch-{quote(slugs[-1])}" if not visit.back.startswith("plugins/") else ""
     return Redirect(visit.root + visit.back + fragment, _message(visit, outcomes))
@@ -99,28 +109,31 @@ def concerns_of(visit: Visit, slugs: Sequence[str]) -> list[Concern]:
 
     Args:
         visit: The visit.
-        slugs: The plugins.
-
-    Raises:
-        PluginNotFoundError: If there is no such plugin.
+        slugs: The plugins; unknown ones are left out.
     """
-    records = [visit.api.registry.get(slug) for slug in slugs]
+    registry = visit.api.registry
+    records = [registry.get(slug) for slug in slugs if slug in registry.plugins]
     # One plan serves all of them: a plan looks at every plugin that there is.
-    plan = plan_of(visit.api.registry, slugs)
-    return [_concern_of(visit, record, plan, frozenset(slugs)) for record in records]
+    plan = plan_of(registry, [record.slug for record in records])
+    # In safe mode no plugin is active, and those count that a normal start would load.
+    active = {spec.slug for spec in plan.order} if registry.safe_mode else {*registry.active}
+    return [_concern_of(visit, record, plan, active.difference(slugs)) for record in records]
 
 
-def _concern_of(visit: Visit, record: PluginRecord, plan: LoadPlan, together: Set[str]) -> Concern:
+def _concern_of(visit: Visit, record: PluginRecord, plan: LoadPlan, others: Set[str]) -> Concern:
     registry, slug = visit.api.registry, record.slug
     held = plan.held.get(Slug(slug))
-    dependants = [name for name in needed_by(plan, slug) if name in registry.active]
     return Concern(
         record=record,
         needs=tuple(registry.get(need) for need in needs_of(plan, slug)),
-        dependants=tuple(name for name in dependants if name not in together),
+        dependants=tuple(name for name in needed_by(plan, slug) if name in others),
         outlook="" if record.wanted or held is None else held.reason,
         probe=registry.probed(slug),
     )
+
+
+def _dependants(concerns: Iterable[Concern]) -> list[str]:
+    return sorted({slug for concern in concerns for slug in concern.dependants})
 
 
 def _is_grave(concern: Concern, *, wanted: bool) -> bool:
@@ -130,12 +143,16 @@ def _is_grave(concern: Concern, *, wanted: bool) -> bool:
     return concern.probe is not None and concern.probe.ends_host
 
 
-def _ask(visit: Visit, slugs: Sequence[str], *, wanted: bool) -> Screen:
-    concerns = concerns_of(visit, slugs)
+def _ask_of(visit: Visit, plugin: str, *, wanted: bool) -> Screen:
+    record = visit.api.registry.get(plugin)
+    return _ask(visit, concerns_of(visit, [record.slug]), wanted=wanted)
+
+
+def _ask(visit: Visit, concerns: Sequence[Concern], *, wanted: bool) -> Screen:
     values = {
         "wanted": wanted,
         "concerns": concerns,
-        "dependants": sorted({slug for concern in concerns for slug in concern.dependants}),
+        "dependants": _dependants(concerns),
         "back": visit.back,
         "field": _FIELD,
     }
