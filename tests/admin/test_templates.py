@@ -97,6 +97,22 @@ def test_a_template_that_fails_ends_no_server(superuser, tmp_path):
     assert "none_such" not in page.text
 
 
+def test_a_layout_that_fails_leaves_the_page_its_own(superuser, visit_as, tmp_path):
+    """Faults and refusals are shown without the host's templates where these fail, too."""
+    (tmp_path / "mine.html").write_text("{{ none_such.attribute }}")
+    options = {"layout": "mine.html", "templates": tmp_path, "title": "Shop", "sign_in": "/login"}
+    page = superuser(**options)()
+
+    assert page.status == 500
+    assert page.doc.headings == ["Something went wrong"]
+    assert "<title>Something went wrong · Shop</title>" in page.text
+
+    page = visit_as(None, **options)()
+
+    assert page.status == 401
+    assert page.doc.link("Sign in") == "/login"
+
+
 def test_texts_of_plugins_are_no_html(superuser, registry):
     """What a plugin says is shown as it is, and never run."""
     assert "<order>" not in superuser()("attention/").text

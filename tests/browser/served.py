@@ -1,8 +1,8 @@
 """A host with the page, as a process of its own: ``python served.py OPTIONS`` prints its port.
 
 Options are JSON: ``framework``, ``store``, ``active`` (slugs, or null for all that
-there are), ``wheels`` (a folder of wheels that can be installed) and ``many`` (a number of plugins
-without code). Who a browser is says its cookie ``who``.
+there are), ``wheels`` (a folder of wheels that can be installed), ``safe_mode`` and ``many`` (a
+number of plugins without code). Who a browser is says its cookie ``who``.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ def make_registry(options) -> PluginRegistry:
         circuit=CircuitPolicy(max_failures=3, within=600, cool_down=600),
         overrides={"greeting": {"TONE": "short"}},
         process=options.get("process"),
+        safe_mode=options.get("safe_mode", False),
     )
     registry.load()
     active = options.get("active", ())

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import closing
+from http.client import HTTPConnection
+from http.cookies import SimpleCookie
+from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
@@ -48,25 +53,53 @@ def test_every_adapter_serves_it_anywhere(framework, open_page, prefix):
     assert failed == []
 
 
-def test_a_form_of_one_worker_is_accepted_by_another(start_host, open_page, tmp_path):
-    """The key of the tokens lies in the store: any process accepts any token."""
-    store = str(tmp_path / "store.json")
+@pytest.mark.parametrize("case", ["a new store", "safe mode", "a store that cannot be written"])
+def test_a_form_of_one_worker_is_accepted_by_another(start_host, tmp_path, case):
+    """As a proxy does that sends the next request to another worker: also before any change."""
+    options = {"store": str(tmp_path / "store.json"), "safe_mode": case == "safe mode"}
+    if "written" in case:
+        # With Django no key is stored.
+        with start_host(**options, framework="django"):
+            pass
+        for file in tmp_path.iterdir():
+            file.chmod(0o400)
+        tmp_path.chmod(0o500)
     with (
-        start_host(store=store, process="web-1") as first,
-        start_host(store=store, process="web-2", framework="flask") as second,
+        start_host(**options, process="web-1") as first,
+        start_host(**options, process="web-2", framework="flask") as second,
     ):
-        page = open_page(first + "plugins/audit/activate/")
-        # As a proxy does that sends the next request to the other worker.
-        token = page.locator("input[name=csrf_token]").get_attribute("value")
-        body = f"csrf_token={token}&to=activate&confirmed=yes&plugin:audit=on".encode()
-        headers = {"Cookie": "who=superuser"}
-        with urlopen(Request(second + "switch/", body, headers)) as answer:
-            assert answer.url == f"{second}#switch-audit"
-        with urlopen(Request(f"{second}processes/", headers=headers)) as answer:
-            text = answer.read().decode()
+        cookies = {"who": "superuser"}
 
-        assert "web-1" in text
-        assert "web-2" in text
+        def ask(address, fields=None):
+            """Send one request as a browser does, and return its status, Location and body."""
+            target = urlsplit(address)
+            headers = {"Cookie": "; ".join(f"{name}={cookies[name]}" for name in cookies)}
+            if fields:
+                headers["Content-Type"] = "application/x-www-form-urlencoded"
+            body = urlencode(fields) if fields else None
+            with closing(HTTPConnection(target.netloc, timeout=60)) as connection:
+                connection.request("POST" if fields else "GET", target.path, body, headers)
+                answer = connection.getresponse()
+                for name, morsel in SimpleCookie(answer.headers["Set-Cookie"]).items():
+                    cookies[name] = morsel.value
+                return answer.status, answer.headers["Location"], answer.read().decode()
+
+        _, _, form = ask(f"{first}plugins/audit/activate/")
+        token = re.search('name="csrf_token" value="([^"]+)"', form)[1]
+        fields = {"csrf_token": token, "to": "activate", "confirmed": "yes", "plugin:audit": "on"}
+
+        assert ask(f"{second}switch/", {**fields, "csrf_token": token[:-1]})[0] == 403
+        assert ask(f"{second}switch/", fields)[:2] == (303, "/admin/#switch-audit")
+
+        # Any worker shows what came of it, too.
+        _, _, page = ask(first)
+        assert re.search(r'role="(status|alert)">\s*<p>audit ', page)[1] == (
+            "alert" if "written" in case else "status"
+        )
+        if case == "a new store":
+            _, _, page = ask(f"{second}processes/")
+            assert "web-1" in page
+            assert "web-2" in page
 
 
 def test_a_thousand_plugins(start_host, open_page):
