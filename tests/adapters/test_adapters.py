@@ -199,7 +199,7 @@ class TestPaths:
 
             assert moved.headers["location"] == f"{prefix}/admin/", name
             assert f'href="{prefix}/admin/attention/"'.encode() in page.body, name
-            assert rows.body["previous"].startswith(f"http://testserver{prefix}/api/plugins/?"), name
+            assert f"testserver{prefix}/api/plugins/?" in rows.body["previous"], name
 
     def test_nothing_is_served_beside_the_prefix(self, ways, api):
         """The paths without it are the host's."""
