@@ -7,7 +7,7 @@ from typing import Any
 from plugreg._support.frozen import Frozen
 from plugreg.admin.visits import Visit
 from plugreg.api.errors import UnavailableError
-from plugreg.records import PluginRecord
+from plugreg.records import PluginRecord, PluginState
 
 
 class PluginSummary(Frozen):
@@ -50,6 +50,11 @@ class PluginSummary(Frozen):
     is_mandatory: bool
     is_installed: bool
     is_stored: bool
+
+    @property
+    def why(self) -> str:
+        """The reason as it is shown; a plugin that nobody wants needs none."""
+        return self.reason if self.wanted or self.state != PluginState.INACTIVE else ""
 
 
 def read_lines(visit: Visit, search: str = "") -> list[PluginSummary]:

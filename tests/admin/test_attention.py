@@ -172,6 +172,8 @@ def test_in_safe_mode_plugins_can_be_switched(visitor_of):
         page = visitor_of(it)("plugins/tea/activate/").press("Activate")
 
         assert page.doc.roles["status"] == ["tea is switched on, and starts when safe mode ends."]
+        assert "stays off in safe mode" in page.doc.text
+        assert "switched off" not in page.doc.text
     with PluginRegistry("shop", builtin=[("tea", Plugin)], storage=storage) as after:
         after.load()
         assert after.get("tea").active

@@ -117,6 +117,8 @@ def test_a_browser_signs_in_and_sees_the_page(server):
 
         assert answer.url == f"{server.address}/admin/"
         assert "plugins/greeting/activate/" in page
+    with opener.open(f"{server.address}/admin/install/") as answer:
+        assert 'name="requirement"' in answer.read().decode()
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])

@@ -47,7 +47,7 @@ def plan(visit: Visit) -> Screen:
     except RequirementError as error:
         return _screen(visit, requirement, wrong=error.reason)
     except InstallError as error:
-        return _screen(visit, requirement, wrong=" ".join(error.reasons))
+        return _screen(visit, requirement, wrong="\n".join(error.reasons))
     digest = digest_of(found)
     while len(visit.plans) >= MOST_PLANS:
         visit.plans.pop(next(iter(visit.plans)), None)
@@ -156,5 +156,6 @@ def _screen(visit: Visit, requirement: str, wrong: str = "") -> Screen:
         "fault": fault,
         "audit": visit.call("plugins_audit_list")[: -MOST_ENTRIES - 1 : -1],
     }
-    message = Message("alert", wrong) if wrong else None
+    words = visit.text("No plan was made; nothing was changed.")
+    message = Message("alert", words) if wrong else None
     return Screen("install.html", values, 400 if wrong else 200, message)

@@ -72,7 +72,7 @@ _KEYS: Final[Mapping[str, Callable[[PluginSummary], Any]]] = MappingProxyType(
         "version": _version_key,
         "state": lambda row: _STATES.index(row.state) if row.state in _STATES else 99,
         "serves": lambda row: row.serving,
-        "why": lambda row: (not row.reason and not row.failures, row.reason.casefold()),
+        "why": lambda row: (not row.why and not row.failures, row.why.casefold()),
     }
 )
 

@@ -1,7 +1,8 @@
 """The shop's page for operators, and its plugin API: ``python -m shop.serve``.
 
 It answers on the loopback address only, with three tokens that everybody may know, and forgets all
-when it ends. The page is for a browser, the API for curl. Ctrl-C ends it.
+when it ends. The page is for a browser, the API for curl. With a folder of wheels the page can
+install them, and asks no index. Ctrl-C ends it.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from plugreg import PluginRegistry
 from plugreg.adapters.starlette import create_app
 from plugreg.admin import AdminPage
 from plugreg.api import Actor
+from plugreg.install import InstallPolicy, PipInstaller
 from shop.app import make_registry
 from shop.page import say, show, table
 
@@ -80,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until Ctrl-C. Return the exit status: 1 if the port cannot be had."""
     parser = argparse.ArgumentParser(prog="python -m shop.serve", description=__doc__)
     parser.add_argument("--port", type=int, default=8000, help="0 takes any that is free")
+    parser.add_argument("--wheels", type=Path, help="a folder of wheels that can be installed")
     options = parser.parse_args(arguments)
     try:
         listening = socket.create_server((HOST, options.port))
@@ -92,19 +95,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # The server ends in order at the first Ctrl-C, and passes it on when it has ended.
     with suppress(KeyboardInterrupt), listening:
-        serve(listening)
+        serve(listening, options.wheels)
     return 0
 
 
-def serve(listening: socket.socket) -> None:
-    """Answer what comes in at a socket, with a store of its own."""
-    with (
-        tempfile.TemporaryDirectory(prefix="shop-serve-") as folder,
-        make_registry(Path(folder) / "plugins.json") as registry,
-    ):
-        registry.load()
-        site = make_site(registry)
-        Server(uvicorn.Config(site, log_level="warning", lifespan="off")).run(sockets=[listening])
+def serve(listening: socket.socket, wheels: Path | None) -> None:
+    """Answer what comes in at a socket, with a store and an environment for plugins of its own."""
+    with tempfile.TemporaryDirectory(prefix="shop-serve-") as folder:
+        own = Path(folder)
+        installer = None if wheels is None else make_installer(own / "plugins", wheels)
+        with make_registry(own / "plugins.json", installer=installer) as registry:
+            registry.load()
+            site = make_site(registry)
+            Server(uvicorn.Config(site, log_level="warning", lifespan="off")).run(
+                sockets=[listening]
+            )
+
+
+def make_installer(environment: Path, wheels: Path) -> PipInstaller:
+    """Return what installs the wheels of a folder, and nothing from elsewhere."""
+    policy = InstallPolicy(indexes=(), find_links=[wheels], wheels_only=True)
+    return PipInstaller(environment=environment, policy=policy)
 
 
 class Server(uvicorn.Server):
