@@ -44,7 +44,7 @@ class Verb(NamedTuple):
 _LOOK: Final = "Look"
 _SWITCH: Final = "Switch and set"
 _INSTALL: Final = "Install"
-_MEND: Final = "Mend"
+_MEND: Final = "Repair"
 _WRITE: Final = "Write plugins"
 _SHELL: Final = "Shell"
 
@@ -109,8 +109,8 @@ class Root(Group):
         super().__init__(
             name,
             help=(
-                "See, explain, switch, install and mend the plugins of a host. Listing, switching "
-                "and mending import no plugin, and work while plugins are broken."
+                "See, explain, switch, install and repair the plugins of a host. Listing, "
+                "switching and repairing import no plugin, and work while plugins are broken."
             ),
             examples=_EXAMPLES,
             context_settings={"help_option_names": ["-h", "--help"]},

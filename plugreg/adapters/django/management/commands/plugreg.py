@@ -18,7 +18,7 @@ from plugreg.cli.hosts import open_app
 class Command(BaseCommand):  # type: ignore[misc]
     """Hands its arguments to the command line of plugreg."""
 
-    help = "See, explain, switch, install and mend plugins."
+    help = "See, explain, switch, install and repair plugins."
     requires_system_checks = ()
 
     def run_from_argv(self, argv: list[str]) -> None:
