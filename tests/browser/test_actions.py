@@ -116,7 +116,7 @@ def test_the_filter_is_in_the_address(visit):
     page.get_by_role("combobox", name="State").select_option("failed")
     page.get_by_role("button", name="Show").press("Enter")
     page.wait_for_url(re.compile(r"search=broken.*state=failed|state=failed.*search=broken"))
-    page.get_by_text(re.compile("plugin matches|plugins match")).wait_for()
+    page.get_by_role("main").get_by_text(re.compile("plugin matches|plugins match")).wait_for()
 
     rows = page.get_by_role("row")
     assert rows.count() == 2
