@@ -83,6 +83,26 @@ def site(tmp_path: Path) -> Site:
     return Site(tmp_path / "site-packages")
 
 
+@pytest.fixture
+def make(plugin_host):
+    """Give a function that makes a shop whose plugins are on, each by its slug.
+
+    It takes what `plugin_host` takes, and returns the registry. A test in which plugins fail says
+    so with ``fails``; in any other a failure fails the test.
+    """
+
+    def make(*parts, fails=False, **options):
+        plugins = [
+            (name, options.pop(name)) for name in [*options] if isinstance(options[name], type)
+        ]
+        host = plugin_host(*parts, *plugins, host="shop", **options)
+        if fails:
+            host.expect_failure()
+        return host.registry
+
+    return make
+
+
 class FolderInstaller:
     """An Installer that runs no program: it stages distributions that are ready.
 

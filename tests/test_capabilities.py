@@ -69,20 +69,13 @@ PLUGINS = [("a-mail", Mail), ("b-faulty", Faulty), ("c-mail", Mail), ("d-counter
 
 
 @pytest.fixture
-def open_registry():
-    opened = []
+def open_registry(make):
+    """Give a function that makes a registry with these plugins."""
 
-    def open_one(builtin=PLUGINS, **options):
-        registry = PluginRegistry(
-            "shop", hookspecs=[Hooks], builtin=builtin, new_plugins="active", **options
-        )
-        opened.append(registry)
-        registry.load()
-        return registry
+    def open_registry(plugins=PLUGINS, **options):
+        return make(Hooks, *plugins, **options)
 
-    yield open_one
-    for registry in opened:
-        registry.close()
+    return open_registry
 
 
 def values(outcomes):
@@ -96,7 +89,7 @@ class TestOutcomes:
     def test_one_fault_costs_one_outcome(self, open_registry, error, monkeypatch):
         """Plugins are called in activation order; the record of the fault names the method."""
         monkeypatch.setattr(Faulty, "error", error)
-        registry = open_registry()
+        registry = open_registry(fails=True)
 
         first, bad, last = registry.capabilities.outcomes(
             "notification", "send_notification", "part", "stock", users=["ann"], context={}
@@ -117,7 +110,7 @@ class TestOutcomes:
     def test_mail(self, open_registry):
         """A method that returns nothing has an outcome, too."""
         mail = []
-        outcomes = open_registry().capabilities.outcomes("mail", "process_mail_out", mail)
+        outcomes = open_registry(fails=True).capabilities.outcomes("mail", "process_mail_out", mail)
 
         assert mail == ["mail", "mail"]
         assert [outcome.error is None for outcome in outcomes] == [True, False, True]
@@ -139,7 +132,7 @@ class TestOutcomes:
 
     def test_to_find_something_invalid_is_no_failure(self, open_registry):
         """A ValidationFault is an answer of a validator: an error without a record."""
-        registry = open_registry(circuit=CircuitPolicy(max_failures=1))
+        registry = open_registry(circuit=CircuitPolicy(max_failures=1), fails=True)
 
         faulty, counter = registry.capabilities.outcomes("validation", "validate_item", "ice")
 
@@ -187,7 +180,7 @@ class TestOutcomes:
             def process_mail_later(self):
                 raise OSError("no")
 
-        registry = open_registry([Odd])
+        registry = open_registry([Odd], fails=True)
         [outcome] = registry.capabilities.outcomes("mail", "process_mail_later", [])
 
         assert type(outcome.error) is OSError
@@ -214,7 +207,7 @@ class TestSupervision:
     def test_circuits_and_observers(self, open_registry):
         """A plugin that fails again and again is not called; each call that is made is counted."""
         policy = CircuitPolicy(max_failures=2, cool_down=600)
-        registry = open_registry(circuit=policy, observe=True)
+        registry = open_registry(circuit=policy, observe=True, fails=True)
         outcomes = [
             registry.capabilities.outcomes("mail", "process_mail_out", []) for _ in range(4)
         ]
@@ -237,7 +230,7 @@ class TestSupervision:
             def price(self, item):
                 raise ValueError
 
-        registry = open_registry([Both], circuit=CircuitPolicy(max_failures=1))
+        registry = open_registry([Both], circuit=CircuitPolicy(max_failures=1), fails=True)
         registry.call("price", item="tea")
         [outcome] = registry.capabilities.outcomes("mail", "process_mail_out", [])
 
@@ -274,7 +267,9 @@ class Setting(MailMixin, Plugin):
 class TestAsync:
     def test_async_methods_run_together(self, open_registry):
         """One method may wait for the other; one that fails costs itself."""
-        registry = open_registry([("a", Later), ("b", Setting), ("c", Faulty), ("d", Silent)])
+        registry = open_registry(
+            [("a", Later), ("b", Setting), ("c", Faulty), ("d", Silent)], fails=True
+        )
 
         async def main():
             return await registry.capabilities.aoutcomes(
@@ -290,7 +285,7 @@ class TestAsync:
     def test_a_time_limit(self, open_registry):
         """Who overruns it costs itself, and is counted by its circuit."""
         registry = open_registry(
-            [("a", Hanging), ("b", Mail)], circuit=CircuitPolicy(max_failures=1)
+            [("a", Hanging), ("b", Mail)], circuit=CircuitPolicy(max_failures=1), fails=True
         )
         mail = []
 
@@ -321,7 +316,9 @@ class TestAsync:
 
     def test_a_synchronous_call_of_an_async_method(self, open_registry):
         """Its error has the remedy; nothing of it runs."""
-        [outcome] = open_registry([Later]).capabilities.outcomes("mail", "process_mail_out", None)
+        [outcome] = open_registry([Later], fails=True).capabilities.outcomes(
+            "mail", "process_mail_out", None
+        )
 
         assert type(outcome.error) is TypeError
         assert "async" in outcome.failure.message

@@ -67,26 +67,6 @@ def raising(error):
     return function
 
 
-@pytest.fixture
-def make():
-    """Give a function that makes a registry whose plugins are loaded and on, in this order."""
-    made = []
-
-    def make(*, load=True, **options):
-        classes = {k: options.pop(k) for k in list(options) if isinstance(options[k], type)}
-        options.setdefault("new_plugins", "active")
-        options.setdefault("group", "no.such")
-        registry = PluginRegistry("shop", builtin=list(classes.items()), **options)
-        made.append(registry)
-        if load:
-            registry.load()
-        return registry
-
-    yield make
-    for registry in made:
-        registry.close()
-
-
 def heard(registry, slug):
     """Return the events that a Quiet plugin has heard, as (event, args, kwargs)."""
     return registry.get(slug).plugin.heard
@@ -143,7 +123,7 @@ class TestInTheCaller:
     @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3)])
     def test_a_fault_in_acting_costs_that_plugin_alone(self, make, error):
         """It is recorded with the event's name and counted, and was handed the event."""
-        registry = make(a=Quiet, b=listener(raising(error)), c=Quiet)
+        registry = make(a=Quiet, b=listener(raising(error)), c=Quiet, fails=True)
         expected = f"event 'x': {type(error).__name__}: {error}"
 
         for count in (1, 2):
@@ -153,7 +133,7 @@ class TestInTheCaller:
 
     def test_a_fault_in_wanting_costs_that_plugin_alone(self, make):
         """Later plugins hear all the same (119)."""
-        registry = make(a=listener(wants=lambda: 1 / 0), b=Quiet)
+        registry = make(a=listener(wants=lambda: 1 / 0), b=Quiet, fails=True)
 
         assert registry.events.emit("x") == ("b",)
         message = "wants_process_event of event 'x': ZeroDivisionError: division by zero"
@@ -189,6 +169,7 @@ class TestInTheCaller:
             a=listener(wants=lambda: Undecided()),
             b=type("B", (Quiet,), {"wants_process_event": later}),
             c=type("C", (Quiet,), {"process_event": later}),
+            fails=True,
         )
 
         assert registry.events.emit("x") == ("c",)
@@ -251,7 +232,7 @@ class TestInTheCaller:
 
     def test_there_is_nobody_before_load_and_after_close(self, make):
         """As with every other call of plugins that is not a hook."""
-        registry = make(load=False, a=Quiet)
+        registry = PluginRegistry("shop", path=(), builtin=[Quiet])
         with pytest.raises(RegistryNotReady):
             registry.events.emit("x")
         registry.load()
@@ -309,7 +290,7 @@ class TestInAPool:
     def test_a_fault_is_recorded(self, make):
         """It is the plugin's, as in the caller."""
         with ThreadPoolExecutor(1) as pool:
-            registry = make(a=listener(lambda: 1 / 0), events=pool)
+            registry = make(a=listener(lambda: 1 / 0), events=pool, fails=True)
             registry.events.emit("x")
         assert failures(registry) == [("a", "event 'x': ZeroDivisionError: division by zero", 1)]
 
@@ -424,7 +405,7 @@ class TestInAQueue:
     def test_a_failure_reaches_the_worker(self, make):
         """It is recorded, and raised so that the queue gives it again; it holds no exception."""
         queue = []
-        registry = make(a=listener(raising(OSError("no"))), events=queue.append)
+        registry = make(a=listener(raising(OSError("no"))), events=queue.append, fails=True)
         registry.events.emit("x")
         for count in (1, 2):
             with pytest.raises(EventFailedError, match="plugin 'a' failed: event 'x'") as caught:
@@ -445,7 +426,7 @@ class TestInAQueue:
                 raise OSError(self.get_setting("TOKEN"))
 
         queue = []
-        registry = make(a=Leaky, events=queue.append)
+        registry = make(a=Leaky, events=queue.append, fails=True)
         registry.events.emit("x")
         with pytest.raises(EventFailedError) as caught:
             registry.events.process(queue[0])
@@ -470,7 +451,7 @@ class TestInAQueue:
 
     def test_process_needs_plugins(self, make):
         """A worker that has not loaded yet keeps the delivery in the queue."""
-        registry = make(load=False, a=Quiet)
+        registry = PluginRegistry("shop", builtin=[Quiet])
         with pytest.raises(RegistryNotReady):
             registry.events.process(EventDelivery(event="x", slug="a"))
 
@@ -563,7 +544,7 @@ class TestOwnEvents:
                 modules={f"{module}.py": code},
             )
         monkeypatch.syspath_prepend(str(site))
-        registry = make(ear=ear, group="ev.plugins")
+        registry = make(ear=ear, group="ev.plugins", path=None)
         take_heard(registry)
         registry.deactivate("ev-base", cascade=True)
         assert take_heard(registry) == [
@@ -667,7 +648,7 @@ class TestOwnEvents:
         folder_installer.ready = {"ev-tea": ("1.5", points, {"ev_tea.py": code})}
         registry = make(
             ear=ear,
-            group="shop.plugins",
+            path=None,
             new_plugins="inactive",
             installer=folder_installer,
             mandatory={"ear"},
@@ -719,7 +700,7 @@ class TestOwnEvents:
             def process_event(self, event, *args, **kwargs):
                 raise OSError("no")
 
-        registry = make(a=Failing, tea=Tea)
+        registry = make(a=Failing, tea=Tea, fails=True)
         registry.deactivate("tea")
         assert not registry.get("tea").active
         assert [(failure.slug, failure.message) for failure in registry.errors] == [
@@ -739,7 +720,8 @@ class TestOwnEvents:
 
             heard, storage = [], MemoryStorage()
             there = make(tea=Tea, storage=storage)
-            registry = make(load=False, ear=ear, tea=Tea, storage=storage, events=deliver)
+            options = {"builtin": [("ear", ear), ("tea", Tea)], "new_plugins": "active", "path": ()}
+            registry = PluginRegistry("shop", storage=storage, events=deliver, **options)
             registry.load()
             if change == "reload":
                 registry.reload()
@@ -809,9 +791,9 @@ class TestOwnEvents:
 
             heard, storage = [], MemoryStorage()
             there = make(milk=Milk, storage=storage)
-            registry = make(
-                load=False, ear=ear, milk=Leaving, wishing=Wishing, events=deliver, storage=storage
-            )
+            builtin = [("ear", ear), ("milk", Leaving), ("wishing", Wishing)]
+            options = {"builtin": builtin, "new_plugins": "active", "path": ()}
+            registry = PluginRegistry("shop", events=deliver, storage=storage, **options)
             registry.load()
         assert heard == ["plugins_loaded", "plugin_activated", "plugins_loaded"]
 

@@ -53,24 +53,6 @@ class Varying(Busy):
 
 
 @pytest.fixture
-def make():
-    """Give a function that makes a registry whose plugins are loaded and on, in this order."""
-    made = []
-
-    def make(**options):
-        classes = {k: options.pop(k) for k in list(options) if isinstance(options[k], type)}
-        options.setdefault("new_plugins", "active")
-        registry = PluginRegistry("shop", group="no.such", builtin=list(classes.items()), **options)
-        made.append(registry)
-        registry.load()
-        return registry
-
-    yield make
-    for registry in made:
-        registry.close()
-
-
-@pytest.fixture
 def tasks_module(monkeypatch):
     """Give the module ``shop_tasks``, which a plugin names in its tasks."""
     module = ModuleType("shop_tasks")
@@ -113,7 +95,7 @@ class TestTasks:
     def test_a_plugin_with_a_faulty_task_fails_alone(self, make):
         """It does not come into service, its record says why, and the others have theirs (93)."""
         tasks = {"t": {"func": "tick", "cron": "61 * * * *"}}
-        registry = make(bad=type("Bad", (Busy,), {"SCHEDULED_TASKS": tasks}), busy=Busy)
+        registry = make(bad=type("Bad", (Busy,), {"SCHEDULED_TASKS": tasks}), busy=Busy, fails=True)
 
         assert registry.get("bad").state is PluginState.FAILED
         (failure,) = registry.errors
@@ -123,7 +105,7 @@ class TestTasks:
 
     def test_a_task_that_has_become_faulty_costs_itself(self, make):
         """Tasks may depend on something; a task that is faulty then is a record."""
-        registry = make(varying=Varying, busy=Busy)
+        registry = make(varying=Varying, busy=Busy, fails=True)
         varying = registry.get("varying").plugin
         varying.given = {"a": {"func": "tick"}, "b": {"func": "tick", "schedule": "d"}}
         assert names(registry)[-1:] == ["plugin.varying.b"] or names(registry)[0] == (
@@ -135,7 +117,7 @@ class TestTasks:
     @pytest.mark.parametrize("error", [OSError("no"), SystemExit(3)])
     def test_a_plugin_that_fails_when_it_is_asked_costs_its_tasks(self, make, error):
         """The others are there."""
-        registry = make(varying=Varying, busy=Busy)
+        registry = make(varying=Varying, busy=Busy, fails=True)
         registry.get("varying").plugin.given = error
         assert names(registry) == ["plugin.busy.tick", "plugin.busy.night"]
         expected = f"scheduled tasks: {type(error).__name__}: {error}"
@@ -178,7 +160,7 @@ class TestRunning:
     @pytest.mark.parametrize("error", [OSError("no"), SystemExit(3)])
     def test_a_task_that_fails_is_recorded_with_its_name(self, make, error):
         """It is counted, and the outcome has the exception and the record."""
-        registry = make(busy=failing(error), other=Busy)
+        registry = make(busy=failing(error), other=Busy, fails=True)
         for count in (1, 2):
             outcome = registry.schedules.run("plugin.busy.tick")
             assert (outcome.slug, outcome.value, outcome.error) == ("busy", None, error)
@@ -202,7 +184,7 @@ class TestRunning:
             "d": ("shop_tasks.later", "is async, but this call is not"),
         }
         tasks = {name: {"func": func, "schedule": "D"} for name, (func, _) in funcs.items()}
-        registry = make(busy=type("B", (Busy,), {"SCHEDULED_TASKS": tasks}))
+        registry = make(busy=type("B", (Busy,), {"SCHEDULED_TASKS": tasks}), fails=True)
         for name, (_, words) in funcs.items():
             assert words in registry.schedules.run(f"plugin.busy.{name}").failure.message
 
@@ -327,7 +309,9 @@ class TestCron:
         """The record names the extra; letters need no package."""
         monkeypatch.setitem(sys.modules, "cronsim", None)
         letters = {"t": {"func": "tick", "schedule": "D"}}
-        registry = make(busy=Busy, letters=type("Letters", (Busy,), {"SCHEDULED_TASKS": letters}))
+        registry = make(
+            busy=Busy, letters=type("Letters", (Busy,), {"SCHEDULED_TASKS": letters}), fails=True
+        )
         assert names(registry) == ["plugin.letters.t"]
         (failure,) = registry.errors
         assert failure.slug == "busy"
@@ -355,7 +339,7 @@ class TestCron:
     def test_a_task_has_a_schedule_or_cron(self, make, task, fault):
         """One of the two, and each fault in the words of the others."""
         tasks = {"t": {"func": "tick", **task}}
-        registry = make(bad=type("Bad", (Busy,), {"SCHEDULED_TASKS": tasks}))
+        registry = make(bad=type("Bad", (Busy,), {"SCHEDULED_TASKS": tasks}), fails=True)
         (failure,) = registry.errors
         assert failure.message == f"mixin 'schedule': {fault}"
 
@@ -363,7 +347,7 @@ class TestCron:
     def test_a_name_of_a_task_can_be_shown(self, make, name):
         """It becomes the name of a job, and of a row in the store."""
         tasks = {name: {"func": "tick", "schedule": "D"}}
-        registry = make(bad=type("Bad", (Busy,), {"SCHEDULED_TASKS": tasks}))
+        registry = make(bad=type("Bad", (Busy,), {"SCHEDULED_TASKS": tasks}), fails=True)
         (failure,) = registry.errors
         assert "the name of a task must be printable and not empty" in failure.message
         json.dumps(failure.message).encode()
@@ -372,7 +356,7 @@ class TestCron:
         """Rarer tasks use cron; no scheduler is given a number that it cannot handle."""
         for minutes, is_fine in [(525_600, True), (525_601, False), (10**13, False)]:
             tasks = {"t": {"func": "tick", "schedule": "I", "minutes": minutes}}
-            registry = make(one=type("One", (Busy,), {"SCHEDULED_TASKS": tasks}))
+            registry = make(one=type("One", (Busy,), {"SCHEDULED_TASKS": tasks}), fails=not is_fine)
             assert names(registry) == ["plugin.one.t"] * is_fine
             assert [failure.message for failure in registry.errors] == [
                 f"mixin 'schedule': Task 't': 'minutes' must be at most 525600, which is a year, "
@@ -384,7 +368,9 @@ class TestCron:
         for length in (190, 191):
             tasks = {"\N{TEACUP WITHOUT HANDLE}" * length: {"func": "tick", "schedule": "D"}}
             slug = "s" * 255
-            registry = make(**{slug: type("One", (Busy,), {"SCHEDULED_TASKS": tasks})})
+            registry = make(
+                **{slug: type("One", (Busy,), {"SCHEDULED_TASKS": tasks})}, fails=length > 190
+            )
             for name in names(registry):
                 with registry.shared.once(name) as mine:
                     assert mine
