@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugreg import Plugin, PluginRegistry
+from plugreg import Plugin
 from plugreg._support.slugs import slugify
 from plugreg.mixins import SettingsMixin
 from plugreg.records import KnownPlugin, PluginSpec, PluginState, Snapshot, Source
@@ -74,25 +74,24 @@ class TestFilters:
 
         assert set(keys(found)) == expected
 
-    def test_mixins_are_those_of_active_plugins(self):
+    def test_mixins_are_those_of_active_plugins(self, make):
         """A plugin must have every mixin asked for; one that is off shows none."""
 
         class Both(SettingsMixin, Plugin): ...
 
         class Plain(Plugin): ...
 
-        with PluginRegistry("shop", builtin=[Both, Plain], new_plugins="active") as registry:
-            registry.load()
+        registry = make(Both, Plain)
 
-            def having(*mixins):
-                found = registry.catalogue.select(Filters(mixins=frozenset(mixins)))
-                return [plugin.slug for plugin in found]
+        def having(*mixins):
+            found = registry.catalogue.select(Filters(mixins=frozenset(mixins)))
+            return [plugin.slug for plugin in found]
 
-            assert having("base") == ["both", "plain"]
-            assert having("base", "settings") == ["both"]
-            assert having("settings", "urls") == []
-            registry.deactivate("both")
-            assert having("settings") == []
+        assert having("base") == ["both", "plain"]
+        assert having("base", "settings") == ["both"]
+        assert having("settings", "urls") == []
+        registry.deactivate("both")
+        assert having("settings") == []
 
 
 class TestSearch:
@@ -229,18 +228,17 @@ def test_it_agrees_with_a_plain_reading(plugins, filters, words, ordering):
 
 
 class TestSnapshots:
-    def test_a_list_is_of_one_moment(self):
+    def test_a_list_is_of_one_moment(self, make):
         """A result stays as it was, whichever plugins are activated meanwhile."""
 
         class One(Plugin): ...
 
-        with PluginRegistry("shop", builtin=[One]) as registry:
-            registry.load()
-            before = registry.catalogue.select()
-            registry.activate("one")
-            after = registry.catalogue.select(Filters(active=True))
+        registry = make(One, new_plugins="inactive")
+        before = registry.catalogue.select()
+        registry.activate("one")
+        after = registry.catalogue.select(Filters(active=True))
 
-            assert [record.state for record in before] == [PluginState.INACTIVE]
-            assert [record.state for record in after] == [PluginState.ACTIVE]
-            assert [record.slug for record in before[0:1]] == ["one"]
-            assert repr(after) == "<selection of 1 plugins>"
+        assert [record.state for record in before] == [PluginState.INACTIVE]
+        assert [record.state for record in after] == [PluginState.ACTIVE]
+        assert [record.slug for record in before[0:1]] == ["one"]
+        assert repr(after) == "<selection of 1 plugins>"

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from plugreg import Plugin, PluginRegistry, hookimpl, hookspec
+from plugreg import Plugin, hookimpl, hookspec
 
 
 class Specs:
@@ -64,26 +64,18 @@ class Async(Plugin):
 @pytest.mark.parametrize(
     "how", ["returns", "gives an awaitable", "hangs", "hangs, gives an awaitable"]
 )
-def test_a_call_is_inside_of_none_of_the_others(how):
+def test_a_call_is_inside_of_none_of_the_others(how, make):
     """Whatever one plugin does, the calls beside it have the parent that the caller has."""
     go, observer = threading.Event(), Nesting()
     builtin = [("first", First(how, go)), ("plain", Plain), ("async", Async)]
-    with PluginRegistry(
-        "shop",
-        group="no.such",
-        hookspecs=[Specs],
-        builtin=builtin,
-        new_plugins="active",
-        observe=[observer],
-    ) as registry:
-        registry.load()
-        try:
-            asyncio.run(registry.dispatch.bind(timeout=0.2).acall(Specs.price))
-        finally:
-            go.set()
-            for thread in threading.enumerate():
-                if thread.name == "plugreg acall":
-                    thread.join(30)
+    registry = make(Specs, *builtin, observe=[observer], fails="hangs" in how)
+    try:
+        asyncio.run(registry.dispatch.bind(timeout=0.2).acall(Specs.price))
+    finally:
+        go.set()
+        for thread in threading.enumerate():
+            if thread.name == "plugreg acall":
+                thread.join(30)
 
     assert observer.parents == {"first": None, "plain": None, "async": None}
     assert observer.faults == []

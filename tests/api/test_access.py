@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from plugreg import Plugin, PluginRegistry
+from plugreg import Plugin
 from plugreg.api import (
     Actor,
     APIError,
@@ -108,11 +108,8 @@ class Tea(SettingsMixin, Plugin):
 
 
 @pytest.fixture
-def api():
-    registry = PluginRegistry("shop", builtin=[Tea], new_plugins="active")
-    registry.load()
-    with registry:
-        yield PluginAPI(registry)
+def api(make):
+    return PluginAPI(make(Tea))
 
 
 def actor_of(caller, token="no token"):

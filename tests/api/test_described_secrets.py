@@ -41,11 +41,9 @@ class Teller(SettingsMixin, Plugin):
 
 
 @pytest.fixture
-def api():
-    with PluginRegistry("shop", builtin=[Teller], new_plugins="active") as registry:
-        registry.load()
-        registry.settings("teller").set("KEY", SECRET)
-        yield PluginAPI(registry, model_url=lambda model: f"/{model}?key={SECRET}")
+def api(make):
+    registry = make(Teller, settings={"KEY": SECRET})
+    return PluginAPI(registry, model_url=lambda model: f"/{model}?key={SECRET}")
 
 
 class TestWords:
@@ -195,7 +193,7 @@ class TestMetadata:
 
 
 class TestChangedDefinitions:
-    def test_an_override_stays_hidden_when_its_setting_is_open_now(self, monkeypatch):
+    def test_an_override_stays_hidden_when_its_setting_is_open_now(self, monkeypatch, make):
         """What was protected once in this process is shown to nobody by a later version."""
         monkeypatch.setenv("TOLD_KEY", SECRET)
 
@@ -203,20 +201,17 @@ class TestChangedDefinitions:
             SETTINGS = {"KEY": {"protected": True, "default": SECRET}, "OWN": {"protected": True}}
 
         overrides = {"shop": {"OWN": {"$env": "TOLD_KEY"}}}
-        with PluginRegistry(
-            "shop", builtin=[Shop], new_plugins="active", overrides=overrides
-        ) as registry:
-            registry.load()
-            Shop.SETTINGS = {"KEY": {"default": SECRET}, "OWN": {}}
-            registry.reload(force=True)
-            rows = PluginAPI(registry).plugins_settings_list(READER, plugin="shop")
+        registry = make(Shop, overrides=overrides)
+        Shop.SETTINGS = {"KEY": {"default": SECRET}, "OWN": {}}
+        registry.reload(force=True)
+        rows = PluginAPI(registry).plugins_settings_list(READER, plugin="shop")
 
-            assert {row.key: row.value for row in rows} == {"KEY": "", "OWN": "***"}
-            assert SECRET not in json.dumps(registry.settings("shop").schema())
+        assert {row.key: row.value for row in rows} == {"KEY": "", "OWN": "***"}
+        assert SECRET not in json.dumps(registry.settings("shop").schema())
 
 
 class TestReferencesAreTheHostsOwn:
-    def test_no_text_of_a_client_becomes_one(self, tmp_path):
+    def test_no_text_of_a_client_becomes_one(self, tmp_path, make):
         """Not even where a plugin reads a value and writes it back, as plugins do."""
         secret = tmp_path / "secret"
         secret.write_text(SECRET)
@@ -224,19 +219,18 @@ class TestReferencesAreTheHostsOwn:
         class Shop(SettingsMixin, Plugin):
             USER_SETTINGS = {"OPTIONS": {"type": dict[str, object]}, "TEXT": {}}
 
-        with PluginRegistry("shop", builtin=[Shop], new_plugins="active") as registry:
-            registry.load()
-            api = PluginAPI(registry)
-            text = json.dumps({"a": {"$file": str(secret)}})
-            asked = {"plugin": "shop", "key": "OPTIONS", "body": {"value": text}}
+        registry = make(Shop)
+        api = PluginAPI(registry)
+        text = json.dumps({"a": {"$file": str(secret)}})
+        asked = {"plugin": "shop", "key": "OPTIONS", "body": {"value": text}}
 
-            with pytest.raises(Exception, match="must not hold a reference"):
-                api.plugins_user_settings_update(READER, **asked)
-            kept = api.plugins_user_settings_update(READER, **{**asked, "key": "TEXT"})
-            assert kept.value == text
-            with pytest.raises(SettingError, match="must not hold a reference"):
-                registry.user_settings("shop", 2).set("OPTIONS", text)
-            assert registry.user_settings("shop", 2)["OPTIONS"] is None
+        with pytest.raises(Exception, match="must not hold a reference"):
+            api.plugins_user_settings_update(READER, **asked)
+        kept = api.plugins_user_settings_update(READER, **{**asked, "key": "TEXT"})
+        assert kept.value == text
+        with pytest.raises(SettingError, match="must not hold a reference"):
+            registry.user_settings("shop", 2).set("OPTIONS", text)
+        assert registry.user_settings("shop", 2)["OPTIONS"] is None
 
     def test_no_migration_makes_one(self, tmp_path):
         """It may pass on what the host gave, and parses texts of others into plain data only."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plugreg import Plugin, PluginRegistry
+from plugreg import Plugin
 from plugreg.api import Actor, APIError, PluginAPI
 from plugreg.mixins import SettingsMixin, UserInterfaceMixin
 
@@ -39,11 +39,8 @@ class Shop(SettingsMixin, UserInterfaceMixin, Plugin):
 
 
 @pytest.fixture
-def registry():
-    with PluginRegistry("host", builtin=[Shop], new_plugins="active") as registry:
-        registry.load()
-        registry.settings("shop").set("PIN", PIN)
-        yield registry
+def registry(plugin_host):
+    return plugin_host(Shop, settings={"PIN": PIN}).registry
 
 
 @pytest.fixture

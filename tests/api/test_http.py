@@ -66,10 +66,8 @@ def unreadable():
 
 
 @pytest.fixture
-def registry():
-    with PluginRegistry("shop", builtin=[Tea, Coffee, Water], new_plugins="active") as registry:
-        registry.load()
-        yield registry
+def registry(make):
+    return make(Tea, Coffee, Water)
 
 
 @pytest.fixture
@@ -158,7 +156,7 @@ class TestRouting:
             assert body == {"detail": f"Plugin 'tea' has no setting matching '{key}'"}
 
     @pytest.mark.parametrize("rest", ["", "settings/", "settings/KEY/", "metadata/", "admin/"])
-    def test_a_name_is_looked_up_uncut(self, rest):
+    def test_a_name_is_looked_up_uncut(self, rest, make):
         """What only begins like the longest name is another, though it is repeated shortened."""
         longest = "x" * 255
 
@@ -166,18 +164,17 @@ class TestRouting:
             SLUG = longest
             SETTINGS = {"KEY": {}}
 
-        with PluginRegistry("shop", builtin=[Long], new_plugins="active") as registry:
-            registry.load()
+        registry = make(Long)
 
-            def ask(path):
-                request = Request(method="GET", path=f"/api/plugins/{path}")
-                response = Responder(registry).respond(request, SUPERUSER)
-                return response.status, json.loads(response.body)
+        def ask(path):
+            request = Request(method="GET", path=f"/api/plugins/{path}")
+            response = Responder(registry).respond(request, SUPERUSER)
+            return response.status, json.loads(response.body)
 
-            assert ask(f"{longest}/{rest}")[0] == 200
-            status, body = ask(f"{longest}xyz/{rest}")
-            assert status == 404
-            assert f"'{longest}'" in body["detail"]
+        assert ask(f"{longest}/{rest}")[0] == 200
+        status, body = ask(f"{longest}xyz/{rest}")
+        assert status == 404
+        assert f"'{longest}'" in body["detail"]
 
     @pytest.mark.parametrize("name", ["install", "reload"])
     def test_a_fixed_name_wins_over_a_plugin(self, ask, name):

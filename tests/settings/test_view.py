@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BeforeValidator, JsonValue
 
-from plugreg import Plugin, PluginRegistry, hookimpl
+from plugreg import Plugin, hookimpl
 from plugreg._support.redact import MASK
 from plugreg.exceptions import SettingError, StorageUnavailableError
 from plugreg.mixins import SettingsMixin
@@ -276,23 +276,21 @@ class TestSettingsWithoutTheMixin:
     @pytest.mark.parametrize(
         "names", [("SETTINGS",), ("USER_SETTINGS",), ("SETTINGS", "USER_SETTINGS")]
     )
-    def test_are_recorded_at_load(self, names):
+    def test_are_recorded_at_load(self, names, make):
         """The record names attribute and mixin; the plugin is in service."""
         plugin = type("Tea", (Plugin,), {name: {"A": {}} for name in names})
-        with PluginRegistry("shop", builtin=[plugin], new_plugins="active") as registry:
-            report = registry.load()
-            (failure,) = registry.errors
-            assert report.failures == (failure,)
-            assert (failure.stage, failure.slug) == (Stage.ACTIVATE, "tea")
-            assert failure.message.startswith(f"{' and '.join(names)} cannot be used")
-            assert "SettingsMixin" in failure.message
-            assert registry.get("tea").active
-            registry.reload()
-            assert registry.errors == (failure,)
-            registry.deactivate("tea")
-            assert registry.errors == ()
+        registry = make(plugin, fails=True)
+        (failure,) = registry.errors
+        assert (failure.stage, failure.slug) == (Stage.ACTIVATE, "tea")
+        assert failure.message.startswith(f"{' and '.join(names)} cannot be used")
+        assert "SettingsMixin" in failure.message
+        assert registry.get("tea").active
+        registry.reload()
+        assert registry.errors == (failure,)
+        registry.deactivate("tea")
+        assert registry.errors == ()
 
-    def test_a_plugin_that_is_none_of_ours_may_call_anything_so(self):
+    def test_a_plugin_that_is_none_of_ours_may_call_anything_so(self, make):
         """An object of another host may use the name for something else."""
 
         class Plain:
@@ -305,12 +303,11 @@ class TestSettingsWithoutTheMixin:
         class Empty(Plugin):
             SETTINGS = {}
 
-        with PluginRegistry("shop", builtin=[Plain, Empty], new_plugins="active") as registry:
-            registry.load()
-            assert list(registry.active) == ["plain", "empty"]
-            assert registry.errors == ()
+        registry = make(Plain, Empty)
+        assert list(registry.active) == ["plain", "empty"]
+        assert registry.errors == ()
 
-    def test_an_attribute_that_raises_costs_nothing(self):
+    def test_an_attribute_that_raises_costs_nothing(self, make):
         """Whether there are settings is asked of the plugin's own code."""
 
         class Tea(Plugin):
@@ -318,10 +315,9 @@ class TestSettingsWithoutTheMixin:
             def SETTINGS(self):
                 raise OSError("no")
 
-        with PluginRegistry("shop", builtin=[Tea], new_plugins="active") as registry:
-            registry.load()
-            assert registry.get("tea").active
-            assert registry.errors == ()
+        registry = make(Tea)
+        assert registry.get("tea").active
+        assert registry.errors == ()
 
 
 class TestValuesWithoutATextOfTheirOwn:
@@ -822,26 +818,25 @@ class TestVersions:
         assert store.rows() == {"tea:A": "y"}
         assert store.storage.read("versions") == {"tea": {"settings": 1}}
 
-    def test_a_registrys_views_are_those_of_the_plugin_as_it_was_loaded(self):
+    def test_a_registrys_views_are_those_of_the_plugin_as_it_was_loaded(self, make):
         """Those in hand over a reload are old, whoever asks for one later gets a new one."""
         cls = type(
             "Tea", (SettingsMixin, Plugin), {"SETTINGS": {"A": {}}, "USER_SETTINGS": {"B": {}}}
         )
-        with PluginRegistry("shop", builtin=[("tea", cls)], new_plugins="active") as registry:
-            registry.load()
-            old = registry.settings("tea"), registry.user_settings("tea", 7)
-            cls.SETTINGS_VERSION = 2
-            registry.reload(force=True)
-            for view, key in zip(old, "AB", strict=True):
-                with pytest.raises(SettingError, match=r"version 1.* version 2"):
-                    view.set(key, "x")
-            plugin = registry.get("tea").plugin
-            registry.settings("tea").set("A", "1")
-            registry.user_settings("tea", 7).set("B", "2")
-            plugin.set_setting("A", "3")
-            plugin.set_user_setting("B", "4", 7)
-            assert (old[0]["A"], old[1]["B"]) == ("3", "4")
-            assert registry.errors == ()
+        registry = make(tea=cls)
+        old = registry.settings("tea"), registry.user_settings("tea", 7)
+        cls.SETTINGS_VERSION = 2
+        registry.reload(force=True)
+        for view, key in zip(old, "AB", strict=True):
+            with pytest.raises(SettingError, match=r"version 1.* version 2"):
+                view.set(key, "x")
+        plugin = registry.get("tea").plugin
+        registry.settings("tea").set("A", "1")
+        registry.user_settings("tea", 7).set("B", "2")
+        plugin.set_setting("A", "3")
+        plugin.set_user_setting("B", "4", 7)
+        assert (old[0]["A"], old[1]["B"]) == ("3", "4")
+        assert registry.errors == ()
 
 
 class TestUsers:
