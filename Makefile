@@ -125,7 +125,7 @@ lint: .venv/done
 
 # The executable, not "python -m pytest": that one would import the checkout.
 test-newest: .venv/done build/samples/done build/pluggy/done
-	$(TESTS) .venv/bin/pytest $(AT_ONCE) --cov --cov-branch
+	$(TESTS) .venv/bin/pytest $(AT_ONCE) --cov
 
 # The oldest Python, and the lowest version of every dependency, of every extra, and of the tools
 # that test them. These tests use each of them; all tests would take many times as long.
