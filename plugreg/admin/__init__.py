@@ -1,6 +1,6 @@
-"""The page for operators, with the extra ``plugreg[admin]``: what plugins there are, and why.
+"""The page for operators, with the extra ``plugreg[admin]``.
 
-It is one function from request to response above the operations of `plugreg.api`, whose access
+It is a function from request to response above the operations of `plugreg.api`, whose access
 rules decide what an actor sees. Adapters pass requests on to it; nothing of it is imported
 without ``admin=``.
 """
@@ -16,7 +16,7 @@ __all__ = ["PAGE_PATH", "AdminPage", "make_responder"]
 def make_responder(
     registry: Served, admin: AdminPage | bool, secret: str | None = None
 ) -> Responder:
-    """Return what answers the requests of an adapter.
+    """Return the responder for the requests of an adapter.
 
     Args:
         registry: The registry, or a PluginAPI with the options of the host.

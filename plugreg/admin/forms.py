@@ -1,4 +1,4 @@
-"""Forms from settings: one function makes a field of each, one reads what was sent."""
+"""Forms from settings: making a field for each setting, and reading submitted values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FieldKind = Literal["checkbox", "select", "number", "text", "textarea", "lines",
 """How a field is shown: ``lines`` has an item in each line, ``boxes`` a box for each item."""
 
 LONG: Final = 80
-"""Characters from which a text has several lines."""
+"""Length from which a string is edited in several lines."""
 
 _FORMATS: Final = ("date", "time", "email", "uri")
 
@@ -27,7 +27,7 @@ class Field(Frozen):
         description: Explanation for people.
         kind: How it is shown.
         value: String to show, as it is or as it was sent.
-        shown: String of the stored value, by which the form knows what was changed.
+        shown: String of the stored value, with which the form detects changes.
         units: Unit of the value.
         layer: Where the value comes from: ``default``, ``stored`` or ``override``.
         is_locked: Whether the host fixes the value.
@@ -38,7 +38,7 @@ class Field(Frozen):
         choices: Pairs of value and label.
         items: Items of a list.
         attributes: Attributes of the input, such as ``min``.
-        errors: What is wrong with what was sent.
+        errors: Errors of the submitted value.
     """
 
     key: str
@@ -101,7 +101,7 @@ def changes_of(fields: Iterable[Field], sent: Mapping[str, str]) -> dict[str, st
 
     Args:
         fields: The fields of the form.
-        sent: What was sent.
+        sent: The submitted values.
     """
     changed = {}
     for field in fields:
@@ -115,19 +115,19 @@ def changes_of(fields: Iterable[Field], sent: Mapping[str, str]) -> dict[str, st
 
 
 def with_sent(field: Field, sent: Mapping[str, str], errors: Sequence[str]) -> Field:
-    """Return a field with what was sent, and what is wrong with it.
+    """Return a field with its submitted value and its errors.
 
     Args:
         field: The field with the stored value.
-        sent: What was sent.
-        errors: What is wrong with it.
+        sent: The submitted values.
+        errors: Errors of the value.
     """
     if field.is_locked or field.is_protected or not _was_sent(field, sent):
         return replace(field, errors=tuple(errors))
     value = _value(field, sent)
     items = tuple(sent.get(field.key, "").splitlines()) if field.kind == "lines" else _items(value)
     shown = sent.get(f"was:{field.key}", field.shown)
-    # A field for numbers would not show what is none.
+    # A number field would not show an invalid number.
     attributes = {"type": "text"} if field.kind == "number" else field.attributes
     return replace(
         field, value=value, items=items, shown=shown, attributes=attributes, errors=tuple(errors)
@@ -148,7 +148,7 @@ def _value(field: Field, sent: Mapping[str, str]) -> str:
     if field.kind == "lines":
         lines = [line.strip() for line in value.splitlines() if line.strip()]
         return json.dumps(lines, ensure_ascii=False)
-    # A browser ends the lines of a text in its own way.
+    # Browsers end lines with CR LF.
     return value.replace("\r\n", "\n")
 
 
@@ -156,7 +156,7 @@ def _value(field: Field, sent: Mapping[str, str]) -> str:
 
 
 def _plain(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the schema of the one type beside null, where a value may be absent."""
+    """Return the schema of the only type beside null, if a value may be absent."""
     branches = [branch for branch in schema.get("anyOf", ()) if branch.get("type") != "null"]
     return {**schema, **branches[0]} if len(branches) == 1 else schema
 

@@ -1,7 +1,7 @@
 """Installations that run beside requests, and that every process can show.
 
-An installation takes longer than a request may. A thread of the process that was asked carries it
-out, and stores what it says; the row outlives the process.
+An installation takes longer than a request may. A thread of the requested process carries it
+out, and stores its output; the row outlives the process.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class InstallJob(Frozen):
 
     Attributes:
         id: Its name in addresses.
-        requirement: What was asked for, without credentials.
-        state: How far it is. ``lost`` is one whose process has ended.
+        requirement: The requirement, without credentials.
+        state: Its progress. ``lost`` means that its process has ended.
         began: When it began, aware, in UTC.
         seen: When it was stored last, aware, in UTC.
         lines: The last lines of the installer's output.
@@ -61,7 +61,7 @@ class InstallJob(Frozen):
 
 
 class Jobs:
-    """Runs installations in threads, and stores what they say.
+    """Runs installations in threads, and stores their output.
 
     Args:
         notes: The rows that all processes share.
@@ -74,7 +74,7 @@ class Jobs:
         """Begin an installation, and return its id. Old ones are forgotten.
 
         Args:
-            requirement: What was asked for, without credentials.
+            requirement: The requirement, without credentials.
             install: Carries it out. It is given a function that takes each line of output, and
                 returns an InstallReport.
 
@@ -146,7 +146,7 @@ class _Progress:
 
     @property
     def job(self) -> InstallJob:
-        """The installation with what was said so far."""
+        """The installation with its output so far."""
         lines = tuple(self._lines[-MOST_LINES:])
         return replace(self._job, lines=lines, seen=datetime.now(UTC))
 

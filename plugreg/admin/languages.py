@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 LANGUAGES: Final = ("en", "de")
-"""The languages that there are; the first one is that of the sources."""
+"""The supported languages; the first is that of the sources."""
 
 _FOLDER: Final = Path(__file__).with_name("locale")
 _RANGE: Final = re.compile(
@@ -24,7 +24,7 @@ def mark(sentence: str) -> str:
 
 @cache
 def catalogue(language: str) -> gettext.NullTranslations:
-    """Return the catalogue of a language; one without a catalogue is English.
+    """Return the catalogue of a language; without a catalogue it is English.
 
     Args:
         language: Its code, as ``"de"``.

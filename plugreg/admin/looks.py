@@ -13,10 +13,10 @@ from plugreg.admin.languages import mark as _
 
 
 class StateLook(NamedTuple):
-    """How one state looks.
+    """The look of a state.
 
     Attributes:
-        sign: One character, hidden from screen readers.
+        sign: A character, hidden from screen readers.
         word: The word, in English.
         tone: Class of the style sheet.
     """
@@ -48,7 +48,7 @@ LOOKS: Final[Mapping[str, StateLook]] = MappingProxyType(
         "exit": StateLook("✗", _("ends the process"), "bad"),
         "signal": StateLook("✗", _("is killed by a signal"), "bad"),
         "timeout": StateLook("✗", _("does not come to an end"), "bad"),
-        # Attempts to change what is installed, and their changes.
+        # Attempts to change installed distributions, and their changes.
         "begun": StateLook("…", _("begun"), "info"),
         "running": StateLook("…", _("running"), "info"),
         "done": StateLook("✓", _("done"), "good"),
@@ -69,7 +69,7 @@ LOOKS: Final[Mapping[str, StateLook]] = MappingProxyType(
 
 
 def look_of(state: object) -> StateLook:
-    """Return how a state looks; one that this table does not know is its own word.
+    """Return the look of a state; an unknown state is its own word.
 
     Args:
         state: The state, the severity, or the outcome.

@@ -1,4 +1,4 @@
-"""The options that a host gives the page."""
+"""The options of the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the screens show of plugins: the API's answers, and what is left of them without a store."""
+"""Plugins on the screens: the API's answers, and reduced answers without a store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from plugreg.records import PluginRecord, PluginState
 
 
 class PluginSummary(Frozen):
-    """One plugin, as the actor of a visit may see it.
+    """A plugin, as the actor of a visit may see it.
 
     Attributes:
         slug: The plugin.
@@ -72,7 +72,7 @@ def read_lines(visit: Visit, search: str = "") -> list[PluginSummary]:
 
 
 def read_line(visit: Visit, plugin: str) -> PluginSummary:
-    """Return one plugin.
+    """Return a plugin.
 
     Args:
         visit: The visit.
@@ -104,7 +104,7 @@ def _line(config: Any) -> PluginSummary:
 
 
 def _line_without_store(visit: Visit, config: Any) -> PluginSummary:
-    """Return what this process knows of a plugin; why it is in its state stays unsaid."""
+    """Return the data of a plugin in this process, without the reason of its state."""
     record: PluginRecord = visit.api.registry.get(config.key)
     return _make(
         config,

@@ -11,11 +11,11 @@ from plugreg.registry import PluginRegistry
 
 
 def plan_of(registry: PluginRegistry, wanted: Iterable[str]) -> LoadPlan:
-    """Return the plan of a start, one without plugins while the storage cannot be read.
+    """Return the plan of a start, or an empty plan while the storage cannot be read.
 
     Args:
         registry: The registry.
-        wanted: Plugins that are looked at as if they were switched on.
+        wanted: Plugins that count as switched on.
     """
     try:
         return registry.outlook(wanted)

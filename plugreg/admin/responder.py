@@ -1,4 +1,4 @@
-"""One function from request to response for the page, beside that of the API."""
+"""The function from request to response for the page, beside that of the API."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _HEADERS: Final = (
 class AdminResponder(Responder):
     """Answers requests to the page, and passes those to the API on.
 
-    Immutable but for what is cached; serves many threads.
+    Immutable except caches; serves many threads.
 
     Args:
         registry: The registry, or a PluginAPI with the options of the host.
@@ -117,7 +117,7 @@ class AdminResponder(Responder):
             if request.path.startswith(_STATIC):
                 return self._answer_static(request)
             if request.path == PAGE_PATH:
-                # What a client sends unquoted is no part of a header.
+                # Unquoted input of a client is no part of a header.
                 query = quote(request.query, safe="!$%&'()*+,-./:;=?@_~")
                 return _response(308, {"Location": visit.root + (f"?{query}" if query else "")})
             return self._answer_visit(visit, self._show(visit))
@@ -144,7 +144,7 @@ class AdminResponder(Responder):
         )
 
     def _show(self, visit: Visit) -> Screen | Redirect:
-        """Return what the screen of a path answers, after all checks. Raises APIError."""
+        """Return the answer of the screen of a path, after all checks. Raises APIError."""
         request = visit.request
         path = request.path.removeprefix(f"{PAGE_PATH}/")
         found = ((re.fullmatch(pattern, path), methods) for pattern, methods in ROUTES)
@@ -287,7 +287,7 @@ def _message_of(visit: Visit, signer: Signer) -> Message | None:
 
 
 def _cookie_of(request: Request, name: str) -> str | None:
-    # The standard library's reader gives up all cookies for one of the host's that is odd.
+    # The standard library's parser drops all cookies if one of the host's is malformed.
     sent = (pair.strip().partition("=") for pair in request.header("cookie").split(";"))
     return next((value for key, _, value in sent if key == name), None)
 

@@ -1,4 +1,4 @@
-"""The screens by path: this table alone says what is where, and whose access rule it has.
+"""The screens by path: the only table of their places and access rules.
 
 Each method of a path names an operation of the API. Its access rule decides, and a host that has
 no such operation has no such screen.
@@ -29,7 +29,7 @@ class NavigationEntry(NamedTuple):
         name: Its name, in English.
         path: Its path below the page.
         operation: The operation whose access rule it has.
-        is_offered: Whether the host has what it is about.
+        is_offered: Whether the host has its subject, such as an installer.
     """
 
     name: str

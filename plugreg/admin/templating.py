@@ -62,7 +62,7 @@ class Templates:
             ) from None
 
     def render(self, name: str, language: str, values: Mapping[str, Any]) -> str:
-        """Return the text of a template.
+        """Return the rendered template.
 
         Args:
             name: Its name.

@@ -1,4 +1,4 @@
-"""Signed strings: the tokens of forms, and the messages that one answer leaves to the next."""
+"""Signed strings: the tokens of forms, and messages for the next answer."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ class Signer(Frozen):
         """Return a token for the forms of an actor.
 
         Args:
-            actor: The one who will send the form.
+            actor: The user who will send the form.
         """
         return self._sign("form", actor, "")
 
     def accepts(self, actor: Actor, token: str) -> bool:
-        """Return whether a token is one of this actor's, and young enough.
+        """Return whether a token belongs to this actor, and is not too old.
 
         Args:
-            actor: The one who has sent the form.
+            actor: The user who has sent the form.
             token: The token that came with it.
         """
         return self._read("form", actor, token, TOKEN_AGE) is not None
@@ -79,7 +79,7 @@ class Signer(Frozen):
         """Return JSON-able *value* as a signed string.
 
         Args:
-            actor: The one to whom it will be shown.
+            actor: The user to whom it will be shown.
             value: The value.
         """
         return self._sign("message", actor, json.dumps(value, separators=(",", ":")))
@@ -88,7 +88,7 @@ class Signer(Frozen):
         """Return the value of a string that `seal` made for this actor, None for any other.
 
         Args:
-            actor: The one who has sent it.
+            actor: The user who has sent it.
             sealed: The string.
         """
         content = self._read("message", actor, sealed, MESSAGE_AGE)

@@ -22,12 +22,12 @@ MOST_BYTES: Final = 2400
 
 
 class Message(NamedTuple):
-    """What came of a change, in words that name the plugin.
+    """The result of a change, in a sentence that names the plugin.
 
     Attributes:
         role: ``status``, or ``alert`` if something was refused or has failed.
         text: The sentence.
-        lines: More of it, one line for each plugin.
+        lines: Details, a line for each plugin.
     """
 
     role: Literal["status", "alert"]
@@ -35,7 +35,7 @@ class Message(NamedTuple):
     lines: tuple[str, ...] = ()
 
     def shortened(self) -> Message:
-        """Return what of it a cookie has room for: the sentence first, then whole lines.
+        """Return the part that fits into a cookie: the sentence first, then whole lines.
 
         Browsers drop a cookie of more than 4096 bytes, and the message with it.
         """
@@ -54,7 +54,7 @@ class Screen(NamedTuple):
         template: Name of its template.
         values: Values for the template.
         status: HTTP status.
-        message: What came of a change that was not carried out.
+        message: The result of a refused change.
     """
 
     template: str
@@ -68,7 +68,7 @@ class Redirect(NamedTuple):
 
     Attributes:
         address: Address of the screen.
-        message: What came of the change.
+        message: The result of the change.
     """
 
     address: str
@@ -76,7 +76,7 @@ class Redirect(NamedTuple):
 
 
 class Visit(Frozen):
-    """One request of an actor whom the access rule of the screen allows.
+    """A request of an actor whom the access rule of the screen allows.
 
     Attributes:
         api: The operations of the extended API.
@@ -170,7 +170,7 @@ def access_of(api: PluginAPI, operation: str) -> Access | None:
 
 
 def sentences(error: APIError) -> str:
-    """Return the words of a refusal as one string, without the names of fields.
+    """Return the words of a refusal as a string, without the names of fields.
 
     Args:
         error: The refusal.

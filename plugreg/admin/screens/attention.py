@@ -1,4 +1,4 @@
-"""What needs attention: the registry's repairs, each with its buttons."""
+"""Needs attention: the registry's repairs, each with its buttons."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OPERATIONS: Final[Mapping[str, str]] = MappingProxyType(
         "reset": "plugins_reset_create",
     }
 )
-"""The operation whose access rule a button has, where that is not the one that switches."""
+"""The operation whose access rule a button has, unless it is that of switching."""
 
 
 class OfferedAction(NamedTuple):
@@ -43,7 +43,7 @@ class OfferedAction(NamedTuple):
 
 
 def show_repairs(visit: Visit) -> Screen:
-    """Return what is wrong, errors first.
+    """Return the problems, errors first.
 
     Args:
         visit: The visit.
@@ -78,13 +78,13 @@ def run_action(visit: Visit) -> Redirect:
         return _gone(visit, visit.fields)
     path, _, operation = _screen_of(*found)
     if path not in ("", _QUESTION) or not visit.may(operation):
-        # What has a screen of its own is done there, with its question and its access rule.
+        # An action with its own screen is done there, with its question and access rule.
         raise NotFoundError
     return Redirect(visit.address("attention/"), _run(visit, *found))
 
 
 def _find(visit: Visit, names: Mapping[str, str]) -> tuple[Repair, RepairAction] | None:
-    """Return the repair and the action that are named, None if they are no more."""
+    """Return the named repair and action, None if they no longer exist."""
     wanted = tuple(names.get(name, "") for name in ("code", "slug", "action"))
     for repair in visit.api.registry.repairs():
         for action in repair.actions:

@@ -1,4 +1,4 @@
-"""Installing: a plan, a confirmation, progress, a result; generations, and what was done when."""
+"""Installing: a plan, a confirmation, progress, a result; generations, and the audit."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def plan(visit: Visit) -> Screen:
 def start(visit: Visit) -> Redirect:
     """Begin the installation of a plan that was confirmed, and show its progress.
 
-    What is installed is what was shown. A process that has not made the plan makes it again, and
-    installs nothing if it is another one by now.
+    The installed plan is the shown plan. A process that has not made the plan makes it again, and
+    installs nothing if it differs.
 
     Args:
         visit: The visit; its fields are ``requirement`` and ``digest``.
@@ -86,7 +86,7 @@ def start(visit: Visit) -> Redirect:
 
 
 def show_job(visit: Visit, job: str) -> Screen:
-    """Return how far an installation is, or what came of it.
+    """Return the progress of an installation, or its result.
 
     Args:
         visit: The visit.
@@ -108,7 +108,7 @@ def roll_back(visit: Visit) -> Redirect:
     here = visit.address("install/")
     number = visit.fields.get("generation", "")
     if not number.isdecimal() or len(number) > MOST_DIGITS:
-        # Without a number the installer would choose one itself.
+        # Without a number the installer would choose a generation itself.
         words = visit.text("There is no generation %(number)s; nothing was changed.")
         return Redirect(here, Message("alert", words % {"number": number[:40]}))
     try:

@@ -1,4 +1,4 @@
-"""The tabs of one plugin, but for its settings."""
+"""The tabs of a plugin, except its settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_FILES = 500
 
 
 class HookOrder(NamedTuple):
-    """The implementations of one hook in call order: pairs of slug and reason."""
+    """The implementations of a hook in call order: pairs of slug and reason."""
 
     hook: str
     positions: tuple[Any, ...]
@@ -28,14 +28,14 @@ class HookOrder(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """The plugin's own panel: address of its script, and what that is given, as JSON."""
+    """The plugin's own panel: address of its script, and the script's context as JSON."""
 
     source: str
     context: str
 
 
 def show_overview(visit: Visit, plugin: str) -> Screen:
-    """Return what a plugin is, and how it is called.
+    """Return the metadata of a plugin, and the order of its hooks.
 
     Args:
         visit: The visit.
@@ -101,7 +101,7 @@ def show_runtime(visit: Visit, plugin: str) -> Screen:
 
 
 def show_files(visit: Visit, plugin: str) -> Screen:
-    """Return the files that a plugin brings for browsers, and what was installed when.
+    """Return the files of a plugin for browsers, and the log of its installations.
 
     Args:
         visit: The visit.
@@ -127,7 +127,7 @@ def show_files(visit: Visit, plugin: str) -> Screen:
 
 
 def probe(visit: Visit, plugin: str) -> Redirect:
-    """Load a plugin in a child process, and say what came of it.
+    """Load a plugin in a child process, and report the result.
 
     Args:
         visit: The visit.
@@ -183,7 +183,7 @@ def ask_to_delete(visit: Visit, plugin: str) -> Screen:
 
 
 def delete(visit: Visit, plugin: str) -> Screen | Redirect:
-    """Forget what is stored of a plugin that is off.
+    """Delete the stored state of an inactive plugin.
 
     Args:
         visit: The visit.
@@ -197,7 +197,7 @@ def uninstall(visit: Visit, plugin: str) -> Screen | Redirect:
     """Uninstall the distribution of a plugin.
 
     Args:
-        visit: The visit; ``delete_config`` says whether what is stored goes, too.
+        visit: The visit; ``delete_config`` deletes the stored state, too.
         plugin: The plugin.
     """
     words = visit.text("%(slug)s is uninstalled.")

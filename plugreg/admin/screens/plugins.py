@@ -15,7 +15,7 @@ from plugreg.admin.visits import Screen, Visit
 from plugreg.records import PluginState
 
 PAGE_SIZE: Final = 500
-"""Rows of one page. A form with a box for each of them stays below the limits of frameworks."""
+"""Rows of a page. A form with a checkbox for each stays below the limits of frameworks."""
 
 
 def show_plugins(visit: Visit) -> Screen:
@@ -78,7 +78,7 @@ _KEYS: Final[Mapping[str, Callable[[PluginSummary], Any]]] = MappingProxyType(
 
 
 def _sort(rows: list[PluginSummary], order: str) -> None:
-    """Sort rows by a column, with ``-`` in front downwards; by slug without one."""
+    """Sort rows by a column, with ``-`` in front downwards; by slug without a column."""
     column = order.removeprefix("-")
     rows.sort(key=_KEYS["plugin"])
     if column in _KEYS:

@@ -1,4 +1,4 @@
-"""The processes that share the storage: who runs what."""
+"""The processes that share the storage, with their plugins."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from plugreg.admin.visits import Message, Redirect, Screen, Visit
 
 
 def show_processes(visit: Visit) -> Screen:
-    """Return the processes, and in what they differ.
+    """Return the processes, and their differences.
 
     Args:
         visit: The visit.

@@ -1,4 +1,4 @@
-"""Settings of a plugin, and a user's own: one form for both."""
+"""Settings of a plugin, and a user's own, with the same form."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def show_settings(visit: Visit, plugin: str) -> Screen:
 
 
 def save_settings(visit: Visit, plugin: str) -> Screen | Redirect:
-    """Store what a form changes, and show what was refused beside its field.
+    """Store the changes of a form, and show errors beside their fields.
 
     Args:
         visit: The visit; its fields are those of the form.
@@ -53,7 +53,7 @@ def save_settings(visit: Visit, plugin: str) -> Screen | Redirect:
 
 
 def show_own(visit: Visit) -> Screen:
-    """Return the forms of a user's own settings, one for each plugin that has any.
+    """Return the forms of a user's own settings, for each plugin that has any.
 
     Args:
         visit: The visit.
@@ -62,7 +62,7 @@ def show_own(visit: Visit) -> Screen:
 
 
 def save_own(visit: Visit, plugin: str) -> Screen | Redirect:
-    """Store what a form of a user's own settings changes.
+    """Store the changes of a form of a user's own settings.
 
     Args:
         visit: The visit; its fields are those of the form.
@@ -80,7 +80,7 @@ def save_own(visit: Visit, plugin: str) -> Screen | Redirect:
 def _marked(
     visit: Visit, kind: SettingsKind, plugin: str, refused: Mapping[str, list[str]]
 ) -> list[Field]:
-    """Return the fields as they are stored now, the refused ones as they were sent."""
+    """Return the fields with stored values, and refused fields with submitted values."""
     return [
         with_sent(field, visit.fields, refused[field.key]) if field.key in refused else field
         for field in _fields(visit, kind, plugin)
@@ -109,7 +109,7 @@ def _fields(visit: Visit, kind: SettingsKind, plugin: str) -> list[Field]:
 def _save(
     visit: Visit, kind: SettingsKind, plugin: str, fields: list[Field]
 ) -> tuple[Mapping[str, list[str]], Message]:
-    """Store the changes; return what was refused by key, and what to say of it."""
+    """Store the changes; return the errors by key, and the message."""
     changes: dict[str, Any] = changes_of(fields, visit.fields)
     if (unset := visit.fields.get("unset")) is not None:
         changes = {unset: ""}

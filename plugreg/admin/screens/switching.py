@@ -1,4 +1,4 @@
-"""Switching plugins on and off: what that concerns, a question, and what came of it."""
+"""Switching plugins on and off: the concerned plugins, a question, and the result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FIELD = "plugin:"
 
 
 class Concern(Frozen):
-    """What switching one plugin concerns.
+    """The plugins concerned by switching a plugin.
 
     Attributes:
         record: The plugin.
@@ -42,7 +42,7 @@ class Concern(Frozen):
 
 
 class SwitchOutcome(NamedTuple):
-    """What came of switching one plugin, in a sentence; ``is_fine`` as it was wanted."""
+    """The result of switching a plugin, in a sentence; ``is_fine`` as it was wanted."""
 
     slug: str
     sentence: str
@@ -50,7 +50,7 @@ class SwitchOutcome(NamedTuple):
 
 
 def ask_to_activate(visit: Visit, plugin: str) -> Screen:
-    """Return the question whether to switch one plugin on.
+    """Return the question whether to switch a plugin on.
 
     Args:
         visit: The visit.
@@ -63,7 +63,7 @@ def ask_to_activate(visit: Visit, plugin: str) -> Screen:
 
 
 def ask_to_deactivate(visit: Visit, plugin: str) -> Screen:
-    """Return the question whether to switch one plugin off.
+    """Return the question whether to switch a plugin off.
 
     Args:
         visit: The visit.
@@ -105,7 +105,7 @@ def switch(visit: Visit) -> Screen | Redirect:
 
 
 def concerns_of(visit: Visit, slugs: Sequence[str]) -> list[Concern]:
-    """Return what switching plugins together concerns. Nothing of it is imported.
+    """Return the concerns of switching plugins together. Nothing is imported.
 
     Args:
         visit: The visit.
@@ -113,7 +113,7 @@ def concerns_of(visit: Visit, slugs: Sequence[str]) -> list[Concern]:
     """
     registry = visit.api.registry
     records = [registry.get(slug) for slug in slugs if slug in registry.plugins]
-    # One plan serves all of them: a plan looks at every plugin that there is.
+    # A single plan serves all of them, because it includes every plugin.
     plan = plan_of(registry, [record.slug for record in records])
     # In safe mode no plugin is active, and those count that a normal start would load.
     active = {spec.slug for spec in plan.order} if registry.safe_mode else {*registry.active}

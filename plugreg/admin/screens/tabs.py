@@ -1,4 +1,4 @@
-"""What the tabs of one plugin have in common."""
+"""The common parts of the tabs of a plugin."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ TABS: Final = (
 
 
 def show_tab(visit: Visit, plugin: str, tab: str, values: Mapping[str, Any]) -> Screen:
-    """Return one tab of one plugin.
+    """Return a tab of a plugin.
 
     Args:
         visit: The visit.
         plugin: The plugin.
         tab: Key of the tab.
-        values: What the tab shows.
+        values: Values of the tab.
 
     Raises:
         NotFoundError: If there is no such plugin.
