@@ -1,8 +1,9 @@
-"""The contract between a host and its plugins: what the host calls, as a file.
+"""The contract between a host and its plugins: the plugin interface as a file.
 
 `Contract.of` reads it from a registry, `Contract.read` from a file. Two contracts are compared from
-the side of implementations, and plugins are checked against one without importing them (with the
-extra ``plugreg[contract]``). The format of the file is described in ``docs/reference/contract.md``.
+the side of implementations, and plugins are checked against a contract without importing them (with
+the extra ``plugreg[contract]``). The format of the file is described in
+``docs/reference/contract.md``.
 """
 
 from typing import TYPE_CHECKING

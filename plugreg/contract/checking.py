@@ -14,7 +14,7 @@ from plugreg.contract.values import ContractTerms, Finding, HookContract
 
 
 def check(contract: ContractTerms, project: PluginProject) -> tuple[Finding, ...]:
-    """Return what is found in a project, in the order of its entry points and lines.
+    """Return the findings of a project, in the order of its entry points and lines.
 
     Args:
         contract: The contract.

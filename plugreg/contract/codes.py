@@ -9,7 +9,7 @@ from plugreg.contract.values import Finding, Severity
 
 
 class FindingCode(NamedTuple):
-    """One code: ``cause`` and ``remedy`` are sentences for the author of the plugin."""
+    """A code: ``cause`` and ``remedy`` are sentences for the author of the plugin."""
 
     code: str
     severity: Severity
@@ -22,7 +22,7 @@ class FindingCode(NamedTuple):
 
         Args:
             where: File and line, or the part of the project.
-            message: What is wrong, as a clause.
+            message: The fault, as a clause.
             severity: Severity of this finding, if it is not that of the code.
         """
         return Finding(

@@ -19,7 +19,7 @@ _ORDER: Final = ("major", "minor", "patch")
 
 
 def compare(old: ContractTerms, new: ContractTerms) -> tuple[Change, ...]:
-    """Return the changes from one contract to another, breaking ones first.
+    """Return the changes between two contracts, breaking changes first.
 
     Args:
         old: The contract that plugins were written for.

@@ -33,7 +33,7 @@ _EVENTS = (
 
 
 class Contract(ContractTerms):
-    """What a host offers its plugins: hooks, mixins and events of one version.
+    """The plugin interface of a host: hooks, mixins and events of a version.
 
     It is a value: two contracts with the same contents are equal, and it changes with nothing. Its
     fields are those of `ContractTerms`.
@@ -127,7 +127,7 @@ class Contract(ContractTerms):
         """Write the contract to a file, whose old contents stay until the new are complete.
 
         Args:
-            path: The file. The same contract always gives the same bytes.
+            path: The file. The same contract always has the same bytes.
 
         Raises:
             OSError: If the file cannot be written. Its old contents are untouched then.
@@ -162,7 +162,7 @@ class Contract(ContractTerms):
         return dumps(self)
 
     def compare(self, other: Contract) -> tuple[Change, ...]:
-        """Return the changes from this contract to another, breaking ones first.
+        """Return the changes from this contract to another, breaking changes first.
 
         Args:
             other: The newer contract.

@@ -1,4 +1,4 @@
-"""The errors of contracts and of what is checked against them."""
+"""The errors of contracts and of checks against them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ContractDamagedError(ContractError, FormattedError, ValueError):
     Args:
         path: The file.
         field: The damaged field, such as ``hooks.price.arguments.0.name``; empty for the whole.
-        reason: What is wrong with it, as a clause.
+        reason: Its fault, as a clause.
     """
 
     path: str
@@ -47,7 +47,7 @@ class ContractVersionError(ContractError, FormattedError):
 
 
 class NoPluginError(FormattedError, LookupError):
-    """There is no plugin where one should be checked.
+    """The plugin to be checked does not exist.
 
     Args:
         target: The path or slug that was given.

@@ -19,7 +19,7 @@ VERSION_KEY: Final = "plugreg-contract"
 
 
 class _Model(BaseModel):
-    # Later versions of plugreg may add keys that an older one has no use for.
+    # Later versions of plugreg may add keys that an older version ignores.
     model_config = ConfigDict(extra="ignore")
 
 

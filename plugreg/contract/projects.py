@@ -1,4 +1,4 @@
-"""What is checked: a wheel, a folder, or an installed plugin, as data. Nothing of it is run."""
+"""The target of a check, as data: a wheel, a folder, or an installed plugin. It is not run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PluginProject(Frozen):
         shown: Folder that paths are shown relative to.
         metadata: Its headers by lower-case name, or the ``[project]`` table.
         folder: The folder with its ``pyproject.toml``, None for a wheel.
-        is_built: Whether it is what is installed, not its sources.
+        is_built: Whether it is a built distribution, not its sources.
         groups: The groups of all its entry points.
     """
 
@@ -132,7 +132,7 @@ def _origin(info: str | None) -> str | None:
 def _wheel(wheel: Path, folder: Path, group: str) -> PluginProject:
     try:
         with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(folder)  # It drops what leads out of the folder.
+            archive.extractall(folder)  # It drops paths that lead out of the folder.
     except (OSError, zipfile.BadZipFile) as error:
         raise NoPluginError(str(wheel), f"the wheel cannot be read ({error})") from None
     info = next(iter(sorted(folder.glob("*.dist-info"))), None)

@@ -30,7 +30,7 @@ class SourceError(Exception):
 
 
 class FoundFunction(NamedTuple):
-    """A function of a plugin: the name of the hook it may implement, and what it takes."""
+    """A function of a plugin: the name of the hook it may implement, and its arguments."""
 
     name: str
     hook: str
@@ -46,11 +46,11 @@ class FoundFunction(NamedTuple):
 
 
 class PluginSource(Frozen):
-    """What the sources say of the object that an entry point names.
+    """The source of the object that an entry point names.
 
     Attributes:
         where: File and line of the object.
-        functions: Its functions, inherited ones included.
+        functions: Its functions, including inherited functions.
         attributes: Names of its other attributes, with file and line.
         bases: Full names of all classes that it derives from.
         is_complete: Whether the sources of all of these but plugreg's are known.
@@ -64,7 +64,7 @@ class PluginSource(Frozen):
 
 
 class SourceFiles:
-    """The modules of one project, each read once.
+    """The modules of a project, each read once.
 
     Args:
         host: Name of the host, whose own markers count.
@@ -89,7 +89,7 @@ class SourceFiles:
         self._search = [Path(folder) for folder in search]
 
     def read(self, value: str) -> PluginSource:
-        """Return what the sources say of an object.
+        """Return the source of an object.
 
         Args:
             value: ``module:attribute`` or a module.
@@ -114,7 +114,7 @@ class SourceFiles:
         except self._missing:
             reason = f"there is no module {name!r}"
             raise SourceError(name, reason, is_missing=not self._has_file(top)) from None
-        except Exception as error:  # noqa: BLE001 - griffe raises what its parts raise.
+        except Exception as error:  # noqa: BLE001 - griffe raises exceptions of its parts.
             fault = error if isinstance(error, SyntaxError) else error.__cause__ or error
             where, line = name, getattr(fault, "lineno", None)
             raise SourceError(
@@ -234,7 +234,7 @@ class SourceFiles:
 
 
 def _called(value: Any) -> str | None:
-    """Return the full name of what ``name = Class(…)`` calls, else None."""
+    """Return the full name of the class that ``name = Class(…)`` calls, else None."""
     function = getattr(value, "function", None)
     return None if function is None else str(function.canonical_path)
 
@@ -251,13 +251,13 @@ def _keywords(call: str) -> dict[str, Any]:
 
 
 def _resolver(function: griffe.Function) -> Any:
-    """Return what finds the full names of names in annotations of a function."""
+    """Return a function that finds the full names in annotations of a function."""
 
     def resolve(name: str) -> str:
         first, dot, rest = name.partition(".")
         try:
             return f"{function.resolve(first)}{dot}{rest}"
-        except Exception:  # noqa: BLE001 - A builtin name, or one that is not defined.
+        except Exception:  # noqa: BLE001 - A builtin name, or an undefined name.
             return name
 
     return resolve
@@ -265,7 +265,7 @@ def _resolver(function: griffe.Function) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep griffe's log from stderr: what it cannot read becomes a finding."""
+    """Keep griffe's log from stderr: unreadable sources become findings."""
     logger = logging.getLogger("griffe")
     before, logger.disabled = logger.disabled, True
     try:

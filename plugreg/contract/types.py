@@ -1,6 +1,6 @@
-"""Types as strings, and whether the values of one are values of another.
+"""Types as strings, and whether the values of a type are values of another.
 
-A type is seen as the set of its values: a list of bools is a list of ints, and what is not
+A type is the set of its values: a list of bools is a list of ints, and what is not
 annotated may be anything. An int counts as a float, as in PEP 484. Metadata of ``Annotated`` are
 left out.
 """
@@ -65,7 +65,7 @@ _DOTS: Final = TypeTerm("...")
 
 
 class Verdict(NamedTuple):
-    """Whether values fit: True, False, or None with the ``reason`` why it cannot be told."""
+    """Whether values fit: True, False, or None with the ``reason`` why it is unknown."""
 
     fits: bool | None
     reason: str = ""
@@ -165,7 +165,7 @@ def parse(text: str, resolve: Resolve = str) -> TypeTerm:
         resolve: Returns the full name of a dotted name in it.
 
     Returns:
-        The term. What is no type is a name of its own, equal only to itself.
+        The term. An unknown type is a name of its own, equal only to itself.
     """
     try:
         tree = ast.parse(text, mode="eval").body
@@ -242,7 +242,7 @@ def _accepts_literal(wide: TypeTerm, value: TypeTerm, classes: Mapping[str, type
         return Verdict(value in wide.args)
     try:
         kind = type(ast.literal_eval(value.name)).__name__
-    except ValueError:  # A member of an enum: its class is what stands before the last dot.
+    except ValueError:  # A member of an enum: its class is the part before the last dot.
         kind = value.name.rpartition(".")[0]
     return accepts(wide, NONE if kind == "NoneType" else TypeTerm(kind), classes)
 

@@ -9,13 +9,13 @@ from typing import Literal
 from plugreg._support.frozen import Frozen
 
 Level = Literal["major", "minor", "patch"]
-"""What a change means for implementations: they break, they may use more, nothing."""
+"""The effect of a change on implementations: they break, they may use more, none."""
 
 Severity = Literal["error", "warning", "info"]
 
 
 class ArgumentContract(Frozen):
-    """One argument of a hook or of a mixin's method.
+    """An argument of a hook or of a mixin's method.
 
     Attributes:
         name: The argument.
@@ -29,17 +29,17 @@ class ArgumentContract(Frozen):
 
 
 class HookContract(Frozen):
-    """One hook of the host, or one method of a mixin.
+    """A hook of the host, or a method of a mixin.
 
     Attributes:
         arguments: Its arguments in their order.
-        result: Type of one result.
+        result: Type of a result.
         firstresult: Whether the first result other than None ends the call.
         historic: Whether plugins that come later are called, too.
         is_async: Whether it is awaited.
         since: Version of the host that brought it.
         deprecated: Version that deprecated it, with the replacement.
-        removed: Version in which it is called no more.
+        removed: Version from which on it is not called.
         text: Its docstring.
         source: ``module:Class`` or module of the specification.
     """
@@ -65,7 +65,7 @@ class HookContract(Frozen):
 
 
 class MixinContract(Frozen):
-    """One capability that plugins of the host may have.
+    """A capability that plugins of the host may have.
 
     Attributes:
         name: Its name for people.
@@ -106,11 +106,11 @@ class ContractTerms(Frozen):
 
 
 class Change(Frozen):
-    """One difference between two contracts.
+    """A difference between two contracts.
 
     Attributes:
         level: ``"major"`` if implementations may break, ``"minor"`` if they may use more,
-            ``"patch"`` for texts.
+            ``"patch"`` for descriptions.
         hook: The hook; ``mixin.method`` for a mixin; empty for the host as a whole.
         what: The part that differs, such as ``"argument removed"``.
         detail: The difference in words.
@@ -126,13 +126,13 @@ class Change(Frozen):
 
 
 class Finding(Frozen):
-    """One thing that a check has found.
+    """A finding of a check.
 
     Attributes:
         code: Code of the check, such as ``K101``; see ``docs/reference/checks.md``.
         level: ``"error"``, ``"warning"`` or ``"info"``.
         where: File and line, or the part of the project.
-        message: What is wrong, and how to mend it.
+        message: The fault and its remedy.
     """
 
     code: str
@@ -145,10 +145,10 @@ class Finding(Frozen):
 
 
 class CheckReport(Frozen):
-    """The findings about one plugin.
+    """The findings about a plugin.
 
     Attributes:
-        target: What was checked.
+        target: The target of the check.
         findings: The findings, in the order of files and lines.
     """
 

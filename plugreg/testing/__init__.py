@@ -1,7 +1,7 @@
 """The kit for authors of plugins: hosts for tests, and the checks of conformance.
 
-The fixture ``plugin_host`` comes with pytest's entry point, and needs no import. A host gives its
-authors one of its own with `host_fixture`. `Conformance` is a base class for tests. See
+The fixture ``plugin_host`` comes with pytest's entry point, and needs no import. A host provides
+its authors a fixture of its own with `host_fixture`. `Conformance` is a base class for tests. See
 ``docs/author/testing.md``.
 """
 

@@ -1,4 +1,4 @@
-"""What a store holds before a plugin under test is loaded: old settings, and values given now."""
+"""The contents of a store before a plugin under test is loaded: old settings and new values."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def stored(
     Args:
         version: ``SETTINGS_VERSION`` of that plugin.
         users: Values of user settings by the number of the user, then by key.
-        **values: Values by key: strings as they are stored (``"True"``), others as JSON, but for
+        **values: Values by key: strings as they are stored (``"True"``), others as JSON, except
             True, False and numbers, which are stored as Python writes them.
 
     Returns:

@@ -18,7 +18,7 @@ from plugreg.testing.subject import Subject
 
 
 class Check(NamedTuple):
-    """One check: ``cause`` and ``remedy`` are sentences for the author of the plugin."""
+    """A check: ``cause`` and ``remedy`` are sentences for the author of the plugin."""
 
     code: str
     severity: Severity
@@ -29,10 +29,10 @@ class Check(NamedTuple):
 
 
 class KitReport(CheckReport):
-    """The findings about one plugin, and those that the author has exempted.
+    """The findings about a plugin, and those that the author has exempted.
 
     Attributes:
-        target: What was checked.
+        target: The target of the check.
         findings: The findings, in the order of the table.
         exempted: Findings of codes that the author exempts, with the reason of each.
     """
@@ -41,7 +41,7 @@ class KitReport(CheckReport):
 
 
 def _seen(part: str) -> Callable[..., Check]:
-    """Return what makes rows whose findings are observations of one part of the subject."""
+    """Return a factory of checks whose findings are observations of a part of the subject."""
 
     def row(code: str, severity: Severity, title: str, cause: str, remedy: str) -> Check:
         finding_of = FindingCode(code, severity, title, cause, remedy)
@@ -350,7 +350,7 @@ def run_checks(
     Args:
         subject: The plugin.
         exempt: Reasons by code, for findings that the author accepts.
-        target: What was checked; defaults to the plugin's value.
+        target: The target of the check; defaults to the plugin's value.
 
     Returns:
         The findings.

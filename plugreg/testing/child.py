@@ -1,4 +1,4 @@
-"""The program of a child: it imports a plugin, or tries its whole life, and writes what it saw."""
+"""The program of a child: import a plugin, or try its whole life, and write the observations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from plugreg.testing.children import ANSWER, REQUEST
 
 
 def main(folder: str) -> NoReturn:
-    """Do what the request in *folder* asks for, write the answer beside it, and end.
+    """Carry out the request in *folder*, write the answer beside it, and end.
 
     Args:
         folder: The folder.
@@ -33,8 +33,8 @@ def main(folder: str) -> NoReturn:
 
 
 def _import(request: dict[str, Any]) -> dict[str, Any]:
-    """Import the plugin's module, and return what that did to the process."""
-    # What every plugin imports, and what a host has imported before, is not the plugin's doing.
+    """Import the plugin's module, and return its effects on the process."""
+    # Modules that every plugin or a host imports are not the plugin's doing.
     for name in ("logging", "pluggy", "plugreg", "plugreg.mixins.settings", "plugreg.plugin"):
         import_module(name)
     from plugreg.testing.residue import changes, surroundings

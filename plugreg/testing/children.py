@@ -26,7 +26,7 @@ _KEPT: Final = 4000
 
 
 class ChildEnd(NamedTuple):
-    """How a child ended: its answer, None without one, and what it wrote.
+    """The result of a child: its answer or None, and its output.
 
     ``reason`` says why there is no answer, as a clause.
     """
@@ -42,7 +42,7 @@ def run_child(request: Mapping[str, Any], search: Sequence[str], timeout: float)
     Nothing of it is left afterwards.
 
     Args:
-        request: What to do, as JSON values; see `plugreg.testing.child`.
+        request: The request, as JSON values; see `plugreg.testing.child`.
         search: Folders before all others on ``sys.path``.
         timeout: Seconds until it is ended.
     """

@@ -13,7 +13,7 @@ from plugreg.api.http import API_PATH, Request, Responder
 
 
 class APIResponse(Frozen):
-    """The answer to one request.
+    """The answer to a request.
 
     Attributes:
         status_code: The status code.
@@ -36,7 +36,7 @@ class APIResponse(Frozen):
 
 
 class APIClient:
-    """Sends requests to the plugin API of a registry, as one actor. Nothing listens anywhere.
+    """Sends requests to the plugin API of a registry, as an actor. No server is started.
 
     Args:
         responder: The responder of the registry.

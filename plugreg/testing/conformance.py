@@ -28,21 +28,22 @@ class ConformanceWarning(UserWarning):
 
 
 class Conformance:
-    """Base class of tests: one test for each check of ``docs/reference/checks.md``.
+    """Base class of tests: a test for each check of ``docs/reference/checks.md``.
 
     A finding that is an error fails its test, a warning is a `ConformanceWarning`. The plugin is
-    imported in a child first, and tried in this process then. Class attributes say what is
+    imported in a child first, and tried in this process then. Class attributes define what is
     checked; a host may set all but the plugin in a class of its own.
 
     Attributes:
         plugin: ``"module:Class"``, or the class itself.
         hookspecs: Classes and modules with the host's specifications.
         mixins: The host's capabilities, beside those of plugreg.
-        contract: The contract, or the file of one, in place of these two.
+        contract: The contract, or its file, in place of these two.
         make_registry: Makes the host's registry, in place of these three.
         host: Name of the host. Defaults to the group in which the project has the plugin.
         host_version: Version of the host.
-        project: Folder with ``pyproject.toml``. Defaults to the nearest one that names the plugin.
+        project: Folder with ``pyproject.toml``. Defaults to the nearest folder that names the
+            plugin.
         exempt: Reasons by code, beside those of ``[tool.plugreg.check]``.
     """
 
@@ -82,7 +83,7 @@ class Conformance:
 
 
 def _subject(cls: type[Conformance]) -> tuple[Subject, Mapping[str, str]]:
-    """Return what is checked, and the exemptions of its project."""
+    """Return the subject of the checks, and the exemptions of its project."""
     value = cls.plugin if isinstance(cls.plugin, str) else _value_of(cls.plugin)
     folder, group = _find_project(cls, value)
     contract = _contract(cls, (group or "host.plugins").removesuffix(".plugins"))
@@ -139,7 +140,7 @@ def vars_of(cls: type[Conformance]) -> Mapping[str, Any]:
 
 
 def _host_maker(cls: type[Conformance], contract: Contract, slug: str) -> Any:
-    """Return what makes a host with the plugin alone."""
+    """Return a factory of hosts with only this plugin."""
     parts: list[Any] = [(slug, cls.plugin)]
     make_registry = vars_of(cls)["make_registry"]
     if make_registry is None:

@@ -10,7 +10,7 @@ from plugreg.records import PluginFailure
 
 
 class ExpectedFailure:
-    """One failure that a test expects, at any time, or in a ``with`` block.
+    """A failure that a test expects, at any time, or in a ``with`` block.
 
     Args:
         seen: Returns all failures until now.
@@ -32,7 +32,7 @@ class ExpectedFailure:
         self._slug = slug
 
     def fits(self, failure: PluginFailure) -> bool:
-        """Return whether a failure is the one that is expected.
+        """Return whether a failure is the expected failure.
 
         Args:
             failure: The failure.

@@ -32,7 +32,7 @@ MakeRegistry = Callable[..., PluginRegistry]
 
 
 class PluginHost:
-    """A host with the plugins of one test, which are active from its making on.
+    """A host with the plugins of a test, which are active from its construction on.
 
     Nothing that is installed, no environment variable and no file of a user is looked at. It is
     closed at the end of the test, which fails if a plugin failed unexpectedly, or left something
@@ -41,12 +41,12 @@ class PluginHost:
     Args:
         parts: Classes or modules of hook specifications, capabilities (`MixinSpec`), and plugins:
             classes, objects, modules, ``"module:attr"``, or (slug, any of these) pairs.
-        make_registry: Makes the registry from keywords; None makes one of the *parts* alone.
+        make_registry: Makes the registry from keywords; None makes a registry of the *parts* alone.
         host: Name of the host where *make_registry* is None; its pluggy markers count.
-        settings: Values of settings by key, where there is one plugin; else by slug, then by key.
+        settings: Values of settings by key for a single plugin; else by slug, then by key.
         stored: Settings that an older version of the only plugin has stored; see `stored`.
         isolate: Whether each plugin runs in a process of its own.
-        residue: Whether what plugins leave behind fails the test.
+        residue: Whether changes that plugins leave behind fail the test.
         options: Further keywords of `PluginRegistry`.
     """
 
@@ -98,7 +98,7 @@ class PluginHost:
 
     @property
     def slug(self) -> str:
-        """Slug of the plugin, where the host has one."""
+        """Slug of the plugin, if the host has a single plugin."""
         if len(self._slugs) != 1:
             raise ValueError(
                 f"this host has {len(self._slugs)} plugins ({', '.join(self._slugs) or 'none'}); "
@@ -108,16 +108,16 @@ class PluginHost:
 
     @property
     def plugin(self) -> Any:
-        """The object of the plugin, where the host has one; None while it is not active."""
+        """The object of the single plugin; None while it is not active."""
         return self.registry.get(self.slug).plugin
 
     @property
     def settings(self) -> SettingsView:
-        """The settings of the plugin, where the host has one; see ``registry.settings``."""
+        """The settings of the single plugin; see ``registry.settings``."""
         return self.registry.settings(self.slug)
 
     def user(self, user: int, *, slug: str | None = None) -> SettingsView:
-        """Return the settings of one user; see ``registry.user_settings``.
+        """Return the settings of a user; see ``registry.user_settings``.
 
         Args:
             user: Number of the user.
@@ -125,7 +125,7 @@ class PluginHost:
         """
         return self.registry.user_settings(slug or self.slug, user=user)
 
-    # -- what a host does --------------------------------------------------------------------
+    # -- operations of a host ----------------------------------------------------------------
 
     @property
     def call(self) -> Any:
@@ -157,7 +157,7 @@ class PluginHost:
             name: Name of the task, or its full name (``plugin.<slug>.<task>``).
 
         Returns:
-            What the task returns; None if it failed, which is a failure of the plugin.
+            The result of the task; None if it failed, which is a failure of the plugin.
 
         Raises:
             TaskNotFoundError: If no plugin has the task.
@@ -179,12 +179,12 @@ class PluginHost:
 
         return APIClient(Responder(self.registry), actor)
 
-    # -- what must not happen ----------------------------------------------------------------
+    # -- failures and residue ----------------------------------------------------------------
 
     def expect_failure(
         self, stage: str | None = None, match: str | None = None, *, slug: str | None = None
     ) -> ExpectedFailure:
-        """Expect a failure, which no longer fails the test; without one the test fails.
+        """Expect a failure: it does not fail the test, and its absence does.
 
         Args:
             stage: Stage of the failure, such as ``"call"``; None for any.
@@ -201,11 +201,11 @@ class PluginHost:
 
     @property
     def residue(self) -> tuple[str, ...]:
-        """What was started or changed in this process since the host was made, as clauses."""
+        """Remaining changes of this process since the host was made, as clauses."""
         return changes(self._before, surroundings())
 
     def close(self) -> tuple[str, ...]:
-        """Close the host, and return what is wrong, as sentences. Closing twice does nothing."""
+        """Close the host, and return the faults, as sentences. Closing twice does nothing."""
         before = surroundings()
         self.registry.close()
         self._changed |= ambient(before, surroundings())

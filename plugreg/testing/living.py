@@ -41,11 +41,11 @@ _SECRETS: Final = ("password", "passwd", "secret", "token", "api_key", "apikey",
 
 
 def live(make_host: MakeHost, *, name: str, with_isolation: bool = True) -> tuple[Symptom, ...]:
-    """Try the life of one plugin, and return what is wrong with it.
+    """Try the life of a plugin, and return its faults.
 
     Args:
         make_host: Makes a host with the plugin alone.
-        name: What the plugin is called in the findings, such as ``module:Class``.
+        name: Name of the plugin in the findings, such as ``module:Class``.
         with_isolation: Whether it is tried in a process of its own, too.
     """
     found: list[Symptom] = []
@@ -214,7 +214,7 @@ def _hook(host: PluginHost, signature: HookSignature, name: str) -> Iterator[Sym
 
 
 def _judge(outcome: Any, declared: set[str], result: Any) -> tuple[str, str] | None:
-    """Return the code and the words of what is wrong with one outcome."""
+    """Return the code and the words of the fault of an outcome."""
     error = outcome.error
     if error is not None:
         if declared & {cls.__name__ for cls in type(error).__mro__}:
@@ -234,7 +234,7 @@ def _judge(outcome: Any, declared: set[str], result: Any) -> tuple[str, str] | N
 
 
 def _adapter(annotation: Any) -> Any:
-    """Return what judges results of a type, None where pydantic cannot."""
+    """Return a validator of results of a type, None if pydantic has none."""
     if annotation is Any or isinstance(annotation, str):
         return None
     from pydantic import PydanticUserError, TypeAdapter
@@ -370,7 +370,7 @@ def _results(host: PluginHost, signature: HookSignature) -> Iterator[Any]:
 
 @contextmanager
 def _watched() -> Iterator[io.StringIO]:
-    """Collect what is logged and printed meanwhile."""
+    """Collect log records and output meanwhile."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     root, level = logging.getLogger(), logging.getLogger().level

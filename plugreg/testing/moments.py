@@ -69,7 +69,7 @@ class TestTime:
         return tuple(done)
 
     def watch(self) -> None:
-        """Take in the tasks that there are now; intervals of new ones begin."""
+        """Take in the current tasks; intervals of new tasks begin."""
         tasks = self._tasks()
         self._seen = {task: self._seen.get(task, (self.now, 0)) for task in tasks}
 

@@ -1,4 +1,4 @@
-"""What the checks learn of a plugin by running it, as data that crosses a process."""
+"""Observations of a plugin while it runs, as data that crosses a process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from plugreg._support.frozen import NamedTuple
 
 
 class Symptom(NamedTuple):
-    """One thing that was seen: the code of its check, where, and what, as a clause."""
+    """An observation: the code of its check, its place, and the fault as a clause."""
 
     code: str
     where: str

@@ -24,7 +24,7 @@ _WANTED = (
 
 
 class ImportedName(NamedTuple):
-    """One import statement: the module, its file and line, and whether it is inside a function."""
+    """An import statement: the module, its file and line, and whether it is inside a function."""
 
     module: str
     where: str
@@ -32,14 +32,14 @@ class ImportedName(NamedTuple):
 
 
 def metadata_faults(project: PluginProject) -> Iterator[Symptom]:
-    """Yield what the metadata of a distribution lack.
+    """Yield missing metadata of a distribution.
 
     Args:
         project: The distribution.
     """
     where = "METADATA" if project.is_built else "pyproject.toml"
     if project.folder is None and "metadata-version" not in project.metadata:
-        return  # An installed plugin, of which no more than its name was read.
+        return  # An installed plugin, of which only its name was read.
     for source, built, what in _WANTED:
         if not project.metadata.get(built) and not project.metadata.get(source):
             yield Symptom("K001", where, f"there is no {source!r}: {what}")
@@ -72,7 +72,7 @@ def _invalid(metadata: Mapping[str, Any], requires: Iterable[str]) -> Iterator[s
 
 
 def name_faults(project: PluginProject) -> Iterator[Symptom]:
-    """Yield what is wrong with the names of entry points.
+    """Yield faults of the names of entry points.
 
     Args:
         project: The distribution.
@@ -89,7 +89,7 @@ def name_faults(project: PluginProject) -> Iterator[Symptom]:
 
 
 def import_faults(project: PluginProject, host: str, *, whole: bool = True) -> Iterator[Symptom]:
-    """Yield imports of packages that are not required, and late imports of what is not there.
+    """Yield imports of packages that are not required, and late imports of missing packages.
 
     Which distribution brings a package is known of those that are installed here alone.
 
@@ -125,7 +125,7 @@ def import_faults(project: PluginProject, host: str, *, whole: bool = True) -> I
 
 
 def imports_of(project: PluginProject, *, whole: bool) -> Iterator[ImportedName]:
-    """Yield the imports of a plugin's own modules, without optional ones.
+    """Yield the imports of a plugin's own modules, without optional imports.
 
     Imports in ``try`` with ``except ImportError`` and below ``TYPE_CHECKING`` are optional.
 

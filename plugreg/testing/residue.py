@@ -1,4 +1,4 @@
-"""What a plugin leaves in its process after it was switched off."""
+"""Changes of the process that remain after a plugin was switched off."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _IGNORED: Final = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION", "COLUMNS", "LINES")
 
 
 class AmbientState(NamedTuple):
-    """The parts of a process that plugins change by mistake, at one moment."""
+    """The parts of a process that plugins change by mistake, at a moment."""
 
     threads: frozenset[threading.Thread]
     tasks: frozenset[Any]
@@ -50,11 +50,11 @@ def surroundings() -> AmbientState:
 
 
 def changes(before: AmbientState, after: AmbientState) -> tuple[str, ...]:
-    """Return what is in the later surroundings that was not in the earlier ones, as clauses.
+    """Return the changes between two states of the process, as clauses.
 
     Args:
         before: The earlier surroundings.
-        after: The later ones.
+        after: The later surroundings.
     """
     return (*_left(before, after), *_ambient(before, after))
 
@@ -97,13 +97,13 @@ def ambient(before: AmbientState, after: AmbientState) -> frozenset[str]:
 
     Args:
         before: The earlier surroundings.
-        after: The later ones.
+        after: The later surroundings.
     """
     return frozenset(_ambient(before, after))
 
 
 def left_over(before: AmbientState, changed: frozenset[str] | None = None) -> tuple[str, ...]:
-    """Wait for threads to end, and return what is left since some moment.
+    """Wait for threads to end, and return the remaining changes since a moment.
 
     Args:
         before: The surroundings at that moment.
@@ -139,7 +139,7 @@ def _handlers() -> Iterator[tuple[str, int, str]]:
     known = {"root": logging.root, **logging.root.manager.loggerDict}
     for name, logger in known.items():
         for handler in getattr(logger, "handlers", ()):
-            # pytest has one for each phase of a test.
+            # pytest has a handler for each phase of a test.
             if not type(handler).__module__.startswith("_pytest"):
                 yield name, id(handler), type(handler).__name__
 

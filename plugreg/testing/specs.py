@@ -23,7 +23,7 @@ _BUILTINS = (bool, int, float, str, bytes, list, dict, set, frozenset, tuple, ob
 def find_specs(contract: ContractTerms) -> list[Any]:
     """Return the classes and modules that a contract was made from.
 
-    Where one cannot be imported, or is not what it was, specifications are made from the contract
+    If one cannot be imported, or has changed, specifications are made from the contract
     alone; then only builtin types are known.
 
     Args:
@@ -33,7 +33,7 @@ def find_specs(contract: ContractTerms) -> list[Any]:
     try:
         found = [_import(source) for source in sources]
         names = {signature.name for signature in signatures_of(contract.host, found)}
-    except Exception:  # noqa: BLE001 - The host is not installed, or another one.
+    except Exception:  # noqa: BLE001 - The host is not installed, or another version.
         names = set()
     return found if names == {*contract.hooks} else [_class_of(contract)]
 
@@ -127,7 +127,7 @@ def values_of(annotation: Any) -> SearchStrategy[Any]:
     """Return a strategy for values of a type, without NaN and infinity.
 
     Args:
-        annotation: The type; a string is one that is not known here.
+        annotation: The type; a string is an unknown type.
     """
     from hypothesis import strategies as st
 

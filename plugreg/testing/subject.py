@@ -1,4 +1,4 @@
-"""The plugin that is checked, and what is learnt of it, each thing once."""
+"""The checked plugin, and the observations of it, each made once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LIFE_SECONDS: Final = 120.0
 """Seconds after which a child is ended."""
 
 SLOW: Final = 1.0
-"""Seconds of computing from which on an import is slow; what others compute does not count."""
+"""Seconds of CPU time from which on an import is slow; other processes do not count."""
 
 HEAVY: Final = frozenset(
     ("numpy", "pandas", "scipy", "matplotlib", "torch", "tensorflow", "sklearn", "django", "boto3")
@@ -37,7 +37,7 @@ _ENDS: Final = ("K301", "K302")
 
 
 class Subject:
-    """One plugin under check. Its parts are learnt when a check asks for them first.
+    """A plugin under check. Its parts are computed when a check first uses them.
 
     Args:
         contract: The contract of the host.
@@ -67,14 +67,14 @@ class Subject:
 
     @lazy
     def contract_findings(self) -> tuple[Finding, ...]:
-        """What the check against the contract finds in the sources."""
+        """The findings of the contract check in the sources."""
         found = check(self.contract, self.project)
         of_package = ("K108", "K109", "K110", "K113")
         return tuple(each for each in found if self.has_package or each.code not in of_package)
 
     @lazy
     def packaged(self) -> tuple[Symptom, ...]:
-        """What is seen of the distribution and of the imports in its sources."""
+        """The observations of the distribution and of imports in its sources."""
         names = (packaging.metadata_faults, packaging.name_faults) if self.has_package else ()
         found = [seen for look in names for seen in look(self.project)]
         imports = packaging.import_faults(
@@ -85,7 +85,7 @@ class Subject:
 
     @lazy
     def imported(self) -> tuple[Symptom, ...]:
-        """What is seen when the plugin is imported in a child.
+        """The observations of an import of the plugin in a child.
 
         A plugin that the host would not import, for its version, is not imported here.
         """
@@ -114,9 +114,9 @@ class Subject:
 
     @lazy
     def lived(self) -> tuple[Symptom, ...]:
-        """What is seen when the plugin is switched on and off, called and misconfigured."""
+        """The observations while the plugin is switched on and off, called and misconfigured."""
         if not self._is_imported or any(seen.code in _ENDS for seen in self.imported):
-            return ()  # There is no more to be seen.
+            return ()  # There is nothing else to observe.
         if find_spec("hypothesis") is None:
             raise MissingExtraError("trying the hooks of a plugin", "hypothesis", "kit")
         if self._make_host is not None:

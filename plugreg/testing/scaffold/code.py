@@ -37,7 +37,7 @@ _VALUES: Final = (
 
 
 class Part(NamedTuple):
-    """What one hook or mixin brings to a plugin and to its tests.
+    """The part of a hook or mixin in a plugin and in its tests.
 
     ``attributes`` and ``methods`` are blocks of the class, without indentation; ``tests`` are
     functions of the test module; ``exempt`` are exemptions from checks, with their reasons.
@@ -53,13 +53,13 @@ def block(text: str) -> str:
     """Return a block of code without its common indentation and outer empty lines.
 
     Args:
-        text: The block, as it stands in a string.
+        text: The block, as in a string.
     """
     return textwrap.dedent(text).strip("\n")
 
 
 def value_of(type_: str) -> str | None:
-    """Return a value of a type as an expression, None where the type is no simple one.
+    """Return a value of a type as an expression, None if the type is not simple.
 
     Args:
         type_: The type, as a contract has it.
@@ -82,7 +82,7 @@ def short(type_: str) -> str:
 
 
 def _quoted(code: str) -> str:
-    """Return code whose simple strings have the quotes that ruff gives them."""
+    """Return code with simple strings in ruff's quotes."""
     return re.sub(r"'([^'\"\\]*)'", r'"\1"', code)
 
 
@@ -124,7 +124,7 @@ def signature(name: str, hook: HookContract, *, is_async: bool = False) -> str:
 
 
 def summary(text: str, otherwise: str) -> str:
-    """Return a docstring of one line, made of the first line of another one.
+    """Return a docstring of a line, made of the first line of another docstring.
 
     Args:
         text: The other docstring.
@@ -139,7 +139,7 @@ def summary(text: str, otherwise: str) -> str:
 
 
 def body(hook: HookContract) -> str:
-    """Return what a method does that has no answer yet.
+    """Return the body of a method that has no answer yet.
 
     Args:
         hook: Its result.
@@ -155,7 +155,7 @@ def method(name: str, hook: HookContract, *, decorator: str = "", is_async: bool
 
     Args:
         name: Name of the method.
-        hook: Its arguments, result and text.
+        hook: Its arguments, result and docstring.
         decorator: The line before it.
         is_async: Whether it is a coroutine function.
     """
@@ -171,7 +171,8 @@ def check_call(function: str, arguments: Sequence[str], expected: str) -> str:
     """Return the statements of a test that calls something and checks its result.
 
     Args:
-        function: What is called, such as ``host.call``; an opening bracket more wraps the call.
+        function: The called function, such as ``host.call``; a further opening bracket wraps the
+            call.
         arguments: The arguments as expressions.
         expected: The result that is expected.
     """

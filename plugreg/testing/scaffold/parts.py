@@ -1,4 +1,4 @@
-"""What each hook and each mixin brings to a new plugin."""
+"""The parts of hooks and mixins in a new plugin."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def mixin_part(key: str, mixin: MixinContract, slug: str, host: str) -> Part:
 
     Args:
         key: Key of the mixin.
-        mixin: Its methods; one of plugreg's has a part of its own.
+        mixin: Its methods; a mixin of plugreg has a part of its own.
         slug: The plugin.
         host: How a test makes its host.
     """

@@ -15,7 +15,7 @@ from plugreg.testing.scaffold.code import INDENT, Part, imports, modules_in, sum
 from plugreg.testing.scaffold.parts import hook_part, mixin_part
 
 RECORD: Final = ".plugreg-new.json"
-"""The file that keeps what was asked for and what was made, for the next update."""
+"""The file that keeps the request and the generated files, for the next update."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
@@ -29,7 +29,7 @@ _ABC: Final = ("Awaitable", "Callable", "Collection", "Iterable", "Iterator", "M
 
 
 class NewPlugin(Frozen):
-    """What is asked for: a plugin of a name, with some hooks and mixins of its host.
+    """The request: a plugin of a name, with some hooks and mixins of its host.
 
     Attributes:
         name: Name of the distribution.
@@ -393,7 +393,7 @@ def _plugreg_version() -> str:
 
 
 def _range(host_version: str | None) -> str:
-    """Return the range of versions from a host's own to its next major one."""
+    """Return the range of versions from a host's own to its next major version."""
     if host_version is None:
         return ""
     from packaging.version import Version
@@ -403,7 +403,7 @@ def _range(host_version: str | None) -> str:
 
 
 def read_record(text: str) -> Mapping[str, Any]:
-    """Return what an earlier run has kept.
+    """Return the record of an earlier run.
 
     Args:
         text: Contents of the record.

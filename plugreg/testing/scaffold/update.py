@@ -1,4 +1,4 @@
-"""Writing a project, first and again: never over what its author has changed."""
+"""Writing a project, first and again, without overwriting changes of its author."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Action = Literal["created", "updated", "merged", "conflict", "kept", "unchanged"
 
 
 class Written(NamedTuple):
-    """What became of one file.
+    """The result of writing a file.
 
     ``conflict`` means that the author and the new version have changed the same lines: the file is
     as it was, and the new version stands beside it, with ``.new`` at the end of its name.
@@ -33,7 +33,7 @@ def write(folder: Path, files: Mapping[str, str], base: Mapping[str, str]) -> li
         base: Contents that an earlier run has written; empty for the first.
 
     Returns:
-        What became of each file.
+        The result of each file.
 
     Raises:
         OSError: If a file cannot be read or written.
@@ -67,7 +67,7 @@ def _write(file: Path, new: str, base: str | None) -> Action:
 
 
 def _merge(base: str, own: str, new: str) -> str | None:
-    """Return both changes of a text, None where they change the same lines."""
+    """Return a file with both changes, None if they change the same lines."""
     try:
         from merge3 import Merge3
     except ImportError as error:
