@@ -39,7 +39,7 @@ _WEB_TYPES: Final[Mapping[str, str]] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asset:
-    """One file of a plugin.
+    """A file of a plugin.
 
     Attributes:
         file: Path of the file, with all links followed.
@@ -162,7 +162,7 @@ def packages_of(plugin: Any) -> Iterator[Path]:
 
     The search ends at a package without a file, which is a shared namespace.
     """
-    # Nothing of an isolated plugin is imported here; its process has told the folders.
+    # Nothing of an isolated plugin is imported here; its process has reported the folders.
     folders = vars(plugin).get("_plugreg_folders") if hasattr(plugin, "__dict__") else None
     if type(folders) is tuple:
         yield from folders

@@ -17,7 +17,7 @@ from plugreg.records import Snapshot
 
 
 class Capabilities:
-    """Calls one method of a mixin on each active plugin that has the mixin.
+    """Calls a method of a mixin on each active plugin that has the mixin.
 
     A fault costs the plugin its own outcome. It is recorded as a hook's fault is, under the name
     ``mixin.method``. The circuits, observers and time limits of hooks apply. A ValidationFault is
@@ -60,7 +60,7 @@ class Capabilities:
         return bound
 
     def outcomes(self, mixin: str, method: str, /, *args: Any, **kwargs: Any) -> list[Outcome[Any]]:
-        """Call a method on each plugin and return one outcome for each.
+        """Call a method on each plugin and return an outcome for each.
 
         Args:
             mixin: The mixin's key, as in ``with_mixin``.

@@ -59,7 +59,7 @@ class Hinted:
 
     Pass ``Hinted(open_storage(url), RedisHints(address))`` to the registry in place of the storage;
     ``registry.watch`` then looks at once when another process has committed. Each
-    transaction sends a hint, even if it changes nothing, which costs the others one look. All
+    transaction sends a hint, even if it changes nothing, which costs the others a look. All
     records are those of the inner storage, and this object is as thread-safe as that storage.
 
     Args:

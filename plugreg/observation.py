@@ -43,15 +43,15 @@ class CallObserver(Protocol):
 
         Args:
             token: The token that :meth:`began` has returned.
-            error: The exception. None without one, and where the host or the process has aborted
-                the call: by a cancellation that is no timeout, by Ctrl-C, or by throwing away an
-                awaitable.
+            error: The exception. None without an exception, and where the host or the process has
+                aborted the call: by a cancellation that is no timeout, by Ctrl-C, or by throwing
+                away an awaitable.
         """
         ...
 
 
 class CallStats(Frozen):
-    """All calls of one hook of one plugin that have ended.
+    """All calls of a hook of a plugin that have ended.
 
     Attributes:
         slug: The plugin.
@@ -125,8 +125,8 @@ class Observation:
     once; names of threads, tasks and stacks are looked up when :meth:`running` is called.
 
     Args:
-        process_of: Measures the process of a plugin by slug; it returns None for one that is not
-            isolated. No call asks it, only :meth:`stats` and :meth:`running` do.
+        process_of: Measures the process of a plugin by slug; it returns None for a plugin that is
+            not isolated. No call asks it, only :meth:`stats` and :meth:`running` do.
     """
 
     def __init__(self, process_of: Callable[[str], Any] = lambda _: None) -> None:
@@ -137,7 +137,7 @@ class Observation:
         self._running: dict[int, tuple[Any, ...]] = {}
 
     def around(self, function: Callable[..., Any], slug: str, hook: str) -> Callable[..., Any]:
-        """Return a function that makes the calls of another one, and counts them.
+        """Return a function that calls another, and counts the calls.
 
         Args:
             function: The function; it is called with positional arguments.

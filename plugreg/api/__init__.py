@@ -1,4 +1,4 @@
-"""The plugin API: every operation as a method, and as one table for whoever serves it."""
+"""The plugin API: every operation as a method, and as a row of a table for adapters."""
 
 from plugreg.settings.types import without_plugins
 

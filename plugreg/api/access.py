@@ -12,7 +12,7 @@ from plugreg.api.errors import APIError, NotAuthenticatedError, PermissionDenied
 
 
 class Grade(IntEnum):
-    """Standing of a caller with the host. A grade includes the lower ones."""
+    """Standing of a caller with the host. A grade includes the lower grades."""
 
     ANONYMOUS = 0
     AUTHENTICATED = 1
@@ -26,7 +26,7 @@ SCOPES: Final = ("g:read", "a:staff", "a:superuser")
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Caller of an operation. The host makes one for each request; nothing is looked up here.
+    """Caller of an operation. The host makes an actor for each request; nothing is looked up here.
 
     An actor that is not authenticated is anonymous, whatever its other fields say. With
     ``scopes`` both the grade and a scope must allow the call.

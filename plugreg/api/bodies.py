@@ -29,7 +29,7 @@ MOST_FIELDS: Final = 1_000
 """The most fields that a form or a query may have."""
 
 LONGEST_HEADER: Final = 8_192
-"""The most bytes that the headers of one part of a multipart form may have."""
+"""The most bytes of the headers of a part of a multipart form."""
 
 LONGEST_TYPE: Final = 1_024
 """The most characters that the content type of a multipart form may have."""
@@ -114,7 +114,7 @@ def read_body(content_type: str, body: bytes) -> Any:
 
     Args:
         content_type: The Content-Type header.
-        body: The body. An empty one is an empty object, whatever its type.
+        body: The body. An empty body is an empty object, whatever its type.
 
     Raises:
         UnsupportedMediaTypeError: If the body is neither JSON nor a form.
@@ -191,7 +191,7 @@ def file_refused(name: str) -> InvalidError:
 
 
 def cut_short() -> InvalidError:
-    """Return the refusal of a body whose client left before it had sent all of it."""
+    """Return the refusal of a body whose client left before the end."""
     return InvalidError({"detail": ["The body ended before its end."]})
 
 
@@ -238,7 +238,7 @@ def _parse_multipart(content_type: str, body: bytes) -> list[tuple[str, str]]:
 
 
 def _parse_part(part: bytes) -> tuple[str, str]:
-    """Return name and value of one part, which begins with the newline after its boundary."""
+    """Return name and value of a part, which begins with the newline after its boundary."""
     headers = _HEADERS.match(part)
     if headers is None:
         raise _bad_form(

@@ -1,4 +1,4 @@
-"""Refusals of the plugin API, one class for each status."""
+"""Refusals of the plugin API, a class for each status."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class APIError(PlugregError):
     """Refused request; nothing was changed.
 
     Args:
-        errors: The sentences by field, or one sentence outside of any field; the class has a
+        errors: The sentences by field, or a sentence outside of any field; the class has a
             default. ``non_field_errors`` stands for the request as a whole.
 
     Attributes:
@@ -50,7 +50,7 @@ class APIError(PlugregError):
 
     @property
     def body(self) -> dict[str, str | list[str]]:
-        """The JSON answer: sentences by field, or ``detail`` alone as one string."""
+        """The JSON answer: sentences by field, or only ``detail`` as a string."""
         if set(self.errors) == {"detail"}:
             return {"detail": " ".join(self.errors["detail"])}
         return dict(self.errors)

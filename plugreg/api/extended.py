@@ -42,7 +42,7 @@ plan = packages.plan
 
 @operation("GET", "/api/plugins/repairs/", SUPERUSER, models.PluginRepair, many=True)
 def repairs(call: OperationCall) -> list[models.PluginRepair]:
-    """Return what is wrong with plugins, and what can be done about it.
+    """Return the current problems of plugins, and actions that solve them.
 
     Args:
         call: The call.
@@ -52,7 +52,7 @@ def repairs(call: OperationCall) -> list[models.PluginRepair]:
 
 @operation("GET", "/api/plugins/processes/", SUPERUSER, models.PluginProcess, many=True)
 def processes(call: OperationCall) -> list[models.PluginProcess]:
-    """Return the processes that share the storage, this one first.
+    """Return the processes that share the storage, this process first.
 
     Args:
         call: The call.
@@ -63,7 +63,7 @@ def processes(call: OperationCall) -> list[models.PluginProcess]:
 
 @operation("GET", "/api/plugins/audit/", SUPERUSER, models.PluginAuditEntry, many=True)
 def audit(call: OperationCall) -> list[models.PluginAuditEntry]:
-    """Return the attempts to change what is installed, oldest first; none without an installer.
+    """Return the attempts to change distributions, oldest first; none without an installer.
 
     Args:
         call: The call.
@@ -75,7 +75,7 @@ def audit(call: OperationCall) -> list[models.PluginAuditEntry]:
 
 @operation("POST", "/api/plugins/{plugin}/probe/", SUPERUSER, models.PluginProbe)
 def probe(call: OperationCall) -> models.PluginProbe:
-    """Load a plugin in a child process, and return what it brings or how it died.
+    """Load a plugin in a child process, and return its contents or how it ended the process.
 
     Args:
         call: The call, with the plugin in its path.

@@ -42,15 +42,15 @@ OTHER_PATHS: Final[Mapping[str, str]] = MappingProxyType(
 """Names and templates of the paths that adapters pass on beside those of the operations.
 
 A framework has a route for each, so that neither its pages nor its redirects show. ``{path}`` may
-have slashes; ``{rest}`` is empty or begins with one.
+have slashes; ``{rest}`` is empty or begins with a slash.
 """
 
 Served: TypeAlias = PluginRegistry | PluginAPI
-"""What adapters serve: a registry, or a PluginAPI with the options of the host."""
+"""The argument of adapters: a registry, or a PluginAPI with the options of the host."""
 
 
 def as_served(served: Served, *, extended: bool) -> Served:
-    """Return what an adapter serves, with the extended API if the host asks for it.
+    """Return the API of an adapter, extended if the host requests it.
 
     Args:
         served: The registry, or a PluginAPI with the options of the host.
@@ -138,7 +138,7 @@ class Response(NamedTuple):
 
 
 class Responder:
-    """Answers requests to the plugin API of one registry. Immutable; serves many threads.
+    """Answers requests to the plugin API of a registry. Immutable; serves many threads.
 
     Args:
         registry: The registry, or a PluginAPI with the options of the host.
@@ -190,7 +190,7 @@ class Responder:
             request: The request.
             native: The framework's own request.
             identify: The host's function, which is given *native*. Its exceptions pass through.
-            async_to_sync: Makes a sync function of an async one.
+            async_to_sync: Makes a sync function of an async function.
         """
         actor: Any = None
         if identify is not None and self.needs_actor(request):
@@ -251,7 +251,7 @@ class Responder:
         raise errors.NotFoundError
 
     def _answer_asset(self, request: Request, slug: str, path: str) -> Response:
-        """Answer a file of an active plugin. One address may have other content tomorrow."""
+        """Answer a file of an active plugin. Its content at the same address may change."""
         try:
             asset = self.api.registry.assets(slug, path)
             body = asset.content if asset.size <= BLOCK else b""
@@ -278,7 +278,7 @@ async def _wait(awaitable: Awaitable[Actor | None]) -> Actor | None:
 
 
 def as_prefix(prefix: str) -> str:
-    """Return a prefix of paths with one slash before it and none behind.
+    """Return a prefix of paths with a slash before it and none behind.
 
     An empty prefix stays empty.
 

@@ -143,7 +143,7 @@ class PluginConfig(Model):
 
 
 class PluginPage(Model):
-    """One page of a list."""
+    """A page of a list."""
 
     count: int
     next: PageLink | None = Field(default_factory=_absent)
@@ -151,7 +151,7 @@ class PluginPage(Model):
 
 
 class PaginatedPluginConfigList(PluginPage):
-    """One page of plugins."""
+    """A page of plugins."""
 
     results: list[PluginConfig]
 
@@ -195,7 +195,7 @@ class PluginReload(Model):
 
 
 class PluginRegistryError(Model):
-    """A failure of one plugin."""
+    """A failure of a plugin."""
 
     stage: str
     name: str
@@ -256,13 +256,13 @@ class PluginSetting(Model):
 
 
 class PluginUserSetting(PluginSetting):
-    """A setting with one value for each user."""
+    """A setting with a value for each user."""
 
     user: int = _read_only(description="The user")
 
 
 class PaginatedPluginSettingList(PluginPage):
-    """One page of the settings of all plugins."""
+    """A page of the settings of all plugins."""
 
     results: list[SerializeAsAny[PluginSetting]]
 
@@ -296,13 +296,13 @@ class ExtendedPluginConfig(PluginConfig):
 
 
 class PaginatedExtendedPluginConfigList(PluginPage):
-    """One page of plugins, with their states."""
+    """A page of plugins, with their states."""
 
     results: list[ExtendedPluginConfig]
 
 
 class ExtendedPluginSetting(PluginSetting):
-    """A setting, with what a form needs. The default of a protected setting is null."""
+    """A setting with the data for a form. The default of a protected setting is null."""
 
     protected: bool = _read_only()
     hidden: bool = _read_only()
@@ -313,13 +313,13 @@ class ExtendedPluginSetting(PluginSetting):
 
 
 class ExtendedPluginUserSetting(ExtendedPluginSetting):
-    """A setting with one value for each user, with what a form needs."""
+    """A setting with a value for each user, with the data for a form."""
 
     user: int = _read_only(description="The user")
 
 
 class PaginatedExtendedPluginSettingList(PluginPage):
-    """One page of the settings of all plugins, with what a form needs."""
+    """A page of the settings of all plugins, with the data for forms."""
 
     results: list[SerializeAsAny[ExtendedPluginSetting]]
 
@@ -359,7 +359,7 @@ class PluginProcess(Model):
 
 
 class PluginProcessFailure(Model):
-    """A failure of one plugin in one process."""
+    """A failure of a plugin in a process."""
 
     stage: str
     name: str
@@ -389,7 +389,7 @@ class PluginChange(Model):
 
 
 class PluginAuditEntry(Model):
-    """An attempt to change what is installed."""
+    """An attempt to change installed distributions."""
 
     when: datetime
     actor: str | None
@@ -421,7 +421,7 @@ class PluginPlan(Model):
 
 
 class PluginProbe(Model):
-    """What a plugin provides, or how it died, as seen in a child process."""
+    """The contents of a plugin, or how it ended the child process that loaded it."""
 
     slug: str
     version: str | None
@@ -440,6 +440,6 @@ class PluginProbe(Model):
 
 
 class PluginSchema(Model):
-    """The JSON Schema (2020-12) of a plugin's settings; locked ones are read-only."""
+    """The JSON Schema (2020-12) of a plugin's settings; locked settings are read-only."""
 
     model_config = ConfigDict(frozen=True, extra="allow")

@@ -46,7 +46,7 @@ def make_document(
     try:
         own_version = version("plugreg")
     except PackageNotFoundError:
-        # A source tree that was not installed has none, and the document must have one.
+        # A source tree that was not installed has no version, and the document needs one.
         own_version = "0"
     refusals = [error for operation in operations for error in _refusals_of(operation)]
     return {

@@ -44,7 +44,7 @@ class Service:
     Serves many threads; the options never change. `PluginAPI` describes each of them.
 
     Raises:
-        ValueError: If an origin is one that no browser would send.
+        ValueError: If no browser would send an origin.
     """
 
     operations: ClassVar[tuple[Operation[Any], ...]] = ()
@@ -175,7 +175,7 @@ class Operation(Generic[T]):
         access: The access rule.
         summary: Its purpose, in the OpenAPI document.
         handler: Carries a call out and returns the answer.
-        answer: The model of the answer, None for an empty one.
+        answer: The model of the answer, None for an empty answer.
         many: Whether the answer is a list of *answer*.
         status: The status code of success.
         query: The parameters of the query.
@@ -245,7 +245,7 @@ def operation(
         method: The HTTP method.
         path: The path, with its parameters in braces.
         access: The access rule.
-        answer: The model of the answer, None for an empty one.
+        answer: The model of the answer, None for an empty answer.
         **options: The other arguments of :class:`Operation`.
     """
 
@@ -281,7 +281,7 @@ def update_operation(
 
 @dataclass(frozen=True, slots=True)
 class BoundOperation(Generic[T]):
-    """An operation of one service, to be called."""
+    """An operation of a service, to be called."""
 
     operation: Operation[T]
     service: Service
@@ -351,14 +351,14 @@ class BoundOperation(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class OperationCall:
-    """One call of an operation by an actor that its access rule allows.
+    """A call of an operation by an actor that its access rule allows.
 
     Attributes:
         service: The registry and the options of the host.
         operation: The row of the table.
         actor: The caller.
         parameters: Parameters of path and query as they were sent.
-        query: Values of the declared parameters, None for absent ones.
+        query: Values of the declared parameters, None for absent parameters.
         body: Returns the body; see :meth:`fields`.
         form: Whether the body was sent as a form.
     """

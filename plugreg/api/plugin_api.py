@@ -11,7 +11,7 @@ from plugreg.api.operations import Service
 
 
 class PluginAPI(Service):
-    """The operations of the plugin API on one registry, as methods.
+    """The operations of the plugin API on a registry, as methods.
 
     Each attribute below is a row of the table and, on an object, a method. Its first argument is
     the actor; the parameters of path and query follow by name, and ``body=``, a mapping or its
@@ -38,7 +38,7 @@ class PluginAPI(Service):
             `ExtendedPluginAPI` are there.
 
     Raises:
-        ValueError: If an origin is one that no browser would send.
+        ValueError: If no browser would send an origin.
     """
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
@@ -90,7 +90,7 @@ class PluginAPI(Service):
 
 
 class ExtendedPluginAPI(PluginAPI):
-    """The same with more fields and operations; what `PluginAPI` with ``extended=True`` is.
+    """The API with more fields and operations, as made by `PluginAPI` with ``extended=True``.
 
     Plugins have ``state``, ``reason``, ``wanted``, ``version``, ``requires``, ``required_by``,
     ``failures``, ``circuit``, ``isolated`` and ``processes``; settings have ``protected``,
@@ -125,5 +125,5 @@ def _extended(cls: Any) -> Any:
     """Return a class with the rows of *cls*, and with those of the extended API."""
     if cls is PluginAPI:
         return ExtendedPluginAPI
-    # What a host's own class names wins.
+    # The choice of a host's own class takes precedence.
     return type(f"Extended{cls.__name__}", (cls, ExtendedPluginAPI), {})

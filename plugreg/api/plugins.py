@@ -51,7 +51,7 @@ _META: Final = (
     ),
 )
 def list_plugins(call: OperationCall) -> models.PaginatedPluginConfigList:
-    """Return one page of the plugins that pass the filters.
+    """Return a page of the plugins that pass the filters.
 
     Args:
         call: The call; its query has filters, search, order and page.
@@ -73,13 +73,13 @@ def list_plugins(call: OperationCall) -> models.PaginatedPluginConfigList:
         )
         for index, known in enumerate(rows.plugins)
     ]
-    # One validation of all rows; one for each row would take longer than the search.
+    # A single validation of all rows; validating each row would take longer than the search.
     return call.answer(models.PaginatedPluginConfigList, {**links, "results": results})
 
 
 @operation("GET", "/api/plugins/{plugin}/", READ, models.PluginConfig)
 def retrieve(call: OperationCall) -> models.PluginConfig:
-    """Return one plugin.
+    """Return a plugin.
 
     Args:
         call: The call, with the plugin in its path.
@@ -131,18 +131,18 @@ def activate(call: OperationCall) -> models.PluginActivate:
         raise _invalid(f"Plugin cannot be deactivated: {error.reason}") from None
     if wanted and not record.wanted and not record.pk:
         raise _invalid("Plugin was registered by hand, and only its host can switch it on")
-    # A later change may have come meanwhile, and is the stored one.
+    # A later change may have been stored meanwhile.
     return models.PluginActivate(active=record.wanted)
 
 
 def _activate(call: OperationCall, record: PluginRecord) -> PluginRecord:
-    """Activate a plugin, after a probe if the host wants that and one can be made."""
+    """Activate a plugin, after a probe if the host wants it and it is possible."""
     registry = call.service.registry
     try:
         return registry.activate(record.slug, probe=call.service.probe)
     except ProbeUnavailableError:
         # Where no child can be started nothing speaks against the plugin. If it ends this
-        # process, the next one keeps it off.
+        # process, the next process keeps it off.
         return registry.activate(record.slug)
 
 
@@ -276,14 +276,14 @@ def status(call: OperationCall) -> models.PluginRegistryStatus:
     any_query=True,
 )
 def ui_features(call: OperationCall) -> list[models.PluginUIFeature]:
-    """Return the UI features of one type that active plugins offer to this actor.
+    """Return the UI features of a type that active plugins offer to this actor.
 
     Args:
         call: The call, with the type in its path. All parameters of its query are for the plugins.
     """
     context = {name: value for name, value in call.parameters.items() if name != "feature"}
     if isinstance(given := as_data(context.get("context")), dict):
-        # In Python the parameters of the page may come as one mapping.
+        # In Python the parameters of the page may come as a mapping.
         del context["context"]
         context = {**given, **context}
     features = call.service.registry.ui_features(
@@ -299,7 +299,7 @@ def ui_features(call: OperationCall) -> list[models.PluginUIFeature]:
 
 
 def _select(call: OperationCall) -> tuple[Selection, dict[str, Any]]:
-    """Return one page of the plugins that pass the filters of a call, and the fields of the page.
+    """Return a page of the plugins that pass the filters of a call, and the fields of the page.
 
     Raises InvalidError if the list cannot be ordered as requested.
     """
@@ -355,7 +355,7 @@ def _plugin_config(
 
 
 def _extension(call: OperationCall) -> _Extension | None:
-    """Return what gives the further fields of the extended API, all of them as of one moment."""
+    """Return a source of the further fields of the extended API, all as of the same moment."""
     if not call.service.extended:
         return None
     registry = call.service.registry

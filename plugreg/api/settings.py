@@ -46,13 +46,14 @@ SettingModel = TypeVar("SettingModel", bound=models.PluginSetting)
     ),
 )
 def list_all(call: OperationCall) -> models.PaginatedPluginSettingList:
-    """Return one page of the settings of all plugins, by plugin, then as declared.
+    """Return a page of the settings of all plugins, by plugin, then as declared.
 
     Args:
         call: The call; its query has filters and page.
 
     Returns:
-        The declared settings of active plugins, and the stored ones of others, which are masked.
+        The declared settings of active plugins, and the stored settings of others, which are
+        masked.
     """
     active, slug = call.query["plugin__active"], call.query["plugin__key"]
     rows, links = call.page(call.service.registry.config.listed(wanted=active, slug=slug))
@@ -83,7 +84,7 @@ def list_settings(call: OperationCall) -> list[models.PluginSetting]:
 
 @operation("GET", "/api/plugins/{plugin}/settings/{key}/", READ, models.PluginSetting)
 def retrieve(call: OperationCall) -> models.PluginSetting:
-    """Return one setting of an active plugin.
+    """Return a setting of an active plugin.
 
     Args:
         call: The call, with plugin and setting in its path.
@@ -96,7 +97,7 @@ def retrieve(call: OperationCall) -> models.PluginSetting:
 
 @update_operation("/api/plugins/{plugin}/settings/{key}/", STAFF, models.PluginSetting)
 def change(call: OperationCall) -> models.PluginSetting:
-    """Store the value of one setting, and return the setting.
+    """Store the value of a setting, and return the setting.
 
     Args:
         call: The call, with plugin and setting in its path.
@@ -123,7 +124,7 @@ def list_user_settings(call: OperationCall) -> list[models.PluginUserSetting]:
 
 @operation("GET", "/api/plugins/{plugin}/user-settings/{key}/", OWN, models.PluginUserSetting)
 def retrieve_user_setting(call: OperationCall) -> models.PluginUserSetting:
-    """Return one of the actor's own settings.
+    """Return a setting of the actor.
 
     Args:
         call: The call, with plugin and setting in its path.
@@ -136,7 +137,7 @@ def retrieve_user_setting(call: OperationCall) -> models.PluginUserSetting:
 
 @update_operation("/api/plugins/{plugin}/user-settings/{key}/", OWN, models.PluginUserSetting)
 def change_user_setting(call: OperationCall) -> models.PluginUserSetting:
-    """Store the value of one of the actor's own settings, and return the setting.
+    """Store the value of a setting of the actor, and return the setting.
 
     Args:
         call: The call, with plugin and setting in its path.
@@ -149,7 +150,7 @@ def change_user_setting(call: OperationCall) -> models.PluginUserSetting:
 
 
 class _ClientSettings:
-    """The settings of one plugin, or of one user with it, as clients see them at one moment."""
+    """The settings of a plugin, or of a user with it, as clients see them at a moment."""
 
     def __init__(
         self, call: OperationCall, slug: str, pk: int, view: SettingsView, user: int | None = None
@@ -178,7 +179,7 @@ class _ClientSettings:
         return self.call.answer(model, self.fields(self._key()))
 
     def write(self, model: type[SettingModel]) -> SettingModel:
-        """Store the value in the body, if there is one, and return the setting."""
+        """Store the value in the body, if any, and return the setting."""
         key = self._key()
         fields = self.call.fields()
         if "value" in fields and not self._is_shown(key, fields["value"]):
@@ -199,7 +200,7 @@ class _ClientSettings:
         value = self._value(definition)
         if self.view.layer(key) == "default":
             value = self.scrubber.value(value)
-        # A plugin's words about one setting, and its default, may quote another one's secret.
+        # A plugin's description of a setting, and its default, may quote another secret.
         described = self.scrubber.value(
             {
                 "name": _as_string(definition.name),

@@ -1,4 +1,4 @@
-"""Repairs: what is wrong with plugins, and what an operator can do; see ``registry.repairs()``."""
+"""Repairs: problems of plugins, and actions for operators; see ``registry.repairs()``."""
 
 from plugreg.repairs._values import Repair, RepairAction
 from plugreg.repairs.codes import CODES, RepairCode

@@ -1,4 +1,4 @@
-"""The actions of repairs: each is what `plugreg.PluginRegistry` and the command line offer."""
+"""The actions of repairs, as offered by `plugreg.PluginRegistry` and the command line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _ROWS: Final = MappingProxyType(
 
 
 class Actions:
-    """Makes actions that run operations of one registry.
+    """Makes actions that run operations of a registry.
 
     Args:
         do: The operations.
@@ -49,7 +49,7 @@ class Actions:
         """Return the action of a row.
 
         Args:
-            row: Name of the row, and of the operation if it has one.
+            row: Name of the row, and of the operation if there is one.
             *subjects: The plugin, distribution or key that it is about.
             label: Another label than that of the row.
         """

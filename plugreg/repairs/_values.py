@@ -1,4 +1,4 @@
-"""Repairs as values: what is wrong, and what can be done about it."""
+"""Repairs as values: problems, and actions that solve them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RepairAction(Frozen):
-    """Something an operator can do about a repair. At least one of the last three is given.
+    """An action of an operator for a repair. At least one of the last three is set.
 
     Attributes:
         name: Word for programs, such as ``activate``.
@@ -37,15 +37,15 @@ class RepairAction(Frozen):
 
 
 class Repair(Frozen):
-    """Something that is wrong with plugins, and what can be done about it.
+    """A problem of plugins, and actions that solve it.
 
     Attributes:
         code: Its code, which the documentation explains; see `plugreg.repairs.CODES`.
         severity: ``error``, ``warning`` or ``info``.
         slug: The plugin; None where it concerns none.
-        title: What is wrong, in a few words.
-        text: The same with its cause, in sentences for people.
-        actions: What can be done, the best first. There is at least one.
+        title: The problem, in a few words.
+        text: The same with its cause, in readable sentences.
+        actions: The actions, the best first. There is at least one.
     """
 
     code: str
@@ -71,7 +71,7 @@ class SettingState(Frozen):
 
 
 class StoredPlugin(Frozen):
-    """What is stored of the settings of one plugin, without the values.
+    """The stored settings of a plugin, without the values.
 
     Attributes:
         keys: Keys of its own values.
@@ -87,7 +87,7 @@ class StoredPlugin(Frozen):
 
 
 class Situation(Frozen):
-    """All that repairs are derived from, as of one moment. Nothing in it runs plugin code.
+    """All data from which repairs are derived, as of a moment. Nothing in it runs plugin code.
 
     Attributes:
         snapshot: The plugins.
@@ -98,7 +98,7 @@ class Situation(Frozen):
         hanging: Calls that do not return.
         declared: Settings that each plugin is known to declare, by slug.
         setting_faults: Faults of settings of plugins in service, by slug and key.
-        stored: What is stored of settings, by slug.
+        stored: The stored settings, by slug.
         overrides: Keys that the host overrides, by slug.
         damaged: An error for each damaged row.
         quarantined: Why a plugin is in quarantine, by slug.
@@ -135,7 +135,7 @@ class Situation(Frozen):
 
 
 class Operations(Frozen):
-    """What actions run: operations of one registry."""
+    """The operations of a registry that actions run."""
 
     activate: Callable[[str], Any]
     deactivate: Callable[[str], Any]

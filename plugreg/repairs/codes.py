@@ -13,7 +13,7 @@ Severity = Literal["error", "warning", "info"]
 
 
 class RepairCode(NamedTuple):
-    """One kind of repair.
+    """A kind of repair.
 
     Attributes:
         code: ``P`` and three digits, which never mean anything else.

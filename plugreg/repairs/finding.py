@@ -32,7 +32,7 @@ _ORDER: Final = ("error", "warning", "info")
 
 
 def find_repairs(situation: Situation, operations: Operations) -> tuple[Repair, ...]:
-    """Return what is wrong in a situation, errors first, then by code and plugin."""
+    """Return the problems of a situation, errors first, then by code and plugin."""
     actions = Actions(operations)
     found = [repair for find in _FINDERS for repair in find(situation, actions)]
     found.sort(key=lambda repair: (_ORDER.index(repair.severity), repair.code, repair.slug or ""))
@@ -149,7 +149,7 @@ def _is_row_fault(failure: PluginFailure, situation: Situation) -> bool:
 
 
 def _unmet(known: KnownPlugin, situation: Situation) -> KnownPlugin | None:
-    """Return the plugin without which another one stays off, at the end of the chain."""
+    """Return the plugin that keeps another plugin off, at the end of the chain."""
     plugins, seen = situation.snapshot.plugins, {known.slug}
     found = None
     while known.wanted and known.reason.startswith("needs '"):

@@ -1,6 +1,6 @@
-"""What repairs are derived from, gathered from the parts of one registry.
+"""Data from which repairs are derived, gathered from the parts of a registry.
 
-It reads the storage, memory and a few files. It imports no plugin, runs no code of one, asks no
+It reads the storage, memory and a few files. It imports no plugin, runs no plugin code, asks no
 network and writes nothing.
 """
 
@@ -54,13 +54,13 @@ if TYPE_CHECKING:
     from plugreg.settings.values import StoredSettings
 
 HANGS_AFTER: Final = 30.0
-"""Seconds after which a call that runs still counts as one that does not return."""
+"""Seconds after which a running call counts as a hanging call."""
 
 _NOT_STARTED: Final = NotLoaded(state=PluginState.INACTIVE, reason="is not started in safe mode")
 
 
 class RepairFinder(Frozen):
-    """Finds what is wrong with plugins of one registry; see `plugreg.PluginRegistry.repairs`."""
+    """Finds problems of the plugins of a registry; see `plugreg.PluginRegistry.repairs`."""
 
     current: Callable[[], Snapshot]
     ledger: FailureLedger
@@ -77,7 +77,7 @@ class RepairFinder(Frozen):
     has_keys: bool
 
     def find(self) -> tuple[Repair, ...]:
-        """Return what is wrong now. Raises RegistryNotReady, StorageError."""
+        """Return the current problems. Raises RegistryNotReady, StorageError."""
         return find_repairs(self.situation(), self.operations)
 
     def situation(self) -> Situation:
@@ -114,7 +114,7 @@ class RepairFinder(Frozen):
         )
 
     def _packaged(self) -> dict[str, Any]:
-        """Return what is known of installed distributions, nothing where that cannot be read."""
+        """Return the known installed distributions, or nothing if they cannot be read."""
         if self.packages is None:
             return {}
         found: dict[str, Any] = {"can_install": True}

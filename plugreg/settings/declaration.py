@@ -153,7 +153,7 @@ def _require(is_valid: Callable[[Any], object]) -> Callable[[Any], Any]:
 
 
 def _is_words(value: object) -> bool:
-    # A lazy text is no str, but has a __str__ of its own; numbers and containers have none.
+    # A lazy translation is no str, but has its own __str__; numbers and containers have none.
     is_lazy = type(value).__str__ is not object.__str__ and not isinstance(
         value, (bytes, bytearray)
     )

@@ -1,4 +1,4 @@
-"""The definition of one setting, and the way from a value to its string and back.
+"""The definition of a setting, and the conversion of a value to its string and back.
 
 No store, override or mask is known here: only a definition, a value and a string.
 """
@@ -58,10 +58,10 @@ Choice: TypeAlias = tuple[Any, "str | LazyText"]
 
 
 class SettingDefinition(Frozen):
-    """Declaration of one setting of a plugin.
+    """Declaration of a setting of a plugin.
 
     Nothing is checked here; the definition is checked when the plugin is loaded. Names and other
-    texts for people may be lazy translations: call ``str()`` on them. The repr shows no value,
+    readable strings may be lazy translations: call ``str()`` on them. The repr shows no value,
     since the setting may be protected.
 
     Args:
@@ -69,7 +69,7 @@ class SettingDefinition(Frozen):
         name: Label for people.
         description: Explanation for people.
         units: Unit of the value.
-        default: Value, or callable without arguments that returns one. None means no default.
+        default: Value, or callable without arguments that returns a value. None means no default.
         type: Any type that pydantic knows. Its values are stored as strings, or as JSON if they
             are neither string nor number. With neither value nor default a type other than
             ``str`` reads as None, anything else as ``""``. A SecretStr or SecretBytes is the
@@ -140,7 +140,7 @@ class SettingDefinition(Frozen):
 
     @property
     def has_default(self) -> bool:
-        """Whether the plugin states a default. An empty string is one, None is not."""
+        """Whether the plugin states a default. An empty string is a default, None is not."""
         return self.default is not None
 
     @property
@@ -198,7 +198,7 @@ def check(
         user: Passed on to callable choices.
 
     Returns:
-        The native value and what to store. An empty text means that nothing is set.
+        The native value and the string to store. An empty string means that nothing is set.
 
     Raises:
         SettingError: If the value is refused. Exceptions of callable choices pass through.
@@ -340,7 +340,7 @@ def fault_of(
 
 
 def default_of(definition: SettingDefinition) -> object:
-    """Return the native default, or the value of an unset setting without one.
+    """Return the native default, or the value of an unset setting without a default.
 
     Without type and converter it is the plugin's object itself. A callable is called each time;
     its exceptions pass through.

@@ -1,4 +1,4 @@
-"""The values of one plugin: those stored, those the host fixes, and the secrets among them."""
+"""The values of a plugin: stored values, overrides of the host, and the secrets among them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_REPLACED: Final = 16
 _SHORT: Final = 4
-"""How many replaced secrets are kept, and the fewest characters of one."""
+"""Number of replaced secrets that are kept, and the fewest characters of a secret."""
 
 _OWNERS: Final = (None, 0)
 """The plugin itself, and any user."""
@@ -55,7 +55,7 @@ _Texts: TypeAlias = tuple[tuple[User, str], ...]
 
 
 class _Hidden(NamedTuple):
-    """The strings to hide, as of one moment; those of ``varying`` secrets are looked up again.
+    """The strings to hide, as of a moment; those of ``varying`` secrets are looked up again.
 
     The repr does not show them.
     """
@@ -80,7 +80,7 @@ class _Hidden(NamedTuple):
 
 
 class PluginValues:
-    """The values of one plugin. Readers of ``stored`` hold no lock."""
+    """The values of a plugin. Readers of ``stored`` hold no lock."""
 
     def __init__(self, overrides: Mapping[str, Any]) -> None:
         self.overrides: Final = overrides
@@ -147,7 +147,7 @@ class PluginValues:
 
         Args:
             stored: Stored settings of the plugin.
-            changed: Owner and key of each value that differs from the one published now.
+            changed: Owner and key of each value that differs from the published value.
         """
         replaced = [
             _Secret(user, self.declared.of(user).get(key), old.given)
@@ -220,9 +220,9 @@ class PluginValues:
         return self._hide().scrubber
 
     def scrubber_for(self, user: User) -> Scrubber:
-        """Return a scrubber of own protected values and those of one user.
+        """Return a scrubber of own protected values and those of a user.
 
-        Other users could choose a value that changes what everybody is shown.
+        Other users could choose a value that changes everybody's view.
 
         Args:
             user: Number of the user, None for no user.

@@ -1,8 +1,8 @@
 """References to values in environment variables and files.
 
-A reference is ``{"$env": "NAME"}`` or ``{"$file": "path"}``, a dict with that one key and a string,
-alone or at any depth of dicts, lists and tuples. This module finds and resolves references; its
-callers decide who may give one.
+A reference is ``{"$env": "NAME"}`` or ``{"$file": "path"}``, a dict with only that key and a
+string, alone or at any depth of dicts, lists and tuples. This module finds and resolves references;
+its callers decide who may set a reference.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class UnresolvedError(ValueError):
 
 
 def has_reference(value: object) -> bool:
-    """Return whether *value* is a reference or contains one.
+    """Return whether *value* is a reference or contains a reference.
 
     Args:
         value: The value.
@@ -62,7 +62,7 @@ def has_reference(value: object) -> bool:
 def reads_as_reference(text: str) -> bool:
     """Return whether the JSON in a string is, contains or resembles a reference.
 
-    A reader of such a string gets a dict, and may pass it on as if the host had given it.
+    A reader of such a string gets a dict, and may pass it on as if the host had set it.
 
     Args:
         text: The string.

@@ -1,6 +1,6 @@
 """The settings of all plugins in memory and in the storage, and every write of them.
 
-Tables: ``settings`` (``slug:KEY``) and ``user_settings`` (``slug:user:KEY``) have one row for each
+Tables: ``settings`` (``slug:KEY``) and ``user_settings`` (``slug:user:KEY``) have a row for each
 value that was set: ``value`` (a string), ``protected``, and where true ``reference`` and
 ``encrypted``. ``versions`` (by slug) has the version of the plugin's settings in ``settings``.
 """
@@ -76,7 +76,7 @@ class SettingsStore:
         self._storage = storage
         self._changed = changed
         self._encryption = encryption
-        # Writers queue here until memory has what they stored; readers never do.
+        # Writers queue here until memory has their values; readers never do.
         self._writing = PerProcess(threading.Lock)
         self._values: dict[str, PluginValues] = {}
         # Values of plugins that are gone, as long as a view refers to them.
@@ -89,7 +89,7 @@ class SettingsStore:
     def load(self) -> dict[str, frozenset[str]]:
         """Read all values from the storage; return the changed keys by slug."""
         with self._writing.get():
-            # Values that are stored after this may be missing in what is read.
+            # Values that are stored after this may be missing in the result.
             revision = self._storage.revision()
             found, self.damaged = self._read(self._storage.read)
             # A copy, since readers add plugins.
@@ -155,7 +155,7 @@ class SettingsStore:
         return self._known_or_empty(slug).scrubber_for(user)
 
     def read_stored(self, slug: str) -> StoredSettings:
-        """Read the settings of one plugin from the storage; memory stays as it is.
+        """Read the settings of a plugin from the storage; memory stays as it is.
 
         Args:
             slug: Slug of the plugin.
@@ -227,7 +227,7 @@ class SettingsStore:
 
         Args:
             slug: Slug of the plugin.
-            version: The version. Defaults to the declared one.
+            version: The version. Defaults to the declared version.
         """
         values = self.of(slug)
         declared = values.declared.version
@@ -246,7 +246,7 @@ class SettingsStore:
         version: int,
         is_json: bool = False,
     ) -> None:
-        """Store one value, or remove it for an empty string, and report the change.
+        """Store a value, or remove it for an empty string, and report the change.
 
         A setting that was ever declared protected is stored so, whatever the definition says.
 
@@ -286,7 +286,7 @@ class SettingsStore:
             self._changed(scope, frozenset({key}))
 
     def exchange(self, slug: str, before: StoredSettings, after: StoredSettings) -> bool:
-        """Replace all stored settings of one plugin in one transaction.
+        """Replace all stored settings of a plugin in one transaction.
 
         Args:
             slug: Slug of the plugin.
@@ -317,7 +317,7 @@ class SettingsStore:
         return True
 
     def forget_values(self, slug: str, keys: frozenset[str]) -> int:
-        """Delete stored values of one plugin in one transaction.
+        """Delete stored values of a plugin in one transaction.
 
         Args:
             slug: Slug of the plugin, known or not.
@@ -388,7 +388,7 @@ class SettingsStore:
     # -- rows --------------------------------------------------------------------------------
 
     def _known_or_empty(self, slug: str) -> PluginValues:
-        """Return the values of a plugin; nothing is kept of one that nobody knows."""
+        """Return the values of a plugin; nothing is kept of an unknown plugin."""
         return self.of(slug) if self.knows(slug) else _new_values(EMPTY)
 
     def _read(
@@ -420,7 +420,7 @@ class SettingsStore:
     def _put(
         self, transaction: Transaction, slug: str, user: User, key: str, value: StoredValue | None
     ) -> None:
-        """Write or remove one value. Raises RecordCorruptError where its row is damaged."""
+        """Write or remove a value. Raises RecordCorruptError if its row is damaged."""
         table, row_key = _place(slug, user, key)
         old = transaction.get(table, row_key)
         if old is not None:

@@ -99,7 +99,7 @@ class Typed:
     """A type that pydantic knows. Its TypeAdapter is made when it is first needed.
 
     Methods raise Misfit for a value that does not fit; exceptions of the type's own code pass
-    through. Once :meth:`fault` has returned None, making the adapter raises no more.
+    through. Once :meth:`fault` has returned None, making the adapter does not raise.
     """
 
     def __init__(self, declared: Any) -> None:
@@ -267,7 +267,7 @@ def is_secret_text(declared: object) -> bool:
 
 
 def is_sealed(declared: object) -> bool:
-    """Return whether a type is one of pydantic's secrets, whose ``str()`` is stars.
+    """Return whether a type is a secret type of pydantic, whose ``str()`` is stars.
 
     Args:
         declared: The type.

@@ -1,4 +1,4 @@
-"""Values of settings as they are stored, and what a plugin declares of its settings."""
+"""Stored values of settings, and declarations of settings by plugins."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ User: TypeAlias = int | None
 """Owner of values: a user's number, or None for the plugin itself."""
 
 Spot: TypeAlias = tuple[User, str]
-"""One setting of a plugin: its owner, and its upper-case key."""
+"""A setting of a plugin: its owner, and its upper-case key."""
 
 Definitions: TypeAlias = Mapping[str, "SettingDefinition"]
 
@@ -29,8 +29,8 @@ class StoredValue(NamedTuple):
     """A value that was set: its string, or JSON where a string would not do.
 
     JSON is stored of references, and of values whose string another value of the type has too.
-    With a ``fault``, which says why the string is not available, ``text`` is empty. The repr
-    does not show the text.
+    With a ``fault``, the reason why the string is not available, ``text`` is empty. The repr
+    does not show the string.
     """
 
     text: str
@@ -48,7 +48,7 @@ class StoredValue(NamedTuple):
 
 
 class StoredSettings(NamedTuple):
-    """All stored values of one plugin at one moment. It never changes.
+    """All stored values of a plugin at a moment. It never changes.
 
     ``values`` are by user, then by key. ``version`` is None where none is stored.
     """

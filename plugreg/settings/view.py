@@ -1,4 +1,4 @@
-"""The live view of one plugin's settings: stored strings and definitions in, typed values out.
+"""The live view of a plugin's settings: stored strings and definitions in, typed values out.
 
 A value comes from the host's overrides, else from the store, else from the default. A value that
 was never set has no row.
@@ -34,7 +34,7 @@ from plugreg.settings.store import Scope, SettingsStore
 from plugreg.settings.values import FIRST_VERSION, NOTHING, StoredSettings, StoredValue
 
 Layer: TypeAlias = Literal["default", "stored", "override"]
-"""Source of a value; a later one wins."""
+"""Source of a value; a later source wins."""
 
 _LOCKED: Final = "its value is fixed by the host's configuration (overrides=); change it there"
 _MISSING: Final = "it is required, and has neither a value nor a default"
@@ -43,13 +43,13 @@ _Converted: TypeAlias = tuple[StoredSettings, Mapping[str, StoredValue], dict[st
 
 
 class SettingsView(Mapping[str, Any]):
-    """The settings of one plugin, or of one user: a live mapping.
+    """The settings of a plugin, or of a user: a live mapping.
 
     It maps keys to native values. Keys are those of the definitions, in their order, in any case.
     An override of the host wins over a stored value, and that over the default. A stored value that
     no longer converts reads as the default. References are looked up at each read. Reading takes no
     lock and touches no storage. A view of an older version of the settings than the plugin's
-    current one refuses to write. The repr shows no value.
+    current plugin refuses to write. The repr shows no value.
 
     Reading raises KeyError for an unknown key. It raises SettingError for a value that is not
     available: a reference that cannot be resolved, a value encrypted with another key, a default
@@ -82,7 +82,7 @@ class SettingsView(Mapping[str, Any]):
         self._values = store.of(slug)
         self._fixed = self._values.fixed(user)
         # All stored values, this owner's part of them, and the native values made of it so far.
-        # One object, so that no thread pairs strings and native values of different moments.
+        # A single object, so that no thread pairs strings and native values of different moments.
         self._converted: _Converted = (NOTHING, EMPTY, {})
 
     def __getitem__(self, key: str) -> Any:
@@ -129,7 +129,7 @@ class SettingsView(Mapping[str, Any]):
         )
 
     def schema(self) -> dict[str, Any]:
-        """Return a JSON Schema (2020-12) of all settings; locked ones are read-only."""
+        """Return a JSON Schema (2020-12) of all settings; locked settings are read-only."""
         protected = {key for key in self.definitions if self.is_protected(key)}
         schema = schema_of(self.definitions, self._fixed, protected, title=self._scope[0])
         # Keys are the plugin's; other strings may quote a protected value.
@@ -268,7 +268,7 @@ class SettingsView(Mapping[str, Any]):
         return self._refusal(definition, guard.error).reason
 
     def set(self, key: str, value: object) -> None:
-        """Check and store one value.
+        """Check and store a value.
 
         On return it is on disk, and every later read returns it. ``before_save`` of the definition
         may refuse by raising. If ``after_save`` raises, that is a failure record, and the value
@@ -430,7 +430,7 @@ def user_view(
     user: int,
     version: int = FIRST_VERSION,
 ) -> SettingsView:
-    """Return one user's settings.
+    """Return a user's settings.
 
     Args:
         store: The settings of all plugins.
